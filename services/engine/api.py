@@ -1,0 +1,179 @@
+"""The Engine protocol: what every back end promises to the services above it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class EngineError(Exception):
+    """A request that the engine cannot run.
+
+    EngineError
+    ├── PromptTooLong   prompt + answer exceed the context length
+    ├── QueueFull       as many requests wait as the engine accepts
+    ├── DuplicateRequest   a request with this id is running
+    └── EngineStopped   the engine is shutting down or its thread has died
+    """
+
+
+class PromptTooLong(EngineError):
+    pass
+
+
+class QueueFull(EngineError):
+    pass
+
+
+class DuplicateRequest(EngineError):
+    pass
+
+
+class EngineStopped(EngineError):
+    pass
+
+
+class FinishReason(StrEnum):
+    EOS = "eos"
+    LENGTH = "length"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. Temperature 0 is greedy; then `top_p` and `seed` have no effect."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One request: at most `max_new_tokens` (> 0) tokens after `prompt_ids` (not empty)."""
+
+    request_id: str
+    prompt_ids: tuple[int, ...]
+    max_new_tokens: int
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A generated token. `text` is empty while a character's bytes are incomplete. `made_at` is Unix time in seconds."""
+
+    id: int
+    text: str
+    made_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the engine computed for one request, in tokens. The stop token itself is counted as output."""
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """End of a generation. `text` is what was held back as an incomplete character. `halted_at` is Unix time in seconds."""
+
+    reason: FinishReason
+    usage: Usage
+    text: str
+    halted_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How surprising a prompt was, token by token.
+
+    `logprobs` and `entropies` are float32[n - 1], in nats, for tokens 1..n-1 of the prompt: the log-probability of the
+    token and the entropy of the full-vocabulary distribution it was predicted from.
+    """
+
+    logprobs: NDArray[np.float32]
+    entropies: NDArray[np.float32]
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    name: str
+    revision: str
+    dtype: str
+    device: str
+    parameters: int
+    context_length: int
+    engine: str
+    engine_version: str
+
+
+@dataclass(slots=True)
+class Counters:
+    """Tokens that the engine has computed since it started, whoever they are billed to."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    scored_tokens: int = 0
+
+
+class Tokenizer(Protocol):
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, special tokens in it recognised, none added."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+    def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
+        """The chat template's text for (role, content) messages, up to and including the assistant's header."""
+        ...
+
+
+class Engine(Protocol):
+    """A model that generates for many requests at once, each of which can be halted within one token."""
+
+    counters: Counters
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    def start(self) -> None:
+        """Load, warm up, begin to serve. Blocks. Raises OSError when the weights cannot be read."""
+        ...
+
+    def stop(self) -> None:
+        """Halt every request and end the engine's thread. Blocks."""
+        ...
+
+    def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
+        """Stream tokens, then exactly one Finished with the exact usage. Closing the generator early aborts the request.
+
+        Raises PromptTooLong, QueueFull, DuplicateRequest, EngineStopped.
+        """
+        ...
+
+    def abort(self, request_id: str) -> bool:
+        """Halt after the decode step that is under way; the stream ends with `Finished(ABORTED)`. False: not running."""
+        ...
+
+    async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:
+        """Read a prompt (at least 2 tokens), reusing what an earlier call with this `key` has read of the same prefix.
+
+        Raises PromptTooLong, EngineStopped.
+        """
+        ...
+
+    def forget(self, key: str) -> None:
+        """Drop what `score` keeps for `key`."""
+        ...

@@ -1,0 +1,59 @@
+"""A Hugging Face tokenizer behind the Engine's Tokenizer protocol, and incremental detokenisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_INCOMPLETE = "�"
+
+
+class ChatTokenizer:
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False).input_ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
+        text: str = self._tokenizer.apply_chat_template(
+            [{"role": role, "content": content} for role, content in messages],
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+        return text
+
+
+class Detokenizer:
+    """Text of a growing token list, piece by piece, never splitting a character.
+
+    Only a window of tokens is decoded at each step: a byte-level tokenizer's text of a token depends on the ones
+    just before it, and decoding from the start each time would be quadratic.
+    """
+
+    def __init__(self, tokenizer: ChatTokenizer, prompt_ids: Sequence[int]) -> None:
+        self._tokenizer = tokenizer
+        self._ids = list(prompt_ids[-4:])
+        self._shown = tokenizer.decode(self._ids)
+
+    def push(self, token_id: int) -> str:
+        """New text that `token_id` completes; empty while a character is incomplete."""
+        self._ids.append(token_id)
+        text = self._tokenizer.decode(self._ids)
+        if text.endswith(_INCOMPLETE):
+            return ""
+        return self._advance(text)
+
+    def flush(self) -> str:
+        """What is still held back, with replacement characters for bytes that never completed."""
+        return self._advance(self._tokenizer.decode(self._ids))
+
+    def _advance(self, text: str) -> str:
+        new = text[len(self._shown) :]
+        self._ids = self._ids[-4:]
+        self._shown = self._tokenizer.decode(self._ids)
+        return new

@@ -1,0 +1,388 @@
+"""The transformers back end: continuous batching over one model, in one thread.
+
+`_step` is the engine: drop what was aborted, admit what waits, read a piece of a prompt or a scoring job, write one
+token for every running sequence. Aborts are seen between steps, so a sequence never outlives the step under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from services.engine.api import (
+    Counters,
+    DuplicateRequest,
+    EngineStopped,
+    Finished,
+    FinishReason,
+    Generation,
+    ModelInfo,
+    PromptTooLong,
+    QueueFull,
+    Sampling,
+    Scoring,
+    Token,
+    Usage,
+)
+from services.engine.scoring import PromptReader
+from services.engine.slot_cache import SlotCache
+from services.engine.tokenizer import ChatTokenizer, Detokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How one model is run. `path` is a folder in Hugging Face layout."""
+
+    path: Path
+    name: str
+    revision: str = ""
+    dtype: str = "bfloat16"
+    device: str = "auto"
+    threads: int = 2
+    max_batch: int = 16
+    max_waiting: int = 64
+    prefill_chunk: int = 256
+    score_cache_bytes: int = 1 << 30
+
+
+class _Sequence:
+    """A request inside the engine. Touched by the engine's thread alone, but for `aborted`."""
+
+    def __init__(self, generation: Generation, deliver: Callable[[Token | Finished], None], tokenizer: ChatTokenizer):
+        self.generation = generation
+        self.deliver = deliver
+        self.aborted = False
+        self.computed = 0  # tokens of prompt and answer whose keys and values are in the cache
+        self.generated: list[int] = []
+        self.detokenizer = Detokenizer(tokenizer, generation.prompt_ids)
+        self.random: torch.Generator | None = None
+
+    @property
+    def is_prefilled(self) -> bool:
+        return self.computed >= len(self.generation.prompt_ids)
+
+
+class TransformersEngine:
+    """An Engine (services.engine.api) over a decoder-only transformers model with full attention."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self.counters = Counters()
+        self._wake = threading.Condition()
+        self._arrived: deque[_Sequence] = deque()
+        self._jobs: deque[tuple[str, tuple[int, ...], Future[Scoring]]] = deque()
+        self._forgotten: deque[str] = deque()
+        self._by_id: dict[str, _Sequence] = {}
+        self._running: list[_Sequence] = []
+        self._prefilling: _Sequence | None = None
+        self._stopping = False
+        self._failure: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    # -- the Engine protocol ------------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> ModelInfo:
+        model = self._model
+        return ModelInfo(
+            name=self._settings.name,
+            revision=self._settings.revision,
+            dtype=str(model.dtype).removeprefix("torch."),
+            device=str(model.device),
+            parameters=model.num_parameters(),
+            context_length=self._context_length,
+            engine="transformers",
+            engine_version=transformers.__version__,
+        )
+
+    @property
+    def tokenizer(self) -> ChatTokenizer:
+        return self._tokenizer
+
+    def start(self) -> None:
+        settings = self._settings
+        torch.set_num_threads(settings.threads)
+        device = settings.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._tokenizer = ChatTokenizer(AutoTokenizer.from_pretrained(settings.path))
+        self._model: Any = AutoModelForCausalLM.from_pretrained(settings.path, dtype=getattr(torch, settings.dtype))
+        self._model.to(device).eval()
+        self._context_length = int(self._model.config.max_position_embeddings)
+        self._eos_ids = _eos_ids(self._model.generation_config.eos_token_id)
+        self._reader = PromptReader(self._model, settings.score_cache_bytes)
+        self._cache = SlotCache(self._model.config.num_hidden_layers)
+        self._thread = threading.Thread(target=self._run, name=f"engine-{settings.name}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue[Token | Finished]()
+
+        def deliver(item: Token | Finished) -> None:
+            with contextlib.suppress(RuntimeError):  # the caller's loop has closed; nobody reads on
+                loop.call_soon_threadsafe(queue.put_nowait, item)
+
+        self._submit(_Sequence(generation, deliver, self._tokenizer))
+        try:
+            while True:
+                item = await queue.get()
+                yield item
+                if isinstance(item, Finished):
+                    return
+        finally:
+            self.abort(generation.request_id)
+
+    def abort(self, request_id: str) -> bool:
+        with self._wake:
+            sequence = self._by_id.get(request_id)
+            if sequence is None:
+                return False
+            sequence.aborted = True
+            self._wake.notify()
+            return True
+
+    async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:
+        if len(prompt_ids) < 2:
+            raise ValueError("a prompt to score has at least two tokens")
+        if len(prompt_ids) > self._context_length:
+            raise PromptTooLong(f"{len(prompt_ids)} tokens do not fit the context of {self._context_length}")
+        future: Future[Scoring] = Future()
+        with self._wake:
+            self._refuse_when_stopped()
+            self._jobs.append((key, tuple(prompt_ids), future))
+            self._wake.notify()
+        return await asyncio.wrap_future(future)
+
+    def forget(self, key: str) -> None:
+        with self._wake:
+            self._forgotten.append(key)
+            self._wake.notify()
+
+    # -- admission (any thread) ---------------------------------------------------------------------------------
+
+    def _submit(self, sequence: _Sequence) -> None:
+        generation = sequence.generation
+        if not generation.prompt_ids or generation.max_new_tokens < 1:
+            raise ValueError("a generation needs a prompt and room for at least one token")
+        total = len(generation.prompt_ids) + generation.max_new_tokens
+        if total > self._context_length:
+            raise PromptTooLong(f"prompt and answer of {total} tokens do not fit the context of {self._context_length}")
+        with self._wake:
+            self._refuse_when_stopped()
+            if generation.request_id in self._by_id:
+                raise DuplicateRequest(f"request {generation.request_id!r} is running")
+            if len(self._arrived) >= self._settings.max_waiting:
+                raise QueueFull(f"{len(self._arrived)} requests are waiting already")
+            self._by_id[generation.request_id] = sequence
+            self._arrived.append(sequence)
+            self._wake.notify()
+
+    def _refuse_when_stopped(self) -> None:
+        if self._failure is not None:
+            raise EngineStopped(f"the engine died: {self._failure!r}") from self._failure
+        if self._stopping:
+            raise EngineStopped("the engine is shutting down")
+
+    # -- the engine's thread ------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            with torch.inference_mode():
+                self._warm_up()
+                while self._wait_for_work():
+                    self._step()
+        except BaseException as failure:
+            self._failure = failure
+            raise
+        finally:
+            self._end_everything()
+
+    def _step(self) -> None:
+        self._drop_aborted()
+        self._admit()
+        self._prefill()
+        self._score()
+        self._drop_aborted()
+        self._decode()
+
+    def _wait_for_work(self) -> bool:
+        with self._wake:
+            self._wake.wait_for(
+                lambda: self._stopping or self._arrived or self._jobs or self._forgotten or self._running or self._prefilling
+            )
+            return not self._stopping
+
+    def _warm_up(self) -> None:
+        """One pass over a token, so that the first request does not pay for allocating and loading."""
+        self._cache.at_row(0, 0, 1)
+        self._forward(torch.zeros((1, 1), dtype=torch.long), None, None)
+
+    def _drop_aborted(self) -> None:
+        if self._prefilling and self._prefilling.aborted:
+            self._finish(self._prefilling, FinishReason.ABORTED)
+            self._prefilling = None
+        for row in reversed(range(len(self._running))):
+            if self._running[row].aborted:
+                self._finish(self._leave(row), FinishReason.ABORTED)
+        with self._wake:
+            waiting_aborted = [s for s in self._arrived if s.aborted]
+            for sequence in waiting_aborted:
+                self._arrived.remove(sequence)
+        for sequence in waiting_aborted:
+            self._finish(sequence, FinishReason.ABORTED)
+
+    def _admit(self) -> None:
+        with self._wake:
+            if self._prefilling is None and self._arrived and len(self._running) < self._settings.max_batch:
+                self._prefilling = self._arrived.popleft()
+
+    def _prefill(self) -> None:
+        """Read the next piece of one prompt; decoding goes on between pieces, and an abort is seen."""
+        sequence = self._prefilling
+        if sequence is None:
+            return
+        prompt = sequence.generation.prompt_ids
+        piece = prompt[sequence.computed : sequence.computed + self._settings.prefill_chunk]
+        self._cache.at_row(len(self._running), sequence.computed, len(piece))
+        start = sequence.computed
+        hidden = self._forward(torch.tensor([piece]), None, torch.arange(start, start + len(piece))[None])
+        sequence.computed += len(piece)
+        self.counters.input_tokens += len(piece)
+        if sequence.is_prefilled:
+            self._prefilling = None
+            self._running.append(sequence)
+            self._emit([sequence], self._logits(hidden[:, -1]))
+
+    def _decode(self) -> None:
+        """One token for every running sequence."""
+        batch = list(self._running)
+        if not batch:
+            return
+        tokens = torch.tensor([[s.generated[-1]] for s in batch])
+        positions = torch.tensor([s.computed for s in batch])
+        mask = None
+        if len(batch) == 1:
+            self._cache.at_row(0, batch[0].computed, 1)
+        else:
+            self._cache.at_rows(positions.to(self._model.device))
+            reach = torch.arange(int(positions.max()) + 1)
+            mask = (reach[None] <= positions[:, None])[:, None, None, :]
+        hidden = self._forward(tokens, mask, positions[:, None])
+        for sequence in batch:
+            sequence.computed += 1
+        self._emit(batch, self._logits(hidden[:, -1]))
+
+    def _score(self) -> None:
+        with self._wake:
+            forgotten, self._forgotten = self._forgotten, deque()
+            job = self._jobs.popleft() if self._jobs else None
+        for key in forgotten:
+            self._reader.forget(key)
+        if job is None:
+            return
+        key, ids, future = job
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            scoring = self._reader.read(key, ids)
+        except Exception as error:
+            future.set_exception(error)
+            return
+        self.counters.scored_tokens += scoring.usage.input_tokens
+        future.set_result(scoring)
+
+    def _forward(self, tokens: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor:
+        device = self._model.device
+        output = self._model.get_decoder()(
+            input_ids=tokens.to(device),
+            attention_mask=None if mask is None else mask.to(device),
+            position_ids=None if positions is None else positions.to(device),
+            cache=self._cache,
+            use_cache=True,
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = self._model.get_output_embeddings()(hidden)
+        return logits.float()
+
+    def _emit(self, batch: list[_Sequence], logits: Tensor) -> None:
+        """Choose a token for each sequence of the batch (rows of `logits`, float32[n, vocabulary]) and hand it out."""
+        greedy = logits.argmax(dim=-1).tolist()
+        now = time.time()
+        for row, sequence in enumerate(batch):
+            sampling = sequence.generation.sampling
+            token = greedy[row] if sampling.temperature == 0 else self._sample(sequence, logits[row], sampling)
+            sequence.generated.append(token)
+            self.counters.output_tokens += 1
+            is_eos = token in self._eos_ids
+            sequence.deliver(Token(token, "" if is_eos else sequence.detokenizer.push(token), now))
+            if is_eos:
+                self._finish(self._leave(self._running.index(sequence)), FinishReason.EOS)
+            elif len(sequence.generated) >= sequence.generation.max_new_tokens:
+                self._finish(self._leave(self._running.index(sequence)), FinishReason.LENGTH)
+
+    def _sample(self, sequence: _Sequence, logits: Tensor, sampling: Sampling) -> int:
+        if sequence.random is None:
+            sequence.random = torch.Generator(device=logits.device).manual_seed(sampling.seed)
+        probabilities, order = torch.softmax(logits / sampling.temperature, dim=-1).sort(descending=True)
+        outside = probabilities.cumsum(dim=-1) - probabilities > sampling.top_p
+        nucleus = probabilities.masked_fill(outside, 0.0)
+        choice = torch.multinomial(nucleus, 1, generator=sequence.random)
+        return int(order[choice])
+
+    def _leave(self, row: int) -> _Sequence:
+        """Take the sequence out of the batch; the last row moves into the gap."""
+        sequence, last = self._running[row], len(self._running) - 1
+        if row != last:
+            self._cache.move(last, row, self._running[last].computed)
+            self._running[row] = self._running[last]
+        self._running.pop()
+        return sequence
+
+    def _finish(self, sequence: _Sequence, reason: FinishReason) -> None:
+        with self._wake:
+            self._by_id.pop(sequence.generation.request_id, None)
+        prompt = len(sequence.generation.prompt_ids)
+        usage = Usage(input_tokens=min(sequence.computed, prompt), output_tokens=len(sequence.generated))
+        sequence.deliver(Finished(reason, usage, sequence.detokenizer.flush(), time.time()))
+
+    def _end_everything(self) -> None:
+        with self._wake:
+            self._stopping = True
+            left = [*self._running, *([self._prefilling] if self._prefilling else []), *self._arrived]
+            jobs = list(self._jobs)
+            self._running, self._prefilling = [], None
+            self._arrived.clear()
+            self._jobs.clear()
+        for sequence in left:
+            self._finish(sequence, FinishReason.ABORTED)
+        for _, _, future in jobs:
+            future.set_exception(EngineStopped("the engine stopped"))
+
+
+def _eos_ids(configured: int | list[int] | None) -> frozenset[int]:
+    if configured is None:
+        return frozenset()
+    return frozenset([configured] if isinstance(configured, int) else configured)

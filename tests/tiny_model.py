@@ -1,0 +1,43 @@
+"""A small real checkpoint, made in a second: a random Qwen2 with a byte-level tokenizer and a chat template."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def write_tiny_model(folder: Path, seed: int = 0) -> Path:
+    """Write config, float32 weights, tokenizer and template to `folder`; returns it. A token is a byte."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", chat_template=_TEMPLATE)
+    fast.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
+    torch.manual_seed(seed)
+    model = Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=len(fast),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=2048,
+            eos_token_id=fast.eos_token_id,
+            bos_token_id=None,
+            pad_token_id=fast.eos_token_id,
+            initializer_range=0.2,
+        )
+    )
+    model.save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from services.engine.api import (
+    DuplicateRequest,
+    EngineStopped,
+    Finished,
+    FinishReason,
+    Generation,
+    PromptTooLong,
+    QueueFull,
+    Sampling,
+    Token,
+)
+from services.engine.transformers_engine import EngineSettings, TransformersEngine
+from tests.tiny_model import write_tiny_model
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def engine(checkpoint: Path) -> AsyncIterator[TransformersEngine]:
+    engine = TransformersEngine(
+        EngineSettings(checkpoint, "tiny", dtype="float32", max_batch=4, max_waiting=8, prefill_chunk=16)
+    )
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+def prompt(seed: int, length: int) -> tuple[int, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randint(0, 250, (length,), generator=generator).tolist())
+
+
+async def run(engine: TransformersEngine, generation: Generation) -> tuple[list[int], Finished]:
+    ids: list[int] = []
+    async for item in engine.generate(generation):
+        if isinstance(item, Finished):
+            return ids, item
+        ids.append(item.id)
+    raise AssertionError("a stream ends with Finished")
+
+
+def reference(checkpoint: Path, ids: tuple[int, ...], max_new_tokens: int) -> list[int]:
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    output = model.generate(torch.tensor([ids]), max_new_tokens=max_new_tokens, do_sample=False)
+    return output[0, len(ids) :].tolist()
+
+
+async def test_greedy_output_equals_generate_token_for_token_alone_and_in_a_batch(
+    engine: TransformersEngine, checkpoint: Path
+) -> None:
+    prompts = [prompt(seed, length) for seed, length in enumerate([3, 17, 40, 65, 9, 33])]
+    expected = [reference(checkpoint, p, 24) for p in prompts]
+    alone, _ = await run(engine, Generation("alone", prompts[2], 24))
+    assert alone == expected[2]
+    batched = await asyncio.gather(*(run(engine, Generation(f"b{i}", p, 24)) for i, p in enumerate(prompts)))
+    assert [ids for ids, _ in batched] == expected
+
+
+async def test_usage_counts_what_was_computed(engine: TransformersEngine) -> None:
+    before = engine.counters.input_tokens, engine.counters.output_tokens
+    ids, finished = await run(engine, Generation("usage", prompt(1, 21), 10))
+    assert finished.reason is FinishReason.LENGTH
+    assert (finished.usage.input_tokens, finished.usage.output_tokens) == (21, len(ids)) == (21, 10)
+    assert engine.counters.input_tokens - before[0] == 21
+    assert engine.counters.output_tokens - before[1] == 10
+
+
+async def test_eos_ends_the_stream_without_text(checkpoint: Path) -> None:
+    ids = prompt(1, 12)
+    tokens = reference(checkpoint, ids, 8)
+    engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32"))
+    engine.start()
+    try:
+        cut = next(i for i, t in enumerate(tokens) if t not in tokens[:i] and i >= 2)
+        engine._eos_ids = frozenset([tokens[cut]])
+        got, finished = await run(engine, Generation("eos", ids, 100))
+    finally:
+        engine.stop()
+    assert finished.reason is FinishReason.EOS
+    assert got == tokens[: cut + 1]
+
+
+async def test_sampling_follows_its_seed_and_not_its_neighbours(engine: TransformersEngine) -> None:
+    sampling = Sampling(temperature=1.0, top_p=0.9, seed=7)
+    first, _ = await run(engine, Generation("s1", prompt(1, 10), 16, sampling))
+    (again, _), _ = await asyncio.gather(
+        run(engine, Generation("s2", prompt(1, 10), 16, sampling)),
+        run(engine, Generation("s3", prompt(2, 30), 16, Sampling(temperature=1.0, seed=3))),
+    )
+    other, _ = await run(engine, Generation("s4", prompt(1, 10), 16, Sampling(temperature=1.0, seed=8)))
+    assert first == again != other
+
+
+@pytest.mark.parametrize("stage", ["queued", "prefill", "decode"])
+async def test_abort_halts_and_reports_exact_usage(engine: TransformersEngine, stage: str) -> None:
+    blockers = []
+    if stage == "queued":
+        blockers = [engine.generate(Generation(f"block{i}", prompt(i, 8), 1500)) for i in range(4)]
+        for blocker in blockers:
+            await anext(blocker)
+    before = engine.counters.output_tokens
+    stream = engine.generate(Generation(stage, prompt(5, 1000 if stage == "prefill" else 20), 900))
+    made = 0
+    if stage == "decode":
+        for _ in range(5):
+            await anext(stream)
+            made += 1
+    else:
+        waiting = asyncio.ensure_future(anext(stream))
+        while not engine.abort(stage):
+            await asyncio.sleep(0)
+        item = await waiting
+        assert isinstance(item, Finished)
+        assert item.usage.output_tokens == 0
+        assert item.usage.input_tokens < 1000
+    if stage == "decode":
+        assert engine.abort(stage)
+        async for item in stream:
+            made += isinstance(item, Token)
+        assert isinstance(item, Finished)
+        assert (item.usage.input_tokens, item.usage.output_tokens) == (20, made)
+        assert engine.counters.output_tokens - before == made
+    assert item.reason is FinishReason.ABORTED
+    assert not engine.abort(stage)
+    for blocker in blockers:
+        await blocker.aclose()
+
+
+async def test_closing_the_stream_early_aborts(engine: TransformersEngine) -> None:
+    stream = engine.generate(Generation("closed", prompt(1, 8), 1500))
+    await anext(stream)
+    await stream.aclose()
+    ids, _ = await run(engine, Generation("after", prompt(1, 8), 4))
+    assert len(ids) == 4
+    assert not engine.abort("closed")
+
+
+async def test_a_hundred_aborts_leak_nothing(engine: TransformersEngine) -> None:
+    for i in range(100):
+        stream = engine.generate(Generation(f"leak{i}", prompt(i, 8 + i % 40), 1000))
+        if i % 2:
+            await anext(stream)
+        else:
+            task = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.gather(stream.aclose(), return_exceptions=True)
+    ids, _ = await run(engine, Generation("last", prompt(1, 8), 4))
+    gc.collect()
+    assert len(ids) == 4
+    assert (engine._by_id, engine._running, engine._prefilling, len(engine._arrived)) == ({}, [], None, 0)
+
+
+async def test_bad_requests_are_refused_with_the_reason(engine: TransformersEngine) -> None:
+    with pytest.raises(PromptTooLong, match="2048"):
+        await anext(engine.generate(Generation("long", prompt(1, 2000), 100)))
+    stream = engine.generate(Generation("twice", prompt(1, 8), 500))
+    await anext(stream)
+    with pytest.raises(DuplicateRequest, match="twice"):
+        await anext(engine.generate(Generation("twice", prompt(1, 8), 5)))
+    await stream.aclose()
+
+
+async def test_a_full_queue_refuses(checkpoint: Path) -> None:
+    engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32", max_batch=1, max_waiting=1))
+    engine.start()
+    streams = [engine.generate(Generation(f"q{i}", prompt(i, 8), 1500)) for i in range(2)]
+    await anext(streams[0])
+    waiting = asyncio.ensure_future(anext(streams[1]))
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFull):
+        await anext(engine.generate(Generation("q2", prompt(2, 8), 5)))
+    engine.stop()
+    assert isinstance(await waiting, Finished)
+    with pytest.raises(EngineStopped):
+        await anext(engine.generate(Generation("late", prompt(2, 8), 5)))
+    for stream in streams:
+        await stream.aclose()
+
+
+async def test_text_is_streamed_whole_characters(engine: TransformersEngine) -> None:
+    texts, ids = [], []
+    async for item in engine.generate(Generation("text", tuple(engine.tokenizer.encode("héllo")), 40)):
+        texts.append(item.text)
+        if isinstance(item, Token):
+            ids.append(item.id)
+    assert "".join(texts) == engine.tokenizer.decode(ids)
+
+
+def test_waiting_threads_do_not_spin_and_are_bounded() -> None:
+    import os
+
+    import services.engine  # noqa: F401  sets the policy before torch is imported
+
+    assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    assert torch.get_num_threads() <= 2

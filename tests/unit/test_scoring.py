@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from services.engine.scoring import PromptReader, head_statistics
+from tests.tiny_model import write_tiny_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    folder: Path = write_tiny_model(tmp_path_factory.mktemp("tiny"))
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def afresh(model, ids: list[int]) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def,type-arg]
+    logp = torch.log_softmax(model(torch.tensor([ids])).logits[0, :-1].double(), dim=-1)
+    chosen = logp.gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
+    return chosen.numpy(), -(logp.exp() * logp).sum(-1).numpy()
+
+
+def ids(seed: int, length: int) -> list[int]:
+    values: list[int] = torch.randint(0, 250, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
+    return values
+
+
+@torch.inference_mode()
+def test_a_growing_prompt_scores_as_if_read_afresh_and_runs_only_its_new_tokens(model) -> None:  # type: ignore[no-untyped-def]
+    reader, text = PromptReader(model, 1 << 30), ids(1, 200)
+    kept = 0
+    for length in (60, 61, 130, 200):
+        scoring = reader.read("r", text[:length])
+        logprobs, entropies = afresh(model, text[:length])
+        np.testing.assert_allclose(scoring.logprobs, logprobs, atol=2e-4)
+        np.testing.assert_allclose(scoring.entropies, entropies, atol=2e-4)
+        assert (scoring.usage.input_tokens, scoring.usage.cached_input_tokens) == (length - kept, kept)
+        kept = length
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("shared", [0, 1, 2, 50, 99])
+def test_another_text_after_a_common_prefix_scores_as_if_read_afresh(model, shared: int) -> None:  # type: ignore[no-untyped-def]
+    reader = PromptReader(model, 1 << 30)
+    first, second = ids(1, 100), ids(2, 120)
+    second[:shared] = first[:shared]
+    reader.read("r", first)
+    scoring = reader.read("r", second)
+    logprobs, entropies = afresh(model, second)
+    np.testing.assert_allclose(scoring.logprobs, logprobs, atol=2e-4)
+    np.testing.assert_allclose(scoring.entropies, entropies, atol=2e-4)
+    assert scoring.usage.cached_input_tokens == max(0, shared - 1)
+
+
+@torch.inference_mode()
+def test_a_shorter_prompt_and_the_same_prompt_again(model) -> None:  # type: ignore[no-untyped-def]
+    reader, text = PromptReader(model, 1 << 30), ids(1, 100)
+    whole = reader.read("r", text)
+    again = reader.read("r", text)
+    assert again.usage.input_tokens == 0
+    np.testing.assert_array_equal(whole.logprobs, again.logprobs)
+    short = reader.read("r", text[:40])
+    np.testing.assert_allclose(short.logprobs, whole.logprobs[:39], atol=2e-4)
+
+
+@torch.inference_mode()
+def test_memory_is_bounded_and_an_evicted_prefix_is_read_again(model) -> None:  # type: ignore[no-untyped-def]
+    reader = PromptReader(model, 1)
+    reader.read("a", ids(1, 50))
+    one = reader.num_bytes()
+    reader.read("b", ids(2, 50))
+    assert reader.num_bytes() == one
+    assert reader.read("a", ids(1, 50)).usage.cached_input_tokens == 0
+    reader.forget("a")
+    assert reader.num_bytes() == 0
+
+
+def test_head_statistics_are_exact_over_a_vocabulary_of_many_tiles() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = torch.randn(130, 32, generator=generator), torch.randn(20000, 32, generator=generator)
+    targets = torch.randint(0, 20000, (130,), generator=generator)
+    logp = torch.log_softmax((hidden @ weight.T).double(), dim=-1)
+    logprobs, entropies = head_statistics(hidden, weight, targets)
+    torch.testing.assert_close(logprobs.double(), logp.gather(1, targets[:, None])[:, 0], atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(entropies.double(), -(logp.exp() * logp).sum(-1), atol=1e-4, rtol=1e-5)
