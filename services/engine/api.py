@@ -19,23 +19,27 @@ class EngineError(Exception):
     ├── QueueFull       as many requests wait as the engine accepts
     ├── DuplicateRequest   a request with this id is running
     └── EngineStopped   the engine is shutting down or its thread has died
+
+    `reason` is what a service puts on the wire.
     """
+
+    reason = "ENGINE_ERROR"
 
 
 class PromptTooLong(EngineError):
-    pass
+    reason = "PROMPT_TOO_LONG"
 
 
 class QueueFull(EngineError):
-    pass
+    reason = "QUEUE_FULL"
 
 
 class DuplicateRequest(EngineError):
-    pass
+    reason = "DUPLICATE_REQUEST"
 
 
 class EngineStopped(EngineError):
-    pass
+    reason = "ENGINE_STOPPED"
 
 
 class FinishReason(StrEnum):
@@ -126,8 +130,8 @@ class Counters:
 
 
 class Tokenizer(Protocol):
-    def encode(self, text: str) -> list[int]:
-        """Token ids of `text`, special tokens in it recognised, none added."""
+    def encode(self, text: str, *, plain: bool = False) -> list[int]:
+        """Token ids of `text`, none added; special tokens in it are recognised, or with `plain` are only letters."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str: ...
@@ -172,8 +176,4 @@ class Engine(Protocol):
 
         Raises PromptTooLong, EngineStopped.
         """
-        ...
-
-    def forget(self, key: str) -> None:
-        """Drop what `score` keeps for `key`."""
         ...

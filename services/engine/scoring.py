@@ -57,9 +57,6 @@ class PromptReader:
         self._evict()
         return Scoring(prefix.logprobs, prefix.entropies, Usage(len(new), kept, 0))
 
-    def forget(self, key: str) -> None:
-        self._prefixes.pop(key, None)
-
     def num_bytes(self) -> int:
         return sum(prefix.num_bytes() for prefix in self._prefixes.values())
 

@@ -12,8 +12,8 @@ class ChatTokenizer:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
 
-    def encode(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False).input_ids)
+    def encode(self, text: str, *, plain: bool = False) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain).input_ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -84,7 +84,6 @@ class TransformersEngine:
         self._wake = threading.Condition()
         self._arrived: deque[_Sequence] = deque()
         self._jobs: deque[tuple[str, tuple[int, ...], Future[Scoring]]] = deque()
-        self._forgotten: deque[str] = deque()
         self._by_id: dict[str, _Sequence] = {}
         self._running: list[_Sequence] = []
         self._prefilling: _Sequence | None = None
@@ -173,11 +172,6 @@ class TransformersEngine:
             self._wake.notify()
         return await asyncio.wrap_future(future)
 
-    def forget(self, key: str) -> None:
-        with self._wake:
-            self._forgotten.append(key)
-            self._wake.notify()
-
     # -- admission (any thread) ---------------------------------------------------------------------------------
 
     def _submit(self, sequence: _Sequence) -> None:
@@ -228,7 +222,7 @@ class TransformersEngine:
     def _wait_for_work(self) -> bool:
         with self._wake:
             self._wake.wait_for(
-                lambda: self._stopping or self._arrived or self._jobs or self._forgotten or self._running or self._prefilling
+                lambda: self._stopping or self._arrived or self._jobs or self._running or self._prefilling
             )
             return not self._stopping
 
@@ -294,10 +288,7 @@ class TransformersEngine:
 
     def _score(self) -> None:
         with self._wake:
-            forgotten, self._forgotten = self._forgotten, deque()
             job = self._jobs.popleft() if self._jobs else None
-        for key in forgotten:
-            self._reader.forget(key)
         if job is None:
             return
         key, ids, future = job

@@ -1,0 +1,52 @@
+"""Between the contract's messages and the dataclasses that several services share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from protos.tandem.v1 import execution_pb2, tandem_pb2
+from services.common.logged_generation import Attempt
+
+_REASONS = {
+    "eos": execution_pb2.FINISH_REASON_EOS,
+    "length": execution_pb2.FINISH_REASON_LENGTH,
+    "aborted": execution_pb2.FINISH_REASON_ABORTED,
+}
+
+
+def sampling_arguments(sampling: tandem_pb2.Sampling) -> dict[str, Any]:
+    """The fields that the caller set."""
+    return {field.name: value for field, value in sampling.ListFields()}
+
+
+def finish_reason(reason: str) -> execution_pb2.FinishReason:
+    return _REASONS[reason]
+
+
+def usage_of(model: str, attempt: Attempt) -> tandem_pb2.TokenUsage:
+    return tandem_pb2.TokenUsage(
+        model=model,
+        input_tokens=attempt.input_tokens,
+        cached_input_tokens=attempt.cached_input_tokens,
+        output_tokens=attempt.output_tokens,
+        overrun_tokens=attempt.overrun_tokens,
+        discarded_tokens=attempt.discarded_tokens,
+    )
+
+
+def milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000
+
+
+def model_info(info: Any) -> execution_pb2.GetModelInfoResponse:
+    """From an engine's ModelInfo."""
+    return execution_pb2.GetModelInfoResponse(
+        model=info.name,
+        revision=info.revision,
+        dtype=info.dtype,
+        device=info.device,
+        parameters=info.parameters,
+        context_length=info.context_length,
+        engine=info.engine,
+        engine_version=info.engine_version,
+    )

@@ -1,0 +1,110 @@
+"""The server interceptor that every error passes through on its way to the caller."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from services.common.errors import STATUS_OF, InvalidArgument, ResourceExhausted, TandemError, from_engine
+
+logger = logging.getLogger(__name__)
+DOMAIN = "tandem.v1"
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Turns a TandemError into its status with details; any other error into INTERNAL with a fixed text and a log.
+
+    With `pass_unknown` any other error goes on to the next interceptor, for a server that has its own.
+    """
+
+    def __init__(self, *, pass_unknown: bool = False) -> None:
+        self._pass_unknown = pass_unknown
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        handler = await continuation(details)
+        if handler is None or details.method.startswith(("/grpc.health", "/grpc.reflection")):
+            return handler
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(
+                _guard_stream(handler.unary_stream, details.method, self._pass_unknown),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(
+                _guard_unary(handler.unary_unary, details.method, self._pass_unknown),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return handler
+
+
+def _guard_stream(behavior: Any, method: str, pass_unknown: bool) -> Any:
+    async def guarded(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        try:
+            async for response in behavior(request, context):
+                yield response
+        except Exception as error:
+            await _abort(context, error, method, pass_unknown)
+
+    return guarded
+
+
+def _guard_unary(behavior: Any, method: str, pass_unknown: bool) -> Any:
+    async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        try:
+            return await behavior(request, context)
+        except Exception as error:
+            await _abort(context, error, method, pass_unknown)
+
+    return guarded
+
+
+async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: str, pass_unknown: bool) -> None:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    known = error if isinstance(error, TandemError) else from_engine(error)
+    if known is None and pass_unknown:
+        raise error
+    if known is None:
+        logger.exception("%s failed", method)
+        await context.abort(grpc.StatusCode.INTERNAL, "internal error; the server's log has the cause")
+        return
+    status = rpc_status.to_status(to_status(known))
+    await context.abort(status.code, status.details, status.trailing_metadata)
+
+
+def to_status(error: TandemError) -> status_pb2.Status:
+    """google.rpc.Status of an error: ErrorInfo always, BadRequest for a field, RetryInfo where waiting helps."""
+    details: list[Any] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
+    if isinstance(error, InvalidArgument):
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, ResourceExhausted) and error.retry_after_s is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(int(error.retry_after_s * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    packed = [any_pb2.Any() for _ in details]
+    for box, detail in zip(packed, details, strict=True):
+        box.Pack(detail)
+    return status_pb2.Status(code=STATUS_OF[type(error)].value[0], message=str(error), details=packed)
+
+
+def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
+    """The ErrorInfo that a status carries; an empty one when it carries none."""
+    status = rpc_status.from_call(error)
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details if status else ():
+        if detail.Unpack(info):
+            break
+    return info

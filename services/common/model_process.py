@@ -1,0 +1,48 @@
+"""The life of a process that writes tokens: load, serve, hear stops, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from services.common import telemetry
+from services.common.logged_generation import RunningAttempts
+from services.common.request_log import RequestLog, Role
+from services.common.server import Server, serve
+from services.common.settings import ModelServiceSettings
+from services.common.stops import listen_for_stops
+
+logger = logging.getLogger(__name__)
+
+
+class Startable(Protocol):
+    """An engine, as far as its process is concerned."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+async def run_model_process(
+    server: Server,
+    settings: ModelServiceSettings,
+    engine: Startable,
+    log: RequestLog,
+    role: Role,
+    running: RunningAttempts,
+) -> None:
+    """Serve until SIGTERM. Raises what the engine's loading raises."""
+
+    async def load() -> None:
+        await asyncio.to_thread(engine.start)
+        logger.info("engine is ready")
+
+    listener = asyncio.create_task(listen_for_stops(log, role, running))
+    try:
+        await serve(server, settings.drain, settings.unready_pause, load)
+    finally:
+        listener.cancel()
+        await asyncio.to_thread(engine.stop)
+        await log.close()
+        telemetry.shutdown()

@@ -1,0 +1,132 @@
+"""A profile: two models, how insight is handed over, when it suffices, and what tokens cost. Read from profile.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from services.common.errors import InvalidArgument, NotFound
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Model(_Part):
+    """A model of the catalogue (deploy/models.toml) and how it is run."""
+
+    name: str
+    parameters: float = Field(gt=0, description="N of the TFLOPs formulas")
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+
+
+class Stage(_Part):
+    name: str
+    max_tokens: int = Field(gt=0, description="cumulative cap of the large model's tokens")
+    threshold: Probability
+    ends_before: str = Field(default="", description="brief: a line that begins with this ends the stage")
+
+
+class Prompts(_Part):
+    """Templates; {question} and {insight} are replaced. An empty system prompt is left out."""
+
+    system: str = ""
+    question: str = Field(description="user turn of the plain question, used where there is no brief")
+    brief: str = Field(default="", description="brief: user turn that asks the large model for an insight")
+    brief_answer: str = Field(default="", description="brief: user turn with question and insight for the small model")
+    llm_prefix: str = Field(default="", description="what the large model's turn begins with")
+
+
+class Stop(_Part):
+    scorer: str
+    stage_zero: bool = Field(default=True, description="score the bare question before asking the large model")
+    stage_zero_threshold: Probability = 1.0
+
+
+class Execution(_Part):
+    max_tokens: int = Field(gt=0, description="cap of the small model's answer")
+    answer_format: Literal["boxed", "text"] = "boxed"
+
+
+class RolePrices(_Part):
+    """USD per million tokens."""
+
+    input: float = Field(ge=0)
+    cached_input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
+class Prices(_Part):
+    version: str
+    llm: RolePrices
+    slm: RolePrices
+    scorer: RolePrices
+
+
+class LlmAlone(_Part):
+    """What the calibration found the large model to need by itself; the base of every `llm_alone` estimate."""
+
+    output_tokens: float = Field(gt=0, description="mean tokens of its answer")
+
+
+class Profile(_Part):
+    name: str
+    description: str
+    handoff: Literal["continuation", "brief"]
+    max_question_tokens: int = Field(gt=0)
+    llm: Model
+    slm: Model
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    prompts: Prompts
+    stop: Stop
+    execution: Execution
+    prices: Prices
+    llm_alone: LlmAlone
+    folder: Path = Field(exclude=True, description="where the profile's files are")
+
+    @model_validator(mode="after")
+    def _check(self) -> Profile:
+        caps = [stage.max_tokens for stage in self.stages]
+        if caps != sorted(set(caps)):
+            raise ValueError("stages: max_tokens must ascend")
+        if "{question}" not in self.prompts.question:
+            raise ValueError("prompts.question: {question} is missing")
+        if self.handoff == "brief":
+            if "{question}" not in self.prompts.brief:
+                raise ValueError("prompts.brief: {question} is missing")
+            if "{question}" not in self.prompts.brief_answer or "{insight}" not in self.prompts.brief_answer:
+                raise ValueError("prompts.brief_answer: {question} and {insight} are both needed")
+        elif any(stage.ends_before for stage in self.stages):
+            raise ValueError("stages: ends_before needs handoff = 'brief'")
+        return self
+
+    @cached_property
+    def section_ends(self) -> tuple[str, ...]:
+        """The label that ends each stage; empty where only the token cap does."""
+        return tuple(stage.ends_before for stage in self.stages)
+
+
+def load_profile(name: str, folders: tuple[Path, ...]) -> Profile:
+    """The profile `name` from the first of `folders` that has it.
+
+    Raises NotFound when none has it, InvalidArgument when its file breaks a rule.
+    """
+    for folder in folders:
+        file = folder / name / "profile.toml"
+        if file.is_file():
+            return _read(file)
+    known = ", ".join(sorted({p.parent.name for folder in folders for p in folder.glob("*/profile.toml")}))
+    raise NotFound(f"there is no profile {name!r}; there are: {known or 'none'}", reason="UNKNOWN_PROFILE")
+
+
+def _read(file: Path) -> Profile:
+    try:
+        return Profile(**tomllib.loads(file.read_text()), folder=file.parent)
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise InvalidArgument(f"{file}: {error}", field="profile") from error

@@ -1,0 +1,64 @@
+-- The request log's writes. One script, so that every write sees epoch, stop flag and sequence in one step.
+-- KEYS: stream, state.  ARGV: command, role, epoch, ttl in ms, and the command's own.
+-- Answers: {"OK", ...} or {code, detail} with code FENCED, STOPPED, LOST, GAP, DUP.
+local stream, state = KEYS[1], KEYS[2]
+local command, role, epoch, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+
+local function field(name) return role .. ":" .. name end
+local function number(name) return tonumber(redis.call("HGET", state, field(name)) or "0") end
+local function keep_alive()
+  redis.call("PEXPIRE", state, ttl)
+  if redis.call("EXISTS", stream) == 1 then redis.call("PEXPIRE", stream, ttl) end
+end
+local function add(kind, ...)
+  local seq = number("seq") + 1
+  redis.call("XADD", stream, seq .. "-0", "kind", kind, "epoch", epoch, ...)
+  redis.call("HSET", state, field("seq"), seq)
+  return seq
+end
+
+local owner = redis.call("HGET", state, field("epoch"))
+
+if command == "begin" then
+  -- ARGV[5]: "stage" keeps what the last finished stage holds, "token" keeps every token.
+  if owner and tonumber(owner) >= epoch then return {"FENCED", owner} end
+  local tokens = number("tokens")
+  local kept = ARGV[5] == "stage" and number("stage_tokens") or tokens
+  redis.call("HSET", state, field("epoch"), epoch, field("tokens"), kept)
+  if tokens > kept then redis.call("HINCRBY", state, field("discarded"), tokens - kept) end
+  if owner then add("restart", "tokens", kept) end
+  keep_alive()
+  return {"OK", tostring(number("seq")), tostring(kept), tostring(number("stage")), tostring(number("input")),
+          tostring(number("discarded"))}
+end
+
+if not owner then return {"LOST", ""} end
+if tonumber(owner) ~= epoch then return {"FENCED", owner} end
+
+if command == "append" then
+  -- ARGV[5..10]: sequence, tokens after this entry, text, ids, finished stage or 0, prompt tokens read for it
+  local stopped = tonumber(redis.call("HGET", state, field("stop_epoch")) or "-1")
+  if stopped >= epoch then return {"STOPPED", redis.call("HGET", state, field("stop_at"))} end
+  local seq, have = tonumber(ARGV[5]), number("seq")
+  if seq <= have then return {"DUP", tostring(have)} end
+  if seq > have + 1 then return {"GAP", tostring(have)} end
+  add("delta", "tokens", ARGV[6], "text", ARGV[7], "ids", ARGV[8], "stage", ARGV[9])
+  redis.call("HSET", state, field("tokens"), ARGV[6])
+  if ARGV[9] ~= "0" then redis.call("HSET", state, field("stage"), ARGV[9], field("stage_tokens"), ARGV[6]) end
+  if ARGV[10] ~= "0" then redis.call("HINCRBY", state, field("input"), ARGV[10]) end
+  keep_alive()
+  return {"OK", tostring(seq)}
+end
+
+if command == "close" then
+  -- ARGV[5..8]: reason, tokens made that are in no entry and lost, tokens made after the stop, unlogged prompt tokens
+  local tokens = number("tokens")
+  if ARGV[6] ~= "0" then redis.call("HINCRBY", state, field("discarded"), ARGV[6]) end
+  if ARGV[8] ~= "0" then redis.call("HINCRBY", state, field("input"), ARGV[8]) end
+  redis.call("HSET", state, field("overrun"), ARGV[7], field("closed"), ARGV[5])
+  add("end", "tokens", tokens, "reason", ARGV[5])
+  keep_alive()
+  return {"OK", tostring(number("seq"))}
+end
+
+return redis.error_reply("unknown command " .. command)

@@ -1,0 +1,358 @@
+"""The request log: one request's streams in Redis, each with one writer at a time and any number of readers.
+
+`{id}:insight` and `{id}:answer` hold deltas, stage ends, restarts and the end; `{id}:decisions` what the worker
+decided; `{id}:state` the epochs, the stop flag and the ledger that outlives a writer. All keys of a request share a
+hash tag and expire. A writer owns its stream by epoch: a higher one fences it off, and the log refuses gaps and
+repeats, so that a retried write is harmless and a zombie's is void.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from importlib import resources
+from typing import Any, Literal
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from services.common.errors import Fenced, Unavailable
+
+_COMMAND_TIMEOUT_SECONDS = 2.0
+_STOP_CHANNEL = "tandem:stops"
+_FINISHED_TTL = timedelta(minutes=5)
+
+
+class Role(StrEnum):
+    """A writer of tokens; its value names its stream."""
+
+    INSIGHT = "insight"
+    ANSWER = "answer"
+
+
+class Stopped(Exception):
+    """The stop flag is set for this epoch. `decided_at` is Unix time in seconds."""
+
+    def __init__(self, decided_at: float) -> None:
+        super().__init__("stopped")
+        self.decided_at = decided_at
+
+
+class Lost(Exception):
+    """Redis no longer knows this request: its memory was lost or the keys expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """Where a writer begins. `tokens` and `stage` are what an earlier epoch left that counts; the rest is the ledger."""
+
+    seq: int = 0
+    tokens: int = 0
+    stage: int = 0
+    input_tokens: int = 0
+    discarded_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a stream. `tokens` is the stream's length after it; `stage` the stage that it ends, or 0."""
+
+    id: str
+    kind: Literal["delta", "restart", "end"]
+    epoch: int
+    tokens: int
+    text: str = ""
+    ids: tuple[int, ...] = ()
+    stage: int = 0
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Transcript:
+    """A stream read up to now: what counts of it, restarts applied."""
+
+    pieces: list[Entry] = field(default_factory=list)
+    epoch: int = 0
+    cursor: str = "0-0"
+    end: Entry | None = None
+
+    def apply(self, entry: Entry) -> None:
+        self.cursor, self.epoch = entry.id, entry.epoch
+        if entry.kind == "delta":
+            self.pieces.append(entry)
+        elif entry.kind == "restart":
+            is_complete = self.is_complete and self.tokens == entry.tokens
+            self.pieces = [piece for piece in self.pieces if piece.tokens <= entry.tokens]
+            self.end = self.end if is_complete else None
+        else:
+            self.end = entry
+
+    @property
+    def is_complete(self) -> bool:
+        """The writer said its last word, and was not stopped before it."""
+        return self.end is not None and self.end.reason != "aborted"
+
+    @property
+    def tokens(self) -> int:
+        return self.pieces[-1].tokens if self.pieces else 0
+
+    @property
+    def text(self) -> str:
+        return "".join(piece.text for piece in self.pieces)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(i for piece in self.pieces for i in piece.ids)
+
+    @property
+    def stage_ends(self) -> dict[int, int]:
+        """Tokens at the end of each finished stage."""
+        return {piece.stage: piece.tokens for piece in self.pieces if piece.stage}
+
+    def text_to_stage(self, stage: int) -> str | None:
+        """Text up to the end of `stage` (0 is empty); None while the stage has not ended."""
+        if stage == 0:
+            return ""
+        if stage not in self.stage_ends:
+            return None
+        last = self.stage_ends[stage]
+        return "".join(piece.text for piece in self.pieces if piece.tokens <= last)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Tokens of one role as Redis knows them, whatever became of the writer."""
+
+    input_tokens: int = 0
+    tokens: int = 0
+    discarded_tokens: int = 0
+    overrun_tokens: int = 0
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    request_id: str
+    role: Role
+    epoch: int
+    decided_at: float
+
+
+class Writer:
+    """The owner of one stream under one epoch. Raises Stopped, Fenced, Lost, Unavailable from every write."""
+
+    def __init__(self, log: RequestLog, request_id: str, role: Role, epoch: int, resumption: Resumption) -> None:
+        self._log, self._request_id, self._role, self._epoch = log, request_id, role, epoch
+        self.resumption = resumption
+        self._seq = resumption.seq
+        self.tokens = resumption.tokens
+
+    async def append(self, text: str, ids: Sequence[int], stage: int = 0, input_tokens: int = 0) -> None:
+        """Add `ids` with their text; `stage` > 0 ends that stage; `input_tokens` is the prompt read for them."""
+        tokens = self.tokens + len(ids)
+        await self._run("append", self._seq + 1, tokens, text, json.dumps(list(ids)), stage, input_tokens)
+        self._seq += 1
+        self.tokens = tokens
+
+    async def close(self, reason: str, lost_tokens: int, overrun_tokens: int, input_tokens: int = 0) -> None:
+        """End the stream. `lost_tokens` were made, are in no entry and count for nothing; `input_tokens` as in append."""
+        await self._run("close", reason, lost_tokens, overrun_tokens, input_tokens)
+
+    async def _run(self, command: str, *arguments: Any) -> None:
+        await self._log.run_script(self._request_id, self._role, self._epoch, command, *arguments)
+
+
+class RequestLog:
+    """All access to Redis. One pool for short commands, one for blocking reads; no hidden retries (Temporal retries)."""
+
+    def __init__(self, url: str, ttl: timedelta) -> None:
+        no_retry = {"retry": Retry(NoBackoff(), 0), "decode_responses": True, "socket_connect_timeout": 2.0}
+        self._redis = Redis(
+            connection_pool=BlockingConnectionPool.from_url(
+                url, max_connections=64, timeout=5, socket_timeout=_COMMAND_TIMEOUT_SECONDS, **no_retry
+            )
+        )
+        self._blocking = Redis(
+            connection_pool=BlockingConnectionPool.from_url(
+                url, max_connections=4096, timeout=5, socket_timeout=None, **no_retry
+            )
+        )
+        self._ttl_ms = int(ttl.total_seconds() * 1000)
+        script = resources.files("services.common").joinpath("request_log.lua").read_text()
+        self._script = self._redis.register_script(script)
+
+    async def close(self) -> None:
+        await self._redis.aclose(close_connection_pool=True)
+        await self._blocking.aclose(close_connection_pool=True)
+
+    async def ping(self) -> None:
+        """Raises Unavailable when Redis does not answer."""
+        with _translated():
+            await self._redis.ping()
+
+    # -- writers ------------------------------------------------------------------------------------------------
+
+    async def begin(self, request_id: str, role: Role, epoch: int, keep: Literal["stage", "token"]) -> Writer:
+        """Take the role's stream over from any lower epoch. Raises Fenced when a higher or equal one has it."""
+        reply = await self.run_script(request_id, role, epoch, "begin", keep)
+        return Writer(self, request_id, role, epoch, Resumption(*(int(value) for value in reply)))
+
+    async def run_script(self, request_id: str, role: Role, epoch: int, command: str, *arguments: Any) -> list[str]:
+        with _translated():
+            code, *rest = await self._script(
+                keys=[_key(request_id, role), _key(request_id, "state")],
+                args=[command, str(role), epoch, self._ttl_ms, *arguments],
+            )
+        if code in ("OK", "DUP"):
+            return list(rest)
+        if code == "STOPPED":
+            raise Stopped(float(rest[0]))
+        if code == "FENCED":
+            raise Fenced(f"attempt {rest[0]} owns the {role} of request {request_id!r}", reason="FENCED")
+        raise Lost(f"{code}: Redis does not know the {role} of request {request_id!r} up to here")
+
+    # -- readers ------------------------------------------------------------------------------------------------
+
+    async def read(self, request_id: str, role: Role) -> Transcript:
+        with _translated():
+            raw = await self._redis.xrange(_key(request_id, role))
+        transcript = Transcript()
+        for entry in raw:
+            transcript.apply(parse_entry(*entry))
+        return transcript
+
+    async def tail(
+        self, request_id: str, cursors: Mapping[str, str], block: timedelta
+    ) -> dict[str, list[tuple[str, dict[str, str]]]]:
+        """New raw entries of some of a request's streams after `cursors`; empty when none came within `block`."""
+        keys = {_key(request_id, name): name for name in cursors}
+        with _translated():
+            reply = await self._blocking.xread(
+                {key: cursors[name] for key, name in keys.items()}, count=256, block=int(block.total_seconds() * 1000)
+            )
+        pairs = reply.items() if isinstance(reply, dict) else (reply or [])
+        return {keys[key]: [(i, f) for i, f in entries if f] for key, entries in pairs}
+
+    async def follow(
+        self, request_id: str, role: Role, block: timedelta = timedelta(seconds=1)
+    ) -> AsyncIterator[Transcript]:
+        """The growing transcript, each time something was added. A lost stream begins anew, from nothing."""
+        transcript = Transcript()
+        while True:
+            news = (await self.tail(request_id, {role: transcript.cursor}, block)).get(role)
+            if news:
+                for entry in news:
+                    transcript.apply(parse_entry(*entry))
+            elif await self._was_lost(request_id, role, transcript.cursor):
+                transcript = Transcript()
+            yield transcript
+
+    async def _was_lost(self, request_id: str, role: Role, cursor: str) -> bool:
+        with _translated():
+            seq = await self._redis.hget(_key(request_id, "state"), f"{role}:seq")
+        return int(seq or 0) < int(cursor.split("-")[0])
+
+    async def ledger(self, request_id: str, role: Role) -> Ledger:
+        with _translated():
+            names = ("input", "tokens", "discarded", "overrun", "epoch")
+            values = await self._redis.hmget(_key(request_id, "state"), [f"{role}:{name}" for name in names])
+        return Ledger(*(int(value or 0) for value in values))
+
+    # -- the stop -----------------------------------------------------------------------------------------------
+
+    async def request_stop(self, stop: Stop) -> None:
+        """Set the flag that refuses every later append of this epoch and tell the writer's process at once."""
+        state = _key(stop.request_id, "state")
+        fields = {f"{stop.role}:stop_epoch": stop.epoch, f"{stop.role}:stop_at": repr(stop.decided_at)}
+        message = json.dumps([stop.request_id, str(stop.role), stop.epoch, stop.decided_at])
+        with _translated():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hset(state, mapping=fields).pexpire(state, self._ttl_ms).publish(_STOP_CHANNEL, message)
+                await pipe.execute()
+
+    async def stops(self) -> AsyncIterator[Stop]:
+        """Stops of all requests, as they are made. At most once: the flag is what cannot be missed."""
+        async with self._blocking.pubsub() as pubsub:
+            with _translated():
+                await pubsub.subscribe(_STOP_CHANNEL)
+            while True:
+                with _translated():
+                    message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=None)
+                if message:
+                    request_id, role, epoch, decided_at = json.loads(message["data"])
+                    yield Stop(request_id, Role(role), epoch, decided_at)
+
+    # -- decisions ----------------------------------------------------------------------------------------------
+
+    async def publish_decision(self, request_id: str, slot: int, kind: str, payload: Mapping[str, Any]) -> None:
+        """Add to `{id}:decisions`. A slot is written once, so a repeated activity publishes nothing twice."""
+        key = _key(request_id, "decisions")
+        with _translated():
+            try:
+                await self._redis.xadd(key, {"kind": kind, "payload": json.dumps(payload)}, id=f"{slot}-0")
+            except ResponseError as error:
+                if "equal or smaller" not in str(error):
+                    raise
+            await self._redis.pexpire(key, self._ttl_ms)
+
+    async def finish(self, request_id: str) -> None:
+        """The request has ended: its keys live on for a short while, for a client that comes back."""
+        with _translated():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for name in (*Role, "decisions", "state"):
+                    pipe.pexpire(_key(request_id, name), int(_FINISHED_TTL.total_seconds() * 1000))
+                await pipe.execute()
+
+    # -- who is watching ----------------------------------------------------------------------------------------
+
+    async def watch(self, request_id: str, watcher: str, now: float, lease: timedelta) -> None:
+        """Say that `watcher` (a client's stream) reads this request until `now` + `lease`, Unix seconds."""
+        key = _key(request_id, "watchers")
+        with _translated():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.zadd(key, {watcher: now + lease.total_seconds()}).pexpire(key, self._ttl_ms)
+                await pipe.execute()
+
+    async def unwatch(self, request_id: str, watcher: str) -> None:
+        with _translated():
+            await self._redis.zrem(_key(request_id, "watchers"), watcher)
+
+    async def is_watched(self, request_id: str, now: float) -> bool:
+        with _translated():
+            return bool(await self._redis.zcount(_key(request_id, "watchers"), now, "+inf"))
+
+
+def _key(request_id: str, name: str) -> str:
+    return f"{{{request_id}}}:{name}"
+
+
+def parse_entry(entry_id: str, fields: Mapping[str, str]) -> Entry:
+    """A raw entry of an insight or answer stream."""
+    return Entry(
+        id=entry_id,
+        kind=fields["kind"],  # type: ignore[arg-type]
+        epoch=int(fields["epoch"]),
+        tokens=int(fields["tokens"]),
+        text=fields.get("text", ""),
+        ids=tuple(json.loads(fields.get("ids", "[]"))),
+        stage=int(fields.get("stage", 0)),
+        reason=fields.get("reason", ""),
+    )
+
+
+class _translated:
+    """Redis's own errors as Unavailable: the caller says what a lost log means for its work."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ResponseError):
+            return
+        if isinstance(error, (RedisError, OSError)):
+            raise Unavailable(f"the request log does not answer: {error}", reason="REQUEST_LOG_UNAVAILABLE") from error

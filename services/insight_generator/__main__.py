@@ -1,0 +1,32 @@
+"""Start the insight generator: `python -m services.insight_generator`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from protos.tandem.v1 import insight_pb2_grpc
+from services.common import telemetry
+from services.common.model_process import run_model_process
+from services.common.request_log import RequestLog, Role
+from services.common.server import Server
+from services.common.settings import ModelServiceSettings, read_settings
+from services.common.profile import load_profile
+from services.engine.registry import make_engine
+from services.insight_generator.mentor import Mentor
+from services.insight_generator.service import NAME, InsightGeneratorService
+
+
+async def main() -> None:
+    settings = read_settings(ModelServiceSettings)
+    telemetry.setup("tandem-insight-generator", settings.log_level)
+    profile = load_profile(settings.profile, settings.profile_folders)
+    engine = make_engine(settings.engine, settings.engine_arguments(profile.llm))
+    log = RequestLog(settings.redis_url, settings.request_ttl)
+    mentor = Mentor(engine, log, profile)
+    server = Server(settings.host, settings.port, [NAME])
+    insight_pb2_grpc.add_InsightGeneratorServicer_to_server(InsightGeneratorService(mentor, engine), server.grpc)
+    await run_model_process(server, settings, engine, log, Role.INSIGHT, mentor.running)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,96 @@
+"""The mentor: the large model at work on one request, stage by stage, until it ends, is capped, or is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from services.common.logged_generation import Attempt, LoggedGeneration, RunningAttempts, finished_before
+from services.common.profile import Profile
+from services.common.prompts import mentor_prompt
+from services.common.request_log import RequestLog, Role, Writer
+from services.engine.api import Engine, Generation, Sampling
+from services.insight_generator.stages import StageSplitter
+
+
+@dataclass(frozen=True, slots=True)
+class InsightTask:
+    """Write insight for `question` in stages that end at `caps` (cumulative tokens) at the latest, under `epoch`."""
+
+    request_id: str
+    epoch: int
+    question: str
+    caps: tuple[int, ...]
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Work began; `stage` was finished by an earlier attempt."""
+
+    stage: int
+    discarded_tokens: int
+    input_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageDone:
+    stage: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class InsightDone:
+    text: str
+    tokens: int
+    attempt: Attempt
+
+
+InsightEvent = Resumed | StageDone | InsightDone
+
+
+class Mentor:
+    def __init__(self, engine: Engine, log: RequestLog, profile: Profile) -> None:
+        self._engine, self._log, self._profile = engine, log, profile
+        self.running = RunningAttempts()
+
+    async def write(self, task: InsightTask) -> AsyncGenerator[InsightEvent, None]:
+        """Take the request's insight over, go on from its last finished stage, report each stage, end with InsightDone.
+
+        Raises Fenced, Unavailable (services.common.errors) and EngineError. Closing the generator halts the engine.
+        """
+        writer = await self._begin(task)
+        resumed = writer.resumption
+        yield Resumed(resumed.stage, resumed.discarded_tokens, resumed.input_tokens)
+        before = await self._log.read(task.request_id, Role.INSIGHT)
+        if before.is_complete or before.tokens >= task.caps[-1]:
+            yield InsightDone(before.text, before.tokens, finished_before(before, writer))
+            return
+        generation = self._start(task, writer, before.ids)
+        with self.running.track(task.request_id, task.epoch, generation):
+            async with aclosing(generation.stages()) as stages:
+                async for stage in stages:
+                    yield StageDone(stage, writer.tokens)
+        attempt = generation.attempt
+        assert attempt is not None
+        tokens = attempt.output_tokens + attempt.overrun_tokens
+        yield InsightDone(before.text + generation.text, tokens, attempt)
+
+    async def _begin(self, task: InsightTask) -> Writer:
+        return await self._log.begin(task.request_id, Role.INSIGHT, task.epoch, keep="stage")
+
+    def _start(self, task: InsightTask, writer: Writer, written: tuple[int, ...]) -> LoggedGeneration:
+        prompt = mentor_prompt(self._profile, self._engine.tokenizer, task.question)
+        ids = prompt.ids + written
+        room = task.caps[-1] - writer.resumption.tokens
+        key = f"{task.request_id}/insight/{task.epoch}"
+        labels = self._profile.section_ends if self._profile.handoff == "brief" else ()
+        return LoggedGeneration(
+            begin=lambda: self._begin(task),
+            writer=writer,
+            stream=self._engine.generate(Generation(key, ids, room, task.sampling)),
+            abort=lambda: self._engine.abort(key),
+            prompt_tokens=len(ids),
+            splitter=StageSplitter(task.caps, labels, writer.resumption.stage, writer.resumption.tokens),
+        )

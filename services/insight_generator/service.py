@@ -1,0 +1,82 @@
+"""tandem.v1.InsightGenerator: convert, call, convert."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import grpc
+
+from protos.tandem.v1 import execution_pb2, insight_pb2, insight_pb2_grpc, tandem_pb2
+from services.common.convert import finish_reason, milliseconds, model_info, sampling_arguments, usage_of
+from services.common.request_log import Role, Stop
+from services.common.telemetry import InferenceSpan
+from services.engine.api import Engine, Sampling
+from services.insight_generator.mentor import InsightDone, InsightEvent, InsightTask, Mentor, Resumed, StageDone
+
+NAME = insight_pb2.DESCRIPTOR.services_by_name["InsightGenerator"].full_name
+
+
+class InsightGeneratorService(insight_pb2_grpc.InsightGeneratorServicer):
+    def __init__(self, mentor: Mentor, engine: Engine) -> None:
+        self._mentor, self._engine = mentor, engine
+
+    async def Generate(
+        self, request: insight_pb2.GenerateRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[insight_pb2.GenerateEvent]:
+        model, started_at = self._engine.info.name, time.time()
+        span = InferenceSpan(model, "llm", request.request_id, request.epoch)
+        try:
+            async with aclosing(self._mentor.write(_task(request))) as events:
+                async for event in events:
+                    if isinstance(event, InsightDone):
+                        span.record(event.attempt, started_at)
+                    yield _event(event, model)
+        finally:
+            span.end()
+
+    async def Abort(
+        self, request: execution_pb2.AbortRequest, context: grpc.aio.ServicerContext
+    ) -> execution_pb2.AbortResponse:
+        stop = Stop(request.request_id, Role.INSIGHT, request.epoch, request.decided_at_unix_ms / 1000)
+        return execution_pb2.AbortResponse(aborted=self._mentor.running.stop(stop))
+
+    async def GetModelInfo(
+        self, request: execution_pb2.GetModelInfoRequest, context: grpc.aio.ServicerContext
+    ) -> execution_pb2.GetModelInfoResponse:
+        return model_info(self._engine.info)
+
+
+def _task(request: insight_pb2.GenerateRequest) -> InsightTask:
+    return InsightTask(
+        request_id=request.request_id,
+        epoch=request.epoch,
+        question=request.question,
+        caps=tuple(request.stage_max_tokens),
+        sampling=Sampling(**sampling_arguments(request.sampling)),
+    )
+
+
+def _event(event: InsightEvent, model: str) -> insight_pb2.GenerateEvent:
+    match event:
+        case Resumed():
+            usage = tandem_pb2.TokenUsage(
+                model=model, input_tokens=event.input_tokens, discarded_tokens=event.discarded_tokens
+            )
+            return insight_pb2.GenerateEvent(
+                started=insight_pb2.GenerateStarted(resumed_stage=event.stage), usage=usage
+            )
+        case StageDone():
+            return insight_pb2.GenerateEvent(
+                stage_completed=tandem_pb2.StageCompleted(stage=event.stage, tokens=event.tokens)
+            )
+        case InsightDone():
+            finished = insight_pb2.GenerateFinished(
+                reason=finish_reason(event.attempt.reason),
+                text=event.text,
+                tokens=event.tokens,
+                halted_at_unix_ms=event.attempt.halted_at * 1000,
+                first_token_at_unix_ms=milliseconds(event.attempt.first_token_at),
+            )
+            return insight_pb2.GenerateEvent(finished=finished, usage=usage_of(model, event.attempt))

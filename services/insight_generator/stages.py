@@ -1,0 +1,66 @@
+"""Where one stage of an insight ends: at its token cap, or before the line that begins the next GPRA section."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.common.logged_generation import MadeToken, Piece
+
+
+class StageSplitter:
+    """Cuts tokens into pieces that end where stages end (METHOD 1 and 5).
+
+    `caps` are cumulative token caps, `section_labels[k]` what a line begins with that ends stage k + 1 ("" for none).
+    `stage` and `tokens` say how much an earlier attempt had finished. Tokens that may turn out to be the next section's
+    label are held back until it is decided, so that a stage never ends in the middle of one.
+    """
+
+    def __init__(self, caps: Sequence[int], section_labels: Sequence[str], stage: int = 0, tokens: int = 0) -> None:
+        self._caps, self._labels = tuple(caps), tuple(section_labels)
+        self._stage, self._count = stage, tokens
+        self._pending: list[MadeToken] = []
+        self._held_from = 0  # index into _pending from where tokens are held back
+        self._line = ""  # text since the last line break
+
+    def push(self, tokens: Sequence[MadeToken]) -> list[Piece]:
+        pieces: list[Piece] = []
+        for token in tokens:
+            pieces += self._push(token)
+        return pieces + self._take(self._held_from)
+
+    def flush(self, rest: str, reason: str) -> list[Piece]:
+        """The end of the insight ends the stage under way, unless it was aborted or nothing of that stage was written."""
+        ends = reason != "aborted" and self._stage < len(self._caps) and bool(self._pending)
+        pieces = self._take(len(self._pending), self._advance() if ends else 0)
+        if not rest:
+            return pieces
+        if not pieces:
+            return [Piece(rest, ())]
+        return [Piece(pieces[0].text + rest, pieces[0].ids, pieces[0].stage)]
+
+    def _push(self, token: MadeToken) -> list[Piece]:
+        self._pending.append(token)
+        self._count += 1
+        self._line = (self._line + token.text).rsplit("\n", 1)[-1]
+        pieces: list[Piece] = []
+        label = self._labels[self._stage] if self._stage < len(self._labels) else ""
+        starts_line = "\n" in token.text
+        if label and not starts_line and self._line.startswith(label):
+            pieces = self._take(self._held_from, self._advance())
+            self._held_from = len(self._pending)
+        elif not (label and self._line and label.startswith(self._line)) or starts_line:
+            self._held_from = len(self._pending)
+        if self._stage < len(self._caps) and self._count >= self._caps[self._stage]:
+            pieces += self._take(len(self._pending), self._advance())
+        return pieces
+
+    def _advance(self) -> int:
+        self._stage += 1
+        return self._stage
+
+    def _take(self, count: int, stage: int = 0) -> list[Piece]:
+        taken, self._pending = self._pending[:count], self._pending[count:]
+        self._held_from = max(0, self._held_from - count)
+        if not taken and not stage:
+            return []
+        return [Piece("".join(t.text for t in taken), tuple(t.id for t in taken), stage)]

@@ -1,0 +1,1 @@
+"""The small model's process: reads question and insight, reasons to the answer."""

@@ -1,0 +1,32 @@
+"""Start the SLM executor: `python -m services.slm_executor`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from protos.tandem.v1 import execution_pb2_grpc
+from services.common import telemetry
+from services.common.model_process import run_model_process
+from services.common.profile import load_profile
+from services.common.request_log import RequestLog, Role
+from services.common.server import Server
+from services.common.settings import ModelServiceSettings, read_settings
+from services.engine.registry import make_engine
+from services.slm_executor.intern import Intern
+from services.slm_executor.service import NAME, SlmExecutorService
+
+
+async def main() -> None:
+    settings = read_settings(ModelServiceSettings)
+    telemetry.setup("tandem-slm-executor", settings.log_level)
+    profile = load_profile(settings.profile, settings.profile_folders)
+    engine = make_engine(settings.engine, settings.engine_arguments(profile.slm))
+    log = RequestLog(settings.redis_url, settings.request_ttl)
+    intern = Intern(engine, log, profile)
+    server = Server(settings.host, settings.port, [NAME])
+    execution_pb2_grpc.add_SlmExecutorServicer_to_server(SlmExecutorService(intern, engine), server.grpc)
+    await run_model_process(server, settings, engine, log, Role.ANSWER, intern.running)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,78 @@
+"""tandem.v1.SlmExecutor: convert, call, convert."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import grpc
+
+from protos.tandem.v1 import execution_pb2, execution_pb2_grpc, tandem_pb2
+from services.common.convert import finish_reason, milliseconds, model_info, sampling_arguments, usage_of
+from services.common.request_log import Role, Stop
+from services.common.telemetry import InferenceSpan
+from services.engine.api import Engine, Sampling
+from services.slm_executor.intern import AnswerDone, AnswerEvent, AnswerStarted, AnswerTask, Intern
+
+NAME = execution_pb2.DESCRIPTOR.services_by_name["SlmExecutor"].full_name
+
+
+class SlmExecutorService(execution_pb2_grpc.SlmExecutorServicer):
+    def __init__(self, intern: Intern, engine: Engine) -> None:
+        self._intern, self._engine = intern, engine
+
+    async def Execute(
+        self, request: execution_pb2.ExecuteRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[execution_pb2.ExecuteEvent]:
+        model, started_at = self._engine.info.name, time.time()
+        span = InferenceSpan(model, "slm", request.request_id, request.epoch)
+        try:
+            async with aclosing(self._intern.answer(_task(request))) as events:
+                async for event in events:
+                    if isinstance(event, AnswerDone):
+                        span.record(event.attempt, started_at)
+                    yield _event(event, model)
+        finally:
+            span.end()
+
+    async def Abort(
+        self, request: execution_pb2.AbortRequest, context: grpc.aio.ServicerContext
+    ) -> execution_pb2.AbortResponse:
+        stop = Stop(request.request_id, Role.ANSWER, request.epoch, request.decided_at_unix_ms / 1000)
+        return execution_pb2.AbortResponse(aborted=self._intern.running.stop(stop))
+
+    async def GetModelInfo(
+        self, request: execution_pb2.GetModelInfoRequest, context: grpc.aio.ServicerContext
+    ) -> execution_pb2.GetModelInfoResponse:
+        return model_info(self._engine.info)
+
+
+def _task(request: execution_pb2.ExecuteRequest) -> AnswerTask:
+    return AnswerTask(
+        request_id=request.request_id,
+        epoch=request.epoch,
+        question=request.question,
+        stage=request.stage,
+        max_tokens=request.max_tokens,
+        sampling=Sampling(**sampling_arguments(request.sampling)),
+    )
+
+
+def _event(event: AnswerEvent, model: str) -> execution_pb2.ExecuteEvent:
+    match event:
+        case AnswerStarted():
+            usage = tandem_pb2.TokenUsage(
+                model=model, input_tokens=event.input_tokens, discarded_tokens=event.discarded_tokens
+            )
+            started = execution_pb2.ExecuteStarted(resumed_tokens=event.resumed_tokens, logged=event.is_logged)
+            return execution_pb2.ExecuteEvent(started=started, usage=usage)
+        case AnswerDone():
+            finished = execution_pb2.ExecuteFinished(
+                reason=finish_reason(event.attempt.reason),
+                text=event.text,
+                tokens=event.tokens,
+                first_token_at_unix_ms=milliseconds(event.attempt.first_token_at),
+                halted_at_unix_ms=event.attempt.halted_at * 1000,
+            )
+            return execution_pb2.ExecuteEvent(finished=finished, usage=usage_of(model, event.attempt))

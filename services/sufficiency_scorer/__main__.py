@@ -1,0 +1,50 @@
+"""Start the sufficiency scorer: `python -m services.sufficiency_scorer`."""
+
+from __future__ import annotations
+
+import sys
+
+import kserve.model_server
+from kserve import ModelServer
+from pydantic import Field
+
+from services.common import telemetry
+from services.common.profile import load_profile
+from services.common.request_log import RequestLog
+from services.common.settings import ModelServiceSettings, read_settings
+from services.engine.registry import make_engine
+from services.sufficiency_scorer.judge import Judge
+from services.sufficiency_scorer.scorers import make_scorer
+from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
+
+
+class ScorerSettings(ModelServiceSettings):
+    http_port: int = Field(8080, ge=0, le=65535, validation_alias="TANDEM_HTTP_PORT", description="Open Inference REST")
+
+
+def main() -> None:
+    settings = read_settings(ScorerSettings)
+    telemetry.setup("tandem-sufficiency-scorer", settings.log_level)
+    profile = load_profile(settings.profile, settings.profile_folders)
+    try:
+        scorer = make_scorer(profile.stop.scorer, profile.folder)
+    except ValueError as error:
+        sys.exit(f"profile {profile.name}: {error}")
+    engine = make_engine(settings.engine, settings.engine_arguments(profile.slm))
+    engine.start()
+    judge = Judge(engine, RequestLog(settings.redis_url, settings.request_ttl), profile, scorer)
+    ScorerServer.host = settings.host
+    kserve.model_server.GRPCServer = ScorerServer
+    server = ModelServer(
+        http_port=settings.http_port,
+        grpc_port=settings.port,
+        grace_period=int(settings.drain.total_seconds()),
+        enable_latency_logging=False,
+    )
+    server.start([SufficiencyModel(judge, engine.info.name)])
+    engine.stop()
+    telemetry.shutdown()
+
+
+if __name__ == "__main__":
+    main()

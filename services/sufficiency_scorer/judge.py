@@ -1,0 +1,57 @@
+"""The judge: reads the prompt that the executor would answer from, and scores it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.common.errors import FailedPrecondition
+from services.common.profile import Profile
+from services.common.prompts import intern_prompt
+from services.common.request_log import RequestLog, Role
+from services.engine.api import Engine
+from services.sufficiency_scorer.features import features
+from services.sufficiency_scorer.scorers import Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """`score` in 0..1; `features` float32[16]; tokens that were run, and read out of the cache."""
+
+    score: float
+    features: NDArray[np.float32]
+    tokens_scored: int
+    tokens_cached: int
+
+
+class Judge:
+    def __init__(self, engine: Engine, log: RequestLog, profile: Profile, scorer: Scorer) -> None:
+        self._engine, self._log, self._profile, self.scorer = engine, log, profile, scorer
+
+    async def judge_stage(self, request_id: str, stage: int, question: str) -> Judgement:
+        """Score `question` with the insight that the request log holds up to `stage` (0: none).
+
+        Raises FailedPrecondition when the log has no such stage, Unavailable when it does not answer.
+        """
+        insight = (await self._log.read(request_id, Role.INSIGHT)).text_to_stage(stage) if stage else ""
+        if insight is None:
+            raise FailedPrecondition(
+                f"the request log has no stage {stage} of request {request_id!r}", reason="STAGE_LOST"
+            )
+        return await self.judge(request_id, question, insight)
+
+    async def judge(self, key: str, question: str, insight: str) -> Judgement:
+        """Score a text; what an earlier call with `key` has read of the same prefix is not read again."""
+        prompt = intern_prompt(self._profile, self._engine.tokenizer, question, insight)
+        scoring = await self._engine.score(key, prompt.ids)
+        # Entry i of the scoring is token i + 1; the span begins with the question's first token.
+        begin = max(0, prompt.span_start - 1)
+        found = features(scoring.logprobs[begin:], scoring.entropies[begin:])
+        return Judgement(
+            score=self.scorer.score(found),
+            features=found,
+            tokens_scored=scoring.usage.input_tokens,
+            tokens_cached=scoring.usage.cached_input_tokens,
+        )

@@ -1,0 +1,118 @@
+"""The judge as a KServe model: Open Inference Protocol v2, `inference.GRPCInferenceService/ModelInfer`.
+
+Inputs, one element each: `question` BYTES, and either `request_id` BYTES with `stage` INT32 (the insight is read from
+the request log) or `insight` BYTES (for any other client). Outputs: `score` FP32[1], `features` FP32[16],
+`tokens_scored` INT64[1], `tokens_cached` INT64[1]; the response's parameters name the scorer and say if it was trained.
+KServe's own gRPC server has no health, reflection, tracing or error details, so ours takes its place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import grpc
+from kserve import InferOutput, InferRequest, InferResponse, Model
+from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
+from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
+from kserve.protocol.grpc.server import GRPCServer
+from kserve.protocol.grpc.servicer import InferenceServicer
+
+from services.common.errors import InvalidArgument
+from services.common.interceptors import ErrorInterceptor
+from services.common.server import SERVER_OPTIONS, add_health_and_reflection, set_health
+from services.common.telemetry import server_interceptors, set_attributes, tracer
+from services.sufficiency_scorer.judge import Judge, Judgement
+
+NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+MODEL_NAME = "sufficiency"
+
+
+class SufficiencyModel(Model):  # type: ignore[misc]
+    def __init__(self, judge: Judge, model: str) -> None:
+        super().__init__(MODEL_NAME)
+        self._judge, self._model = judge, model
+        self.ready = True
+
+    async def predict(
+        self, payload: InferRequest, headers: dict[str, str] | None = None, response_headers: Any = None
+    ) -> InferResponse:
+        inputs = {tensor.name: tensor for tensor in payload.inputs}
+        question = _text(inputs, "question")
+        with tracer.start_as_current_span(f"evaluate {self._model}") as span:
+            if "request_id" in inputs:
+                request_id, stage = _text(inputs, "request_id"), _stage(inputs)
+                judgement = await self._judge.judge_stage(request_id, stage, question)
+                set_attributes(span, {"tandem.request.id": request_id, "tandem.stage": stage})
+            else:
+                judgement = await self._judge.judge(uuid4().hex, question, _text(inputs, "insight"))
+            set_attributes(
+                span,
+                {
+                    "gen_ai.operation.name": "evaluate",
+                    "gen_ai.provider.name": "tandem",
+                    "gen_ai.request.model": self._model,
+                    "gen_ai.usage.input_tokens": judgement.tokens_scored,
+                    "gen_ai.usage.cache_read.input_tokens": judgement.tokens_cached,
+                    "gen_ai.evaluation.name": "sufficiency",
+                    "gen_ai.evaluation.score.value": judgement.score,
+                },
+            )
+        return self._response(payload, judgement)
+
+    def _response(self, request: InferRequest, judgement: Judgement) -> InferResponse:
+        scorer = self._judge.scorer
+        return InferResponse(
+            response_id=request.id,
+            model_name=MODEL_NAME,
+            infer_outputs=[
+                InferOutput("score", [1], "FP32", [judgement.score]),
+                InferOutput("features", [len(judgement.features)], "FP32", judgement.features.tolist()),
+                InferOutput("tokens_scored", [1], "INT64", [judgement.tokens_scored]),
+                InferOutput("tokens_cached", [1], "INT64", [judgement.tokens_cached]),
+            ],
+            parameters={"scorer": scorer.name, "trained": scorer.trained, "model": self._model},
+            from_grpc=request.from_grpc,
+        )
+
+
+def _text(inputs: dict[str, Any], name: str) -> str:
+    if name not in inputs or inputs[name].datatype != "BYTES":
+        raise InvalidArgument(f"input {name!r} is missing or not BYTES", field=name)
+    value = inputs[name].as_numpy().reshape(-1)
+    if len(value) != 1:
+        raise InvalidArgument(f"input {name!r} needs exactly one element, got {len(value)}", field=name)
+    return value[0].decode() if isinstance(value[0], bytes) else str(value[0])
+
+
+def _stage(inputs: dict[str, Any]) -> int:
+    value = inputs["stage"].as_numpy().reshape(-1) if "stage" in inputs else []
+    if len(value) != 1 or value[0] < 0:
+        raise InvalidArgument("input 'stage' needs exactly one element, 0 or more", field="stage")
+    return int(value[0])
+
+
+class ScorerServer(GRPCServer):  # type: ignore[misc]
+    """KServe's gRPC server with what the other services have."""
+
+    host = "127.0.0.1"
+
+    async def start(self, max_workers: int) -> None:
+        self._server = grpc.aio.server(
+            interceptors=[
+                *server_interceptors(), ExceptionToStatusInterceptor(), ErrorInterceptor(pass_unknown=True)
+            ],
+            options=list(SERVER_OPTIONS),
+        )  # fmt: skip
+        servicer = InferenceServicer(self._data_plane, self._model_repository_extension)
+        grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
+        self._health = add_health_and_reflection(self._server, [NAME])
+        self._server.add_insecure_port(f"{self.host}:{self._port}")
+        await set_health(self._health, [NAME], serving=True)
+        await self._server.start()
+        await self._server.wait_for_termination()
+
+    async def stop(self, sig: int | None = None) -> None:
+        if self._server:
+            await self._health.enter_graceful_shutdown()
+            await self._server.stop(grace=self._grace_period)
