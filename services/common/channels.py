@@ -1,0 +1,25 @@
+"""Client channels between the services. No retries here: Temporal is the one layer that retries."""
+
+from __future__ import annotations
+
+import grpc
+
+from services.common.server import MESSAGE_LIMIT
+from services.common.telemetry import client_interceptors
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    ("grpc.enable_retries", 0),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.lb_policy_name", "round_robin"),
+    # A service that restarts is found again within a second, not after gRPC's two-minute backoff.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+]
+
+
+def open_channel(address: str) -> grpc.aio.Channel:
+    """An insecure channel to `host:port` or `dns:///headless-service:port`."""
+    return grpc.aio.insecure_channel(address, options=_OPTIONS, interceptors=client_interceptors())

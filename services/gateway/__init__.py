@@ -1,0 +1,1 @@
+"""The public door: checks a request, starts its workflow, streams what happens."""

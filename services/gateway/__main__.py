@@ -1,0 +1,94 @@
+"""Start the gateway: `python -m services.gateway`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from platformdirs import user_cache_path
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
+from temporalio.client import Client
+from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
+from tokenizers import Tokenizer
+
+from protos.tandem.v1 import tandem_pb2_grpc
+from services.common import telemetry
+from services.common.profile import load_profile
+from services.common.request_log import RequestLog
+from services.common.server import Server, serve
+from services.common.settings import ProcessSettings, read_settings
+from services.gateway.admission import Admission
+from services.gateway.service import NAME, Limits, TandemService
+from services.gateway.temporal import Workflows
+
+
+class GatewaySettings(ProcessSettings):
+    profiles: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("qwen2.5-coder-1.5b-0.5b",),
+        min_length=1,
+        validation_alias="TANDEM_PROFILES",
+        description="served profiles, separated by commas; the first is the default",
+    )
+    models_folder: Path = Field(
+        user_cache_path("tandem") / "models", validation_alias="TANDEM_MODELS", description="for the tokenizers"
+    )
+    temporal_address: str = Field("127.0.0.1:7233", validation_alias="TEMPORAL_ADDRESS")
+    temporal_namespace: str = Field("default", validation_alias="TEMPORAL_NAMESPACE")
+    max_requests: int = Field(256, gt=0, validation_alias="TANDEM_MAX_REQUESTS", description="streams at once")
+    disconnect_grace: timedelta = Field(
+        timedelta(seconds=1),
+        validation_alias="TANDEM_DISCONNECT_GRACE",
+        description="how long a request waits for a client that has gone before it is cancelled",
+    )
+
+    @field_validator("profiles", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        return tuple(p.strip() for p in value.split(",") if p.strip()) if isinstance(value, str) else value
+
+
+def token_counter(models_folder: Path, model: str) -> Callable[[str], int]:
+    """Counts tokens with the model's tokenizer; ends the process when the model's files are not there."""
+    file = models_folder / model / "tokenizer.json"
+    if not file.is_file():
+        sys.exit(f"{file} is missing; `tandem models pull` gets it")
+    tokenizer = Tokenizer.from_file(str(file))
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+async def main() -> None:
+    settings = read_settings(GatewaySettings)
+    telemetry.setup("tandem-gateway", settings.log_level, create_tracer_provider)
+    profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
+    counters = {name: token_counter(settings.models_folder, p.slm.name) for name, p in profiles.items()}
+    log = RequestLog(settings.redis_url, settings.request_ttl)
+    server = Server(settings.host, settings.port, [NAME])
+    client = await Client.connect(
+        settings.temporal_address,
+        namespace=settings.temporal_namespace,
+        plugins=[OpenTelemetryPlugin(add_temporal_spans=True)],
+    )
+    service = TandemService(
+        Admission(profiles, settings.profiles[0], counters),
+        Workflows(client),
+        log,
+        Limits(settings.max_requests, settings.disconnect_grace),
+    )
+    tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
+
+    async def drain() -> None:
+        service.drain()
+
+    await serve(server, settings.drain, settings.unready_pause, log.ping, drain_work=drain)
+    await log.close()
+    telemetry.shutdown()
+    await asyncio.sleep(0.3)  # temporalio's core may abort the process when it ends at once (sdk-python#300)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

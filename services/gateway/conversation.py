@@ -1,0 +1,119 @@
+"""What a client sees of a request: its three streams, merged in the order in which they make sense."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+from services.common.errors import Unavailable
+from services.common.request_log import RequestLog, Role, parse_entry
+
+Kind = Literal["insight_delta", "stage_completed", "scored", "llm_stopped", "answer_delta", "restarted", "completed"]
+_STREAMS = (str(Role.INSIGHT), "decisions", str(Role.ANSWER))
+_BLOCK = timedelta(milliseconds=500)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`payload` has the fields of the message that `kind` names in tandem.v1.SolveEvent."""
+
+    cursor: str
+    kind: Kind
+    payload: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Position:
+    """How far each stream was read. As text: the three sequence numbers, joined by dots."""
+
+    read: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_STREAMS, 0))
+
+    @classmethod
+    def parse(cls, cursor: str) -> Position:
+        """Raises ValueError for what is no cursor of ours."""
+        if not cursor:
+            return cls()
+        numbers = [int(part) for part in cursor.split(".")]
+        return cls(dict(zip(_STREAMS, numbers, strict=True)))
+
+    def advance(self, stream: str, entry_id: str) -> str:
+        self.read[stream] = int(entry_id.split("-")[0])
+        return str(self)
+
+    def cursors(self) -> dict[str, str]:
+        return {stream: f"{number}-0" for stream, number in self.read.items()}
+
+    def __str__(self) -> str:
+        return ".".join(str(self.read[stream]) for stream in _STREAMS)
+
+
+class Conversation:
+    """Reads one request from `position` on. `stage_names[k - 1]` names stage k."""
+
+    def __init__(self, log: RequestLog, request_id: str, stage_names: tuple[str, ...], position: Position) -> None:
+        self._log, self._request_id, self._stage_names = log, request_id, stage_names
+        self._position = position
+
+    async def events(
+        self, result: Awaitable[dict[str, Any]], still_there: Callable[[], Awaitable[None]]
+    ) -> AsyncGenerator[Event, None]:
+        """Events until `completed`. Without Redis only the result is left, which is Temporal's.
+
+        `still_there` is awaited now and then, to renew the reader's lease. Raises what `result` raises.
+        """
+        ending = asyncio.ensure_future(result)
+        try:
+            while True:
+                was_over = ending.done()
+                async for event in self._news():
+                    yield event
+                    if event.kind == "completed":
+                        return
+                if was_over:
+                    break
+                await still_there()
+        except Unavailable:
+            await ending
+        finally:
+            if not ending.done():
+                ending.cancel()
+        yield Event(str(self._position), "completed", await ending)
+
+    async def _news(self) -> AsyncGenerator[Event, None]:
+        news = await self._log.tail(self._request_id, self._position.cursors(), _BLOCK)
+        last: list[Event] = []
+        for stream in _STREAMS:
+            for entry_id, fields in news.get(stream, ()):
+                cursor = self._position.advance(stream, entry_id)
+                if stream == "decisions":
+                    event = Event(cursor, fields["kind"], json.loads(fields["payload"]))  # type: ignore[arg-type]
+                    if event.kind == "completed":
+                        last.append(event)
+                    else:
+                        yield event
+                else:
+                    for event in self._written(stream, entry_id, fields, cursor):
+                        yield event
+        for event in last:
+            yield Event(str(self._position), event.kind, event.payload)
+
+    def _written(self, stream: str, entry_id: str, fields: Mapping[str, str], cursor: str) -> list[Event]:
+        entry = parse_entry(entry_id, fields)
+        is_insight = stream == Role.INSIGHT
+        if entry.kind == "restart":
+            role = "ROLE_LLM" if is_insight else "ROLE_SLM"
+            return [Event(cursor, "restarted", {"role": role, "tokens": entry.tokens, "epoch": entry.epoch})]
+        events = []
+        if entry.kind == "delta":
+            kind: Kind = "insight_delta" if is_insight else "answer_delta"
+            events.append(Event(cursor, kind, {"text": entry.text, "tokens": entry.tokens}))
+        if entry.stage:
+            payload = {"stage": entry.stage, "name": self._stage_names[entry.stage - 1], "tokens": entry.tokens}
+            events.append(Event(cursor, "stage_completed", payload))
+        return events
+
+

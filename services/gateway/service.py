@@ -1,0 +1,252 @@
+"""tandem.v1.TandemService: convert, call, convert."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import grpc
+from google.protobuf.json_format import ParseDict
+from opentelemetry import trace
+
+from protos.tandem.v1 import tandem_pb2, tandem_pb2_grpc
+from services.common.convert import sampling_arguments
+from services.common.errors import InvalidArgument, ResourceExhausted, TandemError
+from services.common.profile import Profile
+from services.common.request_log import RequestLog
+from services.common.telemetry import current_trace_id, set_attributes
+from services.gateway.admission import Admission, Asked, fingerprint
+from services.gateway.conversation import Conversation, Event, Position
+from services.gateway.temporal import Status, Workflows
+from workflows.shared import Budget, Sampling, SolveInput
+
+NAME = tandem_pb2.DESCRIPTOR.services_by_name["TandemService"].full_name
+_LEASE = timedelta(seconds=5)
+_RETRY_AFTER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    max_requests: int
+    disconnect_grace: timedelta
+
+
+class TandemService(tandem_pb2_grpc.TandemServiceServicer):
+    def __init__(self, admission: Admission, workflows: Workflows, log: RequestLog, limits: Limits) -> None:
+        self._admission, self._workflows, self._log, self._limits = admission, workflows, log, limits
+        self._num_streams = 0
+        self._is_draining = False
+        self._farewells: set[asyncio.Task[None]] = set()
+
+    async def Solve(
+        self, request: tandem_pb2.SolveRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[tandem_pb2.SolveEvent]:
+        task = self._admission.admit(_asked(request), current_trace_id())
+        position = _position(request.resume_after)
+        if self._num_streams >= self._limits.max_requests:
+            raise ResourceExhausted(
+                f"{self._num_streams} requests are being served, which is the limit",
+                reason="TOO_MANY_REQUESTS",
+                retry_after_s=_RETRY_AFTER_SECONDS,
+            )
+        self._num_streams += 1
+        watcher = uuid4().hex
+        try:
+            trace_id = await self._workflows.start_or_join(task, fingerprint(task))
+            yield _accepted(task, trace_id, str(position))
+            async with aclosing(self._read(task, position, watcher)) as events:
+                async for event in events:
+                    yield _event(event)
+        except (asyncio.CancelledError, GeneratorExit):
+            if not request.keep_running and not self._is_draining:
+                self._say_farewell(task.request_id, watcher)
+            raise
+        finally:
+            self._num_streams -= 1
+
+    async def GetRequest(
+        self, request: tandem_pb2.GetRequestRequest, context: grpc.aio.ServicerContext
+    ) -> tandem_pb2.GetRequestResponse:
+        status = await self._workflows.status(_required_id(request.request_id))
+        result = ParseDict(_wire(status.result), tandem_pb2.SolveResult()) if status.result else None
+        return tandem_pb2.GetRequestResponse(
+            request_id=request.request_id, state=_state(status), result=result, error=status.error
+        )
+
+    async def CancelRequest(
+        self, request: tandem_pb2.CancelRequestRequest, context: grpc.aio.ServicerContext
+    ) -> tandem_pb2.CancelRequestResponse:
+        status = await self._workflows.cancel(_required_id(request.request_id))
+        return tandem_pb2.CancelRequestResponse(request_id=request.request_id, state=_state(status))
+
+    async def ListProfiles(
+        self, request: tandem_pb2.ListProfilesRequest, context: grpc.aio.ServicerContext
+    ) -> tandem_pb2.ListProfilesResponse:
+        profiles = [_profile(p) for p in self._admission.profiles.values()]
+        return tandem_pb2.ListProfilesResponse(profiles=profiles, default_profile=self._admission.default)
+
+    def drain(self) -> None:
+        """From now on a stream that breaks is ours, not the client's: its request goes on and is read elsewhere."""
+        self._is_draining = True
+
+    async def _read(self, task: SolveInput, position: Position, watcher: str) -> AsyncIterator[Event]:
+        names = tuple(stage.name for stage in task.plan.stages)
+        conversation = Conversation(self._log, task.request_id, names, position)
+        renewed = 0.0
+
+        async def still_there() -> None:
+            nonlocal renewed
+            if time.time() - renewed > _LEASE.total_seconds() / 3:
+                renewed = time.time()
+                await self._log.watch(task.request_id, watcher, renewed, _LEASE)
+
+        with suppress(TandemError):
+            await still_there()
+        async with aclosing(conversation.events(self._workflows.result(task.request_id), still_there)) as events:
+            async for event in events:
+                if event.kind == "completed":
+                    _describe(trace.get_current_span(), event.payload)
+                yield event
+
+    def _say_farewell(self, request_id: str, watcher: str) -> None:
+        farewell = asyncio.create_task(self._cancel_when_nobody_watches(request_id, watcher))
+        self._farewells.add(farewell)
+        farewell.add_done_callback(self._farewells.discard)
+
+    async def _cancel_when_nobody_watches(self, request_id: str, watcher: str) -> None:
+        with suppress(TandemError):
+            await self._log.unwatch(request_id, watcher)
+        await asyncio.sleep(self._limits.disconnect_grace.total_seconds())
+        try:
+            is_watched = await self._log.is_watched(request_id, time.time())
+        except TandemError:
+            is_watched = False
+        if not is_watched:
+            with suppress(TandemError):
+                await self._workflows.cancel(request_id)
+
+
+# -- in ---------------------------------------------------------------------------------------------------------
+
+
+def _asked(request: tandem_pb2.SolveRequest) -> Asked:
+    budget, stop = request.budget, request.stop
+    return Asked(
+        request_id=request.request_id,
+        question=request.question,
+        profile=request.profile,
+        budget=Budget(
+            max_cost_usd=budget.max_cost_usd if budget.HasField("max_cost_usd") else None,
+            max_llm_tokens=budget.max_llm_tokens if budget.HasField("max_llm_tokens") else None,
+        ),
+        threshold=stop.threshold if stop.HasField("threshold") else None,
+        thresholds=dict(stop.thresholds),
+        max_stage=stop.max_stage if stop.HasField("max_stage") else None,
+        sampling=Sampling(**sampling_arguments(request.sampling)),
+    )
+
+
+def _position(cursor: str) -> Position:
+    try:
+        return Position.parse(cursor)
+    except ValueError:
+        raise InvalidArgument(f"{cursor!r} is no cursor of an event", field="resume_after") from None
+
+
+def _required_id(request_id: str) -> str:
+    if not request_id:
+        raise InvalidArgument("a request id is needed", field="request_id")
+    return request_id
+
+
+# -- out --------------------------------------------------------------------------------------------------------
+
+
+def _accepted(task: SolveInput, trace_id: str, cursor: str) -> tandem_pb2.SolveEvent:
+    accepted = tandem_pb2.Accepted(
+        request_id=task.request_id, trace_id=trace_id, profile=task.plan.profile, stages=len(task.plan.stages)
+    )
+    return tandem_pb2.SolveEvent(cursor=cursor, accepted=accepted)
+
+
+def _event(event: Event) -> tandem_pb2.SolveEvent:
+    return ParseDict({"cursor": event.cursor, event.kind: _wire(event.payload)}, tandem_pb2.SolveEvent())
+
+
+def _wire(payload: Any) -> dict[str, Any]:
+    """A payload as the contract's JSON: enum names in full, unset values left out."""
+
+    def convert(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {k: convert(v, k) for k, v in value.items() if v is not None}
+        if isinstance(value, list):
+            return [convert(item) for item in value]
+        return f"STOP_REASON_{value.upper()}" if key == "reason" else value
+
+    wire: dict[str, Any] = convert(dict(payload))
+    return wire
+
+
+def _state(status: Status) -> tandem_pb2.RequestState:
+    if status.state == "completed" and status.result and status.result["stop"]["reason"] == "cancelled":
+        return tandem_pb2.REQUEST_STATE_CANCELLED
+    return {
+        "running": tandem_pb2.REQUEST_STATE_RUNNING,
+        "completed": tandem_pb2.REQUEST_STATE_COMPLETED,
+        "failed": tandem_pb2.REQUEST_STATE_FAILED,
+    }[status.state]
+
+
+def _profile(profile: Profile) -> tandem_pb2.Profile:
+    scorer = profile.stop.scorer
+    return tandem_pb2.Profile(
+        name=profile.name,
+        description=profile.description,
+        llm=profile.llm.name,
+        slm=profile.slm.name,
+        handoff=profile.handoff,
+        stages=[
+            tandem_pb2.ProfileStage(name=s.name, max_tokens=s.max_tokens, threshold=s.threshold)
+            for s in profile.stages
+        ],
+        scorer=scorer,
+        scorer_trained=scorer.partition(":")[0] == "mlp",
+        max_question_tokens=profile.max_question_tokens,
+        price_version=profile.prices.version,
+    )
+
+
+def _describe(span: trace.Span, result: Any) -> None:
+    """The request's totals, on the root span and under our own prefix only, so that sums over leaves never double."""
+    stop, cost, usage = result["stop"], result["cost"], result["usage"]
+    set_attributes(
+        span,
+        {
+            "tandem.request.id": result["request_id"],
+            "tandem.stop.stage": stop["stage"],
+            "tandem.stop.reason": str(stop["reason"]),
+            "tandem.stop.score": stop["score"],
+            "tandem.stop.threshold": stop["threshold"],
+            "tandem.cancel.latency_ms": result["timings_ms"]["cancel"],
+            "tandem.tokens.llm": usage["llm"]["output_tokens"],
+            "tandem.tokens.slm": usage["slm"]["output_tokens"],
+            "tandem.tokens.scorer": usage["scorer"]["input_tokens"],
+            "tandem.tokens.overrun": usage["llm"]["overrun_tokens"],
+            "tandem.cost.total": cost["usd"],
+            "tandem.cost.llm": cost["usd_by_role"]["llm"],
+            "tandem.cost.slm": cost["usd_by_role"]["slm"],
+            "tandem.cost.scorer": cost["usd_by_role"]["scorer"],
+            "tandem.cost.llm_alone": cost["usd_llm_alone"],
+            "tandem.cost.currency": "USD",
+            "tandem.cost.tflops.paper": cost["tflops_paper"],
+            "tandem.cost.tflops.full": cost["tflops_full"],
+            "tandem.price.version": cost["price_version"],
+            "tandem.attempt": result["attempts"],
+        },
+    )

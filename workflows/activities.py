@@ -1,0 +1,322 @@
+"""The workflow's hands: each activity is one call to one service, and none of them retries by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import grpc
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
+from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from protos.tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2, insight_pb2_grpc, tandem_pb2
+from services.common.channels import open_channel
+from services.common.errors import TandemError
+from services.common.interceptors import error_info
+from services.common.request_log import RequestLog, Role, Stop
+from workflows.shared import (
+    Announcement,
+    AnswerOutcome,
+    AnswerTask,
+    InsightOutcome,
+    InsightTask,
+    RoleUsage,
+    Sampling,
+    ScoreTask,
+    StageScore,
+    StopOrder,
+    Timeouts,
+)
+from workflows.stop_rule import is_sufficient
+
+_FINAL = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.ABORTED,
+}
+_REASONS = {
+    execution_pb2.FINISH_REASON_EOS: "eos",
+    execution_pb2.FINISH_REASON_LENGTH: "length",
+    execution_pb2.FINISH_REASON_ABORTED: "aborted",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAddresses:
+    insight_generator: str
+    sufficiency_scorer: str
+    slm_executor: str
+
+
+class Activities:
+    def __init__(self, addresses: ServiceAddresses, log: RequestLog) -> None:
+        self._log = log
+        self._channels = [
+            open_channel(a)
+            for a in (addresses.insight_generator, addresses.sufficiency_scorer, addresses.slm_executor)
+        ]
+        generator, scorer, executor = self._channels
+        self._generator = insight_pb2_grpc.InsightGeneratorStub(generator)
+        self._scorer = oip_grpc.GRPCInferenceServiceStub(scorer)
+        self._executor = execution_pb2_grpc.SlmExecutorStub(executor)
+
+    async def close(self) -> None:
+        for channel in self._channels:
+            await channel.close()
+
+    # -- the large model ----------------------------------------------------------------------------------------
+
+    @activity.defn
+    async def generate_insight(self, task: InsightTask) -> InsightOutcome:
+        """Let the large model write until it ends or is stopped; a cancel returns what it has made, exactly."""
+        epoch = activity.info().attempt
+        request = insight_pb2.GenerateRequest(
+            request_id=task.request_id,
+            epoch=epoch,
+            question=task.question,
+            stage_max_tokens=task.caps,
+            sampling=_sampling(task.sampling),
+        )
+        call = self._generator.Generate(request, timeout=Timeouts.attempt.total_seconds())
+        usage, finished = await self._run(call, self._generator, task.request_id, epoch)
+        return InsightOutcome(
+            reason=_REASONS[finished.reason],
+            text=finished.text,
+            tokens=finished.tokens,
+            usage=usage,
+            halted_at=finished.halted_at_unix_ms / 1000,
+            first_token_at=_seconds(finished, "first_token_at_unix_ms"),
+            attempt=epoch,
+        )
+
+    # -- the small model as a judge -----------------------------------------------------------------------------
+
+    @activity.defn
+    async def wait_and_score(self, task: ScoreTask) -> StageScore:
+        """Block until the stage is written, then ask the scorer; says `ended` when the insight ends before."""
+        async with _heartbeating():
+            if task.stage == 0:
+                tokens, epoch = 0, 1
+            else:
+                written = await self._wait_for_stage(task)
+                if written is None:
+                    return StageScore(task.stage, ended=True)
+                tokens, epoch = written
+            try:
+                response = await self._scorer.ModelInfer(
+                    _infer_request(task), timeout=Timeouts.score_call.total_seconds()
+                )
+            except grpc.aio.AioRpcError as error:
+                raise _application_error(error, StageScore(task.stage, tokens, epoch=epoch)) from error
+            score = _stage_score(response, task.stage, tokens, epoch)
+            await self._announce_score(task, score)
+            return score
+
+    async def _wait_for_stage(self, task: ScoreTask) -> tuple[int, int] | None:
+        """Tokens at the end of the stage and the epoch that wrote it; None when the insight ended before."""
+        try:
+            async for transcript in self._log.follow(task.request_id, Role.INSIGHT):
+                if task.stage in transcript.stage_ends:
+                    return transcript.stage_ends[task.stage], transcript.epoch
+                if transcript.is_complete:
+                    return None
+        except TandemError as error:
+            raise ApplicationError(str(error), StageScore(task.stage), type=error.reason) from error
+        raise AssertionError("the log is followed for ever")
+
+    async def _announce_score(self, task: ScoreTask, score: StageScore) -> None:
+        payload: dict[str, object] = {
+            "stage": task.stage,
+            "score": score.score,
+            "threshold": task.threshold,
+            "sufficient": is_sufficient(score.score, task.threshold),
+            "scorer": score.scorer,
+            "trained": score.trained,
+        }
+        await self.announce(Announcement(task.request_id, task.stage + 1, "scored", payload))
+
+    # -- the small model as the one who answers -----------------------------------------------------------------
+
+    @activity.defn
+    async def execute(self, task: AnswerTask) -> AnswerOutcome:
+        """Let the small model answer; a cancel returns what it has made, exactly."""
+        epoch = task.base_epoch + activity.info().attempt
+        request = execution_pb2.ExecuteRequest(
+            request_id=task.request_id,
+            epoch=epoch,
+            question=task.question,
+            stage=task.stage,
+            max_tokens=task.max_tokens,
+            sampling=_sampling(task.sampling),
+        )
+        call = self._executor.Execute(request, timeout=Timeouts.attempt.total_seconds())
+        seen: dict[str, Any] = {}
+        usage, finished = await self._run(call, self._executor, task.request_id, epoch, seen)
+        return AnswerOutcome(
+            reason=_REASONS[finished.reason],
+            text=finished.text,
+            usage=usage,
+            first_token_at=_seconds(finished, "first_token_at_unix_ms"),
+            attempt=epoch - task.base_epoch,
+            is_logged=seen["started"].logged,
+        )
+
+    # -- the stop, the bill -------------------------------------------------------------------------------------
+
+    @activity.defn
+    async def raise_stop(self, order: StopOrder) -> None:
+        """The first cancel lane: the flag in Redis, which the writers hear at once and which refuses their appends."""
+        for role, epoch in ((Role.INSIGHT, order.insight_epoch), (Role.ANSWER, order.answer_epoch)):
+            if epoch is not None:
+                await self._log.request_stop(Stop(order.request_id, role, epoch, order.decided_at))
+
+    @activity.defn
+    async def announce(self, announcement: Announcement) -> None:
+        """Tell the request's readers. One that cannot be told reads the result from Temporal."""
+        try:
+            await self._log.publish_decision(
+                announcement.request_id, announcement.slot, announcement.kind, announcement.payload
+            )
+            if announcement.kind == "completed":
+                await self._log.finish(announcement.request_id)
+        except TandemError as error:
+            activity.logger.warning("%s was not announced: %s", announcement.kind, error)
+
+    @activity.defn
+    async def read_ledger(self, request_id: str, role: str) -> RoleUsage:
+        """What Redis knows of a role whose every attempt was lost; all of it was for nothing."""
+        ledger = await self._log.ledger(request_id, Role(role))
+        return RoleUsage(
+            input_tokens=ledger.input_tokens,
+            overrun_tokens=ledger.overrun_tokens,
+            discarded_tokens=ledger.discarded_tokens + ledger.tokens,
+        )
+
+    # -- one streaming call, cancelled without losing its last word ---------------------------------------------
+
+    async def _run(
+        self, call: Any, stub: Any, request_id: str, epoch: int, seen: dict[str, Any] | None = None
+    ) -> tuple[RoleUsage, Any]:
+        """Read a stream to its `finished`. When cancelled, abort the work and read on to its exact usage."""
+        reader = asyncio.ensure_future(_read_to_end(call, seen if seen is not None else {}))
+        try:
+            async with _heartbeating():
+                try:
+                    return await asyncio.shield(reader)
+                except asyncio.CancelledError:
+                    if _worker_is_leaving():
+                        raise
+                    await _abort(stub, request_id, epoch)
+                    return await reader
+        except grpc.aio.AioRpcError as error:
+            raise _application_error(error, _spent(error)) from error
+        finally:
+            reader.cancel()
+            call.cancel()
+
+
+def _worker_is_leaving() -> bool:
+    details = activity.cancellation_details()
+    return details is not None and details.worker_shutdown
+
+
+async def _abort(stub: Any, request_id: str, epoch: int) -> None:
+    request = execution_pb2.AbortRequest(request_id=request_id, epoch=epoch, decided_at_unix_ms=time.time() * 1000)
+    await stub.Abort(request, timeout=Timeouts.stop_call.total_seconds())
+
+
+async def _read_to_end(call: Any, seen: dict[str, Any]) -> tuple[RoleUsage, Any]:
+    async for event in call:
+        kind = event.WhichOneof("event")
+        seen[kind] = getattr(event, kind)
+        if kind == "finished":
+            return _role_usage(event.usage), event.finished
+    raise ApplicationError("the service ended its stream without a last word", type="STREAM_CUT")
+
+
+@asynccontextmanager
+async def _heartbeating() -> AsyncIterator[None]:
+    """Heartbeat while the block runs: the slowest cancel lane, and how a dead worker is noticed."""
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(Timeouts.heartbeat_interval.total_seconds())
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+
+
+def _infer_request(task: ScoreTask) -> oip.ModelInferRequest:
+    tensor = oip.ModelInferRequest.InferInputTensor
+    contents = oip.InferTensorContents
+    return oip.ModelInferRequest(
+        model_name="sufficiency",
+        id=f"{task.request_id}/{task.stage}",
+        inputs=[
+            tensor(
+                name="question", datatype="BYTES", shape=[1], contents=contents(bytes_contents=[task.question.encode()])
+            ),
+            tensor(
+                name="request_id",
+                datatype="BYTES",
+                shape=[1],
+                contents=contents(bytes_contents=[task.request_id.encode()]),
+            ),
+            tensor(name="stage", datatype="INT32", shape=[1], contents=contents(int_contents=[task.stage])),
+        ],
+    )
+
+
+def _stage_score(response: oip.ModelInferResponse, stage: int, tokens: int, epoch: int) -> StageScore:
+    outputs = {output.name: output.contents for output in response.outputs}
+    return StageScore(
+        stage=stage,
+        tokens=tokens,
+        score=outputs["score"].fp32_contents[0],
+        epoch=epoch,
+        scorer=response.parameters["scorer"].string_param,
+        trained=response.parameters["trained"].bool_param,
+        tokens_scored=outputs["tokens_scored"].int64_contents[0],
+        tokens_cached=outputs["tokens_cached"].int64_contents[0],
+    )
+
+
+def _sampling(sampling: Sampling) -> tandem_pb2.Sampling:
+    return tandem_pb2.Sampling(**asdict(sampling))
+
+
+def _role_usage(usage: tandem_pb2.TokenUsage) -> RoleUsage:
+    return RoleUsage(**{field.name: getattr(usage, field.name) for field in usage.DESCRIPTOR.fields})
+
+
+def _seconds(message: Any, field: str) -> float | None:
+    return getattr(message, field) / 1000 if message.HasField(field) else None
+
+
+def _spent(error: grpc.aio.AioRpcError) -> RoleUsage | None:
+    """The ledger that a service puts into the status of work that failed; None when it says nothing."""
+    metadata = error_info(error).metadata
+    names = ("input_tokens", "discarded_tokens")
+    return RoleUsage(**{n: int(metadata[n]) for n in names}) if all(n in metadata for n in names) else None
+
+
+def _application_error(error: grpc.aio.AioRpcError, detail: object) -> ApplicationError:
+    return ApplicationError(
+        error.details() or error.code().name,
+        *([] if detail is None else [detail]),
+        type=error_info(error).reason or error.code().name,
+        non_retryable=error.code() in _FINAL,
+    )

@@ -1,0 +1,302 @@
+"""What the workflow, its activities, the gateway and the worker agree on: messages, queues, timeouts, names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+SOLVE_WORKFLOW = "Solve"
+CANCEL_SIGNAL = "cancel"
+
+
+def solve_queue(profile: str) -> str:
+    """Workflows, scoring and answering of one profile."""
+    return f"tandem-{profile}"
+
+
+def llm_queue(profile: str) -> str:
+    """The large model's activities: few slots, one for each sequence that the pool can run."""
+    return f"tandem-{profile}-llm"
+
+
+class Timeouts:
+    """All timeouts, each inside the next: call < attempt < activity < workflow < client deadline.
+
+    A call is one RPC to a service; an attempt one try of an activity; an activity all its tries together.
+    """
+
+    score_call = timedelta(seconds=60)
+    stop_call = timedelta(seconds=2)
+    heartbeat = timedelta(seconds=5)
+    heartbeat_interval = timedelta(milliseconds=250)
+    local_attempt = timedelta(seconds=3)
+    attempt = timedelta(minutes=8)
+    activity = timedelta(minutes=10)
+    workflow = timedelta(minutes=14)
+    client_deadline = timedelta(minutes=15)
+
+
+class StopReason(StrEnum):
+    SUFFICIENT = "sufficient"
+    BEST_STAGE = "best_stage"
+    LLM_FINISHED = "llm_finished"
+    BUDGET = "budget"
+    LLM_UNAVAILABLE = "llm_unavailable"
+    SCORER_FAILED_OPEN = "scorer_failed_open"
+    CANCELLED = "cancelled"
+
+
+# -- the request ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    name: str
+    max_tokens: int
+    threshold: float
+
+
+@dataclass(frozen=True)
+class RolePrices:
+    """USD per million tokens."""
+
+    input: float
+    cached_input: float
+    output: float
+
+
+@dataclass(frozen=True)
+class Prices:
+    version: str
+    llm: RolePrices
+    slm: RolePrices
+    scorer: RolePrices
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the profile says about this request. It travels with the request, so a later profile changes nothing of it."""
+
+    profile: str
+    handoff: str
+    llm: str
+    slm: str
+    llm_parameters: float
+    slm_parameters: float
+    stages: list[StagePlan]
+    scores_stage_zero: bool
+    stage_zero_threshold: float
+    answer_max_tokens: int
+    answer_format: str
+    prices: Prices
+    llm_alone_output_tokens: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    max_cost_usd: float | None = None
+    max_llm_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SolveInput:
+    request_id: str
+    question: str
+    question_tokens: int
+    plan: Plan
+    budget: Budget = field(default_factory=Budget)
+    sampling: Sampling = field(default_factory=Sampling)
+    trace_id: str = ""
+
+
+# -- activities -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RoleUsage:
+    """Tokens of one role by state (protos/tandem/v1/tandem.proto, TokenUsage)."""
+
+    model: str = ""
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    overrun_tokens: int = 0
+    discarded_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    request_id: str
+    question: str
+    stage: int
+    threshold: float
+    profile: str
+
+
+@dataclass(frozen=True)
+class StageScore:
+    """`score` is None when the insight ended before the stage did (`ended`), or when the scorer failed."""
+
+    stage: int
+    tokens: int = 0
+    score: float | None = None
+    epoch: int = 1
+    ended: bool = False
+    scorer: str = ""
+    trained: bool = False
+    tokens_scored: int = 0
+    tokens_cached: int = 0
+
+
+@dataclass(frozen=True)
+class InsightTask:
+    request_id: str
+    question: str
+    caps: list[int]
+    sampling: Sampling
+    profile: str
+
+
+@dataclass(frozen=True)
+class InsightOutcome:
+    """`reason` is eos, length or aborted. Times are Unix seconds."""
+
+    reason: str
+    text: str
+    tokens: int
+    usage: RoleUsage
+    halted_at: float
+    first_token_at: float | None
+    attempt: int
+
+
+@dataclass(frozen=True)
+class AnswerTask:
+    request_id: str
+    question: str
+    stage: int
+    max_tokens: int
+    sampling: Sampling
+    profile: str
+    base_epoch: int = 0
+
+
+@dataclass(frozen=True)
+class AnswerOutcome:
+    reason: str
+    text: str
+    usage: RoleUsage
+    first_token_at: float | None
+    attempt: int
+    is_logged: bool
+
+
+@dataclass(frozen=True)
+class StopOrder:
+    """Halt the roles of a request that run under `epoch` or an older one. `decided_at` is Unix seconds."""
+
+    request_id: str
+    insight_epoch: int | None
+    answer_epoch: int | None
+    decided_at: float
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """An entry for `{id}:decisions`; a slot is written once."""
+
+    request_id: str
+    slot: int
+    kind: str
+    payload: dict[str, object]
+
+
+SLOT_LLM_STOPPED = 1_000_000
+SLOT_COMPLETED = 1_000_001
+
+
+# -- the result -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stop:
+    stage: int
+    reason: StopReason
+    score: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class StageResult:
+    stage: int
+    name: str
+    tokens: int
+    score: float | None
+    threshold: float
+    scorer: str
+    trained: bool
+
+
+@dataclass(frozen=True)
+class Usage:
+    llm: RoleUsage
+    slm: RoleUsage
+    scorer: RoleUsage
+
+
+@dataclass(frozen=True)
+class UsdByRole:
+    llm: float
+    slm: float
+    scorer: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    usd: float
+    usd_by_role: UsdByRole
+    usd_llm_alone: float
+    saved_ratio: float
+    tflops_paper: float
+    tflops_full: float
+    tflops_llm_alone: float
+    price_version: str
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Milliseconds."""
+
+    total: float
+    first_insight: float | None
+    decision: float | None
+    cancel: float | None
+    first_answer_token: float | None
+
+
+@dataclass(frozen=True)
+class SolveResult:
+    """Field by field the message tandem.v1.SolveResult."""
+
+    request_id: str
+    profile: str
+    question: str
+    answer: str
+    reasoning: str
+    stop: Stop
+    stages: list[StageResult]
+    usage: Usage
+    cost: Cost
+    timings_ms: Timings
+    trace_id: str
+    attempts: int
+    complete: bool
+    notes: list[str]

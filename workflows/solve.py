@@ -1,0 +1,404 @@
+"""The workflow of one request. `_solve` reads as the method: score, write and score, stop, answer, settle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any, TypeVar, cast
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from workflows.activities import Activities
+    from workflows.answer import final_answer
+    from workflows.cost import cost
+    from workflows.shared import (
+        CANCEL_SIGNAL,
+        SLOT_COMPLETED,
+        SLOT_LLM_STOPPED,
+        SOLVE_WORKFLOW,
+        Announcement,
+        AnswerOutcome,
+        AnswerTask,
+        InsightOutcome,
+        InsightTask,
+        RoleUsage,
+        ScoreTask,
+        SolveInput,
+        SolveResult,
+        StageResult,
+        StageScore,
+        Stop,
+        StopOrder,
+        StopReason,
+        Timeouts,
+        Timings,
+        Usage,
+        llm_queue,
+    )
+    from workflows.stop_rule import allowance, decide, fall_back, thresholds
+
+_RETRY = RetryPolicy(initial_interval=Timeouts.heartbeat_interval, backoff_coefficient=2.0, maximum_attempts=4)
+_RETRY_SCORE = RetryPolicy(initial_interval=Timeouts.heartbeat_interval, maximum_attempts=2)
+T = TypeVar("T")
+_ONCE = RetryPolicy(maximum_attempts=1)
+# A fallback answer is a new activity, whose attempts begin at 1 again; its epochs must not.
+_FALLBACK_EPOCH = 1000
+_ACTIVITY: dict[str, Any] = {
+    "start_to_close_timeout": Timeouts.attempt,
+    "schedule_to_close_timeout": Timeouts.activity,
+    "heartbeat_timeout": Timeouts.heartbeat,
+    "cancellation_type": workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+}
+
+
+@workflow.defn(name=SOLVE_WORKFLOW)
+class SolveWorkflow:
+    @workflow.init
+    def __init__(self, task: SolveInput) -> None:
+        self._task, self._plan = task, task.plan
+        self._thresholds = thresholds(task.plan)
+        self._allowance = allowance(task.plan, task.budget, task.question_tokens)
+        self._scores: list[StageScore] = []
+        self._notes: list[str] = []
+        self._running: list[workflow.ActivityHandle[Any]] = []
+        self._llm: workflow.ActivityHandle[InsightOutcome] | None = None
+        self._insight: InsightOutcome | None = None
+        self._insight_usage = RoleUsage()
+        self._answer_usage = RoleUsage()
+        self._cancelled_at: datetime | None = None
+        self._decided_at: datetime | None = None
+        self._started_at = workflow.now()
+
+    @workflow.run
+    async def run(self, task: SolveInput) -> SolveResult:
+        work = asyncio.create_task(self._solve())
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:  # cancelled by an operator, through Temporal
+            await self.cancel()
+            return await work
+
+    @workflow.signal(name=CANCEL_SIGNAL)
+    async def cancel(self) -> None:
+        """Stop everything that runs; the request then ends with what it has cost."""
+        if self._cancelled_at is None:
+            self._cancelled_at = workflow.now()
+            await self._raise_stop(self._cancelled_at, insight=True, answer=True)
+            for handle in self._running:
+                handle.cancel()
+
+    async def _solve(self) -> SolveResult:
+        stop = await self._decide()
+        self._decided_at = self._decided_at or workflow.now()
+        answer: AnswerOutcome | None = None
+        if stop.reason is StopReason.LLM_FINISHED or self._cancelled_at is not None:
+            await self._stop_llm()
+        else:
+            stopping = asyncio.create_task(self._stop_llm())
+            answer = await self._answer(stop)
+            await stopping
+        if self._cancelled_at is not None:
+            stop = replace(stop, reason=StopReason.CANCELLED)
+        return await self._settle(stop, answer)
+
+    # -- the decision -------------------------------------------------------------------------------------------
+
+    async def _decide(self) -> Stop:
+        """Score the bare question, then each stage as it is written, until one suffices or none is left."""
+        if self._plan.scores_stage_zero and (stop := await self._score(0)):
+            return stop
+        if self._allowance.caps and self._cancelled_at is None:
+            self._llm = self._start_llm()
+            for stage in range(1, len(self._allowance.caps) + 1):
+                if stop := await self._score(stage):
+                    return stop
+                if self._llm.done() and not self._succeeded(self._llm):
+                    return fall_back(self._scores, self._thresholds, StopReason.LLM_UNAVAILABLE)
+                if self._has_answered() or self._cancelled_at is not None:
+                    break
+        return await self._when_no_stage_passed()
+
+    async def _score(self, stage: int) -> Stop | None:
+        """Wait for the stage, score it, and decide. A scorer that fails lets the large model go on."""
+        task = ScoreTask(
+            self._task.request_id, self._task.question, stage, self._thresholds[stage], self._plan.profile
+        )
+        scoring = self._start(Activities.wait_and_score, task, retry_policy=_RETRY_SCORE)
+        if self._llm is not None:
+            await workflow.wait([scoring, self._llm], return_when=asyncio.FIRST_COMPLETED)
+            if not scoring.done() and (self._has_answered() or not self._succeeded(self._llm)):
+                scoring.cancel()
+        try:
+            score = await scoring
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                return None
+            score = _failure_detail(error, StageScore) or StageScore(stage)
+            self._notes.append(f"stage {stage} was not scored: {_cause(error)}")
+        if self._cancelled_at is not None or self._has_answered():
+            return None
+        self._scores.append(score)
+        stop = decide(score, self._thresholds[stage])
+        if stop:
+            self._decided_at = workflow.now()
+        return stop
+
+    async def _when_no_stage_passed(self) -> Stop:
+        reason = StopReason.BEST_STAGE
+        if self._cancelled_at is not None:
+            reason = StopReason.CANCELLED
+        elif self._llm is not None:
+            await workflow.wait([self._llm])
+            if self._has_answered():
+                return Stop(len(self._scores) or 1, StopReason.LLM_FINISHED)
+            if not self._succeeded(self._llm):
+                reason = StopReason.LLM_UNAVAILABLE
+        if self._allowance.is_limited and reason is StopReason.BEST_STAGE:
+            reason = StopReason.BUDGET
+        return fall_back(self._scores, self._thresholds, reason)
+
+    def _has_answered(self) -> bool:
+        """In continuation mode a large model that ended by itself has given its answer."""
+        return (
+            self._plan.handoff == "continuation"
+            and self._llm is not None
+            and self._succeeded(self._llm)
+            and self._llm.result().reason == "eos"
+        )
+
+    # -- the large model ----------------------------------------------------------------------------------------
+
+    def _start_llm(self) -> workflow.ActivityHandle[InsightOutcome]:
+        task = InsightTask(
+            self._task.request_id, self._task.question, self._allowance.caps, self._task.sampling, self._plan.profile
+        )
+        return self._start(
+            Activities.generate_insight, task, retry_policy=_RETRY, task_queue=llm_queue(self._plan.profile)
+        )
+
+    async def _stop_llm(self) -> None:
+        """Halt it by every lane at once, then take its exact usage, whichever way it ended."""
+        if self._llm is None:
+            return
+        was_running = not self._llm.done()
+        if was_running:
+            assert self._decided_at is not None
+            flag = asyncio.create_task(self._raise_stop(self._decided_at, insight=True))
+            self._llm.cancel()
+            await flag
+        try:
+            self._insight = await self._llm
+            self._insight_usage = self._insight.usage
+        except ActivityError as error:
+            if not is_cancelled_exception(error):
+                self._notes.append(f"the large model failed: {_cause(error)}")
+            self._insight_usage = await self._lost_usage(error, "insight", self._plan.llm)
+        if was_running and self._insight is not None:
+            await self._announce_stop(self._insight)
+
+    async def _announce_stop(self, insight: InsightOutcome) -> None:
+        payload: dict[str, object] = {
+            "cancel_latency_ms": self._cancel_ms(insight),
+            "overrun_tokens": insight.usage.overrun_tokens,
+            "reason": StopReason.CANCELLED if self._cancelled_at else StopReason.SUFFICIENT,
+        }
+        await self._announce(SLOT_LLM_STOPPED, "llm_stopped", payload)
+
+    # -- the small model ----------------------------------------------------------------------------------------
+
+    async def _answer(self, stop: Stop) -> AnswerOutcome:
+        """Answer from the chosen stage; if its insight cannot be read any more, from the bare question."""
+        try:
+            answer = await self._execute(stop.stage, 0)
+        except ActivityError as error:
+            if stop.stage == 0 or is_cancelled_exception(error):
+                raise await self._failure(stop, error) from error
+            self._notes.append(f"the answer does without the insight: {_cause(error)}")
+            lost = await self._lost_usage(error, "answer", self._plan.slm)
+            try:
+                answer = await self._execute(0, _FALLBACK_EPOCH)
+            except ActivityError as second:
+                raise await self._failure(stop, second) from second
+            if not answer.is_logged:
+                answer = replace(answer, usage=_plus(answer.usage, lost))
+        if not answer.is_logged:
+            self._notes.append("the answer was not streamed: the request log did not answer")
+        self._answer_usage = answer.usage
+        return answer
+
+    async def _execute(self, stage: int, base_epoch: int) -> AnswerOutcome:
+        task = AnswerTask(
+            request_id=self._task.request_id,
+            question=self._task.question,
+            stage=stage,
+            max_tokens=self._allowance.answer_tokens,
+            sampling=self._task.sampling,
+            profile=self._plan.profile,
+            base_epoch=base_epoch,
+        )
+        return await self._start(Activities.execute, task, retry_policy=_RETRY)
+
+    async def _failure(self, stop: Stop, error: ActivityError) -> ApplicationError:
+        """The request ends without an answer, but not without its bill, which the error carries."""
+        self._answer_usage = await self._lost_usage(error, "answer", self._plan.slm)
+        await self._stop_llm()
+        self._notes.append(f"the small model failed: {_cause(error)}")
+        result = self._result(stop, None)
+        return ApplicationError(
+            f"no answer: {_cause(error)}", asdict(result), type="SLM_UNAVAILABLE", non_retryable=True
+        )
+
+    # -- the bill -----------------------------------------------------------------------------------------------
+
+    async def _settle(self, stop: Stop, answer: AnswerOutcome | None) -> SolveResult:
+        result = self._result(stop, answer)
+        await self._announce(SLOT_COMPLETED, "completed", asdict(result))
+        return result
+
+    def _result(self, stop: Stop, answer: AnswerOutcome | None) -> SolveResult:
+        usage = Usage(llm=self._insight_usage, slm=self._answer_usage, scorer=self._scorer_usage())
+        text = answer.text if answer else ""
+        insight = self._insight.text if self._insight else ""
+        if stop.reason is StopReason.LLM_FINISHED:
+            text = insight
+        return SolveResult(
+            request_id=self._task.request_id,
+            profile=self._plan.profile,
+            question=self._task.question,
+            answer=final_answer(text, self._plan.answer_format),
+            reasoning=text,
+            stop=stop,
+            stages=self._stage_results(),
+            usage=usage,
+            cost=cost(self._plan, usage, self._prompt_tokens(usage)),
+            timings_ms=self._timings(answer),
+            trace_id=self._task.trace_id,
+            attempts=max([1, *(o.attempt for o in (self._insight, answer) if o is not None)]),
+            complete=answer.reason == "eos" if answer else stop.reason is StopReason.LLM_FINISHED,
+            notes=self._notes,
+        )
+
+    def _scorer_usage(self) -> RoleUsage:
+        return RoleUsage(
+            model=self._plan.slm,
+            input_tokens=sum(s.tokens_scored for s in self._scores),
+            cached_input_tokens=sum(s.tokens_cached for s in self._scores),
+        )
+
+    def _stage_results(self) -> list[StageResult]:
+        names = ["question", *(stage.name for stage in self._plan.stages)]
+        return [
+            StageResult(
+                s.stage, names[s.stage], s.tokens, s.score, self._thresholds[s.stage], s.scorer, s.trained
+            )
+            for s in self._scores
+            if not s.ended
+        ]
+
+    def _prompt_tokens(self, usage: Usage) -> int:
+        """The plain question's prompt, as some model has read it; else the question itself."""
+        if self._scores and self._scores[0].stage == 0 and self._scores[0].tokens_scored:
+            return self._scores[0].tokens_scored + self._scores[0].tokens_cached
+        return usage.llm.input_tokens or usage.slm.input_tokens or self._task.question_tokens
+
+    def _timings(self, answer: AnswerOutcome | None) -> Timings:
+        started = self._started_at.timestamp()
+        decided = self._decided_at.timestamp() if self._decided_at else None
+        first_insight = self._insight.first_token_at if self._insight else None
+        first_answer = answer.first_token_at if answer else None
+        return Timings(
+            total=_ms(started, workflow.now().timestamp()) or 0.0,
+            first_insight=_ms(started, first_insight),
+            decision=_ms(started, decided),
+            cancel=self._cancel_ms(self._insight) if self._insight else None,
+            first_answer_token=_ms(decided, first_answer),
+        )
+
+    def _cancel_ms(self, insight: InsightOutcome) -> float | None:
+        """Decision to halt; None when the large model ended by itself."""
+        if insight.reason != "aborted" or self._decided_at is None:
+            return None
+        return _ms(self._decided_at.timestamp(), insight.halted_at)
+
+    async def _lost_usage(self, error: ActivityError, role: str, model: str) -> RoleUsage:
+        """Usage of a role whose every attempt failed: from Redis, or from the service's own last words."""
+        spent = _failure_detail(error, RoleUsage) or RoleUsage()
+        try:
+            ledger = await workflow.execute_activity_method(
+                Activities.read_ledger,
+                args=[self._task.request_id, role],
+                start_to_close_timeout=Timeouts.local_attempt,
+                retry_policy=_RETRY_SCORE,
+            )
+        except ActivityError:
+            self._notes.append(f"the bill of the {role} is a lower bound: the request log did not answer")
+            return replace(spent, model=model)
+        known = max(ledger, spent, key=lambda usage: usage.input_tokens + usage.discarded_tokens)
+        return replace(known, model=model)
+
+    # -- helpers ------------------------------------------------------------------------------------------------
+
+    def _start(self, activity: Any, task: Any, **options: Any) -> workflow.ActivityHandle[Any]:
+        handle = workflow.start_activity_method(activity, task, **{**_ACTIVITY, **options})
+        self._running.append(handle)
+        return handle
+
+    @staticmethod
+    def _succeeded(handle: workflow.ActivityHandle[Any]) -> bool:
+        return handle.done() and not handle.cancelled() and handle.exception() is None
+
+    async def _raise_stop(self, decided_at: datetime, *, insight: bool = False, answer: bool = False) -> None:
+        epoch = max((s.epoch for s in self._scores), default=1)
+        order = StopOrder(
+            self._task.request_id,
+            insight_epoch=epoch if insight else None,
+            answer_epoch=_FALLBACK_EPOCH * 2 if answer else None,
+            decided_at=decided_at.timestamp(),
+        )
+        await self._locally(Activities.raise_stop, order)
+
+    async def _announce(self, slot: int, kind: str, payload: dict[str, object]) -> None:
+        await self._locally(Activities.announce, Announcement(self._task.request_id, slot, kind, payload))
+
+    async def _locally(self, activity: Any, argument: Any) -> None:
+        """A local activity on the request log. The other lanes stop and the result is Temporal's, so it may fail."""
+        try:
+            await cast(
+                Coroutine[Any, Any, None],
+                workflow.execute_local_activity_method(
+                    activity, argument, schedule_to_close_timeout=Timeouts.local_attempt, retry_policy=_ONCE
+                ),
+            )
+        except ActivityError as error:
+            workflow.logger.warning("the request log was not written: %s", _cause(error))
+
+
+def _ms(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else max(0.0, (end - start) * 1000)
+
+
+def _plus(a: RoleUsage, b: RoleUsage) -> RoleUsage:
+    return replace(
+        a,
+        input_tokens=a.input_tokens + b.input_tokens,
+        cached_input_tokens=a.cached_input_tokens + b.cached_input_tokens,
+        discarded_tokens=a.discarded_tokens + b.discarded_tokens,
+    )
+
+
+def _cause(error: ActivityError) -> str:
+    return str(error.cause) if error.cause else str(error)
+
+
+def _failure_detail(error: ActivityError, kind: type[T]) -> T | None:
+    """The detail of type `kind` that the last attempt's error carries."""
+    cause = error.cause
+    if not isinstance(cause, ApplicationError) or not cause.details:
+        return None
+    detail = cause.details[0]
+    return kind(**detail) if isinstance(detail, dict) else None

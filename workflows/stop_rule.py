@@ -1,0 +1,74 @@
+"""When the insight suffices, and what to do when it never does. Pure: the workflow and the evaluation both call it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from workflows.cost import worst_case_usd
+from workflows.shared import Budget, Plan, StageScore, Stop, StopReason
+
+# Tokens that the templates add to a question, at most; a budget is a bound, so it is rounded up.
+TEMPLATE_TOKENS = 96
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What the budget leaves of the plan: the stages' caps (cumulative tokens) and the answer's."""
+
+    caps: list[int]
+    answer_tokens: int
+    is_limited: bool
+
+
+def is_sufficient(score: float | None, threshold: float) -> bool:
+    return score is not None and score >= threshold
+
+
+def decide(score: StageScore, threshold: float) -> Stop | None:
+    """After each stage: stop here, or None to let the large model go on."""
+    if is_sufficient(score.score, threshold):
+        return Stop(score.stage, StopReason.SUFFICIENT, score.score, threshold)
+    return None
+
+
+def fall_back(scores: Sequence[StageScore], thresholds: Sequence[float], reason: StopReason) -> Stop:
+    """No stage passed: the one with the highest score, the earlier of equals (METHOD 4.6); the last if none has one."""
+    scored = [s for s in scores if s.score is not None]
+    if scored:
+        best = max(scored, key=lambda s: (s.score or 0.0, -s.stage))
+        return Stop(best.stage, reason, best.score, thresholds[best.stage])
+    last = max((s.stage for s in scores if not s.ended), default=0)
+    failed_open = reason is StopReason.BEST_STAGE and bool(scores)
+    return Stop(last, StopReason.SCORER_FAILED_OPEN if failed_open else reason, None, thresholds[last])
+
+
+def thresholds(plan: Plan) -> list[float]:
+    """Threshold of stage 0, 1, 2, ..."""
+    return [plan.stage_zero_threshold, *(stage.threshold for stage in plan.stages)]
+
+
+def allowance(plan: Plan, budget: Budget, question_tokens: int) -> Allowance:
+    """The stages that fit the budget even if every one of them is written and the answer takes all its tokens.
+
+    Where not even the bare question's answer fits, the answer's cap shrinks; 0 means that nothing can be afforded.
+    """
+    caps = [stage.max_tokens for stage in plan.stages]
+    if budget.max_llm_tokens is not None:
+        caps = _capped(caps, budget.max_llm_tokens)
+    answer = plan.answer_max_tokens
+    if budget.max_cost_usd is not None:
+        prompt = question_tokens + TEMPLATE_TOKENS
+        caps = [c for c in caps if worst_case_usd(plan, prompt, c, answer) <= budget.max_cost_usd]
+        if not caps:
+            left = budget.max_cost_usd - worst_case_usd(plan, prompt, 0, 0)
+            affordable = left / (plan.prices.slm.output / 1e6) if plan.prices.slm.output else float(answer)
+            answer = max(0, min(answer, int(affordable)))
+    is_limited = caps != [stage.max_tokens for stage in plan.stages]
+    return Allowance(caps, answer, is_limited)
+
+
+def _capped(caps: Sequence[int], most: int) -> list[int]:
+    kept = [cap for cap in caps if cap <= most]
+    next_cap_is_cut = len(kept) < len(caps) and most > (kept[-1] if kept else 0)
+    return [*kept, most] if next_cap_is_cut else kept

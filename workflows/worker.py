@@ -1,0 +1,99 @@
+"""The worker process: workflows and activities of one profile. `python -m workflows.worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+from pydantic import Field
+from temporalio.client import Client
+from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from services.common import telemetry
+from services.common.request_log import RequestLog
+from services.common.server import Server, serve
+from services.common.settings import ProcessSettings, read_settings
+from workflows.activities import Activities, ServiceAddresses
+from workflows.shared import Timeouts, llm_queue, solve_queue
+from workflows.solve import SolveWorkflow
+
+NAME = "tandem.v1.Worker"
+
+
+class WorkerSettings(ProcessSettings):
+    profile: str = Field("qwen2.5-coder-1.5b-0.5b", validation_alias="TANDEM_PROFILE")
+    temporal_address: str = Field("127.0.0.1:7233", validation_alias="TEMPORAL_ADDRESS")
+    temporal_namespace: str = Field("default", validation_alias="TEMPORAL_NAMESPACE")
+    insight_generator: str = Field("127.0.0.1:50051", validation_alias="TANDEM_INSIGHT_GENERATOR")
+    sufficiency_scorer: str = Field("127.0.0.1:50052", validation_alias="TANDEM_SUFFICIENCY_SCORER")
+    slm_executor: str = Field("127.0.0.1:50053", validation_alias="TANDEM_SLM_EXECUTOR")
+    max_llm: int = Field(16, gt=0, validation_alias="TANDEM_MAX_LLM", description="insights that run at once")
+    max_activities: int = Field(500, gt=0, validation_alias="TANDEM_MAX_ACTIVITIES")
+
+
+def make_workers(client: Client, settings: WorkerSettings, activities: Activities) -> list[Worker]:
+    """Two workers: the large model's, whose slots are its pool's capacity, and one for all else."""
+    shutdown = settings.drain
+    return [
+        Worker(
+            client,
+            task_queue=llm_queue(settings.profile),
+            activities=[activities.generate_insight],
+            max_concurrent_activities=settings.max_llm,
+            max_heartbeat_throttle_interval=Timeouts.heartbeat_interval,
+            graceful_shutdown_timeout=shutdown,
+        ),
+        Worker(
+            client,
+            task_queue=solve_queue(settings.profile),
+            workflows=[SolveWorkflow],
+            workflow_runner=SandboxedWorkflowRunner(
+                SandboxRestrictions.default.with_passthrough_modules("workflows", "services", "protos", "google")
+            ),
+            activities=[
+                activities.wait_and_score,
+                activities.execute,
+                activities.raise_stop,
+                activities.announce,
+                activities.read_ledger,
+            ],
+            max_concurrent_activities=settings.max_activities,
+            max_heartbeat_throttle_interval=Timeouts.heartbeat_interval,
+            # A dead worker delays the next task of the workflows that it had cached by this long.
+            sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
+            graceful_shutdown_timeout=shutdown,
+        ),
+    ]
+
+
+async def main() -> None:
+    settings = read_settings(WorkerSettings)
+    telemetry.setup("tandem-worker", settings.log_level, create_tracer_provider)
+    log = RequestLog(settings.redis_url, settings.request_ttl)
+    activities = Activities(
+        ServiceAddresses(settings.insight_generator, settings.sufficiency_scorer, settings.slm_executor), log
+    )
+    server = Server(settings.host, settings.port, [NAME])
+    async with contextlib.AsyncExitStack() as workers:
+
+        async def load() -> None:
+            client = await Client.connect(
+                settings.temporal_address,
+                namespace=settings.temporal_namespace,
+                plugins=[OpenTelemetryPlugin(add_temporal_spans=True)],
+            )
+            for worker in make_workers(client, settings, activities):
+                await workers.enter_async_context(worker)
+
+        await serve(server, timedelta(0), settings.unready_pause, load, drain_work=workers.aclose)
+    await activities.close()
+    await log.close()
+    telemetry.shutdown()
+    await asyncio.sleep(0.3)  # temporalio's core may abort the process when it ends at once (sdk-python#300)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
