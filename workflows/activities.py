@@ -235,12 +235,14 @@ async def _abort(stub: Any, request_id: str, epoch: int) -> None:
 
 
 async def _read_to_end(call: Any, seen: dict[str, Any]) -> tuple[RoleUsage, Any]:
+    """Usage and `finished` of a stream, which is read to its very end; `seen` collects its events by kind."""
+    last = None
     async for event in call:
         kind = event.WhichOneof("event")
-        seen[kind] = getattr(event, kind)
-        if kind == "finished":
-            return _role_usage(event.usage), event.finished
-    raise ApplicationError("the service ended its stream without a last word", type="STREAM_CUT")
+        seen[kind], last = getattr(event, kind), event
+    if last is None or not last.HasField("finished"):
+        raise ApplicationError("the service ended its stream without a last word", type="STREAM_CUT")
+    return _role_usage(last.usage), last.finished
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 SOLVE_WORKFLOW = "Solve"
 CANCEL_SIGNAL = "cancel"
@@ -216,7 +217,7 @@ class Announcement:
     request_id: str
     slot: int
     kind: str
-    payload: dict[str, object]
+    payload: dict[str, Any]
 
 
 SLOT_LLM_STOPPED = 1_000_000

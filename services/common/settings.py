@@ -13,12 +13,23 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from platformdirs import user_cache_path
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from services.common.profile import Model
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _from_seconds(value: object) -> object:
+    try:
+        return timedelta(seconds=float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return value
+
+
+Seconds = Annotated[timedelta, BeforeValidator(_from_seconds)]
+"""A duration; in the environment a number of seconds, or ISO 8601."""
 
 
 class ProcessSettings(BaseSettings):
@@ -29,16 +40,16 @@ class ProcessSettings(BaseSettings):
     host: str = Field("127.0.0.1", validation_alias="TANDEM_HOST", description="address to listen on")
     port: int = Field(0, ge=0, le=65535, validation_alias="TANDEM_PORT", description="0 takes a free one")
     redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
-    request_ttl: timedelta = Field(timedelta(minutes=15), validation_alias="TANDEM_REQUEST_TTL")
+    request_ttl: Seconds = Field(timedelta(minutes=15), validation_alias="TANDEM_REQUEST_TTL")
     profile_folders: Annotated[tuple[Path, ...], NoDecode] = Field(
         (_REPOSITORY / "deploy" / "profiles",),
         validation_alias="TANDEM_PROFILES_PATH",
         description="folders of profiles, separated by ':'; the first that has a name wins",
     )
-    drain: timedelta = Field(
+    drain: Seconds = Field(
         timedelta(seconds=20), validation_alias="TANDEM_DRAIN", description="what SIGTERM gives running work to end"
     )
-    unready_pause: timedelta = Field(
+    unready_pause: Seconds = Field(
         timedelta(0),
         validation_alias="TANDEM_UNREADY_PAUSE",
         description="pause between NOT_SERVING and closing on SIGTERM; 5 s behind a load balancer",

@@ -36,6 +36,8 @@ def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = Tr
     )
     for noisy in ("httpx", "urllib3", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # A stream whose client has gone is closed from another context than it was opened in; the span ends all the same.
+    logging.getLogger("opentelemetry.context").setLevel(logging.CRITICAL)
     resource = Resource.create({"service.name": service_name, "service.version": version("tandem")})
     provider = provider_factory(resource=resource)
     if _endpoint():

@@ -21,7 +21,7 @@ from services.common import telemetry
 from services.common.profile import load_profile
 from services.common.request_log import RequestLog
 from services.common.server import Server, serve
-from services.common.settings import ProcessSettings, read_settings
+from services.common.settings import ProcessSettings, Seconds, read_settings
 from services.gateway.admission import Admission
 from services.gateway.service import NAME, Limits, TandemService
 from services.gateway.temporal import Workflows
@@ -40,7 +40,7 @@ class GatewaySettings(ProcessSettings):
     temporal_address: str = Field("127.0.0.1:7233", validation_alias="TEMPORAL_ADDRESS")
     temporal_namespace: str = Field("default", validation_alias="TEMPORAL_NAMESPACE")
     max_requests: int = Field(256, gt=0, validation_alias="TANDEM_MAX_REQUESTS", description="streams at once")
-    disconnect_grace: timedelta = Field(
+    disconnect_grace: Seconds = Field(
         timedelta(seconds=1),
         validation_alias="TANDEM_DISCONNECT_GRACE",
         description="how long a request waits for a client that has gone before it is cancelled",

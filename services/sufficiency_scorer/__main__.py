@@ -15,7 +15,7 @@ from services.common.settings import ModelServiceSettings, read_settings
 from services.engine.registry import make_engine
 from services.sufficiency_scorer.judge import Judge
 from services.sufficiency_scorer.scorers import make_scorer
-from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
+from services.sufficiency_scorer.service import ScorerRestServer, ScorerServer, SufficiencyModel
 
 
 class ScorerSettings(ModelServiceSettings):
@@ -33,8 +33,8 @@ def main() -> None:
     engine = make_engine(settings.engine, settings.engine_arguments(profile.slm))
     engine.start()
     judge = Judge(engine, RequestLog(settings.redis_url, settings.request_ttl), profile, scorer)
-    ScorerServer.host = settings.host
-    kserve.model_server.GRPCServer = ScorerServer
+    ScorerServer.host = ScorerRestServer.host = settings.host
+    kserve.model_server.GRPCServer, kserve.model_server.RESTServer = ScorerServer, ScorerRestServer
     server = ModelServer(
         http_port=settings.http_port,
         grpc_port=settings.port,

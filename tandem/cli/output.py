@@ -1,0 +1,26 @@
+"""How the command line speaks: people read the console, programs read `--json`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+console = Console(highlight=False)
+_errors = Console(stderr=True, highlight=False)
+
+
+def console_error(message: str) -> None:
+    _errors.print(f"[bold red]error:[/] {_escaped(message)}")
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", "\\[")

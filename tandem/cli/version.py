@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+
+from tandem.cli.output import JsonFlag, console, print_json
+
+_PARTS = ("grpcio", "protobuf", "kserve", "temporalio", "redis", "torch", "transformers", "opentelemetry-sdk")
+
+
+def version(json: JsonFlag = False) -> None:
+    """Print the versions of Tandem and of what it stands on."""
+    versions = {"tandem": version_of("tandem"), "python": platform.python_version()}
+    for part in _PARTS:
+        try:
+            versions[part] = version_of(part)
+        except PackageNotFoundError:
+            versions[part] = "not installed"
+    if json:
+        print_json(versions)
+        return
+    for name, number in versions.items():
+        console.print(f"{name:18} {number}")

