@@ -82,6 +82,8 @@ class SolveWorkflow:
         except asyncio.CancelledError:  # cancelled by an operator, through Temporal
             await self.cancel()
             return await work
+        finally:
+            await workflow.wait_condition(workflow.all_handlers_finished)
 
     @workflow.signal(name=CANCEL_SIGNAL)
     async def cancel(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from services.common.errors import Unavailable
 from services.common.request_log import RequestLog, Role, parse_entry
 
 Kind = Literal["insight_delta", "stage_completed", "scored", "llm_stopped", "answer_delta", "restarted", "completed"]
-_STREAMS = (str(Role.INSIGHT), "decisions", str(Role.ANSWER))
+_STREAMS = (str(Role.INSIGHT), str(Role.ANSWER), "decisions")
 _BLOCK = timedelta(milliseconds=500)
 
 
@@ -67,39 +68,37 @@ class Conversation:
         """
         ending = asyncio.ensure_future(result)
         try:
-            while True:
-                was_over = ending.done()
-                async for event in self._news():
+            with suppress(Unavailable):
+                async for event in self._until_over(ending, still_there):
                     yield event
-                    if event.kind == "completed":
-                        return
-                if was_over:
-                    break
-                await still_there()
-        except Unavailable:
-            await ending
+            yield Event(str(self._position), "completed", await ending)
         finally:
-            if not ending.done():
-                ending.cancel()
-        yield Event(str(self._position), "completed", await ending)
+            ending.cancel()
+
+    async def _until_over(
+        self, ending: asyncio.Future[dict[str, Any]], still_there: Callable[[], Awaitable[None]]
+    ) -> AsyncGenerator[Event, None]:
+        while True:
+            is_over = ending.done()
+            async for event in self._news():
+                if event.kind == "completed":  # Temporal's word counts, and it comes a moment later
+                    is_over = True
+                else:
+                    yield event
+            if is_over:
+                return
+            await still_there()
 
     async def _news(self) -> AsyncGenerator[Event, None]:
         news = await self._log.tail(self._request_id, self._position.cursors(), _BLOCK)
-        last: list[Event] = []
         for stream in _STREAMS:
             for entry_id, fields in news.get(stream, ()):
                 cursor = self._position.advance(stream, entry_id)
                 if stream == "decisions":
-                    event = Event(cursor, fields["kind"], json.loads(fields["payload"]))  # type: ignore[arg-type]
-                    if event.kind == "completed":
-                        last.append(event)
-                    else:
-                        yield event
+                    yield Event(cursor, fields["kind"], json.loads(fields["payload"]))  # type: ignore[arg-type]
                 else:
                     for event in self._written(stream, entry_id, fields, cursor):
                         yield event
-        for event in last:
-            yield Event(str(self._position), event.kind, event.payload)
 
     def _written(self, stream: str, entry_id: str, fields: Mapping[str, str], cursor: str) -> list[Event]:
         entry = parse_entry(entry_id, fields)

@@ -10,14 +10,15 @@ from services.common.logged_generation import MadeToken, Piece
 class StageSplitter:
     """Cuts tokens into pieces that end where stages end (METHOD 1 and 5).
 
-    `caps` are cumulative token caps, `section_labels[k]` what a line begins with that ends stage k + 1 ("" for none).
+    `caps` are cumulative token caps, `section_labels[k]` what a line begins with that ends stage k + 1 ("" for none);
+    no labels at all is continuation mode.
     `stage` and `tokens` say how much an earlier attempt had finished. Tokens that may turn out to be the next section's
     label are held back until it is decided, so that a stage never ends in the middle of one.
     """
 
     def __init__(self, caps: Sequence[int], section_labels: Sequence[str], stage: int = 0, tokens: int = 0) -> None:
         self._caps, self._labels = tuple(caps), tuple(section_labels)
-        self._stage, self._count = stage, tokens
+        self._stage, self._count, self._stage_began = stage, tokens, tokens
         self._pending: list[MadeToken] = []
         self._held_from = 0  # index into _pending from where tokens are held back
         self._line = ""  # text since the last line break
@@ -29,8 +30,12 @@ class StageSplitter:
         return pieces + self._take(self._held_from)
 
     def flush(self, rest: str, reason: str) -> list[Piece]:
-        """The end of the insight ends the stage under way, unless it was aborted or nothing of that stage was written."""
-        ends = reason != "aborted" and self._stage < len(self._caps) and bool(self._pending)
+        """The end of a brief ends the section under way, and the cap of tokens the stage under way.
+
+        A continuation that ends by itself is an answer and no stage; an aborted stage has not ended.
+        """
+        is_section = reason == "eos" and bool(self._labels)
+        ends = (is_section or reason == "length") and self._count > self._stage_began and self._stage < len(self._caps)
         pieces = self._take(len(self._pending), self._advance() if ends else 0)
         if not rest:
             return pieces
@@ -56,6 +61,7 @@ class StageSplitter:
 
     def _advance(self) -> int:
         self._stage += 1
+        self._stage_began = self._count
         return self._stage
 
     def _take(self, count: int, stage: int = 0) -> list[Piece]:

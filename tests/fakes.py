@@ -1,0 +1,153 @@
+"""An engine that follows a script in the question: `[key=value ...]`. The only fake of the tests, at the engine seam.
+
+A token is a byte. Keys: `ms` per token (default 1); `llm_eos` / `slm_eos` tokens after which that model ends; `llm` /
+`slm` what it writes, repeated ("_" is a space, "|" a line break); `scores` as `tokens:score,...`: the score of an
+insight of at least so many tokens, for the untrained scorer; `score_ms`; `fail` one of llm, slm, score.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import time
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from services.engine.api import (
+    Counters,
+    DuplicateRequest,
+    EngineStopped,
+    Finished,
+    FinishReason,
+    Generation,
+    ModelInfo,
+    Scoring,
+    Token,
+    Usage,
+)
+
+_SCRIPT = re.compile(r"\[([^\]]*)\]")
+_EOS = 0
+_HEADER = "\nassistant: "
+
+
+class ByteTokenizer:
+    def encode(self, text: str, *, plain: bool = False) -> list[int]:
+        return list(text.encode())
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(i for i in ids if i).decode(errors="replace")
+
+    def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
+        return "".join(f"{role}: {content}" for role, content in messages) + _HEADER
+
+
+class ScriptedEngine:
+    def __init__(self, name: str, max_batch: int = 16) -> None:
+        self._name = name
+        self._role = "llm" if name.endswith("llm") else "slm"
+        self.tokenizer = ByteTokenizer()
+        self.counters = Counters()
+        self._aborted: dict[str, asyncio.Event] = {}
+        self._read: dict[str, list[int]] = {}
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(self._name, "", "float32", "cpu", 1, 100_000, "scripted", "1")
+
+    @property
+    def running(self) -> list[str]:
+        return list(self._aborted)
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        for event in self._aborted.values():
+            event.set()
+
+    def abort(self, request_id: str) -> bool:
+        event = self._aborted.get(request_id)
+        if event is not None:
+            event.set()
+        return event is not None
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
+        if generation.request_id in self._aborted:
+            raise DuplicateRequest(generation.request_id)
+        script = _script(self.tokenizer.decode(generation.prompt_ids))
+        if script.get("fail") == self._role:
+            raise EngineStopped("the script says so")
+        aborted = self._aborted[generation.request_id] = asyncio.Event()
+        # A continued answer begins where the script's text was cut.
+        done = len(self.tokenizer.decode(generation.prompt_ids).split(_HEADER)[-1]) if self._role == "llm" else 0
+        text = script.get(self._role, "x" if self._role == "llm" else "y ").replace("_", " ").replace("|", "\n")
+        last = int(script.get(f"{self._role}_eos", 30 if self._role == "slm" else 10**9))
+        delay = float(script.get("ms", 1)) / 1000
+        made, reason = 0, FinishReason.ABORTED
+        self.counters.input_tokens += len(generation.prompt_ids)
+        try:
+            while not aborted.is_set():
+                made += 1
+                self.counters.output_tokens += 1
+                is_last = done + made >= last
+                letter = text[(done + made - 1) % len(text)]
+                yield Token(_EOS, "", time.time()) if is_last else Token(ord(letter), letter, time.time())
+                if is_last or made >= generation.max_new_tokens:
+                    reason = FinishReason.EOS if is_last else FinishReason.LENGTH
+                    break
+                try:
+                    await asyncio.wait_for(aborted.wait(), delay)
+                except TimeoutError:
+                    continue
+            usage = Usage(input_tokens=len(generation.prompt_ids), output_tokens=made)
+            yield Finished(reason, usage, "", time.time())
+        finally:
+            self._aborted.pop(generation.request_id, None)
+
+    async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:
+        text = self.tokenizer.decode(prompt_ids)
+        script = _script(text)
+        await asyncio.sleep(float(script.get("score_ms", 0)) / 1000)
+        if script.get("fail") == "score":
+            raise RuntimeError("the script says so")
+        insight = len(text.split(_HEADER)[-1]) if _HEADER in text else 0
+        if " INSIGHT " in text:
+            insight = len(text.split(" INSIGHT ")[-1]) - len(_HEADER)
+        value = 0.1
+        for pair in filter(None, script.get("scores", "").split(",")):
+            tokens, score = pair.split(":")
+            value = float(score) if insight >= int(tokens) else value
+        known = self._read.get(key, [])
+        kept = len(known) if list(prompt_ids[: len(known)]) == known else 0
+        self._read[key] = list(prompt_ids)
+        count = len(prompt_ids) - 1
+        self.counters.scored_tokens += len(prompt_ids) - kept
+        entropies = np.full(count, -math.log(max(value, 1e-9)), np.float32)
+        return Scoring(np.full(count, -1.0, np.float32), entropies, Usage(len(prompt_ids) - kept, kept, 0))
+
+
+def make_engine(arguments: dict[str, Any]) -> ScriptedEngine:
+    """For TANDEM_ENGINE=tests.fakes:make_engine."""
+    return ScriptedEngine(arguments["name"])
+
+
+def write_tokenizer(folder: Path) -> None:
+    """The gateway counts tokens with the small model's tokenizer.json: here one that makes a token of a byte."""
+    folder.mkdir(parents=True)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text("{}")
+
+
+def _script(text: str) -> dict[str, str]:
+    found = _SCRIPT.search(text)
+    return dict(pair.split("=", 1) for pair in found.group(1).split()) if found else {}

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from kserve.model_repository import ModelRepository
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+from opentelemetry import trace
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from temporalio.client import Client as TemporalClient
+from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
+
+from protos.tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
+from services.common.profile import load_profile
+from services.common.request_log import RequestLog, Role
+from services.common.server import Server
+from services.common.stops import listen_for_stops
+from services.gateway.admission import Admission
+from services.gateway.service import NAME as GATEWAY
+from services.gateway.service import Limits, TandemService
+from services.gateway.temporal import Workflows
+from services.insight_generator.mentor import Mentor
+from services.insight_generator.service import NAME as GENERATOR
+from services.insight_generator.service import InsightGeneratorService
+from services.slm_executor.intern import Intern
+from services.slm_executor.service import NAME as EXECUTOR
+from services.slm_executor.service import SlmExecutorService
+from services.sufficiency_scorer.judge import Judge
+from services.sufficiency_scorer.scorers import make_scorer
+from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
+from tandem import AsyncClient
+from tests.conftest import free_port
+from tests.fakes import ScriptedEngine
+from workflows.activities import Activities, ServiceAddresses
+from workflows.worker import WorkerSettings, make_workers
+
+SPANS = InMemorySpanExporter()
+TTL = timedelta(minutes=5)
+
+
+@dataclass
+class System:
+    """Real servers of one profile on free ports, around scripted engines."""
+
+    client: AsyncClient
+    llm: ScriptedEngine
+    slm: ScriptedEngine
+    judge: ScriptedEngine
+    log: RequestLog
+    temporal: TemporalClient
+    service: TandemService
+    scorer_address: str
+    executor_address: str
+    generator_address: str
+
+    def idle(self) -> bool:
+        return not (self.llm.running or self.slm.running)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tracing() -> None:
+    provider = create_tracer_provider()
+    provider.add_span_processor(SimpleSpanProcessor(SPANS))
+    trace.set_tracer_provider(provider)
+
+
+@contextlib.asynccontextmanager
+async def run_system(profile_name: str, folder: Path, redis_url: str, temporal_address: str) -> AsyncIterator[System]:
+    profile = load_profile(profile_name, (folder,))
+    log = RequestLog(redis_url, TTL)
+    llm, slm, judge_engine = (ScriptedEngine(n) for n in ("scripted-llm", "scripted-slm", "scripted-slm"))
+    mentor, intern = Mentor(llm, log, profile), Intern(slm, log, profile)
+    generator, executor = Server("127.0.0.1", 0, [GENERATOR]), Server("127.0.0.1", 0, [EXECUTOR])
+    insight_pb2_grpc.add_InsightGeneratorServicer_to_server(InsightGeneratorService(mentor, llm), generator.grpc)
+    execution_pb2_grpc.add_SlmExecutorServicer_to_server(SlmExecutorService(intern, slm), executor.grpc)
+    repository = ModelRepository()
+    judge = Judge(judge_engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
+    repository.update(SufficiencyModel(judge, profile.slm.name))
+    scorer_port = free_port()
+    scorer = ScorerServer(scorer_port, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
+    listeners = [
+        asyncio.create_task(listen_for_stops(log, Role.INSIGHT, mentor.running)),
+        asyncio.create_task(listen_for_stops(log, Role.ANSWER, intern.running)),
+        asyncio.create_task(scorer.start(4)),
+    ]
+    for server in (generator, executor):
+        await server.start()
+        await server.serving()
+    addresses = ServiceAddresses(
+        f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer_port}", f"127.0.0.1:{executor.port}"
+    )
+    activities = Activities(addresses, log)
+    temporal = await TemporalClient.connect(temporal_address, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)])
+    settings = WorkerSettings(profile=profile_name, drain=timedelta(0))
+    gateway = Server("127.0.0.1", 0, [GATEWAY])
+    admission = Admission({profile_name: profile}, profile_name, {profile_name: len})
+    service = TandemService(admission, Workflows(temporal), log, Limits(64, timedelta(milliseconds=200)))
+    tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, gateway.grpc)
+    await gateway.start()
+    async with contextlib.AsyncExitStack() as stack:
+        for worker in make_workers(temporal, settings, activities):
+            await stack.enter_async_context(worker)
+        client = await stack.enter_async_context(AsyncClient(f"127.0.0.1:{gateway.port}"))
+        yield System(
+            client, llm, slm, judge_engine, log, temporal, service,
+            addresses.sufficiency_scorer, addresses.slm_executor, addresses.insight_generator,
+        )  # fmt: skip
+    for server in (gateway, generator, executor):
+        await server.stop(timedelta(0))
+    await scorer.stop()
+    for listener in listeners:
+        listener.cancel()
+    await activities.close()
+    await log.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def system(redis_url: str, temporal_address: str, profiles_folder: Path) -> AsyncIterator[System]:
+    async with run_system("scripted", profiles_folder, redis_url, temporal_address) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def brief_system(redis_url: str, temporal_address: str, profiles_folder: Path) -> AsyncIterator[System]:
+    async with run_system("scripted-brief", profiles_folder, redis_url, temporal_address) as running:
+        yield running

@@ -1,0 +1,322 @@
+"""A request through the real gateway, Temporal, Redis and services; only the models follow a script."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+
+from protos.tandem.v1 import tandem_pb2
+from tandem import RequestError, to_dict
+from tandem.client import solve_request
+from tests.integration.conftest import SPANS, System
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+RESULT_KEYS = {
+    "request_id", "profile", "question", "answer", "reasoning", "stop", "stages", "usage", "cost", "timings_ms",
+    "trace_id", "attempts",
+}  # fmt: skip
+
+
+async def ask(system: System, question: str, **options: Any) -> dict[str, Any]:
+    return to_dict(await asyncio.wait_for(system.client.ask(question, **options), 60))
+
+
+async def events(system: System, question: str, **options: Any) -> list[tandem_pb2.SolveEvent]:
+    return [event async for event in system.client.solve(question, **options)]
+
+
+def kinds(seen: list[tandem_pb2.SolveEvent]) -> list[str]:
+    return [str(event.WhichOneof("event")) for event in seen]
+
+
+def made(usage: dict[str, Any]) -> int:
+    return int(usage["output_tokens"] + usage["overrun_tokens"] + usage["discarded_tokens"])
+
+
+async def idle(system: System) -> None:
+    deadline = time.monotonic() + 10
+    while not system.idle():
+        assert time.monotonic() < deadline, f"still running: {system.llm.running} {system.slm.running}"
+        await asyncio.sleep(0.01)
+
+
+async def test_a_sufficient_stage_stops_the_large_model_and_the_small_one_answers(system: System) -> None:
+    before = system.llm.counters.output_tokens, system.slm.counters.output_tokens
+    seen = await events(system, r"[ms=5 scores=16:0.9 slm=\boxed{42}_ slm_eos=12] what?")
+    result = to_dict(seen[-1].completed)
+    assert result.keys() >= RESULT_KEYS
+    assert (result["answer"], result["stop"]["reason"], result["stop"]["stage"]) == ("42", "sufficient", 1)
+    assert result["stop"]["score"] == pytest.approx(0.9, abs=1e-5)
+    assert [s["stage"] for s in result["stages"]] == [0, 1]
+    # The engine was halted, long before its cap of 48, and every token that it made is on the bill once.
+    assert made(result["usage"]["llm"]) == system.llm.counters.output_tokens - before[0] < 48
+    assert made(result["usage"]["slm"]) == system.slm.counters.output_tokens - before[1] == 12
+    order = kinds(seen)
+    assert order[0] == "accepted"
+    assert order.index("stage_completed") < order.index("llm_stopped") < order.index("completed") == len(order) - 1
+    text = "".join(e.answer_delta.text for e in seen if e.HasField("answer_delta"))
+    assert text == result["reasoning"]
+    assert result["timings_ms"]["cancel"] < 500
+    await idle(system)
+
+
+async def test_events_arrive_while_the_work_goes_on(system: System) -> None:
+    started, first = time.monotonic(), 0.0
+    async for event in system.client.solve("[ms=20 slm_eos=5]"):
+        if event.HasField("insight_delta") and not first:
+            first = time.monotonic() - started
+    assert first < (time.monotonic() - started) / 2
+
+
+async def test_an_easy_question_never_touches_the_large_model(system: System) -> None:
+    before = system.llm.counters.input_tokens
+    result = await ask(system, "[scores=0:0.95 slm_eos=5]")
+    assert (result["stop"]["reason"], result["stop"]["stage"]) == ("sufficient", 0)
+    assert system.llm.counters.input_tokens == before
+    assert result["usage"]["llm"]["input_tokens"] == 0
+    assert result["cost"]["usd_by_role"]["llm"] == 0
+    assert result["timings_ms"]["cancel"] is None
+
+
+async def test_without_a_sufficient_stage_the_best_one_is_used_and_not_the_last(system: System) -> None:
+    result = await ask(system, "[scores=0:0.1,16:0.3,32:0.6,48:0.2 slm_eos=5]")
+    assert (result["stop"]["reason"], result["stop"]["stage"]) == ("best_stage", 2)
+    assert [s["tokens"] for s in result["stages"]] == [0, 16, 32, 48]
+
+
+async def test_a_large_model_that_ends_by_itself_has_answered(system: System) -> None:
+    before = system.slm.counters.output_tokens
+    result = await ask(system, r"[llm=\boxed{7}_ llm_eos=21]")
+    assert (result["stop"]["reason"], result["answer"], result["complete"]) == ("llm_finished", "7", True)
+    assert system.slm.counters.output_tokens == before
+    assert result["usage"]["llm"]["output_tokens"] == 21
+
+
+async def test_a_failing_scorer_lets_the_large_model_go_on_and_says_so(system: System) -> None:
+    result = await ask(system, "[fail=score slm_eos=5]")
+    assert (result["stop"]["reason"], result["stop"]["stage"]) == ("scorer_failed_open", 3)
+    assert [s["score"] for s in result["stages"]] == [None] * 4
+    assert any("was not scored" in note for note in result["notes"])
+    assert result["answer"]
+
+
+async def test_without_the_large_model_the_small_one_answers_alone_and_says_so(system: System) -> None:
+    result = await ask(system, "[fail=llm slm_eos=5]")
+    assert (result["stop"]["reason"], result["stop"]["stage"]) == ("llm_unavailable", 0)
+    assert any("large model failed" in note for note in result["notes"])
+    assert result["answer"]
+
+
+async def test_without_the_small_model_the_request_fails_and_keeps_its_bill(system: System) -> None:
+    request_id = uuid4().hex
+    with pytest.raises(RequestError) as caught:
+        await ask(system, "[fail=slm scores=16:0.9]", request_id=request_id)
+    assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.UNAVAILABLE, "SLM_UNAVAILABLE")
+    found = await system.client.get(request_id)
+    assert found.state == tandem_pb2.REQUEST_STATE_FAILED
+    assert found.result.usage.llm.output_tokens >= 16
+    assert found.result.cost.usd > 0
+
+
+async def test_a_token_budget_ends_the_insight(system: System) -> None:
+    result = await ask(system, "[slm_eos=5]", max_llm_tokens=20)
+    assert result["stop"]["reason"] == "budget"
+    assert made(result["usage"]["llm"]) == 20
+    assert (await ask(system, "[slm_eos=5]", max_llm_tokens=0))["usage"]["llm"]["input_tokens"] == 0
+
+
+@pytest.mark.parametrize("limit", [0.0006, 0.0008, 0.002])
+async def test_a_bill_stays_within_its_limit(system: System, limit: float) -> None:
+    result = await ask(system, "[slm_eos=500]", max_cost_usd=limit)
+    assert result["cost"]["usd"] <= limit
+    assert result["stop"]["reason"] in ("budget", "best_stage")
+
+
+async def test_the_bill_adds_up(system: System) -> None:
+    result = await ask(system, "[scores=16:0.9 slm_eos=9]")
+    usage, cost = result["usage"], result["cost"]
+    assert sum(cost["usd_by_role"].values()) == pytest.approx(cost["usd"])
+    llm = usage["llm"]
+    assert cost["usd_by_role"]["llm"] == pytest.approx((llm["input_tokens"] * 3 + made(llm) * 6) / 1e6)
+    assert cost["tflops_full"] > cost["tflops_paper"] > 0
+    assert cost["saved_ratio"] == pytest.approx(1 - cost["usd"] / cost["usd_llm_alone"])
+
+
+async def test_scoring_a_later_stage_runs_only_its_new_tokens(system: System) -> None:
+    result = await ask(system, "[slm_eos=3]")
+    scorer = result["usage"]["scorer"]
+    assert scorer["input_tokens"] < scorer["cached_input_tokens"]
+
+
+async def test_brief_mode_ends_stages_at_sections(brief_system: System) -> None:
+    text = "Goal:_find_x.|Planning:_add.|Action:_2+2=4."
+    question = f"[llm={text} llm_eos=44 scores=30:0.9 slm_eos=4]"
+    result = await ask(brief_system, question)
+    assert [(s["name"], s["tokens"]) for s in result["stages"]] == [("question", 0), ("goal", 14), ("planning", 29), ("action", 44)]
+    assert (result["stop"]["reason"], result["stop"]["stage"]) == ("sufficient", 3)
+
+
+async def test_cancel_stops_both_models_and_keeps_the_bill(system: System) -> None:
+    for question, role in (("[ms=20]", "insight_delta"), ("[ms=20 scores=0:0.9 slm_eos=500]", "answer_delta")):
+        request_id, last, is_cancelled = uuid4().hex, None, False
+        async for event in system.client.solve(question, request_id=request_id):
+            if event.WhichOneof("event") == role and not is_cancelled:
+                is_cancelled = True
+                assert (await system.client.cancel(request_id)).state == tandem_pb2.REQUEST_STATE_RUNNING
+            last = event
+        assert last is not None
+        assert last.completed.stop.reason == tandem_pb2.STOP_REASON_CANCELLED
+        assert last.completed.cost.usd > 0
+        assert system.idle()
+        assert (await system.client.get(request_id)).state == tandem_pb2.REQUEST_STATE_CANCELLED
+        assert (await system.client.cancel(request_id)).state == tandem_pb2.REQUEST_STATE_CANCELLED
+
+
+async def test_a_workflow_cancelled_in_temporal_ends_with_its_bill(system: System) -> None:
+    request_id, last = uuid4().hex, None
+    async for event in system.client.solve("[ms=20]", request_id=request_id):
+        if event.HasField("insight_delta") and event.insight_delta.tokens == 1:
+            await system.temporal.get_workflow_handle(request_id).cancel()
+        last = event
+    assert last is not None
+    assert last.completed.stop.reason == tandem_pb2.STOP_REASON_CANCELLED
+    assert made(to_dict(last.completed.usage.llm)) >= 1
+    assert system.idle()
+
+
+async def test_a_client_that_goes_away_stops_the_work(system: System) -> None:
+    request = solve_request("[ms=20]", request_id=uuid4().hex)
+    call = system.client._stub.Solve(request)
+    async for event in call:
+        if event.HasField("insight_delta"):
+            break
+    call.cancel()
+    await idle(system)
+    result = await system.temporal.get_workflow_handle(request.request_id).result()
+    assert result["stop"]["reason"] == "cancelled"
+    assert result["usage"]["llm"]["input_tokens"] > 0
+
+
+async def test_leaving_the_clients_stream_early_cancels_at_once(system: System) -> None:
+    request_id = uuid4().hex
+    async with aclosing(system.client.solve("[ms=20]", request_id=request_id)) as stream:
+        async for event in stream:
+            if event.HasField("insight_delta"):
+                break
+    await idle(system)
+    result = await system.temporal.get_workflow_handle(request_id).result()
+    assert result["stop"]["reason"] == "cancelled"
+
+
+async def test_a_client_that_comes_back_reads_on_from_where_it_was(system: System) -> None:
+    request = solve_request("[ms=10 slm_eos=20]", request_id=uuid4().hex, keep_running=True)
+    call, insight = system.client._stub.Solve(request), ""
+    async for event in call:
+        insight += event.insight_delta.text
+        request.resume_after = event.cursor
+        if len(insight) >= 10:
+            break
+    call.cancel()
+    seen = [event async for event in system.client._stub.Solve(request)]
+    insight += "".join(event.insight_delta.text for event in seen)
+    assert insight == "x" * 48
+    assert seen[-1].completed.stop.reason == tandem_pb2.STOP_REASON_BEST_STAGE
+
+
+async def test_a_repeated_request_id_joins_and_never_pays_twice(system: System) -> None:
+    request_id, before = uuid4().hex, system.llm.counters.output_tokens
+    question = "[ms=5 slm_eos=5]"
+    first, second = await asyncio.gather(*(ask(system, question, request_id=request_id) for _ in range(2)))
+    third = await ask(system, question, request_id=request_id)
+    assert first == second == third
+    assert system.llm.counters.output_tokens - before == made(first["usage"]["llm"])
+    with pytest.raises(RequestError) as caught:
+        await ask(system, "another question", request_id=request_id)
+    assert caught.value.reason == "REQUEST_ID_REUSED"
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "code"),
+    [
+        ({"question": "  "}, "question", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"question": "x" * 401}, "question", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"profile": "nobody"}, "profile", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"max_cost_usd": -1.0}, "budget.max_cost_usd", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"max_cost_usd": float("nan")}, "budget.max_cost_usd", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"threshold": 1.5}, "stop.threshold", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"thresholds": {9: 0.5}}, "stop.thresholds", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"temperature": 3.0}, "sampling.temperature", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"request_id": "a b"}, "request_id", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"max_cost_usd": 1e-9}, "", grpc.StatusCode.RESOURCE_EXHAUSTED),
+    ],
+)
+async def test_bad_requests_name_the_field(system: System, options: dict[str, Any], field: str, code: object) -> None:
+    with pytest.raises(RequestError) as caught:
+        await ask(system, **{"question": "why?", **options})
+    assert (caught.value.code, caught.value.field) == (code, field)
+    assert caught.value.reason
+
+
+async def test_too_many_requests_are_refused_with_a_time_to_retry(system: System) -> None:
+    limits = system.service._limits
+    system.service._limits = type(limits)(1, limits.disconnect_grace)
+    try:
+        async with aclosing(system.client.solve("[ms=20]")) as stream:
+            await anext(stream)
+            with pytest.raises(RequestError) as caught:
+                await ask(system, "[slm_eos=3]")
+    finally:
+        system.service._limits = limits
+    assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert caught.value.retry_after_s == 2.0
+
+
+async def test_unknown_requests_are_not_found(system: System) -> None:
+    for call in (system.client.get, system.client.cancel):
+        with pytest.raises(RequestError) as caught:
+            await call("nobody-asked-this")
+        assert caught.value.code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_many_requests_at_once_are_each_billed_for_what_the_engines_made(system: System) -> None:
+    before = system.llm.counters.output_tokens, system.slm.counters.output_tokens, system.judge.counters.scored_tokens
+    questions = [f"[ms=2 scores={16 * (1 + i % 3)}:0.9 slm_eos={5 + i}] {i}" for i in range(16)]
+    results = await asyncio.gather(*(ask(system, q) for q in questions))
+    assert sum(made(r["usage"]["llm"]) for r in results) == system.llm.counters.output_tokens - before[0]
+    assert sum(made(r["usage"]["slm"]) for r in results) == system.slm.counters.output_tokens - before[1]
+    scored = system.judge.counters.scored_tokens - before[2]
+    assert sum(r["usage"]["scorer"]["input_tokens"] for r in results) == scored
+
+
+async def test_one_request_is_one_trace_from_client_to_engine(system: System) -> None:
+    result = await ask(system, "[scores=16:0.9 slm_eos=5]")
+    deadline, orphans = time.monotonic() + 10, ["?"]
+    while orphans and time.monotonic() < deadline:  # a span is exported when it ends, parents after their children
+        await asyncio.sleep(0.02)
+        spans = [s for s in SPANS.get_finished_spans() if f"{s.context.trace_id:032x}" == result["trace_id"]]
+        ids = {span.context.span_id for span in spans}
+        orphans = [span.name for span in spans if span.parent and span.parent.span_id not in ids]
+    others = [s for s in SPANS.get_finished_spans() if s not in spans]
+    names = {span.name for span in spans}
+    assert not [s for s in others if (s.attributes or {}).get("tandem.request.id") == result["request_id"]]
+    assert names >= {"chat scripted-llm", "chat scripted-slm", "evaluate scripted-slm"}
+    assert orphans == []
+    [root] = [span for span in spans if span.name == "/tandem.v1.TandemService/Solve" and "tandem.cost.total" in (span.attributes or {})]
+    assert root.attributes is not None
+    assert root.attributes["tandem.cost.total"] == pytest.approx(result["cost"]["usd"])
+    llm = next(span for span in spans if span.name == "chat scripted-llm")
+    assert llm.attributes is not None
+    assert llm.attributes["gen_ai.usage.output_tokens"] == made(result["usage"]["llm"])
+    assert not any("question" in str(span.attributes) for span in spans)
+
+
+async def test_profiles_say_whether_the_scorer_was_trained(system: System) -> None:
+    listed = await system.client.profiles()
+    assert (listed.default_profile, listed.profiles[0].scorer, listed.profiles[0].scorer_trained) == ("scripted", "untrained", False)
