@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Generator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import grpc
@@ -24,6 +24,7 @@ _OPTIONS = [
 _DEADLINE_SECONDS = 15 * 60.0
 _RECONNECTS = 20
 _RECONNECT_SECONDS = 0.5
+T = TypeVar("T")
 _tracer = trace.get_tracer("tandem.client")
 
 
@@ -75,10 +76,10 @@ class _Reading:
         return error.is_connection_lost and self._cuts <= _RECONNECTS and bool(self.request.resume_after)
 
 
-def _metadata() -> list[tuple[str, str]]:
+def _metadata() -> tuple[tuple[str, str], ...]:
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
-    return list(carrier.items())
+    return tuple(carrier.items())
 
 
 class Client:
@@ -122,7 +123,7 @@ class Client:
                         raise error from None
                     time.sleep(_RECONNECT_SECONDS)
                 finally:
-                    call.cancel()
+                    call.cancel()  # type: ignore[no-untyped-call]
         except GeneratorExit:
             if not request.keep_running:
                 self.cancel(request.request_id)
@@ -142,7 +143,7 @@ class Client:
         return self._unary(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
 
     @staticmethod
-    def _unary(method: Any, request: Any) -> Any:
+    def _unary(method: Callable[..., T], request: object) -> T:
         try:
             return method(request, timeout=10, metadata=_metadata())
         except grpc.RpcError as error:
@@ -164,7 +165,7 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        await self._channel.close()
+        await self._channel.close(None)
 
     def solve(self, question: str, **options: Any) -> AsyncGenerator[tandem_pb2.SolveEvent, None]:
         """Events as they happen, `completed` last; options as in `solve_request`. Closing it early (contextlib.aclosing)
@@ -212,7 +213,7 @@ class AsyncClient:
         return await self._unary(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
 
     @staticmethod
-    async def _unary(method: Any, request: Any) -> Any:
+    async def _unary(method: Callable[..., Awaitable[T]], request: object) -> T:
         try:
             return await method(request, timeout=10, metadata=_metadata())
         except grpc.RpcError as error:

@@ -27,7 +27,7 @@ class RequestError(Exception):
 
 
 def from_rpc(error: grpc.RpcError) -> RequestError:
-    status = rpc_status.from_call(error)
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an RpcError is a Call
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for detail in status.details if status else ():
         detail.Unpack(info) or detail.Unpack(bad) or detail.Unpack(retry)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 
@@ -13,7 +12,7 @@ def to_dict(message: Message) -> dict[str, Any]:
     return {field.name: _value(message, field) for field in message.DESCRIPTOR.fields}
 
 
-def _value(message: Message, field: FieldDescriptor) -> Any:
+def _value(message: Message, field: Any) -> Any:
     value = getattr(message, field.name)
     if field.message_type and field.message_type.GetOptions().map_entry:
         return dict(value)
@@ -24,7 +23,7 @@ def _value(message: Message, field: FieldDescriptor) -> Any:
     return _single(value, field)
 
 
-def _single(value: Any, field: FieldDescriptor) -> Any:
+def _single(value: Any, field: Any) -> Any:
     if field.message_type:
         return to_dict(value)
     if field.enum_type:

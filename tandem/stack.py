@@ -53,7 +53,9 @@ class Component:
 
 COMPONENTS = (
     Component("redis", {"main": 6379}),
-    Component("temporal", {"main": 7233, "http": 7243, "metrics": 7253}, "temporal.api.workflowservice.v1.WorkflowService"),
+    Component(
+        "temporal", {"main": 7233, "http": 7243, "metrics": 7253}, "temporal.api.workflowservice.v1.WorkflowService"
+    ),
     Component("insight-generator", {"main": 50051}, "tandem.v1.InsightGenerator"),
     Component("sufficiency-scorer", {"main": 50052, "http": 50062}, "inference.GRPCInferenceService"),
     Component("slm-executor", {"main": 50053}, "tandem.v1.SlmExecutor"),
@@ -142,7 +144,12 @@ class Stack:
         state = ("ready" if self._is_ready(component) else "starting") if running else info["statename"].lower()
         if info["statename"] in ("EXITED", "FATAL", "UNKNOWN"):
             state = f"exited with {info['exitstatus']}"
-        return {"name": component.name, "state": state, "pid": info["pid"] or None, "address": self.address(component.name)}
+        return {
+            "name": component.name,
+            "state": state,
+            "pid": info["pid"] or None,
+            "address": self.address(component.name),
+        }
 
     def _wait_until_ready(self, wave: tuple[str, ...], supervisor: Any, tell: Callable[[str, str], None]) -> None:
         waiting = [c for c in COMPONENTS if c.name in wave]

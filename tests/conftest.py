@@ -37,7 +37,17 @@ def wait_until(condition, seconds: float = 20.0) -> None:  # type: ignore[no-unt
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real redis-server, empty."""
     port, folder = free_port(), tmp_path_factory.mktemp("redis")
-    command = [str(find_binary("redis-server")), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    command = [
+        str(find_binary("redis-server")),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        str(folder),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     wait_until(lambda: _answers_ping(port))
     yield f"redis://127.0.0.1:{port}/0"
@@ -49,7 +59,16 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Temporal server with push cancellation on."""
     port, file = free_port(), tmp_path_factory.mktemp("temporal") / "temporal.db"
-    command = [str(find_binary("temporal")), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(port)]
+    command = [
+        str(find_binary("temporal")),
+        "server",
+        "start-dev",
+        "--headless",
+        "--ip",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     command += ["--http-port", str(free_port()), "--metrics-port", str(free_port())]
     command += ["--db-filename", str(file), "--log-level", "error"]
     for flag in _TEMPORAL_FLAGS:

@@ -61,8 +61,7 @@ class Activities:
     def __init__(self, addresses: ServiceAddresses, log: RequestLog) -> None:
         self._log = log
         self._channels = [
-            open_channel(a)
-            for a in (addresses.insight_generator, addresses.sufficiency_scorer, addresses.slm_executor)
+            open_channel(a) for a in (addresses.insight_generator, addresses.sufficiency_scorer, addresses.slm_executor)
         ]
         generator, scorer, executor = self._channels
         self._generator = insight_pb2_grpc.InsightGeneratorStub(generator)
@@ -71,7 +70,7 @@ class Activities:
 
     async def close(self) -> None:
         for channel in self._channels:
-            await channel.close()
+            await channel.close(None)
 
     # -- the large model ----------------------------------------------------------------------------------------
 
@@ -311,8 +310,9 @@ def _seconds(message: Any, field: str) -> float | None:
 def _spent(error: grpc.aio.AioRpcError) -> RoleUsage | None:
     """The ledger that a service puts into the status of work that failed; None when it says nothing."""
     metadata = error_info(error).metadata
-    names = ("input_tokens", "discarded_tokens")
-    return RoleUsage(**{n: int(metadata[n]) for n in names}) if all(n in metadata for n in names) else None
+    if not {"input_tokens", "discarded_tokens"} <= set(metadata):
+        return None
+    return RoleUsage(input_tokens=int(metadata["input_tokens"]), discarded_tokens=int(metadata["discarded_tokens"]))
 
 
 def _application_error(error: grpc.aio.AioRpcError, detail: object) -> ApplicationError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflows.shared import Cost, Plan, RolePrices, RoleUsage, UsdByRole, Usage
+from workflows.shared import Cost, Plan, RolePrices, RoleUsage, Usage, UsdByRole
 
 _MILLION, _TERA = 1e6, 1e12
 

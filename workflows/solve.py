@@ -127,9 +127,7 @@ class SolveWorkflow:
 
     async def _score(self, stage: int) -> Stop | None:
         """Wait for the stage, score it, and decide. A scorer that fails lets the large model go on."""
-        task = ScoreTask(
-            self._task.request_id, self._task.question, stage, self._thresholds[stage], self._plan.profile
-        )
+        task = ScoreTask(self._task.request_id, self._task.question, stage, self._thresholds[stage], self._plan.profile)
         scoring = self._start(Activities.wait_and_score, task, retry_policy=_RETRY_SCORE)
         if self._llm is not None:
             await workflow.wait([scoring, self._llm], return_when=asyncio.FIRST_COMPLETED)
@@ -243,7 +241,8 @@ class SolveWorkflow:
             profile=self._plan.profile,
             base_epoch=base_epoch,
         )
-        return await self._start(Activities.execute, task, retry_policy=_RETRY)
+        answer: AnswerOutcome = await self._start(Activities.execute, task, retry_policy=_RETRY)
+        return answer
 
     async def _failure(self, stop: Stop, error: ActivityError) -> ApplicationError:
         """The request ends without an answer, but not without its bill, which the error carries."""
@@ -295,9 +294,7 @@ class SolveWorkflow:
     def _stage_results(self) -> list[StageResult]:
         names = ["question", *(stage.name for stage in self._plan.stages)]
         return [
-            StageResult(
-                s.stage, names[s.stage], s.tokens, s.score, self._thresholds[s.stage], s.scorer, s.trained
-            )
+            StageResult(s.stage, names[s.stage], s.tokens, s.score, self._thresholds[s.stage], s.scorer, s.trained)
             for s in self._scores
             if not s.ended
         ]

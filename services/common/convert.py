@@ -19,7 +19,7 @@ def sampling_arguments(sampling: tandem_pb2.Sampling) -> dict[str, Any]:
     return {field.name: value for field, value in sampling.ListFields()}
 
 
-def finish_reason(reason: str) -> execution_pb2.FinishReason:
+def finish_reason(reason: str) -> execution_pb2.FinishReason.ValueType:
     return _REASONS[reason]
 
 

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 DOMAIN = "tandem.v1"
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
     """Turns a TandemError into its status with details; any other error into INTERNAL with a fixed text and a log.
 
     With `pass_unknown` any other error goes on to the next interceptor, for a server that has its own.
@@ -28,9 +28,9 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]],
         details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
+    ) -> grpc.RpcMethodHandler[Any, Any]:
         handler = await continuation(details)
         if handler is None or details.method.startswith(("/grpc.health", "/grpc.reflection")):
             return handler
@@ -50,7 +50,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
 
 def _guard_stream(behavior: Any, method: str, pass_unknown: bool) -> Any:
-    async def guarded(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         try:
             async for response in behavior(request, context):
                 yield response
@@ -61,7 +61,7 @@ def _guard_stream(behavior: Any, method: str, pass_unknown: bool) -> Any:
 
 
 def _guard_unary(behavior: Any, method: str, pass_unknown: bool) -> Any:
-    async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
             return await behavior(request, context)
         except Exception as error:
@@ -70,7 +70,9 @@ def _guard_unary(behavior: Any, method: str, pass_unknown: bool) -> Any:
     return guarded
 
 
-async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: str, pass_unknown: bool) -> None:
+async def _abort(
+    context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str, pass_unknown: bool
+) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
     known = error if isinstance(error, TandemError) else from_engine(error)
@@ -102,7 +104,7 @@ def to_status(error: TandemError) -> status_pb2.Status:
 
 def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
     """The ErrorInfo that a status carries; an empty one when it carries none."""
-    status = rpc_status.from_call(error)
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an RpcError is a Call
     info = error_details_pb2.ErrorInfo()
     for detail in status.details if status else ():
         if detail.Unpack(info):

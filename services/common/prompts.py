@@ -45,9 +45,7 @@ def intern_prompt(profile: Profile, tokenizer: Tokenizer, question: str, insight
     return _fill(profile, tokenizer, template, "", question, insight)
 
 
-def _fill(
-    profile: Profile, tokenizer: Tokenizer, user: str, assistant: str, question: str, insight: str
-) -> Prompt:
+def _fill(profile: Profile, tokenizer: Tokenizer, user: str, assistant: str, question: str, insight: str) -> Prompt:
     messages = [("system", profile.prompts.system)] if profile.prompts.system else []
     rendered = tokenizer.render_chat([*messages, ("user", _with_holes(user))]) + _with_holes(assistant)
     values = {"question": question, "insight": insight}

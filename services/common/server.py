@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
+from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]  # made at import
 from grpc_reflection.v1alpha import reflection
 
 from services.common.interceptors import ErrorInterceptor

@@ -79,7 +79,6 @@ class ModelServiceSettings(ProcessSettings):
     max_batch: int = Field(16, gt=0, validation_alias="TANDEM_MAX_BATCH", description="sequences that run at once")
     max_waiting: int = Field(64, ge=0, validation_alias="TANDEM_MAX_WAITING", description="requests that may queue")
 
-
     def engine_arguments(self, model: Model) -> dict[str, Any]:
         """What an engine needs to know to run `model` here."""
         return {

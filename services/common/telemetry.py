@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-import grpc
 from opentelemetry import trace
 from opentelemetry.instrumentation.grpc import aio_client_interceptors, aio_server_interceptor, filters
 from opentelemetry.sdk.resources import Resource
@@ -58,11 +57,11 @@ def shutdown() -> None:
     flusher.join(_FLUSH_SECONDS)
 
 
-def server_interceptors() -> list[grpc.aio.ServerInterceptor]:
+def server_interceptors() -> list[Any]:
     return [aio_server_interceptor(filter_=filters.negate(_NOT_TRACED))]
 
 
-def client_interceptors() -> list[grpc.aio.ClientInterceptor]:
+def client_interceptors() -> list[Any]:
     return list(aio_client_interceptors(filter_=filters.negate(_NOT_TRACED)))
 
 

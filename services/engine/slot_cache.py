@@ -15,7 +15,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 _LENGTH_STEP = 256
 
 
-class _SlotLayer(CacheLayerMixin):
+class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
     """One layer's keys and values, float[rows, heads, length, head_dim], grown as needed."""
 
     is_sliding = False
@@ -74,7 +74,7 @@ class _SlotLayer(CacheLayerMixin):
         return -1
 
 
-class SlotCache(Cache):
+class SlotCache(Cache):  # type: ignore[misc]
     """Say which rows the next forward pass writes with `at_row` or `at_rows`, then run it."""
 
     def __init__(self, num_layers: int) -> None:

@@ -114,7 +114,7 @@ def _overridden(plan: Plan, asked: Asked) -> Plan:
     for stage in asked.thresholds:
         if stage > last:
             raise InvalidArgument(f"there is no stage {stage}; the last is {last}", field="stop.thresholds")
-    wanted = {k: asked.threshold for k in range(last + 1)} if asked.threshold is not None else {}
+    wanted = dict.fromkeys(range(last + 1), asked.threshold) if asked.threshold is not None else {}
     wanted.update(asked.thresholds)
     stages = [changed(s, threshold=wanted.get(k, s.threshold)) for k, s in enumerate(plan.stages, 1)]
     if asked.max_stage is not None:
@@ -124,15 +124,16 @@ def _overridden(plan: Plan, asked: Asked) -> Plan:
 
 def _check(asked: Asked) -> None:
     if asked.request_id and not _REQUEST_ID.fullmatch(asked.request_id):
-        raise InvalidArgument(
-            "a request id has 1 to 128 of the characters A-Z a-z 0-9 . _ -", field="request_id"
-        )
+        raise InvalidArgument("a request id has 1 to 128 of the characters A-Z a-z 0-9 . _ -", field="request_id")
     if not asked.question.strip():
         raise InvalidArgument("the question is empty", field="question", reason="EMPTY_QUESTION")
     cost = asked.budget.max_cost_usd
     if cost is not None and not (math.isfinite(cost) and cost > 0):
         raise InvalidArgument(f"a cost limit is a positive number, not {cost}", field="budget.max_cost_usd")
-    for name, value in (("stop.threshold", asked.threshold), *(("stop.thresholds", v) for v in asked.thresholds.values())):
+    for name, value in (
+        ("stop.threshold", asked.threshold),
+        *(("stop.thresholds", v) for v in asked.thresholds.values()),
+    ):
         if value is not None and not 0 <= value <= 1:
             raise InvalidArgument(f"a threshold lies in 0..1, not {value}", field=name)
     sampling = asdict(asked.sampling)

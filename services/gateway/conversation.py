@@ -114,5 +114,3 @@ class Conversation:
             payload = {"stage": entry.stage, "name": self._stage_names[entry.stage - 1], "tokens": entry.tokens}
             events.append(Event(cursor, "stage_completed", payload))
         return events
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -45,7 +45,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         self._farewells: set[asyncio.Task[None]] = set()
 
     async def Solve(
-        self, request: tandem_pb2.SolveRequest, context: grpc.aio.ServicerContext
+        self, request: tandem_pb2.SolveRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[tandem_pb2.SolveEvent]:
         task = self._admission.admit(_asked(request), current_trace_id())
         position = _position(request.resume_after)
@@ -71,7 +71,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             self._num_streams -= 1
 
     async def GetRequest(
-        self, request: tandem_pb2.GetRequestRequest, context: grpc.aio.ServicerContext
+        self, request: tandem_pb2.GetRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.GetRequestResponse:
         status = await self._workflows.status(_required_id(request.request_id))
         result = ParseDict(_wire(status.result), tandem_pb2.SolveResult()) if status.result else None
@@ -80,13 +80,13 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         )
 
     async def CancelRequest(
-        self, request: tandem_pb2.CancelRequestRequest, context: grpc.aio.ServicerContext
+        self, request: tandem_pb2.CancelRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.CancelRequestResponse:
         status = await self._workflows.cancel(_required_id(request.request_id))
         return tandem_pb2.CancelRequestResponse(request_id=request.request_id, state=_state(status))
 
     async def ListProfiles(
-        self, request: tandem_pb2.ListProfilesRequest, context: grpc.aio.ServicerContext
+        self, request: tandem_pb2.ListProfilesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.ListProfilesResponse:
         profiles = [_profile(p) for p in self._admission.profiles.values()]
         return tandem_pb2.ListProfilesResponse(profiles=profiles, default_profile=self._admission.default)
@@ -95,7 +95,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         """From now on a stream that breaks is ours, not the client's: its request goes on and is read elsewhere."""
         self._is_draining = True
 
-    async def _read(self, task: SolveInput, position: Position, watcher: str) -> AsyncIterator[Event]:
+    async def _read(self, task: SolveInput, position: Position, watcher: str) -> AsyncGenerator[Event, None]:
         names = tuple(stage.name for stage in task.plan.stages)
         conversation = Conversation(self._log, task.request_id, names, position)
         renewed = 0.0
@@ -193,7 +193,7 @@ def _wire(payload: Any) -> dict[str, Any]:
     return wire
 
 
-def _state(status: Status) -> tandem_pb2.RequestState:
+def _state(status: Status) -> tandem_pb2.RequestState.ValueType:
     if status.state == "completed" and status.result and status.result["stop"]["reason"] == "cancelled":
         return tandem_pb2.REQUEST_STATE_CANCELLED
     return {
@@ -212,8 +212,7 @@ def _profile(profile: Profile) -> tandem_pb2.Profile:
         slm=profile.slm.name,
         handoff=profile.handoff,
         stages=[
-            tandem_pb2.ProfileStage(name=s.name, max_tokens=s.max_tokens, threshold=s.threshold)
-            for s in profile.stages
+            tandem_pb2.ProfileStage(name=s.name, max_tokens=s.max_tokens, threshold=s.threshold) for s in profile.stages
         ],
         scorer=scorer,
         scorer_trained=scorer.partition(":")[0] == "mlp",

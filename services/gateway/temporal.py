@@ -102,5 +102,3 @@ class Workflows:
 
 def _unavailable(error: RPCError) -> Unavailable:
     return Unavailable(f"Temporal does not answer: {error.message}", reason="TEMPORAL_UNAVAILABLE")
-
-

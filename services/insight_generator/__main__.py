@@ -7,10 +7,10 @@ import asyncio
 from protos.tandem.v1 import insight_pb2_grpc
 from services.common import telemetry
 from services.common.model_process import run_model_process
+from services.common.profile import load_profile
 from services.common.request_log import RequestLog, Role
 from services.common.server import Server
 from services.common.settings import ModelServiceSettings, read_settings
-from services.common.profile import load_profile
 from services.engine.registry import make_engine
 from services.insight_generator.mentor import Mentor
 from services.insight_generator.service import NAME, InsightGeneratorService

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 import grpc
 
@@ -23,7 +24,7 @@ class InsightGeneratorService(insight_pb2_grpc.InsightGeneratorServicer):
         self._mentor, self._engine = mentor, engine
 
     async def Generate(
-        self, request: insight_pb2.GenerateRequest, context: grpc.aio.ServicerContext
+        self, request: insight_pb2.GenerateRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[insight_pb2.GenerateEvent]:
         model, started_at = self._engine.info.name, time.time()
         span = InferenceSpan(model, "llm", request.request_id, request.epoch)
@@ -37,13 +38,13 @@ class InsightGeneratorService(insight_pb2_grpc.InsightGeneratorServicer):
             span.end()
 
     async def Abort(
-        self, request: execution_pb2.AbortRequest, context: grpc.aio.ServicerContext
+        self, request: execution_pb2.AbortRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> execution_pb2.AbortResponse:
         stop = Stop(request.request_id, Role.INSIGHT, request.epoch, request.decided_at_unix_ms / 1000)
         return execution_pb2.AbortResponse(aborted=self._mentor.running.stop(stop))
 
     async def GetModelInfo(
-        self, request: execution_pb2.GetModelInfoRequest, context: grpc.aio.ServicerContext
+        self, request: execution_pb2.GetModelInfoRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> execution_pb2.GetModelInfoResponse:
         return model_info(self._engine.info)
 

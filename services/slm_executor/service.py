@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 import grpc
 
@@ -23,7 +24,7 @@ class SlmExecutorService(execution_pb2_grpc.SlmExecutorServicer):
         self._intern, self._engine = intern, engine
 
     async def Execute(
-        self, request: execution_pb2.ExecuteRequest, context: grpc.aio.ServicerContext
+        self, request: execution_pb2.ExecuteRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[execution_pb2.ExecuteEvent]:
         model, started_at = self._engine.info.name, time.time()
         span = InferenceSpan(model, "slm", request.request_id, request.epoch)
@@ -37,13 +38,13 @@ class SlmExecutorService(execution_pb2_grpc.SlmExecutorServicer):
             span.end()
 
     async def Abort(
-        self, request: execution_pb2.AbortRequest, context: grpc.aio.ServicerContext
+        self, request: execution_pb2.AbortRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> execution_pb2.AbortResponse:
         stop = Stop(request.request_id, Role.ANSWER, request.epoch, request.decided_at_unix_ms / 1000)
         return execution_pb2.AbortResponse(aborted=self._intern.running.stop(stop))
 
     async def GetModelInfo(
-        self, request: execution_pb2.GetModelInfoRequest, context: grpc.aio.ServicerContext
+        self, request: execution_pb2.GetModelInfoRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> execution_pb2.GetModelInfoResponse:
         return model_info(self._engine.info)
 

