@@ -59,13 +59,18 @@ def cost(plan: Plan, usage: Usage, prompt_tokens: int) -> Cost:
 
 
 def worst_case_usd(plan: Plan, prompt_tokens: int, llm_tokens: int, answer_tokens: int) -> float:
-    """The most that a request costs whose large model writes `llm_tokens` and whose small one `answer_tokens`."""
+    """The most that a request costs whose large model writes `llm_tokens` and whose small one `answer_tokens`.
+
+    Each stage after the first reads again, out of the scorer's cache, what the ones before it have read.
+    """
     reads_llm = prompt_tokens if llm_tokens else 0
     read = prompt_tokens + llm_tokens
+    read_again = len(plan.stages) * read if llm_tokens else 0
     return (
         reads_llm * plan.prices.llm.input
         + llm_tokens * plan.prices.llm.output
         + read * (plan.prices.scorer.input + plan.prices.slm.input)
+        + read_again * plan.prices.scorer.cached_input
         + answer_tokens * plan.prices.slm.output
     ) / _MILLION
 

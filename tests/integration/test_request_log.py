@@ -1,0 +1,160 @@
+"""The fenced log on a real Redis: who may write, what a reader sees, what is billed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from services.common.errors import Fenced, Unavailable
+from services.common.request_log import Lost, RequestLog, Role, Stop, Stopped
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+SHORT = timedelta(milliseconds=100)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def log(redis_url: str) -> AsyncIterator[RequestLog]:
+    log = RequestLog(redis_url, timedelta(seconds=30))
+    yield log
+    await log.close()
+
+
+async def test_readers_see_text_stages_and_the_end(log: RequestLog) -> None:
+    rid = uuid4().hex
+    writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
+    await writer.append("ab", [1, 2], input_tokens=9)
+    await writer.append("c", [3], stage=1)
+    await writer.append("d", [4])
+    await writer.close("length", 0, 0)
+    seen = await log.read(rid, Role.INSIGHT)
+    assert (seen.text, seen.ids, seen.tokens, seen.stage_ends, seen.is_complete) == ("abcd", (1, 2, 3, 4), 4, {1: 3}, True)
+    assert (seen.text_to_stage(0), seen.text_to_stage(1), seen.text_to_stage(2)) == ("", "abc", None)
+    assert (await log.ledger(rid, Role.INSIGHT)).input_tokens == 9
+
+
+async def test_a_newer_epoch_fences_the_older_off_and_keeps_its_finished_stages(log: RequestLog) -> None:
+    rid = uuid4().hex
+    old = await log.begin(rid, Role.INSIGHT, 1, "stage")
+    await old.append("ab", [1, 2], stage=1, input_tokens=5)
+    await old.append("cd", [3, 4])
+    new = await log.begin(rid, Role.INSIGHT, 2, "stage")
+    assert (new.resumption.tokens, new.resumption.stage, new.resumption.input_tokens, new.resumption.discarded_tokens) == (2, 1, 5, 2)
+    with pytest.raises(Fenced):
+        await old.append("e", [5])
+    with pytest.raises(Fenced):
+        await log.begin(rid, Role.INSIGHT, 2, "stage")
+    await new.append("CD", [6, 7], stage=2, input_tokens=7)
+    seen = await log.read(rid, Role.INSIGHT)
+    assert (seen.text, seen.stage_ends, seen.epoch) == ("abCD", {1: 2, 2: 4}, 2)
+    ledger = await log.ledger(rid, Role.INSIGHT)
+    assert (ledger.input_tokens, ledger.discarded_tokens, ledger.tokens) == (12, 2, 4)
+
+
+async def test_the_answers_writer_keeps_every_token(log: RequestLog) -> None:
+    rid = uuid4().hex
+    old = await log.begin(rid, Role.ANSWER, 1, "token")
+    await old.append("ab", [1, 2])
+    assert (await log.begin(rid, Role.ANSWER, 2, "token")).resumption.tokens == 2
+
+
+async def test_an_end_that_was_said_stays_said_after_a_retry(log: RequestLog) -> None:
+    rid = uuid4().hex
+    writer = await log.begin(rid, Role.ANSWER, 1, "token")
+    await writer.append("ab", [1, 2])
+    await writer.close("eos", 0, 0)
+    await log.begin(rid, Role.ANSWER, 2, "token")
+    assert (await log.read(rid, Role.ANSWER)).is_complete
+
+
+async def test_the_stop_flag_refuses_appends_of_its_epoch_and_older_but_not_of_a_newer(log: RequestLog) -> None:
+    rid = uuid4().hex
+    writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
+    await writer.append("a", [1])
+    await log.request_stop(Stop(rid, Role.INSIGHT, 1, 123.25))
+    with pytest.raises(Stopped) as caught:
+        await writer.append("b", [2])
+    assert caught.value.decided_at == 123.25
+    newer = await log.begin(rid, Role.INSIGHT, 2, "stage")
+    await newer.append("c", [3])
+
+
+async def test_a_stop_is_heard_at_once(log: RequestLog) -> None:
+    stop = Stop(uuid4().hex, Role.INSIGHT, 1, 1.5)
+    stops = log.stops()
+    hearing = asyncio.ensure_future(anext(stops))
+    while not hearing.done():
+        await log.request_stop(stop)
+        await asyncio.sleep(0.01)
+    assert hearing.result() == stop
+    await stops.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_gap_and_a_forgotten_request_are_told_apart_from_a_repeat(log: RequestLog) -> None:
+    rid = uuid4().hex
+    writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
+    await writer.append("a", [1])
+    await log.run_script(rid, Role.INSIGHT, 1, "append", 1, 1, "a", "[1]", 0, 0)  # the same again: nothing happens
+    with pytest.raises(Lost):
+        await log.run_script(rid, Role.INSIGHT, 1, "append", 5, 2, "b", "[2]", 0, 0)
+    assert (await log.read(rid, Role.INSIGHT)).text == "a"
+    await log._redis.flushall()
+    with pytest.raises(Lost):
+        await writer.append("b", [2])
+
+
+async def test_a_follower_of_a_lost_stream_begins_anew(log: RequestLog) -> None:
+    rid = uuid4().hex
+    writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
+    for i in range(5):
+        await writer.append("x", [i])
+    following = log.follow(rid, Role.INSIGHT, SHORT)
+    assert (await anext(following)).tokens == 5
+    await log._redis.flushall()
+    again = await log.begin(rid, Role.INSIGHT, 1, "stage")
+    await again.append("y", [1], stage=1)
+    async for transcript in following:
+        if transcript.stage_ends:
+            break
+    assert transcript.text == "y"
+
+
+async def test_a_decision_is_published_once(log: RequestLog) -> None:
+    rid = uuid4().hex
+    for _ in range(2):
+        await log.publish_decision(rid, 1, "scored", {"stage": 0})
+    await log.publish_decision(rid, 2, "scored", {"stage": 1})
+    news = await log.tail(rid, {"decisions": "0-0"}, SHORT)
+    assert [i for i, _ in news["decisions"]] == ["1-0", "2-0"]
+
+
+async def test_keys_expire_and_soon_after_the_end(log: RequestLog) -> None:
+    rid = uuid4().hex
+    writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
+    await writer.append("a", [1])
+    await log.publish_decision(rid, 1, "scored", {})
+    keys = await log._redis.keys(f"{{{rid}}}:*")
+    assert len(keys) == 3
+    assert all([0 < await log._redis.pttl(key) <= 30_000 for key in keys])
+
+
+async def test_watchers_hold_a_lease(log: RequestLog) -> None:
+    rid = uuid4().hex
+    assert not await log.is_watched(rid, 100.0)
+    await log.watch(rid, "a", 100.0, timedelta(seconds=5))
+    assert await log.is_watched(rid, 104.0)
+    assert not await log.is_watched(rid, 106.0)
+    await log.unwatch(rid, "a")
+    assert not await log.is_watched(rid, 104.0)
+
+
+async def test_a_dead_redis_is_unavailable_at_once_and_nothing_is_retried() -> None:
+    log = RequestLog("redis://127.0.0.1:1/0", timedelta(seconds=30))
+    with pytest.raises(Unavailable) as caught:
+        await log.ping()
+    assert caught.value.reason == "REQUEST_LOG_UNAVAILABLE"
+    await log.close()

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from workflows.answer import final_answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"so \boxed{42}.", "42"),
+        (r"first \boxed{1}, no: \boxed{2}", "2"),
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{3} and then cut \boxed{4", "3"),
+        (r"\boxed{ }", ""),
+        ("  Paris \n", "Paris"),
+        ("", ""),
+    ],
+)
+def test_the_last_complete_box_counts(text: str, answer: str) -> None:
+    assert final_answer(text, "boxed") == answer
+
+
+def test_a_text_answer_is_the_whole_text() -> None:
+    assert final_answer(r" \boxed{1} ", "text") == r"\boxed{1}"

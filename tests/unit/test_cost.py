@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from workflows.cost import cost, tflops_full, tflops_paper, worst_case_usd
+from workflows.shared import Plan, Prices, RolePrices, RoleUsage, StagePlan, Usage
+
+PLAN = Plan(
+    profile="p", handoff="continuation", llm="L", slm="S", llm_parameters=32e9, slm_parameters=7e9,
+    stages=[StagePlan("a", 100, 0.5), StagePlan("b", 500, 0.6)], scores_stage_zero=True, stage_zero_threshold=0.7,
+    answer_max_tokens=200, answer_format="boxed",
+    prices=Prices("v1", RolePrices(3, 1, 6), RolePrices(1, 0.5, 2), RolePrices(1, 0.5, 2)),
+    llm_alone_output_tokens=1000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "llm_parameters", "llm_tokens", "mean_tokens", "published"),
+    [  # METHOD 3: mean tokens are the two models' together; the insight's length follows from the published TFLOPs
+        ("7B alone", 0, 0, 2732, 38.25),
+        ("32B alone", 32e9, 2630, 2630, 168.35),
+        ("fixed low", 32e9, 101, 2735, 44.76),
+        ("fixed medium", 32e9, 500, 2853, 71.96),
+        ("fixed high", 32e9, 994, 2930, 104.62),
+        ("Tandem", 32e9, 920, 2916, 99.72),
+    ],
+)
+def test_the_papers_formula_gives_its_published_rows(
+    row: str, llm_parameters: float, llm_tokens: int, mean_tokens: int, published: float
+) -> None:
+    slm_parameters = 0 if row == "32B alone" else 7e9
+    got = tflops_paper(llm_parameters, llm_tokens, slm_parameters, mean_tokens - llm_tokens)
+    assert got == pytest.approx(published, rel=0.005)
+
+
+def test_full_counts_all_work_and_nothing_out_of_a_cache() -> None:
+    usage = Usage(
+        llm=RoleUsage("L", 10, 1000, 20, 3, 7), slm=RoleUsage("S", 30, 0, 40, 0, 5), scorer=RoleUsage("S", 50, 60, 0, 0, 0)
+    )
+    assert tflops_full(PLAN, usage) == pytest.approx(2 * (32e9 * 40 + 7e9 * (75 + 50)) / 1e12)
+
+
+def test_every_state_of_a_token_has_its_price() -> None:
+    usage = Usage(llm=RoleUsage("L", 10, 4, 20, 3, 7), slm=RoleUsage("S", 30, 0, 40, 0, 0), scorer=RoleUsage("S", 50, 60))
+    bill = cost(PLAN, usage, prompt_tokens=10)
+    assert bill.usd_by_role.llm == pytest.approx((10 * 3 + 4 * 1 + 30 * 6) / 1e6)
+    assert bill.usd_by_role.slm == pytest.approx((30 + 80) / 1e6)
+    assert bill.usd_by_role.scorer == pytest.approx((50 + 30) / 1e6)
+    assert bill.usd == pytest.approx(bill.usd_by_role.llm + bill.usd_by_role.slm + bill.usd_by_role.scorer)
+    assert bill.usd_llm_alone == pytest.approx((10 * 3 + 1000 * 6) / 1e6)
+    assert bill.saved_ratio == pytest.approx(1 - bill.usd / bill.usd_llm_alone)
+
+
+def test_the_small_model_is_not_charged_for_an_insight_that_it_never_read() -> None:
+    usage = Usage(llm=RoleUsage("L", 10, 0, 300), slm=RoleUsage(), scorer=RoleUsage())
+    assert cost(PLAN, usage, 10).tflops_paper == pytest.approx(2 * 32e9 * 300 / 1e12)
+
+
+def test_the_worst_case_bounds_what_a_request_may_cost() -> None:
+    usage = Usage(llm=RoleUsage("L", 40, 0, 100), slm=RoleUsage("S", 140, 0, 200), scorer=RoleUsage("S", 140, 180))
+    assert cost(PLAN, usage, 40).usd <= worst_case_usd(PLAN, 40, 100, 200)

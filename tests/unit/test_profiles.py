@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.common.errors import InvalidArgument, NotFound
+from services.common.profile import Profile, load_profile
+from services.gateway.admission import make_plan
+from services.sufficiency_scorer.scorers import make_scorer
+from tandem.models import catalogue
+from tandem.paths import REPOSITORY
+
+SHIPPED = REPOSITORY / "deploy" / "profiles"
+NAMES = sorted(p.parent.name for p in SHIPPED.glob("*/profile.toml"))
+
+
+@pytest.fixture(params=NAMES)
+def profile(request: pytest.FixtureRequest) -> Profile:
+    return load_profile(request.param, (SHIPPED,))
+
+
+def test_both_pairs_are_shipped() -> None:
+    assert {"qwen2.5-coder-1.5b-0.5b", "deepseek-r1-32b-7b"} <= set(NAMES)
+
+
+def test_a_shipped_profile_is_whole(profile: Profile) -> None:
+    assert profile.name == profile.folder.name
+    assert {profile.llm.name, profile.slm.name} <= set(catalogue())
+    assert 0 <= make_scorer(profile.stop.scorer, profile.folder).score(_neutral()) <= 1
+    assert make_plan(profile).stages[-1].max_tokens == profile.stages[-1].max_tokens
+
+
+def test_the_papers_profile_has_the_papers_budgets_and_sizes() -> None:
+    profile = load_profile("deepseek-r1-32b-7b", (SHIPPED,))
+    assert [stage.max_tokens for stage in profile.stages] == [100, 500, 1000]
+    assert (profile.llm.parameters, profile.slm.parameters) == (32e9, 7e9)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("max_tokens = 16", "max_tokens = 99", "ascend"),
+        ('question = "{question}"', 'question = "nothing"', "question"),
+        ("[stop]", "[stop]\nbeans = 1", "beans"),
+        ('handoff = "continuation"', 'handoff = "brief"', "brief"),
+        ("[stop]", "[stop", "profile.toml"),
+    ],
+)
+def test_a_broken_profile_says_where(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = (Path(__file__).parents[1] / "profiles" / "scripted" / "profile.toml").read_text()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "profile.toml").write_text(text.replace(old, new, 1))
+    with pytest.raises(InvalidArgument, match=message):
+        load_profile("broken", (tmp_path,))
+
+
+def test_an_unknown_profile_names_the_known_ones() -> None:
+    with pytest.raises(NotFound, match=r"qwen2\.5-coder-1\.5b-0\.5b"):
+        load_profile("nobody", (SHIPPED,))
+
+
+def _neutral():  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    return np.ones(16, np.float32)

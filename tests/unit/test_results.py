@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from protos.tandem.v1 import tandem_pb2
+from tandem.results import to_dict
+
+
+def test_every_key_is_there_and_what_is_unknown_is_null() -> None:
+    result = to_dict(tandem_pb2.SolveResult(stop=tandem_pb2.Stop(reason=tandem_pb2.STOP_REASON_BEST_STAGE)))
+    assert result["stop"] == {"stage": 0, "reason": "best_stage", "score": None, "threshold": None}
+    assert result["stages"] == []
+    assert result["usage"]["llm"]["input_tokens"] == 0
+    assert result["timings_ms"]["cancel"] is None
+    assert result["cost"]["usd"] == 0.0
+
+
+def test_numbers_stay_numbers_and_lists_stay_lists() -> None:
+    stage = tandem_pb2.StageResult(stage=1, tokens=7, score=0.5)
+    result = to_dict(tandem_pb2.SolveResult(stages=[stage], notes=["a"]))
+    assert (result["stages"][0]["tokens"], result["stages"][0]["score"], result["notes"]) == (7, 0.5, ["a"])

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from services.sufficiency_scorer.features import NAMES, features
+from services.sufficiency_scorer.mlp import SufficiencyNetwork, save_network
+from services.sufficiency_scorer.scorers import make_scorer
+
+
+def test_the_sixteen_features_are_the_papers_statistics() -> None:
+    logprobs = np.log(np.linspace(0.1, 0.9, 50)).astype(np.float32)
+    entropies = np.linspace(2, 1, 50).astype(np.float32)
+    found = dict(zip(NAMES, features(logprobs, entropies), strict=True))
+    perplexity = np.exp(-logprobs.astype(float))
+    assert found["perplexity_mean"] == pytest.approx(perplexity.mean(), rel=1e-5)
+    assert found["perplexity_max"] == pytest.approx(10, rel=1e-4)
+    assert found["entropy_median"] == pytest.approx(1.5, rel=1e-5)
+    assert found["entropy_p25"] == pytest.approx(np.percentile(entropies, 25), rel=1e-5)
+    assert found["entropy_trend"] == pytest.approx(entropies[-20:].mean() - entropies[:20].mean(), rel=1e-4)
+    assert len(found) == 16
+
+
+def test_features_of_the_shortest_and_the_most_surprising_text_are_finite() -> None:
+    assert np.isfinite(features(np.array([-1e9], np.float32), np.array([0], np.float32))).all()
+    with pytest.raises(ValueError, match="at least one"):
+        features(np.empty(0, np.float32), np.empty(0, np.float32))
+
+
+def test_the_registry_has_the_baselines_and_says_which_are_trained(tmp_path: Path) -> None:
+    save_network(SufficiencyNetwork(), tmp_path, {"trained_on": "nothing"})
+    some = np.ones(16, np.float32)
+    for spec, trained in (("untrained", False), ("constant:0.3", False), ("random:1", False), ("mlp", True)):
+        scorer = make_scorer(spec, tmp_path)
+        assert 0 <= scorer.score(some) <= 1
+        assert scorer.score(some) == scorer.score(some)
+        assert scorer.trained is trained
+    assert make_scorer("constant:0.3", tmp_path).score(some) == 0.3
+    assert make_scorer("random:1", tmp_path).score(some) != make_scorer("random:2", tmp_path).score(some)
+    for bad in ("oracle", "constant:2"):
+        with pytest.raises(ValueError, match="oracle|0..1"):
+            make_scorer(bad, tmp_path)
+
+
+def test_the_untrained_score_falls_with_entropy() -> None:
+    scorer = make_scorer("untrained", Path())
+    sure, unsure = (features(np.full(9, -1, np.float32), np.full(9, h, np.float32)) for h in (0.1, 2.0))
+    assert scorer.score(sure) == pytest.approx(math.exp(-0.1), rel=1e-5)
+    assert scorer.score(unsure) < scorer.score(sure)
+
+
+def test_an_mlp_artefact_scores_as_the_network_that_was_saved(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    network = SufficiencyNetwork().eval()
+    network.mean.fill_(0.5)
+    save_network(network, tmp_path, {})
+    raw = np.linspace(0, 1e8, 16).astype(np.float32)
+    expected = torch.sigmoid(network(torch.from_numpy(raw)[None])).item()
+    assert make_scorer("mlp", tmp_path).score(raw) == pytest.approx(expected)
+
+
+def test_an_artefact_that_is_missing_or_foreign_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="train one"):
+        make_scorer("mlp", tmp_path)
+    save_network(SufficiencyNetwork(), tmp_path, {"features": ["other"]})
+    with pytest.raises(ValueError, match="other features"):
+        make_scorer("mlp", tmp_path)
