@@ -49,7 +49,9 @@ def test_imports_flow_one_way(package: str) -> None:
     allowed = ALLOWED[package]
     for file in sources(package):
         for name in imports(file):
-            fine = not is_ours(name) or any(name == a or name.startswith(f"{a}.") or a.startswith(f"{name}.") for a in allowed)
+            fine = not is_ours(name) or any(
+                name == a or name.startswith(f"{a}.") or a.startswith(f"{name}.") for a in allowed
+            )
             assert fine, f"{file.relative_to(ROOT)} imports {name}"
 
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import grpc
@@ -86,12 +86,13 @@ class Activities:
             sampling=_sampling(task.sampling),
         )
         call = self._generator.Generate(request, timeout=Timeouts.attempt.total_seconds())
-        usage, finished = await self._run(call, self._generator, task.request_id, epoch)
+        last = await self._run(call, self._generator, task.request_id, epoch)
+        finished = last.finished
         return InsightOutcome(
             reason=_REASONS[finished.reason],
             text=finished.text,
             tokens=finished.tokens,
-            usage=usage,
+            usage=last.usage,
             halted_at=finished.halted_at_unix_ms / 1000,
             first_token_at=_seconds(finished, "first_token_at_unix_ms"),
             attempt=epoch,
@@ -158,15 +159,15 @@ class Activities:
             sampling=_sampling(task.sampling),
         )
         call = self._executor.Execute(request, timeout=Timeouts.attempt.total_seconds())
-        seen: dict[str, Any] = {}
-        usage, finished = await self._run(call, self._executor, task.request_id, epoch, seen)
+        last = await self._run(call, self._executor, task.request_id, epoch)
+        finished = last.finished
         return AnswerOutcome(
             reason=_REASONS[finished.reason],
             text=finished.text,
-            usage=usage,
+            usage=last.usage,
             first_token_at=_seconds(finished, "first_token_at_unix_ms"),
             attempt=epoch - task.base_epoch,
-            is_logged=seen["started"].logged,
+            is_logged=last.started.logged,
         )
 
     # -- the stop, the bill -------------------------------------------------------------------------------------
@@ -202,25 +203,38 @@ class Activities:
 
     # -- one streaming call, cancelled without losing its last word ---------------------------------------------
 
-    async def _run(
-        self, call: Any, stub: Any, request_id: str, epoch: int, seen: dict[str, Any] | None = None
-    ) -> tuple[RoleUsage, Any]:
-        """Read a stream to its `finished`. When cancelled, abort the work and read on to its exact usage."""
-        reader = asyncio.ensure_future(_read_to_end(call, seen if seen is not None else {}))
+    async def _run(self, call: Any, stub: Any, request_id: str, epoch: int) -> _LastWord:
+        """Read a stream to its `finished`. When cancelled, abort the work and read on to its exact usage.
+
+        What earlier attempts spent without the request log to write it down travels in the heartbeats' details.
+        """
+        seen: dict[str, Any] = {}
+        reader = asyncio.ensure_future(_read_to_end(call, seen))
+        unwritten = _unwritten_before()
         try:
-            async with _heartbeating():
+            async with _heartbeating(unwritten):
                 try:
-                    return await asyncio.shield(reader)
+                    usage = await asyncio.shield(reader)
                 except asyncio.CancelledError:
                     if _worker_is_leaving():
                         raise
                     await _abort(stub, request_id, epoch)
-                    return await reader
+                    usage = await reader
         except grpc.aio.AioRpcError as error:
-            raise _application_error(error, _spent(error)) from error
+            spent = _plus(_spent(error), _unless_written(unwritten, seen))
+            activity.heartbeat(spent)
+            raise _application_error(error, spent) from error
         finally:
             reader.cancel()
             call.cancel()
+        return _LastWord(_plus(usage, _unless_written(unwritten, seen)), seen["started"], seen["finished"])
+
+
+@dataclass(frozen=True, slots=True)
+class _LastWord:
+    usage: RoleUsage
+    started: Any
+    finished: Any
 
 
 def _worker_is_leaving() -> bool:
@@ -233,24 +247,25 @@ async def _abort(stub: Any, request_id: str, epoch: int) -> None:
     await stub.Abort(request, timeout=Timeouts.stop_call.total_seconds())
 
 
-async def _read_to_end(call: Any, seen: dict[str, Any]) -> tuple[RoleUsage, Any]:
-    """Usage and `finished` of a stream, which is read to its very end; `seen` collects its events by kind."""
+async def _read_to_end(call: Any, seen: dict[str, Any]) -> RoleUsage:
+    """The last usage of a stream, which is read to its very end; `seen` collects its events by kind."""
     last = None
     async for event in call:
         kind = event.WhichOneof("event")
         seen[kind], last = getattr(event, kind), event
     if last is None or not last.HasField("finished"):
         raise ApplicationError("the service ended its stream without a last word", type="STREAM_CUT")
-    return _role_usage(last.usage), last.finished
+    return _role_usage(last.usage)
 
 
 @asynccontextmanager
-async def _heartbeating() -> AsyncIterator[None]:
+async def _heartbeating(detail: RoleUsage | None = None) -> AsyncIterator[None]:
     """Heartbeat while the block runs: the slowest cancel lane, and how a dead worker is noticed."""
+    details = () if detail is None else (detail,)
 
     async def beat() -> None:
         while True:
-            activity.heartbeat()
+            activity.heartbeat(*details)
             await asyncio.sleep(Timeouts.heartbeat_interval.total_seconds())
 
     beating = asyncio.create_task(beat())
@@ -307,18 +322,37 @@ def _seconds(message: Any, field: str) -> float | None:
     return getattr(message, field) / 1000 if message.HasField(field) else None
 
 
-def _spent(error: grpc.aio.AioRpcError) -> RoleUsage | None:
-    """The ledger that a service puts into the status of work that failed; None when it says nothing."""
+def _spent(error: grpc.aio.AioRpcError) -> RoleUsage:
+    """The ledger that a service puts into the status of work that it could not log."""
     metadata = error_info(error).metadata
-    if not {"input_tokens", "discarded_tokens"} <= set(metadata):
-        return None
-    return RoleUsage(input_tokens=int(metadata["input_tokens"]), discarded_tokens=int(metadata["discarded_tokens"]))
+    return RoleUsage(
+        input_tokens=int(metadata.get("input_tokens", 0)), discarded_tokens=int(metadata.get("discarded_tokens", 0))
+    )
+
+
+def _unwritten_before() -> RoleUsage:
+    """What earlier attempts spent that may be in no log."""
+    details = activity.info().heartbeat_details
+    return RoleUsage(**details[0]) if details and isinstance(details[0], dict) else RoleUsage()
+
+
+def _unless_written(unwritten: RoleUsage, seen: dict[str, Any]) -> RoleUsage:
+    """`unwritten`, unless the log turned out to know the earlier attempts, whose tokens are then in its ledger."""
+    return RoleUsage() if "started" in seen and seen["started"].previous_epoch else unwritten
+
+
+def _plus(usage: RoleUsage, other: RoleUsage) -> RoleUsage:
+    return replace(
+        usage,
+        input_tokens=usage.input_tokens + other.input_tokens,
+        discarded_tokens=usage.discarded_tokens + other.discarded_tokens,
+    )
 
 
 def _application_error(error: grpc.aio.AioRpcError, detail: object) -> ApplicationError:
     return ApplicationError(
         error.details() or error.code().name,
-        *([] if detail is None else [detail]),
+        detail,
         type=error_info(error).reason or error.code().name,
         non_retryable=error.code() in _FINAL,
     )

@@ -29,7 +29,7 @@ if command == "begin" then
   if owner then add("restart", "tokens", kept) end
   keep_alive()
   return {"OK", tostring(number("seq")), tostring(kept), tostring(number("stage")), tostring(number("input")),
-          tostring(number("discarded"))}
+          tostring(number("discarded")), owner or "0"}
 end
 
 if not owner then return {"LOST", ""} end

@@ -49,13 +49,17 @@ class Lost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """Where a writer begins. `tokens` and `stage` are what an earlier epoch left that counts; the rest is the ledger."""
+    """Where a writer begins. `tokens` and `stage` are what an earlier epoch left that counts, then its ledger.
+
+    `previous_epoch` is 0 when Redis knows of none: there was none, or Redis has lost it.
+    """
 
     seq: int = 0
     tokens: int = 0
     stage: int = 0
     input_tokens: int = 0
     discarded_tokens: int = 0
+    previous_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

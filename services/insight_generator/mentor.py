@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from services.common.logged_generation import Attempt, LoggedGeneration, RunningAttempts, finished_before
 from services.common.profile import Profile
 from services.common.prompts import mentor_prompt
-from services.common.request_log import RequestLog, Role, Writer
+from services.common.request_log import RequestLog, Resumption, Role, Writer
 from services.engine.api import Engine, Generation, Sampling
 from services.insight_generator.stages import StageSplitter
 
@@ -27,11 +27,9 @@ class InsightTask:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Work began; `stage` was finished by an earlier attempt."""
+    """Work began from where the log says that an earlier attempt was."""
 
-    stage: int
-    discarded_tokens: int
-    input_tokens: int
+    at: Resumption
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +59,7 @@ class Mentor:
         Raises Fenced, Unavailable (services.common.errors) and EngineError. Closing the generator halts the engine.
         """
         writer = await self._begin(task)
-        resumed = writer.resumption
-        yield Resumed(resumed.stage, resumed.discarded_tokens, resumed.input_tokens)
+        yield Resumed(writer.resumption)
         before = await self._log.read(task.request_id, Role.INSIGHT)
         if before.is_complete or before.tokens >= task.caps[-1]:
             yield InsightDone(before.text, before.tokens, finished_before(before, writer))

@@ -62,12 +62,8 @@ def _task(request: insight_pb2.GenerateRequest) -> InsightTask:
 def _event(event: InsightEvent, model: str) -> insight_pb2.GenerateEvent:
     match event:
         case Resumed():
-            usage = tandem_pb2.TokenUsage(
-                model=model, input_tokens=event.input_tokens, discarded_tokens=event.discarded_tokens
-            )
-            return insight_pb2.GenerateEvent(
-                started=insight_pb2.GenerateStarted(resumed_stage=event.stage), usage=usage
-            )
+            started = insight_pb2.GenerateStarted(resumed_stage=event.at.stage, previous_epoch=event.at.previous_epoch)
+            return insight_pb2.GenerateEvent(started=started)
         case StageDone():
             return insight_pb2.GenerateEvent(
                 stage_completed=tandem_pb2.StageCompleted(stage=event.stage, tokens=event.tokens)

@@ -17,7 +17,7 @@ from services.common.logged_generation import (
 )
 from services.common.profile import Profile
 from services.common.prompts import intern_prompt
-from services.common.request_log import RequestLog, Role, Transcript, Writer
+from services.common.request_log import RequestLog, Resumption, Role, Transcript, Writer
 from services.engine.api import Engine, Generation, Sampling
 
 
@@ -35,11 +35,9 @@ class AnswerTask:
 
 @dataclass(frozen=True, slots=True)
 class AnswerStarted:
-    """Work began; an earlier attempt's `resumed_tokens` are kept."""
+    """Work began from where the log says that an earlier attempt was. Not `is_logged`: the log does not answer."""
 
-    resumed_tokens: int
-    discarded_tokens: int
-    input_tokens: int
+    at: Resumption
     is_logged: bool
 
 
@@ -66,9 +64,8 @@ class Intern:
         """
         insight = await self._insight(task)
         writer = await self._begin(task)
-        resumed = writer.resumption
-        yield AnswerStarted(resumed.tokens, resumed.discarded_tokens, resumed.input_tokens, isinstance(writer, Writer))
-        before = await self._log.read(task.request_id, Role.ANSWER) if resumed.tokens else Transcript()
+        yield AnswerStarted(writer.resumption, isinstance(writer, Writer))
+        before = await self._log.read(task.request_id, Role.ANSWER) if writer.resumption.tokens else Transcript()
         if before.is_complete or before.tokens >= task.max_tokens:
             yield AnswerDone(before.text, before.tokens, finished_before(before, writer))
             return

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from protos.tandem.v1 import execution_pb2, execution_pb2_grpc, tandem_pb2
+from protos.tandem.v1 import execution_pb2, execution_pb2_grpc
 from services.common.convert import finish_reason, milliseconds, model_info, sampling_arguments, usage_of
 from services.common.request_log import Role, Stop
 from services.common.telemetry import InferenceSpan
@@ -63,11 +63,10 @@ def _task(request: execution_pb2.ExecuteRequest) -> AnswerTask:
 def _event(event: AnswerEvent, model: str) -> execution_pb2.ExecuteEvent:
     match event:
         case AnswerStarted():
-            usage = tandem_pb2.TokenUsage(
-                model=model, input_tokens=event.input_tokens, discarded_tokens=event.discarded_tokens
+            started = execution_pb2.ExecuteStarted(
+                resumed_tokens=event.at.tokens, logged=event.is_logged, previous_epoch=event.at.previous_epoch
             )
-            started = execution_pb2.ExecuteStarted(resumed_tokens=event.resumed_tokens, logged=event.is_logged)
-            return execution_pb2.ExecuteEvent(started=started, usage=usage)
+            return execution_pb2.ExecuteEvent(started=started)
         case AnswerDone():
             finished = execution_pb2.ExecuteFinished(
                 reason=finish_reason(event.attempt.reason),

@@ -32,7 +32,13 @@ async def test_readers_see_text_stages_and_the_end(log: RequestLog) -> None:
     await writer.append("d", [4])
     await writer.close("length", 0, 0)
     seen = await log.read(rid, Role.INSIGHT)
-    assert (seen.text, seen.ids, seen.tokens, seen.stage_ends, seen.is_complete) == ("abcd", (1, 2, 3, 4), 4, {1: 3}, True)
+    assert (seen.text, seen.ids, seen.tokens, seen.stage_ends, seen.is_complete) == (
+        "abcd",
+        (1, 2, 3, 4),
+        4,
+        {1: 3},
+        True,
+    )
     assert (seen.text_to_stage(0), seen.text_to_stage(1), seen.text_to_stage(2)) == ("", "abc", None)
     assert (await log.ledger(rid, Role.INSIGHT)).input_tokens == 9
 
@@ -43,7 +49,12 @@ async def test_a_newer_epoch_fences_the_older_off_and_keeps_its_finished_stages(
     await old.append("ab", [1, 2], stage=1, input_tokens=5)
     await old.append("cd", [3, 4])
     new = await log.begin(rid, Role.INSIGHT, 2, "stage")
-    assert (new.resumption.tokens, new.resumption.stage, new.resumption.input_tokens, new.resumption.discarded_tokens) == (2, 1, 5, 2)
+    assert (
+        new.resumption.tokens,
+        new.resumption.stage,
+        new.resumption.input_tokens,
+        new.resumption.discarded_tokens,
+    ) == (2, 1, 5, 2)
     with pytest.raises(Fenced):
         await old.append("e", [5])
     with pytest.raises(Fenced):

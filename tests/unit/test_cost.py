@@ -35,13 +35,17 @@ def test_the_papers_formula_gives_its_published_rows(
 
 def test_full_counts_all_work_and_nothing_out_of_a_cache() -> None:
     usage = Usage(
-        llm=RoleUsage("L", 10, 1000, 20, 3, 7), slm=RoleUsage("S", 30, 0, 40, 0, 5), scorer=RoleUsage("S", 50, 60, 0, 0, 0)
+        llm=RoleUsage("L", 10, 1000, 20, 3, 7),
+        slm=RoleUsage("S", 30, 0, 40, 0, 5),
+        scorer=RoleUsage("S", 50, 60, 0, 0, 0),
     )
     assert tflops_full(PLAN, usage) == pytest.approx(2 * (32e9 * 40 + 7e9 * (75 + 50)) / 1e12)
 
 
 def test_every_state_of_a_token_has_its_price() -> None:
-    usage = Usage(llm=RoleUsage("L", 10, 4, 20, 3, 7), slm=RoleUsage("S", 30, 0, 40, 0, 0), scorer=RoleUsage("S", 50, 60))
+    usage = Usage(
+        llm=RoleUsage("L", 10, 4, 20, 3, 7), slm=RoleUsage("S", 30, 0, 40, 0, 0), scorer=RoleUsage("S", 50, 60)
+    )
     bill = cost(PLAN, usage, prompt_tokens=10)
     assert bill.usd_by_role.llm == pytest.approx((10 * 3 + 4 * 1 + 30 * 6) / 1e6)
     assert bill.usd_by_role.slm == pytest.approx((30 + 80) / 1e6)

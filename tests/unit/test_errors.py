@@ -11,7 +11,9 @@ from services.engine.api import DuplicateRequest, EngineStopped, PromptTooLong, 
 
 
 def test_the_table_has_a_status_for_every_error() -> None:
-    tree = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, TandemError) and e is not TandemError]
+    tree = [
+        e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, TandemError) and e is not TandemError
+    ]
     assert set(STATUS_OF) == set(tree)
 
 

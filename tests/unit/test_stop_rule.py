@@ -41,7 +41,9 @@ def test_thresholds_begin_with_the_bare_question() -> None:
     assert thresholds(PLAN) == [0.7, 0.5, 0.6]
 
 
-@pytest.mark.parametrize(("limit", "caps"), [(None, [100, 500]), (1000, [100, 500]), (300, [100, 300]), (100, [100]), (50, [50]), (0, [])])
+@pytest.mark.parametrize(
+    ("limit", "caps"), [(None, [100, 500]), (1000, [100, 500]), (300, [100, 300]), (100, [100]), (50, [50]), (0, [])]
+)
 def test_a_token_budget_cuts_the_stages(limit: int | None, caps: list[int]) -> None:
     allowed = allowance(PLAN, Budget(max_llm_tokens=limit), 10)
     assert allowed.caps == caps

@@ -119,19 +119,23 @@ class ExecuteStarted(_message.Message):
 
     RESUMED_TOKENS_FIELD_NUMBER: _builtins.int
     LOGGED_FIELD_NUMBER: _builtins.int
+    PREVIOUS_EPOCH_FIELD_NUMBER: _builtins.int
     resumed_tokens: _builtins.int
     """Answer tokens of an earlier attempt that are kept; 0 on the first."""
     logged: _builtins.bool
     """False: the request log does not answer, so nobody can read the answer before it is whole."""
+    previous_epoch: _builtins.int
+    """Attempt that the request log knows of before this one; 0 when it knows none."""
     def __init__(
         self,
         *,
         resumed_tokens: _builtins.int = ...,
         logged: _builtins.bool = ...,
+        previous_epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["logged", b"logged", "resumed_tokens", b"resumed_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logged", b"logged", "previous_epoch", b"previous_epoch", "resumed_tokens", b"resumed_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

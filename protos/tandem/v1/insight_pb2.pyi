@@ -97,16 +97,20 @@ class GenerateStarted(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESUMED_STAGE_FIELD_NUMBER: _builtins.int
+    PREVIOUS_EPOCH_FIELD_NUMBER: _builtins.int
     resumed_stage: _builtins.int
     """Stage that an earlier attempt had finished; 0 on the first."""
+    previous_epoch: _builtins.int
+    """Attempt that the request log knows of before this one; 0 when it knows none."""
     def __init__(
         self,
         *,
         resumed_stage: _builtins.int = ...,
+        previous_epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["resumed_stage", b"resumed_stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["previous_epoch", b"previous_epoch", "resumed_stage", b"resumed_stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

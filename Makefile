@@ -1,0 +1,76 @@
+# `make help` is the table of contents. A fresh machine needs git, make and Python 3.11 or newer.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.PHONY: help setup models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration check lint fmt types protos protos-check histories clean
+
+UV_VERSION := 0.13.9
+# uv from PATH, or one of our own in .tools/
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+RUN := $(UV) run --locked --extra local
+TANDEM := $(RUN) tandem
+PROTOS := $(wildcard protos/tandem/v1/*.proto)
+Q ?= Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. How many clips did Natalia sell altogether in April and May?
+export Q
+export UV_PROJECT_ENVIRONMENT ?= .venv
+
+help:  ## this table
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
+
+.tools/bin/uv:
+	python3 -m venv .tools && .tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+setup: $(filter .tools/bin/uv,$(UV))  ## install everything that uv.lock names into .venv
+	@$(UV) sync --locked --extra local
+
+models: setup  ## download, check and convert the default pair (once)
+	@$(TANDEM) models pull
+
+run: models  ## two real models answer one question: make run Q="..."
+	@$(TANDEM) ask --up "$$Q"
+
+test: setup  ## all tests: real servers, models that the tests make
+	@$(RUN) pytest
+
+unit: setup  ## the fast ones
+	@$(RUN) pytest tests/unit tests/test_architecture.py
+
+integration: setup  ## requests through real gateway, Temporal and Redis
+	@$(RUN) pytest tests/integration
+
+e2e: setup  ## the local stack's real processes, killed and started again
+	@$(RUN) pytest tests/e2e
+
+bench: bench-stop bench-orchestration  ## every figure that needs no real model
+
+bench-stop: setup  ## decision -> engine halted, 200 requests with a fast test engine
+	@$(RUN) python -m bench.stop --runs 200
+
+bench-stop-real: models  ## the same, 50 requests on the real pair (half an hour)
+	@$(RUN) python -m bench.stop --runs 50 --real
+
+bench-orchestration: setup  ## what the system adds to the same work called in one process
+	@$(RUN) python -m bench.orchestration
+
+check: lint types protos-check test  ## all that CI runs
+
+lint: setup  ## ruff
+	@$(RUN) ruff check . && $(RUN) ruff format --check .
+
+fmt: setup  ## let ruff put things in order
+	@$(RUN) ruff check --fix . && $(RUN) ruff format .
+
+types: setup  ## mypy, strict
+	@$(RUN) mypy
+
+protos: setup  ## generate the stubs anew
+	@PATH="$$PWD/$(UV_PROJECT_ENVIRONMENT)/bin:$$PATH" $(RUN) python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. \
+	  --mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
+
+protos-check: protos  ## the committed stubs are those of the contract
+	@git diff --exit-code --stat -- protos
+
+histories: setup  ## record the workflow histories that must replay, after a change that is meant to break them
+	@TANDEM_RECORD=1 $(RUN) pytest tests/integration/test_replay.py
+
+clean:  ## remove what make made here; models and state stay in the user's folders
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache

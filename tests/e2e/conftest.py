@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tandem import Client
+from tandem.stack import Stack, plan_stack
+from tests.conftest import wait_until
+from tests.fakes import write_tokenizer
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory, profiles_folder: Path) -> Iterator[None]:
+    """The local stack's world: its own state folder, the scripted profile and engines."""
+    models = tmp_path_factory.mktemp("models")
+    for name in ("scripted-llm", "scripted-slm"):
+        write_tokenizer(models / name)
+    values = {
+        "TANDEM_STATE": str(tmp_path_factory.mktemp("state")),
+        "TANDEM_MODELS": str(models),
+        "TANDEM_PROFILES_PATH": str(profiles_folder),
+        "TANDEM_ENGINE": "tests.fakes:make_engine",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(name, value)
+        yield
+
+
+class LocalStack:
+    """The real local stack, whose processes tests kill and start again."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.client = Client(stack.gateway)
+
+    def pid(self, component: str) -> int:
+        with self.stack._supervisor() as supervisor:
+            return int(supervisor.getProcessInfo(component)["pid"])
+
+    def kill(self, component: str) -> None:
+        """kill -9, and wait until it is gone."""
+        process = psutil.Process(self.pid(component))
+        os.kill(process.pid, signal.SIGKILL)
+        wait_until(lambda: self._state(component) not in ("RUNNING", "STARTING", "STOPPING"))
+
+    def start(self, component: str) -> None:
+        with self.stack._supervisor() as supervisor:
+            supervisor.startProcess(component, False)
+
+    def heal(self) -> None:
+        """Start whatever is not running, and wait until all is ready."""
+        for row in self.stack.status():
+            if row["state"] not in ("ready", "starting"):
+                self.start(row["name"])
+        wait_until(lambda: all(row["state"] == "ready" for row in self.stack.status()), 30)
+
+    def _state(self, component: str) -> str:
+        with self.stack._supervisor() as supervisor:
+            return str(supervisor.getProcessInfo(component)["statename"])
+
+
+@pytest.fixture(scope="session")
+def running(environment: None) -> Iterator[LocalStack]:
+    stack = plan_stack("scripted")
+    stack.up(lambda *_: None)
+    yield LocalStack(stack)
+    stack.down()
+
+
+@pytest.fixture
+def local(running: LocalStack) -> LocalStack:
+    running.heal()
+    return running

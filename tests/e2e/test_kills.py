@@ -1,0 +1,196 @@
+"""kill -9 of each process in the middle of a request: it ends with an answer or a clear error, and its bill is whole."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+
+from protos.tandem.v1 import tandem_pb2
+from tandem import RequestError, to_dict
+from tests.e2e.conftest import LocalStack
+
+pytestmark = pytest.mark.timeout(90)
+
+
+class Watched:
+    """One request, read in a thread; `act` runs once, when `when` is first true of an event."""
+
+    def __init__(
+        self, local: LocalStack, question: str, when: Callable[[Any], bool], act: Callable[[], None], **options: Any
+    ) -> None:
+        self.id, self.events = uuid4().hex, list[tandem_pb2.SolveEvent]()
+        self.error: RequestError | None = None
+        self._stream = local.client.solve(question, request_id=self.id, **options)
+        self._when, self._act = when, act
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        is_done = False
+        try:
+            for event in self._stream:
+                self.events.append(event)
+                if not is_done and self._when(event):
+                    is_done = True
+                    threading.Thread(target=self._act).start()
+        except RequestError as error:
+            self.error = error
+
+    def result(self, seconds: float = 60) -> dict[str, Any]:
+        self._thread.join(seconds)
+        assert not self._thread.is_alive(), f"no end; last event: {self.events[-1:]}"
+        assert self.error is None, self.error
+        return to_dict(self.events[-1].completed)
+
+    def text(self, kind: str) -> str:
+        """What a reader has who obeys `restarted`."""
+        text = ""
+        for event in self.events:
+            if event.HasField("restarted") and (event.restarted.role == tandem_pb2.ROLE_LLM) == (
+                kind == "insight_delta"
+            ):
+                text = text[: event.restarted.tokens]
+            text += getattr(event, kind).text
+        return text
+
+
+def insight(tokens: int) -> Callable[[Any], bool]:
+    return lambda event: bool(event.insight_delta.tokens >= tokens)
+
+
+def answer(tokens: int) -> Callable[[Any], bool]:
+    return lambda event: bool(event.answer_delta.tokens >= tokens)
+
+
+def test_a_generator_that_comes_back_goes_on_from_its_last_stage(local: LocalStack) -> None:
+    def kill_and_start() -> None:
+        local.kill("insight-generator")
+        local.start("insight-generator")
+
+    request = Watched(local, "[ms=30 slm_eos=9 llm=abcdefg scores=48:0.9]", insight(24), kill_and_start)
+    result = request.result()
+    llm = result["usage"]["llm"]
+    if result["stop"]["reason"] == "llm_unavailable":
+        pytest.fail(f"the generator was not back within the retries: {result['notes']}")
+    assert result["attempts"] > 1
+    assert llm["output_tokens"] == 48
+    assert 8 <= llm["discarded_tokens"] <= 16  # written after stage 1 (16 tokens), before the kill
+    assert request.text("insight_delta") == ("abcdefg" * 7)[:48]
+    assert any(event.HasField("restarted") for event in request.events)
+
+
+def test_a_generator_that_stays_dead_leaves_the_small_model_alone(local: LocalStack) -> None:
+    request = Watched(local, "[ms=30 slm_eos=9]", insight(24), lambda: local.kill("insight-generator"))
+    result = request.result()
+    assert result["stop"]["reason"] == "llm_unavailable"
+    assert result["answer"]
+    llm = result["usage"]["llm"]
+    assert llm["discarded_tokens"] >= 24
+    assert llm["input_tokens"] > 0
+    assert result["cost"]["usd_by_role"]["llm"] > 0
+    assert any("large model failed" in note for note in result["notes"])
+
+
+def test_a_worker_that_comes_back_ends_the_request(local: LocalStack) -> None:
+    def kill_and_start() -> None:
+        local.kill("worker")
+        local.start("worker")
+
+    request = Watched(local, "[ms=60 slm_eos=9 llm=abcdefg scores=48:0.9]", insight(20), kill_and_start)
+    result = request.result()
+    assert (result["stop"]["reason"], result["stop"]["stage"]) == ("sufficient", 3)
+    assert request.text("insight_delta") == ("abcdefg" * 7)[:48]
+    llm = result["usage"]["llm"]
+    assert llm["output_tokens"] == 48
+    assert llm["discarded_tokens"] >= 4
+    assert result["attempts"] > 1
+
+
+def test_a_dead_scorer_lets_the_request_go_on(local: LocalStack) -> None:
+    request = Watched(local, "[ms=30 slm_eos=9 scores=48:0.9]", insight(5), lambda: local.kill("sufficiency-scorer"))
+    result = request.result()
+    assert result["stop"]["reason"] == "best_stage"
+    assert [stage["score"] is None for stage in result["stages"]] == [False, True, True, True]
+    assert result["answer"]
+    assert any("not scored" in note for note in result["notes"])
+
+
+def test_an_executor_that_comes_back_goes_on_from_its_last_token(local: LocalStack) -> None:
+    def kill_and_start() -> None:
+        local.kill("slm-executor")
+        local.start("slm-executor")
+
+    request = Watched(local, "[ms=30 scores=0:0.9 slm=a slm_eos=40]", answer(10), kill_and_start)
+    result = request.result()
+    slm = result["usage"]["slm"]
+    assert result["attempts"] > 1
+    assert request.text("answer_delta") == result["reasoning"]
+    assert slm["output_tokens"] >= 40
+    assert slm["discarded_tokens"] <= 1
+    assert slm["input_tokens"] > len("user: ") * 2
+
+
+def test_an_executor_that_stays_dead_is_a_clear_error_with_a_bill(local: LocalStack) -> None:
+    request = Watched(local, "[ms=30 scores=16:0.9 slm_eos=40]", answer(5), lambda: local.kill("slm-executor"))
+    with pytest.raises(AssertionError):
+        request.result()
+    assert request.error is not None
+    assert (request.error.code, request.error.reason) == (grpc.StatusCode.UNAVAILABLE, "SLM_UNAVAILABLE")
+    found = local.client.get(request.id)
+    assert found.state == tandem_pb2.REQUEST_STATE_FAILED
+    assert found.result.usage.slm.discarded_tokens >= 5
+    assert found.result.usage.llm.output_tokens >= 16
+    assert found.result.cost.usd > 0
+
+
+def test_a_client_reads_on_when_the_gateway_comes_back(local: LocalStack) -> None:
+    def kill_and_start() -> None:
+        local.kill("gateway")
+        local.start("gateway")
+
+    request = Watched(local, "[ms=60 slm_eos=9 llm=abcdefg]", insight(10), kill_and_start)
+    result = request.result()
+    assert result["stop"]["reason"] == "best_stage"
+    assert request.text("insight_delta") == ("abcdefg" * 7)[:48]
+    assert result["attempts"] == 1
+    assert [event.WhichOneof("event") for event in request.events].count("accepted") == 1
+
+
+def test_without_redis_a_request_ends_with_an_answer_that_says_so(local: LocalStack) -> None:
+    request = Watched(local, "[ms=30 slm_eos=9]", insight(20), lambda: local.kill("redis"))
+    result = request.result()
+    assert result["stop"]["reason"] == "llm_unavailable"
+    assert result["answer"]
+    assert any("request log" in note for note in result["notes"])
+    assert result["usage"]["llm"]["discarded_tokens"] >= 20
+
+
+def test_a_redis_that_comes_back_empty_is_written_again(local: LocalStack) -> None:
+    def kill_and_start() -> None:
+        local.kill("redis")
+        local.start("redis")
+
+    request = Watched(local, "[ms=50 slm_eos=9 llm=abcdefg scores=48:0.9]", insight(20), kill_and_start)
+    result = request.result()
+    assert result["answer"]
+    if result["stop"]["reason"] == "sufficient":
+        assert result["usage"]["llm"]["output_tokens"] == 48
+    if result["attempts"] > 1:
+        assert result["usage"]["llm"]["discarded_tokens"] >= 20
+    if result["stop"]["reason"] != "sufficient":  # the outage outlasted the retries: said, never silent
+        assert result["notes"]
+
+
+def test_nothing_is_left_running_after_all_that(local: LocalStack) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        result = local.client.ask("[scores=16:0.9 slm_eos=5]")
+        if result.stop.reason == tandem_pb2.STOP_REASON_SUFFICIENT or time.monotonic() > deadline:
+            break
+    assert result.stop.reason == tandem_pb2.STOP_REASON_SUFFICIENT
