@@ -197,7 +197,7 @@ class SolveWorkflow:
         except ActivityError as error:
             if not is_cancelled_exception(error):
                 self._notes.append(f"the large model failed: {_cause(error)}")
-            self._insight_usage = await self._lost_usage(error, "insight", self._plan.llm)
+            self._insight_usage = await self._lost_usage(error, "insight")
         if was_running and self._insight is not None:
             await self._announce_stop(self._insight)
 
@@ -219,7 +219,7 @@ class SolveWorkflow:
             if stop.stage == 0 or is_cancelled_exception(error):
                 raise await self._failure(stop, error) from error
             self._notes.append(f"the answer does without the insight: {_cause(error)}")
-            lost = await self._lost_usage(error, "answer", self._plan.slm)
+            lost = await self._lost_usage(error, "answer")
             try:
                 answer = await self._execute(0, _FALLBACK_EPOCH)
             except ActivityError as second:
@@ -246,7 +246,7 @@ class SolveWorkflow:
 
     async def _failure(self, stop: Stop, error: ActivityError) -> ApplicationError:
         """The request ends without an answer, but not without its bill, which the error carries."""
-        self._answer_usage = await self._lost_usage(error, "answer", self._plan.slm)
+        self._answer_usage = await self._lost_usage(error, "answer")
         await self._stop_llm()
         self._notes.append(f"the small model failed: {_cause(error)}")
         result = self._result(stop, None)
@@ -262,7 +262,11 @@ class SolveWorkflow:
         return result
 
     def _result(self, stop: Stop, answer: AnswerOutcome | None) -> SolveResult:
-        usage = Usage(llm=self._insight_usage, slm=self._answer_usage, scorer=self._scorer_usage())
+        usage = Usage(
+            llm=replace(self._insight_usage, model=self._plan.llm),
+            slm=replace(self._answer_usage, model=self._plan.slm),
+            scorer=self._scorer_usage(),
+        )
         text = answer.text if answer else ""
         insight = self._insight.text if self._insight else ""
         if stop.reason is StopReason.LLM_FINISHED:
@@ -324,7 +328,7 @@ class SolveWorkflow:
             return None
         return _ms(self._decided_at.timestamp(), insight.halted_at)
 
-    async def _lost_usage(self, error: ActivityError, role: str, model: str) -> RoleUsage:
+    async def _lost_usage(self, error: ActivityError, role: str) -> RoleUsage:
         """Usage of a role whose every attempt failed: from Redis, or from the service's own last words."""
         spent = _failure_detail(error, RoleUsage) or RoleUsage()
         try:
@@ -336,9 +340,8 @@ class SolveWorkflow:
             )
         except ActivityError:
             self._notes.append(f"the bill of the {role} is a lower bound: the request log did not answer")
-            return replace(spent, model=model)
-        known = max(ledger, spent, key=lambda usage: usage.input_tokens + usage.discarded_tokens)
-        return replace(known, model=model)
+            return spent
+        return max(ledger, spent, key=lambda usage: usage.input_tokens + usage.discarded_tokens)
 
     # -- helpers ------------------------------------------------------------------------------------------------
 

@@ -38,8 +38,9 @@ def milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * 1000
 
 
-def model_info(info: Any) -> execution_pb2.GetModelInfoResponse:
-    """From an engine's ModelInfo."""
+def model_info(engine: Any) -> execution_pb2.GetModelInfoResponse:
+    """From an Engine (services.engine.api): what it runs, and what it has counted."""
+    info = engine.info
     return execution_pb2.GetModelInfoResponse(
         model=info.name,
         revision=info.revision,
@@ -49,4 +50,6 @@ def model_info(info: Any) -> execution_pb2.GetModelInfoResponse:
         context_length=info.context_length,
         engine=info.engine,
         engine_version=info.engine_version,
+        input_tokens_total=engine.counters.input_tokens,
+        output_tokens_total=engine.counters.output_tokens,
     )

@@ -46,7 +46,7 @@ class SlmExecutorService(execution_pb2_grpc.SlmExecutorServicer):
     async def GetModelInfo(
         self, request: execution_pb2.GetModelInfoRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> execution_pb2.GetModelInfoResponse:
-        return model_info(self._engine.info)
+        return model_info(self._engine)
 
 
 def _task(request: execution_pb2.ExecuteRequest) -> AnswerTask:

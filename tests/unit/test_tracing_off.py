@@ -17,7 +17,9 @@ telemetry.shutdown()
 
 def seconds(environment: str) -> float:
     started = time.monotonic()
-    subprocess.run([sys.executable, "-c", SCRIPT.format(environment=environment)], check=True, capture_output=True, timeout=30)
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(environment=environment)], check=True, capture_output=True, timeout=30
+    )
     return time.monotonic() - started
 
 

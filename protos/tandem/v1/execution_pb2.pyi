@@ -252,6 +252,8 @@ class GetModelInfoResponse(_message.Message):
     CONTEXT_LENGTH_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
     ENGINE_VERSION_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_TOTAL_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_TOTAL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     revision: _builtins.str
     dtype: _builtins.str
@@ -263,6 +265,9 @@ class GetModelInfoResponse(_message.Message):
     """Longest prompt plus answer, in tokens."""
     engine: _builtins.str
     engine_version: _builtins.str
+    input_tokens_total: _builtins.int
+    """Tokens that the engine has read and made since it started, whoever they are billed to."""
+    output_tokens_total: _builtins.int
     def __init__(
         self,
         *,
@@ -274,10 +279,12 @@ class GetModelInfoResponse(_message.Message):
         context_length: _builtins.int = ...,
         engine: _builtins.str = ...,
         engine_version: _builtins.str = ...,
+        input_tokens_total: _builtins.int = ...,
+        output_tokens_total: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "device", b"device", "dtype", b"dtype", "engine", b"engine", "engine_version", b"engine_version", "model", b"model", "parameters", b"parameters", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "device", b"device", "dtype", b"dtype", "engine", b"engine", "engine_version", b"engine_version", "input_tokens_total", b"input_tokens_total", "model", b"model", "output_tokens_total", b"output_tokens_total", "parameters", b"parameters", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
