@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tandem.paths import find_binary
-from tandem.stack import _TEMPORAL_FLAGS, _answers_ping, _is_serving
+from tandem.stack import TEMPORAL_FLAGS, _answers_ping, _is_serving
 
 torch.set_num_threads(2)
 
@@ -70,9 +70,7 @@ def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         str(port),
     ]
     command += ["--http-port", str(free_port()), "--metrics-port", str(free_port())]
-    command += ["--db-filename", str(file), "--log-level", "error"]
-    for flag in _TEMPORAL_FLAGS:
-        command += ["--dynamic-config-value", flag]
+    command += ["--db-filename", str(file), "--log-level", "error", *TEMPORAL_FLAGS]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: _is_serving(port, "temporal.api.workflowservice.v1.WorkflowService"))
     yield f"127.0.0.1:{port}"

@@ -9,8 +9,7 @@ from datetime import timedelta
 from pydantic import Field
 from temporalio.client import Client
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
-from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from services.common import telemetry
 from services.common.request_log import RequestLog
@@ -34,8 +33,13 @@ class WorkerSettings(ProcessSettings):
     max_activities: int = Field(500, gt=0, validation_alias="TANDEM_MAX_ACTIVITIES")
 
 
-def make_workers(client: Client, settings: WorkerSettings, activities: Activities) -> list[Worker]:
-    """Two workers: the large model's, whose slots are its pool's capacity, and one for all else."""
+def make_workers(
+    client: Client, settings: WorkerSettings, activities: Activities, runner: WorkflowRunner | None = None
+) -> list[Worker]:
+    """Two workers: the large model's, whose slots are its pool's capacity, and one for all else.
+
+    Temporal's sandbox costs several milliseconds of every decision; the tests run in it, production does not.
+    """
     shutdown = settings.drain
     return [
         Worker(
@@ -50,9 +54,7 @@ def make_workers(client: Client, settings: WorkerSettings, activities: Activitie
             client,
             task_queue=solve_queue(settings.profile),
             workflows=[SolveWorkflow],
-            workflow_runner=SandboxedWorkflowRunner(
-                SandboxRestrictions.default.with_passthrough_modules("workflows", "services", "protos", "google")
-            ),
+            workflow_runner=runner or UnsandboxedWorkflowRunner(),
             activities=[
                 activities.wait_and_score,
                 activities.execute,

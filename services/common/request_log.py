@@ -296,13 +296,13 @@ class RequestLog:
     async def publish_decision(self, request_id: str, slot: int, kind: str, payload: Mapping[str, Any]) -> None:
         """Add to `{id}:decisions`. A slot is written once, so a repeated activity publishes nothing twice."""
         key = _key(request_id, "decisions")
+        entry = {"kind": kind, "payload": json.dumps(payload)}
         with _translated():
-            try:
-                await self._redis.xadd(key, {"kind": kind, "payload": json.dumps(payload)}, id=f"{slot}-0")
-            except ResponseError as error:
-                if "equal or smaller" not in str(error):
-                    raise
-            await self._redis.pexpire(key, self._ttl_ms)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.xadd(key, entry, id=f"{slot}-0").pexpire(key, self._ttl_ms)
+                added, _ = await pipe.execute(raise_on_error=False)
+        if isinstance(added, ResponseError) and "equal or smaller" not in str(added):
+            raise added
 
     async def finish(self, request_id: str) -> None:
         """The request has ended: its keys live on for a short while, for a client that comes back."""

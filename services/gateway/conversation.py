@@ -71,6 +71,8 @@ class Conversation:
             with suppress(Unavailable):
                 async for event in self._until_over(ending, still_there):
                     yield event
+                    if event.kind == "completed":
+                        return
             yield Event(str(self._position), "completed", await ending)
         finally:
             ending.cancel()
@@ -78,16 +80,12 @@ class Conversation:
     async def _until_over(
         self, ending: asyncio.Future[dict[str, Any]], still_there: Callable[[], Awaitable[None]]
     ) -> AsyncGenerator[Event, None]:
-        while True:
-            is_over = ending.done()
+        while not ending.done():
             async for event in self._news():
-                if event.kind == "completed":  # Temporal's word counts, and it comes a moment later
-                    is_over = True
-                else:
-                    yield event
-            if is_over:
-                return
+                yield event
             await still_there()
+        async for event in self._news():  # what was written before the end and not read yet
+            yield event
 
     async def _news(self) -> AsyncGenerator[Event, None]:
         news = await self._log.tail(self._request_id, self._position.cursors(), _BLOCK)

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from temporalio.client import Client as TemporalClient
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from protos.tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
 from services.common.profile import load_profile
@@ -44,6 +45,9 @@ from workflows.worker import WorkerSettings, make_workers
 
 SPANS = InMemorySpanExporter()
 TTL = timedelta(minutes=5)
+SANDBOX = SandboxedWorkflowRunner(
+    SandboxRestrictions.default.with_passthrough_modules("workflows", "services", "protos", "google")
+)
 
 
 @dataclass
@@ -106,7 +110,7 @@ async def run_system(profile_name: str, folder: Path, redis_url: str, temporal_a
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, gateway.grpc)
     await gateway.start()
     async with contextlib.AsyncExitStack() as stack:
-        for worker in make_workers(temporal, settings, activities):
+        for worker in make_workers(temporal, settings, activities, SANDBOX):
             await stack.enter_async_context(worker)
         client = await stack.enter_async_context(AsyncClient(f"127.0.0.1:{gateway.port}"))
         yield System(
