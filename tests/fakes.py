@@ -65,6 +65,8 @@ class ScriptedEngine:
     def running(self) -> list[str]:
         return list(self._aborted)
 
+    is_alive = True
+
     def start(self) -> None:
         pass
 

@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 class Startable(Protocol):
     """An engine, as far as its process is concerned."""
 
+    @property
+    def is_alive(self) -> bool: ...
+
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
@@ -40,7 +43,7 @@ async def run_model_process(
 
     listener = asyncio.create_task(listen_for_stops(log, role, running))
     try:
-        await serve(server, settings.drain, settings.unready_pause, load)
+        await serve(server, settings.drain, settings.unready_pause, load, is_alive=lambda: engine.is_alive)
     finally:
         listener.cancel()
         await asyncio.to_thread(engine.stop)

@@ -304,6 +304,10 @@ class RequestLog:
         if isinstance(added, ResponseError) and "equal or smaller" not in str(added):
             raise added
 
+    async def has_decision(self, request_id: str, slot: int) -> bool:
+        with _translated():
+            return bool(await self._redis.xrange(_key(request_id, "decisions"), f"{slot}-0", f"{slot}-0"))
+
     async def finish(self, request_id: str) -> None:
         """The request has ended: its keys live on for a short while, for a client that comes back."""
         with _translated():

@@ -19,6 +19,7 @@ from services.common.telemetry import server_interceptors
 
 logger = logging.getLogger(__name__)
 
+_LIFE_SIGN_SECONDS = 1.0
 MESSAGE_LIMIT = 16 * 1024 * 1024
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
@@ -95,15 +96,23 @@ async def serve(
     pause: timedelta,
     load: Callable[[], Awaitable[None]],
     drain_work: Callable[[], Awaitable[None]] | None = None,
+    is_alive: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Run a process: alive, `load`, ready, wait for SIGTERM, drain, end. A failing `load` ends it with the error."""
+    """Run a process: alive, `load`, ready, wait for SIGTERM, drain, end.
+
+    A failing `load` ends it with the error; when `is_alive` turns false it ends as on SIGTERM, with exit code 1.
+    """
     async with termination() as stop:
         await server.start()
         try:
             await load()
             await server.serving()
             logger.info("ready on port %d", server.port)
-            await stop.wait()
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _LIFE_SIGN_SECONDS)
+                if not is_alive():
+                    raise SystemExit("what this process serves has died; its log says why")
         finally:
             logger.info("draining")
             await server.not_serving()

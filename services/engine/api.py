@@ -152,6 +152,11 @@ class Engine(Protocol):
     @property
     def tokenizer(self) -> Tokenizer: ...
 
+    @property
+    def is_alive(self) -> bool:
+        """It was started, and has neither been stopped nor died."""
+        ...
+
     def start(self) -> None:
         """Load, warm up, begin to serve. Blocks. Raises OSError when the weights cannot be read."""
         ...

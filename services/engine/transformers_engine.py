@@ -111,6 +111,10 @@ class TransformersEngine:
     def tokenizer(self) -> ChatTokenizer:
         return self._tokenizer
 
+    @property
+    def is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
     def start(self) -> None:
         settings = self._settings
         torch.set_num_threads(settings.threads)

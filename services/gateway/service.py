@@ -23,8 +23,8 @@ from services.common.request_log import RequestLog
 from services.common.telemetry import current_trace_id, set_attributes
 from services.gateway.admission import Admission, Asked, fingerprint
 from services.gateway.conversation import Conversation, Event, Position
-from services.gateway.temporal import Status, Workflows
-from workflows.shared import Budget, Sampling, SolveInput
+from services.gateway.temporal import Conducted, Status, Workflows
+from workflows.shared import SLOT_COMPLETED, Budget, Sampling
 
 NAME = tandem_pb2.DESCRIPTOR.services_by_name["TandemService"].full_name
 _LEASE = timedelta(seconds=5)
@@ -47,7 +47,6 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     async def Solve(
         self, request: tandem_pb2.SolveRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[tandem_pb2.SolveEvent]:
-        task = self._admission.admit(_asked(request), current_trace_id())
         position = _position(request.resume_after)
         if self._num_streams >= self._limits.max_requests:
             raise ResourceExhausted(
@@ -58,14 +57,14 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         self._num_streams += 1
         watcher = uuid4().hex
         try:
-            trace_id = await self._workflows.start_or_join(task, fingerprint(task))
-            yield _accepted(task, trace_id, str(position))
-            async with aclosing(self._read(task, position, watcher)) as events:
+            conducted = await self._conduct(request)
+            yield _accepted(conducted, str(position))
+            async with aclosing(self._read(conducted, position, watcher)) as events:
                 async for event in events:
                     yield _event(event)
         except (asyncio.CancelledError, GeneratorExit):
-            if not request.keep_running and not self._is_draining:
-                self._say_farewell(task.request_id, watcher)
+            if request.request_id and not request.keep_running and not self._is_draining:
+                self._say_farewell(request.request_id, watcher)
             raise
         finally:
             self._num_streams -= 1
@@ -73,7 +72,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     async def GetRequest(
         self, request: tandem_pb2.GetRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.GetRequestResponse:
-        status = await self._workflows.status(_required_id(request.request_id))
+        status = await self._status(_required_id(request.request_id))
         result = ParseDict(_wire(status.result), tandem_pb2.SolveResult()) if status.result else None
         return tandem_pb2.GetRequestResponse(
             request_id=request.request_id, state=_state(status), result=result, error=status.error
@@ -91,24 +90,40 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         profiles = [_profile(p) for p in self._admission.profiles.values()]
         return tandem_pb2.ListProfilesResponse(profiles=profiles, default_profile=self._admission.default)
 
+    async def _status(self, request_id: str) -> Status:
+        """As Temporal has it; a request whose end was told already ends there a moment later, and is waited for."""
+        status = await self._workflows.status(request_id)
+        if status.state == "running":
+            with suppress(TandemError):
+                if await self._log.has_decision(request_id, SLOT_COMPLETED):
+                    return Status("completed", await self._workflows.result(request_id))
+        return status
+
     def drain(self) -> None:
         """From now on a stream that breaks is ours, not the client's: its request goes on and is read elsewhere."""
         self._is_draining = True
 
-    async def _read(self, task: SolveInput, position: Position, watcher: str) -> AsyncGenerator[Event, None]:
-        names = tuple(stage.name for stage in task.plan.stages)
-        conversation = Conversation(self._log, task.request_id, names, position)
+    async def _conduct(self, request: tandem_pb2.SolveRequest) -> Conducted:
+        """Start the request, or join it; an id alone joins what there is."""
+        if request.request_id and not request.question:
+            return await self._workflows.join(request.request_id)
+        task = self._admission.admit(_asked(request), current_trace_id())
+        request.request_id = task.request_id
+        return await self._workflows.start_or_join(task, fingerprint(task))
+
+    async def _read(self, request: Conducted, position: Position, watcher: str) -> AsyncGenerator[Event, None]:
+        conversation = Conversation(self._log, request.request_id, request.stages, position)
         renewed = 0.0
 
         async def still_there() -> None:
             nonlocal renewed
             if time.time() - renewed > _LEASE.total_seconds() / 3:
                 renewed = time.time()
-                await self._log.watch(task.request_id, watcher, renewed, _LEASE)
+                await self._log.watch(request.request_id, watcher, renewed, _LEASE)
 
         with suppress(TandemError):
             await still_there()
-        async with aclosing(conversation.events(self._workflows.result(task.request_id), still_there)) as events:
+        async with aclosing(conversation.events(self._workflows.result(request.request_id), still_there)) as events:
             async for event in events:
                 if event.kind == "completed":
                     _describe(trace.get_current_span(), event.payload)
@@ -168,9 +183,9 @@ def _required_id(request_id: str) -> str:
 # -- out --------------------------------------------------------------------------------------------------------
 
 
-def _accepted(task: SolveInput, trace_id: str, cursor: str) -> tandem_pb2.SolveEvent:
+def _accepted(request: Conducted, cursor: str) -> tandem_pb2.SolveEvent:
     accepted = tandem_pb2.Accepted(
-        request_id=task.request_id, trace_id=trace_id, profile=task.plan.profile, stages=len(task.plan.stages)
+        request_id=request.request_id, trace_id=request.trace_id, profile=request.profile, stages=len(request.stages)
     )
     return tandem_pb2.SolveEvent(cursor=cursor, accepted=accepted)
 

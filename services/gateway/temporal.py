@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
@@ -10,7 +10,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from services.common.errors import FailedPrecondition, NotFound, Unavailable
+from services.common.errors import FailedPrecondition, NotFound, TandemError, Unavailable
 from workflows.shared import CANCEL_SIGNAL, SOLVE_WORKFLOW, SolveInput, Timeouts, solve_queue
 
 
@@ -23,15 +23,28 @@ class Status:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Conducted:
+    """A request that has a workflow; `stages` are the names of the stages that the large model may write."""
+
+    request_id: str
+    trace_id: str
+    profile: str
+    stages: tuple[str, ...]
+
+
 class Workflows:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def start_or_join(self, task: SolveInput, fingerprint: str) -> str:
-        """Start the request's workflow, or join the one there is. Returns the trace id under which it runs.
+    async def start_or_join(self, task: SolveInput, fingerprint: str) -> Conducted:
+        """Start the request's workflow, or join the one there is.
 
         Raises FailedPrecondition when the id belongs to another question, Unavailable when Temporal does not answer.
         """
+        conducted = Conducted(
+            task.request_id, task.trace_id, task.plan.profile, tuple(stage.name for stage in task.plan.stages)
+        )
         try:
             await self._client.start_workflow(
                 SOLVE_WORKFLOW,
@@ -40,21 +53,28 @@ class Workflows:
                 task_queue=solve_queue(task.plan.profile),
                 execution_timeout=Timeouts.workflow,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                memo={"fingerprint": fingerprint, "trace_id": task.trace_id},
+                memo={"fingerprint": fingerprint, **asdict(conducted)},
             )
-            return task.trace_id
+            return conducted
         except WorkflowAlreadyStartedError:
-            return await self._join(task.request_id, fingerprint)
+            return await self.join(task.request_id, fingerprint)
         except RPCError as error:
             raise _unavailable(error) from error
 
-    async def _join(self, request_id: str, fingerprint: str) -> str:
-        memo = await (await self._handle(request_id).describe()).memo()
-        if memo.get("fingerprint") != fingerprint:
+    async def join(self, request_id: str, fingerprint: str | None = None) -> Conducted:
+        """The request with this id, whether it runs or has ended; with a `fingerprint`, only if it has the same.
+
+        Raises NotFound, FailedPrecondition, Unavailable.
+        """
+        try:
+            memo = await (await self._handle(request_id).describe()).memo()
+        except RPCError as error:
+            raise _not_found_or_unavailable(error, request_id) from error
+        if fingerprint is not None and memo.get("fingerprint") != fingerprint:
             raise FailedPrecondition(
                 f"request id {request_id!r} belongs to another question or profile", reason="REQUEST_ID_REUSED"
             )
-        return str(memo.get("trace_id", ""))
+        return Conducted(request_id, str(memo["trace_id"]), str(memo["profile"]), tuple(memo["stages"]))
 
     async def result(self, request_id: str) -> dict[str, Any]:
         """Wait for the request's end. Raises Unavailable with the workflow's reason when it ended without an answer."""
@@ -81,9 +101,7 @@ class Workflows:
             details = cause.details if isinstance(cause, ApplicationError) else ()
             return Status("failed", details[0] if details else None, str(cause))
         except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                raise NotFound(f"there is no request {request_id!r}", reason="UNKNOWN_REQUEST") from error
-            raise _unavailable(error) from error
+            raise _not_found_or_unavailable(error, request_id) from error
 
     async def cancel(self, request_id: str) -> Status:
         """Ask a running request to stop; one that has ended stays as it is. Returns the state when the cancel came."""
@@ -98,6 +116,12 @@ class Workflows:
 
     def _handle(self, request_id: str) -> WorkflowHandle[Any, dict[str, Any]]:
         return self._client.get_workflow_handle(request_id, result_type=dict[str, Any])
+
+
+def _not_found_or_unavailable(error: RPCError, request_id: str) -> TandemError:
+    if error.status == RPCStatusCode.NOT_FOUND:
+        return NotFound(f"there is no request {request_id!r}", reason="UNKNOWN_REQUEST")
+    return _unavailable(error)
 
 
 def _unavailable(error: RPCError) -> Unavailable:

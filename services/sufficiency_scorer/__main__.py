@@ -34,6 +34,7 @@ def main() -> None:
     engine.start()
     judge = Judge(engine, RequestLog(settings.redis_url, settings.request_ttl), profile, scorer)
     ScorerServer.host = ScorerRestServer.host = settings.host
+    ScorerServer.is_alive = staticmethod(lambda: engine.is_alive)
     kserve.model_server.GRPCServer, kserve.model_server.RESTServer = ScorerServer, ScorerRestServer
     server = ModelServer(
         http_port=settings.http_port,

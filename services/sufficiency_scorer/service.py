@@ -8,6 +8,7 @@ KServe's own gRPC server has no health, reflection, tracing or error details, so
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ from services.sufficiency_scorer.judge import Judge, Judgement
 
 NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_NAME = "sufficiency"
+_LIFE_SIGN_SECONDS = 1.0
 
 
 class SufficiencyModel(Model):  # type: ignore[misc]
@@ -107,6 +109,7 @@ class ScorerServer(GRPCServer):  # type: ignore[misc]
     """KServe's gRPC server with what the other services have."""
 
     host = "127.0.0.1"
+    is_alive: Callable[[], bool] = staticmethod(lambda: True)
 
     async def start(self, max_workers: int) -> None:
         self._server = grpc.aio.server(
@@ -121,7 +124,8 @@ class ScorerServer(GRPCServer):  # type: ignore[misc]
         self._server.add_insecure_port(f"{self.host}:{self._port}")
         await set_health(self._health, [NAME], serving=True)
         await self._server.start()
-        await self._server.wait_for_termination()
+        while await self._server.wait_for_termination(_LIFE_SIGN_SECONDS):
+            await set_health(self._health, [NAME], serving=self.is_alive())
 
     async def stop(self, sig: int | None = None) -> None:
         if self._server:

@@ -63,6 +63,8 @@ def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None
     try:
         result = _read(events, view, json)
     except KeyboardInterrupt:
+        if request.keep_running:  # only looking on
+            raise typer.Exit(1) from None
         client.cancel(request.request_id)
         again = tandem_pb2.SolveRequest()
         again.CopyFrom(request)

@@ -61,7 +61,7 @@ class TandemServiceServicer:
 
     def Solve(self, request, context):
         """Answers a question and streams what happens while it happens; the last event is `completed`.
-        A repeated request_id joins the running request or replays the finished one; it never pays twice.
+        An id without a question follows what there is. A repeated request_id joins the running request or replays the finished one; it never pays twice.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -33,7 +33,7 @@ class TandemServiceStub:
     def __new__(cls, channel: _aio.Channel) -> TandemServiceAsyncStub: ...
     Solve: _grpc.UnaryStreamMultiCallable[_tandem_pb2.SolveRequest, _tandem_pb2.SolveEvent]
     """Answers a question and streams what happens while it happens; the last event is `completed`.
-    A repeated request_id joins the running request or replays the finished one; it never pays twice.
+    An id without a question follows what there is. A repeated request_id joins the running request or replays the finished one; it never pays twice.
     """
     GetRequest: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.GetRequestRequest, _tandem_pb2.GetRequestResponse]
     """State of one request, with its result once there is one. NOT_FOUND for an unknown id."""
@@ -47,7 +47,7 @@ class TandemServiceAsyncStub(TandemServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Solve: _aio.UnaryStreamMultiCallable[_tandem_pb2.SolveRequest, _tandem_pb2.SolveEvent]  # type: ignore[assignment]
     """Answers a question and streams what happens while it happens; the last event is `completed`.
-    A repeated request_id joins the running request or replays the finished one; it never pays twice.
+    An id without a question follows what there is. A repeated request_id joins the running request or replays the finished one; it never pays twice.
     """
     GetRequest: _aio.UnaryUnaryMultiCallable[_tandem_pb2.GetRequestRequest, _tandem_pb2.GetRequestResponse]  # type: ignore[assignment]
     """State of one request, with its result once there is one. NOT_FOUND for an unknown id."""
@@ -64,7 +64,7 @@ class TandemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_tandem_pb2.SolveEvent], _abc.AsyncIterator[_tandem_pb2.SolveEvent]]:
         """Answers a question and streams what happens while it happens; the last event is `completed`.
-        A repeated request_id joins the running request or replays the finished one; it never pays twice.
+        An id without a question follows what there is. A repeated request_id joins the running request or replays the finished one; it never pays twice.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,198 @@
+"""`tandem` as a user types it: up, ask, down; nothing is left behind, whatever goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+
+from protos.tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2_grpc
+from tests.conftest import wait_until
+from tests.e2e.conftest import LocalStack
+
+pytestmark = pytest.mark.timeout(90)
+RESULT_KEYS = [
+    "request_id", "profile", "question", "answer", "reasoning", "stop", "stages", "usage", "cost", "timings_ms",
+    "trace_id", "attempts",
+]  # fmt: skip
+
+
+def tandem(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from tandem.cli import main; main()", *arguments],
+        capture_output=True, text=True, timeout=80, env={**os.environ, **(env or {})},
+    )  # fmt: skip
+
+
+def ours(state: Path) -> list[psutil.Process]:
+    """Processes that a stack in this state folder left."""
+    return [
+        p
+        for p in psutil.process_iter(["cmdline", "environ"])
+        if (p.info["environ"] or {}).get("TANDEM_STATE") == str(state) and p.pid != os.getpid()
+    ]
+
+
+@pytest.fixture
+def elsewhere(environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("TANDEM_STATE", str(tmp_path))
+    yield tmp_path
+    for process in ours(tmp_path):
+        process.kill()
+
+
+def test_ask_prints_the_stages_the_stop_and_the_bill(local: LocalStack) -> None:
+    done = tandem("ask", r"[ms=5 scores=16:0.9 slm=\boxed{4}_ slm_eos=12] what?")
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "scores 0.900",
+        "untrained",
+        "large model stopped",
+        "answer   4",
+        "sufficient at stage 1",
+        "bill",
+        "estimate",
+    ):
+        assert words in done.stdout
+
+
+def test_json_has_every_key_and_the_engines_counted_what_is_billed(local: LocalStack) -> None:
+    def totals() -> tuple[int, int]:
+        found = []
+        for component, stub in (
+            ("insight-generator", insight_pb2_grpc.InsightGeneratorStub),
+            ("slm-executor", execution_pb2_grpc.SlmExecutorStub),
+        ):
+            with grpc.insecure_channel(local.stack.address(component)) as channel:
+                info = stub(channel).GetModelInfo(execution_pb2.GetModelInfoRequest(), timeout=5)  # type: ignore[no-untyped-call]
+                found.append(info.output_tokens_total)
+        return found[0], found[1]
+
+    before = totals()
+    questions = [f"[ms=3 scores={16 * (1 + i % 3)}:0.9 slm_eos={6 + i}] {i}" for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda q: tandem("ask", "--json", q), questions))
+    results = [json.loads(run.stdout) for run in runs]
+    assert all(list(result)[: len(RESULT_KEYS)] == RESULT_KEYS for result in results)
+    for role, made in zip(("llm", "slm"), (a - b for a, b in zip(totals(), before, strict=True)), strict=True):
+        billed = [r["usage"][role] for r in results]
+        assert sum(u["output_tokens"] + u["overrun_tokens"] + u["discarded_tokens"] for u in billed) == made
+
+
+def test_a_request_can_be_looked_at_followed_and_cancelled(local: LocalStack) -> None:
+    request = tandem("ask", "--detach", "[ms=30 slm_eos=5]").stdout.strip()
+    assert json.loads(tandem("request", "get", request, "--json").stdout)["state"] == "running"
+    assert "cancelled" in tandem("request", "cancel", request).stdout
+    wait_until(lambda: json.loads(tandem("request", "get", request, "--json").stdout)["state"] == "cancelled")
+    followed = tandem("request", "follow", request)
+    assert followed.returncode == 1
+    assert "cancelled at stage" in followed.stdout
+    assert "bill" in followed.stdout
+    assert tandem("request", "get", "nobody").returncode == 1
+
+
+def test_usage_errors_exit_with_2_and_say_what_to_do(local: LocalStack) -> None:
+    for arguments in (
+        ["ask", " "],
+        ["ask", "--threshold", "x", "why?"],
+        ["ask", "--profile", "nobody", "why?"],
+        ["beans"],
+    ):
+        done = tandem(*arguments)
+        assert done.returncode == 2, done
+        assert done.stderr
+
+
+def test_a_broken_off_ask_cancels_and_still_shows_the_bill(local: LocalStack) -> None:
+    command = [sys.executable, "-c", "from tandem.cli import main; main()", "ask", "[ms=50]"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    assert process.stdout is not None
+    while "large model" not in (line := process.stdout.readline()):
+        assert line
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=30)[0]
+    assert process.returncode == 1
+    assert "cancelled at stage" in rest
+    assert "bill" in rest
+
+
+def test_status_tells_who_died_and_nothing_is_restarted(local: LocalStack) -> None:
+    assert tandem("status").returncode == 0
+    local.kill("sufficiency-scorer")
+    done = tandem("status", "--json")
+    states = {row["name"]: row["state"] for row in json.loads(done.stdout)["processes"]}
+    assert done.returncode == 1
+    assert states.pop("sufficiency-scorer").startswith("exited")
+    assert set(states.values()) == {"ready"}
+
+
+def test_a_temporal_that_comes_back_ends_the_request(local: LocalStack) -> None:
+    request = tandem("ask", "--detach", "[ms=60 slm_eos=5]").stdout.strip()
+    local.kill("temporal")
+    time.sleep(1)
+    local.start("temporal")
+    wait_until(
+        lambda: json.loads(tandem("request", "get", request, "--json").stdout or "{}").get("state") == "completed", 60
+    )
+
+
+def test_up_takes_free_ports_and_down_leaves_nothing(elsewhere: Path) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with_default = 50050
+        try:
+            taken.bind(("127.0.0.1", with_default))
+            taken.listen()
+        except OSError:
+            pass  # the session's own stack has it: taken all the same
+        up = tandem("up", "--profile", "scripted", "--json")
+    assert up.returncode == 0, up.stderr
+    assert json.loads(up.stdout)["ports"]["gateway"]["main"] != with_default
+    assert "already up" in tandem("up").stdout
+    assert ours(elsewhere)
+    assert tandem("down").returncode == 0
+    assert ours(elsewhere) == []
+    assert not (elsewhere / "stack.json").exists()
+    assert "not up" in tandem("down").stdout
+
+
+def test_ctrl_c_while_starting_leaves_nothing(elsewhere: Path) -> None:
+    command = [sys.executable, "-c", "from tandem.cli import main; main()", "up", "--profile", "scripted"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: len(ours(elsewhere)) > 3)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(40) != 0
+    assert ours(elsewhere) == []
+
+
+def test_a_process_that_does_not_start_is_named_with_its_log(elsewhere: Path) -> None:
+    done = tandem("up", "--profile", "scripted", env={"TANDEM_ENGINE": "tests.fakes:no_such_engine"})
+    assert done.returncode == 1
+    assert "no_such_engine" in done.stderr
+    assert ours(elsewhere) == []
+
+
+def test_without_a_stack_ask_says_what_to_do(elsewhere: Path) -> None:
+    done = tandem("ask", "why?", env={"TANDEM_ADDRESS": "127.0.0.1:1"})
+    assert done.returncode == 1
+    assert "tandem up" in done.stderr
+
+
+def test_doctor_says_for_each_failure_what_to_do(elsewhere: Path) -> None:
+    done = tandem("doctor", "--json", env={"TANDEM_MODELS": str(elsewhere / "none"), "TANDEM_PROFILES_PATH": ""})
+    found = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert next(c for c in found["checks"] if c["name"] == "models")["advice"] == "run `tandem models pull`"
+    assert all(c["ok"] or c["advice"] for c in found["checks"])
+    assert found["settings"]["TANDEM_MODELS"]["from"] == "environment"
