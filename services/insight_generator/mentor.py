@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from services.common.logged_generation import Attempt, LoggedGeneration, RunningAttempts, finished_before
 from services.common.profile import Profile
 from services.common.prompts import mentor_prompt
-from services.common.request_log import RequestLog, Resumption, Role, Writer
+from services.common.request_log import RequestLog, Resumption, Role, Transcript, Writer
 from services.engine.api import Engine, Generation, Sampling
 from services.insight_generator.stages import StageSplitter
 
@@ -60,7 +60,7 @@ class Mentor:
         """
         writer = await self._begin(task)
         yield Resumed(writer.resumption)
-        before = await self._log.read(task.request_id, Role.INSIGHT)
+        before = await self._log.read(task.request_id, Role.INSIGHT) if writer.resumption.tokens else Transcript()
         if before.is_complete or before.tokens >= task.caps[-1]:
             yield InsightDone(before.text, before.tokens, finished_before(before, writer))
             return

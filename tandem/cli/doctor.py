@@ -15,7 +15,7 @@ from tandem.errors import RequestError
 from tandem.models import ModelError, catalogue, models_of
 from tandem.paths import DEFAULT_GATEWAY, DEFAULT_PROFILE, find_binary, models_folder, read_stack, state_folder
 
-_NEEDED_DISK_GB, _NEEDED_MEMORY_GB = 12, 8
+_NEEDED_DISK_GB, _NEEDED_MEMORY_GB = 8, 8
 
 
 @dataclass(frozen=True, slots=True)
