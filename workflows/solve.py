@@ -121,7 +121,7 @@ class SolveWorkflow:
                     return stop
                 if self._llm.done() and not self._succeeded(self._llm):
                     return fall_back(self._scores, self._thresholds, StopReason.LLM_UNAVAILABLE)
-                if self._has_answered() or self._cancelled_at is not None:
+                if self._has_answered() or self._cancelled_at is not None or self._scores[-1].ended:
                     break
         return await self._when_no_stage_passed()
 

@@ -16,6 +16,8 @@ from typing import Any, Protocol, runtime_checkable
 from services.common.errors import TandemError, Unavailable
 from services.common.request_log import Lost, Resumption, Stop, Stopped, Transcript, Writer
 
+_ABORT_AGAIN_SECONDS = 0.05
+
 
 @runtime_checkable
 class MadeToken(Protocol):
@@ -154,9 +156,8 @@ class LoggedGeneration:
         return "".join(piece.text for piece in self._kept)
 
     def stop(self, decided_at: float) -> None:
-        """Halt the engine; tokens made after `decided_at` (Unix seconds) are overrun."""
-        if self._decided_at is None:
-            self._decided_at = decided_at
+        """Halt the engine; tokens made after `decided_at` (Unix seconds, the earliest that was told) are overrun."""
+        self._decided_at = min(decided_at, self._decided_at or decided_at)
         self._abort()
 
     async def stages(self) -> AsyncGenerator[int, None]:
@@ -168,6 +169,8 @@ class LoggedGeneration:
         pump = asyncio.create_task(self._pump())
         try:
             while self._end is None or not self._items.empty():
+                if self._decided_at is not None:  # told before the engine had the request
+                    self._abort()
                 for piece in await self._next_pieces():
                     await self._log(piece)
                     if piece.stage:
@@ -227,11 +230,14 @@ class LoggedGeneration:
             await self._append(piece)
 
     async def _halt(self, pump: asyncio.Task[None]) -> None:
-        """Abort and wait for the engine's last word; a second cancel of the caller must not lose the count."""
-        self._abort()
+        """Abort and wait for the engine's last word; a second cancel of the caller must not lose the count.
+
+        Again and again, because the engine may get the request only after the first time.
+        """
         while not pump.done():
+            self._abort()
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.shield(pump)
+                await asyncio.wait({pump}, timeout=_ABORT_AGAIN_SECONDS)
 
     def _spent(self) -> dict[str, str]:
         """The ledger of an attempt that failed with the log: nothing of it counts."""
