@@ -26,6 +26,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from tandem.paths import DEFAULT_PROFILE, find_binary, models_folder, profile_folders, state_folder
 
+_MARK = "TANDEM_STACK"  # in the environment of every process of a stack: its state folder
 _STOP_SECONDS = 30.0
 _START_SECONDS = 300.0
 _POLL_SECONDS = 0.1
@@ -186,7 +187,11 @@ class Stack:
         (self.folder / "supervisord.conf").write_text(self._configuration())
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.folder / "supervisord.conf")]
         done = subprocess.run(
-            command, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            command,
+            env={**os.environ, **self.environment, _MARK: str(self.folder)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             raise StackError(f"supervisord does not start: {done.stderr or done.stdout}")
@@ -214,14 +219,9 @@ class Stack:
             yield proxy.supervisor
 
     def _processes(self) -> list[psutil.Process]:
-        """Supervisord and all below it."""
-        try:
-            parent = psutil.Process(int(self._pidfile.read_text()))
-            if "supervisord.conf" not in " ".join(parent.cmdline()):
-                return []  # the number belongs to somebody else by now
-            return [parent, *parent.children(recursive=True)]
-        except (OSError, ValueError, psutil.NoSuchProcess):
-            return []
+        """Everything that was started for this folder, also below a supervisord that was killed."""
+        mark = str(self.folder)
+        return [p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get(_MARK) == mark]
 
     def _configuration(self) -> str:
         parts = [

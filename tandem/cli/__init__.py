@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
@@ -34,6 +35,8 @@ app.command("version")(version.version)
 
 def main() -> None:
     """Exit codes: 0 done, 1 failed, 2 wrong usage."""
+    # A terminated command cleans up as an interrupted one does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         app()
     except RequestError as error:

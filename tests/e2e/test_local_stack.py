@@ -35,6 +35,11 @@ def tandem(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Com
     )  # fmt: skip
 
 
+def interruptible() -> None:
+    """A shell's background job ignores Ctrl-C, and so would everything that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def ours(state: Path) -> list[psutil.Process]:
     """Processes that a stack in this state folder left."""
     return [
@@ -116,7 +121,13 @@ def test_usage_errors_exit_with_2_and_say_what_to_do(local: LocalStack) -> None:
 
 def test_a_broken_off_ask_cancels_and_still_shows_the_bill(local: LocalStack) -> None:
     command = [sys.executable, "-c", "from tandem.cli import main; main()", "ask", "[ms=50]"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=interruptible,
+    )
     assert process.stdout is not None
     while "large model" not in (line := process.stdout.readline()):
         assert line
@@ -167,11 +178,20 @@ def test_up_takes_free_ports_and_down_leaves_nothing(elsewhere: Path) -> None:
     assert "not up" in tandem("down").stdout
 
 
-def test_ctrl_c_while_starting_leaves_nothing(elsewhere: Path) -> None:
+def test_down_ends_what_a_killed_supervisor_left(elsewhere: Path) -> None:
+    assert tandem("up", "--profile", "scripted").returncode == 0
+    os.kill(int((elsewhere / "supervisord.pid").read_text()), signal.SIGKILL)
+    assert len(ours(elsewhere)) > 3
+    assert tandem("down").returncode == 0
+    assert ours(elsewhere) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_start_leaves_nothing(elsewhere: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-c", "from tandem.cli import main; main()", "up", "--profile", "scripted"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=interruptible)
     wait_until(lambda: len(ours(elsewhere)) > 3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert process.wait(40) != 0
     assert ours(elsewhere) == []
 
