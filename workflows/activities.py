@@ -195,11 +195,7 @@ class Activities:
     async def read_ledger(self, request_id: str, role: str) -> RoleUsage:
         """What Redis knows of a role whose every attempt was lost; all of it was for nothing."""
         ledger = await self._log.ledger(request_id, Role(role))
-        return RoleUsage(
-            input_tokens=ledger.input_tokens,
-            overrun_tokens=ledger.overrun_tokens,
-            discarded_tokens=ledger.discarded_tokens + ledger.tokens,
-        )
+        return RoleUsage(input_tokens=ledger.input_tokens, discarded_tokens=ledger.made_tokens)
 
     # -- one streaming call, cancelled without losing its last word ---------------------------------------------
 

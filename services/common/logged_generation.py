@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from services.common.errors import TandemError, Unavailable
-from services.common.request_log import Lost, Resumption, Stop, Stopped, Transcript, Writer
+from services.common.request_log import Closing, Lost, Resumption, Stop, Stopped, Transcript, Writer
 
 _ABORT_AGAIN_SECONDS = 0.05
 
@@ -67,15 +67,17 @@ class UnloggedWriter:
     async def append(self, text: str, ids: Sequence[int], stage: int = 0, input_tokens: int = 0) -> None:
         self.tokens += len(ids)
 
-    async def close(self, reason: str, lost_tokens: int, overrun_tokens: int, input_tokens: int = 0) -> None:
+    async def close(self, closing: Closing) -> None:
         pass
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What an attempt came to. Token counts cover every attempt of this role so far."""
+    """What an attempt came to. Token counts cover every attempt of this role so far; `read` and `made` are its own."""
 
     reason: str
+    read: int
+    made: int
     input_tokens: int
     cached_input_tokens: int
     output_tokens: int
@@ -114,6 +116,8 @@ def finished_before(transcript: Transcript, writer: Writer | UnloggedWriter) -> 
     resumed = writer.resumption
     return Attempt(
         reason=transcript.end.reason if transcript.end else "length",
+        read=0,
+        made=0,
         input_tokens=resumed.input_tokens,
         cached_input_tokens=0,
         output_tokens=resumed.tokens,
@@ -257,6 +261,8 @@ class LoggedGeneration:
         usage = self._end.usage
         self.attempt = Attempt(
             reason=str(self._end.reason),
+            read=usage.input_tokens,
+            made=made,
             input_tokens=self._resumption.input_tokens + usage.input_tokens,
             cached_input_tokens=usage.cached_input_tokens,
             output_tokens=self._resumption.tokens + made - overrun - lost,
@@ -265,6 +271,13 @@ class LoggedGeneration:
             first_token_at=self._made_at[0] if self._made_at else None,
             halted_at=self._end.halted_at,
         )
-        unbooked = usage.input_tokens if logged == 0 else 0
+        closing = Closing(
+            reason=self.attempt.reason,
+            lost=lost,
+            unlogged=made - logged - lost,
+            unbooked_prompt=usage.input_tokens if logged == 0 else 0,
+            read=usage.input_tokens,
+            made=made,
+        )
         with contextlib.suppress(TandemError, Lost):  # the caller has the count in `attempt` all the same
-            await self._writer.close(self.attempt.reason, lost, overrun, unbooked)
+            await self._writer.close(closing)

@@ -18,6 +18,14 @@ local function add(kind, ...)
 end
 
 local owner = redis.call("HGET", state, field("epoch"))
+-- Tokens of attempts that died before they could put them on a span, as {read, made}; from now on they count as told.
+local function untold()
+  local read = number("input") - number("told_input")
+  local made = number("tokens") + number("discarded") + number("unlogged") - number("told_made")
+  redis.call("HINCRBY", state, field("told_input"), read)
+  redis.call("HINCRBY", state, field("told_made"), made)
+  return tostring(read), tostring(made)
+end
 
 if command == "begin" then
   -- ARGV[5]: "stage" keeps what the last finished stage holds, "token" keeps every token.
@@ -27,9 +35,15 @@ if command == "begin" then
   redis.call("HSET", state, field("epoch"), epoch, field("tokens"), kept)
   if tokens > kept then redis.call("HINCRBY", state, field("discarded"), tokens - kept) end
   if owner then add("restart", "tokens", kept) end
+  local read, made = untold()
   keep_alive()
   return {"OK", tostring(number("seq")), tostring(kept), tostring(number("stage")), tostring(number("input")),
-          tostring(number("discarded")), owner or "0"}
+          tostring(number("discarded")), owner or "0", read, made}
+end
+
+if command == "untold" then
+  local read, made = untold()
+  return {"OK", read, made}
 end
 
 if not owner then return {"LOST", ""} end
@@ -51,11 +65,14 @@ if command == "append" then
 end
 
 if command == "close" then
-  -- ARGV[5..8]: reason, tokens made that are in no entry and lost, tokens made after the stop, unlogged prompt tokens
+  -- ARGV[5..10]: reason, tokens made that are in no entry and lost, or in none because of the stop, unlogged prompt tokens,
+  -- tokens read and made by this attempt, which are on its span
   local tokens = number("tokens")
   if ARGV[6] ~= "0" then redis.call("HINCRBY", state, field("discarded"), ARGV[6]) end
   if ARGV[8] ~= "0" then redis.call("HINCRBY", state, field("input"), ARGV[8]) end
-  redis.call("HSET", state, field("overrun"), ARGV[7], field("closed"), ARGV[5])
+  redis.call("HINCRBY", state, field("told_input"), ARGV[9])
+  redis.call("HINCRBY", state, field("told_made"), ARGV[10])
+  redis.call("HINCRBY", state, field("unlogged"), ARGV[7])
   add("end", "tokens", tokens, "reason", ARGV[5])
   keep_alive()
   return {"OK", tostring(number("seq"))}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from importlib import resources
@@ -51,7 +51,8 @@ class Lost(Exception):
 class Resumption:
     """Where a writer begins. `tokens` and `stage` are what an earlier epoch left that counts, then its ledger.
 
-    `previous_epoch` is 0 when Redis knows of none: there was none, or Redis has lost it.
+    `previous_epoch` is 0 when Redis knows of none: there was none, or Redis has lost it. The untold tokens are those of
+    attempts that died before they could put them on a span.
     """
 
     seq: int = 0
@@ -60,6 +61,8 @@ class Resumption:
     input_tokens: int = 0
     discarded_tokens: int = 0
     previous_epoch: int = 0
+    untold_input_tokens: int = 0
+    untold_made_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +133,10 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Tokens of one role as Redis knows them, whatever became of the writer."""
+    """Tokens of one role as Redis knows them, whatever became of the writer: read, and made in any state."""
 
     input_tokens: int = 0
-    tokens: int = 0
-    discarded_tokens: int = 0
-    overrun_tokens: int = 0
+    made_tokens: int = 0
     epoch: int = 0
 
 
@@ -145,6 +146,20 @@ class Stop:
     role: Role
     epoch: int
     decided_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A writer's last word. Of the tokens it made, `lost` and `unlogged` are in no entry: lost for nothing, or because
+    of the stop. `unbooked_prompt` was read without a first entry to book it. `read` and `made` are on its span.
+    """
+
+    reason: str
+    lost: int
+    unlogged: int
+    unbooked_prompt: int
+    read: int
+    made: int
 
 
 class Writer:
@@ -163,9 +178,9 @@ class Writer:
         self._seq += 1
         self.tokens = tokens
 
-    async def close(self, reason: str, lost_tokens: int, overrun_tokens: int, input_tokens: int = 0) -> None:
-        """End the stream. `lost_tokens` were made, are in no entry and count for nothing; `input_tokens` as in append."""
-        await self._run("close", reason, lost_tokens, overrun_tokens, input_tokens)
+    async def close(self, closing: Closing) -> None:
+        """End the stream."""
+        await self._run("close", *astuple(closing))
 
     async def _run(self, command: str, *arguments: Any) -> None:
         await self._log.run_script(self._request_id, self._role, self._epoch, command, *arguments)
@@ -263,9 +278,15 @@ class RequestLog:
 
     async def ledger(self, request_id: str, role: Role) -> Ledger:
         with _translated():
-            names = ("input", "tokens", "discarded", "overrun", "epoch")
+            names = ("input", "epoch", "tokens", "discarded", "unlogged")
             values = await self._redis.hmget(_key(request_id, "state"), [f"{role}:{name}" for name in names])
-        return Ledger(*(int(value or 0) for value in values))
+        read, epoch, *made = (int(value or 0) for value in values)
+        return Ledger(read, sum(made), epoch)
+
+    async def tell_untold(self, request_id: str, role: Role) -> tuple[int, int]:
+        """Tokens (read, made) of attempts that died with their spans; the caller puts them on one. Told only once."""
+        read, made = await self.run_script(request_id, role, 0, "untold")
+        return int(read), int(made)
 
     # -- the stop -----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from services.common.errors import Fenced, Unavailable
-from services.common.request_log import Lost, RequestLog, Role, Stop, Stopped
+from services.common.request_log import Closing, Lost, RequestLog, Role, Stop, Stopped
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SHORT = timedelta(milliseconds=100)
@@ -30,7 +30,7 @@ async def test_readers_see_text_stages_and_the_end(log: RequestLog) -> None:
     await writer.append("ab", [1, 2], input_tokens=9)
     await writer.append("c", [3], stage=1)
     await writer.append("d", [4])
-    await writer.close("length", 0, 0)
+    await writer.close(Closing("length", 0, 0, 0, 9, 4))
     seen = await log.read(rid, Role.INSIGHT)
     assert (seen.text, seen.ids, seen.tokens, seen.stage_ends, seen.is_complete) == (
         "abcd",
@@ -63,7 +63,21 @@ async def test_a_newer_epoch_fences_the_older_off_and_keeps_its_finished_stages(
     seen = await log.read(rid, Role.INSIGHT)
     assert (seen.text, seen.stage_ends, seen.epoch) == ("abCD", {1: 2, 2: 4}, 2)
     ledger = await log.ledger(rid, Role.INSIGHT)
-    assert (ledger.input_tokens, ledger.discarded_tokens, ledger.tokens) == (12, 2, 4)
+    assert (ledger.input_tokens, ledger.made_tokens) == (12, 6)
+
+
+async def test_what_a_killed_writer_made_is_told_once(log: RequestLog) -> None:
+    rid = uuid4().hex
+    first = await log.begin(rid, Role.INSIGHT, 1, "stage")
+    await first.append("abc", [1, 2, 3], stage=1, input_tokens=5)
+    await first.close(Closing("aborted", 1, 0, 0, 5, 4))  # its span has 5 read, 4 made
+    killed = await log.begin(rid, Role.INSIGHT, 2, "stage")
+    assert (killed.resumption.untold_input_tokens, killed.resumption.untold_made_tokens) == (0, 0)
+    await killed.append("de", [4, 5], input_tokens=8)
+    third = await log.begin(rid, Role.INSIGHT, 3, "stage")
+    assert (third.resumption.untold_input_tokens, third.resumption.untold_made_tokens) == (8, 2)
+    assert await log.tell_untold(rid, Role.INSIGHT) == (0, 0)
+    assert (await log.ledger(rid, Role.INSIGHT)).made_tokens == 6
 
 
 async def test_the_answers_writer_keeps_every_token(log: RequestLog) -> None:
@@ -77,7 +91,7 @@ async def test_an_end_that_was_said_stays_said_after_a_retry(log: RequestLog) ->
     rid = uuid4().hex
     writer = await log.begin(rid, Role.ANSWER, 1, "token")
     await writer.append("ab", [1, 2])
-    await writer.close("eos", 0, 0)
+    await writer.close(Closing("eos", 0, 0, 0, 0, 2))
     await log.begin(rid, Role.ANSWER, 2, "token")
     assert (await log.read(rid, Role.ANSWER)).is_complete
 

@@ -53,6 +53,7 @@ class ExecuteRequest(_message.Message):
     STAGE_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -63,6 +64,10 @@ class ExecuteRequest(_message.Message):
     """Cap of the answer's tokens, > 0."""
     @_builtins.property
     def sampling(self) -> _tandem_pb2.Sampling: ...
+    @_builtins.property
+    def prices(self) -> _tandem_pb2.RolePrices:
+        """For the cost on this attempt's span; the bill itself is the workflow's."""
+
     def __init__(
         self,
         *,
@@ -72,10 +77,11 @@ class ExecuteRequest(_message.Message):
         stage: _builtins.int = ...,
         max_tokens: _builtins.int = ...,
         sampling: _tandem_pb2.Sampling | None = ...,
+        prices: _tandem_pb2.RolePrices | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "max_tokens", b"max_tokens", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "max_tokens", b"max_tokens", "prices", b"prices", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,6 +29,7 @@ class GenerateRequest(_message.Message):
     QUESTION_FIELD_NUMBER: _builtins.int
     STAGE_MAX_TOKENS_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -39,6 +40,10 @@ class GenerateRequest(_message.Message):
 
     @_builtins.property
     def sampling(self) -> _tandem_pb2.Sampling: ...
+    @_builtins.property
+    def prices(self) -> _tandem_pb2.RolePrices:
+        """For the cost on this attempt's span; the bill itself is the workflow's."""
+
     def __init__(
         self,
         *,
@@ -47,10 +52,11 @@ class GenerateRequest(_message.Message):
         question: _builtins.str = ...,
         stage_max_tokens: _abc.Iterable[_builtins.int] | None = ...,
         sampling: _tandem_pb2.Sampling | None = ...,
+        prices: _tandem_pb2.RolePrices | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "prices", b"prices", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -280,6 +280,33 @@ class Sampling(_message.Message):
 Global___Sampling: _TypeAlias = Sampling  # noqa: Y015
 
 @_typing.final
+class RolePrices(_message.Message):
+    """What a role's tokens cost, in USD per million."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_FIELD_NUMBER: _builtins.int
+    CACHED_INPUT_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    input: _builtins.float
+    cached_input: _builtins.float
+    output: _builtins.float
+    def __init__(
+        self,
+        *,
+        input: _builtins.float = ...,
+        cached_input: _builtins.float = ...,
+        output: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input", b"cached_input", "input", b"input", "output", b"output"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolePrices: _TypeAlias = RolePrices  # noqa: Y015
+
+@_typing.final
 class SolveEvent(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
