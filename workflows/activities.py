@@ -20,12 +20,14 @@ from services.common.channels import open_channel
 from services.common.errors import TandemError
 from services.common.interceptors import error_info
 from services.common.request_log import RequestLog, Role, Stop
+from services.common.telemetry import Inference, describe_result, tell_lost, tracer
 from workflows.shared import (
     Announcement,
     AnswerOutcome,
     AnswerTask,
     InsightOutcome,
     InsightTask,
+    LossTask,
     RoleUsage,
     Sampling,
     ScoreTask,
@@ -84,9 +86,10 @@ class Activities:
             question=task.question,
             stage_max_tokens=task.caps,
             sampling=_sampling(task.sampling),
+            prices=tandem_pb2.RolePrices(**asdict(task.prices)),
         )
         call = self._generator.Generate(request, timeout=Timeouts.attempt.total_seconds())
-        last = await self._run(call, self._generator, task.request_id, epoch)
+        last = await self._run(call, self._generator, Inference("", "llm", task.request_id, epoch, task.prices))
         finished = last.finished
         return InsightOutcome(
             reason=_REASONS[finished.reason],
@@ -157,9 +160,10 @@ class Activities:
             stage=task.stage,
             max_tokens=task.max_tokens,
             sampling=_sampling(task.sampling),
+            prices=tandem_pb2.RolePrices(**asdict(task.prices)),
         )
         call = self._executor.Execute(request, timeout=Timeouts.attempt.total_seconds())
-        last = await self._run(call, self._executor, task.request_id, epoch)
+        last = await self._run(call, self._executor, Inference("", "slm", task.request_id, epoch, task.prices))
         finished = last.finished
         return AnswerOutcome(
             reason=_REASONS[finished.reason],
@@ -181,7 +185,13 @@ class Activities:
 
     @activity.defn
     async def announce(self, announcement: Announcement) -> None:
-        """Tell the request's readers. One that cannot be told reads the result from Temporal."""
+        """Tell the request's readers. One that cannot be told reads the result from Temporal.
+
+        The end is told to the trace too: the gateway's span has no totals when its client has gone.
+        """
+        if announcement.kind == "completed":
+            with tracer.start_as_current_span("settle") as span:
+                describe_result(span, announcement.payload)
         try:
             await self._log.publish_decision(
                 announcement.request_id, announcement.slot, announcement.kind, announcement.payload
@@ -192,14 +202,27 @@ class Activities:
             activity.logger.warning("%s was not announced: %s", announcement.kind, error)
 
     @activity.defn
-    async def read_ledger(self, request_id: str, role: str) -> RoleUsage:
-        """What Redis knows of a role whose every attempt was lost; all of it was for nothing."""
-        ledger = await self._log.ledger(request_id, Role(role))
-        return RoleUsage(input_tokens=ledger.input_tokens, discarded_tokens=ledger.made_tokens)
+    async def settle_loss(self, task: LossTask) -> RoleUsage:
+        """The bill of a role whose every attempt failed: what Redis knows, or the service's last words where they say
+        more. All of it was for nothing; what no span has told yet is told here.
+        """
+        role = Role.INSIGHT if task.role == "llm" else Role.ANSWER
+        inference = Inference(task.model, task.role, task.request_id, activity.info().attempt, task.prices)
+        spent = (task.spent.input_tokens, task.spent.discarded_tokens)
+        try:
+            ledger = await self._log.ledger(task.request_id, role)
+            untold = await self._log.tell_untold(task.request_id, role)
+        except TandemError:
+            tell_lost(inference, *spent)
+            raise
+        known = (ledger.input_tokens, ledger.made_tokens)
+        read, made = max(known, spent, key=sum)
+        tell_lost(inference, read - known[0] + untold[0], made - known[1] + untold[1])
+        return RoleUsage(model=task.model, input_tokens=read, discarded_tokens=made)
 
     # -- one streaming call, cancelled without losing its last word ---------------------------------------------
 
-    async def _run(self, call: Any, stub: Any, request_id: str, epoch: int) -> _LastWord:
+    async def _run(self, call: Any, stub: Any, inference: Inference) -> _LastWord:
         """Read a stream to its `finished`. When cancelled, abort the work and read on to its exact usage.
 
         What earlier attempts spent without the request log to write it down travels in the heartbeats' details.
@@ -214,7 +237,7 @@ class Activities:
                 except asyncio.CancelledError:
                     if _worker_is_leaving():
                         raise
-                    await _abort(stub, request_id, epoch)
+                    await _abort(stub, inference.request_id, inference.attempt)
                     usage = await reader
         except grpc.aio.AioRpcError as error:
             spent = _plus(_spent(error), _unless_written(unwritten, seen))
@@ -223,7 +246,9 @@ class Activities:
         finally:
             reader.cancel()
             call.cancel()
-        return _LastWord(_plus(usage, _unless_written(unwritten, seen)), seen["started"], seen["finished"])
+        lost = _unless_written(unwritten, seen)
+        tell_lost(replace(inference, model=usage.model), lost.input_tokens, lost.discarded_tokens)
+        return _LastWord(_plus(usage, lost), seen["started"], seen["finished"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +302,10 @@ def _infer_request(task: ScoreTask) -> oip.ModelInferRequest:
     return oip.ModelInferRequest(
         model_name="sufficiency",
         id=f"{task.request_id}/{task.stage}",
+        parameters={
+            "price_input": oip.InferParameter(string_param=repr(task.prices.input)),
+            "price_cached_input": oip.InferParameter(string_param=repr(task.prices.cached_input)),
+        },
         inputs=[
             tensor(
                 name="question", datatype="BYTES", shape=[1], contents=contents(bytes_contents=[task.question.encode()])

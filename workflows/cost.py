@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from workflows.shared import Cost, Plan, RolePrices, RoleUsage, Usage, UsdByRole
+from services.common.prices import RolePrices
+from workflows.shared import Cost, Plan, RoleUsage, Usage, UsdByRole
 
 _MILLION, _TERA = 1e6, 1e12
 
@@ -23,11 +24,7 @@ def tflops_full(plan: Plan, usage: Usage) -> float:
 
 def usd(usage: RoleUsage, prices: RolePrices) -> float:
     """Every token made is paid, whatever became of it."""
-    return (
-        usage.input_tokens * prices.input
-        + usage.cached_input_tokens * prices.cached_input
-        + _generated(usage) * prices.output
-    ) / _MILLION
+    return prices.usd(usage.input_tokens, usage.cached_input_tokens, _generated(usage))
 
 
 def cost(plan: Plan, usage: Usage, prompt_tokens: int) -> Cost:

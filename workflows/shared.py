@@ -7,6 +7,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from services.common.prices import RolePrices
+
 SOLVE_WORKFLOW = "Solve"
 CANCEL_SIGNAL = "cancel"
 
@@ -56,15 +58,6 @@ class StagePlan:
     name: str
     max_tokens: int
     threshold: float
-
-
-@dataclass(frozen=True)
-class RolePrices:
-    """USD per million tokens."""
-
-    input: float
-    cached_input: float
-    output: float
 
 
 @dataclass(frozen=True)
@@ -140,6 +133,7 @@ class ScoreTask:
     stage: int
     threshold: float
     profile: str
+    prices: RolePrices = field(default_factory=RolePrices)
 
 
 @dataclass(frozen=True)
@@ -164,6 +158,7 @@ class InsightTask:
     caps: list[int]
     sampling: Sampling
     profile: str
+    prices: RolePrices = field(default_factory=RolePrices)
 
 
 @dataclass(frozen=True)
@@ -188,6 +183,7 @@ class AnswerTask:
     sampling: Sampling
     profile: str
     base_epoch: int = 0
+    prices: RolePrices = field(default_factory=RolePrices)
 
 
 @dataclass(frozen=True)
@@ -208,6 +204,17 @@ class StopOrder:
     insight_epoch: int | None
     answer_epoch: int | None
     decided_at: float
+
+
+@dataclass(frozen=True)
+class LossTask:
+    """Settle a role whose every attempt failed; `spent` is what its service said in its last words."""
+
+    request_id: str
+    role: str
+    model: str
+    spent: RoleUsage
+    prices: RolePrices
 
 
 @dataclass(frozen=True)

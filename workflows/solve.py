@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         AnswerTask,
         InsightOutcome,
         InsightTask,
+        LossTask,
         RoleUsage,
         ScoreTask,
         SolveInput,
@@ -127,7 +128,14 @@ class SolveWorkflow:
 
     async def _score(self, stage: int) -> Stop | None:
         """Wait for the stage, score it, and decide. A scorer that fails lets the large model go on."""
-        task = ScoreTask(self._task.request_id, self._task.question, stage, self._thresholds[stage], self._plan.profile)
+        task = ScoreTask(
+            request_id=self._task.request_id,
+            question=self._task.question,
+            stage=stage,
+            threshold=self._thresholds[stage],
+            profile=self._plan.profile,
+            prices=self._plan.prices.scorer,
+        )
         scoring = self._start(Activities.wait_and_score, task, retry_policy=_RETRY_SCORE)
         if self._llm is not None:
             await workflow.wait([scoring, self._llm], return_when=asyncio.FIRST_COMPLETED)
@@ -175,7 +183,12 @@ class SolveWorkflow:
 
     def _start_llm(self) -> workflow.ActivityHandle[InsightOutcome]:
         task = InsightTask(
-            self._task.request_id, self._task.question, self._allowance.caps, self._task.sampling, self._plan.profile
+            request_id=self._task.request_id,
+            question=self._task.question,
+            caps=self._allowance.caps,
+            sampling=self._task.sampling,
+            profile=self._plan.profile,
+            prices=self._plan.prices.llm,
         )
         return self._start(
             Activities.generate_insight, task, retry_policy=_RETRY, task_queue=llm_queue(self._plan.profile)
@@ -197,7 +210,7 @@ class SolveWorkflow:
         except ActivityError as error:
             if not is_cancelled_exception(error):
                 self._notes.append(f"the large model failed: {_cause(error)}")
-            self._insight_usage = await self._lost_usage(error, "insight")
+            self._insight_usage = await self._lost_usage(error, "llm")
         if was_running and self._insight is not None:
             await self._announce_stop(self._insight)
 
@@ -211,15 +224,18 @@ class SolveWorkflow:
 
     # -- the small model ----------------------------------------------------------------------------------------
 
-    async def _answer(self, stop: Stop) -> AnswerOutcome:
+    async def _answer(self, stop: Stop) -> AnswerOutcome | None:
         """Answer from the chosen stage; if its insight cannot be read any more, from the bare question."""
         try:
             answer = await self._execute(stop.stage, 0)
         except ActivityError as error:
-            if stop.stage == 0 or is_cancelled_exception(error):
+            if is_cancelled_exception(error):  # before it began
+                self._answer_usage = await self._lost_usage(error, "slm")
+                return None
+            if stop.stage == 0:
                 raise await self._failure(stop, error) from error
             self._notes.append(f"the answer does without the insight: {_cause(error)}")
-            lost = await self._lost_usage(error, "answer")
+            lost = await self._lost_usage(error, "slm")
             try:
                 answer = await self._execute(0, _FALLBACK_EPOCH)
             except ActivityError as second:
@@ -240,13 +256,14 @@ class SolveWorkflow:
             sampling=self._task.sampling,
             profile=self._plan.profile,
             base_epoch=base_epoch,
+            prices=self._plan.prices.slm,
         )
         answer: AnswerOutcome = await self._start(Activities.execute, task, retry_policy=_RETRY)
         return answer
 
     async def _failure(self, stop: Stop, error: ActivityError) -> ApplicationError:
         """The request ends without an answer, but not without its bill, which the error carries."""
-        self._answer_usage = await self._lost_usage(error, "answer")
+        self._answer_usage = await self._lost_usage(error, "slm")
         await self._stop_llm()
         self._notes.append(f"the small model failed: {_cause(error)}")
         result = self._result(stop, None)
@@ -331,17 +348,19 @@ class SolveWorkflow:
     async def _lost_usage(self, error: ActivityError, role: str) -> RoleUsage:
         """Usage of a role whose every attempt failed: from Redis, or from the service's own last words."""
         spent = _failure_detail(error, RoleUsage) or RoleUsage()
+        model, prices = (
+            (self._plan.llm, self._plan.prices.llm) if role == "llm" else (self._plan.slm, self._plan.prices.slm)
+        )
         try:
-            ledger = await workflow.execute_activity_method(
-                Activities.read_ledger,
-                args=[self._task.request_id, role],
+            return await workflow.execute_activity_method(
+                Activities.settle_loss,
+                LossTask(self._task.request_id, role, model, spent, prices),
                 start_to_close_timeout=Timeouts.local_attempt,
-                retry_policy=_RETRY_SCORE,
+                retry_policy=_ONCE,
             )
         except ActivityError:
             self._notes.append(f"the bill of the {role} is a lower bound: the request log did not answer")
             return spent
-        return max(ledger, spent, key=lambda usage: usage.input_tokens + usage.discarded_tokens)
 
     # -- helpers ------------------------------------------------------------------------------------------------
 

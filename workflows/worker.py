@@ -60,7 +60,7 @@ def make_workers(
                 activities.execute,
                 activities.raise_stop,
                 activities.announce,
-                activities.read_ledger,
+                activities.settle_loss,
             ],
             max_concurrent_activities=settings.max_activities,
             max_heartbeat_throttle_interval=Timeouts.heartbeat_interval,

@@ -6,6 +6,7 @@ from typing import Any
 
 from protos.tandem.v1 import execution_pb2, tandem_pb2
 from services.common.logged_generation import Attempt
+from services.common.prices import RolePrices
 
 _REASONS = {
     "eos": execution_pb2.FINISH_REASON_EOS,
@@ -17,6 +18,10 @@ _REASONS = {
 def sampling_arguments(sampling: tandem_pb2.Sampling) -> dict[str, Any]:
     """The fields that the caller set."""
     return {field.name: value for field, value in sampling.ListFields()}
+
+
+def prices_of(prices: tandem_pb2.RolePrices) -> RolePrices:
+    return RolePrices(prices.input, prices.cached_input, prices.output)
 
 
 def finish_reason(reason: str) -> execution_pb2.FinishReason.ValueType:

@@ -13,8 +13,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from services.common.errors import TandemError, Unavailable
+from services.common.errors import Fenced, TandemError, Unavailable
 from services.common.request_log import Closing, Lost, Resumption, Stop, Stopped, Transcript, Writer
+from services.common.telemetry import Inference, InferenceSpan
 
 _ABORT_AGAIN_SECONDS = 0.05
 
@@ -143,6 +144,7 @@ class LoggedGeneration:
         abort: Callable[[], bool],
         prompt_tokens: int,
         splitter: Splitter,
+        inference: Inference,
     ) -> None:
         self._begin, self._writer, self._stream, self._abort = begin, writer, stream, abort
         self._prompt_tokens, self._splitter = prompt_tokens, splitter
@@ -153,6 +155,7 @@ class LoggedGeneration:
         self._decided_at: float | None = None
         self._end: Any = None  # the engine's Finished
         self.attempt: Attempt | None = None
+        self._span = InferenceSpan(inference)
 
     @property
     def text(self) -> str:
@@ -170,7 +173,7 @@ class LoggedGeneration:
         Raises Fenced when a newer attempt took over, Unavailable when the log cannot be written (what was made is in
         its metadata), and what the engine raises. The engine has halted by then. Close it with `aclosing`.
         """
-        pump = asyncio.create_task(self._pump())
+        pump, tells_usage = asyncio.create_task(self._pump()), True
         try:
             while self._end is None or not self._items.empty():
                 if self._decided_at is not None:  # told before the engine had the request
@@ -181,13 +184,18 @@ class LoggedGeneration:
                         yield piece.stage
         except Stopped as stopped:
             self.stop(stopped.decided_at)
+        except Fenced:
+            tells_usage = False  # the attempt that fenced this one off has told what it found
+            raise
         except Unavailable as error:
+            tells_usage = False  # who settles the bill tells what the error carries
             await self._halt(pump)
             error.metadata.update(self._spent())
             raise
         finally:
             await self._halt(pump)
             await self._settle()
+            self._end_span(tells_usage)
 
     async def _pump(self) -> None:
         try:
@@ -250,6 +258,14 @@ class LoggedGeneration:
             "input_tokens": str(self._resumption.input_tokens + read),
             "discarded_tokens": str(self._resumption.discarded_tokens + self._resumption.tokens + len(self._made_at)),
         }
+
+    def _end_span(self, tells_usage: bool) -> None:
+        attempt = self.attempt
+        if attempt is None:
+            self._span.end("error", None, None)
+            return
+        usage = (attempt.read, attempt.cached_input_tokens, attempt.made) if tells_usage else None
+        self._span.end(attempt.reason, attempt.first_token_at, usage)
 
     async def _settle(self) -> None:
         if self._end is None or self.attempt is not None:

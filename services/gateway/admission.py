@@ -11,8 +11,9 @@ from dataclasses import replace as changed
 from uuid import uuid4
 
 from services.common.errors import InvalidArgument, ResourceExhausted
+from services.common.prices import RolePrices
 from services.common.profile import Profile
-from workflows.shared import Budget, Plan, Prices, RolePrices, Sampling, SolveInput, StagePlan
+from workflows.shared import Budget, Plan, Prices, Sampling, SolveInput, StagePlan
 from workflows.stop_rule import allowance
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")

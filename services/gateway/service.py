@@ -20,7 +20,7 @@ from services.common.convert import sampling_arguments
 from services.common.errors import InvalidArgument, ResourceExhausted, TandemError
 from services.common.profile import Profile
 from services.common.request_log import RequestLog
-from services.common.telemetry import current_trace_id, set_attributes
+from services.common.telemetry import current_trace_id, describe_result
 from services.gateway.admission import Admission, Asked, fingerprint
 from services.gateway.conversation import Conversation, Event, Position
 from services.gateway.temporal import Conducted, Status, Workflows
@@ -126,7 +126,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         async with aclosing(conversation.events(self._workflows.result(request.request_id), still_there)) as events:
             async for event in events:
                 if event.kind == "completed":
-                    _describe(trace.get_current_span(), event.payload)
+                    describe_result(trace.get_current_span(), event.payload)
                 yield event
 
     def _say_farewell(self, request_id: str, watcher: str) -> None:
@@ -233,34 +233,4 @@ def _profile(profile: Profile) -> tandem_pb2.Profile:
         scorer_trained=scorer.partition(":")[0] == "mlp",
         max_question_tokens=profile.max_question_tokens,
         price_version=profile.prices.version,
-    )
-
-
-def _describe(span: trace.Span, result: Any) -> None:
-    """The request's totals, on the root span and under our own prefix only, so that sums over leaves never double."""
-    stop, cost, usage = result["stop"], result["cost"], result["usage"]
-    set_attributes(
-        span,
-        {
-            "tandem.request.id": result["request_id"],
-            "tandem.stop.stage": stop["stage"],
-            "tandem.stop.reason": str(stop["reason"]),
-            "tandem.stop.score": stop["score"],
-            "tandem.stop.threshold": stop["threshold"],
-            "tandem.cancel.latency_ms": result["timings_ms"]["cancel"],
-            "tandem.tokens.llm": usage["llm"]["output_tokens"],
-            "tandem.tokens.slm": usage["slm"]["output_tokens"],
-            "tandem.tokens.scorer": usage["scorer"]["input_tokens"],
-            "tandem.tokens.overrun": usage["llm"]["overrun_tokens"],
-            "tandem.cost.total": cost["usd"],
-            "tandem.cost.llm": cost["usd_by_role"]["llm"],
-            "tandem.cost.slm": cost["usd_by_role"]["slm"],
-            "tandem.cost.scorer": cost["usd_by_role"]["scorer"],
-            "tandem.cost.llm_alone": cost["usd_llm_alone"],
-            "tandem.cost.currency": "USD",
-            "tandem.cost.tflops.paper": cost["tflops_paper"],
-            "tandem.cost.tflops.full": cost["tflops_full"],
-            "tandem.price.version": cost["price_version"],
-            "tandem.attempt": result["attempts"],
-        },
     )

@@ -7,9 +7,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from services.common.logged_generation import Attempt, LoggedGeneration, RunningAttempts, finished_before
+from services.common.prices import RolePrices
 from services.common.profile import Profile
 from services.common.prompts import mentor_prompt
 from services.common.request_log import RequestLog, Resumption, Role, Transcript, Writer
+from services.common.telemetry import Inference, tell_lost
 from services.engine.api import Engine, Generation, Sampling
 from services.insight_generator.stages import StageSplitter
 
@@ -23,6 +25,7 @@ class InsightTask:
     question: str
     caps: tuple[int, ...]
     sampling: Sampling = field(default_factory=Sampling)
+    prices: RolePrices = field(default_factory=RolePrices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Mentor:
         Raises Fenced, Unavailable (services.common.errors) and EngineError. Closing the generator halts the engine.
         """
         writer = await self._begin(task)
+        self._tell_lost(task, writer.resumption)
         yield Resumed(writer.resumption)
         before = await self._log.read(task.request_id, Role.INSIGHT) if writer.resumption.tokens else Transcript()
         if before.is_complete or before.tokens >= task.caps[-1]:
@@ -90,4 +94,12 @@ class Mentor:
             abort=lambda: self._engine.abort(key),
             prompt_tokens=len(ids),
             splitter=StageSplitter(task.caps, labels, writer.resumption.stage, writer.resumption.tokens),
+            inference=self._inference(task, task.epoch),
         )
+
+    def _inference(self, task: InsightTask, epoch: int) -> Inference:
+        return Inference(self._engine.info.name, "llm", task.request_id, epoch, task.prices)
+
+    def _tell_lost(self, task: InsightTask, resumed: Resumption) -> None:
+        inference = self._inference(task, resumed.previous_epoch)
+        tell_lost(inference, resumed.untold_input_tokens, resumed.untold_made_tokens)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -10,9 +9,8 @@ from typing import Any
 import grpc
 
 from protos.tandem.v1 import execution_pb2, insight_pb2, insight_pb2_grpc, tandem_pb2
-from services.common.convert import finish_reason, milliseconds, model_info, sampling_arguments, usage_of
+from services.common.convert import finish_reason, milliseconds, model_info, prices_of, sampling_arguments, usage_of
 from services.common.request_log import Role, Stop
-from services.common.telemetry import InferenceSpan
 from services.engine.api import Engine, Sampling
 from services.insight_generator.mentor import InsightDone, InsightEvent, InsightTask, Mentor, Resumed, StageDone
 
@@ -26,16 +24,10 @@ class InsightGeneratorService(insight_pb2_grpc.InsightGeneratorServicer):
     async def Generate(
         self, request: insight_pb2.GenerateRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[insight_pb2.GenerateEvent]:
-        model, started_at = self._engine.info.name, time.time()
-        span = InferenceSpan(model, "llm", request.request_id, request.epoch)
-        try:
-            async with aclosing(self._mentor.write(_task(request))) as events:
-                async for event in events:
-                    if isinstance(event, InsightDone):
-                        span.record(event.attempt, started_at)
-                    yield _event(event, model)
-        finally:
-            span.end()
+        model = self._engine.info.name
+        async with aclosing(self._mentor.write(_task(request))) as events:
+            async for event in events:
+                yield _event(event, model)
 
     async def Abort(
         self, request: execution_pb2.AbortRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -56,6 +48,7 @@ def _task(request: insight_pb2.GenerateRequest) -> InsightTask:
         question=request.question,
         caps=tuple(request.stage_max_tokens),
         sampling=Sampling(**sampling_arguments(request.sampling)),
+        prices=prices_of(request.prices),
     )
 
 

@@ -15,9 +15,11 @@ from services.common.logged_generation import (
     WholeSplitter,
     finished_before,
 )
+from services.common.prices import RolePrices
 from services.common.profile import Profile
 from services.common.prompts import intern_prompt
 from services.common.request_log import RequestLog, Resumption, Role, Transcript, Writer
+from services.common.telemetry import Inference, tell_lost
 from services.engine.api import Engine, Generation, Sampling
 
 
@@ -31,6 +33,7 @@ class AnswerTask:
     stage: int
     max_tokens: int
     sampling: Sampling = field(default_factory=Sampling)
+    prices: RolePrices = field(default_factory=RolePrices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Intern:
         """
         insight = await self._insight(task)
         writer = await self._begin(task)
+        self._tell_lost(task, writer.resumption)
         yield AnswerStarted(writer.resumption, isinstance(writer, Writer))
         before = await self._log.read(task.request_id, Role.ANSWER) if writer.resumption.tokens else Transcript()
         if before.is_complete or before.tokens >= task.max_tokens:
@@ -110,4 +114,12 @@ class Intern:
             abort=lambda: self._engine.abort(key),
             prompt_tokens=len(ids),
             splitter=WholeSplitter(),
+            inference=self._inference(task, task.epoch),
         )
+
+    def _inference(self, task: AnswerTask, epoch: int) -> Inference:
+        return Inference(self._engine.info.name, "slm", task.request_id, epoch, task.prices)
+
+    def _tell_lost(self, task: AnswerTask, resumed: Resumption) -> None:
+        inference = self._inference(task, resumed.previous_epoch)
+        tell_lost(inference, resumed.untold_input_tokens, resumed.untold_made_tokens)

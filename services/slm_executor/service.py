@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -10,9 +9,8 @@ from typing import Any
 import grpc
 
 from protos.tandem.v1 import execution_pb2, execution_pb2_grpc
-from services.common.convert import finish_reason, milliseconds, model_info, sampling_arguments, usage_of
+from services.common.convert import finish_reason, milliseconds, model_info, prices_of, sampling_arguments, usage_of
 from services.common.request_log import Role, Stop
-from services.common.telemetry import InferenceSpan
 from services.engine.api import Engine, Sampling
 from services.slm_executor.intern import AnswerDone, AnswerEvent, AnswerStarted, AnswerTask, Intern
 
@@ -26,16 +24,10 @@ class SlmExecutorService(execution_pb2_grpc.SlmExecutorServicer):
     async def Execute(
         self, request: execution_pb2.ExecuteRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[execution_pb2.ExecuteEvent]:
-        model, started_at = self._engine.info.name, time.time()
-        span = InferenceSpan(model, "slm", request.request_id, request.epoch)
-        try:
-            async with aclosing(self._intern.answer(_task(request))) as events:
-                async for event in events:
-                    if isinstance(event, AnswerDone):
-                        span.record(event.attempt, started_at)
-                    yield _event(event, model)
-        finally:
-            span.end()
+        model = self._engine.info.name
+        async with aclosing(self._intern.answer(_task(request))) as events:
+            async for event in events:
+                yield _event(event, model)
 
     async def Abort(
         self, request: execution_pb2.AbortRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -57,6 +49,7 @@ def _task(request: execution_pb2.ExecuteRequest) -> AnswerTask:
         stage=request.stage,
         max_tokens=request.max_tokens,
         sampling=Sampling(**sampling_arguments(request.sampling)),
+        prices=prices_of(request.prices),
     )
 
 

@@ -22,8 +22,9 @@ from kserve.protocol.rest.server import RESTServer
 
 from services.common.errors import InvalidArgument
 from services.common.interceptors import ErrorInterceptor
+from services.common.prices import RolePrices
 from services.common.server import SERVER_OPTIONS, add_health_and_reflection, set_health
-from services.common.telemetry import server_interceptors, set_attributes, tracer
+from services.common.telemetry import Inference, describe_scoring, server_interceptors, tracer
 from services.sufficiency_scorer.judge import Judge, Judgement
 
 NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
@@ -46,21 +47,12 @@ class SufficiencyModel(Model):  # type: ignore[misc]
             if "request_id" in inputs:
                 request_id, stage = _text(inputs, "request_id"), _stage(inputs)
                 judgement = await self._judge.judge_stage(request_id, stage, question)
-                set_attributes(span, {"tandem.request.id": request_id, "tandem.stage": stage})
             else:
-                judgement = await self._judge.judge(uuid4().hex, question, _text(inputs, "insight"))
-            set_attributes(
-                span,
-                {
-                    "gen_ai.operation.name": "evaluate",
-                    "gen_ai.provider.name": "tandem",
-                    "gen_ai.request.model": self._model,
-                    "gen_ai.usage.input_tokens": judgement.tokens_scored,
-                    "gen_ai.usage.cache_read.input_tokens": judgement.tokens_cached,
-                    "gen_ai.evaluation.name": "sufficiency",
-                    "gen_ai.evaluation.score.value": judgement.score,
-                },
-            )
+                request_id, stage = uuid4().hex, 0
+                judgement = await self._judge.judge(request_id, question, _text(inputs, "insight"))
+            inference = Inference(self._model, "scorer", request_id, 1, _prices(payload))
+            read, cached = judgement.tokens_scored, judgement.tokens_cached
+            describe_scoring(span, inference, stage, judgement.score, read, cached)
         return self._response(payload, judgement)
 
     def _response(self, request: InferRequest, judgement: Judgement) -> InferResponse:
@@ -77,6 +69,18 @@ class SufficiencyModel(Model):  # type: ignore[misc]
             parameters={"scorer": scorer.name, "trained": scorer.trained, "model": self._model},
             from_grpc=request.from_grpc,
         )
+
+
+def _prices(request: InferRequest) -> RolePrices:
+    """From the request's parameters `price_input` and `price_cached_input`, USD per million tokens; free without them.
+
+    The protocol's parameters know no floating-point numbers, so they are strings.
+    """
+    given = {name: getattr(value, "string_param", value) for name, value in (request.parameters or {}).items()}
+    try:
+        return RolePrices(float(given.get("price_input", 0)), float(given.get("price_cached_input", 0)))
+    except ValueError as error:
+        raise InvalidArgument(f"a price is a number: {error}", field="parameters") from error
 
 
 def _text(inputs: dict[str, Any], name: str) -> str:

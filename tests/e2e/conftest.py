@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -11,12 +12,22 @@ import pytest
 from tandem import Client
 from tandem.stack import Stack, plan_stack
 from tests.conftest import wait_until
+from tests.e2e.collector import Collector, attributes
 from tests.fakes import write_tokenizer
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory, profiles_folder: Path) -> Iterator[None]:
-    """The local stack's world: its own state folder, the scripted profile and engines."""
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.stop()
+
+
+@pytest.fixture(scope="session")
+def environment(
+    tmp_path_factory: pytest.TempPathFactory, profiles_folder: Path, collector: Collector
+) -> Iterator[None]:
+    """The local stack's world: its own state folder, the scripted profile and engines, a collector for its traces."""
     models = tmp_path_factory.mktemp("models")
     for name in ("scripted-llm", "scripted-slm"):
         write_tokenizer(models / name)
@@ -25,6 +36,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory, profiles_folder: Path)
         "TANDEM_MODELS": str(models),
         "TANDEM_PROFILES_PATH": str(profiles_folder),
         "TANDEM_ENGINE": "tests.fakes:make_engine",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
@@ -35,8 +48,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory, profiles_folder: Path)
 class LocalStack:
     """The real local stack, whose processes tests kill and start again."""
 
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
+    def __init__(self, stack: Stack, collector: Collector) -> None:
+        self.stack, self.collector = stack, collector
         self.client = Client(stack.gateway)
 
     def pid(self, component: str) -> int:
@@ -60,16 +73,39 @@ class LocalStack:
                 self.start(row["name"])
         wait_until(lambda: all(row["state"] == "ready" for row in self.stack.status()), 30)
 
+    def trace_agrees_with(self, result: dict[str, Any]) -> None:
+        """The leaves of the request's trace add up to its bill: tokens read, tokens made, USD."""
+        usage = result["usage"].values()
+        billed = {
+            "gen_ai.usage.input_tokens": sum(u["input_tokens"] for u in usage),
+            "gen_ai.usage.output_tokens": sum(
+                u["output_tokens"] + u["overrun_tokens"] + u["discarded_tokens"] for u in usage
+            ),
+        }
+
+        def agrees() -> bool:
+            sums = self.collector.leaf_sums(result["trace_id"])
+            tokens = {name: sums[name] for name in billed}
+            return tokens == billed and abs(sums["gen_ai.usage.cost.amount"] - result["cost"]["usd"]) < 1e-12
+
+        try:
+            wait_until(agrees, 10)
+        except AssertionError:
+            leaves = [
+                attributes(s) for _, s in self.collector.of_trace(result["trace_id"]) if "tandem.role" in attributes(s)
+            ]
+            raise AssertionError(f"billed {billed}, {result['cost']['usd']}; leaves {leaves}") from None
+
     def _state(self, component: str) -> str:
         with self.stack._supervisor() as supervisor:
             return str(supervisor.getProcessInfo(component)["statename"])
 
 
 @pytest.fixture(scope="session")
-def running(environment: None) -> Iterator[LocalStack]:
+def running(environment: None, collector: Collector) -> Iterator[LocalStack]:
     stack = plan_stack("scripted")
     stack.up(lambda *_: None)
-    yield LocalStack(stack)
+    yield LocalStack(stack, collector)
     stack.down()
 
 

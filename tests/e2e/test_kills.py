@@ -24,6 +24,7 @@ class Watched:
     def __init__(
         self, local: LocalStack, question: str, when: Callable[[Any], bool], act: Callable[[], None], **options: Any
     ) -> None:
+        self._local = local
         self.id, self.events = uuid4().hex, list[tandem_pb2.SolveEvent]()
         self.error: RequestError | None = None
         self._stream = local.client.solve(question, request_id=self.id, **options)
@@ -46,7 +47,9 @@ class Watched:
         self._thread.join(seconds)
         assert not self._thread.is_alive(), f"no end; last event: {self.events[-1:]}"
         assert self.error is None, self.error
-        return to_dict(self.events[-1].completed)
+        result = to_dict(self.events[-1].completed)
+        self._local.trace_agrees_with(result)
+        return result
 
     def text(self, kind: str) -> str:
         """What a reader has who obeys `restarted`."""
@@ -144,6 +147,7 @@ def test_an_executor_that_stays_dead_is_a_clear_error_with_a_bill(local: LocalSt
     assert (request.error.code, request.error.reason) == (grpc.StatusCode.UNAVAILABLE, "SLM_UNAVAILABLE")
     found = local.client.get(request.id)
     assert found.state == tandem_pb2.REQUEST_STATE_FAILED
+    local.trace_agrees_with(to_dict(found.result))
     assert found.result.usage.slm.discarded_tokens >= 5
     assert found.result.usage.llm.output_tokens >= 16
     assert found.result.cost.usd > 0

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent import futures
+from typing import Any
 
-import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
-from tandem.stack import Stack, plan_stack
 from tests.conftest import wait_until
+from tests.e2e.collector import attributes, orphans
+from tests.e2e.conftest import LocalStack
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -26,80 +25,56 @@ SERVICE_EDGES = [
 ]
 
 
-class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Keeps every span with the name of its service."""
-
-    def __init__(self) -> None:
-        self.spans: list[tuple[str, object]] = []
-
-    def Export(self, request, context):  # type: ignore[no-untyped-def]
-        for batch in request.resource_spans:
-            attributes = {a.key: a.value.string_value for a in batch.resource.attributes}
-            for scope in batch.scope_spans:
-                self.spans += [(attributes["service.name"], span) for span in scope.spans]
-        return trace_service_pb2.ExportTraceServiceResponse()
-
-
 @pytest.fixture(scope="module")
-def collector() -> Iterator[tuple[Collector, str]]:
-    server, collector = grpc.server(futures.ThreadPoolExecutor(4)), Collector()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield collector, f"http://127.0.0.1:{port}"
-    server.stop(0)
+def asked(running: LocalStack) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+    """The result of one `tandem ask`, and all spans of its trace."""
+    running.heal()
+    command = [
+        sys.executable,
+        "-c",
+        "from tandem.cli import main; main()",
+        "ask",
+        "--json",
+        "[scores=16:0.9 slm_eos=5] secret",
+    ]
+    done = subprocess.run(command, check=True, capture_output=True, timeout=60, text=True)
+    result = json.loads(done.stdout)
+
+    def is_whole() -> bool:
+        spans = running.collector.of_trace(result["trace_id"])
+        return any(span.name == "RunWorkflow:Solve" for _, span in spans) and not orphans(spans)
+
+    wait_until(is_whole)
+    return result, running.collector.of_trace(result["trace_id"])
 
 
-@pytest.fixture(scope="module")
-def spans(
-    environment: None, collector: tuple[Collector, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[list]:  # type: ignore[type-arg]
-    kept, endpoint = collector
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TANDEM_STATE", str(tmp_path_factory.mktemp("traced")))
-        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
-        stack: Stack = plan_stack("scripted")
-        stack.up(lambda *_: None)
-        try:
-            kept.spans.clear()
-            command = [
-                sys.executable,
-                "-c",
-                "from tandem.cli import main; main()",
-                "ask",
-                "[scores=16:0.9 slm_eos=5] secret",
-            ]
-            subprocess.run(command, check=True, capture_output=True, timeout=60)
-            wait_until(lambda: any(span.name == "RunWorkflow:Solve" for _, span in kept.spans))
-            wait_until(lambda: not orphans(kept.spans))
-            yield list(kept.spans)
-        finally:
-            stack.down()
-
-
-def orphans(spans: list) -> list[str]:  # type: ignore[type-arg]
-    ids = {span.span_id for _, span in spans}
-    return [span.name for _, span in spans if span.parent_span_id and span.parent_span_id not in ids]
-
-
-def test_there_is_one_trace_with_one_root_and_no_orphan(spans: list) -> None:  # type: ignore[type-arg]
-    assert len({span.trace_id for _, span in spans}) == 1
+def test_there_is_one_trace_with_one_root_and_no_orphan(running: LocalStack, asked: Any) -> None:
+    result, spans = asked
+    others = [s for _, s in running.collector.spans if attributes(s).get("tandem.request.id") == result["request_id"]]
+    assert {span.trace_id.hex() for span in others} == {result["trace_id"]}
     assert [service for service, span in spans if not span.parent_span_id] == ["tandem-cli"]
     assert orphans(spans) == []
 
 
 @pytest.mark.parametrize(("parent", "child"), SERVICE_EDGES)
-def test_the_trace_has_the_pictures_arrow(spans: list, parent: str, child: str) -> None:  # type: ignore[type-arg]
+def test_the_trace_has_the_pictures_arrow(asked: Any, parent: str, child: str) -> None:
+    spans = asked[1]
     owners = {span.span_id: service for service, span in spans}
-    edges = {(owners[span.parent_span_id], service) for service, span in spans if span.parent_span_id}
-    assert (parent, child) in edges
+    assert (parent, child) in {(owners[span.parent_span_id], service) for service, span in spans if span.parent_span_id}
 
 
-def test_no_text_of_the_question_is_in_the_trace(spans: list) -> None:  # type: ignore[type-arg]
-    assert not [span.name for _, span in spans if "secret" in str(span)]
+def test_no_text_of_the_question_is_in_the_trace(asked: Any) -> None:
+    assert not [span.name for _, span in asked[1] if "secret" in str(span)]
 
 
-def test_every_model_has_a_leaf_span_with_its_usage(spans: list) -> None:  # type: ignore[type-arg]
-    names = {span.name for _, span in spans if any(a.key == "gen_ai.usage.input_tokens" for a in span.attributes)}
-    assert names == {"chat scripted-llm", "chat scripted-slm", "evaluate scripted-slm"}
+def test_the_leaves_have_the_cost_and_the_totals_stand_on_the_gateways_span(running: LocalStack, asked: Any) -> None:
+    result, spans = asked
+    leaves = {span.name for _, span in spans if "gen_ai.usage.cost.amount" in attributes(span)}
+    assert leaves == {"chat scripted-llm", "chat scripted-slm", "evaluate scripted-slm"}
+    [total] = [
+        attributes(s)["tandem.cost.total"]
+        for service, s in spans
+        if service == "tandem-gateway" and "tandem.cost.total" in attributes(s)
+    ]
+    sums = running.collector.leaf_sums(result["trace_id"])
+    assert sums["gen_ai.usage.cost.amount"] == pytest.approx(total) == pytest.approx(result["cost"]["usd"])
