@@ -1,7 +1,7 @@
 # `make help` is the table of contents. A fresh machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help setup models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration check lint fmt types protos protos-check histories clean
+.PHONY: jaeger help setup models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration check lint fmt types protos protos-check histories clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one of our own in .tools/
@@ -39,6 +39,9 @@ integration: setup  ## requests through real gateway, Temporal and Redis
 
 e2e: setup  ## the local stack's real processes, killed and started again
 	@$(RUN) pytest tests/e2e
+
+jaeger: setup  ## build Jaeger into the cache folder, once (needs Go; some minutes)
+	@deploy/build-jaeger.sh
 
 bench: bench-stop bench-orchestration  ## every figure that needs no real model
 

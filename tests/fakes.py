@@ -86,12 +86,12 @@ class ScriptedEngine:
         script = _script(self.tokenizer.decode(generation.prompt_ids))
         if script.get("fail") == self._role:
             raise EngineStopped("the script says so")
-        aborted = self._aborted[generation.request_id] = asyncio.Event()
         # A continued answer begins where the script's text was cut.
         done = len(self.tokenizer.decode(generation.prompt_ids).split(_HEADER)[-1]) if self._role == "llm" else 0
         text = script.get(self._role, "x" if self._role == "llm" else "y ").replace("_", " ").replace("|", "\n")
         last = int(script.get(f"{self._role}_eos", 30 if self._role == "slm" else 10**9))
         delay = float(script.get("ms", 1)) / 1000
+        aborted = self._aborted[generation.request_id] = asyncio.Event()
         made, reason, began = 0, FinishReason.ABORTED, time.monotonic()
         self.counters.input_tokens += len(generation.prompt_ids)
         try:

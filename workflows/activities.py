@@ -189,9 +189,11 @@ class Activities:
 
         The end is told to the trace too: the gateway's span has no totals when its client has gone.
         """
-        if announcement.kind == "completed":
+        if announcement.kind in ("completed", "failed"):
             with tracer.start_as_current_span("settle") as span:
                 describe_result(span, announcement.payload)
+        if announcement.kind == "failed":  # the readers get the workflow's error
+            return
         try:
             await self._log.publish_decision(
                 announcement.request_id, announcement.slot, announcement.kind, announcement.payload

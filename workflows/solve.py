@@ -266,10 +266,9 @@ class SolveWorkflow:
         self._answer_usage = await self._lost_usage(error, "slm")
         await self._stop_llm()
         self._notes.append(f"the small model failed: {_cause(error)}")
-        result = self._result(stop, None)
-        return ApplicationError(
-            f"no answer: {_cause(error)}", asdict(result), type="SLM_UNAVAILABLE", non_retryable=True
-        )
+        result = asdict(self._result(stop, None))
+        await self._announce(SLOT_COMPLETED, "failed", result)
+        return ApplicationError(f"no answer: {_cause(error)}", result, type="SLM_UNAVAILABLE", non_retryable=True)
 
     # -- the bill -----------------------------------------------------------------------------------------------
 

@@ -7,9 +7,10 @@ import sys
 
 import typer
 
-from tandem.cli import ask, doctor, models, profiles, request, stack, version
+from tandem.cli import ask, doctor, models, profiles, request, stack, trace, version
 from tandem.cli.output import console_error
 from tandem.errors import RequestError
+from tandem.jaeger import TraceError
 from tandem.models import ModelError
 from tandem.stack import StackError
 
@@ -29,6 +30,7 @@ app.command("down")(stack.down)
 app.command("status")(stack.status)
 app.command("logs")(stack.logs)
 app.add_typer(models.app, name="models", help="Get the models that profiles name.")
+app.add_typer(trace.app, name="trace", help="Read a request's cost out of Jaeger.")
 app.command("doctor")(doctor.doctor)
 app.command("version")(version.version)
 
@@ -42,7 +44,7 @@ def main() -> None:
     except RequestError as error:
         console_error(_explain(error))
         sys.exit(2 if error.field else 1)
-    except (StackError, ModelError) as error:
+    except (StackError, ModelError, TraceError) as error:
         console_error(str(error))
         sys.exit(1)
 

@@ -13,6 +13,7 @@ from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.stack import start_stack, stop_stack
 from tandem.cli.view import LiveView
 from tandem.client import Client, solve_request
+from tandem.paths import read_stack
 from tandem.results import to_dict
 from tandem.stack import open_stack
 
@@ -73,6 +74,10 @@ def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None
             view.show(tandem_pb2.SolveEvent(completed=result))
     if json:
         print_json(to_dict(result))
+    elif jaeger := (read_stack() or {}).get("jaeger"):
+        console.print(
+            f"trace    {jaeger}/trace/{result.trace_id}   `tandem trace cost {result.request_id}`", soft_wrap=True
+        )
     if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
         raise typer.Exit(1)
 

@@ -13,12 +13,14 @@ from tandem.stack import COMPONENTS, Stack, StackError, open_stack, plan_stack
 
 
 def up(
-    profile: Annotated[str, typer.Option(help="Pair of models to serve.")] = DEFAULT_PROFILE, json: JsonFlag = False
+    profile: Annotated[str, typer.Option(help="Pair of models to serve.")] = DEFAULT_PROFILE,
+    jaeger: Annotated[bool, typer.Option("--jaeger", help="Start Jaeger too, and send it every trace.")] = False,
+    json: JsonFlag = False,
 ) -> None:
     """Start the local stack and wait until every process is ready; it runs on until `tandem down`."""
     stack = open_stack()
     if stack is None:
-        stack = start_stack(profile, quiet=json)
+        stack = start_stack(profile, quiet=json, jaeger=jaeger)
     elif not json:
         console.print(f"already up with profile {stack.profile}")
     if json:
@@ -71,11 +73,11 @@ def logs(
         raise typer.Exit(0) from None
 
 
-def start_stack(profile: str, quiet: bool = False) -> Stack:
+def start_stack(profile: str, quiet: bool = False, jaeger: bool = False) -> Stack:
     """Pull what is missing, start, wait; nothing is left running when that fails or is interrupted."""
     profile = profile or DEFAULT_PROFILE
     pull_missing(profile, quiet=quiet)
-    stack = plan_stack(profile)
+    stack = plan_stack(profile, jaeger=jaeger)
     if quiet:
         stack.up(lambda *_: None)
         return stack

@@ -1,0 +1,119 @@
+"""Reading one request's trace out of Jaeger's query API, and adding its costs up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import urlopen
+
+_TIMEOUT_SECONDS = 10
+_COST = "gen_ai.usage.cost.amount"
+# USD are sums of products of floats; a picodollar is no cost.
+_TOLERANCE = 1e-12
+
+
+class TraceError(Exception):
+    """A trace cannot be had; the message says what to do."""
+
+
+@dataclass(slots=True)
+class Span:
+    """One span; `start` and `duration` in seconds, `tags` its attributes."""
+
+    id: str
+    name: str
+    service: str
+    start: float
+    duration: float
+    parent: str
+    tags: dict[str, Any]
+    children: list[Span] = field(default_factory=list)
+
+    @property
+    def usd(self) -> float:
+        """What this span itself cost; only leaves cost anything."""
+        return float(self.tags.get(_COST, 0.0))
+
+    @property
+    def usd_below(self) -> float:
+        return self.usd + sum(child.usd_below for child in self.children)
+
+    def walk(self, depth: int = 0) -> Iterator[tuple[int, Span]]:
+        yield depth, self
+        for child in sorted(self.children, key=lambda span: span.start):
+            yield from child.walk(depth + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A tree of spans; more than one root says that parents are missing."""
+
+    id: str
+    roots: tuple[Span, ...]
+
+    def spans(self) -> Iterator[tuple[int, Span]]:
+        for root in sorted(self.roots, key=lambda span: span.start):
+            yield from root.walk()
+
+    @property
+    def leaf_usd(self) -> float:
+        return sum(span.usd for _, span in self.spans())
+
+    @property
+    def total_usd(self) -> float | None:
+        """The bill that the gateway's span, or without its client the worker's, carries; None when neither is there."""
+        totals = [span.tags["tandem.cost.total"] for _, span in self.spans() if "tandem.cost.total" in span.tags]
+        return float(totals[0]) if totals else None
+
+    @property
+    def adds_up(self) -> bool:
+        return self.total_usd is not None and abs(self.leaf_usd - self.total_usd) <= _TOLERANCE
+
+
+def fetch_trace(jaeger: str, trace_id: str) -> Trace:
+    """The trace with this id (32 hexadecimal digits) from Jaeger at `jaeger` (http://host:16686). Raises TraceError."""
+    url = f"{jaeger.rstrip('/')}/api/traces/{quote(trace_id)}"
+    try:
+        with urlopen(url, timeout=_TIMEOUT_SECONDS) as reply:
+            found = json.load(reply)["data"]
+    except HTTPError as error:
+        if error.code != 404:
+            raise TraceError(f"Jaeger at {jaeger} answers {error.code} to {url}") from error
+        found = []
+    except (URLError, OSError, ValueError) as error:
+        raise TraceError(f"Jaeger at {jaeger} does not answer ({error}); set TANDEM_JAEGER to its address") from error
+    if not found:
+        raise TraceError(
+            f"Jaeger has no trace {trace_id}: was OTEL_EXPORTER_OTLP_ENDPOINT set when the stack was started?"
+        )
+    return parse_trace(found[0])
+
+
+def parse_trace(data: dict[str, Any]) -> Trace:
+    """From one element of the `data` that Jaeger's /api/traces answers with."""
+    services = {key: process["serviceName"] for key, process in data["processes"].items()}
+    spans = {raw["spanID"]: _span(raw, services) for raw in data["spans"]}
+    roots = []
+    for span in spans.values():
+        if span.parent in spans:
+            spans[span.parent].children.append(span)
+        else:
+            roots.append(span)
+    return Trace(data["traceID"], tuple(roots))
+
+
+def _span(raw: dict[str, Any], services: dict[str, str]) -> Span:
+    parents = [r["spanID"] for r in raw.get("references", []) if r["refType"] == "CHILD_OF"]
+    return Span(
+        id=raw["spanID"],
+        name=raw["operationName"],
+        service=services[raw["processID"]],
+        start=raw["startTime"] / 1e6,
+        duration=raw["duration"] / 1e6,
+        parent=parents[0] if parents else "",
+        tags={tag["key"]: tag["value"] for tag in raw["tags"]},
+    )
