@@ -148,9 +148,9 @@ class SolveWorkflow:
                 return None
             score = _failure_detail(error, StageScore) or StageScore(stage)
             self._notes.append(f"stage {stage} was not scored: {_cause(error)}")
+        self._scores.append(score)  # it is paid for, whatever has become of the request meanwhile
         if self._cancelled_at is not None or self._has_answered():
             return None
-        self._scores.append(score)
         stop = decide(score, self._thresholds[stage])
         if stop:
             self._decided_at = workflow.now()

@@ -5,6 +5,7 @@ import re
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,7 @@ from tandem.paths import read_stack
 
 app = typer.Typer(no_args_is_help=True)
 _DEFAULT_JAEGER = "http://127.0.0.1:16686"
+_TABLE_WIDTH = 150  # a tree that is cut says nothing; a narrow terminal wraps it
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -36,7 +38,7 @@ def cost(
     if json:
         print_json(_as_dict(found))
     else:
-        console.print(_tree(found))
+        Console(width=max(console.width, _TABLE_WIDTH), highlight=False).print(_tree(found))
         console.print(_verdict(found))
     if not found.adds_up:
         console_error("the steps of this trace do not add up to its bill")
