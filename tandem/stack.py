@@ -239,8 +239,14 @@ class Stack:
 
     def _processes(self) -> list[psutil.Process]:
         """Everything that was started for this folder, also below a supervisord that was killed."""
+        return [p for p in psutil.process_iter(["environ", "name", "cwd"]) if self._is_ours(p.info)]
+
+    def _is_ours(self, info: dict[str, Any]) -> bool:
         mark = str(self.folder)
-        return [p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get(_MARK) == mark]
+        if (info["environ"] or {}).get(_MARK) == mark:
+            return True
+        # Redis writes its title over its environment; it works in our folder.
+        return info["name"] in ("redis-server", "valkey-server") and info["cwd"] == mark
 
     def _configuration(self) -> str:
         parts = [

@@ -41,12 +41,14 @@ def interruptible() -> None:
 
 
 def ours(state: Path) -> list[psutil.Process]:
-    """Processes that a stack in this state folder left."""
-    return [
+    """Processes that a stack in this state folder left: by their environment, or by where they work."""
+    found = psutil.process_iter(["cwd", "environ"])
+    marked = [
         p
-        for p in psutil.process_iter(["cmdline", "environ"])
-        if (p.info["environ"] or {}).get("TANDEM_STATE") == str(state) and p.pid != os.getpid()
+        for p in found
+        if state == Path(p.info["cwd"] or "/") or (p.info["environ"] or {}).get("TANDEM_STATE") == str(state)
     ]
+    return [p for p in marked if p.pid != os.getpid()]
 
 
 @pytest.fixture
