@@ -66,7 +66,7 @@ class PromptReader:
         The last shared token is read again, because the hidden state that predicts its successor was not kept; what
         predicted the token itself is known.
         """
-        shared = _common_prefix(prefix.ids, ids)
+        shared = common_prefix(prefix.ids, ids)
         if shared == len(prefix.ids):
             return shared
         kept = max(0, shared - 1)
@@ -129,7 +129,8 @@ def head_statistics(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Te
     return torch.cat(logprobs), torch.cat(entropies)
 
 
-def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many ids both begin with."""
     for index, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
             return index

@@ -61,6 +61,7 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         self.keys, self.values = keys, values
 
     def move(self, source: int, target: int, length: int) -> None:
+        self._grow(target + 1, length)
         self.keys[target, :, :length] = self.keys[source, :, :length]
         self.values[target, :, :length] = self.values[source, :, :length]
 
@@ -97,7 +98,7 @@ class SlotCache(Cache):  # type: ignore[misc]
         self.positions = positions
 
     def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of row `source` over row `target`."""
+        """Copy the first `length` tokens of row `source` over row `target`, which may be the first unused one."""
         for layer in self.layers:
             assert isinstance(layer, _SlotLayer)
             if layer.is_initialized:

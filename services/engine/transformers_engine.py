@@ -37,7 +37,7 @@ from services.engine.api import (
     Token,
     Usage,
 )
-from services.engine.scoring import PromptReader
+from services.engine.scoring import PromptReader, common_prefix
 from services.engine.slot_cache import SlotCache
 from services.engine.tokenizer import ChatTokenizer, Detokenizer
 
@@ -66,6 +66,7 @@ class _Sequence:
         self.deliver = deliver
         self.aborted = False
         self.computed = 0  # tokens of prompt and answer whose keys and values are in the cache
+        self.shared = 0  # of them, those copied from another sequence's row
         self.generated: list[int] = []
         self.detokenizer = Detokenizer(tokenizer, generation.prompt_ids)
         self.random: torch.Generator | None = None
@@ -253,6 +254,15 @@ class TransformersEngine:
         with self._wake:
             if self._prefilling is None and self._arrived and len(self._running) < self._settings.max_batch:
                 self._prefilling = self._arrived.popleft()
+                self._share_prefix(self._prefilling)
+
+    def _share_prefix(self, sequence: _Sequence) -> None:
+        """Copy keys and values from the running row that begins like this prompt; its last token is always read."""
+        prompt = sequence.generation.prompt_ids
+        shared = [common_prefix(row.generation.prompt_ids, prompt[:-1]) for row in self._running]
+        if shared and max(shared):
+            sequence.computed = sequence.shared = max(shared)
+            self._cache.move(shared.index(max(shared)), len(self._running), sequence.shared)
 
     def _prefill(self) -> None:
         """Read the next piece of one prompt; decoding goes on between pieces, and an abort is seen."""
@@ -360,7 +370,11 @@ class TransformersEngine:
         with self._wake:
             self._by_id.pop(sequence.generation.request_id, None)
         prompt = len(sequence.generation.prompt_ids)
-        usage = Usage(input_tokens=min(sequence.computed, prompt), output_tokens=len(sequence.generated))
+        usage = Usage(
+            input_tokens=min(sequence.computed, prompt) - sequence.shared,
+            cached_input_tokens=sequence.shared,
+            output_tokens=len(sequence.generated),
+        )
         sequence.deliver(Finished(reason, usage, sequence.detokenizer.flush(), time.time()))
 
     def _end_everything(self) -> None:

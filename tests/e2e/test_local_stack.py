@@ -98,7 +98,7 @@ def test_json_has_every_key_and_the_engines_counted_what_is_billed(local: LocalS
 
 
 def test_a_request_can_be_looked_at_followed_and_cancelled(local: LocalStack) -> None:
-    request = tandem("ask", "--detach", "[ms=30 slm_eos=5]").stdout.strip()
+    request = tandem("ask", "--detach", "[ms=500 slm_eos=5]").stdout.strip()
     assert json.loads(tandem("request", "get", request, "--json").stdout)["state"] == "running"
     assert "cancelled" in tandem("request", "cancel", request).stdout
     wait_until(lambda: json.loads(tandem("request", "get", request, "--json").stdout)["state"] == "cancelled")
