@@ -1,7 +1,7 @@
 # `make help` is the table of contents. A fresh machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: jaeger help setup models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration check lint fmt types protos protos-check histories clean
+.PHONY: jaeger help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration check lint fmt types protos protos-check histories clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one of our own in .tools/
@@ -19,8 +19,11 @@ help:  ## this table
 .tools/bin/uv:
 	python3 -m venv .tools && .tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-setup: $(filter .tools/bin/uv,$(UV))  ## install everything that uv.lock names into .venv
-	@$(UV) sync --locked --extra local
+setup: $(filter .tools/bin/uv,$(UV))  ## install what the main job needs into .venv, as uv.lock names it
+	@$(UV) sync --locked --inexact --extra local
+
+develop: $(filter .tools/bin/uv,$(UV))  ## the same and what tests and training need
+	@$(UV) sync --locked --inexact --extra local --extra training
 
 models: setup  ## download, check and convert the default pair (once)
 	@$(TANDEM) models pull
@@ -28,16 +31,16 @@ models: setup  ## download, check and convert the default pair (once)
 run: models  ## two real models answer one question: make run Q="..."
 	@$(TANDEM) ask --up "$$Q"
 
-test: setup  ## all tests: real servers, models that the tests make
+test: develop  ## all tests: real servers, models that the tests make
 	@$(RUN) pytest
 
-unit: setup  ## the fast ones
+unit: develop  ## the fast ones
 	@$(RUN) pytest tests/unit tests/test_architecture.py
 
-integration: setup  ## requests through real gateway, Temporal and Redis
+integration: develop  ## requests through real gateway, Temporal and Redis
 	@$(RUN) pytest tests/integration
 
-e2e: setup  ## the local stack's real processes, killed and started again
+e2e: develop  ## the local stack's real processes, killed and started again
 	@$(RUN) pytest tests/e2e
 
 jaeger: setup  ## build Jaeger into the cache folder, once (needs Go; some minutes)
@@ -56,13 +59,13 @@ bench-orchestration: setup  ## what the system adds to the same work called in o
 
 check: lint types protos-check test  ## all that CI runs
 
-lint: setup  ## ruff
+lint: develop  ## ruff
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
 
-fmt: setup  ## let ruff put things in order
+fmt: develop  ## let ruff put things in order
 	@$(RUN) ruff check --fix . && $(RUN) ruff format .
 
-types: setup  ## mypy, strict
+types: develop  ## mypy, strict
 	@$(RUN) mypy
 
 protos: setup  ## generate the stubs anew
@@ -72,7 +75,7 @@ protos: setup  ## generate the stubs anew
 protos-check: protos  ## the committed stubs are those of the contract
 	@git diff --exit-code --stat -- protos
 
-histories: setup  ## record the workflow histories that must replay, after a change that is meant to break them
+histories: develop  ## record the workflow histories that must replay, after a change that is meant to break them
 	@TANDEM_RECORD=1 $(RUN) pytest tests/integration/test_replay.py
 
 clean:  ## remove what make made here; models and state stay in the user's folders

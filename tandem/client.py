@@ -42,6 +42,7 @@ def solve_request(
     top_p: float | None = None,
     seed: int | None = None,
     keep_running: bool = False,
+    tenant: str = "",
 ) -> tandem_pb2.SolveRequest:
     """The message for a question; see protos/tandem/v1/tandem.proto for units and ranges. Makes the id if none is given."""
     return tandem_pb2.SolveRequest(
@@ -52,6 +53,7 @@ def solve_request(
         stop=tandem_pb2.StopOverrides(threshold=threshold, thresholds=thresholds, max_stage=max_stage),
         sampling=tandem_pb2.Sampling(temperature=temperature, top_p=top_p, seed=seed),
         keep_running=keep_running,
+        tenant=tenant,
     )
 
 
@@ -139,6 +141,10 @@ class Client:
     def cancel(self, request_id: str) -> tandem_pb2.CancelRequestResponse:
         return self._unary(self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id))
 
+    def list(self, where: str = "", limit: int = 20) -> tandem_pb2.ListRequestsResponse:
+        """Requests that meet `where` (`cost > 0.01 and stage = 2`), newest first. Raises RequestError."""
+        return self._unary(self._stub.ListRequests, tandem_pb2.ListRequestsRequest(where=where, limit=limit))
+
     def profiles(self) -> tandem_pb2.ListProfilesResponse:
         return self._unary(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
 
@@ -208,6 +214,10 @@ class AsyncClient:
 
     async def cancel(self, request_id: str) -> tandem_pb2.CancelRequestResponse:
         return await self._unary(self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id))
+
+    async def list(self, where: str = "", limit: int = 20) -> tandem_pb2.ListRequestsResponse:
+        """Requests that meet `where` (`cost > 0.01 and stage = 2`), newest first. Raises RequestError."""
+        return await self._unary(self._stub.ListRequests, tandem_pb2.ListRequestsRequest(where=where, limit=limit))
 
     async def profiles(self) -> tandem_pb2.ListProfilesResponse:
         return await self._unary(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())

@@ -42,6 +42,13 @@ TEMPORAL_FLAGS = (
 )  # fmt: skip
 
 
+# What `tandem request list --where` finds requests by (workflows.shared.SEARCH_ATTRIBUTES).
+_SEARCH_ATTRIBUTES = (
+    "TandemCostUsd=Double", "TandemSavedRatio=Double", "TandemStopStage=Int",
+    "TandemStopReason=Keyword", "TandemProfile=Keyword", "TandemTenant=Keyword",
+)  # fmt: skip
+
+
 class StackError(Exception):
     """The stack cannot start or stop; the message says what to do."""
 
@@ -61,11 +68,11 @@ COMPONENTS = (
     Component(
         "temporal", {"main": 7233, "http": 7243, "metrics": 7253}, "temporal.api.workflowservice.v1.WorkflowService"
     ),
-    Component("insight-generator", {"main": 50051}, "tandem.v1.InsightGenerator"),
-    Component("sufficiency-scorer", {"main": 50052, "http": 50062}, "inference.GRPCInferenceService"),
-    Component("slm-executor", {"main": 50053}, "tandem.v1.SlmExecutor"),
-    Component("worker", {"main": 50054}, "tandem.v1.Worker"),
-    Component("gateway", {"main": 50050}, "tandem.v1.TandemService"),
+    Component("insight-generator", {"main": 50051, "metrics": 9451}, "tandem.v1.InsightGenerator"),
+    Component("sufficiency-scorer", {"main": 50052, "http": 50062, "metrics": 9452}, "inference.GRPCInferenceService"),
+    Component("slm-executor", {"main": 50053, "metrics": 9453}, "tandem.v1.SlmExecutor"),
+    Component("worker", {"main": 50054, "metrics": 9454}, "tandem.v1.Worker"),
+    Component("gateway", {"main": 50050, "metrics": 9450}, "tandem.v1.TandemService"),
 )
 # Each wave waits for the one before: the services want Redis, the gateway wants Temporal.
 WAVES = (
@@ -283,6 +290,7 @@ class Stack:
         port = self.ports[name]["main"]
         common = {
             "TANDEM_PORT": str(port),
+            "TANDEM_METRICS_PORT": str(self.ports[name].get("metrics", 0)),
             "REDIS_URL": f"redis://{self.address('redis')}/0",
             "TANDEM_PROFILE": self.profile,
             "TANDEM_PROFILES": self.profile,
@@ -310,6 +318,7 @@ class Stack:
                     str(_binary("temporal")), "server", "start-dev", "--headless", "--ip", "127.0.0.1",
                     "--port", str(port), "--http-port", str(ports["http"]), "--metrics-port", str(ports["metrics"]),
                     "--db-filename", str(self.folder / "temporal.db"), "--log-level", "warn", *TEMPORAL_FLAGS,
+                    *(flag for name in _SEARCH_ATTRIBUTES for flag in ("--search-attribute", name)),
                 ]  # fmt: skip
                 return command, {}
             case "sufficiency-scorer":

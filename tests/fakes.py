@@ -3,6 +3,8 @@
 A token is a byte. Keys: `ms` per token (default 1); `llm_eos` / `slm_eos` tokens after which that model ends; `llm` /
 `slm` what it writes, repeated ("_" is a space, "|" a line break); `scores` as `tokens:score,...`: the score of an
 insight of at least so many tokens, for the untrained scorer; `score_ms`; `fail` one of llm, slm, score.
+
+With TANDEM_TEST_JOURNAL every token is also written to that file as it is counted, so that a kill loses no count.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 import re
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -26,6 +29,7 @@ from services.engine.api import (
     Finished,
     FinishReason,
     Generation,
+    Load,
     ModelInfo,
     Scoring,
     Token,
@@ -48,12 +52,29 @@ class ByteTokenizer:
         return "".join(f"{role}: {content}" for role, content in messages) + _HEADER
 
 
+class JournalledCounters(Counters):
+    """Counters that also stand in a file: `role kind count` a line, appended by one write each."""
+
+    __slots__ = ("_file", "_role")
+
+    def __init__(self, role: str, path: str) -> None:
+        self._role = role
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        super().__init__()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and (more := value - getattr(self, name, 0)):
+            os.write(self._file, f"{self._role} {name.removesuffix('_tokens')} {more}\n".encode())
+        object.__setattr__(self, name, value)
+
+
 class ScriptedEngine:
     def __init__(self, name: str, max_batch: int = 16) -> None:
         self._name = name
         self._role = "llm" if name.endswith("llm") else "slm"
         self.tokenizer = ByteTokenizer()
-        self.counters = Counters()
+        journal = os.environ.get("TANDEM_TEST_JOURNAL")
+        self.counters = JournalledCounters(self._role, journal) if journal else Counters()
         self._aborted: dict[str, asyncio.Event] = {}
         self._read: dict[str, list[int]] = {}
 
@@ -64,6 +85,10 @@ class ScriptedEngine:
     @property
     def running(self) -> list[str]:
         return list(self._aborted)
+
+    @property
+    def load(self) -> Load:
+        return Load(len(self._aborted), 0)
 
     is_alive = True
 
@@ -132,7 +157,8 @@ class ScriptedEngine:
         count = len(prompt_ids) - 1
         self.counters.scored_tokens += len(prompt_ids) - kept
         entropies = np.full(count, -math.log(max(value, 1e-9)), np.float32)
-        return Scoring(np.full(count, -1.0, np.float32), entropies, Usage(len(prompt_ids) - kept, kept, 0))
+        usage = Usage(len(prompt_ids) - kept, kept, 0)
+        return Scoring(np.full(count, -1.0, np.float32), entropies, np.empty((0, 0), np.float32), usage)
 
 
 def make_engine(arguments: dict[str, Any]) -> ScriptedEngine:

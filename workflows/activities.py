@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,16 +13,21 @@ from typing import Any
 import grpc
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
+from opentelemetry import trace
+from opentelemetry.context import Context
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 from protos.tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2, insight_pb2_grpc, tandem_pb2
 from services.common.channels import open_channel
 from services.common.errors import TandemError
 from services.common.interceptors import error_info
+from services.common.metrics import count_result, count_shadow
 from services.common.request_log import RequestLog, Role, Stop
 from services.common.telemetry import Inference, describe_result, tell_lost, tracer
 from workflows.shared import (
+    SHADOW_WORKFLOW,
     Announcement,
     AnswerOutcome,
     AnswerTask,
@@ -31,9 +37,13 @@ from workflows.shared import (
     RoleUsage,
     Sampling,
     ScoreTask,
+    ShadowInput,
+    ShadowResult,
     StageScore,
     StopOrder,
     Timeouts,
+    shadow_id,
+    solve_queue,
 )
 from workflows.stop_rule import is_sufficient
 
@@ -87,6 +97,7 @@ class Activities:
             stage_max_tokens=task.caps,
             sampling=_sampling(task.sampling),
             prices=tandem_pb2.RolePrices(**asdict(task.prices)),
+            alone=task.alone,
         )
         call = self._generator.Generate(request, timeout=Timeouts.attempt.total_seconds())
         last = await self._run(call, self._generator, Inference("", "llm", task.request_id, epoch, task.prices))
@@ -115,8 +126,8 @@ class Activities:
                     return StageScore(task.stage, ended=True)
                 tokens, epoch = written
             try:
-                response = await self._scorer.ModelInfer(
-                    _infer_request(task), timeout=Timeouts.score_call.total_seconds()
+                response = await _to_its_end(
+                    self._scorer.ModelInfer(_infer_request(task), timeout=Timeouts.score_call.total_seconds())
                 )
             except grpc.aio.AioRpcError as error:
                 raise _application_error(error, StageScore(task.stage, tokens, epoch=epoch)) from error
@@ -192,6 +203,7 @@ class Activities:
         if announcement.kind in ("completed", "failed"):
             with tracer.start_as_current_span("settle") as span:
                 describe_result(span, announcement.payload)
+            count_result(announcement.payload, failed=announcement.kind == "failed")
         if announcement.kind == "failed":  # the readers get the workflow's error
             return
         try:
@@ -202,6 +214,31 @@ class Activities:
                 await self._log.finish(announcement.request_id)
         except TandemError as error:
             activity.logger.warning("%s was not announced: %s", announcement.kind, error)
+
+    @activity.defn
+    async def scored(self, request_id: str) -> list[int]:
+        """Tokens (computed, cached) of all scoring passes, also of those whose result was lost on the way."""
+        return list(await self._log.scored(request_id))
+
+    @activity.defn
+    async def start_shadow(self, task: ShadowInput) -> None:
+        """Start the shadow under a trace of its own, which names the request's; a request has one at most."""
+        link = trace.Link(trace.get_current_span().get_span_context())
+        with tracer.start_as_current_span("shadow", context=Context(), links=[link]) as span:
+            span.set_attribute("tandem.shadow.of", task.request_id)
+            with contextlib.suppress(WorkflowAlreadyStartedError):
+                await activity.client().start_workflow(
+                    SHADOW_WORKFLOW,
+                    task,
+                    id=shadow_id(task.request_id),
+                    task_queue=solve_queue(task.plan.profile),
+                    execution_timeout=Timeouts.workflow,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                )
+
+    @activity.defn
+    async def count_shadow(self, profile: str, result: ShadowResult) -> None:
+        count_shadow(profile, asdict(result))
 
     @activity.defn
     async def settle_loss(self, task: LossTask) -> RoleUsage:
@@ -263,6 +300,17 @@ class _LastWord:
 def _worker_is_leaving() -> bool:
     details = activity.cancellation_details()
     return details is not None and details.worker_shutdown
+
+
+async def _to_its_end(call: Any) -> Any:
+    """A scoring pass runs to its end and is paid for, whoever has lost interest; a worker that leaves does not wait."""
+    response = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(response)
+    except asyncio.CancelledError:
+        if _worker_is_leaving():
+            raise
+        return await response
 
 
 async def _abort(stub: Any, request_id: str, epoch: int) -> None:
@@ -334,6 +382,8 @@ def _stage_score(response: oip.ModelInferResponse, stage: int, tokens: int, epoc
         trained=response.parameters["trained"].bool_param,
         tokens_scored=outputs["tokens_scored"].int64_contents[0],
         tokens_cached=outputs["tokens_cached"].int64_contents[0],
+        request_scored=response.parameters["request_scored"].int64_param,
+        request_cached=response.parameters["request_cached"].int64_param,
     )
 
 

@@ -52,6 +52,7 @@ def cost(plan: Plan, usage: Usage, prompt_tokens: int) -> Cost:
         tflops_full=tflops_full(plan, usage),
         tflops_llm_alone=2 * plan.llm_parameters * (prompt_tokens + alone_tokens) / _TERA,
         price_version=plan.prices.version,
+        usd_overrun=usage.llm.overrun_tokens * plan.prices.llm.output / _MILLION,
     )
 
 

@@ -9,7 +9,17 @@ from typing import Any
 
 from services.common.prices import RolePrices
 
+SHADOW_WORKFLOW = "Shadow"
 SOLVE_WORKFLOW = "Solve"
+# Search attributes of Temporal, by the name under which `tandem request list --where` knows them.
+SEARCH_ATTRIBUTES = {
+    "cost": "TandemCostUsd",
+    "saved": "TandemSavedRatio",
+    "stage": "TandemStopStage",
+    "reason": "TandemStopReason",
+    "profile": "TandemProfile",
+    "tenant": "TandemTenant",
+}
 CANCEL_SIGNAL = "cancel"
 
 
@@ -85,6 +95,7 @@ class Plan:
     answer_format: str
     prices: Prices
     llm_alone_output_tokens: float
+    shadow_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,8 @@ class SolveInput:
     budget: Budget = field(default_factory=Budget)
     sampling: Sampling = field(default_factory=Sampling)
     trace_id: str = ""
+    tenant: str = ""
+    is_searchable: bool = False  # the namespace has our search attributes
 
 
 # -- activities -------------------------------------------------------------------------------------------------
@@ -149,6 +162,8 @@ class StageScore:
     trained: bool = False
     tokens_scored: int = 0
     tokens_cached: int = 0
+    request_scored: int = 0  # of every pass so far, as the request log has it
+    request_cached: int = 0
 
 
 @dataclass(frozen=True)
@@ -159,6 +174,7 @@ class InsightTask:
     sampling: Sampling
     profile: str
     prices: RolePrices = field(default_factory=RolePrices)
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -277,6 +293,7 @@ class Cost:
     tflops_full: float
     tflops_llm_alone: float
     price_version: str
+    usd_overrun: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -308,3 +325,37 @@ class SolveResult:
     attempts: int
     complete: bool
     notes: list[str]
+
+
+# -- the shadow -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ShadowInput:
+    """A request that was served, which the large model is to answer alone."""
+
+    request_id: str
+    question: str
+    plan: Plan
+    sampling: Sampling
+    served_answer: str
+    served_usd: float
+    estimate_usd: float
+    llm_finished: RoleUsage | None = None  # the large model's own tokens, where it had answered by itself
+
+
+@dataclass(frozen=True)
+class ShadowResult:
+    """Field by field the message tandem.v1.Shadow."""
+
+    answer: str
+    agrees: bool
+    usd: float
+    usd_paid: float
+    usd_served: float
+    usd_estimate: float
+    output_tokens: int
+
+
+def shadow_id(request_id: str) -> str:
+    return f"{request_id}.shadow"

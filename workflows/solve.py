@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Coroutine
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -16,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities import Activities
     from workflows.answer import final_answer
     from workflows.cost import cost
+    from workflows.search import at_end
     from workflows.shared import (
         CANCEL_SIGNAL,
         SLOT_COMPLETED,
@@ -29,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
         LossTask,
         RoleUsage,
         ScoreTask,
+        ShadowInput,
         SolveInput,
         SolveResult,
         StageResult,
@@ -65,6 +68,8 @@ class SolveWorkflow:
         self._thresholds = thresholds(task.plan)
         self._allowance = allowance(task.plan, task.budget, task.question_tokens)
         self._scores: list[StageScore] = []
+        self._lost_a_score = False
+        self._scored = (0, 0)
         self._notes: list[str] = []
         self._running: list[workflow.ActivityHandle[Any]] = []
         self._llm: workflow.ActivityHandle[InsightOutcome] | None = None
@@ -144,6 +149,7 @@ class SolveWorkflow:
         try:
             score = await scoring
         except ActivityError as error:
+            self._lost_a_score = True
             if is_cancelled_exception(error):
                 return None
             score = _failure_detail(error, StageScore) or StageScore(stage)
@@ -265,17 +271,46 @@ class SolveWorkflow:
         """The request ends without an answer, but not without its bill, which the error carries."""
         self._answer_usage = await self._lost_usage(error, "slm")
         await self._stop_llm()
+        await self._count_lost_scores()
         self._notes.append(f"the small model failed: {_cause(error)}")
-        result = asdict(self._result(stop, None))
+        failed = self._result(stop, None)
+        self._make_searchable(failed)
+        result = asdict(failed)
         await self._announce(SLOT_COMPLETED, "failed", result)
         return ApplicationError(f"no answer: {_cause(error)}", result, type="SLM_UNAVAILABLE", non_retryable=True)
 
     # -- the bill -----------------------------------------------------------------------------------------------
 
     async def _settle(self, stop: Stop, answer: AnswerOutcome | None) -> SolveResult:
+        await self._count_lost_scores()
         result = self._result(stop, answer)
+        self._make_searchable(result)
         await self._announce(SLOT_COMPLETED, "completed", asdict(result))
+        if self._is_shadowed(result):
+            await self._locally(Activities.start_shadow, self._shadow(result))
         return result
+
+    def _make_searchable(self, result: SolveResult) -> None:
+        if self._task.is_searchable:
+            workflow.upsert_search_attributes(at_end(result))
+
+    def _is_shadowed(self, result: SolveResult) -> bool:
+        """A share of the answered requests, drawn by id: the same whenever it is asked."""
+        drawn = zlib.crc32(self._task.request_id.encode()) / 2**32 < self._plan.shadow_share
+        return drawn and result.complete and result.stop.reason is not StopReason.CANCELLED
+
+    def _shadow(self, result: SolveResult) -> ShadowInput:
+        finished = result.stop.reason is StopReason.LLM_FINISHED
+        return ShadowInput(
+            request_id=self._task.request_id,
+            question=self._task.question,
+            plan=self._plan,
+            sampling=self._task.sampling,
+            served_answer=result.answer,
+            served_usd=result.cost.usd,
+            estimate_usd=result.cost.usd_llm_alone,
+            llm_finished=result.usage.llm if finished else None,
+        )
 
     def _result(self, stop: Stop, answer: AnswerOutcome | None) -> SolveResult:
         usage = Usage(
@@ -305,11 +340,27 @@ class SolveWorkflow:
         )
 
     def _scorer_usage(self) -> RoleUsage:
+        """Every pass, also one that was run twice because its first result was lost: the request log counts them."""
+        logged = [self._scored, *((s.request_scored, s.request_cached) for s in self._scores)]
         return RoleUsage(
             model=self._plan.slm,
-            input_tokens=sum(s.tokens_scored for s in self._scores),
-            cached_input_tokens=sum(s.tokens_cached for s in self._scores),
+            input_tokens=max(sum(s.tokens_scored for s in self._scores), *(scored for scored, _ in logged)),
+            cached_input_tokens=max(sum(s.tokens_cached for s in self._scores), *(cached for _, cached in logged)),
         )
+
+    async def _count_lost_scores(self) -> None:
+        if not self._lost_a_score:
+            return
+        try:
+            computed, cached = await workflow.execute_local_activity_method(
+                Activities.scored,
+                self._task.request_id,
+                schedule_to_close_timeout=Timeouts.local_attempt,
+                retry_policy=_ONCE,
+            )
+            self._scored = (computed, cached)
+        except ActivityError:
+            self._notes.append("the bill of the scorer is a lower bound: the request log did not answer")
 
     def _stage_results(self) -> list[StageResult]:
         names = ["question", *(stage.name for stage in self._plan.stages)]

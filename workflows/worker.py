@@ -11,11 +11,12 @@ from temporalio.client import Client
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
-from services.common import telemetry
+from services.common import metrics, telemetry
 from services.common.request_log import RequestLog
 from services.common.server import Server, serve
 from services.common.settings import ProcessSettings, read_settings
 from workflows.activities import Activities, ServiceAddresses
+from workflows.shadow import ShadowWorkflow
 from workflows.shared import Timeouts, llm_queue, solve_queue
 from workflows.solve import SolveWorkflow
 
@@ -53,7 +54,7 @@ def make_workers(
         Worker(
             client,
             task_queue=solve_queue(settings.profile),
-            workflows=[SolveWorkflow],
+            workflows=[SolveWorkflow, ShadowWorkflow],
             workflow_runner=runner or UnsandboxedWorkflowRunner(),
             activities=[
                 activities.wait_and_score,
@@ -61,6 +62,9 @@ def make_workers(
                 activities.raise_stop,
                 activities.announce,
                 activities.settle_loss,
+                activities.scored,
+                activities.start_shadow,
+                activities.count_shadow,
             ],
             max_concurrent_activities=settings.max_activities,
             max_heartbeat_throttle_interval=Timeouts.heartbeat_interval,
@@ -74,6 +78,7 @@ def make_workers(
 async def main() -> None:
     settings = read_settings(WorkerSettings)
     telemetry.setup("tandem-worker", settings.log_level, create_tracer_provider)
+    metrics.expose(settings.host, settings.metrics_port)
     log = RequestLog(settings.redis_url, settings.request_ttl)
     activities = Activities(
         ServiceAddresses(settings.insight_generator, settings.sufficiency_scorer, settings.slm_executor), log

@@ -24,6 +24,7 @@ class Model(_Part):
     name: str
     parameters: float = Field(gt=0, description="N of the TFLOPs formulas")
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    quantization: Literal["none", "int8"] = Field(default="none", description="on a CPU; GPUs run dtype")
 
 
 class Stage(_Part):
@@ -38,6 +39,7 @@ class Prompts(_Part):
 
     system: str = ""
     question: str = Field(description="user turn of the plain question, used where there is no brief")
+    code: str = Field(default="", description="user turn of a programming task; the question's where it is empty")
     brief: str = Field(default="", description="brief: user turn that asks the large model for an insight")
     brief_answer: str = Field(default="", description="brief: user turn with question and insight for the small model")
     llm_prefix: str = Field(default="", description="what the large model's turn begins with")
@@ -75,6 +77,12 @@ class LlmAlone(_Part):
     output_tokens: float = Field(gt=0, description="mean tokens of its answer")
 
 
+class Shadow(_Part):
+    """The large model answers a share of the requests alone too, beside them, so that savings are measured."""
+
+    share: Probability = 0.0
+
+
 class Profile(_Part):
     name: str
     description: str
@@ -88,6 +96,7 @@ class Profile(_Part):
     execution: Execution
     prices: Prices
     llm_alone: LlmAlone
+    shadow: Shadow = Shadow()
     folder: Path = Field(exclude=True, description="where the profile's files are")
 
     @model_validator(mode="after")
@@ -97,6 +106,8 @@ class Profile(_Part):
             raise ValueError("stages: max_tokens must ascend")
         if "{question}" not in self.prompts.question:
             raise ValueError("prompts.question: {question} is missing")
+        if self.prompts.code and "{question}" not in self.prompts.code:
+            raise ValueError("prompts.code: {question} is missing")
         if self.handoff == "brief":
             if "{question}" not in self.prompts.brief:
                 raise ValueError("prompts.brief: {question} is missing")

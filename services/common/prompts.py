@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from services.common.profile import Profile
 
+Task = Literal["answer", "code"]
 _HOLE = re.compile(r"⟦(question|insight)⟧")
 
 
@@ -30,19 +31,28 @@ class Prompt:
     span_start: int
 
 
-def mentor_prompt(profile: Profile, tokenizer: Tokenizer, question: str) -> Prompt:
+def mentor_prompt(profile: Profile, tokenizer: Tokenizer, question: str, task: Task = "answer") -> Prompt:
     """What the large model writes its insight after."""
-    template = profile.prompts.brief if profile.handoff == "brief" else profile.prompts.question
+    template = profile.prompts.brief if profile.handoff == "brief" else _plain(profile, task)
     return _fill(profile, tokenizer, template, profile.prompts.llm_prefix, question, "")
 
 
-def intern_prompt(profile: Profile, tokenizer: Tokenizer, question: str, insight: str) -> Prompt:
+def alone_prompt(profile: Profile, tokenizer: Tokenizer, question: str, task: Task = "answer") -> Prompt:
+    """What the large model would read if it answered by itself."""
+    return _fill(profile, tokenizer, _plain(profile, task), "", question, "")
+
+
+def intern_prompt(profile: Profile, tokenizer: Tokenizer, question: str, insight: str, task: Task = "answer") -> Prompt:
     """What the small model answers from, and what the scorer reads. An empty insight is stage 0."""
     prompts = profile.prompts
     if profile.handoff == "continuation":
-        return _fill(profile, tokenizer, prompts.question, "{insight}", question, insight)
-    template = prompts.brief_answer if insight else prompts.question
+        return _fill(profile, tokenizer, _plain(profile, task), "{insight}", question, insight)
+    template = prompts.brief_answer if insight else _plain(profile, task)
     return _fill(profile, tokenizer, template, "", question, insight)
+
+
+def _plain(profile: Profile, task: Task) -> str:
+    return (task == "code" and profile.prompts.code) or profile.prompts.question
 
 
 def _fill(profile: Profile, tokenizer: Tokenizer, user: str, assistant: str, question: str, insight: str) -> Prompt:

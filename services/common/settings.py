@@ -54,6 +54,9 @@ class ProcessSettings(BaseSettings):
         validation_alias="TANDEM_UNREADY_PAUSE",
         description="pause between NOT_SERVING and closing on SIGTERM; 5 s behind a load balancer",
     )
+    metrics_port: int = Field(
+        0, ge=0, le=65535, validation_alias="TANDEM_METRICS_PORT", description="Prometheus' /metrics; 0 serves none"
+    )
     log_level: str = Field("INFO", validation_alias="TANDEM_LOG_LEVEL")
 
     @field_validator("profile_folders", mode="before")
@@ -85,6 +88,7 @@ class ModelServiceSettings(ProcessSettings):
             "path": self.models_folder / model.name,
             "name": model.name,
             "dtype": model.dtype,
+            "quantization": model.quantization,
             "device": self.device,
             "threads": self.threads,
             "max_batch": self.max_batch,

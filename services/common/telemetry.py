@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -18,6 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from services.common import metrics
 from services.common.prices import RolePrices
 
 _FLUSH_SECONDS = 5.0
@@ -41,6 +43,8 @@ def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = Tr
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # A stream whose client has gone is closed from another context than it was opened in; the span ends all the same.
     logging.getLogger("opentelemetry.context").setLevel(logging.CRITICAL)
+    os.environ.setdefault("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
+    metrics.watch_telemetry()
     resource = Resource.create({"service.name": service_name, "service.version": version("tandem")})
     provider = provider_factory(resource=resource)
     if _endpoint():
@@ -107,13 +111,17 @@ class InferenceSpan:
 
     def end(self, reason: str, first_token_at: float | None, usage: tuple[int, int, int] | None) -> None:
         """`usage` is (read, cached, made); None: another span tells this attempt's tokens. Times are Unix seconds."""
+        waited = None if first_token_at is None else first_token_at - self._started_at
+        trace_id = trace.format_trace_id(self._span.get_span_context().trace_id)
+        metrics.count_inference(
+            self._inference.model, self._inference.role, time.time() - self._started_at, waited,
+            usage[2] if usage else 0, trace_id,
+        )  # fmt: skip
         set_attributes(
             self._span,
             {
                 "gen_ai.response.finish_reasons": ["cancelled" if reason == "aborted" else reason],
-                "gen_ai.response.time_to_first_chunk": None
-                if first_token_at is None
-                else first_token_at - self._started_at,
+                "gen_ai.response.time_to_first_chunk": waited,
                 **(_usage(self._inference, *usage) if usage else {}),
             },
         )
@@ -164,6 +172,8 @@ def describe_result(span: trace.Span, result: Mapping[str, Any]) -> None:
             "tandem.cost.scorer": cost["usd_by_role"]["scorer"],
             "tandem.cost.llm_alone": cost["usd_llm_alone"],
             "tandem.cost.saved": cost["usd_llm_alone"] - cost["usd"],
+            "tandem.cost.overrun": cost["usd_overrun"],
+            "tandem.cost.bucket": cost_bucket(cost["usd"]),
             "tandem.cost.currency": "USD",
             "tandem.cost.tflops.paper": cost["tflops_paper"],
             "tandem.cost.tflops.full": cost["tflops_full"],
@@ -171,6 +181,14 @@ def describe_result(span: trace.Span, result: Mapping[str, Any]) -> None:
             "tandem.attempt": result["attempts"],
         },
     )
+
+
+def cost_bucket(usd: float) -> str:
+    """The decade that a cost lies in, as "1e-5..1e-4": Jaeger finds attributes by equality alone."""
+    if usd <= 0:
+        return "0"
+    decade = math.floor(math.log10(usd))
+    return f"1e{decade}..1e{decade + 1}"
 
 
 def _identity(inference: Inference, operation: str) -> dict[str, Any]:

@@ -100,11 +100,13 @@ class Scoring:
     """How surprising a prompt was, token by token.
 
     `logprobs` and `entropies` are float32[n - 1], in nats, for tokens 1..n-1 of the prompt: the log-probability of the
-    token and the entropy of the full-vocabulary distribution it was predicted from.
+    token and the entropy of the full-vocabulary distribution it was predicted from. `states` is float32[n, d], what the
+    layer at two thirds of the depth made of each token; empty where a back end does not give it.
     """
 
     logprobs: NDArray[np.float32]
     entropies: NDArray[np.float32]
+    states: NDArray[np.float32]
     usage: Usage
 
 
@@ -129,6 +131,14 @@ class Counters:
     scored_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Requests in the engine: those that run, and those that wait for a place."""
+
+    running: int
+    waiting: int
+
+
 class Tokenizer(Protocol):
     def encode(self, text: str, *, plain: bool = False) -> list[int]:
         """Token ids of `text`, none added; special tokens in it are recognised, or with `plain` are only letters."""
@@ -151,6 +161,9 @@ class Engine(Protocol):
 
     @property
     def tokenizer(self) -> Tokenizer: ...
+
+    @property
+    def load(self) -> Load: ...
 
     @property
     def is_alive(self) -> bool:

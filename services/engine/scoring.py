@@ -20,6 +20,7 @@ from transformers.cache_utils import DynamicCache
 
 from services.engine.api import Scoring, Usage
 
+STATE_DEPTH = 2 / 3  # of the layers: whose output `Scoring.states` is
 _ROWS = 64  # positions of the output head at once
 _COLUMNS = 8192  # vocabulary entries at once; _ROWS x _COLUMNS float32 stays in a CPU's L2 cache
 
@@ -31,6 +32,7 @@ class _Prefix:
     ids: list[int] = field(default_factory=list)
     cache: Any = field(default_factory=DynamicCache)
     last_hidden: Tensor | None = None
+    states: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     logprobs: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     entropies: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
 
@@ -41,9 +43,11 @@ class _Prefix:
 class PromptReader:
     """Reads prompts with one model, keeping the most recently used prefixes within `max_bytes` of keys and values."""
 
-    def __init__(self, model: Any, max_bytes: int) -> None:
-        self._model = model
+    def __init__(self, model: Any, head: Tensor, max_bytes: int) -> None:
+        """`head` is the output head, float[vocabulary, d]; the model's own may be rounded."""
+        self._model, self._head = model, head
         self._max_bytes = max_bytes
+        self._state_layer = round(STATE_DEPTH * model.config.num_hidden_layers)
         self._prefixes: OrderedDict[str, _Prefix] = OrderedDict()
 
     def read(self, key: str, ids: Sequence[int]) -> Scoring:
@@ -55,7 +59,7 @@ class PromptReader:
             self._extend(prefix, new)
         self._prefixes[key] = prefix
         self._evict()
-        return Scoring(prefix.logprobs, prefix.entropies, Usage(len(new), kept, 0))
+        return Scoring(prefix.logprobs, prefix.entropies, prefix.states, Usage(len(new), kept, 0))
 
     def num_bytes(self) -> int:
         return sum(prefix.num_bytes() for prefix in self._prefixes.values())
@@ -77,18 +81,23 @@ class PromptReader:
         prefix.last_hidden = None
         del prefix.ids[kept:]
         prefix.logprobs, prefix.entropies = prefix.logprobs[:kept], prefix.entropies[:kept]
+        prefix.states = prefix.states[:kept]
         return kept
 
     def _extend(self, prefix: _Prefix, new: list[int]) -> None:
         tokens = torch.tensor([new], device=self._model.device)
-        output = self._model.get_decoder()(input_ids=tokens, cache=prefix.cache, use_cache=True)
+        output = self._model.get_decoder()(
+            input_ids=tokens, cache=prefix.cache, use_cache=True, output_hidden_states=True
+        )
         hidden: Tensor = output.last_hidden_state[0]
+        states = output.hidden_states[self._state_layer][0].float().cpu().numpy()
+        prefix.states = np.concatenate([prefix.states, states]) if len(prefix.states) else states
         # Hidden state i predicts token i + 1: the prefix's last one stands first, the new last one waits.
         if prefix.last_hidden is None:
             predictors, targets = hidden[:-1], tokens[0, 1:]
         else:
             predictors, targets = torch.cat([prefix.last_hidden[None], hidden[:-1]]), tokens[0]
-        logprobs, entropies = head_statistics(predictors, self._model.get_output_embeddings().weight, targets)
+        logprobs, entropies = head_statistics(predictors, self._head, targets)
         prefix.logprobs = np.append(prefix.logprobs, logprobs.cpu().numpy())
         prefix.entropies = np.append(prefix.entropies, entropies.cpu().numpy())
         prefix.last_hidden = hidden[-1]

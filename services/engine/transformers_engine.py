@@ -29,6 +29,7 @@ from services.engine.api import (
     Finished,
     FinishReason,
     Generation,
+    Load,
     ModelInfo,
     PromptTooLong,
     QueueFull,
@@ -37,6 +38,7 @@ from services.engine.api import (
     Token,
     Usage,
 )
+from services.engine.int8 import is_supported, quantize
 from services.engine.scoring import PromptReader, common_prefix
 from services.engine.slot_cache import SlotCache
 from services.engine.tokenizer import ChatTokenizer, Detokenizer
@@ -44,7 +46,10 @@ from services.engine.tokenizer import ChatTokenizer, Detokenizer
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """How one model is run. `path` is a folder in Hugging Face layout."""
+    """How one model is run. `path` is a folder in Hugging Face layout.
+
+    `quantization` is "none" or "int8" (on a CPU that has it); `fuse` compiles the loops around int8's products, for big batches.
+    """
 
     path: Path
     name: str
@@ -56,6 +61,8 @@ class EngineSettings:
     max_waiting: int = 64
     prefill_chunk: int = 256
     score_cache_bytes: int = 1 << 30
+    quantization: str = "none"
+    fuse: bool = False
 
 
 class _Sequence:
@@ -113,6 +120,11 @@ class TransformersEngine:
         return self._tokenizer
 
     @property
+    def load(self) -> Load:
+        reading = self._prefilling is not None
+        return Load(len(self._running) + reading, len(self._arrived) + len(self._jobs))
+
+    @property
     def is_alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
@@ -127,7 +139,11 @@ class TransformersEngine:
         self._model.to(device).eval()
         self._context_length = int(self._model.config.max_position_embeddings)
         self._eos_ids = _eos_ids(self._model.generation_config.eos_token_id)
-        self._reader = PromptReader(self._model, settings.score_cache_bytes)
+        self._reader = PromptReader(
+            self._model, self._model.get_output_embeddings().weight.detach(), settings.score_cache_bytes
+        )
+        if settings.quantization == "int8" and device == "cpu" and is_supported():
+            quantize(self._model, settings.fuse)
         self._cache = SlotCache(self._model.config.num_hidden_layers)
         self._thread = threading.Thread(target=self._run, name=f"engine-{settings.name}", daemon=True)
         self._thread.start()
@@ -259,10 +275,11 @@ class TransformersEngine:
     def _share_prefix(self, sequence: _Sequence) -> None:
         """Copy keys and values from the running row that begins like this prompt; its last token is always read."""
         prompt = sequence.generation.prompt_ids
-        shared = [common_prefix(row.generation.prompt_ids, prompt[:-1]) for row in self._running]
-        if shared and max(shared):
-            sequence.computed = sequence.shared = max(shared)
-            self._cache.move(shared.index(max(shared)), len(self._running), sequence.shared)
+        lengths = [common_prefix(row.generation.prompt_ids, prompt[:-1]) for row in self._running]
+        longest = max(lengths, default=0)
+        if longest:
+            sequence.computed = sequence.shared = longest
+            self._cache.move(lengths.index(longest), len(self._running), longest)
 
     def _prefill(self) -> None:
         """Read the next piece of one prompt; decoding goes on between pieces, and an abort is seen."""

@@ -17,14 +17,14 @@ from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_
 from tokenizers import Tokenizer
 
 from protos.tandem.v1 import tandem_pb2_grpc
-from services.common import telemetry
+from services.common import metrics, telemetry
 from services.common.profile import load_profile
 from services.common.request_log import RequestLog
 from services.common.server import Server, serve
 from services.common.settings import ProcessSettings, Seconds, read_settings
 from services.gateway.admission import Admission
 from services.gateway.service import NAME, Limits, TandemService
-from services.gateway.temporal import Workflows
+from services.gateway.temporal import Workflows, find_search_attributes
 
 
 class GatewaySettings(ProcessSettings):
@@ -64,6 +64,7 @@ def token_counter(models_folder: Path, model: str) -> Callable[[str], int]:
 async def main() -> None:
     settings = read_settings(GatewaySettings)
     telemetry.setup("tandem-gateway", settings.log_level, create_tracer_provider)
+    metrics.expose(settings.host, settings.metrics_port)
     profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
     counters = {name: token_counter(settings.models_folder, p.slm.name) for name, p in profiles.items()}
     log = RequestLog(settings.redis_url, settings.request_ttl)
@@ -75,7 +76,7 @@ async def main() -> None:
     )
     service = TandemService(
         Admission(profiles, settings.profiles[0], counters),
-        Workflows(client),
+        Workflows(client, await find_search_attributes(client)),
         log,
         Limits(settings.max_requests, settings.disconnect_grace),
     )

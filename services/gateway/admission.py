@@ -17,6 +17,7 @@ from workflows.shared import Budget, Plan, Prices, Sampling, SolveInput, StagePl
 from workflows.stop_rule import allowance
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_TENANT_LENGTH = 64
 _SHORTEST_ANSWER = 16  # tokens
 
 
@@ -32,6 +33,7 @@ class Asked:
     thresholds: Mapping[int, float] = field(default_factory=dict)
     max_stage: int | None = None
     sampling: Sampling = field(default_factory=Sampling)
+    tenant: str = ""
 
 
 class Admission:
@@ -68,6 +70,7 @@ class Admission:
             budget=asked.budget,
             sampling=asked.sampling,
             trace_id=trace_id,
+            tenant=asked.tenant,
         )
 
     def _profile(self, name: str) -> Profile:
@@ -107,6 +110,7 @@ def make_plan(profile: Profile) -> Plan:
             scorer=RolePrices(**prices.scorer.model_dump()),
         ),
         llm_alone_output_tokens=profile.llm_alone.output_tokens,
+        shadow_share=profile.shadow.share,
     )
 
 
@@ -128,6 +132,8 @@ def _check(asked: Asked) -> None:
         raise InvalidArgument("a request id has 1 to 128 of the characters A-Z a-z 0-9 . _ -", field="request_id")
     if not asked.question.strip():
         raise InvalidArgument("the question is empty", field="question", reason="EMPTY_QUESTION")
+    if len(asked.tenant) > _TENANT_LENGTH:
+        raise InvalidArgument(f"a tenant has at most {_TENANT_LENGTH} characters", field="tenant")
     cost = asked.budget.max_cost_usd
     if cost is not None and not (math.isfinite(cost) and cost > 0):
         raise InvalidArgument(f"a cost limit is a positive number, not {cost}", field="budget.max_cost_usd")

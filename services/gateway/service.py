@@ -18,17 +18,20 @@ from opentelemetry import trace
 from protos.tandem.v1 import tandem_pb2, tandem_pb2_grpc
 from services.common.convert import sampling_arguments
 from services.common.errors import InvalidArgument, ResourceExhausted, TandemError
+from services.common.metrics import STREAMS
 from services.common.profile import Profile
 from services.common.request_log import RequestLog
-from services.common.telemetry import current_trace_id, describe_result
+from services.common.telemetry import current_trace_id, describe_result, set_attributes
 from services.gateway.admission import Admission, Asked, fingerprint
 from services.gateway.conversation import Conversation, Event, Position
-from services.gateway.temporal import Conducted, Status, Workflows
+from services.gateway.query import visibility_query
+from services.gateway.temporal import Conducted, Listed, Status, Workflows
 from workflows.shared import SLOT_COMPLETED, Budget, Sampling
 
 NAME = tandem_pb2.DESCRIPTOR.services_by_name["TandemService"].full_name
 _LEASE = timedelta(seconds=5)
 _RETRY_AFTER_SECONDS = 2.0
+_LIST, _LONGEST_LIST = 20, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
                 retry_after_s=_RETRY_AFTER_SECONDS,
             )
         self._num_streams += 1
+        STREAMS.inc()
         watcher = uuid4().hex
         try:
             conducted = await self._conduct(request)
@@ -68,14 +72,20 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             raise
         finally:
             self._num_streams -= 1
+            STREAMS.dec()
 
     async def GetRequest(
         self, request: tandem_pb2.GetRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.GetRequestResponse:
         status = await self._status(_required_id(request.request_id))
         result = ParseDict(_wire(status.result), tandem_pb2.SolveResult()) if status.result else None
+        shadow = await self._shadow(request.request_id, status)
         return tandem_pb2.GetRequestResponse(
-            request_id=request.request_id, state=_state(status), result=result, error=status.error
+            request_id=request.request_id,
+            state=_state(status),
+            result=result,
+            error=status.error,
+            shadow=ParseDict(shadow, tandem_pb2.Shadow()) if shadow else None,
         )
 
     async def CancelRequest(
@@ -84,11 +94,23 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         status = await self._workflows.cancel(_required_id(request.request_id))
         return tandem_pb2.CancelRequestResponse(request_id=request.request_id, state=_state(status))
 
+    async def ListRequests(
+        self, request: tandem_pb2.ListRequestsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> tandem_pb2.ListRequestsResponse:
+        if request.limit > _LONGEST_LIST:
+            raise InvalidArgument(f"at most {_LONGEST_LIST} requests are listed at once", field="limit")
+        found = await self._workflows.list(visibility_query(request.where), request.limit or _LIST)
+        return tandem_pb2.ListRequestsResponse(requests=[_summary(listed) for listed in found])
+
     async def ListProfiles(
         self, request: tandem_pb2.ListProfilesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.ListProfilesResponse:
         profiles = [_profile(p) for p in self._admission.profiles.values()]
         return tandem_pb2.ListProfilesResponse(profiles=profiles, default_profile=self._admission.default)
+
+    async def _shadow(self, request_id: str, status: Status) -> dict[str, Any] | None:
+        profile = self._admission.profiles.get(status.result["profile"]) if status.result else None
+        return await self._workflows.shadow(request_id) if profile and profile.shadow.share else None
 
     async def _status(self, request_id: str) -> Status:
         """As Temporal has it; a request whose end was told already ends there a moment later, and is waited for."""
@@ -127,6 +149,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             async for event in events:
                 if event.kind == "completed":
                     describe_result(trace.get_current_span(), event.payload)
+                    set_attributes(trace.get_current_span(), {"tandem.tenant.id": request.tenant or None})
                 yield event
 
     def _say_farewell(self, request_id: str, watcher: str) -> None:
@@ -164,6 +187,7 @@ def _asked(request: tandem_pb2.SolveRequest) -> Asked:
         thresholds=dict(stop.thresholds),
         max_stage=stop.max_stage if stop.HasField("max_stage") else None,
         sampling=Sampling(**sampling_arguments(request.sampling)),
+        tenant=request.tenant,
     )
 
 
@@ -206,6 +230,23 @@ def _wire(payload: Any) -> dict[str, Any]:
 
     wire: dict[str, Any] = convert(dict(payload))
     return wire
+
+
+def _summary(listed: Listed) -> tandem_pb2.RequestSummary:
+    found = listed.attributes
+    state = Status(listed.state, {"stop": {"reason": found.get("reason")}})
+    return tandem_pb2.RequestSummary(
+        request_id=listed.request_id,
+        state=_state(state),
+        profile=listed.profile,
+        tenant=listed.tenant,
+        started_at_unix_ms=listed.started_at.timestamp() * 1000,
+        usd=found.get("cost"),
+        saved_ratio=found.get("saved"),
+        stage=found.get("stage"),
+        reason=tandem_pb2.StopReason.Value(f"STOP_REASON_{found.get('reason', 'unspecified').upper()}"),
+        trace_id=listed.trace_id,
+    )
 
 
 def _state(status: Status) -> tandem_pb2.RequestState.ValueType:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import logging
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from services.common.errors import FailedPrecondition, NotFound, TandemError, Unavailable
-from workflows.shared import CANCEL_SIGNAL, SOLVE_WORKFLOW, SolveInput, Timeouts, solve_queue
+from workflows.search import at_start
+from workflows.shared import (
+    CANCEL_SIGNAL,
+    SEARCH_ATTRIBUTES,
+    SOLVE_WORKFLOW,
+    SolveInput,
+    Timeouts,
+    shadow_id,
+    solve_queue,
+)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +45,27 @@ class Conducted:
     trace_id: str
     profile: str
     stages: tuple[str, ...]
+    tenant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One request as visibility has it; `attributes` by the names of `SEARCH_ATTRIBUTES`, those that it has."""
+
+    request_id: str
+    state: str
+    started_at: datetime
+    trace_id: str
+    profile: str
+    tenant: str
+    attributes: dict[str, Any]
 
 
 class Workflows:
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    """`is_searchable`: the namespace has our search attributes (see `find_search_attributes`)."""
+
+    def __init__(self, client: Client, is_searchable: bool = False) -> None:
+        self._client, self._is_searchable = client, is_searchable
 
     async def start_or_join(self, task: SolveInput, fingerprint: str) -> Conducted:
         """Start the request's workflow, or join the one there is.
@@ -43,8 +73,13 @@ class Workflows:
         Raises FailedPrecondition when the id belongs to another question, Unavailable when Temporal does not answer.
         """
         conducted = Conducted(
-            task.request_id, task.trace_id, task.plan.profile, tuple(stage.name for stage in task.plan.stages)
+            task.request_id,
+            task.trace_id,
+            task.plan.profile,
+            tuple(stage.name for stage in task.plan.stages),
+            task.tenant,
         )
+        task = replace(task, is_searchable=self._is_searchable)
         try:
             await self._client.start_workflow(
                 SOLVE_WORKFLOW,
@@ -54,6 +89,7 @@ class Workflows:
                 execution_timeout=Timeouts.workflow,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 memo={"fingerprint": fingerprint, **asdict(conducted)},
+                search_attributes=at_start(task),
             )
             return conducted
         except WorkflowAlreadyStartedError:
@@ -74,7 +110,13 @@ class Workflows:
             raise FailedPrecondition(
                 f"request id {request_id!r} belongs to another question or profile", reason="REQUEST_ID_REUSED"
             )
-        return Conducted(request_id, str(memo["trace_id"]), str(memo["profile"]), tuple(memo["stages"]))
+        return Conducted(
+            request_id,
+            str(memo["trace_id"]),
+            str(memo["profile"]),
+            tuple(memo["stages"]),
+            str(memo.get("tenant", "")),
+        )
 
     async def result(self, request_id: str) -> dict[str, Any]:
         """Wait for the request's end. Raises Unavailable with the workflow's reason when it ended without an answer."""
@@ -114,8 +156,61 @@ class Workflows:
                     raise _unavailable(error) from error
         return status
 
+    async def shadow(self, request_id: str) -> dict[str, Any] | None:
+        """What the large model alone made of the request (ShadowResult as a dict); None where nothing is known of it."""
+        handle = self._handle(shadow_id(request_id))
+        try:
+            if (await handle.describe()).status != WorkflowExecutionStatus.COMPLETED:
+                return None
+            return await handle.result()
+        except (RPCError, WorkflowFailureError):
+            return None
+
+    async def list(self, query: str, limit: int) -> list[Listed]:
+        """Requests that match a visibility query, newest first. Raises FailedPrecondition, Unavailable."""
+        if not self._is_searchable:
+            raise FailedPrecondition(
+                f"this Temporal namespace does not have the search attributes {', '.join(SEARCH_ATTRIBUTES.values())}; "
+                "`temporal operator search-attribute create` adds them",
+                reason="NOT_SEARCHABLE",
+            )
+        try:
+            return [await _listed(e) async for e in self._client.list_workflows(query, page_size=limit, limit=limit)]
+        except RPCError as error:
+            raise _unavailable(error) from error
+
     def _handle(self, request_id: str) -> WorkflowHandle[Any, dict[str, Any]]:
         return self._client.get_workflow_handle(request_id, result_type=dict[str, Any])
+
+
+async def find_search_attributes(client: Client) -> bool:
+    """Whether the namespace has all of ours; what it has not is not written, and requests are not found by it."""
+    try:
+        known = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace)
+        )
+    except RPCError as error:
+        logger.warning("requests cannot be searched for: %s", error.message)
+        return False
+    missing = set(SEARCH_ATTRIBUTES.values()) - set(known.custom_attributes)
+    if missing:
+        logger.warning("requests cannot be searched for: the namespace has no %s", ", ".join(sorted(missing)))
+    return not missing
+
+
+async def _listed(execution: WorkflowExecution) -> Listed:
+    memo = await execution.memo()
+    found = {pair.key.name: pair.value for pair in execution.typed_search_attributes}
+    status = execution.status.name.lower() if execution.status else "running"
+    return Listed(
+        request_id=execution.id,
+        state=status if status in ("running", "completed") else "failed",
+        started_at=execution.start_time,
+        trace_id=str(memo.get("trace_id", "")),
+        profile=str(memo.get("profile", "")),
+        tenant=str(memo.get("tenant", "")),
+        attributes={name: found[key] for name, key in SEARCH_ATTRIBUTES.items() if key in found},
+    )
 
 
 def _not_found_or_unavailable(error: RPCError, request_id: str) -> TandemError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from protos.tandem.v1 import insight_pb2_grpc
-from services.common import telemetry
+from services.common import metrics, telemetry
 from services.common.model_process import run_model_process
 from services.common.profile import load_profile
 from services.common.request_log import RequestLog, Role
@@ -20,7 +20,9 @@ async def main() -> None:
     settings = read_settings(ModelServiceSettings)
     telemetry.setup("tandem-insight-generator", settings.log_level)
     profile = load_profile(settings.profile, settings.profile_folders)
+    metrics.expose(settings.host, settings.metrics_port)
     engine = make_engine(settings.engine, settings.engine_arguments(profile.llm))
+    metrics.watch_engine(engine, "llm")
     log = RequestLog(settings.redis_url, settings.request_ttl)
     mentor = Mentor(engine, log, profile)
     server = Server(settings.host, settings.port, [NAME])

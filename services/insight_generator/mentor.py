@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from services.common.logged_generation import Attempt, LoggedGeneration, RunningAttempts, finished_before
 from services.common.prices import RolePrices
 from services.common.profile import Profile
-from services.common.prompts import mentor_prompt
+from services.common.prompts import alone_prompt, mentor_prompt
 from services.common.request_log import RequestLog, Resumption, Role, Transcript, Writer
 from services.common.telemetry import Inference, tell_lost
 from services.engine.api import Engine, Generation, Sampling
@@ -18,7 +18,10 @@ from services.insight_generator.stages import StageSplitter
 
 @dataclass(frozen=True, slots=True)
 class InsightTask:
-    """Write insight for `question` in stages that end at `caps` (cumulative tokens) at the latest, under `epoch`."""
+    """Write insight for `question` in stages that end at `caps` (cumulative tokens) at the latest, under `epoch`.
+
+    `alone`: no insight for another model but the answer itself.
+    """
 
     request_id: str
     epoch: int
@@ -26,6 +29,7 @@ class InsightTask:
     caps: tuple[int, ...]
     sampling: Sampling = field(default_factory=Sampling)
     prices: RolePrices = field(default_factory=RolePrices)
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +86,12 @@ class Mentor:
         return await self._log.begin(task.request_id, Role.INSIGHT, task.epoch, keep="stage")
 
     def _start(self, task: InsightTask, writer: Writer, written: tuple[int, ...]) -> LoggedGeneration:
-        prompt = mentor_prompt(self._profile, self._engine.tokenizer, task.question)
+        prompt_of = alone_prompt if task.alone else mentor_prompt
+        prompt = prompt_of(self._profile, self._engine.tokenizer, task.question)
         ids = prompt.ids + written
         room = task.caps[-1] - writer.resumption.tokens
         key = f"{task.request_id}/insight/{task.epoch}"
-        labels = self._profile.section_ends if self._profile.handoff == "brief" else ()
+        labels = self._profile.section_ends if self._profile.handoff == "brief" and not task.alone else ()
         return LoggedGeneration(
             begin=lambda: self._begin(task),
             writer=writer,

@@ -49,6 +49,7 @@ def _task(request: insight_pb2.GenerateRequest) -> InsightTask:
         caps=tuple(request.stage_max_tokens),
         sampling=Sampling(**sampling_arguments(request.sampling)),
         prices=prices_of(request.prices),
+        alone=request.alone,
     )
 
 

@@ -8,7 +8,7 @@ import kserve.model_server
 from kserve import ModelServer
 from pydantic import Field
 
-from services.common import telemetry
+from services.common import metrics, telemetry
 from services.common.profile import load_profile
 from services.common.request_log import RequestLog
 from services.common.settings import ModelServiceSettings, read_settings
@@ -30,7 +30,9 @@ def main() -> None:
         scorer = make_scorer(profile.stop.scorer, profile.folder)
     except ValueError as error:
         sys.exit(f"profile {profile.name}: {error}")
+    metrics.expose(settings.host, settings.metrics_port)
     engine = make_engine(settings.engine, settings.engine_arguments(profile.slm))
+    metrics.watch_engine(engine, "scorer")
     engine.start()
     judge = Judge(engine, RequestLog(settings.redis_url, settings.request_ttl), profile, scorer)
     ScorerServer.host = ScorerRestServer.host = settings.host

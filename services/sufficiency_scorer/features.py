@@ -22,6 +22,11 @@ def features(logprobs: NDArray[np.float32], entropies: NDArray[np.float32]) -> N
     return np.array([*_statistics(np.exp(surprise)), *_statistics(entropies.astype(np.float64))], np.float32)
 
 
+def pooled(states: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a probe reads of hidden states float32[n, d]: their mean and the last one, float32[2 d]."""
+    return np.concatenate([states.mean(axis=0), states[-1]])
+
+
 def _statistics(values: NDArray[np.float64]) -> list[float]:
     p25, median, p75 = np.percentile(values, [25, 50, 75])
     trend = values[-_TREND_TOKENS:].mean() - values[:_TREND_TOKENS].mean()

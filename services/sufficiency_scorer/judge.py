@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import FailedPrecondition
+from services.common.errors import FailedPrecondition, Unavailable
 from services.common.profile import Profile
 from services.common.prompts import intern_prompt
 from services.common.request_log import RequestLog, Role
@@ -18,12 +19,17 @@ from services.sufficiency_scorer.scorers import Scorer
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """`score` in 0..1; `features` float32[16]; tokens that were run, and read out of the cache."""
+    """`score` in 0..1; `features` float32[16]; tokens that were run, and read out of the cache.
+
+    `request_scored` and `request_cached` are those of every pass for the same request; 0 where no log counts them.
+    """
 
     score: float
     features: NDArray[np.float32]
     tokens_scored: int
     tokens_cached: int
+    request_scored: int = 0
+    request_cached: int = 0
 
 
 class Judge:
@@ -40,7 +46,11 @@ class Judge:
             raise FailedPrecondition(
                 f"the request log has no stage {stage} of request {request_id!r}", reason="STAGE_LOST"
             )
-        return await self.judge(request_id, question, insight)
+        judgement = await self.judge(request_id, question, insight)
+        with suppress(Unavailable):
+            scored, cached = await self._log.count_scored(request_id, judgement.tokens_scored, judgement.tokens_cached)
+            return replace(judgement, request_scored=scored, request_cached=cached)
+        return judgement
 
     async def judge(self, key: str, question: str, insight: str) -> Judgement:
         """Score a text; what an earlier call with `key` has read of the same prefix is not read again."""

@@ -2,12 +2,14 @@
 
 Inputs, one element each: `question` BYTES, and either `request_id` BYTES with `stage` INT32 (the insight is read from
 the request log) or `insight` BYTES (for any other client). Outputs: `score` FP32[1], `features` FP32[16],
-`tokens_scored` INT64[1], `tokens_cached` INT64[1]; the response's parameters name the scorer and say if it was trained.
+`tokens_scored` INT64[1], `tokens_cached` INT64[1]; the response's parameters name the scorer, say if it was trained, and
+how many tokens (`request_scored`, `request_cached`) all passes for the request have read so far.
 KServe's own gRPC server has no health, reflection, tracing or error details, so ours takes its place.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -41,6 +43,10 @@ class SufficiencyModel(Model):  # type: ignore[misc]
     async def predict(
         self, payload: InferRequest, headers: dict[str, str] | None = None, response_headers: Any = None
     ) -> InferResponse:
+        # A caller that leaves stops nothing: the pass is computed all the same, so it is counted and told.
+        return self._response(payload, await asyncio.shield(asyncio.ensure_future(self._judged(payload))))
+
+    async def _judged(self, payload: InferRequest) -> Judgement:
         inputs = {tensor.name: tensor for tensor in payload.inputs}
         question = _text(inputs, "question")
         with tracer.start_as_current_span(f"evaluate {self._model}") as span:
@@ -53,7 +59,7 @@ class SufficiencyModel(Model):  # type: ignore[misc]
             inference = Inference(self._model, "scorer", request_id, 1, _prices(payload))
             read, cached = judgement.tokens_scored, judgement.tokens_cached
             describe_scoring(span, inference, stage, judgement.score, read, cached)
-        return self._response(payload, judgement)
+        return judgement
 
     def _response(self, request: InferRequest, judgement: Judgement) -> InferResponse:
         scorer = self._judge.scorer
@@ -66,7 +72,13 @@ class SufficiencyModel(Model):  # type: ignore[misc]
                 InferOutput("tokens_scored", [1], "INT64", [judgement.tokens_scored]),
                 InferOutput("tokens_cached", [1], "INT64", [judgement.tokens_cached]),
             ],
-            parameters={"scorer": scorer.name, "trained": scorer.trained, "model": self._model},
+            parameters={
+                "scorer": scorer.name,
+                "trained": scorer.trained,
+                "model": self._model,
+                "request_scored": judgement.request_scored,
+                "request_cached": judgement.request_cached,
+            },
             from_grpc=request.from_grpc,
         )
 

@@ -29,6 +29,7 @@ def ask(
     temperature: Annotated[float | None, typer.Option(help="0 is greedy (the default).")] = None,
     top_p: Annotated[float | None, typer.Option(help="Nucleus, in (0, 1].")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draw.")] = None,
+    tenant: Annotated[str, typer.Option(help="Whom the request is for; requests can be searched for by it.")] = "",
     detach: Annotated[bool, typer.Option(help="Print the request id and leave; `tandem request follow ID` reads it.")] = False,
     up: Annotated[bool, typer.Option("--up", help="Start the local stack for this question if none is up, and stop it after.")] = False,
     json: JsonFlag = False,
@@ -48,6 +49,7 @@ def ask(
         top_p=top_p,
         seed=seed,
         keep_running=detach,
+        tenant=tenant,
     )
     with _traced(), _stack_for(up, profile, quiet=json), Client() as client:
         if detach:

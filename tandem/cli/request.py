@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from protos.tandem.v1 import tandem_pb2
 from tandem.cli.ask import follow as follow_request
@@ -28,6 +30,32 @@ def get(request: RequestId, json: JsonFlag = False) -> None:
         console.print(f"[bold]error[/]    {found.error}", style="red")
     if found.HasField("result"):
         print_result(console, found.result)
+    if found.HasField("shadow"):
+        console.print(_shadow(found.shadow))
+
+
+@app.command("list")
+def list_requests(
+    where: Annotated[str, typer.Option(help="Conditions: cost, saved, stage, reason, profile, tenant, state, started; joined by and / or.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Find requests, newest first: tandem request list --where "cost > 0.01 and stage = 2"."""
+    with Client() as client:
+        found = [to_dict(request) for request in client.list(where, limit).requests]
+    if json:
+        print_json(found)
+        return
+    table = Table("request", "started", "state", "profile", "tenant", "stage", "reason", "USD", "saved", box=None)
+    for row in found:
+        started = datetime.fromtimestamp(row["started_at_unix_ms"] / 1000).strftime("%Y-%m-%d %H:%M:%S")
+        ended = row["usd"] is not None
+        table.add_row(
+            row["request_id"], started, row["state"], row["profile"], row["tenant"],
+            str(row["stage"]) if ended else "", row["reason"] if ended else "",
+            f"{row['usd']:.8f}" if ended else "", f"{row['saved_ratio']:+.0%}" if ended else "",
+        )  # fmt: skip
+    console.print(table)
 
 
 @app.command()
@@ -39,6 +67,14 @@ def cancel(request: RequestId, json: JsonFlag = False) -> None:
         print_json(reply)
         return
     console.print("cancelled" if reply["state"] == "running" else f"it had ended already: {reply['state']}")
+
+
+def _shadow(shadow: tandem_pb2.Shadow) -> str:
+    verdict = "the same answer" if shadow.agrees else f"another answer, {shadow.answer!r}"
+    return (
+        f"[bold]shadow[/]   the large model alone gave {verdict} for ${shadow.usd:.8f} (measured, {shadow.output_tokens} "
+        f"tokens; paid on top ${shadow.usd_paid:.8f}); the estimate was ${shadow.usd_estimate:.8f}"
+    )
 
 
 @app.command()

@@ -30,7 +30,7 @@ def ids(seed: int, length: int) -> list[int]:
 
 @torch.inference_mode()
 def test_a_growing_prompt_scores_as_if_read_afresh_and_runs_only_its_new_tokens(model) -> None:  # type: ignore[no-untyped-def]
-    reader, text = PromptReader(model, 1 << 30), ids(1, 200)
+    reader, text = PromptReader(model, model.lm_head.weight, 1 << 30), ids(1, 200)
     kept = 0
     for length in (60, 61, 130, 200):
         scoring = reader.read("r", text[:length])
@@ -44,7 +44,7 @@ def test_a_growing_prompt_scores_as_if_read_afresh_and_runs_only_its_new_tokens(
 @torch.inference_mode()
 @pytest.mark.parametrize("shared", [0, 1, 2, 50, 99])
 def test_another_text_after_a_common_prefix_scores_as_if_read_afresh(model, shared: int) -> None:  # type: ignore[no-untyped-def]
-    reader = PromptReader(model, 1 << 30)
+    reader = PromptReader(model, model.lm_head.weight, 1 << 30)
     first, second = ids(1, 100), ids(2, 120)
     second[:shared] = first[:shared]
     reader.read("r", first)
@@ -57,7 +57,7 @@ def test_another_text_after_a_common_prefix_scores_as_if_read_afresh(model, shar
 
 @torch.inference_mode()
 def test_a_shorter_prompt_and_the_same_prompt_again(model) -> None:  # type: ignore[no-untyped-def]
-    reader, text = PromptReader(model, 1 << 30), ids(1, 100)
+    reader, text = PromptReader(model, model.lm_head.weight, 1 << 30), ids(1, 100)
     whole = reader.read("r", text)
     again = reader.read("r", text)
     assert again.usage.input_tokens == 0
@@ -68,7 +68,7 @@ def test_a_shorter_prompt_and_the_same_prompt_again(model) -> None:  # type: ign
 
 @torch.inference_mode()
 def test_memory_is_bounded_and_an_evicted_prefix_is_read_again(model) -> None:  # type: ignore[no-untyped-def]
-    reader = PromptReader(model, 1)
+    reader = PromptReader(model, model.lm_head.weight, 1)
     reader.read("a", ids(1, 50))
     one = reader.num_bytes()
     reader.read("b", ids(2, 50))

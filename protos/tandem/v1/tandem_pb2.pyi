@@ -110,6 +110,7 @@ class SolveRequest(_message.Message):
     SAMPLING_FIELD_NUMBER: _builtins.int
     RESUME_AFTER_FIELD_NUMBER: _builtins.int
     KEEP_RUNNING_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key and workflow id; [A-Za-z0-9._-], at most 128 characters. Empty: the gateway makes one."""
     question: _builtins.str
@@ -120,6 +121,8 @@ class SolveRequest(_message.Message):
     """Read on after this event: the `cursor` of the last event that the client saw. Empty: from the start."""
     keep_running: _builtins.bool
     """True: the request goes on when the last client is gone. False: it is cancelled after the gateway's grace."""
+    tenant: _builtins.str
+    """Whom the request is for; at most 64 characters. It stands on the trace and can be searched for."""
     @_builtins.property
     def budget(self) -> Global___Budget: ...
     @_builtins.property
@@ -137,10 +140,11 @@ class SolveRequest(_message.Message):
         sampling: Global___Sampling | None = ...,
         resume_after: _builtins.str = ...,
         keep_running: _builtins.bool = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "sampling", b"sampling", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "keep_running", b"keep_running", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "keep_running", b"keep_running", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -790,6 +794,7 @@ class Cost(_message.Message):
     TFLOPS_FULL_FIELD_NUMBER: _builtins.int
     TFLOPS_LLM_ALONE_FIELD_NUMBER: _builtins.int
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
+    USD_OVERRUN_FIELD_NUMBER: _builtins.int
     usd: _builtins.float
     """The whole bill, in USD."""
     usd_llm_alone: _builtins.float
@@ -804,6 +809,8 @@ class Cost(_message.Message):
     """Estimate, by the same formula as tflops_full."""
     price_version: _builtins.str
     """Version of the profile's prices that made this bill."""
+    usd_overrun: _builtins.float
+    """Part of `usd`: what the large model wrote after the decision."""
     @_builtins.property
     def usd_by_role(self) -> Global___UsdByRole: ...
     def __init__(
@@ -817,10 +824,11 @@ class Cost(_message.Message):
         tflops_full: _builtins.float = ...,
         tflops_llm_alone: _builtins.float = ...,
         price_version: _builtins.str = ...,
+        usd_overrun: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usd_by_role", b"usd_by_role"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_version", b"price_version", "saved_ratio", b"saved_ratio", "tflops_full", b"tflops_full", "tflops_llm_alone", b"tflops_llm_alone", "tflops_paper", b"tflops_paper", "usd", b"usd", "usd_by_role", b"usd_by_role", "usd_llm_alone", b"usd_llm_alone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_version", b"price_version", "saved_ratio", b"saved_ratio", "tflops_full", b"tflops_full", "tflops_llm_alone", b"tflops_llm_alone", "tflops_paper", b"tflops_paper", "usd", b"usd", "usd_by_role", b"usd_by_role", "usd_llm_alone", b"usd_llm_alone", "usd_overrun", b"usd_overrun"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -930,6 +938,7 @@ class GetRequestResponse(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     state: Global___RequestState.ValueType
     error: _builtins.str
@@ -938,6 +947,10 @@ class GetRequestResponse(_message.Message):
     def result(self) -> Global___SolveResult:
         """Set once the request has ended."""
 
+    @_builtins.property
+    def shadow(self) -> Global___Shadow:
+        """Set when the large model has answered the same question alone, beside the request (the profile's `shadow`)."""
+
     def __init__(
         self,
         *,
@@ -945,14 +958,59 @@ class GetRequestResponse(_message.Message):
         state: Global___RequestState.ValueType = ...,
         result: Global___SolveResult | None = ...,
         error: _builtins.str = ...,
+        shadow: Global___Shadow | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "shadow", b"shadow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "request_id", b"request_id", "result", b"result", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "request_id", b"request_id", "result", b"result", "shadow", b"shadow", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetRequestResponse: _TypeAlias = GetRequestResponse  # noqa: Y015
+
+@_typing.final
+class Shadow(_message.Message):
+    """What the large model alone made of a request that was served: measured, where `usd_llm_alone` is an estimate. Its cost
+    is no part of the request's bill.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWER_FIELD_NUMBER: _builtins.int
+    AGREES_FIELD_NUMBER: _builtins.int
+    USD_FIELD_NUMBER: _builtins.int
+    USD_PAID_FIELD_NUMBER: _builtins.int
+    USD_SERVED_FIELD_NUMBER: _builtins.int
+    USD_ESTIMATE_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    answer: _builtins.str
+    agrees: _builtins.bool
+    """Its final answer is the one that was served."""
+    usd: _builtins.float
+    """What it cost, and what was paid for it: nothing where the large model had finished the request anyway."""
+    usd_paid: _builtins.float
+    usd_served: _builtins.float
+    """What the request cost as it was served, and the estimate that was shown with it."""
+    usd_estimate: _builtins.float
+    output_tokens: _builtins.int
+    def __init__(
+        self,
+        *,
+        answer: _builtins.str = ...,
+        agrees: _builtins.bool = ...,
+        usd: _builtins.float = ...,
+        usd_paid: _builtins.float = ...,
+        usd_served: _builtins.float = ...,
+        usd_estimate: _builtins.float = ...,
+        output_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agrees", b"agrees", "answer", b"answer", "output_tokens", b"output_tokens", "usd", b"usd", "usd_estimate", b"usd_estimate", "usd_paid", b"usd_paid", "usd_served", b"usd_served"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Shadow: _TypeAlias = Shadow  # noqa: Y015
 
 @_typing.final
 class CancelRequestRequest(_message.Message):
@@ -995,6 +1053,112 @@ class CancelRequestResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelRequestResponse: _TypeAlias = CancelRequestResponse  # noqa: Y015
+
+@_typing.final
+class ListRequestsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHERE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    where: _builtins.str
+    """Conditions joined by `and` and `or`, as in `cost > 0.01 and stage = 2`. Fields: cost, saved, stage, reason, profile,
+    tenant, state, started. Empty: every request.
+    """
+    limit: _builtins.int
+    """At most so many, 1..1000; 0 stands for 20."""
+    def __init__(
+        self,
+        *,
+        where: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "where", b"where"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRequestsRequest: _TypeAlias = ListRequestsRequest  # noqa: Y015
+
+@_typing.final
+class ListRequestsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequestSummary]: ...
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___RequestSummary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRequestsResponse: _TypeAlias = ListRequestsResponse  # noqa: Y015
+
+@_typing.final
+class RequestSummary(_message.Message):
+    """Fields that a running request has not got yet are unset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    STARTED_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    USD_FIELD_NUMBER: _builtins.int
+    SAVED_RATIO_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    state: Global___RequestState.ValueType
+    profile: _builtins.str
+    tenant: _builtins.str
+    started_at_unix_ms: _builtins.float
+    """Unix time in milliseconds."""
+    usd: _builtins.float
+    saved_ratio: _builtins.float
+    stage: _builtins.int
+    reason: Global___StopReason.ValueType
+    trace_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        state: Global___RequestState.ValueType = ...,
+        profile: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        started_at_unix_ms: _builtins.float = ...,
+        usd: _builtins.float | None = ...,
+        saved_ratio: _builtins.float | None = ...,
+        stage: _builtins.int | None = ...,
+        reason: Global___StopReason.ValueType = ...,
+        trace_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "saved_ratio", b"saved_ratio", "stage", b"stage", "usd", b"usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "profile", b"profile", "reason", b"reason", "request_id", b"request_id", "saved_ratio", b"saved_ratio", "stage", b"stage", "started_at_unix_ms", b"started_at_unix_ms", "state", b"state", "tenant", b"tenant", "trace_id", b"trace_id", "usd", b"usd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__saved_ratio: _TypeAlias = _typing.Literal["saved_ratio"]  # noqa: Y015
+    _WhichOneofArgType__saved_ratio: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__stage: _TypeAlias = _typing.Literal["stage"]  # noqa: Y015
+    _WhichOneofArgType__stage: _TypeAlias = _typing.Literal["_stage", b"_stage"]  # noqa: Y015
+    _WhichOneofReturnType__usd: _TypeAlias = _typing.Literal["usd"]  # noqa: Y015
+    _WhichOneofArgType__usd: _TypeAlias = _typing.Literal["_usd", b"_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__saved_ratio) -> _WhichOneofReturnType__saved_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stage) -> _WhichOneofReturnType__stage | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__usd) -> _WhichOneofReturnType__usd | None: ...
+
+Global___RequestSummary: _TypeAlias = RequestSummary  # noqa: Y015
 
 @_typing.final
 class ListProfilesRequest(_message.Message):

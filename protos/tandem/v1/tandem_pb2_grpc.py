@@ -49,6 +49,11 @@ class TandemServiceStub:
                 request_serializer=protos_dot_tandem_dot_v1_dot_tandem__pb2.CancelRequestRequest.SerializeToString,
                 response_deserializer=protos_dot_tandem_dot_v1_dot_tandem__pb2.CancelRequestResponse.FromString,
                 _registered_method=True)
+        self.ListRequests = channel.unary_unary(
+                '/tandem.v1.TandemService/ListRequests',
+                request_serializer=protos_dot_tandem_dot_v1_dot_tandem__pb2.ListRequestsRequest.SerializeToString,
+                response_deserializer=protos_dot_tandem_dot_v1_dot_tandem__pb2.ListRequestsResponse.FromString,
+                _registered_method=True)
         self.ListProfiles = channel.unary_unary(
                 '/tandem.v1.TandemService/ListProfiles',
                 request_serializer=protos_dot_tandem_dot_v1_dot_tandem__pb2.ListProfilesRequest.SerializeToString,
@@ -81,6 +86,13 @@ class TandemServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRequests(self, request, context):
+        """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListProfiles(self, request, context):
         """The profiles (pairs of models) that this gateway serves.
         """
@@ -105,6 +117,11 @@ def add_TandemServiceServicer_to_server(servicer, server):
                     servicer.CancelRequest,
                     request_deserializer=protos_dot_tandem_dot_v1_dot_tandem__pb2.CancelRequestRequest.FromString,
                     response_serializer=protos_dot_tandem_dot_v1_dot_tandem__pb2.CancelRequestResponse.SerializeToString,
+            ),
+            'ListRequests': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRequests,
+                    request_deserializer=protos_dot_tandem_dot_v1_dot_tandem__pb2.ListRequestsRequest.FromString,
+                    response_serializer=protos_dot_tandem_dot_v1_dot_tandem__pb2.ListRequestsResponse.SerializeToString,
             ),
             'ListProfiles': grpc.unary_unary_rpc_method_handler(
                     servicer.ListProfiles,
@@ -193,6 +210,33 @@ class TandemService:
             '/tandem.v1.TandemService/CancelRequest',
             protos_dot_tandem_dot_v1_dot_tandem__pb2.CancelRequestRequest.SerializeToString,
             protos_dot_tandem_dot_v1_dot_tandem__pb2.CancelRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRequests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.v1.TandemService/ListRequests',
+            protos_dot_tandem_dot_v1_dot_tandem__pb2.ListRequestsRequest.SerializeToString,
+            protos_dot_tandem_dot_v1_dot_tandem__pb2.ListRequestsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class TandemServiceStub:
     """State of one request, with its result once there is one. NOT_FOUND for an unknown id."""
     CancelRequest: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.CancelRequestRequest, _tandem_pb2.CancelRequestResponse]
     """Stops a running request in all services and keeps its bill. Idempotent."""
+    ListRequests: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListRequestsRequest, _tandem_pb2.ListRequestsResponse]
+    """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read."""
     ListProfiles: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListProfilesRequest, _tandem_pb2.ListProfilesResponse]
     """The profiles (pairs of models) that this gateway serves."""
 
@@ -53,6 +55,8 @@ class TandemServiceAsyncStub(TandemServiceStub):
     """State of one request, with its result once there is one. NOT_FOUND for an unknown id."""
     CancelRequest: _aio.UnaryUnaryMultiCallable[_tandem_pb2.CancelRequestRequest, _tandem_pb2.CancelRequestResponse]  # type: ignore[assignment]
     """Stops a running request in all services and keeps its bill. Idempotent."""
+    ListRequests: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListRequestsRequest, _tandem_pb2.ListRequestsResponse]  # type: ignore[assignment]
+    """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read."""
     ListProfiles: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListProfilesRequest, _tandem_pb2.ListProfilesResponse]  # type: ignore[assignment]
     """The profiles (pairs of models) that this gateway serves."""
 
@@ -82,6 +86,14 @@ class TandemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_tandem_pb2.CancelRequestResponse, _abc.Awaitable[_tandem_pb2.CancelRequestResponse]]:
         """Stops a running request in all services and keeps its bill. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def ListRequests(
+        self,
+        request: _tandem_pb2.ListRequestsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tandem_pb2.ListRequestsResponse, _abc.Awaitable[_tandem_pb2.ListRequestsResponse]]:
+        """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read."""
 
     @_abc_1.abstractmethod
     def ListProfiles(

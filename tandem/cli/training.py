@@ -1,0 +1,75 @@
+"""collect, train, calibrate, eval: the offline side. What they do lives in `training`, which needs its extra."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tandem.cli.models import pull_missing
+from tandem.cli.output import JsonFlag, console, console_error, print_json
+from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
+
+_EXTRA = "this needs the extra 'training': uv sync --extra training, or pip install 'tandem[training]'"
+
+
+def collect(
+    data: Annotated[str, typer.Argument(help="math_train, math_test, gsm8k, humaneval, or a .jsonl file of your own.")],
+    profile: Annotated[str, typer.Option(help="The pair, its prompts and stages.")] = DEFAULT_PROFILE,
+    n: Annotated[int | None, typer.Option(help="How many questions; all if not given.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Of the order in which questions are drawn.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="The file; it is gone on with if it is there.")] = None,
+    extras: Annotated[bool, typer.Option(help="Also the concise and the forced answers that `eval` compares with.")] = True,
+    width: Annotated[int, typer.Option(help="Questions at once.", min=1)] = 48,
+    threads: Annotated[int, typer.Option(help="Processor threads of each model.", min=1)] = 2,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    fuse: Annotated[bool, typer.Option(help="Compile int8's loops for big batches; needs a C++ compiler.")] = False,
+    json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Ask both models everything that a stop rule can be trained and judged on. Broken off, it goes on where it was."""
+    try:
+        from services.common.profile import load_profile
+        from training import datasets, session, store
+    except ImportError:
+        console_error(_EXTRA)
+        sys.exit(1)
+    pull_missing(profile, quiet=json)
+    loaded = load_profile(profile, tuple(profile_folders()))
+    target = out or Path("collected") / profile / f"{Path(data).name.split('.')[0]}.parquet"
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
+    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=json)
+    try:
+        with bar:
+            task = bar.add_task(f"{data} with {profile}", total=None, speed="")
+
+            def tell(done: int, total: int, tokens: int) -> None:
+                elapsed = bar.tasks[0].elapsed or 0.0
+                speed = f"{tokens / elapsed:,.0f} tokens/s" if tokens and elapsed else ""
+                bar.update(task, completed=done, total=total, speed=speed)
+
+            runs = asyncio.run(
+                session.collect(
+                    loaded, datasets.load(data), n, seed, extras, target, models_folder(),
+                    session.Machine(threads, width, device, fuse), tell,
+                )
+            )  # fmt: skip
+    except (datasets.DatasetError, store.StoreError) as error:
+        console_error(str(error))
+        sys.exit(1)
+    rows = session.summary(runs)
+    if json:
+        print_json({"file": str(target), "runs": rows})
+        return
+    table = Table("run", "n", "accuracy", "insight tokens", "own tokens", "truncated", box=None)
+    for row in rows:
+        table.add_row(
+            row["run"], str(row["n"]), f"{row['accuracy']:.1%}", f"{row['insight_tokens']:.0f}",
+            f"{row['output_tokens']:.0f}", str(row["truncated"]),
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"in {target}")
