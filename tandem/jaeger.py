@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from urllib.request import urlopen
 
 _TIMEOUT_SECONDS = 10
+GATEWAY, SOLVE = "tandem-gateway", "/tandem.v1.TandemService/Solve"
 _COST = "gen_ai.usage.cost.amount"
 # USD are sums of products of floats; a picodollar is no cost.
 _TOLERANCE = 1e-12
@@ -69,6 +71,10 @@ class Trace:
         totals = [span.tags["tandem.cost.total"] for _, span in self.spans() if "tandem.cost.total" in span.tags]
         return float(totals[0]) if totals else None
 
+    def tag(self, name: str) -> str:
+        """A total's attribute, such as tandem.profile; empty where no span has it."""
+        return next((str(span.tags[name]) for _, span in self.spans() if name in span.tags), "")
+
     @property
     def adds_up(self) -> bool:
         return self.total_usd is not None and abs(self.leaf_usd - self.total_usd) <= _TOLERANCE
@@ -76,21 +82,45 @@ class Trace:
 
 def fetch_trace(jaeger: str, trace_id: str) -> Trace:
     """The trace with this id (32 hexadecimal digits) from Jaeger at `jaeger` (http://host:16686). Raises TraceError."""
-    url = f"{jaeger.rstrip('/')}/api/traces/{quote(trace_id)}"
-    try:
-        with urlopen(url, timeout=_TIMEOUT_SECONDS) as reply:
-            found = json.load(reply)["data"]
-    except HTTPError as error:
-        if error.code != 404:
-            raise TraceError(f"Jaeger at {jaeger} answers {error.code} to {url}") from error
-        found = []
-    except (URLError, OSError, ValueError) as error:
-        raise TraceError(f"Jaeger at {jaeger} does not answer ({error}); set TANDEM_JAEGER to its address") from error
+    found = _get(jaeger, f"/api/traces/{quote(trace_id)}")
     if not found:
         raise TraceError(
             f"Jaeger has no trace {trace_id}: was OTEL_EXPORTER_OTLP_ENDPOINT set when the stack was started?"
         )
     return parse_trace(found[0])
+
+
+def fetch_recent(jaeger: str, count: int) -> list[Trace]:
+    """The last `count` requests' traces, newest first. Raises TraceError where there is none."""
+    query = urlencode({"service": GATEWAY, "operation": SOLVE, "limit": count, "lookback": "custom",
+                       "start": 0, "end": int(time.time() * 1e6)})  # fmt: skip
+    found = [parse_trace(data) for data in _get(jaeger, f"/api/traces?{query}")]
+    if not found:
+        raise TraceError(f"Jaeger at {jaeger} has no request yet")
+    return sorted(found, key=lambda trace: trace.roots[0].start, reverse=True)
+
+
+def answers(jaeger: str) -> bool:
+    """Whether a Jaeger is there."""
+    try:
+        _get(jaeger, "/api/services")
+    except TraceError:
+        return False
+    return True
+
+
+def _get(jaeger: str, path: str) -> list[dict[str, Any]]:
+    """The `data` of a reply; a 404 is none."""
+    url = f"{jaeger.rstrip('/')}{path}"
+    try:
+        with urlopen(url, timeout=_TIMEOUT_SECONDS) as reply:
+            return json.load(reply)["data"] or []
+    except HTTPError as error:
+        if error.code != 404:
+            raise TraceError(f"Jaeger at {jaeger} answers {error.code} to {url}") from error
+        return []
+    except (URLError, OSError, ValueError) as error:
+        raise TraceError(f"Jaeger at {jaeger} does not answer ({error}); set TANDEM_JAEGER to its address") from error
 
 
 def parse_trace(data: dict[str, Any]) -> Trace:

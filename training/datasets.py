@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -52,8 +53,13 @@ class Dataset:
         random.Random(seed).shuffle(order)
         return Dataset(self.name, self.path, self.sha256, tuple(order[:n]))
 
-    def slice(self, begin: int, end: int | None) -> Dataset:
-        return Dataset(self.name, self.path, self.sha256, self.items[begin:end])
+    def only(self, subjects: Collection[str]) -> Dataset:
+        """The questions of some subjects. Raises DatasetError where there are none."""
+        items = tuple(item for item in self.items if item.subject in subjects)
+        if not items:
+            known = ", ".join(sorted({item.subject for item in self.items}))
+            raise DatasetError(f"{self.name} has no questions of {', '.join(subjects)}; its subjects are: {known}")
+        return Dataset(f"{self.name}:{'+'.join(sorted(subjects))}", self.path, self.sha256, items)
 
 
 def load(name: str | Path) -> Dataset:

@@ -14,7 +14,13 @@ from tandem.stack import COMPONENTS, Stack, StackError, open_stack, plan_stack
 
 def up(
     profile: Annotated[str, typer.Option(help="Pair of models to serve.")] = DEFAULT_PROFILE,
-    jaeger: Annotated[bool, typer.Option("--jaeger", help="Start Jaeger too, and send it every trace.")] = False,
+    jaeger: Annotated[
+        bool,
+        typer.Option(
+            "--jaeger",
+            help="Send every trace to Jaeger: the one that TANDEM_JAEGER names, else a binary, else an image.",
+        ),
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Start the local stack and wait until every process is ready; it runs on until `tandem down`."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -12,11 +13,26 @@ from rich.text import Text
 from tandem.cli.output import JsonFlag, console, console_error, print_json
 from tandem.client import Client
 from tandem.errors import RequestError
-from tandem.jaeger import Span, Trace, fetch_trace
+from tandem.jaeger import Span, Trace, fetch_recent, fetch_trace
 from tandem.paths import read_stack
 
+
+class Grouping(StrEnum):
+    TENANT = "tenant"
+    PROFILE = "profile"
+    STOP_STAGE = "stop.stage"
+    STOP_REASON = "stop.reason"
+
+
+_ATTRIBUTE = {
+    Grouping.TENANT: "tandem.tenant.id",
+    Grouping.PROFILE: "tandem.profile",
+    Grouping.STOP_STAGE: "tandem.stop.stage",
+    Grouping.STOP_REASON: "tandem.stop.reason",
+}
 app = typer.Typer(no_args_is_help=True)
 _DEFAULT_JAEGER = "http://127.0.0.1:16686"
+_LAST = 20
 _TABLE_WIDTH = 150  # a tree that is cut says nothing; a narrow terminal wraps it
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -28,12 +44,19 @@ def trace() -> None:
 
 @app.command()
 def cost(
-    request: Annotated[str, typer.Argument(metavar="REQUEST|TRACE", help="A request's id, or a trace id.")],
+    request: Annotated[str, typer.Argument(metavar="[REQUEST|TRACE]", help="A request's id, or a trace id.")] = "",
+    last: Annotated[int, typer.Option(min=1, help="The last N requests instead of one.")] = 0,
+    by: Annotated[Grouping | None, typer.Option(help="Sum the last requests up by this.")] = None,
     jaeger: Annotated[str, typer.Option(help="Jaeger's query address; TANDEM_JAEGER if not given.")] = "",
     json: JsonFlag = False,
 ) -> None:
     """Show what each step of a request cost, and prove that the steps add up to the bill (exit code 1 if not)."""
+    if bool(request) == bool(last or by):
+        raise typer.BadParameter("name one request or trace, or ask for the last ones with --last N [--by ...]")
     address = jaeger or os.environ.get("TANDEM_JAEGER") or (read_stack() or {}).get("jaeger") or _DEFAULT_JAEGER
+    if not request:
+        _recent(fetch_recent(address, last or _LAST), by, json)
+        return
     found = fetch_trace(address, _trace_id(request))
     if json:
         print_json(_as_dict(found))
@@ -43,6 +66,55 @@ def cost(
     if not found.adds_up:
         console_error("the steps of this trace do not add up to its bill")
         raise typer.Exit(1)
+
+
+def _recent(traces: list[Trace], by: Grouping | None, json: bool) -> None:
+    rows = _grouped(traces, by) if by else [_row(trace) for trace in traces]
+    if json:
+        print_json(rows)
+    else:
+        table = Table(*rows[0], box=None)
+        for row in rows:
+            table.add_row(*(f"{v:.8f}" if isinstance(v, float) else str(v) for v in row.values()))
+        Console(width=max(console.width, _TABLE_WIDTH), highlight=False).print(table)
+    wrong = [trace.id for trace in traces if not trace.adds_up]
+    if wrong:
+        console_error(f"the steps of {len(wrong)} traces do not add up to their bills: {', '.join(wrong)}")
+        raise typer.Exit(1)
+
+
+def _row(trace: Trace) -> dict[str, Any]:
+    return {
+        "trace": trace.id,
+        "profile": trace.tag("tandem.profile"),
+        "tenant": trace.tag("tandem.tenant.id"),
+        "stage": trace.tag("tandem.stop.stage"),
+        "reason": trace.tag("tandem.stop.reason"),
+        "steps USD": trace.leaf_usd,
+        "bill USD": trace.total_usd,
+        "adds up": "yes" if trace.adds_up else "NO",
+    }
+
+
+def _grouped(traces: list[Trace], by: Grouping) -> list[dict[str, Any]]:
+    groups: dict[str, list[Trace]] = {}
+    for trace in traces:
+        groups.setdefault(trace.tag(_ATTRIBUTE[by]) or "(none)", []).append(trace)
+    rows = []
+    for name, group in sorted(groups.items()):
+        bills = [trace.total_usd or 0.0 for trace in group]
+        alone = sum(float(trace.tag("tandem.cost.llm_alone") or 0) for trace in group)
+        rows.append(
+            {
+                by.value: name,
+                "requests": len(group),
+                "USD": sum(bills),
+                "mean USD": sum(bills) / len(bills),
+                "saved": f"{1 - sum(bills) / alone:+.0%}" if alone else "",
+                "add up": sum(trace.adds_up for trace in group),
+            }
+        )
+    return rows
 
 
 def _trace_id(given: str) -> str:

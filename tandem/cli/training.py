@@ -23,6 +23,7 @@ def collect(
     profile: Annotated[str, typer.Option(help="The pair, its prompts and stages.")] = DEFAULT_PROFILE,
     n: Annotated[int | None, typer.Option(help="How many questions; all if not given.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Of the order in which questions are drawn.")] = 0,
+    subject: Annotated[list[str] | None, typer.Option(help="Only questions of this subject; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(help="The file; it is gone on with if it is there.")] = None,
     extras: Annotated[bool, typer.Option(help="Also the concise and the forced answers that `eval` compares with.")] = True,
     width: Annotated[int, typer.Option(help="Questions at once.", min=1)] = 48,
@@ -44,6 +45,9 @@ def collect(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
     bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=json)
     try:
+        wanted = datasets.load(data)
+        if subject:
+            wanted = wanted.only(subject)
         with bar:
             task = bar.add_task(f"{data} with {profile}", total=None, speed="")
 
@@ -54,7 +58,7 @@ def collect(
 
             runs = asyncio.run(
                 session.collect(
-                    loaded, datasets.load(data), n, seed, extras, target, models_folder(),
+                    loaded, wanted, n, seed, extras, target, models_folder(),
                     session.Machine(threads, width, device, fuse), tell,
                 )
             )  # fmt: skip

@@ -27,7 +27,7 @@ from services.common.stops import listen_for_stops
 from services.gateway.admission import Admission
 from services.gateway.service import NAME as GATEWAY
 from services.gateway.service import Limits, TandemService
-from services.gateway.temporal import Workflows
+from services.gateway.temporal import Workflows, find_search_attributes
 from services.insight_generator.mentor import Mentor
 from services.insight_generator.service import NAME as GENERATOR
 from services.insight_generator.service import InsightGeneratorService
@@ -106,7 +106,12 @@ async def run_system(profile_name: str, folder: Path, redis_url: str, temporal_a
     settings = WorkerSettings(profile=profile_name, drain=timedelta(0))
     gateway = Server("127.0.0.1", 0, [GATEWAY])
     admission = Admission({profile_name: profile}, profile_name, {profile_name: len})
-    service = TandemService(admission, Workflows(temporal), log, Limits(64, timedelta(milliseconds=200)))
+    service = TandemService(
+        admission,
+        Workflows(temporal, await find_search_attributes(temporal)),
+        log,
+        Limits(64, timedelta(milliseconds=200)),
+    )
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, gateway.grpc)
     await gateway.start()
     async with contextlib.AsyncExitStack() as stack:
@@ -135,4 +140,10 @@ async def system(redis_url: str, temporal_address: str, profiles_folder: Path) -
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def brief_system(redis_url: str, temporal_address: str, profiles_folder: Path) -> AsyncIterator[System]:
     async with run_system("scripted-brief", profiles_folder, redis_url, temporal_address) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shadowed_system(redis_url: str, temporal_address: str, profiles_folder: Path) -> AsyncIterator[System]:
+    async with run_system("scripted-shadow", profiles_folder, redis_url, temporal_address) as running:
         yield running

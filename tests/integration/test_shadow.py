@@ -1,0 +1,62 @@
+"""The large model answers beside a request, and its cost is shown apart."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prometheus_client import REGISTRY
+
+from tandem import to_dict
+from tests.integration.conftest import SPANS, System
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def shadow_of(system: System, request_id: str) -> dict[str, Any]:
+    for _ in range(500):
+        found = await system.client.get(request_id)
+        if found.HasField("shadow"):
+            return to_dict(found.shadow)
+        await asyncio.sleep(0.02)
+    raise AssertionError("no shadow came")
+
+
+async def test_a_shadow_measures_what_the_large_model_alone_costs(system: System, shadowed_system: System) -> None:
+    request_id, before = uuid4().hex, shadowed_system.llm.counters.output_tokens
+    question = r"[ms=5 scores=16:0.9 slm=\boxed{4}_ slm_eos=12 llm=\boxed{4}_ llm_eos=60] what?"
+    result = to_dict(await shadowed_system.client.ask(question, request_id=request_id))
+    shadow = await shadow_of(shadowed_system, request_id)
+    assert shadow["output_tokens"] == 60
+    assert (shadow["answer"], shadow["agrees"]) == ("4", True)
+    assert shadow["usd"] == shadow["usd_paid"] > 0
+    assert shadow["usd_served"] == result["cost"]["usd"]
+    # The bill knows nothing of it: the engine made both.
+    usage = result["usage"]["llm"]
+    billed = usage["output_tokens"] + usage["overrun_tokens"]
+    assert shadowed_system.llm.counters.output_tokens - before == billed + 60
+    assert REGISTRY.get_sample_value("tandem_shadow_requests_total", {"profile": "scripted-shadow", "agrees": "true"})
+    # Nor does its trace.
+    leaves = [
+        span
+        for span in SPANS.get_finished_spans()
+        if (span.attributes or {}).get("tandem.request.id") == f"{request_id}.shadow"
+    ]
+    assert leaves
+    assert result["trace_id"] not in {f"{span.context.trace_id:032x}" for span in leaves}
+
+
+async def test_a_large_model_that_had_finished_is_not_asked_again(shadowed_system: System) -> None:
+    request_id, before = uuid4().hex, shadowed_system.llm.counters.output_tokens
+    await shadowed_system.client.ask("[llm_eos=20]", request_id=request_id)
+    shadow = await shadow_of(shadowed_system, request_id)
+    assert shadow["usd_paid"] == 0 < shadow["usd"]
+    assert shadowed_system.llm.counters.output_tokens - before == 20
+
+
+async def test_a_profile_without_shadows_has_none(system: System) -> None:
+    request_id = uuid4().hex
+    await system.client.ask("[scores=16:0.9 slm_eos=5]", request_id=request_id)
+    assert not (await system.client.get(request_id)).HasField("shadow")

@@ -1,0 +1,144 @@
+"""What is counted, and that dashboards and alerts ask for nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+from prometheus_client import REGISTRY, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from services.common import metrics, telemetry
+from services.common.prices import RolePrices
+from tests.fakes import ScriptedEngine
+from workflows.shared import (
+    Cost,
+    RoleUsage,
+    SolveResult,
+    StageResult,
+    Stop,
+    StopReason,
+    Timings,
+    Usage,
+    UsdByRole,
+)
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+
+
+def result(profile: str) -> dict[str, Any]:
+    usage = Usage(
+        llm=RoleUsage(f"{profile}-llm", 10, 0, 40, 3, 7),
+        slm=RoleUsage(f"{profile}-slm", 50, 5, 20),
+        scorer=RoleUsage("s", 60),
+    )
+    cost = Cost(0.03, UsdByRole(0.02, 0.007, 0.003), 0.06, 0.5, 1.0, 2.0, 3.0, "v1", 0.001)
+    return asdict(
+        SolveResult(
+            "r", profile, "q", "a", "a", Stop(2, StopReason.SUFFICIENT, 0.8, 0.7), [StageResult(2, "half", 40, 0.8, 0.7, "mlp", True)],
+            usage, cost, Timings(900.0, 100.0, 500.0, 4.0, 60.0), TRACE_ID, 1, True, ["a note"],
+        )
+    )  # fmt: skip
+
+
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_a_result_is_counted_to_the_token() -> None:
+    metrics.count_result(result("p1"), failed=False)
+    assert value("tandem_requests_total", profile="p1", reason="sufficient") == 1
+    assert value("tandem_stop_stage_total", profile="p1", stage="2", reason="sufficient") == 1
+    states = {
+        s: value("tandem_tokens_total", model="p1-llm", role="llm", state=s)
+        for s in ("input", "output", "overrun", "discarded")
+    }
+    assert states == {"input": 10, "output": 40, "overrun": 3, "discarded": 7}
+    assert value("tandem_cost_usd_total", model="p1-slm", role="slm") == pytest.approx(0.007)
+    assert value("tandem_overrun_tokens_total", model="p1-llm") == 3
+    assert value("tandem_request_duration_seconds_sum", profile="p1") == pytest.approx(0.9)
+    assert value("tandem_degraded_requests_total", profile="p1") == 1
+
+
+def test_an_exemplar_leads_to_the_trace() -> None:
+    metrics.count_result(result("p2"), failed=False)
+    text = generate_openmetrics(REGISTRY).decode()
+    [line] = [line for line in text.splitlines() if line.startswith('tandem_requests_total{profile="p2"')]
+    assert TRACE_ID in line
+
+
+def test_an_inference_is_timed() -> None:
+    span = telemetry.InferenceSpan(telemetry.Inference("timed", "llm", "r", 1, RolePrices()))
+    span.end("eos", span._started_at + 0.5, (10, 0, 5))
+    assert value("gen_ai_server_time_to_first_token_seconds_sum", model="timed", role="llm") == pytest.approx(0.5)
+    assert value("gen_ai_server_time_per_output_token_seconds_count", model="timed", role="llm") == 1
+
+
+def test_metrics_are_served_over_http() -> None:
+    from tests.conftest import free_port
+
+    port = free_port()
+    metrics.expose("127.0.0.1", port)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
+        assert b"tandem_requests_total" in reply.read()
+
+
+@pytest.mark.parametrize(
+    ("usd", "bucket"),
+    [(0.0, "0"), (0.0123, "1e-2..1e-1"), (1e-5, "1e-5..1e-4"), (3.2, "1e0..1e1"), (0.00009, "1e-5..1e-4")],
+)
+def test_a_cost_lies_in_the_bucket_of_its_decade(usd: float, bucket: str) -> None:
+    assert telemetry.cost_bucket(usd) == bucket
+
+
+# -- dashboards and alerts --------------------------------------------------------------------------------------
+
+
+def exported() -> set[str]:
+    """Names of all series that our processes export."""
+    metrics.count_result(result("every"), failed=False)
+    shadow = {"agrees": True, "usd": 1.0, "usd_paid": 1.0, "usd_served": 1.0, "usd_estimate": 1.0}
+    metrics.count_shadow("every", shadow)
+    telemetry.InferenceSpan(telemetry.Inference("every", "llm", "r", 1, RolePrices())).end("eos", 1.0, (1, 0, 5))
+    collector = metrics.EngineCollector(ScriptedEngine("every"), "llm")
+    ours = {s.name for family in collector.collect() for s in family.samples}
+    lines = generate_latest(REGISTRY).decode().splitlines()
+    return ours | {re.split(r"[{ ]", line)[0] for line in lines if line and not line.startswith("#")}
+
+
+def queries() -> list[tuple[str, str]]:
+    dashboard = json.loads((DEPLOY / "dashboards" / "tandem.json").read_text())
+    found = [(p["title"], t["expr"]) for p in dashboard["panels"] for t in p["targets"]]
+    for group in yaml.safe_load((DEPLOY / "alerts" / "tandem.yaml").read_text())["groups"]:
+        found += [(rule["alert"], rule["expr"]) for rule in group["rules"]]
+    return found
+
+
+def selectors(expression: str) -> set[str]:
+    """Metric names that a PromQL expression reads; raises ValueError where it cannot be parsed."""
+    found, waiting = set(), [promql_parser.parse(expression.replace("$__rate_interval", "5m"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, promql_parser.VectorSelector):
+            found.add(node.name)
+        for name in ("expr", "lhs", "rhs", "param", "vector_selector"):
+            if (child := getattr(node, name, None)) is not None:
+                waiting.append(child)
+        waiting += getattr(node, "args", None) or []
+    return found
+
+
+@pytest.mark.parametrize(("where", "expression"), queries())
+def test_a_query_reads_only_what_is_exported(where: str, expression: str) -> None:
+    names = selectors(expression)
+    assert names
+    # The SDK's own figures appear with its first span; tests/e2e sees them on a real process.
+    assert {n for n in names if not n.startswith("otel_sdk_")} <= exported(), where
