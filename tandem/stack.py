@@ -365,7 +365,7 @@ def plan_stack(profile: str = DEFAULT_PROFILE, *, jaeger: bool = False) -> Stack
             "TANDEM_JAEGER=http://host:16686 names one that runs elsewhere"
         )
     wanted = [c for c in COMPONENTS if own_jaeger or c.name != "jaeger"]
-    ports = {c.name: {use: _free_port(port) for use, port in c.ports.items()} for c in wanted}
+    ports = {c.name: {use: free_port(port) for use, port in c.ports.items()} for c in wanted}
     environment = {
         "TANDEM_MODELS": str(models_folder()),
         "TANDEM_PROFILES_PATH": os.pathsep.join(str(f.resolve()) for f in profile_folders()),
@@ -403,7 +403,7 @@ def _jaeger_image(configuration: Path, variables: Mapping[str, str], ports: Iter
     return ["docker", "run", "--rm", *publish, *settings, *mount, JAEGER_IMAGE, "--config", "/etc/jaeger.yaml"]
 
 
-def _free_port(preferred: int) -> int:
+def free_port(preferred: int) -> int:
     for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

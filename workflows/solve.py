@@ -318,6 +318,7 @@ class SolveWorkflow:
             slm=replace(self._answer_usage, model=self._plan.slm),
             scorer=self._scorer_usage(),
         )
+        attempts = {"large": self._insight.attempt if self._insight else 1, "small": answer.attempt if answer else 1}
         text = answer.text if answer else ""
         insight = self._insight.text if self._insight else ""
         if stop.reason is StopReason.LLM_FINISHED:
@@ -334,9 +335,9 @@ class SolveWorkflow:
             cost=cost(self._plan, usage, self._prompt_tokens(usage)),
             timings_ms=self._timings(answer),
             trace_id=self._task.trace_id,
-            attempts=max([1, *(o.attempt for o in (self._insight, answer) if o is not None)]),
+            attempts=max(attempts.values()),
             complete=answer.reason == "eos" if answer else stop.reason is StopReason.LLM_FINISHED,
-            notes=self._notes,
+            notes=[*self._notes, *(_lost_note(model, n) for model, n in attempts.items() if n > 1)],
         )
 
     def _scorer_usage(self) -> RoleUsage:
@@ -459,6 +460,13 @@ def _plus(a: RoleUsage, b: RoleUsage) -> RoleUsage:
         input_tokens=a.input_tokens + b.input_tokens,
         cached_input_tokens=a.cached_input_tokens + b.cached_input_tokens,
         discarded_tokens=a.discarded_tokens + b.discarded_tokens,
+    )
+
+
+def _lost_note(model: str, attempts: int) -> str:
+    return (
+        f"the {model} model was started {attempts} times; what a lost attempt made after its last write to the request "
+        "log, one decode step as a rule, may be missing from the bill"
     )
 
 
