@@ -1,7 +1,7 @@
 # `make help` is the table of contents. A fresh machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: jaeger help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration check lint fmt types protos protos-check histories clean
+.PHONY: jaeger help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one of our own in .tools/
@@ -40,13 +40,23 @@ unit: develop  ## the fast ones
 integration: develop  ## requests through real gateway, Temporal and Redis
 	@$(RUN) pytest tests/integration
 
-e2e: develop  ## the local stack's real processes, killed and started again
+e2e: develop jaeger  ## the local stack's real processes, killed and started again, and a real Jaeger
 	@$(RUN) pytest tests/e2e
 
 jaeger: setup  ## build Jaeger into the cache folder, once (needs Go; some minutes)
 	@deploy/build-jaeger.sh
 
-bench: bench-stop bench-orchestration  ## every figure that needs no real model
+cost-tree: models jaeger  ## docs/cost-tree.svg, the README's picture, from a real trace of the real pair
+	@$(TANDEM) up --jaeger && { $(TANDEM) ask --request-id cost-tree-$$$$ --threshold 0=1 "$$Q" && sleep 2 && \
+	  $(TANDEM) trace cost cost-tree-$$$$ --svg docs/cost-tree.svg; result=$$?; $(TANDEM) down; exit $$result; }
+
+bench: bench-stop bench-orchestration bench-ledger bench-exporter  ## every figure that needs no real model
+
+bench-ledger: setup  ## are the bills exact? 200 mixed requests, then the same with 20 processes killed
+	@$(RUN) python -m bench.ledger
+
+bench-exporter: setup  ## does a broken trace collector slow requests down?
+	@$(RUN) python -m bench.exporter
 
 bench-stop: setup  ## decision -> engine halted, 200 requests with a fast test engine
 	@$(RUN) python -m bench.stop --runs 200

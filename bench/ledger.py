@@ -45,10 +45,10 @@ def main() -> None:
     arguments.add_argument("--kills", type=int, default=20, help="processes killed in the second run")
     arguments.add_argument("--seed", type=int, default=0)
     options = arguments.parse_args()
-    report("ledger", {name: _run(options, kills) for name, kills in (("calm", 0), ("kills", options.kills))})
+    report("ledger", {name: run(options, kills) for name, kills in (("calm", 0), ("kills", options.kills))})
 
 
-def _run(options: argparse.Namespace, kills: int) -> dict[str, Any]:
+def run(options: argparse.Namespace, kills: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         journal = Path(folder) / "journal"
         os.environ["TANDEM_TEST_JOURNAL"] = str(journal)

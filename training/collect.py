@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.common.profile import Profile
-from services.common.prompts import Prompt, intern_prompt, mentor_prompt
+from services.common.prompts import Prompt, alone_prompt, intern_prompt, mentor_prompt
 from services.engine.api import Engine, FinishReason, Generation, Token
 from services.engine.batch import Generated, generate
 from services.engine.tokenizer import Detokenizer
@@ -71,10 +72,8 @@ class Collector:
         self._profile, self._llm, self._slm = profile, llm, slm
         self._extras, self._cap = extras, profile.execution.max_tokens
         self._is_brief = profile.handoff == "brief"
-        prompts = profile.prompts.model_copy(update={"llm_prefix": ""})
-        self._plain = profile.model_copy(update={"handoff": "continuation", "prompts": prompts})
-        concise = prompts.model_copy(update={"question": CONCISE})
-        self._concise = self._plain.model_copy(update={"prompts": concise})
+        prompts = profile.prompts.model_copy(update={"question": CONCISE})
+        self._concise = profile.model_copy(update={"prompts": prompts})
 
     async def collect(self, items: Iterable[Item], width: int) -> AsyncIterator[list[Run]]:
         """Each question's runs as they are complete, `width` questions at a time."""
@@ -105,18 +104,22 @@ class Collector:
         answers = (await asyncio.gather(*answering))[::-1]
         in_answer = await self._read_answer(item, prompts[0], answers[0]) if self._extras else None
         for insight, prompt, answer, (found, states) in zip(stages, prompts, answers, read, strict=True):
-            own = {"features": found, "states": states, "answer_features": None if insight.stage else in_answer}
+            own: dict[str, Any] = {
+                "features": found,
+                "states": states,
+                "answer_features": None if insight.stage else in_answer,
+            }
             runs.append(_run(item, "slm", insight, len(prompt.ids), answer, **own))
         return runs
 
     async def _mentor(self, item: Item) -> tuple[list[Run], list[Insight]]:
-        prompt = mentor_prompt(self._plain, self._llm.tokenizer, item.question, item.task)
+        prompt = alone_prompt(self._profile, self._llm.tokenizer, item.question, item.task)
         jobs = [self._generate(self._llm, f"{item.id}/llm", prompt.ids, self._cap)]
         if self._is_brief:
             brief = mentor_prompt(self._profile, self._llm.tokenizer, item.question, item.task)
             jobs.append(self._generate(self._llm, f"{item.id}/brief", brief.ids, self._profile.stages[-1].max_tokens))
         if self._extras and item.task == "answer":
-            short = mentor_prompt(self._concise, self._llm.tokenizer, item.question)
+            short = alone_prompt(self._concise, self._llm.tokenizer, item.question)
             jobs.append(self._generate(self._llm, f"{item.id}/concise", short.ids, self._cap))
         done = await asyncio.gather(*jobs)
         insights = self._insights(done[1] if self._is_brief else done[0], prompt)
@@ -170,7 +173,7 @@ class Collector:
 
 
 def _run(
-    item: Item, name: str, insight: Insight, prompt_tokens: int, done: Generated, text: str = "", **read: object
+    item: Item, name: str, insight: Insight, prompt_tokens: int, done: Generated, text: str = "", **read: Any
 ) -> Run:
     graded = grade(item, text or done.text, insight.text)
     return Run(
@@ -185,5 +188,5 @@ def _run(
         text=text or done.text,
         answer=graded.answer,
         right=graded.is_right,
-        **read,  # type: ignore[arg-type]
+        **read,
     )

@@ -73,6 +73,9 @@ def load(name: str | Path) -> Dataset:
     items = [_item(line, number, path) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if name == "gsm8k":
         del items[_SEEN_GSM8K]
+    if name == "math_test":  # some of its questions stand in MATH's train split too
+        trained = {item.question for item in load("math_train").items}
+        items = [item for item in items if item.question not in trained]
     if not items:
         raise DatasetError(f"{path} holds no questions")
     label = str(name) if path.parent == FOLDER or name == "humaneval" else path.name.split(".")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +47,12 @@ class Table:
 
     @property
     def stages(self) -> int:
-        return self.slm.right.shape[1]
+        return int(self.slm.right.shape[1])
 
     def take(self, rows: NDArray[np.intp] | Bools) -> Table:
         """The questions of `rows`, indices or a mask."""
         picked = np.arange(len(self.questions))[rows]
-        values = {}
+        values: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Answers):

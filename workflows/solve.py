@@ -47,6 +47,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.stop_rule import allowance, decide, fall_back, thresholds
 
 _RETRY = RetryPolicy(initial_interval=Timeouts.heartbeat_interval, backoff_coefficient=2.0, maximum_attempts=4)
+# Without the small model there is no answer at all, so a process that is being started anew is waited for: 8 s.
+_RETRY_ANSWER = RetryPolicy(initial_interval=Timeouts.heartbeat_interval, backoff_coefficient=2.0, maximum_attempts=6)
 _RETRY_SCORE = RetryPolicy(initial_interval=Timeouts.heartbeat_interval, maximum_attempts=2)
 T = TypeVar("T")
 _ONCE = RetryPolicy(maximum_attempts=1)
@@ -264,7 +266,7 @@ class SolveWorkflow:
             base_epoch=base_epoch,
             prices=self._plan.prices.slm,
         )
-        answer: AnswerOutcome = await self._start(Activities.execute, task, retry_policy=_RETRY)
+        answer: AnswerOutcome = await self._start(Activities.execute, task, retry_policy=_RETRY_ANSWER)
         return answer
 
     async def _failure(self, stop: Stop, error: ActivityError) -> ApplicationError:

@@ -24,9 +24,14 @@ _ABORT_AGAIN_SECONDS = 0.05
 class MadeToken(Protocol):
     """A token of the engine, as far as the log is concerned. `made_at` is Unix time in seconds."""
 
-    id: int
-    text: str
-    made_at: float
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def made_at(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)

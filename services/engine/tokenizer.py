@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from services.engine.api import Tokenizer
+
 _INCOMPLETE = "�"
 
 
@@ -35,7 +37,7 @@ class Detokenizer:
     just before it, and decoding from the start each time would be quadratic.
     """
 
-    def __init__(self, tokenizer: ChatTokenizer, prompt_ids: Sequence[int]) -> None:
+    def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int]) -> None:
         self._tokenizer = tokenizer
         self._ids = list(prompt_ids[-4:])
         self._shown = tokenizer.decode(self._ids)

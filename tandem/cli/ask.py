@@ -130,8 +130,10 @@ def _stack_for(wanted: bool, profile: str, quiet: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _traced() -> Iterator[None]:
-    """Export the client's own span where a collector is named (OTEL_EXPORTER_OTLP_ENDPOINT)."""
-    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    """Export the client's own span where a collector is named (OTEL_EXPORTER_OTLP_ENDPOINT), or the local stack has one."""
+    of_stack = (read_stack() or {}).get("environment", {}).get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or of_stack
+    if not endpoint:
         yield
         return
     from opentelemetry import trace
@@ -141,7 +143,9 @@ def _traced() -> Iterator[None]:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = TracerProvider(resource=Resource.create({"service.name": "tandem-cli"}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=2)))
+    provider.add_span_processor(
+        BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"), timeout=2))
+    )
     trace.set_tracer_provider(provider)
     try:
         yield

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import io
 import os
 import re
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -45,8 +47,9 @@ def trace() -> None:
 @app.command()
 def cost(
     request: Annotated[str, typer.Argument(metavar="[REQUEST|TRACE]", help="A request's id, or a trace id.")] = "",
-    last: Annotated[int, typer.Option(min=1, help="The last N requests instead of one.")] = 0,
+    last: Annotated[int | None, typer.Option(min=1, help="The last N requests instead of one.")] = None,
     by: Annotated[Grouping | None, typer.Option(help="Sum the last requests up by this.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Also write the tree as a picture.")] = None,
     jaeger: Annotated[str, typer.Option(help="Jaeger's query address; TANDEM_JAEGER if not given.")] = "",
     json: JsonFlag = False,
 ) -> None:
@@ -58,6 +61,8 @@ def cost(
         _recent(fetch_recent(address, last or _LAST), by, json)
         return
     found = fetch_trace(address, _trace_id(request))
+    if svg:
+        _draw(found, svg)
     if json:
         print_json(_as_dict(found))
     else:
@@ -66,6 +71,14 @@ def cost(
     if not found.adds_up:
         console_error("the steps of this trace do not add up to its bill")
         raise typer.Exit(1)
+
+
+def _draw(trace: Trace, file: Path) -> None:
+    canvas = Console(width=_TABLE_WIDTH - 20, highlight=False, record=True, file=io.StringIO())
+    canvas.print(_tree(trace))
+    canvas.print(_verdict(trace))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    canvas.save_svg(str(file), title=f"tandem trace cost {trace.id}")
 
 
 def _recent(traces: list[Trace], by: Grouping | None, json: bool) -> None:

