@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
 import grpc
 import psutil
@@ -218,3 +220,37 @@ def test_doctor_says_for_each_failure_what_to_do(elsewhere: Path) -> None:
     assert next(c for c in found["checks"] if c["name"] == "models")["advice"] == "run `tandem models pull`"
     assert all(c["ok"] or c["advice"] for c in found["checks"])
     assert found["settings"]["TANDEM_MODELS"]["from"] == "environment"
+
+
+def test_each_process_shows_its_metrics(local: LocalStack) -> None:
+    tandem("ask", "[scores=16:0.9 slm_eos=5]")
+    expected = {
+        "gateway": "tandem_gateway_streams",
+        "worker": "tandem_requests_total",
+        "insight-generator": "gen_ai_server_time_to_first_token_seconds_bucket",
+        "slm-executor": 'tandem_engine_tokens_total{kind="output",role="slm"}',
+        "sufficiency-scorer": 'tandem_engine_tokens_total{kind="scored",role="scorer"}',
+    }
+    for component, series in expected.items():
+        port = local.stack.ports[component]["metrics"]
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
+            text = reply.read().decode()
+        assert series in text, component
+        # What the alert on lost spans reads.
+        assert "otel_sdk_processor_span_processed_total" in text, component
+
+
+def test_requests_are_listed_by_what_they_cost(local: LocalStack) -> None:
+    tandem("ask", "--tenant", "lists", "[scores=16:0.9 slm_eos=5]")
+    found: list[dict[str, Any]] = []
+
+    def is_listed() -> bool:
+        found[:] = json.loads(tandem("request", "list", "--where", "tenant = lists and cost > 0", "--json").stdout)
+        return bool(found)
+
+    wait_until(is_listed)
+    assert found[0]["stage"] == 1
+    assert found[0]["request_id"] in tandem("request", "list", "--where", "tenant = lists").stdout
+    refused = tandem("request", "list", "--where", "colour = red")
+    assert refused.returncode == 2
+    assert "there is no field 'colour'" in refused.stderr

@@ -1,0 +1,70 @@
+"""For any mix of requests, however they end: the sum of the bills is what the engines have made and read."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tandem import RequestError, to_dict
+from tests.integration.conftest import System
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+
+SCRIPTS = st.builds(
+    "[ms={ms} scores={at}:0.9 slm_eos={slm} llm_eos={llm}{fail}]".format_map,
+    st.fixed_dictionaries(
+        {
+            "ms": st.sampled_from([1, 3]),
+            "at": st.sampled_from([0, 16, 32, 48, 999]),
+            "slm": st.integers(1, 40),
+            "llm": st.sampled_from([1, 15, 16, 17, 40, 1000]),
+            "fail": st.sampled_from(["", "", "", " fail=score"]),
+        }
+    ),
+)
+ENDS = st.one_of(st.none(), st.integers(0, 30))
+"""Of a request: None reads it to its end, a number leaves after so many events."""
+
+
+async def bill(system: System, script: str, leave_after: int | None) -> dict[str, Any]:
+    request_id, seen = uuid4().hex, 0
+    with suppress(RequestError):
+        async with aclosing(system.client.solve(script, request_id=request_id)) as events:
+            async for _ in events:
+                seen += 1
+                if leave_after is not None and seen > leave_after:
+                    break
+    while True:
+        with suppress(RequestError):  # it was left before it was started
+            found = await system.client.get(request_id)
+            if found.HasField("result"):
+                return to_dict(found.result)
+        await asyncio.sleep(0.02)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(mix=st.lists(st.tuples(SCRIPTS, ENDS), min_size=1, max_size=6))
+async def test_bills_add_up_to_what_the_engines_did(system: System, mix: list[tuple[str, int | None]]) -> None:
+    engines = {"llm": system.llm, "slm": system.slm}
+    before = {role: (e.counters.input_tokens, e.counters.output_tokens) for role, e in engines.items()}
+    scored = system.judge.counters.scored_tokens
+    bills = await asyncio.gather(*(bill(system, *request) for request in mix))
+    for role, engine in engines.items():
+        usage = [b["usage"][role] for b in bills]
+        made = sum(u["output_tokens"] + u["overrun_tokens"] + u["discarded_tokens"] for u in usage)
+        read = sum(u["input_tokens"] for u in usage)
+        assert (read, made) == (
+            engine.counters.input_tokens - before[role][0],
+            engine.counters.output_tokens - before[role][1],
+        )
+    assert sum(b["usage"]["scorer"]["input_tokens"] for b in bills) == system.judge.counters.scored_tokens - scored
+    for b in bills:
+        cost = b["cost"]
+        assert cost["usd"] == pytest.approx(sum(cost["usd_by_role"].values()), abs=1e-15)
+        assert cost["usd_overrun"] <= cost["usd_by_role"]["llm"]
