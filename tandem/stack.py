@@ -18,16 +18,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 from xmlrpc.client import Fault, ServerProxy
 
-import grpc
 import psutil
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from supervisor.xmlrpc import SupervisorTransport
 
 from tandem.jaeger import answers
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, find_binary, models_folder, profile_folders, state_folder
+from tandem.probes import answers_http, answers_ping, is_serving
 
 JAEGER_IMAGE = "jaegertracing/jaeger:2.20.0"
 _MARK = "TANDEM_STACK"  # in the environment of every process of a stack: its state folder
@@ -193,10 +191,10 @@ class Stack:
         port = self.ports[component.name]["main"]
         match component.name:
             case "redis":
-                return _answers_ping(port)
+                return answers_ping(port)
             case "jaeger":
-                return _answers_http(f"http://127.0.0.1:{port}/api/services")
-        return _is_serving(port, component.service)
+                return answers_http(f"http://127.0.0.1:{port}/api/services")
+        return is_serving(port, component.service)
 
     def _tail(self, component: str, lines: int = 15) -> str:
         try:
@@ -414,30 +412,3 @@ def free_port(preferred: int) -> int:
             number: int = probe.getsockname()[1]
             return number
     raise StackError("no port is free")
-
-
-def _answers_ping(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
-    except OSError:
-        return False
-
-
-def _answers_http(url: str) -> bool:
-    try:
-        with urlopen(url, timeout=1) as reply:
-            return bool(reply.status == 200)
-    except OSError:
-        return False
-
-
-def _is_serving(port: int, service: str) -> bool:
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        try:
-            reply = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=1)
-        except grpc.RpcError:
-            return False
-        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from tandem.paths import find_binary
-from tandem.stack import TEMPORAL_FLAGS, _answers_ping, _is_serving
+from tandem.probes import answers_ping, is_serving
+from tandem.stack import TEMPORAL_FLAGS
 
 torch.set_num_threads(2)
 
@@ -49,7 +50,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         str(folder),
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    wait_until(lambda: _answers_ping(port))
+    wait_until(lambda: answers_ping(port))
     yield f"redis://127.0.0.1:{port}/0"
     process.terminate()
     process.wait()
@@ -72,7 +73,7 @@ def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command += ["--http-port", str(free_port()), "--metrics-port", str(free_port())]
     command += ["--db-filename", str(file), "--log-level", "error", *TEMPORAL_FLAGS]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(lambda: _is_serving(port, "temporal.api.workflowservice.v1.WorkflowService"))
+    wait_until(lambda: is_serving(port, "temporal.api.workflowservice.v1.WorkflowService"))
     yield f"127.0.0.1:{port}"
     process.terminate()
     process.wait()

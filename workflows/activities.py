@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import grpc
-from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -22,10 +21,10 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from protos.tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2, insight_pb2_grpc, tandem_pb2
 from services.common.channels import open_channel
 from services.common.errors import TandemError
-from services.common.interceptors import error_info
 from services.common.metrics import count_result, count_shadow
 from services.common.request_log import RequestLog, Role, Stop
 from services.common.telemetry import Inference, describe_result, tell_lost, tracer
+from workflows import wire
 from workflows.shared import (
     SHADOW_WORKFLOW,
     Announcement,
@@ -35,7 +34,6 @@ from workflows.shared import (
     InsightTask,
     LossTask,
     RoleUsage,
-    Sampling,
     ScoreTask,
     ShadowInput,
     ShadowResult,
@@ -47,14 +45,6 @@ from workflows.shared import (
 )
 from workflows.stop_rule import is_sufficient
 
-_FINAL = {
-    grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.FAILED_PRECONDITION,
-    grpc.StatusCode.NOT_FOUND,
-    grpc.StatusCode.UNIMPLEMENTED,
-    grpc.StatusCode.PERMISSION_DENIED,
-    grpc.StatusCode.ABORTED,
-}
 _REASONS = {
     execution_pb2.FINISH_REASON_EOS: "eos",
     execution_pb2.FINISH_REASON_LENGTH: "length",
@@ -95,7 +85,7 @@ class Activities:
             epoch=epoch,
             question=task.question,
             stage_max_tokens=task.caps,
-            sampling=_sampling(task.sampling),
+            sampling=wire.sampling(task.sampling),
             prices=tandem_pb2.RolePrices(**asdict(task.prices)),
             alone=task.alone,
         )
@@ -108,7 +98,7 @@ class Activities:
             tokens=finished.tokens,
             usage=last.usage,
             halted_at=finished.halted_at_unix_ms / 1000,
-            first_token_at=_seconds(finished, "first_token_at_unix_ms"),
+            first_token_at=wire.seconds(finished, "first_token_at_unix_ms"),
             attempt=epoch,
         )
 
@@ -127,11 +117,11 @@ class Activities:
                 tokens, epoch = written
             try:
                 response = await _to_its_end(
-                    self._scorer.ModelInfer(_infer_request(task), timeout=Timeouts.score_call.total_seconds())
+                    self._scorer.ModelInfer(wire.infer_request(task), timeout=Timeouts.score_call.total_seconds())
                 )
             except grpc.aio.AioRpcError as error:
-                raise _application_error(error, StageScore(task.stage, tokens, epoch=epoch)) from error
-            score = _stage_score(response, task.stage, tokens, epoch)
+                raise wire.application_error(error, StageScore(task.stage, tokens, epoch=epoch)) from error
+            score = wire.stage_score(response, task.stage, tokens, epoch)
             await self._announce_score(task, score)
             return score
 
@@ -170,7 +160,7 @@ class Activities:
             question=task.question,
             stage=task.stage,
             max_tokens=task.max_tokens,
-            sampling=_sampling(task.sampling),
+            sampling=wire.sampling(task.sampling),
             prices=tandem_pb2.RolePrices(**asdict(task.prices)),
         )
         call = self._executor.Execute(request, timeout=Timeouts.attempt.total_seconds())
@@ -180,7 +170,7 @@ class Activities:
             reason=_REASONS[finished.reason],
             text=finished.text,
             usage=last.usage,
-            first_token_at=_seconds(finished, "first_token_at_unix_ms"),
+            first_token_at=wire.seconds(finished, "first_token_at_unix_ms"),
             attempt=epoch - task.base_epoch,
             is_logged=last.started.logged,
         )
@@ -279,9 +269,9 @@ class Activities:
                     await _abort(stub, inference.request_id, inference.attempt)
                     usage = await reader
         except grpc.aio.AioRpcError as error:
-            spent = _plus(_spent(error), _unless_written(unwritten, seen))
+            spent = _plus(wire.usage_in(error), _unless_written(unwritten, seen))
             activity.heartbeat(spent)
-            raise _application_error(error, spent) from error
+            raise wire.application_error(error, spent) from error
         finally:
             reader.cancel()
             call.cancel()
@@ -326,7 +316,7 @@ async def _read_to_end(call: Any, seen: dict[str, Any]) -> RoleUsage:
         seen[kind], last = getattr(event, kind), event
     if last is None or not last.HasField("finished"):
         raise ApplicationError("the service ended its stream without a last word", type="STREAM_CUT")
-    return _role_usage(last.usage)
+    return wire.role_usage(last.usage)
 
 
 @asynccontextmanager
@@ -346,67 +336,6 @@ async def _heartbeating(detail: RoleUsage | None = None) -> AsyncIterator[None]:
         beating.cancel()
 
 
-def _infer_request(task: ScoreTask) -> oip.ModelInferRequest:
-    tensor = oip.ModelInferRequest.InferInputTensor
-    contents = oip.InferTensorContents
-    return oip.ModelInferRequest(
-        model_name="sufficiency",
-        id=f"{task.request_id}/{task.stage}",
-        parameters={
-            "price_input": oip.InferParameter(string_param=repr(task.prices.input)),
-            "price_cached_input": oip.InferParameter(string_param=repr(task.prices.cached_input)),
-        },
-        inputs=[
-            tensor(
-                name="question", datatype="BYTES", shape=[1], contents=contents(bytes_contents=[task.question.encode()])
-            ),
-            tensor(
-                name="request_id",
-                datatype="BYTES",
-                shape=[1],
-                contents=contents(bytes_contents=[task.request_id.encode()]),
-            ),
-            tensor(name="stage", datatype="INT32", shape=[1], contents=contents(int_contents=[task.stage])),
-        ],
-    )
-
-
-def _stage_score(response: oip.ModelInferResponse, stage: int, tokens: int, epoch: int) -> StageScore:
-    outputs = {output.name: output.contents for output in response.outputs}
-    return StageScore(
-        stage=stage,
-        tokens=tokens,
-        score=outputs["score"].fp32_contents[0],
-        epoch=epoch,
-        scorer=response.parameters["scorer"].string_param,
-        trained=response.parameters["trained"].bool_param,
-        tokens_scored=outputs["tokens_scored"].int64_contents[0],
-        tokens_cached=outputs["tokens_cached"].int64_contents[0],
-        request_scored=response.parameters["request_scored"].int64_param,
-        request_cached=response.parameters["request_cached"].int64_param,
-    )
-
-
-def _sampling(sampling: Sampling) -> tandem_pb2.Sampling:
-    return tandem_pb2.Sampling(**asdict(sampling))
-
-
-def _role_usage(usage: tandem_pb2.TokenUsage) -> RoleUsage:
-    return RoleUsage(**{field.name: getattr(usage, field.name) for field in usage.DESCRIPTOR.fields})
-
-
-def _seconds(message: Any, field: str) -> float | None:
-    return getattr(message, field) / 1000 if message.HasField(field) else None
-
-
-def _spent(error: grpc.aio.AioRpcError) -> RoleUsage:
-    """The ledger that a service puts into the status of work that it could not log."""
-    metadata = error_info(error).metadata
-    return RoleUsage(
-        input_tokens=int(metadata.get("input_tokens", 0)), discarded_tokens=int(metadata.get("discarded_tokens", 0))
-    )
-
-
 def _unwritten_before() -> RoleUsage:
     """What earlier attempts spent that may be in no log."""
     details = activity.info().heartbeat_details
@@ -423,13 +352,4 @@ def _plus(usage: RoleUsage, other: RoleUsage) -> RoleUsage:
         usage,
         input_tokens=usage.input_tokens + other.input_tokens,
         discarded_tokens=usage.discarded_tokens + other.discarded_tokens,
-    )
-
-
-def _application_error(error: grpc.aio.AioRpcError, detail: object) -> ApplicationError:
-    return ApplicationError(
-        error.details() or error.code().name,
-        detail,
-        type=error_info(error).reason or error.code().name,
-        non_retryable=error.code() in _FINAL,
     )

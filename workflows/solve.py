@@ -15,8 +15,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from workflows.activities import Activities
-    from workflows.answer import final_answer
-    from workflows.cost import cost
+    from workflows.record import Record
     from workflows.search import at_end
     from workflows.shared import (
         CANCEL_SIGNAL,
@@ -34,14 +33,11 @@ with workflow.unsafe.imports_passed_through():
         ShadowInput,
         SolveInput,
         SolveResult,
-        StageResult,
         StageScore,
         Stop,
         StopOrder,
         StopReason,
         Timeouts,
-        Timings,
-        Usage,
         llm_queue,
     )
     from workflows.stop_rule import allowance, decide, fall_back, thresholds
@@ -69,18 +65,11 @@ class SolveWorkflow:
         self._task, self._plan = task, task.plan
         self._thresholds = thresholds(task.plan)
         self._allowance = allowance(task.plan, task.budget, task.question_tokens)
-        self._scores: list[StageScore] = []
+        self._record = Record(task, workflow.now())
         self._lost_a_score = False
-        self._scored = (0, 0)
-        self._notes: list[str] = []
         self._running: list[workflow.ActivityHandle[Any]] = []
         self._llm: workflow.ActivityHandle[InsightOutcome] | None = None
-        self._insight: InsightOutcome | None = None
-        self._insight_usage = RoleUsage()
-        self._answer_usage = RoleUsage()
         self._cancelled_at: datetime | None = None
-        self._decided_at: datetime | None = None
-        self._started_at = workflow.now()
 
     @workflow.run
     async def run(self, task: SolveInput) -> SolveResult:
@@ -104,7 +93,7 @@ class SolveWorkflow:
 
     async def _solve(self) -> SolveResult:
         stop = await self._decide()
-        self._decided_at = self._decided_at or workflow.now()
+        self._record.decided_at = self._record.decided_at or workflow.now()
         answer: AnswerOutcome | None = None
         if stop.reason is StopReason.LLM_FINISHED or self._cancelled_at is not None:
             await self._stop_llm()
@@ -128,8 +117,8 @@ class SolveWorkflow:
                 if stop := await self._score(stage):
                     return stop
                 if self._llm.done() and not self._succeeded(self._llm):
-                    return fall_back(self._scores, self._thresholds, StopReason.LLM_UNAVAILABLE)
-                if self._has_answered() or self._cancelled_at is not None or self._scores[-1].ended:
+                    return fall_back(self._record.scores, self._thresholds, StopReason.LLM_UNAVAILABLE)
+                if self._has_answered() or self._cancelled_at is not None or self._record.scores[-1].ended:
                     break
         return await self._when_no_stage_passed()
 
@@ -155,13 +144,13 @@ class SolveWorkflow:
             if is_cancelled_exception(error):
                 return None
             score = _failure_detail(error, StageScore) or StageScore(stage)
-            self._notes.append(f"stage {stage} was not scored: {_cause(error)}")
-        self._scores.append(score)  # it is paid for, whatever has become of the request meanwhile
+            self._record.notes.append(f"stage {stage} was not scored: {_cause(error)}")
+        self._record.scores.append(score)  # it is paid for, whatever has become of the request meanwhile
         if self._cancelled_at is not None or self._has_answered():
             return None
         stop = decide(score, self._thresholds[stage])
         if stop:
-            self._decided_at = workflow.now()
+            self._record.decided_at = workflow.now()
         return stop
 
     async def _when_no_stage_passed(self) -> Stop:
@@ -171,12 +160,12 @@ class SolveWorkflow:
         elif self._llm is not None:
             await workflow.wait([self._llm])
             if self._has_answered():
-                return Stop(len(self._scores) or 1, StopReason.LLM_FINISHED)
+                return Stop(len(self._record.scores) or 1, StopReason.LLM_FINISHED)
             if not self._succeeded(self._llm):
                 reason = StopReason.LLM_UNAVAILABLE
         if self._allowance.is_limited and reason is StopReason.BEST_STAGE:
             reason = StopReason.BUDGET
-        return fall_back(self._scores, self._thresholds, reason)
+        return fall_back(self._record.scores, self._thresholds, reason)
 
     def _has_answered(self) -> bool:
         """In continuation mode a large model that ended by itself has given its answer."""
@@ -208,23 +197,23 @@ class SolveWorkflow:
             return
         was_running = not self._llm.done()
         if was_running:
-            assert self._decided_at is not None
-            flag = asyncio.create_task(self._raise_stop(self._decided_at, insight=True))
+            assert self._record.decided_at is not None
+            flag = asyncio.create_task(self._raise_stop(self._record.decided_at, insight=True))
             self._llm.cancel()
             await flag
         try:
-            self._insight = await self._llm
-            self._insight_usage = self._insight.usage
+            self._record.insight = await self._llm
+            self._record.insight_usage = self._record.insight.usage
         except ActivityError as error:
             if not is_cancelled_exception(error):
-                self._notes.append(f"the large model failed: {_cause(error)}")
-            self._insight_usage = await self._lost_usage(error, "llm")
-        if was_running and self._insight is not None:
-            await self._announce_stop(self._insight)
+                self._record.notes.append(f"the large model failed: {_cause(error)}")
+            self._record.insight_usage = await self._lost_usage(error, "llm")
+        if was_running and self._record.insight is not None:
+            await self._announce_stop(self._record.insight)
 
     async def _announce_stop(self, insight: InsightOutcome) -> None:
         payload: dict[str, object] = {
-            "cancel_latency_ms": self._cancel_ms(insight),
+            "cancel_latency_ms": self._record.cancel_ms(insight),
             "overrun_tokens": insight.usage.overrun_tokens,
             "reason": StopReason.CANCELLED if self._cancelled_at else StopReason.SUFFICIENT,
         }
@@ -238,11 +227,11 @@ class SolveWorkflow:
             answer = await self._execute(stop.stage, 0)
         except ActivityError as error:
             if is_cancelled_exception(error):  # before it began
-                self._answer_usage = await self._lost_usage(error, "slm")
+                self._record.answer_usage = await self._lost_usage(error, "slm")
                 return None
             if stop.stage == 0:
                 raise await self._failure(stop, error) from error
-            self._notes.append(f"the answer does without the insight: {_cause(error)}")
+            self._record.notes.append(f"the answer does without the insight: {_cause(error)}")
             lost = await self._lost_usage(error, "slm")
             try:
                 answer = await self._execute(0, _FALLBACK_EPOCH)
@@ -251,8 +240,8 @@ class SolveWorkflow:
             if not answer.is_logged:
                 answer = replace(answer, usage=_plus(answer.usage, lost))
         if not answer.is_logged:
-            self._notes.append("the answer was not streamed: the request log did not answer")
-        self._answer_usage = answer.usage
+            self._record.notes.append("the answer was not streamed: the request log did not answer")
+        self._record.answer_usage = answer.usage
         return answer
 
     async def _execute(self, stage: int, base_epoch: int) -> AnswerOutcome:
@@ -271,11 +260,11 @@ class SolveWorkflow:
 
     async def _failure(self, stop: Stop, error: ActivityError) -> ApplicationError:
         """The request ends without an answer, but not without its bill, which the error carries."""
-        self._answer_usage = await self._lost_usage(error, "slm")
+        self._record.answer_usage = await self._lost_usage(error, "slm")
         await self._stop_llm()
         await self._count_lost_scores()
-        self._notes.append(f"the small model failed: {_cause(error)}")
-        failed = self._result(stop, None)
+        self._record.notes.append(f"the small model failed: {_cause(error)}")
+        failed = self._record.result(stop, None, workflow.now())
         self._make_searchable(failed)
         result = asdict(failed)
         await self._announce(SLOT_COMPLETED, "failed", result)
@@ -285,7 +274,7 @@ class SolveWorkflow:
 
     async def _settle(self, stop: Stop, answer: AnswerOutcome | None) -> SolveResult:
         await self._count_lost_scores()
-        result = self._result(stop, answer)
+        result = self._record.result(stop, answer, workflow.now())
         self._make_searchable(result)
         await self._announce(SLOT_COMPLETED, "completed", asdict(result))
         if self._is_shadowed(result):
@@ -314,43 +303,6 @@ class SolveWorkflow:
             llm_finished=result.usage.llm if finished else None,
         )
 
-    def _result(self, stop: Stop, answer: AnswerOutcome | None) -> SolveResult:
-        usage = Usage(
-            llm=replace(self._insight_usage, model=self._plan.llm),
-            slm=replace(self._answer_usage, model=self._plan.slm),
-            scorer=self._scorer_usage(),
-        )
-        attempts = {"large": self._insight.attempt if self._insight else 1, "small": answer.attempt if answer else 1}
-        text = answer.text if answer else ""
-        insight = self._insight.text if self._insight else ""
-        if stop.reason is StopReason.LLM_FINISHED:
-            text = insight
-        return SolveResult(
-            request_id=self._task.request_id,
-            profile=self._plan.profile,
-            question=self._task.question,
-            answer=final_answer(text, self._plan.answer_format),
-            reasoning=text,
-            stop=stop,
-            stages=self._stage_results(),
-            usage=usage,
-            cost=cost(self._plan, usage, self._prompt_tokens(usage)),
-            timings_ms=self._timings(answer),
-            trace_id=self._task.trace_id,
-            attempts=max(attempts.values()),
-            complete=answer.reason == "eos" if answer else stop.reason is StopReason.LLM_FINISHED,
-            notes=[*self._notes, *(_lost_note(model, n) for model, n in attempts.items() if n > 1)],
-        )
-
-    def _scorer_usage(self) -> RoleUsage:
-        """Every pass, also one that was run twice because its first result was lost: the request log counts them."""
-        logged = [self._scored, *((s.request_scored, s.request_cached) for s in self._scores)]
-        return RoleUsage(
-            model=self._plan.slm,
-            input_tokens=max(sum(s.tokens_scored for s in self._scores), *(scored for scored, _ in logged)),
-            cached_input_tokens=max(sum(s.tokens_cached for s in self._scores), *(cached for _, cached in logged)),
-        )
-
     async def _count_lost_scores(self) -> None:
         if not self._lost_a_score:
             return
@@ -361,42 +313,9 @@ class SolveWorkflow:
                 schedule_to_close_timeout=Timeouts.local_attempt,
                 retry_policy=_ONCE,
             )
-            self._scored = (computed, cached)
+            self._record.scored = (computed, cached)
         except ActivityError:
-            self._notes.append("the bill of the scorer is a lower bound: the request log did not answer")
-
-    def _stage_results(self) -> list[StageResult]:
-        names = ["question", *(stage.name for stage in self._plan.stages)]
-        return [
-            StageResult(s.stage, names[s.stage], s.tokens, s.score, self._thresholds[s.stage], s.scorer, s.trained)
-            for s in self._scores
-            if not s.ended
-        ]
-
-    def _prompt_tokens(self, usage: Usage) -> int:
-        """The plain question's prompt, as some model has read it; else the question itself."""
-        if self._scores and self._scores[0].stage == 0 and self._scores[0].tokens_scored:
-            return self._scores[0].tokens_scored + self._scores[0].tokens_cached
-        return usage.llm.input_tokens or usage.slm.input_tokens or self._task.question_tokens
-
-    def _timings(self, answer: AnswerOutcome | None) -> Timings:
-        started = self._started_at.timestamp()
-        decided = self._decided_at.timestamp() if self._decided_at else None
-        first_insight = self._insight.first_token_at if self._insight else None
-        first_answer = answer.first_token_at if answer else None
-        return Timings(
-            total=_ms(started, workflow.now().timestamp()) or 0.0,
-            first_insight=_ms(started, first_insight),
-            decision=_ms(started, decided),
-            cancel=self._cancel_ms(self._insight) if self._insight else None,
-            first_answer_token=_ms(decided, first_answer),
-        )
-
-    def _cancel_ms(self, insight: InsightOutcome) -> float | None:
-        """Decision to halt; None when the large model ended by itself."""
-        if insight.reason != "aborted" or self._decided_at is None:
-            return None
-        return _ms(self._decided_at.timestamp(), insight.halted_at)
+            self._record.notes.append("the bill of the scorer is a lower bound: the request log did not answer")
 
     async def _lost_usage(self, error: ActivityError, role: str) -> RoleUsage:
         """Usage of a role whose every attempt failed: from Redis, or from the service's own last words."""
@@ -412,7 +331,7 @@ class SolveWorkflow:
                 retry_policy=_ONCE,
             )
         except ActivityError:
-            self._notes.append(f"the bill of the {role} is a lower bound: the request log did not answer")
+            self._record.notes.append(f"the bill of the {role} is a lower bound: the request log did not answer")
             return spent
 
     # -- helpers ------------------------------------------------------------------------------------------------
@@ -427,7 +346,7 @@ class SolveWorkflow:
         return handle.done() and not handle.cancelled() and handle.exception() is None
 
     async def _raise_stop(self, decided_at: datetime, *, insight: bool = False, answer: bool = False) -> None:
-        epoch = max((s.epoch for s in self._scores), default=1)
+        epoch = max((s.epoch for s in self._record.scores), default=1)
         order = StopOrder(
             self._task.request_id,
             insight_epoch=epoch if insight else None,
@@ -452,23 +371,12 @@ class SolveWorkflow:
             workflow.logger.warning("the request log was not written: %s", _cause(error))
 
 
-def _ms(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else max(0.0, (end - start) * 1000)
-
-
 def _plus(a: RoleUsage, b: RoleUsage) -> RoleUsage:
     return replace(
         a,
         input_tokens=a.input_tokens + b.input_tokens,
         cached_input_tokens=a.cached_input_tokens + b.cached_input_tokens,
         discarded_tokens=a.discarded_tokens + b.discarded_tokens,
-    )
-
-
-def _lost_note(model: str, attempts: int) -> str:
-    return (
-        f"the {model} model was started {attempts} times; what a lost attempt made after its last write to the request "
-        "log, one decode step as a rule, may be missing from the bill"
     )
 
 

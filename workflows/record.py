@@ -1,0 +1,125 @@
+"""What a request has seen so far, and the result that is made of it. Pure: the workflow writes it down as it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from workflows.answer import final_answer
+from workflows.cost import cost
+from workflows.shared import (
+    AnswerOutcome,
+    InsightOutcome,
+    Plan,
+    RoleUsage,
+    SolveInput,
+    SolveResult,
+    StageResult,
+    StageScore,
+    Stop,
+    StopReason,
+    Timings,
+    Usage,
+)
+from workflows.stop_rule import thresholds
+
+
+@dataclass(slots=True)
+class Record:
+    """`scored`: the scorer's tokens, computed and from its cache, as the request log knows them."""
+
+    task: SolveInput
+    started_at: datetime
+    decided_at: datetime | None = None
+    scores: list[StageScore] = field(default_factory=list)
+    scored: tuple[int, int] = (0, 0)
+    insight: InsightOutcome | None = None
+    insight_usage: RoleUsage = field(default_factory=RoleUsage)
+    answer_usage: RoleUsage = field(default_factory=RoleUsage)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def plan(self) -> Plan:
+        return self.task.plan
+
+    def result(self, stop: Stop, answer: AnswerOutcome | None, now: datetime) -> SolveResult:
+        usage = Usage(
+            llm=replace(self.insight_usage, model=self.plan.llm),
+            slm=replace(self.answer_usage, model=self.plan.slm),
+            scorer=self._scorer_usage(),
+        )
+        attempts = {"large": self.insight.attempt if self.insight else 1, "small": answer.attempt if answer else 1}
+        text = answer.text if answer else ""
+        insight = self.insight.text if self.insight else ""
+        if stop.reason is StopReason.LLM_FINISHED:
+            text = insight
+        return SolveResult(
+            request_id=self.task.request_id,
+            profile=self.plan.profile,
+            question=self.task.question,
+            answer=final_answer(text, self.plan.answer_format),
+            reasoning=text,
+            stop=stop,
+            stages=self._stage_results(),
+            usage=usage,
+            cost=cost(self.plan, usage, self._prompt_tokens(usage)),
+            timings_ms=self._timings(answer, now),
+            trace_id=self.task.trace_id,
+            attempts=max(attempts.values()),
+            complete=answer.reason == "eos" if answer else stop.reason is StopReason.LLM_FINISHED,
+            notes=[*self.notes, *(_lost_note(model, n) for model, n in attempts.items() if n > 1)],
+        )
+
+    def _scorer_usage(self) -> RoleUsage:
+        """Every pass, also one that was run twice because its first result was lost: the request log counts them."""
+        logged = [self.scored, *((s.request_scored, s.request_cached) for s in self.scores)]
+        return RoleUsage(
+            model=self.plan.slm,
+            input_tokens=max(sum(s.tokens_scored for s in self.scores), *(scored for scored, _ in logged)),
+            cached_input_tokens=max(sum(s.tokens_cached for s in self.scores), *(cached for _, cached in logged)),
+        )
+
+    def _stage_results(self) -> list[StageResult]:
+        limits = thresholds(self.plan)
+        names = ["question", *(stage.name for stage in self.plan.stages)]
+        return [
+            StageResult(s.stage, names[s.stage], s.tokens, s.score, limits[s.stage], s.scorer, s.trained)
+            for s in self.scores
+            if not s.ended
+        ]
+
+    def _prompt_tokens(self, usage: Usage) -> int:
+        """The plain question's prompt, as some model has read it; else the question itself."""
+        if self.scores and self.scores[0].stage == 0 and self.scores[0].tokens_scored:
+            return self.scores[0].tokens_scored + self.scores[0].tokens_cached
+        return usage.llm.input_tokens or usage.slm.input_tokens or self.task.question_tokens
+
+    def _timings(self, answer: AnswerOutcome | None, now: datetime) -> Timings:
+        started = self.started_at.timestamp()
+        decided = self.decided_at.timestamp() if self.decided_at else None
+        first_insight = self.insight.first_token_at if self.insight else None
+        first_answer = answer.first_token_at if answer else None
+        return Timings(
+            total=_ms(started, now.timestamp()) or 0.0,
+            first_insight=_ms(started, first_insight),
+            decision=_ms(started, decided),
+            cancel=self.cancel_ms(self.insight) if self.insight else None,
+            first_answer_token=_ms(decided, first_answer),
+        )
+
+    def cancel_ms(self, insight: InsightOutcome) -> float | None:
+        """Decision to halt; None when the large model ended by itself."""
+        if insight.reason != "aborted" or self.decided_at is None:
+            return None
+        return _ms(self.decided_at.timestamp(), insight.halted_at)
+
+
+def _ms(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else max(0.0, (end - start) * 1000)
+
+
+def _lost_note(model: str, attempts: int) -> str:
+    return (
+        f"the {model} model was started {attempts} times; what a lost attempt made after its last write to the request "
+        "log, one decode step as a rule, may be missing from the bill"
+    )
