@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
@@ -45,6 +46,7 @@ from workflows.shared import (
 )
 from workflows.stop_rule import is_sufficient
 
+_REMEMBERED = 1000  # lost attempts, on their way to the next one or to settle_loss
 _REASONS = {
     execution_pb2.FINISH_REASON_EOS: "eos",
     execution_pb2.FINISH_REASON_LENGTH: "length",
@@ -62,6 +64,7 @@ class ServiceAddresses:
 class Activities:
     def __init__(self, addresses: ServiceAddresses, log: RequestLog) -> None:
         self._log = log
+        self._last_words: OrderedDict[tuple[str, str], RoleUsage] = OrderedDict()
         self._channels = [
             open_channel(a) for a in (addresses.insight_generator, addresses.sufficiency_scorer, addresses.slm_executor)
         ]
@@ -237,17 +240,25 @@ class Activities:
         """
         role = Role.INSIGHT if task.role == "llm" else Role.ANSWER
         inference = Inference(task.model, task.role, task.request_id, activity.info().attempt, task.prices)
-        spent = (task.spent.input_tokens, task.spent.discarded_tokens)
+        remembered = self._last_words.pop((task.request_id, task.role), RoleUsage())
+        spent = max(((u.input_tokens, u.discarded_tokens) for u in (task.spent, remembered)), key=sum)
         try:
             ledger = await self._log.ledger(task.request_id, role)
             untold = await self._log.tell_untold(task.request_id, role)
-        except TandemError:
+        except TandemError as error:
             tell_lost(inference, *spent)
-            raise
+            known_here = RoleUsage(model=task.model, input_tokens=spent[0], discarded_tokens=spent[1])
+            raise ApplicationError(str(error), known_here, type=error.reason) from error
         known = (ledger.input_tokens, ledger.made_tokens)
         read, made = max(known, spent, key=sum)
         tell_lost(inference, read - known[0] + untold[0], made - known[1] + untold[1])
         return RoleUsage(model=task.model, input_tokens=read, discarded_tokens=made)
+
+    def _remember(self, inference: Inference, spent: RoleUsage) -> None:
+        """A cancel between two attempts keeps neither error nor heartbeat; this worker then still knows."""
+        self._last_words[inference.request_id, inference.role] = spent
+        while len(self._last_words) > _REMEMBERED:
+            self._last_words.popitem(last=False)
 
     # -- one streaming call, cancelled without losing its last word ---------------------------------------------
 
@@ -271,6 +282,7 @@ class Activities:
         except grpc.aio.AioRpcError as error:
             spent = _plus(wire.usage_in(error), _unless_written(unwritten, seen))
             activity.heartbeat(spent)
+            self._remember(inference, spent)
             raise wire.application_error(error, spent) from error
         finally:
             reader.cancel()

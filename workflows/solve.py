@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from workflows.activities import Activities
@@ -314,7 +314,7 @@ class SolveWorkflow:
                 retry_policy=_ONCE,
             )
             self._record.scored = (computed, cached)
-        except ActivityError:
+        except FailureError:  # a local activity's, which comes without its wrapper
             self._record.notes.append("the bill of the scorer is a lower bound: the request log did not answer")
 
     async def _lost_usage(self, error: ActivityError, role: str) -> RoleUsage:
@@ -330,9 +330,9 @@ class SolveWorkflow:
                 start_to_close_timeout=Timeouts.local_attempt,
                 retry_policy=_ONCE,
             )
-        except ActivityError:
+        except ActivityError as unsettled:
             self._record.notes.append(f"the bill of the {role} is a lower bound: the request log did not answer")
-            return spent
+            return _failure_detail(unsettled, RoleUsage) or spent
 
     # -- helpers ------------------------------------------------------------------------------------------------
 
@@ -367,7 +367,7 @@ class SolveWorkflow:
                     activity, argument, schedule_to_close_timeout=Timeouts.local_attempt, retry_policy=_ONCE
                 ),
             )
-        except ActivityError as error:
+        except FailureError as error:  # a local activity's comes without its wrapper
             workflow.logger.warning("the request log was not written: %s", _cause(error))
 
 
@@ -380,7 +380,7 @@ def _plus(a: RoleUsage, b: RoleUsage) -> RoleUsage:
     )
 
 
-def _cause(error: ActivityError) -> str:
+def _cause(error: FailureError) -> str:
     return str(error.cause) if error.cause else str(error)
 
 

@@ -175,6 +175,17 @@ def test_without_redis_a_request_ends_with_an_answer_that_says_so(local: LocalSt
     assert result["usage"]["llm"]["discarded_tokens"] >= 20
 
 
+def test_a_cancel_without_redis_still_ends_the_request(local: LocalStack) -> None:
+    def kill_and_cancel() -> None:
+        local.kill("redis")
+        local.client.cancel(request.id)
+
+    request = Watched(local, "[ms=30]", insight(20), kill_and_cancel)
+    result = request.result()
+    assert result["stop"]["reason"] == "cancelled"
+    assert sum(result["usage"]["llm"][f"{s}_tokens"] for s in ("output", "overrun", "discarded")) >= 20
+
+
 def test_a_redis_that_comes_back_empty_is_written_again(local: LocalStack) -> None:
     def kill_and_start() -> None:
         local.kill("redis")
