@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from functools import cached_property
+from math import inf
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -56,12 +57,41 @@ class Execution(_Part):
     answer_format: Literal["boxed", "text"] = "boxed"
 
 
+class TokenRate(_Part):
+    """Tokens a second that the pool of one role was measured to read, to read out of its cache, and to write."""
+
+    input: float = Field(gt=0)
+    cached_input: float = Field(default=inf, gt=0, description="inf: a cached token takes no time")
+    output: float = Field(gt=0)
+
+
+class GpuPrices(_Part):
+    """USD per GPU-second. A GPU's second is shared by all the requests of a batch, so a request is billed by its tokens,
+    at what a token costs where the GPUs run at the measured rate; idle time is nobody's.
+    """
+
+    usd_per_gpu_second: float = Field(ge=0)
+    gpus: int = Field(default=1, gt=0)
+    tokens_per_second: TokenRate
+
+    def per_million_tokens(self) -> dict[str, float]:
+        million = self.usd_per_gpu_second * self.gpus * 1e6
+        return {kind: million / rate for kind, rate in self.tokens_per_second.model_dump().items()}
+
+
 class RolePrices(_Part):
-    """USD per million tokens."""
+    """USD per million tokens; a profile may give USD per GPU-second and the rate of the GPUs instead (GpuPrices)."""
 
     input: float = Field(ge=0)
     cached_input: float = Field(ge=0)
     output: float = Field(ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_gpu_seconds(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "usd_per_gpu_second" in given:
+            return GpuPrices.model_validate(given).per_million_tokens()
+        return given
 
 
 class Prices(_Part):

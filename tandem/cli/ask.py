@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Annotated
 
+import grpc
 import typer
 
 from protos.tandem.v1 import tandem_pb2
@@ -13,6 +17,7 @@ from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.stack import start_stack, stop_stack
 from tandem.cli.view import LiveView
 from tandem.client import Client, solve_request
+from tandem.errors import RequestError
 from tandem.paths import read_stack
 from tandem.results import to_dict
 from tandem.stack import open_stack
@@ -61,19 +66,9 @@ def ask(
 def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None:
     """Read a request to its end and print it; Ctrl-C cancels it and reads on to the bill."""
     view = LiveView(console)
-    events = client.solve_request(request)
-    result: tandem_pb2.SolveResult | None = None
-    try:
-        result = _read(events, view, json)
-    except KeyboardInterrupt:
-        if request.keep_running:  # only looking on
-            raise typer.Exit(1) from None
-        client.cancel(request.request_id)
-        again = tandem_pb2.SolveRequest()
-        again.CopyFrom(request)
-        result = _read(client.solve_request(again), None, json)
-        if not json:
-            view.show(tandem_pb2.SolveEvent(completed=result))
+    ctrl_c = _leaves() if request.keep_running else _cancels(client, request.request_id)
+    with ctrl_c:
+        result = _read(client.solve_request(request), view, json)
     if json:
         print_json(to_dict(result))
     elif jaeger := (read_stack() or {}).get("jaeger"):
@@ -84,10 +79,49 @@ def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None
         raise typer.Exit(1)
 
 
-def _read(events: Iterator[tandem_pb2.SolveEvent], view: LiveView | None, json: bool) -> tandem_pb2.SolveResult:
+@contextlib.contextmanager
+def _leaves() -> Iterator[None]:
+    """Ctrl-C of one who only looks on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(1) from None
+
+
+@contextlib.contextmanager
+def _cancels(client: Client, request_id: str) -> Iterator[None]:
+    """The first Ctrl-C cancels the request, whose stream goes on to its bill; the second breaks off at once.
+
+    No KeyboardInterrupt for the first: raised inside a callback it would be lost.
+    """
+
+    def cancel(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        threading.Thread(target=_cancel_when_known, args=(client, request_id), daemon=True).start()
+
+    before = signal.signal(signal.SIGINT, cancel)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _cancel_when_known(client: Client, request_id: str) -> None:
+    """A request that was only just sent may not be known yet."""
+    for _ in range(20):
+        try:
+            client.cancel(request_id)
+            return
+        except RequestError as error:
+            if error.code is not grpc.StatusCode.NOT_FOUND:
+                return  # the stream ends with the same error
+            time.sleep(0.1)
+
+
+def _read(events: Iterator[tandem_pb2.SolveEvent], view: LiveView, json: bool) -> tandem_pb2.SolveResult:
     result = tandem_pb2.SolveResult()
     for event in events:
-        if view is not None and not json:
+        if not json:
             view.show(event)
         if event.HasField("completed"):
             result = event.completed

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from protos.tandem.v1 import tandem_pb2
 from tandem.cli.ask import follow as follow_request
@@ -46,7 +46,8 @@ def list_requests(
     if json:
         print_json(found)
         return
-    table = Table("request", "started", "state", "profile", "tenant", "stage", "reason", "USD", "saved", box=None)
+    whole = Column("request", no_wrap=True, min_width=max((len(row["request_id"]) for row in found), default=0))
+    table = Table(whole, "started", "state", "profile", "tenant", "stage", "reason", "USD", "saved", box=None)
     for row in found:
         started = datetime.fromtimestamp(row["started_at_unix_ms"] / 1000).strftime("%Y-%m-%d %H:%M:%S")
         ended = row["usd"] is not None

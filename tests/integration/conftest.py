@@ -46,7 +46,7 @@ from workflows.worker import WorkerSettings, make_workers
 SPANS = InMemorySpanExporter()
 TTL = timedelta(minutes=5)
 SANDBOX = SandboxedWorkflowRunner(
-    SandboxRestrictions.default.with_passthrough_modules("workflows", "services", "protos", "google")
+    SandboxRestrictions.default.with_passthrough_modules("workflows", "services", "protos", "google", "redis")
 )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from services.common.errors import InvalidArgument, NotFound
-from services.common.profile import Profile, load_profile
+from services.common.profile import Profile, RolePrices, load_profile
 from services.gateway.admission import make_plan
 from services.sufficiency_scorer.scorers import make_scorer
 from tandem.models import catalogue
@@ -64,3 +64,14 @@ def _neutral():  # type: ignore[no-untyped-def]
     import numpy as np
 
     return np.ones(16, np.float32)
+
+
+def test_gpu_seconds_are_billed_as_the_tokens_that_they_make() -> None:
+    rate = {"input": 10_000, "output": 500}
+    prices = RolePrices.model_validate({"usd_per_gpu_second": 0.001, "gpus": 2, "tokens_per_second": rate})
+    assert (prices.input, prices.cached_input, prices.output) == pytest.approx((0.2, 0.0, 4.0))
+
+
+def test_a_price_is_by_token_or_by_gpu_second_and_not_both() -> None:
+    with pytest.raises(ValueError, match="input"):
+        RolePrices.model_validate({"usd_per_gpu_second": 0.001, "tokens_per_second": {"output": 5}, "input": 1.0})
