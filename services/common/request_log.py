@@ -8,8 +8,9 @@ repeats, so that a retried write is harmless and a zombie's is void.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -173,17 +174,30 @@ class Writer:
 
     async def append(self, text: str, ids: Sequence[int], stage: int = 0, input_tokens: int = 0) -> None:
         """Add `ids` with their text; `stage` > 0 ends that stage; `input_tokens` is the prompt read for them."""
+        await _to_its_end(self._append(text, ids, stage, input_tokens))
+
+    async def close(self, closing: Closing) -> None:
+        """End the stream."""
+        await _to_its_end(self._run("close", *astuple(closing)))
+
+    async def _append(self, text: str, ids: Sequence[int], stage: int, input_tokens: int) -> None:
         tokens = self.tokens + len(ids)
         await self._run("append", self._seq + 1, tokens, text, json.dumps(list(ids)), stage, input_tokens)
         self._seq += 1
         self.tokens = tokens
 
-    async def close(self, closing: Closing) -> None:
-        """End the stream."""
-        await self._run("close", *astuple(closing))
-
     async def _run(self, command: str, *arguments: Any) -> None:
         await self._log.run_script(self._request_id, self._role, self._epoch, command, *arguments)
+
+
+async def _to_its_end(write: Coroutine[Any, Any, None]) -> None:
+    """A write that has begun is waited for, also by a caller that is cancelled: it may have landed, and be counted twice."""
+    task = asyncio.create_task(write)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 class RequestLog:

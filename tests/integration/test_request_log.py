@@ -80,6 +80,18 @@ async def test_what_a_killed_writer_made_is_told_once(log: RequestLog) -> None:
     assert (await log.ledger(rid, Role.INSIGHT)).made_tokens == 6
 
 
+async def test_a_writer_that_is_cancelled_in_mid_write_knows_what_landed(log: RequestLog) -> None:
+    request_id = uuid4().hex
+    writer = await log.begin(request_id, Role.ANSWER, 1, keep="token")
+    for _ in range(20):
+        write = asyncio.create_task(writer.append("a", [7]))
+        await asyncio.sleep(0)
+        write.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await write
+    assert writer.tokens == (await log.read(request_id, Role.ANSWER)).tokens > 0
+
+
 async def test_the_answers_writer_keeps_every_token(log: RequestLog) -> None:
     rid = uuid4().hex
     old = await log.begin(rid, Role.ANSWER, 1, "token")
