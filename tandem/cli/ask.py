@@ -92,7 +92,7 @@ def _leaves() -> Iterator[None]:
 def _cancels(client: Client, request_id: str) -> Iterator[None]:
     """The first Ctrl-C cancels the request, whose stream goes on to its bill; the second breaks off at once.
 
-    No KeyboardInterrupt for the first: raised inside a callback it would be lost.
+    No KeyboardInterrupt for the first: raised inside gRPC it may leave a lock of the channel held for ever.
     """
 
     def cancel(*_: object) -> None:
