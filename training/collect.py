@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from services.common.profile import Profile
 from services.common.prompts import Prompt, alone_prompt, intern_prompt, mentor_prompt
 from services.engine.api import Engine, FinishReason, Generation, Token
-from services.engine.batch import Generated, generate
+from services.engine.batch import Generated, generate, run_all
 from services.engine.tokenizer import Detokenizer
 from services.insight_generator.stages import StageSplitter
 from services.sufficiency_scorer.features import features, pooled
@@ -75,22 +75,9 @@ class Collector:
         prompts = profile.prompts.model_copy(update={"question": CONCISE})
         self._concise = profile.model_copy(update={"prompts": prompts})
 
-    async def collect(self, items: Iterable[Item], width: int) -> AsyncIterator[list[Run]]:
+    def collect(self, items: Iterable[Item], width: int) -> AsyncIterator[list[Run]]:
         """Each question's runs as they are complete, `width` questions at a time."""
-        waiting = iter(items)
-        running: set[asyncio.Task[list[Run]]] = set()
-        try:
-            while True:
-                while len(running) < width and (item := next(waiting, None)) is not None:
-                    running.add(asyncio.create_task(self._question(item)))
-                if not running:
-                    return
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    yield task.result()
-        finally:
-            for task in running:
-                task.cancel()
+        return run_all(self._question, items, width)
 
     async def _question(self, item: Item) -> list[Run]:
         runs, insights = await self._mentor(item)

@@ -280,7 +280,7 @@ class Activities:
                     await _abort(stub, inference.request_id, inference.attempt)
                     usage = await reader
         except grpc.aio.AioRpcError as error:
-            spent = _plus(wire.usage_in(error), _unless_written(unwritten, seen))
+            spent = wire.usage_in(error).plus_lost(_unless_written(unwritten, seen))
             activity.heartbeat(spent)
             self._remember(inference, spent)
             raise wire.application_error(error, spent) from error
@@ -289,7 +289,7 @@ class Activities:
             call.cancel()
         lost = _unless_written(unwritten, seen)
         tell_lost(replace(inference, model=usage.model), lost.input_tokens, lost.discarded_tokens)
-        return _LastWord(_plus(usage, lost), seen["started"], seen["finished"])
+        return _LastWord(usage.plus_lost(lost), seen["started"], seen["finished"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,11 +357,3 @@ def _unwritten_before() -> RoleUsage:
 def _unless_written(unwritten: RoleUsage, seen: dict[str, Any]) -> RoleUsage:
     """`unwritten`, unless the log turned out to know the earlier attempts, whose tokens are then in its ledger."""
     return RoleUsage() if "started" in seen and seen["started"].previous_epoch else unwritten
-
-
-def _plus(usage: RoleUsage, other: RoleUsage) -> RoleUsage:
-    return replace(
-        usage,
-        input_tokens=usage.input_tokens + other.input_tokens,
-        discarded_tokens=usage.discarded_tokens + other.discarded_tokens,
-    )

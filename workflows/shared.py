@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -137,6 +137,15 @@ class RoleUsage:
     output_tokens: int = 0
     overrun_tokens: int = 0
     discarded_tokens: int = 0
+
+    def plus_lost(self, lost: RoleUsage) -> RoleUsage:
+        """This, and what lost attempts read and made for nothing."""
+        return replace(
+            self,
+            input_tokens=self.input_tokens + lost.input_tokens,
+            cached_input_tokens=self.cached_input_tokens + lost.cached_input_tokens,
+            discarded_tokens=self.discarded_tokens + lost.discarded_tokens,
+        )
 
 
 @dataclass(frozen=True)

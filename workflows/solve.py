@@ -238,7 +238,7 @@ class SolveWorkflow:
             except ActivityError as second:
                 raise await self._failure(stop, second) from second
             if not answer.is_logged:
-                answer = replace(answer, usage=_plus(answer.usage, lost))
+                answer = replace(answer, usage=answer.usage.plus_lost(lost))
         if not answer.is_logged:
             self._record.notes.append("the answer was not streamed: the request log did not answer")
         self._record.answer_usage = answer.usage
@@ -369,15 +369,6 @@ class SolveWorkflow:
             )
         except FailureError as error:  # a local activity's comes without its wrapper
             workflow.logger.warning("the request log was not written: %s", _cause(error))
-
-
-def _plus(a: RoleUsage, b: RoleUsage) -> RoleUsage:
-    return replace(
-        a,
-        input_tokens=a.input_tokens + b.input_tokens,
-        cached_input_tokens=a.cached_input_tokens + b.cached_input_tokens,
-        discarded_tokens=a.discarded_tokens + b.discarded_tokens,
-    )
 
 
 def _cause(error: FailureError) -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
 
 from services.engine.api import Engine, Finished, FinishReason, Generation, Usage
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +37,23 @@ async def generate(engine: Engine, generation: Generation) -> Generated:
     raise AssertionError("a stream ends with Finished")
 
 
-async def generate_batch(engine: Engine, generations: Iterable[Generation], width: int) -> AsyncIterator[Generated]:
+def generate_batch(engine: Engine, generations: Iterable[Generation], width: int) -> AsyncIterator[Generated]:
     """All `generations`, `width` at a time, in the order in which they end. Prompts that begin alike should be neighbours.
 
     `width` is best a little above the engine's `max_batch`, so that one is always waiting, and below what it lets wait.
     """
-    waiting = iter(generations)
-    running: set[asyncio.Task[Generated]] = set()
+    return run_all(lambda generation: generate(engine, generation), generations, width)
+
+
+async def run_all(
+    work: Callable[[A], Coroutine[Any, Any, B]], items: Iterable[A], width: int
+) -> AsyncGenerator[B, None]:
+    """`work` on each item, `width` at a time; results in the order in which they end. Closing it cancels what runs."""
+    waiting = iter(items)
+    running: set[asyncio.Task[B]] = set()
     try:
         while True:
-            while len(running) < width and (generation := next(waiting, None)) is not None:
-                running.add(asyncio.create_task(generate(engine, generation)))
+            running |= {asyncio.create_task(work(item)) for item in islice(waiting, width - len(running))}
             if not running:
                 return
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
