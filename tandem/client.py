@@ -127,7 +127,7 @@ class Client:
                 finally:
                     call.cancel()  # type: ignore[no-untyped-call]
         except GeneratorExit:
-            if not request.keep_running:
+            if not (request.keep_running or reading.is_complete):
                 self.cancel(request.request_id)
             raise
 
@@ -198,7 +198,7 @@ class AsyncClient:
                 finally:
                     call.cancel()
         except (GeneratorExit, asyncio.CancelledError):
-            if not request.keep_running:
+            if not (request.keep_running or reading.is_complete):
                 await self.cancel(request.request_id)
             raise
 

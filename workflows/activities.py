@@ -188,25 +188,32 @@ class Activities:
                 await self._log.request_stop(Stop(order.request_id, role, epoch, order.decided_at))
 
     @activity.defn
-    async def announce(self, announcement: Announcement) -> None:
+    async def announce(self, announcement: Announcement) -> dict[str, Any] | None:
         """Tell the request's readers. One that cannot be told reads the result from Temporal.
 
-        The end is told to the trace too: the gateway's span has no totals when its client has gone.
+        Returns what they were told before in this slot, which stands: a cancel that comes after the end changes nothing.
         """
-        if announcement.kind in ("completed", "failed"):
-            with tracer.start_as_current_span("settle") as span:
-                describe_result(span, announcement.payload)
-            count_result(announcement.payload, failed=announcement.kind == "failed")
-        if announcement.kind == "failed":  # the readers get the workflow's error
-            return
         try:
-            await self._log.publish_decision(
+            return await self._log.publish_decision(
                 announcement.request_id, announcement.slot, announcement.kind, announcement.payload
             )
-            if announcement.kind == "completed":
-                await self._log.finish(announcement.request_id)
         except TandemError as error:
             activity.logger.warning("%s was not announced: %s", announcement.kind, error)
+            return None
+
+    @activity.defn
+    async def announce_end(self, end: Announcement) -> dict[str, Any] | None:
+        """`announce`, and the totals for the trace and the metrics: the gateway's span has none when its client has gone."""
+        told = None
+        if end.kind == "completed":  # of a failure the readers get the workflow's error
+            told = await self.announce(end)
+            with contextlib.suppress(TandemError):
+                await self._log.finish(end.request_id)
+        with tracer.start_as_current_span("settle") as span:
+            describe_result(span, told or end.payload)
+        if told is None:
+            count_result(end.payload, failed=end.kind == "failed")
+        return told
 
     @activity.defn
     async def scored(self, request_id: str) -> list[int]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.converter import value_to_type
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -267,7 +268,7 @@ class SolveWorkflow:
         failed = self._record.result(stop, None, workflow.now())
         self._make_searchable(failed)
         result = asdict(failed)
-        await self._announce(SLOT_COMPLETED, "failed", result)
+        await self._announce_end("failed", result)
         return ApplicationError(f"no answer: {_cause(error)}", result, type="SLM_UNAVAILABLE", non_retryable=True)
 
     # -- the bill -----------------------------------------------------------------------------------------------
@@ -276,7 +277,10 @@ class SolveWorkflow:
         await self._count_lost_scores()
         result = self._record.result(stop, answer, workflow.now())
         self._make_searchable(result)
-        await self._announce(SLOT_COMPLETED, "completed", asdict(result))
+        if told := await self._announce_end("completed", asdict(result)):
+            # A cancel came just after the end had been told, and this is the step run anew: what was told stands.
+            result = value_to_type(SolveResult, told)
+            self._make_searchable(result)
         if self._is_shadowed(result):
             await self._locally(Activities.start_shadow, self._shadow(result))
         return result
@@ -358,17 +362,22 @@ class SolveWorkflow:
     async def _announce(self, slot: int, kind: str, payload: dict[str, object]) -> None:
         await self._locally(Activities.announce, Announcement(self._task.request_id, slot, kind, payload))
 
-    async def _locally(self, activity: Any, argument: Any) -> None:
+    async def _announce_end(self, kind: str, result: dict[str, object]) -> dict[str, object] | None:
+        end = Announcement(self._task.request_id, SLOT_COMPLETED, kind, result)
+        return cast(dict[str, object] | None, await self._locally(Activities.announce_end, end))
+
+    async def _locally(self, activity: Any, argument: Any) -> Any:
         """A local activity on the request log. The other lanes stop and the result is Temporal's, so it may fail."""
         try:
-            await cast(
-                Coroutine[Any, Any, None],
+            return await cast(
+                Coroutine[Any, Any, Any],
                 workflow.execute_local_activity_method(
                     activity, argument, schedule_to_close_timeout=Timeouts.local_attempt, retry_policy=_ONCE
                 ),
             )
         except FailureError as error:  # a local activity's comes without its wrapper
             workflow.logger.warning("the request log was not written: %s", _cause(error))
+            return None
 
 
 def _cause(error: FailureError) -> str:

@@ -61,6 +61,7 @@ def make_workers(
                 activities.execute,
                 activities.raise_stop,
                 activities.announce,
+                activities.announce_end,
                 activities.settle_loss,
                 activities.scored,
                 activities.start_shadow,

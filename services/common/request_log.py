@@ -345,20 +345,30 @@ class RequestLog:
 
     # -- decisions ----------------------------------------------------------------------------------------------
 
-    async def publish_decision(self, request_id: str, slot: int, kind: str, payload: Mapping[str, Any]) -> None:
-        """Add to `{id}:decisions`. A slot is written once, so a repeated activity publishes nothing twice."""
+    async def publish_decision(
+        self, request_id: str, slot: int, kind: str, payload: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Add to `{id}:decisions`. A slot is written once, so a repeated activity publishes nothing twice.
+
+        Returns what the slot held already, which stands; None when this is the first to be written there.
+        """
         key = _key(request_id, "decisions")
         entry = {"kind": kind, "payload": json.dumps(payload)}
         with _translated():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.xadd(key, entry, id=f"{slot}-0").pexpire(key, self._ttl_ms)
                 added, _ = await pipe.execute(raise_on_error=False)
-        if isinstance(added, ResponseError) and "equal or smaller" not in str(added):
+        if not isinstance(added, ResponseError):
+            return None
+        if "equal or smaller" not in str(added):
             raise added
+        return await self.decision(request_id, slot)
 
-    async def has_decision(self, request_id: str, slot: int) -> bool:
+    async def decision(self, request_id: str, slot: int) -> dict[str, Any] | None:
+        """The payload in a slot; None while it is empty."""
         with _translated():
-            return bool(await self._redis.xrange(_key(request_id, "decisions"), f"{slot}-0", f"{slot}-0"))
+            entries = await self._redis.xrange(_key(request_id, "decisions"), f"{slot}-0", f"{slot}-0")
+        return json.loads(entries[0][1]["payload"]) if entries else None
 
     async def finish(self, request_id: str) -> None:
         """The request has ended: its keys live on for a short while, for a client that comes back."""

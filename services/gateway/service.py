@@ -91,7 +91,9 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     async def CancelRequest(
         self, request: tandem_pb2.CancelRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.CancelRequestResponse:
-        status = await self._workflows.cancel(_required_id(request.request_id))
+        status = await self._status(_required_id(request.request_id))
+        if status.state == "running":
+            await self._workflows.cancel(request.request_id)
         return tandem_pb2.CancelRequestResponse(request_id=request.request_id, state=_state(status))
 
     async def ListRequests(
@@ -117,7 +119,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         status = await self._workflows.status(request_id)
         if status.state == "running":
             with suppress(TandemError):
-                if await self._log.has_decision(request_id, SLOT_COMPLETED):
+                if await self._log.decision(request_id, SLOT_COMPLETED):
                     return Status("completed", await self._workflows.result(request_id))
         return status
 

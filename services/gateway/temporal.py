@@ -145,16 +145,13 @@ class Workflows:
         except RPCError as error:
             raise _not_found_or_unavailable(error, request_id) from error
 
-    async def cancel(self, request_id: str) -> Status:
-        """Ask a running request to stop; one that has ended stays as it is. Returns the state when the cancel came."""
-        status = await self.status(request_id)
-        if status.state == "running":
-            try:
-                await self._handle(request_id).signal(CANCEL_SIGNAL)
-            except RPCError as error:
-                if error.status != RPCStatusCode.NOT_FOUND:  # it ended in between
-                    raise _unavailable(error) from error
-        return status
+    async def cancel(self, request_id: str) -> None:
+        """Ask a running request to stop; one that has ended stays as it is. Raises Unavailable."""
+        try:
+            await self._handle(request_id).signal(CANCEL_SIGNAL)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:  # it has ended
+                raise _unavailable(error) from error
 
     async def shadow(self, request_id: str) -> dict[str, Any] | None:
         """What the large model alone made of the request (ShadowResult as a dict); None where nothing is known of it."""

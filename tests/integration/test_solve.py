@@ -15,6 +15,7 @@ from protos.tandem.v1 import tandem_pb2
 from tandem import RequestError, to_dict
 from tandem.client import solve_request
 from tests.integration.conftest import SPANS, System
+from workflows.shared import SLOT_COMPLETED
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -218,6 +219,40 @@ async def test_leaving_the_clients_stream_early_cancels_at_once(system: System) 
     await idle(system)
     result = await system.temporal.get_workflow_handle(request_id).result()
     assert result["stop"]["reason"] == "cancelled"
+
+
+async def test_what_was_told_as_the_end_stands(system: System) -> None:
+    """A cancel may come between the telling and Temporal's own note of it, which then runs the last step anew."""
+    earlier = await ask(system, "[scores=16:0.9 slm_eos=5]")
+    told = await system.temporal.get_workflow_handle(earlier["request_id"]).result()
+    request_id = uuid4().hex
+    async with aclosing(system.client.solve("[llm_eos=21 ms=20]", request_id=request_id, keep_running=True)) as stream:
+        await anext(stream)
+        await system.log.publish_decision(request_id, SLOT_COMPLETED, "completed", {**told, "request_id": request_id})
+        assert await system.temporal.get_workflow_handle(request_id).result() == {**told, "request_id": request_id}
+
+
+async def test_a_cancel_after_the_end_changes_nothing(system: System) -> None:
+    for _ in range(5):
+        result = await ask(system, "[scores=16:0.9 slm_eos=5]")
+        response = await system.client.cancel(result["request_id"])
+        assert response.state == tandem_pb2.REQUEST_STATE_COMPLETED
+        stored = await system.temporal.get_workflow_handle(result["request_id"]).result()
+        assert stored["stop"]["reason"] == "sufficient"
+
+
+async def test_a_client_that_has_its_answer_cancels_nothing(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled: list[str] = []
+
+    async def note(request_id: str) -> None:
+        cancelled.append(request_id)
+
+    monkeypatch.setattr(system.client, "cancel", note)
+    async with aclosing(system.client.solve("[scores=16:0.9 slm_eos=5]")) as stream:
+        async for event in stream:
+            if event.HasField("completed"):
+                break
+    assert not cancelled
 
 
 async def test_a_client_that_comes_back_reads_on_from_where_it_was(system: System) -> None:
