@@ -17,7 +17,7 @@ from bench.common import local_stack, quantiles, report
 from services.common.profile import load_profile
 from services.common.prompts import intern_prompt, mentor_prompt
 from services.engine.api import Generation, Token
-from services.sufficiency_scorer.features import features
+from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.scorers import make_scorer
 from tandem import AsyncClient
 from tandem.paths import profile_folders
@@ -40,7 +40,7 @@ async def in_one_process(ms: float) -> float:
     async def score(insight: str) -> float:
         prompt = intern_prompt(profile, slm.tokenizer, question, insight)
         scoring = await slm.score("key", prompt.ids)
-        return scorer.score(features(scoring.logprobs, scoring.entropies))
+        return scorer.score(Evidence.of(scoring, prompt, 1 if insight else 0))
 
     await score("")
     text, scores = "", []

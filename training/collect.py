@@ -22,7 +22,8 @@ from services.engine.api import Engine, FinishReason, Generation, Token
 from services.engine.batch import Generated, generate, run_all
 from services.engine.tokenizer import Detokenizer
 from services.insight_generator.stages import StageSplitter
-from services.sufficiency_scorer.features import features, pooled
+from services.sufficiency_scorer.evidence import Evidence
+from services.sufficiency_scorer.features import features
 from training.datasets import Item
 from training.grading import grade
 
@@ -66,7 +67,7 @@ class Insight:
 
 
 class Collector:
-    """`extras`: the concise, the forced and the cascade's runs too, which only an evaluation needs."""
+    """`extras`: the concise and the forced runs too, which only an evaluation needs."""
 
     def __init__(self, profile: Profile, llm: Engine, slm: Engine, extras: bool) -> None:
         self._profile, self._llm, self._slm = profile, llm, slm
@@ -87,13 +88,13 @@ class Collector:
         answering = [
             asyncio.create_task(self._answer(item, i, p)) for i, p in list(zip(stages, prompts, strict=True))[::-1]
         ]
-        read = [await self._read(item, prompt) for prompt in prompts]
+        seen = [await self._read(item, prompt, i.stage) for prompt, i in zip(prompts, stages, strict=True)]
         answers = (await asyncio.gather(*answering))[::-1]
-        in_answer = await self._read_answer(item, prompts[0], answers[0]) if self._extras else None
-        for insight, prompt, answer, (found, states) in zip(stages, prompts, answers, read, strict=True):
+        in_answer = await self._read_answer(item, prompts[0], answers[0])
+        for insight, prompt, answer, evidence in zip(stages, prompts, answers, seen, strict=True):
             own: dict[str, Any] = {
-                "features": found,
-                "states": states,
+                "features": evidence.features,
+                "states": evidence.states.astype(np.float16),
                 "answer_features": None if insight.stage else in_answer,
             }
             runs.append(_run(item, "slm", insight, len(prompt.ids), answer, **own))
@@ -144,11 +145,9 @@ class Collector:
         key = f"{item.id}/slm{insight.stage}"
         return await self._generate(self._slm, key, prompt.ids, self._profile.execution.max_tokens)
 
-    async def _read(self, item: Item, prompt: Prompt) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
-        """What the scorer sees of a prompt: features, and pooled states."""
-        scoring = await self._slm.score(item.id, prompt.ids)
-        begin = max(0, prompt.span_start - 1)
-        return features(scoring.logprobs[begin:], scoring.entropies[begin:]), pooled(scoring.states).astype(np.float16)
+    async def _read(self, item: Item, prompt: Prompt, stage: int) -> Evidence:
+        """What the scorer sees of a prompt."""
+        return Evidence.of(await self._slm.score(item.id, prompt.ids), prompt, stage)
 
     async def _read_answer(self, item: Item, prompt: Prompt, answer: Generated) -> NDArray[np.float32]:
         scoring = await self._slm.score(item.id, prompt.ids + answer.ids)

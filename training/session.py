@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from services.common.profile import Profile
+from services.engine.tokenizer import ChatTokenizer
 from services.engine.transformers_engine import EngineSettings, TransformersEngine
 from training.collect import Collector, Run
 from training.datasets import Dataset
@@ -34,7 +35,7 @@ class Machine:
 
 def origin_of(profile: Profile, dataset: Dataset, seed: int, models: Path) -> Origin:
     told = profile.model_dump(include={"handoff", "llm", "slm", "prompts", "execution"}, mode="json")
-    told["stages"] = [{"max_tokens": s.max_tokens, "ends_before": s.ends_before} for s in profile.stages]
+    told["stages"] = profile.text_makers()["stages"]
     marks = {m.name: (models / m.name / "tandem.json") for m in (profile.llm, profile.slm)}
     return Origin(
         pair=profile.name,
@@ -42,6 +43,7 @@ def origin_of(profile: Profile, dataset: Dataset, seed: int, models: Path) -> Or
         dataset=dataset.name,
         dataset_sha256=dataset.sha256,
         order_seed=seed,
+        tokenizer_sha256=ChatTokenizer.load(models / profile.slm.name).sha256,
         models={name: mark.read_text() if mark.is_file() else "put there by hand" for name, mark in marks.items()},
         versions={
             **{n: version(n) for n in ("torch", "transformers", "math-verify")},

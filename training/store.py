@@ -45,7 +45,7 @@ class Origin:
     """What made the runs. Files of different origin are never mixed.
 
     `profile` holds what decides the texts: models, hand-off, stages, prompts, answer cap. `order_seed` is that of the
-    order in which questions were drawn.
+    order in which questions were drawn, `tokenizer_sha256` the small model's.
     """
 
     pair: str
@@ -54,6 +54,7 @@ class Origin:
     dataset_sha256: str
     order_seed: int
     models: dict[str, str]
+    tokenizer_sha256: str
     versions: dict[str, str]
     command: str
 

@@ -96,6 +96,7 @@ class Plan:
     prices: Prices
     llm_alone_output_tokens: float
     shadow_share: float = 0.0
+    llm_finishes: bool = False  # where no stage suffices
 
 
 @dataclass(frozen=True)

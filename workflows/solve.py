@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Coroutine
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, TypeVar, cast
@@ -183,7 +182,7 @@ class SolveWorkflow:
         task = InsightTask(
             request_id=self._task.request_id,
             question=self._task.question,
-            caps=self._allowance.caps,
+            caps=self._allowance.llm_caps,
             sampling=self._task.sampling,
             profile=self._plan.profile,
             prices=self._plan.prices.llm,
@@ -369,11 +368,8 @@ class SolveWorkflow:
     async def _locally(self, activity: Any, argument: Any) -> Any:
         """A local activity on the request log. The other lanes stop and the result is Temporal's, so it may fail."""
         try:
-            return await cast(
-                Coroutine[Any, Any, Any],
-                workflow.execute_local_activity_method(
-                    activity, argument, schedule_to_close_timeout=Timeouts.local_attempt, retry_policy=_ONCE
-                ),
+            return await workflow.execute_local_activity_method(
+                activity, argument, schedule_to_close_timeout=Timeouts.local_attempt, retry_policy=_ONCE
             )
         except FailureError as error:  # a local activity's comes without its wrapper
             workflow.logger.warning("the request log was not written: %s", _cause(error))

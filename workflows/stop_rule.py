@@ -14,11 +14,19 @@ TEMPLATE_TOKENS = 96
 
 @dataclass(frozen=True)
 class Allowance:
-    """What the budget leaves of the plan: the stages' caps (cumulative tokens) and the answer's."""
+    """What the budget leaves of the plan: the stages' caps (cumulative tokens) and the answer's.
+
+    `finish` is the cap of a large model that may finish where no stage suffices, else None.
+    """
 
     caps: list[int]
+    finish: int | None
     answer_tokens: int
     is_limited: bool
+
+    @property
+    def llm_caps(self) -> list[int]:
+        return self.caps if self.finish is None else [*self.caps, self.finish]
 
 
 def is_sufficient(score: float | None, threshold: float) -> bool:
@@ -53,7 +61,9 @@ def allowance(plan: Plan, budget: Budget, question_tokens: int) -> Allowance:
 
     Where not even the bare question's answer fits, the answer's cap shrinks; 0 means that nothing can be afforded.
     """
-    caps = [stage.max_tokens for stage in plan.stages]
+    planned = [stage.max_tokens for stage in plan.stages]
+    finishes = plan.llm_finishes and plan.answer_max_tokens > planned[-1]
+    caps = [*planned, plan.answer_max_tokens] if finishes else planned
     if budget.max_llm_tokens is not None:
         caps = _capped(caps, budget.max_llm_tokens)
     answer = plan.answer_max_tokens
@@ -64,8 +74,9 @@ def allowance(plan: Plan, budget: Budget, question_tokens: int) -> Allowance:
             left = budget.max_cost_usd - worst_case_usd(plan, prompt, 0, 0)
             affordable = left / (plan.prices.slm.output / 1e6) if plan.prices.slm.output else float(answer)
             answer = max(0, min(answer, int(affordable)))
-    is_limited = caps != [stage.max_tokens for stage in plan.stages]
-    return Allowance(caps, answer, is_limited)
+    finish = plan.answer_max_tokens if finishes and caps[-1:] == [plan.answer_max_tokens] else None
+    stages = caps[: len(planned)]
+    return Allowance(stages, finish, answer, stages != planned or (finishes and finish is None))
 
 
 def _capped(caps: Sequence[int], most: int) -> list[int]:

@@ -7,7 +7,7 @@ A request's end is counted by the activity that tells it, once; nothing is count
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -92,6 +92,39 @@ class EngineCollector(Collector):
 
 def watch_engine(engine: Countable, role: str) -> None:
     REGISTRY.register(EngineCollector(engine, role))
+
+
+class Shifting(Protocol):
+    """A scorer's drift (services.sufficiency_scorer.drift)."""
+
+    @property
+    def requests(self) -> int: ...
+
+    def shift(self) -> Any: ...
+
+
+class DriftCollector(Collector):
+    """How far the scorer's features lie from those it was trained on; nothing where it was not trained."""
+
+    def __init__(self, drift: Shifting, features: Sequence[str]) -> None:
+        self._drift, self._features = drift, features
+
+    def collect(self) -> Iterator[Metric]:
+        seen = GaugeMetricFamily("tandem_scorer_drift_requests", "Requests that the shift is the mean of.")
+        seen.add_metric([], self._drift.requests)
+        yield seen
+        shift = GaugeMetricFamily(
+            "tandem_scorer_feature_shift",
+            "Mean distance from the feature's mean at training, in standard deviations.",
+            labels=["feature"],
+        )
+        for feature, value in zip(self._features, self._drift.shift(), strict=False):
+            shift.add_metric([feature], float(value))
+        yield shift
+
+
+def watch_drift(drift: Shifting, features: Sequence[str]) -> None:
+    REGISTRY.register(DriftCollector(drift, features))
 
 
 def watch_telemetry() -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from services.common.errors import InvalidArgument, NotFound
 
+TRAINED_SCORERS = "mlp", "logistic", "probe", "combined"
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -47,9 +48,16 @@ class Prompts(_Part):
 
 
 class Stop(_Part):
-    scorer: str
+    scorer: str = Field(description="services.sufficiency_scorer.scorers.make_scorer")
     stage_zero: bool = Field(default=True, description="score the bare question before asking the large model")
     stage_zero_threshold: Probability = 1.0
+    otherwise: Literal["best_stage", "llm_finishes"] = Field(
+        default="best_stage", description="where no stage suffices; the large model can only finish in continuation mode"
+    )
+
+    @property
+    def is_trained(self) -> bool:
+        return self.scorer.partition(":")[0] in TRAINED_SCORERS
 
 
 class Execution(_Part):
@@ -143,9 +151,21 @@ class Profile(_Part):
                 raise ValueError("prompts.brief: {question} is missing")
             if "{question}" not in self.prompts.brief_answer or "{insight}" not in self.prompts.brief_answer:
                 raise ValueError("prompts.brief_answer: {question} and {insight} are both needed")
+            if self.stop.otherwise == "llm_finishes":
+                raise ValueError("stop.otherwise = 'llm_finishes' needs handoff = 'continuation': a brief is no answer")
         elif any(stage.ends_before for stage in self.stages):
             raise ValueError("stages: ends_before needs handoff = 'brief'")
         return self
+
+    def text_makers(self) -> dict[str, Any]:
+        """What decides which texts the models read and so which scores they get: a scorer belongs to it."""
+        return {
+            "handoff": self.handoff,
+            "llm": self.llm.name,
+            "slm": self.slm.name,
+            "prompts": self.prompts.model_dump(),
+            "stages": [{"max_tokens": s.max_tokens, "ends_before": s.ends_before} for s in self.stages],
+        }
 
     @cached_property
     def section_ends(self) -> tuple[str, ...]:

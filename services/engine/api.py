@@ -146,6 +146,11 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str: ...
 
+    @property
+    def sha256(self) -> str:
+        """Of vocabulary and chat template: what a scorer that was trained on its tokens belongs to."""
+        ...
+
     def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
         """The chat template's text for (role, content) messages, up to and including the assistant's header."""
         ...

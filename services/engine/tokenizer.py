@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from transformers import AutoTokenizer
 
 from services.engine.api import Tokenizer
 
@@ -13,6 +19,16 @@ _INCOMPLETE = "�"
 class ChatTokenizer:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Raises OSError where `folder` has none."""
+        return cls(AutoTokenizer.from_pretrained(folder))
+
+    @cached_property
+    def sha256(self) -> str:
+        told = [sorted(self._tokenizer.get_vocab().items()), self._tokenizer.chat_template]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def encode(self, text: str, *, plain: bool = False) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain).input_ids)

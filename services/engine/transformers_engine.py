@@ -134,7 +134,7 @@ class TransformersEngine:
         device = settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._tokenizer = ChatTokenizer(AutoTokenizer.from_pretrained(settings.path))
+        self._tokenizer = ChatTokenizer.load(settings.path)
         self._model: Any = AutoModelForCausalLM.from_pretrained(settings.path, dtype=getattr(torch, settings.dtype))
         self._model.to(device).eval()
         self._context_length = int(self._model.config.max_position_embeddings)

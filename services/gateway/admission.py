@@ -111,6 +111,7 @@ def make_plan(profile: Profile) -> Plan:
         ),
         llm_alone_output_tokens=profile.llm_alone.output_tokens,
         shadow_share=profile.shadow.share,
+        llm_finishes=profile.stop.otherwise == "llm_finishes",
     )
 
 
@@ -122,9 +123,10 @@ def _overridden(plan: Plan, asked: Asked) -> Plan:
     wanted = dict.fromkeys(range(last + 1), asked.threshold) if asked.threshold is not None else {}
     wanted.update(asked.thresholds)
     stages = [changed(s, threshold=wanted.get(k, s.threshold)) for k, s in enumerate(plan.stages, 1)]
+    finishes = plan.llm_finishes
     if asked.max_stage is not None:
-        stages = stages[: asked.max_stage]
-    return changed(plan, stages=stages, stage_zero_threshold=wanted.get(0, plan.stage_zero_threshold))
+        stages, finishes = stages[: asked.max_stage], False
+    return changed(plan, stages=stages, llm_finishes=finishes, stage_zero_threshold=wanted.get(0, plan.stage_zero_threshold))
 
 
 def _check(asked: Asked) -> None:

@@ -108,7 +108,7 @@ class Conversation:
         if entry.kind == "delta":
             kind: Kind = "insight_delta" if is_insight else "answer_delta"
             events.append(Event(cursor, kind, {"text": entry.text, "tokens": entry.tokens}))
-        if entry.stage:
+        if 0 < entry.stage <= len(self._stage_names):  # beyond them lies the cap of a large model that was to finish
             payload = {"stage": entry.stage, "name": self._stage_names[entry.stage - 1], "tokens": entry.tokens}
             events.append(Event(cursor, "stage_completed", payload))
         return events

@@ -262,7 +262,6 @@ def _state(status: Status) -> tandem_pb2.RequestState.ValueType:
 
 
 def _profile(profile: Profile) -> tandem_pb2.Profile:
-    scorer = profile.stop.scorer
     return tandem_pb2.Profile(
         name=profile.name,
         description=profile.description,
@@ -272,8 +271,8 @@ def _profile(profile: Profile) -> tandem_pb2.Profile:
         stages=[
             tandem_pb2.ProfileStage(name=s.name, max_tokens=s.max_tokens, threshold=s.threshold) for s in profile.stages
         ],
-        scorer=scorer,
-        scorer_trained=scorer.partition(":")[0] == "mlp",
+        scorer=profile.stop.scorer,
+        scorer_trained=profile.stop.is_trained,
         max_question_tokens=profile.max_question_tokens,
         price_version=profile.prices.version,
     )

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import FailedPrecondition, Unavailable
+from services.common.errors import FailedPrecondition, InvalidArgument, Unavailable
 from services.common.profile import Profile
 from services.common.prompts import intern_prompt
 from services.common.request_log import RequestLog, Role
 from services.engine.api import Engine
-from services.sufficiency_scorer.features import features
+from services.sufficiency_scorer.drift import Drift
+from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.scorers import Scorer
 
 
@@ -35,6 +36,7 @@ class Judgement:
 class Judge:
     def __init__(self, engine: Engine, log: RequestLog, profile: Profile, scorer: Scorer) -> None:
         self._engine, self._log, self._profile, self.scorer = engine, log, profile, scorer
+        self.drift = Drift(scorer, first_stage=0 if profile.stop.stage_zero else 1)
 
     async def judge_stage(self, request_id: str, stage: int, question: str) -> Judgement:
         """Score `question` with the insight that the request log holds up to `stage` (0: none).
@@ -46,22 +48,26 @@ class Judge:
             raise FailedPrecondition(
                 f"the request log has no stage {stage} of request {request_id!r}", reason="STAGE_LOST"
             )
-        judgement = await self.judge(request_id, question, insight)
+        judgement = await self.judge(request_id, question, insight, stage)
         with suppress(Unavailable):
             scored, cached = await self._log.count_scored(request_id, judgement.tokens_scored, judgement.tokens_cached)
             return replace(judgement, request_scored=scored, request_cached=cached)
         return judgement
 
-    async def judge(self, key: str, question: str, insight: str) -> Judgement:
-        """Score a text; what an earlier call with `key` has read of the same prefix is not read again."""
+    async def judge(self, key: str, question: str, insight: str, stage: int) -> Judgement:
+        """Score a text; what an earlier call with `key` has read of the same prefix is not read again.
+
+        Raises InvalidArgument for a stage that the profile does not have.
+        """
+        if stage > len(self._profile.stages):
+            raise InvalidArgument(f"stage {stage} of {len(self._profile.stages)}", field="stage")
         prompt = intern_prompt(self._profile, self._engine.tokenizer, question, insight)
         scoring = await self._engine.score(key, prompt.ids)
-        # Entry i of the scoring is token i + 1; the span begins with the question's first token.
-        begin = max(0, prompt.span_start - 1)
-        found = features(scoring.logprobs[begin:], scoring.entropies[begin:])
+        evidence = Evidence.of(scoring, prompt, stage)
+        self.drift.see(evidence)
         return Judgement(
-            score=self.scorer.score(found),
-            features=found,
+            score=self.scorer.score(evidence),
+            features=evidence.features,
             tokens_scored=scoring.usage.input_tokens,
             tokens_cached=scoring.usage.cached_input_tokens,
         )

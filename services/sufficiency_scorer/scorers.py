@@ -1,4 +1,4 @@
-"""Scorers by name: features in, sufficiency in 0..1 out. Deciding what to do with it is the stop rule's."""
+"""Scorers by name: evidence in, sufficiency in 0..1 out. Deciding what to do with it is the stop rule's."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from services.common.profile import TRAINED_SCORERS
+from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.features import NAMES
 
 
@@ -18,7 +19,7 @@ class Scorer(Protocol):
     name: str
     trained: bool
 
-    def score(self, features: NDArray[np.float32]) -> float: ...
+    def score(self, evidence: Evidence) -> float: ...
 
 
 class UntrainedScorer:
@@ -31,8 +32,8 @@ class UntrainedScorer:
     name, trained = "untrained", False
     _entropy = NAMES.index("entropy_mean")
 
-    def score(self, features: NDArray[np.float32]) -> float:
-        return math.exp(-max(0.0, float(features[self._entropy])))
+    def score(self, evidence: Evidence) -> float:
+        return math.exp(-max(0.0, float(evidence.features[self._entropy])))
 
 
 class ConstantScorer:
@@ -45,30 +46,30 @@ class ConstantScorer:
             raise ValueError(f"a score lies in 0..1, not {value}")
         self._value = value
 
-    def score(self, features: NDArray[np.float32]) -> float:
+    def score(self, evidence: Evidence) -> float:
         return self._value
 
 
 class RandomScorer:
-    """Uniform in 0..1, the baseline of every comparison; the same features always draw the same score."""
+    """Uniform in 0..1, the baseline of every comparison; the same evidence always draws the same score."""
 
     name, trained = "random", False
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def score(self, features: NDArray[np.float32]) -> float:
-        return float(np.random.default_rng([self._seed, zlib.crc32(features.tobytes())]).random())
+    def score(self, evidence: Evidence) -> float:
+        return float(np.random.default_rng([self._seed, zlib.crc32(evidence.features.tobytes())]).random())
 
 
-def _make_mlp(argument: str, folder: Path) -> Scorer:
-    from services.sufficiency_scorer.mlp import MlpScorer
+def _make_trained(argument: str, folder: Path) -> Scorer:
+    from services.sufficiency_scorer.artefact import Artefact, TrainedScorer
 
-    return MlpScorer(folder / argument)
+    return TrainedScorer(Artefact.load(folder / argument))
 
 
 _MAKERS: dict[str, Callable[[str, Path], Scorer]] = {
-    "mlp": _make_mlp,
+    **dict.fromkeys(TRAINED_SCORERS, _make_trained),
     "untrained": lambda argument, folder: UntrainedScorer(),
     "constant": lambda argument, folder: ConstantScorer(float(argument or 1)),
     "random": lambda argument, folder: RandomScorer(int(argument or 0)),
@@ -76,8 +77,13 @@ _MAKERS: dict[str, Callable[[str, Path], Scorer]] = {
 
 
 def make_scorer(spec: str, folder: Path) -> Scorer:
-    """`mlp[:subfolder of the profile]`, `untrained`, `constant[:value]` or `random[:seed]`. Raises ValueError."""
+    """The trained `mlp`, `logistic`, `probe` or `combined`, each with `[:subfolder of the profile]`; `untrained`,
+    `constant[:value]` or `random[:seed]`. Raises ValueError.
+    """
     name, _, argument = spec.partition(":")
     if name not in _MAKERS:
         raise ValueError(f"unknown scorer {spec!r}: use one of {', '.join(_MAKERS)}")
-    return _MAKERS[name](argument, folder)
+    scorer = _MAKERS[name](argument, folder)
+    if scorer.name != name:
+        raise ValueError(f"{folder / argument} holds a scorer of kind {scorer.name!r}, not {name!r}")
+    return scorer

@@ -1,7 +1,7 @@
 """The judge as a KServe model: Open Inference Protocol v2, `inference.GRPCInferenceService/ModelInfer`.
 
 Inputs, one element each: `question` BYTES, and either `request_id` BYTES with `stage` INT32 (the insight is read from
-the request log) or `insight` BYTES (for any other client). Outputs: `score` FP32[1], `features` FP32[16],
+the request log) or `insight` BYTES (for any other client; `stage` is 1 if not given). Outputs: `score` FP32[1], `features` FP32[16],
 `tokens_scored` INT64[1], `tokens_cached` INT64[1]; the response's parameters name the scorer, say if it was trained, and
 how many tokens (`request_scored`, `request_cached`) all passes for the request have read so far.
 KServe's own gRPC server has no health, reflection, tracing or error details, so ours takes its place.
@@ -54,8 +54,9 @@ class SufficiencyModel(Model):  # type: ignore[misc]
                 request_id, stage = _text(inputs, "request_id"), _stage(inputs)
                 judgement = await self._judge.judge_stage(request_id, stage, question)
             else:
-                request_id, stage = uuid4().hex, 0
-                judgement = await self._judge.judge(request_id, question, _text(inputs, "insight"))
+                insight = _text(inputs, "insight")
+                request_id, stage = uuid4().hex, _stage(inputs) if "stage" in inputs else int(bool(insight))
+                judgement = await self._judge.judge(request_id, question, insight, stage)
             inference = Inference(self._model, "scorer", request_id, 1, _prices(payload))
             read, cached = judgement.tokens_scored, judgement.tokens_cached
             describe_scoring(span, inference, stage, judgement.score, read, cached)

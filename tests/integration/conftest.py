@@ -144,6 +144,12 @@ async def brief_system(redis_url: str, temporal_address: str, profiles_folder: P
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def finishing_system(redis_url: str, temporal_address: str, profiles_folder: Path) -> AsyncIterator[System]:
+    async with run_system("scripted-finishing", profiles_folder, redis_url, temporal_address) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shadowed_system(redis_url: str, temporal_address: str, profiles_folder: Path) -> AsyncIterator[System]:
     async with run_system("scripted-shadow", profiles_folder, redis_url, temporal_address) as running:
         yield running

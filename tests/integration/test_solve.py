@@ -100,6 +100,23 @@ async def test_a_large_model_that_ends_by_itself_has_answered(system: System) ->
     assert result["usage"]["llm"]["output_tokens"] == 21
 
 
+async def test_where_no_stage_suffices_the_large_model_may_finish(finishing_system: System) -> None:
+    result = await ask(finishing_system, "[llm_eos=60]")
+    assert (result["stop"]["reason"], len(result["stages"])) == ("llm_finished", 4)
+    assert result["complete"]
+    assert (made(result["usage"]["llm"]), made(result["usage"]["slm"])) == (60, 0)
+
+
+async def test_a_large_model_that_cannot_finish_leaves_the_answer_to_the_best_stage(finishing_system: System) -> None:
+    seen = await events(finishing_system, "[scores=32:0.6,48:0.2 slm_eos=5]")
+    result = to_dict(seen[-1].completed)
+    assert (result["stop"]["reason"], result["stop"]["stage"]) == ("best_stage", 2)
+    assert made(result["usage"]["llm"]) == 64
+    assert [e.stage_completed.name for e in seen if e.HasField("stage_completed")] == ["one", "two", "three"]
+    limited = await ask(finishing_system, "[scores=16:0.6 slm_eos=5]", max_llm_tokens=50)
+    assert (limited["stop"]["reason"], made(limited["usage"]["llm"])) == ("budget", 48)
+
+
 async def test_a_failing_scorer_lets_the_large_model_go_on_and_says_so(system: System) -> None:
     result = await ask(system, "[fail=score slm_eos=5]")
     assert (result["stop"]["reason"], result["stop"]["stage"]) == ("scorer_failed_open", 3)

@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer
 
 from services.common.profile import load_profile
 from services.common.prompts import intern_prompt, mentor_prompt
@@ -15,7 +14,7 @@ PROFILES = Path(__file__).parents[1] / "profiles"
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ChatTokenizer:
-    return ChatTokenizer(AutoTokenizer.from_pretrained(write_tiny_model(tmp_path_factory.mktemp("tiny"))))
+    return ChatTokenizer.load(write_tiny_model(tmp_path_factory.mktemp("tiny")))
 
 
 def test_a_longer_insights_prompt_begins_with_the_shorter_ones(tokenizer: ChatTokenizer) -> None:

@@ -50,6 +50,14 @@ def test_a_token_budget_cuts_the_stages(limit: int | None, caps: list[int]) -> N
     assert allowed.is_limited == (caps != [100, 500])
 
 
+def test_a_large_model_that_may_finish_has_the_answers_cap_if_the_budget_bears_it() -> None:
+    plan = replace(PLAN, llm_finishes=True, answer_max_tokens=900)
+    free = allowance(plan, Budget(), 10)
+    assert (free.caps, free.finish, free.llm_caps, free.is_limited) == ([100, 500], 900, [100, 500, 900], False)
+    cut = allowance(plan, Budget(max_llm_tokens=700), 10)
+    assert (cut.caps, cut.finish, cut.is_limited) == ([100, 500], None, True)
+
+
 def test_a_cost_budget_keeps_the_stages_whose_worst_case_fits() -> None:
     prompt = 10 + TEMPLATE_TOKENS
     one_stage = worst_case_usd(PLAN, prompt, 100, 200)

@@ -1,0 +1,112 @@
+"""A trained scorer as files: `scorer.safetensors` (the network) and `scorer.json` (what made it). Never a pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from services.common.profile import Profile
+from services.sufficiency_scorer.evidence import Evidence, EvidenceBatch
+from services.sufficiency_scorer.features import NAMES
+from services.sufficiency_scorer.network import Shape, SufficiencyNetwork
+
+WEIGHTS, DESCRIPTION = "scorer.safetensors", "scorer.json"
+
+
+class Spread(BaseModel):
+    """How one stage's features (compressed, see network.compress) were distributed where the scorer was trained."""
+
+    model_config = ConfigDict(frozen=True)
+    mean: list[float]
+    std: list[float]
+
+
+class Description(BaseModel):
+    """`pair` is what the scores depend on (Profile.text_makers), `tokenizer_sha256` that of the small model's tokenizer.
+
+    `trained_on` says for each file its dataset, hashes and how many questions; `metrics` are of questions that the
+    model which scored them had not seen.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    kind: str
+    features: list[str]
+    shape: dict[str, Any]
+    pair: dict[str, Any]
+    tokenizer_sha256: str
+    spread_by_stage: list[Spread]
+    trained_on: list[dict[str, Any]]
+    metrics: dict[str, Any]
+    versions: dict[str, str]
+    command: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Artefact:
+    network: SufficiencyNetwork
+    description: Description
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(self.network.state_dict(), folder / WEIGHTS)
+        (folder / DESCRIPTION).write_text(self.description.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Artefact:
+        """Raises ValueError where there is none in `folder`, or one that this version cannot read."""
+        if not (folder / WEIGHTS).is_file() or not (folder / DESCRIPTION).is_file():
+            raise ValueError(f"{folder} has no {WEIGHTS} and {DESCRIPTION}: train one, or choose another scorer")
+        try:
+            description = Description.model_validate(json.loads((folder / DESCRIPTION).read_text()))
+            if tuple(description.features) != NAMES:
+                raise ValueError(f"made for other features than {', '.join(NAMES)}")
+            network = SufficiencyNetwork(Shape.parse(description.shape)).eval()
+            network.load_state_dict(load_file(folder / WEIGHTS))
+        except (ValidationError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise ValueError(f"{folder / DESCRIPTION} cannot be used: {error}") from error
+        return cls(network, description)
+
+
+class TrainedScorer:
+    """The scorer of an artefact."""
+
+    trained = True
+
+    def __init__(self, artefact: Artefact) -> None:
+        self.artefact = artefact
+        self.name = artefact.description.kind
+
+    def score(self, evidence: Evidence) -> float:
+        return float(self.artefact.network.probabilities(EvidenceBatch.single(evidence))[0])
+
+    def must_fit(self, profile: Profile, tokenizer_sha256: str) -> None:
+        """Scores belong to their pair, prompts and stages. Raises ValueError naming what differs."""
+        description = self.artefact.description
+        used = profile.text_makers()
+        different = [name for name in used if used[name] != description.pair.get(name)]
+        if description.tokenizer_sha256 != tokenizer_sha256:
+            different.append("the small model's tokenizer")
+        if different:
+            raise ValueError(
+                f"its scorer was trained for another pair: {', '.join(different)} differ; train one with "
+                "`tandem collect` and `tandem train`, or choose another scorer"
+            )
+
+    def surprise(self, evidence: Evidence) -> NDArray[np.float64] | None:
+        """How far each feature lies from its mean at training, in standard deviations, float64[16]; None for a new stage."""
+        spreads = self.artefact.description.spread_by_stage
+        if evidence.stage >= len(spreads):
+            return None
+        spread = spreads[evidence.stage]
+        raw = evidence.features.astype(np.float64)
+        compressed = np.sign(raw) * np.log1p(np.abs(raw))
+        return (compressed - np.array(spread.mean)) / np.maximum(np.array(spread.std), 1e-6)  # type: ignore[no-any-return]

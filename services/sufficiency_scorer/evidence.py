@@ -1,0 +1,66 @@
+"""What one scoring pass has seen of a question and its insight: all that a scorer may judge by. Training and serving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.common.prompts import Prompt
+from services.engine.api import Scoring
+from services.sufficiency_scorer.features import NAMES, features, pooled
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """`stage` is how many stages the insight has, `tokens` the length of the whole prompt.
+
+    `features` float32[16] in the order of NAMES; `states` float32[2 d], pooled hidden states, empty where the engine
+    gives none.
+    """
+
+    stage: int
+    tokens: int
+    features: NDArray[np.float32]
+    states: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, scoring: Scoring, prompt: Prompt, stage: int) -> Evidence:
+        begin = max(0, prompt.span_start - 1)  # entry i of a scoring is token i + 1
+        return cls(
+            stage,
+            len(prompt.ids),
+            features(scoring.logprobs[begin:], scoring.entropies[begin:]),
+            pooled(scoring.states) if len(scoring.states) else np.empty(0, np.float32),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceBatch:
+    """Evidence of n passes, for a network: `stage` int64[n], `tokens` float32[n], `features` [n, 16], `states` [n, 2 d]."""
+
+    stage: NDArray[np.int64]
+    tokens: NDArray[np.float32]
+    features: NDArray[np.float32]
+    states: NDArray[np.float32]
+
+    @classmethod
+    def single(cls, evidence: Evidence) -> EvidenceBatch:
+        return cls(
+            np.array([evidence.stage]),
+            np.array([evidence.tokens], np.float32),
+            evidence.features[None],
+            evidence.states[None],
+        )
+
+    def __len__(self) -> int:
+        return len(self.stage)
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> EvidenceBatch:
+        return EvidenceBatch(self.stage[rows], self.tokens[rows], self.features[rows], self.states[rows])
+
+
+def neutral(stage: int = 0) -> Evidence:
+    """Evidence that says nothing, for a check that a scorer works."""
+    return Evidence(stage, 1, np.zeros(len(NAMES), np.float32), np.empty(0, np.float32))

@@ -1,0 +1,99 @@
+"""`tandem calibrate`: from out-of-fold scores to the policy that meets the user's objective, and those it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.metrics import Interval, bootstrap
+from training.outcomes import Outcome, cascade, llm_alone, route
+from training.policy import Objective, Point, Policy, Unit, frontier, tuned_for_accuracy, undominated
+from training.study import CASCADE, Policies, Study
+from training.table import Floats, Table
+from workflows.shared import Plan
+
+_CANDIDATES = np.round(np.arange(0.0, 1.001, 0.01), 2)
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """A policy of the frontier with 95 % intervals over questions; `cost` is relative to the large model's."""
+
+    policy: Policy
+    accuracy: Interval
+    cost: Interval
+
+
+@dataclass(frozen=True)
+class Calibration:
+    policies: Policies
+    frontier: list[FrontierPoint]
+    llm_accuracy: float
+    unit: Unit
+
+
+def calibrate(
+    table: Table, plan: Plan, study: Study, objective: Objective, told: str, llm_finishes: bool,
+    progress: Callable[[str], None],
+) -> Calibration:  # fmt: skip
+    """Find the policies on `table`, which the study was trained on; only scores out of fold are used. Saves them.
+
+    Raises StudyError.
+    """
+    chosen = study.training().chosen
+    scores = study.scores(chosen, table)
+    alone = llm_alone(table, plan)
+    accuracy = float(alone.right.mean())
+    points = {}
+    for finishes in (False, True):
+        progress(f"frontier of {chosen}{', the large model may finish' if finishes else ''}")
+        points[finishes] = frontier(table, plan, scores, objective.unit, finishes)
+    best = {finishes: objective.choose(points[finishes], accuracy) for finishes in points}
+    progress("what it is compared with")
+    served = best[llm_finishes]
+    policies = Policies(
+        served=served.policy,
+        never_finishing=best[False].policy,
+        finishing=best[True].policy,
+        paper=tuned_for_accuracy(table, plan, study.scores("mlp", table)),
+        cascade=_threshold(_cascade_of(table, plan, study), table, plan, objective, accuracy),
+        route=_threshold(lambda t: route(table, plan, scores[:, 0], t), table, plan, objective, accuracy),
+        objective=told,
+        accuracy=served.accuracy,
+        cost=served.cost,
+    )
+    study.save_policies(policies)
+    drawn = undominated([*points[False], *points[True]]) if llm_finishes else points[False]
+    return Calibration(
+        policies, [with_interval(p, table, plan, scores, objective.unit) for p in drawn], accuracy, objective.unit
+    )
+
+
+def with_interval(point: Point, table: Table, plan: Plan, scores: Floats, unit: Unit) -> FrontierPoint:
+    outcome, alone = point.policy.run(table, plan, scores), llm_alone(table, plan)
+    n = len(table.questions)
+    return FrontierPoint(
+        point.policy,
+        bootstrap(lambda rows: float(outcome.right[rows].mean()), n),
+        bootstrap(lambda rows: float(getattr(outcome, unit)[rows].mean() / getattr(alone, unit)[rows].mean()), n),
+    )
+
+
+def _cascade_of(table: Table, plan: Plan, study: Study) -> Callable[[float], Outcome]:
+    scores = study.scores(CASCADE, table)[:, 0]
+    return lambda threshold: cascade(table, plan, scores, threshold)
+
+
+def _threshold(
+    run: Callable[[float], Outcome], table: Table, plan: Plan, objective: Objective, llm_accuracy: float
+) -> float:
+    """One threshold, by the same objective as ours."""
+    alone = getattr(llm_alone(table, plan), objective.unit).mean()
+    points = []
+    for candidate in _CANDIDATES:
+        outcome = run(float(candidate))
+        cost = float(getattr(outcome, objective.unit).mean() / alone)
+        points.append(Point(Policy((float(candidate),), True), float(outcome.right.mean()), cost))
+    return objective.choose(points, llm_accuracy).policy.thresholds[0]

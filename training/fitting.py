@@ -1,0 +1,115 @@
+"""Fitting without fooling oneself: every score that a policy or a figure rests on comes from a model that never saw the
+question. The questions are dealt into folds; what is fitted on the others scores those of the fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from services.sufficiency_scorer.evidence import EvidenceBatch
+from services.sufficiency_scorer.network import SufficiencyNetwork
+from training.estimators import ESTIMATORS, Examples, Fit, Fitted
+from training.metrics import quality
+from training.table import Bools, Floats, Table
+
+
+@dataclass(frozen=True)
+class Platt:
+    """Probability = logistic(slope * logit + offset) (Platt 1999)."""
+
+    slope: float
+    offset: float
+
+    def __call__(self, logits: Floats) -> Floats:
+        return 1 / (1 + np.exp(-(self.slope * logits + self.offset)))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """`scores` float64[n, K + 1]: calibrated, out of fold; NaN where the stage does not exist."""
+
+    kind: str
+    scores: Floats
+    platt: Platt
+
+
+def examples_of(table: Table) -> Examples:
+    """Every scoring pass of the table, one row each."""
+    rows, stages = np.nonzero(table.slm.exists)
+    batch = EvidenceBatch(
+        stages.astype(np.int64),
+        table.slm.prompt[rows, stages].astype(np.float32),
+        table.features[rows, stages],
+        table.states[rows, stages],
+    )
+    return Examples(batch, table.slm.right[rows, stages], rows, table.stages)
+
+
+def answer_examples(table: Table) -> Examples:
+    """The small model's own answers to the bare question: what a cascade learns to trust."""
+    n = len(table.questions)
+    batch = EvidenceBatch(
+        np.zeros(n, np.int64), table.slm.tokens[:, 0].astype(np.float32), table.answer_features, table.states[:, 0]
+    )
+    return Examples(batch, table.slm.right[:, 0], np.arange(n), 1)
+
+
+def folds(n: int, count: int, seed: int) -> NDArray[np.intp]:
+    """The fold of each question, dealt out evenly."""
+    dealt: NDArray[np.intp] = np.random.default_rng(seed).permutation(np.arange(n) % count)
+    return dealt
+
+
+def cross_fit(fit: Fit, examples: Examples, fold: NDArray[np.intp], seed: int) -> Floats:
+    """Logits float64[passes], each from a model that was fitted without its question's fold."""
+    logits = np.zeros(len(examples.right))
+    for held in np.unique(fold):
+        there = fold[examples.question] == held
+        logits[there] = fit(examples.take(~there), seed).logits(examples.batch.take(there))
+    return logits
+
+
+def fit_platt(logits: Floats, right: Bools) -> Platt:
+    model = LogisticRegression(C=np.inf).fit(logits[:, None], right)
+    return Platt(float(model.coef_[0, 0]), float(model.intercept_[0]))
+
+
+def as_grid(values: Floats, examples: Examples, n: int) -> Floats:
+    grid = np.full((n, examples.stages), np.nan)
+    grid[examples.question, examples.batch.stage] = values
+    return grid
+
+
+def cross_fit_kind(kind: str, table: Table, fold: NDArray[np.intp], seed: int) -> CrossFit:
+    examples = examples_of(table)
+    logits = cross_fit(ESTIMATORS[kind], examples, fold, seed)
+    platt = fit_platt(logits, examples.right)
+    return CrossFit(kind, as_grid(platt(logits), examples, len(table.questions)), platt)
+
+
+def fit_all(kind: str, table: Table, platt: Platt, seed: int) -> Fitted:
+    """On every question, calibrated by what the folds have taught."""
+    fitted = ESTIMATORS[kind](examples_of(table), seed)
+    if isinstance(fitted, SufficiencyNetwork):
+        fitted.slope.fill_(platt.slope)
+        fitted.offset.fill_(platt.offset)
+    return fitted
+
+
+def learning_curve(
+    kind: str, table: Table, shares: Sequence[float], count: int, seed: int
+) -> list[tuple[int, float | None, float]]:
+    """(questions, AUROC, log-loss) out of fold, on the first part of the questions, as they were drawn."""
+    curve = []
+    for share in shares:
+        part = table.take(np.arange(int(len(table.questions) * share)))
+        found = cross_fit_kind(kind, part, folds(len(part.questions), count, seed), seed)
+        there = part.slm.exists
+        of = quality(found.scores[there], part.slm.right[there])
+        curve.append((len(part.questions), of.auroc, of.log_loss))
+    return curve

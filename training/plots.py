@@ -1,0 +1,103 @@
+"""The pictures of the reports, as SVG files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("svg")
+import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+
+from training.calibrate import Calibration  # noqa: E402
+from training.evaluate import OURS, Evaluation  # noqa: E402
+
+# The same figures give the same file: no dates, no random ids.
+mpl.rcParams.update({"svg.hashsalt": "tandem", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+_OURS, _OTHERS, _BOUND = "#c0392b", "#2c3e50", "#95a5a6"
+
+
+def cost_against_accuracy(evaluation: Evaluation, file: Path) -> None:
+    """Every way to answer, `full` cost relative to the LLM alone; bars are 95 % intervals of the accuracy."""
+    axes = _axes(6.4, 4.2)
+    for row in evaluation.rows:
+        color = _OURS if row.name.startswith(OURS) else _BOUND if row.name.startswith("oracle") else _OTHERS
+        x, y = 100 * row.relative_full.mean, 100 * row.accuracy.mean
+        bars = [[y - 100 * row.accuracy.low], [100 * row.accuracy.high - y]]
+        axes.errorbar(x, y, yerr=bars, fmt="o", color=color, markersize=5, elinewidth=0.6, alpha=0.9)
+        axes.annotate(row.name, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7, color=color)
+    small, large = evaluation.row("SLM alone"), evaluation.row("LLM alone")
+    axes.plot(
+        [100 * small.relative_full.mean, 100],
+        [100 * small.accuracy.mean, 100 * large.accuracy.mean],
+        ":", color=_BOUND, linewidth=1, label="the two models at random",
+    )  # fmt: skip
+    axes.set_xlabel("cost, % of the LLM alone (full)")
+    axes.set_ylabel("accuracy, %")
+    axes.set_title(f"{evaluation.dataset}, n = {evaluation.n}")
+    axes.legend(frameon=False, loc="lower right")
+    _save(axes, file)
+
+
+def reliability(groups: Sequence[tuple[float, float, int]], title: str, file: Path) -> None:
+    axes = _axes(3.6, 3.6)
+    axes.plot([0, 1], [0, 1], ":", color=_BOUND, linewidth=1)
+    axes.plot([said for said, _, _ in groups], [came for _, came, _ in groups], "o-", color=_OURS, markersize=4)
+    axes.set_xlabel("score")
+    axes.set_ylabel("share of right answers")
+    axes.set_title(title)
+    _save(axes, file)
+
+
+def stop_stages(evaluation: Evaluation, file: Path) -> None:
+    """Where the answers of both of our policies come from."""
+    axes = _axes(5.0, 2.6)
+    ours = [row for row in evaluation.rows if row.name.startswith(OURS)]
+    labels = [*(f"stage {k}" for k in range(len(ours[0].stops) - 1)), "LLM's own"]
+    for index, row in enumerate(ours):
+        places = [i + 0.38 * index for i in range(len(labels))]
+        axes.bar(places, [100 * s for s in row.stops], 0.36, label=row.name, color=[_OURS, _OTHERS][index % 2])
+    axes.set_xticks([i + 0.19 for i in range(len(labels))], labels)
+    axes.set_ylabel("% of the questions")
+    axes.legend(frameon=False)
+    _save(axes, file)
+
+
+def frontier(calibration: Calibration, file: Path) -> None:
+    """What policies of the frontier come to out of fold, with the chosen one marked."""
+    axes = _axes(5.4, 3.8)
+    points = calibration.frontier
+    x, y = [100 * p.cost.mean for p in points], [100 * p.accuracy.mean for p in points]
+    axes.fill_between(
+        x, [100 * p.accuracy.low for p in points], [100 * p.accuracy.high for p in points], color=_OURS, alpha=0.12
+    )
+    axes.plot(x, y, "o-", color=_OURS, markersize=4, label="policies")
+    chosen = calibration.policies
+    axes.plot(100 * chosen.cost, 100 * chosen.accuracy, "D", color=_OTHERS, markersize=8, label="chosen")
+    axes.plot(100, 100 * calibration.llm_accuracy, "s", color=_BOUND, markersize=7, label="LLM alone")
+    axes.set_xlabel(f"cost, % of the LLM alone ({calibration.unit})")
+    axes.set_ylabel("accuracy, %")
+    axes.legend(frameon=False, loc="lower right")
+    _save(axes, file)
+
+
+def learning_curve(curve: Sequence[tuple[int, float | None, float]], file: Path) -> None:
+    axes = _axes(3.8, 2.8)
+    there = [(n, value) for n, value, _ in curve if value is not None]
+    axes.plot([n for n, _ in there], [value for _, value in there], "o-", color=_OURS, markersize=4)
+    axes.set_xlabel("training questions")
+    axes.set_ylabel("AUROC, out of fold")
+    _save(axes, file)
+
+
+def _axes(width: float, height: float) -> Axes:
+    _, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    return axes
+
+
+def _save(axes: Axes, file: Path) -> None:
+    figure = axes.figure
+    figure.savefig(file, metadata={"Date": None})  # type: ignore[union-attr]
+    plt.close(figure)  # type: ignore[arg-type]

@@ -1,0 +1,160 @@
+"""From probabilities to a rule that knows cost: a threshold for each stage, and what to do when none is reached.
+
+Two ways to find thresholds, both on scores out of fold, for every price of a unit of cost: `grid` tries values stage by
+stage until none helps (METHOD 1's grid, with cost in the objective); `stopping` is optimal stopping by backward
+induction: the value of going on is regressed on the score, and the threshold is where stopping is worth as much. The
+user's objective then picks a point of the frontier that they span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+from training.outcomes import Outcome, llm_alone, tandem
+from training.table import Floats, Table
+from workflows.shared import Plan
+
+Unit = Literal["paper", "full", "usd"]
+NEVER = 1.0  # a calibrated score does not reach it
+_GRID = tuple(np.round(np.arange(0.05, 0.951, 0.025), 3))
+_PRICES = np.geomspace(0.01, 3.0, 25)  # accuracy that the large model's whole cost is worth
+
+
+@dataclass(frozen=True)
+class Policy:
+    """`thresholds` of stage 0, 1, ..., K. `llm_finishes`: where none is reached the large model goes on to its end."""
+
+    thresholds: tuple[float, ...]
+    llm_finishes: bool
+    found_by: str = ""
+
+    def run(self, table: Table, plan: Plan, scores: Floats) -> Outcome:
+        return tandem(table, plan, scores, self.thresholds, self.llm_finishes)
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a policy comes to on the questions it was found on, with out-of-fold scores. `cost` is relative to the LLM's."""
+
+    policy: Policy
+    accuracy: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Least cost at an accuracy at most `below` under the large model's; or the most accuracy at a relative cost of at
+    most `most_cost`; or the most `accuracy - price * cost`. One of the three is given; cost in `unit`.
+    """
+
+    unit: Unit = "full"
+    below: float | None = None
+    most_cost: float | None = None
+    price: float | None = None
+
+    def choose(self, points: Iterable[Point], llm_accuracy: float) -> Point:
+        """Where no point meets it: the one that misses it least."""
+        every = list(points)
+        if self.below is not None:
+            wanted = llm_accuracy - self.below
+            return min(every, key=lambda p: (max(0.0, wanted - p.accuracy), p.cost, -p.accuracy))
+        if self.most_cost is not None:
+            most = self.most_cost
+            return min(every, key=lambda p: (max(0.0, p.cost - most), -p.accuracy, p.cost))
+        price = self.price or 0.0
+        return max(every, key=lambda p: (p.accuracy - price * p.cost, -p.cost))
+
+
+def frontier(table: Table, plan: Plan, scores: Floats, unit: Unit, llm_finishes: bool) -> list[Point]:
+    """The policies that no other beats in both accuracy and cost, cheapest first."""
+    price_of = _relative(table, plan, unit)
+    found = []
+    for price in _PRICES:
+        for policy in (
+            by_stopping(table, plan, scores, price_of, price, llm_finishes),
+            by_grid(table, plan, scores, price_of, price, llm_finishes),
+        ):
+            outcome = policy.run(table, plan, scores)
+            found.append(Point(policy, float(outcome.right.mean()), float(price_of(outcome).mean())))
+    return undominated(found)
+
+
+def undominated(points: Iterable[Point]) -> list[Point]:
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.cost, -p.accuracy)):
+        if not kept or point.accuracy > kept[-1].accuracy:
+            kept.append(point)
+    return kept
+
+
+def by_grid(
+    table: Table, plan: Plan, scores: Floats, price_of: Callable[[Outcome], Floats], price: float, llm_finishes: bool
+) -> Policy:
+    """Coordinate ascent of mean accuracy - price * cost, from the last stage to the first, until no stage changes."""
+
+    def value(thresholds: list[float]) -> float:
+        outcome = tandem(table, plan, scores, thresholds, llm_finishes)
+        return float((outcome.right - price * price_of(outcome)).mean())
+
+    thresholds = [NEVER] * table.stages
+    best = value(thresholds)
+    for _ in range(4):
+        before = list(thresholds)
+        for stage in reversed(range(table.stages)):
+            for candidate in (*_GRID, NEVER):
+                tried = [*thresholds[:stage], candidate, *thresholds[stage + 1 :]]
+                if (worth := value(tried)) > best + 1e-12:
+                    best, thresholds = worth, tried
+        if thresholds == before:
+            break
+    return Policy(tuple(thresholds), llm_finishes, f"grid at price {price:.3f}")
+
+
+def by_stopping(
+    table: Table, plan: Plan, scores: Floats, price_of: Callable[[Outcome], Floats], price: float, llm_finishes: bool
+) -> Policy:
+    """Backward induction. At stage k stopping is worth the score less what was spent; going on is worth what the rule
+    from k + 1 on has brought, regressed on the score by isotonic regression. The threshold is the least score from which
+    stopping is worth more, up to 1.
+    """
+    thresholds = [NEVER] * table.stages
+    for stage in reversed(range(table.stages)):
+        there = table.slm.exists[:, stage]
+        going_on = tandem(table, plan, scores, thresholds, llm_finishes)
+        worth_going = (going_on.right - price * price_of(going_on))[there]
+        stopped = tandem(table, plan, scores, [NEVER] * stage + [0.0] + thresholds[stage + 1 :], llm_finishes)
+        score = scores[there, stage]
+        worth_stopping = score - price * price_of(stopped)[there]
+        smooth = IsotonicRegression(out_of_bounds="clip", increasing="auto").fit_transform(score, worth_going)
+        order = np.argsort(score)
+        gain = (worth_stopping - smooth)[order]
+        # From each score on: what stopping at it and above would gain in all.
+        from_here = np.cumsum(gain[::-1])[::-1]
+        best = int(from_here.argmax()) if len(from_here) else 0
+        if len(from_here) and from_here[best] > 0:
+            thresholds[stage] = float(score[order][best])
+    return Policy(tuple(thresholds), llm_finishes, f"optimal stopping at price {price:.3f}")
+
+
+def tuned_for_accuracy(table: Table, plan: Plan, scores: Floats) -> Policy:
+    """The paper's: a grid of thresholds per stage for accuracy alone, no stage 0, no finishing large model."""
+    thresholds = [NEVER] * table.stages
+    best = -1.0
+    for _ in range(3):
+        for stage in range(1, table.stages):
+            for candidate in np.round(np.arange(0.05, 0.951, 0.05), 2):
+                tried = [*thresholds[:stage], float(candidate), *thresholds[stage + 1 :]]
+                worth = float(tandem(table, plan, scores, tried, False).right.mean())
+                if worth > best:
+                    best, thresholds = worth, tried
+    return Policy(tuple(thresholds), False, "grid for accuracy")
+
+
+def _relative(table: Table, plan: Plan, unit: Unit) -> Callable[[Outcome], Floats]:
+    alone = float(getattr(llm_alone(table, plan), unit).mean())
+    return lambda outcome: getattr(outcome, unit) / alone

@@ -1,0 +1,106 @@
+"""The folder of a study: what `train` writes, `calibrate` adds to, and `eval` reads.
+
+`training.json` and `scores.safetensors` (out of fold, by kind), one folder for each kind's artefact, `policy.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from safetensors.numpy import load_file, save_file
+
+from services.sufficiency_scorer.artefact import Artefact
+from training.policy import Policy
+from training.table import Floats, Table
+
+TRAINING, SCORES, POLICY = "training.json", "scores.safetensors", "policy.json"
+CASCADE = "cascade"
+
+
+class StudyError(Exception):
+    """The folder lacks something; the message says which command makes it."""
+
+
+class Training(BaseModel):
+    """`questions` in the order of the rows of every score; `kinds` are metrics by kind, `chosen` the kind that is served."""
+
+    model_config = ConfigDict(frozen=True)
+    profile: str
+    chosen: str
+    questions: list[str]
+    folds: int
+    seed: int
+    sources: list[dict[str, Any]]
+    kinds: dict[str, dict[str, Any]]
+    learning_curve: list[tuple[int, float | None, float]]
+
+
+@dataclass(frozen=True)
+class Policies:
+    """`served` is what the profile does. The others are what it is compared with, found on the same questions.
+
+    `cascade` and `route` are thresholds; `accuracy` and `cost` are `served`'s on training questions, out of fold.
+    """
+
+    served: Policy
+    never_finishing: Policy
+    finishing: Policy
+    paper: Policy
+    cascade: float
+    route: float
+    objective: str
+    accuracy: float
+    cost: float
+
+
+class Study:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save_training(self, training: Training, scores: dict[str, Floats], artefacts: dict[str, Artefact]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / TRAINING).write_text(training.model_dump_json(indent=1) + "\n")
+        save_file({name: grid.astype(np.float32) for name, grid in scores.items()}, self.folder / SCORES)
+        for kind, artefact in artefacts.items():
+            artefact.save(self.folder / kind)
+
+    def training(self) -> Training:
+        return Training.model_validate_json(self._text(TRAINING, "tandem train"))
+
+    def scores(self, kind: str, table: Table) -> Floats:
+        """Out-of-fold scores float64[n, K + 1] of the questions of `table`, which training has seen."""
+        rows = {question: i for i, question in enumerate(self.training().questions)}
+        missing = [q for q in table.questions if q not in rows]
+        if missing:
+            raise StudyError(f"{len(missing)} questions, {missing[0]} among them, were not trained on: run `tandem train`")
+        grid = load_file(self.folder / SCORES)[kind].astype(np.float64)
+        return grid[[rows[q] for q in table.questions]]  # type: ignore[no-any-return]
+
+    def artefact(self, kind: str) -> Artefact:
+        try:
+            return Artefact.load(self.folder / kind)
+        except ValueError as error:
+            raise StudyError(f"{error}; run `tandem train`") from error
+
+    def save_policies(self, policies: Policies) -> None:
+        plain = {name: vars(value) if isinstance(value, Policy) else value for name, value in vars(policies).items()}
+        (self.folder / POLICY).write_text(json.dumps(plain, indent=1) + "\n")
+
+    def policies(self) -> Policies:
+        plain = json.loads(self._text(POLICY, "tandem calibrate"))
+        made = {
+            name: Policy(**{**value, "thresholds": tuple(value["thresholds"])}) if isinstance(value, dict) else value
+            for name, value in plain.items()
+        }
+        return Policies(**made)
+
+    def _text(self, name: str, command: str) -> str:
+        try:
+            return (self.folder / name).read_text()
+        except OSError as error:
+            raise StudyError(f"{self.folder} has no {name}: run `{command}` first") from error
