@@ -20,7 +20,7 @@ from sklearn.model_selection import GroupKFold
 
 from services.sufficiency_scorer.evidence import EvidenceBatch
 from services.sufficiency_scorer.network import Input, Shape, SufficiencyNetwork
-from training.table import Bools, Floats
+from training.table import Bools
 
 _COMPONENTS = 48
 _PENALTIES = np.logspace(-4, 1, 11)
@@ -51,8 +51,8 @@ Fit = Callable[[Examples, int], Fitted]
 def fit_linear(inputs: Sequence[Input], examples: Examples, seed: int) -> SufficiencyNetwork:
     """Logistic regression; its penalty is chosen by cross-validated log-loss, split by question."""
     reads_states = "states" in inputs
-    components = min(_COMPONENTS, len(examples.right) // 8) if reads_states else 0
     states = examples.batch.states.shape[1] if reads_states else 0
+    components = min(_COMPONENTS, len(examples.right) // 8, states)
     network = SufficiencyNetwork(Shape(tuple(inputs), examples.stages, states, components))
     if reads_states:
         network.projection.copy_(_projection(examples.batch.states, components, seed))
@@ -61,9 +61,11 @@ def fit_linear(inputs: Sequence[Input], examples: Examples, seed: int) -> Suffic
     model = LogisticRegressionCV(
         Cs=_PENALTIES, cv=splits, scoring="neg_log_loss", max_iter=2000, l1_ratios=(0,), use_legacy_attributes=False
     ).fit(columns, examples.right)
+    last = network.layers[-1]
+    assert isinstance(last, torch.nn.Linear)
     with torch.no_grad():
-        network.layers[-1].weight.copy_(torch.from_numpy(model.coef_))
-        network.layers[-1].bias.copy_(torch.from_numpy(model.intercept_))
+        last.weight.copy_(torch.from_numpy(model.coef_))
+        last.bias.copy_(torch.from_numpy(model.intercept_))
     return network
 
 
@@ -76,7 +78,7 @@ def fit_mlp(examples: Examples, seed: int) -> SufficiencyNetwork:
     questions = np.unique(examples.question)
     np.random.default_rng(seed).shuffle(questions)
     held = torch.from_numpy(np.isin(examples.question, questions[: len(questions) // 5]))
-    optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
+    optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE, fused=True)
     loss_of = torch.nn.functional.binary_cross_entropy_with_logits
     best, since, kept = float("inf"), 0, {k: v.clone() for k, v in network.state_dict().items()}
     rows = torch.nonzero(~held)[:, 0]
@@ -136,4 +138,4 @@ def _standardise(network: SufficiencyNetwork, batch: EvidenceBatch) -> NDArray[n
     columns = network.columns(batch)
     network.mean.copy_(columns.mean(dim=0))
     network.spread.copy_(columns.std(dim=0).clamp(min=1e-6))
-    return ((columns - network.mean) / network.spread).numpy()  # type: ignore[no-any-return]
+    return ((columns - network.mean) / network.spread).numpy()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.sufficiency_scorer.artefact import Artefact
 from training.fitting import answer_examples, as_grid, examples_of
@@ -61,7 +62,7 @@ class Row:
 class Evaluation:
     """`gap_closed` is (ours - best fixed) / (oracle - best fixed) in accuracy; the best fixed stage is the most accurate
     that costs no more (`full`) than ours, picked with these questions' own answers, to its advantage; None where none is
-    as cheap. `random_same_stops` is ours with its stops dealt to random questions. `scorer` is by stage.
+    as cheap, or none leaves a gap. The oracle may let the large model finish where ours may. `random_same_stops` is ours with its stops dealt to random questions. `scorer` is by stage.
     """
 
     dataset: str
@@ -91,6 +92,7 @@ def evaluate(dataset: str, table: Table, plan: Plan, study: Study) -> Evaluation
     scores = scores_of(artefact, table)
     ways = ways_to_answer(table, plan, study, policies, scores)
     ours, alone = ways[OURS], ways[LLM_ALONE]
+    best = "oracle, LLM may finish" if policies.served.llm_finishes else "oracle"
     best_fixed = _best_fixed(ways, float(ours.full.mean()))
     n = len(table.questions)
     there = table.slm.exists
@@ -100,7 +102,7 @@ def evaluate(dataset: str, table: Table, plan: Plan, study: Study) -> Evaluation
         n=n,
         rows=[_row(name, way, alone, ways.get(best_fixed or ""), table.stages) for name, way in ways.items()],
         best_fixed=best_fixed,
-        gap_closed=_gap_closed(ours, ways["oracle"], ways[best_fixed]) if best_fixed else None,
+        gap_closed=_gap_closed(ours, ways[best], ways[best_fixed]) if best_fixed else None,
         random_same_stops=_drawn(table, plan, shares),
         random_same_cost=_drawn(table, plan, _mixed(ways, ours, table.stages)),
         scorer=[quality(scores[there[:, k], k], table.slm.right[there[:, k], k]) for k in range(table.stages)],
@@ -176,12 +178,12 @@ def _best_fixed(ways: dict[str, Outcome], most: float) -> str | None:
     return max(cheap, key=lambda name: ways[name].right.mean()) if cheap else None
 
 
-def _gap_closed(ours: Outcome, best: Outcome, base: Outcome) -> Interval:
-    def closed(rows: np.ndarray) -> float:
+def _gap_closed(ours: Outcome, best: Outcome, base: Outcome) -> Interval | None:
+    def closed(rows: NDArray[np.intp]) -> float:
         gap = best.right[rows].mean() - base.right[rows].mean()
         return float((ours.right[rows].mean() - base.right[rows].mean()) / gap) if gap > 0 else float("nan")
 
-    return bootstrap(closed, len(ours.right))
+    return bootstrap(closed, len(ours.right)) if best.right.sum() > base.right.sum() else None
 
 
 def _drawn(table: Table, plan: Plan, shares: Sequence[float]) -> Interval:

@@ -26,7 +26,7 @@ class Platt:
     offset: float
 
     def __call__(self, logits: Floats) -> Floats:
-        return 1 / (1 + np.exp(-(self.slope * logits + self.offset)))  # type: ignore[no-any-return]
+        return 1 / (1 + np.exp(-(self.slope * logits + self.offset)))
 
 
 @dataclass(frozen=True)

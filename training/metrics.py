@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
-from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+from scipy.stats import binomtest, rankdata
+from sklearn.metrics import brier_score_loss, log_loss
 
 from training.table import Bools, Floats
 
@@ -43,15 +43,23 @@ class Interval:
 
 def quality(probability: Floats, right: Bools) -> Quality:
     clipped = np.clip(probability, _MOST_SURE, 1 - _MOST_SURE)
-    is_mixed = 0 < right.sum() < len(right)
     return Quality(
         n=len(right),
         right=float(right.mean()),
-        auroc=float(roc_auc_score(right, probability)) if is_mixed else None,
+        auroc=auroc(probability, right),
         ece=expected_calibration_error(probability, right),
         brier=float(brier_score_loss(right, clipped)),
         log_loss=float(log_loss(right, clipped, labels=[False, True])),
     )
+
+
+def auroc(probability: Floats, right: Bools) -> float | None:
+    """By ranks: the share of pairs of a right and a wrong answer in which the right one has the higher score."""
+    positives, negatives = int(right.sum()), int((~right).sum())
+    if not positives or not negatives:
+        return None
+    above = rankdata(probability)[right].sum() - positives * (positives + 1) / 2
+    return float(above / (positives * negatives))
 
 
 def reliability(probability: Floats, right: Bools) -> list[tuple[float, float, int]]:
@@ -78,11 +86,9 @@ def mcnemar(ours: Bools, theirs: Bools) -> float:
     return float(binomtest(only_ours, only_ours + only_theirs).pvalue) if only_ours + only_theirs else 1.0
 
 
-def bootstrap(
-    statistic: Callable[[NDArray[np.intp]], float], n: int, seed: int = 0, resamples: int = _RESAMPLES
-) -> Interval:
+def bootstrap(statistic: Callable[[NDArray[np.intp]], float], n: int, seed: int = 0) -> Interval:
     """Percentile interval of `statistic(rows)` over resampled questions: paired, when it compares two ways on the rows."""
     generator = np.random.default_rng(seed)
-    drawn = [statistic(generator.integers(0, n, n)) for _ in range(resamples)]
+    drawn = [statistic(generator.integers(0, n, n)) for _ in range(_RESAMPLES)]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return Interval(statistic(np.arange(n)), float(low), float(high))

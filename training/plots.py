@@ -8,11 +8,11 @@ from pathlib import Path
 import matplotlib as mpl
 
 mpl.use("svg")
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
-from training.calibrate import Calibration  # noqa: E402
-from training.evaluate import OURS, Evaluation  # noqa: E402
+from training.calibrate import Calibration
+from training.evaluate import OURS, Evaluation
 
 # The same figures give the same file: no dates, no random ids.
 mpl.rcParams.update({"svg.hashsalt": "tandem", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})

@@ -21,7 +21,7 @@ from workflows.shared import Plan
 
 Unit = Literal["paper", "full", "usd"]
 NEVER = 1.0  # a calibrated score does not reach it
-_GRID = tuple(np.round(np.arange(0.05, 0.951, 0.025), 3))
+_GRID = np.round(np.arange(0.05, 0.951, 0.025), 3)
 _PRICES = np.geomspace(0.01, 3.0, 25)  # accuracy that the large model's whole cost is worth
 
 
@@ -106,7 +106,7 @@ def by_grid(
     for _ in range(4):
         before = list(thresholds)
         for stage in reversed(range(table.stages)):
-            for candidate in (*_GRID, NEVER):
+            for candidate in (*_GRID.tolist(), NEVER):
                 tried = [*thresholds[:stage], candidate, *thresholds[stage + 1 :]]
                 if (worth := value(tried)) > best + 1e-12:
                     best, thresholds = worth, tried

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors.numpy import load_file, save_file
 
 from services.sufficiency_scorer.artefact import Artefact
@@ -58,6 +57,9 @@ class Policies:
     cost: float
 
 
+_POLICIES = TypeAdapter(Policies)
+
+
 class Study:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -77,9 +79,11 @@ class Study:
         rows = {question: i for i, question in enumerate(self.training().questions)}
         missing = [q for q in table.questions if q not in rows]
         if missing:
-            raise StudyError(f"{len(missing)} questions, {missing[0]} among them, were not trained on: run `tandem train`")
+            raise StudyError(
+                f"{len(missing)} questions, {missing[0]} among them, were not trained on: run `tandem train`"
+            )
         grid = load_file(self.folder / SCORES)[kind].astype(np.float64)
-        return grid[[rows[q] for q in table.questions]]  # type: ignore[no-any-return]
+        return grid[[rows[q] for q in table.questions]]
 
     def artefact(self, kind: str) -> Artefact:
         try:
@@ -88,16 +92,10 @@ class Study:
             raise StudyError(f"{error}; run `tandem train`") from error
 
     def save_policies(self, policies: Policies) -> None:
-        plain = {name: vars(value) if isinstance(value, Policy) else value for name, value in vars(policies).items()}
-        (self.folder / POLICY).write_text(json.dumps(plain, indent=1) + "\n")
+        (self.folder / POLICY).write_bytes(_POLICIES.dump_json(policies, indent=1) + b"\n")
 
     def policies(self) -> Policies:
-        plain = json.loads(self._text(POLICY, "tandem calibrate"))
-        made = {
-            name: Policy(**{**value, "thresholds": tuple(value["thresholds"])}) if isinstance(value, dict) else value
-            for name, value in plain.items()
-        }
-        return Policies(**made)
+        return _POLICIES.validate_json(self._text(POLICY, "tandem calibrate"))
 
     def _text(self, name: str, command: str) -> str:
         try:

@@ -15,7 +15,7 @@ from services.sufficiency_scorer.artefact import Artefact, Description, Spread
 from services.sufficiency_scorer.features import NAMES
 from services.sufficiency_scorer.network import SufficiencyNetwork
 from training.collected import Collected
-from training.estimators import ESTIMATORS, PLAIN, fit_linear
+from training.estimators import PLAIN, fit_linear
 from training.fitting import (
     CrossFit,
     answer_examples,
@@ -28,7 +28,7 @@ from training.fitting import (
     folds,
     learning_curve,
 )
-from training.metrics import bootstrap, quality, reliability
+from training.metrics import auroc, bootstrap, quality, reliability
 from training.study import CASCADE, Study, Training
 from training.table import Floats, Table
 
@@ -107,12 +107,12 @@ def _metrics(scores: Floats, table: Table) -> dict[str, Any]:
     there = table.slm.exists
     overall = vars(quality(scores[there], table.slm.right[there]))
 
-    def auroc(rows: Any) -> float:
+    def resampled(rows: Any) -> float:
         part = there[rows]
-        found = quality(scores[rows][part], table.slm.right[rows][part]).auroc
+        found = auroc(scores[rows][part], table.slm.right[rows][part])
         return np.nan if found is None else found
 
-    interval = bootstrap(auroc, len(table.questions), resamples=500)
+    interval = bootstrap(resampled, len(table.questions))
     stages = [vars(quality(scores[there[:, k], k], table.slm.right[there[:, k], k])) for k in range(table.stages)]
     return {
         "overall": overall,
@@ -145,5 +145,3 @@ def _describe(
         command=" ".join(["tandem", *sys.argv[1:]]),
         seed=seed,
     )
-
-

@@ -52,7 +52,8 @@ class Stop(_Part):
     stage_zero: bool = Field(default=True, description="score the bare question before asking the large model")
     stage_zero_threshold: Probability = 1.0
     otherwise: Literal["best_stage", "llm_finishes"] = Field(
-        default="best_stage", description="where no stage suffices; the large model can only finish in continuation mode"
+        default="best_stage",
+        description="where no stage suffices; the large model can only finish in continuation mode",
     )
 
     @property

@@ -126,7 +126,9 @@ def _overridden(plan: Plan, asked: Asked) -> Plan:
     finishes = plan.llm_finishes
     if asked.max_stage is not None:
         stages, finishes = stages[: asked.max_stage], False
-    return changed(plan, stages=stages, llm_finishes=finishes, stage_zero_threshold=wanted.get(0, plan.stage_zero_threshold))
+    return changed(
+        plan, stages=stages, llm_finishes=finishes, stage_zero_threshold=wanted.get(0, plan.stage_zero_threshold)
+    )
 
 
 def _check(asked: Asked) -> None:

@@ -1,0 +1,259 @@
+"""The road from collected runs to a shipped stop rule, on made-up questions whose answers depend on how hard they are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("sklearn")
+
+from typer.testing import CliRunner
+
+from services.common.profile import Profile, load_profile
+from services.gateway.admission import make_plan
+from services.sufficiency_scorer.artefact import Artefact, TrainedScorer
+from services.sufficiency_scorer.drift import Drift
+from services.sufficiency_scorer.evidence import Evidence
+from services.sufficiency_scorer.scorers import make_scorer
+from tandem.cli import app
+from training import estimators
+from training.calibrate import Calibration, calibrate
+from training.collect import Run
+from training.collected import Collected, load_collected
+from training.evaluate import LLM_ALONE, OURS, evaluate, scores_of
+from training.metrics import expected_calibration_error, mcnemar, quality
+from training.outcomes import fixed, llm_alone, oracle
+from training.policy import NEVER, Objective, Point, Policy, undominated
+from training.store import Origin, write
+from training.study import Study, StudyError
+from training.train import TooFew, train
+
+QUESTIONS = 160
+KINDS = ("mlp", "logistic", "boosting", "probe", "combined")
+
+
+def made_up(n: int, seed: int, is_blind: bool = False) -> list[Run]:
+    """Question i is as hard as `level`: the small model needs insight up to that stage, or more than there is.
+
+    What the scorer sees tells the level, with noise; or nothing, if `is_blind`.
+    """
+    generator = np.random.default_rng(seed)
+    runs = []
+    for index in range(n):
+        level = int(generator.integers(0, 5))
+        name = f"{seed}-{index}"
+        runs.append(Run(name, "", "llm", 0, 30, 0, 240, False, "", "", level < 4 or bool(generator.random() < 0.5)))
+        runs.append(Run(name, "", "concise", 0, 32, 0, 150, False, "", "", level < 3))
+        for stage, tokens in enumerate((0, 16, 32, 48)):
+            right = stage >= level
+            seen = generator.normal(size=16) + (0 if is_blind else 0.3 * (stage - level))
+            states = generator.normal(size=8) + (0 if is_blind else 0.3 * (stage - level))
+            own = 50 - tokens // 2
+            runs.append(
+                Run(
+                    name, "", "slm", stage, 30 + tokens, tokens, own, False, "", "", right, seen.astype(np.float32),
+                    states.astype(np.float16), seen.astype(np.float32) if stage == 0 else None,
+                )
+            )  # fmt: skip
+            if stage:
+                runs.append(Run(name, "", "forced", stage, 40 + tokens, tokens, 6, False, "", "", right))
+    return runs
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    """A small learning rate and many penalties take their time, which these easy questions do not need."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(estimators, "_LEARNING_RATE", 2e-3)
+        patch.setattr(estimators, "_MOST_EPOCHS", 40)
+        patch.setattr(estimators, "_PENALTIES", [0.01, 1.0])
+        yield
+
+
+@pytest.fixture(scope="module")
+def profile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """A copy that a test may write to."""
+    folder = tmp_path_factory.mktemp("profiles")
+    shutil.copytree(request.getfixturevalue("profiles_folder") / "scripted", folder / "scripted")
+    return load_profile("scripted", (folder,))
+
+
+def store(profile: Profile, file: Path, runs: list[Run], dataset: str = "made-up") -> Path:
+    told = profile.model_dump(include={"handoff", "llm", "slm", "prompts", "execution"}, mode="json")
+    told["stages"] = profile.text_makers()["stages"]
+    write(file, Origin(profile.name, told, dataset, "0" * 64, 0, {}, "1" * 64, {}, "tandem collect"), runs)
+    return file
+
+
+@pytest.fixture(scope="module")
+def collected(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Collected:
+    file = store(profile, tmp_path_factory.mktemp("collected") / "made-up.parquet", made_up(QUESTIONS, 0))
+    return load_collected([file], profile)
+
+
+@pytest.fixture(scope="module")
+def unseen(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Collected:
+    file = tmp_path_factory.mktemp("collected") / "unseen.parquet"
+    return load_collected([store(profile, file, made_up(120, 1), "unseen")], profile)
+
+
+@pytest.fixture(scope="module")
+def study(profile: Profile, collected: Collected, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    made = Study(tmp_path_factory.mktemp("study"))
+    train(collected, profile, made, KINDS, "auto", 4, 0, lambda told: None)
+    return made
+
+
+@pytest.fixture(scope="module")
+def calibration(profile: Profile, collected: Collected, study: Study) -> Calibration:
+    objective = Objective("full", below=0.02)
+    return calibrate(collected.table, make_plan(profile), study, objective, "test", True, lambda told: None)
+
+
+def test_every_kind_learns_what_there_is_to_learn(study: Study) -> None:
+    for kind, found in study.training().kinds.items():
+        assert found["overall"]["auroc"] > 0.8, kind
+        assert found["overall"]["ece"] < 0.1, kind
+
+
+def test_scores_out_of_fold_know_nothing_of_their_own_question(profile: Profile, tmp_path: Path) -> None:
+    runs = made_up(QUESTIONS, 2, is_blind=True)
+    blind = load_collected([store(profile, tmp_path / "blind.parquet", runs)], profile)
+    made = train(blind, profile, Study(tmp_path / "study"), ("boosting", "probe"), "probe", 4, 0, lambda told: None)
+    table = blind.table
+    for kind in ("boosting", "probe"):  # within a stage, whose base rate both know, there is nothing to know
+        scores = Study(tmp_path / "study").scores(kind, table)
+        aurocs = [quality(scores[:, k], table.slm.right[:, k]).auroc for k in range(table.stages)]
+        assert all(auroc is not None and 0.33 < auroc < 0.67 for auroc in aurocs), (kind, aurocs)
+    assert made.chosen == "probe"
+
+
+def test_an_artefact_gives_in_serving_the_score_of_the_evaluation(study: Study, unseen: Collected) -> None:
+    table = unseen.table
+    for kind in ("mlp", "logistic", "probe", "combined"):
+        artefact = Artefact.load(study.folder / kind)
+        grid = scores_of(artefact, table)
+        scorer = TrainedScorer(artefact)
+        for row, stage in ((0, 0), (5, 2), (9, 3)):
+            evidence = Evidence(
+                stage, int(table.slm.prompt[row, stage]), table.features[row, stage], table.states[row, stage]
+            )
+            assert scorer.score(evidence) == pytest.approx(grid[row, stage], abs=1e-6)
+
+
+def test_a_scorer_of_another_pair_is_refused(study: Study, profile: Profile) -> None:
+    scorer = TrainedScorer(study.artefact("mlp"))
+    scorer.must_fit(profile, "1" * 64)
+    other = profile.model_copy(update={"handoff": "brief"})
+    with pytest.raises(ValueError, match=r"handoff, the small model's tokenizer differ"):
+        scorer.must_fit(other, "2" * 64)
+
+
+def test_a_shifted_domain_is_seen(study: Study, collected: Collected) -> None:
+    table = collected.table
+    for shift, low, high in ((0.0, 0.0, 0.2), (3.0, 1.0, 10.0)):
+        drift = Drift(TrainedScorer(study.artefact("mlp")), first_stage=0)
+        for row in range(100):
+            drift.see(Evidence(0, 30, table.features[row, 0] - np.float32(shift), table.states[row, 0]))
+            drift.see(Evidence(1, 30, table.features[row, 1] + np.float32(100), table.states[row, 1]))
+        assert drift.requests == 100
+        assert low <= np.abs(drift.shift()).mean() <= high
+
+
+def test_the_chosen_policy_meets_the_objective_and_costs_less_than_any_fixed_stage_that_does(
+    profile: Profile, collected: Collected, calibration: Calibration
+) -> None:
+    plan, table = make_plan(profile), collected.table
+    alone = llm_alone(table, plan)
+    assert calibration.policies.accuracy >= alone.right.mean() - 0.02
+    for stage in range(table.stages):
+        way = fixed(table, plan, stage)
+        if way.right.mean() >= alone.right.mean() - 0.02:
+            assert calibration.policies.cost < way.full.mean() / alone.full.mean()
+    assert calibration.policies.cost >= oracle(table, plan, True).full.mean() / alone.full.mean() - 1e-9
+
+
+def test_the_frontier_holds_nothing_that_is_beaten(calibration: Calibration) -> None:
+    found = calibration.frontier
+    assert len(found) > 3
+    for cheap, dear in pairwise(found):
+        assert cheap.cost.mean < dear.cost.mean
+        assert cheap.accuracy.mean < dear.accuracy.mean
+        assert cheap.cost.low <= cheap.cost.mean <= cheap.cost.high
+
+
+def test_objectives_pick_what_they_say() -> None:
+    points = [Point(Policy((NEVER,), False), a, c) for a, c in ((0.5, 0.2), (0.6, 0.4), (0.7, 0.8))]
+    assert Objective(below=0.1).choose(points, 0.7).cost == 0.4
+    assert Objective(below=0.0).choose(points, 0.9).cost == 0.8  # out of reach: the nearest
+    assert Objective(most_cost=0.5).choose(points, 0.9).accuracy == 0.6
+    assert Objective(price=10.0).choose(points, 0.9).accuracy == 0.5
+    assert undominated([*points, Point(Policy((NEVER,), False), 0.55, 0.5)]) == points
+
+
+def test_an_evaluation_beats_chance_and_never_the_oracle(
+    profile: Profile, study: Study, unseen: Collected, calibration: Calibration
+) -> None:
+    found = evaluate("unseen", unseen.table, make_plan(profile), study)
+    ours, best = found.row(OURS), found.row("oracle, LLM may finish")
+    assert found.n == 120
+    assert ours.accuracy.mean <= best.accuracy.mean + 1e-9
+    assert ours.accuracy.mean > found.random_same_stops.high
+    assert ours.relative_full.mean < 1
+    assert found.row(LLM_ALONE).difference.mean == 0
+    assert found.gap_closed is not None
+    assert found.gap_closed.low <= found.gap_closed.mean <= found.gap_closed.high
+    assert sum(ours.stops) == pytest.approx(1)
+    assert {"cascade", "router", "paper's rule", "LLM told to be concise", "LLM forced after stage 2"} <= {
+        row.name for row in found.rows
+    }
+
+
+def test_too_few_questions_and_a_missing_step_say_what_to_do(profile: Profile, tmp_path: Path) -> None:
+    few = load_collected([store(profile, tmp_path / "few.parquet", made_up(12, 3))], profile)
+    with pytest.raises(TooFew, match="collect 40"):
+        train(few, profile, Study(tmp_path), KINDS, "auto", 4, 0, lambda told: None)
+    with pytest.raises(StudyError, match="tandem train"):
+        Study(tmp_path / "nothing").training()
+
+
+def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(profile.folder.parent))
+    monkeypatch.chdir(tmp_path)
+    seen = str(store(profile, tmp_path / "seen.parquet", made_up(90, 4), "seen"))
+    new = str(store(profile, tmp_path / "new.parquet", made_up(60, 5), "new"))
+
+    def run(*words: str, fails: bool = False) -> str:
+        result = CliRunner().invoke(app, [*words, "--profile", "scripted"])
+        assert (result.exit_code != 0) == fails, result.output
+        return result.output
+
+    trained = json.loads(run("train", seen, "--kind", "combined", "--folds", "3", "--json"))
+    assert (trained["chosen"], trained["sources"][0]["questions"]) == ("combined", 90)
+    assert "chosen for" in run("calibrate", seen, "--below", "0.02", "--llm-finishes", "--write")
+    assert "report:" in run("eval", new)
+    assert "oracle" in (tmp_path / "studies/scripted/new.md").read_text()
+    run("eval", seen, fails=True)  # was trained on
+    run("calibrate", seen, "--below", "0.02", "--price", "1", fails=True)
+    shipped = load_profile("scripted", (profile.folder.parent,))
+    assert (shipped.stop.scorer, shipped.stop.otherwise) == ("combined:scorer", "llm_finishes")
+    assert make_scorer(shipped.stop.scorer, shipped.folder).trained
+    policy = json.loads((tmp_path / "studies/scripted/policy.json").read_text())["served"]["thresholds"]
+    assert [s.threshold for s in shipped.stages] == pytest.approx(policy[1:], abs=1e-4)
+
+
+def test_figures_of_merit_on_cases_that_can_be_done_by_hand() -> None:
+    right = np.array([False, True] * 50)
+    assert expected_calibration_error(np.full(100, 0.5), right) == pytest.approx(0)
+    assert expected_calibration_error(np.full(100, 0.9), right) == pytest.approx(0.4)
+    assert quality(right.astype(float), right).auroc == 1
+    assert quality(np.zeros(4), np.zeros(4, bool)).auroc is None
+    assert mcnemar(right, right) == 1
+    assert mcnemar(np.ones(10, bool), np.zeros(10, bool)) == pytest.approx(2 / 2**10)
