@@ -13,7 +13,7 @@ SERVICES = ("gateway", "insight_generator", "sufficiency_scorer", "slm_executor"
 ALLOWED = {
     "protos": {"protos"},
     # The command line is the door to the training, whose imports wait until a verb needs them.
-    "tandem": {"tandem", "protos", "training", "services.common.profile"},
+    "tandem": {"tandem", "protos", "training", "services.common.profile", "services.common.errors"},
     "training": {"training", "workflows", "services", "protos"},
     "workflows": {"workflows", "services.common", "protos"},
     "services.common": {"services.common", "protos"},

@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from services.common.profile import Profile
+from services.gateway.admission import make_plan
 from training.collect import Run
 from training.store import Origin, StoreError, read
 from training.table import Table, make_table
+from workflows.shared import Plan
 
 
 @dataclass(frozen=True)
 class Collected:
-    """`runs` and `table` of all files together; a question is named `dataset/id`."""
+    """`runs` and `table` of all files together; a question is named `dataset/id`. `plan` is the profile's, for costs."""
 
     origins: tuple[Origin, ...]
     files: tuple[Path, ...]
     runs: tuple[Run, ...]
     table: Table
+    plan: Plan
 
     def sources(self) -> list[dict[str, Any]]:
         """For each file: its dataset, the hashes of the dataset, of the collected questions' ids, and of the file."""
@@ -53,7 +56,9 @@ def load_collected(files: Sequence[Path], profile: Profile) -> Collected:
             raise StoreError(f"{file} was collected with another {', '.join(different)} than {profile.name} has now")
         origins.append(origin)
         runs += [replace(run, question=f"{origin.dataset}/{run.question}") for run in found]
-    return Collected(tuple(origins), tuple(files), tuple(runs), make_table(runs, len(profile.stages)))
+    return Collected(
+        tuple(origins), tuple(files), tuple(runs), make_table(runs, len(profile.stages)), make_plan(profile)
+    )
 
 
 def pair_of(told: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from services.common.prompts import Prompt
 from services.engine.api import Scoring
-from services.sufficiency_scorer.features import NAMES, features, pooled
+from services.sufficiency_scorer.features import features, pooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,3 @@ class EvidenceBatch:
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> EvidenceBatch:
         return EvidenceBatch(self.stage[rows], self.tokens[rows], self.features[rows], self.states[rows])
-
-
-def neutral(stage: int = 0) -> Evidence:
-    """Evidence that says nothing, for a check that a scorer works."""
-    return Evidence(stage, 1, np.zeros(len(NAMES), np.float32), np.empty(0, np.float32))

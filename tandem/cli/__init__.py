@@ -7,7 +7,20 @@ import sys
 
 import typer
 
-from tandem.cli import ask, doctor, models, profiles, request, stack, trace, training, version
+from tandem.cli import (
+    ask,
+    calibrate,
+    collect,
+    doctor,
+    evaluate,
+    models,
+    profiles,
+    request,
+    stack,
+    trace,
+    train,
+    version,
+)
 from tandem.cli.output import console_error
 from tandem.errors import RequestError
 from tandem.jaeger import TraceError
@@ -31,10 +44,10 @@ app.command("status")(stack.status)
 app.command("logs")(stack.logs)
 app.add_typer(models.app, name="models", help="Get the models that profiles name.")
 app.add_typer(trace.app, name="trace", help="Read a request's cost out of Jaeger.")
-app.command("collect")(training.collect)
-app.command("train")(training.train)
-app.command("calibrate")(training.calibrate)
-app.command("eval")(training.evaluate)
+app.command("collect")(collect.collect)
+app.command("train")(train.train)
+app.command("calibrate")(calibrate.calibrate)
+app.command("eval")(evaluate.evaluate)
 app.command("doctor")(doctor.doctor)
 app.command("version")(version.version)
 

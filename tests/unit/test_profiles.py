@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from services.common.errors import InvalidArgument, NotFound
 from services.common.profile import Profile, RolePrices, load_profile
 from services.gateway.admission import make_plan
+from services.sufficiency_scorer.artefact import TrainedScorer
+from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.scorers import make_scorer
 from tandem.models import catalogue
 from tandem.paths import REPOSITORY
@@ -27,7 +30,13 @@ def test_both_pairs_are_shipped() -> None:
 def test_a_shipped_profile_is_whole(profile: Profile) -> None:
     assert profile.name == profile.folder.name
     assert {profile.llm.name, profile.slm.name} <= set(catalogue())
-    assert 0 <= make_scorer(profile.stop.scorer, profile.folder).score(_neutral()) <= 1
+    scorer = make_scorer(profile.stop.scorer, profile.folder)
+    states = 0
+    if isinstance(scorer, TrainedScorer):
+        states = scorer.artefact.network.shape.states
+        scorer.must_fit(profile, scorer.artefact.description.tokenizer_sha256)
+    evidence = Evidence(0, 40, np.ones(16, np.float32), np.zeros(states, np.float32))
+    assert 0 <= scorer.score(evidence) <= 1
     assert make_plan(profile).stages[-1].max_tokens == profile.stages[-1].max_tokens
 
 
@@ -58,12 +67,6 @@ def test_a_broken_profile_says_where(tmp_path: Path, old: str, new: str, message
 def test_an_unknown_profile_names_the_known_ones() -> None:
     with pytest.raises(NotFound, match=r"qwen2\.5-coder-1\.5b-0\.5b"):
         load_profile("nobody", (SHIPPED,))
-
-
-def _neutral():  # type: ignore[no-untyped-def]
-    import numpy as np
-
-    return np.ones(16, np.float32)
 
 
 def test_gpu_seconds_are_billed_as_the_tokens_that_they_make() -> None:

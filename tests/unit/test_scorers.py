@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from services.sufficiency_scorer.artefact import Artefact, Description
+from services.sufficiency_scorer.evidence import Evidence, EvidenceBatch
 from services.sufficiency_scorer.features import NAMES, features
-from services.sufficiency_scorer.mlp import SufficiencyNetwork, save_network
+from services.sufficiency_scorer.network import Shape, SufficiencyNetwork
 from services.sufficiency_scorer.scorers import make_scorer
 
 
@@ -31,9 +33,24 @@ def test_features_of_the_shortest_and_the_most_surprising_text_are_finite() -> N
         features(np.empty(0, np.float32), np.empty(0, np.float32))
 
 
+MLP = Shape(("features",), stages=4, hidden=(64, 32), dropout=0.3)
+
+
+def seen(values: np.ndarray, stage: int = 0) -> Evidence:
+    return Evidence(stage, 40, values.astype(np.float32), np.empty(0, np.float32))
+
+
+def artefact(network: SufficiencyNetwork, kind: str = "mlp", **changes: object) -> Artefact:
+    described = {
+        "kind": kind, "features": list(NAMES), "shape": network.shape.as_dict(), "pair": {}, "tokenizer_sha256": "",
+        "spread_by_stage": [], "trained_on": [], "metrics": {}, "versions": {}, "command": "", "seed": 0, **changes,
+    }  # fmt: skip
+    return Artefact(network, Description.model_validate(described))
+
+
 def test_the_registry_has_the_baselines_and_says_which_are_trained(tmp_path: Path) -> None:
-    save_network(SufficiencyNetwork(), tmp_path, {"trained_on": "nothing"})
-    some = np.ones(16, np.float32)
+    artefact(SufficiencyNetwork(MLP)).save(tmp_path)
+    some = seen(np.ones(16))
     for spec, trained in (("untrained", False), ("constant:0.3", False), ("random:1", False), ("mlp", True)):
         scorer = make_scorer(spec, tmp_path)
         assert 0 <= scorer.score(some) <= 1
@@ -44,28 +61,34 @@ def test_the_registry_has_the_baselines_and_says_which_are_trained(tmp_path: Pat
     for bad in ("oracle", "constant:2"):
         with pytest.raises(ValueError, match=r"oracle|0\.\.1"):
             make_scorer(bad, tmp_path)
+    with pytest.raises(ValueError, match="kind 'mlp', not 'probe'"):
+        make_scorer("probe", tmp_path)
 
 
 def test_the_untrained_score_falls_with_entropy() -> None:
     scorer = make_scorer("untrained", Path())
-    sure, unsure = (features(np.full(9, -1, np.float32), np.full(9, h, np.float32)) for h in (0.1, 2.0))
+    sure, unsure = (seen(features(np.full(9, -1, np.float32), np.full(9, h, np.float32))) for h in (0.1, 2.0))
     assert scorer.score(sure) == pytest.approx(math.exp(-0.1), rel=1e-5)
     assert scorer.score(unsure) < scorer.score(sure)
 
 
-def test_an_mlp_artefact_scores_as_the_network_that_was_saved(tmp_path: Path) -> None:
+def test_an_artefact_scores_as_the_network_that_was_saved(tmp_path: Path) -> None:
     torch.manual_seed(3)
-    network = SufficiencyNetwork().eval()
+    network = SufficiencyNetwork(MLP).eval()
     network.mean.fill_(0.5)
-    save_network(network, tmp_path, {})
-    raw = np.linspace(0, 1e8, 16).astype(np.float32)
-    expected = torch.sigmoid(network(torch.from_numpy(raw)[None])).item()
-    assert make_scorer("mlp", tmp_path).score(raw) == pytest.approx(expected)
+    network.slope.fill_(0.7)
+    artefact(network).save(tmp_path)
+    evidence = seen(np.linspace(0, 1e8, 16))
+    expected = network.probabilities(EvidenceBatch.single(evidence))[0]
+    assert make_scorer("mlp", tmp_path).score(evidence) == pytest.approx(expected)
 
 
-def test_an_artefact_that_is_missing_or_foreign_is_refused(tmp_path: Path) -> None:
+def test_an_artefact_that_is_missing_broken_or_foreign_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="train one"):
         make_scorer("mlp", tmp_path)
-    save_network(SufficiencyNetwork(), tmp_path, {"features": ["other"]})
+    artefact(SufficiencyNetwork(MLP), features=["other"]).save(tmp_path)
     with pytest.raises(ValueError, match="other features"):
+        make_scorer("mlp", tmp_path)
+    artefact(SufficiencyNetwork(MLP), shape=Shape(("features",), 4).as_dict()).save(tmp_path)
+    with pytest.raises(ValueError, match="cannot be used"):
         make_scorer("mlp", tmp_path)

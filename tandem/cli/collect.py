@@ -1,0 +1,84 @@
+"""tandem collect"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from services.common.profile import Profile
+from tandem.cli.models import pull_missing
+from tandem.cli.offline import explained, find_profile
+from tandem.cli.output import JsonFlag, console, print_json
+from tandem.paths import DEFAULT_PROFILE, models_folder
+
+if TYPE_CHECKING:
+    from training.collect import Run
+    from training.datasets import Dataset
+    from training.session import Machine
+
+
+def collect(
+    data: Annotated[str, typer.Argument(help="math_train, math_test, gsm8k, humaneval, or a .jsonl file of your own.")],
+    profile: Annotated[str, typer.Option(help="The pair, its prompts and stages.")] = DEFAULT_PROFILE,
+    n: Annotated[int | None, typer.Option(help="How many questions; all if not given.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Of the order in which questions are drawn.")] = 0,
+    subject: Annotated[list[str] | None, typer.Option(help="Only questions of this subject; repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file; it is gone on with if it is there.")] = None,
+    extras: Annotated[bool, typer.Option(help="Also the concise and the forced answers that `eval` compares with.")] = True,
+    width: Annotated[int, typer.Option(help="Questions at once.", min=1)] = 48,
+    threads: Annotated[int, typer.Option(help="Processor threads of each model.", min=1)] = 2,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    fuse: Annotated[bool, typer.Option(help="Compile int8's loops for big batches; needs a C++ compiler.")] = False,
+    json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Ask both models everything that a stop rule can be trained and judged on. Broken off, it goes on where it was."""
+    with explained():
+        from training import datasets, session
+
+        loaded = find_profile(profile)
+        wanted = datasets.load(data)
+        if subject:
+            wanted = wanted.only(subject)
+        target = out or default_file(loaded, wanted)
+        runs = gather(loaded, wanted, n, seed, extras, target, session.Machine(threads, width, device, fuse), json)
+    rows = session.summary(runs)
+    if json:
+        print_json({"file": str(target), "runs": rows})
+        return
+    table = Table("run", "n", "accuracy", "insight tokens", "own tokens", "truncated", box=None)
+    for row in rows:
+        table.add_row(
+            row["run"], str(row["n"]), f"{row['accuracy']:.1%}", f"{row['insight_tokens']:.0f}",
+            f"{row['output_tokens']:.0f}", str(row["truncated"]),
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"in {target}")
+
+
+def gather(
+    profile: Profile, wanted: Dataset, n: int | None, seed: int, extras: bool, target: Path, machine: Machine, quiet: bool
+) -> list[Run]:  # fmt: skip
+    """Collect with a bar that says how far and how fast. Raises StoreError."""
+    from training import session
+
+    pull_missing(profile.name, quiet=quiet)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
+    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=quiet)
+    with bar:
+        task = bar.add_task(f"{wanted.name} with {profile.name}", total=None, speed="")
+
+        def tell(done: int, total: int, tokens: int) -> None:
+            elapsed = bar.tasks[0].elapsed or 0.0
+            speed = f"{tokens / elapsed:,.0f} tokens/s" if tokens and elapsed else ""
+            bar.update(task, completed=done, total=total, speed=speed)
+
+        return asyncio.run(session.collect(profile, wanted, n, seed, extras, target, models_folder(), machine, tell))
+
+
+def default_file(profile: Profile, wanted: Dataset) -> Path:
+    return Path("collected") / profile.name / f"{wanted.name.partition(':')[0]}.parquet"

@@ -1,0 +1,54 @@
+"""tandem train"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from tandem.cli.offline import Files, ProfileName, StudyFolder, explained, find_profile, new_study, working
+from tandem.cli.output import JsonFlag, console, print_json
+from tandem.paths import DEFAULT_PROFILE
+
+
+def train(
+    files: Files,
+    profile: ProfileName = DEFAULT_PROFILE,
+    study: StudyFolder = None,
+    kind: Annotated[str, typer.Option(help="mlp, logistic, probe, combined; auto: the least log-loss out of fold.")] = "auto",
+    folds: Annotated[int, typer.Option(help="Each question is scored by models that never saw its fold.", min=2)] = 5,
+    seed: Annotated[int, typer.Option(help="Of folds and of networks.")] = 0,
+    json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Train a sufficiency scorer on collected files, judge every kind of it, and save the best as an artefact."""
+    with explained():
+        from training import plots
+        from training.collected import load_collected
+        from training.estimators import ESTIMATORS
+        from training.study import Study
+        from training.train import train as run
+
+        if kind not in ("auto", *ESTIMATORS) or kind == "boosting":
+            raise typer.BadParameter(f"{kind!r} is none of auto, mlp, logistic, probe, combined", param_hint="--kind")
+        loaded = find_profile(profile)
+        target = Study(study or new_study(profile))
+        with working(json) as tell:
+            made = run(load_collected(files, loaded), loaded, target, list(ESTIMATORS), kind, folds, seed, tell)
+        plots.learning_curve(made.learning_curve, target.folder / "learning-curve.svg")
+        plots.reliability(made.kinds[made.chosen]["reliability"], made.chosen, target.folder / "reliability.svg")
+    if json:
+        print_json({"study": str(target.folder), **made.model_dump(exclude={"questions"})})
+        return
+    table = Table("kind", "AUROC", "95 %", "by stage", "ECE", "Brier", "log-loss", box=None)
+    for name, found in made.kinds.items():
+        overall, (low, high) = found["overall"], found["auroc_interval"]
+        stages = " ".join("–" if q["auroc"] is None else f"{q['auroc']:.2f}" for q in found["by_stage"])
+        table.add_row(
+            f"[bold]{name}[/]" if name == made.chosen else name, f"{overall['auroc']:.3f}", f"{low:.2f} to {high:.2f}",
+            stages, f"{overall['ece']:.3f}", f"{overall['brier']:.3f}", f"{overall['log_loss']:.3f}",
+        )  # fmt: skip
+    right = " ".join(f"{q['right']:.0%}" for q in made.kinds[made.chosen]["by_stage"])
+    console.print(f"{len(made.questions)} questions, {folds} folds; small model right by stage: {right}")
+    console.print(table)
+    console.print(f"chosen: {made.chosen}; in {target.folder}. Next: `tandem calibrate {' '.join(map(str, files))}`")
