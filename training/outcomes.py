@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from training.table import Bools, Floats, Table
 from workflows import cost
 from workflows.shared import Plan, RoleUsage, Usage
-from workflows.stop_rule import is_sufficient
+from workflows.stop_rule import is_scored, is_sufficient
 
 LLM = -1  # the "stage" of an answer that the large model finished
 OVERRUN = 3.0  # tokens after a stop: its decision takes some decode steps (bench/results, stop on the real pair)
@@ -57,7 +57,7 @@ def slm_alone(table: Table, plan: Plan) -> Outcome:
 
 def fixed(table: Table, plan: Plan, stage: int) -> Outcome:
     """Every question stops at `stage`; nothing is scored. A large model that ended before has answered."""
-    return _stopped(table, plan, _reached(table, _full(table, stage)), scored=False)
+    return _stopped(table, plan, _reached(table, _full(table, stage)))
 
 
 def forced(table: Table, plan: Plan, stage: int) -> Outcome:
@@ -83,7 +83,9 @@ def cascade(table: Table, plan: Plan, scores: Floats, threshold: float) -> Outco
 def route(table: Table, plan: Plan, scores: Floats, threshold: float) -> Outcome:
     """A router: the question alone decides which of the two models answers. `scores` are stage 0's."""
     kept = cast(Bools, is_sufficient(cast(Any, scores), threshold))
-    return _stopped(table, plan, np.where(kept, 0, LLM), last_scored=np.zeros(len(kept), np.intp))
+    return _stopped(
+        table, plan, np.where(kept, 0, LLM), scored=np.arange(table.stages)[None] == np.zeros((len(kept), 1))
+    )
 
 
 def tandem(table: Table, plan: Plan, scores: Floats, thresholds: Sequence[float], llm_finishes: bool) -> Outcome:
@@ -93,12 +95,12 @@ def tandem(table: Table, plan: Plan, scores: Floats, thresholds: Sequence[float]
     (and where its tokens run out before, the stage with the highest score is used after all).
     """
     columns = scores.shape[1]
-    passed = np.stack([is_sufficient(cast(Any, scores[:, k]), thresholds[k]) for k in range(columns)], axis=1)
-    passed &= table.slm.exists
+    scored = table.slm.exists & [is_scored(t, llm_finishes) for t in thresholds]
+    passed = np.stack([is_sufficient(cast(Any, scores[:, k]), thresholds[k]) for k in range(columns)], axis=1) & scored
     stops = np.where(passed.any(axis=1), passed.argmax(axis=1), columns)
     last_there = table.slm.exists.sum(axis=1) - 1
     has_ended = last_there < columns - 1  # the large model ended before the last stage
-    best = np.where(table.slm.exists, scores, -1.0).argmax(axis=1)
+    best = np.where(scored.any(axis=1), np.where(scored, scores, -1.0).argmax(axis=1), last_there)
     undecided = stops == columns
     if llm_finishes:
         stage = np.where(undecided, np.where(table.llm.truncated, best, LLM), stops)
@@ -106,15 +108,16 @@ def tandem(table: Table, plan: Plan, scores: Floats, thresholds: Sequence[float]
     else:
         stage = np.where(undecided, np.where(has_ended, LLM, best), stops)
         wrote_all = undecided & has_ended
-    last_scored = np.minimum(stops, last_there)
-    return _stopped(table, plan, stage, last_scored=last_scored, wrote_all=wrote_all)
+    wrote_to = np.minimum(stops, last_there)
+    ran = scored & (np.arange(columns)[None] <= wrote_to[:, None])
+    return _stopped(table, plan, stage, ran, wrote_to, wrote_all)
 
 
 def random_stops(table: Table, plan: Plan, shares: Sequence[float], seed: int) -> Outcome:
     """Stops drawn at random: stage k with probability `shares[k]`, the large model's own end with what is left of 1."""
     draws = np.random.default_rng(seed).choice(len(shares) + 1, len(table.questions), p=[*shares, 1 - sum(shares)])
     stage = np.where(draws == len(shares), LLM, draws)
-    return _stopped(table, plan, _reached(table, stage), scored=False)
+    return _stopped(table, plan, _reached(table, stage))
 
 
 def oracle(table: Table, plan: Plan, llm_finishes: bool) -> Outcome:
@@ -133,15 +136,17 @@ def _stopped(
     table: Table,
     plan: Plan,
     stage: Stages,
-    scored: bool = True,
-    last_scored: Stages | None = None,
+    scored: Bools | None = None,
+    wrote_to: Stages | None = None,
     wrote_all: Bools | None = None,
 ) -> Outcome:
-    """Answers out of `stage` [n]. Scoring passes ran up to `last_scored`; the large model wrote as far, or all it had."""
+    """Answers out of `stage` [n], after the scoring passes `scored` [n, K + 1] (none if not given). The large model wrote up
+    to stage `wrote_to` (`stage` if not given), or all it had.
+    """
     rows = np.arange(len(stage))
     by_llm = stage == LLM
-    last = np.where(by_llm, 0, stage) if last_scored is None else last_scored
     at = np.where(by_llm, 0, stage)
+    last = at if wrote_to is None else wrote_to
     everything = by_llm | (np.zeros_like(by_llm) if wrote_all is None else wrote_all)
     overrun = np.where(everything | (last == 0), 0.0, np.minimum(OVERRUN, table.llm.tokens - table.insight[rows, last]))
     llm_output = np.where(everything, table.llm.tokens, table.insight[rows, last])
@@ -149,11 +154,12 @@ def _stopped(
     llm = _used(np.where(touched, table.llm.prompt, 0), llm_output, overrun)
     slm = _used(np.where(by_llm, 0, table.slm.prompt[rows, at]), np.where(by_llm, 0, table.slm.tokens[rows, at]))
     scorer = RoleUsage()
-    if scored:
-        read = np.where(table.slm.exists, table.slm.prompt, 0)
-        # Each stage reads on from the one before, out of the scorer's cache.
-        before = np.where(np.arange(table.stages)[None] < last[:, None], read, 0).sum(axis=1)
-        scorer = RoleUsage(input_tokens=cast(Any, read[rows, last]), cached_input_tokens=cast(Any, before))
+    if scored is not None:
+        read = np.where(scored, table.slm.prompt, 0)
+        # Each pass reads on from the one before, out of the scorer's cache.
+        scorer = RoleUsage(
+            input_tokens=cast(Any, read.max(axis=1)), cached_input_tokens=cast(Any, read.sum(axis=1) - read.max(axis=1))
+        )
     right = np.where(by_llm, table.llm.right, table.slm.right[rows, at])
     truncated = np.where(by_llm, table.llm.truncated, table.slm.truncated[rows, at])
     return _outcome(plan, right, stage, truncated, llm=llm, slm=slm, scorer=scorer)

@@ -20,7 +20,7 @@ from training.table import Floats, Table
 from workflows.shared import Plan
 
 Unit = Literal["paper", "full", "usd"]
-NEVER = 1.0  # a calibrated score does not reach it
+NEVER = 1.0  # a calibrated score does not reach it; where the large model may finish such a stage is not even scored
 _GRID = np.round(np.arange(0.05, 0.951, 0.025), 3)
 _PRICES = np.geomspace(0.01, 3.0, 25)  # accuracy that the large model's whole cost is worth
 
@@ -130,7 +130,7 @@ def by_stopping(
         stopped = tandem(table, plan, scores, [NEVER] * stage + [0.0] + thresholds[stage + 1 :], llm_finishes)
         score = scores[there, stage]
         worth_stopping = score - price * price_of(stopped)[there]
-        smooth = IsotonicRegression(out_of_bounds="clip", increasing="auto").fit_transform(score, worth_going)
+        smooth = IsotonicRegression(out_of_bounds="clip", increasing=True).fit_transform(score, worth_going)
         order = np.argsort(score)
         gain = (worth_stopping - smooth)[order]
         # From each score on: what stopping at it and above would gain in all.

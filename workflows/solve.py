@@ -40,7 +40,7 @@ with workflow.unsafe.imports_passed_through():
         Timeouts,
         llm_queue,
     )
-    from workflows.stop_rule import allowance, decide, fall_back, thresholds
+    from workflows.stop_rule import allowance, decide, fall_back, is_scored, thresholds
 
 _RETRY = RetryPolicy(initial_interval=Timeouts.heartbeat_interval, backoff_coefficient=2.0, maximum_attempts=4)
 # Without the small model there is no answer at all, so a process that is being started anew is waited for: 8 s.
@@ -109,11 +109,11 @@ class SolveWorkflow:
 
     async def _decide(self) -> Stop:
         """Score the bare question, then each stage as it is written, until one suffices or none is left."""
-        if self._plan.scores_stage_zero and (stop := await self._score(0)):
+        if self._plan.scores_stage_zero and self._is_scored(0) and (stop := await self._score(0)):
             return stop
         if self._allowance.caps and self._cancelled_at is None:
             self._llm = self._start_llm()
-            for stage in range(1, len(self._allowance.caps) + 1):
+            for stage in filter(self._is_scored, range(1, len(self._allowance.caps) + 1)):
                 if stop := await self._score(stage):
                     return stop
                 if self._llm.done() and not self._succeeded(self._llm):
@@ -163,9 +163,14 @@ class SolveWorkflow:
                 return Stop(len(self._record.scores) or 1, StopReason.LLM_FINISHED)
             if not self._succeeded(self._llm):
                 reason = StopReason.LLM_UNAVAILABLE
+            elif not self._record.scores:  # it ran out of tokens, and there was no stage to score
+                return Stop(len(self._allowance.caps), reason)
         if self._allowance.is_limited and reason is StopReason.BEST_STAGE:
             reason = StopReason.BUDGET
         return fall_back(self._record.scores, self._thresholds, reason)
+
+    def _is_scored(self, stage: int) -> bool:
+        return is_scored(self._thresholds[stage], self._allowance.finish is not None)
 
     def _has_answered(self) -> bool:
         """In continuation mode a large model that ended by itself has given its answer."""

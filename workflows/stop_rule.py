@@ -33,6 +33,11 @@ def is_sufficient(score: float | None, threshold: float) -> bool:
     return score is not None and score >= threshold
 
 
+def is_scored(threshold: float, llm_finishes: bool) -> bool:
+    """A score below 1 cannot reach a threshold of 1, so it would only serve to find the best of the stages."""
+    return threshold < 1 or not llm_finishes
+
+
 def decide(score: StageScore, threshold: float) -> Stop | None:
     """After each stage: stop here, or None to let the large model go on."""
     if is_sufficient(score.score, threshold):

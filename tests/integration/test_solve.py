@@ -117,6 +117,16 @@ async def test_a_large_model_that_cannot_finish_leaves_the_answer_to_the_best_st
     assert (limited["stop"]["reason"], made(limited["usage"]["llm"])) == ("budget", 48)
 
 
+async def test_a_stage_that_cannot_pass_is_not_scored_where_the_large_model_may_finish(
+    finishing_system: System,
+) -> None:
+    one = await ask(finishing_system, "[llm_eos=60]", thresholds={0: 1, 1: 1, 3: 1})
+    assert ([s["stage"] for s in one["stages"]], one["stop"]["reason"]) == ([2], "llm_finished")
+    none = await ask(finishing_system, "[slm_eos=5]", threshold=1)
+    assert (none["stages"], none["stop"]["stage"], none["stop"]["reason"]) == ([], 3, "best_stage")
+    assert none["usage"]["scorer"]["input_tokens"] == 0
+
+
 async def test_a_failing_scorer_lets_the_large_model_go_on_and_says_so(system: System) -> None:
     result = await ask(system, "[fail=score slm_eos=5]")
     assert (result["stop"]["reason"], result["stop"]["stage"]) == ("scorer_failed_open", 3)

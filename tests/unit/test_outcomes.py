@@ -72,6 +72,16 @@ def test_the_stop_rule_stops_where_the_workflows_does(table, plan) -> None:
     assert outcome.right.tolist() == [True, True, False, True]
 
 
+def test_where_the_large_model_may_finish_a_stage_that_cannot_pass_is_not_scored(table, plan) -> None:
+    outcome = tandem(table, plan, SCORES, [1.0, 1.0, 1.0], llm_finishes=True)
+    alone = llm_alone(table, plan)
+    assert outcome.stage.tolist() == [LLM] * 4
+    assert outcome.full.tolist() == alone.full.tolist()
+    one = tandem(table, plan, SCORES, [1.0, 0.5, 1.0], llm_finishes=True)
+    assert one.stage.tolist() == [1, 1, LLM, LLM]
+    assert one.full[2] == pytest.approx(alone.full[2] + 2 * 1e9 * 30 / 1e12)
+
+
 def test_every_scoring_pass_and_the_overrun_are_paid(table, plan) -> None:
     outcome = tandem(table, plan, SCORES, [0.5] * 3, llm_finishes=False)
     scorer, slm = 30, 30 + 50  # stage 1's prompt: read once by the scorer in two steps, once by the executor
