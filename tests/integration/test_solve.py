@@ -101,7 +101,7 @@ async def test_a_large_model_that_ends_by_itself_has_answered(system: System) ->
 
 
 async def test_where_no_stage_suffices_the_large_model_may_finish(finishing_system: System) -> None:
-    result = await ask(finishing_system, "[llm_eos=60]")
+    result = await ask(finishing_system, "[llm_eos=60 ms=10]")
     assert (result["stop"]["reason"], len(result["stages"])) == ("llm_finished", 4)
     assert result["complete"]
     assert (made(result["usage"]["llm"]), made(result["usage"]["slm"])) == (60, 0)
