@@ -3,11 +3,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import psutil
 import typer
+from prometheus_client.parser import text_string_to_metric_families
 
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.client import Client
@@ -16,6 +18,7 @@ from tandem.models import ModelError, catalogue, models_of
 from tandem.paths import DEFAULT_GATEWAY, DEFAULT_PROFILE, find_binary, models_folder, read_stack, state_folder
 
 _NEEDED_DISK_GB, _NEEDED_MEMORY_GB = 8, 8
+_FEWEST_REQUESTS, _LARGEST_SHIFT = 20, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ def _checks() -> Iterator[Check]:
         f"pulling the default pair needs {_NEEDED_DISK_GB} GB: free some, or set TANDEM_MODELS", required=False,
     )  # fmt: skip
     yield _gateway()
+    if drift := _drift():
+        yield drift
 
 
 def _models() -> Check:
@@ -97,6 +102,35 @@ def _gateway() -> Check:
                 required=False,
             )
         return Check("gateway", True, client.address)
+
+
+def _drift() -> Check | None:
+    """Do the questions look like those that the scorer was trained on? None where that is not known yet."""
+    stack = read_stack()
+    if stack is None:
+        return None
+    port = stack["ports"]["sufficiency-scorer"]["metrics"]
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as reply:
+            return judge_drift(reply.read().decode())
+    except OSError:
+        return None
+
+
+def judge_drift(metrics: str) -> Check | None:
+    """From the scorer's /metrics."""
+    samples = [s for family in text_string_to_metric_families(metrics) for s in family.samples]
+    requests = sum(s.value for s in samples if s.name == "tandem_scorer_drift_requests")
+    shifts = {s.labels["feature"]: s.value for s in samples if s.name == "tandem_scorer_feature_shift"}
+    if requests < _FEWEST_REQUESTS or not shifts:
+        return None
+    feature, shift = max(shifts.items(), key=lambda item: abs(item[1]))
+    return Check(
+        "questions", abs(shift) < _LARGEST_SHIFT,
+        f"{feature} lies {shift:+.1f} standard deviations from the scorer's training, over {requests:.0f} requests",
+        "these questions are unlike those that the scorer was trained on: `tandem eval --data FILE` on some of yours says "
+        "whether its scores still hold", required=False,
+    )  # fmt: skip
 
 
 def _precedence() -> dict[str, dict[str, str]]:

@@ -12,11 +12,12 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
-from prometheus_client import REGISTRY, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from services.common import metrics, telemetry
 from services.common.prices import RolePrices
+from tandem.cli.doctor import judge_drift
 from tests.fakes import ScriptedEngine
 from workflows.shared import (
     Cost,
@@ -29,6 +30,16 @@ from workflows.shared import (
     Usage,
     UsdByRole,
 )
+
+
+class Shifted:
+    """A scorer's drift, as far as its metrics are concerned."""
+
+    requests = 40
+
+    def shift(self) -> list[float]:
+        return [0.25, -1.5]
+
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -99,6 +110,17 @@ def test_a_cost_lies_in_the_bucket_of_its_decade(usd: float, bucket: str) -> Non
     assert telemetry.cost_bucket(usd) == bucket
 
 
+def test_a_shifted_domain_reaches_the_metrics_and_the_doctor() -> None:
+    shifted = metrics.DriftCollector(Shifted(), ["perplexity_mean", "entropy_max"])
+    registry = CollectorRegistry()
+    registry.register(shifted)
+    check = judge_drift(generate_latest(registry).decode())
+    assert check is not None
+    assert not check.ok
+    assert "entropy_max lies -1.5" in check.found
+    assert judge_drift("") is None
+
+
 # -- dashboards and alerts --------------------------------------------------------------------------------------
 
 
@@ -107,6 +129,8 @@ def exported() -> set[str]:
     metrics.count_result(result("every"), failed=False)
     shadow = {"agrees": True, "usd": 1.0, "usd_paid": 1.0, "usd_served": 1.0, "usd_estimate": 1.0}
     metrics.count_shadow("every", shadow)
+    if "tandem_scorer_feature_shift" not in generate_latest(REGISTRY).decode():
+        metrics.watch_drift(Shifted(), ["perplexity_mean", "entropy_max"])
     telemetry.InferenceSpan(telemetry.Inference("every", "llm", "r", 1, RolePrices())).end("eos", 1.0, (1, 0, 5))
     collector = metrics.EngineCollector(ScriptedEngine("every"), "llm")
     ours = {s.name for family in collector.collect() for s in family.samples}
