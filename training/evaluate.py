@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +29,21 @@ from training.study import CASCADE, Policies, Study
 from training.table import Floats, Table
 from workflows.shared import Plan
 
-OURS, LLM_ALONE = "tandem", "LLM alone"
+OURS, LLM_ALONE, SLM_ALONE = "tandem", "llm", "slm"
+ORACLE, ORACLE_FINISHING = "oracle", "oracle:llm-finishes"
 _DRAWS = 200
+
+
+class UnknownMethod(Exception):
+    """A method that there is not, or that the collected runs know nothing of."""
 
 
 @dataclass(frozen=True)
 class Row:
     """One way to answer. Token counts are means; costs in TFLOPs and USD per question and relative to the LLM alone's.
 
-    `difference` is the accuracy less the LLM's, paired; `p_llm` and `p_best_fixed` are McNemar's. `stops` is the share of
-    the answers that came from stage 0, 1, ..., K, and last from the large model.
+    `difference` is the accuracy less the LLM's, paired; `p_llm` and `p_best_fixed` are McNemar's. `truncated` counts the
+    answers that were cut off; `stops` those that came from stage "0", "1", ... and from the large model itself, "llm".
     """
 
     name: str
@@ -48,14 +54,18 @@ class Row:
     llm_tokens: float
     slm_tokens: float
     overrun_tokens: float
-    truncated: float
+    truncated: int
     paper: float
     full: float
     usd: float
     relative_paper: Interval
     relative_full: Interval
     relative_usd: Interval
-    stops: list[float]
+    stops: dict[str, int]
+
+    @property
+    def label(self) -> str:
+        return label(self.name)
 
 
 @dataclass(frozen=True)
@@ -86,21 +96,24 @@ def scores_of(artefact: Artefact, table: Table) -> Floats:
     return as_grid(artefact.network.probabilities(examples.batch), examples, len(table.questions))
 
 
-def evaluate(dataset: str, table: Table, plan: Plan, study: Study) -> Evaluation:
-    """Raises StudyError."""
+def evaluate(dataset: str, table: Table, plan: Plan, study: Study, methods: Sequence[str] | None = None) -> Evaluation:
+    """`methods` are names of ways to answer, all if not given. Raises StudyError, UnknownMethod."""
     policies, artefact = study.policies(), study.artefact(study.training().chosen)
     scores = scores_of(artefact, table)
     ways = ways_to_answer(table, plan, study, policies, scores)
+    asked = list(ways) if methods is None else methods
+    if unknown := [name for name in asked if name not in ways]:
+        raise UnknownMethod(f"no method {', '.join(unknown)} for these runs; there are: {', '.join(ways)}")
     ours, alone = ways[OURS], ways[LLM_ALONE]
-    best = "oracle, LLM may finish" if policies.served.llm_finishes else "oracle"
+    best = ORACLE_FINISHING if policies.served.llm_finishes else ORACLE
     best_fixed = _best_fixed(ways, float(ours.full.mean()))
     n = len(table.questions)
     there = table.slm.exists
-    shares = _stops(ours, table.stages)[:-1]
+    shares = [float((ours.stage == k).mean()) for k in range(table.stages)]
     return Evaluation(
         dataset=dataset,
         n=n,
-        rows=[_row(name, way, alone, ways.get(best_fixed or ""), table.stages) for name, way in ways.items()],
+        rows=[_row(name, ways[name], alone, ways.get(best_fixed or ""), table.stages) for name in asked],
         best_fixed=best_fixed,
         gap_closed=_gap_closed(ours, ways[best], ways[best_fixed]) if best_fixed else None,
         random_same_stops=_drawn(table, plan, shares),
@@ -114,24 +127,44 @@ def evaluate(dataset: str, table: Table, plan: Plan, study: Study) -> Evaluation
 def ways_to_answer(table: Table, plan: Plan, study: Study, policies: Policies, scores: Floats) -> dict[str, Outcome]:
     """By name. Only ways that the collected runs know of: without extras there is no concise and no forced answer."""
     paper = scores_of(study.artefact("mlp"), table)
-    examples = answer_examples(table)
-    trust = study.artefact(CASCADE).network.probabilities(examples.batch)
+    trust = study.artefact(CASCADE).network.probabilities(answer_examples(table).batch)
     stages = range(1, table.stages)
+    ours = policies.served.run(table, plan, scores)
+    shares = [float((ours.stage == k).mean()) for k in range(table.stages)]
     ways = {
         LLM_ALONE: llm_alone(table, plan),
-        "LLM told to be concise": llm_alone(table, plan, concise=True) if table.concise.exists.all() else None,
-        "SLM alone": slm_alone(table, plan),
-        **{f"fixed stage {k}": fixed(table, plan, k) for k in stages},
-        **{f"LLM forced after stage {k}": forced(table, plan, k) for k in stages if table.forced.exists.any()},
-        "paper's rule": policies.paper.run(table, plan, paper),
+        "concise": llm_alone(table, plan, concise=True) if table.concise.exists.all() else None,
+        SLM_ALONE: slm_alone(table, plan),
+        **{f"fixed:{k}": fixed(table, plan, k) for k in stages},
+        **{f"forced:{k}": forced(table, plan, k) for k in stages if table.forced.exists.any()},
+        "random": random_stops(table, plan, shares, seed=0),
+        "paper": policies.paper.run(table, plan, paper),
         "cascade": cascade(table, plan, trust, policies.cascade),
         "router": route(table, plan, scores[:, 0], policies.route),
-        OURS: policies.served.run(table, plan, scores),
+        OURS: ours,
         _other_name(policies): _other(policies).run(table, plan, scores),
-        "oracle": oracle(table, plan, llm_finishes=False),
-        "oracle, LLM may finish": oracle(table, plan, llm_finishes=True),
+        ORACLE: oracle(table, plan, llm_finishes=False),
+        ORACLE_FINISHING: oracle(table, plan, llm_finishes=True),
     }
     return {name: way for name, way in ways.items() if way is not None}
+
+
+def label(name: str) -> str:
+    """A method's name for people."""
+    kind, _, argument = name.partition(":")
+    return {
+        LLM_ALONE: "LLM alone",
+        "concise": "LLM told to be concise",
+        SLM_ALONE: "SLM alone",
+        "fixed": f"fixed stage {argument}",
+        "forced": f"LLM forced to answer after stage {argument}",
+        "random": "our stops, dealt to random questions",
+        "paper": "the paper's rule",
+        "cascade": "cascade: SLM, then LLM",
+        "router": "router by the question",
+    }.get(
+        kind, name.replace(":llm-finishes", ", LLM may finish").replace(":llm-never-finishes", ", LLM never finishes")
+    )
 
 
 def _other(policies: Policies) -> Policy:
@@ -139,7 +172,7 @@ def _other(policies: Policies) -> Policy:
 
 
 def _other_name(policies: Policies) -> str:
-    return "tandem, LLM never finishes" if policies.served.llm_finishes else "tandem, LLM may finish"
+    return f"{OURS}:llm-never-finishes" if policies.served.llm_finishes else f"{OURS}:llm-finishes"
 
 
 def _row(name: str, way: Outcome, alone: Outcome, best_fixed: Outcome | None, stages: int) -> Row:
@@ -158,7 +191,7 @@ def _row(name: str, way: Outcome, alone: Outcome, best_fixed: Outcome | None, st
         llm_tokens=float(way.llm_tokens.mean()),
         slm_tokens=float(way.slm_tokens.mean()),
         overrun_tokens=float(way.overrun_tokens.mean()),
-        truncated=float(way.truncated.mean()),
+        truncated=int(way.truncated.sum()),
         paper=float(way.paper.mean()),
         full=float(way.full.mean()),
         usd=float(way.usd.mean()),
@@ -169,12 +202,12 @@ def _row(name: str, way: Outcome, alone: Outcome, best_fixed: Outcome | None, st
     )
 
 
-def _stops(way: Outcome, stages: int) -> list[float]:
-    return [float((way.stage == k).mean()) for k in (*range(stages), LLM)]
+def _stops(way: Outcome, stages: int) -> dict[str, int]:
+    return {"llm" if k == LLM else str(k): int((way.stage == k).sum()) for k in (*range(stages), LLM)}
 
 
 def _best_fixed(ways: dict[str, Outcome], most: float) -> str | None:
-    cheap = [n for n in ways if (n == "SLM alone" or n.startswith("fixed")) and ways[n].full.mean() <= most + 1e-12]
+    cheap = [n for n in ways if (n == SLM_ALONE or n.startswith("fixed")) and ways[n].full.mean() <= most + 1e-12]
     return max(cheap, key=lambda name: ways[name].right.mean()) if cheap else None
 
 
@@ -195,6 +228,46 @@ def _drawn(table: Table, plan: Plan, shares: Sequence[float]) -> Interval:
 
 def _mixed(ways: dict[str, Outcome], ours: Outcome, stages: int) -> list[float]:
     """Shares of "SLM alone", with the LLM alone for the rest, that cost as much as ours."""
-    small, large = float(ways["SLM alone"].full.mean()), float(ways[LLM_ALONE].full.mean())
+    small, large = float(ways[SLM_ALONE].full.mean()), float(ways[LLM_ALONE].full.mean())
     share = float(np.clip((large - ours.full.mean()) / (large - small), 0, 1))
     return [share, *[0.0] * (stages - 1)]
+
+
+def as_contract(evaluation: Evaluation, profile: str, path: str, sha256: str) -> dict[str, Any]:
+    """The evaluation with the keys that programs rely on; tokens, TFLOPs and USD are means per question."""
+    rows = evaluation.rows
+    methods = {
+        row.name: {
+            "accuracy": row.accuracy.mean,
+            "ci95": [row.accuracy.low, row.accuracy.high],
+            "n": evaluation.n,
+            "truncated": row.truncated,
+            "llm_tokens": row.llm_tokens,
+            "slm_tokens": row.slm_tokens,
+            "overrun_tokens": row.overrun_tokens,
+            "tflops_paper": row.paper,
+            "tflops_full": row.full,
+            "usd": row.usd,
+            "stop_stages": row.stops,
+        }
+        for row in rows
+    }
+    comparisons = [
+        {
+            "a": row.name,
+            "b": LLM_ALONE,
+            "accuracy_difference": row.difference.mean,
+            "ci95": [row.difference.low, row.difference.high],
+            "p_value": row.p_llm,
+            "cost_ratio_paper": row.relative_paper.mean,
+            "cost_ratio_full": row.relative_full.mean,
+        }
+        for row in rows
+        if row.name != LLM_ALONE
+    ]
+    return {
+        "profile": profile,
+        "data": {"path": path, "sha256": sha256, "n": evaluation.n},
+        "methods": methods,
+        "comparisons": comparisons,
+    }

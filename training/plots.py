@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from training.calibrate import Calibration
-from training.evaluate import OURS, Evaluation
+from training.evaluate import LLM_ALONE, ORACLE, OURS, SLM_ALONE, Evaluation
 
 # The same figures give the same file: no dates, no random ids.
 mpl.rcParams.update({"svg.hashsalt": "tandem", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
@@ -23,15 +23,14 @@ def cost_against_accuracy(evaluation: Evaluation, file: Path) -> None:
     """Every way to answer, `full` cost relative to the LLM alone; bars are 95 % intervals of the accuracy."""
     axes = _axes(6.4, 4.2)
     for row in evaluation.rows:
-        color = _OURS if row.name.startswith(OURS) else _BOUND if row.name.startswith("oracle") else _OTHERS
+        color = _OURS if row.name.startswith(OURS) else _BOUND if row.name.startswith(ORACLE) else _OTHERS
         x, y = 100 * row.relative_full.mean, 100 * row.accuracy.mean
         bars = [[y - 100 * row.accuracy.low], [100 * row.accuracy.high - y]]
         axes.errorbar(x, y, yerr=bars, fmt="o", color=color, markersize=5, elinewidth=0.6, alpha=0.9)
-        axes.annotate(row.name, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7, color=color)
-    small, large = evaluation.row("SLM alone"), evaluation.row("LLM alone")
+        axes.annotate(row.label, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7, color=color)
+    ends = [row for row in evaluation.rows if row.name in (SLM_ALONE, LLM_ALONE)]
     axes.plot(
-        [100 * small.relative_full.mean, 100],
-        [100 * small.accuracy.mean, 100 * large.accuracy.mean],
+        [100 * row.relative_full.mean for row in ends], [100 * row.accuracy.mean for row in ends],
         ":", color=_BOUND, linewidth=1, label="the two models at random",
     )  # fmt: skip
     axes.set_xlabel("cost, % of the LLM alone (full)")
@@ -55,10 +54,16 @@ def stop_stages(evaluation: Evaluation, file: Path) -> None:
     """Where the answers of both of our policies come from."""
     axes = _axes(5.0, 2.6)
     ours = [row for row in evaluation.rows if row.name.startswith(OURS)]
-    labels = [*(f"stage {k}" for k in range(len(ours[0].stops) - 1)), "LLM's own"]
+    labels = ["LLM's own" if stage == "llm" else f"stage {stage}" for stage in ours[0].stops]
     for index, row in enumerate(ours):
         places = [i + 0.38 * index for i in range(len(labels))]
-        axes.bar(places, [100 * s for s in row.stops], 0.36, label=row.name, color=[_OURS, _OTHERS][index % 2])
+        axes.bar(
+            places,
+            [100 * count / evaluation.n for count in row.stops.values()],
+            0.36,
+            label=row.label,
+            color=[_OURS, _OTHERS][index % 2],
+        )
     axes.set_xticks([i + 0.19 for i in range(len(labels))], labels)
     axes.set_ylabel("% of the questions")
     axes.legend(frameon=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from training import plots
-from training.evaluate import LLM_ALONE, OURS, Evaluation, Row
+from training.evaluate import LLM_ALONE, OURS, Evaluation, Row, label
 from training.metrics import Interval, Quality
 from training.study import Study, Training
 
@@ -70,7 +70,7 @@ def _gap(evaluation: Evaluation) -> str:
         return "- No fixed stage costs as little as ours."
     p = evaluation.row(OURS).p_best_fixed
     return (
-        f"- Best fixed stage at no more cost: {evaluation.best_fixed} (McNemar against ours p = {p:.3f}). Oracle gap closed: "
+        f"- Best fixed stage at no more cost: {label(evaluation.best_fixed)} (McNemar against ours p = {p:.3f}). Oracle gap closed: "
         f"{_percent(evaluation.gap_closed)}."
     )
 
@@ -82,7 +82,7 @@ def _table(rows: list[Row]) -> list[str]:
 
 def _row(row: Row) -> str:
     cells = [
-        f"**{row.name}**" if row.name == OURS else row.name,
+        f"**{row.label}**" if row.name == OURS else row.label,
         _percent(row.accuracy),
         _points(row.difference),
         f"{row.p_llm:.3f}",
@@ -91,7 +91,7 @@ def _row(row: Row) -> str:
         f"{row.paper:.3f} ({row.relative_paper.mean:.0%})",
         f"{row.full:.3f} ({row.relative_full.mean:.0%})",
         f"{1000 * row.usd:.4f}",
-        f"{row.truncated:.1%}",
+        str(row.truncated),
     ]
     return f"| {' | '.join(cells)} |"
 

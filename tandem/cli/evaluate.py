@@ -2,103 +2,103 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table as Grid
+from rich.table import Table
 
 from services.common.profile import Profile
 from tandem.cli.collect import default_file, gather
 from tandem.cli.offline import ProfileName, any_study, explained, find_profile, new_study, working
-from tandem.cli.output import JsonFlag, console, console_error, print_json
+from tandem.cli.output import console, console_error
 from tandem.client import Client
 from tandem.paths import DEFAULT_PROFILE
 from tandem.results import to_dict
 
 if TYPE_CHECKING:
     from training.collected import Collected
+    from training.evaluate import Evaluation
     from training.live import Compared
     from training.study import Study
 
 
 def evaluate(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files of `tandem collect`.", exists=True, dir_okay=False)] = None,
-    data: Annotated[
-        str | None, typer.Option(help="gsm8k, math_test, humaneval, or a .jsonl file of questions: collected first.")
-    ] = None,
-    n: Annotated[int | None, typer.Option(help="Of --data: how many questions; all if not given.", min=1)] = None,
+    data: Annotated[str, typer.Option(help="gsm8k, math_test, humaneval, or a .jsonl file of questions that has them.")],
     profile: ProfileName = DEFAULT_PROFILE,
+    methods: Annotated[str, typer.Option(help="Comma-separated: tandem,llm,slm,fixed:N,...; all if not given.")] = "",
+    n: Annotated[int | None, typer.Option(help="How many questions; all if not given.", min=1)] = None,
+    collected: Annotated[Path | None, typer.Option(help="Where the models' answers are kept, and gone on with.")] = None,
+    ask: Annotated[bool, typer.Option(help="Ask the models what is not collected yet; else judge what there is.")] = True,
     study: Annotated[Path | None, typer.Option(help="studies/PROFILE, or the one shipped with the profile.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the reports; studies/PROFILE if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; studies/PROFILE if not given.")] = None,
     live: Annotated[int, typer.Option(help="Also ask this many questions of the running system, and compare.", min=0)] = 0,
-    json: JsonFlag = False,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file; - prints them.")] = None,
 ) -> None:  # fmt: skip
-    """Judge the policy on questions that it never saw, against every simple alternative; writes a report for each file."""
+    """Judge the policy on questions that it never saw, against every simple alternative. Writes a report."""
+    quiet = json_out == Path("-")
     with explained():
         from training import datasets
         from training.collected import load_collected
+        from training.evaluate import UnknownMethod, as_contract
         from training.evaluate import evaluate as run
         from training.report import write_report
         from training.session import Machine
         from training.study import Study
 
         loaded, judged = find_profile(profile), Study(study or any_study(profile))
-        every = list(files or [])
-        if data:
-            wanted = datasets.load(data)
-            every.append(default_file(loaded, wanted))
-            gather(loaded, wanted, n, 0, True, every[-1], Machine(), json)
-        if not every:
-            raise typer.BadParameter("give files of `tandem collect`, or --data", param_hint="files")
-        found, reports, compared = [], [], []
-        for file in every:
-            collected = load_collected([file], loaded)
-            if same := set(collected.table.questions) & set(judged.training().questions):
-                console_error(f"{file}: {len(same)} of its questions were trained on")
-                sys.exit(1)
-            with working(json) as tell:
-                tell(f"{collected.datasets}: {len(collected.table.questions)} questions")
-                found.append(run(collected.datasets, collected.table, collected.plan, judged))
-            reports.append(write_report(found[-1], judged, out or new_study(profile)))
-            if live:
-                texts = datasets.load(data or collected.origins[0].dataset.partition(":")[0]).items
-                compared += _ask(loaded, judged, collected, {i.id: i.question for i in texts}, live, json)
-    if json:
-        print_json(
-            {
-                "evaluations": [asdict(e) for e in found],
-                "reports": [str(r) for r in reports],
-                "live": [{**asdict(c), "agrees": c.agrees} for c in compared],
-            }
-        )
-        return
-    for evaluation, report in zip(found, reports, strict=True):
-        rows = Grid(
-            "way to answer", "accuracy", "95 %", "less LLM", "p", "cost full", "paper", "LLM tok", "SLM tok", box=None
-        )
-        for row in evaluation.rows:
-            right = row.accuracy
-            rows.add_row(
-                row.name, f"{right.mean:.1%}", f"{right.low:.1%} to {right.high:.1%}", f"{100 * row.difference.mean:+.1f}",
-                f"{row.p_llm:.3f}", f"{row.relative_full.mean:.0%}", f"{row.relative_paper.mean:.0%}",
-                f"{row.llm_tokens:.0f}", f"{row.slm_tokens:.0f}", style="bold" if row.name == "tandem" else "",
-            )  # fmt: skip
-        console.print(f"\n{evaluation.dataset}: {evaluation.n} questions")
-        console.print(rows)
-        if evaluation.gap_closed is not None:
-            gap = evaluation.gap_closed
-            console.print(
-                f"oracle gap closed over {evaluation.best_fixed}: {gap.mean:.0%} [{gap.low:.0%}, {gap.high:.0%}]"
-            )
+        wanted = datasets.load(data)
+        file = collected or default_file(loaded, wanted)
+        if ask:
+            gather(loaded, wanted, n, 0, True, file, Machine(), quiet)
+        found = load_collected([file], loaded)
+        if same := set(found.table.questions) & set(judged.training().questions):
+            console_error(f"{file}: {len(same)} of its questions were trained on")
+            sys.exit(1)
+        try:
+            with working(quiet) as tell:
+                tell(f"{found.datasets}: {len(found.table.questions)} questions")
+                names = [name.strip() for name in methods.split(",") if name.strip()] or None
+                evaluation = run(found.datasets, found.table, found.plan, judged, names)
+        except UnknownMethod as error:
+            raise typer.BadParameter(str(error), param_hint="--methods") from error
+        figures = as_contract(evaluation, profile, data, wanted.sha256)
+        report = write_report(evaluation, judged, out or new_study(profile)) if names is None else None
+        compared = _ask(loaded, judged, found, {i.id: i.question for i in wanted.items}, live, quiet) if live else []
+    if compared:
+        figures["live"] = [{**vars(c), "agrees": c.agrees} for c in compared]
+    if json_out:
+        text = json.dumps(figures, indent=2)
+        typer.echo(text) if quiet else json_out.write_text(text + "\n")
+    if not quiet:
+        _show(evaluation, compared, report)
+
+
+def _show(evaluation: Evaluation, compared: list[Compared], report: Path | None) -> None:
+    rows = Table(
+        "way to answer", "accuracy", "95 %", "less LLM", "p", "cost full", "paper", "LLM tok", "SLM tok", box=None
+    )
+    for row in evaluation.rows:
+        right = row.accuracy
+        rows.add_row(
+            row.name, f"{right.mean:.1%}", f"{right.low:.1%} to {right.high:.1%}", f"{100 * row.difference.mean:+.1f}",
+            f"{row.p_llm:.3f}", f"{row.relative_full.mean:.0%}", f"{row.relative_paper.mean:.0%}",
+            f"{row.llm_tokens:.0f}", f"{row.slm_tokens:.0f}", style="bold" if row.name == "tandem" else "",
+        )  # fmt: skip
+    console.print(f"{evaluation.dataset}: {evaluation.n} questions")
+    console.print(rows)
+    if evaluation.gap_closed is not None:
+        gap = evaluation.gap_closed
+        console.print(f"oracle gap closed over {evaluation.best_fixed}: {gap.mean:.0%} [{gap.low:.0%}, {gap.high:.0%}]")
+    if report:
         console.print(f"report: {report}")
     if compared:
         gaps = sorted(c.score_gap for c in compared)
         agreed = sum(c.agrees for c in compared)
         console.print(
-            f"\nlive: {agreed} of {len(compared)} questions were decided as here; scores differ by {gaps[len(gaps) // 2]:.4f} "
+            f"live: {agreed} of {len(compared)} questions were decided as here; scores differ by {gaps[len(gaps) // 2]:.4f} "
             f"in the middle and {gaps[-1]:.4f} at most"
         )
         for c in compared:
@@ -107,12 +107,12 @@ def evaluate(
 
 
 def _ask(
-    profile: Profile, study: Study, collected: Collected, texts: dict[str, str], n: int, quiet: bool
+    profile: Profile, study: Study, found: Collected, texts: dict[str, str], n: int, quiet: bool
 ) -> list[Compared]:
     from training.evaluate import scores_of
     from training.live import compare
 
-    scores = scores_of(study.artefact(study.training().chosen), collected.table)
+    scores = scores_of(study.artefact(study.training().chosen), found.table)
     with Client() as client, working(quiet) as tell:
         asked = 0
 
@@ -122,4 +122,4 @@ def _ask(
             tell(f"asking the running system, question {asked} of {n}")
             return to_dict(client.ask(question, profile=profile.name))
 
-        return compare(collected.table, collected.plan, study.policies().served, scores, texts, n, ask)
+        return compare(found.table, found.plan, study.policies().served, scores, texts, n, ask)

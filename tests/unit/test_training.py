@@ -27,7 +27,7 @@ from training import estimators
 from training.calibrate import Calibration, calibrate
 from training.collect import Run
 from training.collected import Collected, load_collected
-from training.evaluate import LLM_ALONE, OURS, evaluate, scores_of
+from training.evaluate import LLM_ALONE, OURS, UnknownMethod, evaluate, scores_of
 from training.metrics import expected_calibration_error, mcnemar, quality
 from training.outcomes import fixed, llm_alone, oracle
 from training.policy import NEVER, Objective, Point, Policy, undominated
@@ -202,7 +202,7 @@ def test_an_evaluation_beats_chance_and_never_the_oracle(
     profile: Profile, study: Study, unseen: Collected, calibration: Calibration
 ) -> None:
     found = evaluate("unseen", unseen.table, make_plan(profile), study)
-    ours, best = found.row(OURS), found.row("oracle, LLM may finish")
+    ours, best = found.row(OURS), found.row("oracle:llm-finishes")
     assert found.n == 120
     assert ours.accuracy.mean <= best.accuracy.mean + 1e-9
     assert ours.accuracy.mean > found.random_same_stops.high
@@ -210,10 +210,12 @@ def test_an_evaluation_beats_chance_and_never_the_oracle(
     assert found.row(LLM_ALONE).difference.mean == 0
     assert found.gap_closed is not None
     assert found.gap_closed.low <= found.gap_closed.mean <= found.gap_closed.high
-    assert sum(ours.stops) == pytest.approx(1)
-    assert {"cascade", "router", "paper's rule", "LLM told to be concise", "LLM forced after stage 2"} <= {
+    assert sum(ours.stops.values()) == 120
+    assert {"cascade", "router", "paper", "concise", "forced:2", "fixed:3", "random"} <= {
         row.name for row in found.rows
     }
+    with pytest.raises(UnknownMethod, match="oracle"):
+        evaluate("unseen", unseen.table, make_plan(profile), study, ["magic"])
 
 
 def test_too_few_questions_and_a_missing_step_say_what_to_do(profile: Profile, tmp_path: Path) -> None:
@@ -238,9 +240,24 @@ def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, m
     trained = json.loads(run("train", seen, "--kind", "combined", "--folds", "3", "--json"))
     assert (trained["chosen"], trained["sources"][0]["questions"]) == ("combined", 90)
     assert "chosen for" in run("calibrate", seen, "--below", "0.02", "--llm-finishes", "--write")
-    assert "report:" in run("eval", new)
+    questions = tmp_path / "new.jsonl"
+    questions.write_text('{"id": "5-0", "question": "?", "answer": "1"}\n')
+    judge = ("eval", "--data", str(questions), "--no-ask", "--collected")
+    assert "report:" in run(*judge, new)
     assert "oracle" in (tmp_path / "studies/scripted/new.md").read_text()
-    run("eval", seen, fails=True)  # was trained on
+    run(*judge, new, "--methods", "tandem,llm,fixed:2", "--json", str(tmp_path / "figures.json"))
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert set(figures) == {"profile", "data", "methods", "comparisons"}
+    assert set(figures["methods"]) == {"tandem", "llm", "fixed:2"}
+    assert set(figures["methods"]["llm"]) == {
+        "accuracy", "ci95", "n", "truncated", "llm_tokens", "slm_tokens", "overrun_tokens", "tflops_paper", "tflops_full",
+        "usd", "stop_stages",
+    }  # fmt: skip
+    assert set(figures["comparisons"][0]) == {
+        "a", "b", "accuracy_difference", "ci95", "p_value", "cost_ratio_paper", "cost_ratio_full"
+    }  # fmt: skip
+    assert figures["methods"]["llm"]["stop_stages"]["llm"] == 60
+    run(*judge, seen, fails=True)  # was trained on
     run("calibrate", seen, "--below", "0.02", "--price", "1", fails=True)
     shipped = load_profile("scripted", (profile.folder.parent,))
     assert (shipped.stop.scorer, shipped.stop.otherwise) == ("combined:scorer", "llm_finishes")
