@@ -8,13 +8,14 @@ from datetime import timedelta
 
 from pydantic import Field
 from temporalio.client import Client
-from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
+from temporalio.contrib.opentelemetry import create_tracer_provider
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from services.common import metrics, telemetry
 from services.common.request_log import RequestLog
 from services.common.server import Server, serve
 from services.common.settings import ProcessSettings, read_settings
+from services.common.temporal import connect
 from workflows.activities import Activities, ServiceAddresses
 from workflows.shadow import ShadowWorkflow
 from workflows.shared import Timeouts, llm_queue, solve_queue
@@ -25,8 +26,6 @@ NAME = "tandem.v1.Worker"
 
 class WorkerSettings(ProcessSettings):
     profile: str = Field("qwen2.5-coder-1.5b-0.5b", validation_alias="TANDEM_PROFILE")
-    temporal_address: str = Field("127.0.0.1:7233", validation_alias="TEMPORAL_ADDRESS")
-    temporal_namespace: str = Field("default", validation_alias="TEMPORAL_NAMESPACE")
     insight_generator: str = Field("127.0.0.1:50051", validation_alias="TANDEM_INSIGHT_GENERATOR")
     sufficiency_scorer: str = Field("127.0.0.1:50052", validation_alias="TANDEM_SUFFICIENCY_SCORER")
     slm_executor: str = Field("127.0.0.1:50053", validation_alias="TANDEM_SLM_EXECUTOR")
@@ -88,12 +87,7 @@ async def main() -> None:
     async with contextlib.AsyncExitStack() as workers:
 
         async def load() -> None:
-            client = await Client.connect(
-                settings.temporal_address,
-                namespace=settings.temporal_namespace,
-                plugins=[OpenTelemetryPlugin(add_temporal_spans=True)],
-            )
-            for worker in make_workers(client, settings, activities):
+            for worker in make_workers(await connect(), settings, activities):
                 await workers.enter_async_context(worker)
 
         await serve(server, timedelta(0), settings.unready_pause, load, drain_work=workers.aclose)

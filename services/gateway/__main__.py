@@ -12,8 +12,7 @@ from typing import Annotated
 from platformdirs import user_cache_path
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
-from temporalio.client import Client
-from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
+from temporalio.contrib.opentelemetry import create_tracer_provider
 from tokenizers import Tokenizer
 
 from protos.tandem.v1 import tandem_pb2_grpc
@@ -22,6 +21,7 @@ from services.common.profile import load_profile
 from services.common.request_log import RequestLog
 from services.common.server import Server, serve
 from services.common.settings import ProcessSettings, Seconds, read_settings
+from services.common.temporal import connect
 from services.gateway.admission import Admission
 from services.gateway.service import NAME, Limits, TandemService
 from services.gateway.temporal import Workflows, find_search_attributes
@@ -37,8 +37,6 @@ class GatewaySettings(ProcessSettings):
     models_folder: Path = Field(
         user_cache_path("tandem") / "models", validation_alias="TANDEM_MODELS", description="for the tokenizers"
     )
-    temporal_address: str = Field("127.0.0.1:7233", validation_alias="TEMPORAL_ADDRESS")
-    temporal_namespace: str = Field("default", validation_alias="TEMPORAL_NAMESPACE")
     max_requests: int = Field(256, gt=0, validation_alias="TANDEM_MAX_REQUESTS", description="streams at once")
     disconnect_grace: Seconds = Field(
         timedelta(seconds=1),
@@ -69,11 +67,7 @@ async def main() -> None:
     counters = {name: token_counter(settings.models_folder, p.slm.name) for name, p in profiles.items()}
     log = RequestLog(settings.redis_url, settings.request_ttl)
     server = Server(settings.host, settings.port, [NAME])
-    client = await Client.connect(
-        settings.temporal_address,
-        namespace=settings.temporal_namespace,
-        plugins=[OpenTelemetryPlugin(add_temporal_spans=True)],
-    )
+    client = await connect()
     service = TandemService(
         Admission(profiles, settings.profiles[0], counters),
         Workflows(client, await find_search_attributes(client)),

@@ -1,0 +1,27 @@
+"""How a process reaches Temporal: by Temporal's own variables, so that a self-hosted server and Temporal Cloud both work.
+
+TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS, TEMPORAL_TLS_SERVER_CA_CERT_PATH,
+TEMPORAL_TLS_CLIENT_CERT_PATH, TEMPORAL_TLS_CLIENT_KEY_PATH, TEMPORAL_TLS_SERVER_NAME (temporalio.envconfig).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from temporalio.client import Client
+from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
+from temporalio.envconfig import ClientConfig, ClientConnectConfig
+
+_DEFAULT_ADDRESS = "127.0.0.1:7233"
+
+
+def connect_config(environment: Mapping[str, str] | None = None) -> ClientConnectConfig:
+    """What the environment says; a config file in somebody's home has no say. Raises ValueError."""
+    config = ClientConfig.load_client_connect_config(disable_file=True, override_env_vars=environment)
+    config.setdefault("target_host", _DEFAULT_ADDRESS)
+    return config
+
+
+async def connect() -> Client:
+    """Raises RuntimeError where Temporal does not answer, ValueError where the environment makes no sense."""
+    return await Client.connect(**connect_config(), plugins=[OpenTelemetryPlugin(add_temporal_spans=True)])
