@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from datetime import timedelta
+from uuid import uuid4
 
 from pydantic import Field
 from temporalio.client import Client
@@ -14,12 +16,13 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from services.common import metrics, telemetry
 from services.common.request_log import RequestLog
 from services.common.server import Server, serve
-from services.common.settings import ProcessSettings, read_settings
+from services.common.settings import ProcessSettings, Seconds, read_settings
 from services.common.temporal import connect
 from workflows.activities import Activities, ServiceAddresses
 from workflows.shadow import ShadowWorkflow
 from workflows.shared import Timeouts, llm_queue, solve_queue
 from workflows.solve import SolveWorkflow
+from workflows.versioning import Presence, Version
 
 NAME = "tandem.v1.Worker"
 
@@ -31,6 +34,19 @@ class WorkerSettings(ProcessSettings):
     slm_executor: str = Field("127.0.0.1:50053", validation_alias="TANDEM_SLM_EXECUTOR")
     max_llm: int = Field(16, gt=0, validation_alias="TANDEM_MAX_LLM", description="insights that run at once")
     max_activities: int = Field(500, gt=0, validation_alias="TANDEM_MAX_ACTIVITIES")
+    deployment: str = Field("tandem", validation_alias="TANDEM_DEPLOYMENT", description="Temporal's worker deployment")
+    build: str = Field(
+        "", validation_alias="TANDEM_BUILD", description="version of this worker in the deployment; empty: no versions"
+    )
+    handover: Seconds = Field(
+        Timeouts.workflow,
+        validation_alias="TANDEM_HANDOVER",
+        description="how long a worker that is told to end stays for the requests of its version",
+    )
+
+    @property
+    def version(self) -> Version | None:
+        return Version(self.deployment, self.build) if self.build else None
 
 
 def make_workers(
@@ -41,11 +57,13 @@ def make_workers(
     Temporal's sandbox costs several milliseconds of every decision; the tests run in it, production does not.
     """
     shutdown = settings.drain
+    versioned = settings.version.config if settings.version else None
     return [
         Worker(
             client,
             task_queue=llm_queue(settings.profile),
             activities=[activities.generate_insight],
+            deployment_config=versioned,
             max_concurrent_activities=settings.max_llm,
             max_heartbeat_throttle_interval=Timeouts.heartbeat_interval,
             graceful_shutdown_timeout=shutdown,
@@ -55,6 +73,7 @@ def make_workers(
             task_queue=solve_queue(settings.profile),
             workflows=[SolveWorkflow, ShadowWorkflow],
             workflow_runner=runner or UnsandboxedWorkflowRunner(),
+            deployment_config=versioned,
             activities=[
                 activities.wait_and_score,
                 activities.execute,
@@ -75,6 +94,19 @@ def make_workers(
     ]
 
 
+@contextlib.asynccontextmanager
+async def _present(client: Client, log: RequestLog, settings: WorkerSettings) -> AsyncIterator[None]:
+    """Seen by the other workers of the version; at the end, stay until one of them or nobody is needed."""
+    assert settings.version is not None
+    presence = Presence(client, log, settings.version, uuid4().hex)
+    keeping = asyncio.create_task(presence.keep())
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await presence.wait_until_dispensable(settings.handover)
+
+
 async def main() -> None:
     settings = read_settings(WorkerSettings)
     telemetry.setup("tandem-worker", settings.log_level, create_tracer_provider)
@@ -87,8 +119,11 @@ async def main() -> None:
     async with contextlib.AsyncExitStack() as workers:
 
         async def load() -> None:
-            for worker in make_workers(await connect(), settings, activities):
+            client = await connect()
+            for worker in make_workers(client, settings, activities):
                 await workers.enter_async_context(worker)
+            if settings.version:
+                await workers.enter_async_context(_present(client, log, settings))
 
         await serve(server, timedelta(0), settings.unready_pause, load, drain_work=workers.aclose)
     await activities.close()

@@ -1,0 +1,112 @@
+"""Worker versions: a request ends on the workflow code that it began with, whatever is installed meanwhile.
+
+Each build of the worker is a version of one Temporal worker deployment. New requests start on the current version and are
+pinned to it. So a worker that is told to end stays until another one of its build is there, or until another version is
+current and no running request is pinned to its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentRequest, SetWorkerDeploymentCurrentVersionRequest
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import WorkerDeploymentConfig
+
+from services.common.errors import TandemError
+from services.common.request_log import RequestLog
+
+_POLL_SECONDS = 1.0
+_LEASE = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """`build` of the worker deployment `deployment`."""
+
+    deployment: str
+    build: str
+
+    def __str__(self) -> str:
+        return f"{self.deployment}:{self.build}"
+
+    @property
+    def config(self) -> WorkerDeploymentConfig:
+        return WorkerDeploymentConfig(
+            version=WorkerDeploymentVersion(self.deployment, self.build),
+            use_worker_versioning=True,
+            default_versioning_behavior=VersioningBehavior.PINNED,
+        )
+
+
+async def promote(client: Client, version: Version, patience: timedelta) -> None:
+    """Let new requests start on `version`. Waits for its first worker; once it is current this does nothing.
+
+    Raises RPCError when no worker of it has come within `patience`.
+    """
+    give_up = time.monotonic() + patience.total_seconds()
+    request = SetWorkerDeploymentCurrentVersionRequest(
+        namespace=client.namespace, deployment_name=version.deployment, build_id=version.build
+    )
+    while True:
+        try:
+            await client.workflow_service.set_worker_deployment_current_version(request)
+            return
+        except RPCError as error:
+            not_yet = error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
+            if not not_yet or time.monotonic() > give_up:
+                raise
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+class Presence:
+    """One worker among those of its version. They know of each other by leases in the request log's Redis."""
+
+    def __init__(self, client: Client, log: RequestLog, version: Version, name: str) -> None:
+        self._client, self._log, self._version, self._name = client, log, version, name
+        self._key = f"workers-of-{version}"
+
+    async def keep(self) -> None:
+        """Renew the lease, for ever."""
+        while True:
+            with suppress(TandemError):
+                await self._log.watch(self._key, self._name, time.time(), _LEASE)
+            await asyncio.sleep(_LEASE.total_seconds() / 3)
+
+    async def wait_until_dispensable(self, most: timedelta) -> bool:
+        """False when `most` has passed first."""
+        with suppress(TandemError):
+            await self._log.unwatch(self._key, self._name)
+        give_up = time.monotonic() + most.total_seconds()
+        while not await self._is_dispensable():
+            if time.monotonic() > give_up:
+                return False
+            await asyncio.sleep(_POLL_SECONDS)
+        return True
+
+    async def _is_dispensable(self) -> bool:
+        with suppress(TandemError):
+            if await self._log.is_watched(self._key, time.time()):
+                return True
+        try:
+            return not await self._is_current() and not await self._is_needed()
+        except RPCError:
+            return False
+
+    async def _is_current(self) -> bool:
+        described = await self._client.workflow_service.describe_worker_deployment(
+            DescribeWorkerDeploymentRequest(namespace=self._client.namespace, deployment_name=self._version.deployment)
+        )
+        current = described.worker_deployment_info.routing_config.current_deployment_version
+        return current.build_id == self._version.build
+
+    async def _is_needed(self) -> bool:
+        """Do running requests stay with this version?"""
+        pinned = f"TemporalWorkerDeploymentVersion = '{self._version}' AND ExecutionStatus = 'Running'"
+        return (await self._client.count_workflows(pinned)).count > 0
