@@ -75,9 +75,12 @@ class Presence:
     async def keep(self) -> None:
         """Renew the lease, for ever."""
         while True:
-            with suppress(TandemError):
-                await self._log.watch(self._key, self._name, time.time(), _LEASE)
+            await self.renew()
             await asyncio.sleep(_LEASE.total_seconds() / 3)
+
+    async def renew(self) -> None:
+        with suppress(TandemError):
+            await self._log.watch(self._key, self._name, time.time(), _LEASE)
 
     async def wait_until_dispensable(self, most: timedelta) -> bool:
         """False when `most` has passed first."""

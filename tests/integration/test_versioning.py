@@ -1,0 +1,93 @@
+"""An upgrade of the worker: running requests stay with the old build, new ones start on the new one, then the old may go."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from temporalio.client import WorkflowHandle
+from temporalio.service import RPCError
+
+from services.common.profile import load_profile
+from services.gateway.admission import Admission, Asked
+from tests.integration.conftest import SANDBOX, System
+from workflows.activities import Activities, ServiceAddresses
+from workflows.shared import SOLVE_WORKFLOW, solve_queue
+from workflows.versioning import Presence, Version, promote
+from workflows.worker import WorkerSettings, make_workers
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+PATIENCE, MOMENT = timedelta(seconds=20), timedelta(0)
+QUEUE = f"versioned-{uuid4().hex}"
+
+
+@contextlib.asynccontextmanager
+async def worker(system: System, version: Version) -> AsyncIterator[None]:
+    addresses = ServiceAddresses(system.generator_address, system.scorer_address, system.executor_address)
+    activities = Activities(addresses, system.log)
+    settings = WorkerSettings(
+        profile=QUEUE, deployment=version.deployment, build=version.build, drain=timedelta(seconds=5)
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        for each in make_workers(system.temporal, settings, activities, SANDBOX):
+            await stack.enter_async_context(each)
+        yield
+    await activities.close()
+
+
+async def start(system: System, profiles: Path, question: str) -> WorkflowHandle[Any, Any]:
+    admission = Admission({"scripted": load_profile("scripted", (profiles,))}, "scripted", {"scripted": len})
+    task = admission.admit(Asked(request_id=uuid4().hex, question=question, profile="scripted"), "")
+    task = replace(task, plan=replace(task.plan, profile=QUEUE))
+    return await system.temporal.start_workflow(
+        SOLVE_WORKFLOW, task, id=task.request_id, task_queue=solve_queue(QUEUE), result_type=dict
+    )
+
+
+async def build_of(handle: WorkflowHandle[Any, Any]) -> str:
+    info = (await handle.describe()).raw_description.workflow_execution_info
+    return str(info.versioning_info.deployment_version.build_id)
+
+
+async def test_an_upgrade_leaves_running_requests_to_the_build_that_they_began_with(
+    system: System, profiles_folder: Path
+) -> None:
+    deployment = f"tandem-{uuid4().hex}"
+    old, new = Version(deployment, "old"), Version(deployment, "new")
+    leaving = Presence(system.temporal, system.log, old, "the old worker")
+    async with worker(system, old):
+        await promote(system.temporal, old, PATIENCE)
+        assert not await leaving.wait_until_dispensable(MOMENT)  # it is the current version's only one
+        running = await start(system, profiles_folder, "[ms=60]")
+        async with worker(system, new):
+            await promote(system.temporal, new, PATIENCE)
+            await promote(system.temporal, new, PATIENCE)  # again changes nothing
+            later = await start(system, profiles_folder, "[scores=16:0.9 slm_eos=5]")
+            assert (await later.result())["stop"]["reason"] == "sufficient"
+            assert await build_of(later) == "new"
+            assert not await leaving.wait_until_dispensable(MOMENT)  # its request still runs
+            assert (await running.result())["stop"]["reason"] == "best_stage"
+            assert await build_of(running) == "old"
+            assert await leaving.wait_until_dispensable(PATIENCE)
+
+
+async def test_a_worker_may_go_at_once_where_another_of_its_build_is_there(system: System) -> None:
+    version = Version(f"tandem-{uuid4().hex}", "same")
+    async with worker(system, version):
+        await promote(system.temporal, version, PATIENCE)
+        one, other = (Presence(system.temporal, system.log, version, name) for name in ("one", "other"))
+        await one.renew()
+        await other.renew()
+        assert await one.wait_until_dispensable(MOMENT)
+        assert not await other.wait_until_dispensable(MOMENT)
+
+
+async def test_a_version_without_workers_is_not_promoted(system: System) -> None:
+    with pytest.raises(RPCError):
+        await promote(system.temporal, Version(f"tandem-{uuid4().hex}", "none"), MOMENT)
