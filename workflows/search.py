@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
 
 from workflows.shared import SEARCH_ATTRIBUTES, SolveInput, SolveResult
@@ -12,6 +14,7 @@ _STAGE = SearchAttributeKey.for_int(SEARCH_ATTRIBUTES["stage"])
 _REASON = SearchAttributeKey.for_keyword(SEARCH_ATTRIBUTES["reason"])
 _PROFILE = SearchAttributeKey.for_keyword(SEARCH_ATTRIBUTES["profile"])
 _TENANT = SearchAttributeKey.for_keyword(SEARCH_ATTRIBUTES["tenant"])
+KEYS: tuple[SearchAttributeKey[Any], ...] = (_COST, _SAVED, _STAGE, _REASON, _PROFILE, _TENANT)
 
 
 def at_start(task: SolveInput) -> TypedSearchAttributes:

@@ -12,12 +12,15 @@ from uuid import uuid4
 
 import pytest
 from temporalio.client import WorkflowHandle
+from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
 from services.common.profile import load_profile
 from services.gateway.admission import Admission, Asked
 from tests.integration.conftest import SANDBOX, System
 from workflows.activities import Activities, ServiceAddresses
+from workflows.search import KEYS
+from workflows.setup import add_search_attributes
 from workflows.shared import SOLVE_WORKFLOW, solve_queue
 from workflows.versioning import Presence, Version, promote
 from workflows.worker import WorkerSettings, make_workers
@@ -86,6 +89,12 @@ async def test_a_worker_may_go_at_once_where_another_of_its_build_is_there(syste
         await other.renew()
         assert await one.wait_until_dispensable(MOMENT)
         assert not await other.wait_until_dispensable(MOMENT)
+
+
+async def test_search_attributes_that_a_namespace_lacks_are_added_once(system: System) -> None:
+    key = SearchAttributeKey.for_int(f"Tandem{uuid4().hex}")
+    assert await add_search_attributes(system.temporal, [*KEYS, key]) == [key.name]
+    assert await add_search_attributes(system.temporal, [*KEYS, key]) == []
 
 
 async def test_a_version_without_workers_is_not_promoted(system: System) -> None:

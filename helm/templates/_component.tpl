@@ -1,0 +1,181 @@
+{{/* The one definition of a component, which all five are made from. */}}
+
+{{/* What is fixed about each: module, name of its gRPC service (ready), and what it talks to. */}}
+{{- define "tandem.kinds" -}}
+gateway: {module: services.gateway, ready: tandem.v1.TandemService, temporal: true, model: false}
+worker: {module: workflows.worker, ready: tandem.v1.Worker, temporal: true, model: false}
+insightGenerator: {module: services.insight_generator, ready: tandem.v1.InsightGenerator, temporal: false, model: true}
+sufficiencyScorer: {module: services.sufficiency_scorer, ready: inference.GRPCInferenceService, temporal: false, model: true}
+slmExecutor: {module: services.slm_executor, ready: tandem.v1.SlmExecutor, temporal: false, model: true}
+{{- end }}
+
+{{/* dict root, key -> the component's values over the defaults, with what is fixed about it */}}
+{{- define "tandem.component" -}}
+{{- $values := mustMergeOverwrite (deepCopy .root.Values.defaults) (deepCopy (index .root.Values .key)) -}}
+{{- $fixed := index (include "tandem.kinds" .root | fromYaml) .key -}}
+{{- $onGpu := and $fixed.model (ne .root.Values.accelerator "none") (gt (int $values.gpus) 0) -}}
+{{- $seconds := int $values.terminationGracePeriodSeconds -}}
+{{- if not $seconds -}}
+{{- $seconds = add $values.unreadyPauseSeconds $values.drainSeconds 10 | int -}}
+{{- if and (eq .key "worker") $values.versioning -}}{{- $seconds = add $seconds $values.handoverSeconds | int -}}{{- end -}}
+{{- end -}}
+{{- $more := dict "fixed" $fixed "name" (kebabcase .key) "onGpu" $onGpu "grace" $seconds -}}
+{{- mustMergeOverwrite $values $more | toYaml -}}
+{{- end }}
+
+{{/* dict root, component -> image reference */}}
+{{- define "tandem.image" -}}
+{{- $image := mustMergeOverwrite (deepCopy .root.Values.image) (deepCopy .component.image) -}}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $image.repository }}:{{ default .root.Chart.AppVersion $image.tag }}{{ if .component.onGpu }}{{ $image.cudaSuffix }}{{ end }}
+{{- end -}}
+{{- end }}
+
+{{/* dict root, component -> what tells this build of the worker from others: same image, same build */}}
+{{- define "tandem.build" -}}
+{{- include "tandem.image" . | sha256sum | trunc 12 -}}
+{{- end }}
+
+{{/* dict root, component -> the pod's spec, the same in a Deployment and in an InferenceService */}}
+{{- define "tandem.podSpec" -}}
+{{- $root := .root -}}{{- $c := .component -}}
+{{- $pool := dict -}}
+{{- if $c.onGpu -}}{{- $pool = index $root.Values.pools $c.pool -}}{{- end -}}
+serviceAccountName: {{ include "tandem.serviceAccount" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+terminationGracePeriodSeconds: {{ $c.grace }}
+securityContext: {{- toYaml $c.podSecurityContext | nindent 2 }}
+{{- with $root.Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $c.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with mustMergeOverwrite (deepCopy (default dict $pool.nodeSelector)) $c.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with concat (default list $pool.tolerations) $c.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $c.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $c.topologySpreadConstraints }}
+topologySpreadConstraints:
+{{- range . }}
+  - {{- toYaml . | nindent 4 }}
+    {{- if not .labelSelector }}
+    labelSelector:
+      matchLabels: {{- include "tandem.selector" (dict "root" $root "component" $c.name) | nindent 8 }}
+    {{- end }}
+{{- end }}
+{{- end }}
+{{- if and (include "tandem.needsModels" .) $root.Values.modelCache.pull }}
+initContainers:
+  - name: pull-models
+    image: {{ include "tandem.image" . | quote }}
+    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+    args: [tandem, models, pull, --profile, {{ $root.Values.profile.name | quote }}]
+    securityContext: {{- toYaml $c.securityContext | nindent 6 }}
+    env:
+      - {name: HOME, value: /tmp}
+      - {name: TANDEM_MODELS, value: /models}
+      - {name: TANDEM_PROFILES_PATH, value: "/etc/tandem/profiles:/app/deploy/profiles"}
+      {{- with $root.Values.modelCache.pullEnv }}{{ toYaml . | nindent 6 }}{{ end }}
+    resources:
+      requests: {cpu: 500m, memory: 1Gi}
+      limits: {memory: 8Gi}
+    volumeMounts: {{- include "tandem.mounts" . | nindent 6 }}
+{{- end }}
+containers:
+  - name: {{ if .kserve }}kserve-container{{ else }}{{ $c.name }}{{ end }}
+    image: {{ include "tandem.image" . | quote }}
+    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+    args: [python, -m, {{ $c.fixed.module }}{{ range $c.extraArgs }}, {{ . | quote }}{{ end }}]
+    securityContext: {{- toYaml $c.securityContext | nindent 6 }}
+    {{- with $c.lifecycle }}
+    lifecycle: {{- toYaml . | nindent 6 }}
+    {{- end }}
+    ports:
+      - {name: grpc, containerPort: {{ $c.service.port }}, protocol: TCP}
+      {{- if not .kserve }}
+      - {name: metrics, containerPort: 9090, protocol: TCP}
+      {{- end }}
+    startupProbe:
+      grpc: {port: {{ $c.service.port }}, service: {{ $c.fixed.ready }}}
+      {{- toYaml $c.probes.startup | nindent 6 }}
+    readinessProbe:
+      grpc: {port: {{ $c.service.port }}, service: {{ $c.fixed.ready }}}
+      {{- toYaml $c.probes.readiness | nindent 6 }}
+    livenessProbe:
+      grpc: {port: {{ $c.service.port }}}
+      {{- toYaml $c.probes.liveness | nindent 6 }}
+    resources: {{- include "tandem.resources" . | nindent 6 }}
+    env: {{- include "tandem.env" . | nindent 6 }}
+    volumeMounts: {{- include "tandem.mounts" . | nindent 6 }}
+volumes:
+  - name: tmp
+    emptyDir: {}
+  - name: profile
+    configMap: {name: {{ include "tandem.fullname" $root }}-profile}
+  {{- if and $c.fixed.temporal $root.Values.temporal.tls.existingSecret }}
+  - name: temporal-tls
+    secret: {secretName: {{ $root.Values.temporal.tls.existingSecret }}}
+  {{- end }}
+  {{- if include "tandem.needsModels" . }}
+  - name: models
+    {{- include "tandem.modelVolume" . | nindent 4 }}
+  {{- end }}
+  {{- with $c.extraVolumes }}{{ toYaml . | nindent 2 }}{{ end }}
+{{- end }}
+
+{{/* The gateway counts a question's tokens, so it needs the tokenizers too; the worker needs nothing of a model. */}}
+{{- define "tandem.needsModels" -}}
+{{- if ne .component.name "worker" }}yes{{ end -}}
+{{- end }}
+
+{{- define "tandem.modelVolume" -}}
+{{- $cache := .root.Values.modelCache -}}
+{{- if eq $cache.type "pvc" -}}
+persistentVolumeClaim: {claimName: {{ include "tandem.fullname" .root }}-{{ .component.name }}-models}
+{{- else if eq $cache.type "existingClaim" -}}
+persistentVolumeClaim: {claimName: {{ required "modelCache.existingClaim is needed for modelCache.type existingClaim" $cache.existingClaim }}}
+{{- else if eq $cache.type "hostPath" -}}
+hostPath: {path: {{ required "modelCache.hostPath is needed for modelCache.type hostPath" $cache.hostPath }}, type: Directory}
+{{- else -}}
+emptyDir: {sizeLimit: {{ $cache.size }}}
+{{- end -}}
+{{- end }}
+
+{{- define "tandem.mounts" -}}
+- {name: tmp, mountPath: /tmp}
+- {name: profile, mountPath: /etc/tandem/profiles/{{ .root.Values.profile.name }}, readOnly: true}
+{{- if and .component.fixed.temporal .root.Values.temporal.tls.existingSecret }}
+- {name: temporal-tls, mountPath: /etc/tandem/temporal, readOnly: true}
+{{- end }}
+{{- if include "tandem.needsModels" . }}
+- {name: models, mountPath: /models}
+{{- end }}
+{{- with .component.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "tandem.resources" -}}
+{{- $resources := deepCopy .component.resources -}}
+{{- if .component.onGpu -}}
+{{- $gpu := dict (index .root.Values.pools .component.pool).gpuResource .component.gpus -}}
+{{- $resources = mustMergeOverwrite $resources (dict "limits" (mustMergeOverwrite (default dict $resources.limits) $gpu)) -}}
+{{- end -}}
+{{ toYaml $resources }}
+{{- end }}
+
+{{- define "tandem.serviceAccount" -}}
+{{- $account := .component.serviceAccount -}}
+{{- if $account.name -}}{{ $account.name }}
+{{- else if $account.create -}}{{ include "tandem.fullname" .root }}-{{ .component.name }}
+{{- else -}}default{{- end -}}
+{{- end }}

@@ -1,0 +1,101 @@
+{{/* dict root, component -> the environment of its process */}}
+{{- define "tandem.env" -}}
+{{- $root := .root -}}{{- $c := .component -}}{{- $v := .root.Values -}}
+- {name: HOME, value: /tmp}
+- {name: TANDEM_HOST, value: 0.0.0.0}
+- {name: TANDEM_PORT, value: {{ $c.service.port | quote }}}
+- {name: TANDEM_METRICS_PORT, value: "9090"}
+- {name: TANDEM_PROFILES_PATH, value: "/etc/tandem/profiles:/app/deploy/profiles"}
+- {name: {{ if eq $c.name "gateway" }}TANDEM_PROFILES{{ else }}TANDEM_PROFILE{{ end }}, value: {{ $v.profile.name | quote }}}
+- {name: TANDEM_DRAIN, value: {{ $c.drainSeconds | quote }}}
+- {name: TANDEM_UNREADY_PAUSE, value: {{ $c.unreadyPauseSeconds | quote }}}
+- name: REDIS_URL
+{{- if $v.redis.existingSecret }}
+  valueFrom: {secretKeyRef: {name: {{ $v.redis.existingSecret }}, key: {{ $v.redis.secretKey }}}}
+{{- else }}
+  value: {{ include "tandem.redisUrl" $root | quote }}
+{{- end }}
+{{- if $c.fixed.model }}
+- {name: TANDEM_MODELS, value: /models}
+- {name: TANDEM_ENGINE, value: {{ $c.engine | quote }}}
+- {name: TANDEM_DEVICE, value: {{ ternary "cuda" "cpu" $c.onGpu }}}
+- {name: TANDEM_THREADS, value: {{ $c.threads | quote }}}
+- {name: TANDEM_MAX_BATCH, value: {{ $c.maxBatch | quote }}}
+# Waiting threads must not spin: other processes share the node's cores.
+- {name: OMP_WAIT_POLICY, value: passive}
+{{- end }}
+{{- if eq $c.name "gateway" }}
+- {name: TANDEM_MODELS, value: /models}
+- {name: TANDEM_MAX_REQUESTS, value: {{ $c.maxRequests | quote }}}
+- {name: TANDEM_DISCONNECT_GRACE, value: {{ $c.disconnectGraceSeconds | quote }}}
+{{- end }}
+{{- if eq $c.name "worker" }}
+- {name: TANDEM_INSIGHT_GENERATOR, value: {{ include "tandem.target" (dict "root" $root "key" "insightGenerator") }}}
+- {name: TANDEM_SUFFICIENCY_SCORER, value: {{ include "tandem.target" (dict "root" $root "key" "sufficiencyScorer") }}}
+- {name: TANDEM_SLM_EXECUTOR, value: {{ include "tandem.target" (dict "root" $root "key" "slmExecutor") }}}
+- {name: TANDEM_MAX_LLM, value: {{ $c.maxLlm | quote }}}
+{{- if $c.versioning }}
+- {name: TANDEM_DEPLOYMENT, value: {{ include "tandem.fullname" $root }}}
+- {name: TANDEM_BUILD, value: {{ include "tandem.build" . | quote }}}
+- {name: TANDEM_HANDOVER, value: {{ $c.handoverSeconds | quote }}}
+{{- end }}
+{{- end }}
+{{- if $c.fixed.temporal }}
+{{ include "tandem.temporalEnv" $root }}
+{{- end }}
+{{- with include "tandem.otelEndpoint" $root }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
+- {name: OTEL_EXPORTER_OTLP_PROTOCOL, value: grpc}
+- {name: OTEL_TRACES_SAMPLER, value: {{ $v.otel.sampler }}}
+{{- with $v.otel.samplerArg }}
+- {name: OTEL_TRACES_SAMPLER_ARG, value: {{ . | quote }}}
+{{- end }}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: deployment.environment.name={{ $v.otel.environment }},k8s.namespace.name={{ $root.Release.Namespace }},k8s.pod.name=$(POD_NAME),service.instance.id=$(POD_NAME)
+{{- end }}
+{{- with $c.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "tandem.temporalEnv" -}}
+{{- $t := .Values.temporal -}}
+- {name: TEMPORAL_ADDRESS, value: {{ include "tandem.temporalAddress" . | quote }}}
+- {name: TEMPORAL_NAMESPACE, value: {{ $t.namespace | quote }}}
+{{- if $t.tls.enabled }}
+- {name: TEMPORAL_TLS, value: "true"}
+{{- end }}
+{{- if $t.tls.existingSecret }}
+- {name: TEMPORAL_TLS_SERVER_CA_CERT_PATH, value: /etc/tandem/temporal/ca.crt}
+- {name: TEMPORAL_TLS_CLIENT_CERT_PATH, value: /etc/tandem/temporal/tls.crt}
+- {name: TEMPORAL_TLS_CLIENT_KEY_PATH, value: /etc/tandem/temporal/tls.key}
+{{- end }}
+{{- with $t.tls.serverName }}
+- {name: TEMPORAL_TLS_SERVER_NAME, value: {{ . | quote }}}
+{{- end }}
+{{- if $t.apiKeySecret }}
+- name: TEMPORAL_API_KEY
+  valueFrom: {secretKeyRef: {name: {{ $t.apiKeySecret }}, key: {{ $t.apiKeySecretKey }}}}
+{{- end }}
+{{- end }}
+
+{{/* Addresses: the demo's own where it is on and none is given. */}}
+{{- define "tandem.redisUrl" -}}
+{{- if .Values.redis.url -}}{{ .Values.redis.url }}
+{{- else if .Values.demo.enabled -}}redis://{{ include "tandem.fullname" . }}-demo-redis:6379/0
+{{- else -}}{{ fail "redis.url or redis.existingSecret is needed (or demo.enabled for a trial)" }}{{- end -}}
+{{- end }}
+
+{{- define "tandem.temporalAddress" -}}
+{{- if .Values.temporal.address -}}{{ .Values.temporal.address }}
+{{- else if .Values.demo.enabled -}}{{ include "tandem.fullname" . }}-demo-temporal:7233
+{{- else -}}{{ fail "temporal.address is needed (or demo.enabled for a trial)" }}{{- end -}}
+{{- end }}
+
+{{- define "tandem.otelEndpoint" -}}
+{{- if .Values.otel.endpoint -}}{{ .Values.otel.endpoint }}
+{{- else if and .Values.demo.enabled .Values.demo.jaeger.enabled -}}http://{{ include "tandem.fullname" . }}-demo-jaeger:4317
+{{- end -}}
+{{- end }}

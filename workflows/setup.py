@@ -1,0 +1,59 @@
+"""Prepare Temporal for this build, once its workers run: `python -m workflows.setup`. Run again, it changes nothing.
+
+Adds the search attributes that `tandem request list` finds requests by, and lets new requests start on this build.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey
+from temporalio.service import RPCError
+
+from services.common.settings import read_settings
+from services.common.temporal import connect
+from workflows.search import KEYS
+from workflows.versioning import promote
+from workflows.worker import WorkerSettings
+
+_PATIENCE = timedelta(minutes=10)
+
+
+async def add_search_attributes(client: Client, keys: Sequence[SearchAttributeKey[Any]] = KEYS) -> list[str]:
+    """Those that the namespace lacks. Returns their names. Raises RPCError where it may not be changed."""
+    service = client.operator_service
+    known = await service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
+    missing = [key for key in keys if key.name not in known.custom_attributes]
+    if missing:
+        types = {key.name: key.indexed_value_type for key in missing}
+        await service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=client.namespace, search_attributes=types)
+        )
+    return [key.name for key in missing]
+
+
+async def main() -> None:
+    settings = read_settings(WorkerSettings)
+    client = await connect()
+    try:
+        added = await add_search_attributes(client)
+        print(f"search attributes added: {', '.join(added) or 'none, they are there'}")
+    except RPCError as error:  # a cloud's namespace is changed by its own tools
+        print(f"search attributes were not added, requests cannot be listed: {error.message}", file=sys.stderr)
+    if settings.version is None:
+        return
+    try:
+        await promote(client, settings.version, _PATIENCE)
+    except RPCError as error:
+        sys.exit(f"no worker of {settings.version} has come: {error.message}")
+    print(f"new requests start on {settings.version}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
