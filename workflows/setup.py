@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
@@ -31,7 +32,7 @@ async def add_search_attributes(client: Client, keys: Sequence[SearchAttributeKe
     known = await service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
     missing = [key for key in keys if key.name not in known.custom_attributes]
     if missing:
-        types = {key.name: key.indexed_value_type for key in missing}
+        types = {key.name: IndexedValueType.ValueType(key.indexed_value_type) for key in missing}
         await service.add_search_attributes(
             AddSearchAttributesRequest(namespace=client.namespace, search_attributes=types)
         )

@@ -10,6 +10,7 @@ import typer
 from tandem.cli import (
     ask,
     calibrate,
+    check,
     collect,
     doctor,
     evaluate,
@@ -48,6 +49,7 @@ app.command("collect")(collect.collect)
 app.command("train")(train.train)
 app.command("calibrate")(calibrate.calibrate)
 app.command("eval")(evaluate.evaluate)
+app.command("check")(check.check)
 app.command("doctor")(doctor.doctor)
 app.command("version")(version.version)
 

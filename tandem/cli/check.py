@@ -1,0 +1,116 @@
+"""tandem check: does an installed system do what it should? Two real requests, their bills, and the trace."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from math import isclose
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from protos.tandem.v1 import tandem_pb2
+from tandem.cli.output import JsonFlag, console, print_json
+from tandem.client import Client
+from tandem.errors import RequestError
+from tandem.jaeger import TraceError, fetch_trace
+
+_QUESTION = "What is 17 + 25?"
+_PATIENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was checked, whether it held, and what was seen."""
+
+    name: str
+    ok: bool
+    found: str
+
+
+def check(
+    question: Annotated[str, typer.Argument(help="What is asked.")] = _QUESTION,
+    profile: Annotated[str, typer.Option(help="The gateway's default if not given.")] = "",
+    jaeger: Annotated[str, typer.Option(help="Jaeger's query address; the trace is not looked at without.")] = "",
+    json: JsonFlag = False,
+) -> None:
+    """Ask one real question, cancel a second one, and compare bills and trace. Exit code 1 when something does not hold."""
+    findings = []
+    with Client() as client:
+        for finding in _findings(client, question, profile, jaeger):
+            findings.append(finding)
+            if not json:
+                console.print(f"{'[green]ok[/]' if finding.ok else '[red]no[/]'}  {finding.name:22} {finding.found}")
+    failed = any(not finding.ok for finding in findings)
+    if json:
+        print_json({"ok": not failed, "checks": [asdict(finding) for finding in findings]})
+    if failed:
+        sys.exit(1)
+
+
+def _findings(client: Client, question: str, profile: str, jaeger: str) -> Iterator[Finding]:
+    try:
+        result = client.ask(question, profile=profile)
+    except RequestError as error:
+        yield Finding("answer", False, f"{client.address}: {error}")
+        return
+    yield Finding("answer", bool(result.answer), f"{result.answer[:40]!r}, {len(result.stages)} stages scored")
+    yield _bill_adds_up(result)
+    yield _bill_is_kept(client, result)
+    yield _cancels(client, question, profile)
+    if jaeger:
+        yield _trace_adds_up(jaeger, result)
+
+
+def _bill_adds_up(result: tandem_pb2.SolveResult) -> Finding:
+    by_role = result.cost.usd_by_role
+    adds_up = isclose(result.cost.usd, by_role.llm + by_role.slm + by_role.scorer, rel_tol=1e-9)
+    return Finding("bill", adds_up and result.cost.usd > 0, f"{result.cost.usd:.8f} USD, the sum of its roles")
+
+
+def _bill_is_kept(client: Client, result: tandem_pb2.SolveResult) -> Finding:
+    kept = client.get(result.request_id).result
+    return Finding("bill is kept", kept.cost == result.cost, f"request {result.request_id}")
+
+
+def _cancels(client: Client, question: str, profile: str) -> Finding:
+    """The large model is made to write (no stage may suffice) and stopped at its first token."""
+    request_id = uuid4().hex
+    options = {"profile": profile, "request_id": request_id, "threshold": 1.0, "keep_running": True}
+    with closing(client.solve(question, **options)) as events:
+        next((event for event in events if event.HasField("insight_delta")), None)
+        client.cancel(request_id)
+    give_up = time.monotonic() + _PATIENCE_SECONDS
+    while (state := client.get(request_id)).state == tandem_pb2.REQUEST_STATE_RUNNING:
+        if time.monotonic() > give_up:
+            return Finding("cancel", False, f"still running after {_PATIENCE_SECONDS:.0f} s")
+        time.sleep(0.1)
+    used = state.result.usage.llm
+    made = used.output_tokens + used.overrun_tokens + used.discarded_tokens
+    return Finding(
+        "cancel", state.state == tandem_pb2.REQUEST_STATE_CANCELLED and made > 0,
+        f"{made} tokens of the large model billed, {used.overrun_tokens} of them after the cancel",
+    )  # fmt: skip
+
+
+def _trace_adds_up(jaeger: str, result: tandem_pb2.SolveResult) -> Finding:
+    give_up = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            trace = fetch_trace(jaeger, result.trace_id)
+            if trace.total_usd is not None:
+                break
+        except TraceError as error:
+            if time.monotonic() > give_up:
+                return Finding("trace", False, str(error))
+        if time.monotonic() > give_up:
+            return Finding("trace", False, f"trace {result.trace_id} has no total after {_PATIENCE_SECONDS:.0f} s")
+        time.sleep(0.5)
+    is_equal = trace.adds_up and isclose(trace.total_usd, result.cost.usd, rel_tol=1e-6)
+    return Finding(
+        "trace", is_equal, f"steps {trace.leaf_usd:.8f} USD, bill {trace.total_usd:.8f} USD, {result.trace_id}"
+    )
