@@ -1,7 +1,7 @@
 # `make help` is the table of contents. A fresh machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: jaeger help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
+.PHONY: jaeger k8s-tools chart help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one of our own in .tools/
@@ -45,6 +45,12 @@ e2e: develop jaeger  ## the local stack's real processes, killed and started aga
 
 jaeger: setup  ## build Jaeger into the cache folder, once (needs Go; some minutes)
 	@deploy/build-jaeger.sh
+
+k8s-tools: setup  ## kubectl and helm into the cache folder, once
+	@$(RUN) python -m tests.e2e.k8s.get_tools
+
+chart: develop  ## make anew what of the chart is made from other files
+	@$(RUN) python -m deploy.chart
 
 cost-tree: models jaeger  ## docs/cost-tree.svg, the README's picture, from a real trace of the real pair
 	@$(TANDEM) up --jaeger && { $(TANDEM) ask --request-id cost-tree-$$$$ --threshold 0=1 "$$Q" && sleep 2 && \

@@ -75,7 +75,11 @@ def _schema(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, bool):
         return {"type": "boolean"}
     if isinstance(value, int):
-        return {"type": ["integer", "string"], "minimum": 0} if name == "maxUnavailable" else {"type": "integer", "minimum": 0}
+        return (
+            {"type": ["integer", "string"], "minimum": 0}
+            if name == "maxUnavailable"
+            else {"type": "integer", "minimum": 0}
+        )
     if isinstance(value, list):
         return {"type": ["array", "null"]}
     return {"type": "string"}

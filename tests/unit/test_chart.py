@@ -1,0 +1,250 @@
+"""The chart as it renders: what an operator relies on, without a cluster. tests/e2e/k8s runs it on one."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from deploy import chart
+from tests.e2e.k8s.get_tools import tools_folder
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "helm"
+CI = sorted(path.stem.removesuffix("-values") for path in (CHART / "ci").glob("*-values.yaml"))
+MODELS = ("insight-generator", "sufficiency-scorer", "slm-executor")
+COMPONENTS = ("gateway", "worker", *MODELS)
+HELM = tools_folder() / "helm"
+needs_helm = pytest.mark.skipif(not HELM.is_file(), reason="needs helm: `make k8s-tools` gets it")
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(HELM), *arguments], capture_output=True, text=True, check=False)
+
+
+def render(values: str, *sets: str) -> list[dict[str, Any]]:
+    options = [word for pair in sets for word in ("--set", pair)]
+    done = helm(
+        "template", "t", str(CHART), "--namespace", "ns", "-f", str(CHART / "ci" / f"{values}-values.yaml"), *options
+    )
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def named(objects: list[dict[str, Any]], kind: str, component: str) -> dict[str, Any]:
+    return next(o for o in objects if o["kind"] == kind and o["metadata"]["name"] == f"t-tandem-{component}")
+
+
+def pod_specs(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By name, of everything that starts pods."""
+    found = {}
+    for each in objects:
+        spec = each.get("spec") or {}
+        name = f"{each['kind']}/{each['metadata']['name']}"
+        if each["kind"] == "Pod":
+            found[name] = spec
+        elif each["kind"] == "InferenceService":
+            found[name] = spec["predictor"]
+        elif "template" in spec:
+            found[name] = spec["template"]["spec"]
+    return found
+
+
+def test_what_is_made_from_other_files_is_up_to_date() -> None:
+    text = (CHART / "values.yaml").read_text()
+    assert json.loads((CHART / "values.schema.json").read_text()) == chart.schema(yaml.safe_load(text)), "make chart"
+    assert all(row in (CHART / "README.md").read_text() for row in chart.table(text)), "make chart"
+    assert (CHART / "files/alerts.yaml").read_bytes() == next((ROOT / "deploy/alerts").glob("*.yaml")).read_bytes()
+    assert (CHART / "files/dashboard.json").read_bytes() == next(
+        (ROOT / "deploy/dashboards").glob("*.json")
+    ).read_bytes()
+
+
+def test_the_compose_file_is_valid() -> None:
+    schema = json.loads((ROOT / "tests/schemas/compose-spec.json").read_text())
+    jsonschema.validate(yaml.safe_load((ROOT / "deploy/compose.yaml").read_text()), schema)
+
+
+@needs_helm
+@pytest.mark.parametrize("values", CI)
+def test_every_ci_file_renders(values: str) -> None:
+    objects = render(values)
+    assert len({(o["kind"], o["metadata"]["name"]) for o in objects}) == len(objects)
+    assert helm("lint", str(CHART), "-f", str(CHART / "ci" / f"{values}-values.yaml")).returncode == 0
+
+
+@needs_helm
+def test_the_compose_file_runs_what_the_chart_runs() -> None:
+    services = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
+    specs = pod_specs(render("minimal"))
+    for component in COMPONENTS:
+        [container] = specs[f"Deployment/t-tandem-{component}"]["containers"]
+        assert services[component]["command"] == container["args"]
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("gatway.replicaCount=2", "'gatway' not allowed"),
+        ("gateway.replicas=2", "'replicas' not allowed"),
+        ("serving.mode=knative", "knative|mode"),
+        ("redis.url=", "redis.url or redis.existingSecret is needed"),
+    ],
+)
+def test_a_value_that_is_wrong_is_refused_by_name(option: str, message: str) -> None:
+    done = helm("template", "t", str(CHART), "-f", str(CHART / "ci/gpu-values.yaml"), "--set", option)
+    assert done.returncode != 0
+    assert re.search(message, done.stderr)
+
+
+@needs_helm
+@pytest.mark.parametrize("values", CI)
+def test_every_pod_may_run_under_pod_security_restricted(values: str) -> None:
+    for name, spec in pod_specs(render(values)).items():
+        assert spec["securityContext"]["runAsNonRoot"] is True, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert spec["automountServiceAccountToken"] is False, name
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False, name
+            assert context["readOnlyRootFilesystem"] is True, name
+            assert context["capabilities"] == {"drop": ["ALL"]}, name
+            assert not container["image"].endswith(":latest"), name
+            assert container["resources"]["requests"], name
+
+
+@needs_helm
+def test_models_land_on_their_pools_and_nothing_else_asks_for_a_gpu() -> None:
+    specs = pod_specs(render("gpu"))
+    for component, pool in (("insight-generator", "llm"), ("sufficiency-scorer", "slm"), ("slm-executor", "slm")):
+        spec = specs[f"Deployment/t-tandem-{component}"]
+        assert spec["nodeSelector"] == {"tandem.dev/pool": pool}
+        assert spec["tolerations"][0]["key"] == "nvidia.com/gpu"
+        assert spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+        assert spec["containers"][0]["image"].endswith("-cuda")
+    for component in ("gateway", "worker"):
+        spec = specs[f"Deployment/t-tandem-{component}"]
+        assert "nodeSelector" not in spec
+        assert "nvidia.com/gpu" not in spec["containers"][0]["resources"]["limits"]
+    shared = pod_specs(render("gpu", "pools.slm.gpuResource=nvidia.com/gpu\\.shared"))
+    assert (
+        shared["Deployment/t-tandem-slm-executor"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu.shared"] == 1
+    )
+
+
+@needs_helm
+@pytest.mark.parametrize("values", ["gpu", "kserve"])
+def test_nobody_sets_replicas_that_an_autoscaler_owns(values: str) -> None:
+    options = (
+        "insightGenerator.autoscaling.enabled=true",
+        "insightGenerator.autoscaling.prometheusAddress=http://p:9090",
+    )
+    objects = render(values, *options)
+    [scaled] = [o for o in objects if o["kind"] == "ScaledObject"]
+    target = scaled["spec"]["scaleTargetRef"]["name"]
+    if values == "gpu":
+        assert "replicas" not in named(objects, "Deployment", "insight-generator")["spec"]
+        assert target == "t-tandem-insight-generator"
+    else:
+        service = named(objects, "InferenceService", "insight-generator")
+        assert service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "external"
+        assert target == "t-tandem-insight-generator-predictor"
+
+
+@needs_helm
+def test_kserve_gets_one_port_named_grpc_and_standard_mode() -> None:
+    objects = render("kserve")
+    for component in MODELS:
+        service = named(objects, "InferenceService", component)
+        assert service["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
+        [container] = service["spec"]["predictor"]["containers"]
+        assert container["name"] == "kserve-container"
+        assert [port["name"] for port in container["ports"]] == ["grpc"]
+        selector = named(objects, "Service", f"{component}-pods")["spec"]["selector"]
+        assert selector.items() <= service["spec"]["predictor"]["labels"].items()
+
+
+@needs_helm
+def test_a_pod_has_the_time_that_its_drain_takes() -> None:
+    for values in CI:
+        for name, spec in pod_specs(render(values)).items():
+            variables = {e["name"]: e.get("value") for e in spec["containers"][0].get("env", [])}
+            if "TANDEM_DRAIN" in variables and not name.startswith("Job"):
+                needed = float(variables["TANDEM_DRAIN"]) + float(variables["TANDEM_UNREADY_PAUSE"])
+                needed += float(variables.get("TANDEM_HANDOVER") or 0)
+                assert spec["terminationGracePeriodSeconds"] >= needed + 5, name
+
+
+@needs_helm
+def test_network_policies_are_the_arrows_of_the_picture() -> None:
+    objects = render("hardened")
+    policies = {o["metadata"]["name"]: o["spec"] for o in objects if o["kind"] == "NetworkPolicy"}
+    assert set(policies) == {f"t-tandem-{component}" for component in COMPONENTS}
+
+    def callers(component: str) -> set[str]:
+        rules = policies[f"t-tandem-{component}"].get("ingress") or []
+        selectors = [s for r in rules for s in r.get("from", []) if r["ports"][0]["port"] == 50051]
+        return {s["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for s in selectors if "podSelector" in s}
+
+    assert {component: callers(component) for component in COMPONENTS} == {
+        "gateway": {"test"},  # and the clients that the values name
+        "worker": set(),
+        **{model: {"worker"} for model in MODELS},
+    }
+    for component in COMPONENTS:
+        ports = {p["port"] for rule in policies[f"t-tandem-{component}"]["egress"] for p in rule["ports"]}
+        assert 6380 in ports  # redis
+        assert (7233 in ports) == (component in ("gateway", "worker"))
+        assert (50051 in ports) == (component == "worker")
+
+
+@needs_helm
+def test_a_changed_profile_restarts_the_gateway_alone() -> None:
+    before, after = (
+        {o["metadata"]["name"]: o for o in render("gpu", *sets) if o["kind"] == "Deployment"}
+        for sets in ((), ("profile.files.profile\\.toml=changed",))
+    )
+    assert [name for name in before if before[name] != after[name]] == ["t-tandem-gateway"]
+
+
+@needs_helm
+def test_versions_stand_in_no_selector_and_another_image_is_another_build() -> None:
+    builds = set()
+    for tag in ("1.0.0", "1.0.1"):
+        objects = render("gpu", f"image.tag={tag}")
+        for each in objects:
+            selector = (each.get("spec") or {}).get("selector") or {}
+            assert "app.kubernetes.io/version" not in json.dumps(selector)
+        [container] = pod_specs(objects)["Deployment/t-tandem-worker"]["containers"]
+        builds |= {e["value"] for e in container["env"] if e["name"] == "TANDEM_BUILD"}
+    assert len(builds) == 2
+
+
+@needs_helm
+def test_secrets_are_those_that_another_tool_has_made() -> None:
+    objects = render("external-secrets")
+    assert not [o for o in objects if o["kind"] == "Secret"]
+    [container] = pod_specs(objects)["Deployment/t-tandem-gateway"]["containers"]
+    sources = {e["name"]: e["valueFrom"] for e in container["env"] if "valueFrom" in e}
+    assert sources["REDIS_URL"]["secretKeyRef"] == {"name": "tandem-redis", "key": "url"}
+    assert sources["TEMPORAL_API_KEY"]["secretKeyRef"]["name"] == "tandem-temporal"
+
+
+@needs_helm
+def test_every_setting_of_the_chart_is_one_that_a_process_reads() -> None:
+    """A documented value that nothing reads is the worst kind of value."""
+    sources = "".join(p.read_text() for f in ("services", "workflows", "tandem") for p in (ROOT / f).rglob("*.py"))
+    read_by_libraries = re.compile(r"HOME|OMP_|OTEL_|TEMPORAL_|POD_NAME")
+    for values in CI:
+        for spec in pod_specs(render(values)).values():
+            for container in [*spec["containers"], *spec.get("initContainers", [])]:
+                for variable in container.get("env", []):
+                    known = read_by_libraries.match(variable["name"]) or f'"{variable["name"]}"' in sources
+                    assert known, variable["name"]
