@@ -1,7 +1,7 @@
 # `make help` is the table of contents. A fresh machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: jaeger k8s-tools chart help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
+.PHONY: jaeger k8s-tools chart report collect help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one of our own in .tools/
@@ -9,6 +9,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --locked --extra local
 TANDEM := $(RUN) tandem
 PROTOS := $(wildcard protos/tandem/v1/*.proto)
+PAIR ?= qwen2.5-coder-1.5b-0.5b
 Q ?= Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. How many clips did Natalia sell altogether in April and May?
 export Q
 export UV_PROJECT_ENVIRONMENT ?= .venv
@@ -48,6 +49,12 @@ jaeger: setup  ## build Jaeger into the cache folder, once (needs Go; some minut
 
 k8s-tools: setup  ## kubectl and helm into the cache folder, once
 	@$(RUN) python -m tests.e2e.k8s.get_tools
+
+report: develop  ## train, calibrate and judge the default pair's stop rule anew, from the collected files (minutes)
+	@training/report.sh $(PAIR)
+
+collect: models develop  ## collect anew what `make report` needs (a day of two cores; broken off, it goes on)
+	@training/collect.sh $(PAIR)
 
 chart: develop  ## make anew what of the chart is made from other files
 	@$(RUN) python -m deploy.chart
