@@ -51,10 +51,10 @@ k8s-tools: setup  ## kubectl and helm into the cache folder, once
 	@$(RUN) python -m tests.e2e.k8s.get_tools
 
 report: develop  ## train, calibrate and judge the default pair's stop rule anew, from the collected files (minutes)
-	@training/report.sh $(PAIR)
+	@$(RUN) training/report.sh $(PAIR)
 
 collect: models develop  ## collect anew what `make report` needs (a day of two cores; broken off, it goes on)
-	@training/collect.sh $(PAIR)
+	@$(RUN) training/collect.sh $(PAIR)
 
 chart: develop  ## make anew what of the chart is made from other files
 	@$(RUN) python -m deploy.chart

@@ -3,7 +3,7 @@
 set -euo pipefail
 pair=$1
 here=$(cd "$(dirname "$0")" && pwd)
-collect() { OMP_WAIT_POLICY=passive uv run --locked --extra local --extra training tandem collect "$@" --profile "$pair" --fuse --width 72; }
+collect() { OMP_WAIT_POLICY=passive tandem collect "$@" --profile "$pair" --fuse --width 72; }
 out=$here/collected/$pair
 # For training: MATH's train split and made-up word problems. Questions of GSM8K, MATH's test split and HumanEval are for judging alone.
 collect math_train --subject prealgebra --subject algebra --no-extras --n 160 --out "$out/math_train.parquet"

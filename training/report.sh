@@ -3,7 +3,7 @@
 set -euo pipefail
 pair=$1
 here=$(cd "$(dirname "$0")" && pwd)
-tandem() { uv run --locked --extra local --extra training tandem "$@" --profile "$pair"; }
+tandem() { command tandem "$@" --profile "$pair"; }
 collected=$here/collected/$pair study=$here/studies/$pair report=$here/../deploy/profiles/$pair/report
 files=("$collected/math_train.parquet" "$collected/word_problems.parquet")
 tandem train "${files[@]}" --study "$study"
