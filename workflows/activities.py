@@ -103,6 +103,7 @@ class Activities:
             halted_at=finished.halted_at_unix_ms / 1000,
             first_token_at=wire.seconds(finished, "first_token_at_unix_ms"),
             attempt=epoch,
+            is_estimated=finished.usage_is_estimated,
         )
 
     # -- the small model as a judge -----------------------------------------------------------------------------

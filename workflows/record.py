@@ -67,7 +67,15 @@ class Record:
             trace_id=self.task.trace_id,
             attempts=max(attempts.values()),
             complete=answer.reason == "eos" if answer else stop.reason is StopReason.LLM_FINISHED,
-            notes=[*self.notes, *(_lost_note(model, n) for model, n in attempts.items() if n > 1)],
+            notes=[*self.notes, *self._estimates(), *(_lost_note(m, n) for m, n in attempts.items() if n > 1)],
+        )
+
+    def _estimates(self) -> list[str]:
+        is_estimated = self.insight is not None and self.insight.is_estimated
+        return (
+            ["the large model's tokens are an estimate: its API tells none of a stream that was cut"]
+            if is_estimated
+            else []
         )
 
     def _scorer_usage(self) -> RoleUsage:

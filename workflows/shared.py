@@ -189,7 +189,7 @@ class InsightTask:
 
 @dataclass(frozen=True)
 class InsightOutcome:
-    """`reason` is eos, length or aborted. Times are Unix seconds."""
+    """`reason` is eos, length or aborted. Times are Unix seconds. `is_estimated`: the usage, of an API that was cut off."""
 
     reason: str
     text: str
@@ -198,6 +198,7 @@ class InsightOutcome:
     halted_at: float
     first_token_at: float | None
     attempt: int
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True)

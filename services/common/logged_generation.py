@@ -91,6 +91,7 @@ class Attempt:
     discarded_tokens: int
     first_token_at: float | None
     halted_at: float
+    is_estimated: bool = False  # an API that was cut off has told no usage
 
 
 class RunningAttempts:
@@ -291,6 +292,7 @@ class LoggedGeneration:
             discarded_tokens=self._resumption.discarded_tokens + lost,
             first_token_at=self._made_at[0] if self._made_at else None,
             halted_at=self._end.halted_at,
+            is_estimated=usage.is_estimated,
         )
         closing = Closing(
             reason=self.attempt.reason,

@@ -18,7 +18,10 @@ class EngineError(Exception):
     ├── PromptTooLong   prompt + answer exceed the context length
     ├── QueueFull       as many requests wait as the engine accepts
     ├── DuplicateRequest   a request with this id is running
-    └── EngineStopped   the engine is shutting down or its thread has died
+    ├── EngineStopped   the engine is shutting down or its thread has died
+    ├── UnknownModel    an API does not have the model
+    ├── ApiRefused      an API refuses the request or the key
+    └── ApiUnavailable  an API does not answer
 
     `reason` is what a service puts on the wire.
     """
@@ -40,6 +43,18 @@ class DuplicateRequest(EngineError):
 
 class EngineStopped(EngineError):
     reason = "ENGINE_STOPPED"
+
+
+class UnknownModel(EngineError):
+    reason = "UNKNOWN_MODEL"
+
+
+class ApiRefused(EngineError):
+    reason = "API_REFUSED"
+
+
+class ApiUnavailable(EngineError):
+    reason = "API_UNAVAILABLE"
 
 
 class FinishReason(StrEnum):
@@ -78,11 +93,15 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the engine computed for one request, in tokens. The stop token itself is counted as output."""
+    """What the engine computed for one request, in tokens. The stop token itself is counted as output.
+
+    `is_estimated`: an API has told none, because its stream was cut; our own engines count exactly.
+    """
 
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

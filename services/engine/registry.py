@@ -1,4 +1,4 @@
-"""Engines by name: `transformers`, or `module:function` for one of somebody's own."""
+"""Engines by name: `transformers`, `openai` (any compatible API), or `module:function` for one of somebody's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from services.engine.api import Engine
 
 
 def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
-    """An engine that is not started yet. `arguments` are the fields of EngineSettings.
+    """An engine that is not started yet. `arguments` are the fields of EngineSettings; an API needs only some of them.
 
     Raises ValueError for a name that is neither known nor importable.
     """
@@ -17,8 +17,12 @@ def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
         from services.engine.transformers_engine import EngineSettings, TransformersEngine
 
         return TransformersEngine(EngineSettings(**arguments))
+    if spec == "openai":
+        from services.engine.openai_engine import make
+
+        return make(arguments)
     module, _, function = spec.partition(":")
     if not function:
-        raise ValueError(f"unknown engine {spec!r}: use 'transformers' or 'module:function'")
+        raise ValueError(f"unknown engine {spec!r}: use 'transformers', 'openai' or 'module:function'")
     engine: Engine = getattr(importlib.import_module(module), function)(arguments)
     return engine

@@ -69,5 +69,6 @@ def _event(event: InsightEvent, model: str) -> insight_pb2.GenerateEvent:
                 tokens=event.tokens,
                 halted_at_unix_ms=event.attempt.halted_at * 1000,
                 first_token_at_unix_ms=milliseconds(event.attempt.first_token_at),
+                usage_is_estimated=event.attempt.is_estimated,
             )
             return insight_pb2.GenerateEvent(finished=finished, usage=usage_of(model, event.attempt))

@@ -135,6 +135,7 @@ class GenerateFinished(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     HALTED_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     FIRST_TOKEN_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    USAGE_IS_ESTIMATED_FIELD_NUMBER: _builtins.int
     reason: _execution_pb2.FinishReason.ValueType
     text: _builtins.str
     """Everything that was written."""
@@ -144,6 +145,8 @@ class GenerateFinished(_message.Message):
     """When the engine stopped computing, Unix time in milliseconds."""
     first_token_at_unix_ms: _builtins.float
     """When the first token was made, Unix time in milliseconds; unset when none was."""
+    usage_is_estimated: _builtins.bool
+    """An API that was cut off has told no usage: the count is an estimate."""
     def __init__(
         self,
         *,
@@ -152,10 +155,11 @@ class GenerateFinished(_message.Message):
         tokens: _builtins.int = ...,
         halted_at_unix_ms: _builtins.float = ...,
         first_token_at_unix_ms: _builtins.float | None = ...,
+        usage_is_estimated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "reason", b"reason", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "reason", b"reason", "text", b"text", "tokens", b"tokens", "usage_is_estimated", b"usage_is_estimated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["first_token_at_unix_ms"]  # noqa: Y015
     _WhichOneofArgType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms"]  # noqa: Y015

@@ -1,0 +1,285 @@
+"""Any OpenAI-compatible HTTP API as the large model: streamed, and cut by closing the connection.
+
+The API has the tokenizer, we have text. So a "token" here is what one chunk of the stream brings, its id is that text as a
+number, and usage is what the API says at the end. A stream that was cut tells none: then each chunk counts as one
+token and the usage is marked as an estimate. Reads OPENAI_BASE_URL and OPENAI_API_KEY.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import openai
+from openai import AsyncOpenAI, OpenAI
+
+from services.engine.api import (
+    ApiRefused,
+    ApiUnavailable,
+    Counters,
+    DuplicateRequest,
+    EngineError,
+    EngineStopped,
+    Finished,
+    FinishReason,
+    Generation,
+    Load,
+    ModelInfo,
+    PromptTooLong,
+    QueueFull,
+    Scoring,
+    Token,
+    UnknownModel,
+    Usage,
+)
+from services.engine.messages import MessageCodec
+
+_GO_ON = "Go on exactly where you stopped, without repeating anything."
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """`max_batch` requests are open at once, `max_waiting` wait. None: what the environment says."""
+
+    name: str
+    base_url: str | None = None
+    api_key: str | None = None
+    max_batch: int = 16
+    max_waiting: int = 64
+    context_length: int = 1 << 20
+    timeout_seconds: float = 600.0
+
+
+class _Open:
+    """A request that waits or runs, and how to halt it from any thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.aborted = asyncio.Event()
+
+    def abort(self) -> None:
+        self._loop.call_soon_threadsafe(self.aborted.set)
+
+
+class OpenAIEngine:
+    """`Engine` without a scoring pass: an API shows no probabilities of a prompt."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._settings = settings
+        self._tokenizer = MessageCodec()
+        self._open: dict[str, _Open] = {}
+        self._num_running = 0
+        self._is_alive = False
+        self._asks_for_usage = True
+        self._client: AsyncOpenAI | None = None
+        self._slots: asyncio.Semaphore | None = None
+        self.counters = Counters()
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(
+            name=self._settings.name, revision="", dtype="", device="api", parameters=0,
+            context_length=self._settings.context_length, engine="openai", engine_version=openai.__version__,
+        )  # fmt: skip
+
+    @property
+    def tokenizer(self) -> MessageCodec:
+        return self._tokenizer
+
+    @property
+    def load(self) -> Load:
+        return Load(self._num_running, len(self._open) - self._num_running)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._is_alive
+
+    def start(self) -> None:
+        """Ask the API for the model. Raises OSError where it does not answer, or does not have it."""
+        options: dict[str, Any] = {"base_url": self._settings.base_url, "api_key": self._settings.api_key}
+        try:
+            with OpenAI(**options, max_retries=0, timeout=20) as client:
+                known = {model.id for model in client.models.list()}
+        except openai.OpenAIError as error:
+            raise OSError(f"the API does not answer: {error}; check OPENAI_BASE_URL and OPENAI_API_KEY") from error
+        if self._settings.name not in known:
+            raise OSError(f"the API has no model {self._settings.name!r}; it has: {', '.join(sorted(known))}")
+        self._client = AsyncOpenAI(**options, max_retries=0, timeout=self._settings.timeout_seconds)
+        self._is_alive = True
+
+    def stop(self) -> None:
+        self._is_alive = False
+        for each in list(self._open.values()):
+            each.abort()
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
+        opened = self._admit(generation)
+        end = Finished(FinishReason.ABORTED, Usage(), "", time.time())
+        try:
+            async with self._slot(opened.aborted) as has_slot:
+                if has_slot:
+                    async with aclosing(self._stream(generation, opened.aborted)) as stream:
+                        async for item in stream:
+                            if isinstance(item, Finished):
+                                end = item
+                            else:
+                                yield item
+        finally:
+            self._open.pop(generation.request_id, None)
+        yield end  # who reads it finds the place free
+
+    def abort(self, request_id: str) -> bool:
+        opened = self._open.get(request_id)
+        if opened is not None:
+            opened.abort()
+        return opened is not None
+
+    async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:
+        raise EngineError("an API shows no probabilities of a prompt: score with the transformers engine")
+
+    @asynccontextmanager
+    async def _slot(self, aborted: asyncio.Event) -> AsyncIterator[bool]:
+        """One of the places that are open at once; False when the abort came first."""
+        self._slots = self._slots or asyncio.Semaphore(self._settings.max_batch)
+        acquiring = asyncio.ensure_future(self._slots.acquire())
+        has_slot = False
+        try:
+            has_slot = await _first(acquiring, aborted)
+            self._num_running += has_slot
+            yield has_slot
+        finally:
+            self._num_running -= has_slot
+            if acquiring.done() and not acquiring.cancelled():  # a cancel may come just as the place is had
+                self._slots.release()
+
+    def _admit(self, generation: Generation) -> _Open:
+        if not self._is_alive:
+            raise EngineStopped("the engine is not running")
+        if generation.request_id in self._open:
+            raise DuplicateRequest(f"request {generation.request_id!r} is running")
+        if (
+            len(self._open) - self._num_running >= self._settings.max_waiting
+            and self._num_running >= self._settings.max_batch
+        ):
+            raise QueueFull(f"{len(self._open) - self._num_running} requests are waiting already")
+        opened = self._open[generation.request_id] = _Open()
+        return opened
+
+    async def _stream(self, generation: Generation, aborted: asyncio.Event) -> AsyncGenerator[Token | Finished, None]:
+        """Tokens as they come; closing this generator, like an abort, closes the connection."""
+        estimated_input = len(generation.prompt_ids)
+        made, reason, usage = 0, FinishReason.EOS, None
+        opening = asyncio.ensure_future(self._request(generation))
+        if not await _first(opening, aborted):
+            # It may have been read by now; nobody can tell.
+            yield self._finished(FinishReason.ABORTED, Usage(estimated_input, 0, 0, is_estimated=True))
+            return
+        stream = opening.result()
+        try:
+            while True:
+                chunk_task = asyncio.ensure_future(anext(stream, None))
+                if not await _first(chunk_task, aborted):
+                    yield self._finished(FinishReason.ABORTED, Usage(estimated_input, 0, made, is_estimated=True))
+                    return
+                chunk = chunk_task.result()
+                if chunk is None:
+                    break
+                usage = chunk.usage or usage
+                for choice in chunk.choices:
+                    if choice.delta.content:
+                        made += 1
+                        yield Token(self._tokenizer.number(choice.delta.content), choice.delta.content, time.time())
+                    if choice.finish_reason == "length":
+                        reason = FinishReason.LENGTH
+        except openai.OpenAIError as error:
+            _translate(error)
+        finally:
+            await stream.close()
+        if usage is None:
+            yield self._finished(reason, Usage(estimated_input, 0, made, is_estimated=True))
+            return
+        cached = (usage.prompt_tokens_details.cached_tokens or 0) if usage.prompt_tokens_details else 0
+        # A chunk may carry several tokens, and the one that ends the text carries none: the API's count is the bill's.
+        for _ in range(usage.completion_tokens - made):
+            yield Token(self._tokenizer.number(""), "", time.time())
+        made = max(made, usage.completion_tokens)
+        is_estimated = made != usage.completion_tokens
+        yield self._finished(reason, Usage(usage.prompt_tokens - cached, cached, made, is_estimated))
+
+    def _finished(self, reason: FinishReason, usage: Usage) -> Finished:
+        self.counters.input_tokens += usage.input_tokens
+        self.counters.output_tokens += usage.output_tokens
+        return Finished(reason, usage, "", time.time())
+
+    async def _request(self, generation: Generation) -> Any:
+        assert self._client is not None
+        messages = [{"role": role, "content": text} for role, text in self._tokenizer.messages(generation.prompt_ids)]
+        if messages[-1]["role"] == "assistant":  # what an earlier attempt has written
+            messages.append({"role": "user", "content": _GO_ON})
+        sampling = generation.sampling
+        arguments: dict[str, Any] = {
+            "model": self._settings.name,
+            "messages": messages,
+            "max_tokens": generation.max_new_tokens,
+            "temperature": sampling.temperature,
+            "stream": True,
+        }
+        if sampling.temperature:
+            arguments.update(top_p=sampling.top_p, seed=sampling.seed)
+        try:
+            if self._asks_for_usage:
+                try:
+                    return await self._client.chat.completions.create(
+                        **arguments, stream_options={"include_usage": True}
+                    )
+                except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                    if "stream_options" not in str(error):
+                        raise
+                    self._asks_for_usage = False  # it tells its usage unasked, or not at all
+            return await self._client.chat.completions.create(**arguments)
+        except openai.OpenAIError as error:
+            _translate(error)
+
+
+async def _first(work: Any, aborted: asyncio.Event) -> bool:
+    """Wait for `work`, or for the abort, which cancels it. True: the work was done first (its error is raised)."""
+    task, waiting = asyncio.ensure_future(work), asyncio.ensure_future(aborted.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            return False
+        task.result()
+        return True
+    finally:
+        for each in (task, waiting):
+            if not each.done():
+                each.cancel()
+        await asyncio.gather(task, waiting, return_exceptions=True)
+
+
+def _translate(error: openai.OpenAIError) -> NoReturn:
+    """The API's error as an engine's."""
+    match error:
+        case openai.RateLimitError():
+            raise QueueFull(f"the API takes no more: {error}") from error
+        case openai.NotFoundError():
+            raise UnknownModel(f"the API does not have the model: {error}") from error
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            raise ApiRefused(f"the API refuses the key: {error}") from error
+        case openai.BadRequestError() if "context" in str(error).lower():
+            raise PromptTooLong(str(error)) from error
+        case openai.APIStatusError() if error.status_code < 500:
+            raise ApiRefused(f"the API refuses the request: {error}") from error
+        case _:
+            raise ApiUnavailable(f"the API does not answer: {error}") from error
+
+
+def make(arguments: dict[str, Any]) -> OpenAIEngine:
+    """From the arguments of services.engine.registry."""
+    return OpenAIEngine(
+        ApiSettings(arguments["name"], max_batch=arguments["max_batch"], max_waiting=arguments["max_waiting"])
+    )

@@ -1,0 +1,257 @@
+"""What every back end promises (services.engine.api), the same claims for each: our transformers engine, and the openai
+engine against a real OpenAI-compatible server (`transformers serve`), both with the same small real checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from services.engine.api import (
+    DuplicateRequest,
+    Engine,
+    EngineStopped,
+    Finished,
+    FinishReason,
+    Generation,
+    QueueFull,
+    Sampling,
+    Token,
+)
+from services.engine.openai_engine import ApiSettings, OpenAIEngine
+from services.engine.tokenizer import ChatTokenizer
+from services.engine.transformers_engine import EngineSettings, TransformersEngine
+from tests.conftest import free_port, wait_until
+from tests.tiny_model import write_tiny_model
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+LONG = 1200
+
+
+@dataclass(frozen=True)
+class Backend:
+    """`make(max_batch, max_waiting)` gives a new engine on `checkpoint`. Not `is_exact`: a cut stream's usage is estimated."""
+
+    make: Callable[[int, int], Engine]
+    checkpoint: Path
+    is_exact: bool
+    port: int = 0
+
+    @contextlib.contextmanager
+    def running(self, max_batch: int = 4, max_waiting: int = 16) -> Iterator[Engine]:
+        engine = self.make(max_batch, max_waiting)
+        engine.start()
+        try:
+            yield engine
+        finally:
+            engine.stop()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def api_port(checkpoint: Path) -> Iterator[int]:
+    port = free_port()
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(checkpoint), "--device", "cpu"]
+    command += ["--dtype", "float32", "--port", str(port), "--host", "127.0.0.1", "--log-level", "error"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=2):
+            return True
+        assert process.poll() is None, "transformers serve has ended"
+        return False
+
+    wait_until(answers, 90)
+    yield port
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture(scope="module", params=["transformers", "openai"])
+def backend(request: pytest.FixtureRequest, checkpoint: Path) -> Backend:
+    if request.param == "transformers":
+
+        def make(max_batch: int, max_waiting: int) -> Engine:
+            settings = EngineSettings(
+                checkpoint, "tiny", dtype="float32", max_batch=max_batch, max_waiting=max_waiting, prefill_chunk=16
+            )
+            return TransformersEngine(settings)
+
+        return Backend(make, checkpoint, is_exact=True)
+    port = request.getfixturevalue("api_port")
+
+    def make_api(max_batch: int, max_waiting: int) -> Engine:
+        url = f"http://127.0.0.1:{port}/v1"
+        return OpenAIEngine(ApiSettings(str(checkpoint), url, "no key", max_batch=max_batch, max_waiting=max_waiting))
+
+    return Backend(make_api, checkpoint, is_exact=False, port=port)
+
+
+def generation(engine: Engine, key: str, question: str, most: int, sampling: Sampling | None = None) -> Generation:
+    ids = engine.tokenizer.encode(engine.tokenizer.render_chat([("user", question)]))
+    return Generation(key, tuple(ids), most, sampling or Sampling())
+
+
+async def run(engine: Engine, work: Generation) -> tuple[str, int, Finished]:
+    """(text, tokens, end) of a stream that is read to its end."""
+    text, tokens = "", 0
+    async for item in engine.generate(work):
+        text += item.text
+        if isinstance(item, Finished):
+            return text, tokens, item
+        tokens += 1
+    raise AssertionError("a stream ends with Finished")
+
+
+def reference(checkpoint: Path, question: str, most: int) -> tuple[str, int, int]:
+    """Greedy text of transformers' own generate, its prompt's and its own number of tokens."""
+    tokenizer = ChatTokenizer.load(checkpoint)
+    ids = tokenizer.encode(tokenizer.render_chat([("user", question)]))
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    made = model.generate(torch.tensor([ids]), max_new_tokens=most, do_sample=False)[0, len(ids) :].tolist()
+    return tokenizer.decode(made), len(ids), len(made)
+
+
+def letters(text: str) -> str:
+    """What a random byte model writes is seldom valid UTF-8, and back ends differ in how they show that."""
+    return "".join(c for c in text if c.isascii())
+
+
+async def test_greedy_text_is_that_of_generate_alone_and_in_company(backend: Backend) -> None:
+    questions = ["why?", "what is it?", "how many?"]
+    with backend.running() as engine:
+        done = await asyncio.gather(*(run(engine, generation(engine, q, q, 24)) for q in questions))
+    for question, (text, tokens, end) in zip(questions, done, strict=True):
+        expected, read, made = reference(backend.checkpoint, question, 24)
+        assert letters(expected).startswith(letters(text))  # a server may keep a last character that is not whole
+        assert len(letters(text)) >= len(letters(expected)) - 2
+        assert (end.usage.input_tokens + end.usage.cached_input_tokens, end.usage.output_tokens) == (read, made)
+        assert (tokens, end.usage.is_estimated) == (made, False)
+        assert end.reason is FinishReason.LENGTH
+
+
+async def test_abort_while_decoding_keeps_what_was_made(backend: Backend) -> None:
+    with backend.running() as engine:
+        stream, made = engine.generate(generation(engine, "decode", "go on", LONG)), 0
+        for _ in range(5):
+            made += isinstance(await anext(stream), Token)
+        assert engine.abort("decode")
+        async for item in stream:
+            made += isinstance(item, Token)
+        assert isinstance(item, Finished)
+        assert item.reason is FinishReason.ABORTED
+        assert item.usage.output_tokens == made < LONG
+        assert item.usage.is_estimated is not backend.is_exact
+        assert not engine.abort("decode")
+
+
+async def test_abort_before_the_first_token(backend: Backend) -> None:
+    with backend.running() as engine:
+        stream = engine.generate(generation(engine, "prefill", "x" * 900, 900))
+        first = asyncio.ensure_future(anext(stream))
+        while not engine.abort("prefill"):
+            await asyncio.sleep(0)
+        item = await first
+        assert isinstance(item, Finished)
+        assert (item.reason, item.usage.output_tokens) == (FinishReason.ABORTED, 0)
+
+
+async def test_abort_in_the_queue_costs_nothing(backend: Backend) -> None:
+    with backend.running(max_batch=1) as engine:
+        running = engine.generate(generation(engine, "running", "a", LONG))
+        await anext(running)
+        waiting = asyncio.ensure_future(run(engine, generation(engine, "waiting", "b", 10)))
+        while not engine.abort("waiting"):
+            await asyncio.sleep(0)
+        _, tokens, end = await waiting
+        assert (tokens, end.reason, end.usage.input_tokens, end.usage.output_tokens) == (0, FinishReason.ABORTED, 0, 0)
+        await running.aclose()
+
+
+async def test_closing_the_stream_early_aborts(backend: Backend) -> None:
+    with backend.running() as engine:
+        stream = engine.generate(generation(engine, "closed", "a", LONG))
+        await anext(stream)
+        await stream.aclose()
+        _, tokens, _ = await run(engine, generation(engine, "after", "a", 4))
+        assert tokens == 4
+        assert not engine.abort("closed")
+
+
+async def test_a_hundred_aborts_leak_nothing(backend: Backend) -> None:
+    with backend.running() as engine:
+        for i in range(100):
+            # `transformers serve` goes on with a request whose client has left before its first token: so they are short.
+            stream = engine.generate(
+                generation(engine, f"leak{i}", "a" * (1 + i % 40), 1000 if backend.is_exact else 30)
+            )
+            if i % 2:
+                await anext(stream)
+            else:
+                task = asyncio.ensure_future(anext(stream))
+                await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            await stream.aclose()
+        _, tokens, _ = await run(engine, generation(engine, "last", "a", 4))
+        assert tokens == 4
+        assert (engine.load.running, engine.load.waiting) == (0, 0)
+        if backend.port:
+            ours = [c for c in psutil.net_connections("tcp") if c.pid == os.getpid()]
+            opened = [c for c in ours if c.raddr and c.raddr.port == backend.port]
+            assert len(opened) <= 2  # what the client keeps for the next request
+
+
+async def test_a_full_queue_and_a_second_request_of_one_id_are_refused(backend: Backend) -> None:
+    with backend.running(max_batch=1, max_waiting=1) as engine:
+        running = engine.generate(generation(engine, "q0", "a", LONG))
+        await anext(running)
+        with pytest.raises(DuplicateRequest, match="q0"):
+            await anext(engine.generate(generation(engine, "q0", "a", 5)))
+        waiting = asyncio.ensure_future(run(engine, generation(engine, "q1", "a", 5)))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull):
+            await anext(engine.generate(generation(engine, "q2", "a", 5)))
+        await running.aclose()
+        assert (await waiting)[1] == 5
+    with pytest.raises(EngineStopped):
+        await anext(engine.generate(generation(engine, "late", "a", 5)))
+
+
+async def test_stopping_ends_every_stream(backend: Backend) -> None:
+    with backend.running() as engine:
+        stream = engine.generate(generation(engine, "stopped", "a", LONG))
+        await anext(stream)
+    last = [item async for item in stream][-1]
+    assert isinstance(last, Finished)
+    assert last.reason is FinishReason.ABORTED
+
+
+async def test_a_model_that_is_not_there_is_named(backend: Backend, tmp_path: Path) -> None:
+    if backend.is_exact:
+        engine: Engine = TransformersEngine(EngineSettings(tmp_path / "nothing", "nothing"))
+    else:
+        engine = OpenAIEngine(ApiSettings("nothing", f"http://127.0.0.1:{backend.port}/v1", "no key"))
+    with pytest.raises(OSError, match="nothing"):
+        engine.start()
+
+
+async def test_an_api_that_does_not_answer_says_what_to_check() -> None:
+    with pytest.raises(OSError, match="OPENAI_BASE_URL"):
+        OpenAIEngine(ApiSettings("any", f"http://127.0.0.1:{free_port()}/v1", "no key")).start()
