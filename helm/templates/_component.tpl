@@ -13,13 +13,14 @@ slmExecutor: {module: services.slm_executor, ready: tandem.v1.SlmExecutor, tempo
 {{- define "tandem.component" -}}
 {{- $values := mustMergeOverwrite (deepCopy .root.Values.defaults) (deepCopy (index .root.Values .key)) -}}
 {{- $fixed := index (include "tandem.kinds" .root | fromYaml) .key -}}
-{{- $onGpu := and $fixed.model (ne .root.Values.accelerator "none") (gt (int $values.gpus) 0) -}}
+{{- $isApi := eq (default "" $values.engine) "openai" -}}
+{{- $onGpu := and $fixed.model (not $isApi) (ne .root.Values.accelerator "none") (gt (int $values.gpus) 0) -}}
 {{- $seconds := int $values.terminationGracePeriodSeconds -}}
 {{- if not $seconds -}}
 {{- $seconds = add $values.unreadyPauseSeconds $values.drainSeconds 10 | int -}}
 {{- if and (eq .key "worker") $values.versioning -}}{{- $seconds = add $seconds $values.handoverSeconds | int -}}{{- end -}}
 {{- end -}}
-{{- $more := dict "fixed" $fixed "name" (kebabcase .key) "onGpu" $onGpu "grace" $seconds -}}
+{{- $more := dict "fixed" $fixed "name" (kebabcase .key) "onGpu" $onGpu "isApi" $isApi "grace" $seconds -}}
 {{- mustMergeOverwrite $values $more | toYaml -}}
 {{- end }}
 
@@ -134,7 +135,7 @@ volumes:
 
 {{/* The gateway counts a question's tokens, so it needs the tokenizers too; the worker needs nothing of a model. */}}
 {{- define "tandem.needsModels" -}}
-{{- if ne .component.name "worker" }}yes{{ end -}}
+{{- if not (or (eq .component.name "worker") .component.isApi) }}yes{{ end -}}
 {{- end }}
 
 {{- define "tandem.modelVolume" -}}

@@ -24,6 +24,15 @@
 # Waiting threads must not spin: other processes share the node's cores.
 - {name: OMP_WAIT_POLICY, value: passive}
 {{- end }}
+{{- if $c.isApi }}
+- {name: OPENAI_BASE_URL, value: {{ required "insightGenerator.api.baseUrl is needed for engine openai" $c.api.baseUrl | quote }}}
+- name: OPENAI_API_KEY
+{{- if $c.api.existingSecret }}
+  valueFrom: {secretKeyRef: {name: {{ $c.api.existingSecret }}, key: {{ $c.api.secretKey }}}}
+{{- else }}
+  value: none
+{{- end }}
+{{- end }}
 {{- if eq $c.name "gateway" }}
 - {name: TANDEM_MODELS, value: /models}
 - {name: TANDEM_MAX_REQUESTS, value: {{ $c.maxRequests | quote }}}

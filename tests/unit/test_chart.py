@@ -238,10 +238,22 @@ def test_secrets_are_those_that_another_tool_has_made() -> None:
 
 
 @needs_helm
+def test_a_large_model_behind_an_api_needs_no_pool_and_no_weights() -> None:
+    spec = pod_specs(render("external-secrets"))["Deployment/t-tandem-insight-generator"]
+    [container] = spec["containers"]
+    assert "nodeSelector" not in spec
+    assert "initContainers" not in spec
+    assert "nvidia.com/gpu" not in container["resources"]["limits"]
+    variables = {e["name"]: e for e in container["env"]}
+    assert variables["TANDEM_ENGINE"]["value"] == "openai"
+    assert variables["OPENAI_API_KEY"]["valueFrom"]["secretKeyRef"]["name"] == "tandem-llm"
+
+
+@needs_helm
 def test_every_setting_of_the_chart_is_one_that_a_process_reads() -> None:
     """A documented value that nothing reads is the worst kind of value."""
     sources = "".join(p.read_text() for f in ("services", "workflows", "tandem") for p in (ROOT / f).rglob("*.py"))
-    read_by_libraries = re.compile(r"HOME|OMP_|OTEL_|TEMPORAL_|POD_NAME")
+    read_by_libraries = re.compile(r"HOME|OMP_|OTEL_|TEMPORAL_|POD_NAME|OPENAI_")
     for values in CI:
         for spec in pod_specs(render(values)).values():
             for container in [*spec["containers"], *spec.get("initContainers", [])]:
