@@ -26,7 +26,9 @@ class Model(_Part):
     name: str
     parameters: float = Field(gt=0, description="N of the TFLOPs formulas")
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
-    quantization: Literal["none", "int8"] = Field(default="none", description="on a CPU; GPUs run dtype")
+    quantization: Literal["auto", "none", "int8"] = Field(
+        default="auto", description="on a CPU; auto is int8 where the processor has it. GPUs run dtype"
+    )
 
 
 class Stage(_Part):

@@ -48,7 +48,7 @@ from services.engine.tokenizer import ChatTokenizer, Detokenizer
 class EngineSettings:
     """How one model is run. `path` is a folder in Hugging Face layout.
 
-    `quantization` is "none" or "int8" (on a CPU that has it); `fuse` compiles the loops around int8's products, for big batches.
+    `quantization` is "none", or "auto" and "int8" (int8 on a CPU that has it); `fuse` compiles the loops around int8's products, for big batches.
     """
 
     path: Path
@@ -142,7 +142,7 @@ class TransformersEngine:
         self._reader = PromptReader(
             self._model, self._model.get_output_embeddings().weight.detach(), settings.score_cache_bytes
         )
-        if settings.quantization == "int8" and device == "cpu" and is_supported():
+        if settings.quantization in ("auto", "int8") and device == "cpu" and is_supported():
             quantize(self._model, settings.fuse)
         self._cache = SlotCache(self._model.config.num_hidden_layers)
         self._thread = threading.Thread(target=self._run, name=f"engine-{settings.name}", daemon=True)
