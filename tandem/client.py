@@ -43,8 +43,12 @@ def solve_request(
     seed: int | None = None,
     keep_running: bool = False,
     tenant: str = "",
+    code: bool = False,
 ) -> tandem_pb2.SolveRequest:
-    """The message for a question; see protos/tandem/v1/tandem.proto for units and ranges. Makes the id if none is given."""
+    """The message for a question; see protos/tandem/v1/tandem.proto for units and ranges. Makes the id if none is given.
+
+    `code`: the question is the head of a Python function, and the answer its code.
+    """
     return tandem_pb2.SolveRequest(
         request_id=request_id or uuid4().hex,
         question=question,
@@ -54,6 +58,7 @@ def solve_request(
         sampling=tandem_pb2.Sampling(temperature=temperature, top_p=top_p, seed=seed),
         keep_running=keep_running,
         tenant=tenant,
+        task=tandem_pb2.TASK_CODE if code else tandem_pb2.TASK_UNSPECIFIED,
     )
 
 

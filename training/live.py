@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from training.datasets import Item
 from training.outcomes import LLM
 from training.policy import Policy
 from training.table import Floats, Table
 from workflows.shared import Plan
 
-Ask = Callable[[str], Mapping[str, Any]]
+Ask = Callable[[Item], Mapping[str, Any]]
 """A question in, a SolveResult as a dict out."""
 
 
@@ -33,14 +34,14 @@ class Compared:
 
 
 def compare(
-    table: Table, plan: Plan, policy: Policy, scores: Floats, texts: Mapping[str, str], n: int, ask: Ask
+    table: Table, plan: Plan, policy: Policy, scores: Floats, items: Mapping[str, Item], n: int, ask: Ask
 ) -> list[Compared]:
-    """Ask the first `n` questions of `table` whose text is in `texts` (by id) of the system."""
+    """Ask the first `n` questions of `table` that are among `items` (by id) of the system."""
     stages = policy.run(table, plan, scores).stage
-    rows = [row for row, question in enumerate(table.questions) if _id(question) in texts][:n]
+    rows = [row for row, question in enumerate(table.questions) if _id(question) in items][:n]
     found = []
     for row in rows:
-        result = ask(texts[_id(table.questions[row])])
+        result = ask(items[_id(table.questions[row])])
         is_llms = result["stop"]["reason"] == "llm_finished"
         found.append(
             Compared(

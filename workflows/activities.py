@@ -91,6 +91,7 @@ class Activities:
             sampling=wire.sampling(task.sampling),
             prices=tandem_pb2.RolePrices(**asdict(task.prices)),
             alone=task.alone,
+            task=wire.task(task.task),
         )
         call = self._generator.Generate(request, timeout=Timeouts.attempt.total_seconds())
         last = await self._run(call, self._generator, Inference("", "llm", task.request_id, epoch, task.prices))
@@ -166,6 +167,7 @@ class Activities:
             max_tokens=task.max_tokens,
             sampling=wire.sampling(task.sampling),
             prices=tandem_pb2.RolePrices(**asdict(task.prices)),
+            task=wire.task(task.task),
         )
         call = self._executor.Execute(request, timeout=Timeouts.attempt.total_seconds())
         last = await self._run(call, self._executor, Inference("", "slm", task.request_id, epoch, task.prices))
@@ -177,6 +179,7 @@ class Activities:
             first_token_at=wire.seconds(finished, "first_token_at_unix_ms"),
             attempt=epoch - task.base_epoch,
             is_logged=last.started.logged,
+            continued=finished.continued,
         )
 
     # -- the stop, the bill -------------------------------------------------------------------------------------

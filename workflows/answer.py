@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-_BOX = "\\boxed{"
+_BOX, _FENCE = "\\boxed{", "```"
 
 
-def final_answer(text: str, answer_format: str) -> str:
-    """Content of the last complete \\boxed{...}, or the whole text where there is none or the format asks for none."""
+def final_answer(text: str, answer_format: str, continued: str = "") -> str:
+    """boxed: content of the last complete \\boxed{...}; code: the last block of code. The whole text where there is none, or
+    the format asks for none. A block of code may have begun in the text that this one goes on from.
+    """
+    if answer_format == "code":
+        return last_block(text, continued)
     if answer_format == "boxed":
         start = text.rfind(_BOX)
         while start >= 0:
@@ -15,6 +19,16 @@ def final_answer(text: str, answer_format: str) -> str:
                 return content.strip()
             start = text.rfind(_BOX, 0, start)
     return text.strip()
+
+
+def last_block(text: str, continued: str = "") -> str:
+    """The last fenced block of code, closed or not; the whole text where there is none."""
+    whole = continued + text if continued.count(_FENCE) % 2 else text
+    parts = whole.split(_FENCE)
+    if len(parts) < 2:
+        return whole.strip()
+    block = parts[-2] if len(parts) % 2 else parts[-1]  # an even number of fences closes the last block
+    return block.partition("\n")[2].strip("\n")
 
 
 def _braced(text: str, start: int) -> str | None:

@@ -57,7 +57,7 @@ class Record:
             request_id=self.task.request_id,
             profile=self.plan.profile,
             question=self.task.question,
-            answer=final_answer(text, self.plan.answer_format),
+            answer=final_answer(text, self.plan.answer_format, answer.continued if answer else ""),
             reasoning=text,
             stop=stop,
             stages=self._stage_results(),

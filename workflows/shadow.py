@@ -56,6 +56,7 @@ class ShadowWorkflow:
             profile=task.plan.profile,
             prices=task.plan.prices.llm,
             alone=True,
+            task=task.plan.task,
         )
 
     async def _settle(self, task: ShadowInput, answer: str, usage: RoleUsage, is_paid: bool) -> ShadowResult:

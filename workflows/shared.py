@@ -97,6 +97,7 @@ class Plan:
     llm_alone_output_tokens: float
     shadow_share: float = 0.0
     llm_finishes: bool = False  # where no stage suffices
+    task: str = "answer"  # or "code": which of the profile's prompts
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ class ScoreTask:
     threshold: float
     profile: str
     prices: RolePrices = field(default_factory=RolePrices)
+    task: str = "answer"
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,7 @@ class InsightTask:
     profile: str
     prices: RolePrices = field(default_factory=RolePrices)
     alone: bool = False
+    task: str = "answer"
 
 
 @dataclass(frozen=True)
@@ -211,16 +214,20 @@ class AnswerTask:
     profile: str
     base_epoch: int = 0
     prices: RolePrices = field(default_factory=RolePrices)
+    task: str = "answer"
 
 
 @dataclass(frozen=True)
 class AnswerOutcome:
+    """`continued` is the insight that the text goes on from, in continuation mode."""
+
     reason: str
     text: str
     usage: RoleUsage
     first_token_at: float | None
     attempt: int
     is_logged: bool
+    continued: str = ""
 
 
 @dataclass(frozen=True)

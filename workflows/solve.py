@@ -131,6 +131,7 @@ class SolveWorkflow:
             threshold=self._thresholds[stage],
             profile=self._plan.profile,
             prices=self._plan.prices.scorer,
+            task=self._plan.task,
         )
         scoring = self._start(Activities.wait_and_score, task, retry_policy=_RETRY_SCORE)
         if self._llm is not None:
@@ -191,6 +192,7 @@ class SolveWorkflow:
             sampling=self._task.sampling,
             profile=self._plan.profile,
             prices=self._plan.prices.llm,
+            task=self._plan.task,
         )
         return self._start(
             Activities.generate_insight, task, retry_policy=_RETRY, task_queue=llm_queue(self._plan.profile)
@@ -259,6 +261,7 @@ class SolveWorkflow:
             profile=self._plan.profile,
             base_epoch=base_epoch,
             prices=self._plan.prices.slm,
+            task=self._plan.task,
         )
         answer: AnswerOutcome = await self._start(Activities.execute, task, retry_policy=_RETRY_ANSWER)
         return answer

@@ -30,6 +30,7 @@ def infer_request(task: ScoreTask) -> oip.ModelInferRequest:
         model_name="sufficiency",
         id=f"{task.request_id}/{task.stage}",
         parameters={
+            "task": oip.InferParameter(string_param=task.task),
             "price_input": oip.InferParameter(string_param=repr(task.prices.input)),
             "price_cached_input": oip.InferParameter(string_param=repr(task.prices.cached_input)),
         },
@@ -62,6 +63,10 @@ def stage_score(response: oip.ModelInferResponse, stage: int, tokens: int, epoch
         request_scored=response.parameters["request_scored"].int64_param,
         request_cached=response.parameters["request_cached"].int64_param,
     )
+
+
+def task(name: str) -> tandem_pb2.Task.ValueType:
+    return tandem_pb2.TASK_CODE if name == "code" else tandem_pb2.TASK_UNSPECIFIED
 
 
 def sampling(chosen: Sampling) -> tandem_pb2.Sampling:

@@ -18,7 +18,7 @@
 {{- if $c.fixed.model }}
 - {name: TANDEM_MODELS, value: /models}
 - {name: TANDEM_ENGINE, value: {{ $c.engine | quote }}}
-- {name: TANDEM_DEVICE, value: {{ ternary "cuda" "cpu" $c.onGpu }}}
+- {name: TANDEM_DEVICE, value: {{ default (ternary "cuda" "cpu" $c.onGpu) $c.device }}}
 - {name: TANDEM_THREADS, value: {{ $c.threads | quote }}}
 - {name: TANDEM_MAX_BATCH, value: {{ $c.maxBatch | quote }}}
 # Waiting threads must not spin: other processes share the node's cores.

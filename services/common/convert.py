@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from protos.tandem.v1 import execution_pb2, tandem_pb2
 from services.common.logged_generation import Attempt
@@ -13,6 +13,10 @@ _REASONS = {
     "length": execution_pb2.FINISH_REASON_LENGTH,
     "aborted": execution_pb2.FINISH_REASON_ABORTED,
 }
+
+
+def task_name(task: tandem_pb2.Task.ValueType) -> Literal["answer", "code"]:
+    return "code" if task == tandem_pb2.TASK_CODE else "answer"
 
 
 def sampling_arguments(sampling: tandem_pb2.Sampling) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from uuid import uuid4
 from services.common.errors import InvalidArgument, ResourceExhausted
 from services.common.prices import RolePrices
 from services.common.profile import Profile
+from services.common.prompts import Task
 from workflows.shared import Budget, Plan, Prices, Sampling, SolveInput, StagePlan
 from workflows.stop_rule import allowance
 
@@ -34,6 +35,7 @@ class Asked:
     max_stage: int | None = None
     sampling: Sampling = field(default_factory=Sampling)
     tenant: str = ""
+    task: Task = "answer"
 
 
 class Admission:
@@ -55,7 +57,9 @@ class Admission:
                 field="question",
                 reason="QUESTION_TOO_LONG",
             )
-        plan = _overridden(make_plan(profile), asked)
+        if asked.task == "code" and not profile.prompts.code:
+            raise InvalidArgument(f"profile {profile.name} has no prompt for code", field="task")
+        plan = _overridden(make_plan(profile, asked.task), asked)
         if allowance(plan, asked.budget, tokens).answer_tokens < min(_SHORTEST_ANSWER, plan.answer_max_tokens):
             raise ResourceExhausted(
                 f"a budget of {asked.budget.max_cost_usd} USD does not pay for reading the question and an answer of "
@@ -86,10 +90,11 @@ class Admission:
 
 def fingerprint(task: SolveInput) -> str:
     """Tells a repeated request from another one under the same id."""
-    return hashlib.sha256(f"{task.plan.profile}\0{task.question}".encode()).hexdigest()[:16]
+    told = f"{task.plan.profile}\0{task.question}" + ("\0code" if task.plan.task == "code" else "")
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def make_plan(profile: Profile) -> Plan:
+def make_plan(profile: Profile, task: Task = "answer") -> Plan:
     prices = profile.prices
     return Plan(
         profile=profile.name,
@@ -102,7 +107,8 @@ def make_plan(profile: Profile) -> Plan:
         scores_stage_zero=profile.stop.stage_zero,
         stage_zero_threshold=profile.stop.stage_zero_threshold,
         answer_max_tokens=profile.execution.max_tokens,
-        answer_format=profile.execution.answer_format,
+        answer_format="code" if task == "code" else profile.execution.answer_format,
+        task=task,
         prices=Prices(
             version=prices.version,
             llm=RolePrices(**prices.llm.model_dump()),

@@ -16,7 +16,7 @@ from google.protobuf.json_format import ParseDict
 from opentelemetry import trace
 
 from protos.tandem.v1 import tandem_pb2, tandem_pb2_grpc
-from services.common.convert import sampling_arguments
+from services.common.convert import sampling_arguments, task_name
 from services.common.errors import InvalidArgument, ResourceExhausted, TandemError
 from services.common.metrics import STREAMS
 from services.common.profile import Profile
@@ -190,6 +190,7 @@ def _asked(request: tandem_pb2.SolveRequest) -> Asked:
         max_stage=stop.max_stage if stop.HasField("max_stage") else None,
         sampling=Sampling(**sampling_arguments(request.sampling)),
         tenant=request.tenant,
+        task=task_name(request.task),
     )
 
 

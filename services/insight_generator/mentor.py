@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from services.common.logged_generation import Attempt, LoggedGeneration, RunningAttempts, finished_before
 from services.common.prices import RolePrices
 from services.common.profile import Profile
-from services.common.prompts import alone_prompt, mentor_prompt
+from services.common.prompts import Task, alone_prompt, mentor_prompt
 from services.common.request_log import RequestLog, Resumption, Role, Transcript, Writer
 from services.common.telemetry import Inference, tell_lost
 from services.engine.api import Engine, Generation, Sampling
@@ -30,6 +30,7 @@ class InsightTask:
     sampling: Sampling = field(default_factory=Sampling)
     prices: RolePrices = field(default_factory=RolePrices)
     alone: bool = False
+    task: Task = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Mentor:
 
     def _start(self, task: InsightTask, writer: Writer, written: tuple[int, ...]) -> LoggedGeneration:
         prompt_of = alone_prompt if task.alone else mentor_prompt
-        prompt = prompt_of(self._profile, self._engine.tokenizer, task.question)
+        prompt = prompt_of(self._profile, self._engine.tokenizer, task.question, task.task)
         ids = prompt.ids + written
         room = task.caps[-1] - writer.resumption.tokens
         key = f"{task.request_id}/insight/{task.epoch}"

@@ -9,7 +9,15 @@ from typing import Any
 import grpc
 
 from protos.tandem.v1 import execution_pb2, insight_pb2, insight_pb2_grpc, tandem_pb2
-from services.common.convert import finish_reason, milliseconds, model_info, prices_of, sampling_arguments, usage_of
+from services.common.convert import (
+    finish_reason,
+    milliseconds,
+    model_info,
+    prices_of,
+    sampling_arguments,
+    task_name,
+    usage_of,
+)
 from services.common.request_log import Role, Stop
 from services.engine.api import Engine, Sampling
 from services.insight_generator.mentor import InsightDone, InsightEvent, InsightTask, Mentor, Resumed, StageDone
@@ -48,6 +56,7 @@ def _task(request: insight_pb2.GenerateRequest) -> InsightTask:
         question=request.question,
         caps=tuple(request.stage_max_tokens),
         sampling=Sampling(**sampling_arguments(request.sampling)),
+        task=task_name(request.task),
         prices=prices_of(request.prices),
         alone=request.alone,
     )

@@ -17,7 +17,7 @@ from services.common.logged_generation import (
 )
 from services.common.prices import RolePrices
 from services.common.profile import Profile
-from services.common.prompts import intern_prompt
+from services.common.prompts import Task, intern_prompt
 from services.common.request_log import RequestLog, Resumption, Role, Transcript, Writer
 from services.common.telemetry import Inference, tell_lost
 from services.engine.api import Engine, Generation, Sampling
@@ -34,6 +34,7 @@ class AnswerTask:
     max_tokens: int
     sampling: Sampling = field(default_factory=Sampling)
     prices: RolePrices = field(default_factory=RolePrices)
+    task: Task = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,12 @@ class AnswerStarted:
 
 @dataclass(frozen=True, slots=True)
 class AnswerDone:
+    """`continued` is the insight that the text goes on from, in continuation mode."""
+
     text: str
     tokens: int
     attempt: Attempt
+    continued: str = ""
 
 
 AnswerEvent = AnswerStarted | AnswerDone
@@ -66,12 +70,13 @@ class Intern:
         generator halts the engine.
         """
         insight = await self._insight(task)
+        continued = insight if self._profile.handoff == "continuation" else ""
         writer = await self._begin(task)
         self._tell_lost(task, writer.resumption)
         yield AnswerStarted(writer.resumption, isinstance(writer, Writer))
         before = await self._log.read(task.request_id, Role.ANSWER) if writer.resumption.tokens else Transcript()
         if before.is_complete or before.tokens >= task.max_tokens:
-            yield AnswerDone(before.text, before.tokens, finished_before(before, writer))
+            yield AnswerDone(before.text, before.tokens, finished_before(before, writer), continued)
             return
         generation = self._start(task, writer, insight, before.ids)
         with self.running.track(task.request_id, task.epoch, generation):
@@ -79,7 +84,8 @@ class Intern:
                 async for _ in stages:
                     pass
         assert generation.attempt is not None
-        yield AnswerDone(before.text + generation.text, generation.attempt.output_tokens, generation.attempt)
+        made = generation.attempt.output_tokens
+        yield AnswerDone(before.text + generation.text, made, generation.attempt, continued)
 
     async def _insight(self, task: AnswerTask) -> str:
         if task.stage == 0:
@@ -103,7 +109,7 @@ class Intern:
     def _start(
         self, task: AnswerTask, writer: Writer | UnloggedWriter, insight: str, written: tuple[int, ...]
     ) -> LoggedGeneration:
-        prompt = intern_prompt(self._profile, self._engine.tokenizer, task.question, insight)
+        prompt = intern_prompt(self._profile, self._engine.tokenizer, task.question, insight, task.task)
         ids = prompt.ids + written
         room = task.max_tokens - len(written)
         key = f"{task.request_id}/answer/{task.epoch}"

@@ -9,7 +9,15 @@ from typing import Any
 import grpc
 
 from protos.tandem.v1 import execution_pb2, execution_pb2_grpc
-from services.common.convert import finish_reason, milliseconds, model_info, prices_of, sampling_arguments, usage_of
+from services.common.convert import (
+    finish_reason,
+    milliseconds,
+    model_info,
+    prices_of,
+    sampling_arguments,
+    task_name,
+    usage_of,
+)
 from services.common.request_log import Role, Stop
 from services.engine.api import Engine, Sampling
 from services.slm_executor.intern import AnswerDone, AnswerEvent, AnswerStarted, AnswerTask, Intern
@@ -49,6 +57,7 @@ def _task(request: execution_pb2.ExecuteRequest) -> AnswerTask:
         stage=request.stage,
         max_tokens=request.max_tokens,
         sampling=Sampling(**sampling_arguments(request.sampling)),
+        task=task_name(request.task),
         prices=prices_of(request.prices),
     )
 
@@ -67,5 +76,6 @@ def _event(event: AnswerEvent, model: str) -> execution_pb2.ExecuteEvent:
                 tokens=event.tokens,
                 first_token_at_unix_ms=milliseconds(event.attempt.first_token_at),
                 halted_at_unix_ms=event.attempt.halted_at * 1000,
+                continued=event.continued,
             )
             return execution_pb2.ExecuteEvent(finished=finished, usage=usage_of(model, event.attempt))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from services.common.errors import FailedPrecondition, InvalidArgument, Unavailable
 from services.common.profile import Profile
-from services.common.prompts import intern_prompt
+from services.common.prompts import Task, intern_prompt
 from services.common.request_log import RequestLog, Role
 from services.engine.api import Engine
 from services.sufficiency_scorer.drift import Drift
@@ -38,7 +38,7 @@ class Judge:
         self._engine, self._log, self._profile, self.scorer = engine, log, profile, scorer
         self.drift = Drift(scorer, first_stage=0 if profile.stop.stage_zero else 1)
 
-    async def judge_stage(self, request_id: str, stage: int, question: str) -> Judgement:
+    async def judge_stage(self, request_id: str, stage: int, question: str, task: Task = "answer") -> Judgement:
         """Score `question` with the insight that the request log holds up to `stage` (0: none).
 
         Raises FailedPrecondition when the log has no such stage, Unavailable when it does not answer.
@@ -48,20 +48,20 @@ class Judge:
             raise FailedPrecondition(
                 f"the request log has no stage {stage} of request {request_id!r}", reason="STAGE_LOST"
             )
-        judgement = await self.judge(request_id, question, insight, stage)
+        judgement = await self.judge(request_id, question, insight, stage, task)
         with suppress(Unavailable):
             scored, cached = await self._log.count_scored(request_id, judgement.tokens_scored, judgement.tokens_cached)
             return replace(judgement, request_scored=scored, request_cached=cached)
         return judgement
 
-    async def judge(self, key: str, question: str, insight: str, stage: int) -> Judgement:
+    async def judge(self, key: str, question: str, insight: str, stage: int, task: Task = "answer") -> Judgement:
         """Score a text; what an earlier call with `key` has read of the same prefix is not read again.
 
         Raises InvalidArgument for a stage that the profile does not have.
         """
         if stage > len(self._profile.stages):
             raise InvalidArgument(f"stage {stage} of {len(self._profile.stages)}", field="stage")
-        prompt = intern_prompt(self._profile, self._engine.tokenizer, question, insight)
+        prompt = intern_prompt(self._profile, self._engine.tokenizer, question, insight, task)
         scoring = await self._engine.score(key, prompt.ids)
         evidence = Evidence.of(scoring, prompt, stage)
         self.drift.see(evidence)

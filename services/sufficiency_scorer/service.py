@@ -25,6 +25,7 @@ from kserve.protocol.rest.server import RESTServer
 from services.common.errors import InvalidArgument
 from services.common.interceptors import ErrorInterceptor
 from services.common.prices import RolePrices
+from services.common.prompts import Task
 from services.common.server import SERVER_OPTIONS, add_health_and_reflection, set_health
 from services.common.telemetry import Inference, describe_scoring, server_interceptors, tracer
 from services.sufficiency_scorer.judge import Judge, Judgement
@@ -48,15 +49,15 @@ class SufficiencyModel(Model):  # type: ignore[misc]
 
     async def _judged(self, payload: InferRequest) -> Judgement:
         inputs = {tensor.name: tensor for tensor in payload.inputs}
-        question = _text(inputs, "question")
+        question, task = _text(inputs, "question"), _task(payload)
         with tracer.start_as_current_span(f"evaluate {self._model}") as span:
             if "request_id" in inputs:
                 request_id, stage = _text(inputs, "request_id"), _stage(inputs)
-                judgement = await self._judge.judge_stage(request_id, stage, question)
+                judgement = await self._judge.judge_stage(request_id, stage, question, task)
             else:
                 insight = _text(inputs, "insight")
                 request_id, stage = uuid4().hex, _stage(inputs) if "stage" in inputs else int(bool(insight))
-                judgement = await self._judge.judge(request_id, question, insight, stage)
+                judgement = await self._judge.judge(request_id, question, insight, stage, task)
             inference = Inference(self._model, "scorer", request_id, 1, _prices(payload))
             read, cached = judgement.tokens_scored, judgement.tokens_cached
             describe_scoring(span, inference, stage, judgement.score, read, cached)
@@ -82,6 +83,15 @@ class SufficiencyModel(Model):  # type: ignore[misc]
             },
             from_grpc=request.from_grpc,
         )
+
+
+def _task(request: InferRequest) -> Task:
+    """From the request's parameter `task`; answer if not given. Raises InvalidArgument."""
+    given = (request.parameters or {}).get("task", "answer")
+    name = getattr(given, "string_param", given)
+    if name not in ("answer", "code"):
+        raise InvalidArgument(f"task is answer or code, not {name!r}", field="parameters")
+    return "code" if name == "code" else "answer"
 
 
 def _prices(request: InferRequest) -> RolePrices:

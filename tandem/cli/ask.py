@@ -35,6 +35,7 @@ def ask(
     top_p: Annotated[float | None, typer.Option(help="Nucleus, in (0, 1].")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draw.")] = None,
     tenant: Annotated[str, typer.Option(help="Whom the request is for; requests can be searched for by it.")] = "",
+    code: Annotated[bool, typer.Option(help="The question is the head of a Python function; the answer is its code.")] = False,
     detach: Annotated[bool, typer.Option(help="Print the request id and leave; `tandem request follow ID` reads it.")] = False,
     up: Annotated[bool, typer.Option("--up", help="Start the local stack for this question if none is up, and stop it after.")] = False,
     json: JsonFlag = False,
@@ -55,6 +56,7 @@ def ask(
         seed=seed,
         keep_running=detach,
         tenant=tenant,
+        code=code,
     )
     with _traced(), _stack_for(up, profile, quiet=json), Client() as client:
         if detach:

@@ -20,6 +20,7 @@ from tandem.results import to_dict
 
 if TYPE_CHECKING:
     from training.collected import Collected
+    from training.datasets import Item
     from training.evaluate import Evaluation
     from training.live import Compared
     from training.study import Study
@@ -66,7 +67,7 @@ def evaluate(
             raise typer.BadParameter(str(error), param_hint="--methods") from error
         figures = as_contract(evaluation, profile, data, wanted.sha256)
         report = write_report(evaluation, judged, out or new_study(profile)) if names is None else None
-        compared = _ask(loaded, judged, found, {i.id: i.question for i in wanted.items}, live, quiet) if live else []
+        compared = _ask(loaded, judged, found, {item.id: item for item in wanted.items}, live, quiet) if live else []
     if compared:
         figures["live"] = [{**vars(c), "agrees": c.agrees} for c in compared]
     if json_out:
@@ -107,7 +108,7 @@ def _show(evaluation: Evaluation, compared: list[Compared], report: Path | None)
 
 
 def _ask(
-    profile: Profile, study: Study, found: Collected, texts: dict[str, str], n: int, quiet: bool
+    profile: Profile, study: Study, found: Collected, items: dict[str, Item], n: int, quiet: bool
 ) -> list[Compared]:
     from training.evaluate import scores_of
     from training.live import compare
@@ -116,10 +117,10 @@ def _ask(
     with Client() as client, working(quiet) as tell:
         asked = 0
 
-        def ask(question: str) -> dict[str, Any]:
+        def ask(item: Item) -> dict[str, Any]:
             nonlocal asked
             asked += 1
             tell(f"asking the running system, question {asked} of {n}")
-            return to_dict(client.ask(question, profile=profile.name))
+            return to_dict(client.ask(item.question, profile=profile.name, code=item.task == "code"))
 
-        return compare(found.table, found.plan, study.policies().served, scores, texts, n, ask)
+        return compare(found.table, found.plan, study.policies().served, scores, items, n, ask)

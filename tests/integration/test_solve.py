@@ -127,6 +127,15 @@ async def test_a_stage_that_cannot_pass_is_not_scored_where_the_large_model_may_
     assert none["usage"]["scorer"]["input_tokens"] == 0
 
 
+async def test_code_is_asked_for_with_its_own_prompt_in_every_service(system: System, brief_system: System) -> None:
+    plain, code = [await ask(system, "[scores=16:0.9 slm_eos=5]", code=code) for code in (False, True)]
+    for role in ("llm", "slm", "scorer"):
+        assert code["usage"][role]["input_tokens"] - plain["usage"][role]["input_tokens"] == len("complete "), role
+    with pytest.raises(RequestError) as refused:
+        await brief_system.client.ask("def f():", code=True)
+    assert refused.value.field == "task"
+
+
 async def test_a_failing_scorer_lets_the_large_model_go_on_and_says_so(system: System) -> None:
     result = await ask(system, "[fail=score slm_eos=5]")
     assert (result["stop"]["reason"], result["stop"]["stage"]) == ("scorer_failed_open", 3)

@@ -23,3 +23,18 @@ def test_the_last_complete_box_counts(text: str, answer: str) -> None:
 
 def test_a_text_answer_is_the_whole_text() -> None:
     assert final_answer(r" \boxed{1} ", "text") == r"\boxed{1}"
+
+
+@pytest.mark.parametrize(
+    ("text", "continued", "code"),
+    [
+        ("Here:\n```python\ndef f():\n    return 1\n```\nDone.", "", "def f():\n    return 1"),
+        ("```python\nold\n```\nbetter:\n```python\nnew\n```", "", "new"),
+        ("```python\nnever closed", "", "never closed"),
+        ("    return 1\n```", "```python\ndef f():\n", "def f():\n    return 1"),
+        ("```python\nmine\n```", "```python\ntheirs\n```\n", "mine"),
+        ("def f(): pass", "", "def f(): pass"),
+    ],
+)
+def test_the_answer_to_a_programming_task_is_its_last_block_of_code(text: str, continued: str, code: str) -> None:
+    assert final_answer(text, "code", continued) == code

@@ -54,6 +54,7 @@ class ExecuteRequest(_message.Message):
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     PRICES_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -62,6 +63,7 @@ class ExecuteRequest(_message.Message):
     """Stage whose insight is read; 0 is "no insight" and needs nothing from Redis."""
     max_tokens: _builtins.int
     """Cap of the answer's tokens, > 0."""
+    task: _tandem_pb2.Task.ValueType
     @_builtins.property
     def sampling(self) -> _tandem_pb2.Sampling: ...
     @_builtins.property
@@ -78,10 +80,11 @@ class ExecuteRequest(_message.Message):
         max_tokens: _builtins.int = ...,
         sampling: _tandem_pb2.Sampling | None = ...,
         prices: _tandem_pb2.RolePrices | None = ...,
+        task: _tandem_pb2.Task.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "max_tokens", b"max_tokens", "prices", b"prices", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "max_tokens", b"max_tokens", "prices", b"prices", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -156,6 +159,7 @@ class ExecuteFinished(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     FIRST_TOKEN_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     HALTED_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    CONTINUED_FIELD_NUMBER: _builtins.int
     reason: Global___FinishReason.ValueType
     text: _builtins.str
     """The whole answer text."""
@@ -165,6 +169,8 @@ class ExecuteFinished(_message.Message):
     """When the first answer token was made, Unix time in milliseconds; unset when none was."""
     halted_at_unix_ms: _builtins.float
     """When the engine stopped computing, Unix time in milliseconds."""
+    continued: _builtins.str
+    """The insight that the text goes on from, in continuation mode."""
     def __init__(
         self,
         *,
@@ -173,10 +179,11 @@ class ExecuteFinished(_message.Message):
         tokens: _builtins.int = ...,
         first_token_at_unix_ms: _builtins.float | None = ...,
         halted_at_unix_ms: _builtins.float = ...,
+        continued: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "reason", b"reason", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "continued", b"continued", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "reason", b"reason", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["first_token_at_unix_ms"]  # noqa: Y015
     _WhichOneofArgType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms"]  # noqa: Y015

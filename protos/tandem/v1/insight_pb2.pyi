@@ -31,12 +31,14 @@ class GenerateRequest(_message.Message):
     SAMPLING_FIELD_NUMBER: _builtins.int
     PRICES_FIELD_NUMBER: _builtins.int
     ALONE_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
     question: _builtins.str
     alone: _builtins.bool
     """Answer the plain question to the end, as the large model alone would."""
+    task: _tandem_pb2.Task.ValueType
     @_builtins.property
     def stage_max_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Cumulative token caps, ascending; stage k ends at stage_max_tokens[k-1] at the latest."""
@@ -57,10 +59,11 @@ class GenerateRequest(_message.Message):
         sampling: _tandem_pb2.Sampling | None = ...,
         prices: _tandem_pb2.RolePrices | None = ...,
         alone: _builtins.bool = ...,
+        task: _tandem_pb2.Task.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "epoch", b"epoch", "prices", b"prices", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "epoch", b"epoch", "prices", b"prices", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

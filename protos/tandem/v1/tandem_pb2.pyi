@@ -19,6 +19,25 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Task:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TASK_UNSPECIFIED: _Task.ValueType  # 0
+    """A question with a final answer."""
+    TASK_CODE: _Task.ValueType  # 1
+    """A function to be completed; the answer is its code."""
+
+class Task(_Task, metaclass=_TaskEnumTypeWrapper): ...
+
+TASK_UNSPECIFIED: Task.ValueType  # 0
+"""A question with a final answer."""
+TASK_CODE: Task.ValueType  # 1
+"""A function to be completed; the answer is its code."""
+Global___Task: _TypeAlias = Task  # noqa: Y015
+
 class _Role:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -111,6 +130,7 @@ class SolveRequest(_message.Message):
     RESUME_AFTER_FIELD_NUMBER: _builtins.int
     KEEP_RUNNING_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key and workflow id; [A-Za-z0-9._-], at most 128 characters. Empty: the gateway makes one."""
     question: _builtins.str
@@ -123,6 +143,8 @@ class SolveRequest(_message.Message):
     """True: the request goes on when the last client is gone. False: it is cancelled after the gateway's grace."""
     tenant: _builtins.str
     """Whom the request is for; at most 64 characters. It stands on the trace and can be searched for."""
+    task: Global___Task.ValueType
+    """What is asked for; a profile without a prompt for code refuses TASK_CODE."""
     @_builtins.property
     def budget(self) -> Global___Budget: ...
     @_builtins.property
@@ -141,10 +163,11 @@ class SolveRequest(_message.Message):
         resume_after: _builtins.str = ...,
         keep_running: _builtins.bool = ...,
         tenant: _builtins.str = ...,
+        task: Global___Task.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "sampling", b"sampling", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "keep_running", b"keep_running", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "keep_running", b"keep_running", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop", "task", b"task", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
