@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Build what a Kubernetes cluster is made of into a cache folder, once: control plane, kubelet, etcd, CoreDNS, KServe's
+# controller, a device plugin with fake GPUs. Needs Go and some 20 minutes of two cores; versions stand in the stamp's name.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+folder=${1:?where to build}
+KUBERNETES=1.37.2 ETCD=3.7.3 COREDNS=1.15.0 KSERVE=0.20.0
+mkdir -p "$folder/bin"
+export GOFLAGS='-mod=mod -buildvcs=false' CGO_ENABLED=0
+
+# built NAME: is this version there already? Say what is being built if not.
+built() { [ -f "$folder/bin/.$1" ] && return 0; echo "building $1 ..."; return 1; }
+stamp() { touch "$folder/bin/.$1"; }
+module() { mkdir -p "$folder/src/$1"; cd "$folder/src/$1"; printf 'module build/%s\n\ngo 1.26.0\n' "$1" > go.mod; }
+
+kubernetes() {
+  built "kubernetes-$KUBERNETES" && return
+  local staging=v0.${KUBERNETES#1.} path=k8s.io/component-base/version
+  module kubernetes
+  (cd /tmp && go mod download "k8s.io/kubernetes@v$KUBERNETES")
+  # Its staging modules are v0.0.0 in its go.mod: each is replaced by its published twin.
+  local original
+  original=$(go env GOMODCACHE)/cache/download/k8s.io/kubernetes/@v/v$KUBERNETES.mod
+  {
+    echo "require k8s.io/kubernetes v$KUBERNETES"
+    echo 'replace ('
+    awk -v v="$staging" '$1 ~ /^k8s.io\// && $2 == "v0.0.0" { print "\t" $1 " => " $1 " " v }' "$original" | sort -u
+    echo ')'
+  } >> go.mod
+  mkdir -p fakegpu && cp "$here/fakegpu/main.go" fakegpu/
+  go build -trimpath -ldflags="-s -w -X $path.gitVersion=v$KUBERNETES -X $path.gitMajor=1 -X $path.gitMinor=${KUBERNETES:2:2}" \
+    -o "$folder/bin/" k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubelet,kube-proxy} ./fakegpu
+  stamp "kubernetes-$KUBERNETES"
+}
+
+program() { # NAME VERSION PACKAGE MODULE
+  built "$1-$2" && return
+  module "$1"
+  go get -tool "$3@v$2"
+  go build -trimpath -ldflags='-s -w' -o "$folder/bin/$1" "$3"
+  stamp "$1-$2"
+}
+
+kserve() {
+  built "kserve-$KSERVE" && return
+  module kserve
+  go mod download "github.com/kserve/kserve@v$KSERVE"
+  local source
+  source=$(go env GOMODCACHE)/github.com/kserve/kserve@v$KSERVE
+  go mod edit -require="github.com/kserve/kserve@v$KSERVE"
+  # Go ignores the replaces of a dependency, so they are copied into the main module.
+  go mod edit -json "$source/go.mod" | python3 -c '
+import json, sys
+for each in json.load(sys.stdin).get("Replace") or []:
+    old, new = each["Old"], each["New"]
+    if not new["Path"].startswith("."):
+        print("replace", old["Path"], old.get("Version", ""), "=>", new["Path"], new.get("Version", ""))' >> go.mod
+  go build -trimpath -ldflags='-s -w' -o "$folder/bin/kserve-manager" github.com/kserve/kserve/cmd/manager
+  # What of its sources the cluster needs: CRDs, configuration, webhooks.
+  rm -rf "$folder/kserve" && mkdir -p "$folder/kserve"
+  cp -r "$source/config/crd/full" "$source/config/configmap" "$source/config/webhook" "$folder/kserve/" && chmod -R u+w "$folder/kserve"
+  stamp "kserve-$KSERVE"
+}
+
+kubernetes
+program etcd "$ETCD" go.etcd.io/etcd/server/v3
+program coredns "$COREDNS" github.com/coredns/coredns
+kserve
+echo "the cluster's programs are in $folder/bin"

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# The images of the test cluster, built by buildah without a registry: a Python base, pause, CoreDNS, and Tandem's own from
+# deploy/Dockerfile. What is there in this version is kept. Needs buildah, runc, mmdebstrap, gcc.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+folder=${1:?the cluster's folder}
+repository=$(cd "$here/../../.." && pwd)
+images=$folder/img
+mkdir -p "$images"
+certificates=/etc/ssl/certs/ca-certificates.crt
+buildah=(buildah --root "$folder/storage" --runroot "$folder/runroot" --storage-driver overlay)
+
+save() { # IMAGE NAME: an archive that containerd imports in a second
+  rm -f "$images/$2.tar"
+  "${buildah[@]}" push -q "$1" "oci-archive:$images/$2.tar:$1"
+}
+
+single() { # PROGRAM NAME [USER]: an image that holds one static program
+  [ -f "$images/$2.tar" ] && return
+  local container
+  container=$("${buildah[@]}" from scratch)
+  "${buildah[@]}" copy -q "$container" "$1" "/$2"
+  "${buildah[@]}" config --entrypoint "[\"/$2\"]" ${3:+--user "$3"} "$container"
+  "${buildah[@]}" commit -q "$container" "localhost/$2:local"
+  "${buildah[@]}" rm "$container" > /dev/null
+  save "localhost/$2:local" "$2"
+}
+
+base() { # A Python like the official slim image, out of Debian's packages.
+  "${buildah[@]}" images -q localhost/python:3.11-slim-bookworm > /dev/null 2>&1 && return
+  [ -f "$folder/base.tar" ] || mmdebstrap --variant=minbase --include=ca-certificates,python3,python3-pip,python3-venv,netbase \
+    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --customize-hook='ln -s /usr/bin/python3 "$1/usr/local/bin/python"; ln -s /usr/bin/python3 "$1/usr/local/bin/python3"' \
+    bookworm "$folder/base.tar"
+  local container
+  container=$("${buildah[@]}" from scratch)
+  "${buildah[@]}" add -q "$container" "$folder/base.tar" /
+  "${buildah[@]}" config --env PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin --env LANG=C.UTF-8 --cmd python3 "$container"
+  "${buildah[@]}" commit -q "$container" localhost/python:3.11-slim-bookworm
+  "${buildah[@]}" rm "$container" > /dev/null
+}
+
+tandem() { # TARGET TAG: really built from the Dockerfile
+  printf 'native-tls = true\n' > "$folder/uv.toml"
+  printf '[global]\ncert = %s\n' "$certificates" > "$folder/pip.conf"
+  "${buildah[@]}" bud --runtime /usr/sbin/runc --pull-never --network host \
+    -v "$certificates:$certificates:ro" -v "$folder/uv.toml:/etc/uv/uv.toml:ro" -v "$folder/pip.conf:/etc/pip.conf:ro" \
+    --build-arg PYTHON_IMAGE=localhost/python:3.11-slim-bookworm --target "$1" -t "$2" -f "$repository/deploy/Dockerfile" "$repository"
+  save "$2" "tandem-$1"
+}
+
+gcc -Os -static -s -o "$folder/pause" "$here/pause.c"
+single "$folder/pause" pause 65535:65535
+single "$folder/bin/coredns" coredns
+base
+for target in "${@:2}"; do tandem "$target" "localhost/tandem:$target"; done
+ls -la "$images"

@@ -1,0 +1,90 @@
+"""KServe's controller beside the cluster: CRDs, configuration (Standard mode, no ingress), webhooks, and the process."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.e2e.k8s.cluster import Cluster
+
+_PORT = 9443
+_SERVED = (
+    "/mutate-serving-kserve-io-v1beta1-inferenceservice", "/validate-serving-kserve-io-v1beta1-inferenceservice",
+    "/mutate-pods", "/validate-serving-kserve-io-v1alpha1-servingruntime",
+    "/validate-serving-kserve-io-v1alpha1-clusterservingruntime",
+)  # fmt: skip
+
+
+def install(cluster: Cluster) -> None:
+    """CRDs, config map and webhooks; the controller itself is the daemon `kserve-manager`."""
+    sources = cluster.folder / "kserve"
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(sources / "full"), "--recursive")
+    _apply(
+        cluster, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}, _configuration(sources)]
+    )
+    folder = cluster.run / "kserve"
+    folder.mkdir(exist_ok=True)
+    cluster.certificate("kserve-webhook", "/CN=kserve-webhook", "DNS:localhost,IP:127.0.0.1")
+    for end in ("key", "crt"):
+        (folder / f"tls.{end}").write_bytes((cluster.pki / f"kserve-webhook.{end}").read_bytes())
+    _apply(cluster, _webhooks(sources, (cluster.pki / "ca.crt").read_bytes()))
+
+
+def _apply(cluster: Cluster, objects: list[dict[str, Any]]) -> None:
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=yaml.safe_dump_all(objects))
+
+
+def _configuration(sources: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((sources / "configmap" / "inferenceservice.yaml").read_text())
+    data = found["data"]
+    data.pop("_example", None)
+    for key, changes in (
+        ("deploy", {"defaultDeploymentMode": "RawDeployment"}),
+        ("ingress", {"disableIngressCreation": True, "disableIstioVirtualHost": True}),
+    ):
+        data[key] = json.dumps({**json.loads(data[key]), **changes})
+    return {**found, "metadata": {"name": "inferenceservice-config", "namespace": "kserve"}}
+
+
+def _webhooks(sources: Path, authority: bytes) -> list[dict[str, Any]]:
+    """Registered by address: the controller runs beside the API server, not in a pod."""
+    kept = []
+    for each in yaml.safe_load_all((sources / "webhook" / "manifests.yaml").read_text()):
+        if not each:
+            continue
+        each["metadata"].pop("creationTimestamp", None)
+        hooks = []
+        for hook in each["webhooks"]:
+            path = hook["clientConfig"]["service"]["path"]
+            if path in _SERVED:
+                url = f"https://127.0.0.1:{_PORT}{path}"
+                hook["clientConfig"] = {"url": url, "caBundle": base64.b64encode(authority).decode()}
+                hook["admissionReviewVersions"] = ["v1", "v1beta1"]
+                hooks.append(hook)
+        if hooks:
+            kept.append({**each, "webhooks": hooks})
+    return kept
+
+
+def wait_until_ready(cluster: Cluster, seconds: float = 60.0) -> None:
+    """Its webhook answers: an InferenceService is admitted (as a dry run)."""
+    probe = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": "probe", "namespace": "default"},
+        "spec": {"predictor": {"containers": [{"name": "kserve-container", "image": "none"}]}},
+    }
+    give_up = time.monotonic() + seconds
+    while True:
+        try:
+            cluster.kubectl("apply", "--dry-run=server", "-f", "-", input=yaml.safe_dump(probe))
+            return
+        except RuntimeError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.5)
