@@ -1,7 +1,7 @@
 # `make help` is the table of contents. A fresh machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: jaeger k8s-tools chart report collect help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
+.PHONY: jaeger k8s-tools chart report collect help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one of our own in .tools/
@@ -64,6 +64,9 @@ cost-tree: models jaeger  ## docs/cost-tree.svg, the README's picture, from a re
 	  $(TANDEM) trace cost cost-tree-$$$$ --svg docs/cost-tree.svg; result=$$?; $(TANDEM) down; exit $$result; }
 
 bench: bench-stop bench-orchestration bench-ledger bench-exporter  ## every figure that needs no real model
+
+bench-score: models develop  ## scoring stage by stage against scoring each afresh, on the real small model
+	@$(RUN) python -m bench.score
 
 bench-ledger: setup  ## are the bills exact? 200 mixed requests, then the same with 20 processes killed
 	@$(RUN) python -m bench.ledger

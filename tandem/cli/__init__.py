@@ -9,6 +9,7 @@ import typer
 
 from tandem.cli import (
     ask,
+    bench,
     calibrate,
     check,
     collect,
@@ -49,6 +50,7 @@ app.command("collect")(collect.collect)
 app.command("train")(train.train)
 app.command("calibrate")(calibrate.calibrate)
 app.command("eval")(evaluate.evaluate)
+app.command("bench")(bench.bench)
 app.command("check")(check.check)
 app.command("doctor")(doctor.doctor)
 app.command("version")(version.version)

@@ -1,0 +1,74 @@
+"""What it saves that a scoring pass reads on from the stage before: incremental against afresh, at four stages.
+
+`python -m bench.score` on the default pair's small model; both ways in turn on the same prompts of the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from typing import Any
+
+import psutil
+from rich.progress import track
+
+from bench.common import quantiles, report
+from services.common.profile import load_profile
+from services.common.prompts import intern_prompt
+from services.engine.transformers_engine import EngineSettings, TransformersEngine
+from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
+from training.datasets import load
+from training.metrics import bootstrap
+
+_INSIGHT = (
+    "To solve this problem, we need to follow these steps:\n\n1. Find what is given and what is asked.\n2. Write down "
+    "each quantity with its unit.\n3. Work out the first intermediate result.\n4. Use it for the second one.\n5. Put them "
+    "together and check the answer.\n\nLet us begin with the first step. "
+) * 6
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--runs", type=int, default=20)
+    options = arguments.parse_args()
+    report("score", asyncio.run(_measure(options.runs)))
+
+
+async def _measure(runs: int) -> dict[str, Any]:
+    profile = load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
+    model = profile.slm
+    engine = TransformersEngine(
+        EngineSettings(models_folder() / model.name, model.name, dtype=model.dtype, quantization=model.quantization)
+    )
+    engine.start()
+    ids = engine.tokenizer.encode(_INSIGHT)
+    insights = ["", *(engine.tokenizer.decode(ids[: stage.max_tokens]) for stage in profile.stages)]
+    found: dict[str, list[tuple[float, int]]] = {"incremental": [], "afresh": []}
+    for number, item in enumerate(track(load("math_train").sample(runs, 1).items, description="questions")):
+        prompts = [intern_prompt(profile, engine.tokenizer, item.question, insight).ids for insight in insights]
+        for way, passes in found.items():
+            started, tokens = time.perf_counter(), 0
+            for stage, prompt in enumerate(prompts):
+                key = f"{number}" if way == "incremental" else f"{number}/{stage}"
+                tokens += (await engine.score(key, prompt)).usage.input_tokens
+            passes.append((time.perf_counter() - started, tokens))
+    memory = psutil.Process().memory_info().rss
+    engine.stop()
+    seconds = {way: [s for s, _ in passes] for way, passes in found.items()}
+    tokens_read = {way: sum(t for _, t in passes) for way, passes in found.items()}
+    ratio = bootstrap(
+        lambda rows: sum(seconds["incremental"][r] for r in rows) / sum(seconds["afresh"][r] for r in rows), runs
+    )
+    return {
+        "stages": len(insights),
+        "milliseconds": {way: quantiles([1000 * s for s in each]) for way, each in seconds.items()},
+        "tokens": tokens_read,
+        "time_ratio": vars(ratio),
+        "flops_ratio": tokens_read["incremental"] / tokens_read["afresh"],
+        "memory_gb": memory / 1e9,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""tandem bench"""
+
+from __future__ import annotations
+
+import json as json_module
+import subprocess
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from tandem.cli.output import JsonFlag, console, console_error, print_json
+from tandem.paths import REPOSITORY
+
+
+class Bench(StrEnum):
+    SCORE = "score"
+    CANCEL = "cancel"
+    ORCHESTRATION = "orchestration"
+    LEDGER = "ledger"
+    EXPORTER = "exporter"
+    ALL = "all"
+    REPORT = "report"
+
+
+_MODULES = {
+    Bench.SCORE: ["bench.score"],
+    Bench.CANCEL: ["bench.stop"],
+    Bench.ORCHESTRATION: ["bench.orchestration"],
+    Bench.LEDGER: ["bench.ledger"],
+    Bench.EXPORTER: ["bench.exporter"],
+}
+
+
+def bench(
+    name: Annotated[Bench, typer.Argument(help="What is measured; `report` draws what was.")],
+    json: JsonFlag = False,
+) -> None:
+    """Measure, and write figures with the machine's facts to bench/results. Needs the repository."""
+    if not (REPOSITORY / "bench").is_dir():
+        console_error("the benches come with the repository: clone it, and run this there")
+        raise typer.Exit(1)
+    if name is Bench.REPORT:
+        raise typer.Exit(_run(["bench.drawing"], quiet=False))
+    results = REPOSITORY / "bench" / "results"
+    before = {path: path.stat().st_mtime_ns for path in results.glob("*.json")}
+    for each in _MODULES if name is Bench.ALL else [name]:
+        if not json:
+            console.print(f"[bold]{each}[/]")
+        if code := _run(_MODULES[each], quiet=json):
+            raise typer.Exit(code)
+    if json:
+        new = [path for path in sorted(results.glob("*.json")) if before.get(path) != path.stat().st_mtime_ns]
+        print_json({path.stem: json_module.loads(path.read_text()) for path in new})
+
+
+def _run(module: list[str], quiet: bool) -> int:
+    output = subprocess.DEVNULL if quiet else None
+    return subprocess.run([sys.executable, "-m", *module], cwd=REPOSITORY, stdout=output, check=False).returncode
