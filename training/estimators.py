@@ -25,7 +25,7 @@ from training.table import Bools
 _COMPONENTS = 48
 _PENALTIES = np.logspace(-4, 1, 11)
 _INNER_FOLDS = 4
-_LEARNING_RATE, _BATCH, _MOST_EPOCHS, _PATIENCE = 1e-4, 64, 600, 40
+_LEARNING_RATE, _BATCH, _MOST_EPOCHS, _PATIENCE = 1e-4, 64, 300, 20
 
 
 @dataclass(frozen=True)

@@ -91,8 +91,8 @@ def route(table: Table, plan: Plan, scores: Floats, threshold: float) -> Outcome
 def tandem(table: Table, plan: Plan, scores: Floats, thresholds: Sequence[float], llm_finishes: bool) -> Outcome:
     """The stop rule: the first stage whose score, float64[n, K + 1], reaches its threshold.
 
-    No stage passes: the one with the highest score is used, or with `llm_finishes` the large model goes on to its end
-    (and where its tokens run out before, the stage with the highest score is used after all).
+    No stage passes: the one with the highest score is used, or with `llm_finishes` the large model's own answer, which may
+    be cut off at its cap.
     """
     columns = scores.shape[1]
     scored = table.slm.exists & [is_scored(t, llm_finishes) for t in thresholds]
@@ -100,10 +100,10 @@ def tandem(table: Table, plan: Plan, scores: Floats, thresholds: Sequence[float]
     stops = np.where(passed.any(axis=1), passed.argmax(axis=1), columns)
     last_there = table.slm.exists.sum(axis=1) - 1
     has_ended = last_there < columns - 1  # the large model ended before the last stage
-    best = np.where(scored.any(axis=1), np.where(scored, scores, -1.0).argmax(axis=1), last_there)
+    best = np.where(table.slm.exists, scores, -1.0).argmax(axis=1)
     undecided = stops == columns
     if llm_finishes:
-        stage = np.where(undecided, np.where(table.llm.truncated, best, LLM), stops)
+        stage = np.where(undecided, LLM, stops)
         wrote_all = undecided
     else:
         stage = np.where(undecided, np.where(has_ended, LLM, best), stops)

@@ -66,9 +66,13 @@ class Record:
             timings_ms=self._timings(answer, now),
             trace_id=self.task.trace_id,
             attempts=max(attempts.values()),
-            complete=answer.reason == "eos" if answer else stop.reason is StopReason.LLM_FINISHED,
+            complete=answer.reason == "eos" if answer else self._has_finished(stop),
             notes=[*self.notes, *self._estimates(), *(_lost_note(m, n) for m, n in attempts.items() if n > 1)],
         )
+
+    def _has_finished(self, stop: Stop) -> bool:
+        is_whole = self.insight is not None and self.insight.reason == "eos"
+        return stop.reason is StopReason.LLM_FINISHED and is_whole
 
     def _estimates(self) -> list[str]:
         is_estimated = self.insight is not None and self.insight.is_estimated

@@ -160,12 +160,11 @@ class SolveWorkflow:
             reason = StopReason.CANCELLED
         elif self._llm is not None:
             await workflow.wait([self._llm])
-            if self._has_answered():
+            # One that was to finish has answered even if its cap cut it off: the result is then not `complete`.
+            if self._has_answered() or (self._allowance.finish is not None and self._succeeded(self._llm)):
                 return Stop(len(self._record.scores) or 1, StopReason.LLM_FINISHED)
             if not self._succeeded(self._llm):
                 reason = StopReason.LLM_UNAVAILABLE
-            elif not self._record.scores:  # it ran out of tokens, and there was no stage to score
-                return Stop(len(self._allowance.caps), reason)
         if self._allowance.is_limited and reason is StopReason.BEST_STAGE:
             reason = StopReason.BUDGET
         return fall_back(self._record.scores, self._thresholds, reason)

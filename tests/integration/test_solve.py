@@ -107,11 +107,13 @@ async def test_where_no_stage_suffices_the_large_model_may_finish(finishing_syst
     assert (made(result["usage"]["llm"]), made(result["usage"]["slm"])) == (60, 0)
 
 
-async def test_a_large_model_that_cannot_finish_leaves_the_answer_to_the_best_stage(finishing_system: System) -> None:
-    seen = await events(finishing_system, "[scores=32:0.6,48:0.2 slm_eos=5]")
+async def test_a_large_model_that_was_to_finish_has_answered_even_if_its_cap_cuts_it_off(
+    finishing_system: System,
+) -> None:
+    seen = await events(finishing_system, "[scores=32:0.6,48:0.2 slm_eos=5 ms=5]")
     result = to_dict(seen[-1].completed)
-    assert (result["stop"]["reason"], result["stop"]["stage"]) == ("best_stage", 2)
-    assert made(result["usage"]["llm"]) == 64
+    assert (result["stop"]["reason"], result["complete"]) == ("llm_finished", False)
+    assert (made(result["usage"]["llm"]), made(result["usage"]["slm"])) == (64, 0)
     assert [e.stage_completed.name for e in seen if e.HasField("stage_completed")] == ["one", "two", "three"]
     limited = await ask(finishing_system, "[scores=16:0.6 slm_eos=5]", max_llm_tokens=50)
     assert (limited["stop"]["reason"], made(limited["usage"]["llm"])) == ("budget", 48)
@@ -122,8 +124,8 @@ async def test_a_stage_that_cannot_pass_is_not_scored_where_the_large_model_may_
 ) -> None:
     one = await ask(finishing_system, "[llm_eos=60]", thresholds={0: 1, 1: 1, 3: 1})
     assert ([s["stage"] for s in one["stages"]], one["stop"]["reason"]) == ([2], "llm_finished")
-    none = await ask(finishing_system, "[slm_eos=5]", threshold=1)
-    assert (none["stages"], none["stop"]["stage"], none["stop"]["reason"]) == ([], 3, "best_stage")
+    none = await ask(finishing_system, "[llm_eos=60]", threshold=1)
+    assert (none["stages"], none["stop"]["reason"]) == ([], "llm_finished")
     assert none["usage"]["scorer"]["input_tokens"] == 0
 
 
