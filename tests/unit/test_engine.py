@@ -11,12 +11,10 @@ from transformers import AutoModelForCausalLM
 
 from services.engine.api import (
     DuplicateRequest,
-    EngineStopped,
     Finished,
     FinishReason,
     Generation,
     PromptTooLong,
-    QueueFull,
     Sampling,
     Token,
 )
@@ -141,15 +139,6 @@ async def test_abort_halts_and_reports_exact_usage(engine: TransformersEngine, s
         await blocker.aclose()
 
 
-async def test_closing_the_stream_early_aborts(engine: TransformersEngine) -> None:
-    stream = engine.generate(Generation("closed", prompt(1, 8), 1500))
-    await anext(stream)
-    await stream.aclose()
-    ids, _ = await run(engine, Generation("after", prompt(1, 8), 4))
-    assert len(ids) == 4
-    assert not engine.abort("closed")
-
-
 async def test_a_hundred_aborts_leak_nothing(engine: TransformersEngine) -> None:
     for i in range(100):
         stream = engine.generate(Generation(f"leak{i}", prompt(i, 8 + i % 40), 1000))
@@ -174,23 +163,6 @@ async def test_bad_requests_are_refused_with_the_reason(engine: TransformersEngi
     with pytest.raises(DuplicateRequest, match="twice"):
         await anext(engine.generate(Generation("twice", prompt(1, 8), 5)))
     await stream.aclose()
-
-
-async def test_a_full_queue_refuses(checkpoint: Path) -> None:
-    engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32", max_batch=1, max_waiting=1))
-    engine.start()
-    streams = [engine.generate(Generation(f"q{i}", prompt(i, 8), 1500)) for i in range(2)]
-    await anext(streams[0])
-    waiting = asyncio.ensure_future(anext(streams[1]))
-    await asyncio.sleep(0)
-    with pytest.raises(QueueFull):
-        await anext(engine.generate(Generation("q2", prompt(2, 8), 5)))
-    engine.stop()
-    assert isinstance(await waiting, Finished)
-    with pytest.raises(EngineStopped):
-        await anext(engine.generate(Generation("late", prompt(2, 8), 5)))
-    for stream in streams:
-        await stream.aclose()
 
 
 async def test_text_is_streamed_whole_characters(engine: TransformersEngine) -> None:
