@@ -35,6 +35,7 @@ from training.store import Origin, write
 from training.study import Study, StudyError
 from training.train import TooFew, train
 
+pytestmark = pytest.mark.timeout(150)
 QUESTIONS = 160
 KINDS = ("mlp", "logistic", "boosting", "probe", "combined")
 
