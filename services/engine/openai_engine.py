@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -38,6 +38,7 @@ from services.engine.api import (
 )
 from services.engine.messages import MessageCodec
 
+_CLOSE_SECONDS = 5.0
 _GO_ON = "Go on exactly where you stopped, without repeating anything."
 
 
@@ -77,6 +78,8 @@ class OpenAIEngine:
         self._asks_for_usage = True
         self._client: AsyncOpenAI | None = None
         self._slots: asyncio.Semaphore | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing: asyncio.Future[None] | None = None
         self.counters = Counters()
 
     @property
@@ -115,9 +118,21 @@ class OpenAIEngine:
         self._is_alive = False
         for each in list(self._open.values()):
             each.abort()
+        if self._loop is not None and self._loop.is_running():
+            self._loop.call_soon_threadsafe(lambda: setattr(self, "_closing", asyncio.ensure_future(self._close())))
+
+    async def _close(self) -> None:
+        """The connections that are kept for a next request, once the streams have ended."""
+        assert self._client is not None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                while self._open:
+                    await asyncio.sleep(0.01)
+        await self._client.close()
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
         opened = self._admit(generation)
+        self._loop = asyncio.get_running_loop()
         end = Finished(FinishReason.ABORTED, Usage(), "", time.time())
         try:
             async with self._slot(opened.aborted) as has_slot:
