@@ -10,6 +10,7 @@ import asyncio
 import time
 from typing import Any
 
+import numpy as np
 import psutil
 from rich.progress import track
 
@@ -19,7 +20,7 @@ from services.common.prompts import intern_prompt
 from services.engine.transformers_engine import EngineSettings, TransformersEngine
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 from training.datasets import load
-from training.metrics import bootstrap
+from training.metrics import ratio_of_means
 
 _INSIGHT = (
     "To solve this problem, we need to follow these steps:\n\n1. Find what is given and what is asked.\n2. Write down "
@@ -57,9 +58,7 @@ async def _measure(runs: int) -> dict[str, Any]:
     engine.stop()
     seconds = {way: [s for s, _ in passes] for way, passes in found.items()}
     tokens_read = {way: sum(t for _, t in passes) for way, passes in found.items()}
-    ratio = bootstrap(
-        lambda rows: sum(seconds["incremental"][r] for r in rows) / sum(seconds["afresh"][r] for r in rows), runs
-    )
+    ratio = ratio_of_means(np.array(seconds["incremental"]), np.array(seconds["afresh"]))
     return {
         "stages": len(insights),
         "milliseconds": {way: quantiles([1000 * s for s in each]) for way, each in seconds.items()},

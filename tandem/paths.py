@@ -27,6 +27,11 @@ def state_folder() -> Path:
     return Path(os.environ.get("TANDEM_STATE") or user_state_path("tandem"))
 
 
+def programs_folder() -> Path:
+    """TANDEM_BIN, or the user's cache folder: programs that make has built or got."""
+    return Path(os.environ.get("TANDEM_BIN") or user_cache_path("tandem") / "bin")
+
+
 def profile_folders() -> list[Path]:
     """TANDEM_PROFILES_PATH (folders separated by ':'), or the repository's own."""
     value = os.environ.get("TANDEM_PROFILES_PATH")
@@ -55,7 +60,7 @@ def find_binary(name: str) -> Path | None:
         return beside
     if found := shutil.which(name):
         return Path(found)
-    built = Path(os.environ.get("TANDEM_BIN") or user_cache_path("tandem") / "bin") / name
+    built = programs_folder() / name
     if built.is_file():
         return built
     return _packaged_redis() if name == "redis-server" else None

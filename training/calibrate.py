@@ -7,9 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.metrics import Interval, bootstrap
+from training.metrics import Interval, bootstrap, ratio_of_means
 from training.outcomes import Outcome, cascade, llm_alone, route
-from training.policy import Objective, Point, Policy, Unit, frontier, tuned_for_accuracy, undominated
+from training.policy import (
+    Objective,
+    Point,
+    Policy,
+    Unit,
+    frontier,
+    point_of,
+    relative,
+    tuned_for_accuracy,
+    undominated,
+)
 from training.study import CASCADE, Policies, Study
 from training.table import Floats, Table
 from workflows.shared import Plan
@@ -67,17 +77,16 @@ def calibrate(
     study.save_policies(policies)
     drawn = undominated([*points[False], *points[True]]) if llm_finishes else points[False]
     return Calibration(
-        policies, [with_interval(p, table, plan, scores, objective.unit) for p in drawn], accuracy, objective.unit
+        policies, [_with_interval(p, table, plan, scores, objective.unit) for p in drawn], accuracy, objective.unit
     )
 
 
-def with_interval(point: Point, table: Table, plan: Plan, scores: Floats, unit: Unit) -> FrontierPoint:
+def _with_interval(point: Point, table: Table, plan: Plan, scores: Floats, unit: Unit) -> FrontierPoint:
     outcome, alone = point.policy.run(table, plan, scores), llm_alone(table, plan)
-    n = len(table.questions)
     return FrontierPoint(
         point.policy,
-        bootstrap(lambda rows: float(outcome.right[rows].mean()), n),
-        bootstrap(lambda rows: float(getattr(outcome, unit)[rows].mean() / getattr(alone, unit)[rows].mean()), n),
+        bootstrap(lambda rows: float(outcome.right[rows].mean()), len(table.questions)),
+        ratio_of_means(getattr(outcome, unit), getattr(alone, unit)),
     )
 
 
@@ -90,10 +99,6 @@ def _threshold(
     run: Callable[[float], Outcome], table: Table, plan: Plan, objective: Objective, llm_accuracy: float
 ) -> float:
     """One threshold, by the same objective as ours."""
-    alone = getattr(llm_alone(table, plan), objective.unit).mean()
-    points = []
-    for candidate in _CANDIDATES:
-        outcome = run(float(candidate))
-        cost = float(getattr(outcome, objective.unit).mean() / alone)
-        points.append(Point(Policy((float(candidate),), True), float(outcome.right.mean()), cost))
+    price_of = relative(table, plan, objective.unit)
+    points = [point_of(Policy((t,), True), run(t), price_of) for t in _CANDIDATES.tolist()]
     return objective.choose(points, llm_accuracy).policy.thresholds[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Collected:
     table: Table
     plan: Plan
 
+    @cached_property
     def sources(self) -> list[dict[str, Any]]:
         """For each file: its dataset, the hashes of the dataset, of the collected questions' ids, and of the file."""
         return [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from services.sufficiency_scorer.artefact import Artefact
 from training.fitting import answer_examples, as_grid, examples_of
-from training.metrics import Interval, Quality, accuracy, bootstrap, mcnemar, quality, reliability
+from training.metrics import Interval, Quality, accuracy, bootstrap, mcnemar, quality, ratio_of_means, reliability
 from training.outcomes import (
     LLM,
     Outcome,
@@ -109,14 +109,13 @@ def evaluate(dataset: str, table: Table, plan: Plan, study: Study, methods: Sequ
     best_fixed = _best_fixed(ways, float(ours.full.mean()))
     n = len(table.questions)
     there = table.slm.exists
-    shares = [float((ours.stage == k).mean()) for k in range(table.stages)]
     return Evaluation(
         dataset=dataset,
         n=n,
         rows=[_row(name, ways[name], alone, ways.get(best_fixed or ""), table.stages) for name in asked],
         best_fixed=best_fixed,
         gap_closed=_gap_closed(ours, ways[best], ways[best_fixed]) if best_fixed else None,
-        random_same_stops=_drawn(table, plan, shares),
+        random_same_stops=_drawn(table, plan, _shares(ours, table.stages)),
         random_same_cost=_drawn(table, plan, _mixed(ways, ours, table.stages)),
         scorer=[quality(scores[there[:, k], k], table.slm.right[there[:, k], k]) for k in range(table.stages)],
         scorer_overall=quality(scores[there], table.slm.right[there]),
@@ -130,14 +129,13 @@ def ways_to_answer(table: Table, plan: Plan, study: Study, policies: Policies, s
     trust = study.artefact(CASCADE).network.probabilities(answer_examples(table).batch)
     stages = range(1, table.stages)
     ours = policies.served.run(table, plan, scores)
-    shares = [float((ours.stage == k).mean()) for k in range(table.stages)]
     ways = {
         LLM_ALONE: llm_alone(table, plan),
         "concise": llm_alone(table, plan, concise=True) if table.concise.exists.all() else None,
         SLM_ALONE: slm_alone(table, plan),
         **{f"fixed:{k}": fixed(table, plan, k) for k in stages},
         **{f"forced:{k}": forced(table, plan, k) for k in stages if table.forced.exists.any()},
-        "random": random_stops(table, plan, shares, seed=0),
+        "random": random_stops(table, plan, _shares(ours, table.stages), seed=0),
         "paper": policies.paper.run(table, plan, paper),
         "cascade": cascade(table, plan, trust, policies.cascade),
         "router": route(table, plan, scores[:, 0], policies.route),
@@ -179,8 +177,7 @@ def _row(name: str, way: Outcome, alone: Outcome, best_fixed: Outcome | None, st
     n = len(way.right)
 
     def relative(unit: str) -> Interval:
-        ours, theirs = getattr(way, unit), getattr(alone, unit)
-        return bootstrap(lambda rows: float(ours[rows].mean() / theirs[rows].mean()), n)
+        return ratio_of_means(getattr(way, unit), getattr(alone, unit))
 
     return Row(
         name=name,
@@ -204,6 +201,11 @@ def _row(name: str, way: Outcome, alone: Outcome, best_fixed: Outcome | None, st
 
 def _stops(way: Outcome, stages: int) -> dict[str, int]:
     return {"llm" if k == LLM else str(k): int((way.stage == k).sum()) for k in (*range(stages), LLM)}
+
+
+def _shares(way: Outcome, stages: int) -> list[float]:
+    """How many of its answers came from stage 0, 1, ..., K, as shares; what is left of 1 was the large model's."""
+    return [float((way.stage == k).mean()) for k in range(stages)]
 
 
 def _best_fixed(ways: dict[str, Outcome], most: float) -> str | None:

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from services.sufficiency_scorer.evidence import EvidenceBatch
 from services.sufficiency_scorer.network import SufficiencyNetwork
-from training.estimators import ESTIMATORS, Examples, Fit, Fitted
+from training.estimators import ESTIMATORS, Examples, Fit
 from training.metrics import quality
 from training.table import Bools, Floats, Table
 
@@ -65,15 +65,6 @@ def folds(n: int, count: int, seed: int) -> NDArray[np.intp]:
     return dealt
 
 
-def cross_fit(fit: Fit, examples: Examples, fold: NDArray[np.intp], seed: int) -> Floats:
-    """Logits float64[passes], each from a model that was fitted without its question's fold."""
-    logits = np.zeros(len(examples.right))
-    for held in np.unique(fold):
-        there = fold[examples.question] == held
-        logits[there] = fit(examples.take(~there), seed).logits(examples.batch.take(there))
-    return logits
-
-
 def fit_platt(logits: Floats, right: Bools) -> Platt:
     model = LogisticRegression(C=np.inf).fit(logits[:, None], right)
     return Platt(float(model.coef_[0, 0]), float(model.intercept_[0]))
@@ -85,31 +76,38 @@ def as_grid(values: Floats, examples: Examples, n: int) -> Floats:
     return grid
 
 
-def cross_fit_kind(kind: str, table: Table, fold: NDArray[np.intp], seed: int) -> CrossFit:
-    examples = examples_of(table)
-    logits = cross_fit(ESTIMATORS[kind], examples, fold, seed)
+def cross_fit(kind: str, fit: Fit, examples: Examples, fold: NDArray[np.intp], seed: int) -> CrossFit:
+    """Each question's passes are scored by a model that was fitted without its fold; `fold` int[questions]."""
+    logits = np.zeros(len(examples.right))
+    for held in np.unique(fold):
+        there = fold[examples.question] == held
+        logits[there] = fit(examples.take(~there), seed).logits(examples.batch.take(there))
     platt = fit_platt(logits, examples.right)
-    return CrossFit(kind, as_grid(platt(logits), examples, len(table.questions)), platt)
+    return CrossFit(kind, as_grid(platt(logits), examples, len(fold)), platt)
 
 
-def fit_all(kind: str, table: Table, platt: Platt, seed: int) -> Fitted:
-    """On every question, calibrated by what the folds have taught."""
-    fitted = ESTIMATORS[kind](examples_of(table), seed)
-    if isinstance(fitted, SufficiencyNetwork):
-        fitted.slope.fill_(platt.slope)
-        fitted.offset.fill_(platt.offset)
+def fit_all(fit: Fit, examples: Examples, platt: Platt, seed: int) -> SufficiencyNetwork:
+    """On every question, calibrated by what the folds have taught. `fit` is one whose model can be served."""
+    fitted = fit(examples, seed)
+    assert isinstance(fitted, SufficiencyNetwork)
+    fitted.slope.fill_(platt.slope)
+    fitted.offset.fill_(platt.offset)
     return fitted
 
 
 def learning_curve(
-    kind: str, table: Table, shares: Sequence[float], count: int, seed: int
+    whole: CrossFit, table: Table, shares: Sequence[float], count: int, seed: int
 ) -> list[tuple[int, float | None, float]]:
-    """(questions, AUROC, log-loss) out of fold, on the first part of the questions, as they were drawn."""
+    """(questions, AUROC, log-loss) out of fold, on the first parts of the questions, as they were drawn, and on all."""
     curve = []
     for share in shares:
         part = table.take(np.arange(int(len(table.questions) * share)))
-        found = cross_fit_kind(kind, part, folds(len(part.questions), count, seed), seed)
-        there = part.slm.exists
-        of = quality(found.scores[there], part.slm.right[there])
-        curve.append((len(part.questions), of.auroc, of.log_loss))
-    return curve
+        fold = folds(len(part.questions), count, seed)
+        curve.append(_curve_point(cross_fit(whole.kind, ESTIMATORS[whole.kind], examples_of(part), fold, seed), part))
+    return [*curve, _curve_point(whole, table)]
+
+
+def _curve_point(found: CrossFit, table: Table) -> tuple[int, float | None, float]:
+    there = table.slm.exists
+    of = quality(found.scores[there], table.slm.right[there])
+    return len(table.questions), of.auroc, of.log_loss

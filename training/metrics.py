@@ -86,6 +86,11 @@ def mcnemar(ours: Bools, theirs: Bools) -> float:
     return float(binomtest(only_ours, only_ours + only_theirs).pvalue) if only_ours + only_theirs else 1.0
 
 
+def ratio_of_means(ours: Floats, theirs: Floats) -> Interval:
+    """Of two costs of the same questions, with its paired bootstrap interval."""
+    return bootstrap(lambda rows: float(ours[rows].mean() / theirs[rows].mean()), len(ours))
+
+
 def bootstrap(statistic: Callable[[NDArray[np.intp]], float], n: int, seed: int = 0) -> Interval:
     """Percentile interval of `statistic(rows)` over resampled questions: paired, when it compares two ways on the rows."""
     generator = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ user's objective then picks a point of the frontier that they span.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,16 +72,19 @@ class Objective:
 
 def frontier(table: Table, plan: Plan, scores: Floats, unit: Unit, llm_finishes: bool) -> list[Point]:
     """The policies that no other beats in both accuracy and cost, cheapest first."""
-    price_of = _relative(table, plan, unit)
+    price_of = relative(table, plan, unit)
     found = []
     for price in _PRICES:
         for policy in (
             by_stopping(table, plan, scores, price_of, price, llm_finishes),
             by_grid(table, plan, scores, price_of, price, llm_finishes),
         ):
-            outcome = policy.run(table, plan, scores)
-            found.append(Point(policy, float(outcome.right.mean()), float(price_of(outcome).mean())))
+            found.append(point_of(policy, policy.run(table, plan, scores), price_of))
     return undominated(found)
+
+
+def point_of(policy: Policy, outcome: Outcome, price_of: Callable[[Outcome], Floats]) -> Point:
+    return Point(policy, float(outcome.right.mean()), float(price_of(outcome).mean()))
 
 
 def undominated(points: Iterable[Point]) -> list[Point]:
@@ -101,17 +104,9 @@ def by_grid(
         outcome = tandem(table, plan, scores, thresholds, llm_finishes)
         return float((outcome.right - price * price_of(outcome)).mean())
 
-    thresholds = [NEVER] * table.stages
-    best = value(thresholds)
-    for _ in range(4):
-        before = list(thresholds)
-        for stage in reversed(range(table.stages)):
-            for candidate in (*_GRID.tolist(), NEVER):
-                tried = [*thresholds[:stage], candidate, *thresholds[stage + 1 :]]
-                if (worth := value(tried)) > best + 1e-12:
-                    best, thresholds = worth, tried
-        if thresholds == before:
-            break
+    start = [NEVER] * table.stages
+    every = (*_GRID.tolist(), NEVER)
+    thresholds = _ascend(value, start, value(start), list(reversed(range(table.stages))), every, sweeps=4)
     return Policy(tuple(thresholds), llm_finishes, f"grid at price {price:.3f}")
 
 
@@ -143,18 +138,39 @@ def by_stopping(
 
 def tuned_for_accuracy(table: Table, plan: Plan, scores: Floats) -> Policy:
     """The paper's: a grid of thresholds per stage for accuracy alone, no stage 0, no finishing large model."""
-    thresholds = [NEVER] * table.stages
-    best = -1.0
-    for _ in range(3):
-        for stage in range(1, table.stages):
-            for candidate in np.round(np.arange(0.05, 0.951, 0.05), 2):
-                tried = [*thresholds[:stage], float(candidate), *thresholds[stage + 1 :]]
-                worth = float(tandem(table, plan, scores, tried, False).right.mean())
-                if worth > best:
-                    best, thresholds = worth, tried
+
+    def accuracy(thresholds: list[float]) -> float:
+        return float(tandem(table, plan, scores, thresholds, False).right.mean())
+
+    # Its grid does not know "never", so whatever it holds is better than the start.
+    every = np.round(np.arange(0.05, 0.951, 0.05), 2).tolist()
+    thresholds = _ascend(accuracy, [NEVER] * table.stages, -1.0, range(1, table.stages), every, sweeps=3)
     return Policy(tuple(thresholds), False, "grid for accuracy")
 
 
-def _relative(table: Table, plan: Plan, unit: Unit) -> Callable[[Outcome], Floats]:
+def _ascend(
+    value: Callable[[list[float]], float],
+    start: list[float],
+    worth_of_start: float,
+    stages: Sequence[int],
+    candidates: Sequence[float],
+    sweeps: int,
+) -> list[float]:
+    """Coordinate ascent: the best candidate for one stage after the other, until none changes or after `sweeps` rounds."""
+    thresholds, best = start, worth_of_start
+    for _ in range(sweeps):
+        before = thresholds
+        for stage in stages:
+            for candidate in candidates:
+                tried = [*thresholds[:stage], candidate, *thresholds[stage + 1 :]]
+                if (worth := value(tried)) > best + 1e-12:
+                    best, thresholds = worth, tried
+        if thresholds == before:
+            break
+    return thresholds
+
+
+def relative(table: Table, plan: Plan, unit: Unit) -> Callable[[Outcome], Floats]:
+    """What an outcome costs for each question, in units of the large model's mean cost alone."""
     alone = float(getattr(llm_alone(table, plan), unit).mean())
     return lambda outcome: getattr(outcome, unit) / alone

@@ -12,19 +12,16 @@ import numpy as np
 
 from services.common.profile import Profile
 from services.sufficiency_scorer.artefact import Artefact, Description, Spread
-from services.sufficiency_scorer.features import NAMES
+from services.sufficiency_scorer.features import NAMES, compress
 from services.sufficiency_scorer.network import SufficiencyNetwork
 from training.collected import Collected
-from training.estimators import PLAIN, fit_linear
+from training.estimators import ESTIMATORS, PLAIN, Examples, fit_linear
 from training.fitting import (
     CrossFit,
     answer_examples,
-    as_grid,
     cross_fit,
-    cross_fit_kind,
     examples_of,
     fit_all,
-    fit_platt,
     folds,
     learning_curve,
 )
@@ -33,7 +30,7 @@ from training.study import CASCADE, Study, Training
 from training.table import Floats, Table
 
 FEWEST_QUESTIONS = 40
-_CURVE = (0.25, 0.5, 0.75, 1.0)
+_CURVE = (0.25, 0.5, 0.75)
 
 
 class TooFew(Exception):
@@ -53,25 +50,25 @@ def train(
     n = len(table.questions)
     if n < FEWEST_QUESTIONS or table.slm.right[table.slm.exists].all() or not table.slm.right.any():
         raise TooFew(f"{n} questions are too few, or have all the same outcome; collect {FEWEST_QUESTIONS} at least")
-    fold = folds(n, count, seed)
+    examples, fold = examples_of(table), folds(n, count, seed)
     found: dict[str, CrossFit] = {}
     for name in kinds:
         progress(f"{name}: {count} folds over {n} questions")
-        found[name] = cross_fit_kind(name, table, fold, seed)
+        found[name] = cross_fit(name, ESTIMATORS[name], examples, fold, seed)
     measured = {name: _metrics(found[name].scores, table) for name in kinds}
     served = [name for name in kinds if name != "boosting"]
     chosen = kind if kind != "auto" else min(served, key=lambda name: measured[name]["overall"]["log_loss"])
     progress(f"{chosen}: learning curve")
-    curve = learning_curve(chosen, table, _CURVE, count, seed)
+    curve = learning_curve(found[chosen], table, _CURVE, count, seed)
     artefacts = {}
     for name in served:
-        fitted = fit_all(name, table, found[name].platt, seed)
-        assert isinstance(fitted, SufficiencyNetwork)
+        fitted = fit_all(ESTIMATORS[name], examples, found[name].platt, seed)
         artefacts[name] = Artefact(fitted, _describe(name, fitted, collected, profile, measured[name], seed))
-    scores = {name: fit.scores for name, fit in found.items()}
     if table.answer_features.any():
         progress("cascade: the small model's own answers")
-        network, scores[CASCADE] = _cascade(table, fold, seed)
+        answers = answer_examples(table)
+        found[CASCADE] = cross_fit(CASCADE, _fit_cascade, answers, fold, seed)
+        network = fit_all(_fit_cascade, answers, found[CASCADE].platt, seed)
         artefacts[CASCADE] = Artefact(network, _describe(CASCADE, network, collected, profile, {}, seed))
     training = Training(
         profile=profile.name,
@@ -79,27 +76,17 @@ def train(
         questions=list(table.questions),
         folds=count,
         seed=seed,
-        sources=collected.sources(),
+        sources=collected.sources,
         kinds=measured,
         learning_curve=curve,
     )
-    study.save_training(training, scores, artefacts)
+    study.save_training(training, {name: fit.scores for name, fit in found.items()}, artefacts)
     return training
 
 
-def _cascade(table: Table, fold: Any, seed: int) -> tuple[SufficiencyNetwork, Floats]:
-    """Is the small model's own answer right? From the features of that answer; the grid is float64[n, 1]."""
-    examples = answer_examples(table)
-
-    def fit(part: Any, seed: int) -> SufficiencyNetwork:
-        return fit_linear(PLAIN, part, seed)
-
-    logits = cross_fit(fit, examples, fold, seed)
-    platt = fit_platt(logits, examples.right)
-    network = fit(examples, seed)
-    network.slope.fill_(platt.slope)
-    network.offset.fill_(platt.offset)
-    return network, as_grid(platt(logits), examples, len(table.questions))
+def _fit_cascade(examples: Examples, seed: int) -> SufficiencyNetwork:
+    """Is the small model's own answer right? From the features of that answer."""
+    return fit_linear(PLAIN, examples, seed)
 
 
 def _metrics(scores: Floats, table: Table) -> dict[str, Any]:
@@ -126,8 +113,7 @@ def _describe(
     kind: str, network: SufficiencyNetwork, collected: Collected, profile: Profile, metrics: dict[str, Any], seed: int
 ) -> Description:
     examples = examples_of(collected.table)
-    raw = examples.batch.features.astype(np.float64)
-    compressed = np.sign(raw) * np.log1p(np.abs(raw))
+    compressed = compress(examples.batch.features.astype(np.float64))
     of_stage = [compressed[examples.batch.stage == k] for k in range(examples.stages)]
     return Description(
         kind=kind,
@@ -136,7 +122,7 @@ def _describe(
         pair=profile.text_makers(),
         tokenizer_sha256=collected.origins[0].tokenizer_sha256,
         spread_by_stage=[Spread(mean=rows.mean(axis=0).tolist(), std=rows.std(axis=0).tolist()) for rows in of_stage],
-        trained_on=collected.sources(),
+        trained_on=collected.sources,
         metrics=metrics,
         versions={
             **{name: version(name) for name in ("torch", "scikit-learn", "numpy")},

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from concurrent.futures import Future
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -55,31 +56,20 @@ class ApiSettings:
     timeout_seconds: float = 600.0
 
 
-class _Open:
-    """A request that waits or runs, and how to halt it from any thread."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.aborted = asyncio.Event()
-
-    def abort(self) -> None:
-        self._loop.call_soon_threadsafe(self.aborted.set)
-
-
 class OpenAIEngine:
     """`Engine` without a scoring pass: an API shows no probabilities of a prompt."""
 
     def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
         self._tokenizer = MessageCodec()
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, asyncio.Event] = {}  # requests that wait or run, each with its abort
         self._num_running = 0
         self._is_alive = False
         self._asks_for_usage = True
         self._client: AsyncOpenAI | None = None
         self._slots: asyncio.Semaphore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._closing: asyncio.Future[None] | None = None
+        self._closing: Future[None] | None = None
         self.counters = Counters()
 
     @property
@@ -116,10 +106,10 @@ class OpenAIEngine:
 
     def stop(self) -> None:
         self._is_alive = False
-        for each in list(self._open.values()):
-            each.abort()
+        for request_id in list(self._open):
+            self.abort(request_id)
         if self._loop is not None and self._loop.is_running():
-            self._loop.call_soon_threadsafe(lambda: setattr(self, "_closing", asyncio.ensure_future(self._close())))
+            self._closing = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
 
     async def _close(self) -> None:
         """The connections that are kept for a next request, once the streams have ended."""
@@ -131,13 +121,12 @@ class OpenAIEngine:
         await self._client.close()
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
-        opened = self._admit(generation)
-        self._loop = asyncio.get_running_loop()
+        aborted = self._admit(generation)
         end = Finished(FinishReason.ABORTED, Usage(), "", time.time())
         try:
-            async with self._slot(opened.aborted) as has_slot:
+            async with self._slot(aborted) as has_slot:
                 if has_slot:
-                    async with aclosing(self._stream(generation, opened.aborted)) as stream:
+                    async with aclosing(self._stream(generation, aborted)) as stream:
                         async for item in stream:
                             if isinstance(item, Finished):
                                 end = item
@@ -148,10 +137,11 @@ class OpenAIEngine:
         yield end  # who reads it finds the place free
 
     def abort(self, request_id: str) -> bool:
-        opened = self._open.get(request_id)
-        if opened is not None:
-            opened.abort()
-        return opened is not None
+        aborted = self._open.get(request_id)
+        if aborted is None or self._loop is None:
+            return False
+        self._loop.call_soon_threadsafe(aborted.set)
+        return True
 
     async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:
         raise EngineError("an API shows no probabilities of a prompt: score with the transformers engine")
@@ -171,18 +161,18 @@ class OpenAIEngine:
             if acquiring.done() and not acquiring.cancelled():  # a cancel may come just as the place is had
                 self._slots.release()
 
-    def _admit(self, generation: Generation) -> _Open:
+    def _admit(self, generation: Generation) -> asyncio.Event:
+        """The request's abort. Raises EngineStopped, DuplicateRequest, QueueFull."""
+        load = self.load
         if not self._is_alive:
             raise EngineStopped("the engine is not running")
         if generation.request_id in self._open:
             raise DuplicateRequest(f"request {generation.request_id!r} is running")
-        if (
-            len(self._open) - self._num_running >= self._settings.max_waiting
-            and self._num_running >= self._settings.max_batch
-        ):
-            raise QueueFull(f"{len(self._open) - self._num_running} requests are waiting already")
-        opened = self._open[generation.request_id] = _Open()
-        return opened
+        if load.waiting >= self._settings.max_waiting and load.running >= self._settings.max_batch:
+            raise QueueFull(f"{load.waiting} requests are waiting already")
+        self._loop = asyncio.get_running_loop()
+        aborted = self._open[generation.request_id] = asyncio.Event()
+        return aborted
 
     async def _stream(self, generation: Generation, aborted: asyncio.Event) -> AsyncGenerator[Token | Finished, None]:
         """Tokens as they come; closing this generator, like an abort, closes the connection."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ from safetensors.torch import load_file, save_file
 
 from services.common.profile import Profile
 from services.sufficiency_scorer.evidence import Evidence, EvidenceBatch
-from services.sufficiency_scorer.features import NAMES
+from services.sufficiency_scorer.features import NAMES, compress
 from services.sufficiency_scorer.network import Shape, SufficiencyNetwork
 
 WEIGHTS, DESCRIPTION = "scorer.safetensors", "scorer.json"
 
 
 class Spread(BaseModel):
-    """How one stage's features (compressed, see network.compress) were distributed where the scorer was trained."""
+    """How one stage's features (see features.compress) were distributed where the scorer was trained."""
 
     model_config = ConfigDict(frozen=True)
     mean: list[float]
@@ -66,7 +65,7 @@ class Artefact:
         if not (folder / WEIGHTS).is_file() or not (folder / DESCRIPTION).is_file():
             raise ValueError(f"{folder} has no {WEIGHTS} and {DESCRIPTION}: train one, or choose another scorer")
         try:
-            description = Description.model_validate(json.loads((folder / DESCRIPTION).read_text()))
+            description = Description.model_validate_json((folder / DESCRIPTION).read_text())
             if tuple(description.features) != NAMES:
                 raise ValueError(f"made for other features than {', '.join(NAMES)}")
             network = SufficiencyNetwork(Shape.parse(description.shape)).eval()
@@ -107,6 +106,5 @@ class TrainedScorer:
         if evidence.stage >= len(spreads):
             return None
         spread = spreads[evidence.stage]
-        raw = evidence.features.astype(np.float64)
-        compressed = np.sign(raw) * np.log1p(np.abs(raw))
+        compressed = compress(evidence.features.astype(np.float64))
         return (compressed - np.array(spread.mean)) / np.maximum(np.array(spread.std), 1e-6)  # type: ignore[no-any-return]

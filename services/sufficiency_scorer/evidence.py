@@ -54,8 +54,5 @@ class EvidenceBatch:
             evidence.states[None],
         )
 
-    def __len__(self) -> int:
-        return len(self.stage)
-
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> EvidenceBatch:
         return EvidenceBatch(self.stage[rows], self.tokens[rows], self.features[rows], self.states[rows])

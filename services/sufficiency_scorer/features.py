@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,12 @@ def features(logprobs: NDArray[np.float32], entropies: NDArray[np.float32]) -> N
         raise ValueError(f"need as many log-probabilities as entropies and at least one, got {len(logprobs)}")
     surprise = np.minimum(-logprobs.astype(np.float64), _LARGEST_SURPRISE)
     return np.array([*_statistics(np.exp(surprise)), *_statistics(entropies.astype(np.float64))], np.float32)
+
+
+def compress(raw: NDArray[Any]) -> NDArray[Any]:
+    """Signed log of features, of the same shape and dtype: perplexities span eight orders of magnitude."""
+    compressed: NDArray[Any] = np.sign(raw) * np.log1p(np.abs(raw))
+    return compressed
 
 
 def pooled(states: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from services.sufficiency_scorer.evidence import EvidenceBatch
-from services.sufficiency_scorer.features import NAMES
+from services.sufficiency_scorer.features import NAMES, compress
 
 Input = Literal["features", "stage", "tokens", "states"]
 
@@ -79,7 +79,7 @@ class SufficiencyNetwork(nn.Module):
     def columns(self, batch: EvidenceBatch) -> Tensor:
         """The inputs side by side, float32[n, width], not yet standardised."""
         made = {
-            "features": lambda: compress(torch.from_numpy(batch.features)),
+            "features": lambda: torch.from_numpy(compress(batch.features)),
             "stage": lambda: nn.functional.one_hot(torch.from_numpy(batch.stage), self.shape.stages).float(),
             "tokens": lambda: torch.from_numpy(batch.tokens).log()[:, None],
             "states": lambda: torch.from_numpy(batch.states) @ self.projection,
@@ -94,8 +94,3 @@ class SufficiencyNetwork(nn.Module):
     def probabilities(self, batch: EvidenceBatch) -> NDArray[np.float64]:
         """Calibrated, float64[n] in 0..1."""
         return 1 / (1 + np.exp(-(float(self.slope) * self.logits(batch) + float(self.offset))))
-
-
-def compress(raw: Tensor) -> Tensor:
-    """Signed log of the features: perplexities span eight orders of magnitude."""
-    return raw.sign() * raw.abs().log1p()

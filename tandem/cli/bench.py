@@ -25,11 +25,11 @@ class Bench(StrEnum):
 
 
 _MODULES = {
-    Bench.SCORE: ["bench.score"],
-    Bench.CANCEL: ["bench.stop"],
-    Bench.ORCHESTRATION: ["bench.orchestration"],
-    Bench.LEDGER: ["bench.ledger"],
-    Bench.EXPORTER: ["bench.exporter"],
+    Bench.SCORE: "bench.score",
+    Bench.CANCEL: "bench.stop",
+    Bench.ORCHESTRATION: "bench.orchestration",
+    Bench.LEDGER: "bench.ledger",
+    Bench.EXPORTER: "bench.exporter",
 }
 
 
@@ -42,7 +42,7 @@ def bench(
         console_error("the benches come with the repository: clone it, and run this there")
         raise typer.Exit(1)
     if name is Bench.REPORT:
-        raise typer.Exit(_run(["bench.drawing"], quiet=False))
+        raise typer.Exit(_run("bench.drawing", quiet=False))
     results = REPOSITORY / "bench" / "results"
     before = {path: path.stat().st_mtime_ns for path in results.glob("*.json")}
     for each in _MODULES if name is Bench.ALL else [name]:
@@ -55,6 +55,6 @@ def bench(
         print_json({path.stem: json_module.loads(path.read_text()) for path in new})
 
 
-def _run(module: list[str], quiet: bool) -> int:
+def _run(module: str, quiet: bool) -> int:
     output = subprocess.DEVNULL if quiet else None
-    return subprocess.run([sys.executable, "-m", *module], cwd=REPOSITORY, stdout=output, check=False).returncode
+    return subprocess.run([sys.executable, "-m", module], cwd=REPOSITORY, stdout=output, check=False).returncode

@@ -13,14 +13,14 @@ import pytest
 import yaml
 
 from deploy import chart
-from tests.e2e.k8s.get_tools import tools_folder
+from tandem.paths import programs_folder
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm"
 CI = sorted(path.stem.removesuffix("-values") for path in (CHART / "ci").glob("*-values.yaml"))
 MODELS = ("insight-generator", "sufficiency-scorer", "slm-executor")
 COMPONENTS = ("gateway", "worker", *MODELS)
-HELM = tools_folder() / "helm"
+HELM = programs_folder() / "helm"
 needs_helm = pytest.mark.skipif(not HELM.is_file(), reason="needs helm: `make k8s-tools` gets it")
 
 

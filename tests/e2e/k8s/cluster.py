@@ -19,6 +19,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from tandem.paths import programs_folder
+
 HERE = Path(__file__).parent
 _CGROUPS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd", "unified")
 # kubelet sets these on the whole machine when it starts.
@@ -74,10 +76,10 @@ class Cluster:
         return done
 
     def kubectl(self, *arguments: str, **options: object) -> str:
-        return self.inside(str(_tool("kubectl")), *arguments, **options).stdout
+        return self.inside(str(programs_folder() / "kubectl"), *arguments, **options).stdout
 
     def helm(self, *arguments: str, **options: object) -> str:
-        return self.inside(str(_tool("helm")), *arguments, **options).stdout
+        return self.inside(str(programs_folder() / "helm"), *arguments, **options).stdout
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -96,15 +98,15 @@ class Cluster:
         (self.run / "supervisord.conf").write_text(self._supervisord())
         _run(sys.executable, "-m", "supervisor.supervisord", "-c", str(self.run / "supervisord.conf"))
         self._start("etcd", "kube-apiserver", *(f"containerd{n.index}" for n in self.nodes))
-        _wait("the API server", lambda: self.kubectl("get", "--raw", "/readyz") == "ok")
+        wait_for("the API server", lambda: self.kubectl("get", "--raw", "/readyz") == "ok")
         self._start("kube-controller-manager", "kube-scheduler")
         for node in self.nodes:
             self._cgroup(node)
-            _wait(f"containerd of {node.name}", lambda node=node: self._ctr(node, "version"))
+            wait_for(f"containerd of {node.name}", lambda node=node: self._ctr(node, "version"))
             self.load_images(node)
             self._start(f"fakegpu{node.index}", f"kubelet{node.index}", f"kube-proxy{node.index}")
         for node in self.nodes:
-            _wait(f"node {node.name}", lambda node=node: self.kubectl("get", "node", node.name))
+            wait_for(f"node {node.name}", lambda node=node: self.kubectl("get", "node", node.name))
             self.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=90s")
             self.kubectl("label", "node", node.name, "--overwrite", *node.labels)
         _run("sysctl", "-q", "-p", str(before))
@@ -120,7 +122,7 @@ class Cluster:
             self._end_containers(node)
         with contextlib.suppress(subprocess.CalledProcessError):
             _run(sys.executable, "-m", "supervisor.supervisorctl", "-c", str(self.run / "supervisord.conf"), "shutdown")
-        _wait("supervisord's end", lambda: not (self.run / "supervisor.sock").exists())
+        wait_for("supervisord's end", lambda: not (self.run / "supervisor.sock").exists())
         for mount in reversed(_mounts(f"{self.run}/")):
             subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
         for mount in _mounts("/run/netns/cni-"):
@@ -342,15 +344,12 @@ class Cluster:
         subprocess.run(command, check=False, capture_output=True)
 
 
-def _tool(name: str) -> Path:
-    return Path(os.environ.get("TANDEM_BIN") or user_cache_path("tandem") / "bin") / name
-
-
 def _run(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def _wait(what: str, condition: Callable[[], object]) -> None:
+def wait_for(what: str, condition: Callable[[], object]) -> None:
+    """Until it is true; a program that fails meanwhile is asked again. Raises TimeoutError."""
     give_up = time.monotonic() + _PATIENCE_SECONDS
     while True:
         with contextlib.suppress(subprocess.CalledProcessError, RuntimeError):

