@@ -2,7 +2,7 @@
 
 A token is a byte. Keys: `ms` per token (default 1); `llm_eos` / `slm_eos` tokens after which that model ends; `llm` /
 `slm` what it writes, repeated ("_" is a space, "|" a line break); `scores` as `tokens:score,...`: the score of an
-insight of at least so many tokens, for the untrained scorer; `score_ms`; `fail` one of llm, slm, score.
+insight of at least so many tokens, for the untrained scorer; `score_ms`; `ahead_ms` before a prompt is read ahead; `fail` one of llm, slm, score.
 
 With TANDEM_TEST_JOURNAL every token is also written to that file as it is counted, so that a kill loses no count.
 """
@@ -35,6 +35,7 @@ from services.engine.api import (
     Token,
     Usage,
 )
+from services.engine.kept import common_prefix
 
 _SCRIPT = re.compile(r"\[([^\]]*)\]")
 _EOS = 0
@@ -76,6 +77,7 @@ class ScriptedEngine:
         journal = os.environ.get("TANDEM_TEST_JOURNAL")
         self.counters = JournalledCounters(self._role, journal) if journal else Counters()
         self._aborted: dict[str, asyncio.Event] = {}
+        self._ahead: dict[str, tuple[int, ...]] = {}
         self._read: dict[str, list[int]] = {}
 
     @property
@@ -109,6 +111,9 @@ class ScriptedEngine:
         if generation.request_id in self._aborted:
             raise DuplicateRequest(generation.request_id)
         script = _script(self.tokenizer.decode(generation.prompt_ids))
+        if not generation.max_new_tokens:
+            yield await self._read_only(generation, float(script.get("ahead_ms", 0)) / 1000)
+            return
         if script.get("fail") == self._role:
             raise EngineStopped("the script says so")
         # A continued answer begins where the script's text was cut.
@@ -118,14 +123,16 @@ class ScriptedEngine:
         delay = float(script.get("ms", 1)) / 1000
         aborted = self._aborted[generation.request_id] = asyncio.Event()
         made, reason, began = 0, FinishReason.ABORTED, time.monotonic()
-        self.counters.input_tokens += len(generation.prompt_ids)
+        read, kept = self._read_on(generation)
         try:
             while not aborted.is_set():
                 made += 1
                 self.counters.output_tokens += 1
                 is_last = done + made >= last
                 letter = text[(done + made - 1) % len(text)]
-                yield Token(_EOS, "", time.time()) if is_last else Token(ord(letter), letter, time.time())
+                first = read if made == 1 else None
+                now = time.time()
+                yield Token(_EOS, "", now, first) if is_last else Token(ord(letter), letter, now, first)
                 if is_last or made >= generation.max_new_tokens:
                     reason = FinishReason.EOS if is_last else FinishReason.LENGTH
                     break
@@ -133,10 +140,30 @@ class ScriptedEngine:
                 pause = began + made * delay - time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(aborted.wait(), max(pause, 0))
-            usage = Usage(input_tokens=len(generation.prompt_ids), output_tokens=made)
-            yield Finished(reason, usage, "", time.time())
+            yield Finished(reason, Usage(read, kept, made), "", time.time())
         finally:
             self._aborted.pop(generation.request_id, None)
+
+    async def _read_only(self, generation: Generation, wait: float) -> Finished:
+        aborted = self._aborted[generation.request_id] = asyncio.Event()
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(aborted.wait(), wait)
+        finally:
+            del self._aborted[generation.request_id]
+        if aborted.is_set():
+            return Finished(FinishReason.ABORTED, Usage(), "", time.time())
+        return Finished(FinishReason.LENGTH, Usage(*self._read_on(generation)), "", time.time())
+
+    def _read_on(self, generation: Generation) -> tuple[int, int]:
+        """Tokens (read, kept): what was read ahead for the same request is not read again."""
+        request = generation.request_id.partition("/")[0]
+        ahead = self._ahead.get(request, ())
+        kept = min(common_prefix(ahead, generation.prompt_ids), len(generation.prompt_ids) - 1)
+        if not generation.max_new_tokens:
+            self._ahead[request] = generation.prompt_ids
+        self.counters.input_tokens += len(generation.prompt_ids) - kept
+        return len(generation.prompt_ids) - kept, kept
 
     async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:
         text = self.tokenizer.decode(prompt_ids)

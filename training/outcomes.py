@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from training.table import Bools, Floats, Table
 from workflows import cost
 from workflows.shared import Plan, RoleUsage, Usage
-from workflows.stop_rule import is_scored, is_sufficient
+from workflows.stop_rule import is_read_ahead, is_scored, is_sufficient
 
 LLM = -1  # the "stage" of an answer that the large model finished
 OVERRUN = 3.0  # tokens after a stop: its decision takes some decode steps (bench/results, stop on the real pair)
@@ -110,7 +110,10 @@ def tandem(table: Table, plan: Plan, scores: Floats, thresholds: Sequence[float]
         wrote_all = undecided & has_ended
     wrote_to = np.minimum(stops, last_there)
     ran = scored & (np.arange(columns)[None] <= wrote_to[:, None])
-    return _stopped(table, plan, stage, ran, wrote_to, wrote_all)
+    ahead = None
+    if plan.reads_ahead:
+        ahead = ran & ~passed & [is_read_ahead(k, thresholds, llm_finishes) for k in range(columns)]
+    return _stopped(table, plan, stage, ran, wrote_to, wrote_all, ahead)
 
 
 def random_stops(table: Table, plan: Plan, shares: Sequence[float], seed: int) -> Outcome:
@@ -139,9 +142,10 @@ def _stopped(
     scored: Bools | None = None,
     wrote_to: Stages | None = None,
     wrote_all: Bools | None = None,
+    ahead: Bools | None = None,
 ) -> Outcome:
     """Answers out of `stage` [n], after the scoring passes `scored` [n, K + 1] (none if not given). The large model wrote up
-    to stage `wrote_to` (`stage` if not given), or all it had.
+    to stage `wrote_to` (`stage` if not given), or all it had. The small one has read the stages `ahead` [n, K + 1] before.
     """
     rows = np.arange(len(stage))
     by_llm = stage == LLM
@@ -152,17 +156,25 @@ def _stopped(
     llm_output = np.where(everything, table.llm.tokens, table.insight[rows, last])
     touched = everything | (last > 0)
     llm = _used(np.where(touched, table.llm.prompt, 0), llm_output, overrun)
-    slm = _used(np.where(by_llm, 0, table.slm.prompt[rows, at]), np.where(by_llm, 0, table.slm.tokens[rows, at]))
-    scorer = RoleUsage()
-    if scored is not None:
-        read = np.where(scored, table.slm.prompt, 0)
-        # Each pass reads on from the one before, out of the scorer's cache.
-        scorer = RoleUsage(
-            input_tokens=cast(Any, read.max(axis=1)), cached_input_tokens=cast(Any, read.sum(axis=1) - read.max(axis=1))
-        )
+    read_ahead, read_again = _passes(table, ahead)
+    prompt = np.where(by_llm, 0, table.slm.prompt[rows, at])
+    known = np.minimum(prompt, read_ahead)
+    slm = RoleUsage(
+        input_tokens=cast(Any, read_ahead + prompt - known),
+        cached_input_tokens=cast(Any, read_again + known),
+        output_tokens=cast(Any, np.where(by_llm, 0, table.slm.tokens[rows, at])),
+    )
+    computed, cached = _passes(table, scored)
+    scorer = RoleUsage(input_tokens=cast(Any, computed), cached_input_tokens=cast(Any, cached))
     right = np.where(by_llm, table.llm.right, table.slm.right[rows, at])
     truncated = np.where(by_llm, table.llm.truncated, table.slm.truncated[rows, at])
     return _outcome(plan, right, stage, truncated, llm=llm, slm=slm, scorer=scorer)
+
+
+def _passes(table: Table, stages: Bools | None) -> tuple[Floats, Floats]:
+    """Tokens (computed, cached) of reading the prompts of `stages` [n, K + 1], each on from the one before."""
+    read = np.where(stages, table.slm.prompt, 0) if stages is not None else np.zeros_like(table.slm.prompt)
+    return read.max(axis=1), read.sum(axis=1) - read.max(axis=1)
 
 
 def _reached(table: Table, stage: Stages) -> Stages:

@@ -23,11 +23,13 @@ from protos.tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2, ins
 from services.common.channels import open_channel
 from services.common.errors import TandemError
 from services.common.metrics import count_result, count_shadow
-from services.common.request_log import RequestLog, Role, Stop
+from services.common.request_log import Reading, RequestLog, Role, Stop
 from services.common.telemetry import Inference, describe_result, tell_lost, tracer
 from workflows import wire
 from workflows.shared import (
     SHADOW_WORKFLOW,
+    AheadOutcome,
+    AheadTask,
     Announcement,
     AnswerOutcome,
     AnswerTask,
@@ -47,6 +49,7 @@ from workflows.shared import (
 from workflows.stop_rule import is_sufficient
 
 _REMEMBERED = 1000  # lost attempts, on their way to the next one or to settle_loss
+_ABORT_AGAIN_SECONDS = 0.05
 _REASONS = {
     execution_pb2.FINISH_REASON_EOS: "eos",
     execution_pb2.FINISH_REASON_LENGTH: "length",
@@ -182,6 +185,40 @@ class Activities:
             continued=finished.continued,
         )
 
+    @activity.defn
+    async def read_ahead(self, task: AheadTask) -> AheadOutcome:
+        """Let the small model read what it may answer from; a cancel returns what it has read by then."""
+        request = execution_pb2.ReadAheadRequest(
+            request_id=task.request_id,
+            question=task.question,
+            stage=task.stage,
+            prices=tandem_pb2.RolePrices(**asdict(task.prices)),
+            task=wire.task(task.task),
+        )
+        call = self._executor.ReadAhead(request, timeout=Timeouts.attempt.total_seconds())
+        reading = asyncio.ensure_future(call)
+        try:
+            async with _heartbeating():
+                try:
+                    response = await asyncio.shield(reading)
+                except asyncio.CancelledError:
+                    if _worker_is_leaving():
+                        raise
+                    while not reading.done():  # the service may get to know of it only after the first time
+                        await _abort(self._executor, task.request_id, 0, only_ahead=True)
+                        await asyncio.wait({reading}, timeout=_ABORT_AGAIN_SECONDS)
+                    response = await reading
+        except grpc.aio.AioRpcError as error:
+            raise wire.application_error(error, None) from error
+        finally:
+            reading.cancel()
+        return AheadOutcome(
+            response.input_tokens,
+            response.cached_input_tokens,
+            response.request_input_tokens,
+            response.request_cached_input_tokens,
+        )
+
     # -- the stop, the bill -------------------------------------------------------------------------------------
 
     @activity.defn
@@ -222,7 +259,13 @@ class Activities:
     @activity.defn
     async def scored(self, request_id: str) -> list[int]:
         """Tokens (computed, cached) of all scoring passes, also of those whose result was lost on the way."""
-        return list(await self._log.scored(request_id))
+        return list(await self._log.tokens_read(request_id, Reading.SCORER))
+
+    @activity.defn
+    async def tokens_read_ahead(self, request_id: str) -> AheadOutcome:
+        """What was read ahead in all, also by passes whose result was lost."""
+        computed, cached = await self._log.tokens_read(request_id, Reading.AHEAD)
+        return AheadOutcome(request_input_tokens=computed, request_cached_input_tokens=cached)
 
     @activity.defn
     async def start_shadow(self, task: ShadowInput) -> None:
@@ -326,8 +369,10 @@ async def _to_its_end(call: Any) -> Any:
         return await response
 
 
-async def _abort(stub: Any, request_id: str, epoch: int) -> None:
-    request = execution_pb2.AbortRequest(request_id=request_id, epoch=epoch, decided_at_unix_ms=time.time() * 1000)
+async def _abort(stub: Any, request_id: str, epoch: int, *, only_ahead: bool = False) -> None:
+    request = execution_pb2.AbortRequest(
+        request_id=request_id, epoch=epoch, decided_at_unix_ms=time.time() * 1000, only_ahead=only_ahead
+    )
     await stub.Abort(request, timeout=Timeouts.stop_call.total_seconds())
 
 

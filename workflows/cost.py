@@ -59,7 +59,8 @@ def cost(plan: Plan, usage: Usage, prompt_tokens: int) -> Cost:
 def worst_case_usd(plan: Plan, prompt_tokens: int, llm_tokens: int, answer_tokens: int) -> float:
     """The most that a request costs whose large model writes `llm_tokens` and whose small one `answer_tokens`.
 
-    Each stage after the first reads again, out of the scorer's cache, what the ones before it have read.
+    Each stage after the first reads again, out of the scorer's cache, what the ones before it have read; so does the
+    small model that reads ahead.
     """
     reads_llm = prompt_tokens if llm_tokens else 0
     read = prompt_tokens + llm_tokens
@@ -69,6 +70,7 @@ def worst_case_usd(plan: Plan, prompt_tokens: int, llm_tokens: int, answer_token
         + llm_tokens * plan.prices.llm.output
         + read * (plan.prices.scorer.input + plan.prices.slm.input)
         + read_again * plan.prices.scorer.cached_input
+        + (read_again * plan.prices.slm.cached_input if plan.reads_ahead else 0)
         + answer_tokens * plan.prices.slm.output
     ) / _MILLION
 

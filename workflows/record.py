@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from workflows.answer import final_answer
 from workflows.cost import cost
 from workflows.shared import (
+    AheadOutcome,
     AnswerOutcome,
     InsightOutcome,
     Plan,
@@ -36,6 +38,7 @@ class Record:
     insight: InsightOutcome | None = None
     insight_usage: RoleUsage = field(default_factory=RoleUsage)
     answer_usage: RoleUsage = field(default_factory=RoleUsage)
+    ahead: list[AheadOutcome] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -45,7 +48,7 @@ class Record:
     def result(self, stop: Stop, answer: AnswerOutcome | None, now: datetime) -> SolveResult:
         usage = Usage(
             llm=replace(self.insight_usage, model=self.plan.llm),
-            slm=replace(self.answer_usage, model=self.plan.slm),
+            slm=self._slm_usage(),
             scorer=self._scorer_usage(),
         )
         attempts = {"large": self.insight.attempt if self.insight else 1, "small": answer.attempt if answer else 1}
@@ -82,14 +85,25 @@ class Record:
             else []
         )
 
-    def _scorer_usage(self) -> RoleUsage:
-        """Every pass, also one that was run twice because its first result was lost: the request log counts them."""
-        logged = [self.scored, *((s.request_scored, s.request_cached) for s in self.scores)]
-        return RoleUsage(
-            model=self.plan.slm,
-            input_tokens=max(sum(s.tokens_scored for s in self.scores), *(scored for scored, _ in logged)),
-            cached_input_tokens=max(sum(s.tokens_cached for s in self.scores), *(cached for _, cached in logged)),
+    def _slm_usage(self) -> RoleUsage:
+        """The answer, and what was read ahead of it."""
+        computed, cached = _read(
+            [(pass_.input_tokens, pass_.cached_input_tokens) for pass_ in self.ahead],
+            [(pass_.request_input_tokens, pass_.request_cached_input_tokens) for pass_ in self.ahead],
         )
+        return replace(
+            self.answer_usage,
+            model=self.plan.slm,
+            input_tokens=self.answer_usage.input_tokens + computed,
+            cached_input_tokens=self.answer_usage.cached_input_tokens + cached,
+        )
+
+    def _scorer_usage(self) -> RoleUsage:
+        computed, cached = _read(
+            [(s.tokens_scored, s.tokens_cached) for s in self.scores],
+            [self.scored, *((s.request_scored, s.request_cached) for s in self.scores)],
+        )
+        return RoleUsage(model=self.plan.slm, input_tokens=computed, cached_input_tokens=cached)
 
     def _stage_results(self) -> list[StageResult]:
         limits = thresholds(self.plan)
@@ -124,6 +138,14 @@ class Record:
         if insight.reason != "aborted" or self.decided_at is None:
             return None
         return _ms(self.decided_at.timestamp(), insight.halted_at)
+
+
+def _read(passes: Sequence[tuple[int, int]], logged: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Tokens (computed, cached) of every pass, also of one that was run twice because its first result was lost: the
+    request log counts them. It may have been away, then what the passes told is more.
+    """
+    computed, cached = (max([sum(p[i] for p in passes), *(total[i] for total in logged)]) for i in (0, 1))
+    return computed, cached
 
 
 def _ms(start: float | None, end: float | None) -> float | None:

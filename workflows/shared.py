@@ -98,6 +98,7 @@ class Plan:
     shadow_share: float = 0.0
     llm_finishes: bool = False  # where no stage suffices
     task: str = "answer"  # or "code": which of the profile's prompts
+    reads_ahead: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,27 @@ class StageScore:
     tokens_cached: int = 0
     request_scored: int = 0  # of every pass so far, as the request log has it
     request_cached: int = 0
+
+
+@dataclass(frozen=True)
+class AheadTask:
+    """Let the small model read what an answer from `stage` would begin with."""
+
+    request_id: str
+    question: str
+    stage: int
+    prices: RolePrices = field(default_factory=RolePrices)
+    task: str = "answer"
+
+
+@dataclass(frozen=True)
+class AheadOutcome:
+    """Tokens that one pass has computed and found computed, and those of all passes so far, as the request log has them."""
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    request_input_tokens: int = 0
+    request_cached_input_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ with workflow.unsafe.imports_passed_through():
         SLOT_COMPLETED,
         SLOT_LLM_STOPPED,
         SOLVE_WORKFLOW,
+        AheadOutcome,
+        AheadTask,
         Announcement,
         AnswerOutcome,
         AnswerTask,
@@ -40,7 +42,7 @@ with workflow.unsafe.imports_passed_through():
         Timeouts,
         llm_queue,
     )
-    from workflows.stop_rule import allowance, decide, fall_back, is_scored, thresholds
+    from workflows.stop_rule import allowance, decide, fall_back, is_read_ahead, is_scored, thresholds
 
 _RETRY = RetryPolicy(initial_interval=Timeouts.heartbeat_interval, backoff_coefficient=2.0, maximum_attempts=4)
 # Without the small model there is no answer at all, so a process that is being started anew is waited for: 8 s.
@@ -68,6 +70,7 @@ class SolveWorkflow:
         self._record = Record(task, workflow.now())
         self._lost_a_score = False
         self._running: list[workflow.ActivityHandle[Any]] = []
+        self._ahead: list[workflow.ActivityHandle[AheadOutcome]] = []
         self._llm: workflow.ActivityHandle[InsightOutcome] | None = None
         self._cancelled_at: datetime | None = None
 
@@ -94,6 +97,7 @@ class SolveWorkflow:
     async def _solve(self) -> SolveResult:
         stop = await self._decide()
         self._record.decided_at = self._record.decided_at or workflow.now()
+        self._stop_reading_ahead()
         answer: AnswerOutcome | None = None
         if stop.reason is StopReason.LLM_FINISHED or self._cancelled_at is not None:
             await self._stop_llm()
@@ -152,6 +156,8 @@ class SolveWorkflow:
         stop = decide(score, self._thresholds[stage])
         if stop:
             self._record.decided_at = workflow.now()
+        elif self._plan.reads_ahead and is_read_ahead(stage, self._thresholds, self._allowance.finish is not None):
+            self._ahead.append(self._read_ahead(stage))
         return stop
 
     async def _when_no_stage_passed(self) -> Stop:
@@ -250,6 +256,23 @@ class SolveWorkflow:
         self._record.answer_usage = answer.usage
         return answer
 
+    def _read_ahead(self, stage: int) -> workflow.ActivityHandle[AheadOutcome]:
+        """While the large model goes on, the small one reads what its answer will begin with."""
+        task = AheadTask(
+            request_id=self._task.request_id,
+            question=self._task.question,
+            stage=stage,
+            prices=self._plan.prices.slm,
+            task=self._plan.task,
+        )
+        return self._start(Activities.read_ahead, task, retry_policy=_ONCE)
+
+    def _stop_reading_ahead(self) -> None:
+        """The answer reads what is left, if there is to be one."""
+        for handle in self._ahead:
+            if not handle.done():
+                handle.cancel()
+
     async def _execute(self, stage: int, base_epoch: int) -> AnswerOutcome:
         task = AnswerTask(
             request_id=self._task.request_id,
@@ -270,6 +293,7 @@ class SolveWorkflow:
         self._record.answer_usage = await self._lost_usage(error, "slm")
         await self._stop_llm()
         await self._count_lost_scores()
+        await self._count_read_ahead()
         self._record.notes.append(f"the small model failed: {_cause(error)}")
         failed = self._record.result(stop, None, workflow.now())
         self._make_searchable(failed)
@@ -281,6 +305,7 @@ class SolveWorkflow:
 
     async def _settle(self, stop: Stop, answer: AnswerOutcome | None) -> SolveResult:
         await self._count_lost_scores()
+        await self._count_read_ahead()
         result = self._record.result(stop, answer, workflow.now())
         self._make_searchable(result)
         if told := await self._announce_end("completed", asdict(result)):
@@ -326,6 +351,17 @@ class SolveWorkflow:
             self._record.scored = (computed, cached)
         except FailureError:  # a local activity's, which comes without its wrapper
             self._record.notes.append("the bill of the scorer is a lower bound: the request log did not answer")
+
+    async def _count_read_ahead(self) -> None:
+        """What was read ahead is paid, whether the answer began with it or not. Where a result is missing, Redis knows."""
+        outcomes = await asyncio.gather(*self._ahead, return_exceptions=True)
+        self._record.ahead = [outcome for outcome in outcomes if isinstance(outcome, AheadOutcome)]
+        if len(self._record.ahead) < len(outcomes):
+            logged = await self._locally(Activities.tokens_read_ahead, self._task.request_id)
+            if logged is None:
+                self._record.notes.append("the bill of the slm is a lower bound: the request log did not answer")
+            else:
+                self._record.ahead.append(logged)
 
     async def _lost_usage(self, error: ActivityError, role: str) -> RoleUsage:
         """Usage of a role whose every attempt failed: from Redis, or from the service's own last words."""

@@ -38,6 +38,11 @@ def is_scored(threshold: float, llm_finishes: bool) -> bool:
     return threshold < 1 or not llm_finishes
 
 
+def is_read_ahead(stage: int, thresholds: Sequence[float], llm_finishes: bool) -> bool:
+    """A stage that did not suffice is read ahead where a later one may: the small model then begins with it."""
+    return any(is_scored(threshold, llm_finishes) for threshold in thresholds[stage + 1 :])
+
+
 def decide(score: StageScore, threshold: float) -> Stop | None:
     """After each stage: stop here, or None to let the large model go on."""
     if is_sufficient(score.score, threshold):

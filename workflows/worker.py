@@ -82,6 +82,8 @@ def make_workers(
                 activities.announce_end,
                 activities.settle_loss,
                 activities.scored,
+                activities.read_ahead,
+                activities.tokens_read_ahead,
                 activities.start_shadow,
                 activities.count_shadow,
             ],

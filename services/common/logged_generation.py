@@ -33,6 +33,11 @@ class MadeToken(Protocol):
     @property
     def made_at(self) -> float: ...
 
+    @property
+    def prompt_read(self) -> int | None:
+        """On the first token: how much of the prompt was computed for it, where the engine tells."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -139,7 +144,7 @@ class LoggedGeneration:
     """Runs one generation. `stop` may be called at any time from the event loop, also more than once.
 
     `begin` takes the stream over (again, when Redis has lost it); `stream` is the engine's generator, `abort` halts it;
-    `prompt_tokens` is what the engine reads before the first token.
+    `prompt_tokens` is what the engine reads before the first token, unless that token tells.
     """
 
     def __init__(
@@ -207,6 +212,8 @@ class LoggedGeneration:
         try:
             async for item in self._stream:
                 if isinstance(item, MadeToken):
+                    if not self._made_at and item.prompt_read is not None:
+                        self._prompt_tokens = item.prompt_read
                     self._made_at.append(item.made_at)
                 else:
                     self._end = item

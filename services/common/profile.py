@@ -66,6 +66,10 @@ class Stop(_Part):
 class Execution(_Part):
     max_tokens: int = Field(gt=0, description="cap of the small model's answer")
     answer_format: Literal["boxed", "text"] = "boxed"
+    reads_ahead: bool = Field(
+        default=True,
+        description="read each stage that does not suffice while the large model goes on, so that the answer begins at once",
+    )
 
 
 class TokenRate(_Part):

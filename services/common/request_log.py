@@ -29,6 +29,13 @@ _STOP_CHANNEL = "tandem:stops"
 _FINISHED_TTL = timedelta(minutes=5)
 
 
+class Reading(StrEnum):
+    """Passes that read and write nothing: the scorer's, and the small model's before its answer is called for."""
+
+    SCORER = "scorer"
+    AHEAD = "ahead"
+
+
 class Role(StrEnum):
     """A writer of tokens; its value names its stream."""
 
@@ -302,20 +309,20 @@ class RequestLog:
         read, made = await self.run_script(request_id, role, 0, "untold")
         return int(read), int(made)
 
-    async def count_scored(self, request_id: str, computed: int, cached: int) -> tuple[int, int]:
-        """Add a scoring pass to the request's ledger, before anyone hears of it. Returns (computed, cached) of all passes."""
+    async def count_read(self, request_id: str, reading: Reading, computed: int, cached: int) -> tuple[int, int]:
+        """Add a pass to the request's ledger, before anyone hears of it. Returns (computed, cached) of all its passes."""
         key = _key(request_id, "state")
         with _translated():
             async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.hincrby(key, "scorer:computed", computed).hincrby(key, "scorer:cached", cached)
+                pipe.hincrby(key, f"{reading}:computed", computed).hincrby(key, f"{reading}:cached", cached)
                 pipe.pexpire(key, self._ttl_ms)
                 total_computed, total_cached, _ = await pipe.execute()
         return int(total_computed), int(total_cached)
 
-    async def scored(self, request_id: str) -> tuple[int, int]:
-        """Tokens (computed, cached) of all the request's scoring passes, also of those whose result was lost."""
+    async def tokens_read(self, request_id: str, reading: Reading) -> tuple[int, int]:
+        """Tokens (computed, cached) of all the request's passes, also of those whose result was lost."""
         with _translated():
-            values = await self._redis.hmget(_key(request_id, "state"), ["scorer:computed", "scorer:cached"])
+            values = await self._redis.hmget(_key(request_id, "state"), [f"{reading}:computed", f"{reading}:cached"])
         computed, cached = (int(value or 0) for value in values)
         return computed, cached
 

@@ -135,6 +135,12 @@ def tell_lost(inference: Inference, read: int, made: int) -> None:
         tracer.start_span(f"chat {inference.model}", attributes=attributes).end()
 
 
+def describe_reading_ahead(span: trace.Span, inference: Inference, stage: int, read: int, cached: int) -> None:
+    """The small model reads the prompt of an answer that may be called for."""
+    attributes = {**_identity(inference, "chat"), **_usage(inference, read, cached, 0), "tandem.stage": stage}
+    set_attributes(span, attributes)
+
+
 def describe_scoring(span: trace.Span, inference: Inference, stage: int, score: float, read: int, cached: int) -> None:
     """A scoring pass is an inference too: the small model reads the prompt."""
     set_attributes(

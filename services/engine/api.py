@@ -74,7 +74,11 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One request: at most `max_new_tokens` (> 0) tokens after `prompt_ids` (not empty)."""
+    """One request: at most `max_new_tokens` tokens after `prompt_ids` (not empty).
+
+    With 0 the prompt is only read, when nothing else is to be read, and kept for a generation that begins with it; a
+    back end that cannot keep it reads nothing.
+    """
 
     request_id: str
     prompt_ids: tuple[int, ...]
@@ -84,11 +88,15 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A generated token. `text` is empty while a character's bytes are incomplete. `made_at` is Unix time in seconds."""
+    """A generated token. `text` is empty while a character's bytes are incomplete. `made_at` is Unix time in seconds.
+
+    `prompt_read`, on the first token: how many tokens of the prompt were computed for it; None where nobody tells.
+    """
 
     id: int
     text: str
     made_at: float
+    prompt_read: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +218,10 @@ class Engine(Protocol):
         ...
 
     def abort(self, request_id: str) -> bool:
-        """Halt after the decode step that is under way; the stream ends with `Finished(ABORTED)`. False: not running."""
+        """Halt after the step that is under way; the stream ends with `Finished(ABORTED)`. False: not running.
+
+        What was read of a prompt that was only to be read is kept.
+        """
         ...
 
     async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:

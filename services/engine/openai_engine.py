@@ -121,6 +121,9 @@ class OpenAIEngine:
         await self._client.close()
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
+        if not generation.max_new_tokens:  # what an API keeps is its own affair
+            yield Finished(FinishReason.LENGTH, Usage(), "", time.time())
+            return
         aborted = self._admit(generation)
         end = Finished(FinishReason.ABORTED, Usage(), "", time.time())
         try:

@@ -1,4 +1,4 @@
-"""The scoring pass: exact log-probabilities and entropies of a prompt, read incrementally.
+"""The scoring pass: exact log-probabilities and entropies of prompts, read incrementally and several at once.
 
 METHOD: one forward pass over question + insight. A later stage's prompt begins with the earlier one's, so only its
 new tokens are run; where it does not (a retried attempt wrote other text), the common prefix is kept and the rest read
@@ -7,7 +7,6 @@ again. Entropy is over the full vocabulary, in float32, in nats.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,13 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
 
 from services.engine.api import Scoring, Usage
+from services.engine.kept import Kept, common_prefix, num_bytes
+from services.engine.slot_cache import KeysValues, SlotCache
 
 STATE_DEPTH = 2 / 3  # of the layers: whose output `Scoring.states` is
 _ROWS = 64  # positions of the output head at once
 _COLUMNS = 8192  # vocabulary entries at once; _ROWS x _COLUMNS float32 stays in a CPU's L2 cache
+_MOST_PADDING = 0.25  # of a batch's tokens: above, reading one after the other is faster
+_MOST_AT_ONCE = 8
 
 
 @dataclass(slots=True)
@@ -30,14 +32,30 @@ class _Prefix:
     """What is kept for one key: the tokens read so far, their keys and values, the last hidden state, the results."""
 
     ids: list[int] = field(default_factory=list)
-    cache: Any = field(default_factory=DynamicCache)
+    keys_values: KeysValues = field(default_factory=list)
     last_hidden: Tensor | None = None
     states: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     logprobs: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     entropies: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
 
     def num_bytes(self) -> int:
-        return sum(t.nbytes for layer in self.cache.layers if layer.is_initialized for t in (layer.keys, layer.values))
+        return num_bytes(self.keys_values)
+
+    def rewind(self, ids: Sequence[int]) -> int:
+        """Cut back to what `ids` shares with this; returns how many tokens are kept.
+
+        The last shared token is read again, because the hidden state that predicts its successor was not kept; what
+        predicted the token itself is known.
+        """
+        shared = common_prefix(self.ids, ids)
+        if shared == len(self.ids):
+            return shared
+        kept = max(0, shared - 1)
+        self.last_hidden = None
+        del self.ids[kept:]
+        self.logprobs, self.entropies = self.logprobs[:kept], self.entropies[:kept]
+        self.states = self.states[:kept]
+        return kept
 
 
 class PromptReader:
@@ -46,66 +64,87 @@ class PromptReader:
     def __init__(self, model: Any, head: Tensor, max_bytes: int) -> None:
         """`head` is the output head, float[vocabulary, d]; the model's own may be rounded."""
         self._model, self._head = model, head
-        self._max_bytes = max_bytes
         self._state_layer = round(STATE_DEPTH * model.config.num_hidden_layers)
-        self._prefixes: OrderedDict[str, _Prefix] = OrderedDict()
+        self._kept: Kept[_Prefix] = Kept(max_bytes)
+        self._rows = SlotCache(model.config.num_hidden_layers)
 
-    def read(self, key: str, ids: Sequence[int]) -> Scoring:
-        """Log-probabilities and entropies of `ids[1:]`. `usage` says how many tokens were computed and how many kept."""
-        prefix = self._prefixes.pop(key, None) or _Prefix()
-        kept = self._rewind(prefix, ids)
-        new = list(ids[kept:])
-        if new:
-            self._extend(prefix, new)
-        self._prefixes[key] = prefix
-        self._evict()
-        return Scoring(prefix.logprobs, prefix.entropies, prefix.states, Usage(len(new), kept, 0))
+    def read(self, jobs: Sequence[tuple[str, Sequence[int]]]) -> list[Scoring]:
+        """Log-probabilities and entropies of each job's `ids[1:]`, in one pass. No two jobs have the same key.
+
+        `usage` says how many tokens were computed and how many kept.
+        """
+        prefixes = [self._kept.pop(key) or _Prefix() for key, _ in jobs]
+        kept = [prefix.rewind(ids) for prefix, (_, ids) in zip(prefixes, jobs, strict=True)]
+        new = [list(ids[k:]) for k, (_, ids) in zip(kept, jobs, strict=True)]
+        if growing := [(prefix, tokens) for prefix, tokens in zip(prefixes, new, strict=True) if tokens]:
+            self._extend(*zip(*growing, strict=True))
+        for prefix, (key, _) in zip(prefixes, jobs, strict=True):
+            self._kept.put(key, prefix)
+        return [
+            Scoring(prefix.logprobs, prefix.entropies, prefix.states, Usage(len(tokens), k, 0))
+            for prefix, tokens, k in zip(prefixes, new, kept, strict=True)
+        ]
+
+    def num_together(self, jobs: Sequence[tuple[str, Sequence[int]]]) -> int:
+        """How many of the first `jobs` are best read in one pass: those of about one length, no key twice."""
+        keys: set[str] = set()
+        lengths: list[int] = []
+        for key, ids in jobs[:_MOST_AT_ONCE]:
+            prefix = self._kept.get(key)
+            lengths.append(max(1, len(ids) - (common_prefix(prefix.ids, ids) if prefix else 0)))
+            if key in keys or len(lengths) * max(lengths) > (1 + _MOST_PADDING) * sum(lengths):
+                break
+            keys.add(key)
+        return max(1, len(keys))
 
     def num_bytes(self) -> int:
-        return sum(prefix.num_bytes() for prefix in self._prefixes.values())
+        return self._kept.num_bytes()
 
-    def _rewind(self, prefix: _Prefix, ids: Sequence[int]) -> int:
-        """Cut the prefix back to what `ids` shares with it; returns how many tokens are kept.
+    def _extend(self, prefixes: Sequence[_Prefix], new: Sequence[list[int]]) -> None:
+        hidden, states = self._forward(prefixes, new)
+        for row, (prefix, tokens) in enumerate(zip(prefixes, new, strict=True)):
+            self._judge(prefix, hidden[row, : len(tokens)], tokens)
+            own = states[row, : len(tokens)].float().cpu().numpy()
+            prefix.states = np.concatenate([prefix.states, own]) if len(prefix.states) else own
+            prefix.ids.extend(tokens)
+            prefix.keys_values = self._rows.take(row, len(prefix.ids))
 
-        The last shared token is read again, because the hidden state that predicts its successor was not kept; what
-        predicted the token itself is known.
-        """
-        shared = common_prefix(prefix.ids, ids)
-        if shared == len(prefix.ids):
-            return shared
-        kept = max(0, shared - 1)
-        if kept:
-            prefix.cache.crop(kept - len(prefix.ids))
+    def _forward(self, prefixes: Sequence[_Prefix], new: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        """The last layer's and the probed layer's output, float[jobs, longest, d]; a shorter job's rest means nothing."""
+        starts = [len(prefix.ids) for prefix in prefixes]
+        longest = max(len(tokens) for tokens in new)
+        for row, prefix in enumerate(prefixes):
+            if starts[row]:
+                self._rows.put(row, prefix.keys_values, starts[row])
+        positions = torch.tensor(starts)[:, None] + torch.arange(longest)
+        mask = None
+        if len(new) == 1:
+            self._rows.at_row(0, starts[0], longest)
         else:
-            prefix.cache = DynamicCache()
-        prefix.last_hidden = None
-        del prefix.ids[kept:]
-        prefix.logprobs, prefix.entropies = prefix.logprobs[:kept], prefix.entropies[:kept]
-        prefix.states = prefix.states[:kept]
-        return kept
-
-    def _extend(self, prefix: _Prefix, new: list[int]) -> None:
-        tokens = torch.tensor([new], device=self._model.device)
+            self._rows.at_rows(positions.to(self._model.device))
+            reach = torch.arange(int(positions.max()) + 1)
+            mask = (reach <= positions[:, :, None])[:, None].to(self._model.device)
         output = self._model.get_decoder()(
-            input_ids=tokens, cache=prefix.cache, use_cache=True, output_hidden_states=True
+            input_ids=torch.tensor([tokens + [0] * (longest - len(tokens)) for tokens in new]).to(self._model.device),
+            attention_mask=mask,
+            position_ids=positions.to(self._model.device),
+            cache=self._rows,
+            use_cache=True,
+            output_hidden_states=True,
         )
-        hidden: Tensor = output.last_hidden_state[0]
-        states = output.hidden_states[self._state_layer][0].float().cpu().numpy()
-        prefix.states = np.concatenate([prefix.states, states]) if len(prefix.states) else states
-        # Hidden state i predicts token i + 1: the prefix's last one stands first, the new last one waits.
+        return output.last_hidden_state, output.hidden_states[self._state_layer]
+
+    def _judge(self, prefix: _Prefix, hidden: Tensor, tokens: list[int]) -> None:
+        """Hidden state i predicts token i + 1: the prefix's last one stands first, the new last one waits."""
+        targets = torch.tensor(tokens, device=hidden.device)
         if prefix.last_hidden is None:
-            predictors, targets = hidden[:-1], tokens[0, 1:]
+            predictors, targets = hidden[:-1], targets[1:]
         else:
-            predictors, targets = torch.cat([prefix.last_hidden[None], hidden[:-1]]), tokens[0]
+            predictors = torch.cat([prefix.last_hidden[None], hidden[:-1]])
         logprobs, entropies = head_statistics(predictors, self._head, targets)
         prefix.logprobs = np.append(prefix.logprobs, logprobs.cpu().numpy())
         prefix.entropies = np.append(prefix.entropies, entropies.cpu().numpy())
-        prefix.last_hidden = hidden[-1]
-        prefix.ids.extend(new)
-
-    def _evict(self) -> None:
-        while len(self._prefixes) > 1 and self.num_bytes() > self._max_bytes:
-            self._prefixes.popitem(last=False)
+        prefix.last_hidden = hidden[-1].clone()
 
 
 def head_statistics(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,11 +175,3 @@ def head_statistics(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Te
     if not logprobs:
         return hidden.new_empty(0, dtype=torch.float32), hidden.new_empty(0, dtype=torch.float32)
     return torch.cat(logprobs), torch.cat(entropies)
-
-
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many ids both begin with."""
-    for index, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
-            return index
-    return min(len(a), len(b))

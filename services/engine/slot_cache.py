@@ -13,6 +13,8 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 _LENGTH_STEP = 256
+KeysValues = list[tuple[Tensor, Tensor]]
+"""For each layer, the keys and the values of one text, float[heads, length, head_dim] each."""
 
 
 class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
@@ -42,10 +44,10 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
             span = slice(slots.longest - key_states.shape[2], slots.longest)
             self.keys[rows, :, span] = key_states
             self.values[rows, :, span] = value_states
-        else:  # one token for each row, at its own position
-            index = torch.arange(key_states.shape[0], device=key_states.device)
-            self.keys[index, :, slots.positions] = key_states[:, :, 0]
-            self.values[index, :, slots.positions] = value_states[:, :, 0]
+        else:  # some tokens for each row, at its own positions
+            index = torch.arange(key_states.shape[0], device=key_states.device)[:, None]
+            self.keys[index, :, slots.positions] = key_states.transpose(1, 2)
+            self.values[index, :, slots.positions] = value_states.transpose(1, 2)
         return self.keys[rows, :, : slots.longest], self.values[rows, :, : slots.longest]
 
     def _grow(self, rows: int, length: int) -> None:
@@ -61,9 +63,15 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         self.keys, self.values = keys, values
 
     def move(self, source: int, target: int, length: int) -> None:
-        self._grow(target + 1, length)
-        self.keys[target, :, :length] = self.keys[source, :, :length]
-        self.values[target, :, :length] = self.values[source, :, :length]
+        self.put(target, self.keys[source, :, :length], self.values[source, :, :length])
+
+    def put(self, row: int, keys: Tensor, values: Tensor) -> None:
+        if not self.is_initialized:
+            self.lazy_initialization(keys[None], values[None])
+        length = keys.shape[1]
+        self._grow(row + 1, length)
+        self.keys[row, :, :length] = keys
+        self.values[row, :, :length] = values
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self._slots.longest, 0
@@ -92,14 +100,24 @@ class SlotCache(Cache):  # type: ignore[misc]
         self.positions = None
 
     def at_rows(self, positions: Tensor) -> None:
-        """The next pass appends one token to each of rows 0..n-1, at `positions`, int64[n]."""
+        """The next pass writes tokens to each of rows 0..n-1, at its `positions`, int64[n, tokens]."""
         self.first_row, self.last_row = 0, positions.shape[0] - 1
-        self.longest, self.query_length = int(positions.max()) + 1, 1
+        self.longest, self.query_length = int(positions.max()) + 1, positions.shape[1]
         self.positions = positions
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` tokens of row `source` over row `target`, which may be the first unused one."""
-        for layer in self.layers:
-            assert isinstance(layer, _SlotLayer)
-            if layer.is_initialized:
-                layer.move(source, target, length)
+        for layer in self._used():
+            layer.move(source, target, length)
+
+    def take(self, row: int, length: int) -> KeysValues:
+        """A copy of the first `length` tokens of `row`."""
+        return [(layer.keys[row, :, :length].clone(), layer.values[row, :, :length].clone()) for layer in self._used()]
+
+    def put(self, row: int, kept: KeysValues, length: int) -> None:
+        """Copy the first `length` tokens of what `take` gave over `row`, which may be the first unused one."""
+        for layer, (keys, values) in zip(self.layers, kept, strict=True):
+            layer.put(row, keys[:, :length], values[:, :length])
+
+    def _used(self) -> list[_SlotLayer]:
+        return [layer for layer in self.layers if layer.is_initialized]

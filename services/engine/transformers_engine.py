@@ -39,7 +39,8 @@ from services.engine.api import (
     Usage,
 )
 from services.engine.int8 import is_supported, quantize
-from services.engine.scoring import PromptReader, common_prefix
+from services.engine.kept import KeptPrefixes, common_prefix
+from services.engine.scoring import PromptReader
 from services.engine.slot_cache import SlotCache
 from services.engine.tokenizer import ChatTokenizer, Detokenizer
 
@@ -61,6 +62,7 @@ class EngineSettings:
     max_waiting: int = 64
     prefill_chunk: int = 256
     score_cache_bytes: int = 1 << 30
+    ahead_cache_bytes: int = 1 << 28
     quantization: str = "none"
     fuse: bool = False
 
@@ -82,6 +84,14 @@ class _Sequence:
     def is_prefilled(self) -> bool:
         return self.computed >= len(self.generation.prompt_ids)
 
+    @property
+    def prompt_read(self) -> int:
+        return min(self.computed, len(self.generation.prompt_ids)) - self.shared
+
+    @property
+    def only_reads(self) -> bool:
+        return self.generation.max_new_tokens == 0
+
 
 class TransformersEngine:
     """An Engine (services.engine.api) over a decoder-only transformers model with full attention."""
@@ -91,6 +101,7 @@ class TransformersEngine:
         self.counters = Counters()
         self._wake = threading.Condition()
         self._arrived: deque[_Sequence] = deque()
+        self._to_read: deque[_Sequence] = deque()  # ahead of their generations; they wait for everybody else
         self._jobs: deque[tuple[str, tuple[int, ...], Future[Scoring]]] = deque()
         self._by_id: dict[str, _Sequence] = {}
         self._running: list[_Sequence] = []
@@ -145,6 +156,7 @@ class TransformersEngine:
         if settings.quantization in ("auto", "int8") and device == "cpu" and is_supported():
             quantize(self._model, settings.fuse)
         self._cache = SlotCache(self._model.config.num_hidden_layers)
+        self._kept = KeptPrefixes(settings.ahead_cache_bytes)
         self._thread = threading.Thread(target=self._run, name=f"engine-{settings.name}", daemon=True)
         self._thread.start()
 
@@ -197,8 +209,8 @@ class TransformersEngine:
 
     def _submit(self, sequence: _Sequence) -> None:
         generation = sequence.generation
-        if not generation.prompt_ids or generation.max_new_tokens < 1:
-            raise ValueError("a generation needs a prompt and room for at least one token")
+        if not generation.prompt_ids or generation.max_new_tokens < 0:
+            raise ValueError("a generation needs a prompt, and cannot make less than no token")
         total = len(generation.prompt_ids) + generation.max_new_tokens
         if total > self._context_length:
             raise PromptTooLong(f"prompt and answer of {total} tokens do not fit the context of {self._context_length}")
@@ -206,10 +218,11 @@ class TransformersEngine:
             self._refuse_when_stopped()
             if generation.request_id in self._by_id:
                 raise DuplicateRequest(f"request {generation.request_id!r} is running")
-            if len(self._arrived) >= self._settings.max_waiting:
-                raise QueueFull(f"{len(self._arrived)} requests are waiting already")
+            queue = self._to_read if sequence.only_reads else self._arrived
+            if len(queue) >= self._settings.max_waiting:
+                raise QueueFull(f"{len(queue)} requests are waiting already")
             self._by_id[generation.request_id] = sequence
-            self._arrived.append(sequence)
+            queue.append(sequence)
             self._wake.notify()
 
     def _refuse_when_stopped(self) -> None:
@@ -243,7 +256,9 @@ class TransformersEngine:
     def _wait_for_work(self) -> bool:
         with self._wake:
             self._wake.wait_for(
-                lambda: self._stopping or self._arrived or self._jobs or self._running or self._prefilling
+                lambda: (
+                    self._stopping or self._arrived or self._to_read or self._jobs or self._running or self._prefilling
+                )
             )
             return not self._stopping
 
@@ -254,49 +269,75 @@ class TransformersEngine:
 
     def _drop_aborted(self) -> None:
         if self._prefilling and self._prefilling.aborted:
+            self._keep(self._prefilling)
             self._finish(self._prefilling, FinishReason.ABORTED)
             self._prefilling = None
         for row in reversed(range(len(self._running))):
             if self._running[row].aborted:
                 self._finish(self._leave(row), FinishReason.ABORTED)
         with self._wake:
-            waiting_aborted = [s for s in self._arrived if s.aborted]
+            waiting_aborted = [s for s in (*self._arrived, *self._to_read) if s.aborted]
             for sequence in waiting_aborted:
-                self._arrived.remove(sequence)
+                (self._to_read if sequence.only_reads else self._arrived).remove(sequence)
         for sequence in waiting_aborted:
             self._finish(sequence, FinishReason.ABORTED)
 
     def _admit(self) -> None:
         with self._wake:
-            if self._prefilling is None and self._arrived and len(self._running) < self._settings.max_batch:
-                self._prefilling = self._arrived.popleft()
-                self._share_prefix(self._prefilling)
+            queue = self._arrived or self._to_read
+            if self._prefilling is None and queue and len(self._running) < self._settings.max_batch:
+                self._prefilling = queue.popleft()
+        if self._prefilling and not self._prefilling.computed:
+            self._share_prefix(self._prefilling)
 
     def _share_prefix(self, sequence: _Sequence) -> None:
-        """Copy keys and values from the running row that begins like this prompt; its last token is always read."""
+        """Copy keys and values of a running row, or of a kept prompt, that begins like this one.
+
+        Where a token is to follow, the prompt's last one is always read.
+        """
         prompt = sequence.generation.prompt_ids
-        lengths = [common_prefix(row.generation.prompt_ids, prompt[:-1]) for row in self._running]
-        longest = max(lengths, default=0)
-        if longest:
-            sequence.computed = sequence.shared = longest
-            self._cache.move(lengths.index(longest), len(self._running), longest)
+        sharable = prompt if sequence.only_reads else prompt[:-1]
+        row = len(self._running)
+        lengths = [common_prefix(other.generation.prompt_ids, sharable) for other in self._running]
+        in_batch = max(lengths, default=0)
+        kept, keys_values = self._kept.longest(sharable)
+        sequence.computed = sequence.shared = max(in_batch, kept)
+        if in_batch and in_batch >= kept:
+            self._cache.move(lengths.index(in_batch), row, in_batch)
+        elif kept:
+            self._cache.put(row, keys_values, kept)
+
+    def _keep(self, sequence: _Sequence) -> None:
+        if sequence.only_reads and sequence.computed:
+            ids = sequence.generation.prompt_ids[: sequence.computed]
+            self._kept.keep(ids, self._cache.take(len(self._running), len(ids)))
 
     def _prefill(self) -> None:
         """Read the next piece of one prompt; decoding goes on between pieces, and an abort is seen."""
         sequence = self._prefilling
         if sequence is None:
             return
-        prompt = sequence.generation.prompt_ids
-        piece = prompt[sequence.computed : sequence.computed + self._settings.prefill_chunk]
-        self._cache.at_row(len(self._running), sequence.computed, len(piece))
+        hidden = None if sequence.is_prefilled else self._read_piece(sequence)
+        if not sequence.is_prefilled:
+            return
+        self._prefilling = None
+        if sequence.only_reads:
+            self._keep(sequence)
+            self._finish(sequence, FinishReason.LENGTH)
+            return
+        assert hidden is not None
+        self._running.append(sequence)
+        self._emit([sequence], self._logits(hidden[:, -1]))
+
+    def _read_piece(self, sequence: _Sequence) -> Tensor:
+        """The last layer's output for the next piece of the prompt."""
         start = sequence.computed
+        piece = sequence.generation.prompt_ids[start : start + self._settings.prefill_chunk]
+        self._cache.at_row(len(self._running), start, len(piece))
         hidden = self._forward(torch.tensor([piece]), None, torch.arange(start, start + len(piece))[None])
         sequence.computed += len(piece)
         self.counters.input_tokens += len(piece)
-        if sequence.is_prefilled:
-            self._prefilling = None
-            self._running.append(sequence)
-            self._emit([sequence], self._logits(hidden[:, -1]))
+        return hidden
 
     def _decode(self) -> None:
         """One token for every running sequence."""
@@ -309,7 +350,7 @@ class TransformersEngine:
         if len(batch) == 1:
             self._cache.at_row(0, batch[0].computed, 1)
         else:
-            self._cache.at_rows(positions.to(self._model.device))
+            self._cache.at_rows(positions[:, None].to(self._model.device))
             reach = torch.arange(int(positions.max()) + 1)
             mask = (reach[None] <= positions[:, None])[:, None, None, :]
         hidden = self._forward(tokens, mask, positions[:, None])
@@ -318,20 +359,22 @@ class TransformersEngine:
         self._emit(batch, self._logits(hidden[:, -1]))
 
     def _score(self) -> None:
+        """One pass over the scoring jobs that are best read together."""
         with self._wake:
-            job = self._jobs.popleft() if self._jobs else None
-        if job is None:
-            return
-        key, ids, future = job
-        if not future.set_running_or_notify_cancel():
+            together = self._reader.num_together([(key, ids) for key, ids, _ in self._jobs]) if self._jobs else 0
+            jobs = [self._jobs.popleft() for _ in range(together)]
+        jobs = [job for job in jobs if job[2].set_running_or_notify_cancel()]
+        if not jobs:
             return
         try:
-            scoring = self._reader.read(key, ids)
+            scorings = self._reader.read([(key, ids) for key, ids, _ in jobs])
         except Exception as error:
-            future.set_exception(error)
+            for _, _, future in jobs:
+                future.set_exception(error)
             return
-        self.counters.scored_tokens += scoring.usage.input_tokens
-        future.set_result(scoring)
+        for (_, _, future), scoring in zip(jobs, scorings, strict=True):
+            self.counters.scored_tokens += scoring.usage.input_tokens
+            future.set_result(scoring)
 
     def _forward(self, tokens: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor:
         device = self._model.device
@@ -359,7 +402,9 @@ class TransformersEngine:
             sequence.generated.append(token)
             self.counters.output_tokens += 1
             is_eos = token in self._eos_ids
-            sequence.deliver(Token(token, "" if is_eos else sequence.detokenizer.push(token), now))
+            text = "" if is_eos else sequence.detokenizer.push(token)
+            read = sequence.prompt_read if len(sequence.generated) == 1 else None
+            sequence.deliver(Token(token, text, now, read))
             if is_eos:
                 self._finish(self._leave(self._running.index(sequence)), FinishReason.EOS)
             elif len(sequence.generated) >= sequence.generation.max_new_tokens:
@@ -386,9 +431,8 @@ class TransformersEngine:
     def _finish(self, sequence: _Sequence, reason: FinishReason) -> None:
         with self._wake:
             self._by_id.pop(sequence.generation.request_id, None)
-        prompt = len(sequence.generation.prompt_ids)
         usage = Usage(
-            input_tokens=min(sequence.computed, prompt) - sequence.shared,
+            input_tokens=sequence.prompt_read,
             cached_input_tokens=sequence.shared,
             output_tokens=len(sequence.generated),
         )
@@ -397,10 +441,12 @@ class TransformersEngine:
     def _end_everything(self) -> None:
         with self._wake:
             self._stopping = True
-            left = [*self._running, *([self._prefilling] if self._prefilling else []), *self._arrived]
+            reading = [self._prefilling] if self._prefilling else []
+            left = [*self._running, *reading, *self._arrived, *self._to_read]
             jobs = list(self._jobs)
             self._running, self._prefilling = [], None
             self._arrived.clear()
+            self._to_read.clear()
             self._jobs.clear()
         for sequence in left:
             self._finish(sequence, FinishReason.ABORTED)

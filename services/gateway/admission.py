@@ -118,6 +118,7 @@ def make_plan(profile: Profile, task: Task = "answer") -> Plan:
         llm_alone_output_tokens=profile.llm_alone.output_tokens,
         shadow_share=profile.shadow.share,
         llm_finishes=profile.stop.otherwise == "llm_finishes",
+        reads_ahead=profile.execution.reads_ahead,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 from services.common.errors import FailedPrecondition, Unavailable
@@ -18,9 +18,10 @@ from services.common.logged_generation import (
 from services.common.prices import RolePrices
 from services.common.profile import Profile
 from services.common.prompts import Task, intern_prompt
-from services.common.request_log import RequestLog, Resumption, Role, Transcript, Writer
-from services.common.telemetry import Inference, tell_lost
+from services.common.request_log import Reading, RequestLog, Resumption, Role, Transcript, Writer
+from services.common.telemetry import Inference, describe_reading_ahead, tell_lost, tracer
 from services.engine.api import Engine, Generation, Sampling
+from services.engine.batch import generate
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,27 @@ class AnswerTask:
     sampling: Sampling = field(default_factory=Sampling)
     prices: RolePrices = field(default_factory=RolePrices)
     task: Task = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class AheadTask:
+    """Read what an answer to `question` with the insight up to `stage` would begin with."""
+
+    request_id: str
+    question: str
+    stage: int
+    prices: RolePrices = field(default_factory=RolePrices)
+    task: Task = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Tokens computed, and found computed: of one pass, and of all the request's where the log could count them."""
+
+    computed: int = 0
+    cached: int = 0
+    request_computed: int = 0
+    request_cached: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +84,7 @@ class Intern:
     def __init__(self, engine: Engine, log: RequestLog, profile: Profile) -> None:
         self._engine, self._log, self._profile = engine, log, profile
         self.running = RunningAttempts()
+        self._ahead: dict[str, str] = {}  # request -> what is read ahead for it, as the engine knows it
 
     async def answer(self, task: AnswerTask) -> AsyncGenerator[AnswerEvent, None]:
         """Take the request's answer over, go on from its last logged token, end with AnswerDone.
@@ -69,7 +92,8 @@ class Intern:
         Raises Fenced, Unavailable, FailedPrecondition (the log has no such stage) and EngineError. Closing the
         generator halts the engine.
         """
-        insight = await self._insight(task)
+        self.stop_ahead(task.request_id)
+        insight = await self._insight(task.request_id, task.stage)
         continued = insight if self._profile.handoff == "continuation" else ""
         writer = await self._begin(task)
         self._tell_lost(task, writer.resumption)
@@ -87,13 +111,40 @@ class Intern:
         made = generation.attempt.output_tokens
         yield AnswerDone(before.text + generation.text, made, generation.attempt, continued)
 
-    async def _insight(self, task: AnswerTask) -> str:
-        if task.stage == 0:
+    async def read_ahead(self, task: AheadTask) -> Ahead:
+        """Read the prompt while the engine has nothing else to read; the answer then goes on from there.
+
+        What was read is counted before anyone hears of it. Raises Unavailable, FailedPrecondition and EngineError.
+        """
+        insight = await self._insight(task.request_id, task.stage)
+        prompt = intern_prompt(self._profile, self._engine.tokenizer, task.question, insight, task.task)
+        self.stop_ahead(task.request_id)  # an earlier stage's, which this one goes on from
+        key = self._ahead[task.request_id] = f"{task.request_id}/ahead/{task.stage}"
+        inference = Inference(self._engine.info.name, "slm", task.request_id, 1, task.prices)
+        with tracer.start_as_current_span(f"read ahead {inference.model}") as span:
+            try:
+                usage = (await generate(self._engine, Generation(key, prompt.ids, 0))).usage
+            finally:
+                if self._ahead.get(task.request_id) == key:
+                    del self._ahead[task.request_id]
+            describe_reading_ahead(span, inference, task.stage, usage.input_tokens, usage.cached_input_tokens)
+        read = usage.input_tokens, usage.cached_input_tokens
+        with suppress(Unavailable):
+            return Ahead(*read, *await self._log.count_read(task.request_id, Reading.AHEAD, *read))
+        return Ahead(*read)
+
+    def stop_ahead(self, request_id: str) -> bool:
+        """Halt what is read ahead for the request; what has been read is kept. False: nothing is."""
+        key = self._ahead.get(request_id)
+        return key is not None and self._engine.abort(key)
+
+    async def _insight(self, request_id: str, stage: int) -> str:
+        if stage == 0:
             return ""
-        text = (await self._log.read(task.request_id, Role.INSIGHT)).text_to_stage(task.stage)
+        text = (await self._log.read(request_id, Role.INSIGHT)).text_to_stage(stage)
         if text is None:
             raise FailedPrecondition(
-                f"the request log has no stage {task.stage} of request {task.request_id!r}", reason="STAGE_LOST"
+                f"the request log has no stage {stage} of request {request_id!r}", reason="STAGE_LOST"
             )
         return text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -20,9 +21,10 @@ from services.common.convert import (
 )
 from services.common.request_log import Role, Stop
 from services.engine.api import Engine, Sampling
-from services.slm_executor.intern import AnswerDone, AnswerEvent, AnswerStarted, AnswerTask, Intern
+from services.slm_executor.intern import AheadTask, AnswerDone, AnswerEvent, AnswerStarted, AnswerTask, Intern
 
 NAME = execution_pb2.DESCRIPTOR.services_by_name["SlmExecutor"].full_name
+_ABORT_AGAIN_SECONDS = 0.05
 
 
 class SlmExecutorService(execution_pb2_grpc.SlmExecutorServicer):
@@ -37,9 +39,29 @@ class SlmExecutorService(execution_pb2_grpc.SlmExecutorServicer):
             async for event in events:
                 yield _event(event, model)
 
+    async def ReadAhead(
+        self, request: execution_pb2.ReadAheadRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> execution_pb2.ReadAheadResponse:
+        reading = asyncio.ensure_future(self._intern.read_ahead(_ahead_task(request)))
+        try:
+            ahead = await asyncio.shield(reading)
+        except asyncio.CancelledError:  # the caller has left; what was read is counted all the same
+            while not reading.done():
+                self._intern.stop_ahead(request.request_id)
+                await asyncio.wait({reading}, timeout=_ABORT_AGAIN_SECONDS)
+            raise
+        return execution_pb2.ReadAheadResponse(
+            input_tokens=ahead.computed,
+            cached_input_tokens=ahead.cached,
+            request_input_tokens=ahead.request_computed,
+            request_cached_input_tokens=ahead.request_cached,
+        )
+
     async def Abort(
         self, request: execution_pb2.AbortRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> execution_pb2.AbortResponse:
+        if request.only_ahead:
+            return execution_pb2.AbortResponse(aborted=self._intern.stop_ahead(request.request_id))
         stop = Stop(request.request_id, Role.ANSWER, request.epoch, request.decided_at_unix_ms / 1000)
         return execution_pb2.AbortResponse(aborted=self._intern.running.stop(stop))
 
@@ -59,6 +81,16 @@ def _task(request: execution_pb2.ExecuteRequest) -> AnswerTask:
         sampling=Sampling(**sampling_arguments(request.sampling)),
         task=task_name(request.task),
         prices=prices_of(request.prices),
+    )
+
+
+def _ahead_task(request: execution_pb2.ReadAheadRequest) -> AheadTask:
+    return AheadTask(
+        request_id=request.request_id,
+        question=request.question,
+        stage=request.stage,
+        prices=prices_of(request.prices),
+        task=task_name(request.task),
     )
 
 

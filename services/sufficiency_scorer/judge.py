@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from services.common.errors import FailedPrecondition, InvalidArgument, Unavailable
 from services.common.profile import Profile
 from services.common.prompts import Task, intern_prompt
-from services.common.request_log import RequestLog, Role
+from services.common.request_log import Reading, RequestLog, Role
 from services.engine.api import Engine
 from services.sufficiency_scorer.drift import Drift
 from services.sufficiency_scorer.evidence import Evidence
@@ -50,7 +50,9 @@ class Judge:
             )
         judgement = await self.judge(request_id, question, insight, stage, task)
         with suppress(Unavailable):
-            scored, cached = await self._log.count_scored(request_id, judgement.tokens_scored, judgement.tokens_cached)
+            scored, cached = await self._log.count_read(
+                request_id, Reading.SCORER, judgement.tokens_scored, judgement.tokens_cached
+            )
             return replace(judgement, request_scored=scored, request_cached=cached)
         return judgement
 

@@ -129,6 +129,44 @@ async def test_a_stage_that_cannot_pass_is_not_scored_where_the_large_model_may_
     assert none["usage"]["scorer"]["input_tokens"] == 0
 
 
+async def test_a_stage_that_does_not_suffice_is_read_while_the_large_model_goes_on(system: System) -> None:
+    before = system.slm.counters.input_tokens
+    at_once, later = [
+        await ask(system, f"[ms=10 slm_eos=5 scores={stop}:0.9]") for stop in ("0", "32")
+    ]  # stage 0 and stage 2
+    assert (at_once["stop"]["stage"], later["stop"]["stage"]) == (0, 2)
+    assert at_once["usage"]["slm"]["cached_input_tokens"] == 0
+    used = later["usage"]["slm"]
+    question = at_once["usage"]["slm"]["input_tokens"] + 1  # its script is one letter longer
+    # Read once each: question and two stages. Found read: the question by stage 1, both by the answer.
+    assert (used["input_tokens"], used["cached_input_tokens"]) == (question + 32, question + question + 16)
+    assert system.slm.counters.input_tokens - before == at_once["usage"]["slm"]["input_tokens"] + used["input_tokens"]
+
+
+async def test_what_was_read_ahead_for_nothing_is_on_the_bill(finishing_system: System) -> None:
+    before = finishing_system.slm.counters.input_tokens
+    result = await ask(finishing_system, "[llm_eos=60 ms=10]")
+    assert (result["stop"]["reason"], made(result["usage"]["slm"])) == ("llm_finished", 0)
+    read = result["usage"]["slm"]["input_tokens"]
+    assert read == finishing_system.slm.counters.input_tokens - before > 32
+    assert result["cost"]["usd_by_role"]["slm"] > 0
+
+
+@pytest.mark.parametrize("ends", ["answer", "llm_finishes", "cancel"])
+async def test_what_waits_to_be_read_ahead_holds_nothing_up(
+    system: System, finishing_system: System, ends: str
+) -> None:
+    scripts = {"answer": "scores=16:0.9", "llm_finishes": "llm_eos=60", "cancel": "ms=100"}
+    used = system if ends == "answer" else finishing_system
+    began, request_id = time.monotonic(), uuid4().hex
+    stream = used.client.solve(f"[ahead_ms=60000 slm_eos=5 {scripts[ends]}]", request_id=request_id)
+    async for event in stream:
+        if ends == "cancel" and event.HasField("stage_completed"):
+            await used.client.cancel(request_id)
+    assert time.monotonic() - began < 20
+    await idle(used)
+
+
 async def test_code_is_asked_for_with_its_own_prompt_in_every_service(system: System, brief_system: System) -> None:
     plain, code = [await ask(system, "[scores=16:0.9 slm_eos=5]", code=code) for code in (False, True)]
     for role in ("llm", "slm", "scorer"):

@@ -200,6 +200,45 @@ async def test_a_prompt_that_begins_like_a_running_one_is_read_from_there(
     assert (await running)[0][:12] == expected[long]
 
 
+async def test_a_prompt_that_was_read_ahead_is_not_read_again(engine: TransformersEngine, checkpoint: Path) -> None:
+    whole = prompt(11, 90)
+    read = [await run(engine, Generation(f"ahead{i}", whole[:n], 0)) for i, n in enumerate((40, 70, 70))]
+    assert [(f.usage.input_tokens, f.usage.cached_input_tokens, ids) for ids, f in read] == [
+        (40, 0, []), (30, 40, []), (0, 70, []),
+    ]  # fmt: skip
+    got, finished = await run(engine, Generation("after", whole, 12))
+    assert got == reference(checkpoint, whole, 12)
+    assert (finished.usage.input_tokens, finished.usage.cached_input_tokens) == (20, 70)
+    again, finished = await run(engine, Generation("same", whole[:70], 12))
+    assert again == reference(checkpoint, whole[:70], 12)
+    assert (finished.usage.input_tokens, finished.usage.cached_input_tokens) == (1, 69)
+
+
+async def test_reading_ahead_waits_for_everybody_else_and_keeps_what_was_read_before_an_abort(
+    engine: TransformersEngine, checkpoint: Path
+) -> None:
+    blockers = [engine.generate(Generation(f"busy{i}", prompt(i, 8), 1500)) for i in range(3)]
+    for blocker in blockers:
+        await anext(blocker)
+    long = prompt(12, 1200)
+    ahead = asyncio.create_task(run(engine, Generation("ahead", long, 0)))
+    while engine._prefilling is None:  # it has begun: nobody else wants to read
+        await asyncio.sleep(0)
+    behind = asyncio.create_task(run(engine, Generation("behind", prompt(13, 30), 0)))
+    await asyncio.sleep(0)
+    assert engine.abort("ahead")
+    _, halted = await ahead
+    assert halted.reason is FinishReason.ABORTED
+    assert 0 < halted.usage.input_tokens < 1200
+    await behind
+    kept = halted.usage.input_tokens
+    got, finished = await run(engine, Generation("real", long[: kept + 5], 4))
+    assert finished.usage.cached_input_tokens == kept
+    assert got == reference(checkpoint, long[: kept + 5], 4)
+    for blocker in blockers:
+        await blocker.aclose()
+
+
 async def test_a_batch_of_many_is_the_same_as_each_alone(engine: TransformersEngine, checkpoint: Path) -> None:
     generations = [Generation(f"many{i}", prompt(i, 5 + i), 8) for i in range(12)]
     done = {g.request_id: g async for g in generate_batch(engine, generations, width=6)}

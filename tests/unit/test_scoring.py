@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from services.engine.api import Scoring
 from services.engine.scoring import PromptReader, head_statistics
 from tests.tiny_model import write_tiny_model
 
@@ -28,12 +29,17 @@ def ids(seed: int, length: int) -> list[int]:
     return values
 
 
+def one(reader: PromptReader, key: str, text: list[int]) -> Scoring:
+    [scoring] = reader.read([(key, text)])
+    return scoring
+
+
 @torch.inference_mode()
 def test_a_growing_prompt_scores_as_if_read_afresh_and_runs_only_its_new_tokens(model) -> None:  # type: ignore[no-untyped-def]
     reader, text = PromptReader(model, model.lm_head.weight, 1 << 30), ids(1, 200)
     kept = 0
     for length in (60, 61, 130, 200):
-        scoring = reader.read("r", text[:length])
+        scoring = one(reader, "r", text[:length])
         logprobs, entropies = afresh(model, text[:length])
         np.testing.assert_allclose(scoring.logprobs, logprobs, atol=2e-4)
         np.testing.assert_allclose(scoring.entropies, entropies, atol=2e-4)
@@ -47,8 +53,8 @@ def test_another_text_after_a_common_prefix_scores_as_if_read_afresh(model, shar
     reader = PromptReader(model, model.lm_head.weight, 1 << 30)
     first, second = ids(1, 100), ids(2, 120)
     second[:shared] = first[:shared]
-    reader.read("r", first)
-    scoring = reader.read("r", second)
+    one(reader, "r", first)
+    scoring = one(reader, "r", second)
     logprobs, entropies = afresh(model, second)
     np.testing.assert_allclose(scoring.logprobs, logprobs, atol=2e-4)
     np.testing.assert_allclose(scoring.entropies, entropies, atol=2e-4)
@@ -58,22 +64,49 @@ def test_another_text_after_a_common_prefix_scores_as_if_read_afresh(model, shar
 @torch.inference_mode()
 def test_a_shorter_prompt_and_the_same_prompt_again(model) -> None:  # type: ignore[no-untyped-def]
     reader, text = PromptReader(model, model.lm_head.weight, 1 << 30), ids(1, 100)
-    whole = reader.read("r", text)
-    again = reader.read("r", text)
+    whole = one(reader, "r", text)
+    again = one(reader, "r", text)
     assert again.usage.input_tokens == 0
     np.testing.assert_array_equal(whole.logprobs, again.logprobs)
-    short = reader.read("r", text[:40])
+    short = one(reader, "r", text[:40])
     np.testing.assert_allclose(short.logprobs, whole.logprobs[:39], atol=2e-4)
 
 
 @torch.inference_mode()
 def test_memory_is_bounded_and_an_evicted_prefix_is_read_again(model) -> None:  # type: ignore[no-untyped-def]
     reader = PromptReader(model, model.lm_head.weight, 1)
-    reader.read("a", ids(1, 50))
-    one = reader.num_bytes()
-    reader.read("b", ids(2, 50))
-    assert reader.num_bytes() == one
-    assert reader.read("a", ids(1, 50)).usage.cached_input_tokens == 0
+    one(reader, "a", ids(1, 50))
+    bytes_of_one = reader.num_bytes()
+    one(reader, "b", ids(2, 50))
+    assert reader.num_bytes() == bytes_of_one
+    assert one(reader, "a", ids(1, 50)).usage.cached_input_tokens == 0
+
+
+@torch.inference_mode()
+def test_prompts_that_are_read_together_score_as_if_read_alone(model) -> None:  # type: ignore[no-untyped-def]
+    reader = PromptReader(model, model.lm_head.weight, 1 << 30)
+    texts = {"a": ids(1, 90), "b": ids(2, 130), "c": ids(3, 40)}
+    one(reader, "a", texts["a"][:50])
+    one(reader, "b", texts["b"][:88])
+    together = reader.read(list(texts.items()))
+    assert [(s.usage.input_tokens, s.usage.cached_input_tokens) for s in together] == [(40, 50), (42, 88), (40, 0)]
+    for scoring, text in zip(together, texts.values(), strict=True):
+        logprobs, entropies = afresh(model, text)
+        np.testing.assert_allclose(scoring.logprobs, logprobs, atol=2e-4)
+        np.testing.assert_allclose(scoring.entropies, entropies, atol=2e-4)
+    longer = [(key, text + ids(4, 30)) for key, text in texts.items()]
+    for scoring, (_, text) in zip(reader.read(longer), longer, strict=True):
+        np.testing.assert_allclose(scoring.logprobs, afresh(model, text)[0], atol=2e-4)
+        assert scoring.usage.input_tokens == 30
+
+
+@torch.inference_mode()
+def test_only_prompts_of_about_one_length_and_of_different_keys_are_read_together(model) -> None:  # type: ignore[no-untyped-def]
+    reader = PromptReader(model, model.lm_head.weight, 1 << 30)
+    assert reader.num_together([("a", ids(1, 50)), ("b", ids(2, 60)), ("c", ids(3, 400))]) == 2
+    assert reader.num_together([("a", ids(1, 50)), ("a", ids(1, 60))]) == 1
+    one(reader, "c", ids(3, 350))
+    assert reader.num_together([("a", ids(1, 50)), ("b", ids(2, 60)), ("c", ids(3, 400))]) == 3
 
 
 def test_head_statistics_are_exact_over_a_vocabulary_of_many_tiles() -> None:

@@ -192,27 +192,94 @@ class ExecuteFinished(_message.Message):
 Global___ExecuteFinished: _TypeAlias = ExecuteFinished  # noqa: Y015
 
 @_typing.final
+class ReadAheadRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    question: _builtins.str
+    stage: _builtins.int
+    """Stage whose insight is read; 0 is "no insight"."""
+    task: _tandem_pb2.Task.ValueType
+    @_builtins.property
+    def prices(self) -> _tandem_pb2.RolePrices: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        question: _builtins.str = ...,
+        stage: _builtins.int = ...,
+        prices: _tandem_pb2.RolePrices | None = ...,
+        task: _tandem_pb2.Task.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "question", b"question", "request_id", b"request_id", "stage", b"stage", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadAheadRequest: _TypeAlias = ReadAheadRequest  # noqa: Y015
+
+@_typing.final
+class ReadAheadResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    REQUEST_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    REQUEST_CACHED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    input_tokens: _builtins.int
+    """Tokens that this call has computed, and those that it found computed."""
+    cached_input_tokens: _builtins.int
+    request_input_tokens: _builtins.int
+    """The same of every such call for the request so far."""
+    request_cached_input_tokens: _builtins.int
+    def __init__(
+        self,
+        *,
+        input_tokens: _builtins.int = ...,
+        cached_input_tokens: _builtins.int = ...,
+        request_input_tokens: _builtins.int = ...,
+        request_cached_input_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_tokens", b"cached_input_tokens", "input_tokens", b"input_tokens", "request_cached_input_tokens", b"request_cached_input_tokens", "request_input_tokens", b"request_input_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadAheadResponse: _TypeAlias = ReadAheadResponse  # noqa: Y015
+
+@_typing.final
 class AbortRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     DECIDED_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    ONLY_AHEAD_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt to halt; a newer one is left alone. 0: whichever runs."""
     decided_at_unix_ms: _builtins.float
     """When the stop was decided, Unix time in milliseconds; later tokens count as overrun."""
+    only_ahead: _builtins.bool
+    """Halt what is read ahead for the request, not its answer."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
         decided_at_unix_ms: _builtins.float = ...,
+        only_ahead: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_at_unix_ms", b"decided_at_unix_ms", "epoch", b"epoch", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_at_unix_ms", b"decided_at_unix_ms", "epoch", b"epoch", "only_ahead", b"only_ahead", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,6 +39,11 @@ class SlmExecutorStub:
                 request_serializer=protos_dot_tandem_dot_v1_dot_execution__pb2.ExecuteRequest.SerializeToString,
                 response_deserializer=protos_dot_tandem_dot_v1_dot_execution__pb2.ExecuteEvent.FromString,
                 _registered_method=True)
+        self.ReadAhead = channel.unary_unary(
+                '/tandem.v1.SlmExecutor/ReadAhead',
+                request_serializer=protos_dot_tandem_dot_v1_dot_execution__pb2.ReadAheadRequest.SerializeToString,
+                response_deserializer=protos_dot_tandem_dot_v1_dot_execution__pb2.ReadAheadResponse.FromString,
+                _registered_method=True)
         self.Abort = channel.unary_unary(
                 '/tandem.v1.SlmExecutor/Abort',
                 request_serializer=protos_dot_tandem_dot_v1_dot_execution__pb2.AbortRequest.SerializeToString,
@@ -56,6 +61,14 @@ class SlmExecutorServicer:
 
     def Execute(self, request, context):
         """Answers one request and streams the answer into Redis. Cancelling the call halts the engine.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadAhead(self, request, context):
+        """Reads what an answer from this stage will begin with, so that Execute need not. Waits for every other request of the
+        engine; Execute for the same request ends it, and goes on from what it has read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -81,6 +94,11 @@ def add_SlmExecutorServicer_to_server(servicer, server):
                     servicer.Execute,
                     request_deserializer=protos_dot_tandem_dot_v1_dot_execution__pb2.ExecuteRequest.FromString,
                     response_serializer=protos_dot_tandem_dot_v1_dot_execution__pb2.ExecuteEvent.SerializeToString,
+            ),
+            'ReadAhead': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadAhead,
+                    request_deserializer=protos_dot_tandem_dot_v1_dot_execution__pb2.ReadAheadRequest.FromString,
+                    response_serializer=protos_dot_tandem_dot_v1_dot_execution__pb2.ReadAheadResponse.SerializeToString,
             ),
             'Abort': grpc.unary_unary_rpc_method_handler(
                     servicer.Abort,
@@ -120,6 +138,33 @@ class SlmExecutor:
             '/tandem.v1.SlmExecutor/Execute',
             protos_dot_tandem_dot_v1_dot_execution__pb2.ExecuteRequest.SerializeToString,
             protos_dot_tandem_dot_v1_dot_execution__pb2.ExecuteEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadAhead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.v1.SlmExecutor/ReadAhead',
+            protos_dot_tandem_dot_v1_dot_execution__pb2.ReadAheadRequest.SerializeToString,
+            protos_dot_tandem_dot_v1_dot_execution__pb2.ReadAheadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,6 +33,10 @@ class SlmExecutorStub:
     def __new__(cls, channel: _aio.Channel) -> SlmExecutorAsyncStub: ...
     Execute: _grpc.UnaryStreamMultiCallable[_execution_pb2.ExecuteRequest, _execution_pb2.ExecuteEvent]
     """Answers one request and streams the answer into Redis. Cancelling the call halts the engine."""
+    ReadAhead: _grpc.UnaryUnaryMultiCallable[_execution_pb2.ReadAheadRequest, _execution_pb2.ReadAheadResponse]
+    """Reads what an answer from this stage will begin with, so that Execute need not. Waits for every other request of the
+    engine; Execute for the same request ends it, and goes on from what it has read.
+    """
     Abort: _grpc.UnaryUnaryMultiCallable[_execution_pb2.AbortRequest, _execution_pb2.AbortResponse]
     """Halts a running request within one token; its Execute call ends with `finished`. Idempotent."""
     GetModelInfo: _grpc.UnaryUnaryMultiCallable[_execution_pb2.GetModelInfoRequest, _execution_pb2.GetModelInfoResponse]
@@ -42,6 +46,10 @@ class SlmExecutorAsyncStub(SlmExecutorStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Execute: _aio.UnaryStreamMultiCallable[_execution_pb2.ExecuteRequest, _execution_pb2.ExecuteEvent]  # type: ignore[assignment]
     """Answers one request and streams the answer into Redis. Cancelling the call halts the engine."""
+    ReadAhead: _aio.UnaryUnaryMultiCallable[_execution_pb2.ReadAheadRequest, _execution_pb2.ReadAheadResponse]  # type: ignore[assignment]
+    """Reads what an answer from this stage will begin with, so that Execute need not. Waits for every other request of the
+    engine; Execute for the same request ends it, and goes on from what it has read.
+    """
     Abort: _aio.UnaryUnaryMultiCallable[_execution_pb2.AbortRequest, _execution_pb2.AbortResponse]  # type: ignore[assignment]
     """Halts a running request within one token; its Execute call ends with `finished`. Idempotent."""
     GetModelInfo: _aio.UnaryUnaryMultiCallable[_execution_pb2.GetModelInfoRequest, _execution_pb2.GetModelInfoResponse]  # type: ignore[assignment]
@@ -54,6 +62,16 @@ class SlmExecutorServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_execution_pb2.ExecuteEvent], _abc.AsyncIterator[_execution_pb2.ExecuteEvent]]:
         """Answers one request and streams the answer into Redis. Cancelling the call halts the engine."""
+
+    @_abc_1.abstractmethod
+    def ReadAhead(
+        self,
+        request: _execution_pb2.ReadAheadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_pb2.ReadAheadResponse, _abc.Awaitable[_execution_pb2.ReadAheadResponse]]:
+        """Reads what an answer from this stage will begin with, so that Execute need not. Waits for every other request of the
+        engine; Execute for the same request ends it, and goes on from what it has read.
+        """
 
     @_abc_1.abstractmethod
     def Abort(

@@ -1,0 +1,90 @@
+"""What is kept of texts that were read, because they may come again with more behind them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from services.engine.slot_cache import KeysValues
+
+
+class _Sized(Protocol):
+    def num_bytes(self) -> int: ...
+
+
+V = TypeVar("V", bound=_Sized)
+
+
+class Kept(Generic[V]):
+    """The most recently put values within `max_bytes`; the last one stays, whatever its size."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._values: OrderedDict[Hashable, V] = OrderedDict()
+
+    def get(self, key: Hashable) -> V | None:
+        return self._values.get(key)
+
+    def pop(self, key: Hashable) -> V | None:
+        return self._values.pop(key, None)
+
+    def put(self, key: Hashable, value: V) -> None:
+        self._values[key] = value
+        self._values.move_to_end(key)
+        while len(self._values) > 1 and self.num_bytes() > self._max_bytes:
+            self._values.popitem(last=False)
+
+    def num_bytes(self) -> int:
+        return sum(value.num_bytes() for value in self._values.values())
+
+    def values(self) -> list[V]:
+        return list(self._values.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    ids: tuple[int, ...]
+    keys_values: KeysValues
+
+    def num_bytes(self) -> int:
+        return num_bytes(self.keys_values)
+
+
+class KeptPrefixes:
+    """Prompts that were read ahead of their generations, with keys and values."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._kept: Kept[_Prefix] = Kept(max_bytes)
+
+    def keep(self, ids: tuple[int, ...], keys_values: KeysValues) -> None:
+        """Also forgets what `ids` begin with: it is in there."""
+        for prefix in self._kept.values():
+            if ids[: len(prefix.ids)] == prefix.ids:
+                self._kept.pop(prefix.ids)
+        self._kept.put(ids, _Prefix(ids, keys_values))
+
+    def longest(self, ids: Sequence[int]) -> tuple[int, KeysValues]:
+        """How many tokens `ids` share with the best of what is kept, and that one's keys and values."""
+        best, found = 0, None
+        for prefix in self._kept.values():
+            shared = common_prefix(prefix.ids, ids)
+            if shared > best:
+                best, found = shared, prefix
+        if found is None:
+            return 0, []
+        self._kept.put(found.ids, found)
+        return best, found.keys_values
+
+
+def num_bytes(keys_values: KeysValues) -> int:
+    return sum(keys.nbytes + values.nbytes for keys, values in keys_values)
+
+
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many ids both begin with."""
+    for index, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return index
+    return min(len(a), len(b))
