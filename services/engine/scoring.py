@@ -21,8 +21,8 @@ from services.engine.kept import Kept, common_prefix, num_bytes
 from services.engine.slot_cache import KeysValues, SlotCache
 
 STATE_DEPTH = 2 / 3  # of the layers: whose output `Scoring.states` is
-_ROWS = 64  # positions of the output head at once
-_COLUMNS = 8192  # vocabulary entries at once; _ROWS x _COLUMNS float32 stays in a CPU's L2 cache
+_ROWS = 512  # positions of the output head at once: each tile of it is widened to float32 for all of them
+_COLUMNS = 2048  # vocabulary entries at once; _ROWS x _COLUMNS float32 are 4 MiB
 _MOST_PADDING = 0.25  # of a batch's tokens: above, reading one after the other is faster
 _MOST_AT_ONCE = 8
 

@@ -346,13 +346,14 @@ class TransformersEngine:
             return
         tokens = torch.tensor([[s.generated[-1]] for s in batch])
         positions = torch.tensor([s.computed for s in batch])
-        mask = None
         if len(batch) == 1:
             self._cache.at_row(0, batch[0].computed, 1)
         else:
             self._cache.at_rows(positions[:, None].to(self._model.device))
-            reach = torch.arange(int(positions.max()) + 1)
-            mask = (reach[None] <= positions[:, None])[:, None, None, :]
+        reach = torch.arange(int(positions.max()) + 1)
+        # Also for a single row, which needs none: with a mask transformers packs the query heads that share keys, which
+        # a CPU computes ten times as fast (12 heads, 300 tokens: 0.07 against 0.79 ms a layer).
+        mask = (reach[None] <= positions[:, None])[:, None, None, :]
         hidden = self._forward(tokens, mask, positions[:, None])
         for sequence in batch:
             sequence.computed += 1
