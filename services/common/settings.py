@@ -75,7 +75,7 @@ class ModelServiceSettings(ProcessSettings):
     engine: str = Field(
         "transformers",
         validation_alias="TANDEM_ENGINE",
-        description="'transformers', 'openai', or 'module:function' that makes an Engine from these settings and a model",
+        description="'transformers', 'vllm', 'openai', or 'module:function' that makes an Engine from these settings and a model",
     )
     device: str = Field("auto", validation_alias="TANDEM_DEVICE", description="auto, cpu, cuda, cuda:1")
     threads: int = Field(2, gt=0, validation_alias="TANDEM_THREADS", description="CPU threads of the engine")

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Future
-from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -22,9 +21,7 @@ from services.engine.api import (
     ApiRefused,
     ApiUnavailable,
     Counters,
-    DuplicateRequest,
     EngineError,
-    EngineStopped,
     Finished,
     FinishReason,
     Generation,
@@ -38,6 +35,7 @@ from services.engine.api import (
     Usage,
 )
 from services.engine.messages import MessageCodec
+from services.engine.places import Places, unless_aborted
 
 _CLOSE_SECONDS = 5.0
 _GO_ON = "Go on exactly where you stopped, without repeating anything."
@@ -62,13 +60,9 @@ class OpenAIEngine:
     def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
         self._tokenizer = MessageCodec()
-        self._open: dict[str, asyncio.Event] = {}  # requests that wait or run, each with its abort
-        self._num_running = 0
-        self._is_alive = False
+        self._places = Places(settings.max_batch, settings.max_waiting)
         self._asks_for_usage = True
         self._client: AsyncOpenAI | None = None
-        self._slots: asyncio.Semaphore | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: Future[None] | None = None
         self.counters = Counters()
 
@@ -85,11 +79,11 @@ class OpenAIEngine:
 
     @property
     def load(self) -> Load:
-        return Load(self._num_running, len(self._open) - self._num_running)
+        return self._places.load
 
     @property
     def is_alive(self) -> bool:
-        return self._is_alive
+        return self._places.is_open
 
     def start(self) -> None:
         """Ask the API for the model. Raises OSError where it does not answer, or does not have it."""
@@ -102,87 +96,38 @@ class OpenAIEngine:
         if self._settings.name not in known:
             raise OSError(f"the API has no model {self._settings.name!r}; it has: {', '.join(sorted(known))}")
         self._client = AsyncOpenAI(**options, max_retries=0, timeout=self._settings.timeout_seconds)
-        self._is_alive = True
+        self._places.is_open = True
 
     def stop(self) -> None:
-        self._is_alive = False
-        for request_id in list(self._open):
-            self.abort(request_id)
-        if self._loop is not None and self._loop.is_running():
-            self._closing = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
+        self._places.close()
+        loop = self._places.loop
+        if loop is not None and loop.is_running():
+            self._closing = asyncio.run_coroutine_threadsafe(self._close(), loop)
 
     async def _close(self) -> None:
         """The connections that are kept for a next request, once the streams have ended."""
         assert self._client is not None
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                while self._open:
-                    await asyncio.sleep(0.01)
+        await self._places.emptied(_CLOSE_SECONDS)
         await self._client.close()
 
-    async def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
-        if not generation.max_new_tokens:  # what an API keeps is its own affair
-            yield Finished(FinishReason.LENGTH, Usage(), "", time.time())
-            return
-        aborted = self._admit(generation)
-        end = Finished(FinishReason.ABORTED, Usage(), "", time.time())
-        try:
-            async with self._slot(aborted) as has_slot:
-                if has_slot:
-                    async with aclosing(self._stream(generation, aborted)) as stream:
-                        async for item in stream:
-                            if isinstance(item, Finished):
-                                end = item
-                            else:
-                                yield item
-        finally:
-            self._open.pop(generation.request_id, None)
-        yield end  # who reads it finds the place free
+    def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
+        return self._places.run(generation, self._stream)
 
     def abort(self, request_id: str) -> bool:
-        aborted = self._open.get(request_id)
-        if aborted is None or self._loop is None:
-            return False
-        self._loop.call_soon_threadsafe(aborted.set)
-        return True
+        return self._places.abort(request_id)
 
     async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:
         raise EngineError("an API shows no probabilities of a prompt: score with the transformers engine")
 
-    @asynccontextmanager
-    async def _slot(self, aborted: asyncio.Event) -> AsyncIterator[bool]:
-        """One of the places that are open at once; False when the abort came first."""
-        self._slots = self._slots or asyncio.Semaphore(self._settings.max_batch)
-        acquiring = asyncio.ensure_future(self._slots.acquire())
-        has_slot = False
-        try:
-            has_slot = await _first(acquiring, aborted)
-            self._num_running += has_slot
-            yield has_slot
-        finally:
-            self._num_running -= has_slot
-            if acquiring.done() and not acquiring.cancelled():  # a cancel may come just as the place is had
-                self._slots.release()
-
-    def _admit(self, generation: Generation) -> asyncio.Event:
-        """The request's abort. Raises EngineStopped, DuplicateRequest, QueueFull."""
-        load = self.load
-        if not self._is_alive:
-            raise EngineStopped("the engine is not running")
-        if generation.request_id in self._open:
-            raise DuplicateRequest(f"request {generation.request_id!r} is running")
-        if load.waiting >= self._settings.max_waiting and load.running >= self._settings.max_batch:
-            raise QueueFull(f"{load.waiting} requests are waiting already")
-        self._loop = asyncio.get_running_loop()
-        aborted = self._open[generation.request_id] = asyncio.Event()
-        return aborted
-
     async def _stream(self, generation: Generation, aborted: asyncio.Event) -> AsyncGenerator[Token | Finished, None]:
         """Tokens as they come; closing this generator, like an abort, closes the connection."""
+        if not generation.max_new_tokens:  # what an API keeps of a prompt is its own affair
+            yield Finished(FinishReason.LENGTH, Usage(), "", time.time())
+            return
         estimated_input = len(generation.prompt_ids)
         made, reason, usage = 0, FinishReason.EOS, None
         opening = asyncio.ensure_future(self._request(generation))
-        if not await _first(opening, aborted):
+        if not await unless_aborted(opening, aborted):
             # It may have been read by now; nobody can tell.
             yield self._finished(FinishReason.ABORTED, Usage(estimated_input, 0, 0, is_estimated=True))
             return
@@ -190,7 +135,7 @@ class OpenAIEngine:
         try:
             while True:
                 chunk_task = asyncio.ensure_future(anext(stream, None))
-                if not await _first(chunk_task, aborted):
+                if not await unless_aborted(chunk_task, aborted):
                     yield self._finished(FinishReason.ABORTED, Usage(estimated_input, 0, made, is_estimated=True))
                     return
                 chunk = chunk_task.result()
@@ -251,22 +196,6 @@ class OpenAIEngine:
             return await self._client.chat.completions.create(**arguments)
         except openai.OpenAIError as error:
             _translate(error)
-
-
-async def _first(work: Any, aborted: asyncio.Event) -> bool:
-    """Wait for `work`, or for the abort, which cancels it. True: the work was done first (its error is raised)."""
-    task, waiting = asyncio.ensure_future(work), asyncio.ensure_future(aborted.wait())
-    try:
-        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            return False
-        task.result()
-        return True
-    finally:
-        for each in (task, waiting):
-            if not each.done():
-                each.cancel()
-        await asyncio.gather(task, waiting, return_exceptions=True)
 
 
 def _translate(error: openai.OpenAIError) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Engines by name: `transformers`, `openai` (any compatible API), or `module:function` for one of somebody's own."""
+"""Engines by name: `transformers`, `vllm`, `openai` (any compatible API), or `module:function` for one of somebody's own."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
         from services.engine.openai_engine import make
 
         return make(arguments)
+    if spec == "vllm":
+        from services.engine import vllm_engine
+
+        return vllm_engine.make(arguments)
     module, _, function = spec.partition(":")
     if not function:
-        raise ValueError(f"unknown engine {spec!r}: use 'transformers', 'openai' or 'module:function'")
+        raise ValueError(f"unknown engine {spec!r}: use 'transformers', 'vllm', 'openai' or 'module:function'")
     engine: Engine = getattr(importlib.import_module(module), function)(arguments)
     return engine

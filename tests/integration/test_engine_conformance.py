@@ -1,17 +1,19 @@
-"""What every back end promises (services.engine.api), the same claims for each: our transformers engine, and the openai
-engine against a real OpenAI-compatible server (`transformers serve`), both with the same small real checkpoint.
+"""What every back end promises (services.engine.api), the same claims for each: our transformers engine (on a GPU too, where
+there is one), vLLM where it is installed, and the openai engine against a real OpenAI-compatible server (`transformers
+serve`), all with the same small real checkpoint.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -83,17 +85,40 @@ def api_port(checkpoint: Path) -> Iterator[int]:
     process.wait()
 
 
-@pytest.fixture(scope="module", params=["transformers", "openai"])
+BACKENDS = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.gpu),
+    pytest.param(
+        "vllm", marks=pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs tandem[vllm]")
+    ),
+    "openai",
+]
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
 def backend(request: pytest.FixtureRequest, checkpoint: Path) -> Backend:
-    if request.param == "transformers":
+    if request.param in ("cpu", "cuda"):
 
         def make(max_batch: int, max_waiting: int) -> Engine:
             settings = EngineSettings(
-                checkpoint, "tiny", dtype="float32", max_batch=max_batch, max_waiting=max_waiting, prefill_chunk=16
-            )
+                checkpoint, "tiny", dtype="float32", device=request.param, max_batch=max_batch, max_waiting=max_waiting,
+                prefill_chunk=16,
+            )  # fmt: skip
             return TransformersEngine(settings)
 
         return Backend(make, checkpoint, is_exact=True)
+    if request.param == "vllm":
+
+        def make_vllm(max_batch: int, max_waiting: int) -> Engine:
+            from services.engine.vllm_engine import VllmEngine, VllmSettings
+
+            arguments = {"enforce_eager": True, "max_model_len": 2048, "gpu_memory_utilization": 0.2}
+            settings = VllmSettings(
+                checkpoint, "tiny", dtype="float32", max_batch=max_batch, max_waiting=max_waiting, arguments=arguments
+            )
+            return VllmEngine(settings)
+
+        return Backend(make_vllm, checkpoint, is_exact=False)
     port = request.getfixturevalue("api_port")
 
     def make_api(max_batch: int, max_waiting: int) -> Engine:
@@ -184,6 +209,18 @@ async def test_abort_in_the_queue_costs_nothing(backend: Backend) -> None:
         await running.aclose()
 
 
+async def test_what_was_read_ahead_changes_nothing_but_what_is_read(backend: Backend) -> None:
+    with backend.running() as engine:
+        question = "so far, so good? " * 20
+        plain = await run(engine, generation(engine, "plain", question, 12))
+        text, tokens, ahead = await run(engine, generation(engine, "ahead", question, 0))
+        assert (text, tokens, ahead.usage.output_tokens, ahead.reason) == ("", 0, 0, FinishReason.LENGTH)
+        after = await run(engine, generation(engine, "after", question, 12))
+    assert after[:2] == plain[:2]
+    read, found = after[2].usage.input_tokens, after[2].usage.cached_input_tokens
+    assert read + found == plain[2].usage.input_tokens + plain[2].usage.cached_input_tokens
+
+
 async def test_closing_the_stream_early_aborts(backend: Backend) -> None:
     with backend.running() as engine:
         stream = engine.generate(generation(engine, "closed", "a", LONG))
@@ -251,8 +288,9 @@ async def test_stopping_ends_every_stream(backend: Backend) -> None:
 
 
 async def test_a_model_that_is_not_there_is_named(backend: Backend, tmp_path: Path) -> None:
-    if backend.is_exact:
-        engine: Engine = TransformersEngine(EngineSettings(tmp_path / "nothing", "nothing"))
+    if not backend.port:
+        engine = backend.make(4, 16)
+        engine._settings = replace(engine._settings, path=tmp_path / "nothing")  # type: ignore[attr-defined]
     else:
         engine = OpenAIEngine(ApiSettings("nothing", f"http://127.0.0.1:{backend.port}/v1", "no key"))
     with pytest.raises(OSError, match="nothing"):

@@ -1,0 +1,130 @@
+"""Who waits and who runs in a back end that has its own event loop or its own server; aborts reach both."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+from services.engine.api import (
+    DuplicateRequest,
+    EngineStopped,
+    Finished,
+    FinishReason,
+    Generation,
+    Load,
+    QueueFull,
+    Token,
+    Usage,
+)
+
+Stream = Callable[[Generation, asyncio.Event], AsyncGenerator[Token | Finished, None]]
+"""The tokens of a request and their end, which comes at once when the event is set."""
+
+
+class Places:
+    """`max_batch` requests run at once, `max_waiting` wait for a place."""
+
+    def __init__(self, max_batch: int, max_waiting: int) -> None:
+        self._max_batch, self._max_waiting = max_batch, max_waiting
+        self._open: dict[str, asyncio.Event] = {}  # requests that wait or run, each with its abort
+        self._num_running = 0
+        self._slots: asyncio.Semaphore | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.is_open = False
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that the requests are of; None before the first."""
+        return self._loop
+
+    @property
+    def load(self) -> Load:
+        return Load(self._num_running, len(self._open) - self._num_running)
+
+    async def run(self, generation: Generation, stream: Stream) -> AsyncGenerator[Token | Finished, None]:
+        """The stream of a request once it has a place; its end comes when the place is free again.
+
+        Raises EngineStopped, DuplicateRequest, QueueFull, and what `stream` raises.
+        """
+        end = Finished(FinishReason.ABORTED, Usage(), "", time.time())
+        with self._admitted(generation.request_id) as aborted:
+            async with self._place(aborted) as has_place:
+                if has_place:
+                    async with aclosing(stream(generation, aborted)) as items:
+                        async for item in items:
+                            if isinstance(item, Finished):
+                                end = item
+                            else:
+                                yield item
+        yield end
+
+    @contextmanager
+    def _admitted(self, request_id: str) -> Iterator[asyncio.Event]:
+        """The request's abort, while the request is known."""
+        load = self.load
+        if not self.is_open:
+            raise EngineStopped("the engine is not running")
+        if request_id in self._open:
+            raise DuplicateRequest(f"request {request_id!r} is running")
+        if load.waiting >= self._max_waiting and load.running >= self._max_batch:
+            raise QueueFull(f"{load.waiting} requests are waiting already")
+        self._loop = asyncio.get_running_loop()
+        aborted = self._open[request_id] = asyncio.Event()
+        try:
+            yield aborted
+        finally:
+            self._open.pop(request_id, None)
+
+    @asynccontextmanager
+    async def _place(self, aborted: asyncio.Event) -> AsyncIterator[bool]:
+        """One of the places; False when the abort came first."""
+        self._slots = self._slots or asyncio.Semaphore(self._max_batch)
+        acquiring = asyncio.ensure_future(self._slots.acquire())
+        has_slot = False
+        try:
+            has_slot = await unless_aborted(acquiring, aborted)
+            self._num_running += has_slot
+            yield has_slot
+        finally:
+            self._num_running -= has_slot
+            if acquiring.done() and not acquiring.cancelled():  # a cancel may come just as the place is had
+                self._slots.release()
+
+    def abort(self, request_id: str) -> bool:
+        aborted = self._open.get(request_id)
+        if aborted is None or self._loop is None:
+            return False
+        self._loop.call_soon_threadsafe(aborted.set)
+        return True
+
+    def close(self) -> None:
+        """Abort everybody and admit nobody."""
+        self.is_open = False
+        for request_id in list(self._open):
+            self.abort(request_id)
+
+    async def emptied(self, seconds: float) -> None:
+        """Wait until nobody is left, for `seconds` at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._open:
+                    await asyncio.sleep(0.01)
+
+
+async def unless_aborted(work: Any, aborted: asyncio.Event) -> bool:
+    """Wait for `work`, or for the abort, which cancels it. True: the work was done first (its error is raised)."""
+    task, waiting = asyncio.ensure_future(work), asyncio.ensure_future(aborted.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            return False
+        task.result()
+        return True
+    finally:
+        for each in (task, waiting):
+            if not each.done():
+                each.cancel()
+        await asyncio.gather(task, waiting, return_exceptions=True)

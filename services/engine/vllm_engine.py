@@ -1,0 +1,208 @@
+"""vLLM as a back end, for GPU pools: its scheduler batches, its prefix cache keeps what was read ahead.
+
+An optional extra (`tandem[vllm]`), because it brings a torch of its own. TANDEM_VLLM_ARGS, a JSON object, goes to
+`vllm.AsyncEngineArgs`: `{"tensor_parallel_size": 2}`. It has no scoring pass: vLLM tells log-probabilities of a prompt,
+but not the entropy over the whole vocabulary, so the scorer stays on transformers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from services.engine.api import (
+    Counters,
+    EngineError,
+    Finished,
+    FinishReason,
+    Generation,
+    Load,
+    ModelInfo,
+    PromptTooLong,
+    Scoring,
+    Token,
+    Usage,
+)
+from services.engine.places import Places, unless_aborted
+from services.engine.tokenizer import ChatTokenizer, Detokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class VllmSettings:
+    """`path` is a folder in Hugging Face layout, `arguments` more fields of vllm.AsyncEngineArgs."""
+
+    path: Path
+    name: str
+    revision: str = ""
+    dtype: str = "bfloat16"
+    max_batch: int = 16
+    max_waiting: int = 64
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+class VllmEngine:
+    """`Engine` without a scoring pass.
+
+    vLLM ends an aborted stream before its scheduler has ended the step under way, so what that step makes (a token, or a
+    piece of the prompt) is not told: the usage of an aborted stream is marked as an estimate.
+    """
+
+    def __init__(self, settings: VllmSettings) -> None:
+        self._settings = settings
+        self._places = Places(settings.max_batch, settings.max_waiting)
+        self._llm: Any = None
+        self.counters = Counters()
+
+    @property
+    def info(self) -> ModelInfo:
+        config = self._llm.model_config
+        return ModelInfo(
+            name=self._settings.name,
+            revision=self._settings.revision,
+            dtype=str(config.dtype).removeprefix("torch."),
+            device=str(self._llm.vllm_config.device_config.device_type),
+            parameters=_num_parameters(self._settings.path),
+            context_length=config.max_model_len,
+            engine="vllm",
+            engine_version=version(_distribution()),
+        )
+
+    @property
+    def tokenizer(self) -> ChatTokenizer:
+        return self._tokenizer
+
+    @property
+    def load(self) -> Load:
+        return self._places.load
+
+    @property
+    def is_alive(self) -> bool:
+        return self._places.is_open and not self._llm.errored
+
+    def start(self) -> None:
+        """Load and warm up, in a process of vLLM's own. Raises OSError when the weights cannot be read."""
+        settings = self._settings
+        if not (settings.path / "config.json").is_file():
+            raise OSError(f"there is no model in {settings.path}: run `tandem models pull`")
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        from vllm import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        arguments: dict[str, Any] = {
+            "model": str(settings.path),
+            "dtype": settings.dtype,
+            "max_num_seqs": settings.max_batch,
+            "enable_prefix_caching": True,
+            "disable_log_stats": True,
+            **settings.arguments,
+        }
+        self._tokenizer = ChatTokenizer.load(settings.path)
+        self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        self._places.is_open = True
+
+    def stop(self) -> None:
+        self._places.close()
+        if self._llm is not None:
+            self._llm.shutdown()
+
+    def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
+        total, most = len(generation.prompt_ids) + generation.max_new_tokens, self._llm.model_config.max_model_len
+        if total > most:
+            raise PromptTooLong(f"prompt and answer of {total} tokens do not fit the context of {most}")
+        return self._places.run(generation, self._stream)
+
+    def abort(self, request_id: str) -> bool:
+        return self._places.abort(request_id)
+
+    async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:
+        raise EngineError("vLLM does not tell a prompt's entropies: score with the transformers engine")
+
+    async def _stream(self, generation: Generation, aborted: asyncio.Event) -> AsyncGenerator[Token | Finished, None]:
+        from vllm.inputs import TokensPrompt
+
+        only_reads = not generation.max_new_tokens  # the first token falls out of reading the prompt, and is dropped
+        prompt, made, cached = generation.prompt_ids, 0, 0
+        detokenizer = Detokenizer(self._tokenizer, prompt)
+        outputs = self._llm.generate(
+            TokensPrompt(prompt_token_ids=list(prompt)), _sampling(generation), generation.request_id
+        )
+        reason = None
+        while reason is None:
+            step = asyncio.ensure_future(anext(outputs, None))
+            if not await unless_aborted(step, aborted) or (output := step.result()) is None:
+                yield self._finished(FinishReason.ABORTED, Usage(len(prompt) - cached, cached, made, True), detokenizer)
+                return
+            cached = output.num_cached_tokens or 0
+            [completion] = output.outputs
+            reason = _REASONS[completion.finish_reason]
+            ids = [] if only_reads else list(completion.token_ids)
+            for place, token in enumerate(ids):
+                is_stop = reason is FinishReason.EOS and place == len(ids) - 1
+                made += 1
+                text = "" if is_stop else detokenizer.push(token)
+                yield Token(token, text, time.time(), len(prompt) - cached if made == 1 else None)
+        is_cut = reason is FinishReason.ABORTED
+        yield self._finished(reason, Usage(len(prompt) - cached, cached, made, is_cut), detokenizer)
+
+    def _finished(self, reason: FinishReason, usage: Usage, detokenizer: Detokenizer) -> Finished:
+        self.counters.input_tokens += usage.input_tokens
+        self.counters.output_tokens += usage.output_tokens
+        return Finished(reason, usage, detokenizer.flush(), time.time())
+
+
+_REASONS = {
+    None: None,
+    "stop": FinishReason.EOS,
+    "length": FinishReason.LENGTH,
+    "abort": FinishReason.ABORTED,
+}
+
+
+def _sampling(generation: Generation) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    sampling = generation.sampling
+    return SamplingParams(
+        max_tokens=max(1, generation.max_new_tokens),
+        temperature=sampling.temperature,
+        top_p=sampling.top_p if sampling.temperature else 1.0,
+        seed=sampling.seed if sampling.temperature else None,
+        detokenize=False,
+        output_kind=RequestOutputKind.DELTA,
+    )
+
+
+def _num_parameters(folder: Path) -> int:
+    """From the headers of the weight files."""
+    total = 0
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "numpy") as tensors:
+            total += sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return total
+
+
+def _distribution() -> str:
+    """vLLM's own, or its build for CPUs."""
+    from importlib.metadata import packages_distributions
+
+    return packages_distributions()["vllm"][0]
+
+
+def make(arguments: dict[str, Any]) -> VllmEngine:
+    """From the arguments of services.engine.registry. Raises ValueError where TANDEM_VLLM_ARGS is not a JSON object."""
+    told = json.loads(os.environ.get("TANDEM_VLLM_ARGS", "{}"))
+    if not isinstance(told, dict):
+        raise ValueError(f"TANDEM_VLLM_ARGS is a JSON object of vllm.AsyncEngineArgs, not {told!r}")
+    known = ("path", "name", "dtype", "max_batch", "max_waiting")
+    return VllmEngine(VllmSettings(**{name: arguments[name] for name in known}, arguments=told))
