@@ -1,7 +1,7 @@
 # `make help` is the table of contents. A fresh machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: jaeger k8s-tools chart report collect help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
+.PHONY: jaeger k8s-tools chart report collect help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one of our own in .tools/
@@ -67,6 +67,22 @@ bench: bench-stop bench-orchestration bench-ledger bench-exporter  ## every figu
 
 bench-score: models develop  ## scoring stage by stage against scoring each afresh, on the real small model
 	@$(RUN) python -m bench.score
+
+peers: models develop  ## llama.cpp and vLLM for CPUs into the cache folder, to be measured against (minutes)
+	@$(RUN) python -m bench.peers qwen2.5-coder-0.5b-instruct qwen2.5-coder-1.5b-instruct
+
+bench-engine: peers  ## our engine against llama.cpp and vLLM, on the same weights and prompts
+	@$(RUN) python -m bench.engine --model slm
+	@$(RUN) python -m bench.engine --model llm --widths 1 --rounds 5
+
+bench-ahead: models develop  ## from the stop to the answer's first token, with and without reading ahead
+	@$(RUN) python -m bench.ahead
+
+bench-busy: models develop  ## three model processes on the same cores: sleeping against spinning threads
+	@$(RUN) python -m bench.busy
+
+bench-scaling: develop  ## requests per second at 1 to 64 concurrent, beside a bare Temporal workflow
+	@$(RUN) python -m bench.scaling
 
 bench-ledger: setup  ## are the bills exact? 200 mixed requests, then the same with 20 processes killed
 	@$(RUN) python -m bench.ledger

@@ -53,6 +53,16 @@ def _restore(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
+def peak_memory_mb(stack: Stack) -> dict[str, int]:
+    """The most that each process has had resident since it started."""
+    found = {}
+    for row in stack.status():
+        with contextlib.suppress(FileNotFoundError):
+            told = Path(f"/proc/{row['pid']}/status").read_text()
+            found[row["name"]] = int(told.split("VmHWM:")[1].split()[0]) // 1000
+    return found
+
+
 def quantiles(values: Sequence[float]) -> dict[str, float]:
     p50, p90, p99 = np.percentile(values, [50, 90, 99])
     return {

@@ -15,8 +15,9 @@ import psutil
 from rich.progress import track
 
 from bench.common import quantiles, report
-from services.common.profile import load_profile
+from services.common.profile import Profile, load_profile
 from services.common.prompts import intern_prompt
+from services.engine.api import Engine
 from services.engine.transformers_engine import EngineSettings, TransformersEngine
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 from training.datasets import load
@@ -36,6 +37,12 @@ def main() -> None:
     report("score", asyncio.run(_measure(options.runs)))
 
 
+def insights_of(profile: Profile, engine: Engine) -> list[str]:
+    """A made-up insight up to the end of each stage; none for stage 0."""
+    ids = engine.tokenizer.encode(_INSIGHT)
+    return ["", *(engine.tokenizer.decode(ids[: stage.max_tokens]) for stage in profile.stages)]
+
+
 async def _measure(runs: int) -> dict[str, Any]:
     profile = load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
     model = profile.slm
@@ -43,8 +50,7 @@ async def _measure(runs: int) -> dict[str, Any]:
         EngineSettings(models_folder() / model.name, model.name, dtype=model.dtype, quantization=model.quantization)
     )
     engine.start()
-    ids = engine.tokenizer.encode(_INSIGHT)
-    insights = ["", *(engine.tokenizer.decode(ids[: stage.max_tokens]) for stage in profile.stages)]
+    insights = insights_of(profile, engine)
     found: dict[str, list[tuple[float, int]]] = {"incremental": [], "afresh": []}
     for number, item in enumerate(track(load("math_train").sample(runs, 1).items, description="questions")):
         prompts = [intern_prompt(profile, engine.tokenizer, item.question, insight).ids for insight in insights]

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.progress import track
 
-from bench.common import local_stack, quantiles, report
+from bench.common import local_stack, peak_memory_mb, quantiles, report
 from protos.tandem.v1 import tandem_pb2
 from tandem import Client
 from tandem.paths import DEFAULT_PROFILE
@@ -40,7 +40,9 @@ def main() -> None:
         with ThreadPoolExecutor(options.concurrent) as pool:
             runs = track(pool.map(stop_once, range(options.runs)), total=options.runs, description="requests")
             results = [r for r in runs if r.stop.reason == tandem_pb2.STOP_REASON_SUFFICIENT]
-    report(f"stop-{'real' if options.real else 'scripted'}-{options.concurrent}", _summary(results, options))
+        memory = peak_memory_mb(stack)
+    name = f"stop-{'real' if options.real else 'scripted'}-{options.concurrent}"
+    report(name, {**_summary(results, options), "peak_memory_mb": memory})
 
 
 def _summary(results: list[tandem_pb2.SolveResult], options: argparse.Namespace) -> dict[str, Any]:

@@ -94,6 +94,15 @@ def pull(name: str, progress: Progress) -> Path:
     return entry.folder
 
 
+def fetch_file(name: str, folder: Path, progress: Progress = lambda *_: None) -> Path:
+    """The catalogue's file itself, checked, in `folder`: for a program that reads it as it is. Raises ModelError."""
+    entry = catalogue()[name]
+    if entry.kind != "gguf":
+        raise ModelError(f"{name} is no single file")
+    _fetch_gguf(entry, folder, progress)
+    return folder / entry.file
+
+
 @contextmanager
 def _made_whole(entry: CatalogueEntry) -> Iterator[Path]:
     """A folder to fill, put in its place only when it was filled."""

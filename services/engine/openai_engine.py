@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -63,7 +62,6 @@ class OpenAIEngine:
         self._places = Places(settings.max_batch, settings.max_waiting)
         self._asks_for_usage = True
         self._client: AsyncOpenAI | None = None
-        self._closing: Future[None] | None = None
         self.counters = Counters()
 
     @property
@@ -99,16 +97,9 @@ class OpenAIEngine:
         self._places.is_open = True
 
     def stop(self) -> None:
-        self._places.close()
-        loop = self._places.loop
-        if loop is not None and loop.is_running():
-            self._closing = asyncio.run_coroutine_threadsafe(self._close(), loop)
-
-    async def _close(self) -> None:
-        """The connections that are kept for a next request, once the streams have ended."""
-        assert self._client is not None
-        await self._places.emptied(_CLOSE_SECONDS)
-        await self._client.close()
+        """Also closes the connections that are kept for a next request."""
+        if self._client is not None:
+            self._places.close(_CLOSE_SECONDS, self._client.close)
 
     def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
         return self._places.run(generation, self._stream)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -33,12 +34,8 @@ class Places:
         self._num_running = 0
         self._slots: asyncio.Semaphore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing: Future[None] | None = None
         self.is_open = False
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop that the requests are of; None before the first."""
-        return self._loop
 
     @property
     def load(self) -> Load:
@@ -100,18 +97,32 @@ class Places:
         self._loop.call_soon_threadsafe(aborted.set)
         return True
 
-    def close(self) -> None:
-        """Abort everybody and admit nobody."""
+    def close(self, seconds: float, last: Callable[[], Awaitable[None]]) -> None:
+        """Abort everybody and admit nobody; when nobody is left, or after `seconds`, run `last`.
+
+        Blocks until that is done, unless the requests' own loop is what calls.
+        """
         self.is_open = False
         for request_id in list(self._open):
             self.abort(request_id)
+        if self._loop is None or not self._loop.is_running():
+            return
+        self._closing = asyncio.run_coroutine_threadsafe(self._close(seconds, last), self._loop)
+        if not _runs_here(self._loop):
+            self._closing.result()
 
-    async def emptied(self, seconds: float) -> None:
-        """Wait until nobody is left, for `seconds` at most."""
+    async def _close(self, seconds: float, last: Callable[[], Awaitable[None]]) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._open:
                     await asyncio.sleep(0.01)
+        await last()
+
+
+def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop() is loop
+    return False
 
 
 async def unless_aborted(work: Any, aborted: asyncio.Event) -> bool:

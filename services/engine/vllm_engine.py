@@ -23,6 +23,7 @@ from safetensors import safe_open
 from services.engine.api import (
     Counters,
     EngineError,
+    EngineStopped,
     Finished,
     FinishReason,
     Generation,
@@ -35,6 +36,8 @@ from services.engine.api import (
 )
 from services.engine.places import Places, unless_aborted
 from services.engine.tokenizer import ChatTokenizer, Detokenizer
+
+_CLOSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +114,12 @@ class VllmEngine:
         self._places.is_open = True
 
     def stop(self) -> None:
-        self._places.close()
         if self._llm is not None:
-            self._llm.shutdown()
+            self._places.close(_CLOSE_SECONDS, self._shut_down)
+
+    async def _shut_down(self) -> None:
+        """Once the streams have ended: an abort needs vLLM's process."""
+        await asyncio.to_thread(self._llm.shutdown)
 
     def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
         total, most = len(generation.prompt_ids) + generation.max_new_tokens, self._llm.model_config.max_model_len
@@ -138,7 +144,7 @@ class VllmEngine:
         )
         reason = None
         while reason is None:
-            step = asyncio.ensure_future(anext(outputs, None))
+            step = asyncio.ensure_future(_next(outputs))
             if not await unless_aborted(step, aborted) or (output := step.result()) is None:
                 yield self._finished(FinishReason.ABORTED, Usage(len(prompt) - cached, cached, made, True), detokenizer)
                 return
@@ -158,6 +164,18 @@ class VllmEngine:
         self.counters.input_tokens += usage.input_tokens
         self.counters.output_tokens += usage.output_tokens
         return Finished(reason, usage, detokenizer.flush(), time.time())
+
+
+async def _next(outputs: AsyncGenerator[Any, None]) -> Any:
+    """None after the last. Raises EngineStopped where vLLM's process has died, EngineError for what else it refuses."""
+    from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+    try:
+        return await anext(outputs, None)
+    except EngineDeadError as error:
+        raise EngineStopped(f"vLLM has died: {error}") from error
+    except (EngineGenerateError, ValueError) as error:
+        raise EngineError(f"vLLM refuses the request: {error}") from error
 
 
 _REASONS = {

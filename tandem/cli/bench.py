@@ -15,9 +15,13 @@ from tandem.paths import REPOSITORY
 
 
 class Bench(StrEnum):
+    ENGINE = "engine"
+    AHEAD = "ahead"
+    BUSY = "busy"
     SCORE = "score"
     CANCEL = "cancel"
     ORCHESTRATION = "orchestration"
+    SCALING = "scaling"
     LEDGER = "ledger"
     EXPORTER = "exporter"
     ALL = "all"
@@ -25,9 +29,13 @@ class Bench(StrEnum):
 
 
 _MODULES = {
+    Bench.ENGINE: "bench.engine",
+    Bench.AHEAD: "bench.ahead",
+    Bench.BUSY: "bench.busy",
     Bench.SCORE: "bench.score",
     Bench.CANCEL: "bench.stop",
     Bench.ORCHESTRATION: "bench.orchestration",
+    Bench.SCALING: "bench.scaling",
     Bench.LEDGER: "bench.ledger",
     Bench.EXPORTER: "bench.exporter",
 }

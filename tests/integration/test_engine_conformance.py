@@ -13,7 +13,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -44,26 +44,40 @@ LONG = 1200
 
 @dataclass(frozen=True)
 class Backend:
-    """`make(max_batch, max_waiting)` gives a new engine on `checkpoint`. Not `is_exact`: a cut stream's usage is estimated."""
+    """`make(max_batch, max_waiting)` gives a new engine on `checkpoint`. Not `is_exact`: a cut stream's usage is estimated.
+
+    One that `starts_slowly` is kept in `kept` for the next test, unless the test is to stop it.
+    """
 
     make: Callable[[int, int], Engine]
     checkpoint: Path
     is_exact: bool
     port: int = 0
+    starts_slowly: bool = False
+    kept: dict[tuple[int, int], Engine] = field(default_factory=dict)
 
     @contextlib.contextmanager
-    def running(self, max_batch: int = 4, max_waiting: int = 16) -> Iterator[Engine]:
-        engine = self.make(max_batch, max_waiting)
-        engine.start()
+    def running(self, max_batch: int = 4, max_waiting: int = 16, *, stops: bool = False) -> Iterator[Engine]:
+        engine = self.kept.pop((max_batch, max_waiting), None)
+        if engine is None:
+            engine = self.make(max_batch, max_waiting)
+            engine.start()
         try:
             yield engine
         finally:
+            if self.starts_slowly and not stops:
+                self.kept[max_batch, max_waiting] = engine
+            else:
+                engine.stop()
+
+    def close(self) -> None:
+        for engine in self.kept.values():
             engine.stop()
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("tiny"))
+    return write_tiny_model(tmp_path_factory.mktemp("tiny"), head_dim=32)  # the least that vLLM computes on a CPU
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +110,13 @@ BACKENDS = [
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def backend(request: pytest.FixtureRequest, checkpoint: Path) -> Backend:
+def backend(request: pytest.FixtureRequest, checkpoint: Path) -> Iterator[Backend]:
+    backend = make_backend(request, checkpoint)
+    yield backend
+    backend.close()
+
+
+def make_backend(request: pytest.FixtureRequest, checkpoint: Path) -> Backend:
     if request.param in ("cpu", "cuda"):
 
         def make(max_batch: int, max_waiting: int) -> Engine:
@@ -118,7 +138,7 @@ def backend(request: pytest.FixtureRequest, checkpoint: Path) -> Backend:
             )
             return VllmEngine(settings)
 
-        return Backend(make_vllm, checkpoint, is_exact=False)
+        return Backend(make_vllm, checkpoint, is_exact=False, starts_slowly=True)
     port = request.getfixturevalue("api_port")
 
     def make_api(max_batch: int, max_waiting: int) -> Engine:
@@ -263,7 +283,7 @@ async def test_a_hundred_aborts_leak_nothing(backend: Backend) -> None:
 
 
 async def test_a_full_queue_and_a_second_request_of_one_id_are_refused(backend: Backend) -> None:
-    with backend.running(max_batch=1, max_waiting=1) as engine:
+    with backend.running(max_batch=1, max_waiting=1, stops=True) as engine:
         running = engine.generate(generation(engine, "q0", "a", LONG))
         await anext(running)
         with pytest.raises(DuplicateRequest, match="q0"):
@@ -279,7 +299,7 @@ async def test_a_full_queue_and_a_second_request_of_one_id_are_refused(backend: 
 
 
 async def test_stopping_ends_every_stream(backend: Backend) -> None:
-    with backend.running() as engine:
+    with backend.running(stops=True) as engine:
         stream = engine.generate(generation(engine, "stopped", "a", LONG))
         await anext(stream)
     last = [item async for item in stream][-1]

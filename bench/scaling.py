@@ -1,0 +1,128 @@
+"""Requests per second at 1 to 64 concurrent, with a fast test engine, and the processor time of a request by process;
+beside it a bare Temporal workflow with as many activities, on the same server, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import psutil
+from rich.progress import track
+from temporalio.client import Client
+
+from bench import bare
+from bench.common import local_stack, quantiles, report
+from tandem import AsyncClient
+from tandem.stack import Stack
+from training.metrics import ratio_of_means
+
+_QUESTION = "[ms=1 slm_eos=8] how?"
+Request = Callable[[], Awaitable[Any]]
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--widths", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
+    arguments.add_argument("--requests", type=int, default=64, help="at each width, in each round")
+    arguments.add_argument("--rounds", type=int, default=3)
+    options = arguments.parse_args()
+    report("scaling", asyncio.run(_measure(options)))
+
+
+async def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    with local_stack("scripted", scripted=True) as stack, _bare_worker(stack) as worker:
+        temporal = await Client.connect(stack.address("temporal"))
+        async with AsyncClient(stack.gateway) as client:
+
+            async def bare_request() -> None:
+                await temporal.execute_workflow(
+                    bare.BareWorkflow.run, "how?", id=uuid4().hex, task_queue=bare.QUEUE, result_type=str
+                )
+
+            ways: dict[str, Request] = {"system": lambda: client.ask(_QUESTION), "bare_workflow": bare_request}
+            for request in ways.values():
+                await _rate(request, 8, 4)
+            points = [await _at(width, ways, options, stack, worker) for width in track(options.widths)]
+    return {"requests": options.requests, "rounds": options.rounds, "points": points}
+
+
+async def _at(
+    width: int, ways: dict[str, Request], options: argparse.Namespace, stack: Stack, worker: psutil.Process
+) -> dict[str, Any]:
+    """One width: rates in turns, and what the system's processes have used meanwhile."""
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    latencies: list[float] = []
+    used: dict[str, float] = {}
+    for _ in range(options.rounds):
+        for way, request in ways.items():
+            before = _processor_seconds(stack)
+            rate, seconds = await _rate(request, options.requests, width)
+            rates[way].append(rate)
+            if way == "system":
+                latencies += [1000 * s for s in seconds]
+                after = _processor_seconds(stack)
+                used = {name: used.get(name, 0.0) + after[name] - before[name] for name in after}
+    count = options.rounds * options.requests
+    per_request = {name: round(1000 * seconds / count, 2) for name, seconds in sorted(used.items())}
+    return {
+        "concurrent": width,
+        "requests_per_second": {way: float(np.mean(each)) for way, each in rates.items()},
+        "relative_to_bare": vars(ratio_of_means(np.array(rates["system"]), np.array(rates["bare_workflow"]))),
+        "latency_ms": quantiles(latencies),
+        "processor_ms_per_request": per_request,
+        "most_used": max(per_request, key=lambda name: per_request[name]),
+        "bare_worker_memory_mb": round(worker.memory_info().rss / 1e6),
+    }
+
+
+async def _rate(request: Request, count: int, width: int) -> tuple[float, list[float]]:
+    """Requests per second, and the seconds that each has taken."""
+    places, seconds = asyncio.Semaphore(width), []
+
+    async def one() -> None:
+        async with places:
+            started = time.perf_counter()
+            await request()
+            seconds.append(time.perf_counter() - started)
+
+    started = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(count)))
+    return count / (time.perf_counter() - started), seconds
+
+
+def _processor_seconds(stack: Stack) -> dict[str, float]:
+    """User and system time of each component since it started."""
+    found = {}
+    for row in stack.status():
+        if row.get("pid"):
+            process = psutil.Process(row["pid"])
+            times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
+            found[row["name"]] = sum(t.user + t.system for t in times)
+    return found
+
+
+@contextmanager
+def _bare_worker(stack: Stack) -> Iterator[psutil.Process]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.bare", stack.address("temporal")], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()
