@@ -1,7 +1,7 @@
 # `make help` is the table of contents. A fresh machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: jaeger k8s-tools chart report collect help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
+.PHONY: e2e-k8s jaeger k8s-tools chart report collect help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one of our own in .tools/
@@ -67,6 +67,14 @@ bench: bench-stop bench-orchestration bench-ledger bench-exporter  ## every figu
 
 bench-score: models develop  ## scoring stage by stage against scoring each afresh, on the real small model
 	@$(RUN) python -m bench.score
+
+K8S ?= $(HOME)/.cache/tandem/k8s
+
+e2e-k8s: models develop jaeger k8s-tools  ## the chart on a real two-node cluster with fake GPUs; root, Go, containerd, buildah (builds once, half an hour)
+	@bash tests/e2e/k8s/build.sh $(K8S) && bash tests/e2e/k8s/images.sh $(K8S) worker gateway
+	@TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s.cluster up && { \
+	  TANDEM_K8S=$(K8S) $(RUN) nsenter --net=/run/netns/kn1 pytest tests/e2e/k8s -v; result=$$?; \
+	  TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s.cluster down; exit $$result; }
 
 peers: models develop  ## llama.cpp and vLLM for CPUs into the cache folder, to be measured against (minutes)
 	@$(RUN) python -m bench.peers qwen2.5-coder-0.5b-instruct qwen2.5-coder-1.5b-instruct

@@ -56,7 +56,7 @@ def run(options: argparse.Namespace, kills: int) -> dict[str, Any]:
             killer = _Killer(stack, kills, options.seed)
             bills = _ask_all(stack, options, killer)
         del os.environ["TANDEM_TEST_JOURNAL"]
-        return _compare(bills, _read(journal), options, killer)
+        return compare(bills, read_journal(journal), options, killer.killed)
 
 
 class _Killer:
@@ -129,7 +129,7 @@ def _bill(client: Client, request_id: str) -> dict[str, Any]:
     raise SystemExit(f"request {request_id} has no bill")
 
 
-def _read(journal: Path) -> Counter[str]:
+def read_journal(journal: Path) -> Counter[str]:
     made: Counter[str] = Counter()
     for line in journal.read_text().splitlines():
         role, kind, count = line.split()
@@ -137,9 +137,10 @@ def _read(journal: Path) -> Counter[str]:
     return made
 
 
-def _compare(
-    bills: list[dict[str, Any]], journal: Counter[str], options: argparse.Namespace, killer: _Killer
+def compare(
+    bills: list[dict[str, Any]], journal: Counter[str], options: argparse.Namespace, killed: Counter[str]
 ) -> dict[str, Any]:
+    """Tokens that the engines made against those that are billed."""
     billed: Counter[str] = Counter()
     for bill in bills:
         for role in ("llm", "slm"):
@@ -150,7 +151,7 @@ def _compare(
     return {
         "requests": len(bills),
         "concurrent": options.concurrent,
-        "killed": dict(killer.killed),
+        "killed": dict(killed),
         "reasons": dict(Counter(bill["stop"]["reason"] for bill in bills)),
         "discarded_tokens": sum(b["usage"][r]["discarded_tokens"] for b in bills for r in ("llm", "slm")),
         "requests_with_a_note_of_loss": sum(any("was started" in note for note in b["notes"]) for b in bills),

@@ -5,6 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:?where to build}
 KUBERNETES=1.37.2 ETCD=3.7.3 COREDNS=1.15.0 KSERVE=0.20.0
+KEDA=2.18.3 GATEWAY_API=1.5.1 PROMETHEUS_OPERATOR=0.85.0 # their CRDs, which admit what the chart makes
 mkdir -p "$folder/bin"
 export GOFLAGS='-mod=mod -buildvcs=false' CGO_ENABLED=0
 
@@ -62,8 +63,24 @@ for each in json.load(sys.stdin).get("Replace") or []:
   stamp "kserve-$KSERVE"
 }
 
+crds() {
+  built "crds-$KEDA-$GATEWAY_API-$PROMETHEUS_OPERATOR" && return
+  module crds
+  local cache
+  cache=$(go env GOMODCACHE)
+  go mod download "github.com/kedacore/keda/v2@v$KEDA" "sigs.k8s.io/gateway-api@v$GATEWAY_API" \
+    "github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR"
+  rm -rf "$folder/crds" && mkdir -p "$folder/crds"
+  cp "$cache/github.com/kedacore/keda/v2@v$KEDA"/config/crd/bases/*.yaml \
+    "$cache/sigs.k8s.io/gateway-api@v$GATEWAY_API"/config/crd/standard/gateway.networking.k8s.io_{gateways,grpcroutes}.yaml \
+    "$cache/github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR"/example/prometheus-operator-crd/*_{servicemonitors,prometheusrules}.yaml \
+    "$folder/crds/" && chmod -R u+w "$folder/crds"
+  stamp "crds-$KEDA-$GATEWAY_API-$PROMETHEUS_OPERATOR"
+}
+
 kubernetes
 program etcd "$ETCD" go.etcd.io/etcd/server/v3
 program coredns "$COREDNS" github.com/coredns/coredns
 kserve
+crds
 echo "the cluster's programs are in $folder/bin"

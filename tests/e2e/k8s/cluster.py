@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import yaml
 from platformdirs import user_cache_path
 
 from tandem.paths import programs_folder
@@ -81,6 +83,14 @@ class Cluster:
     def helm(self, *arguments: str, **options: object) -> str:
         return self.inside(str(programs_folder() / "helm"), *arguments, **options).stdout
 
+    def apply(self, objects: list[dict[str, Any]]) -> None:
+        words = ("apply", "--server-side", "--force-conflicts", "-f", "-")
+        self.kubectl(*words, input=yaml.safe_dump_all(objects))
+
+    @property
+    def is_up(self) -> bool:
+        return (self.run / "supervisor.sock").exists()
+
     # -- life -----------------------------------------------------------------------------------------------------
 
     def up(self) -> None:
@@ -97,14 +107,14 @@ class Cluster:
             before.write_text(_run("sysctl", *_SYSCTLS))
         (self.run / "supervisord.conf").write_text(self._supervisord())
         _run(sys.executable, "-m", "supervisor.supervisord", "-c", str(self.run / "supervisord.conf"))
-        self._start("etcd", "kube-apiserver", *(f"containerd{n.index}" for n in self.nodes))
+        self.start("etcd", "kube-apiserver", *(f"containerd{n.index}" for n in self.nodes))
         wait_for("the API server", lambda: self.kubectl("get", "--raw", "/readyz") == "ok")
-        self._start("kube-controller-manager", "kube-scheduler")
+        self.start("kube-controller-manager", "kube-scheduler")
         for node in self.nodes:
             self._cgroup(node)
             wait_for(f"containerd of {node.name}", lambda node=node: self._ctr(node, "version"))
             self.load_images(node)
-            self._start(f"fakegpu{node.index}", f"kubelet{node.index}", f"kube-proxy{node.index}")
+            self.start(f"fakegpu{node.index}", f"kubelet{node.index}", f"kube-proxy{node.index}")
         for node in self.nodes:
             wait_for(f"node {node.name}", lambda node=node: self.kubectl("get", "node", node.name))
             self.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=90s")
@@ -278,6 +288,10 @@ class Cluster:
                 f"{b}/kube-scheduler --kubeconfig={config} --bind-address=127.0.0.1 --leader-elect=false {authorised}",
             ),
         }
+        found["kserve-manager"] = (
+            "kn1",
+            f"env HOME={self.run} TMPDIR={self.run}/kserve POD_NAMESPACE=kserve KUBECONFIG={config} {b}/kserve-manager --metrics-addr=127.0.0.1:8095",
+        )
         for node in self.nodes:
             i, home = node.index, self.run / node.name
             # The device-plugin folder and /var/log/containers are fixed in kubelet: each has its own, in a mount namespace.
@@ -326,7 +340,8 @@ class Cluster:
     def _ctr(self, node: Node, *arguments: str) -> str:
         return _run(*self._ctr_words(node, *arguments))
 
-    def _start(self, *names: str) -> None:
+    def start(self, *names: str) -> None:
+        """Start daemons (`_daemons`)."""
         _run(
             sys.executable, "-m", "supervisor.supervisorctl", "-c", str(self.run / "supervisord.conf"), "start", *names
         )
@@ -348,15 +363,15 @@ def _run(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def wait_for(what: str, condition: Callable[[], object]) -> None:
+def wait_for(what: str, condition: Callable[[], object], seconds: float = _PATIENCE_SECONDS) -> None:
     """Until it is true; a program that fails meanwhile is asked again. Raises TimeoutError."""
-    give_up = time.monotonic() + _PATIENCE_SECONDS
+    give_up = time.monotonic() + seconds
     while True:
         with contextlib.suppress(subprocess.CalledProcessError, RuntimeError):
             if condition():
                 return
         if time.monotonic() > give_up:
-            raise TimeoutError(f"{what}: not within {_PATIENCE_SECONDS:.0f} s")
+            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
         time.sleep(0.1)
 
 

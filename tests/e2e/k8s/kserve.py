@@ -20,22 +20,20 @@ _SERVED = (
 
 
 def install(cluster: Cluster) -> None:
-    """CRDs, config map and webhooks; the controller itself is the daemon `kserve-manager`."""
+    """CRDs, config map, webhooks, and the controller, until it answers."""
     sources = cluster.folder / "kserve"
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(sources / "full"), "--recursive")
-    _apply(
-        cluster, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}, _configuration(sources)]
-    )
-    folder = cluster.run / "kserve"
-    folder.mkdir(exist_ok=True)
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}
+    cluster.apply([namespace, _configuration(sources)])
+    # Where the manager looks: in its temporary folder, which is our own (cluster.py).
+    folder = cluster.run / "kserve" / "k8s-webhook-server" / "serving-certs"
+    folder.mkdir(parents=True, exist_ok=True)
     cluster.certificate("kserve-webhook", "/CN=kserve-webhook", "DNS:localhost,IP:127.0.0.1")
     for end in ("key", "crt"):
         (folder / f"tls.{end}").write_bytes((cluster.pki / f"kserve-webhook.{end}").read_bytes())
-    _apply(cluster, _webhooks(sources, (cluster.pki / "ca.crt").read_bytes()))
-
-
-def _apply(cluster: Cluster, objects: list[dict[str, Any]]) -> None:
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=yaml.safe_dump_all(objects))
+    cluster.start("kserve-manager")
+    cluster.apply(_webhooks(sources, (cluster.pki / "ca.crt").read_bytes()))
+    _wait_until_ready(cluster)
 
 
 def _configuration(sources: Path) -> dict[str, Any]:
@@ -70,7 +68,7 @@ def _webhooks(sources: Path, authority: bytes) -> list[dict[str, Any]]:
     return kept
 
 
-def wait_until_ready(cluster: Cluster) -> None:
+def _wait_until_ready(cluster: Cluster) -> None:
     """Its webhook answers: an InferenceService is admitted (as a dry run)."""
     probe = {
         "apiVersion": "serving.kserve.io/v1beta1",

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.k8s import kserve
+from tests.e2e.k8s.cluster import Cluster
+from tests.e2e.k8s.release import Release
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if Cluster().is_up:
+        return
+    for item in items:
+        if item.path.parent.name == "k8s":
+            item.add_marker(pytest.mark.skip(reason="needs the test cluster: make e2e-k8s"))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The one that is up, with what the chart's objects are admitted by and KServe's controller."""
+    cluster = Cluster()
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(cluster.folder / "crds"))
+    kserve.install(cluster)
+    return cluster
+
+
+@pytest.fixture(scope="module", params=["deployment", "kserve"])
+def real(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Release]:
+    """The default pair, served in either mode."""
+    release = Release(cluster, f"real-{request.param}", mode=request.param)
+    release.install()
+    release.wait_until_ready()
+    yield release
+    release.uninstall()
+    release.remove()
+
+
+@pytest.fixture(scope="module")
+def scripted(cluster: Cluster) -> Iterator[Release]:
+    """The test engine, so that many requests run at once; two workers and gateways, so that one may go."""
+    release = Release(cluster, "scripted", scripted=True)
+    release.install()
+    release.wait_until_ready()
+    yield release
+    release.uninstall()
+    release.remove()

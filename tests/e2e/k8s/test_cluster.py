@@ -1,0 +1,148 @@
+"""The chart on a real cluster of two nodes with fake GPUs, with the real pair: where pods land, what a client gets, what an
+operator reads. Run by `make e2e-k8s`, in the network of the first node.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import grpc
+import pytest
+import yaml
+
+from protos.tandem.v1 import execution_pb2, insight_pb2_grpc
+from tandem import Client, to_dict
+from tandem.jaeger import fetch_trace
+from tests.e2e.k8s.cluster import Cluster
+from tests.e2e.k8s.release import CHART, COMPONENTS, MODELS, NAME, Release, eventually
+
+pytestmark = pytest.mark.timeout(900)
+QUESTION = "Tom has 3 boxes with 12 apples each. He eats 4 apples. How many apples are left?"
+
+
+def node_of(pod: dict[str, Any]) -> str:
+    return str(pod["spec"]["nodeName"])
+
+
+def test_each_model_lands_on_its_pool_and_gets_its_gpu(real: Release) -> None:
+    nodes = {component: {node_of(pod) for pod in real.pods(component)} for component in MODELS}
+    assert nodes == {"insight-generator": {"kn2"}, "sufficiency-scorer": {"kn1"}, "slm-executor": {"kn1"}}
+    for component in MODELS:
+        [pod] = real.pods(component)
+        container = pod["spec"]["containers"][0]
+        assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+        told = real.kubectl(
+            "exec", pod["metadata"]["name"], "-c", container["name"], "--", "printenv", "NVIDIA_VISIBLE_DEVICES"
+        )
+        assert told.strip()
+
+
+def test_kserve_serves_the_models_where_it_is_asked_to(real: Release) -> None:
+    if real.mode != "kserve":
+        assert {pod["metadata"]["ownerReferences"][0]["kind"] for pod in real.pods("slm-executor")} == {"ReplicaSet"}
+        return
+    services = real.get("inferenceservices")["items"]
+    assert {s["metadata"]["name"] for s in services} == {f"{NAME}-{component}" for component in MODELS}
+    for service in services:
+        ready = {c["type"]: c["status"] for c in service["status"]["conditions"]}["Ready"]
+        assert ready == "True", service["metadata"]["name"]
+
+
+def test_helm_test_passes(real: Release) -> None:
+    real.cluster.helm("test", NAME, "-n", real.namespace, "--timeout", "5m")
+    log = real.kubectl("logs", f"{NAME}-test")
+    assert "answer" in log
+    assert "no  " not in log
+
+
+def test_a_client_gets_stages_answer_and_bill_and_the_cut_really_stops_the_large_model(real: Release) -> None:
+    [pod] = real.pods("insight-generator")
+    before = made_by(pod)
+    with Client(real.gateway) as client:
+        events = list(client.solve(QUESTION, thresholds={0: 1.0, 1: 0.0}))
+    result = to_dict(events[-1].completed)
+    assert [e.stage_completed.stage for e in events if e.HasField("stage_completed")] == [1]
+    assert result["answer"]
+    assert result["stop"]["reason"] == "sufficient"
+    used = result["usage"]["llm"]
+    assert used["output_tokens"] >= 48
+    assert result["cost"]["usd"] > 0
+    # A decode step later it makes nothing more; and the pod has made what is billed, to the token.
+    time.sleep(1)
+    assert made_by(pod) - before == sum(used[f"{state}_tokens"] for state in ("output", "overrun", "discarded"))
+
+
+def test_the_trace_is_in_the_jaeger_that_runs_in_the_cluster_and_adds_up(real: Release) -> None:
+    with Client(real.gateway) as client:
+        result = to_dict(client.ask("What is 6 * 7?"))
+
+    def whole() -> bool:
+        return fetch_trace(real.jaeger, result["trace_id"]).adds_up
+
+    assert eventually("the trace", whole, 60)
+    assert fetch_trace(real.jaeger, result["trace_id"]).leaf_usd == pytest.approx(result["cost"]["usd"])
+
+
+def test_a_pool_that_is_full_or_not_there_leaves_a_pod_pending_with_the_reason(real: Release) -> None:
+    if real.mode == "kserve":
+        pytest.skip("the scheduler's words are the same: the pods are Deployments' in both modes")
+    real.upgrade_without_waiting(values={"insightGenerator": {"replicaCount": 2}})
+    full = eventually("the reason", lambda: real.why_pending("insight-generator"))
+    assert "Insufficient nvidia.com/gpu" in full
+    real.upgrade()
+    real.upgrade_without_waiting(values={"pools": {"llm": {"nodeSelector": {"tandem.dev/pool": "nowhere"}}}})
+    missing = eventually("the reason", lambda: real.why_pending("insight-generator"))
+    assert "node affinity/selector" in missing
+    real.upgrade()
+    real.wait_until_ready()
+
+
+def test_the_small_models_can_share_a_gpu_of_their_pool(real: Release) -> None:
+    nodes = yaml.safe_load(real.cluster.kubectl("get", "node", "kn1", "-o", "yaml"))
+    assert nodes["status"]["allocatable"]["nvidia.com/gpu"] == "2"
+    taken = [p for c in ("sufficiency-scorer", "slm-executor") for p in real.pods(c)]
+    assert len({node_of(pod) for pod in taken}) == 1
+
+
+def test_every_ci_values_file_is_admitted(cluster: Cluster) -> None:
+    namespaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "admitted"}}]
+    cluster.apply(namespaces)
+    for file in sorted((CHART / "ci").glob("*.yaml")):
+        rendered = cluster.helm("template", NAME, str(CHART), "-n", "admitted", "-f", str(file))
+        cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-n", "admitted", "-f", "-", input=rendered)
+    cluster.kubectl("delete", "namespace", "admitted")
+
+
+def test_hardened_values_run_under_pod_security_restricted(cluster: Cluster) -> None:
+    release = Release(cluster, "hardened", scripted=True)
+    release.prepare(**{"pod-security.kubernetes.io/enforce": "restricted"})
+    hardened = yaml.safe_load((CHART / "ci" / "hardened-values.yaml").read_text())
+    kept = {key: value for key, value in hardened.items() if key not in ("redis", "temporal")}
+    release.upgrade("--install", values=kept)
+    release.wait_until_ready()
+    with Client(release.gateway) as client:
+        assert client.ask("[slm_eos=5] restricted?").answer
+    warnings = release.kubectl("get", "events", "--field-selector", "reason=FailedCreate", "-o", "json")
+    assert json.loads(warnings)["items"] == []
+    release.uninstall()
+    left = release.kubectl(
+        "get", "all,configmap,secret,serviceaccount,networkpolicy,pdb", "-l", f"app.kubernetes.io/instance={NAME}"
+    )
+    assert left == ""
+    release.remove()
+
+
+def made_by(pod: dict[str, Any]) -> int:
+    """Tokens that the large model's process has made since it started."""
+    with grpc.insecure_channel(f"{pod['status']['podIP']}:50051") as channel:
+        info = insight_pb2_grpc.InsightGeneratorStub(channel).GetModelInfo(execution_pb2.GetModelInfoRequest())
+    return int(info.output_tokens_total)
+
+
+def test_a_pod_is_ready_only_when_its_model_is(real: Release) -> None:
+    for component in COMPONENTS:
+        for pod in real.pods(component):
+            probes = pod["spec"]["containers"][0]
+            assert probes["readinessProbe"]["grpc"]["service"], component

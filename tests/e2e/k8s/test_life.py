@@ -1,0 +1,176 @@
+"""Drains, upgrades, rollbacks and faults while requests run, on the real cluster, with the test engine and its journal."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from bench.ledger import compare, read_journal
+from tandem import AsyncClient, RequestError, to_dict
+from tests.e2e.k8s.release import NAME, Release, eventually
+
+pytestmark = pytest.mark.timeout(600)
+WORK = "[ms=40 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some four seconds
+FAULTS = Path(__file__).parents[3] / "bench" / "results" / "k8s-faults.json"
+
+
+async def under_load(
+    release: Release, count: int, happen: Callable[[], Awaitable[None]], work: str = WORK
+) -> list[dict[str, Any]]:
+    """What each of `count` requests came to, with `happen` in their midst: its error, or its result; and its bill."""
+    address = release.gateway
+
+    async def one(number: int) -> dict[str, Any]:
+        request_id = uuid4().hex
+        async with AsyncClient(address) as client:
+            try:
+                async for _ in client.solve(work.format(number), request_id=request_id):
+                    pass
+                error = ""
+            except RequestError as failure:
+                error = failure.reason or str(failure)
+            return {"error": error, "bill": await _bill(client, request_id)}
+
+    async def later() -> None:
+        await asyncio.sleep(1.5)  # not to wait for something: so that they are in the middle of their work
+        await happen()
+
+    *seen, _ = await asyncio.gather(*(one(number) for number in range(count)), later())
+    return seen
+
+
+async def _bill(client: AsyncClient, request_id: str) -> dict[str, Any]:
+    give_up = time.monotonic() + 90
+    while time.monotonic() < give_up:
+        try:
+            found = await client.get(request_id)
+            if found.HasField("result"):
+                return to_dict(found.result)
+        except RequestError:
+            pass
+        await asyncio.sleep(0.3)
+    return {}
+
+
+async def run(function: Callable[..., object], *arguments: object) -> None:
+    await asyncio.to_thread(function, *arguments)
+
+
+async def test_a_drain_of_the_large_models_node_loses_no_request(scripted: Release) -> None:
+    async def drain() -> None:
+        flags = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=90s")
+        await run(scripted.cluster.kubectl, "drain", "kn2", *flags)
+
+    try:
+        seen = await under_load(scripted, 5, drain)
+    finally:
+        scripted.cluster.kubectl("uncordon", "kn2")
+    assert [s["error"] for s in seen] == [""] * 5
+    for each in seen:
+        assert each["bill"]["answer"] or each["bill"]["reasoning"]
+        assert each["bill"]["cost"]["usd"] > 0
+    scripted.wait_until_ready()
+
+
+async def test_a_rolling_upgrade_under_twenty_requests_loses_none(scripted: Release) -> None:
+    async def upgrade() -> None:
+        await run(lambda: scripted.upgrade(values={"podAnnotations": {"again": uuid4().hex}}))
+
+    before = {pod["metadata"]["name"] for pod in scripted.pods("gateway")}
+    seen = await under_load(scripted, 20, upgrade)
+    assert Counter(s["error"] for s in seen) == {"": 20}
+    assert all(s["bill"]["reasoning"] for s in seen)
+    scripted.wait_until_ready()
+    assert not before & {pod["metadata"]["name"] for pod in scripted.pods("gateway")}
+
+
+async def test_other_thresholds_take_effect_without_a_restart_of_the_models(scripted: Release) -> None:
+    before = {
+        p["metadata"]["name"]
+        for c in ("insight-generator", "sufficiency-scorer", "slm-executor")
+        for p in scripted.pods(c)
+    }
+    profile = (Path(__file__).parents[2] / "profiles" / "scripted" / "profile.toml").read_text()
+    changed = profile.replace("stage_zero_threshold = 0.8", "stage_zero_threshold = 0.05")
+    assert changed != profile
+    scripted.upgrade(values={"profile": {"files": {"profile.toml": changed}}})
+    scripted.wait_until_ready()
+    async with AsyncClient(scripted.gateway) as client:
+        result = to_dict(await client.ask("[slm_eos=5] now?"))
+    assert (result["stop"]["stage"], result["stop"]["reason"]) == (0, "sufficient")
+    after = {
+        p["metadata"]["name"]
+        for c in ("insight-generator", "sufficiency-scorer", "slm-executor")
+        for p in scripted.pods(c)
+    }
+    assert before == after
+    scripted.cluster.helm("rollback", NAME, "-n", scripted.namespace, "--wait", "--timeout", "5m")
+    scripted.wait_until_ready()
+    async with AsyncClient(scripted.gateway) as client:
+        result = to_dict(await client.ask("[slm_eos=5 scores=16:0.9] and now?"))
+    assert result["stop"]["stage"] == 1
+
+
+@pytest.mark.parametrize(
+    "victim", ["worker", "insight-generator", "sufficiency-scorer", "slm-executor", "gateway", "demo-redis"]
+)
+async def test_a_pod_that_is_deleted_under_requests_costs_no_answer(scripted: Release, victim: str) -> None:
+    journal = scripted.journal / "tokens"
+    journal.unlink(missing_ok=True)
+
+    async def delete() -> None:
+        [pod, *_] = scripted.pods(victim)
+        await run(scripted.kubectl, "delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+
+    seen = await under_load(scripted, 8, delete)
+    scripted.wait_until_ready()
+    eventually("the victim", lambda: scripted.is_ready(victim), 120)
+    bills = [s["bill"] for s in seen if s["bill"]]
+    found = compare(bills, read_journal(journal), argparse.Namespace(concurrent=8), Counter({victim: 1}))
+    _record(victim, seen, found)
+    assert len(bills) == 8
+    # A client whose gateway has gone comes back by itself (tandem.client); one whose Redis has gone gets its answer late.
+    assert [s["error"] for s in seen] == [""] * 8
+    assert all(bill["reasoning"] for bill in bills)
+    for name, missing in found["difference"].items():
+        if "output" in name:
+            assert missing >= 0, (name, found)  # nothing is billed that nobody made
+
+
+def _record(victim: str, seen: list[dict[str, Any]], found: dict[str, Any]) -> None:
+    table = json.loads(FAULTS.read_text()) if FAULTS.exists() else {"bench": "k8s-faults", "faults": {}}
+    notes = Counter(note.split(":")[0] for s in seen for note in (s["bill"].get("notes") or []))
+    table["faults"][victim] = {
+        "requests": len(seen),
+        "client_saw": dict(Counter(s["error"] or "answer" for s in seen)),
+        "reasons": found["reasons"],
+        "notes": dict(notes),
+        "billed_tokens": found["bills"],
+        "made_tokens": found["engines"],
+        "not_billed_tokens": found["difference"],
+    }
+    FAULTS.write_text(json.dumps(table, indent=2) + "\n")
+
+
+async def test_uninstall_leaves_nothing(scripted: Release) -> None:
+    other = Release(scripted.cluster, "goes", scripted=True)
+    other.install(
+        values={key: {"gpus": 0, "pool": "slm"} for key in ("insightGenerator", "sufficiencyScorer", "slmExecutor")}
+    )
+    other.uninstall()
+    kinds = "all,configmap,secret,serviceaccount,networkpolicy,pdb,pvc"
+    eventually(
+        "nothing left",
+        lambda: other.kubectl("get", kinds, "-l", f"app.kubernetes.io/instance={NAME}") == "",
+        120,
+    )
+    other.remove()
