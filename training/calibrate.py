@@ -20,7 +20,7 @@ from training.policy import (
     tuned_for_accuracy,
     undominated,
 )
-from training.study import CASCADE, Policies, Study
+from training.study import CASCADE, PAPER, Policies, Study
 from training.table import Floats, Table
 from workflows.shared import Plan
 
@@ -67,7 +67,7 @@ def calibrate(
         served=served.policy,
         never_finishing=best[False].policy,
         finishing=best[True].policy,
-        paper=tuned_for_accuracy(table, plan, study.scores("mlp", table)),
+        paper=tuned_for_accuracy(table, plan, study.scores(PAPER, table)),
         cascade=_threshold(_cascade_of(table, plan, study), table, plan, objective, accuracy),
         route=_threshold(lambda t: route(table, plan, scores[:, 0], t), table, plan, objective, accuracy),
         objective=told,

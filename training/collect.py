@@ -67,11 +67,14 @@ class Insight:
 
 
 class Collector:
-    """`extras`: the concise and the forced runs too, which only an evaluation needs."""
+    """`extras`: the concise and the forced runs too, which only an evaluation needs. `only_question`: no stage but 0."""
 
-    def __init__(self, profile: Profile, llm: Engine, slm: Engine, extras: bool) -> None:
+    def __init__(
+        self, profile: Profile, llm: Engine, slm: Engine, *, extras: bool = False, only_question: bool = False
+    ) -> None:
         self._profile, self._llm, self._slm = profile, llm, slm
-        self._extras, self._cap = extras, profile.execution.max_tokens
+        self._extras, self._cap = extras and not only_question, profile.execution.max_tokens
+        self._only_question = only_question
         self._is_brief = profile.handoff == "brief"
         prompts = profile.prompts.model_copy(update={"question": CONCISE})
         self._concise = profile.model_copy(update={"prompts": prompts})
@@ -82,7 +85,7 @@ class Collector:
 
     async def _question(self, item: Item) -> list[Run]:
         runs, insights = await self._mentor(item)
-        stages = [Insight(), *insights]
+        stages = [Insight()] if self._only_question else [Insight(), *insights]
         prompts = [intern_prompt(self._profile, self._slm.tokenizer, item.question, i.text, item.task) for i in stages]
         # The longest prompt first: the others share its keys and values.
         answering = [
@@ -90,7 +93,7 @@ class Collector:
         ]
         seen = [await self._read(item, prompt, i.stage) for prompt, i in zip(prompts, stages, strict=True)]
         answers = (await asyncio.gather(*answering))[::-1]
-        in_answer = await self._read_answer(item, prompts[0], answers[0])
+        in_answer = None if self._only_question else await self._read_answer(item, prompts[0], answers[0])
         for insight, prompt, answer, evidence in zip(stages, prompts, answers, seen, strict=True):
             own: dict[str, Any] = {
                 "features": evidence.features,

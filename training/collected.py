@@ -48,14 +48,19 @@ class Collected:
         return ", ".join(origin.dataset for origin in self.origins)
 
 
-def load_collected(files: Sequence[Path], profile: Profile) -> Collected:
-    """Raises StoreError where a file is none of ours, or was made with other texts than the profile's."""
+def load_collected(files: Sequence[Path], profile: Profile, *, only_question: bool = False) -> Collected:
+    """`only_question`: files of `collect --only-question` may be among them.
+
+    Raises StoreError where a file is none of ours, was made with other texts than the profile's, or lacks the stages.
+    """
     origins, runs = [], []
     for file in files:
         origin, found = read(file)
         made_with = pair_of(origin.profile)
         if different := [name for name, value in profile.text_makers().items() if made_with[name] != value]:
             raise StoreError(f"{file} was collected with another {', '.join(different)} than {profile.name} has now")
+        if origin.only_question and not only_question:
+            raise StoreError(f"{file} has the bare questions alone: it can help to train (`train --also`), no more")
         origins.append(origin)
         runs += [replace(run, question=f"{origin.dataset}/{run.question}") for run in found]
     return Collected(

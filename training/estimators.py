@@ -30,15 +30,20 @@ _LEARNING_RATE, _BATCH, _MOST_EPOCHS, _PATIENCE = 1e-4, 64, 300, 20
 
 @dataclass(frozen=True)
 class Examples:
-    """n scoring passes: what was seen, whether the small model's answer was right, and whose question it was."""
+    """n scoring passes: what was seen, whether that was enough (Table.enough), and whose question it was."""
 
     batch: EvidenceBatch
-    right: Bools
+    enough: Bools
     question: NDArray[np.intp]
     stages: int
 
     def take(self, rows: Bools) -> Examples:
-        return Examples(self.batch.take(rows), self.right[rows], self.question[rows], self.stages)
+        return Examples(self.batch.take(rows), self.enough[rows], self.question[rows], self.stages)
+
+    def plus(self, more: Examples) -> Examples:
+        """These, and those of other questions."""
+        question = np.concatenate([self.question, more.question + self.question.max(initial=0) + 1])
+        return Examples(self.batch.plus(more.batch), np.concatenate([self.enough, more.enough]), question, self.stages)
 
 
 class Fitted(Protocol):
@@ -52,7 +57,7 @@ def fit_linear(inputs: Sequence[Input], examples: Examples, seed: int) -> Suffic
     """Logistic regression; its penalty is chosen by cross-validated log-loss, split by question."""
     reads_states = "states" in inputs
     states = examples.batch.states.shape[1] if reads_states else 0
-    components = min(_COMPONENTS, len(examples.right) // 8, states)
+    components = min(_COMPONENTS, len(examples.enough) // 8, states)
     network = SufficiencyNetwork(Shape(tuple(inputs), examples.stages, states, components))
     if reads_states:
         network.projection.copy_(_projection(examples.batch.states, components, seed))
@@ -60,7 +65,7 @@ def fit_linear(inputs: Sequence[Input], examples: Examples, seed: int) -> Suffic
     splits = list(GroupKFold(_INNER_FOLDS).split(columns, groups=examples.question))
     model = LogisticRegressionCV(
         Cs=_PENALTIES, cv=splits, scoring="neg_log_loss", max_iter=2000, l1_ratios=(0,), use_legacy_attributes=False
-    ).fit(columns, examples.right)
+    ).fit(columns, examples.enough)
     last = network.layers[-1]
     assert isinstance(last, torch.nn.Linear)
     with torch.no_grad():
@@ -74,7 +79,7 @@ def fit_mlp(examples: Examples, seed: int) -> SufficiencyNetwork:
     torch.manual_seed(seed)
     network = SufficiencyNetwork(Shape(("features",), examples.stages, hidden=(64, 32), dropout=0.3))
     columns = torch.from_numpy(_standardise(network, examples.batch)) * network.spread + network.mean
-    right = torch.from_numpy(examples.right).float()
+    enough = torch.from_numpy(examples.enough).float()
     questions = np.unique(examples.question)
     np.random.default_rng(seed).shuffle(questions)
     held = torch.from_numpy(np.isin(examples.question, questions[: len(questions) // 5]))
@@ -86,11 +91,11 @@ def fit_mlp(examples: Examples, seed: int) -> SufficiencyNetwork:
         network.train()
         for picked in rows[torch.randperm(len(rows))].split(_BATCH):
             optimizer.zero_grad()
-            loss_of(network(columns[picked]), right[picked]).backward()
+            loss_of(network(columns[picked]), enough[picked]).backward()
             optimizer.step()
         network.eval()
         with torch.inference_mode():
-            loss = float(loss_of(network(columns[held]), right[held]))
+            loss = float(loss_of(network(columns[held]), enough[held]))
         since += 1
         if loss < best:
             best, since, kept = loss, 0, {k: v.clone() for k, v in network.state_dict().items()}
@@ -106,7 +111,7 @@ class Boosting:
     def __init__(self, examples: Examples, seed: int) -> None:
         self._model = HistGradientBoostingClassifier(
             max_depth=3, learning_rate=0.05, max_iter=150, min_samples_leaf=20, l2_regularization=1.0, random_state=seed
-        ).fit(self._columns(examples.batch), examples.right)
+        ).fit(self._columns(examples.batch), examples.enough)
 
     def logits(self, batch: EvidenceBatch) -> NDArray[np.float64]:
         return np.asarray(self._model.decision_function(self._columns(batch)), np.float64)

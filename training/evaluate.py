@@ -25,7 +25,7 @@ from training.outcomes import (
     slm_alone,
 )
 from training.policy import Policy
-from training.study import CASCADE, Policies, Study
+from training.study import CASCADE, PAPER, Policies, Study
 from training.table import Floats, Table
 from workflows.shared import Plan
 
@@ -92,7 +92,7 @@ class Evaluation:
 
 def scores_of(artefact: Artefact, table: Table) -> Floats:
     """The scores that serving would give, float64[n, K + 1]; NaN where the stage does not exist."""
-    examples = examples_of(table)
+    examples = examples_of(table, artefact.description.label)
     return as_grid(artefact.network.probabilities(examples.batch), examples, len(table.questions))
 
 
@@ -108,7 +108,7 @@ def evaluate(dataset: str, table: Table, plan: Plan, study: Study, methods: Sequ
     best = ORACLE_FINISHING if policies.served.llm_finishes else ORACLE
     best_fixed = _best_fixed(ways, float(ours.full.mean()))
     n = len(table.questions)
-    there = table.slm.exists
+    there, enough = table.slm.exists, table.enough(artefact.description.label)
     return Evaluation(
         dataset=dataset,
         n=n,
@@ -117,15 +117,15 @@ def evaluate(dataset: str, table: Table, plan: Plan, study: Study, methods: Sequ
         gap_closed=_gap_closed(ours, ways[best], ways[best_fixed]) if best_fixed else None,
         random_same_stops=_drawn(table, plan, _shares(ours, table.stages)),
         random_same_cost=_drawn(table, plan, _mixed(ways, ours, table.stages)),
-        scorer=[quality(scores[there[:, k], k], table.slm.right[there[:, k], k]) for k in range(table.stages)],
-        scorer_overall=quality(scores[there], table.slm.right[there]),
-        reliability=reliability(scores[there], table.slm.right[there]),
+        scorer=[quality(scores[there[:, k], k], enough[there[:, k], k]) for k in range(table.stages)],
+        scorer_overall=quality(scores[there], enough[there]),
+        reliability=reliability(scores[there], enough[there]),
     )
 
 
 def ways_to_answer(table: Table, plan: Plan, study: Study, policies: Policies, scores: Floats) -> dict[str, Outcome]:
     """By name. Only ways that the collected runs know of: without extras there is no concise and no forced answer."""
-    paper = scores_of(study.artefact("mlp"), table)
+    paper = scores_of(study.artefact(PAPER), table)
     trust = study.artefact(CASCADE).network.probabilities(answer_examples(table).batch)
     stages = range(1, table.stages)
     ours = policies.served.run(table, plan, scores)

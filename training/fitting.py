@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from services.sufficiency_scorer.artefact import Label
 from services.sufficiency_scorer.evidence import EvidenceBatch
 from services.sufficiency_scorer.network import SufficiencyNetwork
-from training.estimators import ESTIMATORS, Examples, Fit
+from training.estimators import Examples, Fit
 from training.metrics import quality
 from training.table import Bools, Floats, Table
 
@@ -26,7 +28,8 @@ class Platt:
     offset: float
 
     def __call__(self, logits: Floats) -> Floats:
-        return 1 / (1 + np.exp(-(self.slope * logits + self.offset)))
+        calibrated: Floats = expit(self.slope * logits + self.offset)
+        return calibrated
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class CrossFit:
     platt: Platt
 
 
-def examples_of(table: Table) -> Examples:
+def examples_of(table: Table, label: Label) -> Examples:
     """Every scoring pass of the table, one row each."""
     rows, stages = np.nonzero(table.slm.exists)
     batch = EvidenceBatch(
@@ -47,7 +50,12 @@ def examples_of(table: Table) -> Examples:
         table.features[rows, stages],
         table.states[rows, stages],
     )
-    return Examples(batch, table.slm.right[rows, stages], rows, table.stages)
+    return Examples(batch, table.enough(label)[rows, stages], rows, table.stages)
+
+
+def with_more(fit: Fit, more: Examples | None) -> Fit:
+    """`fit` on `more` questions as well, which nothing is judged on."""
+    return fit if more is None else lambda examples, seed: fit(examples.plus(more), seed)
 
 
 def answer_examples(table: Table) -> Examples:
@@ -65,8 +73,8 @@ def folds(n: int, count: int, seed: int) -> NDArray[np.intp]:
     return dealt
 
 
-def fit_platt(logits: Floats, right: Bools) -> Platt:
-    model = LogisticRegression(C=np.inf).fit(logits[:, None], right)
+def fit_platt(logits: Floats, enough: Bools) -> Platt:
+    model = LogisticRegression(C=np.inf).fit(logits[:, None], enough)
     return Platt(float(model.coef_[0, 0]), float(model.intercept_[0]))
 
 
@@ -78,11 +86,11 @@ def as_grid(values: Floats, examples: Examples, n: int) -> Floats:
 
 def cross_fit(kind: str, fit: Fit, examples: Examples, fold: NDArray[np.intp], seed: int) -> CrossFit:
     """Each question's passes are scored by a model that was fitted without its fold; `fold` int[questions]."""
-    logits = np.zeros(len(examples.right))
+    logits = np.zeros(len(examples.enough))
     for held in np.unique(fold):
         there = fold[examples.question] == held
         logits[there] = fit(examples.take(~there), seed).logits(examples.batch.take(there))
-    platt = fit_platt(logits, examples.right)
+    platt = fit_platt(logits, examples.enough)
     return CrossFit(kind, as_grid(platt(logits), examples, len(fold)), platt)
 
 
@@ -96,18 +104,19 @@ def fit_all(fit: Fit, examples: Examples, platt: Platt, seed: int) -> Sufficienc
 
 
 def learning_curve(
-    whole: CrossFit, table: Table, shares: Sequence[float], count: int, seed: int
+    whole: CrossFit, table: Table, label: Label, fit: Fit, shares: Sequence[float], count: int, seed: int
 ) -> list[tuple[int, float | None, float]]:
     """(questions, AUROC, log-loss) out of fold, on the first parts of the questions, as they were drawn, and on all."""
     curve = []
     for share in shares:
         part = table.take(np.arange(int(len(table.questions) * share)))
         fold = folds(len(part.questions), count, seed)
-        curve.append(_curve_point(cross_fit(whole.kind, ESTIMATORS[whole.kind], examples_of(part), fold, seed), part))
-    return [*curve, _curve_point(whole, table)]
+        found = cross_fit(whole.kind, fit, examples_of(part, label), fold, seed)
+        curve.append(_curve_point(found, part, label))
+    return [*curve, _curve_point(whole, table, label)]
 
 
-def _curve_point(found: CrossFit, table: Table) -> tuple[int, float | None, float]:
+def _curve_point(found: CrossFit, table: Table, label: Label) -> tuple[int, float | None, float]:
     there = table.slm.exists
-    of = quality(found.scores[there], table.slm.right[there])
+    of = quality(found.scores[there], table.enough(label)[there])
     return len(table.questions), of.auroc, of.log_loss

@@ -45,7 +45,7 @@ def reliability(groups: Sequence[tuple[float, float, int]], title: str, file: Pa
     axes.plot([0, 1], [0, 1], ":", color=_BOUND, linewidth=1)
     axes.plot([said for said, _, _ in groups], [came for _, came, _ in groups], "o-", color=_OURS, markersize=4)
     axes.set_xlabel("score")
-    axes.set_ylabel("share of right answers")
+    axes.set_ylabel("share where it was enough")
     axes.set_title(title)
     _save(axes, file)
 

@@ -2,7 +2,7 @@
 
 Two ways to find thresholds, both on scores out of fold, for every price of a unit of cost: `grid` tries values stage by
 stage until none helps (METHOD 1's grid, with cost in the objective); `stopping` is optimal stopping by backward
-induction: the value of going on is regressed on the score, and the threshold is where stopping is worth as much. The
+induction: what stopping gains over going on is regressed on the score, and the threshold is where that is nothing. The
 user's objective then picks a point of the frontier that they span.
 """
 
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
 
 from training.outcomes import Outcome, llm_alone, tandem
 from training.table import Floats, Table
@@ -113,23 +112,22 @@ def by_grid(
 def by_stopping(
     table: Table, plan: Plan, scores: Floats, price_of: Callable[[Outcome], Floats], price: float, llm_finishes: bool
 ) -> Policy:
-    """Backward induction. At stage k stopping is worth the score less what was spent; going on is worth what the rule
-    from k + 1 on has brought, regressed on the score by isotonic regression. The threshold is the least score from which
-    stopping is worth more, up to 1.
+    """Backward induction. At stage k each question tells what stopping there would gain over what the rule from k + 1 on
+    brings it, in accuracy less the price of its cost; the threshold is the score from which on that gain is largest, which
+    is where its isotonic regression on the score crosses zero; 1 where no score gains.
     """
     thresholds = [NEVER] * table.stages
+
+    def worth(rule: list[float]) -> Floats:
+        outcome = tandem(table, plan, scores, rule, llm_finishes)
+        return outcome.right - price * price_of(outcome)
+
     for stage in reversed(range(table.stages)):
         there = table.slm.exists[:, stage]
-        going_on = tandem(table, plan, scores, thresholds, llm_finishes)
-        worth_going = (going_on.right - price * price_of(going_on))[there]
-        stopped = tandem(table, plan, scores, [NEVER] * stage + [0.0] + thresholds[stage + 1 :], llm_finishes)
-        score = scores[there, stage]
-        worth_stopping = score - price * price_of(stopped)[there]
-        smooth = IsotonicRegression(out_of_bounds="clip", increasing=True).fit_transform(score, worth_going)
-        order = np.argsort(score)
-        gain = (worth_stopping - smooth)[order]
-        # From each score on: what stopping at it and above would gain in all.
-        from_here = np.cumsum(gain[::-1])[::-1]
+        stopped = [NEVER] * stage + [0.0] + thresholds[stage + 1 :]
+        gain, score = (worth(stopped) - worth(thresholds))[there], scores[there, stage]
+        order = np.argsort(score, kind="stable")
+        from_here = np.cumsum(gain[order][::-1])[::-1]  # from each score on
         best = int(from_here.argmax()) if len(from_here) else 0
         if len(from_here) and from_here[best] > 0:
             thresholds[stage] = float(score[order][best])

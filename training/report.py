@@ -9,6 +9,11 @@ from training.evaluate import LLM_ALONE, OURS, Evaluation, Row, label
 from training.metrics import Interval, Quality
 from training.study import Study, Training
 
+_LABELS = {
+    "nothing_lost": "stopping would lose nothing (the small model is right, or the large one is not either)",
+    "right": "the small model would answer right",
+}
+
 
 def write_report(evaluation: Evaluation, study: Study, folder: Path) -> Path:
     """`folder`/DATASET.md and three pictures. Returns the report."""
@@ -28,8 +33,9 @@ def _lines(evaluation: Evaluation, study: Study, name: str) -> list[str]:
     return [
         f"# {evaluation.dataset}: {evaluation.n} questions",
         "",
-        f"Pair and prompts: profile `{training.profile}`. Scorer: `{training.chosen}`, trained on "
-        f"{len(training.questions)} questions of {_sources(training)}. Objective of the calibration: {policies.objective}. "
+        f"Pair and prompts: profile `{training.profile}`. Scorer: `{training.chosen}`, trained to tell whether "
+        f"{_LABELS[training.label]}, on {len(training.questions) + len(training.more_questions)} questions of "
+        f"{_sources(training)}. Objective of the calibration: {policies.objective}. "
         "No question here was used to train, to calibrate or to choose anything.",
         "",
         f"- **{OURS}**: {_percent(ours.accuracy)} right, the LLM alone {_percent(alone.accuracy)}; paired difference "
@@ -48,7 +54,7 @@ def _lines(evaluation: Evaluation, study: Study, name: str) -> list[str]:
         "",
         "Intervals are of 95 %: Wilson's for accuracies, paired bootstrap over questions for differences and costs. `paper` "
         "and `full` are TFLOPs per question (METHOD of the paper, and everything that was computed: prefill, scoring passes, "
-        "overrun), with their share of the LLM alone's. Cascade, router and ours were tuned by the same objective.",
+        "reading ahead, overrun), with their share of the LLM alone's. Cascade, router and ours were tuned by the same objective.",
         "",
         "## Where the answers come from",
         "",
@@ -58,7 +64,7 @@ def _lines(evaluation: Evaluation, study: Study, name: str) -> list[str]:
         "",
         f"![reliability]({name}-reliability.svg)",
         "",
-        "| stage | n | small model right | AUROC | ECE | Brier |",
+        f"| stage | n | {training.label.replace('_', ' ')} | AUROC | ECE | Brier |",
         "|---|---|---|---|---|---|",
         *(_quality_row(str(stage), found) for stage, found in enumerate(evaluation.scorer)),
         _quality_row("all", evaluation.scorer_overall),

@@ -27,13 +27,21 @@ _SAVE_SECONDS = 60.0
 class Machine:
     """How the pair is run. `width` is questions at once; each engine has `threads` of the processor to itself."""
 
-    threads: int = 2
+    threads: int = 1
     width: int = 64
     device: str = "auto"
     fuse: bool = False
 
 
-def origin_of(profile: Profile, dataset: Dataset, seed: int, models: Path) -> Origin:
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is asked of each question: `extras` and `only_question` as in training.collect.Collector."""
+
+    extras: bool = True
+    only_question: bool = False
+
+
+def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, models: Path) -> Origin:
     told = profile.model_dump(include={"handoff", "llm", "slm", "prompts", "execution"}, mode="json")
     told["stages"] = profile.text_makers()["stages"]
     marks = {m.name: (models / m.name / "tandem.json") for m in (profile.llm, profile.slm)}
@@ -50,18 +58,19 @@ def origin_of(profile: Profile, dataset: Dataset, seed: int, models: Path) -> Or
             "python": platform.python_version(),
         },
         command=" ".join(["tandem", *sys.argv[1:]]),
+        only_question=scope.only_question,
     )
 
 
 async def collect(
-    profile: Profile, dataset: Dataset, n: int | None, seed: int, extras: bool, out: Path,
+    profile: Profile, dataset: Dataset, n: int | None, seed: int, scope: Scope, out: Path,
     models: Path, machine: Machine, progress: Progress,
 ) -> list[Run]:  # fmt: skip
     """Collect `n` questions of `dataset` (None: all) into `out`; those that it holds are not asked again.
 
     Raises StoreError when `out` was made by something else, OSError when a model's weights cannot be read.
     """
-    origin = origin_of(profile, dataset, seed, models)
+    origin = origin_of(profile, dataset, seed, scope, models)
     runs = _go_on(out, origin)
     asked = dataset.sample(n, seed).items
     done = {run.question for run in runs}
@@ -71,7 +80,7 @@ async def collect(
         return runs
     llm, slm = (_engine(profile, role, models, machine) for role in ("llm", "slm"))
     try:
-        collector = Collector(profile, llm, slm, extras)
+        collector = Collector(profile, llm, slm, extras=scope.extras, only_question=scope.only_question)
         saved_at = time.monotonic()
         async for found in collector.collect(missing, machine.width):
             runs += found

@@ -45,7 +45,8 @@ class Origin:
     """What made the runs. Files of different origin are never mixed.
 
     `profile` holds what decides the texts: models, hand-off, stages, prompts, answer cap. `order_seed` is that of the
-    order in which questions were drawn, `tokenizer_sha256` the small model's.
+    order in which questions were drawn, `tokenizer_sha256` the small model's. `only_question`: no stage but 0
+    was collected.
     """
 
     pair: str
@@ -57,10 +58,11 @@ class Origin:
     tokenizer_sha256: str
     versions: dict[str, str]
     command: str
+    only_question: bool = False
 
     def differs(self, other: Origin) -> list[str]:
         """Names of the fields in which the runs would come out differently."""
-        told = ("profile", "dataset", "dataset_sha256", "order_seed", "models")
+        told = ("profile", "dataset", "dataset_sha256", "order_seed", "models", "only_question")
         return [name for name in told if getattr(self, name) != getattr(other, name)]
 
 

@@ -13,12 +13,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors.numpy import load_file, save_file
 
-from services.sufficiency_scorer.artefact import Artefact
+from services.sufficiency_scorer.artefact import Artefact, Label
 from training.policy import Policy
 from training.table import Floats, Table
 
 TRAINING, SCORES, POLICY = "training.json", "scores.safetensors", "policy.json"
 CASCADE = "cascade"
+PAPER = "paper"  # its mlp on its label, whatever ours are trained on
 
 
 class StudyError(Exception):
@@ -26,12 +27,16 @@ class StudyError(Exception):
 
 
 class Training(BaseModel):
-    """`questions` in the order of the rows of every score; `kinds` are metrics by kind, `chosen` the kind that is served."""
+    """`questions` in the order of the rows of every score; `more_questions` were learnt from besides. `kinds` are metrics by
+    kind, `chosen` the kind that is served, `label` what its scores tell.
+    """
 
     model_config = ConfigDict(frozen=True)
     profile: str
     chosen: str
+    label: Label
     questions: list[str]
+    more_questions: list[str]
     folds: int
     seed: int
     sources: list[dict[str, Any]]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from services.sufficiency_scorer.artefact import Label
 from training.collect import Run
 
 Bools = NDArray[np.bool_]
@@ -48,6 +49,10 @@ class Table:
     @property
     def stages(self) -> int:
         return int(self.slm.right.shape[1])
+
+    def enough(self, label: Label) -> Bools:
+        """bool[n, K + 1]: what a score of this label is to tell of each stage (services.sufficiency_scorer.artefact)."""
+        return self.slm.right if label == "right" else self.slm.right | ~self.llm.right[:, None]
 
     def take(self, rows: NDArray[np.intp] | Bools) -> Table:
         """The questions of `rows`, indices or a mask."""

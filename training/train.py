@@ -5,17 +5,18 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from services.common.profile import Profile
-from services.sufficiency_scorer.artefact import Artefact, Description, Spread
+from services.sufficiency_scorer.artefact import Artefact, Description, Label, Spread
 from services.sufficiency_scorer.features import NAMES, compress
 from services.sufficiency_scorer.network import SufficiencyNetwork
 from training.collected import Collected
-from training.estimators import ESTIMATORS, PLAIN, Examples, fit_linear
+from training.estimators import ESTIMATORS, PLAIN, Examples, fit_linear, fit_mlp
 from training.fitting import (
     CrossFit,
     answer_examples,
@@ -24,9 +25,10 @@ from training.fitting import (
     fit_all,
     folds,
     learning_curve,
+    with_more,
 )
 from training.metrics import auroc, bootstrap, quality, reliability
-from training.study import CASCADE, Study, Training
+from training.study import CASCADE, PAPER, Study, Training
 from training.table import Floats, Table
 
 FEWEST_QUESTIONS = 40
@@ -38,45 +40,55 @@ class TooFew(Exception):
 
 
 def train(
-    collected: Collected, profile: Profile, study: Study, kinds: Sequence[str], kind: str, count: int, seed: int,
-    progress: Callable[[str], None],
+    collected: Collected, profile: Profile, study: Study, kinds: Sequence[str], kind: str, label: Label, count: int,
+    seed: int, progress: Callable[[str], None], more: Collected | None = None,
 ) -> Training:  # fmt: skip
     """Fit `kinds` by cross-fitting over `count` folds, choose `kind` ("auto": least log-loss of those that can be served),
-    fit it on all questions, and save the study.
+    fit it on all questions, and save the study. `more` are questions to learn from whose later stages were not collected.
 
     Raises TooFew.
     """
     table = collected.table
-    n = len(table.questions)
-    if n < FEWEST_QUESTIONS or table.slm.right[table.slm.exists].all() or not table.slm.right.any():
+    n, enough = len(table.questions), table.enough(label)
+    if n < FEWEST_QUESTIONS or enough[table.slm.exists].all() or not enough.any() or not table.slm.right.any():
         raise TooFew(f"{n} questions are too few, or have all the same outcome; collect {FEWEST_QUESTIONS} at least")
-    examples, fold = examples_of(table), folds(n, count, seed)
+    examples, fold = examples_of(table, label), folds(n, count, seed)
+    extra = examples_of(more.table, label) if more else None
     found: dict[str, CrossFit] = {}
     for name in kinds:
         progress(f"{name}: {count} folds over {n} questions")
-        found[name] = cross_fit(name, ESTIMATORS[name], examples, fold, seed)
-    measured = {name: _metrics(found[name].scores, table) for name in kinds}
+        found[name] = cross_fit(name, with_more(ESTIMATORS[name], extra), examples, fold, seed)
+    measured = {name: _metrics(found[name].scores, table, label) for name in kinds}
     served = [name for name in kinds if name != "boosting"]
     chosen = kind if kind != "auto" else min(served, key=lambda name: measured[name]["overall"]["log_loss"])
     progress(f"{chosen}: learning curve")
-    curve = learning_curve(found[chosen], table, _CURVE, count, seed)
+    curve = learning_curve(found[chosen], table, label, with_more(ESTIMATORS[chosen], extra), _CURVE, count, seed)
+    describe = partial(_describe, collected=collected, profile=profile, more=more, seed=seed)
     artefacts = {}
     for name in served:
-        fitted = fit_all(ESTIMATORS[name], examples, found[name].platt, seed)
-        artefacts[name] = Artefact(fitted, _describe(name, fitted, collected, profile, measured[name], seed))
+        fitted = fit_all(with_more(ESTIMATORS[name], extra), examples, found[name].platt, seed)
+        artefacts[name] = Artefact(fitted, describe(name, label, fitted, metrics=measured[name]))
+    progress("the paper's")
+    as_published = examples_of(table, "right")
+    found[PAPER] = cross_fit(PAPER, fit_mlp, as_published, fold, seed)
+    network = fit_all(fit_mlp, as_published, found[PAPER].platt, seed)
+    metrics = _metrics(found[PAPER].scores, table, "right")
+    artefacts[PAPER] = Artefact(network, _describe("mlp", "right", network, collected, profile, metrics, None, seed))
     if table.answer_features.any():
         progress("cascade: the small model's own answers")
         answers = answer_examples(table)
         found[CASCADE] = cross_fit(CASCADE, _fit_cascade, answers, fold, seed)
         network = fit_all(_fit_cascade, answers, found[CASCADE].platt, seed)
-        artefacts[CASCADE] = Artefact(network, _describe(CASCADE, network, collected, profile, {}, seed))
+        artefacts[CASCADE] = Artefact(network, _describe(CASCADE, "right", network, collected, profile, {}, None, seed))
     training = Training(
         profile=profile.name,
         chosen=chosen,
+        label=label,
         questions=list(table.questions),
+        more_questions=list(more.table.questions) if more else [],
         folds=count,
         seed=seed,
-        sources=collected.sources,
+        sources=_sources(collected, more),
         kinds=measured,
         learning_curve=curve,
     )
@@ -89,40 +101,46 @@ def _fit_cascade(examples: Examples, seed: int) -> SufficiencyNetwork:
     return fit_linear(PLAIN, examples, seed)
 
 
-def _metrics(scores: Floats, table: Table) -> dict[str, Any]:
+def _sources(collected: Collected, more: Collected | None) -> list[dict[str, Any]]:
+    return [*collected.sources, *(more.sources if more else [])]
+
+
+def _metrics(scores: Floats, table: Table, label: Label) -> dict[str, Any]:
     """Overall and by stage; the interval of the overall AUROC is over questions, whose passes go together."""
-    there = table.slm.exists
-    overall = vars(quality(scores[there], table.slm.right[there]))
+    there, enough = table.slm.exists, table.enough(label)
+    overall = vars(quality(scores[there], enough[there]))
 
     def resampled(rows: Any) -> float:
         part = there[rows]
-        found = auroc(scores[rows][part], table.slm.right[rows][part])
+        found = auroc(scores[rows][part], enough[rows][part])
         return np.nan if found is None else found
 
     interval = bootstrap(resampled, len(table.questions))
-    stages = [vars(quality(scores[there[:, k], k], table.slm.right[there[:, k], k])) for k in range(table.stages)]
+    stages = [vars(quality(scores[there[:, k], k], enough[there[:, k], k])) for k in range(table.stages)]
     return {
         "overall": overall,
         "auroc_interval": [interval.low, interval.high],
         "by_stage": stages,
-        "reliability": reliability(scores[there], table.slm.right[there]),
+        "reliability": reliability(scores[there], enough[there]),
     }
 
 
 def _describe(
-    kind: str, network: SufficiencyNetwork, collected: Collected, profile: Profile, metrics: dict[str, Any], seed: int
-) -> Description:
-    examples = examples_of(collected.table)
+    kind: str, label: Label, network: SufficiencyNetwork, collected: Collected, profile: Profile, metrics: dict[str, Any],
+    more: Collected | None, seed: int,
+) -> Description:  # fmt: skip
+    examples = examples_of(collected.table, label)
     compressed = compress(examples.batch.features.astype(np.float64))
     of_stage = [compressed[examples.batch.stage == k] for k in range(examples.stages)]
     return Description(
         kind=kind,
+        label=label,
         features=list(NAMES),
         shape=network.shape.as_dict(),
         pair=profile.text_makers(),
         tokenizer_sha256=collected.origins[0].tokenizer_sha256,
         spread_by_stage=[Spread(mean=rows.mean(axis=0).tolist(), std=rows.std(axis=0).tolist()) for rows in of_stage],
-        trained_on=collected.sources,
+        trained_on=_sources(collected, more),
         metrics=metrics,
         versions={
             **{name: version(name) for name in ("torch", "scikit-learn", "numpy")},

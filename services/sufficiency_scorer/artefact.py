@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from services.sufficiency_scorer.evidence import Evidence, EvidenceBatch
 from services.sufficiency_scorer.features import NAMES, compress
 from services.sufficiency_scorer.network import Shape, SufficiencyNetwork
 
+Label = Literal["nothing_lost", "right"]
+"""What a score is the probability of. `right`: the small model, stopped here, answers right (the paper's). `nothing_lost`:
+it does, or the large model alone does not either, so that going on would gain nothing."""
 WEIGHTS, DESCRIPTION = "scorer.safetensors", "scorer.json"
 
 
@@ -37,6 +40,7 @@ class Description(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     kind: str
+    label: Label = "right"
     features: list[str]
     shape: dict[str, Any]
     pair: dict[str, Any]

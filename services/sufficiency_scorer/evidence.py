@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,9 @@ class EvidenceBatch:
             evidence.features[None],
             evidence.states[None],
         )
+
+    def plus(self, more: EvidenceBatch) -> EvidenceBatch:
+        return EvidenceBatch(*(np.concatenate([getattr(self, f.name), getattr(more, f.name)]) for f in fields(self)))
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> EvidenceBatch:
         return EvidenceBatch(self.stage[rows], self.tokens[rows], self.features[rows], self.states[rows])

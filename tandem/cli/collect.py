@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,7 @@ from tandem.paths import DEFAULT_PROFILE, models_folder
 if TYPE_CHECKING:
     from training.collect import Run
     from training.datasets import Dataset
-    from training.session import Machine
+    from training.session import Machine, Scope
 
 
 def collect(
@@ -30,8 +31,9 @@ def collect(
     subject: Annotated[list[str] | None, typer.Option(help="Only questions of this subject; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(help="The file; it is gone on with if it is there.")] = None,
     extras: Annotated[bool, typer.Option(help="Also the concise and the forced answers that `eval` compares with.")] = True,
+    only_question: Annotated[bool, typer.Option(help="No insight: both models alone, and the scoring pass of the question; for `train --also`.")] = False,
     width: Annotated[int, typer.Option(help="Questions at once.", min=1)] = 48,
-    threads: Annotated[int, typer.Option(help="Processor threads of each model.", min=1)] = 2,
+    threads: Annotated[int, typer.Option(help="Processor threads of each model; both work at once. Half of the cores each if 0.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     fuse: Annotated[bool, typer.Option(help="Compile int8's loops for big batches; needs a C++ compiler.")] = False,
     json: JsonFlag = False,
@@ -45,7 +47,9 @@ def collect(
         if subject:
             wanted = wanted.only(subject)
         target = out or default_file(loaded, wanted)
-        runs = gather(loaded, wanted, n, seed, extras, target, session.Machine(threads, width, device, fuse), json)
+        machine = session.Machine(threads or max(1, cores() // 2), width, device, fuse)
+        scope = session.Scope(extras, only_question)
+        runs = gather(loaded, wanted, n, seed, scope, target, machine, json)
     rows = session.summary(runs)
     if json:
         print_json({"file": str(target), "runs": rows})
@@ -61,7 +65,7 @@ def collect(
 
 
 def gather(
-    profile: Profile, wanted: Dataset, n: int | None, seed: int, extras: bool, target: Path, machine: Machine, quiet: bool
+    profile: Profile, wanted: Dataset, n: int | None, seed: int, scope: Scope, target: Path, machine: Machine, quiet: bool
 ) -> list[Run]:  # fmt: skip
     """Collect with a bar that says how far and how fast. Raises StoreError."""
     from training import session
@@ -77,7 +81,12 @@ def gather(
             speed = f"{tokens / elapsed:,.0f} tokens/s" if tokens and elapsed else ""
             bar.update(task, completed=done, total=total, speed=speed)
 
-        return asyncio.run(session.collect(profile, wanted, n, seed, extras, target, models_folder(), machine, tell))
+        return asyncio.run(session.collect(profile, wanted, n, seed, scope, target, models_folder(), machine, tell))
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_file(profile: Profile, wanted: Dataset) -> Path:

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from services.common.profile import Profile
-from tandem.cli.collect import default_file, gather
+from tandem.cli.collect import cores, default_file, gather
 from tandem.cli.offline import ProfileName, any_study, explained, find_profile, new_study, working
 from tandem.cli.output import console, console_error
 from tandem.client import Client
@@ -46,16 +46,16 @@ def evaluate(
         from training.evaluate import UnknownMethod, as_contract
         from training.evaluate import evaluate as run
         from training.report import write_report
-        from training.session import Machine
+        from training.session import Machine, Scope
         from training.study import Study
 
         loaded, judged = find_profile(profile), Study(study or any_study(profile))
         wanted = datasets.load(data)
         file = collected or default_file(loaded, wanted)
         if ask:
-            gather(loaded, wanted, n, 0, True, file, Machine(), quiet)
+            gather(loaded, wanted, n, 0, Scope(), file, Machine(max(1, cores() // 2)), quiet)
         found = load_collected([file], loaded)
-        if same := set(found.table.questions) & set(judged.training().questions):
+        if same := set(found.table.questions) & {*judged.training().questions, *judged.training().more_questions}:
             console_error(f"{file}: {len(same)} of its questions were trained on")
             sys.exit(1)
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, cast
 
 import typer
 from rich.table import Table
@@ -16,6 +17,8 @@ def train(
     files: Files,
     profile: ProfileName = DEFAULT_PROFILE,
     study: StudyFolder = None,
+    also: Annotated[list[Path] | None, typer.Option(help="Files of `collect --only-question`, to learn from besides; repeatable.", exists=True)] = None,
+    label: Annotated[str, typer.Option(help="nothing_lost: a score tells if going on would gain nothing. right: if the small model answers right (the paper's).")] = "nothing_lost",
     kind: Annotated[str, typer.Option(help="mlp, logistic, probe, combined; auto: the least log-loss out of fold.")] = "auto",
     folds: Annotated[int, typer.Option(help="Each question is scored by models that never saw its fold.", min=2)] = 5,
     seed: Annotated[int, typer.Option(help="Of folds and of networks.")] = 0,
@@ -31,10 +34,16 @@ def train(
 
         if kind not in ("auto", *ESTIMATORS) or kind == "boosting":
             raise typer.BadParameter(f"{kind!r} is none of auto, mlp, logistic, probe, combined", param_hint="--kind")
+        if label not in ("nothing_lost", "right"):
+            raise typer.BadParameter(f"{label!r} is neither nothing_lost nor right", param_hint="--label")
         loaded = find_profile(profile)
         target = Study(study or new_study(profile))
         with working(json) as tell:
-            made = run(load_collected(files, loaded), loaded, target, list(ESTIMATORS), kind, folds, seed, tell)
+            more = load_collected(also, loaded, only_question=True) if also else None
+            made = run(
+                load_collected(files, loaded), loaded, target, list(ESTIMATORS), kind, cast(Any, label), folds, seed, tell,
+                more,
+            )  # fmt: skip
         plots.learning_curve(made.learning_curve, target.folder / "learning-curve.svg")
         plots.reliability(made.kinds[made.chosen]["reliability"], made.chosen, target.folder / "reliability.svg")
     if json:
@@ -48,7 +57,10 @@ def train(
             f"[bold]{name}[/]" if name == made.chosen else name, f"{overall['auroc']:.3f}", f"{low:.2f} to {high:.2f}",
             stages, f"{overall['ece']:.3f}", f"{overall['brier']:.3f}", f"{overall['log_loss']:.3f}",
         )  # fmt: skip
-    right = " ".join(f"{q['right']:.0%}" for q in made.kinds[made.chosen]["by_stage"])
-    console.print(f"{len(made.questions)} questions, {folds} folds; small model right by stage: {right}")
+    enough = " ".join(f"{q['right']:.0%}" for q in made.kinds[made.chosen]["by_stage"])
+    besides = f" and {len(made.more_questions)} besides" if made.more_questions else ""
+    console.print(
+        f"{len(made.questions)} questions{besides}, {folds} folds; {label.replace('_', ' ')} by stage: {enough}"
+    )
     console.print(table)
     console.print(f"chosen: {made.chosen}; in {target.folder}. Next: `tandem calibrate {' '.join(map(str, files))}`")

@@ -108,7 +108,7 @@ def unseen(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Collec
 @pytest.fixture(scope="module")
 def study(profile: Profile, collected: Collected, tmp_path_factory: pytest.TempPathFactory) -> Study:
     made = Study(tmp_path_factory.mktemp("study"))
-    train(collected, profile, made, KINDS, "auto", 4, 0, lambda told: None)
+    train(collected, profile, made, KINDS, "auto", "right", 4, 0, lambda told: None)
     return made
 
 
@@ -127,7 +127,9 @@ def test_every_kind_learns_what_there_is_to_learn(study: Study) -> None:
 def test_scores_out_of_fold_know_nothing_of_their_own_question(profile: Profile, tmp_path: Path) -> None:
     runs = made_up(QUESTIONS, 2, is_blind=True)
     blind = load_collected([store(profile, tmp_path / "blind.parquet", runs)], profile)
-    made = train(blind, profile, Study(tmp_path / "study"), ("boosting", "probe"), "probe", 4, 0, lambda told: None)
+    made = train(
+        blind, profile, Study(tmp_path / "study"), ("boosting", "probe"), "probe", "right", 4, 0, lambda told: None
+    )
     table = blind.table
     for kind in ("boosting", "probe"):  # within a stage, whose base rate both know, there is nothing to know
         scores = Study(tmp_path / "study").scores(kind, table)
@@ -222,7 +224,7 @@ def test_an_evaluation_beats_chance_and_never_the_oracle(
 def test_too_few_questions_and_a_missing_step_say_what_to_do(profile: Profile, tmp_path: Path) -> None:
     few = load_collected([store(profile, tmp_path / "few.parquet", made_up(12, 3))], profile)
     with pytest.raises(TooFew, match="collect 40"):
-        train(few, profile, Study(tmp_path), KINDS, "auto", 4, 0, lambda told: None)
+        train(few, profile, Study(tmp_path), KINDS, "auto", "right", 4, 0, lambda told: None)
     with pytest.raises(StudyError, match="tandem train"):
         Study(tmp_path / "nothing").training()
 
