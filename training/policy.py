@@ -8,8 +8,8 @@ user's objective then picks a point of the frontier that they span.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -79,7 +79,19 @@ def frontier(table: Table, plan: Plan, scores: Floats, unit: Unit, llm_finishes:
             by_grid(table, plan, scores, price_of, price, llm_finishes),
         ):
             found.append(point_of(policy, policy.run(table, plan, scores), price_of))
+    # A price finds only what is best for some price; an objective may want what lies between.
+    for policy in {point.policy.thresholds: point.policy for point in undominated(found)}.values():
+        for near in _neighbours(policy):
+            found.append(point_of(near, near.run(table, plan, scores), price_of))
     return undominated(found)
+
+
+def _neighbours(policy: Policy) -> Iterator[Policy]:
+    """Those that differ in one stage's threshold."""
+    for stage in range(len(policy.thresholds)):
+        for threshold in (*_GRID.tolist(), NEVER):
+            thresholds = (*policy.thresholds[:stage], threshold, *policy.thresholds[stage + 1 :])
+            yield replace(policy, thresholds=thresholds, found_by=f"{policy.found_by}, stage {stage} varied")
 
 
 def point_of(policy: Policy, outcome: Outcome, price_of: Callable[[Outcome], Floats]) -> Point:

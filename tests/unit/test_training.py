@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,8 +32,8 @@ from training.evaluate import LLM_ALONE, OURS, UnknownMethod, evaluate, scores_o
 from training.metrics import expected_calibration_error, mcnemar, quality
 from training.outcomes import fixed, llm_alone, oracle
 from training.policy import NEVER, Objective, Point, Policy, undominated
-from training.store import Origin, write
-from training.study import Study, StudyError
+from training.store import Origin, StoreError, read, write
+from training.study import PAPER, Study, StudyError
 from training.train import TooFew, train
 
 pytestmark = pytest.mark.timeout(150)
@@ -40,21 +41,37 @@ QUESTIONS = 160
 KINDS = ("mlp", "logistic", "boosting", "probe", "combined")
 
 
-def made_up(n: int, seed: int, is_blind: bool = False) -> list[Run]:
+def made_up(n: int, seed: int, is_blind: bool = False, has_hopeless: bool = False) -> list[Run]:
     """Question i is as hard as `level`: the small model needs insight up to that stage, or more than there is.
 
-    What the scorer sees tells the level, with noise; or nothing, if `is_blind`.
+    What the scorer sees tells the level, with noise; or nothing, if `is_blind`. `has_hopeless`: the large model answers
+    none of the hardest either, and that shows.
     """
     generator = np.random.default_rng(seed)
     runs = []
     for index in range(n):
         level = int(generator.integers(0, 5))
         name = f"{seed}-{index}"
-        runs.append(Run(name, "", "llm", 0, 30, 0, 240, False, "", "", level < 4 or bool(generator.random() < 0.5)))
+        runs.append(
+            Run(
+                name,
+                "",
+                "llm",
+                0,
+                30,
+                0,
+                240,
+                False,
+                "",
+                "",
+                level < 4 or (bool(generator.random() < 0.5) and not has_hopeless),
+            )
+        )
         runs.append(Run(name, "", "concise", 0, 32, 0, 150, False, "", "", level < 3))
         for stage, tokens in enumerate((0, 16, 32, 48)):
             right = stage >= level
             seen = generator.normal(size=16) + (0 if is_blind else 0.3 * (stage - level))
+            seen[0] += 4 * (has_hopeless and level == 4)
             states = generator.normal(size=8) + (0 if is_blind else 0.3 * (stage - level))
             own = 50 - tokens // 2
             runs.append(
@@ -122,6 +139,39 @@ def test_every_kind_learns_what_there_is_to_learn(study: Study) -> None:
     for kind, found in study.training().kinds.items():
         assert found["overall"]["auroc"] > 0.8, kind
         assert found["overall"]["ece"] < 0.1, kind
+
+
+def test_a_score_that_tells_when_nothing_is_lost_spares_the_large_model_what_it_cannot_answer(
+    profile: Profile, tmp_path: Path
+) -> None:
+    runs = made_up(QUESTIONS, 6, has_hopeless=True)
+    some = load_collected([store(profile, tmp_path / "hopeless.parquet", runs)], profile)
+    objective, cost = Objective("full", below=0.02), {}
+    for label in ("right", "nothing_lost"):
+        study = Study(tmp_path / label)
+        train(some, profile, study, ("logistic",), "logistic", label, 4, 0, lambda told: None)
+        assert study.artefact("logistic").description.label == label
+        assert study.artefact(PAPER).description.label == "right"
+        found = calibrate(some.table, make_plan(profile), study, objective, "test", True, lambda told: None)
+        assert found.policies.accuracy >= found.llm_accuracy - 0.02
+        cost[label] = found.policies.cost
+    assert cost["nothing_lost"] < cost["right"]
+
+
+def test_questions_alone_can_be_learnt_from_and_are_not_judged_on(
+    profile: Profile, collected: Collected, tmp_path: Path
+) -> None:
+    alone = [run for run in made_up(60, 5) if run.stage == 0 and run.name in ("llm", "slm")]
+    told = read(store(profile, tmp_path / "alone.parquet", alone, "alone"))[0]
+    write(tmp_path / "alone.parquet", replace(told, only_question=True), alone)
+    with pytest.raises(StoreError, match="--also"):
+        load_collected([tmp_path / "alone.parquet"], profile)
+    more = load_collected([tmp_path / "alone.parquet"], profile, only_question=True)
+    made = train(
+        collected, profile, Study(tmp_path), ("logistic",), "logistic", "nothing_lost", 4, 0, lambda told: None, more
+    )
+    assert (len(made.questions), len(made.more_questions)) == (QUESTIONS, 60)
+    assert [source["dataset"] for source in made.sources] == ["made-up", "alone"]
 
 
 def test_scores_out_of_fold_know_nothing_of_their_own_question(profile: Profile, tmp_path: Path) -> None:
