@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from services.common.profile import Profile
 from services.gateway.admission import make_plan
@@ -26,6 +28,11 @@ class Collected:
     runs: tuple[Run, ...]
     table: Table
     plan: Plan
+
+    def without(self, questions: Iterable[str]) -> Collected:
+        known = set(questions)
+        table = self.table.take(np.array([q not in known for q in self.table.questions], bool))
+        return replace(self, runs=tuple(run for run in self.runs if run.question not in known), table=table)
 
     @cached_property
     def sources(self) -> list[dict[str, Any]]:

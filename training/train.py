@@ -53,6 +53,7 @@ def train(
     if n < FEWEST_QUESTIONS or enough[table.slm.exists].all() or not enough.any() or not table.slm.right.any():
         raise TooFew(f"{n} questions are too few, or have all the same outcome; collect {FEWEST_QUESTIONS} at least")
     examples, fold = examples_of(table, label), folds(n, count, seed)
+    more = more.without(table.questions) if more else None  # a question that is judged on is never learnt from
     extra = examples_of(more.table, label) if more else None
     found: dict[str, CrossFit] = {}
     for name in kinds:

@@ -161,8 +161,10 @@ def test_a_score_that_tells_when_nothing_is_lost_spares_the_large_model_what_it_
 def test_questions_alone_can_be_learnt_from_and_are_not_judged_on(
     profile: Profile, collected: Collected, tmp_path: Path
 ) -> None:
-    alone = [run for run in made_up(60, 5) if run.stage == 0 and run.name in ("llm", "slm")]
-    told = read(store(profile, tmp_path / "alone.parquet", alone, "alone"))[0]
+    # Ten of them are of those that are judged on: they are left out.
+    runs = [*made_up(60, 5), *(replace(run, question=f"0-{i}") for i in range(10) for run in made_up(1, 7))]
+    alone = [run for run in runs if run.stage == 0 and run.name in ("llm", "slm")]
+    told = read(store(profile, tmp_path / "alone.parquet", alone, "made-up"))[0]
     write(tmp_path / "alone.parquet", replace(told, only_question=True), alone)
     with pytest.raises(StoreError, match="--also"):
         load_collected([tmp_path / "alone.parquet"], profile)
@@ -171,7 +173,7 @@ def test_questions_alone_can_be_learnt_from_and_are_not_judged_on(
         collected, profile, Study(tmp_path), ("logistic",), "logistic", "nothing_lost", 4, 0, lambda told: None, more
     )
     assert (len(made.questions), len(made.more_questions)) == (QUESTIONS, 60)
-    assert [source["dataset"] for source in made.sources] == ["made-up", "alone"]
+    assert [source["dataset"] for source in made.sources] == ["made-up", "made-up"]
 
 
 def test_scores_out_of_fold_know_nothing_of_their_own_question(profile: Profile, tmp_path: Path) -> None:
