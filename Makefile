@@ -1,7 +1,7 @@
 # `make help` is the table of contents. A fresh machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: e2e-k8s jaeger k8s-tools chart report collect help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
+.PHONY: e2e-k8s jaeger k8s-tools chart report collect help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one of our own in .tools/
@@ -82,6 +82,9 @@ peers: models develop  ## llama.cpp and vLLM for CPUs into the cache folder, to 
 bench-engine: peers  ## our engine against llama.cpp and vLLM, on the same weights and prompts
 	@$(RUN) python -m bench.engine --model slm
 	@$(RUN) python -m bench.engine --model llm --widths 1 --rounds 5
+
+bench-accuracy: models develop  ## answers of both models in int8 and in bfloat16, 100 questions (a quarter of an hour)
+	@$(RUN) python -m bench.accuracy
 
 bench-ahead: models develop  ## from the stop to the answer's first token, with and without reading ahead
 	@$(RUN) python -m bench.ahead

@@ -16,6 +16,7 @@ from tandem.paths import REPOSITORY
 
 class Bench(StrEnum):
     ENGINE = "engine"
+    ACCURACY = "accuracy"
     AHEAD = "ahead"
     BUSY = "busy"
     SCORE = "score"
@@ -30,6 +31,7 @@ class Bench(StrEnum):
 
 _MODULES = {
     Bench.ENGINE: "bench.engine",
+    Bench.ACCURACY: "bench.accuracy",
     Bench.AHEAD: "bench.ahead",
     Bench.BUSY: "bench.busy",
     Bench.SCORE: "bench.score",

@@ -1,0 +1,90 @@
+"""What int8 costs in answers: the same GSM8K questions, greedy, in bfloat16 and in int8, and the speed of each.
+
+`python -m bench.accuracy`, both models of the default pair; batches take turns between the two engines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+
+from bench.common import report
+from services.common.profile import Model, Profile, load_profile
+from services.common.prompts import alone_prompt
+from services.engine.api import Generation
+from services.engine.batch import generate_batch
+from services.engine.transformers_engine import EngineSettings, TransformersEngine
+from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
+from training.datasets import Item, load
+from training.grading import grade
+from training.metrics import accuracy, mcnemar, ratio_of_means
+
+_BATCH = 25
+WAYS = ("none", "int8")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--questions", type=int, default=100)
+    options = arguments.parse_args()
+    profile = load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
+    items = load("gsm8k").sample(options.questions, 0).items
+    models = {"llm": profile.llm, "slm": profile.slm}
+    report("accuracy", {role: asyncio.run(_measure(profile, model, items)) for role, model in models.items()})
+
+
+async def _measure(profile: Profile, model: Model, items: list[Item]) -> dict[str, Any]:
+    engines = {way: _engine(model, way) for way in WAYS}
+    right: dict[str, list[bool]] = {way: [] for way in WAYS}
+    answers: dict[str, list[str]] = {way: [] for way in WAYS}
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    for begin in track(range(0, len(items), _BATCH), description=model.name):
+        batch = items[begin : begin + _BATCH]
+        for way, engine in engines.items():
+            started = time.perf_counter()
+            texts, tokens = await _answer(profile, engine, batch)
+            seconds[way].append((time.perf_counter() - started) / tokens)
+            graded = [grade(item, texts[item.id], "") for item in batch]
+            right[way] += [g.is_right for g in graded]
+            answers[way] += [g.answer for g in graded]
+    for engine in engines.values():
+        engine.stop()
+    return {
+        "model": model.name,
+        "n": len(items),
+        "accuracy": {way: vars(accuracy(np.array(right[way]))) for way in WAYS},
+        "mcnemar_p": mcnemar(np.array(right["int8"]), np.array(right["none"])),
+        "same_answer": float(np.mean([a == b for a, b in zip(*answers.values(), strict=True)])),
+        "tokens_per_second": {way: float(1 / np.mean(seconds[way])) for way in WAYS},
+        "speed_ratio": vars(ratio_of_means(np.array(seconds["none"]), np.array(seconds["int8"]))),
+    }
+
+
+async def _answer(profile: Profile, engine: TransformersEngine, items: list[Item]) -> tuple[dict[str, str], int]:
+    """Each item's text, and tokens made in all."""
+    cap = profile.execution.max_tokens
+    prompts = {item.id: alone_prompt(profile, engine.tokenizer, item.question, item.task).ids for item in items}
+    texts, tokens = {}, 0
+    async for done in generate_batch(engine, (Generation(i, ids, cap) for i, ids in prompts.items()), _BATCH):
+        texts[done.request_id] = done.text
+        tokens += len(done.ids)
+    return texts, tokens
+
+
+def _engine(model: Model, quantization: str) -> TransformersEngine:
+    engine = TransformersEngine(
+        EngineSettings(
+            models_folder() / model.name, model.name, dtype=model.dtype, quantization=quantization, max_batch=_BATCH
+        )
+    )
+    engine.start()
+    return engine
+
+
+if __name__ == "__main__":
+    main()
