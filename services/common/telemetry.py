@@ -137,7 +137,7 @@ def tell_lost(inference: Inference, read: int, made: int) -> None:
 
 def describe_reading_ahead(span: trace.Span, inference: Inference, stage: int, read: int, cached: int) -> None:
     """The small model reads the prompt of an answer that may be called for."""
-    attributes = {**_identity(inference, "chat"), **_usage(inference, read, cached, 0), "tandem.stage": stage}
+    attributes = {**_identity(inference, "read_ahead"), **_usage(inference, read, cached, 0), "tandem.stage": stage}
     set_attributes(span, attributes)
 
 

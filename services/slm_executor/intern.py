@@ -121,7 +121,7 @@ class Intern:
         self.stop_ahead(task.request_id)  # an earlier stage's, which this one goes on from
         key = self._ahead[task.request_id] = f"{task.request_id}/ahead/{task.stage}"
         inference = Inference(self._engine.info.name, "slm", task.request_id, 1, task.prices)
-        with tracer.start_as_current_span(f"read ahead {inference.model}") as span:
+        with tracer.start_as_current_span(f"read_ahead {inference.model}") as span:
             try:
                 usage = (await generate(self._engine, Generation(key, prompt.ids, 0))).usage
             finally:
