@@ -40,7 +40,7 @@ async def in_one_process(ms: float) -> float:
     async def score(insight: str) -> float:
         prompt = intern_prompt(profile, slm.tokenizer, question, insight)
         scoring = await slm.score("key", prompt.ids)
-        return scorer.score(Evidence.of(scoring, prompt, 1 if insight else 0))
+        return scorer.score(Evidence.of(scoring, prompt, 1 if insight else 0, question))
 
     await score("")
     text, scores = "", []

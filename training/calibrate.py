@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.estimators import WORDS
 from training.metrics import Interval, bootstrap, ratio_of_means
 from training.outcomes import Outcome, cascade, llm_alone, route
 from training.policy import (
@@ -52,32 +53,37 @@ def calibrate(
 
     Raises StudyError.
     """
-    chosen = study.training().chosen
-    scores = study.scores(chosen, table)
-    alone = llm_alone(table, plan)
-    accuracy = float(alone.right.mean())
-    points = {}
-    for finishes in (False, True):
-        progress(f"frontier of {chosen}{', the large model may finish' if finishes else ''}")
-        points[finishes] = frontier(table, plan, scores, objective.unit, finishes)
-    best = {finishes: objective.choose(points[finishes], accuracy) for finishes in points}
+    training = study.training()
+    kinds = [training.chosen] if training.asked != "auto" else list(dict.fromkeys((training.chosen, WORDS)))
+    scores = {kind: study.scores(kind, table) for kind in (*kinds, WORDS)}
+    accuracy = float(llm_alone(table, plan).right.mean())
+    points: dict[bool, list[Point]] = {False: [], True: []}
+    for finishes, found in points.items():
+        for kind in kinds:
+            progress(f"frontier of {kind}{', the large model may finish' if finishes else ''}")
+            found += frontier(table, plan, scores[kind], objective.unit, finishes, kind)
+    best = {finishes: objective.choose(found, accuracy) for finishes, found in points.items()}
     progress("what it is compared with")
     served = best[llm_finishes]
+    routed = scores[WORDS][:, 0]
     policies = Policies(
         served=served.policy,
         never_finishing=best[False].policy,
         finishing=best[True].policy,
         paper=tuned_for_accuracy(table, plan, study.scores(PAPER, table)),
         cascade=_threshold(_cascade_of(table, plan, study), table, plan, objective, accuracy),
-        route=_threshold(lambda t: route(table, plan, scores[:, 0], t), table, plan, objective, accuracy),
+        route=_threshold(lambda t: route(table, plan, routed, t), table, plan, objective, accuracy),
         objective=told,
         accuracy=served.accuracy,
         cost=served.cost,
     )
     study.save_policies(policies)
-    drawn = undominated([*points[False], *points[True]]) if llm_finishes else points[False]
+    drawn = undominated([*points[False], *points[True]] if llm_finishes else points[False])
     return Calibration(
-        policies, [_with_interval(p, table, plan, scores, objective.unit) for p in drawn], accuracy, objective.unit
+        policies,
+        [_with_interval(p, table, plan, scores[p.policy.kind], objective.unit) for p in drawn],
+        accuracy,
+        objective.unit,
     )
 
 

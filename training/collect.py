@@ -38,7 +38,8 @@ class Run:
 
     Token counts are what the run itself reads and writes; `insight_tokens` of its prompt are the large model's.
     For slm the scorer reads the same prompt: `features` float32[16], `states` float16[2 d]. `answer_features` are
-    those of the small model's answer, read after its prompt (stage 0): what a cascade decides by.
+    those of the small model's answer, read after its prompt (stage 0): what a cascade decides by. `asked` is the
+    question's text, kept with the large model's run.
     """
 
     question: str
@@ -55,6 +56,7 @@ class Run:
     features: NDArray[np.float32] | None = None
     states: NDArray[np.float16] | None = None
     answer_features: NDArray[np.float32] | None = None
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Collector:
             jobs.append(self._generate(self._llm, f"{item.id}/concise", short.ids, self._cap))
         done = await asyncio.gather(*jobs)
         insights = self._insights(done[1] if self._is_brief else done[0], prompt)
-        runs = [_run(item, "llm", Insight(), len(prompt.ids), done[0])]
+        runs = [_run(item, "llm", Insight(), len(prompt.ids), done[0], asked=item.question)]
         if self._extras and item.task == "answer":
             runs.append(_run(item, "concise", Insight(), len(short.ids), done[-1]))
             if not self._is_brief:
@@ -150,7 +152,7 @@ class Collector:
 
     async def _read(self, item: Item, prompt: Prompt, stage: int) -> Evidence:
         """What the scorer sees of a prompt."""
-        return Evidence.of(await self._slm.score(item.id, prompt.ids), prompt, stage)
+        return Evidence.of(await self._slm.score(item.id, prompt.ids), prompt, stage, item.question)
 
     async def _read_answer(self, item: Item, prompt: Prompt, answer: Generated) -> NDArray[np.float32]:
         scoring = await self._slm.score(item.id, prompt.ids + answer.ids)

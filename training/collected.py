@@ -68,6 +68,8 @@ def load_collected(files: Sequence[Path], profile: Profile, *, only_question: bo
             raise StoreError(f"{file} was collected with another {', '.join(different)} than {profile.name} has now")
         if origin.only_question and not only_question:
             raise StoreError(f"{file} has the bare questions alone: it can help to train (`train --also`), no more")
+        if any(run.name == "llm" and not run.asked for run in found):
+            raise StoreError(f"{file} has no questions' texts: run `tandem collect` on it again, which adds them")
         origins.append(origin)
         runs += [replace(run, question=f"{origin.dataset}/{run.question}") for run in found]
     return Collected(

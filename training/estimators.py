@@ -1,7 +1,7 @@
 """Sufficiency models behind one interface: fitted on evidence and outcomes, each gives a logit for each scoring pass.
 
 `mlp` is the paper's (METHOD 1). `logistic` and `boosting` are sanity checks on the same features; `probe` reads pooled
-hidden states, `combined` both. All but `boosting` are SufficiencyNetworks, so they can be saved and served.
+hidden states, `words` the question alone, without a pass of the small model, `combined` all of these. All but `boosting` are SufficiencyNetworks, so they can be saved and served.
 """
 
 from __future__ import annotations
@@ -121,13 +121,15 @@ class Boosting:
         return np.column_stack([batch.features, batch.stage, batch.tokens])
 
 
+WORDS = "words"  # the one kind that needs no pass of the small model
 PLAIN: tuple[Input, ...] = ("features", "stage", "tokens")
 ESTIMATORS: dict[str, Fit] = {
     "mlp": fit_mlp,
     "logistic": lambda examples, seed: fit_linear(PLAIN, examples, seed),
     "boosting": Boosting,
     "probe": lambda examples, seed: fit_linear(("states", "stage"), examples, seed),
-    "combined": lambda examples, seed: fit_linear((*PLAIN, "states"), examples, seed),
+    "combined": lambda examples, seed: fit_linear((*PLAIN, "states", "words"), examples, seed),
+    WORDS: lambda examples, seed: fit_linear(("words", "stage"), examples, seed),
 }
 
 
@@ -140,7 +142,7 @@ def _projection(states: NDArray[np.float32], components: int, seed: int) -> torc
 
 def _standardise(network: SufficiencyNetwork, batch: EvidenceBatch) -> NDArray[np.float32]:
     """Set the network's mean and spread from `batch`; returns its columns standardised."""
-    columns = network.columns(batch)
-    network.mean.copy_(columns.mean(dim=0))
-    network.spread.copy_(columns.std(dim=0).clamp(min=1e-6))
+    columns, standardised = network.columns(batch), torch.tensor(network.shape.standardised)
+    network.mean.copy_(torch.where(standardised, columns.mean(dim=0), 0.0))
+    network.spread.copy_(torch.where(standardised, columns.std(dim=0).clamp(min=1e-6), 1.0))
     return ((columns - network.mean) / network.spread).numpy()

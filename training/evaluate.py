@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.sufficiency_scorer.artefact import Artefact
+from training.estimators import WORDS
 from training.fitting import answer_examples, as_grid, examples_of
 from training.metrics import Interval, Quality, accuracy, bootstrap, mcnemar, quality, ratio_of_means, reliability
 from training.outcomes import (
@@ -98,9 +99,10 @@ def scores_of(artefact: Artefact, table: Table) -> Floats:
 
 def evaluate(dataset: str, table: Table, plan: Plan, study: Study, methods: Sequence[str] | None = None) -> Evaluation:
     """`methods` are names of ways to answer, all if not given. Raises StudyError, UnknownMethod."""
-    policies, artefact = study.policies(), study.artefact(study.training().chosen)
+    policies = study.policies()
+    artefact = study.artefact(policies.served.kind)
     scores = scores_of(artefact, table)
-    ways = ways_to_answer(table, plan, study, policies, scores)
+    ways = ways_to_answer(table, plan, study, policies)
     asked = list(ways) if methods is None else methods
     if unknown := [name for name in asked if name not in ways]:
         raise UnknownMethod(f"no method {', '.join(unknown)} for these runs; there are: {', '.join(ways)}")
@@ -123,12 +125,17 @@ def evaluate(dataset: str, table: Table, plan: Plan, study: Study, methods: Sequ
     )
 
 
-def ways_to_answer(table: Table, plan: Plan, study: Study, policies: Policies, scores: Floats) -> dict[str, Outcome]:
+def ways_to_answer(table: Table, plan: Plan, study: Study, policies: Policies) -> dict[str, Outcome]:
     """By name. Only ways that the collected runs know of: without extras there is no concise and no forced answer."""
     paper = scores_of(study.artefact(PAPER), table)
     trust = study.artefact(CASCADE).network.probabilities(answer_examples(table).batch)
     stages = range(1, table.stages)
-    ours = policies.served.run(table, plan, scores)
+
+    def run(policy: Policy) -> Outcome:
+        return policy.run(table, plan, scores_of(study.artefact(policy.kind), table))
+
+    routed = scores_of(study.artefact(WORDS), table)[:, 0]
+    ours = run(policies.served)
     ways = {
         LLM_ALONE: llm_alone(table, plan),
         "concise": llm_alone(table, plan, concise=True) if table.concise.exists.all() else None,
@@ -138,9 +145,9 @@ def ways_to_answer(table: Table, plan: Plan, study: Study, policies: Policies, s
         "random": random_stops(table, plan, _shares(ours, table.stages), seed=0),
         "paper": policies.paper.run(table, plan, paper),
         "cascade": cascade(table, plan, trust, policies.cascade),
-        "router": route(table, plan, scores[:, 0], policies.route),
+        "router": route(table, plan, routed, policies.route),
         OURS: ours,
-        _other_name(policies): _other(policies).run(table, plan, scores),
+        _other_name(policies): run(_other(policies)),
         ORACLE: oracle(table, plan, llm_finishes=False),
         ORACLE_FINISHING: oracle(table, plan, llm_finishes=True),
     }

@@ -49,6 +49,7 @@ def examples_of(table: Table, label: Label) -> Examples:
         table.slm.prompt[rows, stages].astype(np.float32),
         table.features[rows, stages],
         table.states[rows, stages],
+        table.words[rows],
     )
     return Examples(batch, table.enough(label)[rows, stages], rows, table.stages)
 
@@ -62,7 +63,11 @@ def answer_examples(table: Table) -> Examples:
     """The small model's own answers to the bare question: what a cascade learns to trust."""
     n = len(table.questions)
     batch = EvidenceBatch(
-        np.zeros(n, np.int64), table.slm.tokens[:, 0].astype(np.float32), table.answer_features, table.states[:, 0]
+        np.zeros(n, np.int64),
+        table.slm.tokens[:, 0].astype(np.float32),
+        table.answer_features,
+        table.states[:, 0],
+        table.words,
     )
     return Examples(batch, table.slm.right[:, 0], np.arange(n), 1)
 

@@ -81,18 +81,18 @@ def cascade(table: Table, plan: Plan, scores: Floats, threshold: float) -> Outco
 
 
 def route(table: Table, plan: Plan, scores: Floats, threshold: float) -> Outcome:
-    """A router: the question alone decides which of the two models answers. `scores` are stage 0's."""
+    """A router: the question's words alone decide which of the two models answers. `scores` are stage 0's."""
     kept = cast(Bools, is_sufficient(cast(Any, scores), threshold))
-    return _stopped(
-        table, plan, np.where(kept, 0, LLM), scored=np.arange(table.stages)[None] == np.zeros((len(kept), 1))
-    )
+    return _stopped(table, plan, np.where(kept, 0, LLM))
 
 
-def tandem(table: Table, plan: Plan, scores: Floats, thresholds: Sequence[float], llm_finishes: bool) -> Outcome:
+def tandem(
+    table: Table, plan: Plan, scores: Floats, thresholds: Sequence[float], llm_finishes: bool, needs_pass: bool = True
+) -> Outcome:
     """The stop rule: the first stage whose score, float64[n, K + 1], reaches its threshold.
 
     No stage passes: the one with the highest score is used, or with `llm_finishes` the large model's own answer, which may
-    be cut off at its cap.
+    be cut off at its cap. A scorer that does not `needs_pass` reads nothing.
     """
     columns = scores.shape[1]
     scored = table.slm.exists & [is_scored(t, llm_finishes) for t in thresholds]
@@ -113,7 +113,7 @@ def tandem(table: Table, plan: Plan, scores: Floats, thresholds: Sequence[float]
     ahead = None
     if plan.reads_ahead:
         ahead = ran & ~passed & [is_read_ahead(k, thresholds, llm_finishes) for k in range(columns)]
-    return _stopped(table, plan, stage, ran, wrote_to, wrote_all, ahead)
+    return _stopped(table, plan, stage, ran if needs_pass else None, wrote_to, wrote_all, ahead)
 
 
 def random_stops(table: Table, plan: Plan, shares: Sequence[float], seed: int) -> Outcome:

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from training.estimators import WORDS
 from training.outcomes import Outcome, llm_alone, tandem
 from training.table import Floats, Table
 from workflows.shared import Plan
@@ -26,14 +27,41 @@ _PRICES = np.geomspace(0.01, 3.0, 25)  # accuracy that the large model's whole c
 
 @dataclass(frozen=True)
 class Policy:
-    """`thresholds` of stage 0, 1, ..., K. `llm_finishes`: where none is reached the large model goes on to its end."""
+    """`thresholds` of stage 0, 1, ..., K. `llm_finishes`: where none is reached the large model goes on to its end.
+    `kind` is its scorer's, `needs_pass` whether that reads the prompt.
+    """
 
     thresholds: tuple[float, ...]
     llm_finishes: bool
     found_by: str = ""
+    kind: str = ""
+    needs_pass: bool = True
 
     def run(self, table: Table, plan: Plan, scores: Floats) -> Outcome:
-        return tandem(table, plan, scores, self.thresholds, self.llm_finishes)
+        return tandem(table, plan, scores, self.thresholds, self.llm_finishes, self.needs_pass)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What all the rules of one search have in common."""
+
+    table: Table
+    plan: Plan
+    scores: Floats
+    price_of: Callable[[Outcome], Floats]
+    llm_finishes: bool
+    kind: str
+
+    def worth(self, thresholds: Sequence[float], price: float) -> Floats:
+        """Right answers less the price of their cost, float64[n]."""
+        outcome = self.policy(thresholds).run(self.table, self.plan, self.scores)
+        return outcome.right - price * self.price_of(outcome)
+
+    def policy(self, thresholds: Sequence[float], found_by: str = "") -> Policy:
+        return Policy(tuple(thresholds), self.llm_finishes, found_by, self.kind, self.kind != WORDS)
+
+    def point(self, policy: Policy) -> Point:
+        return point_of(policy, policy.run(self.table, self.plan, self.scores), self.price_of)
 
 
 @dataclass(frozen=True)
@@ -69,20 +97,13 @@ class Objective:
         return max(every, key=lambda p: (p.accuracy - price * p.cost, -p.cost))
 
 
-def frontier(table: Table, plan: Plan, scores: Floats, unit: Unit, llm_finishes: bool) -> list[Point]:
-    """The policies that no other beats in both accuracy and cost, cheapest first."""
-    price_of = relative(table, plan, unit)
-    found = []
-    for price in _PRICES:
-        for policy in (
-            by_stopping(table, plan, scores, price_of, price, llm_finishes),
-            by_grid(table, plan, scores, price_of, price, llm_finishes),
-        ):
-            found.append(point_of(policy, policy.run(table, plan, scores), price_of))
+def frontier(table: Table, plan: Plan, scores: Floats, unit: Unit, llm_finishes: bool, kind: str = "") -> list[Point]:
+    """The policies that no other beats in both accuracy and cost, cheapest first. `kind` is that of the scores."""
+    rules = Rules(table, plan, scores, relative(table, plan, unit), llm_finishes, kind)
+    found = [rules.point(search(rules, price)) for price in _PRICES for search in (by_stopping, by_grid)]
     # A price finds only what is best for some price; an objective may want what lies between.
     for policy in {point.policy.thresholds: point.policy for point in undominated(found)}.values():
-        for near in _neighbours(policy):
-            found.append(point_of(near, near.run(table, plan, scores), price_of))
+        found += [rules.point(near) for near in _neighbours(policy)]
     return undominated(found)
 
 
@@ -106,44 +127,36 @@ def undominated(points: Iterable[Point]) -> list[Point]:
     return kept
 
 
-def by_grid(
-    table: Table, plan: Plan, scores: Floats, price_of: Callable[[Outcome], Floats], price: float, llm_finishes: bool
-) -> Policy:
+def by_grid(rules: Rules, price: float) -> Policy:
     """Coordinate ascent of mean accuracy - price * cost, from the last stage to the first, until no stage changes."""
 
     def value(thresholds: list[float]) -> float:
-        outcome = tandem(table, plan, scores, thresholds, llm_finishes)
-        return float((outcome.right - price * price_of(outcome)).mean())
+        return float(rules.worth(thresholds, price).mean())
 
-    start = [NEVER] * table.stages
+    stages = rules.table.stages
+    start = [NEVER] * stages
     every = (*_GRID.tolist(), NEVER)
-    thresholds = _ascend(value, start, value(start), list(reversed(range(table.stages))), every, sweeps=4)
-    return Policy(tuple(thresholds), llm_finishes, f"grid at price {price:.3f}")
+    thresholds = _ascend(value, start, value(start), list(reversed(range(stages))), every, sweeps=4)
+    return rules.policy(thresholds, f"grid at price {price:.3f}")
 
 
-def by_stopping(
-    table: Table, plan: Plan, scores: Floats, price_of: Callable[[Outcome], Floats], price: float, llm_finishes: bool
-) -> Policy:
+def by_stopping(rules: Rules, price: float) -> Policy:
     """Backward induction. At stage k each question tells what stopping there would gain over what the rule from k + 1 on
     brings it, in accuracy less the price of its cost; the threshold is the score from which on that gain is largest, which
     is where its isotonic regression on the score crosses zero; 1 where no score gains.
     """
+    table = rules.table
     thresholds = [NEVER] * table.stages
-
-    def worth(rule: list[float]) -> Floats:
-        outcome = tandem(table, plan, scores, rule, llm_finishes)
-        return outcome.right - price * price_of(outcome)
-
     for stage in reversed(range(table.stages)):
         there = table.slm.exists[:, stage]
         stopped = [NEVER] * stage + [0.0] + thresholds[stage + 1 :]
-        gain, score = (worth(stopped) - worth(thresholds))[there], scores[there, stage]
+        gain, score = (rules.worth(stopped, price) - rules.worth(thresholds, price))[there], rules.scores[there, stage]
         order = np.argsort(score, kind="stable")
         from_here = np.cumsum(gain[order][::-1])[::-1]  # from each score on
         best = int(from_here.argmax()) if len(from_here) else 0
         if len(from_here) and from_here[best] > 0:
             thresholds[stage] = float(score[order][best])
-    return Policy(tuple(thresholds), llm_finishes, f"optimal stopping at price {price:.3f}")
+    return rules.policy(thresholds, f"optimal stopping at price {price:.3f}")
 
 
 def tuned_for_accuracy(table: Table, plan: Plan, scores: Floats) -> Policy:

@@ -33,7 +33,7 @@ def _lines(evaluation: Evaluation, study: Study, name: str) -> list[str]:
     return [
         f"# {evaluation.dataset}: {evaluation.n} questions",
         "",
-        f"Pair and prompts: profile `{training.profile}`. Scorer: `{training.chosen}`, trained to tell whether "
+        f"Pair and prompts: profile `{training.profile}`. Scorer: `{policies.served.kind}`, trained to tell whether "
         f"{_LABELS[training.label]}, on {len(training.questions) + len(training.more_questions)} questions of "
         f"{_sources(training)}. Objective of the calibration: {policies.objective}. "
         "No question here was used to train, to calibrate or to choose anything.",

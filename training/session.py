@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Scope:
 def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, models: Path) -> Origin:
     told = profile.model_dump(include={"handoff", "llm", "slm", "prompts", "execution"}, mode="json")
     told["stages"] = profile.text_makers()["stages"]
+    del told["execution"]["reads_ahead"]  # it makes no text
     marks = {m.name: (models / m.name / "tandem.json") for m in (profile.llm, profile.slm)}
     return Origin(
         pair=profile.name,
@@ -71,12 +72,13 @@ async def collect(
     Raises StoreError when `out` was made by something else, OSError when a model's weights cannot be read.
     """
     origin = origin_of(profile, dataset, seed, scope, models)
-    runs = _go_on(out, origin)
+    runs = _with_questions(_go_on(out, origin), dataset)
     asked = dataset.sample(n, seed).items
     done = {run.question for run in runs}
     missing = [item for item in asked if item.id not in done]
     progress(len(asked) - len(missing), len(asked), 0)
     if not missing:
+        write(out, origin, runs)
         return runs
     llm, slm = (_engine(profile, role, models, machine) for role in ("llm", "slm"))
     try:
@@ -107,6 +109,12 @@ def _go_on(out: Path, origin: Origin) -> list[Run]:
     if different := before.differs(origin):
         raise StoreError(f"{out} was made with another {', '.join(different)}: choose another --out, or move it away")
     return runs
+
+
+def _with_questions(runs: list[Run], dataset: Dataset) -> list[Run]:
+    """Files of before runs kept their questions get them."""
+    texts = {item.id: item.question for item in dataset.items}
+    return [replace(run, asked=texts[run.question]) if run.name == "llm" else run for run in runs]
 
 
 def _engine(profile: Profile, role: str, models: Path, machine: Machine) -> TransformersEngine:

@@ -12,12 +12,12 @@ FOLDER = "scorer"
 
 def ship(profile: Profile, study: Study) -> None:
     """Raises StudyError."""
-    training, policy = study.training(), study.policies().served
-    study.artefact(training.chosen).save(profile.folder / FOLDER)
+    policy = study.policies().served
+    study.artefact(policy.kind).save(profile.folder / FOLDER)
     file = profile.folder / "profile.toml"
     document = tomlkit.parse(file.read_text())
     stop = document["stop"]
-    stop["scorer"] = f"{training.chosen}:{FOLDER}"
+    stop["scorer"] = f"{policy.kind}:{FOLDER}"
     stop["stage_zero_threshold"] = round(policy.thresholds[0], 4)
     stop["otherwise"] = "llm_finishes" if policy.llm_finishes else "best_stage"
     for stage, threshold in zip(document["stages"], policy.thresholds[1:], strict=True):

@@ -32,6 +32,7 @@ _SCHEMA = pa.schema(
         ("features", pa.list_(pa.float32())),
         ("states", pa.binary()),
         ("answer_features", pa.list_(pa.float32())),
+        ("asked", pa.string()),
     ]
 )
 

@@ -28,11 +28,12 @@ class StudyError(Exception):
 
 class Training(BaseModel):
     """`questions` in the order of the rows of every score; `more_questions` were learnt from besides. `kinds` are metrics by
-    kind, `chosen` the kind that is served, `label` what its scores tell.
+    kind, `asked` the kind that was asked for, `chosen` the best, `label` what the scores tell. What is served, `calibrate` decides.
     """
 
     model_config = ConfigDict(frozen=True)
     profile: str
+    asked: str
     chosen: str
     label: Label
     questions: list[str]

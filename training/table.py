@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.sufficiency_scorer.artefact import Label
+from services.sufficiency_scorer.words import words
 from training.collect import Run
 
 Bools = NDArray[np.bool_]
@@ -33,7 +34,8 @@ class Table:
     """n questions, K stages with insight. `slm` and `forced` are [n, K + 1]; `llm`, `concise` are [n].
 
     `insight` float64[n, K + 1] is the large model's tokens up to each stage; where it had ended before, the stage does
-    not exist. `features` float32[n, K + 1, 16], `states` float32[n, K + 1, 2 d], `answer_features` float32[n, 16].
+    not exist. `features` float32[n, K + 1, 16], `states` float32[n, K + 1, 2 d], `answer_features` float32[n, 16], `words`
+    float32[n, WIDTH].
     """
 
     questions: tuple[str, ...]
@@ -45,6 +47,7 @@ class Table:
     features: NDArray[np.float32]
     states: NDArray[np.float32]
     answer_features: NDArray[np.float32]
+    words: NDArray[np.float32]
 
     @property
     def stages(self) -> int:
@@ -111,4 +114,5 @@ def make_table(runs: Sequence[Run], stages: int) -> Table:
         features=stacked("features", len(first.features), slm),
         states=stacked("states", len(first.states), slm),
         answer_features=stacked("answer_features", len(first.features), slm)[:, 0],
+        words=np.array([words(rows["llm", 0].asked) for rows in every], np.float32),
     )

@@ -16,7 +16,7 @@ from services.sufficiency_scorer.artefact import Artefact, Description, Label, S
 from services.sufficiency_scorer.features import NAMES, compress
 from services.sufficiency_scorer.network import SufficiencyNetwork
 from training.collected import Collected
-from training.estimators import ESTIMATORS, PLAIN, Examples, fit_linear, fit_mlp
+from training.estimators import ESTIMATORS, PLAIN, WORDS, Examples, fit_linear, fit_mlp
 from training.fitting import (
     CrossFit,
     answer_examples,
@@ -48,6 +48,7 @@ def train(
 
     Raises TooFew.
     """
+    kinds = list(dict.fromkeys((*kinds, WORDS)))  # what a router goes by
     table = collected.table
     n, enough = len(table.questions), table.enough(label)
     if n < FEWEST_QUESTIONS or enough[table.slm.exists].all() or not enough.any() or not table.slm.right.any():
@@ -83,6 +84,7 @@ def train(
         artefacts[CASCADE] = Artefact(network, _describe(CASCADE, "right", network, collected, profile, {}, None, seed))
     training = Training(
         profile=profile.name,
+        asked=kind,
         chosen=chosen,
         label=label,
         questions=list(table.questions),

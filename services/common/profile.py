@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from services.common.errors import InvalidArgument, NotFound
 
-TRAINED_SCORERS = "mlp", "logistic", "probe", "combined"
+TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -88,6 +88,10 @@ class TrainedScorer:
         self.artefact = artefact
         self.name = artefact.description.kind
 
+    @property
+    def needs_pass(self) -> bool:
+        return self.artefact.network.shape.needs_pass
+
     def score(self, evidence: Evidence) -> float:
         return float(self.artefact.network.probabilities(EvidenceBatch.single(evidence))[0])
 
@@ -105,9 +109,11 @@ class TrainedScorer:
             )
 
     def surprise(self, evidence: Evidence) -> NDArray[np.float64] | None:
-        """How far each feature lies from its mean at training, in standard deviations, float64[16]; None for a new stage."""
+        """How far each feature lies from its mean at training, in standard deviations, float64[16]; None for a
+        new stage, and where no pass is made.
+        """
         spreads = self.artefact.description.spread_by_stage
-        if evidence.stage >= len(spreads):
+        if evidence.stage >= len(spreads) or not self.needs_pass:
             return None
         spread = spreads[evidence.stage]
         compressed = compress(evidence.features.astype(np.float64))

@@ -63,9 +63,12 @@ class Judge:
         """
         if stage > len(self._profile.stages):
             raise InvalidArgument(f"stage {stage} of {len(self._profile.stages)}", field="stage")
+        if not self.scorer.needs_pass:
+            unread = Evidence.unread(question, stage)
+            return Judgement(self.scorer.score(unread), unread.features, tokens_scored=0, tokens_cached=0)
         prompt = intern_prompt(self._profile, self._engine.tokenizer, question, insight, task)
         scoring = await self._engine.score(key, prompt.ids)
-        evidence = Evidence.of(scoring, prompt, stage)
+        evidence = Evidence.of(scoring, prompt, stage, question)
         self.drift.see(evidence)
         return Judgement(
             score=self.scorer.score(evidence),

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from services.sufficiency_scorer.evidence import EvidenceBatch
 from services.sufficiency_scorer.features import NAMES, compress
+from services.sufficiency_scorer.words import HASHED, WIDTH
 
-Input = Literal["features", "stage", "tokens", "states"]
+Input = Literal["features", "stage", "tokens", "states", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,28 @@ class Shape:
 
     @property
     def width(self) -> int:
-        widths = {"features": len(NAMES), "stage": self.stages, "tokens": 1, "states": self.components}
-        return sum(widths[name] for name in self.inputs)
+        return sum(self._widths[name] for name in self.inputs)
+
+    @property
+    def standardised(self) -> list[bool]:
+        """Of each column; hashed words keep their common scale."""
+        hashed = [False] * HASHED + [True] * (WIDTH - HASHED)
+        return [s for name in self.inputs for s in (hashed if name == "words" else [True] * self._widths[name])]
+
+    @property
+    def needs_pass(self) -> bool:
+        """Whether the small model has to read the prompt for it."""
+        return any(name in ("features", "tokens", "states") for name in self.inputs)
+
+    @property
+    def _widths(self) -> dict[str, int]:
+        return {
+            "features": len(NAMES),
+            "stage": self.stages,
+            "tokens": 1,
+            "states": self.components,
+            "words": WIDTH,
+        }
 
 
 class SufficiencyNetwork(nn.Module):
@@ -83,6 +104,7 @@ class SufficiencyNetwork(nn.Module):
             "stage": lambda: nn.functional.one_hot(torch.from_numpy(batch.stage), self.shape.stages).float(),
             "tokens": lambda: torch.from_numpy(batch.tokens).log()[:, None],
             "states": lambda: torch.from_numpy(batch.states) @ self.projection,
+            "words": lambda: torch.from_numpy(batch.words),
         }
         return torch.cat([made[name]() for name in self.shape.inputs], dim=1)
 

@@ -16,8 +16,13 @@ from services.sufficiency_scorer.features import NAMES
 
 
 class Scorer(Protocol):
+    """`needs_pass`: the small model has to read question and insight; else the question's words are enough."""
+
     name: str
     trained: bool
+
+    @property
+    def needs_pass(self) -> bool: ...
 
     def score(self, evidence: Evidence) -> float: ...
 
@@ -29,7 +34,7 @@ class UntrainedScorer:
     wherever its score is shown.
     """
 
-    name, trained = "untrained", False
+    name, trained, needs_pass = "untrained", False, True
     _entropy = NAMES.index("entropy_mean")
 
     def score(self, evidence: Evidence) -> float:
@@ -39,7 +44,7 @@ class UntrainedScorer:
 class ConstantScorer:
     """The same score always: with 1 every question stops at the first stage, with 0 none does."""
 
-    name, trained = "constant", False
+    name, trained, needs_pass = "constant", False, True
 
     def __init__(self, value: float) -> None:
         if not 0 <= value <= 1:
@@ -53,7 +58,7 @@ class ConstantScorer:
 class RandomScorer:
     """Uniform in 0..1, the baseline of every comparison; the same evidence always draws the same score."""
 
-    name, trained = "random", False
+    name, trained, needs_pass = "random", False, True
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -77,7 +82,7 @@ _MAKERS: dict[str, Callable[[str, Path], Scorer]] = {
 
 
 def make_scorer(spec: str, folder: Path) -> Scorer:
-    """The trained `mlp`, `logistic`, `probe` or `combined`, each with `[:subfolder of the profile]`; `untrained`,
+    """The trained `mlp`, `logistic`, `probe`, `combined` or `words`, each with `[:subfolder of the profile]`; `untrained`,
     `constant[:value]` or `random[:seed]`. Raises ValueError.
     """
     name, _, argument = spec.partition(":")

@@ -113,7 +113,7 @@ def _ask(
     from training.evaluate import scores_of
     from training.live import compare
 
-    scores = scores_of(study.artefact(study.training().chosen), found.table)
+    scores = scores_of(study.artefact(study.policies().served.kind), found.table)
     with Client() as client, working(quiet) as tell:
         asked = 0
 

@@ -11,6 +11,7 @@ from services.gateway.admission import make_plan
 from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.scorers import make_scorer
+from services.sufficiency_scorer.words import words
 from tandem.models import catalogue
 from tandem.paths import REPOSITORY
 
@@ -35,7 +36,7 @@ def test_a_shipped_profile_is_whole(profile: Profile) -> None:
     if isinstance(scorer, TrainedScorer):
         states = scorer.artefact.network.shape.states
         scorer.must_fit(profile, scorer.artefact.description.tokenizer_sha256)
-    evidence = Evidence(0, 40, np.ones(16, np.float32), np.zeros(states, np.float32))
+    evidence = Evidence(0, 40, np.ones(16, np.float32), np.zeros(states, np.float32), words("How many?"))
     assert 0 <= scorer.score(evidence) <= 1
     assert make_plan(profile).stages[-1].max_tokens == profile.stages[-1].max_tokens
 

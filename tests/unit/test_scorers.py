@@ -12,6 +12,7 @@ from services.sufficiency_scorer.evidence import Evidence, EvidenceBatch
 from services.sufficiency_scorer.features import NAMES, features
 from services.sufficiency_scorer.network import Shape, SufficiencyNetwork
 from services.sufficiency_scorer.scorers import make_scorer
+from services.sufficiency_scorer.words import COUNTS, HASHED, WIDTH, words
 
 
 def test_the_sixteen_features_are_the_papers_statistics() -> None:
@@ -37,7 +38,7 @@ MLP = Shape(("features",), stages=4, hidden=(64, 32), dropout=0.3)
 
 
 def seen(values: np.ndarray, stage: int = 0) -> Evidence:
-    return Evidence(stage, 40, values.astype(np.float32), np.empty(0, np.float32))
+    return Evidence(stage, 40, values.astype(np.float32), np.empty(0, np.float32), words("How many?"))
 
 
 def artefact(network: SufficiencyNetwork, kind: str = "mlp", **changes: object) -> Artefact:
@@ -92,3 +93,12 @@ def test_an_artefact_that_is_missing_broken_or_foreign_is_refused(tmp_path: Path
     artefact(SufficiencyNetwork(MLP), shape=Shape(("features",), 4).as_dict()).save(tmp_path)
     with pytest.raises(ValueError, match="cannot be used"):
         make_scorer("mlp", tmp_path)
+
+
+def test_a_questions_words_are_seen_without_a_model_and_numbers_by_their_length_alone() -> None:
+    one, other = words("Tom has 12 apples."), words("tom has 57 apples.")
+    np.testing.assert_array_equal(one[:HASHED], other[:HASHED])
+    assert one[HASHED:][COUNTS.index("largest_number")] < other[HASHED:][COUNTS.index("largest_number")]
+    assert not np.array_equal(one[:HASHED], words("Ann has 12 pears.")[:HASHED])
+    assert np.isfinite(words("")).all()
+    assert len(words("$\\frac{1}{2}$" * 500)) == WIDTH

@@ -28,6 +28,7 @@ from training import estimators
 from training.calibrate import Calibration, calibrate
 from training.collect import Run
 from training.collected import Collected, load_collected
+from training.estimators import WORDS
 from training.evaluate import LLM_ALONE, OURS, UnknownMethod, evaluate, scores_of
 from training.metrics import expected_calibration_error, mcnemar, quality
 from training.outcomes import fixed, llm_alone, oracle
@@ -52,21 +53,9 @@ def made_up(n: int, seed: int, is_blind: bool = False, has_hopeless: bool = Fals
     for index in range(n):
         level = int(generator.integers(0, 5))
         name = f"{seed}-{index}"
-        runs.append(
-            Run(
-                name,
-                "",
-                "llm",
-                0,
-                30,
-                0,
-                240,
-                False,
-                "",
-                "",
-                level < 4 or (bool(generator.random() < 0.5) and not has_hopeless),
-            )
-        )
+        is_right = level < 4 or (bool(generator.random() < 0.5) and not has_hopeless)
+        asked = f"Question {name}"  # its words tell nothing
+        runs.append(Run(name, "", "llm", 0, 30, 0, 240, False, "", "", is_right, asked=asked))
         runs.append(Run(name, "", "concise", 0, 32, 0, 150, False, "", "", level < 3))
         for stage, tokens in enumerate((0, 16, 32, 48)):
             right = stage >= level
@@ -137,7 +126,9 @@ def calibration(profile: Profile, collected: Collected, study: Study) -> Calibra
 
 def test_every_kind_learns_what_there_is_to_learn(study: Study) -> None:
     for kind, found in study.training().kinds.items():
-        assert found["overall"]["auroc"] > 0.8, kind
+        # The words of these questions tell nothing; what is left is how often each stage is enough.
+        least, most = (0.8, 1.0) if kind != WORDS else (0.65, 0.8)
+        assert least < found["overall"]["auroc"] < most, kind
         assert found["overall"]["ece"] < 0.1, kind
 
 
@@ -198,8 +189,9 @@ def test_an_artefact_gives_in_serving_the_score_of_the_evaluation(study: Study, 
         scorer = TrainedScorer(artefact)
         for row, stage in ((0, 0), (5, 2), (9, 3)):
             evidence = Evidence(
-                stage, int(table.slm.prompt[row, stage]), table.features[row, stage], table.states[row, stage]
-            )
+                stage, int(table.slm.prompt[row, stage]), table.features[row, stage], table.states[row, stage],
+                table.words[row],
+            )  # fmt: skip
             assert scorer.score(evidence) == pytest.approx(grid[row, stage], abs=1e-6)
 
 
@@ -216,8 +208,10 @@ def test_a_shifted_domain_is_seen(study: Study, collected: Collected) -> None:
     for shift, low, high in ((0.0, 0.0, 0.2), (3.0, 1.0, 10.0)):
         drift = Drift(TrainedScorer(study.artefact("mlp")), first_stage=0)
         for row in range(100):
-            drift.see(Evidence(0, 30, table.features[row, 0] - np.float32(shift), table.states[row, 0]))
-            drift.see(Evidence(1, 30, table.features[row, 1] + np.float32(100), table.states[row, 1]))
+            drift.see(
+                Evidence(0, 30, table.features[row, 0] - np.float32(shift), table.states[row, 0], table.words[row])
+            )
+            drift.see(Evidence(1, 30, table.features[row, 1] + np.float32(100), table.states[row, 1], table.words[row]))
         assert drift.requests == 100
         assert low <= np.abs(drift.shift()).mean() <= high
 
