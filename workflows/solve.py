@@ -258,13 +258,8 @@ class SolveWorkflow:
 
     def _read_ahead(self, stage: int) -> workflow.ActivityHandle[AheadOutcome]:
         """While the large model goes on, the small one reads what its answer will begin with."""
-        task = AheadTask(
-            request_id=self._task.request_id,
-            question=self._task.question,
-            stage=stage,
-            prices=self._plan.prices.slm,
-            task=self._plan.task,
-        )
+        request = self._task
+        task = AheadTask(request.request_id, request.question, stage, self._plan.prices.slm, self._plan.task)
         return self._start(Activities.read_ahead, task, retry_policy=_ONCE)
 
     def _stop_reading_ahead(self) -> None:

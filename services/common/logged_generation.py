@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from services.common.errors import Fenced, TandemError, Unavailable
-from services.common.request_log import Closing, Lost, Resumption, Stop, Stopped, Transcript, Writer
+from services.common.request_log import Closing, Lost, Resumption, Stop, Stopped, Writer
 from services.common.telemetry import Inference, InferenceSpan
+from services.common.transcript import Transcript
 
 _ABORT_AGAIN_SECONDS = 0.05
 

@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,16 +33,16 @@ from services.engine.api import (
     ModelInfo,
     PromptTooLong,
     QueueFull,
-    Sampling,
     Scoring,
     Token,
     Usage,
 )
 from services.engine.int8 import is_supported, quantize
 from services.engine.kept import KeptPrefixes, common_prefix
+from services.engine.request import Request
 from services.engine.scoring import PromptReader
 from services.engine.slot_cache import SlotCache
-from services.engine.tokenizer import ChatTokenizer, Detokenizer
+from services.engine.tokenizer import ChatTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,32 +67,6 @@ class EngineSettings:
     fuse: bool = False
 
 
-class _Sequence:
-    """A request inside the engine. Touched by the engine's thread alone, but for `aborted`."""
-
-    def __init__(self, generation: Generation, deliver: Callable[[Token | Finished], None], tokenizer: ChatTokenizer):
-        self.generation = generation
-        self.deliver = deliver
-        self.aborted = False
-        self.computed = 0  # tokens of prompt and answer whose keys and values are in the cache
-        self.shared = 0  # of them, those copied from another sequence's row
-        self.generated: list[int] = []
-        self.detokenizer = Detokenizer(tokenizer, generation.prompt_ids)
-        self.random: torch.Generator | None = None
-
-    @property
-    def is_prefilled(self) -> bool:
-        return self.computed >= len(self.generation.prompt_ids)
-
-    @property
-    def prompt_read(self) -> int:
-        return min(self.computed, len(self.generation.prompt_ids)) - self.shared
-
-    @property
-    def only_reads(self) -> bool:
-        return self.generation.max_new_tokens == 0
-
-
 class TransformersEngine:
     """An Engine (services.engine.api) over a decoder-only transformers model with full attention."""
 
@@ -100,12 +74,12 @@ class TransformersEngine:
         self._settings = settings
         self.counters = Counters()
         self._wake = threading.Condition()
-        self._arrived: deque[_Sequence] = deque()
-        self._to_read: deque[_Sequence] = deque()  # ahead of their generations; they wait for everybody else
+        self._arrived: deque[Request] = deque()
+        self._to_read: deque[Request] = deque()  # ahead of their generations; they wait for everybody else
         self._jobs: deque[tuple[str, tuple[int, ...], Future[Scoring]]] = deque()
-        self._by_id: dict[str, _Sequence] = {}
-        self._running: list[_Sequence] = []
-        self._prefilling: _Sequence | None = None
+        self._by_id: dict[str, Request] = {}
+        self._running: list[Request] = []
+        self._prefilling: Request | None = None
         self._stopping = False
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -174,7 +148,7 @@ class TransformersEngine:
             with contextlib.suppress(RuntimeError):  # the caller's loop has closed; nobody reads on
                 loop.call_soon_threadsafe(queue.put_nowait, item)
 
-        self._submit(_Sequence(generation, deliver, self._tokenizer))
+        self._submit(Request(generation, deliver, self._tokenizer))
         try:
             while True:
                 item = await queue.get()
@@ -207,7 +181,7 @@ class TransformersEngine:
 
     # -- admission (any thread) ---------------------------------------------------------------------------------
 
-    def _submit(self, sequence: _Sequence) -> None:
+    def _submit(self, sequence: Request) -> None:
         generation = sequence.generation
         if not generation.prompt_ids or generation.max_new_tokens < 0:
             raise ValueError("a generation needs a prompt, and cannot make less than no token")
@@ -290,7 +264,7 @@ class TransformersEngine:
         if self._prefilling and not self._prefilling.computed:
             self._share_prefix(self._prefilling)
 
-    def _share_prefix(self, sequence: _Sequence) -> None:
+    def _share_prefix(self, sequence: Request) -> None:
         """Copy keys and values of a running row, or of a kept prompt, that begins like this one.
 
         Where a token is to follow, the prompt's last one is always read.
@@ -307,7 +281,7 @@ class TransformersEngine:
         elif kept:
             self._cache.put(row, keys_values, kept)
 
-    def _keep(self, sequence: _Sequence) -> None:
+    def _keep(self, sequence: Request) -> None:
         if sequence.only_reads and sequence.computed:
             ids = sequence.generation.prompt_ids[: sequence.computed]
             self._kept.keep(ids, self._cache.take(len(self._running), len(ids)))
@@ -329,7 +303,7 @@ class TransformersEngine:
         self._running.append(sequence)
         self._emit([sequence], self._logits(hidden[:, -1]))
 
-    def _read_piece(self, sequence: _Sequence) -> Tensor:
+    def _read_piece(self, sequence: Request) -> Tensor:
         """The last layer's output for the next piece of the prompt."""
         start = sequence.computed
         piece = sequence.generation.prompt_ids[start : start + self._settings.prefill_chunk]
@@ -393,13 +367,13 @@ class TransformersEngine:
         logits: Tensor = self._model.get_output_embeddings()(hidden)
         return logits.float()
 
-    def _emit(self, batch: list[_Sequence], logits: Tensor) -> None:
+    def _emit(self, batch: list[Request], logits: Tensor) -> None:
         """Choose a token for each sequence of the batch (rows of `logits`, float32[n, vocabulary]) and hand it out."""
         greedy = logits.argmax(dim=-1).tolist()
         now = time.time()
         for row, sequence in enumerate(batch):
-            sampling = sequence.generation.sampling
-            token = greedy[row] if sampling.temperature == 0 else self._sample(sequence, logits[row], sampling)
+            is_greedy = sequence.generation.sampling.temperature == 0
+            token = greedy[row] if is_greedy else sequence.draw(logits[row])
             sequence.generated.append(token)
             self.counters.output_tokens += 1
             is_eos = token in self._eos_ids
@@ -411,16 +385,7 @@ class TransformersEngine:
             elif len(sequence.generated) >= sequence.generation.max_new_tokens:
                 self._finish(self._leave(self._running.index(sequence)), FinishReason.LENGTH)
 
-    def _sample(self, sequence: _Sequence, logits: Tensor, sampling: Sampling) -> int:
-        if sequence.random is None:
-            sequence.random = torch.Generator(device=logits.device).manual_seed(sampling.seed)
-        probabilities, order = torch.softmax(logits / sampling.temperature, dim=-1).sort(descending=True)
-        outside = probabilities.cumsum(dim=-1) - probabilities > sampling.top_p
-        nucleus = probabilities.masked_fill(outside, 0.0)
-        choice = torch.multinomial(nucleus, 1, generator=sequence.random)
-        return int(order[choice])
-
-    def _leave(self, row: int) -> _Sequence:
+    def _leave(self, row: int) -> Request:
         """Take the sequence out of the batch; the last row moves into the gap."""
         sequence, last = self._running[row], len(self._running) - 1
         if row != last:
@@ -429,7 +394,7 @@ class TransformersEngine:
         self._running.pop()
         return sequence
 
-    def _finish(self, sequence: _Sequence, reason: FinishReason) -> None:
+    def _finish(self, sequence: Request, reason: FinishReason) -> None:
         with self._wake:
             self._by_id.pop(sequence.generation.request_id, None)
         usage = Usage(

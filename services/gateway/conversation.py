@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from services.common.errors import Unavailable
-from services.common.request_log import RequestLog, Role, parse_entry
+from services.common.request_log import RequestLog, Role
+from services.common.transcript import parse_entry
 
 Kind = Literal["insight_delta", "stage_completed", "scored", "llm_stopped", "answer_delta", "restarted", "completed"]
 _STREAMS = (str(Role.INSIGHT), str(Role.ANSWER), "decisions")

@@ -10,8 +10,9 @@ from services.common.logged_generation import Attempt, LoggedGeneration, Running
 from services.common.prices import RolePrices
 from services.common.profile import Profile
 from services.common.prompts import Task, alone_prompt, mentor_prompt
-from services.common.request_log import RequestLog, Resumption, Role, Transcript, Writer
+from services.common.request_log import RequestLog, Resumption, Role, Writer
 from services.common.telemetry import Inference, tell_lost
+from services.common.transcript import Transcript
 from services.engine.api import Engine, Generation, Sampling
 from services.insight_generator.stages import StageSplitter
 

@@ -18,8 +18,9 @@ from services.common.logged_generation import (
 from services.common.prices import RolePrices
 from services.common.profile import Profile
 from services.common.prompts import Task, intern_prompt
-from services.common.request_log import Reading, RequestLog, Resumption, Role, Transcript, Writer
+from services.common.request_log import Reading, RequestLog, Resumption, Role, Writer
 from services.common.telemetry import Inference, describe_reading_ahead, tell_lost, tracer
+from services.common.transcript import Transcript
 from services.engine.api import Engine, Generation, Sampling
 from services.engine.batch import generate
 

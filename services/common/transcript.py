@@ -1,0 +1,88 @@
+"""What a request's stream says, read entry by entry: the text that counts, and where its stages end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a stream. `tokens` is the stream's length after it; `stage` the stage that it ends, or 0."""
+
+    id: str
+    kind: Literal["delta", "restart", "end"]
+    epoch: int
+    tokens: int
+    text: str = ""
+    ids: tuple[int, ...] = ()
+    stage: int = 0
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Transcript:
+    """A stream read up to now: what counts of it, restarts applied."""
+
+    pieces: list[Entry] = field(default_factory=list)
+    epoch: int = 0
+    cursor: str = "0-0"
+    end: Entry | None = None
+
+    def apply(self, entry: Entry) -> None:
+        self.cursor, self.epoch = entry.id, entry.epoch
+        if entry.kind == "delta":
+            self.pieces.append(entry)
+        elif entry.kind == "restart":
+            is_complete = self.is_complete and self.tokens == entry.tokens
+            self.pieces = [piece for piece in self.pieces if piece.tokens <= entry.tokens]
+            self.end = self.end if is_complete else None
+        else:
+            self.end = entry
+
+    @property
+    def is_complete(self) -> bool:
+        """The writer said its last word, and was not stopped before it."""
+        return self.end is not None and self.end.reason != "aborted"
+
+    @property
+    def tokens(self) -> int:
+        return self.pieces[-1].tokens if self.pieces else 0
+
+    @property
+    def text(self) -> str:
+        return "".join(piece.text for piece in self.pieces)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(i for piece in self.pieces for i in piece.ids)
+
+    @property
+    def stage_ends(self) -> dict[int, int]:
+        """Tokens at the end of each finished stage."""
+        return {piece.stage: piece.tokens for piece in self.pieces if piece.stage}
+
+    def text_to_stage(self, stage: int) -> str | None:
+        """Text up to the end of `stage` (0 is empty); None while the stage has not ended."""
+        if stage == 0:
+            return ""
+        if stage not in self.stage_ends:
+            return None
+        last = self.stage_ends[stage]
+        return "".join(piece.text for piece in self.pieces if piece.tokens <= last)
+
+
+def parse_entry(entry_id: str, fields: Mapping[str, str]) -> Entry:
+    """A raw entry of an insight or answer stream."""
+    return Entry(
+        id=entry_id,
+        kind=fields["kind"],  # type: ignore[arg-type]
+        epoch=int(fields["epoch"]),
+        tokens=int(fields["tokens"]),
+        text=fields.get("text", ""),
+        ids=tuple(json.loads(fields.get("ids", "[]"))),
+        stage=int(fields.get("stage", 0)),
+        reason=fields.get("reason", ""),
+    )
