@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from services.engine.slot_cache import KeysValues
+if TYPE_CHECKING:  # who only compares ids need not load torch
+    from services.engine.slot_cache import KeysValues
 
 
 class _Sized(Protocol):
