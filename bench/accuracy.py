@@ -8,18 +8,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 from rich.progress import track
 
-from bench.common import report
+from bench.common import model_engine, report
 from services.common.profile import Model, Profile, load_profile
 from services.common.prompts import alone_prompt
 from services.engine.api import Generation
 from services.engine.batch import generate_batch
-from services.engine.transformers_engine import EngineSettings, TransformersEngine
-from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
+from services.engine.transformers_engine import TransformersEngine
+from tandem.paths import DEFAULT_PROFILE, profile_folders
 from training.datasets import Item, load
 from training.grading import grade
 from training.metrics import accuracy, mcnemar, ratio_of_means
@@ -33,13 +34,21 @@ def main() -> None:
     arguments.add_argument("--questions", type=int, default=100)
     options = arguments.parse_args()
     profile = load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
-    items = load("gsm8k").sample(options.questions, 0).items
+    items = list(load("gsm8k").sample(options.questions, 0).items)
     models = {"llm": profile.llm, "slm": profile.slm}
     report("accuracy", {role: asyncio.run(_measure(profile, model, items)) for role, model in models.items()})
 
 
 async def _measure(profile: Profile, model: Model, items: list[Item]) -> dict[str, Any]:
-    engines = {way: _engine(model, way) for way in WAYS}
+    with ExitStack() as open_:
+        settings = {"max_batch": _BATCH}
+        engines = {way: open_.enter_context(model_engine(model, quantization=way, **settings)) for way in WAYS}
+        return await _compare(profile, model, engines, items)
+
+
+async def _compare(
+    profile: Profile, model: Model, engines: dict[str, TransformersEngine], items: list[Item]
+) -> dict[str, Any]:
     right: dict[str, list[bool]] = {way: [] for way in WAYS}
     answers: dict[str, list[str]] = {way: [] for way in WAYS}
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
@@ -52,8 +61,6 @@ async def _measure(profile: Profile, model: Model, items: list[Item]) -> dict[st
             graded = [grade(item, texts[item.id], "") for item in batch]
             right[way] += [g.is_right for g in graded]
             answers[way] += [g.answer for g in graded]
-    for engine in engines.values():
-        engine.stop()
     return {
         "model": model.name,
         "n": len(items),
@@ -74,16 +81,6 @@ async def _answer(profile: Profile, engine: TransformersEngine, items: list[Item
         texts[done.request_id] = done.text
         tokens += len(done.ids)
     return texts, tokens
-
-
-def _engine(model: Model, quantization: str) -> TransformersEngine:
-    engine = TransformersEngine(
-        EngineSettings(
-            models_folder() / model.name, model.name, dtype=model.dtype, quantization=quantization, max_batch=_BATCH
-        )
-    )
-    engine.start()
-    return engine
 
 
 if __name__ == "__main__":

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from bench.common import quantiles, report
+from bench.common import model_engine, quantiles, report
 from bench.score import insights_of
-from services.common.profile import load_profile
+from services.common.profile import Profile, load_profile
 from services.common.prompts import intern_prompt
 from services.engine.api import Engine, Generation, Token
 from services.engine.batch import generate
-from services.engine.transformers_engine import EngineSettings, TransformersEngine
-from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
+from tandem.paths import DEFAULT_PROFILE, profile_folders
 from training.datasets import load
 from training.metrics import ratio_of_means
 
@@ -34,11 +33,11 @@ def main() -> None:
 
 async def _measure(runs: int) -> dict[str, Any]:
     profile = load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
-    model = profile.slm
-    engine = TransformersEngine(
-        EngineSettings(models_folder() / model.name, model.name, dtype=model.dtype, quantization=model.quantization)
-    )
-    engine.start()
+    with model_engine(profile.slm) as engine:
+        return await _compare(profile, engine, runs)
+
+
+async def _compare(profile: Profile, engine: Engine, runs: int) -> dict[str, Any]:
     insights = insights_of(profile, engine)
     first: dict[str, list[float]] = {"ahead": [], "cold": []}
     steps, read = [], {"ahead": 0, "cold": 0}
@@ -52,7 +51,6 @@ async def _measure(runs: int) -> dict[str, Any]:
             first[way].append(milliseconds)
             steps.append(step)
             read[way] += tokens
-    engine.stop()
     ratio = ratio_of_means(np.array(first["ahead"]), np.array(first["cold"]))
     return {
         "first_token_ms": {way: quantiles(each) for way, each in first.items()},

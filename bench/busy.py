@@ -61,7 +61,8 @@ def _tokens_per_second(policy: str) -> float:
         assert process.stdout.readline() == "ready\n"
     started = time.perf_counter()
     told = [process.communicate("go\n")[0] for process in processes]
-    return sum(json.loads(text)["made"] for text in told) / (time.perf_counter() - started)
+    made: int = sum(json.loads(text)["made"] for text in told)
+    return made / (time.perf_counter() - started)
 
 
 async def _decode_when_told() -> None:

@@ -10,13 +10,18 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 
+from services.common.profile import Model
+from tandem.paths import models_folder
 from tandem.stack import Stack, plan_stack
 from tests.fakes import write_tokenizer
+
+if TYPE_CHECKING:  # torch is loaded by those that run a model alone
+    from services.engine.transformers_engine import TransformersEngine
 
 RESULTS = Path(__file__).parent / "results"
 _TESTS = Path(__file__).parents[1] / "tests"
@@ -44,6 +49,20 @@ def local_stack(profile: str, *, scripted: bool) -> Iterator[Stack]:
             yield stack
         finally:
             stack.down()
+
+
+@contextlib.contextmanager
+def model_engine(model: Model, **settings: Any) -> Iterator[TransformersEngine]:
+    """Our engine on a model of the cache, as its profile says; `settings` are more fields of EngineSettings."""
+    from services.engine.transformers_engine import EngineSettings, TransformersEngine
+
+    told = {"dtype": model.dtype, "quantization": model.quantization, **settings}
+    engine = TransformersEngine(EngineSettings(models_folder() / model.name, model.name, **told))
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.stop()
 
 
 def _restore(name: str, value: str | None) -> None:

@@ -22,11 +22,11 @@ import psutil
 from rich.progress import track
 
 from bench import peers
-from bench.common import report
+from bench.common import model_engine, report
 from services.common.profile import load_profile
 from services.common.prompts import alone_prompt
 from services.engine.api import Finished, Generation, Token
-from services.engine.transformers_engine import EngineSettings, TransformersEngine
+from services.engine.transformers_engine import TransformersEngine
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 from training.datasets import load
 from training.metrics import ratio_of_means
@@ -52,7 +52,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     profile = load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
     model = profile.llm if options.model == "llm" else profile.slm
     with ExitStack() as open_:
-        engine = open_.enter_context(_ours(model))
+        engine = open_.enter_context(model_engine(model, threads=_THREADS, max_batch=64))
         prompts = [
             alone_prompt(profile, engine.tokenizer, item.question).ids
             for item in load("math_train").sample(max(options.widths), 2).items
@@ -85,20 +85,6 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         },
         "memory_gb": memory,
     }
-
-
-@contextmanager
-def _ours(model: Any) -> Iterator[TransformersEngine]:
-    settings = EngineSettings(
-        models_folder() / model.name, model.name, dtype=model.dtype, quantization=model.quantization, threads=_THREADS,
-        max_batch=64,
-    )  # fmt: skip
-    engine = TransformersEngine(settings)
-    engine.start()
-    try:
-        yield engine
-    finally:
-        engine.stop()
 
 
 async def _run_ours(engine: TransformersEngine, prompts: list[tuple[int, ...]]) -> float:

@@ -82,7 +82,7 @@ def _download(to: Path) -> Path:
     asked = urllib.request.Request(_INDEX, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
     with urllib.request.urlopen(asked, timeout=30) as reply:
         [file] = [f for f in json.load(reply)["files"] if f["filename"] == f"{_LLAMA}.tar.gz"]
-    target = to / file["filename"]
+    target = to / f"{_LLAMA}.tar.gz"
     with urllib.request.urlopen(file["url"], timeout=300) as reply, target.open("wb") as out:
         shutil.copyfileobj(reply, out)
     if hashlib.sha256(target.read_bytes()).hexdigest() != _LLAMA_SHA256:

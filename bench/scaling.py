@@ -44,9 +44,7 @@ async def _measure(options: argparse.Namespace) -> dict[str, Any]:
         async with AsyncClient(stack.gateway) as client:
 
             async def bare_request() -> None:
-                await temporal.execute_workflow(
-                    bare.BareWorkflow.run, "how?", id=uuid4().hex, task_queue=bare.QUEUE, result_type=str
-                )
+                await temporal.execute_workflow(bare.BareWorkflow.run, "how?", id=uuid4().hex, task_queue=bare.QUEUE)
 
             ways: dict[str, Request] = {"system": lambda: client.ask(_QUESTION), "bare_workflow": bare_request}
             for request in ways.values():

@@ -14,12 +14,11 @@ import numpy as np
 import psutil
 from rich.progress import track
 
-from bench.common import quantiles, report
+from bench.common import model_engine, quantiles, report
 from services.common.profile import Profile, load_profile
 from services.common.prompts import intern_prompt
 from services.engine.api import Engine
-from services.engine.transformers_engine import EngineSettings, TransformersEngine
-from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
+from tandem.paths import DEFAULT_PROFILE, profile_folders
 from training.datasets import load
 from training.metrics import ratio_of_means
 
@@ -45,11 +44,11 @@ def insights_of(profile: Profile, engine: Engine) -> list[str]:
 
 async def _measure(runs: int) -> dict[str, Any]:
     profile = load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
-    model = profile.slm
-    engine = TransformersEngine(
-        EngineSettings(models_folder() / model.name, model.name, dtype=model.dtype, quantization=model.quantization)
-    )
-    engine.start()
+    with model_engine(profile.slm) as engine:
+        return await _compare(profile, engine, runs)
+
+
+async def _compare(profile: Profile, engine: Engine, runs: int) -> dict[str, Any]:
     insights = insights_of(profile, engine)
     found: dict[str, list[tuple[float, int]]] = {"incremental": [], "afresh": []}
     for number, item in enumerate(track(load("math_train").sample(runs, 1).items, description="questions")):
@@ -61,7 +60,6 @@ async def _measure(runs: int) -> dict[str, Any]:
                 tokens += (await engine.score(key, prompt)).usage.input_tokens
             passes.append((time.perf_counter() - started, tokens))
     memory = psutil.Process().memory_info().rss
-    engine.stop()
     seconds = {way: [s for s, _ in passes] for way, passes in found.items()}
     tokens_read = {way: sum(t for _, t in passes) for way, passes in found.items()}
     ratio = ratio_of_means(np.array(seconds["incremental"]), np.array(seconds["afresh"]))
