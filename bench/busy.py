@@ -12,12 +12,11 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any
 
 import numpy as np
 from rich.progress import track
 
-from bench.common import report
+from bench.common import model_engine, report
 from training.metrics import ratio_of_means
 
 _PROCESSES = 3
@@ -69,21 +68,15 @@ async def _decode_when_told() -> None:
     from services.common.profile import load_profile
     from services.engine.api import Generation
     from services.engine.batch import generate
-    from services.engine.transformers_engine import EngineSettings, TransformersEngine
-    from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
+    from tandem.paths import DEFAULT_PROFILE, profile_folders
 
-    model = load_profile(DEFAULT_PROFILE, tuple(profile_folders())).slm
-    engine = TransformersEngine(
-        EngineSettings(models_folder() / model.name, model.name, dtype=model.dtype, quantization=model.quantization)
-    )
-    engine.start()
-    prompt = tuple(engine.tokenizer.encode("Count from one to a hundred: one, two, three,"))
-    await generate(engine, Generation("warm", prompt, 4))
-    print("ready", flush=True)
-    sys.stdin.readline()
-    done: Any = await generate(engine, Generation("count", prompt, _WRITTEN))
-    print(json.dumps({"made": len(done.ids)}), flush=True)
-    engine.stop()
+    with model_engine(load_profile(DEFAULT_PROFILE, tuple(profile_folders())).slm) as engine:
+        prompt = tuple(engine.tokenizer.encode("Count from one to a hundred: one, two, three,"))
+        await generate(engine, Generation("warm", prompt, 4))
+        print("ready", flush=True)
+        sys.stdin.readline()
+        done = await generate(engine, Generation("count", prompt, _WRITTEN))
+        print(json.dumps({"made": len(done.ids)}), flush=True)
 
 
 if __name__ == "__main__":

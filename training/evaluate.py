@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,17 @@ from numpy.typing import NDArray
 from services.sufficiency_scorer.artefact import Artefact
 from training.estimators import WORDS
 from training.fitting import answer_examples, as_grid, examples_of
-from training.metrics import Interval, Quality, accuracy, bootstrap, mcnemar, quality, ratio_of_means, reliability
+from training.metrics import (
+    Interval,
+    Quality,
+    accuracy,
+    bootstrap,
+    mcnemar,
+    quality,
+    quality_by_stage,
+    ratio_of_means,
+    reliability,
+)
 from training.outcomes import (
     LLM,
     Outcome,
@@ -101,8 +112,9 @@ def evaluate(dataset: str, table: Table, plan: Plan, study: Study, methods: Sequ
     """`methods` are names of ways to answer, all if not given. Raises StudyError, UnknownMethod."""
     policies = study.policies()
     artefact = study.artefact(policies.served.kind)
-    scores = scores_of(artefact, table)
-    ways = ways_to_answer(table, plan, study, policies)
+    scores_by = cache(lambda kind: scores_of(study.artefact(kind), table))
+    scores = scores_by(policies.served.kind)
+    ways = ways_to_answer(table, plan, study, policies, scores_by)
     asked = list(ways) if methods is None else methods
     if unknown := [name for name in asked if name not in ways]:
         raise UnknownMethod(f"no method {', '.join(unknown)} for these runs; there are: {', '.join(ways)}")
@@ -119,22 +131,24 @@ def evaluate(dataset: str, table: Table, plan: Plan, study: Study, methods: Sequ
         gap_closed=_gap_closed(ours, ways[best], ways[best_fixed]) if best_fixed else None,
         random_same_stops=_drawn(table, plan, _shares(ours, table.stages)),
         random_same_cost=_drawn(table, plan, _mixed(ways, ours, table.stages)),
-        scorer=[quality(scores[there[:, k], k], enough[there[:, k], k]) for k in range(table.stages)],
+        scorer=quality_by_stage(scores, there, enough),
         scorer_overall=quality(scores[there], enough[there]),
         reliability=reliability(scores[there], enough[there]),
     )
 
 
-def ways_to_answer(table: Table, plan: Plan, study: Study, policies: Policies) -> dict[str, Outcome]:
+def ways_to_answer(
+    table: Table, plan: Plan, study: Study, policies: Policies, scores_by: Callable[[str], Floats]
+) -> dict[str, Outcome]:
     """By name. Only ways that the collected runs know of: without extras there is no concise and no forced answer."""
-    paper = scores_of(study.artefact(PAPER), table)
+    paper = scores_by(PAPER)
     trust = study.artefact(CASCADE).network.probabilities(answer_examples(table).batch)
     stages = range(1, table.stages)
 
     def run(policy: Policy) -> Outcome:
-        return policy.run(table, plan, scores_of(study.artefact(policy.kind), table))
+        return policy.run(table, plan, scores_by(policy.kind))
 
-    routed = scores_of(study.artefact(WORDS), table)[:, 0]
+    routed = scores_by(WORDS)[:, 0]
     ours = run(policies.served)
     ways = {
         LLM_ALONE: llm_alone(table, plan),

@@ -53,6 +53,11 @@ def quality(probability: Floats, right: Bools) -> Quality:
     )
 
 
+def quality_by_stage(scores: Floats, there: Bools, enough: Bools) -> list[Quality]:
+    """For each stage, of [n, K + 1] each; `there` says which passes exist."""
+    return [quality(scores[there[:, k], k], enough[there[:, k], k]) for k in range(scores.shape[1])]
+
+
 def auroc(probability: Floats, right: Bools) -> float | None:
     """By ranks: the share of pairs of a right and a wrong answer in which the right one has the higher score."""
     positives, negatives = int(right.sum()), int((~right).sum())

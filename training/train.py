@@ -27,7 +27,7 @@ from training.fitting import (
     learning_curve,
     with_more,
 )
-from training.metrics import auroc, bootstrap, quality, reliability
+from training.metrics import auroc, bootstrap, quality, quality_by_stage, reliability
 from training.study import CASCADE, PAPER, Study, Training
 from training.table import Floats, Table
 
@@ -65,23 +65,24 @@ def train(
     chosen = kind if kind != "auto" else min(served, key=lambda name: measured[name]["overall"]["log_loss"])
     progress(f"{chosen}: learning curve")
     curve = learning_curve(found[chosen], table, label, with_more(ESTIMATORS[chosen], extra), _CURVE, count, seed)
-    describe = partial(_describe, collected=collected, profile=profile, more=more, seed=seed)
+    spreads = _spreads(examples)
+    describe = partial(_describe, collected=collected, profile=profile, spreads=spreads, seed=seed)
     artefacts = {}
     for name in served:
         fitted = fit_all(with_more(ESTIMATORS[name], extra), examples, found[name].platt, seed)
-        artefacts[name] = Artefact(fitted, describe(name, label, fitted, metrics=measured[name]))
+        artefacts[name] = Artefact(fitted, describe(name, label, fitted, measured[name], more))
     progress("the paper's")
     as_published = examples_of(table, "right")
     found[PAPER] = cross_fit(PAPER, fit_mlp, as_published, fold, seed)
     network = fit_all(fit_mlp, as_published, found[PAPER].platt, seed)
     metrics = _metrics(found[PAPER].scores, table, "right")
-    artefacts[PAPER] = Artefact(network, _describe("mlp", "right", network, collected, profile, metrics, None, seed))
+    artefacts[PAPER] = Artefact(network, describe("mlp", "right", network, metrics, None))
     if table.answer_features.any():
         progress("cascade: the small model's own answers")
         answers = answer_examples(table)
         found[CASCADE] = cross_fit(CASCADE, _fit_cascade, answers, fold, seed)
         network = fit_all(_fit_cascade, answers, found[CASCADE].platt, seed)
-        artefacts[CASCADE] = Artefact(network, _describe(CASCADE, "right", network, collected, profile, {}, None, seed))
+        artefacts[CASCADE] = Artefact(network, describe(CASCADE, "right", network, {}, None))
     training = Training(
         profile=profile.name,
         asked=kind,
@@ -119,22 +120,25 @@ def _metrics(scores: Floats, table: Table, label: Label) -> dict[str, Any]:
         return np.nan if found is None else found
 
     interval = bootstrap(resampled, len(table.questions))
-    stages = [vars(quality(scores[there[:, k], k], enough[there[:, k], k])) for k in range(table.stages)]
     return {
         "overall": overall,
         "auroc_interval": [interval.low, interval.high],
-        "by_stage": stages,
+        "by_stage": [vars(stage) for stage in quality_by_stage(scores, there, enough)],
         "reliability": reliability(scores[there], enough[there]),
     }
 
 
-def _describe(
-    kind: str, label: Label, network: SufficiencyNetwork, collected: Collected, profile: Profile, metrics: dict[str, Any],
-    more: Collected | None, seed: int,
-) -> Description:  # fmt: skip
-    examples = examples_of(collected.table, label)
+def _spreads(examples: Examples) -> list[Spread]:
+    """How each stage's features are distributed."""
     compressed = compress(examples.batch.features.astype(np.float64))
     of_stage = [compressed[examples.batch.stage == k] for k in range(examples.stages)]
+    return [Spread(mean=rows.mean(axis=0).tolist(), std=rows.std(axis=0).tolist()) for rows in of_stage]
+
+
+def _describe(
+    kind: str, label: Label, network: SufficiencyNetwork, metrics: dict[str, Any], more: Collected | None,
+    collected: Collected, profile: Profile, spreads: list[Spread], seed: int,
+) -> Description:  # fmt: skip
     return Description(
         kind=kind,
         label=label,
@@ -142,7 +146,7 @@ def _describe(
         shape=network.shape.as_dict(),
         pair=profile.text_makers(),
         tokenizer_sha256=collected.origins[0].tokenizer_sha256,
-        spread_by_stage=[Spread(mean=rows.mean(axis=0).tolist(), std=rows.std(axis=0).tolist()) for rows in of_stage],
+        spread_by_stage=spreads,
         trained_on=_sources(collected, more),
         metrics=metrics,
         versions={

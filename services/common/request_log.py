@@ -22,7 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from services.common.errors import Fenced, Unavailable
+from services.common.errors import FailedPrecondition, Fenced, Unavailable
 from services.common.transcript import Transcript, parse_entry
 
 _COMMAND_TIMEOUT_SECONDS = 2.0
@@ -200,6 +200,15 @@ class RequestLog:
         for entry in raw:
             transcript.apply(parse_entry(*entry))
         return transcript
+
+    async def insight(self, request_id: str, stage: int) -> str:
+        """Text up to the end of `stage`; 0 is none, and asks nobody. Raises FailedPrecondition when the log lacks it."""
+        text = (await self.read(request_id, Role.INSIGHT)).text_to_stage(stage) if stage else ""
+        if text is None:
+            raise FailedPrecondition(
+                f"the request log has no stage {stage} of request {request_id!r}", reason="STAGE_LOST"
+            )
+        return text
 
     async def tail(
         self, request_id: str, cursors: Mapping[str, str], block: timedelta

@@ -87,6 +87,8 @@ class PromptReader:
 
     def num_together(self, jobs: Sequence[tuple[str, Sequence[int]]]) -> int:
         """How many of the first `jobs` are best read in one pass: those of about one length, no key twice."""
+        if len(jobs) == 1:
+            return 1
         keys: set[str] = set()
         lengths: list[int] = []
         for key, ids in jobs[:_MOST_AT_ONCE]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
-from services.common.errors import FailedPrecondition, Unavailable
+from services.common.errors import Unavailable
 from services.common.logged_generation import (
     Attempt,
     LoggedGeneration,
@@ -94,7 +94,7 @@ class Intern:
         generator halts the engine.
         """
         self.stop_ahead(task.request_id)
-        insight = await self._insight(task.request_id, task.stage)
+        insight = await self._log.insight(task.request_id, task.stage)
         continued = insight if self._profile.handoff == "continuation" else ""
         writer = await self._begin(task)
         self._tell_lost(task, writer.resumption)
@@ -117,7 +117,7 @@ class Intern:
 
         What was read is counted before anyone hears of it. Raises Unavailable, FailedPrecondition and EngineError.
         """
-        insight = await self._insight(task.request_id, task.stage)
+        insight = await self._log.insight(task.request_id, task.stage)
         prompt = intern_prompt(self._profile, self._engine.tokenizer, task.question, insight, task.task)
         self.stop_ahead(task.request_id)  # an earlier stage's, which this one goes on from
         key = self._ahead[task.request_id] = f"{task.request_id}/ahead/{task.stage}"
@@ -138,16 +138,6 @@ class Intern:
         """Halt what is read ahead for the request; what has been read is kept. False: nothing is."""
         key = self._ahead.get(request_id)
         return key is not None and self._engine.abort(key)
-
-    async def _insight(self, request_id: str, stage: int) -> str:
-        if stage == 0:
-            return ""
-        text = (await self._log.read(request_id, Role.INSIGHT)).text_to_stage(stage)
-        if text is None:
-            raise FailedPrecondition(
-                f"the request log has no stage {stage} of request {request_id!r}", reason="STAGE_LOST"
-            )
-        return text
 
     async def _begin(self, task: AnswerTask) -> Writer | UnloggedWriter:
         """Without insight the answer needs nothing from the log, so a dead one costs the stream, not the answer."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import FailedPrecondition, InvalidArgument, Unavailable
+from services.common.errors import InvalidArgument, Unavailable
 from services.common.profile import Profile
 from services.common.prompts import Task, intern_prompt
-from services.common.request_log import Reading, RequestLog, Role
+from services.common.request_log import Reading, RequestLog
 from services.engine.api import Engine
 from services.sufficiency_scorer.drift import Drift
 from services.sufficiency_scorer.evidence import Evidence
@@ -43,11 +43,7 @@ class Judge:
 
         Raises FailedPrecondition when the log has no such stage, Unavailable when it does not answer.
         """
-        insight = (await self._log.read(request_id, Role.INSIGHT)).text_to_stage(stage) if stage else ""
-        if insight is None:
-            raise FailedPrecondition(
-                f"the request log has no stage {stage} of request {request_id!r}", reason="STAGE_LOST"
-            )
+        insight = await self._log.insight(request_id, stage)
         judgement = await self.judge(request_id, question, insight, stage, task)
         with suppress(Unavailable):
             scored, cached = await self._log.count_read(
