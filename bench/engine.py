@@ -1,8 +1,9 @@
 """Tokens per second of our engine against llama.cpp and vLLM on this CPU, on the same weights and prompts, in turns.
 
 `python -m bench.engine` after `make peers`. Each round runs every engine at every width, so that what else the machine
-does meets them alike; a ratio's interval is over the rounds. One stream: decoding alone. Several: prompts read and
-tokens written, from the first request to the last token.
+does meets them alike; a ratio's interval is over the rounds. No prompt is asked twice, so that what an engine keeps of earlier
+texts helps it only with what the prompts share. One stream: decoding alone. Several: prompts read and tokens written,
+from the first request to the last token.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,9 @@ from training.metrics import ratio_of_means
 
 _WRITTEN = 64
 _THREADS = 2
-Run = Callable[[int], float]
-"""Tokens per second at so many streams."""
+Prompts = list[tuple[int, ...]]
+Run = Callable[[Prompts], float]
+"""Tokens per second with a stream for each prompt."""
 
 
 def main() -> None:
@@ -53,21 +56,19 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     model = profile.llm if options.model == "llm" else profile.slm
     with ExitStack() as open_:
         engine = open_.enter_context(model_engine(model, threads=_THREADS, max_batch=64))
-        prompts = [
-            alone_prompt(profile, engine.tokenizer, item.question).ids
-            for item in load("math_train").sample(max(options.widths), 2).items
-        ]
+        questions = load("math_train").sample((options.rounds + 1) * sum(options.widths), 2)
+        prompts = (alone_prompt(profile, engine.tokenizer, item.question).ids for item in questions.items)
         ways: dict[str, Run] = {
-            "ours": lambda width: asyncio.run(_run_ours(engine, prompts[:width])),
-            "llama.cpp": lambda width: _run_llama(peers.gguf(model.name), width, prompts),
+            "ours": lambda asked: asyncio.run(_run_ours(engine, asked)),
+            "llama.cpp": lambda asked: _run_llama(peers.gguf(model.name), asked),
+            "vllm": open_.enter_context(_vllm(models_folder() / model.name, max(options.widths))),
         }
-        vllm = open_.enter_context(_vllm(models_folder() / model.name, max(options.widths)))
-        ways["vllm"] = lambda width: vllm(prompts[:width])
         found: dict[str, dict[int, list[float]]] = {way: {width: [] for width in options.widths} for way in ways}
         for round_ in track(range(options.rounds + 1), description="rounds"):
             for width in options.widths:
+                asked = list(islice(prompts, width))
                 for way, run in ways.items():
-                    speed = run(width)
+                    speed = run(asked)
                     if round_:  # the first one warms up
                         found[way][width].append(speed)
         memory = {"ours": psutil.Process().memory_info().rss / 1e9}
@@ -87,7 +88,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-async def _run_ours(engine: TransformersEngine, prompts: list[tuple[int, ...]]) -> float:
+async def _run_ours(engine: TransformersEngine, prompts: Prompts) -> float:
     made: list[float] = []
 
     async def stream(number: int, ids: tuple[int, ...]) -> None:
@@ -108,13 +109,14 @@ def _speed(started: float, made: list[float], width: int) -> float:
     return len(made) / (max(made) - started)
 
 
-def _run_llama(weights: Path, width: int, prompts: list[tuple[int, ...]]) -> float:
+def _run_llama(weights: Path, prompts: Prompts) -> float:
+    width = len(prompts)
     threads = ["-t", str(_THREADS)]
     if width == 1:
         command = [str(peers.folder() / "llama-bench"), "-m", str(weights), "-p", "0", "-n", str(_WRITTEN), "-r", "1"]
         [result] = json.loads(_output([*command, *threads, "-o", "json"]))
         return float(result["avg_ts"])
-    length = round(np.mean([len(ids) for ids in prompts[:width]]))
+    length = round(np.mean([len(ids) for ids in prompts]))
     command = [str(peers.folder() / "llama-batched-bench"), "-m", str(weights), "-npp", str(length)]
     command += ["-ntg", str(_WRITTEN), "-npl", str(width), "-c", str(width * (length + _WRITTEN) + 64)]
     lines = _output([*command, *threads, "--output-format", "jsonl"]).splitlines()
@@ -127,7 +129,7 @@ def _output(command: list[str]) -> str:
 
 
 @contextmanager
-def _vllm(weights: Path, width: int) -> Iterator[Callable[[list[tuple[int, ...]]], float]]:
+def _vllm(weights: Path, width: int) -> Iterator[Run]:
     """vLLM in its own environment, which answers a line of JSON with a line of JSON."""
     command = [str(peers.vllm_python()), str(Path(__file__).with_name("vllm_peer.py")), str(weights), str(width)]
     process = subprocess.Popen(
@@ -137,7 +139,7 @@ def _vllm(weights: Path, width: int) -> Iterator[Callable[[list[tuple[int, ...]]
     assert process.stdout is not None
     stdin, stdout = process.stdin, process.stdout
 
-    def run(prompts: list[tuple[int, ...]]) -> float:
+    def run(prompts: Prompts) -> float:
         stdin.write(json.dumps({"prompts": prompts, "most": _WRITTEN}) + "\n")
         stdin.flush()
         while not (line := stdout.readline()).startswith("{"):

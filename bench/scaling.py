@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import numpy as np
 import psutil
+from redis.asyncio import Redis
 from rich.progress import track
 from temporalio.client import Client
 
@@ -50,7 +51,8 @@ async def _measure(options: argparse.Namespace) -> dict[str, Any]:
             for request in ways.values():
                 await _rate(request, 8, 4)
             points = [await _at(width, ways, options, stack, worker) for width in track(options.widths)]
-    return {"requests": options.requests, "rounds": options.rounds, "points": points}
+            load = await _load_of_a_request(client, temporal, stack)
+    return {"requests": options.requests, "rounds": options.rounds, "points": points, "a_request": load}
 
 
 async def _at(
@@ -79,6 +81,27 @@ async def _at(
         "processor_ms_per_request": per_request,
         "most_used": max(per_request, key=lambda name: per_request[name]),
         "bare_worker_memory_mb": round(worker.memory_info().rss / 1e6),
+    }
+
+
+async def _load_of_a_request(client: AsyncClient, temporal: Client, stack: Stack, count: int = 50) -> dict[str, Any]:
+    """What one request puts on Temporal and Redis; the same requests, one after the other."""
+    async with Redis.from_url(f"redis://{stack.address('redis')}") as redis:
+        before = await redis.info()
+        ids = [(await client.ask(_QUESTION)).request_id for _ in range(count)]
+        after = await redis.info()
+    told = [(await temporal.get_workflow_handle(each).describe()).raw_info for each in ids]
+
+    def per_request(key: str) -> float:
+        return round((after[key] - before[key]) / count, 1)
+
+    return {
+        "n": count,
+        "redis_commands": per_request("total_commands_processed"),
+        "redis_bytes_kept": per_request("used_memory"),
+        "history_events": float(np.mean([info.history_length for info in told])),
+        "history_bytes": float(np.mean([info.history_size_bytes for info in told])),
+        "state_transitions": float(np.mean([info.state_transition_count for info in told])),
     }
 
 

@@ -21,9 +21,8 @@ async def main(model: str, width: int) -> None:
     from vllm.v1.engine.async_llm import AsyncLLM
 
     arguments = AsyncEngineArgs(
-        model=model, dtype="bfloat16", max_model_len=2048, max_num_seqs=width, enable_prefix_caching=False,
-        disable_log_stats=True,
-    )  # fmt: skip
+        model=model, dtype="bfloat16", max_model_len=2048, max_num_seqs=width, disable_log_stats=True
+    )
     engine = AsyncLLM.from_engine_args(arguments)
     loop = asyncio.get_running_loop()
     number = 0

@@ -110,6 +110,8 @@ def _made_whole(entry: CatalogueEntry) -> Iterator[Path]:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     yield partial
+    for file in partial.iterdir():
+        file.chmod(0o644)  # safetensors writes for its owner alone; a pod that mounts the folder is somebody else
     shutil.rmtree(entry.folder, ignore_errors=True)
     partial.rename(entry.folder)
 

@@ -7,7 +7,6 @@ this machine as read-only volumes, so that nobody builds gigabytes for a test.
 from __future__ import annotations
 
 import shutil
-import stat
 import sysconfig
 import time
 from collections.abc import Callable
@@ -199,8 +198,6 @@ def fill_shared(cluster: Cluster) -> None:
     for name in ("scripted-llm", "scripted-slm"):
         if not (shared / "scripted-models" / name).is_dir():
             write_tokenizer(shared / "scripted-models" / name)
-    for file in models_folder().glob("*/*"):  # pods are not root
-        file.chmod(file.stat().st_mode | stat.S_IRGRP | stat.S_IROTH)
 
 
 def _copied(source: Path | None, target: Path) -> None:
