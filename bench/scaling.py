@@ -93,7 +93,7 @@ async def _load_of_a_request(client: AsyncClient, temporal: Client, stack: Stack
     told = [(await temporal.get_workflow_handle(each).describe()).raw_info for each in ids]
 
     def per_request(key: str) -> float:
-        return round((after[key] - before[key]) / count, 1)
+        return round(float(after[key] - before[key]) / count, 1)
 
     return {
         "n": count,
