@@ -136,7 +136,7 @@ class Activities:
     async def _wait_for_stage(self, task: ScoreTask) -> tuple[int, int] | None:
         """Tokens at the end of the stage and the epoch that wrote it; None when the insight ended before."""
         try:
-            async for transcript in self._log.follow(task.request_id, Role.INSIGHT):
+            async for transcript in self._log.follow_stages(task.request_id):
                 if task.stage in transcript.stage_ends:
                     return transcript.stage_ends[task.stage], transcript.epoch
                 if transcript.is_complete:
@@ -389,13 +389,18 @@ async def _read_to_end(call: Any, seen: dict[str, Any]) -> RoleUsage:
 
 @asynccontextmanager
 async def _heartbeating(detail: RoleUsage | None = None) -> AsyncIterator[None]:
-    """Heartbeat while the block runs: the slowest cancel lane, and how a dead worker is noticed."""
-    details = () if detail is None else (detail,)
+    """Heartbeat while the block runs: the slowest cancel lane, and how a dead worker is noticed.
+
+    The first one costs a call to Temporal, so it waits for its turn, unless there is a `detail` that must not be lost.
+    """
+    details = () if detail is None or detail == RoleUsage() else (detail,)
 
     async def beat() -> None:
-        while True:
+        if details:
             activity.heartbeat(*details)
+        while True:
             await asyncio.sleep(Timeouts.heartbeat_interval.total_seconds())
+            activity.heartbeat(*details)
 
     beating = asyncio.create_task(beat())
     try:

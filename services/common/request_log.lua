@@ -1,20 +1,23 @@
 -- The request log's writes. One script, so that every write sees epoch, stop flag and sequence in one step.
--- KEYS: stream, state.  ARGV: command, role, epoch, ttl in ms, and the command's own.
+-- KEYS: stream, state, stages.  ARGV: command, role, epoch, ttl in ms, and the command's own.
 -- Answers: {"OK", ...} or {code, detail} with code FENCED, STOPPED, LOST, GAP, DUP.
-local stream, state = KEYS[1], KEYS[2]
+local stream, state, stages = KEYS[1], KEYS[2], KEYS[3]
 local command, role, epoch, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 local function field(name) return role .. ":" .. name end
 local function number(name) return tonumber(redis.call("HGET", state, field(name)) or "0") end
 local function keep_alive()
-  redis.call("PEXPIRE", state, ttl)
-  if redis.call("EXISTS", stream) == 1 then redis.call("PEXPIRE", stream, ttl) end
+  for _, key in ipairs(KEYS) do redis.call("PEXPIRE", key, ttl) end
 end
-local function add(kind, ...)
+-- What ends a stage, begins anew or ends stands in the insight's stages too: who waits for a stage wakes for nothing else.
+local function add(kind, tokens, stage, ...)
   local seq = number("seq") + 1
-  redis.call("XADD", stream, seq .. "-0", "kind", kind, "epoch", epoch, ...)
+  local id = seq .. "-0"
+  redis.call("XADD", stream, id, "kind", kind, "epoch", epoch, "tokens", tokens, "stage", stage, ...)
+  if role == "insight" and (kind ~= "delta" or stage ~= "0") then
+    redis.call("XADD", stages, id, "kind", kind, "epoch", epoch, "tokens", tokens, "stage", stage, ...)
+  end
   redis.call("HSET", state, field("seq"), seq)
-  return seq
 end
 
 local owner = redis.call("HGET", state, field("epoch"))
@@ -34,7 +37,7 @@ if command == "begin" then
   local kept = ARGV[5] == "stage" and number("stage_tokens") or tokens
   redis.call("HSET", state, field("epoch"), epoch, field("tokens"), kept)
   if tokens > kept then redis.call("HINCRBY", state, field("discarded"), tokens - kept) end
-  if owner then add("restart", "tokens", kept) end
+  if owner then add("restart", kept, "0") end
   local read, made = untold()
   keep_alive()
   return {"OK", tostring(number("seq")), tostring(kept), tostring(number("stage")), tostring(number("input")),
@@ -56,7 +59,7 @@ if command == "append" then
   local seq, have = tonumber(ARGV[5]), number("seq")
   if seq <= have then return {"DUP", tostring(have)} end
   if seq > have + 1 then return {"GAP", tostring(have)} end
-  add("delta", "tokens", ARGV[6], "text", ARGV[7], "ids", ARGV[8], "stage", ARGV[9])
+  add("delta", ARGV[6], ARGV[9], "text", ARGV[7], "ids", ARGV[8])
   redis.call("HSET", state, field("tokens"), ARGV[6])
   if ARGV[9] ~= "0" then redis.call("HSET", state, field("stage"), ARGV[9], field("stage_tokens"), ARGV[6]) end
   if ARGV[10] ~= "0" then redis.call("HINCRBY", state, field("input"), ARGV[10]) end
@@ -73,7 +76,7 @@ if command == "close" then
   redis.call("HINCRBY", state, field("told_input"), ARGV[9])
   redis.call("HINCRBY", state, field("told_made"), ARGV[10])
   redis.call("HINCRBY", state, field("unlogged"), ARGV[7])
-  add("end", "tokens", tokens, "reason", ARGV[5])
+  add("end", tokens, "0", "reason", ARGV[5])
   keep_alive()
   return {"OK", tostring(number("seq"))}
 end

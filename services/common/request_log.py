@@ -1,7 +1,7 @@
 """The request log: one request's streams in Redis, each with one writer at a time and any number of readers.
 
-`{id}:insight` and `{id}:answer` hold deltas, stage ends, restarts and the end; `{id}:decisions` what the worker
-decided; `{id}:state` the epochs, the stop flag and the ledger that outlives a writer. All keys of a request share a
+`{id}:insight` and `{id}:answer` hold deltas, stage ends, restarts and the end, `{id}:stages` the insight's once more without
+the deltas between; `{id}:decisions` what the worker decided; `{id}:state` the epochs, the stop flag and the ledger that outlives a writer. All keys of a request share a
 hash tag and expire. A writer owns its stream by epoch: a higher one fences it off, and the log refuses gaps and
 repeats, so that a retried write is harmless and a zombie's is void.
 """
@@ -27,6 +27,7 @@ from services.common.transcript import Transcript, parse_entry
 
 _COMMAND_TIMEOUT_SECONDS = 2.0
 _STOP_CHANNEL = "tandem:stops"
+_STAGES = "stages"
 _FINISHED_TTL = timedelta(minutes=5)
 
 
@@ -180,7 +181,7 @@ class RequestLog:
     async def run_script(self, request_id: str, role: Role, epoch: int, command: str, *arguments: Any) -> list[str]:
         with _translated():
             code, *rest = await self._script(
-                keys=[_key(request_id, role), _key(request_id, "state")],
+                keys=[_key(request_id, name) for name in (role, "state", _STAGES)],
                 args=[command, str(role), epoch, self._ttl_ms, *arguments],
             )
         if code in ("OK", "DUP"):
@@ -222,23 +223,26 @@ class RequestLog:
         pairs = reply.items() if isinstance(reply, dict) else (reply or [])
         return {keys[key]: [(i, f) for i, f in entries if f] for key, entries in pairs}
 
-    async def follow(
-        self, request_id: str, role: Role, block: timedelta = timedelta(seconds=1)
+    async def follow_stages(
+        self, request_id: str, block: timedelta = timedelta(seconds=1)
     ) -> AsyncIterator[Transcript]:
-        """The growing transcript, each time something was added. A lost stream begins anew, from nothing."""
+        """The insight's transcript without what lies between the ends of its stages, each time a stage or the whole ends.
+
+        A lost stream begins anew, from nothing.
+        """
         transcript = Transcript()
         while True:
-            news = (await self.tail(request_id, {role: transcript.cursor}, block)).get(role)
+            news = (await self.tail(request_id, {_STAGES: transcript.cursor}, block)).get(_STAGES)
             if news:
                 for entry in news:
                     transcript.apply(parse_entry(*entry))
-            elif await self._was_lost(request_id, role, transcript.cursor):
+            elif await self._was_lost(request_id, transcript.cursor):
                 transcript = Transcript()
             yield transcript
 
-    async def _was_lost(self, request_id: str, role: Role, cursor: str) -> bool:
+    async def _was_lost(self, request_id: str, cursor: str) -> bool:
         with _translated():
-            seq = await self._redis.hget(_key(request_id, "state"), f"{role}:seq")
+            seq = await self._redis.hget(_key(request_id, "state"), f"{Role.INSIGHT}:seq")
         return int(seq or 0) < int(cursor.split("-")[0])
 
     async def ledger(self, request_id: str, role: Role) -> Ledger:
@@ -325,7 +329,7 @@ class RequestLog:
         """The request has ended: its keys live on for a short while, for a client that comes back."""
         with _translated():
             async with self._redis.pipeline(transaction=False) as pipe:
-                for name in (*Role, "decisions", "state"):
+                for name in (*Role, _STAGES, "decisions", "state"):
                     pipe.pexpire(_key(request_id, name), int(_FINISHED_TTL.total_seconds() * 1000))
                 await pipe.execute()
 

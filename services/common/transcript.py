@@ -36,9 +36,9 @@ class Transcript:
         if entry.kind == "delta":
             self.pieces.append(entry)
         elif entry.kind == "restart":
-            is_complete = self.is_complete and self.tokens == entry.tokens
             self.pieces = [piece for piece in self.pieces if piece.tokens <= entry.tokens]
-            self.end = self.end if is_complete else None
+            if not (self.end and self.is_complete and self.end.tokens == entry.tokens):
+                self.end = None
         else:
             self.end = entry
 

@@ -148,16 +148,36 @@ async def test_a_follower_of_a_lost_stream_begins_anew(log: RequestLog) -> None:
     rid = uuid4().hex
     writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
     for i in range(5):
-        await writer.append("x", [i])
-    following = log.follow(rid, Role.INSIGHT, SHORT)
-    assert (await anext(following)).tokens == 5
+        await writer.append("x", [i], stage=1 if i == 4 else 0)
+    following = log.follow_stages(rid, SHORT)
+    assert (await anext(following)).stage_ends == {1: 5}
     await log._redis.flushall()
     again = await log.begin(rid, Role.INSIGHT, 1, "stage")
     await again.append("y", [1], stage=1)
     async for transcript in following:
-        if transcript.stage_ends:
+        if transcript.stage_ends == {1: 1}:
             break
-    assert transcript.text == "y"
+
+
+async def test_who_waits_for_a_stage_is_woken_by_nothing_else(log: RequestLog) -> None:
+    rid = uuid4().hex
+    writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
+    following = log.follow_stages(rid, timedelta(seconds=20))
+    seen = asyncio.ensure_future(anext(following))
+    for i in range(3):
+        await writer.append("x", [i])
+    assert not seen.done()
+    await writer.append("x", [3], stage=1)
+    assert (await seen).stage_ends == {1: 4}
+    again = await log.begin(rid, Role.INSIGHT, 2, "stage")
+    await again.append("y", [5], stage=2)
+    await again.close(Closing("eos", 0, 0, 0, 0, 0))
+    while not (await anext(following)).is_complete:
+        pass
+    read = await log.tail(rid, {"stages": "0-0"}, SHORT)
+    assert [(f["kind"], f["tokens"], f["epoch"]) for _, f in read["stages"]] == [
+        ("delta", "4", "1"), ("restart", "4", "2"), ("delta", "5", "2"), ("end", "5", "2")
+    ]  # fmt: skip
 
 
 async def test_a_decision_is_published_once(log: RequestLog) -> None:
