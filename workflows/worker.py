@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import uuid4
 
+import uvloop
 from pydantic import Field
 from temporalio.client import Client
 from temporalio.contrib.opentelemetry import create_tracer_provider
@@ -135,4 +136,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

@@ -18,6 +18,7 @@ from opentelemetry.instrumentation.grpc import aio_client_interceptors, aio_serv
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from services.common import metrics
 from services.common.prices import RolePrices
@@ -31,9 +32,9 @@ tracer = trace.get_tracer("tandem", version("tandem"))
 
 
 def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = TracerProvider) -> None:
-    """Logging to stderr and the process's tracer provider.
+    """Logging to stderr and the process's tracer provider, which records nothing where nothing is exported.
 
-    `provider_factory(resource=...)` makes the provider; a process that speaks Temporal passes Temporal's own, whose ids
+    `provider_factory(resource=..., sampler=...)` makes the provider; a process that speaks Temporal passes Temporal's own, whose ids
     are the same on replay.
     """
     logging.basicConfig(
@@ -43,10 +44,11 @@ def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = Tr
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # A stream whose client has gone is closed from another context than it was opened in; the span ends all the same.
     logging.getLogger("opentelemetry.context").setLevel(logging.CRITICAL)
-    os.environ.setdefault("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
-    metrics.watch_telemetry()
+    if _endpoint():  # they tell of spans that were dropped
+        os.environ.setdefault("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
+        metrics.watch_telemetry()
     resource = Resource.create({"service.name": service_name, "service.version": version("tandem")})
-    provider = provider_factory(resource=resource)
+    provider = provider_factory(resource=resource, sampler=None if _endpoint() else ALWAYS_OFF)
     if _endpoint():
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
+import uvloop
 from platformdirs import user_cache_path
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
@@ -86,4 +87,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())
