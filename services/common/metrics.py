@@ -98,6 +98,9 @@ class Shifting(Protocol):
     """A scorer's drift (services.sufficiency_scorer.drift)."""
 
     @property
+    def watched(self) -> Sequence[str]: ...
+
+    @property
     def requests(self) -> int: ...
 
     def shift(self) -> Any: ...
@@ -106,8 +109,8 @@ class Shifting(Protocol):
 class DriftCollector(Collector):
     """How far the scorer's features lie from those it was trained on; nothing where it was not trained."""
 
-    def __init__(self, drift: Shifting, features: Sequence[str]) -> None:
-        self._drift, self._features = drift, features
+    def __init__(self, drift: Shifting) -> None:
+        self._drift = drift
 
     def collect(self) -> Iterator[Metric]:
         seen = GaugeMetricFamily("tandem_scorer_drift_requests", "Requests that the shift is the mean of.")
@@ -118,13 +121,13 @@ class DriftCollector(Collector):
             "Mean distance from the feature's mean at training, in standard deviations.",
             labels=["feature"],
         )
-        for feature, value in zip(self._features, self._drift.shift(), strict=False):
+        for feature, value in zip(self._drift.watched, self._drift.shift(), strict=False):
             shift.add_metric([feature], float(value))
         yield shift
 
 
-def watch_drift(drift: Shifting, features: Sequence[str]) -> None:
-    REGISTRY.register(DriftCollector(drift, features))
+def watch_drift(drift: Shifting) -> None:
+    REGISTRY.register(DriftCollector(drift))
 
 
 def watch_telemetry() -> None:

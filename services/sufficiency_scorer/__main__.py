@@ -14,7 +14,6 @@ from services.common.request_log import RequestLog
 from services.common.settings import ModelServiceSettings, read_settings
 from services.engine.registry import make_engine
 from services.sufficiency_scorer.artefact import TrainedScorer
-from services.sufficiency_scorer.features import NAMES
 from services.sufficiency_scorer.judge import Judge
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import ScorerRestServer, ScorerServer, SufficiencyModel
@@ -42,7 +41,7 @@ def main() -> None:
         except ValueError as error:
             sys.exit(f"profile {profile.name}: {error}")
     judge = Judge(engine, RequestLog(settings.redis_url, settings.request_ttl), profile, scorer)
-    metrics.watch_drift(judge.drift, NAMES)
+    metrics.watch_drift(judge.drift)
     ScorerServer.host = ScorerRestServer.host = settings.host
     ScorerServer.is_alive = staticmethod(lambda: engine.is_alive)
     kserve.model_server.GRPCServer, kserve.model_server.RESTServer = ScorerServer, ScorerRestServer

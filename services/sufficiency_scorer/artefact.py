@@ -16,6 +16,7 @@ from services.common.profile import Profile
 from services.sufficiency_scorer.evidence import Evidence, EvidenceBatch
 from services.sufficiency_scorer.features import NAMES, compress
 from services.sufficiency_scorer.network import Shape, SufficiencyNetwork
+from services.sufficiency_scorer.words import COUNTS, HASHED
 
 Label = Literal["nothing_lost", "right"]
 """What a score is the probability of. `right`: the small model, stopped here, answers right (the paper's). `nothing_lost`:
@@ -108,13 +109,25 @@ class TrainedScorer:
                 "`tandem collect` and `tandem train`, or choose another scorer"
             )
 
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """What `surprise` is of: the features of the pass, or what can be counted in a question where none is made."""
+        return NAMES if self.needs_pass else COUNTS
+
     def surprise(self, evidence: Evidence) -> NDArray[np.float64] | None:
-        """How far each feature lies from its mean at training, in standard deviations, float64[16]; None for a
-        new stage, and where no pass is made.
-        """
+        """How far each that is `watched` lies from its mean at training, in standard deviations; None for a new stage."""
         spreads = self.artefact.description.spread_by_stage
-        if evidence.stage >= len(spreads) or not self.needs_pass:
+        if evidence.stage >= len(spreads):
             return None
+        if not self.needs_pass:
+            return self._surprise_of_counts(evidence)
         spread = spreads[evidence.stage]
         compressed = compress(evidence.features.astype(np.float64))
         return (compressed - np.array(spread.mean)) / np.maximum(np.array(spread.std), 1e-6)  # type: ignore[no-any-return]
+
+    def _surprise_of_counts(self, evidence: Evidence) -> NDArray[np.float64]:
+        network = self.artefact.network
+        columns = network.shape.columns_of("words")
+        mean, spread = (each[columns][HASHED:].double().numpy() for each in (network.mean, network.spread))
+        # A sign that training hardly had is not a thousand deviations away where one question has it.
+        return (evidence.words[HASHED:] - mean) / np.maximum(spread, 0.1)  # type: ignore[no-any-return]

@@ -30,9 +30,13 @@ class Drift:
                 self._seen.append(surprise)
 
     @property
+    def watched(self) -> tuple[str, ...]:
+        return self._scorer.watched if isinstance(self._scorer, TrainedScorer) else ()
+
+    @property
     def requests(self) -> int:
         return len(self._seen)
 
     def shift(self) -> NDArray[np.float64]:
-        """Mean distance of each feature from its mean at training, signed, in standard deviations, float64[16]."""
+        """Mean distance of each that is `watched` from its mean at training, signed, in standard deviations, float64."""
         return np.mean(self._seen, axis=0) if self._seen else np.zeros(0)

@@ -61,6 +61,7 @@ class Judge:
             raise InvalidArgument(f"stage {stage} of {len(self._profile.stages)}", field="stage")
         if not self.scorer.needs_pass:
             unread = Evidence.unread(question, stage)
+            self.drift.see(unread)
             return Judgement(self.scorer.score(unread), unread.features, tokens_scored=0, tokens_cached=0)
         prompt = intern_prompt(self._profile, self._engine.tokenizer, question, insight, task)
         scoring = await self._engine.score(key, prompt.ids)

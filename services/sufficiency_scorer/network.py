@@ -50,6 +50,11 @@ class Shape:
         hashed = [False] * HASHED + [True] * (WIDTH - HASHED)
         return [s for name in self.inputs for s in (hashed if name == "words" else [True] * self._widths[name])]
 
+    def columns_of(self, name: Input) -> slice:
+        """Where an input lies among the columns."""
+        before = sum(self._widths[each] for each in self.inputs[: self.inputs.index(name)])
+        return slice(before, before + self._widths[name])
+
     @property
     def needs_pass(self) -> bool:
         """Whether the small model has to read the prompt for it."""

@@ -35,6 +35,7 @@ from workflows.shared import (
 class Shifted:
     """A scorer's drift, as far as its metrics are concerned."""
 
+    watched = ("perplexity_mean", "entropy_max")
     requests = 40
 
     def shift(self) -> list[float]:
@@ -111,7 +112,7 @@ def test_a_cost_lies_in_the_bucket_of_its_decade(usd: float, bucket: str) -> Non
 
 
 def test_a_shifted_domain_reaches_the_metrics_and_the_doctor() -> None:
-    shifted = metrics.DriftCollector(Shifted(), ["perplexity_mean", "entropy_max"])
+    shifted = metrics.DriftCollector(Shifted())
     registry = CollectorRegistry()
     registry.register(shifted)
     check = judge_drift(generate_latest(registry).decode())
@@ -130,7 +131,7 @@ def exported() -> set[str]:
     shadow = {"agrees": True, "usd": 1.0, "usd_paid": 1.0, "usd_served": 1.0, "usd_estimate": 1.0}
     metrics.count_shadow("every", shadow)
     if "tandem_scorer_feature_shift" not in generate_latest(REGISTRY).decode():
-        metrics.watch_drift(Shifted(), ["perplexity_mean", "entropy_max"])
+        metrics.watch_drift(Shifted())
     telemetry.InferenceSpan(telemetry.Inference("every", "llm", "r", 1, RolePrices())).end("eos", 1.0, (1, 0, 5))
     collector = metrics.EngineCollector(ScriptedEngine("every"), "llm")
     ours = {s.name for family in collector.collect() for s in family.samples}

@@ -23,6 +23,7 @@ from services.sufficiency_scorer.artefact import Artefact, TrainedScorer
 from services.sufficiency_scorer.drift import Drift
 from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.scorers import make_scorer
+from services.sufficiency_scorer.words import COUNTS
 from tandem.cli import app
 from training import estimators
 from training.calibrate import Calibration, calibrate
@@ -214,6 +215,17 @@ def test_a_shifted_domain_is_seen(study: Study, collected: Collected) -> None:
             drift.see(Evidence(1, 30, table.features[row, 1] + np.float32(100), table.states[row, 1], table.words[row]))
         assert drift.requests == 100
         assert low <= np.abs(drift.shift()).mean() <= high
+
+
+def test_a_scorer_that_reads_nothing_sees_a_shifted_domain_in_the_questions(study: Study) -> None:
+    scorer = TrainedScorer(study.artefact("words"))
+    seen, shifted = Drift(scorer, first_stage=0), Drift(scorer, first_stage=0)
+    for number in range(QUESTIONS):
+        seen.see(Evidence.unread(f"Question 0-{number}", 0))
+    for _ in range(20):
+        shifted.see(Evidence.unread("def f(x: int) -> int:\n    return x / 2 / 3 / 4  # % %" * 9, 0))
+    assert seen.watched == COUNTS
+    assert np.abs(shifted.shift()).max() > 3 > np.abs(seen.shift()).max()
 
 
 def test_the_chosen_policy_meets_the_objective_and_costs_less_than_any_fixed_stage_that_does(
