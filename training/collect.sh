@@ -12,13 +12,13 @@ words=$here/data/word_problems.jsonl
 training() {
   collect math_train --subject prealgebra --subject algebra --no-extras --n 160 --out "$out/math_train.parquet"
   collect "$words" --no-extras --n 100 --out "$out/word_problems.parquet"
-  collect math_train --subject prealgebra --subject algebra --only-question --seed 1 --n 320 --out "$out/math_train_questions.parquet"
-  collect "$words" --only-question --seed 1 --n 220 --out "$out/word_problems_questions.parquet"
+  collect math_train --subject prealgebra --subject algebra --only-question --seed 1 --n 180 --out "$out/math_train_questions.parquet"
+  collect "$words" --only-question --seed 1 --n 60 --out "$out/word_problems_questions.parquet"
 }
 judging() {
   collect gsm8k --n 300 --out "$out/gsm8k.parquet"
   collect humaneval --out "$out/humaneval.parquet"
-  collect math_test --n 120 --out "$out/math_test.parquet"
+  collect math_test --n 60 --out "$out/math_test.parquet"
 }
 training & judging
 wait
