@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from services.sufficiency_scorer.artefact import Artefact
 from training.estimators import WORDS
 from training.fitting import answer_examples, as_grid, examples_of
+from training.headroom import Headroom, headroom
 from training.metrics import (
     Interval,
     Quality,
@@ -84,7 +85,8 @@ class Row:
 class Evaluation:
     """`gap_closed` is (ours - best fixed) / (oracle - best fixed) in accuracy; the best fixed stage is the most accurate
     that costs no more (`full`) than ours, picked with these questions' own answers, to its advantage; None where none is
-    as cheap, or none leaves a gap. The oracle may let the large model finish where ours may. `random_same_stops` is ours with its stops dealt to random questions. `scorer` is by stage.
+    as cheap, or none leaves a gap. The oracle may let the large model finish where ours may. `random_same_stops` is ours
+    with its stops dealt to random questions. `scorer` is by stage; `aurocs` by kind of scorer and stage, None where all is alike.
     """
 
     dataset: str
@@ -97,6 +99,8 @@ class Evaluation:
     scorer: list[Quality]
     scorer_overall: Quality
     reliability: list[tuple[float, float, int]]
+    aurocs: dict[str, list[float | None]]
+    headroom: list[Headroom]
 
     def row(self, name: str) -> Row:
         return next(row for row in self.rows if row.name == name)
@@ -134,6 +138,12 @@ def evaluate(dataset: str, table: Table, plan: Plan, study: Study, methods: Sequ
         scorer=quality_by_stage(scores, there, enough),
         scorer_overall=quality(scores[there], enough[there]),
         reliability=reliability(scores[there], enough[there]),
+        aurocs={
+            kind: [found.auroc for found in quality_by_stage(scores_by(kind), there, enough)]
+            for kind in study.training().kinds
+            if kind != "boosting"
+        },
+        headroom=headroom(table, plan),
     )
 
 
@@ -293,4 +303,6 @@ def as_contract(evaluation: Evaluation, profile: str, path: str, sha256: str) ->
         "data": {"path": path, "sha256": sha256, "n": evaluation.n},
         "methods": methods,
         "comparisons": comparisons,
+        "auroc_by_stage": evaluation.aurocs,
+        "headroom": [vars(each) for each in evaluation.headroom],
     }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from training import plots
-from training.evaluate import LLM_ALONE, OURS, Evaluation, Row, label
+from training.evaluate import LLM_ALONE, ORACLE_FINISHING, OURS, Evaluation, Row, label
 from training.metrics import Interval, Quality
 from training.study import Study, Training
 
@@ -68,6 +69,37 @@ def _lines(evaluation: Evaluation, study: Study, name: str) -> list[str]:
         "|---|---|---|---|---|---|",
         *(_quality_row(str(stage), found) for stage, found in enumerate(evaluation.scorer)),
         _quality_row("all", evaluation.scorer_overall),
+        "",
+        "AUROC of every kind of scorer that was trained, for the record; which one is served was chosen on training questions:",
+        "",
+        *_aurocs(evaluation.aurocs),
+        "",
+        "## What a better scorer would bring",
+        "",
+        "The least `full` cost at the LLM's accuracy if the bare questions were scored for nothing by a scorer of this AUROC, with "
+        "the best threshold for these very questions (200 draws of scores made of the truth and noise):",
+        "",
+        *_headroom(evaluation),
+    ]
+
+
+def _aurocs(found: Mapping[str, list[float | None]]) -> list[str]:
+    stages = range(max(map(len, found.values())))
+    head = " | ".join(["kind", *(f"stage {stage}" for stage in stages)])
+    rows = [
+        f"| {kind} | {' | '.join('–' if a is None else f'{a:.2f}' for a in each)} |" for kind, each in found.items()
+    ]
+    return [f"| {head} |", "|---" * (len(stages) + 1) + "|", *rows]
+
+
+def _headroom(evaluation: Evaluation) -> list[str]:
+    found = evaluation.headroom
+    limit = evaluation.row(ORACLE_FINISHING)
+    return [
+        f"| AUROC | {' | '.join(f'{each.auroc:.1f}' for each in found)} | oracle over all stages |",
+        "|---" * (len(found) + 2) + "|",
+        f"| cost | {' | '.join(f'{each.cost:.0%}' for each in found)} | {limit.relative_full.mean:.0%}, "
+        f"{limit.difference.mean * 100:+.0f} points |",
     ]
 
 

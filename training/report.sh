@@ -8,7 +8,7 @@ collected=$here/collected/$pair study=$here/studies/$pair report=$here/../deploy
 files=("$collected/math_train.parquet" "$collected/word_problems.parquet")
 also=(--also "$collected/math_train_questions.parquet" --also "$collected/word_problems_questions.parquet")
 tandem train "${files[@]}" "${also[@]}" --study "$study"
-tandem calibrate "${files[@]}" --study "$study" --below 0.02 --llm-finishes --write
+tandem calibrate "${files[@]}" --study "$study" --below 0 --llm-finishes --write
 for data in gsm8k math_test humaneval; do
   tandem eval --data "$data" --no-ask --collected "$collected/$data.parquet" --study "$study" --out "$report" --json "$report/$data.json"
 done

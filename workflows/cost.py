@@ -27,10 +27,11 @@ def usd(usage: RoleUsage, prices: RolePrices) -> float:
     return prices.usd(usage.input_tokens, usage.cached_input_tokens, _generated(usage))
 
 
-def cost(plan: Plan, usage: Usage, prompt_tokens: int) -> Cost:
+def cost(plan: Plan, usage: Usage, prompt_tokens: int, llm_finished: bool = False) -> Cost:
     """The bill. `prompt_tokens` is the plain question's prompt, which the large model alone would have read.
 
-    The `llm_alone` figures are estimates: the profile's calibration says how many tokens that model needs by itself.
+    The `llm_alone` figures are exact where the large model has answered. Elsewhere they are estimates: the profile's
+    calibration says how many tokens that model needs by itself.
     """
     by_role = UsdByRole(
         llm=usd(usage.llm, plan.prices.llm),
@@ -38,7 +39,7 @@ def cost(plan: Plan, usage: Usage, prompt_tokens: int) -> Cost:
         scorer=usd(usage.scorer, plan.prices.scorer),
     )
     total = by_role.llm + by_role.slm + by_role.scorer
-    alone_tokens = plan.llm_alone_output_tokens
+    alone_tokens = usage.llm.output_tokens if llm_finished else plan.llm_alone_output_tokens
     alone = (prompt_tokens * plan.prices.llm.input + alone_tokens * plan.prices.llm.output) / _MILLION
     slm_parameters = plan.slm_parameters if _generated(usage.slm) else 0.0
     return Cost(

@@ -65,7 +65,7 @@ class Record:
             stop=stop,
             stages=self._stage_results(),
             usage=usage,
-            cost=cost(self.plan, usage, self._prompt_tokens(usage)),
+            cost=cost(self.plan, usage, self._prompt_tokens(usage), stop.reason is StopReason.LLM_FINISHED),
             timings_ms=self._timings(answer, now),
             trace_id=self.task.trace_id,
             attempts=max(attempts.values()),

@@ -44,7 +44,7 @@ def calibrate(
             found = run(collected.table, collected.plan, target, objective, _told(objective), llm_finishes, tell)
         plots.frontier(found, target.folder / "frontier.svg")
         if write:
-            ship(loaded, target)
+            ship(loaded, target, collected.table)
     if json:
         print_json({"study": str(target.folder), **asdict(found)})
         return

@@ -11,6 +11,7 @@ from protos.tandem.v1 import tandem_pb2
 from tandem.results import to_dict
 
 _INSIGHT, _ANSWER, _NOTE = "cyan", "green", "dim"
+_FINISHED = "llm_finished"
 
 
 class LiveView:
@@ -89,16 +90,22 @@ class LiveView:
 def print_result(console: Console, result: tandem_pb2.SolveResult) -> None:
     """Answer, stop and bill."""
     data = to_dict(result)
-    stop = data["stop"]
-    score = "not scored" if stop["score"] is None else f"score {stop['score']:.3f} ({_scorer(data)})"
     console.print(Text("answer   ", style="bold") + Text(data["answer"] or "(none)", style="bold green"))
-    console.print(Text("stop     ", style="bold") + Text(f"{stop['reason']} at stage {stop['stage']}, {score}"))
+    console.print(Text("stop     ", style="bold") + Text(_stop(data)))
     for line in _bill(data):
         console.print(line, soft_wrap=True)
     if not data["complete"]:
         console.print(Text("note     the answer was cut before its end", style="red"))
     for note in data["notes"]:
         console.print(Text(f"note     {note}", style="red"))
+
+
+def _stop(data: dict[str, Any]) -> str:
+    stop = data["stop"]
+    if stop["reason"] == _FINISHED:
+        return "none: the large model finished its answer"
+    score = "not scored" if stop["score"] is None else f"score {stop['score']:.3f} ({_scorer(data)})"
+    return f"{stop['reason']} at stage {stop['stage']}, {score}"
 
 
 def _scorer(data: dict[str, Any]) -> str:
@@ -120,11 +127,15 @@ def _bill(data: dict[str, Any]) -> list[Text]:
                 f"   {_usd(cost['usd_by_role'][role])}   {usage['model']}"
             )
         )
-    saved = f"{cost['saved_ratio']:+.0%} saved"
+    alone = (
+        _usd(cost["usd_llm_alone"])
+        if data["stop"]["reason"] == _FINISHED
+        else f"≈ {_usd(cost['usd_llm_alone'])} (estimate)"
+    )
     lines.append(
         Text("bill     ", style="bold")
         + Text(
-            f"{_usd(cost['usd'])}   large model alone ≈ {_usd(cost['usd_llm_alone'])} (estimate): {saved}   "
+            f"{_usd(cost['usd'])}   large model alone {alone}: {cost['saved_ratio']:+.0%} saved   "
             f"prices {cost['price_version']}"
         )
     )

@@ -56,6 +56,13 @@ def test_every_state_of_a_token_has_its_price() -> None:
     assert bill.saved_ratio == pytest.approx(1 - bill.usd / bill.usd_llm_alone)
 
 
+def test_where_the_large_model_has_answered_its_cost_alone_is_no_estimate() -> None:
+    usage = Usage(llm=RoleUsage("L", 10, 0, 300, 0, 50), slm=RoleUsage(), scorer=RoleUsage())
+    bill = cost(PLAN, usage, 10, llm_finished=True)
+    assert bill.usd_llm_alone == pytest.approx((10 * 3 + 300 * 6) / 1e6)
+    assert bill.saved_ratio < 0  # an attempt was lost
+
+
 def test_the_small_model_is_not_charged_for_an_insight_that_it_never_read() -> None:
     usage = Usage(llm=RoleUsage("L", 10, 0, 300), slm=RoleUsage(), scorer=RoleUsage())
     assert cost(PLAN, usage, 10).tflops_paper == pytest.approx(2 * 32e9 * 300 / 1e12)

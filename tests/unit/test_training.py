@@ -31,6 +31,7 @@ from training.collect import Run
 from training.collected import Collected, load_collected
 from training.estimators import WORDS
 from training.evaluate import LLM_ALONE, OURS, UnknownMethod, evaluate, scores_of
+from training.headroom import headroom
 from training.metrics import expected_calibration_error, mcnemar, quality
 from training.outcomes import fixed, llm_alone, oracle
 from training.policy import NEVER, Objective, Point, Policy, undominated
@@ -228,6 +229,16 @@ def test_a_scorer_that_reads_nothing_sees_a_shifted_domain_in_the_questions(stud
     assert np.abs(shifted.shift()).max() > 3 > np.abs(seen.shift()).max()
 
 
+def test_the_more_a_score_tells_the_less_the_large_models_accuracy_costs(
+    profile: Profile, collected: Collected
+) -> None:
+    costs = [each.cost for each in headroom(collected.table, make_plan(profile))]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[0] > costs[-1] + 0.1
+    best = oracle(collected.table, make_plan(profile), llm_finishes=True)
+    assert costs[-1] >= best.full.sum() / llm_alone(collected.table, make_plan(profile)).full.sum()
+
+
 def test_the_chosen_policy_meets_the_objective_and_costs_less_than_any_fixed_stage_that_does(
     profile: Profile, collected: Collected, calibration: Calibration
 ) -> None:
@@ -308,7 +319,7 @@ def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, m
     assert "oracle" in (tmp_path / "studies/scripted/new.md").read_text()
     run(*judge, new, "--methods", "tandem,llm,fixed:2", "--json", str(tmp_path / "figures.json"))
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert set(figures) == {"profile", "data", "methods", "comparisons"}
+    assert set(figures) == {"profile", "data", "methods", "comparisons", "auroc_by_stage", "headroom"}
     assert set(figures["methods"]) == {"tandem", "llm", "fixed:2"}
     assert set(figures["methods"]["llm"]) == {
         "accuracy", "ci95", "n", "truncated", "llm_tokens", "slm_tokens", "overrun_tokens", "tflops_paper", "tflops_full",
@@ -325,6 +336,7 @@ def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, m
     assert make_scorer(shipped.stop.scorer, shipped.folder).trained
     policy = json.loads((tmp_path / "studies/scripted/policy.json").read_text())["served"]["thresholds"]
     assert [s.threshold for s in shipped.stages] == pytest.approx(policy[1:], abs=1e-4)
+    assert shipped.llm_alone.output_tokens == 240
 
 
 def test_figures_of_merit_on_cases_that_can_be_done_by_hand() -> None:

@@ -821,7 +821,7 @@ class Cost(_message.Message):
     usd: _builtins.float
     """The whole bill, in USD."""
     usd_llm_alone: _builtins.float
-    """Estimate of what the large model alone would have cost, from the profile's calibration."""
+    """What the large model alone would have cost: exact where it has answered, else an estimate from the profile's calibration."""
     saved_ratio: _builtins.float
     """1 - usd / usd_llm_alone; negative when the pair cost more."""
     tflops_paper: _builtins.float
@@ -829,7 +829,7 @@ class Cost(_message.Message):
     tflops_full: _builtins.float
     """All prefill, scoring, overrun and discarded work."""
     tflops_llm_alone: _builtins.float
-    """Estimate, by the same formula as tflops_full."""
+    """By the same formula as tflops_full; exact or an estimate as usd_llm_alone."""
     price_version: _builtins.str
     """Version of the profile's prices that made this bill."""
     usd_overrun: _builtins.float

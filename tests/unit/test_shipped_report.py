@@ -1,0 +1,64 @@
+"""The default pair's stop rule as it is shipped: from the study that stands beside it, judged on questions it never saw."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from services.common.profile import load_profile
+from services.sufficiency_scorer.artefact import DESCRIPTION, WEIGHTS
+from tandem.paths import DEFAULT_PROFILE, REPOSITORY
+from training.datasets import load
+from training.study import Study
+
+SHIPPED = REPOSITORY / "deploy" / "profiles"
+REPORT = SHIPPED / DEFAULT_PROFILE / "report"
+STUDY = Study(REPOSITORY / "training" / "studies" / DEFAULT_PROFILE)
+JUDGED = ("gsm8k", "math_test", "humaneval")
+METHODS = ("llm", "concise", "slm", "fixed:2", "random", "paper", "cascade", "router", "tandem", "oracle:llm-finishes")
+
+
+def figures(data: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((REPORT / f"{data}.json").read_text())
+    return found
+
+
+def test_the_profile_does_what_the_study_chose() -> None:
+    profile, policy = load_profile(DEFAULT_PROFILE, (SHIPPED,)), STUDY.policies().served
+    thresholds = [profile.stop.stage_zero_threshold, *(stage.threshold for stage in profile.stages)]
+    assert thresholds == pytest.approx(list(policy.thresholds), abs=1e-4)
+    assert (profile.stop.scorer, profile.stop.otherwise == "llm_finishes") == (
+        f"{policy.kind}:scorer", policy.llm_finishes
+    )  # fmt: skip
+    for name in (WEIGHTS, DESCRIPTION):
+        assert (profile.folder / "scorer" / name).read_bytes() == (STUDY.folder / policy.kind / name).read_bytes()
+
+
+def test_no_question_that_it_is_judged_on_was_trained_on() -> None:
+    training = STUDY.training()
+    ids = {name.rsplit("/", 1)[1] for name in (*training.questions, *training.more_questions)}
+    texts = {i.question.strip() for name in ("math_train", "word_problems") for i in load(name).items if i.id in ids}
+    assert len(texts) == len(ids)
+    for data in JUDGED:
+        assert not texts & {item.question.strip() for item in load(data).items}, data
+
+
+@pytest.mark.parametrize("data", JUDGED)
+def test_a_report_is_of_the_questions_that_are_here(data: str) -> None:
+    found, dataset = figures(data), load(data)
+    assert found["data"]["sha256"] == dataset.sha256
+    assert found["data"]["n"] == {"gsm8k": 300, "math_test": 60, "humaneval": 164}[data]
+    assert f": {found['data']['n']} questions" in (REPORT / f"{data}.md").read_text().splitlines()[0]
+
+
+def test_the_readme_says_what_the_reports_say() -> None:
+    text = (REPOSITORY / "README.md").read_text()
+    for data in JUDGED:
+        found = figures(data)
+        alone = found["methods"]["llm"]["tflops_full"]
+        for method in METHODS:
+            row = found["methods"].get(method)
+            if row is not None:
+                assert f"{100 * row['accuracy']:.1f} at {row['tflops_full'] / alone:.0%}" in text, (data, method)
