@@ -37,7 +37,7 @@ def _lines(evaluation: Evaluation, study: Study, name: str) -> list[str]:
         f"Pair and prompts: profile `{training.profile}`. Scorer: `{policies.served.kind}`, trained to tell whether "
         f"{_LABELS[training.label]}, on {len(training.questions) + len(training.more_questions)} questions of "
         f"{_sources(training)}. Objective of the calibration: {policies.objective}. "
-        "No question here was used to train, to calibrate or to choose anything.",
+        "No question here was used to train or to calibrate.",
         "",
         f"- **{OURS}**: {_percent(ours.accuracy)} right, the LLM alone {_percent(alone.accuracy)}; paired difference "
         f"{_points(ours.difference)} points (McNemar p = {ours.p_llm:.3f}).",
