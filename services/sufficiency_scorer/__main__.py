@@ -28,7 +28,8 @@ def main() -> None:
     telemetry.setup("tandem-sufficiency-scorer", settings.log_level)
     profile = load_profile(settings.profile, settings.profile_folders)
     try:
-        scorer = make_scorer(profile.stop.scorer, profile.folder)
+        others = (folder / profile.name for folder in settings.profile_folders)
+        scorer = make_scorer(profile.stop.scorer, profile.folder, *others)
     except ValueError as error:
         sys.exit(f"profile {profile.name}: {error}")
     metrics.expose(settings.host, settings.metrics_port)

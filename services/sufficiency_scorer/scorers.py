@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -67,28 +67,31 @@ class RandomScorer:
         return float(np.random.default_rng([self._seed, zlib.crc32(evidence.features.tobytes())]).random())
 
 
-def _make_trained(argument: str, folder: Path) -> Scorer:
-    from services.sufficiency_scorer.artefact import Artefact, TrainedScorer
+def _make_trained(argument: str, folders: Sequence[Path]) -> Scorer:
+    from services.sufficiency_scorer.artefact import DESCRIPTION, Artefact, TrainedScorer
 
-    return TrainedScorer(Artefact.load(folder / argument))
+    there = [folder / argument for folder in folders if (folder / argument / DESCRIPTION).is_file()]
+    return TrainedScorer(Artefact.load(there[0] if there else folders[0] / argument))
 
 
-_MAKERS: dict[str, Callable[[str, Path], Scorer]] = {
+_MAKERS: dict[str, Callable[[str, Sequence[Path]], Scorer]] = {
     **dict.fromkeys(TRAINED_SCORERS, _make_trained),
-    "untrained": lambda argument, folder: UntrainedScorer(),
-    "constant": lambda argument, folder: ConstantScorer(float(argument or 1)),
-    "random": lambda argument, folder: RandomScorer(int(argument or 0)),
+    "untrained": lambda argument, folders: UntrainedScorer(),
+    "constant": lambda argument, folders: ConstantScorer(float(argument or 1)),
+    "random": lambda argument, folders: RandomScorer(int(argument or 0)),
 }
 
 
-def make_scorer(spec: str, folder: Path) -> Scorer:
+def make_scorer(spec: str, *folders: Path) -> Scorer:
     """The trained `mlp`, `logistic`, `probe`, `combined` or `words`, each with `[:subfolder of the profile]`; `untrained`,
     `constant[:value]` or `random[:seed]`. Raises ValueError.
+
+    `folders` are the profile's own and others of its name, where the scorer lies if only the profile's text was replaced.
     """
     name, _, argument = spec.partition(":")
     if name not in _MAKERS:
         raise ValueError(f"unknown scorer {spec!r}: use one of {', '.join(_MAKERS)}")
-    scorer = _MAKERS[name](argument, folder)
+    scorer = _MAKERS[name](argument, folders)
     if scorer.name != name:
-        raise ValueError(f"{folder / argument} holds a scorer of kind {scorer.name!r}, not {name!r}")
+        raise ValueError(f"{argument or '.'} of the profile holds a scorer of kind {scorer.name!r}, not {name!r}")
     return scorer

@@ -13,6 +13,7 @@ from services.sufficiency_scorer.features import NAMES, features
 from services.sufficiency_scorer.network import Shape, SufficiencyNetwork
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.words import COUNTS, HASHED, WIDTH, words
+from tandem.paths import DEFAULT_PROFILE, REPOSITORY
 
 
 def test_the_sixteen_features_are_the_papers_statistics() -> None:
@@ -64,6 +65,13 @@ def test_the_registry_has_the_baselines_and_says_which_are_trained(tmp_path: Pat
             make_scorer(bad, tmp_path)
     with pytest.raises(ValueError, match="kind 'mlp', not 'probe'"):
         make_scorer("probe", tmp_path)
+
+
+def test_a_scorer_is_found_where_only_the_text_of_its_profile_was_replaced(tmp_path: Path) -> None:
+    shipped = REPOSITORY / "deploy" / "profiles" / DEFAULT_PROFILE
+    assert make_scorer("words:scorer", tmp_path, shipped).trained
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        make_scorer("words:scorer", tmp_path)
 
 
 def test_the_untrained_score_falls_with_entropy() -> None:
