@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -29,11 +30,12 @@ async def generate(engine: Engine, generation: Generation) -> Generated:
     """One generation to its end. Raises what `Engine.generate` raises."""
     ids: list[int] = []
     text: list[str] = []
-    async for item in engine.generate(generation):
-        text.append(item.text)
-        if isinstance(item, Finished):
-            return Generated(generation.request_id, tuple(ids), "".join(text), item.reason, item.usage)
-        ids.append(item.id)
+    async with aclosing(engine.generate(generation)) as stream:
+        async for item in stream:
+            text.append(item.text)
+            if isinstance(item, Finished):
+                return Generated(generation.request_id, tuple(ids), "".join(text), item.reason, item.usage)
+            ids.append(item.id)
     raise AssertionError("a stream ends with Finished")
 
 

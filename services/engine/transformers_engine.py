@@ -148,7 +148,8 @@ class TransformersEngine:
             with contextlib.suppress(RuntimeError):  # the caller's loop has closed; nobody reads on
                 loop.call_soon_threadsafe(queue.put_nowait, item)
 
-        self._submit(Request(generation, deliver, self._tokenizer))
+        sequence = Request(generation, deliver, self._tokenizer)
+        self._submit(sequence)
         try:
             while True:
                 item = await queue.get()
@@ -156,7 +157,7 @@ class TransformersEngine:
                 if isinstance(item, Finished):
                     return
         finally:
-            self.abort(generation.request_id)
+            sequence.aborted = True  # and no other, which may have come under the same id meanwhile
 
     def abort(self, request_id: str) -> bool:
         with self._wake:

@@ -251,6 +251,18 @@ async def test_closing_the_stream_early_aborts(backend: Backend) -> None:
         assert not engine.abort("closed")
 
 
+async def test_a_stream_that_is_closed_after_its_end_leaves_the_next_of_its_id_alone(backend: Backend) -> None:
+    with backend.running() as engine:
+        first = engine.generate(generation(engine, "again", "a", 3))
+        while not isinstance(await anext(first), Finished):
+            pass
+        second = engine.generate(generation(engine, "again", "a", 4))
+        items = [await anext(second)]
+        await first.aclose()
+        items += [item async for item in second]
+    assert (sum(isinstance(item, Token) for item in items), items[-1].reason) == (4, FinishReason.LENGTH)
+
+
 def connections(port: int) -> int:
     """How many this process has to a server here."""
     return sum(c.pid == os.getpid() and bool(c.raddr) and c.raddr.port == port for c in psutil.net_connections("tcp"))
