@@ -1,6 +1,6 @@
-"""Three model processes on one machine's cores, all decoding: threads that wait asleep against threads that spin.
+"""One model process and three on one machine's cores, decoding: threads that wait asleep, spin for a moment, spin on.
 
-`python -m bench.busy`, on the default pair's small model. The local stack runs its three model processes the first way.
+`python -m bench.busy`, on the default pair's small model. The services wait the second way.
 """
 
 from __future__ import annotations
@@ -12,48 +12,58 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 from rich.progress import track
 
 from bench.common import model_engine, report
+from services.engine import SPINS
 from training.metrics import ratio_of_means
 
 _PROCESSES = 3
+_WAYS = {
+    "asleep": {"GOMP_SPINCOUNT": "0"},
+    "short": {"GOMP_SPINCOUNT": SPINS},
+    "spinning": {"GOMP_SPINCOUNT": "infinity"},
+}
+"""How a thread waits for the next loop that is shared out among the cores."""
 _WRITTEN = 24
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--as-one-of-three", action="store_true", help=argparse.SUPPRESS)
+    arguments.add_argument("--as-one-of-them", action="store_true", help=argparse.SUPPRESS)
     options = arguments.parse_args()
-    if options.as_one_of_three:
+    if options.as_one_of_them:
         asyncio.run(_decode_when_told())
         return
-    found: dict[str, list[float]] = {"passive": [], "active": []}
+    found: dict[int, dict[str, list[float]]] = {n: {way: [] for way in _WAYS} for n in (1, _PROCESSES)}
     for _ in track(range(options.rounds), description="rounds"):
-        for policy, speeds in found.items():
-            speeds.append(_tokens_per_second(policy))
-    ratio = ratio_of_means(np.array(found["passive"]), np.array(found["active"]))
-    report(
-        "busy",
-        {
-            "processes": _PROCESSES,
-            "rounds": options.rounds,
-            "tokens_per_second": {policy: float(np.mean(speeds)) for policy, speeds in found.items()},
-            "passive_relative_to_active": vars(ratio),
+        for processes, ways in found.items():
+            for way, speeds in ways.items():
+                speeds.append(_tokens_per_second(_WAYS[way], processes))
+    report("busy", {"rounds": options.rounds, "processes": {n: _compared(ways) for n, ways in found.items()}})
+
+
+def _compared(ways: dict[str, list[float]]) -> dict[str, Any]:
+    ours = np.array(ways["short"])
+    return {
+        "tokens_per_second": {way: float(np.mean(speeds)) for way, speeds in ways.items()},
+        "short_relative_to": {
+            way: vars(ratio_of_means(ours, np.array(speeds))) for way, speeds in ways.items() if way != "short"
         },
-    )
+    }
 
 
-def _tokens_per_second(policy: str) -> float:
-    """Of all processes together, once each has loaded its model."""
-    command = [sys.executable, "-m", "bench.busy", "--as-one-of-three"]
-    environment = {**os.environ, "OMP_WAIT_POLICY": policy}
+def _tokens_per_second(waiting: dict[str, str], count: int) -> float:
+    """Of `count` processes together, once each has loaded its model."""
+    command = [sys.executable, "-m", "bench.busy", "--as-one-of-them"]
+    environment = {**os.environ, **waiting}
     processes = [
         subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(_PROCESSES)
+        for _ in range(count)
     ]
     for process in processes:
         assert process.stdout is not None

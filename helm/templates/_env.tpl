@@ -21,8 +21,9 @@
 - {name: TANDEM_DEVICE, value: {{ default (ternary "cuda" "cpu" $c.onGpu) $c.device }}}
 - {name: TANDEM_THREADS, value: {{ $c.threads | quote }}}
 - {name: TANDEM_MAX_BATCH, value: {{ $c.maxBatch | quote }}}
-# Waiting threads must not spin: other processes share the node's cores.
+# Waiting threads must not spin on (services/engine): other processes share the node's cores.
 - {name: OMP_WAIT_POLICY, value: passive}
+- {name: GOMP_SPINCOUNT, value: "2000"}
 {{- end }}
 {{- if $c.isApi }}
 - {name: OPENAI_BASE_URL, value: {{ required "insightGenerator.api.baseUrl is needed for engine openai" $c.api.baseUrl | quote }}}
