@@ -23,7 +23,6 @@ from xmlrpc.client import Fault, ServerProxy
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from services.engine import SPINS
 from tandem.jaeger import answers
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, find_binary, models_folder, profile_folders, state_folder
 from tandem.probes import answers_http, answers_ping, is_serving
@@ -296,7 +295,7 @@ class Stack:
             "TANDEM_PROFILES": self.profile,
             "TANDEM_DRAIN": "2",
             "OMP_WAIT_POLICY": "passive",
-            "GOMP_SPINCOUNT": SPINS,
+            "GOMP_SPINCOUNT": "2000",  # services.engine says why
             "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])),
         }
         temporal = {"TEMPORAL_ADDRESS": self.address("temporal")}
