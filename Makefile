@@ -101,8 +101,9 @@ bench-ledger: setup  ## are the bills exact? 200 mixed requests, then the same w
 bench-exporter: setup  ## does a broken trace collector slow requests down?
 	@$(RUN) python -m bench.exporter
 
-bench-stop: setup  ## decision -> engine halted, 200 requests with a fast test engine
+bench-stop: setup  ## decision -> engine halted, 200 requests with a fast test engine, one by one and 16 at once
 	@$(RUN) python -m bench.stop --runs 200
+	@$(RUN) python -m bench.stop --runs 200 --concurrent 16 --token-ms 50
 
 bench-stop-real: models  ## the same, 50 requests on the real pair (half an hour)
 	@$(RUN) python -m bench.stop --runs 50 --real

@@ -24,6 +24,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--runs", type=int, default=200)
     arguments.add_argument("--concurrent", type=int, default=1)
+    arguments.add_argument("--token-ms", type=int, default=2, help="of the test engine; the busier, the longer it must write")
     arguments.add_argument("--real", action="store_true", help="the default pair instead of the test engine")
     options = arguments.parse_args()
     profile = DEFAULT_PROFILE if options.real else "scripted"
@@ -33,7 +34,7 @@ def main() -> None:
             if options.real:
                 question = f"Tom has {number + 3} apples and buys {2 * number + 5} more. How many apples has he now?"
                 return client.ask(question, thresholds={0: 1.0, 1: 0.0})
-            return client.ask(f"[ms=2 scores=16:0.9 slm_eos=8] {number}")
+            return client.ask(f"[ms={options.token_ms} scores=16:0.9 slm_eos=8] {number}")
 
         for number in range(_WARM_UP):
             stop_once(1000 + number)
@@ -51,6 +52,7 @@ def _summary(results: list[tandem_pb2.SolveResult], options: argparse.Namespace)
         "requests": options.runs,
         "stopped_while_writing": len(halted),
         "concurrent": options.concurrent,
+        "token_ms": None if options.real else options.token_ms,
         "decision_to_halt_ms": quantiles(halted),
         "overrun_tokens": quantiles([float(r.usage.llm.overrun_tokens) for r in results]),
         "decision_to_first_answer_token_ms": quantiles([r.timings_ms.first_answer_token for r in results]),
