@@ -60,7 +60,7 @@ chart: develop  ## make anew what of the chart is made from other files
 	@$(RUN) python -m deploy.chart
 
 cost-tree: models jaeger  ## docs/cost-tree.svg, the README's picture, from a real trace of the real pair
-	@$(TANDEM) up --jaeger && { $(TANDEM) ask --request-id cost-tree-$$$$ --threshold 0=1 "$$Q" && sleep 2 && \
+	@$(TANDEM) up --jaeger && { $(TANDEM) ask --request-id cost-tree-$$$$ --threshold 1=0 "$$Q" && sleep 2 && \
 	  $(TANDEM) trace cost cost-tree-$$$$ --svg docs/cost-tree.svg; result=$$?; $(TANDEM) down; exit $$result; }
 
 bench: bench-stop bench-orchestration bench-ledger bench-exporter  ## every figure that needs no real model
