@@ -89,7 +89,7 @@ bench-accuracy: models develop  ## answers of both models in int8 and in bfloat1
 bench-ahead: models develop  ## from the stop to the answer's first token, with and without reading ahead
 	@$(RUN) python -m bench.ahead
 
-bench-busy: models develop  ## three model processes on the same cores: sleeping against spinning threads
+bench-busy: models develop  ## one and three model processes on the same cores: how threads wait (ten minutes)
 	@$(RUN) python -m bench.busy
 
 bench-scaling: develop  ## requests per second at 1 to 64 concurrent, beside a bare Temporal workflow

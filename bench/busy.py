@@ -33,7 +33,7 @@ _WRITTEN = 24
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--rounds", type=int, default=2)
     arguments.add_argument("--as-one-of-them", action="store_true", help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.as_one_of_them:

@@ -24,7 +24,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--runs", type=int, default=200)
     arguments.add_argument("--concurrent", type=int, default=1)
-    arguments.add_argument("--token-ms", type=int, default=2, help="of the test engine; the busier, the longer it must write")
+    arguments.add_argument(
+        "--token-ms", type=int, default=2, help="of the test engine; the busier, the longer it must write"
+    )
     arguments.add_argument("--real", action="store_true", help="the default pair instead of the test engine")
     options = arguments.parse_args()
     profile = DEFAULT_PROFILE if options.real else "scripted"
