@@ -44,12 +44,13 @@ def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = Tr
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # A stream whose client has gone is closed from another context than it was opened in; the span ends all the same.
     logging.getLogger("opentelemetry.context").setLevel(logging.CRITICAL)
-    if _endpoint():  # they tell of spans that were dropped
+    exports = bool(_endpoint())
+    if exports:  # the SDK's own figures tell of spans that were dropped
         os.environ.setdefault("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
         metrics.watch_telemetry()
     resource = Resource.create({"service.name": service_name, "service.version": version("tandem")})
-    provider = provider_factory(resource=resource, sampler=None if _endpoint() else ALWAYS_OFF)
-    if _endpoint():
+    provider = provider_factory(resource=resource, sampler=None if exports else ALWAYS_OFF)
+    if exports:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
         timeout = int(os.environ.get("OTEL_EXPORTER_OTLP_TIMEOUT", _EXPORT_TIMEOUT_SECONDS))

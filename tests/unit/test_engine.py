@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from services.engine.api import (
 )
 from services.engine.batch import generate_batch
 from services.engine.transformers_engine import EngineSettings, TransformersEngine
+from tandem.paths import REPOSITORY
 from tests.tiny_model import write_tiny_model
 
 
@@ -180,6 +182,9 @@ def test_waiting_threads_spin_for_a_moment_only_and_are_bounded() -> None:
     from services.engine import SPINS  # sets the policy before torch is imported
 
     assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("passive", SPINS)
+    for told in ("tandem/stack.py", "helm/templates/_env.tpl", "deploy/compose.yaml"):  # before any import
+        text = (REPOSITORY / told).read_text()
+        assert re.findall(r'GOMP_SPINCOUNT"?(?:, value)?: "(\d+)"', text) == [SPINS], told
     assert torch.get_num_threads() <= 2
 
 
