@@ -2,11 +2,13 @@
 
 Every linear layer's weight is rounded once, with one scale for each output row; activations are rounded at each pass
 with one scale for each token, so that a token's result does not depend on which others share its batch. The products
-are oneDNN's (VNNI where the processor has it), accumulated in int32.
+are oneDNN's (VNNI where the processor has it), accumulated in int32. Layers that read the same activations (a query, its
+key and value; a gate and what it gates) are one product, and their input is rounded once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,18 +17,19 @@ from torch import Tensor, nn
 _LARGEST = 127
 _ZERO = 128  # activations are unsigned to the kernel
 _FUSED_ROWS = 8  # below, starting the fused loops' threads costs more than they save
+_SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # transformers' names, Llama's family
 
 
 def _round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     """uint8[n, d] around _ZERO, and the largest magnitude of each row, float32[n, 1]."""
     largest = rows.abs().amax(dim=-1, keepdim=True).float().clamp_min(1e-12)
     # Converting to an integer cuts off, which rounds what is half a step higher.
-    return (rows.float() * (_LARGEST / largest) + (_ZERO + 0.5)).to(torch.uint8), largest
+    return torch.mul(rows, _LARGEST / largest).add_(_ZERO + 0.5).to(torch.uint8), largest
 
 
 def _rescale(product: Tensor, largest: Tensor, bias: Tensor | None) -> Tensor:
-    scaled = product.float() * largest
-    return (scaled if bias is None else scaled + bias).to(product.dtype)
+    scaled = torch.mul(product, largest)
+    return (scaled if bias is None else scaled.add_(bias)).to(product.dtype)
 
 
 _round_rows_fused = torch.compile(_round_rows, dynamic=True)
@@ -34,20 +37,22 @@ _rescale_fused = torch.compile(_rescale, dynamic=True)
 
 
 class Int8Linear(nn.Module):
-    """Stands for an nn.Linear, bfloat16 or float32 in and out; its weight is not kept.
+    """Stands for one nn.Linear, or for several that read the same input, one after the other in its output; bfloat16 or
+    float32 in and out. Their weights are not kept.
 
     `fuse` compiles what surrounds the product into single loops; it needs a C++ compiler.
     """
 
-    def __init__(self, linear: nn.Linear, fuse: bool) -> None:
+    def __init__(self, *linears: nn.Linear, fuse: bool) -> None:
         super().__init__()
-        weight = linear.weight.detach().float()
-        self.in_features, self.out_features, self.fuse = linear.in_features, linear.out_features, fuse
+        weight = torch.cat([linear.weight.detach().float() for linear in linears])
+        self.out_features, self.in_features = weight.shape
+        self.fuse = fuse
         self.scale = weight.abs().amax(dim=1).clamp_min(1e-12) / _LARGEST
-        self.zero = torch.zeros(linear.out_features, dtype=torch.int64)
+        self.zero = torch.zeros(self.out_features, dtype=torch.int64)
         rounded = (weight / self.scale[:, None]).round_().to(torch.int8)
         self.packed = torch.ops.onednn.qlinear_prepack(rounded, None)
-        self.bias = None if linear.bias is None else linear.bias.detach()
+        self.bias = _biases(linears)
 
     def forward(self, x: Tensor) -> Tensor:
         """float[..., in_features] -> float[..., out_features], of x's dtype."""
@@ -61,14 +66,59 @@ class Int8Linear(nn.Module):
         return scaled.reshape(*x.shape[:-1], self.out_features)
 
 
+def _biases(linears: Sequence[nn.Linear]) -> Tensor | None:
+    """float[all outputs], zero where a layer has none; None where no layer has one."""
+    if all(linear.bias is None for linear in linears):
+        return None
+    zeros = (torch.zeros(linear.out_features, dtype=linear.weight.dtype) for linear in linears)
+    return torch.cat(
+        [zero if one.bias is None else one.bias.detach() for one, zero in zip(linears, zeros, strict=True)]
+    )
+
+
+class _Product:
+    """The output of siblings, from when the first of them is called until the last has taken its part."""
+
+    def __init__(self, layer: Int8Linear, widths: Sequence[int]) -> None:
+        self.layer, self.widths = layer, list(widths)
+        self._input: Tensor | None = None
+        self._parts: dict[int, Tensor] = {}
+
+    def take(self, index: int, x: Tensor) -> Tensor:
+        if self._input is not x:
+            self._input, self._parts = x, dict(enumerate(self.layer(x).split(self.widths, dim=-1)))
+        part = self._parts.pop(index)
+        if not self._parts:
+            self._input = None
+        return part
+
+
+class Int8Sibling(nn.Module):
+    """Stands for one of several nn.Linear that are always called with the same tensor, each once, by one thread."""
+
+    def __init__(self, product: _Product, index: int) -> None:
+        super().__init__()
+        self.product, self.index = product, index
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float[..., in_features] -> float[..., out_features of this one], of x's dtype; a view of the siblings' output."""
+        return self.product.take(self.index, x)
+
+
 def is_supported() -> bool:
     """oneDNN's int8 products exist on x86 alone."""
     return "onednn" in torch.backends.quantized.supported_engines
 
 
 def quantize(model: Any, fuse: bool) -> None:
-    """Put an Int8Linear in the place of every linear layer of a transformers model on a CPU, its output head included."""
+    """Put int8 in the place of every linear layer of a transformers model on a CPU, its output head included."""
     for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear):
-                setattr(parent, name, Int8Linear(child, fuse))
+        found = {name: child for name, child in parent.named_children() if isinstance(child, nn.Linear)}
+        for names in _SIBLINGS:
+            if all(name in found for name in names):
+                linears = [found.pop(name) for name in names]
+                product = _Product(Int8Linear(*linears, fuse=fuse), [linear.out_features for linear in linears])
+                for index, name in enumerate(names):
+                    setattr(parent, name, Int8Sibling(product, index))
+        for name, linear in found.items():
+            setattr(parent, name, Int8Linear(linear, fuse=fuse))

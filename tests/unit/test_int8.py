@@ -38,3 +38,30 @@ def test_every_linear_layer_is_replaced() -> None:
     quantize(model, fuse=False)
     assert not [m for m in model.modules() if isinstance(m, nn.Linear)]
     assert sum(isinstance(m, Int8Linear) for m in model.modules()) == 2
+
+
+def test_siblings_are_one_product_with_the_same_outputs() -> None:
+    torch.manual_seed(0)
+    attention = nn.ModuleDict(
+        {"q_proj": nn.Linear(64, 32), "k_proj": nn.Linear(64, 8, bias=False), "v_proj": nn.Linear(64, 8)}
+    )
+    alone = [Int8Linear(layer, fuse=False) for layer in attention.values()]
+    quantize(attention, fuse=False)
+    with torch.inference_mode():
+        for rows in (1, 5):
+            x = torch.randn(2, rows, 64)
+            for layer, own in zip(attention.values(), alone, strict=True):
+                assert torch.equal(layer(x), own(x))
+    assert len({id(layer.product) for layer in attention.values()}) == 1
+
+
+def test_siblings_that_a_pass_left_half_taken_answer_the_next_input() -> None:
+    torch.manual_seed(0)
+    mlp = nn.ModuleDict({"gate_proj": nn.Linear(16, 8), "up_proj": nn.Linear(16, 8)})
+    own = Int8Linear(mlp["up_proj"], fuse=False)
+    quantize(mlp, fuse=False)
+    first, second = torch.randn(2, 1, 16)
+    with torch.inference_mode():
+        mlp["gate_proj"](first)
+        mlp["gate_proj"](second)
+        assert torch.equal(mlp["up_proj"](second), own(second))
