@@ -3,7 +3,7 @@
 # deploy/Dockerfile. What is there in this version is kept. Needs buildah, runc, mmdebstrap, gcc.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-folder=${1:?the cluster's folder}
+folder=${1:?where the cluster is kept}
 repository=$(cd "$here/../../.." && pwd)
 images=$folder/img
 mkdir -p "$images"
