@@ -63,6 +63,8 @@ class Artefact:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(self.network.state_dict(), folder / WEIGHTS)
         (folder / DESCRIPTION).write_text(self.description.model_dump_json(indent=1) + "\n")
+        # safetensors leaves it readable by its owner alone, and a service runs as another user.
+        (folder / WEIGHTS).chmod((folder / DESCRIPTION).stat().st_mode)
 
     @classmethod
     def load(cls, folder: Path) -> Artefact:

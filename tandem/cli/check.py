@@ -98,18 +98,20 @@ def _cancels(client: Client, question: str, profile: str) -> Finding:
 
 
 def _trace_adds_up(jaeger: str, result: tandem_pb2.SolveResult) -> Finding:
+    """Each process exports its spans in its own time, so the trace is read until it is whole."""
     give_up = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            trace = fetch_trace(jaeger, result.trace_id)
-            if trace.total_usd is not None:
-                break
-        except TraceError as error:
-            if time.monotonic() > give_up:
-                return Finding("trace", False, str(error))
-        if time.monotonic() > give_up:
-            return Finding("trace", False, f"trace {result.trace_id} has no total after {_PATIENCE_SECONDS:.0f} s")
+    while not (finding := _trace_now(jaeger, result)).ok and time.monotonic() < give_up:
         time.sleep(0.5)
+    return finding
+
+
+def _trace_now(jaeger: str, result: tandem_pb2.SolveResult) -> Finding:
+    try:
+        trace = fetch_trace(jaeger, result.trace_id)
+    except TraceError as error:
+        return Finding("trace", False, str(error))
+    if trace.total_usd is None:
+        return Finding("trace", False, f"trace {result.trace_id} has no total after {_PATIENCE_SECONDS:.0f} s")
     is_equal = trace.adds_up and isclose(trace.total_usd, result.cost.usd, rel_tol=1e-6)
     return Finding(
         "trace", is_equal, f"steps {trace.leaf_usd:.8f} USD, bill {trace.total_usd:.8f} USD, {result.trace_id}"

@@ -22,7 +22,7 @@ _SERVED = (
 def install(cluster: Cluster) -> None:
     """CRDs, config map, webhooks, and the controller, until it answers."""
     sources = cluster.folder / "kserve"
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(sources / "full"), "--recursive")
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(sources / "full"))
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}
     cluster.apply([namespace, _configuration(sources)])
     # Where the manager looks: in its temporary folder, which is our own (cluster.py).

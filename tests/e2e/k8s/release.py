@@ -7,6 +7,7 @@ this machine as read-only volumes, so that nobody builds gigabytes for a test.
 from __future__ import annotations
 
 import shutil
+import sys
 import sysconfig
 import time
 from collections.abc import Callable
@@ -118,9 +119,8 @@ class Release:
                 "demo": _demo(),
                 "defaults": {
                     "probes": _PROBES, "unreadyPauseSeconds": 1, "drainSeconds": 15, "resources": _SMALL,
-                    "extraEnv": [{"name": "PYTHONPATH", "value": "/site:/extra"}],
                     "extraVolumes": [_claim(name) for name in ("site", "extra")],
-                    "extraVolumeMounts": [_mount("site"), _mount("extra")],
+                    "extraVolumeMounts": _PACKAGES,
                 },
                 "gateway": {"resources": _SMALL},
                 "worker": {"resources": _SMALL, "handoverSeconds": 60},
@@ -135,9 +135,9 @@ class Release:
         journal = {"name": "TANDEM_TEST_JOURNAL", "value": "/journal/tokens"}
         own = {
             "engine": "tests.fakes:make_engine",
-            "extraEnv": [{"name": "PYTHONPATH", "value": "/site:/extra"}, journal],
+            "extraEnv": [journal],
             "extraVolumes": [_claim(name) for name in ("site", "extra", "journal")],
-            "extraVolumeMounts": [_mount("site"), _mount("extra"), {"name": "journal", "mountPath": "/journal"}],
+            "extraVolumeMounts": [*_PACKAGES, {"name": "journal", "mountPath": "/journal"}],
         }
         profile = (REPOSITORY / "tests" / "profiles" / "scripted" / "profile.toml").read_text()
         return {
@@ -195,6 +195,7 @@ def fill_shared(cluster: Cluster) -> None:
         _copied(find_binary(name), shared / "programs" / name)
     _copied(REPOSITORY / "deploy" / "jaeger.yaml", shared / "programs" / "jaeger.yaml")
     shutil.copytree(REPOSITORY / "tests", shared / "extra" / "tests", dirs_exist_ok=True)
+    (shared / "extra" / _PATHS).write_text("/site\n/extra\n")
     for name in ("scripted-llm", "scripted-slm"):
         if not (shared / "scripted-models" / name).is_dir():
             write_tokenizer(shared / "scripted-models" / name)
@@ -238,6 +239,16 @@ def _claim(name: str) -> dict[str, Any]:
 
 def _mount(name: str) -> dict[str, Any]:
     return {"name": name, "mountPath": f"/{name}", "readOnly": True}
+
+
+# Python finds torch and the tests' engine by a file of paths in the image's environment: KServe refuses PYTHONPATH.
+_PATHS = "tests.pth"
+_IMAGE_PACKAGES = f"/app/.venv/lib/python3.{sys.version_info.minor}/site-packages"
+_PACKAGES = [
+    _mount("site"),
+    _mount("extra"),
+    {"name": "extra", "mountPath": f"{_IMAGE_PACKAGES}/{_PATHS}", "subPath": _PATHS, "readOnly": True},
+]
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

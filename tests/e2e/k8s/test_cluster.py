@@ -51,7 +51,10 @@ def test_kserve_serves_the_models_where_it_is_asked_to(real: Release) -> None:
 
 
 def test_helm_test_passes(real: Release) -> None:
-    real.cluster.helm("test", NAME, "-n", real.namespace, "--timeout", "5m")
+    try:
+        real.cluster.helm("test", NAME, "-n", real.namespace, "--timeout", "5m")
+    except RuntimeError as failure:
+        pytest.fail(f"{failure}\n{real.kubectl('logs', f'{NAME}-test')}")
     log = real.kubectl("logs", f"{NAME}-test")
     assert "answer" in log
     assert "no  " not in log
