@@ -337,7 +337,7 @@ class Activities:
             spent = wire.usage_in(error).plus_lost(_unless_written(unwritten, seen))
             activity.heartbeat(spent)
             self._remember(inference, spent)
-            raise wire.application_error(error, spent) from error
+            raise wire.application_error(error, spent, activity.info().attempt) from error
         finally:
             reader.cancel()
             call.cancel()

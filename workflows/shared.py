@@ -99,6 +99,7 @@ class Plan:
     llm_finishes: bool = False  # where no stage suffices
     task: str = "answer"  # or "code": which of the profile's prompts
     reads_ahead: bool = False
+    away_seconds: float = 8.0  # how long a small model that is away is waited for
 
 
 @dataclass(frozen=True)

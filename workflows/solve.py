@@ -16,6 +16,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 with workflow.unsafe.imports_passed_through():
     from workflows.activities import Activities
     from workflows.record import Record
+    from workflows.retries import retry_answer
     from workflows.search import at_end
     from workflows.shared import (
         CANCEL_SIGNAL,
@@ -45,8 +46,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.stop_rule import allowance, decide, fall_back, is_read_ahead, is_scored, thresholds
 
 _RETRY = RetryPolicy(initial_interval=Timeouts.heartbeat_interval, backoff_coefficient=2.0, maximum_attempts=4)
-# Without the small model there is no answer at all, so a process that is being started anew is waited for: 8 s.
-_RETRY_ANSWER = RetryPolicy(initial_interval=Timeouts.heartbeat_interval, backoff_coefficient=2.0, maximum_attempts=6)
 _RETRY_SCORE = RetryPolicy(initial_interval=Timeouts.heartbeat_interval, maximum_attempts=2)
 T = TypeVar("T")
 _ONCE = RetryPolicy(maximum_attempts=1)
@@ -280,7 +279,9 @@ class SolveWorkflow:
             prices=self._plan.prices.slm,
             task=self._plan.task,
         )
-        answer: AnswerOutcome = await self._start(Activities.execute, task, retry_policy=_RETRY_ANSWER)
+        answer: AnswerOutcome = await self._start(
+            Activities.execute, task, retry_policy=retry_answer(self._plan.away_seconds)
+        )
         return answer
 
     async def _failure(self, stop: Stop, error: ActivityError) -> ApplicationError:

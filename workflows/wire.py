@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from protos.tandem.v1 import tandem_pb2
 from services.common.interceptors import error_info
+from workflows.retries import gives_up
 from workflows.shared import RoleUsage, Sampling, ScoreTask, StageScore
 
 _FINAL = {
@@ -89,10 +90,11 @@ def usage_in(error: grpc.aio.AioRpcError) -> RoleUsage:
     )
 
 
-def application_error(error: grpc.aio.AioRpcError, detail: object) -> ApplicationError:
+def application_error(error: grpc.aio.AioRpcError, detail: object, attempt: int = 1) -> ApplicationError:
+    """What `attempt` failed with; the last one where waiting would not help."""
     return ApplicationError(
         error.details() or error.code().name,
         detail,
         type=error_info(error).reason or error.code().name,
-        non_retryable=error.code() in _FINAL,
+        non_retryable=error.code() in _FINAL or gives_up(error.code(), attempt),
     )

@@ -17,6 +17,10 @@ _OPTIONS = [
     # A service that restarts is found again within a second, not after gRPC's two-minute backoff.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # A pod that is replaced has another address: its name is looked up again after a second, not after half a minute, and
+    # what does not answer to a connection is given up after a few.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
+    ("grpc.min_reconnect_backoff_ms", 3_000),
 ]
 
 

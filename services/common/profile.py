@@ -70,6 +70,12 @@ class Execution(_Part):
         default=True,
         description="read each stage that does not suffice while the large model goes on, so that the answer begins at once",
     )
+    away_seconds: float = Field(
+        default=120,
+        gt=0,
+        le=540,
+        description="a small model that is away, as while its pod is replaced, is waited for so long",
+    )
 
 
 class TokenRate(_Part):

@@ -119,6 +119,7 @@ def make_plan(profile: Profile, task: Task = "answer") -> Plan:
         shadow_share=profile.shadow.share,
         llm_finishes=profile.stop.otherwise == "llm_finishes",
         reads_ahead=profile.execution.reads_ahead,
+        away_seconds=profile.execution.away_seconds,
     )
 
 

@@ -6,6 +6,7 @@ this machine as read-only volumes, so that nobody builds gigabytes for a test.
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import sysconfig
@@ -139,7 +140,7 @@ class Release:
             "extraVolumes": [_claim(name) for name in ("site", "extra", "journal")],
             "extraVolumeMounts": [*_PACKAGES, {"name": "journal", "mountPath": "/journal"}],
         }
-        profile = (REPOSITORY / "tests" / "profiles" / "scripted" / "profile.toml").read_text()
+        profile = scripted_profile()
         return {
             "profile": {"name": "scripted", "files": {"profile.toml": profile}},
             **dict.fromkeys(_MODEL_KEYS, own),
@@ -188,6 +189,15 @@ _JAEGER = {  # what deploy/jaeger.yaml asks for
 _MODEL_KEYS = ("insightGenerator", "sufficiencyScorer", "slmExecutor")
 
 
+def scripted_profile(**changed: str) -> str:
+    """The tests' profile, in which a model that is away is waited for as long as by default."""
+    text = (REPOSITORY / "tests" / "profiles" / "scripted" / "profile.toml").read_text()
+    for name, value in {"away_seconds": "120", **changed}.items():
+        text, found = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
+        assert found == 1, name
+    return text
+
+
 def fill_shared(cluster: Cluster) -> None:
     """What pods mount besides torch and models: the throw-away servers, and the tests' engine."""
     shared = cluster.folder / "shared"
@@ -215,6 +225,7 @@ def _demo() -> dict[str, Any]:
     programs = "/programs"
     return {
         "enabled": True,
+        "nodeSelector": {"tandem.dev/pool": "slm"},
         "extraVolumes": [_claim("programs")],
         "extraVolumeMounts": [_mount("programs")],
         "extraEnv": [{"name": f"JAEGER_{name}", "value": value} for name, value in _JAEGER.items()],
