@@ -20,29 +20,31 @@ from tandem import AsyncClient, RequestError, to_dict
 from tests.e2e.k8s.release import NAME, Release, eventually, scripted_profile
 
 pytestmark = pytest.mark.timeout(600)
-WORK = "[ms=40 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some four seconds
+WORK = "[ms=100 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some ten seconds
 FAULTS = Path(__file__).parents[3] / "bench" / "results" / "k8s-faults.json"
 
 
 async def under_load(
-    release: Release, count: int, happen: Callable[[], Awaitable[None]], work: str = WORK
+    release: Release, count: int, happen: Callable[[], Awaitable[None]], moment: str = "insight_delta"
 ) -> list[dict[str, Any]]:
-    """What each of `count` requests came to, with `happen` in their midst: its error, or its result; and its bill."""
+    """What each of `count` requests came to, with `happen` at the first `moment` of one: its error, if any, and its bill."""
     address = release.gateway
+    in_their_midst = asyncio.Event()
 
     async def one(number: int) -> dict[str, Any]:
         request_id = uuid4().hex
         async with AsyncClient(address) as client:
             try:
-                async for _ in client.solve(work.format(number), request_id=request_id):
-                    pass
+                async for event in client.solve(WORK.format(number), request_id=request_id):
+                    if event.HasField(moment):
+                        in_their_midst.set()
                 error = ""
             except RequestError as failure:
                 error = failure.reason or str(failure)
             return {"error": error, "bill": await _bill(client, request_id)}
 
     async def later() -> None:
-        await asyncio.sleep(1.5)  # not to wait for something: so that they are in the middle of their work
+        await in_their_midst.wait()
         await happen()
 
     *seen, _ = await asyncio.gather(*(one(number) for number in range(count)), later())
@@ -60,6 +62,18 @@ async def _bill(client: AsyncClient, request_id: str) -> dict[str, Any]:
             pass
         await asyncio.sleep(0.3)
     return {}
+
+
+async def settled(release: Release) -> float:
+    """Seconds from when every pod is ready until a request passes without a note: processes have found each other."""
+    await run(release.wait_until_ready)
+    ready = time.monotonic()
+    while True:
+        async with AsyncClient(release.gateway) as client:
+            result = to_dict(await client.ask("[slm_eos=1] settled?"))
+        if not result["notes"] and len(result["stages"]) == 4:
+            return time.monotonic() - ready
+        assert time.monotonic() - ready < 120, result["notes"]
 
 
 async def run(function: Callable[..., object], *arguments: object) -> None:
@@ -125,6 +139,7 @@ async def test_other_thresholds_take_effect_without_a_restart_of_the_models(scri
     "victim", ["worker", "insight-generator", "sufficiency-scorer", "slm-executor", "gateway", "demo-redis"]
 )
 async def test_a_pod_that_is_deleted_under_requests_costs_no_answer(scripted: Release, victim: str) -> None:
+    await settled(scripted)
     journal = scripted.journal / "tokens"
     journal.touch()
     os.truncate(journal, 0)  # the engines have it open
@@ -133,12 +148,12 @@ async def test_a_pod_that_is_deleted_under_requests_costs_no_answer(scripted: Re
         [pod, *_] = scripted.pods(victim)
         await run(scripted.kubectl, "delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
 
-    seen = await under_load(scripted, 8, delete)
-    scripted.wait_until_ready()
+    # The executor is needed at the end, the others while the large model writes.
+    seen = await under_load(scripted, 8, delete, "answer_delta" if victim == "slm-executor" else "insight_delta")
     eventually("the victim", lambda: scripted.is_ready(victim), 120)
     bills = [s["bill"] for s in seen if s["bill"]]
     found = compare(bills, read_journal(journal), argparse.Namespace(concurrent=8), Counter({victim: 1}))
-    _record(victim, seen, found)
+    _record(victim, seen, found, await settled(scripted))
     assert len(bills) == 8
     # A client whose gateway has gone comes back by itself (tandem.client); one whose Redis has gone gets its answer late.
     assert [s["error"] for s in seen] == [""] * 8
@@ -148,7 +163,7 @@ async def test_a_pod_that_is_deleted_under_requests_costs_no_answer(scripted: Re
             assert missing >= 0, (name, found)  # nothing is billed that nobody made
 
 
-def _record(victim: str, seen: list[dict[str, Any]], found: dict[str, Any]) -> None:
+def _record(victim: str, seen: list[dict[str, Any]], found: dict[str, Any], seconds: float) -> None:
     table = json.loads(FAULTS.read_text()) if FAULTS.exists() else {"bench": "k8s-faults", "faults": {}}
     notes = Counter(note.split(":")[0] for s in seen for note in (s["bill"].get("notes") or []))
     table["faults"][victim] = {
@@ -159,6 +174,7 @@ def _record(victim: str, seen: list[dict[str, Any]], found: dict[str, Any]) -> N
         "billed_tokens": found["bills"],
         "made_tokens": found["engines"],
         "not_billed_tokens": found["difference"],
+        "seconds_from_ready_until_found": round(seconds, 1),
     }
     FAULTS.write_text(json.dumps(table, indent=2) + "\n")
 
