@@ -70,7 +70,7 @@ bench-score: models develop  ## scoring stage by stage against scoring each afre
 
 K8S ?= $(HOME)/.cache/tandem/k8s
 
-e2e-k8s: models develop jaeger k8s-tools  ## the chart on a real two-node cluster with fake GPUs; root, Go, containerd, buildah (builds once, half an hour)
+e2e-k8s: models develop jaeger k8s-tools  ## the chart on a real two-node cluster with fake GPUs; root, Go, containerd, buildah (builds once, some 15 minutes)
 	@bash tests/e2e/k8s/build.sh $(K8S) && bash tests/e2e/k8s/images.sh $(K8S) worker gateway
 	@TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s.cluster up && { \
 	  TANDEM_K8S=$(K8S) $(RUN) nsenter --net=/run/netns/kn1 pytest tests/e2e/k8s -v; result=$$?; \

@@ -154,6 +154,11 @@ class Cluster:
                 self._ctr(node, "-n", "k8s.io", "images", "import", str(archive))
                 stamp.touch()
 
+    def tag_image(self, image: str, other: str) -> None:
+        """Another name for an image, on every node."""
+        for node in self.nodes:
+            self._ctr(node, "-n", "k8s.io", "images", "tag", "--force", image, other)
+
     # -- parts ----------------------------------------------------------------------------------------------------
 
     def _network(self) -> None:

@@ -23,6 +23,7 @@ def install(cluster: Cluster) -> None:
     """CRDs, config map, webhooks, and the controller, until it answers."""
     sources = cluster.folder / "kserve"
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(sources / "full"))
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}
     cluster.apply([namespace, _configuration(sources)])
     # Where the manager looks: in its temporary folder, which is our own (cluster.py).

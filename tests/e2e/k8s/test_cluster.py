@@ -102,13 +102,6 @@ def test_a_pool_that_is_full_or_not_there_leaves_a_pod_pending_with_the_reason(r
     real.wait_until_ready()
 
 
-def test_the_small_models_can_share_a_gpu_of_their_pool(real: Release) -> None:
-    nodes = yaml.safe_load(real.cluster.kubectl("get", "node", "kn1", "-o", "yaml"))
-    assert nodes["status"]["allocatable"]["nvidia.com/gpu"] == "2"
-    taken = [p for c in ("sufficiency-scorer", "slm-executor") for p in real.pods(c)]
-    assert len({node_of(pod) for pod in taken}) == 1
-
-
 def test_every_ci_values_file_is_admitted(cluster: Cluster) -> None:
     namespaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "admitted"}}]
     cluster.apply(namespaces)

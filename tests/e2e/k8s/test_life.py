@@ -17,7 +17,7 @@ import pytest
 
 from bench.ledger import compare, read_journal
 from tandem import AsyncClient, RequestError, to_dict
-from tests.e2e.k8s.release import NAME, Release, eventually, scripted_profile
+from tests.e2e.k8s.release import COMPONENTS, MODELS, NAME, Release, eventually, scripted_profile
 
 pytestmark = pytest.mark.timeout(600)
 WORK = "[ms=100 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some ten seconds
@@ -64,6 +64,10 @@ async def _bill(client: AsyncClient, request_id: str) -> dict[str, Any]:
     return {}
 
 
+def names(release: Release, *components: str) -> set[str]:
+    return {pod["metadata"]["name"] for component in components for pod in release.pods(component)}
+
+
 async def settled(release: Release) -> float:
     """Seconds from when every pod is ready until a request passes without a note: processes have found each other."""
     await run(release.wait_until_ready)
@@ -96,38 +100,36 @@ async def test_a_drain_of_the_large_models_node_loses_no_request(scripted: Relea
     scripted.wait_until_ready()
 
 
-async def test_a_rolling_upgrade_under_twenty_requests_loses_none(scripted: Release) -> None:
-    async def upgrade() -> None:
-        await run(lambda: scripted.upgrade(values={"podAnnotations": {"again": uuid4().hex}}))
+async def test_a_rolling_upgrade_to_another_build_under_twenty_requests_loses_none(scripted: Release) -> None:
+    scripted.cluster.tag_image("localhost/tandem:worker", "localhost/tandem:next")
 
-    before = {pod["metadata"]["name"] for pod in scripted.pods("gateway")}
+    async def upgrade() -> None:
+        await run(lambda: scripted.upgrade(values={"image": {"tag": "next"}}))
+
+    before = names(scripted, *COMPONENTS)
     seen = await under_load(scripted, 20, upgrade)
     assert Counter(s["error"] for s in seen) == {"": 20}
     assert all(s["bill"]["reasoning"] for s in seen)
     scripted.wait_until_ready()
-    assert not before & {pod["metadata"]["name"] for pod in scripted.pods("gateway")}
+    assert not before & names(scripted, *COMPONENTS)
+    # The old build's workers go with the last of their requests; new ones begin on the new build.
+    leaving = ("pods", "-l", "app.kubernetes.io/component=worker")
+    eventually("their end", lambda: not before & {p["metadata"]["name"] for p in scripted.get(*leaving)["items"]}, 120)
+    async with AsyncClient(scripted.gateway) as client:
+        assert (await client.ask("[slm_eos=5] and now?")).reasoning
 
 
 async def test_other_thresholds_take_effect_without_a_restart_of_the_models(scripted: Release) -> None:
     scripted.upgrade()  # as it was installed, whatever ran before
     scripted.wait_until_ready()
-    before = {
-        p["metadata"]["name"]
-        for c in ("insight-generator", "sufficiency-scorer", "slm-executor")
-        for p in scripted.pods(c)
-    }
+    before = names(scripted, *MODELS)
     changed = scripted_profile(stage_zero_threshold="0.05")
     scripted.upgrade(values={"profile": {"files": {"profile.toml": changed}}})
     scripted.wait_until_ready()
     async with AsyncClient(scripted.gateway) as client:
         result = to_dict(await client.ask("[slm_eos=5] now?"))
     assert (result["stop"]["stage"], result["stop"]["reason"]) == (0, "sufficient")
-    after = {
-        p["metadata"]["name"]
-        for c in ("insight-generator", "sufficiency-scorer", "slm-executor")
-        for p in scripted.pods(c)
-    }
-    assert before == after
+    assert before == names(scripted, *MODELS)
     scripted.cluster.helm("rollback", NAME, "-n", scripted.namespace, "--wait", "--timeout", "5m")
     scripted.wait_until_ready()
     async with AsyncClient(scripted.gateway) as client:
