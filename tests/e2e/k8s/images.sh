@@ -54,5 +54,5 @@ single "$folder/pause" pause 65535:65535
 single "$folder/bin/coredns" coredns
 base
 for target in "${@:2}"; do tandem "$target" "localhost/tandem:$target"; done
-"${buildah[@]}" rmi --prune > /dev/null # what these took the names of
+"${buildah[@]}" rmi --prune > /dev/null 2>&1 || true # what these took the names of; another build may still use some
 ls -la "$images"
