@@ -4,19 +4,16 @@ operator reads. Run by `make e2e-k8s`, in the network of the first node.
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
 import grpc
 import pytest
-import yaml
 
 from protos.tandem.v1 import execution_pb2, insight_pb2_grpc
 from tandem import Client, to_dict
 from tandem.jaeger import fetch_trace
-from tests.e2e.k8s.cluster import Cluster
-from tests.e2e.k8s.release import CHART, COMPONENTS, MODELS, NAME, Release, eventually
+from tests.e2e.k8s.release import COMPONENTS, MODELS, NAME, Release, eventually
 
 pytestmark = pytest.mark.timeout(900)
 QUESTION = "Tom has 3 boxes with 12 apples each. He eats 4 apples. How many apples are left?"
@@ -24,6 +21,13 @@ QUESTION = "Tom has 3 boxes with 12 apples each. He eats 4 apples. How many appl
 
 def node_of(pod: dict[str, Any]) -> str:
     return str(pod["spec"]["nodeName"])
+
+
+def made_by(pod: dict[str, Any]) -> int:
+    """Tokens that the large model's process has made since it started."""
+    with grpc.insecure_channel(f"{pod['status']['podIP']}:50051") as channel:
+        info = insight_pb2_grpc.InsightGeneratorStub(channel).GetModelInfo(execution_pb2.GetModelInfoRequest())
+    return int(info.output_tokens_total)
 
 
 def test_each_model_lands_on_its_pool_and_gets_its_gpu(real: Release) -> None:
@@ -100,41 +104,6 @@ def test_a_pool_that_is_full_or_not_there_leaves_a_pod_pending_with_the_reason(r
     assert "node affinity/selector" in missing
     real.upgrade()
     real.wait_until_ready()
-
-
-def test_every_ci_values_file_is_admitted(cluster: Cluster) -> None:
-    namespaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "admitted"}}]
-    cluster.apply(namespaces)
-    for file in sorted((CHART / "ci").glob("*.yaml")):
-        rendered = cluster.helm("template", NAME, str(CHART), "-n", "admitted", "-f", str(file))
-        cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-n", "admitted", "-f", "-", input=rendered)
-    cluster.kubectl("delete", "namespace", "admitted")
-
-
-def test_hardened_values_run_under_pod_security_restricted(cluster: Cluster) -> None:
-    release = Release(cluster, "hardened", scripted=True)
-    release.prepare(**{"pod-security.kubernetes.io/enforce": "restricted"})
-    hardened = yaml.safe_load((CHART / "ci" / "hardened-values.yaml").read_text())
-    kept = {key: value for key, value in hardened.items() if key not in ("redis", "temporal")}
-    release.upgrade("--install", values=kept)
-    release.wait_until_ready()
-    with Client(release.gateway) as client:
-        assert client.ask("[slm_eos=5] restricted?").answer
-    warnings = release.kubectl("get", "events", "--field-selector", "reason=FailedCreate", "-o", "json")
-    assert json.loads(warnings)["items"] == []
-    release.uninstall()
-    left = release.kubectl(
-        "get", "all,configmap,secret,serviceaccount,networkpolicy,pdb", "-l", f"app.kubernetes.io/instance={NAME}"
-    )
-    assert left == ""
-    release.remove()
-
-
-def made_by(pod: dict[str, Any]) -> int:
-    """Tokens that the large model's process has made since it started."""
-    with grpc.insecure_channel(f"{pod['status']['podIP']}:50051") as channel:
-        info = insight_pb2_grpc.InsightGeneratorStub(channel).GetModelInfo(execution_pb2.GetModelInfoRequest())
-    return int(info.output_tokens_total)
 
 
 def test_a_pod_is_ready_only_when_its_model_is(real: Release) -> None:

@@ -1,0 +1,42 @@
+"""Every values file in the chart's ci/ is admitted; the hardened one runs under Pod Security `restricted`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from tandem import Client
+from tests.e2e.k8s.cluster import Cluster
+from tests.e2e.k8s.release import CHART, NAME, Release
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_every_ci_values_file_is_admitted(cluster: Cluster) -> None:
+    namespaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "admitted"}}]
+    cluster.apply(namespaces)
+    for file in sorted((CHART / "ci").glob("*.yaml")):
+        rendered = cluster.helm("template", NAME, str(CHART), "-n", "admitted", "-f", str(file))
+        cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-n", "admitted", "-f", "-", input=rendered)
+    cluster.kubectl("delete", "namespace", "admitted")
+
+
+def test_hardened_values_run_under_pod_security_restricted(cluster: Cluster) -> None:
+    release = Release(cluster, "hardened", scripted=True)
+    release.prepare(**{"pod-security.kubernetes.io/enforce": "restricted"})
+    hardened = yaml.safe_load((CHART / "ci" / "hardened-values.yaml").read_text())
+    kept = {key: value for key, value in hardened.items() if key not in ("redis", "temporal")}
+    release.upgrade("--install", values=kept)
+    release.wait_until_ready()
+    with Client(release.gateway) as client:
+        assert client.ask("[slm_eos=5] restricted?").answer
+    warnings = release.kubectl("get", "events", "--field-selector", "reason=FailedCreate", "-o", "json")
+    assert json.loads(warnings)["items"] == []
+    release.uninstall()
+    left = release.kubectl(
+        "get", "all,configmap,secret,serviceaccount,networkpolicy,pdb", "-l", f"app.kubernetes.io/instance={NAME}"
+    )
+    assert left == ""
+    release.remove()
