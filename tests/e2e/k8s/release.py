@@ -67,8 +67,14 @@ class Release:
 
     def remove(self) -> None:
         """The namespace and its volumes."""
-        self.cluster.kubectl("delete", "namespace", self.namespace, "--wait", "--timeout=120s")
+        self.cluster.kubectl("delete", "namespace", self.namespace, "--wait", "--timeout=240s")
         self.cluster.kubectl("delete", "pv", "-l", f"tandem.dev/test={self.namespace}", "--ignore-not-found")
+
+    def wait_until_nothing_is_left(self) -> None:
+        """Of what the chart had made; pods take their time to drain."""
+        kinds = "all,configmap,secret,serviceaccount,networkpolicy,pdb,pvc"
+        of_it = ("-l", f"app.kubernetes.io/instance={NAME}")
+        wait_for("nothing left", lambda: self.kubectl("get", kinds, *of_it) == "", 120)
 
     # -- looking --------------------------------------------------------------------------------------------------
 

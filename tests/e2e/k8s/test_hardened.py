@@ -31,12 +31,9 @@ def test_hardened_values_run_under_pod_security_restricted(cluster: Cluster) -> 
     release.upgrade("--install", values=kept)
     release.wait_until_ready()
     with Client(release.gateway) as client:
-        assert client.ask("[slm_eos=5] restricted?").answer
+        assert client.ask("[slm_eos=5] restricted?").reasoning
     warnings = release.kubectl("get", "events", "--field-selector", "reason=FailedCreate", "-o", "json")
     assert json.loads(warnings)["items"] == []
     release.uninstall()
-    left = release.kubectl(
-        "get", "all,configmap,secret,serviceaccount,networkpolicy,pdb", "-l", f"app.kubernetes.io/instance={NAME}"
-    )
-    assert left == ""
+    release.wait_until_nothing_is_left()
     release.remove()

@@ -187,10 +187,5 @@ async def test_uninstall_leaves_nothing(scripted: Release) -> None:
         values={key: {"gpus": 0, "pool": "slm"} for key in ("insightGenerator", "sufficiencyScorer", "slmExecutor")}
     )
     other.uninstall()
-    kinds = "all,configmap,secret,serviceaccount,networkpolicy,pdb,pvc"
-    eventually(
-        "nothing left",
-        lambda: other.kubectl("get", kinds, "-l", f"app.kubernetes.io/instance={NAME}") == "",
-        120,
-    )
+    other.wait_until_nothing_is_left()
     other.remove()
