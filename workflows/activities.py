@@ -26,6 +26,7 @@ from services.common.metrics import count_result, count_shadow
 from services.common.request_log import Reading, RequestLog, Role, Stop
 from services.common.telemetry import Inference, describe_result, tell_lost, tracer
 from workflows import wire
+from workflows.retries import gives_up
 from workflows.shared import (
     SHADOW_WORKFLOW,
     AheadOutcome,
@@ -337,7 +338,8 @@ class Activities:
             spent = wire.usage_in(error).plus_lost(_unless_written(unwritten, seen))
             activity.heartbeat(spent)
             self._remember(inference, spent)
-            raise wire.application_error(error, spent, activity.info().attempt) from error
+            is_last = gives_up(activity.info().attempt, error.code(), began="started" in seen)
+            raise wire.application_error(error, spent, is_last) from error
         finally:
             reader.cancel()
             call.cancel()
@@ -383,7 +385,9 @@ async def _read_to_end(call: Any, seen: dict[str, Any]) -> RoleUsage:
         kind = event.WhichOneof("event")
         seen[kind], last = getattr(event, kind), event
     if last is None or not last.HasField("finished"):
-        raise ApplicationError("the service ended its stream without a last word", type="STREAM_CUT")
+        is_last = gives_up(activity.info().attempt, grpc.StatusCode.OK, began=True)
+        text = "the service ended its stream without a last word"
+        raise ApplicationError(text, type="STREAM_CUT", non_retryable=is_last)
     return wire.role_usage(last.usage)
 
 

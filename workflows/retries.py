@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from itertools import count
 
 import grpc
 from temporalio.common import RetryPolicy
 
 from workflows.shared import Timeouts
 
-# The service is not there, or has no room: nothing was made, so nothing is lost by trying again.
-AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
-_FAILURES = 6  # attempts of an answer whose error is another one
+# The service is not there, or has no room.
+_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
+_FAILURES = 6  # attempts of an answer that somebody took up, or refused
 _LONGEST_PAUSE = timedelta(seconds=4)
 
 
@@ -26,15 +25,16 @@ def retry_answer(away_seconds: float) -> RetryPolicy:
     )
 
 
-def gives_up(code: grpc.StatusCode, attempt: int) -> bool:
-    """Whether the `attempt`th failure (1 is the first) is the last one, however long the service may be waited for."""
-    return code not in AWAY and attempt >= _FAILURES
+def gives_up(attempt: int, code: grpc.StatusCode, began: bool) -> bool:
+    """Whether the `attempt`th failure (1 is the first) is the last one, however long the service may be waited for.
+
+    Work that had begun is lost with its process and paid for, so what ends its process each time must not go on for long.
+    """
+    return attempt >= _FAILURES and (began or code not in _AWAY)
 
 
 def _attempts(seconds: float) -> int:
-    waited, pause = timedelta(), Timeouts.heartbeat_interval
-    for attempt in count(2):
-        waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
-        if waited >= timedelta(seconds=seconds):
-            return attempt
-    raise AssertionError("unreachable")
+    attempts, waited, pause = 1, timedelta(), Timeouts.heartbeat_interval
+    while waited < timedelta(seconds=seconds):
+        attempts, waited, pause = attempts + 1, waited + pause, min(2 * pause, _LONGEST_PAUSE)
+    return attempts

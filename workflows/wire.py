@@ -11,7 +11,6 @@ from temporalio.exceptions import ApplicationError
 
 from protos.tandem.v1 import tandem_pb2
 from services.common.interceptors import error_info
-from workflows.retries import gives_up
 from workflows.shared import RoleUsage, Sampling, ScoreTask, StageScore
 
 _FINAL = {
@@ -90,11 +89,11 @@ def usage_in(error: grpc.aio.AioRpcError) -> RoleUsage:
     )
 
 
-def application_error(error: grpc.aio.AioRpcError, detail: object, attempt: int = 1) -> ApplicationError:
-    """What `attempt` failed with; the last one where waiting would not help."""
+def application_error(error: grpc.aio.AioRpcError, detail: object, is_last: bool = False) -> ApplicationError:
+    """What an attempt failed with; `is_last`: there must be no other."""
     return ApplicationError(
         error.details() or error.code().name,
         detail,
         type=error_info(error).reason or error.code().name,
-        non_retryable=error.code() in _FINAL or gives_up(error.code(), attempt),
+        non_retryable=is_last or error.code() in _FINAL,
     )

@@ -14,6 +14,12 @@ def test_a_model_that_is_away_is_waited_for_at_least_so_long(away: float, attemp
 
 
 def test_one_that_fails_is_tried_six_times_however_long_one_that_is_away_is_waited_for() -> None:
-    assert [gives_up(grpc.StatusCode.INTERNAL, attempt) for attempt in (1, 5, 6)] == [False, False, True]
-    assert not gives_up(grpc.StatusCode.UNAVAILABLE, 30)
-    assert not gives_up(grpc.StatusCode.RESOURCE_EXHAUSTED, 30)
+    internal = [gives_up(attempt, grpc.StatusCode.INTERNAL, began=False) for attempt in (1, 5, 6)]
+    assert internal == [False, False, True]
+    assert not gives_up(30, grpc.StatusCode.UNAVAILABLE, began=False)
+    assert not gives_up(30, grpc.StatusCode.RESOURCE_EXHAUSTED, began=False)
+
+
+def test_work_that_ends_its_process_each_time_is_begun_six_times_at_most() -> None:
+    killed = [gives_up(attempt, grpc.StatusCode.UNAVAILABLE, began=True) for attempt in (1, 5, 6)]
+    assert killed == [False, False, True]

@@ -87,9 +87,8 @@ def test_an_artefact_scores_as_the_network_that_was_saved(tmp_path: Path) -> Non
     network.mean.fill_(0.5)
     network.slope.fill_(0.7)
     artefact(network).save(tmp_path)
-    assert (
-        len({file.stat().st_mode for file in tmp_path.iterdir()}) == 1
-    )  # a service that runs as another user reads both
+    # A service that runs as another user reads both.
+    assert len({file.stat().st_mode for file in tmp_path.iterdir()}) == 1
     evidence = seen(np.linspace(0, 1e8, 16))
     expected = network.probabilities(EvidenceBatch.single(evidence))[0]
     assert make_scorer("mlp", tmp_path).score(evidence) == pytest.approx(expected)
