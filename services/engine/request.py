@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -25,8 +25,15 @@ class Request:
         self._random: torch.Generator | None = None
 
     @property
-    def is_prefilled(self) -> bool:
-        return self.computed >= len(self.generation.prompt_ids)
+    def num_unread(self) -> int:
+        """Tokens of the prompt that are not in the cache."""
+        return max(0, len(self.generation.prompt_ids) - self.computed)
+
+    def next(self, length: int) -> Sequence[int]:
+        """The next `length` tokens to compute: all of the prompt, or all written."""
+        prompt = self.generation.prompt_ids
+        text, start = (prompt, self.computed) if self.num_unread else (self.generated, self.computed - len(prompt))
+        return text[start : start + length]
 
     @property
     def prompt_read(self) -> int:
@@ -36,6 +43,10 @@ class Request:
     @property
     def only_reads(self) -> bool:
         return self.generation.max_new_tokens == 0
+
+    @property
+    def is_to_write(self) -> bool:
+        return not self.num_unread and not self.only_reads
 
     def draw(self, logits: Tensor) -> int:
         """A token by the request's own sampling and seed, from `logits` float32[vocabulary]."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,13 @@ from torch import Tensor
 
 from services.engine.api import Scoring, Usage
 from services.engine.kept import Kept, common_prefix, num_bytes
+from services.engine.ragged import Piece, read
 from services.engine.slot_cache import KeysValues, SlotCache
 
 STATE_DEPTH = 2 / 3  # of the layers: whose output `Scoring.states` is
 _ROWS = 512  # positions of the output head at once: each tile of it is widened to float32 for all of them
 _COLUMNS = 2048  # vocabulary entries at once; _ROWS x _COLUMNS float32 are 4 MiB
-_MOST_PADDING = 0.25  # of a batch's tokens: above, reading one after the other is faster
-_MOST_AT_ONCE = 8
+_MOST_TOKENS = 512  # of jobs that are read together: beyond, a pass is as fast for each, and the first would wait
 
 
 @dataclass(slots=True)
@@ -86,55 +87,41 @@ class PromptReader:
         ]
 
     def num_together(self, jobs: Sequence[tuple[str, Sequence[int]]]) -> int:
-        """How many of the first `jobs` are best read in one pass: those of about one length, no key twice."""
-        if len(jobs) == 1:
-            return 1
+        """How many of the first `jobs` are best read in one pass: not too many new tokens, and no key twice."""
         keys: set[str] = set()
-        lengths: list[int] = []
-        for key, ids in jobs[:_MOST_AT_ONCE]:
+        tokens = 0
+        for key, ids in jobs:
             prefix = self._kept.get(key)
-            lengths.append(max(1, len(ids) - (common_prefix(prefix.ids, ids) if prefix else 0)))
-            if key in keys or len(lengths) * max(lengths) > (1 + _MOST_PADDING) * sum(lengths):
+            tokens += len(ids) - (common_prefix(prefix.ids, ids) if prefix else 0)
+            if keys and (key in keys or tokens > _MOST_TOKENS):
                 break
             keys.add(key)
-        return max(1, len(keys))
+        return len(keys)
 
     def num_bytes(self) -> int:
         return self._kept.num_bytes()
 
     def _extend(self, prefixes: Sequence[_Prefix], new: Sequence[list[int]]) -> None:
-        hidden, states = self._forward(prefixes, new)
+        lengths = [len(tokens) for tokens in new]
+        hidden, states = (output.split(lengths) for output in self._forward(prefixes, new))
         for row, (prefix, tokens) in enumerate(zip(prefixes, new, strict=True)):
-            self._judge(prefix, hidden[row, : len(tokens)], tokens)
-            own = states[row, : len(tokens)].float().cpu().numpy()
+            self._judge(prefix, hidden[row], tokens)
+            own = states[row].float().cpu().numpy()
             prefix.states = np.concatenate([prefix.states, own]) if len(prefix.states) else own
             prefix.ids.extend(tokens)
             prefix.keys_values = self._rows.take(row, len(prefix.ids))
 
     def _forward(self, prefixes: Sequence[_Prefix], new: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-        """The last layer's and the probed layer's output, float[jobs, longest, d]; a shorter job's rest means nothing."""
-        starts = [len(prefix.ids) for prefix in prefixes]
-        longest = max(len(tokens) for tokens in new)
+        """The last layer's and the probed layer's output for the new tokens, one job's after the other's, float[n, d]."""
         for row, prefix in enumerate(prefixes):
-            if starts[row]:
-                self._rows.put(row, prefix.keys_values, starts[row])
-        positions = torch.tensor(starts)[:, None] + torch.arange(longest)
-        mask = None
-        if len(new) == 1:
-            self._rows.at_row(0, starts[0], longest)
-        else:
-            self._rows.at_rows(positions.to(self._model.device))
-            reach = torch.arange(int(positions.max()) + 1)
-            mask = (reach <= positions[:, :, None])[:, None].to(self._model.device)
-        output = self._model.get_decoder()(
-            input_ids=torch.tensor([tokens + [0] * (longest - len(tokens)) for tokens in new]).to(self._model.device),
-            attention_mask=mask,
-            position_ids=positions.to(self._model.device),
-            cache=self._rows,
-            use_cache=True,
-            output_hidden_states=True,
-        )
-        return output.last_hidden_state, output.hidden_states[self._state_layer]
+            if prefix.ids:
+                self._rows.put(row, prefix.keys_values, len(prefix.ids))
+        pieces = [
+            Piece(row, len(prefix.ids), len(tokens))
+            for row, (prefix, tokens) in enumerate(zip(prefixes, new, strict=True))
+        ]
+        output = read(self._model, self._rows, pieces, list(chain(*new)), output_hidden_states=True)
+        return output.last_hidden_state[0], output.hidden_states[self._state_layer][0]
 
     def _judge(self, prefix: _Prefix, hidden: Tensor, tokens: list[int]) -> None:
         """Hidden state i predicts token i + 1: the prefix's last one stands first, the new last one waits."""

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from services.engine.ragged import Block
+
 _LENGTH_STEP = 256
 KeysValues = list[tuple[Tensor, Tensor]]
 """For each layer, the keys and the values of one text, float[heads, length, head_dim] each."""
@@ -35,20 +37,22 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Keeps float[1, heads, tokens, head_dim] where the pass's blocks say; returns all that is kept."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        slots = self._slots
-        self._grow(slots.last_row + 1, slots.longest)
-        rows = slice(slots.first_row, slots.last_row + 1)
-        if slots.positions is None:  # consecutive tokens of one row
-            span = slice(slots.longest - key_states.shape[2], slots.longest)
-            self.keys[rows, :, span] = key_states
-            self.values[rows, :, span] = value_states
-        else:  # some tokens for each row, at its own positions
-            index = torch.arange(key_states.shape[0], device=key_states.device)[:, None]
-            self.keys[index, :, slots.positions] = key_states.transpose(1, 2)
-            self.values[index, :, slots.positions] = value_states.transpose(1, 2)
-        return self.keys[rows, :, : slots.longest], self.values[rows, :, : slots.longest]
+        blocks = self._slots.blocks
+        self._grow(max(block.rows.stop for block in blocks), max(block.longest for block in blocks))
+        for block in blocks:
+            keys, values = key_states[0, :, block.tokens], value_states[0, :, block.tokens]
+            if block.is_single:
+                span = slice(block.longest - block.each, block.longest)
+                self.keys[block.rows.start, :, span] = keys
+                self.values[block.rows.start, :, span] = values
+            else:  # a token for each row, at its own position
+                rows = torch.arange(block.rows.start, block.rows.stop, device=keys.device)
+                self.keys[rows, :, block.positions[:, 0]] = keys.transpose(0, 1)
+                self.values[rows, :, block.positions[:, 0]] = values.transpose(0, 1)
+        return self.keys, self.values
 
     def _grow(self, rows: int, length: int) -> None:
         have_rows, heads, have_length, dim = self.keys.shape
@@ -74,36 +78,21 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         self.values[row, :, :length] = values
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self._slots.longest, 0
+        raise NotImplementedError("a pass brings its masks along")
 
     def get_seq_length(self) -> int:
-        return self._slots.longest - self._slots.query_length
+        raise NotImplementedError("each row has its own length")
 
     def get_max_length(self) -> int:
         return -1
 
 
 class SlotCache(Cache):  # type: ignore[misc]
-    """Say which rows the next forward pass writes with `at_row` or `at_rows`, then run it."""
+    """`services.engine.ragged.read` writes to it."""
 
     def __init__(self, num_layers: int) -> None:
-        self.first_row = self.last_row = 0
-        self.longest = 0
-        self.query_length = 0
-        self.positions: Tensor | None = None
+        self.blocks: list[Block] = []
         super().__init__(layers=[_SlotLayer(self) for _ in range(num_layers)])
-
-    def at_row(self, row: int, computed: int, query_length: int) -> None:
-        """The next pass appends `query_length` tokens to the `computed` ones of `row`."""
-        self.first_row = self.last_row = row
-        self.longest, self.query_length = computed + query_length, query_length
-        self.positions = None
-
-    def at_rows(self, positions: Tensor) -> None:
-        """The next pass writes tokens to each of rows 0..n-1, at its `positions`, int64[n, tokens]."""
-        self.first_row, self.last_row = 0, positions.shape[0] - 1
-        self.longest, self.query_length = int(positions.max()) + 1, positions.shape[1]
-        self.positions = positions
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` tokens of row `source` over row `target`, which may be the first unused one."""

@@ -1,7 +1,7 @@
 """The transformers back end: continuous batching over one model, in one thread.
 
-`_step` is the engine: drop what was aborted, admit what waits, read a piece of a prompt or a scoring job, write one
-token for every running sequence. Aborts are seen between steps, so a sequence never outlives the step under way.
+`_step` is the engine: drop what was aborted, read what is to be scored, then one pass that reads pieces of prompts and
+writes one token for every running sequence. Aborts are seen between steps, so a sequence never outlives the step under way.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,13 @@ from services.engine.api import (
 )
 from services.engine.int8 import is_supported, quantize
 from services.engine.kept import KeptPrefixes, common_prefix
+from services.engine.ragged import ATTENTION, Piece, read
 from services.engine.request import Request
 from services.engine.scoring import PromptReader
 from services.engine.slot_cache import SlotCache
 from services.engine.tokenizer import ChatTokenizer
+
+_WORTH_WAITING = 16  # tokens that need not be read if the prompt is read a pass later
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,9 @@ class TransformersEngine:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer = ChatTokenizer.load(settings.path)
-        self._model: Any = AutoModelForCausalLM.from_pretrained(settings.path, dtype=getattr(torch, settings.dtype))
+        self._model: Any = AutoModelForCausalLM.from_pretrained(
+            settings.path, dtype=getattr(torch, settings.dtype), attn_implementation=ATTENTION
+        )
         self._model.to(device).eval()
         self._context_length = int(self._model.config.max_position_embeddings)
         self._eos_ids = _eos_ids(self._model.generation_config.eos_token_id)
@@ -222,11 +228,13 @@ class TransformersEngine:
 
     def _step(self) -> None:
         self._drop_aborted()
-        self._admit()
-        self._prefill()
         self._score()
-        self._drop_aborted()
-        self._decode()
+        prompts = self._choose_prompts()
+        if computed := [*((sequence, 1) for sequence in self._running), *prompts]:
+            hidden = self._forward(computed)
+            self._running += [sequence for sequence, _ in prompts if sequence.is_to_write]
+            self._emit(list(self._running), self._logits(hidden))
+        self._end_reading_ahead()
 
     def _wait_for_work(self) -> bool:
         with self._wake:
@@ -239,8 +247,7 @@ class TransformersEngine:
 
     def _warm_up(self) -> None:
         """One pass over a token, so that the first request does not pay for allocating and loading."""
-        self._cache.at_row(0, 0, 1)
-        self._forward(torch.zeros((1, 1), dtype=torch.long), None, None)
+        read(self._model, self._cache, [Piece(0, 0, 1)], [0])
 
     def _drop_aborted(self) -> None:
         if self._prefilling and self._prefilling.aborted:
@@ -257,82 +264,78 @@ class TransformersEngine:
         for sequence in waiting_aborted:
             self._finish(sequence, FinishReason.ABORTED)
 
-    def _admit(self) -> None:
+    def _choose_prompts(self) -> list[tuple[Request, int]]:
+        """Whose prompts the next pass reads, and how many tokens of each: all but the last to their ends.
+
+        A prompt is cut where it alone says, so that an answer does not depend on who else was read.
+        """
+        chosen: list[tuple[Request, int]] = []
+        room = self._settings.prefill_chunk
+        while sequence := self._prefilling or self._admit(len(self._running) + len(chosen)):
+            self._prefilling = sequence
+            if not sequence.computed and not self._share_prefix(sequence, [other for other, _ in chosen]):
+                break
+            length = min(sequence.num_unread, self._settings.prefill_chunk)
+            if length > room:
+                break
+            if length:
+                chosen.append((sequence, length))
+                room -= length
+            if sequence.only_reads or length < sequence.num_unread:
+                break
+            self._prefilling = None
+        return chosen
+
+    def _admit(self, row: int) -> Request | None:
         with self._wake:
             queue = self._arrived or self._to_read
-            if self._prefilling is None and queue and len(self._running) < self._settings.max_batch:
-                self._prefilling = queue.popleft()
-        if self._prefilling and not self._prefilling.computed:
-            self._share_prefix(self._prefilling)
+            return queue.popleft() if queue and row < self._settings.max_batch else None
 
-    def _share_prefix(self, sequence: Request) -> None:
+    def _share_prefix(self, sequence: Request, being_read: list[Request]) -> bool:
         """Copy keys and values of a running row, or of a kept prompt, that begins like this one.
 
-        Where a token is to follow, the prompt's last one is always read.
+        Where a token is to follow, the prompt's last one is always read. False where waiting saves more: for the next pass,
+        when one of those `being_read` can be copied from.
         """
         prompt = sequence.generation.prompt_ids
         sharable = prompt if sequence.only_reads else prompt[:-1]
-        row = len(self._running)
         lengths = [common_prefix(other.generation.prompt_ids, sharable) for other in self._running]
         in_batch = max(lengths, default=0)
         kept, keys_values = self._kept.longest(sharable)
-        sequence.computed = sequence.shared = max(in_batch, kept)
+        shared = max(in_batch, kept)
+        if any(common_prefix(r.generation.prompt_ids, sharable) >= shared + _WORTH_WAITING for r in being_read):
+            return False
+        sequence.computed = sequence.shared = shared
+        row = len(self._running) + len(being_read)
         if in_batch and in_batch >= kept:
             self._cache.move(lengths.index(in_batch), row, in_batch)
         elif kept:
             self._cache.put(row, keys_values, kept)
+        return True
 
     def _keep(self, sequence: Request) -> None:
         if sequence.only_reads and sequence.computed:
             ids = sequence.generation.prompt_ids[: sequence.computed]
             self._kept.keep(ids, self._cache.take(len(self._running), len(ids)))
 
-    def _prefill(self) -> None:
-        """Read the next piece of one prompt; decoding goes on between pieces, and an abort is seen."""
+    def _end_reading_ahead(self) -> None:
         sequence = self._prefilling
-        if sequence is None:
-            return
-        hidden = None if sequence.is_prefilled else self._read_piece(sequence)
-        if not sequence.is_prefilled:
-            return
-        self._prefilling = None
-        if sequence.only_reads:
+        if sequence and sequence.only_reads and not sequence.num_unread:
+            self._prefilling = None
             self._keep(sequence)
             self._finish(sequence, FinishReason.LENGTH)
-            return
-        assert hidden is not None
-        self._running.append(sequence)
-        self._emit([sequence], self._logits(hidden[:, -1]))
 
-    def _read_piece(self, sequence: Request) -> Tensor:
-        """The last layer's output for the next piece of the prompt."""
-        start = sequence.computed
-        piece = sequence.generation.prompt_ids[start : start + self._settings.prefill_chunk]
-        self._cache.at_row(len(self._running), start, len(piece))
-        hidden = self._forward(torch.tensor([piece]), None, torch.arange(start, start + len(piece))[None])
-        sequence.computed += len(piece)
-        self.counters.input_tokens += len(piece)
-        return hidden
-
-    def _decode(self) -> None:
-        """One token for every running sequence."""
-        batch = list(self._running)
-        if not batch:
-            return
-        tokens = torch.tensor([[s.generated[-1]] for s in batch])
-        positions = torch.tensor([s.computed for s in batch])
-        if len(batch) == 1:
-            self._cache.at_row(0, batch[0].computed, 1)
-        else:
-            self._cache.at_rows(positions[:, None].to(self._model.device))
-        reach = torch.arange(int(positions.max()) + 1)
-        # Also for a single row, which needs none: with a mask transformers packs the query heads that share keys, which
-        # a CPU computes ten times as fast (12 heads, 300 tokens: 0.07 against 0.79 ms a layer).
-        mask = (reach[None] <= positions[:, None])[:, None, None, :]
-        hidden = self._forward(tokens, mask, positions[:, None])
-        for sequence in batch:
-            sequence.computed += 1
-        self._emit(batch, self._logits(hidden[:, -1]))
+    def _forward(self, computed: list[tuple[Request, int]]) -> Tensor:
+        """One pass over the next tokens of each, in rows 0, 1, ...: the last layer's output at the last token of those
+        that are to write, float[n, d]."""
+        pieces = [Piece(row, sequence.computed, length) for row, (sequence, length) in enumerate(computed)]
+        tokens = [token for sequence, length in computed for token in sequence.next(length)]
+        hidden = read(self._model, self._cache, pieces, tokens).last_hidden_state[0]
+        self.counters.input_tokens += sum(length for sequence, length in computed if sequence.num_unread)
+        ends = accumulate(length for _, length in computed)
+        for sequence, length in computed:
+            sequence.computed += length
+        return hidden[[end - 1 for (sequence, _), end in zip(computed, ends, strict=True) if sequence.is_to_write]]
 
     def _score(self) -> None:
         """One pass over the scoring jobs that are best read together."""
@@ -351,18 +354,6 @@ class TransformersEngine:
         for (_, _, future), scoring in zip(jobs, scorings, strict=True):
             self.counters.scored_tokens += scoring.usage.input_tokens
             future.set_result(scoring)
-
-    def _forward(self, tokens: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor:
-        device = self._model.device
-        output = self._model.get_decoder()(
-            input_ids=tokens.to(device),
-            attention_mask=None if mask is None else mask.to(device),
-            position_ids=None if positions is None else positions.to(device),
-            cache=self._cache,
-            use_cache=True,
-        )
-        hidden: Tensor = output.last_hidden_state
-        return hidden
 
     def _logits(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self._model.get_output_embeddings()(hidden)
@@ -387,11 +378,13 @@ class TransformersEngine:
                 self._finish(self._leave(self._running.index(sequence)), FinishReason.LENGTH)
 
     def _leave(self, row: int) -> Request:
-        """Take the sequence out of the batch; the last row moves into the gap."""
+        """Take the sequence out of the batch; the last row moves into the gap, and behind it the one being read."""
         sequence, last = self._running[row], len(self._running) - 1
         if row != last:
             self._cache.move(last, row, self._running[last].computed)
             self._running[row] = self._running[last]
+        if self._prefilling:
+            self._cache.move(last + 1, last, self._prefilling.computed)
         self._running.pop()
         return sequence
 

@@ -244,6 +244,15 @@ async def test_reading_ahead_waits_for_everybody_else_and_keeps_what_was_read_be
         await blocker.aclose()
 
 
+async def test_a_long_prompt_is_read_on_while_those_before_it_end(engine: TransformersEngine, checkpoint: Path) -> None:
+    short = [Generation(f"short{i}", prompt(i, 8), 2 + 3 * i) for i in range(3)]
+    long = Generation("long", prompt(20, 1200), 8)
+    ends = await asyncio.gather(*(run(engine, generation) for generation in (*short, long)))
+    assert [ids for ids, _ in ends] == [
+        reference(checkpoint, generation.prompt_ids, generation.max_new_tokens) for generation in (*short, long)
+    ]
+
+
 async def test_a_batch_of_many_is_the_same_as_each_alone(engine: TransformersEngine, checkpoint: Path) -> None:
     generations = [Generation(f"many{i}", prompt(i, 5 + i), 8) for i in range(12)]
     done = {g.request_id: g async for g in generate_batch(engine, generations, width=6)}

@@ -8,14 +8,24 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from services.engine.api import Scoring
+from services.engine.ragged import ATTENTION
 from services.engine.scoring import PromptReader, head_statistics
 from tests.tiny_model import write_tiny_model
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
-    folder: Path = write_tiny_model(tmp_path_factory.mktemp("tiny"))
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint: Path):  # type: ignore[no-untyped-def]
+    return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+
+
+def new_reader(checkpoint: Path, max_bytes: int = 1 << 30) -> PromptReader:
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, attn_implementation=ATTENTION)
+    return PromptReader(model, model.lm_head.weight, max_bytes)
 
 
 def afresh(model, ids: list[int]) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def,type-arg]
@@ -35,8 +45,8 @@ def one(reader: PromptReader, key: str, text: list[int]) -> Scoring:
 
 
 @torch.inference_mode()
-def test_a_growing_prompt_scores_as_if_read_afresh_and_runs_only_its_new_tokens(model) -> None:  # type: ignore[no-untyped-def]
-    reader, text = PromptReader(model, model.lm_head.weight, 1 << 30), ids(1, 200)
+def test_a_growing_prompt_scores_as_if_read_afresh_and_runs_only_its_new_tokens(checkpoint: Path, model) -> None:  # type: ignore[no-untyped-def]
+    reader, text = new_reader(checkpoint), ids(1, 200)
     kept = 0
     for length in (60, 61, 130, 200):
         scoring = one(reader, "r", text[:length])
@@ -49,8 +59,8 @@ def test_a_growing_prompt_scores_as_if_read_afresh_and_runs_only_its_new_tokens(
 
 @torch.inference_mode()
 @pytest.mark.parametrize("shared", [0, 1, 2, 50, 99])
-def test_another_text_after_a_common_prefix_scores_as_if_read_afresh(model, shared: int) -> None:  # type: ignore[no-untyped-def]
-    reader = PromptReader(model, model.lm_head.weight, 1 << 30)
+def test_another_text_after_a_common_prefix_scores_as_if_read_afresh(checkpoint: Path, model, shared: int) -> None:  # type: ignore[no-untyped-def]
+    reader = new_reader(checkpoint)
     first, second = ids(1, 100), ids(2, 120)
     second[:shared] = first[:shared]
     one(reader, "r", first)
@@ -62,8 +72,8 @@ def test_another_text_after_a_common_prefix_scores_as_if_read_afresh(model, shar
 
 
 @torch.inference_mode()
-def test_a_shorter_prompt_and_the_same_prompt_again(model) -> None:  # type: ignore[no-untyped-def]
-    reader, text = PromptReader(model, model.lm_head.weight, 1 << 30), ids(1, 100)
+def test_a_shorter_prompt_and_the_same_prompt_again(checkpoint: Path) -> None:
+    reader, text = new_reader(checkpoint), ids(1, 100)
     whole = one(reader, "r", text)
     again = one(reader, "r", text)
     assert again.usage.input_tokens == 0
@@ -73,8 +83,8 @@ def test_a_shorter_prompt_and_the_same_prompt_again(model) -> None:  # type: ign
 
 
 @torch.inference_mode()
-def test_memory_is_bounded_and_an_evicted_prefix_is_read_again(model) -> None:  # type: ignore[no-untyped-def]
-    reader = PromptReader(model, model.lm_head.weight, 1)
+def test_memory_is_bounded_and_an_evicted_prefix_is_read_again(checkpoint: Path) -> None:
+    reader = new_reader(checkpoint, 1)
     one(reader, "a", ids(1, 50))
     bytes_of_one = reader.num_bytes()
     one(reader, "b", ids(2, 50))
@@ -83,8 +93,8 @@ def test_memory_is_bounded_and_an_evicted_prefix_is_read_again(model) -> None:  
 
 
 @torch.inference_mode()
-def test_prompts_that_are_read_together_score_as_if_read_alone(model) -> None:  # type: ignore[no-untyped-def]
-    reader = PromptReader(model, model.lm_head.weight, 1 << 30)
+def test_prompts_that_are_read_together_score_as_if_read_alone(checkpoint: Path, model) -> None:  # type: ignore[no-untyped-def]
+    reader = new_reader(checkpoint)
     texts = {"a": ids(1, 90), "b": ids(2, 130), "c": ids(3, 40)}
     one(reader, "a", texts["a"][:50])
     one(reader, "b", texts["b"][:88])
@@ -101,12 +111,12 @@ def test_prompts_that_are_read_together_score_as_if_read_alone(model) -> None:  
 
 
 @torch.inference_mode()
-def test_only_prompts_of_about_one_length_and_of_different_keys_are_read_together(model) -> None:  # type: ignore[no-untyped-def]
-    reader = PromptReader(model, model.lm_head.weight, 1 << 30)
-    assert reader.num_together([("a", ids(1, 50)), ("b", ids(2, 60)), ("c", ids(3, 400))]) == 2
+def test_only_so_many_new_tokens_and_only_different_keys_are_read_together(checkpoint: Path) -> None:
+    reader = new_reader(checkpoint)
+    assert reader.num_together([("a", ids(1, 50)), ("b", ids(2, 60)), ("c", ids(3, 500))]) == 2
     assert reader.num_together([("a", ids(1, 50)), ("a", ids(1, 60))]) == 1
     one(reader, "c", ids(3, 350))
-    assert reader.num_together([("a", ids(1, 50)), ("b", ids(2, 60)), ("c", ids(3, 400))]) == 3
+    assert reader.num_together([("a", ids(1, 50)), ("b", ids(2, 60)), ("c", ids(3, 500))]) == 3
 
 
 def test_head_statistics_are_exact_over_a_vocabulary_of_many_tiles() -> None:
