@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 _LARGEST = 127
 _ZERO = 128  # activations are unsigned to the kernel
-_FUSED_ROWS = 8  # below, starting the fused loops' threads costs more than they save
 _SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # transformers' names, Llama's family
 
 
@@ -32,38 +31,39 @@ def _rescale(product: Tensor, largest: Tensor, bias: Tensor | None) -> Tensor:
     return (scaled if bias is None else scaled.add_(bias)).to(product.dtype)
 
 
-_round_rows_fused = torch.compile(_round_rows, dynamic=True)
-_rescale_fused = torch.compile(_rescale, dynamic=True)
-
-
 class Int8Linear(nn.Module):
     """Stands for one nn.Linear, or for several that read the same input, one after the other in its output; bfloat16 or
     float32 in and out. Their weights are not kept.
 
-    `fuse` compiles what surrounds the product into single loops; it needs a C++ compiler.
+    `packs` puts the weight in oneDNN's own order now; without it that is left to a compiler (services.engine.compiled).
     """
 
-    def __init__(self, *linears: nn.Linear, fuse: bool) -> None:
+    scale: Tensor
+    zero: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, *linears: nn.Linear, packs: bool = True) -> None:
         super().__init__()
         weight = torch.cat([linear.weight.detach().float() for linear in linears])
         self.out_features, self.in_features = weight.shape
-        self.fuse = fuse
-        self.scale = weight.abs().amax(dim=1).clamp_min(1e-12) / _LARGEST
-        self.zero = torch.zeros(self.out_features, dtype=torch.int64)
-        rounded = (weight / self.scale[:, None]).round_().to(torch.int8)
-        self.packed = torch.ops.onednn.qlinear_prepack(rounded, None)
-        self.bias = _biases(linears)
+        self.packs = packs
+        scale = weight.abs().amax(dim=1).clamp_min(1e-12) / _LARGEST
+        rounded = (weight / scale[:, None]).round_().to(torch.int8)
+        self.register_buffer("scale", scale)
+        self.register_buffer("zero", torch.zeros(self.out_features, dtype=torch.int64))
+        self.register_buffer("weight", torch.ops.onednn.qlinear_prepack(rounded, None) if packs else rounded)
+        self.register_buffer("bias", _biases(linears))
 
     def forward(self, x: Tensor) -> Tensor:
         """float[..., in_features] -> float[..., out_features], of x's dtype."""
         rows = x.reshape(-1, self.in_features)
-        fuse = self.fuse and len(rows) >= _FUSED_ROWS
-        rounded, largest = (_round_rows_fused if fuse else _round_rows)(rows)
+        rounded, largest = _round_rows(rows)
+        weight = self.weight if self.packs else torch.ops.onednn.qlinear_prepack(self.weight, None)
         product: Tensor = torch.ops.onednn.qlinear_pointwise(
-            rounded, 1 / _LARGEST, _ZERO, self.packed, self.scale, self.zero, None, 1.0, 0, x.dtype, "none", [], ""
+            rounded, 1 / _LARGEST, _ZERO, weight, self.scale, self.zero, None, 1.0, 0, x.dtype, "none", [], ""
         )
-        scaled = (_rescale_fused if fuse else _rescale)(product, largest, self.bias)
-        return scaled.reshape(*x.shape[:-1], self.out_features)
+        return _rescale(product, largest, self.bias).reshape(*x.shape[:-1], self.out_features)
 
 
 def _biases(linears: Sequence[nn.Linear]) -> Tensor | None:
@@ -110,15 +110,18 @@ def is_supported() -> bool:
     return "onednn" in torch.backends.quantized.supported_engines
 
 
-def quantize(model: Any, fuse: bool) -> None:
-    """Put int8 in the place of every linear layer of a transformers model on a CPU, its output head included."""
+def quantize(model: Any, packs: bool = True) -> None:
+    """Put int8 in the place of every linear layer of a transformers model on a CPU, its output head included.
+
+    Without `packs` (see Int8Linear) siblings stay apart: a compiler finds for itself what they have in common.
+    """
     for parent in list(model.modules()):
         found = {name: child for name, child in parent.named_children() if isinstance(child, nn.Linear)}
-        for names in _SIBLINGS:
+        for names in _SIBLINGS if packs else ():
             if all(name in found for name in names):
                 linears = [found.pop(name) for name in names]
-                product = _Product(Int8Linear(*linears, fuse=fuse), [linear.out_features for linear in linears])
+                product = _Product(Int8Linear(*linears), [linear.out_features for linear in linears])
                 for index, name in enumerate(names):
                     setattr(parent, name, Int8Sibling(product, index))
         for name, linear in found.items():
-            setattr(parent, name, Int8Linear(linear, fuse=fuse))
+            setattr(parent, name, Int8Linear(linear, packs=packs))

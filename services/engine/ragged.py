@@ -1,23 +1,32 @@
 """One forward pass over some tokens of each of several rows, one after the other: no padding, no order among the rows.
 
-Everything but attention sees the tokens one by one, so a pass is a single sequence to the model. Attention is split
-into blocks: the rows that read one token each are one, with a mask up to the longest; a row that reads more is its own.
+Everything but attention sees the tokens one by one, so a pass is a single sequence to the model. Attention is an
+operator of its own, which no compiler looks into: it takes from `run`, a frame further up in the same thread, where
+keys and values are kept and which tokens belong together. The rows that read one token each are one block, with a mask
+up to the longest; a row that reads more is a block by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+if TYPE_CHECKING:
+    from services.engine.slot_cache import SlotCache
+
 ATTENTION = "tandem_ragged"
 """What a model must be loaded with as its `attn_implementation`."""
+
+R = TypeVar("R")
+_under_way = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +51,33 @@ class Block:
 
     @property
     def is_single(self) -> bool:
-        return self.rows.stop - self.rows.start == 1
+        return bool(self.rows.stop - self.rows.start == 1)
 
 
-def blocks_of(pieces: Sequence[Piece], device: torch.device) -> list[Block]:
-    """The blocks of a pass over `pieces`, whose tokens follow one another in their order; their rows are consecutive."""
-    blocks, token = [], 0
+def run(
+    model: Callable[..., R],
+    cache: SlotCache,
+    pieces: Sequence[Piece],
+    tokens: Sequence[int],
+    device: torch.device,
+    *more: Any,
+) -> R:
+    """`model(ids, positions, *more)` for the `tokens` of `pieces`, one piece's after the other's; ids and positions are
+    int64[1, tokens].
+
+    The model's layers attend to what `cache` holds, which has the pieces' keys and values afterwards.
+    """
+    blocks = _blocks(pieces, device)
+    _under_way.cache, _under_way.blocks = cache, blocks
+    positions = torch.cat([block.positions.reshape(-1) for block in blocks])[None]
+    return model(torch.tensor([tokens], device=device), positions, *more)
+
+
+def _blocks(pieces: Sequence[Piece], device: torch.device) -> list[Block]:
+    blocks: list[Block] = []
+    token = 0
     for _, group in groupby(enumerate(pieces), lambda at: -1 if at[1].length == 1 else at[0]):
-        members = [piece for _, piece in group]
-        block = _block(members, token, device)
+        block = _block([piece for _, piece in group], token, device)
         token = block.tokens.stop
         blocks.append(block)
     return blocks
@@ -66,61 +93,48 @@ def _block(members: Sequence[Piece], token: int, device: torch.device) -> Block:
     return Block(rows, slice(token, token + each * len(members)), positions.to(device), each, longest, mask)
 
 
-def attend(
-    module: nn.Module,
-    query: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    blocks: Sequence[Block],
-    scaling: float,
-    **_: Any,
+def _interface(
+    module: nn.Module, query: Tensor, keys: Tensor, values: Tensor, _mask: None, *, scaling: float, **_: Any
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface: `query` is float[1, heads, tokens, d], `keys` and `values` all the cache has,
-    float[rows, key heads, length, d]; returns float[1, tokens, heads, d]."""
-    outputs = [
-        _attend(
-            query[0, :, block.tokens].unflatten(1, (-1, block.each)).transpose(0, 1),
-            keys[block.rows, :, : block.longest],
-            values[block.rows, :, : block.longest],
-            block.mask,
-            scaling,
-        )
-        for block in blocks
-    ]
-    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1), None
+    """transformers' attention interface: float[1, heads, tokens, d] each -> float[1, tokens, heads, d]."""
+    return torch.ops.tandem.attend(query, keys, values, module.layer_idx, scaling), None
 
 
-def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
+def _attend(query: Tensor, keys: Tensor, values: Tensor, layer: int, scaling: float) -> Tensor:
+    blocks: list[Block] = _under_way.blocks
+    with torch.inference_mode():  # compiled code calls from outside of it
+        all_keys, all_values = _under_way.cache.keep(layer, blocks, keys, values)
+        outputs = [
+            _attend_block(
+                query[0, :, block.tokens].unflatten(1, (-1, block.each)).transpose(0, 1),
+                all_keys[block.rows, :, : block.longest],
+                all_values[block.rows, :, : block.longest],
+                block.mask,
+                scaling,
+            )
+            for block in blocks
+        ]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+
+
+def _attend_block(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
     """`query` float[rows, heads, each, d] -> float[1, rows x each, heads, d]."""
-    rows, heads, each, _ = query.shape
+    rows, heads, each, dim = query.shape
     if each == 1:  # the heads that share keys stand as so many tokens: a CPU computes that ten times as fast
-        packed = query.reshape(rows, keys.shape[1], -1, query.shape[-1])
+        packed = query.reshape(rows, keys.shape[1], -1, dim)
         output = scaled_dot_product_attention(packed, keys, values, attn_mask=mask, scale=scaling)
-        return output.reshape(1, rows, heads, -1)
+        return output.reshape(1, rows, heads, -1).contiguous()
     output = scaled_dot_product_attention(
         query, keys, values, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=True
     )
-    return output.transpose(1, 2).reshape(1, rows * each, heads, -1)
+    return output.transpose(1, 2).reshape(1, rows * each, heads, -1).contiguous()
 
 
-AttentionInterface.register(ATTENTION, attend)
+def _attend_shape(query: Tensor, keys: Tensor, values: Tensor, layer: int, scaling: float) -> Tensor:
+    return query.new_empty((1, query.shape[2], query.shape[1], values.shape[3]))
 
 
-def read(model: Any, cache: Any, pieces: Sequence[Piece], tokens: Sequence[int], **options: Any) -> Any:
-    """The decoder's output for `tokens`, those of `pieces` one after the other; hidden states are float[1, tokens, d].
-
-    `cache` is a SlotCache, and has the pieces' keys and values afterwards; `options` go to the decoder.
-    """
-    device = model.device
-    blocks = blocks_of(pieces, device)
-    cache.blocks = blocks
-    return model.get_decoder()(
-        input_ids=torch.tensor([tokens], device=device),
-        position_ids=torch.cat([block.positions.reshape(-1) for block in blocks])[None],
-        cache=cache,
-        use_cache=True,
-        blocks=blocks,
-        **options,
-    )
+torch.library.define("tandem::attend", "(Tensor query, Tensor keys, Tensor values, int layer, float scaling) -> Tensor")
+torch.library.impl("tandem::attend", "default", _attend)
+torch.library.register_fake("tandem::attend", _attend_shape)
+AttentionInterface.register(ATTENTION, _interface)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,8 @@ from torch import Tensor
 
 from services.engine.api import Scoring, Usage
 from services.engine.kept import Kept, common_prefix, num_bytes
-from services.engine.ragged import Piece, read
+from services.engine.model import Reader
+from services.engine.ragged import Piece, run
 from services.engine.slot_cache import KeysValues, SlotCache
 
 STATE_DEPTH = 2 / 3  # of the layers: whose output `Scoring.states` is
@@ -62,12 +62,12 @@ class _Prefix:
 class PromptReader:
     """Reads prompts with one model, keeping the most recently used prefixes within `max_bytes` of keys and values."""
 
-    def __init__(self, model: Any, head: Tensor, max_bytes: int) -> None:
+    def __init__(self, layers: Reader, head: Tensor, num_layers: int, max_bytes: int) -> None:
         """`head` is the output head, float[vocabulary, d]; the model's own may be rounded."""
-        self._model, self._head = model, head
-        self._state_layer = round(STATE_DEPTH * model.config.num_hidden_layers)
+        self._layers, self._head = layers, head
+        self._state_layer = round(STATE_DEPTH * num_layers)
         self._kept: Kept[_Prefix] = Kept(max_bytes)
-        self._rows = SlotCache(model.config.num_hidden_layers)
+        self._rows = SlotCache()
 
     def read(self, jobs: Sequence[tuple[str, Sequence[int]]]) -> list[Scoring]:
         """Log-probabilities and entropies of each job's `ids[1:]`, in one pass. No two jobs have the same key.
@@ -120,8 +120,10 @@ class PromptReader:
             Piece(row, len(prefix.ids), len(tokens))
             for row, (prefix, tokens) in enumerate(zip(prefixes, new, strict=True))
         ]
-        output = read(self._model, self._rows, pieces, list(chain(*new)), output_hidden_states=True)
-        return output.last_hidden_state[0], output.hidden_states[self._state_layer][0]
+        hidden: tuple[Tensor, Tensor] = run(
+            self._layers, self._rows, pieces, list(chain(*new)), self._head.device, self._state_layer
+        )
+        return hidden
 
     def _judge(self, prefix: _Prefix, hidden: Tensor, tokens: list[int]) -> None:
         """Hidden state i predicts token i + 1: the prefix's last one stands first, the new last one waits."""

@@ -6,11 +6,10 @@ the padding to its longest member.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin
 
 from services.engine.ragged import Block
 
@@ -19,40 +18,63 @@ KeysValues = list[tuple[Tensor, Tensor]]
 """For each layer, the keys and the values of one text, float[heads, length, head_dim] each."""
 
 
-class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
+class SlotCache:
+    """The layers appear as the first pass reaches them."""
+
+    def __init__(self) -> None:
+        self._layers: list[_Layer] = []
+
+    def keep(self, layer: int, blocks: Sequence[Block], keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Add a pass's keys and values, float[1, heads, tokens, head_dim], where its `blocks` say.
+
+        Returns all that is kept of the layer, float[rows, heads, length, head_dim] each.
+        """
+        if layer == len(self._layers):
+            self._layers.append(_Layer(keys[0], values[0]))
+        return self._layers[layer].keep(blocks, keys[0], values[0])
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` tokens of row `source` over row `target`, which may be the first unused one."""
+        for layer in self._layers:
+            layer.put(target, layer.keys[source, :, :length], layer.values[source, :, :length])
+
+    def take(self, row: int, length: int) -> KeysValues:
+        """A copy of the first `length` tokens of `row`."""
+        return [(layer.keys[row, :, :length].clone(), layer.values[row, :, :length].clone()) for layer in self._layers]
+
+    def put(self, row: int, kept: KeysValues, length: int) -> None:
+        """Copy the first `length` tokens of what `take` gave over `row`, which may be the first unused one."""
+        for layer, (keys, values) in zip(self._layers, kept, strict=True):
+            layer.put(row, keys[:, :length], values[:, :length])
+
+
+class _Layer:
     """One layer's keys and values, float[rows, heads, length, head_dim], grown as needed."""
 
-    is_sliding = False
-    is_croppable = False
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        """Empty, for what looks like these: float[heads, any, head_dim]."""
+        self.keys = keys.new_empty((0, keys.shape[0], 0, keys.shape[2]))
+        self.values = values.new_empty((0, values.shape[0], 0, values.shape[2]))
 
-    def __init__(self, slots: SlotCache) -> None:
-        super().__init__()
-        self._slots = slots
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        self.dtype, self.device = key_states.dtype, key_states.device
-        heads, dim, value_dim = key_states.shape[1], key_states.shape[3], value_states.shape[3]
-        self.keys = key_states.new_empty((0, heads, 0, dim))
-        self.values = value_states.new_empty((0, heads, 0, value_dim))
-        self.is_initialized = True
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Keeps float[1, heads, tokens, head_dim] where the pass's blocks say; returns all that is kept."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        blocks = self._slots.blocks
+    def keep(self, blocks: Sequence[Block], keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         self._grow(max(block.rows.stop for block in blocks), max(block.longest for block in blocks))
         for block in blocks:
-            keys, values = key_states[0, :, block.tokens], value_states[0, :, block.tokens]
+            new_keys, new_values = keys[:, block.tokens], values[:, block.tokens]
             if block.is_single:
                 span = slice(block.longest - block.each, block.longest)
-                self.keys[block.rows.start, :, span] = keys
-                self.values[block.rows.start, :, span] = values
+                self.keys[block.rows.start, :, span] = new_keys
+                self.values[block.rows.start, :, span] = new_values
             else:  # a token for each row, at its own position
-                rows = torch.arange(block.rows.start, block.rows.stop, device=keys.device)
-                self.keys[rows, :, block.positions[:, 0]] = keys.transpose(0, 1)
-                self.values[rows, :, block.positions[:, 0]] = values.transpose(0, 1)
+                rows, positions = torch.arange(block.rows.start, block.rows.stop), block.positions[:, 0]
+                self.keys[rows, :, positions] = new_keys.transpose(0, 1)
+                self.values[rows, :, positions] = new_values.transpose(0, 1)
         return self.keys, self.values
+
+    def put(self, row: int, keys: Tensor, values: Tensor) -> None:
+        length = keys.shape[1]
+        self._grow(row + 1, length)
+        self.keys[row, :, :length] = keys
+        self.values[row, :, :length] = values
 
     def _grow(self, rows: int, length: int) -> None:
         have_rows, heads, have_length, dim = self.keys.shape
@@ -65,48 +87,3 @@ class _SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         keys[:have_rows, :, :have_length] = self.keys
         values[:have_rows, :, :have_length] = self.values
         self.keys, self.values = keys, values
-
-    def move(self, source: int, target: int, length: int) -> None:
-        self.put(target, self.keys[source, :, :length], self.values[source, :, :length])
-
-    def put(self, row: int, keys: Tensor, values: Tensor) -> None:
-        if not self.is_initialized:
-            self.lazy_initialization(keys[None], values[None])
-        length = keys.shape[1]
-        self._grow(row + 1, length)
-        self.keys[row, :, :length] = keys
-        self.values[row, :, :length] = values
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        raise NotImplementedError("a pass brings its masks along")
-
-    def get_seq_length(self) -> int:
-        raise NotImplementedError("each row has its own length")
-
-    def get_max_length(self) -> int:
-        return -1
-
-
-class SlotCache(Cache):  # type: ignore[misc]
-    """`services.engine.ragged.read` writes to it."""
-
-    def __init__(self, num_layers: int) -> None:
-        self.blocks: list[Block] = []
-        super().__init__(layers=[_SlotLayer(self) for _ in range(num_layers)])
-
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of row `source` over row `target`, which may be the first unused one."""
-        for layer in self._used():
-            layer.move(source, target, length)
-
-    def take(self, row: int, length: int) -> KeysValues:
-        """A copy of the first `length` tokens of `row`."""
-        return [(layer.keys[row, :, :length].clone(), layer.values[row, :, :length].clone()) for layer in self._used()]
-
-    def put(self, row: int, kept: KeysValues, length: int) -> None:
-        """Copy the first `length` tokens of what `take` gave over `row`, which may be the first unused one."""
-        for layer, (keys, values) in zip(self.layers, kept, strict=True):
-            layer.put(row, keys[:, :length], values[:, :length])
-
-    def _used(self) -> list[_SlotLayer]:
-        return [layer for layer in self.layers if layer.is_initialized]

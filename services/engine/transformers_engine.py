@@ -14,14 +14,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from services.engine.api import (
     Counters,
@@ -38,9 +37,9 @@ from services.engine.api import (
     Token,
     Usage,
 )
-from services.engine.int8 import is_supported, quantize
 from services.engine.kept import KeptPrefixes, common_prefix
-from services.engine.ragged import ATTENTION, Piece, read
+from services.engine.model import Model
+from services.engine.ragged import Piece, run
 from services.engine.request import Request
 from services.engine.scoring import PromptReader
 from services.engine.slot_cache import SlotCache
@@ -53,7 +52,8 @@ _WORTH_WAITING = 16  # tokens that need not be read if the prompt is read a pass
 class EngineSettings:
     """How one model is run. `path` is a folder in Hugging Face layout.
 
-    `quantization` is "none", or "auto" and "int8" (int8 on a CPU that has it); `fuse` compiles the loops around int8's products, for big batches.
+    `quantization` is "none", or "auto" and "int8" (int8 on a CPU that has it). `compiled`: where int8 is run and the folder has
+    code compiled for this process, that writes; the model itself is then loaded with the first score.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class EngineSettings:
     score_cache_bytes: int = 1 << 30
     ahead_cache_bytes: int = 1 << 28
     quantization: str = "none"
-    fuse: bool = False
+    compiled: bool = True
 
 
 class TransformersEngine:
@@ -92,14 +92,14 @@ class TransformersEngine:
 
     @property
     def info(self) -> ModelInfo:
-        model = self._model
+        settings = self._settings
         return ModelInfo(
-            name=self._settings.name,
-            revision=self._settings.revision,
-            dtype=str(model.dtype).removeprefix("torch."),
-            device=str(model.device),
-            parameters=model.num_parameters(),
-            context_length=self._context_length,
+            name=settings.name,
+            revision=settings.revision,
+            dtype=settings.dtype,
+            device=str(self._model.device),
+            parameters=self._num_parameters,
+            context_length=self._model.context_length,
             engine="transformers",
             engine_version=transformers.__version__,
         )
@@ -120,22 +120,11 @@ class TransformersEngine:
     def start(self) -> None:
         settings = self._settings
         torch.set_num_threads(settings.threads)
-        device = settings.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model = Model(settings.path, settings.dtype, settings.device, settings.quantization)
+        self._num_parameters, self._eos_ids = self._model.num_parameters(), self._model.eos_ids()
         self._tokenizer = ChatTokenizer.load(settings.path)
-        self._model: Any = AutoModelForCausalLM.from_pretrained(
-            settings.path, dtype=getattr(torch, settings.dtype), attn_implementation=ATTENTION
-        )
-        self._model.to(device).eval()
-        self._context_length = int(self._model.config.max_position_embeddings)
-        self._eos_ids = _eos_ids(self._model.generation_config.eos_token_id)
-        self._reader = PromptReader(
-            self._model, self._model.get_output_embeddings().weight.detach(), settings.score_cache_bytes
-        )
-        if settings.quantization in ("auto", "int8") and device == "cpu" and is_supported():
-            quantize(self._model, settings.fuse)
-        self._cache = SlotCache(self._model.config.num_hidden_layers)
+        self._writer = self._model.writer(settings.compiled, settings.threads)
+        self._cache = SlotCache()
         self._kept = KeptPrefixes(settings.ahead_cache_bytes)
         self._thread = threading.Thread(target=self._run, name=f"engine-{settings.name}", daemon=True)
         self._thread.start()
@@ -177,8 +166,8 @@ class TransformersEngine:
     async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:
         if len(prompt_ids) < 2:
             raise ValueError("a prompt to score has at least two tokens")
-        if len(prompt_ids) > self._context_length:
-            raise PromptTooLong(f"{len(prompt_ids)} tokens do not fit the context of {self._context_length}")
+        if len(prompt_ids) > self._model.context_length:
+            raise PromptTooLong(f"{len(prompt_ids)} tokens do not fit the context of {self._model.context_length}")
         future: Future[Scoring] = Future()
         with self._wake:
             self._refuse_when_stopped()
@@ -193,8 +182,10 @@ class TransformersEngine:
         if not generation.prompt_ids or generation.max_new_tokens < 0:
             raise ValueError("a generation needs a prompt, and cannot make less than no token")
         total = len(generation.prompt_ids) + generation.max_new_tokens
-        if total > self._context_length:
-            raise PromptTooLong(f"prompt and answer of {total} tokens do not fit the context of {self._context_length}")
+        if total > self._model.context_length:
+            raise PromptTooLong(
+                f"prompt and answer of {total} tokens do not fit the context of {self._model.context_length}"
+            )
         with self._wake:
             self._refuse_when_stopped()
             if generation.request_id in self._by_id:
@@ -211,6 +202,10 @@ class TransformersEngine:
             raise EngineStopped(f"the engine died: {self._failure!r}") from self._failure
         if self._stopping:
             raise EngineStopped("the engine is shutting down")
+
+    @cached_property
+    def _reader(self) -> PromptReader:
+        return PromptReader(*self._model.reader(), self._model.num_layers, self._settings.score_cache_bytes)
 
     # -- the engine's thread ------------------------------------------------------------------------------------
 
@@ -231,9 +226,9 @@ class TransformersEngine:
         self._score()
         prompts = self._choose_prompts()
         if computed := [*((sequence, 1) for sequence in self._running), *prompts]:
-            hidden = self._forward(computed)
+            logits = self._forward(computed)
             self._running += [sequence for sequence, _ in prompts if sequence.is_to_write]
-            self._emit(list(self._running), self._logits(hidden))
+            self._emit(list(self._running), logits)
         self._end_reading_ahead()
 
     def _wait_for_work(self) -> bool:
@@ -247,7 +242,7 @@ class TransformersEngine:
 
     def _warm_up(self) -> None:
         """One pass over a token, so that the first request does not pay for allocating and loading."""
-        read(self._model, self._cache, [Piece(0, 0, 1)], [0])
+        self._compute([Piece(0, 0, 1)], [0], [0])
 
     def _drop_aborted(self) -> None:
         if self._prefilling and self._prefilling.aborted:
@@ -326,27 +321,34 @@ class TransformersEngine:
             self._finish(sequence, FinishReason.LENGTH)
 
     def _forward(self, computed: list[tuple[Request, int]]) -> Tensor:
-        """One pass over the next tokens of each, in rows 0, 1, ...: the last layer's output at the last token of those
-        that are to write, float[n, d]."""
+        """One pass over the next tokens of each, in rows 0, 1, ...: the logits at the last token of those that are to
+        write, float32[n, vocabulary]."""
         pieces = [Piece(row, sequence.computed, length) for row, (sequence, length) in enumerate(computed)]
         tokens = [token for sequence, length in computed for token in sequence.next(length)]
-        hidden = read(self._model, self._cache, pieces, tokens).last_hidden_state[0]
         self.counters.input_tokens += sum(length for sequence, length in computed if sequence.num_unread)
-        ends = accumulate(length for _, length in computed)
         for sequence, length in computed:
             sequence.computed += length
-        return hidden[[end - 1 for (sequence, _), end in zip(computed, ends, strict=True) if sequence.is_to_write]]
+        ends = zip(computed, accumulate(length for _, length in computed), strict=True)
+        return self._compute(pieces, tokens, [end - 1 for (sequence, _), end in ends if sequence.is_to_write])
+
+    def _compute(self, pieces: list[Piece], tokens: list[int], ends: list[int]) -> Tensor:
+        device = self._model.device
+        wanted = torch.tensor(ends or [0], device=device)  # compiled code has no pass without logits
+        return run(self._writer, self._cache, pieces, tokens, device, wanted)[: len(ends)].float()
 
     def _score(self) -> None:
         """One pass over the scoring jobs that are best read together."""
+        if not self._jobs:
+            return
+        reader = self._reader
         with self._wake:
-            together = self._reader.num_together([(key, ids) for key, ids, _ in self._jobs]) if self._jobs else 0
+            together = reader.num_together([(key, ids) for key, ids, _ in self._jobs])
             jobs = [self._jobs.popleft() for _ in range(together)]
         jobs = [job for job in jobs if job[2].set_running_or_notify_cancel()]
         if not jobs:
             return
         try:
-            scorings = self._reader.read([(key, ids) for key, ids, _ in jobs])
+            scorings = reader.read([(key, ids) for key, ids, _ in jobs])
         except Exception as error:
             for _, _, future in jobs:
                 future.set_exception(error)
@@ -354,10 +356,6 @@ class TransformersEngine:
         for (_, _, future), scoring in zip(jobs, scorings, strict=True):
             self.counters.scored_tokens += scoring.usage.input_tokens
             future.set_result(scoring)
-
-    def _logits(self, hidden: Tensor) -> Tensor:
-        logits: Tensor = self._model.get_output_embeddings()(hidden)
-        return logits.float()
 
     def _emit(self, batch: list[Request], logits: Tensor) -> None:
         """Choose a token for each sequence of the batch (rows of `logits`, float32[n, vocabulary]) and hand it out."""
@@ -412,9 +410,3 @@ class TransformersEngine:
             self._finish(sequence, FinishReason.ABORTED)
         for _, _, future in jobs:
             future.set_exception(EngineStopped("the engine stopped"))
-
-
-def _eos_ids(configured: int | list[int] | None) -> frozenset[int]:
-    if configured is None:
-        return frozenset()
-    return frozenset([configured] if isinstance(configured, int) else configured)

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from services.engine.api import Scoring
-from services.engine.ragged import ATTENTION
+from services.engine.model import Model
 from services.engine.scoring import PromptReader, head_statistics
 from tests.tiny_model import write_tiny_model
 
@@ -24,8 +24,8 @@ def model(checkpoint: Path):  # type: ignore[no-untyped-def]
 
 
 def new_reader(checkpoint: Path, max_bytes: int = 1 << 30) -> PromptReader:
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, attn_implementation=ATTENTION)
-    return PromptReader(model, model.lm_head.weight, max_bytes)
+    model = Model(checkpoint, "float32", "cpu", "none")
+    return PromptReader(*model.reader(), model.num_layers, max_bytes)
 
 
 def afresh(model, ids: list[int]) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def,type-arg]
