@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
@@ -101,6 +103,28 @@ def fetch_file(name: str, folder: Path, progress: Progress = lambda *_: None) ->
         raise ModelError(f"{name} is no single file")
     _fetch_gguf(entry, folder, progress)
     return folder / entry.file
+
+
+def compile_ahead(name: str, dtype: str, threads: int) -> Path:
+    """Compile the model for this processor and `threads`; what an engine loads from then on. Minutes. Raises ModelError."""
+    folder, compiler = models_folder() / name, os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise ModelError(f"there is no C++ compiler: install {compiler}, or name one in CXX")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{name} is not here: run `tandem models pull`")
+    with tempfile.TemporaryDirectory(prefix="tandem-compile-") as cache:
+        done = subprocess.run(
+            [sys.executable, "-m", "services.engine.compiled", str(folder), dtype, str(threads)],
+            cwd=REPOSITORY, capture_output=True, text=True, env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache},
+        )  # fmt: skip
+    if done.returncode:
+        raise ModelError(f"{name} cannot be compiled: {done.stderr.strip().splitlines()[-1]}")
+    return folder / f"compiled-{threads}"
+
+
+def compiled_for(name: str) -> list[int]:
+    """For how many threads the model was compiled."""
+    return sorted(int(made.name.partition("-")[2]) for made in (models_folder() / name).glob("compiled-*"))
 
 
 @contextmanager

@@ -348,6 +348,11 @@ def open_stack() -> Stack | None:
     return stack if stack.is_up() else None
 
 
+def engine_threads() -> int:
+    """Of each process that runs a model: TANDEM_THREADS, or the machine's cores up to 8."""
+    return int(os.environ.get("TANDEM_THREADS") or min(psutil.cpu_count(logical=False) or 2, 8))
+
+
 def plan_stack(profile: str = DEFAULT_PROFILE, *, jaeger: bool = False) -> Stack:
     """A stack on the preferred ports, or on free ones where they are taken. Raises StackError when something is missing."""
     folder = state_folder()
@@ -368,7 +373,7 @@ def plan_stack(profile: str = DEFAULT_PROFILE, *, jaeger: bool = False) -> Stack
     environment = {
         "TANDEM_MODELS": str(models_folder()),
         "TANDEM_PROFILES_PATH": os.pathsep.join(str(f.resolve()) for f in profile_folders()),
-        "TANDEM_THREADS": os.environ.get("TANDEM_THREADS", str(min(psutil.cpu_count(logical=False) or 2, 8))),
+        "TANDEM_THREADS": str(engine_threads()),
         "TRANSFORMERS_VERBOSITY": "error",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }

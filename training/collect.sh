@@ -5,7 +5,7 @@ set -euo pipefail
 pair=$1
 here=$(cd "$(dirname "$0")" && pwd)
 export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1
-collect() { tandem collect "$@" --profile "$pair" --fuse --width 48 --threads 1; }
+collect() { tandem collect "$@" --profile "$pair" --width 48 --threads 1; }
 out=$here/collected/$pair
 words=$here/data/word_problems.jsonl
 # For training: MATH's train split and made-up word problems. Questions of GSM8K, MATH's test split and HumanEval are for judging alone.

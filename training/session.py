@@ -30,7 +30,6 @@ class Machine:
     threads: int = 1
     width: int = 64
     device: str = "auto"
-    fuse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,6 @@ def _engine(profile: Profile, role: str, models: Path, machine: Machine) -> Tran
             name=model.name,
             dtype=model.dtype,
             quantization=model.quantization,
-            fuse=machine.fuse,
             device=machine.device,
             threads=machine.threads,
             max_batch=machine.width,

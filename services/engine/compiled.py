@@ -1,9 +1,9 @@
-"""A model compiled ahead for this processor, as int8 code of its own, in a file beside its weights.
+"""A model compiled ahead for this processor, into int8 code of its own that lies beside the weights.
 
-`python -m services.engine.compiled MODEL_FOLDER` makes it (`tandem models compile` calls that): PyTorch's AOTInductor
-fuses what surrounds the products, chooses kernels by measuring them, and needs a C++ compiler and some minutes. An engine that
-finds the file loads it in a second. It belongs to one version of this code and of torch, one kind of processor, one
-number of threads and one set of weights; an engine that differs leaves it alone and says why.
+`python -m services.engine.compiled MODEL_FOLDER DTYPE THREADS` makes it (`tandem models compile` calls that): PyTorch's
+AOTInductor writes products for few rows and many, fuses what surrounds them, and needs a C++ compiler and some minutes. An
+engine that finds the code loads it in a second or two. It belongs to one version of this file's neighbours and of torch,
+one kind of processor, one number of threads and one set of weights; an engine that differs leaves it alone and says why.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,61 +22,76 @@ import transformers
 
 from services.engine import int8, model, ragged
 
-FILE, MARK = "compiled.pt2", "compiled.json"
+_MARK = "tandem.json"
+_EXAMPLE = 32  # tokens of the pass that blocks of the products are chosen for
 _SAMPLES, _SAMPLE_BYTES = 64, 4096
-_EXAMPLE = 32  # tokens of the pass that kernels are chosen by
 _log = logging.getLogger(__name__)
 
 
+def code_folder(folder: Path, threads: int) -> Path:
+    """Where the code of the model in `folder` is, for this many threads."""
+    return folder / f"compiled-{threads}"
+
+
 def compile_model(folder: Path, dtype: str, threads: int) -> None:
-    """Write FILE and, last, MARK into `folder`. Raises OSError where there are no weights, RuntimeError where the processor has
-    no int8 products."""
-    if not int8.is_supported():
-        raise RuntimeError("this processor has no int8 products to compile for")
+    """Make `code_folder`, which appears when it is whole. Raises OSError where `folder` has no weights."""
     torch.set_num_threads(threads)
     loaded = model.load(folder, dtype, torch.device("cpu")).requires_grad_(False)
     int8.quantize(loaded, packs=False)
+    partial = folder / f".compiled-{threads}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    archive = _compile(model.Writer(loaded), partial / "code.pt2")
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(partial)  # loaded from a folder it need not be unpacked at each start
+    archive.unlink()
+    (partial / _MARK).write_text(json.dumps(_circumstances(folder, dtype), indent=2) + "\n")
+    shutil.rmtree(code_folder(folder, threads), ignore_errors=True)
+    partial.rename(code_folder(folder, threads))
+
+
+def _compile(writer: model.Writer, archive: Path) -> Path:
     tokens, ends = (torch.export.Dim(name, min=1, max=1 << 20) for name in ("tokens", "ends"))
-    ids = torch.zeros((1, _EXAMPLE), dtype=torch.long)
-    partial = folder / f".{FILE}"
+    example = torch.arange(_EXAMPLE)
     with torch.no_grad():
         exported = torch.export.export(
-            model.Writer(loaded),
-            (ids, torch.arange(_EXAMPLE)[None], torch.arange(_EXAMPLE)),
+            writer,
+            (torch.zeros_like(example)[None], example[None], example),
             dynamic_shapes={"ids": {1: tokens}, "positions": {1: tokens}, "ends": {0: ends}},
         )
+        # The C++ templates alone: at few rows oneDNN's products read the weights at half of the memory's speed.
         torch._inductor.aoti_compile_and_package(
             exported,
-            package_path=str(partial),
-            inductor_configs={"freezing": True, "max_autotune": True, "cpp.dynamic_threads": True},
+            package_path=str(archive),
+            inductor_configs={"freezing": True, "max_autotune": True, "max_autotune_gemm_backends": "CPP"},
         )
-    (folder / MARK).unlink(missing_ok=True)
-    partial.chmod(0o644)
-    partial.rename(folder / FILE)
-    (folder / MARK).write_text(json.dumps(_circumstances(folder, dtype, threads), indent=2) + "\n")
+    return archive
 
 
 def load_compiled(folder: Path, dtype: str, threads: int) -> model.Logits | None:
-    """What `compile_model` made of these weights for this process; None where there is nothing that fits."""
-    if reason := why_not(folder, dtype, threads):
-        _log.warning("%s runs uncompiled: %s", folder.name, reason)
+    """What `compile_model` made of these weights for this process; None where there is nothing that fits, which is logged."""
+    code = code_folder(folder, threads)
+    if reason := _why_not(folder, dtype, code):
+        _log.warning(
+            "%s runs uncompiled, several times as slow: %s; `tandem models compile` helps", folder.name, reason
+        )
         return None
-    package = torch._inductor.aoti_load_package(str(folder / FILE))
+    [unpacked] = (path.parent for path in code.glob("*/data"))
+    package = torch._inductor.aoti_load_package(str(unpacked))
     return lambda *inputs: package(*inputs)
 
 
-def why_not(folder: Path, dtype: str, threads: int) -> str:
-    """Empty where `folder` holds a compiled model for this process, else the reason and the next step."""
-    mark = folder / MARK
+def _why_not(folder: Path, dtype: str, code: Path) -> str:
+    """Empty where `code` is of this process's circumstances."""
+    mark = code / _MARK
     if not mark.is_file():
-        return f"it was not compiled; `tandem models compile {folder.name}` makes it several times as fast"
-    made, now = json.loads(mark.read_text()), _circumstances(folder, dtype, threads)
-    if differing := [name for name in now if made.get(name) != now[name]]:
-        return f"it was compiled for other {', '.join(differing)}; `tandem models compile {folder.name}` makes it anew"
-    return ""
+        return f"there is no {code.name}"
+    made, now = json.loads(mark.read_text()), _circumstances(folder, dtype)
+    differing = [name for name in now if made.get(name) != now[name]]
+    return f"{code.name} was made for other {', '.join(differing)}" if differing else ""
 
 
-def _circumstances(folder: Path, dtype: str, threads: int) -> dict[str, Any]:
+def _circumstances(folder: Path, dtype: str) -> dict[str, Any]:
     processor = {name: value for name, value in torch.cpu.get_capabilities().items() if not name.startswith("num_")}
     sources = [Path(str(module.__file__)) for module in (int8, model, ragged, sys.modules[__name__])]
     return {
@@ -84,19 +101,18 @@ def _circumstances(folder: Path, dtype: str, threads: int) -> dict[str, Any]:
         "code": _digest(*(source.read_bytes() for source in sources)),
         "weights": _digest_of_weights(folder),
         "dtype": dtype,
-        "threads": threads,
     }
 
 
 def _digest_of_weights(folder: Path) -> str:
-    """Of the files' sizes and of samples spread over them: gigabytes take too long at each start."""
+    """Of the files' sizes and of samples spread over them: all of gigabytes would take too long at each start."""
     parts: list[bytes] = []
     for file in sorted(folder.glob("*.safetensors")):
         size = file.stat().st_size
         parts.append(f"{file.name} {size}".encode())
         with file.open("rb") as stream:
             for sample in range(_SAMPLES):
-                stream.seek(sample * max(0, size - _SAMPLE_BYTES) // max(1, _SAMPLES - 1))
+                stream.seek(sample * max(0, size - _SAMPLE_BYTES) // (_SAMPLES - 1))
                 parts.append(stream.read(_SAMPLE_BYTES))
     return _digest(*parts)
 

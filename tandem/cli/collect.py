@@ -35,7 +35,6 @@ def collect(
     width: Annotated[int, typer.Option(help="Questions at once.", min=1)] = 48,
     threads: Annotated[int, typer.Option(help="Processor threads of each model; both work at once. Half of the cores each if 0.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    fuse: Annotated[bool, typer.Option(help="Compile int8's loops for big batches; needs a C++ compiler.")] = False,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Ask both models everything that a stop rule can be trained and judged on. Broken off, it goes on where it was."""
@@ -47,7 +46,7 @@ def collect(
         if subject:
             wanted = wanted.only(subject)
         target = out or default_file(loaded, wanted)
-        machine = session.Machine(threads or max(1, cores() // 2), width, device, fuse)
+        machine = session.Machine(threads or max(1, cores() // 2), width, device)
         scope = session.Scope(extras, only_question)
         runs = gather(loaded, wanted, n, seed, scope, target, machine, json)
     rows = session.summary(runs)

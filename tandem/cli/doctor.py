@@ -14,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.client import Client
 from tandem.errors import RequestError
-from tandem.models import ModelError, catalogue, models_of
+from tandem.models import ModelError, catalogue, compiled_for, models_of
 from tandem.paths import DEFAULT_GATEWAY, DEFAULT_PROFILE, find_binary, models_folder, read_stack, state_folder
+from tandem.stack import engine_threads
 
 _NEEDED_DISK_GB, _NEEDED_MEMORY_GB = 8, 8
 _FEWEST_REQUESTS, _LARGEST_SHIFT = 20, 1.0
@@ -61,6 +62,7 @@ def _checks() -> Iterator[Check]:
             program, path is not None, str(path or "not found"), "run `uv sync --extra local`, or put one on PATH"
         )
     yield _models()
+    yield _compiled()
     memory = psutil.virtual_memory().available / 1e9
     yield Check(
         "memory", memory >= _NEEDED_MEMORY_GB, f"{memory:.0f} GB free",
@@ -74,6 +76,16 @@ def _checks() -> Iterator[Check]:
     yield _gateway()
     if drift := _drift():
         yield drift
+
+
+def _compiled() -> Check:
+    """The default pair, for the threads of `tandem up`; an engine checks at its start whether it still fits."""
+    threads = engine_threads()
+    lacking = [name for name in models_of(DEFAULT_PROFILE) if threads not in compiled_for(name)]
+    found = "not for this machine: " + ", ".join(lacking) if lacking else f"both models, for {threads} threads"
+    return Check(
+        "compiled", not lacking, found, "`tandem models compile`: several times as many tokens a second", required=False
+    )
 
 
 def _models() -> Check:
