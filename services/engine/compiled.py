@@ -59,11 +59,12 @@ def _compile(writer: model.Writer, archive: Path) -> Path:
             (torch.zeros_like(example)[None], example[None], example),
             dynamic_shapes={"ids": {1: tokens}, "positions": {1: tokens}, "ends": {0: ends}},
         )
-        # The C++ templates alone: at few rows oneDNN's products read the weights at half of the memory's speed.
+        # Not oneDNN's products where there is a choice: at few rows they read the weights at half of the memory's speed.
+        products = "CPP" if torch.cpu.get_capabilities()["avx512_vnni"] else "ATEN"
         torch._inductor.aoti_compile_and_package(
             exported,
             package_path=str(archive),
-            inductor_configs={"freezing": True, "max_autotune": True, "max_autotune_gemm_backends": "CPP"},
+            inductor_configs={"freezing": True, "max_autotune": True, "max_autotune_gemm_backends": products},
         )
     return archive
 
@@ -121,5 +122,11 @@ def _digest(*parts: bytes) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
+def main(folder: Path, dtype: str, threads: int) -> None:
+    """Compile unless that was done before, as it would be done now."""
+    if _why_not(folder, dtype, code_folder(folder, threads)):
+        compile_model(folder, dtype, threads)
+
+
 if __name__ == "__main__":
-    compile_model(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

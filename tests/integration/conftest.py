@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +25,8 @@ from services.common.profile import load_profile
 from services.common.request_log import RequestLog, Role
 from services.common.server import Server
 from services.common.stops import listen_for_stops
+from services.engine.compiled import compile_model
+from services.engine.int8 import is_supported
 from services.gateway.admission import Admission
 from services.gateway.service import NAME as GATEWAY
 from services.gateway.service import Limits, TandemService
@@ -40,6 +43,7 @@ from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
 from tandem import AsyncClient
 from tests.conftest import free_port
 from tests.fakes import ScriptedEngine
+from tests.tiny_model import write_tiny_model
 from workflows.activities import Activities, ServiceAddresses
 from workflows.worker import WorkerSettings, make_workers
 
@@ -153,3 +157,17 @@ async def finishing_system(redis_url: str, temporal_address: str, profiles_folde
 async def shadowed_system(redis_url: str, temporal_address: str, profiles_folder: Path) -> AsyncIterator[System]:
     async with run_system("scripted-shadow", profiles_folder, redis_url, temporal_address) as running:
         yield running
+
+
+COMPILED_THREADS = 2
+needs_compiler = pytest.mark.skipif(
+    not is_supported() or shutil.which("g++") is None, reason="compiling a model needs an x86 processor and g++"
+)
+
+
+@pytest.fixture(scope="session")
+def compiled_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with code compiled ahead, for COMPILED_THREADS."""
+    folder = write_tiny_model(tmp_path_factory.mktemp("compiled"))
+    compile_model(folder, "float32", COMPILED_THREADS)
+    return folder

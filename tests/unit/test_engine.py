@@ -20,6 +20,7 @@ from services.engine.api import (
     Token,
 )
 from services.engine.batch import generate_batch
+from services.engine.ragged import Piece
 from services.engine.transformers_engine import EngineSettings, TransformersEngine
 from tandem.paths import REPOSITORY
 from tests.tiny_model import write_tiny_model
@@ -251,6 +252,30 @@ async def test_a_long_prompt_is_read_on_while_those_before_it_end(engine: Transf
     assert [ids for ids, _ in ends] == [
         reference(checkpoint, generation.prompt_ids, generation.max_new_tokens) for generation in (*short, long)
     ]
+
+
+async def test_prompts_that_wait_together_are_read_in_one_pass_but_what_they_share_only_once(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32", max_batch=8, prefill_chunk=64))
+    passes: list[list[int]] = []
+    compute = engine._compute
+
+    def recorded(pieces: list[Piece], *rest: list[int]) -> torch.Tensor:
+        passes.append([piece.length for piece in pieces])
+        return compute(pieces, *rest)
+
+    engine.start()
+    monkeypatch.setattr(engine, "_compute", recorded)
+    prompts = [prompt(30, 20), prompt(31, 24), prompt(31, 30), prompt(32, 60)]
+    with engine._wake:  # all come before the engine looks
+        runs = [asyncio.ensure_future(run(engine, Generation(f"{i}", ids, 3))) for i, ids in enumerate(prompts)]
+        await asyncio.sleep(0)
+    ends = await asyncio.gather(*runs)
+    engine.stop()
+    assert [ids for ids, _ in ends] == [reference(checkpoint, ids, 3) for ids in prompts]
+    assert passes[:3] == [[20, 24], [1, 1, 6], [1, 1, 1, 60]]
+    assert [end.usage.cached_input_tokens for _, end in ends] == [0, 0, 24, 0]
 
 
 async def test_a_batch_of_many_is_the_same_as_each_alone(engine: TransformersEngine, checkpoint: Path) -> None:
