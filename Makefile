@@ -1,7 +1,7 @@
 # `make help` is the table of contents. A fresh machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: e2e-k8s jaeger k8s-tools chart report collect help setup develop models run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
+.PHONY: e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one of our own in .tools/
@@ -28,6 +28,9 @@ develop: $(filter .tools/bin/uv,$(UV))  ## the same and what tests and training 
 
 models: setup  ## download, check and convert the default pair (once)
 	@$(TANDEM) models pull
+
+compiled: models  ## compile the default pair for this processor: several times as fast (once; minutes, a C++ compiler, 16 GB)
+	@$(TANDEM) models compile
 
 run: models  ## two real models answer one question: make run Q="..."
 	@$(TANDEM) ask --up "$$Q"
@@ -79,17 +82,17 @@ e2e-k8s: models develop jaeger k8s-tools  ## the chart on a real two-node cluste
 peers: models develop  ## llama.cpp and vLLM for CPUs into the cache folder, to be measured against (minutes)
 	@$(RUN) python -m bench.peers qwen2.5-coder-0.5b-instruct qwen2.5-coder-1.5b-instruct
 
-bench-engine: peers  ## our engine against llama.cpp and vLLM, on the same weights and prompts
+bench-engine: peers compiled  ## our engine against llama.cpp and vLLM, on the same weights and prompts
 	@$(RUN) python -m bench.engine --model slm
 	@$(RUN) python -m bench.engine --model llm --widths 1 --rounds 5
 
-bench-accuracy: models develop  ## answers of both models in int8 and in bfloat16, 100 questions (a quarter of an hour)
+bench-accuracy: compiled develop  ## answers of both models in bfloat16, in int8 and compiled, 100 questions (half an hour)
 	@$(RUN) python -m bench.accuracy
 
-bench-ahead: models develop  ## from the stop to the answer's first token, with and without reading ahead
+bench-ahead: compiled develop  ## from the stop to the answer's first token, with and without reading ahead
 	@$(RUN) python -m bench.ahead
 
-bench-busy: models develop  ## one and three model processes on the same cores: how threads wait (ten minutes)
+bench-busy: compiled develop  ## one and three model processes on the same cores: how threads wait (ten minutes)
 	@$(RUN) python -m bench.busy
 
 bench-scaling: develop  ## requests per second at 1 to 64 concurrent, beside a bare Temporal workflow
@@ -105,7 +108,7 @@ bench-stop: setup  ## decision -> engine halted, 200 requests with a fast test e
 	@$(RUN) python -m bench.stop --runs 200
 	@$(RUN) python -m bench.stop --runs 200 --concurrent 16 --token-ms 50
 
-bench-stop-real: models  ## the same, 50 requests on the real pair (half an hour)
+bench-stop-real: compiled  ## the same, 50 requests on the real pair (half an hour)
 	@$(RUN) python -m bench.stop --runs 50 --real
 
 bench-orchestration: setup  ## what the system adds to the same work called in one process

@@ -1,6 +1,6 @@
-"""What int8 costs in answers: the same GSM8K questions, greedy, in bfloat16 and in int8, and the speed of each.
+"""What int8 costs in answers: the same GSM8K questions, greedy, in bfloat16, in int8 and compiled, and the speed of each.
 
-`python -m bench.accuracy`, both models of the default pair; batches take turns between the two engines.
+`python -m bench.accuracy`, both models of the default pair; batches take turns between the engines.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from bench.common import model_engine, report
+from bench.common import model_engine, must_be_compiled, report
 from services.common.profile import Model, Profile, load_profile
 from services.common.prompts import alone_prompt
 from services.engine.api import Generation
@@ -26,7 +26,11 @@ from training.grading import grade
 from training.metrics import accuracy, mcnemar, ratio_of_means
 
 _BATCH = 25
-WAYS = ("none", "int8")
+WAYS: dict[str, dict[str, Any]] = {
+    "bfloat16": {"quantization": "none"},
+    "int8": {"quantization": "int8", "compiled": False},
+    "int8 compiled": {"quantization": "int8"},
+}
 
 
 def main() -> None:
@@ -41,8 +45,10 @@ def main() -> None:
 
 async def _measure(profile: Profile, model: Model, items: list[Item]) -> dict[str, Any]:
     with ExitStack() as open_:
-        settings = {"max_batch": _BATCH}
-        engines = {way: open_.enter_context(model_engine(model, quantization=way, **settings)) for way in WAYS}
+        engines = {
+            way: open_.enter_context(model_engine(model, max_batch=_BATCH, **told)) for way, told in WAYS.items()
+        }
+        must_be_compiled(engines["int8 compiled"])
         return await _compare(profile, model, engines, items)
 
 
@@ -65,10 +71,16 @@ async def _compare(
         "model": model.name,
         "n": len(items),
         "accuracy": {way: vars(accuracy(np.array(right[way]))) for way in WAYS},
-        "mcnemar_p": mcnemar(np.array(right["int8"]), np.array(right["none"])),
-        "same_answer": float(np.mean([a == b for a, b in zip(*answers.values(), strict=True)])),
         "tokens_per_second": {way: float(1 / np.mean(seconds[way])) for way in WAYS},
-        "speed_ratio": vars(ratio_of_means(np.array(seconds["none"]), np.array(seconds["int8"]))),
+        "against_bfloat16": {
+            way: {
+                "mcnemar_p": mcnemar(np.array(right[way]), np.array(right["bfloat16"])),
+                "same_answer": float(np.mean([a == b for a, b in zip(answers[way], answers["bfloat16"], strict=True)])),
+                "speed": vars(ratio_of_means(np.array(seconds["bfloat16"]), np.array(seconds[way]))),
+            }
+            for way in WAYS
+            if way != "bfloat16"
+        },
     }
 
 

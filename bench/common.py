@@ -51,6 +51,12 @@ def local_stack(profile: str, *, scripted: bool) -> Iterator[Stack]:
             stack.down()
 
 
+def must_be_compiled(engine: TransformersEngine) -> None:
+    """Ends the process where it is not."""
+    if not engine.is_compiled:
+        raise SystemExit(f"{engine.info.name} is not compiled: run `make compiled`")
+
+
 @contextlib.contextmanager
 def model_engine(model: Model, **settings: Any) -> Iterator[TransformersEngine]:
     """Our engine on a model of the cache, as its profile says; `settings` are more fields of EngineSettings."""

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from rich.progress import track
 
 from bench import peers
-from bench.common import model_engine, report
+from bench.common import model_engine, must_be_compiled, report
 from services.common.profile import load_profile
 from services.common.prompts import alone_prompt
 from services.engine.api import Finished, Generation, Token
@@ -56,10 +55,13 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     model = profile.llm if options.model == "llm" else profile.slm
     with ExitStack() as open_:
         engine = open_.enter_context(model_engine(model, threads=_THREADS, max_batch=64))
+        must_be_compiled(engine)
+        uncompiled = open_.enter_context(model_engine(model, threads=_THREADS, max_batch=64, compiled=False))
         questions = load("math_train").sample((options.rounds + 1) * sum(options.widths), 2)
         prompts = (alone_prompt(profile, engine.tokenizer, item.question).ids for item in questions.items)
         ways: dict[str, Run] = {
             "ours": lambda asked: asyncio.run(_run_ours(engine, asked)),
+            "uncompiled": lambda asked: asyncio.run(_run_ours(uncompiled, asked)),
             "llama.cpp": lambda asked: _run_llama(peers.gguf(model.name), asked),
             "vllm": open_.enter_context(_vllm(models_folder() / model.name, max(options.widths))),
         }
@@ -71,10 +73,9 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
                     speed = run(asked)
                     if round_:  # the first one warms up
                         found[way][width].append(speed)
-        memory = {"ours": psutil.Process().memory_info().rss / 1e9}
     return {
         "model": model.name,
-        "weights": {"ours": f"{model.quantization}, from the 4-bit file", "llama.cpp": "4-bit", "vllm": model.dtype},
+        "weights": {"ours": "int8, from the 4-bit file, compiled", "llama.cpp": "4-bit", "vllm": model.dtype},
         "threads": _THREADS,
         "tokens_written": _WRITTEN,
         "rounds": options.rounds,
@@ -84,7 +85,6 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
             for way in ways
             if way != "ours"
         },
-        "memory_gb": memory,
     }
 
 

@@ -38,7 +38,7 @@ from services.engine.api import (
     Usage,
 )
 from services.engine.kept import KeptPrefixes, common_prefix
-from services.engine.model import Model
+from services.engine.model import Model, Writer
 from services.engine.ragged import Piece, run
 from services.engine.request import Request
 from services.engine.scoring import PromptReader
@@ -100,7 +100,7 @@ class TransformersEngine:
             device=str(self._model.device),
             parameters=self._num_parameters,
             context_length=self._model.context_length,
-            engine="transformers",
+            engine="transformers, compiled" if self.is_compiled else "transformers",
             engine_version=transformers.__version__,
         )
 
@@ -112,6 +112,10 @@ class TransformersEngine:
     def load(self) -> Load:
         reading = self._prefilling is not None
         return Load(len(self._running) + reading, len(self._arrived) + len(self._jobs))
+
+    @property
+    def is_compiled(self) -> bool:
+        return not isinstance(self._writer, Writer)
 
     @property
     def is_alive(self) -> bool:
