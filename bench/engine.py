@@ -12,10 +12,11 @@ import argparse
 import asyncio
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from rich.progress import track
 
 from bench import peers
 from bench.common import model_engine, must_be_compiled, report
-from services.common.profile import load_profile
+from services.common.profile import Model, load_profile
 from services.common.prompts import alone_prompt
-from services.engine.api import Finished, Generation, Token
+from services.engine.api import Generation, Token
+from services.engine.tokenizer import ChatTokenizer
 from services.engine.transformers_engine import TransformersEngine
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 from training.datasets import load
@@ -44,26 +46,35 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--widths", type=int, nargs="+", default=[1, 8, 32])
     arguments.add_argument("--model", choices=["llm", "slm"], default="slm", help="of the default pair")
+    arguments.add_argument("--as-one-of-them", choices=["compiled", "uncompiled"], help=argparse.SUPPRESS)
     options = arguments.parse_args()
+    if options.as_one_of_them:
+        _answer_lines(_model(options), is_compiled=options.as_one_of_them == "compiled")
+        return
     if lacking := peers.missing():
         raise SystemExit(f"missing: {', '.join(lacking)}; run `make peers`")
     report(f"engine-{options.model}", _measure(options))
 
 
-def _measure(options: argparse.Namespace) -> dict[str, Any]:
+def _model(options: argparse.Namespace) -> Model:
     profile = load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
-    model = profile.llm if options.model == "llm" else profile.slm
+    return profile.llm if options.model == "llm" else profile.slm
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    profile, model = load_profile(DEFAULT_PROFILE, tuple(profile_folders())), _model(options)
+    tokenizer = ChatTokenizer.load(models_folder() / model.name)
+    questions = load("math_train").sample((options.rounds + 1) * sum(options.widths), 2)
+    prompts = (alone_prompt(profile, tokenizer, item.question).ids for item in questions.items)
+    # Each in a process of its own: the threads of two engines in one would not spin.
+    own = [sys.executable, "-m", "bench.engine", "--model", options.model, "--as-one-of-them"]
+    vllm = [str(peers.vllm_python()), str(Path(__file__).with_name("vllm_peer.py")), str(models_folder() / model.name)]
     with ExitStack() as open_:
-        engine = open_.enter_context(model_engine(model, threads=_THREADS, max_batch=64))
-        must_be_compiled(engine)
-        uncompiled = open_.enter_context(model_engine(model, threads=_THREADS, max_batch=64, compiled=False))
-        questions = load("math_train").sample((options.rounds + 1) * sum(options.widths), 2)
-        prompts = (alone_prompt(profile, engine.tokenizer, item.question).ids for item in questions.items)
         ways: dict[str, Run] = {
-            "ours": lambda asked: asyncio.run(_run_ours(engine, asked)),
-            "uncompiled": lambda asked: asyncio.run(_run_ours(uncompiled, asked)),
+            "ours": open_.enter_context(_process([*own, "compiled"])),
+            "uncompiled": open_.enter_context(_process([*own, "uncompiled"])),
             "llama.cpp": lambda asked: _run_llama(peers.gguf(model.name), asked),
-            "vllm": open_.enter_context(_vllm(models_folder() / model.name, max(options.widths))),
+            "vllm": open_.enter_context(_process([*vllm, str(max(options.widths))])),
         }
         found: dict[str, dict[int, list[float]]] = {way: {width: [] for width in options.widths} for way in ways}
         for round_ in track(range(options.rounds + 1), description="rounds"):
@@ -88,18 +99,23 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-async def _run_ours(engine: TransformersEngine, prompts: Prompts) -> float:
-    made: list[float] = []
+def _answer_lines(model: Model, is_compiled: bool) -> None:
+    """As bench/vllm_peer.py does for vLLM."""
+    with model_engine(model, threads=_THREADS, max_batch=64, compiled=is_compiled) as engine:
+        if is_compiled:
+            must_be_compiled(engine)
+        for line in sys.stdin:
+            started = time.time()
+            made = asyncio.run(_made_at(engine, json.loads(line)["prompts"]))
+            print(json.dumps({"started": started, "made": made}), flush=True)
 
-    async def stream(number: int, ids: tuple[int, ...]) -> None:
-        async for item in engine.generate(Generation(f"{number}", ids, _WRITTEN)):
-            if isinstance(item, Token):
-                made.append(item.made_at)
-            assert isinstance(item, (Token, Finished))
 
-    started = time.time()
-    await asyncio.gather(*(stream(number, ids) for number, ids in enumerate(prompts)))
-    return _speed(started, made, len(prompts))
+async def _made_at(engine: TransformersEngine, prompts: list[list[int]]) -> list[float]:
+    async def stream(number: int, ids: list[int]) -> list[float]:
+        generation = Generation(f"{number}", tuple(ids), _WRITTEN)
+        return [item.made_at async for item in engine.generate(generation) if isinstance(item, Token)]
+
+    return sorted(chain(*await asyncio.gather(*(stream(number, ids) for number, ids in enumerate(prompts)))))
 
 
 def _speed(started: float, made: list[float], width: int) -> float:
@@ -129,9 +145,8 @@ def _output(command: list[str]) -> str:
 
 
 @contextmanager
-def _vllm(weights: Path, width: int) -> Iterator[Run]:
-    """vLLM in its own environment, which answers a line of JSON with a line of JSON."""
-    command = [str(peers.vllm_python()), str(Path(__file__).with_name("vllm_peer.py")), str(weights), str(width)]
+def _process(command: list[str]) -> Iterator[Run]:
+    """An engine in its own process, which answers a line of JSON with a line of JSON."""
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -144,7 +159,7 @@ def _vllm(weights: Path, width: int) -> Iterator[Run]:
         stdin.flush()
         while not (line := stdout.readline()).startswith("{"):
             if not line:
-                raise RuntimeError(f"vLLM has ended: run {' '.join(command)} to see why")
+                raise SystemExit(f"an engine has ended: run {' '.join(command)} to see why")
         reply = json.loads(line)
         return _speed(reply["started"], reply["made"], len(prompts))
 

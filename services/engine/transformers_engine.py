@@ -87,6 +87,7 @@ class TransformersEngine:
         self._stopping = False
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
+        self._started: Future[None] = Future()
 
     # -- the Engine protocol ------------------------------------------------------------------------------------
 
@@ -122,16 +123,11 @@ class TransformersEngine:
         return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        settings = self._settings
-        torch.set_num_threads(settings.threads)
-        self._model = Model(settings.path, settings.dtype, settings.device, settings.quantization)
-        self._num_parameters, self._eos_ids = self._model.num_parameters(), self._model.eos_ids()
-        self._tokenizer = ChatTokenizer.load(settings.path)
-        self._writer = self._model.writer(settings.compiled, settings.threads)
-        self._cache = SlotCache()
-        self._kept = KeptPrefixes(settings.ahead_cache_bytes)
-        self._thread = threading.Thread(target=self._run, name=f"engine-{settings.name}", daemon=True)
+        """Returns when the model is loaded and warm. Raises OSError where `path` holds none."""
+        name = f"engine-{self._settings.name}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
+        self._started.result()
 
     def stop(self) -> None:
         with self._wake:
@@ -215,15 +211,31 @@ class TransformersEngine:
 
     def _run(self) -> None:
         try:
+            self._load()
             with torch.inference_mode():
                 self._warm_up()
+                self._started.set_result(None)
                 while self._wait_for_work():
                     self._step()
         except BaseException as failure:
             self._failure = failure
+            if not self._started.done():
+                self._started.set_exception(failure)
+                return
             raise
         finally:
             self._end_everything()
+
+    def _load(self) -> None:
+        """In this thread: OpenMP has a pool for each that computes, and lets none spin where all have more than the cores."""
+        settings = self._settings
+        torch.set_num_threads(settings.threads)
+        self._model = Model(settings.path, settings.dtype, settings.device, settings.quantization)
+        self._num_parameters, self._eos_ids = self._model.num_parameters(), self._model.eos_ids()
+        self._tokenizer = ChatTokenizer.load(settings.path)
+        self._writer = self._model.writer(settings.compiled, settings.threads)
+        self._cache = SlotCache()
+        self._kept = KeptPrefixes(settings.ahead_cache_bytes)
 
     def _step(self) -> None:
         self._drop_aborted()
@@ -385,7 +397,7 @@ class TransformersEngine:
         if row != last:
             self._cache.move(last, row, self._running[last].computed)
             self._running[row] = self._running[last]
-        if self._prefilling:
+        if self._prefilling and self._prefilling.computed:
             self._cache.move(last + 1, last, self._prefilling.computed)
         self._running.pop()
         return sequence

@@ -254,6 +254,18 @@ async def test_a_long_prompt_is_read_on_while_those_before_it_end(engine: Transf
     ]
 
 
+async def test_a_prompt_for_which_a_pass_has_no_room_waits_while_those_before_it_end(checkpoint: Path) -> None:
+    engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32", max_batch=8, prefill_chunk=16))
+    engine.start()
+    works = [Generation("a", prompt(40, 8), 1), Generation("b", prompt(41, 8), 1), Generation("c", prompt(42, 12), 4)]
+    with engine._wake:  # all come before the engine looks
+        runs = [asyncio.ensure_future(run(engine, work)) for work in works]
+        await asyncio.sleep(0)
+    ends = await asyncio.gather(*runs)
+    engine.stop()
+    assert [ids for ids, _ in ends] == [reference(checkpoint, w.prompt_ids, w.max_new_tokens) for w in works]
+
+
 async def test_prompts_that_wait_together_are_read_in_one_pass_but_what_they_share_only_once(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
