@@ -44,7 +44,7 @@ def insights_of(profile: Profile, engine: Engine) -> list[str]:
 
 async def _measure(runs: int) -> dict[str, Any]:
     profile = load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
-    with model_engine(profile.slm) as engine:
+    with model_engine(profile.slm, compiled=False) as engine:  # as the scorer runs it
         return await _compare(profile, engine, runs)
 
 
