@@ -1,13 +1,12 @@
-"""What int8 costs in answers: the same GSM8K questions, greedy, in bfloat16, in int8 and compiled, and the speed of each.
+"""What int8 costs in answers: the same GSM8K questions, greedy, in bfloat16, in int8 and compiled.
 
-`python -m bench.accuracy`, both models of the default pair; batches take turns between the engines.
+`python -m bench.accuracy`, both models of the default pair. How fast each is, `python -m bench.engine` says.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -23,7 +22,7 @@ from services.engine.transformers_engine import TransformersEngine
 from tandem.paths import DEFAULT_PROFILE, profile_folders
 from training.datasets import Item, load
 from training.grading import grade
-from training.metrics import accuracy, mcnemar, ratio_of_means
+from training.metrics import accuracy, mcnemar
 
 _BATCH = 25
 WAYS: dict[str, dict[str, Any]] = {
@@ -57,13 +56,10 @@ async def _compare(
 ) -> dict[str, Any]:
     right: dict[str, list[bool]] = {way: [] for way in WAYS}
     answers: dict[str, list[str]] = {way: [] for way in WAYS}
-    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     for begin in track(range(0, len(items), _BATCH), description=model.name):
         batch = items[begin : begin + _BATCH]
         for way, engine in engines.items():
-            started = time.perf_counter()
-            texts, tokens = await _answer(profile, engine, batch)
-            seconds[way].append((time.perf_counter() - started) / tokens)
+            texts = await _answer(profile, engine, batch)
             graded = [grade(item, texts[item.id], "") for item in batch]
             right[way] += [g.is_right for g in graded]
             answers[way] += [g.answer for g in graded]
@@ -71,12 +67,10 @@ async def _compare(
         "model": model.name,
         "n": len(items),
         "accuracy": {way: vars(accuracy(np.array(right[way]))) for way in WAYS},
-        "tokens_per_second": {way: float(1 / np.mean(seconds[way])) for way in WAYS},
         "against_bfloat16": {
             way: {
                 "mcnemar_p": mcnemar(np.array(right[way]), np.array(right["bfloat16"])),
                 "same_answer": float(np.mean([a == b for a, b in zip(answers[way], answers["bfloat16"], strict=True)])),
-                "speed": vars(ratio_of_means(np.array(seconds["bfloat16"]), np.array(seconds[way]))),
             }
             for way in WAYS
             if way != "bfloat16"
@@ -84,15 +78,12 @@ async def _compare(
     }
 
 
-async def _answer(profile: Profile, engine: TransformersEngine, items: list[Item]) -> tuple[dict[str, str], int]:
-    """Each item's text, and tokens made in all."""
+async def _answer(profile: Profile, engine: TransformersEngine, items: list[Item]) -> dict[str, str]:
+    """Each item's text."""
     cap = profile.execution.max_tokens
     prompts = {item.id: alone_prompt(profile, engine.tokenizer, item.question, item.task).ids for item in items}
-    texts, tokens = {}, 0
-    async for done in generate_batch(engine, (Generation(i, ids, cap) for i, ids in prompts.items()), _BATCH):
-        texts[done.request_id] = done.text
-        tokens += len(done.ids)
-    return texts, tokens
+    generations = (Generation(name, ids, cap) for name, ids in prompts.items())
+    return {done.request_id: done.text async for done in generate_batch(engine, generations, _BATCH)}
 
 
 if __name__ == "__main__":
