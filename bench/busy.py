@@ -28,7 +28,7 @@ _WAYS = {
     "spinning": {"GOMP_SPINCOUNT": "infinity"},
 }
 """How a thread waits for the next loop that is shared out among the cores."""
-_WRITTEN = 24
+_WRITTEN = 96
 
 
 def main() -> None:
@@ -68,10 +68,14 @@ def _tokens_per_second(waiting: dict[str, str], count: int) -> float:
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    started = time.perf_counter()
-    told = [process.communicate("go\n")[0] for process in processes]
-    made: int = sum(json.loads(text)["made"] for text in told)
-    return made / (time.perf_counter() - started)
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    told = [json.loads(process.communicate()[0]) for process in processes]
+    made: int = sum(each["made"] for each in told)
+    seconds: float = max(each["ended"] for each in told) - min(each["started"] for each in told)
+    return made / seconds
 
 
 async def _decode_when_told() -> None:
@@ -85,8 +89,9 @@ async def _decode_when_told() -> None:
         await generate(engine, Generation("warm", prompt, 4))
         print("ready", flush=True)
         sys.stdin.readline()
+        started = time.time()
         done = await generate(engine, Generation("count", prompt, _WRITTEN))
-        print(json.dumps({"made": len(done.ids)}), flush=True)
+        print(json.dumps({"made": len(done.ids), "started": started, "ended": time.time()}), flush=True)
 
 
 if __name__ == "__main__":
