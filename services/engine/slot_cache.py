@@ -65,7 +65,8 @@ class _Layer:
                 self.keys[block.rows.start, :, span] = new_keys
                 self.values[block.rows.start, :, span] = new_values
             else:  # a token for each row, at its own position
-                rows, positions = torch.arange(block.rows.start, block.rows.stop), block.positions[:, 0]
+                positions = block.positions[:, 0]
+                rows = torch.arange(block.rows.start, block.rows.stop, device=positions.device)
                 self.keys[rows, :, positions] = new_keys.transpose(0, 1)
                 self.values[rows, :, positions] = new_values.transpose(0, 1)
         return self.keys, self.values
