@@ -29,7 +29,7 @@ develop: $(filter .tools/bin/uv,$(UV))  ## the same and what tests and training 
 models: setup  ## download, check and convert the default pair (once)
 	@$(TANDEM) models pull
 
-compiled: models  ## compile the default pair for this processor: several times as fast (once; minutes, a C++ compiler, 16 GB)
+compiled: models  ## compile the default pair for this processor: up to 2.5 times as fast (once; minutes, a C++ compiler, 16 GB)
 	@$(TANDEM) models compile
 
 run: models  ## two real models answer one question: make run Q="..."

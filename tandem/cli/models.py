@@ -51,7 +51,7 @@ def compile_models(
     threads: Annotated[int, typer.Option(help="Processor threads of each engine that will run it; those of `tandem up` if 0.", min=0)] = 0,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Compile models for this processor: several times as many tokens a second. Takes minutes, once, and a C++ compiler."""
+    """Compile models for this processor: up to 2.5 times as many tokens a second. Takes minutes, once, and a C++ compiler."""
     try:
         pair = load_profile(profile, tuple(profile_folders()))
     except TandemError as error:
