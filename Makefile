@@ -86,8 +86,9 @@ bench-engine: peers compiled  ## our engine against llama.cpp and vLLM, on the s
 	@$(RUN) python -m bench.engine --model slm
 	@$(RUN) python -m bench.engine --model llm --widths 1 --rounds 5
 
-bench-accuracy: compiled develop  ## answers of both models in bfloat16, in int8 and compiled, 100 questions (half an hour)
-	@$(RUN) python -m bench.accuracy
+bench-accuracy: compiled develop  ## answers of both models in bfloat16 and in int8, compiled, 100 questions (half an hour)
+	@$(RUN) python -m bench.accuracy --model slm
+	@$(RUN) python -m bench.accuracy --model llm
 
 bench-ahead: compiled develop  ## from the stop to the answer's first token, with and without reading ahead
 	@$(RUN) python -m bench.ahead

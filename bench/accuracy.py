@@ -1,6 +1,6 @@
-"""What int8 costs in answers: the same GSM8K questions, greedy, in bfloat16, in int8 and compiled.
+"""What int8 costs in answers: the same GSM8K questions, greedy, in bfloat16 and in int8, compiled.
 
-`python -m bench.accuracy`, both models of the default pair. How fast each is, `python -m bench.engine` says.
+`python -m bench.accuracy --model slm`, of the default pair. How fast each is, `python -m bench.engine` says.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from training.metrics import accuracy, mcnemar
 _BATCH = 25
 WAYS: dict[str, dict[str, Any]] = {
     "bfloat16": {"quantization": "none"},
-    "int8": {"quantization": "int8", "compiled": False},
     "int8 compiled": {"quantization": "int8"},
 }
 
@@ -35,11 +34,12 @@ WAYS: dict[str, dict[str, Any]] = {
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--questions", type=int, default=100)
+    arguments.add_argument("--model", choices=["llm", "slm"], default="slm", help="of the default pair")
     options = arguments.parse_args()
     profile = load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
     items = list(load("gsm8k").sample(options.questions, 0).items)
-    models = {"llm": profile.llm, "slm": profile.slm}
-    report("accuracy", {role: asyncio.run(_measure(profile, model, items)) for role, model in models.items()})
+    model = profile.llm if options.model == "llm" else profile.slm
+    report(f"accuracy-{options.model}", asyncio.run(_measure(profile, model, items)))
 
 
 async def _measure(profile: Profile, model: Model, items: list[Item]) -> dict[str, Any]:
