@@ -38,8 +38,8 @@ def main() -> None:
     options = arguments.parse_args()
     profile = load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
     items = list(load("gsm8k").sample(options.questions, 0).items)
-    model = profile.llm if options.model == "llm" else profile.slm
-    report(f"accuracy-{options.model}", asyncio.run(_measure(profile, model, items)))
+    measured = _measure(profile, getattr(profile, options.model), items)
+    report(f"accuracy-{options.model}", asyncio.run(measured))
 
 
 async def _measure(profile: Profile, model: Model, items: list[Item]) -> dict[str, Any]:

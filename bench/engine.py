@@ -25,7 +25,7 @@ from rich.progress import track
 
 from bench import peers
 from bench.common import model_engine, must_be_compiled, report
-from services.common.profile import Model, load_profile
+from services.common.profile import Model, Profile, load_profile
 from services.common.prompts import alone_prompt
 from services.engine.api import Generation, Token
 from services.engine.tokenizer import ChatTokenizer
@@ -48,21 +48,17 @@ def main() -> None:
     arguments.add_argument("--model", choices=["llm", "slm"], default="slm", help="of the default pair")
     arguments.add_argument("--as-one-of-them", choices=["compiled", "uncompiled"], help=argparse.SUPPRESS)
     options = arguments.parse_args()
+    profile = load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
     if options.as_one_of_them:
-        _answer_lines(_model(options), is_compiled=options.as_one_of_them == "compiled")
+        _answer_lines(getattr(profile, options.model), is_compiled=options.as_one_of_them == "compiled")
         return
     if lacking := peers.missing():
         raise SystemExit(f"missing: {', '.join(lacking)}; run `make peers`")
-    report(f"engine-{options.model}", _measure(options))
+    report(f"engine-{options.model}", _measure(profile, options))
 
 
-def _model(options: argparse.Namespace) -> Model:
-    profile = load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
-    return profile.llm if options.model == "llm" else profile.slm
-
-
-def _measure(options: argparse.Namespace) -> dict[str, Any]:
-    profile, model = load_profile(DEFAULT_PROFILE, tuple(profile_folders())), _model(options)
+def _measure(profile: Profile, options: argparse.Namespace) -> dict[str, Any]:
+    model: Model = getattr(profile, options.model)
     tokenizer = ChatTokenizer.load(models_folder() / model.name)
     questions = load("math_train").sample((options.rounds + 1) * sum(options.widths), 2)
     prompts = (alone_prompt(profile, tokenizer, item.question).ids for item in questions.items)

@@ -113,12 +113,8 @@ def compile_ahead(name: str, dtype: str, threads: int) -> Path:
     if not (folder / "config.json").is_file():
         raise ModelError(f"{name} is not here: run `tandem models pull`")
     with tempfile.TemporaryDirectory(prefix="tandem-compile-") as cache:
-        done = subprocess.run(
-            [sys.executable, "-m", "services.engine.compiled", str(folder), dtype, str(threads)],
-            cwd=REPOSITORY, capture_output=True, text=True, env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache},
-        )  # fmt: skip
-    if done.returncode:
-        raise ModelError(f"{name} cannot be compiled: {done.stderr.strip().splitlines()[-1]}")
+        arguments = (str(folder), dtype, str(threads))
+        _run(f"{name} cannot be compiled", "services.engine.compiled", *arguments, TORCHINDUCTOR_CACHE_DIR=cache)
     return folder / f"compiled-{threads}"
 
 
@@ -237,12 +233,17 @@ def _is_intact(file: Path, entry: CatalogueEntry, progress: Progress) -> bool:
 
 def _convert(gguf: Path, folder: Path) -> None:
     """In a process of its own: dequantising needs several times the file's size in memory and gives it back."""
+    _run(f"{gguf.name} cannot be converted", "services.engine.convert", str(gguf), str(folder))
+
+
+def _run(failing: str, module: str, *arguments: str, **environment: str) -> None:
+    """The module's main program in a process of its own. Raises ModelError: `failing` and the last line that it wrote."""
     done = subprocess.run(
-        [sys.executable, "-m", "services.engine.convert", str(gguf), str(folder)],
-        cwd=REPOSITORY, capture_output=True, text=True,
+        [sys.executable, "-m", module, *arguments],
+        cwd=REPOSITORY, capture_output=True, text=True, env={**os.environ, **environment},
     )  # fmt: skip
     if done.returncode:
-        raise ModelError(f"{gguf.name} cannot be converted: {done.stderr.strip().splitlines()[-1]}")
+        raise ModelError(f"{failing}: {(done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1]}")
 
 
 def _fetch_snapshot(entry: CatalogueEntry, folder: Path) -> str:

@@ -73,9 +73,7 @@ def load_compiled(folder: Path, dtype: str, threads: int) -> model.Logits | None
     """What `compile_model` made of these weights for this process; None where there is nothing that fits, which is logged."""
     code = code_folder(folder, threads)
     if reason := _why_not(folder, dtype, code):
-        _log.warning(
-            "%s runs uncompiled, several times as slow: %s; `tandem models compile` helps", folder.name, reason
-        )
+        _log.warning("%s runs uncompiled, which is slower: %s; `tandem models compile` helps", folder.name, reason)
         return None
     [unpacked] = (path.parent for path in code.glob("*/data"))
     package = torch._inductor.aoti_load_package(str(unpacked))
