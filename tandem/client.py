@@ -138,7 +138,8 @@ class Client:
 
     def ask(self, question: str, **options: Any) -> tandem_pb2.SolveResult:
         """The result alone. Raises RequestError."""
-        return next(e.completed for e in self.solve(question, **options) if e.HasField("completed"))
+        completed = [e.completed for e in self.solve(question, **options) if e.HasField("completed")]
+        return completed[0]
 
     def get(self, request_id: str) -> tandem_pb2.GetRequestResponse:
         return self._unary(self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id))
@@ -209,10 +210,8 @@ class AsyncClient:
 
     async def ask(self, question: str, **options: Any) -> tandem_pb2.SolveResult:
         """The result alone. Raises RequestError."""
-        async for event in self.solve(question, **options):
-            if event.HasField("completed"):
-                return event.completed
-        raise AssertionError("a stream ends with `completed`")
+        completed = [e.completed async for e in self.solve(question, **options) if e.HasField("completed")]
+        return completed[0]
 
     async def get(self, request_id: str) -> tandem_pb2.GetRequestResponse:
         return await self._unary(self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id))

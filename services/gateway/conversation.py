@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -17,6 +18,8 @@ from services.common.transcript import parse_entry
 Kind = Literal["insight_delta", "stage_completed", "scored", "llm_stopped", "answer_delta", "restarted", "completed"]
 _STREAMS = (str(Role.INSIGHT), str(Role.ANSWER), "decisions")
 _BLOCK = timedelta(milliseconds=500)
+# Each reading and each message costs gateway and client more than a token does: what is written faster than this is read together.
+_PACE_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +85,26 @@ class Conversation:
         self, ending: asyncio.Future[dict[str, Any]], still_there: Callable[[], Awaitable[None]]
     ) -> AsyncGenerator[Event, None]:
         while not ending.done():
-            async for event in self._news():
+            began = time.monotonic()
+            for event in await self._news():
                 yield event
             await still_there()
-        async for event in self._news():  # what was written before the end and not read yet
+            await asyncio.sleep(began + _PACE_SECONDS - time.monotonic())
+        for event in await self._news():  # what was written before the end and not read yet
             yield event
 
-    async def _news(self) -> AsyncGenerator[Event, None]:
+    async def _news(self) -> list[Event]:
         news = await self._log.tail(self._request_id, self._position.cursors(), _BLOCK)
+        events: list[Event] = []
         for stream in _STREAMS:
             for entry_id, fields in news.get(stream, ()):
                 cursor = self._position.advance(stream, entry_id)
                 if stream == "decisions":
-                    yield Event(cursor, fields["kind"], json.loads(fields["payload"]))  # type: ignore[arg-type]
+                    events.append(Event(cursor, fields["kind"], json.loads(fields["payload"])))  # type: ignore[arg-type]
                 else:
                     for event in self._written(stream, entry_id, fields, cursor):
-                        yield event
+                        _add(events, event)
+        return events
 
     def _written(self, stream: str, entry_id: str, fields: Mapping[str, str], cursor: str) -> list[Event]:
         entry = parse_entry(entry_id, fields)
@@ -113,3 +120,13 @@ class Conversation:
             payload = {"stage": entry.stage, "name": self._stage_names[entry.stage - 1], "tokens": entry.tokens}
             events.append(Event(cursor, "stage_completed", payload))
         return events
+
+
+def _add(events: list[Event], event: Event) -> None:
+    """Text that goes on from the last event's text goes into that event."""
+    last = events[-1] if events else None
+    if last is None or last.kind != event.kind or not event.kind.endswith("_delta"):
+        events.append(event)
+        return
+    payload = {**event.payload, "text": last.payload["text"] + event.payload["text"]}
+    events[-1] = replace(event, payload=payload)

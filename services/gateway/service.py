@@ -59,15 +59,16 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             )
         self._num_streams += 1
         STREAMS.inc()
-        watcher = uuid4().hex
+        watcher, is_over = uuid4().hex, False
         try:
             conducted = await self._conduct(request)
             yield _accepted(conducted, str(position))
             async with aclosing(self._read(conducted, position, watcher)) as events:
                 async for event in events:
+                    is_over = event.kind == "completed"
                     yield _event(event)
         except (asyncio.CancelledError, GeneratorExit):
-            if request.request_id and not request.keep_running and not self._is_draining:
+            if request.request_id and not (is_over or request.keep_running or self._is_draining):
                 self._say_farewell(request.request_id, watcher)
             raise
         finally:
@@ -218,6 +219,10 @@ def _accepted(request: Conducted, cursor: str) -> tandem_pb2.SolveEvent:
 
 
 def _event(event: Event) -> tandem_pb2.SolveEvent:
+    if event.kind == "insight_delta":  # most events are text, and ParseDict takes longer than all else about one
+        return tandem_pb2.SolveEvent(cursor=event.cursor, insight_delta=tandem_pb2.InsightDelta(**event.payload))
+    if event.kind == "answer_delta":
+        return tandem_pb2.SolveEvent(cursor=event.cursor, answer_delta=tandem_pb2.AnswerDelta(**event.payload))
     return ParseDict({"cursor": event.cursor, event.kind: _wire(event.payload)}, tandem_pb2.SolveEvent())
 
 

@@ -43,12 +43,12 @@ def doctor(json: JsonFlag = False) -> None:
     else:
         for check in checks:
             mark = "[green]ok[/]  " if check.ok else "[red]no[/]  " if check.required else "[yellow]–[/]   "
-            console.print(f"{mark}{check.name:18} {check.found}")
+            console.print(f"{mark}{check.name:18} {check.found}", soft_wrap=True)
             if not check.ok:
-                console.print(f"    → {check.advice}", style="yellow")
+                console.print(f"    → {check.advice}", style="yellow", soft_wrap=True)
         console.print("\nsettings: a flag wins over the environment, the environment over the default", style="dim")
         for name, setting in settings.items():
-            console.print(f"    {name:22} {setting['value']}   (from {setting['from']})", style="dim")
+            console.print(f"    {name:22} {setting['value']}   (from {setting['from']})", style="dim", soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 

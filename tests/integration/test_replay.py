@@ -42,7 +42,7 @@ async def test_a_history_of_today_replays(system: System, scenario: str) -> None
     request_id = f"{scenario}-{uuid4().hex}"
     try:
         async for event in system.client.solve(SCENARIOS[scenario], request_id=request_id):
-            if scenario == "cancelled" and event.HasField("insight_delta") and event.insight_delta.tokens == 3:
+            if scenario == "cancelled" and event.HasField("insight_delta") and event.insight_delta.tokens >= 3:
                 await system.client.cancel(request_id)
     except RequestError:
         assert scenario == "failed"

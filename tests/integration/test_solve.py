@@ -262,9 +262,10 @@ async def test_cancel_stops_both_models_and_keeps_the_bill(system: System) -> No
 
 
 async def test_a_workflow_cancelled_in_temporal_ends_with_its_bill(system: System) -> None:
-    request_id, last = uuid4().hex, None
+    request_id, last, is_cancelled = uuid4().hex, None, False
     async for event in system.client.solve("[ms=20]", request_id=request_id):
-        if event.HasField("insight_delta") and event.insight_delta.tokens == 1:
+        if event.HasField("insight_delta") and not is_cancelled:
+            is_cancelled = True
             await system.temporal.get_workflow_handle(request_id).cancel()
         last = event
     assert last is not None
@@ -284,6 +285,27 @@ async def test_a_client_that_goes_away_stops_the_work(system: System) -> None:
     result = await system.temporal.get_workflow_handle(request.request_id).result()
     assert result["stop"]["reason"] == "cancelled"
     assert result["usage"]["llm"]["input_tokens"] > 0
+
+
+async def test_a_client_that_has_its_result_and_hangs_up_cancels_nothing(system: System) -> None:
+    stream = system.service.Solve(solve_request("[scores=0:0.9 slm_eos=5]", request_id=uuid4().hex), None)
+    async with aclosing(stream):  # closed where gRPC closes it when the client goes while it is being told the end
+        async for event in stream:
+            if event.HasField("completed"):
+                break
+    assert not system.service._farewells
+
+
+async def test_text_that_is_written_faster_than_it_is_read_comes_in_larger_pieces(system: System) -> None:
+    seen = await events(system, "[ms=1 slm_eos=60]")
+    result = seen[-1].completed
+    answer = [e.answer_delta for e in seen if e.HasField("answer_delta")]
+    insight = [e.insight_delta for e in seen if e.HasField("insight_delta")]
+    assert len(answer) < 30
+    assert "".join(delta.text for delta in answer) == result.reasoning
+    assert answer[-1].tokens == 60 == result.usage.slm.output_tokens
+    ends = [e.stage_completed.tokens for e in seen if e.HasField("stage_completed")]
+    assert set(ends) <= {delta.tokens for delta in insight}  # a stage's end is never inside of a piece
 
 
 async def test_leaving_the_clients_stream_early_cancels_at_once(system: System) -> None:
