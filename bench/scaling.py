@@ -1,5 +1,5 @@
-"""Requests per second at 1 to 64 concurrent, with a fast test engine, and the processor time of a request by process;
-beside it a bare Temporal workflow with as many activities, on the same server, in turns.
+"""Requests per second at 1 to 64 concurrent, with a fast test engine, and the processor time of a request by process; beside
+it, in turns and on the same servers, bare Temporal workflows with as many activities: that do nothing, and that call the models.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,11 +23,15 @@ from temporalio.client import Client
 
 from bench import bare
 from bench.common import local_stack, quantiles, report
+from services.common.profile import load_profile
+from services.gateway.admission import Admission, Asked
 from tandem import AsyncClient
+from tandem.paths import profile_folders
 from tandem.stack import Stack
 from training.metrics import ratio_of_means
 
 _QUESTION = "[ms=1 slm_eos=8] how?"
+_BARE_WORKER = "bare-worker"
 Request = Callable[[], Awaitable[Any]]
 
 
@@ -43,11 +48,23 @@ async def _measure(options: argparse.Namespace) -> dict[str, Any]:
     with local_stack("scripted", scripted=True) as stack, _bare_worker(stack) as worker:
         temporal = await Client.connect(stack.address("temporal"))
         async with AsyncClient(stack.gateway) as client:
+            profile = load_profile("scripted", tuple(profile_folders()))
+            admission = Admission({"scripted": profile}, "scripted", {"scripted": len})
 
             async def bare_request() -> None:
                 await temporal.execute_workflow(bare.BareWorkflow.run, "how?", id=uuid4().hex, task_queue=bare.QUEUE)
 
-            ways: dict[str, Request] = {"system": lambda: client.ask(_QUESTION), "bare_workflow": bare_request}
+            async def calling_request() -> None:
+                task = admission.admit(Asked("", _QUESTION, "scripted"), "")
+                await temporal.execute_workflow(
+                    bare.CallingWorkflow.run, task, id=task.request_id, task_queue=bare.QUEUE
+                )
+
+            ways: dict[str, Request] = {
+                "system": lambda: client.ask(_QUESTION),
+                "bare_workflow": bare_request,
+                "bare_workflow_that_calls": calling_request,
+            }
             for request in ways.values():
                 await _rate(request, 8, 4)
             points = [await _at(width, ways, options, stack, worker) for width in track(options.widths)]
@@ -58,28 +75,31 @@ async def _measure(options: argparse.Namespace) -> dict[str, Any]:
 async def _at(
     width: int, ways: dict[str, Request], options: argparse.Namespace, stack: Stack, worker: psutil.Process
 ) -> dict[str, Any]:
-    """One width: rates in turns, and what the system's processes have used meanwhile."""
+    """One width: rates in turns, and the processor time that each way has used meanwhile."""
     rates: dict[str, list[float]] = {way: [] for way in ways}
+    used: dict[str, Counter[str]] = {way: Counter() for way in ways}
     latencies: list[float] = []
-    used: dict[str, float] = {}
     for _ in range(options.rounds):
         for way, request in ways.items():
-            before = _processor_seconds(stack)
+            before = _processor_seconds(stack, worker)
             rate, seconds = await _rate(request, options.requests, width)
+            used[way].update(_processor_seconds(stack, worker) - before)
             rates[way].append(rate)
             if way == "system":
                 latencies += [1000 * s for s in seconds]
-                after = _processor_seconds(stack)
-                used = {name: used.get(name, 0.0) + after[name] - before[name] for name in after}
     count = options.rounds * options.requests
-    per_request = {name: round(1000 * seconds / count, 2) for name, seconds in sorted(used.items())}
+    per_request = {
+        way: {name: round(1000 * seconds / count, 2) for name, seconds in sorted(each.items())}
+        for way, each in used.items()
+    }
+    system = np.array(rates["system"])
     return {
         "concurrent": width,
         "requests_per_second": {way: float(np.mean(each)) for way, each in rates.items()},
-        "relative_to_bare": vars(ratio_of_means(np.array(rates["system"]), np.array(rates["bare_workflow"]))),
+        "relative_to": {way: vars(ratio_of_means(system, np.array(rates[way]))) for way in ways if way != "system"},
         "latency_ms": quantiles(latencies),
         "processor_ms_per_request": per_request,
-        "most_used": max(per_request, key=lambda name: per_request[name]),
+        "most_used": max(per_request["system"], key=lambda name: per_request["system"][name]),
         "bare_worker_memory_mb": round(worker.memory_info().rss / 1e6),
     }
 
@@ -120,21 +140,22 @@ async def _rate(request: Request, count: int, width: int) -> tuple[float, list[f
     return count / (time.perf_counter() - started), seconds
 
 
-def _processor_seconds(stack: Stack) -> dict[str, float]:
+def _processor_seconds(stack: Stack, bare_worker: psutil.Process) -> Counter[str]:
     """User and system time of each component since it started."""
-    found = {}
-    for row in stack.status():
-        if row.get("pid"):
-            process = psutil.Process(row["pid"])
-            times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
-            found[row["name"]] = sum(t.user + t.system for t in times)
-    return found
+    processes = {row["name"]: psutil.Process(row["pid"]) for row in stack.status() if row.get("pid")}
+    return Counter({name: _seconds(process) for name, process in {**processes, _BARE_WORKER: bare_worker}.items()})
+
+
+def _seconds(process: psutil.Process) -> float:
+    times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
+    return sum(t.user + t.system for t in times)
 
 
 @contextmanager
 def _bare_worker(stack: Stack) -> Iterator[psutil.Process]:
+    servers = ("temporal", "redis", "insight-generator", "sufficiency-scorer", "slm-executor")
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.bare", stack.address("temporal")], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "bench.bare", *map(stack.address, servers)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

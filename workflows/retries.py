@@ -18,7 +18,7 @@ _LONGEST_PAUSE = timedelta(seconds=4)
 def retry_answer(away_seconds: float) -> RetryPolicy:
     """Without the small model there is no answer at all: pauses of 0.25 s, doubled up to 4 s, for at least so long."""
     return RetryPolicy(
-        initial_interval=Timeouts.heartbeat_interval,
+        initial_interval=Timeouts.retry_interval,
         backoff_coefficient=2.0,
         maximum_interval=_LONGEST_PAUSE,
         maximum_attempts=_attempts(away_seconds),
@@ -34,7 +34,7 @@ def gives_up(attempt: int, code: grpc.StatusCode, began: bool) -> bool:
 
 
 def _attempts(seconds: float) -> int:
-    attempts, waited, pause = 1, timedelta(), Timeouts.heartbeat_interval
+    attempts, waited, pause = 1, timedelta(), Timeouts.retry_interval
     while waited < timedelta(seconds=seconds):
         attempts, waited, pause = attempts + 1, waited + pause, min(2 * pause, _LONGEST_PAUSE)
     return attempts

@@ -42,7 +42,8 @@ class Timeouts:
     score_call = timedelta(seconds=60)
     stop_call = timedelta(seconds=2)
     heartbeat = timedelta(seconds=5)
-    heartbeat_interval = timedelta(milliseconds=250)
+    heartbeat_interval = timedelta(seconds=1)  # each is a call to Temporal for each running activity
+    retry_interval = timedelta(milliseconds=250)
     local_attempt = timedelta(seconds=3)
     attempt = timedelta(minutes=8)
     activity = timedelta(minutes=10)

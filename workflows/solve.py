@@ -45,8 +45,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.stop_rule import allowance, decide, fall_back, is_read_ahead, is_scored, thresholds
 
-_RETRY = RetryPolicy(initial_interval=Timeouts.heartbeat_interval, backoff_coefficient=2.0, maximum_attempts=4)
-_RETRY_SCORE = RetryPolicy(initial_interval=Timeouts.heartbeat_interval, maximum_attempts=2)
+_RETRY = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=4)
+_RETRY_SCORE = RetryPolicy(initial_interval=Timeouts.retry_interval, maximum_attempts=2)
 T = TypeVar("T")
 _ONCE = RetryPolicy(maximum_attempts=1)
 # A fallback answer is a new activity, whose attempts begin at 1 again; its epochs must not.
