@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from workflows.shared import AheadTask, AnswerTask, InsightTask, ScoreTask, Solv
 
 QUEUE = "bench-bare"
 SCORES = 4  # the question and three stages
+_TIMEOUT = timedelta(seconds=60)
 
 
 @activity.defn
@@ -30,49 +32,53 @@ async def nothing(name: str) -> str:
     return name
 
 
+Start = Callable[[str, int], workflow.ActivityHandle[Any]]
+
+
+async def _in_our_shape(start: Start) -> Any:
+    """Activities as ours has them where no stage suffices: one writes while the others are scored and read, one after the other."""
+    beside = []
+    for stage in range(SCORES):
+        await start("score", stage)
+        if stage == 0:
+            beside.append(start("insight", stage))
+        if stage < SCORES - 1:
+            beside.append(start("ahead", stage))
+    await asyncio.gather(*beside)
+    return await start("execute", SCORES - 1)
+
+
 @workflow.defn
 class BareWorkflow:
     @workflow.run
     async def run(self, question: str) -> str:
-        """The shape of ours where no stage suffices: one writes while the others are scored and read, one after the other."""
-        insight = None
-        ahead = []
-        for stage in range(SCORES):
-            await self._do("score")
-            if stage == 0:
-                insight = self._do("insight")
-            if stage < SCORES - 1:
-                ahead.append(self._do("ahead"))
-        await asyncio.gather(*ahead, *([insight] if insight else []))
-        return await self._do("execute")
+        def start(name: str, stage: int) -> workflow.ActivityHandle[Any]:
+            return workflow.start_activity(nothing, name, start_to_close_timeout=_TIMEOUT)
 
-    def _do(self, name: str) -> workflow.ActivityHandle[str]:
-        return workflow.start_activity(nothing, name, start_to_close_timeout=timedelta(seconds=60))
+        return str(await _in_our_shape(start))
 
 
 @workflow.defn
 class CallingWorkflow:
     @workflow.run
     async def run(self, task: SolveInput) -> str:
-        """The same shape, with the calls that ours makes."""
         plan, about = task.plan, (task.request_id, task.question)
-        insight = None
-        ahead = []
-        for stage in range(SCORES):
-            await self._do(Activities.wait_and_score, ScoreTask(*about, stage, threshold=1.0, profile=plan.profile))
-            if stage == 0:
-                caps = [each.max_tokens for each in plan.stages]
-                insight = self._do(Activities.generate_insight, InsightTask(*about, caps, task.sampling, plan.profile))
-            if stage < SCORES - 1:
-                ahead.append(self._do(Activities.read_ahead, AheadTask(*about, stage)))
-        await asyncio.gather(*ahead, *([insight] if insight else []))
-        answer = AnswerTask(*about, stage, plan.answer_max_tokens, task.sampling, plan.profile)
-        return str((await self._do(Activities.execute, answer)).text)
+        caps = [stage.max_tokens for stage in plan.stages]
 
-    def _do(self, method: Any, task: Any) -> workflow.ActivityHandle[Any]:
-        return workflow.start_activity_method(
-            method, task, start_to_close_timeout=timedelta(seconds=60), heartbeat_timeout=Timeouts.heartbeat
-        )
+        def start(name: str, stage: int) -> workflow.ActivityHandle[Any]:
+            calls: dict[str, tuple[Any, Any]] = {
+                "score": (Activities.wait_and_score, ScoreTask(*about, stage, 1.0, plan.profile)),
+                "insight": (Activities.generate_insight, InsightTask(*about, caps, task.sampling, plan.profile)),
+                "ahead": (Activities.read_ahead, AheadTask(*about, stage)),
+                "execute": (
+                    Activities.execute, AnswerTask(*about, stage, plan.answer_max_tokens, task.sampling, plan.profile)
+                ),
+            }  # fmt: skip
+            return workflow.start_activity_method(
+                *calls[name], start_to_close_timeout=_TIMEOUT, heartbeat_timeout=Timeouts.heartbeat
+            )
+
+        return str((await _in_our_shape(start)).text)
 
 
 async def main(temporal: str, redis: str, *models: str) -> None:

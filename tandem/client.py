@@ -138,8 +138,8 @@ class Client:
 
     def ask(self, question: str, **options: Any) -> tandem_pb2.SolveResult:
         """The result alone. Raises RequestError."""
-        completed = [e.completed for e in self.solve(question, **options) if e.HasField("completed")]
-        return completed[0]
+        [completed] = [e.completed for e in self.solve(question, **options) if e.HasField("completed")]
+        return completed
 
     def get(self, request_id: str) -> tandem_pb2.GetRequestResponse:
         return self._unary(self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id))
@@ -210,8 +210,8 @@ class AsyncClient:
 
     async def ask(self, question: str, **options: Any) -> tandem_pb2.SolveResult:
         """The result alone. Raises RequestError."""
-        completed = [e.completed async for e in self.solve(question, **options) if e.HasField("completed")]
-        return completed[0]
+        [completed] = [e.completed async for e in self.solve(question, **options) if e.HasField("completed")]
+        return completed
 
     async def get(self, request_id: str) -> tandem_pb2.GetRequestResponse:
         return await self._unary(self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id))

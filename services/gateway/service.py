@@ -121,7 +121,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         if status.state == "running":
             with suppress(TandemError):
                 if await self._log.decision(request_id, SLOT_COMPLETED):
-                    return Status("completed", await self._workflows.result_soon(request_id))
+                    return Status("completed", await self._workflows.result(request_id))
         return status
 
     def drain(self) -> None:

@@ -39,10 +39,11 @@ def replayer() -> Replayer:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 async def test_a_history_of_today_replays(system: System, scenario: str) -> None:
-    request_id = f"{scenario}-{uuid4().hex}"
+    request_id, is_to_be_cancelled = f"{scenario}-{uuid4().hex}", scenario == "cancelled"
     try:
         async for event in system.client.solve(SCENARIOS[scenario], request_id=request_id):
-            if scenario == "cancelled" and event.HasField("insight_delta") and event.insight_delta.tokens >= 3:
+            if is_to_be_cancelled and event.HasField("insight_delta") and event.insight_delta.tokens >= 3:
+                is_to_be_cancelled = False
                 await system.client.cancel(request_id)
     except RequestError:
         assert scenario == "failed"

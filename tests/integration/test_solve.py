@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from temporalio.client import WorkflowHandle
 
 from protos.tandem.v1 import tandem_pb2
 from tandem import RequestError, to_dict
@@ -294,6 +295,22 @@ async def test_a_client_that_has_its_result_and_hangs_up_cancels_nothing(system:
             if event.HasField("completed"):
                 break
     assert not system.service._farewells
+
+
+async def test_an_end_that_temporals_long_poll_misses_is_asked_for_again(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = (await system.client.ask("[scores=0:0.9 slm_eos=5]")).request_id
+    whole, polls = WorkflowHandle.result, []
+
+    async def misses_once(handle: WorkflowHandle[Any, Any]) -> Any:
+        polls.append(handle.id)
+        return await (whole(handle) if len(polls) > 1 else asyncio.Event().wait())
+
+    monkeypatch.setattr(WorkflowHandle, "result", misses_once)
+    monkeypatch.setattr("services.gateway.temporal._ASK_AGAIN_SECONDS", 0.05)
+    assert (await system.service._workflows.result(request_id))["request_id"] == request_id
+    assert len(polls) > 1
 
 
 async def test_text_that_is_written_faster_than_it_is_read_comes_in_larger_pieces(system: System) -> None:
