@@ -127,11 +127,11 @@ types: develop  ## mypy, strict
 	@$(RUN) mypy
 
 protos: setup  ## generate the stubs anew
-	@PATH="$$PWD/$(UV_PROJECT_ENVIRONMENT)/bin:$$PATH" $(RUN) python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. \
+	@PATH="$$PWD/$(UV_PROJECT_ENVIRONMENT)/bin:$$PATH" $(RUN) python -m grpc_tools.protoc -Iprotos --python_out=. --grpc_python_out=. \
 	  --mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
 
 protos-check: protos  ## the committed stubs are those of the contract
-	@git diff --exit-code --stat -- protos
+	@git diff --exit-code --stat -- tandem/v1
 
 histories: develop  ## record the workflow histories that must replay, after a change that is meant to break them
 	@TANDEM_RECORD=1 $(RUN) pytest tests/integration/test_replay.py

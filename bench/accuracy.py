@@ -14,11 +14,11 @@ import numpy as np
 from rich.progress import track
 
 from bench.common import model_engine, must_be_compiled, report
-from services.common.profile import Model, Profile, load_profile
-from services.common.prompts import alone_prompt
-from services.engine.api import Generation
+from services.engine.api import GenerationRequest
 from services.engine.batch import generate_batch
 from services.engine.transformers_engine import TransformersEngine
+from tandem.method.profile import Model, Profile, load_profile
+from tandem.method.prompts import llm_alone_prompt
 from tandem.paths import DEFAULT_PROFILE, profile_folders
 from training.datasets import Item, load
 from training.grading import grade
@@ -81,8 +81,8 @@ async def _compare(
 async def _answer(profile: Profile, engine: TransformersEngine, items: list[Item]) -> dict[str, str]:
     """Each item's text."""
     cap = profile.execution.max_tokens
-    prompts = {item.id: alone_prompt(profile, engine.tokenizer, item.question, item.task).ids for item in items}
-    generations = (Generation(name, ids, cap) for name, ids in prompts.items())
+    prompts = {item.id: llm_alone_prompt(profile, engine.tokenizer, item.question, item.task).ids for item in items}
+    generations = (GenerationRequest(name, ids, cap) for name, ids in prompts.items())
     return {done.request_id: done.text async for done in generate_batch(engine, generations, _BATCH)}
 
 

@@ -16,10 +16,10 @@ from rich.progress import track
 
 from bench.common import model_engine, quantiles, report
 from bench.score import insights_of
-from services.common.profile import Profile, load_profile
-from services.common.prompts import intern_prompt
-from services.engine.api import Engine, Generation, Token
+from services.engine.api import Engine, GenerationRequest, Token
 from services.engine.batch import generate
+from tandem.method.profile import Profile, load_profile
+from tandem.method.prompts import answer_prompt
 from tandem.paths import DEFAULT_PROFILE, profile_folders
 from training.datasets import load
 from training.metrics import ratio_of_means
@@ -42,12 +42,12 @@ async def _compare(profile: Profile, engine: Engine, runs: int) -> dict[str, Any
     first: dict[str, list[float]] = {"ahead": [], "cold": []}
     steps, read = [], {"ahead": 0, "cold": 0}
     for number, item in enumerate(track(load("math_train").sample(runs, 1).items, description="questions")):
-        before, last = (intern_prompt(profile, engine.tokenizer, item.question, i).ids for i in insights[-2:])
+        before, last = (answer_prompt(profile, engine.tokenizer, item.question, i).ids for i in insights[-2:])
         # Cold first: what was read ahead would be found again.
         for way in ("cold", "ahead"):
             if way == "ahead":
-                await generate(engine, Generation(f"{number}/ahead", before, 0))
-            milliseconds, step, tokens = await _first_token(engine, Generation(f"{number}/{way}", last, 2))
+                await generate(engine, GenerationRequest(f"{number}/ahead", before, 0))
+            milliseconds, step, tokens = await _first_token(engine, GenerationRequest(f"{number}/{way}", last, 2))
             first[way].append(milliseconds)
             steps.append(step)
             read[way] += tokens
@@ -60,13 +60,13 @@ async def _compare(profile: Profile, engine: Engine, runs: int) -> dict[str, Any
     }
 
 
-async def _first_token(engine: Engine, generation: Generation) -> tuple[float, float, int]:
+async def _first_token(engine: Engine, generation: GenerationRequest) -> tuple[float, float, int]:
     """Milliseconds to the first token and from there to the second; tokens of the prompt that were read."""
     started, made, read = time.time(), [], 0
     async for item in engine.generate(generation):
         if isinstance(item, Token):
-            made.append(item.made_at)
-            read += item.prompt_read or 0
+            made.append(item.generated_at)
+            read += item.prompt_computed or 0
     return 1000 * (made[0] - started), 1000 * (made[-1] - made[0]), read
 
 

@@ -18,9 +18,9 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from services.common.request_log import RequestLog
+from services.request_log.log import RequestLog
+from tandem.method.shared import AheadTask, AnswerTask, InsightTask, ScoreTask, SolveInput, Timeouts
 from workflows.activities import Activities, ServiceAddresses
-from workflows.shared import AheadTask, AnswerTask, InsightTask, ScoreTask, SolveInput, Timeouts
 
 QUEUE = "bench-bare"
 SCORES = 4  # the question and three stages

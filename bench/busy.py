@@ -79,18 +79,18 @@ def _tokens_per_second(waiting: dict[str, str], count: int) -> float:
 
 
 async def _decode_when_told() -> None:
-    from services.common.profile import load_profile
-    from services.engine.api import Generation
+    from services.engine.api import GenerationRequest
     from services.engine.batch import generate
+    from tandem.method.profile import load_profile
     from tandem.paths import DEFAULT_PROFILE, profile_folders
 
     with model_engine(load_profile(DEFAULT_PROFILE, tuple(profile_folders())).slm) as engine:
         prompt = tuple(engine.tokenizer.encode("Count from one to a hundred: one, two, three,"))
-        await generate(engine, Generation("warm", prompt, 4))
+        await generate(engine, GenerationRequest("warm", prompt, 4))
         print("ready", flush=True)
         sys.stdin.readline()
         started = time.time()
-        done = await generate(engine, Generation("count", prompt, _WRITTEN))
+        done = await generate(engine, GenerationRequest("count", prompt, _WRITTEN))
         print(json.dumps({"made": len(done.ids), "started": started, "ended": time.time()}), flush=True)
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from services.common.profile import Model
+from tandem.local.stack import Stack, plan_stack
+from tandem.method.profile import Model
 from tandem.paths import models_folder
-from tandem.stack import Stack, plan_stack
 from tests.fakes import write_tokenizer
 
 if TYPE_CHECKING:  # torch is loaded by those that run a model alone

@@ -25,11 +25,11 @@ from rich.progress import track
 
 from bench import peers
 from bench.common import model_engine, must_be_compiled, report
-from services.common.profile import Model, Profile, load_profile
-from services.common.prompts import alone_prompt
-from services.engine.api import Generation, Token
+from services.engine.api import GenerationRequest, Token
 from services.engine.tokenizer import ChatTokenizer
 from services.engine.transformers_engine import TransformersEngine
+from tandem.method.profile import Model, Profile, load_profile
+from tandem.method.prompts import llm_alone_prompt
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 from training.datasets import load
 from training.metrics import ratio_of_means
@@ -61,7 +61,7 @@ def _measure(profile: Profile, options: argparse.Namespace) -> dict[str, Any]:
     model: Model = getattr(profile, options.model)
     tokenizer = ChatTokenizer.load(models_folder() / model.name)
     questions = load("math_train").sample((options.rounds + 1) * sum(options.widths), 2)
-    prompts = (alone_prompt(profile, tokenizer, item.question).ids for item in questions.items)
+    prompts = (llm_alone_prompt(profile, tokenizer, item.question).ids for item in questions.items)
     # Each in a process of its own: the threads of two engines in one would not spin.
     own = [sys.executable, "-m", "bench.engine", "--model", options.model, "--as-one-of-them"]
     vllm = [str(peers.vllm_python()), str(Path(__file__).with_name("vllm_peer.py")), str(models_folder() / model.name)]
@@ -108,8 +108,8 @@ def _answer_lines(model: Model, is_compiled: bool) -> None:
 
 async def _made_at(engine: TransformersEngine, prompts: list[list[int]]) -> list[float]:
     async def stream(number: int, ids: list[int]) -> list[float]:
-        generation = Generation(f"{number}", tuple(ids), _WRITTEN)
-        return [item.made_at async for item in engine.generate(generation) if isinstance(item, Token)]
+        generation = GenerationRequest(f"{number}", tuple(ids), _WRITTEN)
+        return [item.generated_at async for item in engine.generate(generation) if isinstance(item, Token)]
 
     return sorted(chain(*await asyncio.gather(*(stream(number, ids) for number, ids in enumerate(prompts)))))
 

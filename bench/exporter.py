@@ -25,7 +25,7 @@ from rich.progress import track
 
 from bench.common import local_stack, quantiles, report
 from tandem import Client
-from tandem.stack import Stack, free_port
+from tandem.local.stack import Stack, free_port
 from tests.e2e.collector import Collector
 
 _WARM_UP = 5

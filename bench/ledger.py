@@ -25,7 +25,7 @@ from rich.progress import track
 
 from bench.common import local_stack, report
 from tandem import Client, RequestError, to_dict
-from tandem.stack import Stack
+from tandem.local.stack import Stack
 
 _VICTIMS = ("insight-generator", "slm-executor", "sufficiency-scorer", "worker")
 _SCRIPTS = (

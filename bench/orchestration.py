@@ -14,12 +14,12 @@ import numpy as np
 from rich.progress import track
 
 from bench.common import local_stack, quantiles, report
-from services.common.profile import load_profile
-from services.common.prompts import intern_prompt, mentor_prompt
-from services.engine.api import Generation, Token
+from services.engine.api import GenerationRequest, Token
 from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.scorers import make_scorer
 from tandem import AsyncClient
+from tandem.method.profile import load_profile
+from tandem.method.prompts import answer_prompt, insight_prompt
 from tandem.paths import profile_folders
 from tests.fakes import ScriptedEngine
 
@@ -38,19 +38,19 @@ async def in_one_process(ms: float) -> float:
     question, started = _QUESTION.format(ms=ms), time.perf_counter()
 
     async def score(insight: str) -> float:
-        prompt = intern_prompt(profile, slm.tokenizer, question, insight)
+        prompt = answer_prompt(profile, slm.tokenizer, question, insight)
         scoring = await slm.score("key", prompt.ids)
         return scorer.score(Evidence.of(scoring, prompt, 1 if insight else 0, question))
 
     await score("")
     text, scores = "", []
-    async for item in llm.generate(Generation("llm", mentor_prompt(profile, llm.tokenizer, question).ids, 48)):
+    async for item in llm.generate(GenerationRequest("llm", insight_prompt(profile, llm.tokenizer, question).ids, 48)):
         text += item.text
         if isinstance(item, Token) and len(text) in _STAGES:
             scores.append(asyncio.create_task(score(text)))
     await asyncio.gather(*scores)
-    prompt = intern_prompt(profile, slm.tokenizer, question, text)
-    async for _ in slm.generate(Generation("slm", prompt.ids, 64)):
+    prompt = answer_prompt(profile, slm.tokenizer, question, text)
+    async for _ in slm.generate(GenerationRequest("slm", prompt.ids, 64)):
         pass
     return (time.perf_counter() - started) * 1000
 

@@ -23,11 +23,11 @@ from temporalio.client import Client
 
 from bench import bare
 from bench.common import local_stack, quantiles, report
-from services.common.profile import load_profile
 from services.gateway.admission import Admission, Asked
 from tandem import AsyncClient
+from tandem.local.stack import Stack
+from tandem.method.profile import load_profile
 from tandem.paths import profile_folders
-from tandem.stack import Stack
 from training.metrics import ratio_of_means
 
 _QUESTION = "[ms=1 slm_eos=8] how?"

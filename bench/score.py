@@ -15,9 +15,9 @@ import psutil
 from rich.progress import track
 
 from bench.common import model_engine, quantiles, report
-from services.common.profile import Profile, load_profile
-from services.common.prompts import intern_prompt
 from services.engine.api import Engine
+from tandem.method.profile import Profile, load_profile
+from tandem.method.prompts import answer_prompt
 from tandem.paths import DEFAULT_PROFILE, profile_folders
 from training.datasets import load
 from training.metrics import ratio_of_means
@@ -52,7 +52,7 @@ async def _compare(profile: Profile, engine: Engine, runs: int) -> dict[str, Any
     insights = insights_of(profile, engine)
     found: dict[str, list[tuple[float, int]]] = {"incremental": [], "afresh": []}
     for number, item in enumerate(track(load("math_train").sample(runs, 1).items, description="questions")):
-        prompts = [intern_prompt(profile, engine.tokenizer, item.question, insight).ids for insight in insights]
+        prompts = [answer_prompt(profile, engine.tokenizer, item.question, insight).ids for insight in insights]
         for way, passes in found.items():
             started, tokens = time.perf_counter(), 0
             for stage, prompt in enumerate(prompts):

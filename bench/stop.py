@@ -13,9 +13,9 @@ from typing import Any
 from rich.progress import track
 
 from bench.common import local_stack, peak_memory_mb, quantiles, report
-from protos.tandem.v1 import tandem_pb2
 from tandem import Client
 from tandem.paths import DEFAULT_PROFILE
+from tandem.v1 import tandem_pb2
 
 _WARM_UP = 3
 

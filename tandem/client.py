@@ -11,9 +11,9 @@ from uuid import uuid4
 import grpc
 from opentelemetry import propagate, trace
 
-from protos.tandem.v1 import tandem_pb2, tandem_pb2_grpc
 from tandem.errors import RequestError, from_rpc
 from tandem.paths import default_address
+from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),

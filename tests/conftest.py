@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tandem.local.probes import answers_ping, is_serving
+from tandem.local.stack import TEMPORAL_FLAGS
 from tandem.paths import find_binary
-from tandem.probes import answers_ping, is_serving
-from tandem.stack import TEMPORAL_FLAGS
 
 torch.set_num_threads(2)
 

@@ -28,10 +28,10 @@ from services.engine.api import (
     EngineStopped,
     Finished,
     FinishReason,
-    Generation,
+    GenerationRequest,
     Load,
     ModelInfo,
-    Scoring,
+    PromptScores,
     Token,
     Usage,
 )
@@ -107,7 +107,7 @@ class ScriptedEngine:
             event.set()
         return event is not None
 
-    async def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
+    async def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
         if generation.request_id in self._aborted:
             raise DuplicateRequest(generation.request_id)
         script = _script(self.tokenizer.decode(generation.prompt_ids))
@@ -144,7 +144,7 @@ class ScriptedEngine:
         finally:
             self._aborted.pop(generation.request_id, None)
 
-    async def _read_only(self, generation: Generation, wait: float) -> Finished:
+    async def _read_only(self, generation: GenerationRequest, wait: float) -> Finished:
         aborted = self._aborted[generation.request_id] = asyncio.Event()
         try:
             with contextlib.suppress(TimeoutError):
@@ -155,7 +155,7 @@ class ScriptedEngine:
             return Finished(FinishReason.ABORTED, Usage(), "", time.time())
         return Finished(FinishReason.LENGTH, Usage(*self._read_on(generation)), "", time.time())
 
-    def _read_on(self, generation: Generation) -> tuple[int, int]:
+    def _read_on(self, generation: GenerationRequest) -> tuple[int, int]:
         """Tokens (read, kept): what was read ahead for the same request is not read again."""
         request = generation.request_id.partition("/")[0]
         ahead = self._ahead.get(request, ())
@@ -165,7 +165,7 @@ class ScriptedEngine:
         self.counters.input_tokens += len(generation.prompt_ids) - kept
         return len(generation.prompt_ids) - kept, kept
 
-    async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:
+    async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
         text = self.tokenizer.decode(prompt_ids)
         script = _script(text)
         await asyncio.sleep(float(script.get("score_ms", 0)) / 1000)
@@ -185,7 +185,7 @@ class ScriptedEngine:
         self.counters.scored_tokens += len(prompt_ids) - kept
         entropies = np.full(count, -math.log(max(value, 1e-9)), np.float32)
         usage = Usage(len(prompt_ids) - kept, kept, 0)
-        return Scoring(np.full(count, -1.0, np.float32), entropies, np.empty((0, 0), np.float32), usage)
+        return PromptScores(np.full(count, -1.0, np.float32), entropies, np.empty((0, 0), np.float32), usage)
 
 
 def make_engine(arguments: dict[str, Any]) -> ScriptedEngine:

@@ -1,42 +1,69 @@
-"""The rules of the tree, held by reading every import (DESIGN: imports flow one way)."""
+"""The rules of the tree, held by reading every import: allowed arrows, no circle, and sizes that a reader can bear."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+TOPS = ("tandem", "services", "workflows", "training", "deploy", "bench", "tests")
 SERVICES = ("gateway", "insight_generator", "sufficiency_scorer", "slm_executor")
-ALLOWED = {
-    "protos": {"protos"},
-    # The command line is the door to the training, whose imports wait until a verb needs them.
-    "tandem": {"tandem", "protos", "training", "services.common.profile", "services.common.errors"},
-    "training": {"training", "workflows", "services", "protos"},
-    "workflows": {"workflows", "services.common", "protos"},
-    "services.common": {"services.common", "protos"},
-    "services.engine": {"services.engine"},
-    "services.gateway": {
-        "services.gateway",
-        "services.common",
-        "workflows.shared",
-        "workflows.stop_rule",
-        "workflows.search",
-        "protos",
+PLUMBING = {"services.process", "services.request_log", "services.observability"}
+BASE = {"tandem.method", "tandem.v1"}
+# What the files of a folder may import of ours, besides their own folder. Nothing below imports anything above.
+ARROWS: dict[str, set[str]] = {
+    "tandem.v1": set(),
+    "tandem.method": set(),
+    "tandem": BASE,
+    "services": set(),
+    "services.observability": {"tandem.method"},
+    "services.request_log": {"tandem.method", "services.observability"},
+    "services.process": {*BASE, "services.observability", "services.request_log"},
+    "services.engine": {"tandem.method"},
+    "services.gateway": {*BASE, *PLUMBING},
+    "services.insight_generator": {*BASE, *PLUMBING, "services.engine"},
+    "services.slm_executor": {*BASE, *PLUMBING, "services.engine"},
+    "services.sufficiency_scorer": {*BASE, *PLUMBING, "services.engine"},
+    "workflows": {*BASE, *PLUMBING},
+    "training": {
+        "tandem.method",
+        "services.engine",
+        "services.insight_generator",
+        "services.request_log",
+        "services.sufficiency_scorer",
     },
-    **{f"services.{s}": {f"services.{s}", "services.common", "services.engine", "protos"} for s in SERVICES[1:]},
+    "tandem.local": {"tandem"},
+    "deploy": set(),
+    # The command line opens every door; what training and the local stack need is imported when a verb asks for it.
+    "tandem.cli": {*BASE, "tandem", "tandem.local", "training"},
 }
 ADAPTERS = {"__main__.py", "service.py"}
-# The gateway's one door to Temporal, and what all processes share of gRPC and Redis.
 WIRE = {"grpc", "redis", "temporalio", "kserve"}
+MAX_LINES = 430
+MAX_METHODS = 32
 
 
-def sources(package: str) -> Iterator[Path]:
-    for file in (ROOT / package.replace(".", "/")).rglob("*.py"):
-        if not file.stem.endswith(("_pb2", "_pb2_grpc")):
-            yield file
+def sources(*packages: str) -> Iterator[Path]:
+    for package in packages:
+        for file in sorted((ROOT / package.replace(".", "/")).rglob("*.py")):
+            if not file.stem.endswith(("_pb2", "_pb2_grpc")):
+                yield file
+
+
+def module_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def folder_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).parent.parts)
+
+
+MODULES = {module_of(file): file for top in TOPS for file in (ROOT / top).rglob("*.py")}
 
 
 def imports(file: Path) -> set[str]:
@@ -45,23 +72,53 @@ def imports(file: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
-def is_ours(name: str) -> bool:
-    return name.split(".")[0] in ("protos", "services", "workflows", "tandem", "training", "tests")
+def our_imports(file: Path) -> set[str]:
+    """Modules of this repository that `file` imports."""
+    found = set()
+    for name in imports(file):
+        while name and name not in MODULES:
+            name = name.rpartition(".")[0]
+        if name and MODULES[name] != file:
+            found.add(name)
+    return found
 
 
-@pytest.mark.parametrize("package", ALLOWED)
-def test_imports_flow_one_way(package: str) -> None:
-    allowed = ALLOWED[package]
-    for file in sources(package):
-        for name in imports(file):
-            fine = not is_ours(name) or any(
-                name == a or name.startswith(f"{a}.") or a.startswith(f"{name}.") for a in allowed
-            )
-            assert fine, f"{file.relative_to(ROOT)} imports {name}"
+def assert_no_circle(graph: Mapping[str, set[str]]) -> None:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        raise AssertionError(" -> ".join(reversed(error.args[1]))) from None
+
+
+@pytest.mark.xfail(strict=True, reason="the engine, bench and tests")
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert_no_circle({module_of(file): our_imports(file) for file in sources(*TOPS)})
+
+
+@pytest.mark.xfail(strict=True, reason="the engine, bench and tests")
+def test_no_folders_import_each_other_in_a_circle() -> None:
+    graph: dict[str, set[str]] = defaultdict(set)
+    for file in sources(*TOPS):
+        graph[folder_of(file)] |= {folder_of(MODULES[name]) for name in our_imports(file)} - {folder_of(file)}
+    assert_no_circle(graph)
+
+
+@pytest.mark.parametrize("folder", ARROWS)
+def test_imports_follow_the_arrows(folder: str) -> None:
+    allowed = {folder, *ARROWS[folder]}
+    for file in sources(folder):
+        if folder_of(file) == folder:
+            for name in our_imports(file):
+                assert folder_of(MODULES[name]) in allowed, f"{file.relative_to(ROOT)} imports {name}"
+
+
+def test_every_folder_of_the_product_has_its_arrows() -> None:
+    known = {folder_of(file) for file in sources("tandem", "services", "workflows", "training", "deploy")}
+    assert known == {folder for folder in ARROWS if any(folder_of(f) == folder for f in sources(folder))}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -77,11 +134,13 @@ def test_no_domain_file_knows_the_wire(service: str) -> None:
             assert not {name.split(".")[0] for name in imports(file)} & WIRE, file
 
 
-def test_the_pure_parts_of_the_workflow_are_pure() -> None:
-    for name in ("stop_rule", "cost", "answer", "record", "shared"):
-        outside = {n for n in imports(ROOT / "workflows" / f"{name}.py") if not n.startswith("services.common.prices")}
-        pure = {"__future__", "collections", "dataclasses", "datetime", "enum", "typing", "workflows"}
-        assert {n.split(".")[0] for n in outside} <= pure
+def test_the_method_is_pure() -> None:
+    pure = {
+        "__future__", "base64", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "json", "math",
+        "pathlib", "pydantic", "re", "tandem", "tomllib", "typing", "uuid", "zlib",
+    }  # fmt: skip
+    for file in sources("tandem.method"):
+        assert {name.split(".")[0] for name in imports(file)} <= pure, file
 
 
 def test_the_client_needs_neither_torch_nor_temporal() -> None:
@@ -90,5 +149,17 @@ def test_the_client_needs_neither_torch_nor_temporal() -> None:
 
 
 def test_no_file_outgrows_a_readers_patience() -> None:
-    long = [f for p in ("services", "workflows", "tandem") for f in sources(p) if len(f.read_text().splitlines()) > 430]
-    assert long == []
+    assert [f for f in sources(*TOPS) if len(f.read_text().splitlines()) > MAX_LINES] == [
+        ROOT / "tests/integration/test_solve.py"
+    ]
+
+
+def test_no_class_does_the_work_of_two() -> None:
+    large = [
+        f"{file.relative_to(ROOT)}: {node.name}"
+        for file in sources(*TOPS)
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and sum(isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) for n in node.body) > MAX_METHODS
+    ]
+    assert large == []

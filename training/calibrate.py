@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tandem.method.shared import Plan
 from training.estimators import WORDS
 from training.metrics import Interval, bootstrap, ratio_of_means
 from training.outcomes import Outcome, cascade, llm_alone, route
@@ -23,7 +24,6 @@ from training.policy import (
 )
 from training.study import CASCADE, PAPER, Policies, Study
 from training.table import Floats, Table
-from workflows.shared import Plan
 
 _CANDIDATES = np.round(np.arange(0.0, 1.001, 0.01), 2)
 

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.profile import Profile
-from services.common.prompts import Prompt, alone_prompt, intern_prompt, mentor_prompt
-from services.engine.api import Engine, FinishReason, Generation, Token
-from services.engine.batch import Generated, generate, run_all
+from services.engine.api import Engine, FinishReason, GenerationRequest, Token
+from services.engine.batch import Completion, generate, run_all
 from services.engine.tokenizer import Detokenizer
 from services.insight_generator.stages import StageSplitter
 from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.features import features
+from tandem.method.profile import Profile
+from tandem.method.prompts import Prompt, answer_prompt, insight_prompt, llm_alone_prompt
 from training.datasets import Item
 from training.grading import grade
 
@@ -88,7 +88,7 @@ class Collector:
     async def _question(self, item: Item) -> list[Run]:
         runs, insights = await self._mentor(item)
         stages = [Insight()] if self._only_question else [Insight(), *insights]
-        prompts = [intern_prompt(self._profile, self._slm.tokenizer, item.question, i.text, item.task) for i in stages]
+        prompts = [answer_prompt(self._profile, self._slm.tokenizer, item.question, i.text, item.task) for i in stages]
         # The longest prompt first: the others share its keys and values.
         answering = [
             asyncio.create_task(self._answer(item, i, p)) for i, p in list(zip(stages, prompts, strict=True))[::-1]
@@ -106,13 +106,13 @@ class Collector:
         return runs
 
     async def _mentor(self, item: Item) -> tuple[list[Run], list[Insight]]:
-        prompt = alone_prompt(self._profile, self._llm.tokenizer, item.question, item.task)
+        prompt = llm_alone_prompt(self._profile, self._llm.tokenizer, item.question, item.task)
         jobs = [self._generate(self._llm, f"{item.id}/llm", prompt.ids, self._cap)]
         if self._is_brief:
-            brief = mentor_prompt(self._profile, self._llm.tokenizer, item.question, item.task)
+            brief = insight_prompt(self._profile, self._llm.tokenizer, item.question, item.task)
             jobs.append(self._generate(self._llm, f"{item.id}/brief", brief.ids, self._profile.stages[-1].max_tokens))
         if self._extras and item.task == "answer":
-            short = alone_prompt(self._concise, self._llm.tokenizer, item.question)
+            short = llm_alone_prompt(self._concise, self._llm.tokenizer, item.question)
             jobs.append(self._generate(self._llm, f"{item.id}/concise", short.ids, self._cap))
         done = await asyncio.gather(*jobs)
         insights = self._insights(done[1] if self._is_brief else done[0], prompt)
@@ -123,7 +123,7 @@ class Collector:
                 runs += await asyncio.gather(*(self._forced(item, prompt, done[0].ids, i) for i in reversed(insights)))
         return runs, insights
 
-    def _insights(self, written: Generated, prompt: Prompt) -> list[Insight]:
+    def _insights(self, written: Completion, prompt: Prompt) -> list[Insight]:
         """The stages that serving would have cut the text into (services.insight_generator.stages)."""
         caps = [stage.max_tokens for stage in self._profile.stages]
         splitter = StageSplitter(caps, self._profile.section_ends if self._is_brief else ())
@@ -146,7 +146,7 @@ class Collector:
         done = await self._generate(self._llm, f"{item.id}/forced{insight.stage}", forced, _FORCED_TOKENS)
         return _run(item, "forced", insight, len(forced), done, text="\\boxed{" + done.text)
 
-    async def _answer(self, item: Item, insight: Insight, prompt: Prompt) -> Generated:
+    async def _answer(self, item: Item, insight: Insight, prompt: Prompt) -> Completion:
         key = f"{item.id}/slm{insight.stage}"
         return await self._generate(self._slm, key, prompt.ids, self._profile.execution.max_tokens)
 
@@ -154,17 +154,17 @@ class Collector:
         """What the scorer sees of a prompt."""
         return Evidence.of(await self._slm.score(item.id, prompt.ids), prompt, stage, item.question)
 
-    async def _read_answer(self, item: Item, prompt: Prompt, answer: Generated) -> NDArray[np.float32]:
+    async def _read_answer(self, item: Item, prompt: Prompt, answer: Completion) -> NDArray[np.float32]:
         scoring = await self._slm.score(item.id, prompt.ids + answer.ids)
         begin = len(prompt.ids) - 1
         return features(scoring.logprobs[begin:], scoring.entropies[begin:])
 
-    async def _generate(self, engine: Engine, key: str, ids: Sequence[int], most: int) -> Generated:
-        return await generate(engine, Generation(key, tuple(ids), most))
+    async def _generate(self, engine: Engine, key: str, ids: Sequence[int], most: int) -> Completion:
+        return await generate(engine, GenerationRequest(key, tuple(ids), most))
 
 
 def _run(
-    item: Item, name: str, insight: Insight, prompt_tokens: int, done: Generated, text: str = "", **read: Any
+    item: Item, name: str, insight: Insight, prompt_tokens: int, done: Completion, text: str = "", **read: Any
 ) -> Run:
     graded = grade(item, text or done.text, insight.text)
     return Run(

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from services.common.profile import Profile
-from services.gateway.admission import make_plan
+from tandem.method.plan import make_plan
+from tandem.method.profile import Profile
+from tandem.method.shared import Plan
 from training.collect import Run
 from training.store import Origin, StoreError, read
 from training.table import Table, make_table
-from workflows.shared import Plan
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def load_collected(files: Sequence[Path], profile: Profile, *, only_question: bo
     for file in files:
         origin, found = read(file)
         made_with = pair_of(origin.profile)
-        if different := [name for name, value in profile.text_makers().items() if made_with[name] != value]:
+        if different := [name for name, value in profile.prompt_fingerprint().items() if made_with[name] != value]:
             raise StoreError(f"{file} was collected with another {', '.join(different)} than {profile.name} has now")
         if origin.only_question and not only_question:
             raise StoreError(f"{file} has the bare questions alone: it can help to train (`train --also`), no more")
@@ -78,7 +78,7 @@ def load_collected(files: Sequence[Path], profile: Profile, *, only_question: bo
 
 
 def pair_of(told: dict[str, Any]) -> dict[str, Any]:
-    """What scores depend on (Profile.text_makers), out of an origin's `profile`."""
+    """What scores depend on (Profile.prompt_fingerprint), out of an origin's `profile`."""
     return {
         "handoff": told["handoff"],
         "llm": told["llm"]["name"],

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.sufficiency_scorer.artefact import Artefact
+from tandem.method.shared import Plan
 from training.estimators import WORDS
 from training.fitting import answer_examples, as_grid, examples_of
 from training.headroom import Headroom, headroom
@@ -40,7 +41,6 @@ from training.outcomes import (
 from training.policy import Policy
 from training.study import CASCADE, PAPER, Policies, Study
 from training.table import Floats, Table
-from workflows.shared import Plan
 
 OURS, LLM_ALONE, SLM_ALONE = "tandem", "llm", "slm"
 ORACLE, ORACLE_FINISHING = "oracle", "oracle:llm-finishes"

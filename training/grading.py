@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
+from tandem.method.answer import final_answer
 from training.datasets import Item
-from workflows.answer import final_answer
 
 _FORMS = (LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig())
 _FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)

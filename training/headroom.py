@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
+from tandem.method.shared import Plan
 from training.outcomes import llm_alone, slm_alone
 from training.table import Bools, Floats, Table
-from workflows.shared import Plan
 
 AUROCS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _DRAWS = 200

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from tandem.method.shared import Plan
 from training.datasets import Item
 from training.outcomes import LLM
 from training.policy import Policy
 from training.table import Floats, Table
-from workflows.shared import Plan
 
 Ask = Callable[[Item], Mapping[str, Any]]
 """A question in, a SolveResult as a dict out."""

@@ -1,6 +1,6 @@
 """What each way of answering comes to on collected runs: right or wrong, tokens, cost. One Outcome for each method.
 
-Costs are those of the bill (workflows.cost), stops those of the stop rule (workflows.stop_rule): the same functions as
+Costs are those of the bill (tandem.method.cost), stops those of the stop rule (tandem.method.stop_rule): the same functions as
 in serving, given arrays. A stop is charged `OVERRUN` tokens that the large model wrote beyond it.
 """
 
@@ -13,10 +13,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from tandem.method import cost
+from tandem.method.shared import Plan, RoleUsage, Usage
+from tandem.method.stop_rule import is_read_ahead, is_scored, is_sufficient
 from training.table import Bools, Floats, Table
-from workflows import cost
-from workflows.shared import Plan, RoleUsage, Usage
-from workflows.stop_rule import is_read_ahead, is_scored, is_sufficient
 
 LLM = -1  # the "stage" of an answer that the large model finished
 OVERRUN = 3.0  # tokens after a stop: its decision takes some decode steps (bench/results, stop on the real pair)

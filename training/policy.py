@@ -14,10 +14,10 @@ from typing import Literal
 
 import numpy as np
 
+from tandem.method.shared import Plan
 from training.estimators import WORDS
 from training.outcomes import Outcome, llm_alone, tandem
 from training.table import Floats, Table
-from workflows.shared import Plan
 
 Unit = Literal["paper", "full", "usd"]
 NEVER = 1.0  # a calibrated score does not reach it; where the large model may finish such a stage is not even scored

@@ -11,9 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from services.common.profile import Profile
 from services.engine.tokenizer import ChatTokenizer
 from services.engine.transformers_engine import EngineSettings, TransformersEngine
+from tandem.method.profile import Profile
 from training.collect import Collector, Run
 from training.datasets import Dataset
 from training.store import Origin, StoreError, read, write
@@ -42,7 +42,7 @@ class Scope:
 
 def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, models: Path) -> Origin:
     told = profile.model_dump(include={"handoff", "llm", "slm", "prompts", "execution"}, mode="json")
-    told["stages"] = profile.text_makers()["stages"]
+    told["stages"] = profile.prompt_fingerprint()["stages"]
     del told["execution"]["reads_ahead"]  # it makes no text
     marks = {m.name: (models / m.name / "tandem.json") for m in (profile.llm, profile.slm)}
     return Origin(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomlkit
 
-from services.common.profile import Profile
+from tandem.method.profile import Profile
 from training.study import Study
 from training.table import Table
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from services.common.profile import Profile
 from services.sufficiency_scorer.artefact import Artefact, Description, Label, Spread
 from services.sufficiency_scorer.features import NAMES, compress
 from services.sufficiency_scorer.network import SufficiencyNetwork
+from tandem.method.profile import Profile
 from training.collected import Collected
 from training.estimators import ESTIMATORS, PLAIN, WORDS, Examples, fit_linear, fit_mlp
 from training.fitting import (
@@ -144,7 +144,7 @@ def _describe(
         label=label,
         features=list(NAMES),
         shape=network.shape.as_dict(),
-        pair=profile.text_makers(),
+        pair=profile.prompt_fingerprint(),
         tokenizer_sha256=collected.origins[0].tokenizer_sha256,
         spread_by_stage=spreads,
         trained_on=_sources(collected, more),

@@ -19,15 +19,12 @@ from temporalio import activity
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
-from protos.tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2, insight_pb2_grpc, tandem_pb2
-from services.common.channels import open_channel
-from services.common.errors import TandemError
-from services.common.metrics import count_result, count_shadow
-from services.common.request_log import Reading, RequestLog, Role, Stop
-from services.common.telemetry import Inference, describe_result, tell_lost, tracer
-from workflows import wire
-from workflows.retries import gives_up
-from workflows.shared import (
+from services.observability.metrics import count_result, count_shadow
+from services.observability.tracing import Inference, describe_result, tell_lost, tracer
+from services.process.channels import open_channel
+from services.request_log.log import Reading, RequestLog, Role, Stop
+from tandem.method.errors import TandemError
+from tandem.method.shared import (
     SHADOW_WORKFLOW,
     AheadOutcome,
     AheadTask,
@@ -47,7 +44,10 @@ from workflows.shared import (
     shadow_id,
     solve_queue,
 )
-from workflows.stop_rule import is_sufficient
+from tandem.method.stop_rule import is_sufficient
+from tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2, insight_pb2_grpc, tandem_pb2
+from workflows import wire
+from workflows.retries import gives_up
 
 _REMEMBERED = 1000  # lost attempts, on their way to the next one or to settle_loss
 _ABORT_AGAIN_SECONDS = 0.05

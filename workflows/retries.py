@@ -7,7 +7,7 @@ from datetime import timedelta
 import grpc
 from temporalio.common import RetryPolicy
 
-from workflows.shared import Timeouts
+from tandem.method.shared import Timeouts
 
 # The service is not there, or has no room.
 _AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})

@@ -17,9 +17,9 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
-from services.common.settings import read_settings
-from services.common.temporal import connect
-from workflows.search import KEYS
+from services.process.search_attributes import KEYS
+from services.process.settings import read_settings
+from services.process.temporal import connect
 from workflows.versioning import promote
 from workflows.worker import WorkerSettings
 

@@ -11,10 +11,9 @@ from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
-    from workflows.activities import Activities
-    from workflows.answer import final_answer
-    from workflows.cost import usd
-    from workflows.shared import (
+    from tandem.method.answer import final_answer
+    from tandem.method.cost import usd
+    from tandem.method.shared import (
         SHADOW_WORKFLOW,
         InsightOutcome,
         InsightTask,
@@ -25,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         llm_queue,
         shadow_id,
     )
+    from workflows.activities import Activities
 
 _LAST = Priority(priority_key=5)
 

@@ -14,11 +14,9 @@ from temporalio.converter import value_to_type
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from workflows.activities import Activities
-    from workflows.record import Record
-    from workflows.retries import retry_answer
-    from workflows.search import at_end
-    from workflows.shared import (
+    from services.process.search_attributes import at_end
+    from tandem.method.record import Record
+    from tandem.method.shared import (
         CANCEL_SIGNAL,
         SLOT_COMPLETED,
         SLOT_LLM_STOPPED,
@@ -43,7 +41,9 @@ with workflow.unsafe.imports_passed_through():
         Timeouts,
         llm_queue,
     )
-    from workflows.stop_rule import allowance, decide, fall_back, is_read_ahead, is_scored, thresholds
+    from tandem.method.stop_rule import allowance, decide, fall_back, is_read_ahead, is_scored, thresholds
+    from workflows.activities import Activities
+    from workflows.retries import retry_answer
 
 _RETRY = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=4)
 _RETRY_SCORE = RetryPolicy(initial_interval=Timeouts.retry_interval, maximum_attempts=2)

@@ -19,8 +19,8 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import WorkerDeploymentConfig
 
-from services.common.errors import TandemError
-from services.common.request_log import RequestLog
+from services.request_log.log import RequestLog
+from tandem.method.errors import TandemError
 
 _POLL_SECONDS = 1.0
 _LEASE = timedelta(seconds=10)

@@ -9,9 +9,10 @@ import grpc
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
 from temporalio.exceptions import ApplicationError
 
-from protos.tandem.v1 import tandem_pb2
-from services.common.interceptors import error_info
-from workflows.shared import RoleUsage, Sampling, ScoreTask, StageScore
+from services.process.status import error_info
+from tandem.method.sampling import Sampling
+from tandem.method.shared import RoleUsage, ScoreTask, StageScore
+from tandem.v1 import tandem_pb2
 
 _FINAL = {
     grpc.StatusCode.INVALID_ARGUMENT,

@@ -14,14 +14,15 @@ from temporalio.client import Client
 from temporalio.contrib.opentelemetry import create_tracer_provider
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
-from services.common import metrics, telemetry
-from services.common.request_log import RequestLog
-from services.common.server import Server, serve
-from services.common.settings import ProcessSettings, Seconds, read_settings
-from services.common.temporal import connect
+from services.observability import metrics
+from services.observability import tracing as telemetry
+from services.process.server import Server, serve
+from services.process.settings import ProcessSettings, Seconds, read_settings
+from services.process.temporal import connect
+from services.request_log.log import RequestLog
+from tandem.method.shared import Timeouts, llm_queue, solve_queue
 from workflows.activities import Activities, ServiceAddresses
 from workflows.shadow import ShadowWorkflow
-from workflows.shared import Timeouts, llm_queue, solve_queue
 from workflows.solve import SolveWorkflow
 from workflows.versioning import Presence, Version
 

@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tandem.method.sampling import Sampling
+
 
 class EngineError(Exception):
     """A request that the engine cannot run.
@@ -64,16 +66,7 @@ class FinishReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
-    """How tokens are drawn. Temperature 0 is greedy; then `top_p` and `seed` have no effect."""
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
+class GenerationRequest:
     """One request: at most `max_new_tokens` tokens after `prompt_ids` (not empty).
 
     With 0 the prompt is only read, when nothing else is to be read, and kept for a generation that begins with it; a
@@ -88,15 +81,15 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A generated token. `text` is empty while a character's bytes are incomplete. `made_at` is Unix time in seconds.
+    """A generated token. `text` is empty while a character's bytes are incomplete. `generated_at` is Unix time in seconds.
 
-    `prompt_read`, on the first token: how many tokens of the prompt were computed for it; None where nobody tells.
+    `prompt_computed`, on the first token: how many tokens of the prompt were computed for it; None where nobody tells.
     """
 
     id: int
     text: str
-    made_at: float
-    prompt_read: int | None = None
+    generated_at: float
+    prompt_computed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +116,7 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Scoring:
+class PromptScores:
     """How surprising a prompt was, token by token.
 
     `logprobs` and `entropies` are float32[n - 1], in nats, for tokens 1..n-1 of the prompt: the log-probability of the
@@ -210,7 +203,7 @@ class Engine(Protocol):
         """Halt every request and end the engine's thread. Blocks."""
         ...
 
-    def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
+    def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
         """Stream tokens, then exactly one Finished with the exact usage. Closing the generator early aborts the request.
 
         Raises PromptTooLong, QueueFull, DuplicateRequest, EngineStopped.
@@ -224,7 +217,7 @@ class Engine(Protocol):
         """
         ...
 
-    async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:
+    async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
         """Read a prompt (at least 2 tokens), reusing what an earlier call with this `key` has read of the same prefix.
 
         Raises PromptTooLong, EngineStopped.

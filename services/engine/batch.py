@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from services.engine.api import Engine, Finished, FinishReason, Generation, Usage
+from services.engine.api import Engine, Finished, FinishReason, GenerationRequest, Usage
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True)
-class Generated:
+class Completion:
     """A whole generation. `ids` holds the stop token where there is one; `text` does not."""
 
     request_id: str
@@ -26,7 +26,7 @@ class Generated:
     usage: Usage
 
 
-async def generate(engine: Engine, generation: Generation) -> Generated:
+async def generate(engine: Engine, generation: GenerationRequest) -> Completion:
     """One generation to its end. Raises what `Engine.generate` raises."""
     ids: list[int] = []
     text: list[str] = []
@@ -34,12 +34,12 @@ async def generate(engine: Engine, generation: Generation) -> Generated:
         async for item in stream:
             text.append(item.text)
             if isinstance(item, Finished):
-                return Generated(generation.request_id, tuple(ids), "".join(text), item.reason, item.usage)
+                return Completion(generation.request_id, tuple(ids), "".join(text), item.reason, item.usage)
             ids.append(item.id)
     raise AssertionError("a stream ends with Finished")
 
 
-def generate_batch(engine: Engine, generations: Iterable[Generation], width: int) -> AsyncIterator[Generated]:
+def generate_batch(engine: Engine, generations: Iterable[GenerationRequest], width: int) -> AsyncIterator[Completion]:
     """All `generations`, `width` at a time, in the order in which they end. Prompts that begin alike should be neighbours.
 
     `width` is best a little above the engine's `max_batch`, so that one is always waiting, and below what it lets wait.

@@ -23,12 +23,12 @@ from services.engine.api import (
     EngineError,
     Finished,
     FinishReason,
-    Generation,
+    GenerationRequest,
     Load,
     ModelInfo,
+    PromptScores,
     PromptTooLong,
     QueueFull,
-    Scoring,
     Token,
     UnknownModel,
     Usage,
@@ -101,16 +101,18 @@ class OpenAIEngine:
         if self._client is not None:
             self._places.close(_CLOSE_SECONDS, self._client.close)
 
-    def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
+    def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
         return self._places.run(generation, self._stream)
 
     def abort(self, request_id: str) -> bool:
         return self._places.abort(request_id)
 
-    async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:
+    async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
         raise EngineError("an API shows no probabilities of a prompt: score with the transformers engine")
 
-    async def _stream(self, generation: Generation, aborted: asyncio.Event) -> AsyncGenerator[Token | Finished, None]:
+    async def _stream(
+        self, generation: GenerationRequest, aborted: asyncio.Event
+    ) -> AsyncGenerator[Token | Finished, None]:
         """Tokens as they come; closing this generator, like an abort, closes the connection."""
         if not generation.max_new_tokens:  # what an API keeps of a prompt is its own affair
             yield Finished(FinishReason.LENGTH, Usage(), "", time.time())
@@ -159,7 +161,7 @@ class OpenAIEngine:
         self.counters.output_tokens += usage.output_tokens
         return Finished(reason, usage, "", time.time())
 
-    async def _request(self, generation: Generation) -> Any:
+    async def _request(self, generation: GenerationRequest) -> Any:
         assert self._client is not None
         messages = [{"role": role, "content": text} for role, text in self._tokenizer.messages(generation.prompt_ids)]
         if messages[-1]["role"] == "assistant":  # what an earlier attempt has written

@@ -14,14 +14,14 @@ from services.engine.api import (
     EngineStopped,
     Finished,
     FinishReason,
-    Generation,
+    GenerationRequest,
     Load,
     QueueFull,
     Token,
     Usage,
 )
 
-Stream = Callable[[Generation, asyncio.Event], AsyncGenerator[Token | Finished, None]]
+Stream = Callable[[GenerationRequest, asyncio.Event], AsyncGenerator[Token | Finished, None]]
 """The tokens of a request and their end, which comes at once when the event is set."""
 
 
@@ -41,7 +41,7 @@ class Places:
     def load(self) -> Load:
         return Load(self._num_running, len(self._open) - self._num_running)
 
-    async def run(self, generation: Generation, stream: Stream) -> AsyncGenerator[Token | Finished, None]:
+    async def run(self, generation: GenerationRequest, stream: Stream) -> AsyncGenerator[Token | Finished, None]:
         """The stream of a request once it has a place; its end comes when the place is free again.
 
         Raises EngineStopped, DuplicateRequest, QueueFull, and what `stream` raises.

@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from services.engine.api import Finished, Generation, Token
+from services.engine.api import Finished, GenerationRequest, Token
 from services.engine.tokenizer import ChatTokenizer, Detokenizer
 
 
 class Request:
     """Touched by the engine's thread alone, but for `aborted`."""
 
-    def __init__(self, generation: Generation, deliver: Callable[[Token | Finished], None], tokenizer: ChatTokenizer):
+    def __init__(
+        self, generation: GenerationRequest, deliver: Callable[[Token | Finished], None], tokenizer: ChatTokenizer
+    ):
         self.generation = generation
         self.deliver = deliver
         self.aborted = False
@@ -36,7 +38,7 @@ class Request:
         return text[start : start + length]
 
     @property
-    def prompt_read(self) -> int:
+    def prompt_computed(self) -> int:
         """Tokens of the prompt that were computed for it."""
         return min(self.computed, len(self.generation.prompt_ids)) - self.shared
 

@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from services.engine.api import Scoring, Usage
+from services.engine.api import PromptScores, Usage
 from services.engine.kept import Kept, common_prefix, num_bytes
 from services.engine.model import Reader
 from services.engine.ragged import Piece, run
 from services.engine.slot_cache import KeysValues, SlotCache
 
-STATE_DEPTH = 2 / 3  # of the layers: whose output `Scoring.states` is
+STATE_DEPTH = 2 / 3  # of the layers: whose output `PromptScores.states` is
 _ROWS = 512  # positions of the output head at once: each tile of it is widened to float32 for all of them
 _COLUMNS = 2048  # vocabulary entries at once; _ROWS x _COLUMNS float32 are 4 MiB
 _MOST_TOKENS = 512  # of jobs that are read together: beyond, a pass is as fast for each, and the first would wait
@@ -69,7 +69,7 @@ class PromptReader:
         self._kept: Kept[_Prefix] = Kept(max_bytes)
         self._rows = SlotCache()
 
-    def read(self, jobs: Sequence[tuple[str, Sequence[int]]]) -> list[Scoring]:
+    def read(self, jobs: Sequence[tuple[str, Sequence[int]]]) -> list[PromptScores]:
         """Log-probabilities and entropies of each job's `ids[1:]`, in one pass. No two jobs have the same key.
 
         `usage` says how many tokens were computed and how many kept.
@@ -82,7 +82,7 @@ class PromptReader:
         for prefix, (key, _) in zip(prefixes, jobs, strict=True):
             self._kept.put(key, prefix)
         return [
-            Scoring(prefix.logprobs, prefix.entropies, prefix.states, Usage(len(tokens), k, 0))
+            PromptScores(prefix.logprobs, prefix.entropies, prefix.states, Usage(len(tokens), k, 0))
             for prefix, tokens, k in zip(prefixes, new, kept, strict=True)
         ]
 

@@ -28,12 +28,12 @@ from services.engine.api import (
     EngineStopped,
     Finished,
     FinishReason,
-    Generation,
+    GenerationRequest,
     Load,
     ModelInfo,
+    PromptScores,
     PromptTooLong,
     QueueFull,
-    Scoring,
     Token,
     Usage,
 )
@@ -80,7 +80,7 @@ class TransformersEngine:
         self._wake = threading.Condition()
         self._arrived: deque[Request] = deque()
         self._to_read: deque[Request] = deque()  # ahead of their generations; they wait for everybody else
-        self._jobs: deque[tuple[str, tuple[int, ...], Future[Scoring]]] = deque()
+        self._jobs: deque[tuple[str, tuple[int, ...], Future[PromptScores]]] = deque()
         self._by_id: dict[str, Request] = {}
         self._running: list[Request] = []
         self._prefilling: Request | None = None
@@ -136,7 +136,7 @@ class TransformersEngine:
         if self._thread is not None:
             self._thread.join()
 
-    async def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
+    async def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
         loop, queue = asyncio.get_running_loop(), asyncio.Queue[Token | Finished]()
 
         def deliver(item: Token | Finished) -> None:
@@ -163,12 +163,12 @@ class TransformersEngine:
             self._wake.notify()
             return True
 
-    async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:
+    async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
         if len(prompt_ids) < 2:
             raise ValueError("a prompt to score has at least two tokens")
         if len(prompt_ids) > self._model.context_length:
             raise PromptTooLong(f"{len(prompt_ids)} tokens do not fit the context of {self._model.context_length}")
-        future: Future[Scoring] = Future()
+        future: Future[PromptScores] = Future()
         with self._wake:
             self._refuse_when_stopped()
             self._jobs.append((key, tuple(prompt_ids), future))
@@ -384,7 +384,7 @@ class TransformersEngine:
             self.counters.output_tokens += 1
             is_eos = token in self._eos_ids
             text = "" if is_eos else sequence.detokenizer.push(token)
-            read = sequence.prompt_read if len(sequence.generated) == 1 else None
+            read = sequence.prompt_computed if len(sequence.generated) == 1 else None
             sequence.deliver(Token(token, text, now, read))
             if is_eos:
                 self._finish(self._leave(self._running.index(sequence)), FinishReason.EOS)
@@ -406,7 +406,7 @@ class TransformersEngine:
         with self._wake:
             self._by_id.pop(sequence.generation.request_id, None)
         usage = Usage(
-            input_tokens=sequence.prompt_read,
+            input_tokens=sequence.prompt_computed,
             cached_input_tokens=sequence.shared,
             output_tokens=len(sequence.generated),
         )

@@ -26,11 +26,11 @@ from services.engine.api import (
     EngineStopped,
     Finished,
     FinishReason,
-    Generation,
+    GenerationRequest,
     Load,
     ModelInfo,
+    PromptScores,
     PromptTooLong,
-    Scoring,
     Token,
     Usage,
 )
@@ -121,7 +121,7 @@ class VllmEngine:
         """Once the streams have ended: an abort needs vLLM's process."""
         await asyncio.to_thread(self._llm.shutdown)
 
-    def generate(self, generation: Generation) -> AsyncGenerator[Token | Finished, None]:
+    def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
         total, most = len(generation.prompt_ids) + generation.max_new_tokens, self._llm.model_config.max_model_len
         if total > most:
             raise PromptTooLong(f"prompt and answer of {total} tokens do not fit the context of {most}")
@@ -130,10 +130,12 @@ class VllmEngine:
     def abort(self, request_id: str) -> bool:
         return self._places.abort(request_id)
 
-    async def score(self, key: str, prompt_ids: Sequence[int]) -> Scoring:
+    async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
         raise EngineError("vLLM does not tell a prompt's entropies: score with the transformers engine")
 
-    async def _stream(self, generation: Generation, aborted: asyncio.Event) -> AsyncGenerator[Token | Finished, None]:
+    async def _stream(
+        self, generation: GenerationRequest, aborted: asyncio.Event
+    ) -> AsyncGenerator[Token | Finished, None]:
         from vllm.inputs import TokensPrompt
 
         only_reads = not generation.max_new_tokens  # the first token falls out of reading the prompt, and is dropped
@@ -186,7 +188,7 @@ _REASONS = {
 }
 
 
-def _sampling(generation: Generation) -> Any:
+def _sampling(generation: GenerationRequest) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 

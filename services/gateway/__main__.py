@@ -16,16 +16,17 @@ from pydantic_settings import NoDecode
 from temporalio.contrib.opentelemetry import create_tracer_provider
 from tokenizers import Tokenizer
 
-from protos.tandem.v1 import tandem_pb2_grpc
-from services.common import metrics, telemetry
-from services.common.profile import load_profile
-from services.common.request_log import RequestLog
-from services.common.server import Server, serve
-from services.common.settings import ProcessSettings, Seconds, read_settings
-from services.common.temporal import connect
 from services.gateway.admission import Admission
 from services.gateway.service import NAME, Limits, TandemService
 from services.gateway.temporal import Workflows, find_search_attributes
+from services.observability import metrics
+from services.observability import tracing as telemetry
+from services.process.server import Server, serve
+from services.process.settings import ProcessSettings, Seconds, read_settings
+from services.process.temporal import connect
+from services.request_log.log import RequestLog
+from tandem.method.profile import load_profile
+from tandem.v1 import tandem_pb2_grpc
 
 
 class GatewaySettings(ProcessSettings):

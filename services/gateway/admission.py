@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass, field
 from dataclasses import replace as changed
 from uuid import uuid4
 
-from services.common.errors import InvalidArgument, ResourceExhausted
-from services.common.prices import RolePrices
-from services.common.profile import Profile
-from services.common.prompts import Task
-from workflows.shared import Budget, Plan, Prices, Sampling, SolveInput, StagePlan
-from workflows.stop_rule import allowance
+from tandem.method.errors import InvalidArgument, ResourceExhausted
+from tandem.method.plan import make_plan
+from tandem.method.profile import Profile
+from tandem.method.prompts import Task
+from tandem.method.sampling import Sampling
+from tandem.method.shared import Budget, Plan, SolveInput
+from tandem.method.stop_rule import allowance
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TENANT_LENGTH = 64
@@ -92,35 +93,6 @@ def fingerprint(task: SolveInput) -> str:
     """Tells a repeated request from another one under the same id."""
     told = f"{task.plan.profile}\0{task.question}" + ("\0code" if task.plan.task == "code" else "")
     return hashlib.sha256(told.encode()).hexdigest()[:16]
-
-
-def make_plan(profile: Profile, task: Task = "answer") -> Plan:
-    prices = profile.prices
-    return Plan(
-        profile=profile.name,
-        handoff=profile.handoff,
-        llm=profile.llm.name,
-        slm=profile.slm.name,
-        llm_parameters=profile.llm.parameters,
-        slm_parameters=profile.slm.parameters,
-        stages=[StagePlan(s.name, s.max_tokens, s.threshold) for s in profile.stages],
-        scores_stage_zero=profile.stop.stage_zero,
-        stage_zero_threshold=profile.stop.stage_zero_threshold,
-        answer_max_tokens=profile.execution.max_tokens,
-        answer_format="code" if task == "code" else profile.execution.answer_format,
-        task=task,
-        prices=Prices(
-            version=prices.version,
-            llm=RolePrices(**prices.llm.model_dump()),
-            slm=RolePrices(**prices.slm.model_dump()),
-            scorer=RolePrices(**prices.scorer.model_dump()),
-        ),
-        llm_alone_output_tokens=profile.llm_alone.output_tokens,
-        shadow_share=profile.shadow.share,
-        llm_finishes=profile.stop.otherwise == "llm_finishes",
-        reads_ahead=profile.execution.reads_ahead,
-        away_seconds=profile.execution.away_seconds,
-    )
 
 
 def _overridden(plan: Plan, asked: Asked) -> Plan:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal
 
-from services.common.errors import Unavailable
-from services.common.request_log import RequestLog, Role
-from services.common.transcript import parse_entry
+from services.request_log.log import RequestLog, Role
+from services.request_log.transcript import parse_entry
+from tandem.method.errors import Unavailable
 
 Kind = Literal["insight_delta", "stage_completed", "scored", "llm_stopped", "answer_delta", "restarted", "completed"]
 _STREAMS = (str(Role.INSIGHT), str(Role.ANSWER), "decisions")

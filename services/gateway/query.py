@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from services.common.errors import InvalidArgument
-from workflows.shared import SEARCH_ATTRIBUTES, SOLVE_WORKFLOW
+from tandem.method.errors import InvalidArgument
+from tandem.method.shared import SEARCH_ATTRIBUTES, SOLVE_WORKFLOW
 
 _CONDITION = re.compile(r"""\s*(\w+)\s*(<=|>=|!=|<>|=|<|>)\s*("[^"]*"|'[^']*'|[^\s"'()]+)\s*""")
 _JOIN = re.compile(r"(and|or)\b", re.IGNORECASE)

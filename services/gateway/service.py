@@ -15,18 +15,19 @@ import grpc
 from google.protobuf.json_format import ParseDict
 from opentelemetry import trace
 
-from protos.tandem.v1 import tandem_pb2, tandem_pb2_grpc
-from services.common.convert import sampling_arguments, task_name
-from services.common.errors import InvalidArgument, ResourceExhausted, TandemError
-from services.common.metrics import STREAMS
-from services.common.profile import Profile
-from services.common.request_log import RequestLog
-from services.common.telemetry import current_trace_id, describe_result, set_attributes
 from services.gateway.admission import Admission, Asked, fingerprint
 from services.gateway.conversation import Conversation, Event, Position
 from services.gateway.query import visibility_query
 from services.gateway.temporal import Conducted, Listed, Status, Workflows
-from workflows.shared import SLOT_COMPLETED, Budget, Sampling
+from services.observability.metrics import STREAMS
+from services.observability.tracing import current_trace_id, describe_result, set_attributes
+from services.process.convert import sampling_arguments, task_name
+from services.request_log.log import RequestLog
+from tandem.method.errors import InvalidArgument, ResourceExhausted, TandemError
+from tandem.method.profile import Profile
+from tandem.method.sampling import Sampling
+from tandem.method.shared import SLOT_COMPLETED, Budget
+from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
 NAME = tandem_pb2.DESCRIPTOR.services_by_name["TandemService"].full_name
 _LEASE = timedelta(seconds=5)

@@ -15,9 +15,9 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from services.common.errors import FailedPrecondition, NotFound, TandemError, Unavailable
-from workflows.search import at_start
-from workflows.shared import (
+from services.process.search_attributes import at_start
+from tandem.method.errors import FailedPrecondition, NotFound, TandemError, Unavailable
+from tandem.method.shared import (
     CANCEL_SIGNAL,
     SEARCH_ATTRIBUTES,
     SOLVE_WORKFLOW,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import uvloop
 
-from protos.tandem.v1 import insight_pb2_grpc
-from services.common import metrics, telemetry
-from services.common.model_process import run_model_process
-from services.common.profile import load_profile
-from services.common.request_log import RequestLog, Role
-from services.common.server import Server
-from services.common.settings import ModelServiceSettings, read_settings
 from services.engine.registry import make_engine
 from services.insight_generator.mentor import Mentor
 from services.insight_generator.service import NAME, InsightGeneratorService
+from services.observability import metrics
+from services.observability import tracing as telemetry
+from services.process.model_process import run_model_process
+from services.process.server import Server
+from services.process.settings import ModelServiceSettings, read_settings
+from services.request_log.log import RequestLog, Role
+from tandem.method.profile import load_profile
+from tandem.v1 import insight_pb2_grpc
 
 
 async def main() -> None:

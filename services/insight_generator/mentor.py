@@ -6,15 +6,16 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from services.common.logged_generation import Attempt, LoggedGeneration, RunningAttempts, finished_before
-from services.common.prices import RolePrices
-from services.common.profile import Profile
-from services.common.prompts import Task, alone_prompt, mentor_prompt
-from services.common.request_log import RequestLog, Resumption, Role, Writer
-from services.common.telemetry import Inference, tell_lost
-from services.common.transcript import Transcript
-from services.engine.api import Engine, Generation, Sampling
+from services.engine.api import Engine, GenerationRequest
 from services.insight_generator.stages import StageSplitter
+from services.observability.tracing import Inference, tell_lost
+from services.request_log.generation import Attempt, LoggedGeneration, RunningAttempts, finished_before
+from services.request_log.log import RequestLog, Resumption, Role, Writer
+from services.request_log.transcript import Transcript
+from tandem.method.prices import RolePrices
+from tandem.method.profile import Profile
+from tandem.method.prompts import Task, insight_prompt, llm_alone_prompt
+from tandem.method.sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Mentor:
     async def write(self, task: InsightTask) -> AsyncGenerator[InsightEvent, None]:
         """Take the request's insight over, go on from its last finished stage, report each stage, end with InsightDone.
 
-        Raises Fenced, Unavailable (services.common.errors) and EngineError. Closing the generator halts the engine.
+        Raises Fenced, Unavailable (tandem.method.errors) and EngineError. Closing the generator halts the engine.
         """
         writer = await self._begin(task)
         self._tell_lost(task, writer.resumption)
@@ -88,7 +89,7 @@ class Mentor:
         return await self._log.begin(task.request_id, Role.INSIGHT, task.epoch, keep="stage")
 
     def _start(self, task: InsightTask, writer: Writer, written: tuple[int, ...]) -> LoggedGeneration:
-        prompt_of = alone_prompt if task.alone else mentor_prompt
+        prompt_of = llm_alone_prompt if task.alone else insight_prompt
         prompt = prompt_of(self._profile, self._engine.tokenizer, task.question, task.task)
         ids = prompt.ids + written
         room = task.caps[-1] - writer.resumption.tokens
@@ -97,7 +98,7 @@ class Mentor:
         return LoggedGeneration(
             begin=lambda: self._begin(task),
             writer=writer,
-            stream=self._engine.generate(Generation(key, ids, room, task.sampling)),
+            stream=self._engine.generate(GenerationRequest(key, ids, room, task.sampling)),
             abort=lambda: self._engine.abort(key),
             prompt_tokens=len(ids),
             splitter=StageSplitter(task.caps, labels, writer.resumption.stage, writer.resumption.tokens),

@@ -8,8 +8,9 @@ from typing import Any
 
 import grpc
 
-from protos.tandem.v1 import execution_pb2, insight_pb2, insight_pb2_grpc, tandem_pb2
-from services.common.convert import (
+from services.engine.api import Engine
+from services.insight_generator.mentor import InsightDone, InsightEvent, InsightTask, Mentor, Resumed, StageDone
+from services.process.convert import (
     finish_reason,
     milliseconds,
     model_info,
@@ -18,9 +19,9 @@ from services.common.convert import (
     task_name,
     usage_of,
 )
-from services.common.request_log import Role, Stop
-from services.engine.api import Engine, Sampling
-from services.insight_generator.mentor import InsightDone, InsightEvent, InsightTask, Mentor, Resumed, StageDone
+from services.request_log.log import Role, Stop
+from tandem.method.sampling import Sampling
+from tandem.v1 import execution_pb2, insight_pb2, insight_pb2_grpc, tandem_pb2
 
 NAME = insight_pb2.DESCRIPTOR.services_by_name["InsightGenerator"].full_name
 

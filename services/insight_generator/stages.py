@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.common.logged_generation import MadeToken, Piece
+from services.request_log.generation import GeneratedToken, Piece
 
 
 class StageSplitter:
@@ -19,11 +19,11 @@ class StageSplitter:
     def __init__(self, caps: Sequence[int], section_labels: Sequence[str], stage: int = 0, tokens: int = 0) -> None:
         self._caps, self._labels = tuple(caps), tuple(section_labels)
         self._stage, self._count, self._stage_began = stage, tokens, tokens
-        self._pending: list[MadeToken] = []
+        self._pending: list[GeneratedToken] = []
         self._held_from = 0  # index into _pending from where tokens are held back
         self._line = ""  # text since the last line break
 
-    def push(self, tokens: Sequence[MadeToken]) -> list[Piece]:
+    def push(self, tokens: Sequence[GeneratedToken]) -> list[Piece]:
         pieces: list[Piece] = []
         for token in tokens:
             pieces += self._push(token)
@@ -43,7 +43,7 @@ class StageSplitter:
             return [Piece(rest, ())]
         return [Piece(pieces[0].text + rest, pieces[0].ids, pieces[0].stage)]
 
-    def _push(self, token: MadeToken) -> list[Piece]:
+    def _push(self, token: GeneratedToken) -> list[Piece]:
         self._pending.append(token)
         self._count += 1
         self._line = (self._line + token.text).rsplit("\n", 1)[-1]

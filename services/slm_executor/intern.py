@@ -6,8 +6,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
-from services.common.errors import Unavailable
-from services.common.logged_generation import (
+from services.engine.api import Engine, GenerationRequest
+from services.engine.batch import generate
+from services.observability.tracing import Inference, describe_reading_ahead, tell_lost, tracer
+from services.request_log.generation import (
     Attempt,
     LoggedGeneration,
     RunningAttempts,
@@ -15,14 +17,13 @@ from services.common.logged_generation import (
     WholeSplitter,
     finished_before,
 )
-from services.common.prices import RolePrices
-from services.common.profile import Profile
-from services.common.prompts import Task, intern_prompt
-from services.common.request_log import Reading, RequestLog, Resumption, Role, Writer
-from services.common.telemetry import Inference, describe_reading_ahead, tell_lost, tracer
-from services.common.transcript import Transcript
-from services.engine.api import Engine, Generation, Sampling
-from services.engine.batch import generate
+from services.request_log.log import Reading, RequestLog, Resumption, Role, Writer
+from services.request_log.transcript import Transcript
+from tandem.method.errors import Unavailable
+from tandem.method.prices import RolePrices
+from tandem.method.profile import Profile
+from tandem.method.prompts import Task, answer_prompt
+from tandem.method.sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +119,13 @@ class Intern:
         What was read is counted before anyone hears of it. Raises Unavailable, FailedPrecondition and EngineError.
         """
         insight = await self._log.insight(task.request_id, task.stage)
-        prompt = intern_prompt(self._profile, self._engine.tokenizer, task.question, insight, task.task)
+        prompt = answer_prompt(self._profile, self._engine.tokenizer, task.question, insight, task.task)
         self.stop_ahead(task.request_id)  # an earlier stage's, which this one goes on from
         key = self._ahead[task.request_id] = f"{task.request_id}/ahead/{task.stage}"
         inference = Inference(self._engine.info.name, "slm", task.request_id, 1, task.prices)
         with tracer.start_as_current_span(f"read_ahead {inference.model}") as span:
             try:
-                usage = (await generate(self._engine, Generation(key, prompt.ids, 0))).usage
+                usage = (await generate(self._engine, GenerationRequest(key, prompt.ids, 0))).usage
             finally:
                 if self._ahead.get(task.request_id) == key:
                     del self._ahead[task.request_id]
@@ -151,14 +152,14 @@ class Intern:
     def _start(
         self, task: AnswerTask, writer: Writer | UnloggedWriter, insight: str, written: tuple[int, ...]
     ) -> LoggedGeneration:
-        prompt = intern_prompt(self._profile, self._engine.tokenizer, task.question, insight, task.task)
+        prompt = answer_prompt(self._profile, self._engine.tokenizer, task.question, insight, task.task)
         ids = prompt.ids + written
         room = task.max_tokens - len(written)
         key = f"{task.request_id}/answer/{task.epoch}"
         return LoggedGeneration(
             begin=lambda: self._begin(task),
             writer=writer,
-            stream=self._engine.generate(Generation(key, ids, room, task.sampling)),
+            stream=self._engine.generate(GenerationRequest(key, ids, room, task.sampling)),
             abort=lambda: self._engine.abort(key),
             prompt_tokens=len(ids),
             splitter=WholeSplitter(),

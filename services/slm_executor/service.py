@@ -9,8 +9,8 @@ from typing import Any
 
 import grpc
 
-from protos.tandem.v1 import execution_pb2, execution_pb2_grpc
-from services.common.convert import (
+from services.engine.api import Engine
+from services.process.convert import (
     finish_reason,
     milliseconds,
     model_info,
@@ -19,9 +19,10 @@ from services.common.convert import (
     task_name,
     usage_of,
 )
-from services.common.request_log import Role, Stop
-from services.engine.api import Engine, Sampling
+from services.request_log.log import Role, Stop
 from services.slm_executor.intern import AheadTask, AnswerDone, AnswerEvent, AnswerStarted, AnswerTask, Intern
+from tandem.method.sampling import Sampling
+from tandem.v1 import execution_pb2, execution_pb2_grpc
 
 NAME = execution_pb2.DESCRIPTOR.services_by_name["SlmExecutor"].full_name
 _ABORT_AGAIN_SECONDS = 0.05

@@ -8,15 +8,16 @@ import kserve.model_server
 from kserve import ModelServer
 from pydantic import Field
 
-from services.common import metrics, telemetry
-from services.common.profile import load_profile
-from services.common.request_log import RequestLog
-from services.common.settings import ModelServiceSettings, read_settings
 from services.engine.registry import make_engine
+from services.observability import metrics
+from services.observability import tracing as telemetry
+from services.process.settings import ModelServiceSettings, read_settings
+from services.request_log.log import RequestLog
 from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.judge import Judge
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import ScorerRestServer, ScorerServer, SufficiencyModel
+from tandem.method.profile import load_profile
 
 
 class ScorerSettings(ModelServiceSettings):

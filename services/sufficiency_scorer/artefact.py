@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from services.common.profile import Profile
 from services.sufficiency_scorer.evidence import Evidence, EvidenceBatch
 from services.sufficiency_scorer.features import NAMES, compress
 from services.sufficiency_scorer.network import Shape, SufficiencyNetwork
 from services.sufficiency_scorer.words import COUNTS, HASHED
+from tandem.method.profile import Profile
 
 Label = Literal["nothing_lost", "right"]
 """What a score is the probability of. `right`: the small model, stopped here, answers right (the paper's). `nothing_lost`:
@@ -33,7 +33,7 @@ class Spread(BaseModel):
 
 
 class Description(BaseModel):
-    """`pair` is what the scores depend on (Profile.text_makers), `tokenizer_sha256` that of the small model's tokenizer.
+    """`pair` is what the scores depend on (Profile.prompt_fingerprint), `tokenizer_sha256` that of the small model's tokenizer.
 
     `trained_on` says for each file its dataset, hashes and how many questions; `metrics` are of questions that the
     model which scored them had not seen.
@@ -101,7 +101,7 @@ class TrainedScorer:
     def must_fit(self, profile: Profile, tokenizer_sha256: str) -> None:
         """Scores belong to their pair, prompts and stages. Raises ValueError naming what differs."""
         description = self.artefact.description
-        used = profile.text_makers()
+        used = profile.prompt_fingerprint()
         different = [name for name in used if used[name] != description.pair.get(name)]
         if description.tokenizer_sha256 != tokenizer_sha256:
             different.append("the small model's tokenizer")

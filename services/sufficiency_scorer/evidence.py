@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.prompts import Prompt
-from services.engine.api import Scoring
+from services.engine.api import PromptScores
 from services.sufficiency_scorer.features import features, pooled
 from services.sufficiency_scorer.words import words
+from tandem.method.prompts import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Evidence:
     words: NDArray[np.float32]
 
     @classmethod
-    def of(cls, scoring: Scoring, prompt: Prompt, stage: int, question: str) -> Evidence:
+    def of(cls, scoring: PromptScores, prompt: Prompt, stage: int, question: str) -> Evidence:
         begin = max(0, prompt.span_start - 1)  # entry i of a scoring is token i + 1
         return cls(
             stage,

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import InvalidArgument, Unavailable
-from services.common.profile import Profile
-from services.common.prompts import Task, intern_prompt
-from services.common.request_log import Reading, RequestLog
 from services.engine.api import Engine
+from services.request_log.log import Reading, RequestLog
 from services.sufficiency_scorer.drift import Drift
 from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.scorers import Scorer
+from tandem.method.errors import InvalidArgument, Unavailable
+from tandem.method.profile import Profile
+from tandem.method.prompts import Task, answer_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Judge:
             unread = Evidence.unread(question, stage)
             self.drift.see(unread)
             return Judgement(self.scorer.score(unread), unread.features, tokens_scored=0, tokens_cached=0)
-        prompt = intern_prompt(self._profile, self._engine.tokenizer, question, insight, task)
+        prompt = answer_prompt(self._profile, self._engine.tokenizer, question, insight, task)
         scoring = await self._engine.score(key, prompt.ids)
         evidence = Evidence.of(scoring, prompt, stage, question)
         self.drift.see(evidence)

@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from services.common.profile import TRAINED_SCORERS
 from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.features import NAMES
+from tandem.method.profile import TRAINED_SCORERS
 
 
 class Scorer(Protocol):

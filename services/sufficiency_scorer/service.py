@@ -22,13 +22,13 @@ from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 from kserve.protocol.rest.server import RESTServer
 
-from services.common.errors import InvalidArgument
-from services.common.interceptors import ErrorInterceptor
-from services.common.prices import RolePrices
-from services.common.prompts import Task
-from services.common.server import SERVER_OPTIONS, add_health_and_reflection, set_health
-from services.common.telemetry import Inference, describe_scoring, server_interceptors, tracer
+from services.observability.tracing import Inference, describe_scoring, server_interceptors, tracer
+from services.process.interceptors import ErrorInterceptor
+from services.process.server import SERVER_OPTIONS, add_health_and_reflection, set_health
 from services.sufficiency_scorer.judge import Judge, Judgement
+from tandem.method.errors import InvalidArgument
+from tandem.method.prices import RolePrices
+from tandem.method.prompts import Task
 
 NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_NAME = "sufficiency"

@@ -26,8 +26,8 @@ from tandem.cli import (
 from tandem.cli.output import console_error
 from tandem.errors import RequestError
 from tandem.jaeger import TraceError
-from tandem.models import ModelError
-from tandem.stack import StackError
+from tandem.local.models import ModelError
+from tandem.local.stack import StackError
 
 app = typer.Typer(
     help="A large and a small language model answer together; the large one stops when its insight suffices.",

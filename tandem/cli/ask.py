@@ -12,15 +12,15 @@ from typing import Annotated
 import grpc
 import typer
 
-from protos.tandem.v1 import tandem_pb2
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.stack import start_stack, stop_stack
 from tandem.cli.view import LiveView
 from tandem.client import Client, solve_request
 from tandem.errors import RequestError
+from tandem.local.stack import open_stack
 from tandem.paths import read_stack
 from tandem.results import to_dict
-from tandem.stack import open_stack
+from tandem.v1 import tandem_pb2
 
 
 def ask(

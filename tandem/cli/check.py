@@ -13,11 +13,11 @@ from uuid import uuid4
 
 import typer
 
-from protos.tandem.v1 import tandem_pb2
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.client import Client
 from tandem.errors import RequestError
 from tandem.jaeger import TraceError, fetch_trace
+from tandem.v1 import tandem_pb2
 
 _QUESTION = "What is 17 + 25?"
 _PATIENCE_SECONDS = 60.0

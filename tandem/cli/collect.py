@@ -11,10 +11,10 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from services.common.profile import Profile
 from tandem.cli.models import pull_missing
 from tandem.cli.offline import explained, find_profile
 from tandem.cli.output import JsonFlag, console, print_json
+from tandem.method.profile import Profile
 from tandem.paths import DEFAULT_PROFILE, models_folder
 
 if TYPE_CHECKING:

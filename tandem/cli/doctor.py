@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.client import Client
 from tandem.errors import RequestError
-from tandem.models import ModelError, catalogue, compiled_for, models_of
+from tandem.local.models import ModelError, catalogue, compiled_for, models_of
+from tandem.local.stack import engine_threads
 from tandem.paths import DEFAULT_GATEWAY, DEFAULT_PROFILE, find_binary, models_folder, read_stack, state_folder
-from tandem.stack import engine_threads
 
 _NEEDED_DISK_GB, _NEEDED_MEMORY_GB = 8, 8
 _FEWEST_REQUESTS, _LARGEST_SHIFT = 20, 1.0

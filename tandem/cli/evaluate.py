@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from services.common.profile import Profile
 from tandem.cli.collect import cores, default_file, gather
 from tandem.cli.offline import ProfileName, any_study, explained, find_profile, new_study, working
 from tandem.cli.output import console, console_error
 from tandem.client import Client
+from tandem.method.profile import Profile
 from tandem.paths import DEFAULT_PROFILE
 from tandem.results import to_dict
 

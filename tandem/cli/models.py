@@ -6,12 +6,12 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from services.common.errors import TandemError
-from services.common.profile import load_profile
 from tandem.cli.output import JsonFlag, console, print_json
-from tandem.models import CatalogueEntry, ModelError, catalogue, compile_ahead, compiled_for, models_of, pull
+from tandem.local.models import CatalogueEntry, ModelError, catalogue, compile_ahead, compiled_for, models_of, pull
+from tandem.local.stack import engine_threads
+from tandem.method.errors import TandemError
+from tandem.method.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
-from tandem.stack import engine_threads
 
 app = typer.Typer(no_args_is_help=True)
 

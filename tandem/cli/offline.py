@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from services.common.profile import Profile, load_profile
 from tandem.cli.output import console, console_error
+from tandem.method.profile import Profile, load_profile
 from tandem.paths import REPOSITORY, profile_folders
 
 _EXTRA = "this needs the extra 'training': uv sync --extra training, or pip install 'tandem[training]'"
@@ -28,7 +28,7 @@ ProfileName = Annotated[str, typer.Option("--profile", help="The pair, its promp
 def explained() -> Iterator[None]:
     """A missing extra and what the training refuses, in a sentence. Exit code 1."""
     try:
-        from services.common.errors import TandemError
+        from tandem.method.errors import TandemError
         from training.datasets import DatasetError
         from training.store import StoreError
         from training.study import StudyError

@@ -8,8 +8,8 @@ from rich.table import Table
 
 from tandem.cli.models import pull_missing
 from tandem.cli.output import JsonFlag, console, print_json
+from tandem.local.stack import COMPONENTS, Stack, StackError, open_stack, plan_stack
 from tandem.paths import DEFAULT_PROFILE, read_stack, state_folder
-from tandem.stack import COMPONENTS, Stack, StackError, open_stack, plan_stack
 
 
 def up(

@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from protos.tandem.v1 import tandem_pb2
 from tandem.results import to_dict
+from tandem.v1 import tandem_pb2
 
 _INSIGHT, _ANSWER, _NOTE = "cyan", "green", "dim"
 _FINISHED = "llm_finished"

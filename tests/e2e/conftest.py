@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tandem import Client
-from tandem.stack import Stack, plan_stack
+from tandem.local.stack import Stack, plan_stack
 from tests.conftest import wait_until
 from tests.e2e.collector import Collector, attributes
 from tests.fakes import write_tokenizer

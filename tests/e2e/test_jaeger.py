@@ -13,8 +13,8 @@ import pytest
 
 from tandem import RequestError
 from tandem.jaeger import TraceError, fetch_trace
+from tandem.local.stack import StackError, plan_stack
 from tandem.paths import find_binary
-from tandem.stack import StackError, plan_stack
 from tests.conftest import wait_until
 from tests.e2e.collector import Collector
 from tests.e2e.conftest import LocalStack

@@ -11,8 +11,8 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from protos.tandem.v1 import tandem_pb2
 from tandem import RequestError, to_dict
+from tandem.v1 import tandem_pb2
 from tests.e2e.conftest import LocalStack
 
 pytestmark = pytest.mark.timeout(90)

@@ -19,7 +19,7 @@ import grpc
 import psutil
 import pytest
 
-from protos.tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2_grpc
+from tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2_grpc
 from tests.conftest import wait_until
 from tests.e2e.conftest import LocalStack
 

@@ -20,11 +20,6 @@ from temporalio.client import Client as TemporalClient
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from protos.tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
-from services.common.profile import load_profile
-from services.common.request_log import RequestLog, Role
-from services.common.server import Server
-from services.common.stops import listen_for_stops
 from services.engine.compiled import compile_model
 from services.engine.int8 import is_supported
 from services.gateway.admission import Admission
@@ -34,6 +29,9 @@ from services.gateway.temporal import Workflows, find_search_attributes
 from services.insight_generator.mentor import Mentor
 from services.insight_generator.service import NAME as GENERATOR
 from services.insight_generator.service import InsightGeneratorService
+from services.process.server import Server
+from services.request_log.log import RequestLog, Role
+from services.request_log.stops import listen_for_stops
 from services.slm_executor.intern import Intern
 from services.slm_executor.service import NAME as EXECUTOR
 from services.slm_executor.service import SlmExecutorService
@@ -41,6 +39,8 @@ from services.sufficiency_scorer.judge import Judge
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
 from tandem import AsyncClient
+from tandem.method.profile import load_profile
+from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
 from tests.conftest import free_port
 from tests.fakes import ScriptedEngine
 from tests.tiny_model import write_tiny_model

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from services.engine.api import Generation
+from services.engine.api import GenerationRequest
 from services.engine.batch import generate
 from services.engine.compiled import code_folder, load_compiled, main
 from services.engine.model import Model, Writer
 from services.engine.ragged import Piece, run
 from services.engine.slot_cache import SlotCache
 from services.engine.transformers_engine import EngineSettings, TransformersEngine
-from tandem.models import ModelError, compile_ahead
+from tandem.local.models import ModelError, compile_ahead
 from tests.integration.conftest import COMPILED_THREADS, needs_compiler
 from tests.tiny_model import write_tiny_model
 
@@ -51,7 +51,7 @@ def prompts() -> list[tuple[int, ...]]:
 
 
 async def answers(engine: TransformersEngine, together: bool) -> list[tuple[int, ...]]:
-    works = [generate(engine, Generation(f"{number}", ids, 24)) for number, ids in enumerate(prompts())]
+    works = [generate(engine, GenerationRequest(f"{number}", ids, 24)) for number, ids in enumerate(prompts())]
     done = await asyncio.gather(*works) if together else [await work for work in works]
     return [one.ids for one in done]
 

@@ -27,14 +27,14 @@ from services.engine.api import (
     EngineStopped,
     Finished,
     FinishReason,
-    Generation,
+    GenerationRequest,
     QueueFull,
-    Sampling,
     Token,
 )
 from services.engine.openai_engine import ApiSettings, OpenAIEngine
 from services.engine.tokenizer import ChatTokenizer
 from services.engine.transformers_engine import EngineSettings, TransformersEngine
+from tandem.method.sampling import Sampling
 from tests.conftest import free_port, wait_until
 from tests.integration.conftest import needs_compiler
 from tests.tiny_model import write_tiny_model
@@ -153,12 +153,14 @@ def make_backend(request: pytest.FixtureRequest, checkpoint: Path) -> Backend:
     return Backend(make_api, checkpoint, is_exact=False, port=port)
 
 
-def generation(engine: Engine, key: str, question: str, most: int, sampling: Sampling | None = None) -> Generation:
+def generation(
+    engine: Engine, key: str, question: str, most: int, sampling: Sampling | None = None
+) -> GenerationRequest:
     ids = engine.tokenizer.encode(engine.tokenizer.render_chat([("user", question)]))
-    return Generation(key, tuple(ids), most, sampling or Sampling())
+    return GenerationRequest(key, tuple(ids), most, sampling or Sampling())
 
 
-async def run(engine: Engine, work: Generation) -> tuple[str, int, Finished]:
+async def run(engine: Engine, work: GenerationRequest) -> tuple[str, int, Finished]:
     """(text, tokens, end) of a stream that is read to its end."""
     text, tokens = "", 0
     async for item in engine.generate(work):

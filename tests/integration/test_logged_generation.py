@@ -13,11 +13,11 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from services.common.errors import Fenced
-from services.common.profile import load_profile
-from services.common.request_log import RequestLog, Role, Stop
 from services.insight_generator.mentor import InsightDone, InsightTask, Mentor, StageDone
+from services.request_log.log import RequestLog, Role, Stop
 from services.slm_executor.intern import AnswerDone, AnswerTask, Intern
+from tandem.method.errors import Fenced
+from tandem.method.profile import load_profile
 from tests.fakes import ScriptedEngine
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from services.common.errors import Fenced, Unavailable
-from services.common.request_log import Closing, Lost, RequestLog, Role, Stop, Stopped
+from services.request_log.log import Closing, Lost, RequestLog, Role, Stop, Stopped
+from tandem.method.errors import Fenced, Unavailable
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SHORT = timedelta(milliseconds=100)

@@ -9,13 +9,13 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
 
-from protos.tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2, insight_pb2_grpc
-from services.common.interceptors import error_info
 from services.insight_generator.service import NAME as GENERATOR
+from services.process.status import error_info
 from services.slm_executor.service import NAME as EXECUTOR
 from services.sufficiency_scorer.features import NAMES
 from services.sufficiency_scorer.service import MODEL_NAME
 from services.sufficiency_scorer.service import NAME as SCORER
+from tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2, insight_pb2_grpc
 from tests.integration.conftest import System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

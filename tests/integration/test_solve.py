@@ -12,11 +12,11 @@ import grpc
 import pytest
 from temporalio.client import WorkflowHandle
 
-from protos.tandem.v1 import tandem_pb2
 from tandem import RequestError, to_dict
 from tandem.client import solve_request
+from tandem.method.shared import SLOT_COMPLETED
+from tandem.v1 import tandem_pb2
 from tests.integration.conftest import SPANS, System
-from workflows.shared import SLOT_COMPLETED
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -15,13 +15,13 @@ from temporalio.client import WorkflowHandle
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
-from services.common.profile import load_profile
 from services.gateway.admission import Admission, Asked
+from services.process.search_attributes import KEYS
+from tandem.method.profile import load_profile
+from tandem.method.shared import SOLVE_WORKFLOW, solve_queue
 from tests.integration.conftest import SANDBOX, System
 from workflows.activities import Activities, ServiceAddresses
-from workflows.search import KEYS
 from workflows.setup import add_search_attributes
-from workflows.shared import SOLVE_WORKFLOW, solve_queue
 from workflows.versioning import Presence, Version, promote
 from workflows.worker import WorkerSettings, make_workers
 

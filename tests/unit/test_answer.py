@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from workflows.answer import final_answer
+from tandem.method.answer import final_answer
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.common.prices import RolePrices
-from workflows.cost import cost, tflops_full, tflops_paper, worst_case_usd
-from workflows.shared import Plan, Prices, RoleUsage, StagePlan, Usage
+from tandem.method.cost import cost, tflops_full, tflops_paper, worst_case_usd
+from tandem.method.prices import RolePrices
+from tandem.method.shared import Plan, Prices, RoleUsage, StagePlan, Usage
 
 PLAN = Plan(
     profile="p", handoff="continuation", llm="L", slm="S", llm_parameters=32e9, slm_parameters=7e9,

@@ -10,18 +10,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from services.engine.api import (
-    DuplicateRequest,
-    Finished,
-    FinishReason,
-    Generation,
-    PromptTooLong,
-    Sampling,
-    Token,
-)
+from services.engine.api import DuplicateRequest, Finished, FinishReason, GenerationRequest, PromptTooLong, Token
 from services.engine.batch import generate_batch
 from services.engine.ragged import Piece
 from services.engine.transformers_engine import EngineSettings, TransformersEngine
+from tandem.method.sampling import Sampling
 from tandem.paths import REPOSITORY
 from tests.tiny_model import write_tiny_model
 
@@ -46,7 +39,7 @@ def prompt(seed: int, length: int) -> tuple[int, ...]:
     return tuple(torch.randint(0, 250, (length,), generator=generator).tolist())
 
 
-async def run(engine: TransformersEngine, generation: Generation) -> tuple[list[int], Finished]:
+async def run(engine: TransformersEngine, generation: GenerationRequest) -> tuple[list[int], Finished]:
     ids: list[int] = []
     async for item in engine.generate(generation):
         if isinstance(item, Finished):
@@ -66,15 +59,15 @@ async def test_greedy_output_equals_generate_token_for_token_alone_and_in_a_batc
 ) -> None:
     prompts = [prompt(seed, length) for seed, length in enumerate([3, 17, 40, 65, 9, 33])]
     expected = [reference(checkpoint, p, 24) for p in prompts]
-    alone, _ = await run(engine, Generation("alone", prompts[2], 24))
+    alone, _ = await run(engine, GenerationRequest("alone", prompts[2], 24))
     assert alone == expected[2]
-    batched = await asyncio.gather(*(run(engine, Generation(f"b{i}", p, 24)) for i, p in enumerate(prompts)))
+    batched = await asyncio.gather(*(run(engine, GenerationRequest(f"b{i}", p, 24)) for i, p in enumerate(prompts)))
     assert [ids for ids, _ in batched] == expected
 
 
 async def test_usage_counts_what_was_computed(engine: TransformersEngine) -> None:
     before = engine.counters.input_tokens, engine.counters.output_tokens
-    ids, finished = await run(engine, Generation("usage", prompt(1, 21), 10))
+    ids, finished = await run(engine, GenerationRequest("usage", prompt(1, 21), 10))
     assert finished.reason is FinishReason.LENGTH
     assert (finished.usage.input_tokens, finished.usage.output_tokens) == (21, len(ids)) == (21, 10)
     assert engine.counters.input_tokens - before[0] == 21
@@ -89,7 +82,7 @@ async def test_eos_ends_the_stream_without_text(checkpoint: Path) -> None:
     try:
         cut = next(i for i, t in enumerate(tokens) if t not in tokens[:i] and i >= 2)
         engine._eos_ids = frozenset([tokens[cut]])
-        got, finished = await run(engine, Generation("eos", ids, 100))
+        got, finished = await run(engine, GenerationRequest("eos", ids, 100))
     finally:
         engine.stop()
     assert finished.reason is FinishReason.EOS
@@ -98,12 +91,12 @@ async def test_eos_ends_the_stream_without_text(checkpoint: Path) -> None:
 
 async def test_sampling_follows_its_seed_and_not_its_neighbours(engine: TransformersEngine) -> None:
     sampling = Sampling(temperature=1.0, top_p=0.9, seed=7)
-    first, _ = await run(engine, Generation("s1", prompt(1, 10), 16, sampling))
+    first, _ = await run(engine, GenerationRequest("s1", prompt(1, 10), 16, sampling))
     (again, _), _ = await asyncio.gather(
-        run(engine, Generation("s2", prompt(1, 10), 16, sampling)),
-        run(engine, Generation("s3", prompt(2, 30), 16, Sampling(temperature=1.0, seed=3))),
+        run(engine, GenerationRequest("s2", prompt(1, 10), 16, sampling)),
+        run(engine, GenerationRequest("s3", prompt(2, 30), 16, Sampling(temperature=1.0, seed=3))),
     )
-    other, _ = await run(engine, Generation("s4", prompt(1, 10), 16, Sampling(temperature=1.0, seed=8)))
+    other, _ = await run(engine, GenerationRequest("s4", prompt(1, 10), 16, Sampling(temperature=1.0, seed=8)))
     assert first == again != other
 
 
@@ -111,11 +104,11 @@ async def test_sampling_follows_its_seed_and_not_its_neighbours(engine: Transfor
 async def test_abort_halts_and_reports_exact_usage(engine: TransformersEngine, stage: str) -> None:
     blockers = []
     if stage == "queued":
-        blockers = [engine.generate(Generation(f"block{i}", prompt(i, 8), 1500)) for i in range(4)]
+        blockers = [engine.generate(GenerationRequest(f"block{i}", prompt(i, 8), 1500)) for i in range(4)]
         for blocker in blockers:
             await anext(blocker)
     before = engine.counters.output_tokens
-    stream = engine.generate(Generation(stage, prompt(5, 1000 if stage == "prefill" else 20), 900))
+    stream = engine.generate(GenerationRequest(stage, prompt(5, 1000 if stage == "prefill" else 20), 900))
     made = 0
     if stage == "decode":
         for _ in range(5):
@@ -144,7 +137,7 @@ async def test_abort_halts_and_reports_exact_usage(engine: TransformersEngine, s
 
 async def test_a_hundred_aborts_leak_nothing(engine: TransformersEngine) -> None:
     for i in range(100):
-        stream = engine.generate(Generation(f"leak{i}", prompt(i, 8 + i % 40), 1000))
+        stream = engine.generate(GenerationRequest(f"leak{i}", prompt(i, 8 + i % 40), 1000))
         if i % 2:
             await anext(stream)
         else:
@@ -152,7 +145,7 @@ async def test_a_hundred_aborts_leak_nothing(engine: TransformersEngine) -> None
             await asyncio.sleep(0)
             task.cancel()
         await asyncio.gather(stream.aclose(), return_exceptions=True)
-    ids, _ = await run(engine, Generation("last", prompt(1, 8), 4))
+    ids, _ = await run(engine, GenerationRequest("last", prompt(1, 8), 4))
     gc.collect()
     assert len(ids) == 4
     assert (engine._by_id, engine._running, engine._prefilling, len(engine._arrived)) == ({}, [], None, 0)
@@ -160,17 +153,17 @@ async def test_a_hundred_aborts_leak_nothing(engine: TransformersEngine) -> None
 
 async def test_bad_requests_are_refused_with_the_reason(engine: TransformersEngine) -> None:
     with pytest.raises(PromptTooLong, match="2048"):
-        await anext(engine.generate(Generation("long", prompt(1, 2000), 100)))
-    stream = engine.generate(Generation("twice", prompt(1, 8), 500))
+        await anext(engine.generate(GenerationRequest("long", prompt(1, 2000), 100)))
+    stream = engine.generate(GenerationRequest("twice", prompt(1, 8), 500))
     await anext(stream)
     with pytest.raises(DuplicateRequest, match="twice"):
-        await anext(engine.generate(Generation("twice", prompt(1, 8), 5)))
+        await anext(engine.generate(GenerationRequest("twice", prompt(1, 8), 5)))
     await stream.aclose()
 
 
 async def test_text_is_streamed_whole_characters(engine: TransformersEngine) -> None:
     texts, ids = [], []
-    async for item in engine.generate(Generation("text", tuple(engine.tokenizer.encode("héllo")), 40)):
+    async for item in engine.generate(GenerationRequest("text", tuple(engine.tokenizer.encode("héllo")), 40)):
         texts.append(item.text)
         if isinstance(item, Token):
             ids.append(item.id)
@@ -183,7 +176,7 @@ def test_waiting_threads_spin_for_a_moment_only_and_are_bounded() -> None:
     from services.engine import SPINS  # sets the policy before torch is imported
 
     assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("passive", SPINS)
-    for told in ("tandem/stack.py", "helm/templates/_env.tpl", "deploy/compose.yaml"):  # before any import
+    for told in ("tandem/local/stack.py", "helm/templates/_env.tpl", "deploy/compose.yaml"):  # before any import
         text = (REPOSITORY / told).read_text()
         assert re.findall(r'GOMP_SPINCOUNT"?(?:, value)?: "(\d+)"', text) == [SPINS], told
     assert torch.get_num_threads() <= 2
@@ -195,11 +188,11 @@ async def test_a_prompt_that_begins_like_a_running_one_is_read_from_there(
     long, short = prompt(5, 60), prompt(5, 60)[:33]
     other = (*long[:40], *prompt(6, 12))
     expected = {p: reference(checkpoint, p, 12) for p in (long, short, other)}
-    running = asyncio.create_task(run(engine, Generation("first", long, 400)))
+    running = asyncio.create_task(run(engine, GenerationRequest("first", long, 400)))
     while len(engine._running) == 0:
         await asyncio.sleep(0.001)
     for name, ids, shared in (("prefix", short, 32), ("branch", other, 40)):
-        got, finished = await run(engine, Generation(name, ids, 12))
+        got, finished = await run(engine, GenerationRequest(name, ids, 12))
         assert got == expected[ids]
         assert (finished.usage.cached_input_tokens, finished.usage.input_tokens) == (shared, len(ids) - shared)
     engine.abort("first")
@@ -208,14 +201,14 @@ async def test_a_prompt_that_begins_like_a_running_one_is_read_from_there(
 
 async def test_a_prompt_that_was_read_ahead_is_not_read_again(engine: TransformersEngine, checkpoint: Path) -> None:
     whole = prompt(11, 90)
-    read = [await run(engine, Generation(f"ahead{i}", whole[:n], 0)) for i, n in enumerate((40, 70, 70))]
+    read = [await run(engine, GenerationRequest(f"ahead{i}", whole[:n], 0)) for i, n in enumerate((40, 70, 70))]
     assert [(f.usage.input_tokens, f.usage.cached_input_tokens, ids) for ids, f in read] == [
         (40, 0, []), (30, 40, []), (0, 70, []),
     ]  # fmt: skip
-    got, finished = await run(engine, Generation("after", whole, 12))
+    got, finished = await run(engine, GenerationRequest("after", whole, 12))
     assert got == reference(checkpoint, whole, 12)
     assert (finished.usage.input_tokens, finished.usage.cached_input_tokens) == (20, 70)
-    again, finished = await run(engine, Generation("same", whole[:70], 12))
+    again, finished = await run(engine, GenerationRequest("same", whole[:70], 12))
     assert again == reference(checkpoint, whole[:70], 12)
     assert (finished.usage.input_tokens, finished.usage.cached_input_tokens) == (1, 69)
 
@@ -223,14 +216,14 @@ async def test_a_prompt_that_was_read_ahead_is_not_read_again(engine: Transforme
 async def test_reading_ahead_waits_for_everybody_else_and_keeps_what_was_read_before_an_abort(
     engine: TransformersEngine, checkpoint: Path
 ) -> None:
-    blockers = [engine.generate(Generation(f"busy{i}", prompt(i, 8), 1500)) for i in range(3)]
+    blockers = [engine.generate(GenerationRequest(f"busy{i}", prompt(i, 8), 1500)) for i in range(3)]
     for blocker in blockers:
         await anext(blocker)
     long = prompt(12, 1200)
-    ahead = asyncio.create_task(run(engine, Generation("ahead", long, 0)))
+    ahead = asyncio.create_task(run(engine, GenerationRequest("ahead", long, 0)))
     while engine._prefilling is None:  # it has begun: nobody else wants to read
         await asyncio.sleep(0)
-    behind = asyncio.create_task(run(engine, Generation("behind", prompt(13, 30), 0)))
+    behind = asyncio.create_task(run(engine, GenerationRequest("behind", prompt(13, 30), 0)))
     await asyncio.sleep(0)
     assert engine.abort("ahead")
     _, halted = await ahead
@@ -238,7 +231,7 @@ async def test_reading_ahead_waits_for_everybody_else_and_keeps_what_was_read_be
     assert 0 < halted.usage.input_tokens < 1200
     await behind
     kept = halted.usage.input_tokens
-    got, finished = await run(engine, Generation("real", long[: kept + 5], 4))
+    got, finished = await run(engine, GenerationRequest("real", long[: kept + 5], 4))
     assert finished.usage.cached_input_tokens == kept
     assert got == reference(checkpoint, long[: kept + 5], 4)
     for blocker in blockers:
@@ -246,8 +239,8 @@ async def test_reading_ahead_waits_for_everybody_else_and_keeps_what_was_read_be
 
 
 async def test_a_long_prompt_is_read_on_while_those_before_it_end(engine: TransformersEngine, checkpoint: Path) -> None:
-    short = [Generation(f"short{i}", prompt(i, 8), 2 + 3 * i) for i in range(3)]
-    long = Generation("long", prompt(20, 1200), 8)
+    short = [GenerationRequest(f"short{i}", prompt(i, 8), 2 + 3 * i) for i in range(3)]
+    long = GenerationRequest("long", prompt(20, 1200), 8)
     ends = await asyncio.gather(*(run(engine, generation) for generation in (*short, long)))
     assert [ids for ids, _ in ends] == [
         reference(checkpoint, generation.prompt_ids, generation.max_new_tokens) for generation in (*short, long)
@@ -257,7 +250,11 @@ async def test_a_long_prompt_is_read_on_while_those_before_it_end(engine: Transf
 async def test_a_prompt_for_which_a_pass_has_no_room_waits_while_those_before_it_end(checkpoint: Path) -> None:
     engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32", max_batch=8, prefill_chunk=16))
     engine.start()
-    works = [Generation("a", prompt(40, 8), 1), Generation("b", prompt(41, 8), 1), Generation("c", prompt(42, 12), 4)]
+    works = [
+        GenerationRequest("a", prompt(40, 8), 1),
+        GenerationRequest("b", prompt(41, 8), 1),
+        GenerationRequest("c", prompt(42, 12), 4),
+    ]
     with engine._wake:  # all come before the engine looks
         runs = [asyncio.ensure_future(run(engine, work)) for work in works]
         await asyncio.sleep(0)
@@ -281,7 +278,7 @@ async def test_prompts_that_wait_together_are_read_in_one_pass_but_what_they_sha
     monkeypatch.setattr(engine, "_compute", recorded)
     prompts = [prompt(30, 20), prompt(31, 24), prompt(31, 30), prompt(32, 60)]
     with engine._wake:  # all come before the engine looks
-        runs = [asyncio.ensure_future(run(engine, Generation(f"{i}", ids, 3))) for i, ids in enumerate(prompts)]
+        runs = [asyncio.ensure_future(run(engine, GenerationRequest(f"{i}", ids, 3))) for i, ids in enumerate(prompts)]
         await asyncio.sleep(0)
     ends = await asyncio.gather(*runs)
     engine.stop()
@@ -291,7 +288,7 @@ async def test_prompts_that_wait_together_are_read_in_one_pass_but_what_they_sha
 
 
 async def test_a_batch_of_many_is_the_same_as_each_alone(engine: TransformersEngine, checkpoint: Path) -> None:
-    generations = [Generation(f"many{i}", prompt(i, 5 + i), 8) for i in range(12)]
+    generations = [GenerationRequest(f"many{i}", prompt(i, 5 + i), 8) for i in range(12)]
     done = {g.request_id: g async for g in generate_batch(engine, generations, width=6)}
     assert {name: list(g.ids) for name, g in done.items()} == {
         g.request_id: reference(checkpoint, g.prompt_ids, 8) for g in generations

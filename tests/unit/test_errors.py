@@ -4,10 +4,10 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from services.common import errors
-from services.common.errors import STATUS_OF, InvalidArgument, ResourceExhausted, TandemError, from_engine
-from services.common.interceptors import to_status
 from services.engine.api import DuplicateRequest, EngineStopped, PromptTooLong, QueueFull
+from services.process.status import STATUS_OF, from_engine, to_status
+from tandem.method import errors
+from tandem.method.errors import InvalidArgument, ResourceExhausted, TandemError
 
 
 def test_the_table_has_a_status_for_every_error() -> None:

@@ -15,11 +15,11 @@ import yaml
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from services.common import metrics, telemetry
-from services.common.prices import RolePrices
+from services.observability import metrics
+from services.observability import tracing as telemetry
 from tandem.cli.doctor import judge_drift
-from tests.fakes import ScriptedEngine
-from workflows.shared import (
+from tandem.method.prices import RolePrices
+from tandem.method.shared import (
     Cost,
     RoleUsage,
     SolveResult,
@@ -30,6 +30,7 @@ from workflows.shared import (
     Usage,
     UsdByRole,
 )
+from tests.fakes import ScriptedEngine
 
 
 class Shifted:

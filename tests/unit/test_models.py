@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tandem import models
-from tandem.models import CatalogueEntry, ModelError, pull
+from tandem.local import models
+from tandem.local.models import CatalogueEntry, ModelError, pull
 
 CONTENT = [b"a" * 2000, b"b" * 2000, b"c" * 500]
 

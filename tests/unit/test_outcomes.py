@@ -7,13 +7,13 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from services.common.profile import load_profile
-from services.gateway.admission import make_plan
+from tandem.method.plan import make_plan
+from tandem.method.profile import load_profile
+from tandem.method.shared import StageScore, StopReason
+from tandem.method.stop_rule import decide, fall_back
 from training.collect import Run
 from training.outcomes import LLM, OVERRUN, cascade, fixed, llm_alone, oracle, route, slm_alone, tandem
 from training.table import make_table
-from workflows.shared import StageScore, StopReason
-from workflows.stop_rule import decide, fall_back
 
 
 def run(question: str, name: str, stage: int, *, right: bool, own: int, insight: int = 0, prompt: int = 20) -> Run:

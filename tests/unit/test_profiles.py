@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.common.errors import InvalidArgument, NotFound
-from services.common.profile import Profile, RolePrices, load_profile
-from services.gateway.admission import make_plan
 from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.words import words
-from tandem.models import catalogue
+from tandem.local.models import catalogue
+from tandem.method.errors import InvalidArgument, NotFound
+from tandem.method.plan import make_plan
+from tandem.method.profile import Profile, RolePrices, load_profile
 from tandem.paths import REPOSITORY
 
 SHIPPED = REPOSITORY / "deploy" / "profiles"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from protos.tandem.v1 import tandem_pb2
 from tandem.results import to_dict
+from tandem.v1 import tandem_pb2
 
 
 def test_every_key_is_there_and_what_is_unknown_is_null() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from services.engine.api import Scoring
+from services.engine.api import PromptScores
 from services.engine.model import Model
 from services.engine.scoring import PromptReader, head_statistics
 from tests.tiny_model import write_tiny_model
@@ -39,7 +39,7 @@ def ids(seed: int, length: int) -> list[int]:
     return values
 
 
-def one(reader: PromptReader, key: str, text: list[int]) -> Scoring:
+def one(reader: PromptReader, key: str, text: list[int]) -> PromptScores:
     [scoring] = reader.read([(key, text)])
     return scoring
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.common.profile import load_profile
 from services.sufficiency_scorer.artefact import DESCRIPTION, WEIGHTS
+from tandem.method.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY
 from training.datasets import load
 from training.study import Study

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from services.common.logged_generation import Piece
 from services.insight_generator.stages import StageSplitter
+from services.request_log.generation import Piece
 
 LABELS = ("Planning:", "Action:", "")
 
@@ -14,7 +14,7 @@ LABELS = ("Planning:", "Action:", "")
 class Made:
     id: int
     text: str
-    made_at: float = 0.0
+    generated_at: float = 0.0
 
 
 def tokens(*texts: str) -> list[Made]:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from tandem.method.cost import worst_case_usd
+from tandem.method.shared import Budget, StageScore, StopReason
+from tandem.method.stop_rule import TEMPLATE_TOKENS, allowance, decide, fall_back, is_sufficient, thresholds
 from tests.unit.test_cost import PLAN
-from workflows.cost import worst_case_usd
-from workflows.shared import Budget, StageScore, StopReason
-from workflows.stop_rule import TEMPLATE_TOKENS, allowance, decide, fall_back, is_sufficient, thresholds
 
 T = [0.7, 0.5, 0.6]
 

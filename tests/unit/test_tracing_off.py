@@ -7,7 +7,7 @@ import time
 SCRIPT = """
 import os
 {environment}
-from services.common import telemetry
+from services.observability import tracing as telemetry
 telemetry.setup("test")
 with telemetry.tracer.start_as_current_span("work"):
     assert int(telemetry.current_trace_id(), 16) != 0

@@ -17,14 +17,14 @@ pytest.importorskip("sklearn")
 
 from typer.testing import CliRunner
 
-from services.common.profile import Profile, load_profile
-from services.gateway.admission import make_plan
 from services.sufficiency_scorer.artefact import Artefact, TrainedScorer
 from services.sufficiency_scorer.drift import Drift
 from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.words import COUNTS
 from tandem.cli import app
+from tandem.method.plan import make_plan
+from tandem.method.profile import Profile, load_profile
 from training import estimators
 from training.calibrate import Calibration, calibrate
 from training.collect import Run
@@ -96,7 +96,7 @@ def profile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def store(profile: Profile, file: Path, runs: list[Run], dataset: str = "made-up") -> Path:
     told = profile.model_dump(include={"handoff", "llm", "slm", "prompts", "execution"}, mode="json")
-    told["stages"] = profile.text_makers()["stages"]
+    told["stages"] = profile.prompt_fingerprint()["stages"]
     write(file, Origin(profile.name, told, dataset, "0" * 64, 0, {}, "1" * 64, {}, "tandem collect"), runs)
     return file
 

@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 import pytest
 
-from protos.tandem.v1 import execution_pb2, insight_pb2_grpc
 from tandem import Client, to_dict
 from tandem.jaeger import fetch_trace
+from tandem.v1 import execution_pb2, insight_pb2_grpc
 from tests.e2e.k8s.release import COMPONENTS, MODELS, NAME, Release, eventually
 
 pytestmark = pytest.mark.timeout(900)

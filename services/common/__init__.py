@@ -1,1 +1,0 @@
-"""What every process shares: settings, errors, server, telemetry, profiles, prompts and the request log in Redis."""

@@ -1,0 +1,1 @@
+"""Spans and metrics: what a process reports about requests, tokens and cost."""

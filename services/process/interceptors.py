@@ -1,0 +1,84 @@
+"""The server interceptor that every error passes through on its way to the caller."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc_status import rpc_status
+
+from services.process.status import from_engine, to_status
+from tandem.method.errors import TandemError
+
+logger = logging.getLogger(__name__)
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
+    """Turns a TandemError into its status with details; any other error into INTERNAL with a fixed text and a log.
+
+    With `pass_unknown` any other error goes on to the next interceptor, for a server that has its own.
+    """
+
+    def __init__(self, *, pass_unknown: bool = False) -> None:
+        self._pass_unknown = pass_unknown
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        handler = await continuation(details)
+        if handler is None or details.method.startswith(("/grpc.health", "/grpc.reflection")):
+            return handler
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(
+                _guard_stream(handler.unary_stream, details.method, self._pass_unknown),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(
+                _guard_unary(handler.unary_unary, details.method, self._pass_unknown),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return handler
+
+
+def _guard_stream(behavior: Any, method: str, pass_unknown: bool) -> Any:
+    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        try:
+            async for response in behavior(request, context):
+                yield response
+        except Exception as error:
+            await _abort(context, error, method, pass_unknown)
+
+    return guarded
+
+
+def _guard_unary(behavior: Any, method: str, pass_unknown: bool) -> Any:
+    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        try:
+            return await behavior(request, context)
+        except Exception as error:
+            await _abort(context, error, method, pass_unknown)
+
+    return guarded
+
+
+async def _abort(
+    context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str, pass_unknown: bool
+) -> None:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    known = error if isinstance(error, TandemError) else from_engine(error)
+    if known is None and pass_unknown:
+        raise error
+    if known is None:
+        logger.exception("%s failed", method)
+        await context.abort(grpc.StatusCode.INTERNAL, "internal error; the server's log has the cause")
+        return
+    status = rpc_status.to_status(to_status(known))
+    await context.abort(status.code, status.details, status.trailing_metadata)

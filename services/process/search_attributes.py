@@ -1,0 +1,38 @@
+"""What a request is found by: numeric search attributes in Temporal, because Jaeger compares strings alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
+
+from tandem.method.shared import SEARCH_ATTRIBUTES, SolveInput, SolveResult
+
+_COST = SearchAttributeKey.for_float(SEARCH_ATTRIBUTES["cost"])
+_SAVED = SearchAttributeKey.for_float(SEARCH_ATTRIBUTES["saved"])
+_STAGE = SearchAttributeKey.for_int(SEARCH_ATTRIBUTES["stage"])
+_REASON = SearchAttributeKey.for_keyword(SEARCH_ATTRIBUTES["reason"])
+_PROFILE = SearchAttributeKey.for_keyword(SEARCH_ATTRIBUTES["profile"])
+_TENANT = SearchAttributeKey.for_keyword(SEARCH_ATTRIBUTES["tenant"])
+KEYS: tuple[SearchAttributeKey[Any], ...] = (_COST, _SAVED, _STAGE, _REASON, _PROFILE, _TENANT)
+
+
+def at_start(task: SolveInput) -> TypedSearchAttributes:
+    """Empty where the namespace does not have them."""
+    if not task.is_searchable:
+        return TypedSearchAttributes.empty
+    pairs: list[SearchAttributePair[str]] = [SearchAttributePair(_PROFILE, task.plan.profile)]
+    if task.tenant:
+        pairs.append(SearchAttributePair(_TENANT, task.tenant))
+    return TypedSearchAttributes(pairs)
+
+
+def at_end(
+    result: SolveResult,
+) -> list[SearchAttributeUpdate[float] | SearchAttributeUpdate[int] | SearchAttributeUpdate[str]]:
+    return [
+        _COST.value_set(result.cost.usd),
+        _SAVED.value_set(result.cost.saved_ratio),
+        _STAGE.value_set(result.stop.stage),
+        _REASON.value_set(str(result.stop.reason)),
+    ]

@@ -1,0 +1,123 @@
+"""The gRPC server of every process: health, reflection, limits, keepalive, errors, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]  # made at import
+from grpc_reflection.v1alpha import reflection
+
+from services.observability.tracing import server_interceptors
+from services.process.interceptors import ErrorInterceptor
+
+logger = logging.getLogger(__name__)
+
+_LIFE_SIGN_SECONDS = 1.0
+MESSAGE_LIMIT = 16 * 1024 * 1024
+SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.so_reuseport", 0),
+)
+
+
+class Server:
+    """A grpc.aio server that is alive at once and ready when `serving` is called."""
+
+    def __init__(self, host: str, port: int, services: Sequence[str]) -> None:
+        self.services = tuple(services)
+        self.grpc = grpc.aio.server(
+            interceptors=[*server_interceptors(), ErrorInterceptor()], options=list(SERVER_OPTIONS)
+        )
+        self.port = self.grpc.add_insecure_port(f"{host}:{port}")
+        self._health = add_health_and_reflection(self.grpc, self.services)
+
+    async def start(self) -> None:
+        await set_health(self._health, self.services, serving=False)
+        await self.grpc.start()
+
+    async def serving(self) -> None:
+        """Ready: the services' names report SERVING."""
+        await set_health(self._health, self.services, serving=True)
+
+    async def not_serving(self) -> None:
+        await set_health(self._health, self.services, serving=False)
+
+    async def stop(self, grace: timedelta, pause: timedelta = timedelta(0)) -> None:
+        """Not ready first, then no new calls, then whatever still runs is cancelled after `grace`."""
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(pause.total_seconds())
+        await self.grpc.stop(grace.total_seconds())
+
+
+def add_health_and_reflection(server: grpc.aio.Server, services: Sequence[str]) -> health_aio.HealthServicer:
+    servicer = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    names = [*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
+    reflection.enable_server_reflection(names, server)
+    return servicer
+
+
+async def set_health(servicer: health_aio.HealthServicer, services: Sequence[str], *, serving: bool) -> None:
+    """Name "" means "the process is alive" and stays SERVING; a service's name means "ready for work"."""
+    status = health_pb2.HealthCheckResponse
+    await servicer.set("", status.SERVING)
+    for name in services:
+        await servicer.set(name, status.SERVING if serving else status.NOT_SERVING)
+
+
+@contextlib.asynccontextmanager
+async def termination() -> AsyncIterator[asyncio.Event]:
+    """An event that SIGTERM or SIGINT sets."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def serve(
+    server: Server,
+    drain: timedelta,
+    pause: timedelta,
+    load: Callable[[], Awaitable[None]],
+    drain_work: Callable[[], Awaitable[None]] | None = None,
+    is_alive: Callable[[], bool] = lambda: True,
+) -> None:
+    """Run a process: alive, `load`, ready, wait for SIGTERM, drain, end.
+
+    A failing `load` ends it with the error; when `is_alive` turns false it ends as on SIGTERM, with exit code 1.
+    """
+    async with termination() as stop:
+        await server.start()
+        try:
+            await load()
+            await server.serving()
+            logger.info("ready on port %d", server.port)
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _LIFE_SIGN_SECONDS)
+                if not is_alive():
+                    raise SystemExit("what this process serves has died; its log says why")
+        finally:
+            logger.info("draining")
+            await server.not_serving()
+            if drain_work is not None:
+                await asyncio.sleep(pause.total_seconds())
+                await drain_work()
+                pause = timedelta(0)
+            await server.stop(drain, pause)

@@ -1,0 +1,114 @@
+"""Settings: one frozen value object per process, read once from the environment in its __main__.py.
+
+Standard names where they exist (REDIS_URL, TEMPORAL_ADDRESS, OTEL_*), TANDEM_* for our own. A bad value ends the
+process at once with the variable's name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+from platformdirs import user_cache_path
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from tandem.method.profile import Model
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _from_seconds(value: object) -> object:
+    try:
+        return timedelta(seconds=float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return value
+
+
+Seconds = Annotated[timedelta, BeforeValidator(_from_seconds)]
+"""A duration; in the environment a number of seconds, or ISO 8601."""
+
+
+class ProcessSettings(BaseSettings):
+    """What every process reads."""
+
+    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", validation_alias="TANDEM_HOST", description="address to listen on")
+    port: int = Field(0, ge=0, le=65535, validation_alias="TANDEM_PORT", description="0 takes a free one")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+    request_ttl: Seconds = Field(timedelta(minutes=15), validation_alias="TANDEM_REQUEST_TTL")
+    profile_folders: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (_REPOSITORY / "deploy" / "profiles",),
+        validation_alias="TANDEM_PROFILES_PATH",
+        description="folders of profiles, separated by ':'; the first that has a name wins",
+    )
+    drain: Seconds = Field(
+        timedelta(seconds=20), validation_alias="TANDEM_DRAIN", description="what SIGTERM gives running work to end"
+    )
+    unready_pause: Seconds = Field(
+        timedelta(0),
+        validation_alias="TANDEM_UNREADY_PAUSE",
+        description="pause between NOT_SERVING and closing on SIGTERM; 5 s behind a load balancer",
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65535, validation_alias="TANDEM_METRICS_PORT", description="Prometheus' /metrics; 0 serves none"
+    )
+    log_level: str = Field("INFO", validation_alias="TANDEM_LOG_LEVEL")
+
+    @field_validator("profile_folders", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(Path(p) for p in value.split(os.pathsep) if p) if isinstance(value, str) else value
+
+
+class ModelServiceSettings(ProcessSettings):
+    """What a process that runs a model reads besides."""
+
+    profile: str = Field("qwen2.5-coder-1.5b-0.5b", validation_alias="TANDEM_PROFILE")
+    models_folder: Path = Field(
+        user_cache_path("tandem") / "models", validation_alias="TANDEM_MODELS", description="one folder per model"
+    )
+    engine: str = Field(
+        "transformers",
+        validation_alias="TANDEM_ENGINE",
+        description="'transformers', 'vllm', 'openai', or 'module:function' that makes an Engine from these settings and a model",
+    )
+    device: str = Field("auto", validation_alias="TANDEM_DEVICE", description="auto, cpu, cuda, cuda:1")
+    threads: int = Field(2, gt=0, validation_alias="TANDEM_THREADS", description="CPU threads of the engine")
+    max_batch: int = Field(16, gt=0, validation_alias="TANDEM_MAX_BATCH", description="sequences that run at once")
+    max_waiting: int = Field(64, ge=0, validation_alias="TANDEM_MAX_WAITING", description="requests that may queue")
+
+    def engine_arguments(self, model: Model) -> dict[str, Any]:
+        """What an engine needs to know to run `model` here."""
+        return {
+            "path": self.models_folder / model.name,
+            "name": model.name,
+            "dtype": model.dtype,
+            "quantization": model.quantization,
+            "device": self.device,
+            "threads": self.threads,
+            "max_batch": self.max_batch,
+            "max_waiting": self.max_waiting,
+        }
+
+
+S = TypeVar("S", bound=ProcessSettings)
+
+
+def read_settings(kind: type[S]) -> S:
+    """The process's settings; ends the process with code 2 and one line per bad variable."""
+    try:
+        return kind()
+    except ValidationError as error:
+        _exit_with(error)
+
+
+def _exit_with(error: ValidationError) -> NoReturn:
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"])
+        print(f"{name}: {problem['msg']} (got {problem['input']!r})", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,78 @@
+"""Errors as gRPC statuses: one table, google.rpc details, and what an engine's refusal is to a caller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from tandem.method.errors import (
+    FailedPrecondition,
+    Fenced,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    TandemError,
+    Unavailable,
+)
+
+DOMAIN = "tandem.v1"
+
+STATUS_OF: dict[type[TandemError], grpc.StatusCode] = {
+    InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
+    ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Unavailable: grpc.StatusCode.UNAVAILABLE,
+    Fenced: grpc.StatusCode.ABORTED,
+}
+
+
+def to_status(error: TandemError) -> status_pb2.Status:
+    """google.rpc.Status of an error: ErrorInfo always, BadRequest for a field, RetryInfo where waiting helps."""
+    details: list[Any] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
+    if isinstance(error, InvalidArgument):
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, ResourceExhausted) and error.retry_after_s is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(int(error.retry_after_s * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    packed = [any_pb2.Any() for _ in details]
+    for box, detail in zip(packed, details, strict=True):
+        box.Pack(detail)
+    return status_pb2.Status(code=STATUS_OF[type(error)].value[0], message=str(error), details=packed)
+
+
+def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
+    """The ErrorInfo that a status carries; an empty one when it carries none."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an RpcError is a Call
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details if status else ():
+        if detail.Unpack(info):
+            break
+    return info
+
+
+_RETRY_QUEUE_SECONDS = 1.0
+
+
+def from_engine(error: Exception) -> TandemError | None:
+    """What an engine's refusal is to a caller; None for an error that is none of the engine's own.
+
+    The engine knows nothing of gRPC and this module nothing of engines: they agree on the `reason`.
+    """
+    reason, message = getattr(error, "reason", ""), str(error)
+    match reason:
+        case "PROMPT_TOO_LONG":
+            return InvalidArgument(message, field="question", reason=reason)
+        case "QUEUE_FULL":
+            return ResourceExhausted(message, reason=reason, retry_after_s=_RETRY_QUEUE_SECONDS)
+        case "DUPLICATE_REQUEST":
+            return FailedPrecondition(message, reason=reason)
+        case "ENGINE_STOPPED":
+            return Unavailable(message, reason=reason)
+    return None

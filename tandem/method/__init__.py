@@ -1,0 +1,1 @@
+"""The method, pure: profile, prompts, prices, plan, stop rule, cost and answer. Knows neither gRPC nor Redis nor Temporal."""

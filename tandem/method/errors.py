@@ -1,0 +1,55 @@
+"""Errors that callers see. services.process.status turns them into gRPC statuses."""
+
+from __future__ import annotations
+
+
+class TandemError(Exception):
+    """An error with a gRPC status and a machine-readable reason (google.rpc.ErrorInfo).
+
+    TandemError
+    ├── InvalidArgument      the request breaks a rule; `field` names where
+    ├── NotFound             no such request or profile
+    ├── FailedPrecondition   right request, wrong moment or wrong deployment
+    ├── ResourceExhausted    budget or queue; `retry_after_s` where waiting helps
+    ├── Unavailable          a process cannot be reached; retrying may help
+    └── Fenced               a newer attempt owns the request's stream
+    """
+
+    default_reason = "INTERNAL"
+
+    def __init__(self, message: str, *, reason: str = "", **metadata: str) -> None:
+        super().__init__(message)
+        self.reason = reason or self.default_reason
+        self.metadata = metadata
+
+
+class InvalidArgument(TandemError):
+    default_reason = "INVALID_ARGUMENT"
+
+    def __init__(self, message: str, *, field: str, reason: str = "") -> None:
+        super().__init__(message, reason=reason, field=field)
+        self.field = field
+
+
+class NotFound(TandemError):
+    default_reason = "NOT_FOUND"
+
+
+class FailedPrecondition(TandemError):
+    default_reason = "FAILED_PRECONDITION"
+
+
+class ResourceExhausted(TandemError):
+    default_reason = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, message: str, *, reason: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, reason=reason)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(TandemError):
+    default_reason = "UNAVAILABLE"
+
+
+class Fenced(TandemError):
+    default_reason = "FENCED"

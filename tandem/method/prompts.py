@@ -1,0 +1,76 @@
+"""The prompts of both models. `answer_prompt` is the ONE text that is scored and answered from (METHOD 4.4).
+
+Question and insight are encoded as plain text, so a special token in them is only its letters and cannot end a turn;
+and they are encoded apart from the template, so that the prompt of a longer insight begins with the shorter one's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from tandem.method.profile import Profile
+
+Task = Literal["answer", "code"]
+_HOLE = re.compile(r"⟦(question|insight)⟧")
+
+
+class Tokenizer(Protocol):
+    def encode(self, text: str, *, plain: bool = False) -> list[int]: ...
+
+    def render_chat(self, messages: Sequence[tuple[str, str]]) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """`ids` is what the model reads; `span_start` the index of the question's first token, where scoring begins."""
+
+    ids: tuple[int, ...]
+    span_start: int
+
+
+def insight_prompt(profile: Profile, tokenizer: Tokenizer, question: str, task: Task = "answer") -> Prompt:
+    """What the large model writes its insight after."""
+    template = profile.prompts.brief if profile.handoff == "brief" else _plain(profile, task)
+    return _fill(profile, tokenizer, template, profile.prompts.llm_prefix, question, "")
+
+
+def llm_alone_prompt(profile: Profile, tokenizer: Tokenizer, question: str, task: Task = "answer") -> Prompt:
+    """What the large model would read if it answered by itself."""
+    return _fill(profile, tokenizer, _plain(profile, task), "", question, "")
+
+
+def answer_prompt(profile: Profile, tokenizer: Tokenizer, question: str, insight: str, task: Task = "answer") -> Prompt:
+    """What the small model answers from, and what the scorer reads. An empty insight is stage 0."""
+    prompts = profile.prompts
+    if profile.handoff == "continuation":
+        return _fill(profile, tokenizer, _plain(profile, task), "{insight}", question, insight)
+    template = prompts.brief_answer if insight else _plain(profile, task)
+    return _fill(profile, tokenizer, template, "", question, insight)
+
+
+def _plain(profile: Profile, task: Task) -> str:
+    return (task == "code" and profile.prompts.code) or profile.prompts.question
+
+
+def _fill(profile: Profile, tokenizer: Tokenizer, user: str, assistant: str, question: str, insight: str) -> Prompt:
+    messages = [("system", profile.prompts.system)] if profile.prompts.system else []
+    rendered = tokenizer.render_chat([*messages, ("user", _with_holes(user))]) + _with_holes(assistant)
+    values = {"question": question, "insight": insight}
+    ids: list[int] = []
+    span_start = 0
+    # re.split with one group alternates: text, name of a hole, text, ...
+    for index, piece in enumerate(_HOLE.split(rendered)):
+        if index % 2 == 0:
+            ids += tokenizer.encode(piece)
+        else:
+            if piece == "question":
+                span_start = len(ids)
+            ids += tokenizer.encode(values[piece], plain=True)
+    return Prompt(tuple(ids), span_start)
+
+
+def _with_holes(template: str) -> str:
+    return template.replace("{question}", "⟦question⟧").replace("{insight}", "⟦insight⟧")

@@ -1,0 +1,95 @@
+"""When the insight suffices, and what to do when it never does. Pure: the workflow and the evaluation both call it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tandem.method.cost import worst_case_usd
+from tandem.method.shared import Budget, Plan, StageScore, Stop, StopReason
+
+# Tokens that the templates add to a question, at most; a budget is a bound, so it is rounded up.
+TEMPLATE_TOKENS = 96
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What the budget leaves of the plan: the stages' caps (cumulative tokens) and the answer's.
+
+    `finish` is the cap of a large model that may finish where no stage suffices, else None.
+    """
+
+    caps: list[int]
+    finish: int | None
+    answer_tokens: int
+    is_limited: bool
+
+    @property
+    def llm_caps(self) -> list[int]:
+        return self.caps if self.finish is None else [*self.caps, self.finish]
+
+
+def is_sufficient(score: float | None, threshold: float) -> bool:
+    return score is not None and score >= threshold
+
+
+def is_scored(threshold: float, llm_finishes: bool) -> bool:
+    """A score below 1 cannot reach a threshold of 1, so it would only serve to find the best of the stages."""
+    return threshold < 1 or not llm_finishes
+
+
+def is_read_ahead(stage: int, thresholds: Sequence[float], llm_finishes: bool) -> bool:
+    """A stage that did not suffice is read ahead where a later one may: the small model then begins with it."""
+    return any(is_scored(threshold, llm_finishes) for threshold in thresholds[stage + 1 :])
+
+
+def decide(score: StageScore, threshold: float) -> Stop | None:
+    """After each stage: stop here, or None to let the large model go on."""
+    if is_sufficient(score.score, threshold):
+        return Stop(score.stage, StopReason.SUFFICIENT, score.score, threshold)
+    return None
+
+
+def fall_back(scores: Sequence[StageScore], thresholds: Sequence[float], reason: StopReason) -> Stop:
+    """No stage passed: the one with the highest score, the earlier of equals (METHOD 4.6); the last if none has one."""
+    scored = [s for s in scores if s.score is not None]
+    if scored:
+        best = max(scored, key=lambda s: (s.score or 0.0, -s.stage))
+        return Stop(best.stage, reason, best.score, thresholds[best.stage])
+    last = max((s.stage for s in scores if not s.ended), default=0)
+    failed_open = reason is StopReason.BEST_STAGE and bool(scores)
+    return Stop(last, StopReason.SCORER_FAILED_OPEN if failed_open else reason, None, thresholds[last])
+
+
+def thresholds(plan: Plan) -> list[float]:
+    """Threshold of stage 0, 1, 2, ..."""
+    return [plan.stage_zero_threshold, *(stage.threshold for stage in plan.stages)]
+
+
+def allowance(plan: Plan, budget: Budget, question_tokens: int) -> Allowance:
+    """The stages that fit the budget even if every one of them is written and the answer takes all its tokens.
+
+    Where not even the bare question's answer fits, the answer's cap shrinks; 0 means that nothing can be afforded.
+    """
+    planned = [stage.max_tokens for stage in plan.stages]
+    finishes = plan.llm_finishes and plan.answer_max_tokens > planned[-1]
+    caps = [*planned, plan.answer_max_tokens] if finishes else planned
+    if budget.max_llm_tokens is not None:
+        caps = _capped(caps, budget.max_llm_tokens)
+    answer = plan.answer_max_tokens
+    if budget.max_cost_usd is not None:
+        prompt = question_tokens + TEMPLATE_TOKENS
+        caps = [c for c in caps if worst_case_usd(plan, prompt, c, answer) <= budget.max_cost_usd]
+        if not caps:
+            left = budget.max_cost_usd - worst_case_usd(plan, prompt, 0, 0)
+            affordable = left / (plan.prices.slm.output / 1e6) if plan.prices.slm.output else float(answer)
+            answer = max(0, min(answer, int(affordable)))
+    finish = plan.answer_max_tokens if finishes and caps[-1:] == [plan.answer_max_tokens] else None
+    stages = caps[: len(planned)]
+    return Allowance(stages, finish, answer, stages != planned or (finishes and finish is None))
+
+
+def _capped(caps: Sequence[int], most: int) -> list[int]:
+    kept = [cap for cap in caps if cap <= most]
+    next_cap_is_cut = len(kept) < len(caps) and most > (kept[-1] if kept else 0)
+    return [*kept, most] if next_cap_is_cut else kept
