@@ -19,8 +19,14 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from services.request_log.log import RequestLog
-from tandem.method.shared import AheadTask, AnswerTask, InsightTask, ScoreTask, SolveInput, Timeouts
+from tandem.method.prices import RolePrices
+from tandem.method.request import SolveInput
+from tandem.method.tasks import model_task
+from tandem.method.timeouts import Timeouts
 from workflows.activities import Activities, ServiceAddresses
+from workflows.activities.answer import AnswerActivities
+from workflows.activities.insight import InsightActivities
+from workflows.activities.scoring import ScoringActivities
 
 QUEUE = "bench-bare"
 SCORES = 4  # the question and three stages
@@ -36,14 +42,14 @@ Start = Callable[[str, int], workflow.ActivityHandle[Any]]
 
 
 async def _in_our_shape(start: Start) -> Any:
-    """Activities as ours has them where no stage suffices: one writes while the others are scored and read, one after the other."""
+    """Activities as ours has them where no stage suffices: one generates while the others score and prefill, one after the other."""
     beside = []
     for stage in range(SCORES):
         await start("score", stage)
         if stage == 0:
             beside.append(start("insight", stage))
         if stage < SCORES - 1:
-            beside.append(start("ahead", stage))
+            beside.append(start("prefill", stage))
     await asyncio.gather(*beside)
     return await start("execute", SCORES - 1)
 
@@ -62,20 +68,21 @@ class BareWorkflow:
 class CallingWorkflow:
     @workflow.run
     async def run(self, task: SolveInput) -> str:
-        plan, about = task.plan, (task.request_id, task.question)
-        caps = [stage.max_tokens for stage in plan.stages]
+        caps = tuple(stage.max_tokens for stage in task.plan.stages)
+        activities: dict[str, tuple[Any, tuple[int, ...]]] = {
+            "score": (ScoringActivities.wait_and_score, ()),
+            "insight": (InsightActivities.generate_insight, caps),
+            "prefill": (AnswerActivities.prefill, ()),
+            "execute": (AnswerActivities.execute, (task.plan.answer_max_tokens,)),
+        }
 
         def start(name: str, stage: int) -> workflow.ActivityHandle[Any]:
-            calls: dict[str, tuple[Any, Any]] = {
-                "score": (Activities.wait_and_score, ScoreTask(*about, stage, 1.0, plan.profile)),
-                "insight": (Activities.generate_insight, InsightTask(*about, caps, task.sampling, plan.profile)),
-                "ahead": (Activities.read_ahead, AheadTask(*about, stage)),
-                "execute": (
-                    Activities.execute, AnswerTask(*about, stage, plan.answer_max_tokens, task.sampling, plan.profile)
-                ),
-            }  # fmt: skip
+            activity, max_tokens = activities[name]
+            arguments: list[Any] = [model_task(task, RolePrices(), stage=stage, max_tokens=max_tokens)]
+            if name == "score":
+                arguments.append(1.0)
             return workflow.start_activity_method(
-                *calls[name], start_to_close_timeout=_TIMEOUT, heartbeat_timeout=Timeouts.heartbeat
+                activity, args=arguments, start_to_close_timeout=_TIMEOUT, heartbeat_timeout=Timeouts.heartbeat
             )
 
         return str((await _in_our_shape(start)).text)
@@ -86,7 +93,7 @@ async def main(temporal: str, redis: str, *models: str) -> None:
     ours = Activities(ServiceAddresses(*models), RequestLog(f"redis://{redis}", timedelta(minutes=5)))
     async with Worker(
         client, task_queue=QUEUE, workflows=[BareWorkflow, CallingWorkflow],
-        activities=[nothing, ours.wait_and_score, ours.generate_insight, ours.read_ahead, ours.execute],
+        activities=[nothing, *ours.of_llm_queue(), *ours.of_solve_queue()],
         workflow_runner=UnsandboxedWorkflowRunner(), max_concurrent_activities=500,
     ):  # fmt: skip
         print("ready", flush=True)

@@ -23,10 +23,11 @@ from temporalio.client import Client
 
 from bench import bare
 from bench.common import local_stack, quantiles, report
-from services.gateway.admission import Admission, Asked
+from services.gateway.admission import Admission
 from tandem import AsyncClient
 from tandem.local.stack import Stack
 from tandem.method.profile import load_profile
+from tandem.method.request import SolveRequest
 from tandem.paths import profile_folders
 from training.metrics import ratio_of_means
 
@@ -55,7 +56,7 @@ async def _measure(options: argparse.Namespace) -> dict[str, Any]:
                 await temporal.execute_workflow(bare.BareWorkflow.run, "how?", id=uuid4().hex, task_queue=bare.QUEUE)
 
             async def calling_request() -> None:
-                task = admission.admit(Asked("", _QUESTION, "scripted"), "")
+                task = admission.admit(SolveRequest("", _QUESTION, "scripted"), "")
                 await temporal.execute_workflow(
                     bare.CallingWorkflow.run, task, id=task.request_id, task_queue=bare.QUEUE
                 )

@@ -14,27 +14,30 @@ ROOT = Path(__file__).parents[1]
 TOPS = ("tandem", "services", "workflows", "training", "deploy", "bench", "tests")
 SERVICES = ("gateway", "insight_generator", "sufficiency_scorer", "slm_executor")
 PLUMBING = {"services.process", "services.request_log", "services.observability"}
-BASE = {"tandem.method", "tandem.v1"}
+MODELS = {"services.engine", "services.generation"}
+BASE = {"tandem.method", "tandem.v1", "tandem"}  # tandem: the conversion between the two
 # What the files of a folder may import of ours, besides their own folder. Nothing below imports anything above.
 ARROWS: dict[str, set[str]] = {
     "tandem.v1": set(),
     "tandem.method": set(),
-    "tandem": BASE,
+    "tandem": {"tandem.method", "tandem.v1"},
     "services": set(),
     "services.observability": {"tandem.method"},
     "services.request_log": {"tandem.method", "services.observability"},
-    "services.process": {*BASE, "services.observability", "services.request_log"},
     "services.engine": {"tandem.method"},
+    "services.generation": {"tandem.method", "services.engine", "services.observability", "services.request_log"},
+    "services.process": {*BASE, *MODELS, "services.observability", "services.request_log"},
     "services.gateway": {*BASE, *PLUMBING},
-    "services.insight_generator": {*BASE, *PLUMBING, "services.engine"},
-    "services.slm_executor": {*BASE, *PLUMBING, "services.engine"},
-    "services.sufficiency_scorer": {*BASE, *PLUMBING, "services.engine"},
-    "workflows": {*BASE, *PLUMBING},
+    "services.insight_generator": {*BASE, *PLUMBING, *MODELS},
+    "services.slm_executor": {*BASE, *PLUMBING, *MODELS},
+    "services.sufficiency_scorer": {*BASE, *PLUMBING, *MODELS},
+    "workflows.activities": {*BASE, *PLUMBING},
+    "workflows": {*BASE, *PLUMBING, "workflows.activities"},
     "training": {
         "tandem.method",
         "services.engine",
+        "services.generation",
         "services.insight_generator",
-        "services.request_log",
         "services.sufficiency_scorer",
     },
     "tandem.local": {"tandem"},

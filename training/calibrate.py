@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tandem.method.shared import Plan
+from tandem.method.plan import Plan
 from training.estimators import WORDS
 from training.metrics import Interval, bootstrap, ratio_of_means
 from training.outcomes import Outcome, cascade, llm_alone, route

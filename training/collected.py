@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tandem.method.plan import make_plan
+from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
-from tandem.method.shared import Plan
 from training.collect import Run
 from training.store import Origin, StoreError, read
 from training.table import Table, make_table

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.sufficiency_scorer.artefact import Artefact
-from tandem.method.shared import Plan
+from tandem.method.plan import Plan
 from training.estimators import WORDS
 from training.fitting import answer_examples, as_grid, examples_of
 from training.headroom import Headroom, headroom

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from tandem.method.shared import Plan
+from tandem.method.plan import Plan
 from training.outcomes import llm_alone, slm_alone
 from training.table import Bools, Floats, Table
 

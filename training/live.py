@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tandem.method.shared import Plan
+from tandem.method.plan import Plan
 from training.datasets import Item
 from training.outcomes import LLM
 from training.policy import Policy

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tandem.method import cost
-from tandem.method.shared import Plan, RoleUsage, Usage
-from tandem.method.stop_rule import is_read_ahead, is_scored, is_sufficient
+from tandem.method.plan import Plan
+from tandem.method.result import Usage
+from tandem.method.stop_rule import is_prefilled, is_scored, is_sufficient
+from tandem.method.tokens import TokenCounts
 from training.table import Bools, Floats, Table
 
 LLM = -1  # the "stage" of an answer that the large model finished
@@ -111,8 +113,8 @@ def tandem(
     wrote_to = np.minimum(stops, last_there)
     ran = scored & (np.arange(columns)[None] <= wrote_to[:, None])
     ahead = None
-    if plan.reads_ahead:
-        ahead = ran & ~passed & [is_read_ahead(k, thresholds, llm_finishes) for k in range(columns)]
+    if plan.prefill_ahead:
+        ahead = ran & ~passed & [is_prefilled(k, thresholds, llm_finishes) for k in range(columns)]
     return _stopped(table, plan, stage, ran if needs_pass else None, wrote_to, wrote_all, ahead)
 
 
@@ -159,13 +161,13 @@ def _stopped(
     read_ahead, read_again = _passes(table, ahead)
     prompt = np.where(by_llm, 0, table.slm.prompt[rows, at])
     known = np.minimum(prompt, read_ahead)
-    slm = RoleUsage(
-        input_tokens=cast(Any, read_ahead + prompt - known),
-        cached_input_tokens=cast(Any, read_again + known),
-        output_tokens=cast(Any, np.where(by_llm, 0, table.slm.tokens[rows, at])),
+    slm = TokenCounts(
+        prompt=cast(Any, read_ahead + prompt - known),
+        cached=cast(Any, read_again + known),
+        completion=cast(Any, np.where(by_llm, 0, table.slm.tokens[rows, at])),
     )
     computed, cached = _passes(table, scored)
-    scorer = RoleUsage(input_tokens=cast(Any, computed), cached_input_tokens=cast(Any, cached))
+    scorer = TokenCounts(prompt=cast(Any, computed), cached=cast(Any, cached))
     right = np.where(by_llm, table.llm.right, table.slm.right[rows, at])
     truncated = np.where(by_llm, table.llm.truncated, table.slm.truncated[rows, at])
     return _outcome(plan, right, stage, truncated, llm=llm, slm=slm, scorer=scorer)
@@ -187,8 +189,8 @@ def _full(table: Table, stage: int) -> Stages:
     return np.full(len(table.questions), stage, np.intp)
 
 
-def _used(prompt: Floats, output: Floats, overrun: Floats | float = 0.0) -> RoleUsage:
-    return RoleUsage(input_tokens=cast(Any, prompt), output_tokens=cast(Any, output), overrun_tokens=cast(Any, overrun))
+def _used(prompt: Floats, output: Floats, overrun: Floats | float = 0.0) -> TokenCounts:
+    return TokenCounts(prompt=cast(Any, prompt), completion=cast(Any, output), overrun=cast(Any, overrun))
 
 
 def _outcome(
@@ -196,18 +198,18 @@ def _outcome(
     right: Bools,
     stage: Stages,
     truncated: Bools,
-    llm: RoleUsage | None = None,
-    slm: RoleUsage | None = None,
-    scorer: RoleUsage | None = None,
+    llm: TokenCounts | None = None,
+    slm: TokenCounts | None = None,
+    scorer: TokenCounts | None = None,
 ) -> Outcome:
-    usage = Usage(llm or RoleUsage(), slm or RoleUsage(), scorer or RoleUsage())
+    usage = Usage(llm or TokenCounts(), slm or TokenCounts(), scorer or TokenCounts())
     n = len(right)
     llm_tokens, slm_tokens, overrun = (
         np.broadcast_to(np.asarray(x, np.float64), (n,)).copy()
-        for x in (usage.llm.output_tokens, usage.slm.output_tokens, usage.llm.overrun_tokens)
+        for x in (usage.llm.completion, usage.slm.completion, usage.llm.overrun)
     )
     prices = plan.prices
-    usd = cost.usd(usage.llm, prices.llm) + cost.usd(usage.slm, prices.slm) + cost.usd(usage.scorer, prices.scorer)
+    usd = prices.llm.usd(usage.llm) + prices.slm.usd(usage.slm) + prices.scorer.usd(usage.scorer)
     slm_parameters = cast(Any, np.where(slm_tokens > 0, plan.slm_parameters, 0.0))
     paper = cost.tflops_paper(plan.llm_parameters, cast(Any, llm_tokens), slm_parameters, cast(Any, slm_tokens))
     return Outcome(

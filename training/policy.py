@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from tandem.method.shared import Plan
+from tandem.method.plan import Plan
 from training.estimators import WORDS
 from training.outcomes import Outcome, llm_alone, tandem
 from training.table import Floats, Table

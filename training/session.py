@@ -43,7 +43,7 @@ class Scope:
 def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, models: Path) -> Origin:
     told = profile.model_dump(include={"handoff", "llm", "slm", "prompts", "execution"}, mode="json")
     told["stages"] = profile.prompt_fingerprint()["stages"]
-    del told["execution"]["reads_ahead"]  # it makes no text
+    told["execution"] = {name: told["execution"][name] for name in ("max_tokens", "answer_format")}  # what shapes texts
     marks = {m.name: (models / m.name / "tandem.json") for m in (profile.llm, profile.slm)}
     return Origin(
         pair=profile.name,

@@ -1,30 +1,22 @@
 """The shadow of a request: the large model answers the same question alone, so that what it would have cost is measured.
 
-It runs after the request, under an id and a trace of its own, and waits in the large model's queue behind every request.
+It runs after the request, under an id and a trace of its own, and has the lowest priority in the large model's queue.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from tandem.method.answer import final_answer
-    from tandem.method.cost import usd
-    from tandem.method.shared import (
-        SHADOW_WORKFLOW,
-        InsightOutcome,
-        InsightTask,
-        RoleUsage,
-        ShadowInput,
-        ShadowResult,
-        Timeouts,
-        llm_queue,
-        shadow_id,
-    )
-    from workflows.activities import Activities
+    from tandem.method.names import SHADOW_WORKFLOW, llm_queue, shadow_id
+    from tandem.method.result import ShadowInput, ShadowResult
+    from tandem.method.tasks import GenerationOutcome, ModelTask
+    from tandem.method.timeouts import Timeouts
+    from tandem.method.tokens import TokenCounts
+    from workflows.activities.insight import InsightActivities
+    from workflows.activities.shadow import ShadowActivities
 
 _LAST = Priority(priority_key=5)
 
@@ -35,43 +27,45 @@ class ShadowWorkflow:
     async def run(self, task: ShadowInput) -> ShadowResult:
         if task.llm_finished is not None:
             return await self._settle(task, task.served_answer, task.llm_finished, is_paid=False)
-        alone: InsightOutcome = await workflow.execute_activity_method(
-            Activities.generate_insight,
-            self._insight_task(task),
+        alone: GenerationOutcome = await workflow.execute_activity_method(
+            InsightActivities.generate_insight,
+            self._model_task(task),
             task_queue=llm_queue(task.plan.profile),
             start_to_close_timeout=Timeouts.attempt,
             heartbeat_timeout=Timeouts.heartbeat,
             retry_policy=RetryPolicy(maximum_attempts=1),
             priority=_LAST,
         )
-        return await self._settle(task, final_answer(alone.text, task.plan.answer_format), alone.usage, is_paid=True)
+        return await self._settle(task, final_answer(alone.text, task.plan.answer_format), alone.counts, is_paid=True)
 
     @staticmethod
-    def _insight_task(task: ShadowInput) -> InsightTask:
-        return InsightTask(
+    def _model_task(task: ShadowInput) -> ModelTask:
+        return ModelTask(
             request_id=shadow_id(task.request_id),
             question=task.question,
-            caps=[task.plan.answer_max_tokens],
-            sampling=task.sampling,
             profile=task.plan.profile,
+            profile_digest=task.plan.profile_digest,
+            max_tokens=(task.plan.answer_max_tokens,),
+            sampling=task.sampling,
             prices=task.plan.prices.llm,
-            alone=True,
-            task=task.plan.task,
+            llm_alone=True,
+            task=task.task,
         )
 
-    async def _settle(self, task: ShadowInput, answer: str, usage: RoleUsage, is_paid: bool) -> ShadowResult:
-        price = usd(usage, task.plan.prices.llm)
+    async def _settle(self, task: ShadowInput, answer: str, counts: TokenCounts, is_paid: bool) -> ShadowResult:
+        usd = task.plan.prices.llm.usd(counts)
         result = ShadowResult(
             answer=answer,
             agrees=answer == task.served_answer,
-            usd=price,
-            usd_paid=price if is_paid else 0.0,
+            usd=usd,
+            usd_paid=usd if is_paid else 0.0,
             usd_served=task.served_usd,
             usd_estimate=task.estimate_usd,
-            output_tokens=usage.output_tokens,
+            output_tokens=counts.completion,
         )
-        count: Any = Activities.count_shadow
         await workflow.execute_local_activity_method(
-            count, args=[task.plan.profile, result], start_to_close_timeout=Timeouts.local_attempt
+            ShadowActivities.count_shadow,
+            args=[task.plan.profile, result],
+            start_to_close_timeout=Timeouts.local_attempt,
         )
         return result

@@ -80,12 +80,12 @@ class Presence:
 
     async def renew(self) -> None:
         with suppress(TandemError):
-            await self._log.watch(self._key, self._name, time.time(), _LEASE)
+            await self._log.watchers.renew(self._key, self._name, time.time(), _LEASE)
 
     async def wait_until_dispensable(self, most: timedelta) -> bool:
         """False when `most` has passed first."""
         with suppress(TandemError):
-            await self._log.unwatch(self._key, self._name)
+            await self._log.watchers.remove(self._key, self._name)
         give_up = time.monotonic() + most.total_seconds()
         while not await self._is_dispensable():
             if time.monotonic() > give_up:
@@ -95,7 +95,7 @@ class Presence:
 
     async def _is_dispensable(self) -> bool:
         with suppress(TandemError):
-            if await self._log.is_watched(self._key, time.time()):
+            if await self._log.watchers.exist(self._key, time.time()):
                 return True
         try:
             return not await self._is_current() and not await self._is_needed()

@@ -14,13 +14,13 @@ from temporalio.client import Client
 from temporalio.contrib.opentelemetry import create_tracer_provider
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
-from services.observability import metrics
-from services.observability import tracing as telemetry
+from services.observability import metrics, tracing
 from services.process.server import Server, serve
 from services.process.settings import ProcessSettings, Seconds, read_settings
 from services.process.temporal import connect
 from services.request_log.log import RequestLog
-from tandem.method.shared import Timeouts, llm_queue, solve_queue
+from tandem.method.names import llm_queue, solve_queue
+from tandem.method.timeouts import Timeouts
 from workflows.activities import Activities, ServiceAddresses
 from workflows.shadow import ShadowWorkflow
 from workflows.solve import SolveWorkflow
@@ -64,7 +64,7 @@ def make_workers(
         Worker(
             client,
             task_queue=llm_queue(settings.profile),
-            activities=[activities.generate_insight],
+            activities=activities.of_llm_queue(),
             deployment_config=versioned,
             max_concurrent_activities=settings.max_llm,
             max_heartbeat_throttle_interval=Timeouts.heartbeat_interval,
@@ -76,19 +76,7 @@ def make_workers(
             workflows=[SolveWorkflow, ShadowWorkflow],
             workflow_runner=runner or UnsandboxedWorkflowRunner(),
             deployment_config=versioned,
-            activities=[
-                activities.wait_and_score,
-                activities.execute,
-                activities.raise_stop,
-                activities.announce,
-                activities.announce_end,
-                activities.settle_loss,
-                activities.scored,
-                activities.read_ahead,
-                activities.tokens_read_ahead,
-                activities.start_shadow,
-                activities.count_shadow,
-            ],
+            activities=activities.of_solve_queue(),
             max_concurrent_activities=settings.max_activities,
             max_heartbeat_throttle_interval=Timeouts.heartbeat_interval,
             # A dead worker delays the next task of the workflows that it had cached by this long.
@@ -113,7 +101,7 @@ async def _present(client: Client, log: RequestLog, settings: WorkerSettings) ->
 
 async def main() -> None:
     settings = read_settings(WorkerSettings)
-    telemetry.setup("tandem-worker", settings.log_level, create_tracer_provider)
+    tracing.setup("tandem-worker", settings.log_level, create_tracer_provider)
     metrics.expose(settings.host, settings.metrics_port)
     log = RequestLog(settings.redis_url, settings.request_ttl)
     activities = Activities(
@@ -132,7 +120,7 @@ async def main() -> None:
         await serve(server, timedelta(0), settings.unready_pause, load, drain_work=workers.aclose)
     await activities.close()
     await log.close()
-    telemetry.shutdown()
+    tracing.shutdown()
     await asyncio.sleep(0.3)  # temporalio's core may abort the process when it ends at once (sdk-python#300)
 
 

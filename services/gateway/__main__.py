@@ -17,10 +17,10 @@ from temporalio.contrib.opentelemetry import create_tracer_provider
 from tokenizers import Tokenizer
 
 from services.gateway.admission import Admission
-from services.gateway.service import NAME, Limits, TandemService
+from services.gateway.readers import Limits
+from services.gateway.service import NAME, TandemService
 from services.gateway.temporal import Workflows, find_search_attributes
-from services.observability import metrics
-from services.observability import tracing as telemetry
+from services.observability import metrics, tracing
 from services.process.server import Server, serve
 from services.process.settings import ProcessSettings, Seconds, read_settings
 from services.process.temporal import connect
@@ -63,7 +63,7 @@ def token_counter(models_folder: Path, model: str) -> Callable[[str], int]:
 
 async def main() -> None:
     settings = read_settings(GatewaySettings)
-    telemetry.setup("tandem-gateway", settings.log_level, create_tracer_provider)
+    tracing.setup("tandem-gateway", settings.log_level, create_tracer_provider)
     metrics.expose(settings.host, settings.metrics_port)
     profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
     counters = {name: token_counter(settings.models_folder, p.slm.name) for name, p in profiles.items()}
@@ -83,7 +83,7 @@ async def main() -> None:
 
     await serve(server, settings.drain, settings.unready_pause, log.ping, drain_work=drain)
     await log.close()
-    telemetry.shutdown()
+    tracing.shutdown()
     await asyncio.sleep(0.3)  # temporalio's core may abort the process when it ends at once (sdk-python#300)
 
 

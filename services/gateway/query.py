@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tandem.method.errors import InvalidArgument
-from tandem.method.shared import SEARCH_ATTRIBUTES, SOLVE_WORKFLOW
+from tandem.method.names import SEARCH_ATTRIBUTES, SOLVE_WORKFLOW
 
 _CONDITION = re.compile(r"""\s*(\w+)\s*(<=|>=|!=|<>|=|<|>)\s*("[^"]*"|'[^']*'|[^\s"'()]+)\s*""")
 _JOIN = re.compile(r"(and|or)\b", re.IGNORECASE)
@@ -27,7 +27,7 @@ def _conditions(where: str) -> str:
         found = _CONDITION.match(where, position)
         if found is None:
             raise InvalidArgument(
-                f"{where[position:].strip()!r} is no condition: write `field operator value`, joined by and / or",
+                f"{where[position:].strip()!r} is not a condition: write `field operator value`, joined by and / or",
                 field="where",
             )
         parts.append(_condition(*found.groups()))

@@ -12,38 +12,34 @@ from typing import Any
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
+from temporalio.converter import value_to_type
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from services.process.search_attributes import at_start
 from tandem.method.errors import FailedPrecondition, NotFound, TandemError, Unavailable
-from tandem.method.shared import (
-    CANCEL_SIGNAL,
-    SEARCH_ATTRIBUTES,
-    SOLVE_WORKFLOW,
-    SolveInput,
-    Timeouts,
-    shadow_id,
-    solve_queue,
-)
+from tandem.method.names import CANCEL_SIGNAL, SEARCH_ATTRIBUTES, SOLVE_WORKFLOW, shadow_id, solve_queue
+from tandem.method.request import SolveInput
+from tandem.method.result import ShadowResult, SolveResult
+from tandem.method.timeouts import Timeouts
 
 logger = logging.getLogger(__name__)
-# One in a thousand of Temporal's long polls misses an end that comes as it begins, and answers after 20 s.
-_ASK_AGAIN_SECONDS = 2.0
+# One in a thousand of Temporal's long polls misses a workflow that ends as the poll begins, and returns after 20 s.
+_POLL_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`state` is running, completed or failed; `result` is a SolveResult as a dict, on failure the bill so far."""
+    """`state` is running, completed or failed; `result` is on failure the bill so far."""
 
     state: str
-    result: dict[str, Any] | None = None
+    result: SolveResult | None = None
     error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Conducted:
-    """A request that has a workflow; `stages` are the names of the stages that the large model may write."""
+class AdmittedRequest:
+    """A request that has a workflow; `stages` names those that the large model may write."""
 
     request_id: str
     trace_id: str
@@ -54,7 +50,7 @@ class Conducted:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One request as visibility has it; `attributes` by the names of `SEARCH_ATTRIBUTES`, those that it has."""
+    """One request as Temporal's visibility has it; `attributes` by the names of `SEARCH_ATTRIBUTES`, those that are set."""
 
     request_id: str
     state: str
@@ -71,17 +67,17 @@ class Workflows:
     def __init__(self, client: Client, is_searchable: bool = False) -> None:
         self._client, self._is_searchable = client, is_searchable
 
-    async def start_or_join(self, task: SolveInput, fingerprint: str) -> Conducted:
+    async def start_or_join(self, task: SolveInput, fingerprint: str) -> AdmittedRequest:
         """Start the request's workflow, or join the one there is.
 
         Raises FailedPrecondition when the id belongs to another question, Unavailable when Temporal does not answer.
         """
-        conducted = Conducted(
+        admitted = AdmittedRequest(
             task.request_id,
             task.trace_id,
             task.plan.profile,
             tuple(stage.name for stage in task.plan.stages),
-            task.tenant,
+            task.request.tenant,
         )
         task = replace(task, is_searchable=self._is_searchable)
         try:
@@ -92,16 +88,16 @@ class Workflows:
                 task_queue=solve_queue(task.plan.profile),
                 execution_timeout=Timeouts.workflow,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                memo={"fingerprint": fingerprint, **asdict(conducted)},
+                memo={"fingerprint": fingerprint, **asdict(admitted)},
                 search_attributes=at_start(task),
             )
-            return conducted
+            return admitted
         except WorkflowAlreadyStartedError:
             return await self.join(task.request_id, fingerprint)
         except RPCError as error:
             raise _unavailable(error) from error
 
-    async def join(self, request_id: str, fingerprint: str | None = None) -> Conducted:
+    async def join(self, request_id: str, fingerprint: str | None = None) -> AdmittedRequest:
         """The request with this id, whether it runs or has ended; with a `fingerprint`, only if it has the same.
 
         Raises NotFound, FailedPrecondition, Unavailable.
@@ -114,7 +110,7 @@ class Workflows:
             raise FailedPrecondition(
                 f"request id {request_id!r} belongs to another question or profile", reason="REQUEST_ID_REUSED"
             )
-        return Conducted(
+        return AdmittedRequest(
             request_id,
             str(memo["trace_id"]),
             str(memo["profile"]),
@@ -122,13 +118,13 @@ class Workflows:
             str(memo.get("tenant", "")),
         )
 
-    async def result(self, request_id: str) -> dict[str, Any]:
+    async def result(self, request_id: str) -> SolveResult:
         """Wait for the request's end. Raises Unavailable with the workflow's reason when it ended without an answer."""
         try:
             while True:
                 with suppress(TimeoutError):
                     asked = self._handle(request_id).result()
-                    return await asyncio.wait_for(asked, _ASK_AGAIN_SECONDS)
+                    return await asyncio.wait_for(asked, _POLL_SECONDS)
         except WorkflowFailureError as error:
             cause = error.cause
             reason = cause.type if isinstance(cause, ApplicationError) and cause.type else "WORKFLOW_FAILED"
@@ -147,7 +143,7 @@ class Workflows:
         except WorkflowFailureError as error:
             cause = error.cause
             details = cause.details if isinstance(cause, ApplicationError) else ()
-            return Status("failed", details[0] if details else None, str(cause))
+            return Status("failed", value_to_type(SolveResult, details[0]) if details else None, str(cause))
         except RPCError as error:
             raise _not_found_or_unavailable(error, request_id) from error
 
@@ -159,13 +155,14 @@ class Workflows:
             if error.status != RPCStatusCode.NOT_FOUND:  # it has ended
                 raise _unavailable(error) from error
 
-    async def shadow(self, request_id: str) -> dict[str, Any] | None:
-        """What the large model alone made of the request (ShadowResult as a dict); None where nothing is known of it."""
-        handle = self._handle(shadow_id(request_id))
+    async def shadow(self, request_id: str) -> ShadowResult | None:
+        """The large model's own answer to the request; None where there is none."""
+        handle = self._client.get_workflow_handle(shadow_id(request_id), result_type=ShadowResult)
         try:
             if (await handle.describe()).status != WorkflowExecutionStatus.COMPLETED:
                 return None
-            return await handle.result()
+            shadow: ShadowResult = await handle.result()
+            return shadow
         except (RPCError, WorkflowFailureError):
             return None
 
@@ -182,8 +179,8 @@ class Workflows:
         except RPCError as error:
             raise _unavailable(error) from error
 
-    def _handle(self, request_id: str) -> WorkflowHandle[Any, dict[str, Any]]:
-        return self._client.get_workflow_handle(request_id, result_type=dict[str, Any])
+    def _handle(self, request_id: str) -> WorkflowHandle[Any, SolveResult]:
+        return self._client.get_workflow_handle(request_id, result_type=SolveResult)
 
 
 async def find_search_attributes(client: Client) -> bool:

@@ -9,40 +9,32 @@ from typing import Any
 import grpc
 
 from services.engine.api import Engine
-from services.insight_generator.mentor import InsightDone, InsightEvent, InsightTask, Mentor, Resumed, StageDone
-from services.process.convert import (
-    finish_reason,
-    milliseconds,
-    model_info,
-    prices_of,
-    sampling_arguments,
-    task_name,
-    usage_of,
-)
-from services.request_log.log import Role, Stop
-from tandem.method.sampling import Sampling
+from services.generation.role_generator import GenerationEvent, GenerationStarted, StageWritten
+from services.insight_generator.generator import InsightGenerator
+from services.process.model_service import abort_response, model_info
+from services.request_log.connection import Role
+from tandem.convert import counts_to_pb, finished_to_pb, model_task_from_pb
 from tandem.v1 import execution_pb2, insight_pb2, insight_pb2_grpc, tandem_pb2
 
 NAME = insight_pb2.DESCRIPTOR.services_by_name["InsightGenerator"].full_name
 
 
 class InsightGeneratorService(insight_pb2_grpc.InsightGeneratorServicer):
-    def __init__(self, mentor: Mentor, engine: Engine) -> None:
-        self._mentor, self._engine = mentor, engine
+    def __init__(self, generator: InsightGenerator, engine: Engine, profile: str) -> None:
+        self._generator, self._engine, self._profile = generator, engine, profile
 
     async def Generate(
         self, request: insight_pb2.GenerateRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[insight_pb2.GenerateEvent]:
         model = self._engine.info.name
-        async with aclosing(self._mentor.write(_task(request))) as events:
+        async with aclosing(self._generator.generate(model_task_from_pb(request, self._profile))) as events:
             async for event in events:
                 yield _event(event, model)
 
     async def Abort(
         self, request: execution_pb2.AbortRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> execution_pb2.AbortResponse:
-        stop = Stop(request.request_id, Role.INSIGHT, request.epoch, request.decided_at_unix_ms / 1000)
-        return execution_pb2.AbortResponse(aborted=self._mentor.running.stop(stop))
+        return abort_response(request, Role.INSIGHT, self._generator.running)
 
     async def GetModelInfo(
         self, request: execution_pb2.GetModelInfoRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -50,35 +42,13 @@ class InsightGeneratorService(insight_pb2_grpc.InsightGeneratorServicer):
         return model_info(self._engine)
 
 
-def _task(request: insight_pb2.GenerateRequest) -> InsightTask:
-    return InsightTask(
-        request_id=request.request_id,
-        epoch=request.epoch,
-        question=request.question,
-        caps=tuple(request.stage_max_tokens),
-        sampling=Sampling(**sampling_arguments(request.sampling)),
-        task=task_name(request.task),
-        prices=prices_of(request.prices),
-        alone=request.alone,
-    )
-
-
-def _event(event: InsightEvent, model: str) -> insight_pb2.GenerateEvent:
+def _event(event: GenerationEvent, model: str) -> insight_pb2.GenerateEvent:
     match event:
-        case Resumed():
-            started = insight_pb2.GenerateStarted(resumed_stage=event.at.stage, previous_epoch=event.at.previous_epoch)
+        case GenerationStarted(at=at):
+            started = insight_pb2.GenerateStarted(resumed_stage=at.stage, previous_epoch=at.previous_epoch)
             return insight_pb2.GenerateEvent(started=started)
-        case StageDone():
-            return insight_pb2.GenerateEvent(
-                stage_completed=tandem_pb2.StageCompleted(stage=event.stage, tokens=event.tokens)
-            )
-        case InsightDone():
-            finished = insight_pb2.GenerateFinished(
-                reason=finish_reason(event.attempt.reason),
-                text=event.text,
-                tokens=event.tokens,
-                halted_at_unix_ms=event.attempt.halted_at * 1000,
-                first_token_at_unix_ms=milliseconds(event.attempt.first_token_at),
-                usage_is_estimated=event.attempt.is_estimated,
-            )
-            return insight_pb2.GenerateEvent(finished=finished, usage=usage_of(model, event.attempt))
+        case StageWritten(stage=stage, tokens=tokens):
+            completed = tandem_pb2.StageCompleted(stage=stage, tokens=tokens)
+            return insight_pb2.GenerateEvent(stage_completed=completed)
+    finished = finished_to_pb(event, insight_pb2.GenerateFinished)
+    return insight_pb2.GenerateEvent(finished=finished, usage=counts_to_pb(model, event.counts))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.request_log.generation import GeneratedToken, Piece
+from services.engine.api import Token
+from services.generation.deltas import Delta
 
 
 class StageSplitter:
-    """Cuts tokens into pieces that end where stages end (METHOD 1 and 5).
+    """Cuts tokens into deltas that end where stages end (docs/method.md, Stages).
 
     `caps` are cumulative token caps, `section_labels[k]` what a line begins with that ends stage k + 1 ("" for none);
     no labels at all is continuation mode.
@@ -19,54 +20,54 @@ class StageSplitter:
     def __init__(self, caps: Sequence[int], section_labels: Sequence[str], stage: int = 0, tokens: int = 0) -> None:
         self._caps, self._labels = tuple(caps), tuple(section_labels)
         self._stage, self._count, self._stage_began = stage, tokens, tokens
-        self._pending: list[GeneratedToken] = []
+        self._pending: list[Token] = []
         self._held_from = 0  # index into _pending from where tokens are held back
         self._line = ""  # text since the last line break
 
-    def push(self, tokens: Sequence[GeneratedToken]) -> list[Piece]:
-        pieces: list[Piece] = []
+    def push(self, tokens: Sequence[Token]) -> list[Delta]:
+        deltas: list[Delta] = []
         for token in tokens:
-            pieces += self._push(token)
-        return pieces + self._take(self._held_from)
+            deltas += self._push(token)
+        return deltas + self._take(self._held_from)
 
-    def flush(self, rest: str, reason: str) -> list[Piece]:
+    def flush(self, rest: str, reason: str) -> list[Delta]:
         """The end of a brief ends the section under way, and the cap of tokens the stage under way.
 
         A continuation that ends by itself is an answer and no stage; an aborted stage has not ended.
         """
         is_section = reason == "eos" and bool(self._labels)
         ends = (is_section or reason == "length") and self._count > self._stage_began and self._stage < len(self._caps)
-        pieces = self._take(len(self._pending), self._advance() if ends else 0)
+        deltas = self._take(len(self._pending), self._advance() if ends else 0)
         if not rest:
-            return pieces
-        if not pieces:
-            return [Piece(rest, ())]
-        return [Piece(pieces[0].text + rest, pieces[0].ids, pieces[0].stage)]
+            return deltas
+        if not deltas:
+            return [Delta(rest, ())]
+        return [Delta(deltas[0].text + rest, deltas[0].ids, deltas[0].stage)]
 
-    def _push(self, token: GeneratedToken) -> list[Piece]:
+    def _push(self, token: Token) -> list[Delta]:
         self._pending.append(token)
         self._count += 1
         self._line = (self._line + token.text).rsplit("\n", 1)[-1]
-        pieces: list[Piece] = []
+        deltas: list[Delta] = []
         label = self._labels[self._stage] if self._stage < len(self._labels) else ""
         starts_line = "\n" in token.text
         if label and not starts_line and self._line.startswith(label):
-            pieces = self._take(self._held_from, self._advance())
+            deltas = self._take(self._held_from, self._advance())
             self._held_from = len(self._pending)
         elif not (label and self._line and label.startswith(self._line)) or starts_line:
             self._held_from = len(self._pending)
         if self._stage < len(self._caps) and self._count >= self._caps[self._stage]:
-            pieces += self._take(len(self._pending), self._advance())
-        return pieces
+            deltas += self._take(len(self._pending), self._advance())
+        return deltas
 
     def _advance(self) -> int:
         self._stage += 1
         self._stage_began = self._count
         return self._stage
 
-    def _take(self, count: int, stage: int = 0) -> list[Piece]:
+    def _take(self, count: int, stage: int = 0) -> list[Delta]:
         taken, self._pending = self._pending[:count], self._pending[count:]
         self._held_from = max(0, self._held_from - count)
         if not taken and not stage:
             return []
-        return [Piece("".join(t.text for t in taken), tuple(t.id for t in taken), stage)]
+        return [Delta("".join(t.text for t in taken), tuple(t.id for t in taken), stage)]

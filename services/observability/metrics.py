@@ -7,7 +7,7 @@ A request's end is counted by the activity that tells it, once; nothing is count
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -17,6 +17,9 @@ from opentelemetry.sdk.metrics.view import DropAggregation, View
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from tandem.method.result import ShadowResult, SolveResult
+from tandem.method.tokens import TokenCounts
 
 logger = logging.getLogger(__name__)
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -155,38 +158,48 @@ def count_inference(model: str, role: str, seconds: float, first_token: float | 
             PER_TOKEN.labels(model, role).observe((seconds - first_token) / (made - 1), exemplar)
 
 
-def count_result(result: Mapping[str, Any], failed: bool) -> None:
-    """A request that ended (SolveResult as a dict)."""
-    profile, stop, cost, timings = result["profile"], result["stop"], result["cost"], result["timings_ms"]
-    exemplar = _exemplar(result["trace_id"])
-    reason = "failed" if failed else str(stop["reason"])
+def count_result(result: SolveResult, failed: bool) -> None:
+    """A request that ended."""
+    profile, stop, cost, timings = result.profile, result.stop, result.cost, result.timings_ms
+    exemplar = _exemplar(result.trace_id)
+    reason = "failed" if failed else str(stop.reason)
     REQUESTS.labels(profile, reason).inc(exemplar=exemplar)
-    STOP_STAGE.labels(profile, stop["stage"], reason).inc(exemplar=exemplar)
-    REQUEST_SECONDS.labels(profile).observe(timings["total"] / 1000, exemplar)
+    STOP_STAGE.labels(profile, stop.stage, reason).inc(exemplar=exemplar)
+    REQUEST_SECONDS.labels(profile).observe(timings.total / 1000, exemplar)
     for histogram, name in ((DECISION_SECONDS.labels(profile), "decision"), (CANCEL_SECONDS, "cancel"),
                             (ANSWER_SECONDS, "first_answer_token")):  # fmt: skip
-        if timings[name] is not None:
-            histogram.observe(timings[name] / 1000, exemplar)
-    for stage in result["stages"]:
-        if stage["score"] is not None:
-            SCORE.labels(profile, stage["stage"]).observe(stage["score"], exemplar)
-    for role, usage in result["usage"].items():
-        COST.labels(usage["model"], role).inc(cost["usd_by_role"][role], exemplar)
-        for state in ("input", "cached_input", "output", "overrun", "discarded"):
-            TOKENS.labels(usage["model"], role, state).inc(usage[f"{state}_tokens"])
-    OVERRUN.labels(result["usage"]["llm"]["model"]).inc(result["usage"]["llm"]["overrun_tokens"], exemplar)
-    COST_ALONE.labels(profile).inc(cost["usd_llm_alone"])
-    if result["notes"]:
+        if (milliseconds := getattr(timings, name)) is not None:
+            histogram.observe(milliseconds / 1000, exemplar)
+    for stage in result.stages:
+        if stage.score is not None:
+            SCORE.labels(profile, stage.stage).observe(stage.score, exemplar)
+    for role in ("llm", "slm", "scorer"):
+        COST.labels(result.model(role), role).inc(getattr(cost.usd_by_role, role), exemplar)
+        for state, tokens in _by_state(getattr(result.usage, role)).items():
+            TOKENS.labels(result.model(role), role, state).inc(tokens)
+    OVERRUN.labels(result.llm).inc(result.usage.llm.overrun, exemplar)
+    COST_ALONE.labels(profile).inc(cost.usd_llm_alone)
+    if result.notes:
         NOTES.labels(profile).inc(exemplar=exemplar)
 
 
-def count_shadow(profile: str, result: Mapping[str, Any]) -> None:
-    """A request that the large model has answered alone too (ShadowResult as a dict)."""
-    SHADOW_REQUESTS.labels(profile, str(result["agrees"]).lower()).inc()
-    SHADOW_PAID.labels(profile).inc(result["usd_paid"])
-    SHADOW_ALONE.labels(profile).inc(result["usd"])
-    SHADOW_SERVED.labels(profile).inc(result["usd_served"])
-    SHADOW_ESTIMATE.labels(profile).inc(result["usd_estimate"])
+def count_shadow(profile: str, result: ShadowResult) -> None:
+    """A request that the large model has answered alone too."""
+    SHADOW_REQUESTS.labels(profile, str(result.agrees).lower()).inc()
+    SHADOW_PAID.labels(profile).inc(result.usd_paid)
+    SHADOW_ALONE.labels(profile).inc(result.usd)
+    SHADOW_SERVED.labels(profile).inc(result.usd_served)
+    SHADOW_ESTIMATE.labels(profile).inc(result.usd_estimate)
+
+
+def _by_state(counts: TokenCounts) -> dict[str, int]:
+    return {
+        "input": counts.prompt,
+        "cached_input": counts.cached,
+        "output": counts.completion,
+        "overrun": counts.overrun,
+        "discarded": counts.discarded,
+    }
 
 
 def _exemplar(trace_id: str) -> dict[str, str] | None:

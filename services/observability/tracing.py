@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 import threading
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -21,7 +18,6 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from services.observability import metrics
-from tandem.method.prices import RolePrices
 
 _FLUSH_SECONDS = 5.0
 _EXPORT_TIMEOUT_SECONDS = 2
@@ -88,135 +84,3 @@ def set_attributes(span: trace.Span, attributes: Mapping[str, Any]) -> None:
 
 def _endpoint() -> str | None:
     return os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-
-
-@dataclass(frozen=True, slots=True)
-class Inference:
-    """Whose tokens a leaf span tells: the model in its role, for which request, in which attempt, at what price."""
-
-    model: str
-    role: str
-    request_id: str
-    attempt: int
-    prices: RolePrices
-
-
-class InferenceSpan:
-    """A leaf span `chat {model}` (GenAI conventions): what ONE attempt of a model read and made, and what that costs.
-
-    `gen_ai.usage.cost.*` is a proposal (semantic-conventions-genai PR 443), not yet a convention. Never the current
-    span: a stream's generator may be closed from another context than it was started in.
-    """
-
-    def __init__(self, inference: Inference) -> None:
-        self._inference, self._started_at = inference, time.time()
-        self._span = tracer.start_span(f"chat {inference.model}", attributes=_identity(inference, "chat"))
-
-    def end(self, reason: str, first_token_at: float | None, usage: tuple[int, int, int] | None) -> None:
-        """`usage` is (read, cached, made); None: another span tells this attempt's tokens. Times are Unix seconds."""
-        waited = None if first_token_at is None else first_token_at - self._started_at
-        trace_id = trace.format_trace_id(self._span.get_span_context().trace_id)
-        metrics.count_inference(
-            self._inference.model, self._inference.role, time.time() - self._started_at, waited,
-            usage[2] if usage else 0, trace_id,
-        )  # fmt: skip
-        set_attributes(
-            self._span,
-            {
-                "gen_ai.response.finish_reasons": ["cancelled" if reason == "aborted" else reason],
-                "gen_ai.response.time_to_first_chunk": waited,
-                **(_usage(self._inference, *usage) if usage else {}),
-            },
-        )
-        self._span.end()
-
-
-def tell_lost(inference: Inference, read: int, made: int) -> None:
-    """A leaf span for tokens whose own process died before it could tell them; nothing when there are none."""
-    if read or made:
-        attributes = {**_identity(inference, "chat"), **_usage(inference, read, 0, made), "tandem.lost": True}
-        tracer.start_span(f"chat {inference.model}", attributes=attributes).end()
-
-
-def describe_reading_ahead(span: trace.Span, inference: Inference, stage: int, read: int, cached: int) -> None:
-    """The small model reads the prompt of an answer that may be called for."""
-    attributes = {**_identity(inference, "read_ahead"), **_usage(inference, read, cached, 0), "tandem.stage": stage}
-    set_attributes(span, attributes)
-
-
-def describe_scoring(span: trace.Span, inference: Inference, stage: int, score: float, read: int, cached: int) -> None:
-    """A scoring pass is an inference too: the small model reads the prompt."""
-    set_attributes(
-        span,
-        {
-            **_identity(inference, "evaluate"),
-            **_usage(inference, read, cached, 0),
-            "tandem.stage": stage,
-            "gen_ai.evaluation.name": "sufficiency",
-            "gen_ai.evaluation.score.value": score,
-        },
-    )
-
-
-def describe_result(span: trace.Span, result: Mapping[str, Any]) -> None:
-    """A request's totals (SolveResult as a dict), under our own prefix only, so that sums over leaves never double."""
-    stop, cost, usage = result["stop"], result["cost"], result["usage"]
-    set_attributes(
-        span,
-        {
-            "tandem.request.id": result["request_id"],
-            "tandem.profile": result["profile"],
-            "tandem.stop.stage": stop["stage"],
-            "tandem.stop.reason": str(stop["reason"]),
-            "tandem.stop.score": stop["score"],
-            "tandem.stop.threshold": stop["threshold"],
-            "tandem.cancel.latency_ms": result["timings_ms"]["cancel"],
-            "tandem.tokens.llm": usage["llm"]["output_tokens"],
-            "tandem.tokens.slm": usage["slm"]["output_tokens"],
-            "tandem.tokens.scorer": usage["scorer"]["input_tokens"],
-            "tandem.tokens.overrun": usage["llm"]["overrun_tokens"],
-            "tandem.cost.total": cost["usd"],
-            "tandem.cost.llm": cost["usd_by_role"]["llm"],
-            "tandem.cost.slm": cost["usd_by_role"]["slm"],
-            "tandem.cost.scorer": cost["usd_by_role"]["scorer"],
-            "tandem.cost.llm_alone": cost["usd_llm_alone"],
-            "tandem.cost.saved": cost["usd_llm_alone"] - cost["usd"],
-            "tandem.cost.overrun": cost["usd_overrun"],
-            "tandem.cost.bucket": cost_bucket(cost["usd"]),
-            "tandem.cost.currency": "USD",
-            "tandem.cost.tflops.paper": cost["tflops_paper"],
-            "tandem.cost.tflops.full": cost["tflops_full"],
-            "tandem.price.version": cost["price_version"],
-            "tandem.attempt": result["attempts"],
-        },
-    )
-
-
-def cost_bucket(usd: float) -> str:
-    """The decade that a cost lies in, as "1e-5..1e-4": Jaeger finds attributes by equality alone."""
-    if usd <= 0:
-        return "0"
-    decade = math.floor(math.log10(usd))
-    return f"1e{decade}..1e{decade + 1}"
-
-
-def _identity(inference: Inference, operation: str) -> dict[str, Any]:
-    return {
-        "gen_ai.operation.name": operation,
-        "gen_ai.provider.name": "tandem",
-        "gen_ai.request.model": inference.model,
-        "tandem.request.id": inference.request_id,
-        "tandem.role": inference.role,
-        "tandem.attempt": inference.attempt,
-    }
-
-
-def _usage(inference: Inference, read: int, cached: int, made: int) -> dict[str, Any]:
-    return {
-        "gen_ai.usage.input_tokens": read,
-        "gen_ai.usage.cache_read.input_tokens": cached,
-        "gen_ai.usage.output_tokens": made,
-        "gen_ai.usage.cost.amount": inference.prices.usd(read, cached, made),
-        "gen_ai.usage.cost.currency": "USD",
-        "gen_ai.usage.cost.source": "local",
-    }

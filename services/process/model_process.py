@@ -1,36 +1,25 @@
-"""The life of a process that writes tokens: load, serve, hear stops, drain."""
+"""The life of a process that generates tokens: load, serve, listen for stops, drain."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
 
-from services.observability import tracing as telemetry
+from services.engine.api import Engine
+from services.generation.attempts import RunningAttempts, listen_for_stops
+from services.observability import tracing
 from services.process.server import Server, serve
 from services.process.settings import ModelServiceSettings
-from services.request_log.generation import RunningAttempts
-from services.request_log.log import RequestLog, Role
-from services.request_log.stops import listen_for_stops
+from services.request_log.connection import Role
+from services.request_log.log import RequestLog
 
 logger = logging.getLogger(__name__)
-
-
-class Startable(Protocol):
-    """An engine, as far as its process is concerned."""
-
-    @property
-    def is_alive(self) -> bool: ...
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
 
 
 async def run_model_process(
     server: Server,
     settings: ModelServiceSettings,
-    engine: Startable,
+    engine: Engine,
     log: RequestLog,
     role: Role,
     running: RunningAttempts,
@@ -48,4 +37,4 @@ async def run_model_process(
         listener.cancel()
         await asyncio.to_thread(engine.stop)
         await log.close()
-        telemetry.shutdown()
+        tracing.shutdown()

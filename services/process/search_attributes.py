@@ -6,7 +6,9 @@ from typing import Any
 
 from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
 
-from tandem.method.shared import SEARCH_ATTRIBUTES, SolveInput, SolveResult
+from tandem.method.names import SEARCH_ATTRIBUTES
+from tandem.method.request import SolveInput
+from tandem.method.result import SolveResult
 
 _COST = SearchAttributeKey.for_float(SEARCH_ATTRIBUTES["cost"])
 _SAVED = SearchAttributeKey.for_float(SEARCH_ATTRIBUTES["saved"])
@@ -22,8 +24,8 @@ def at_start(task: SolveInput) -> TypedSearchAttributes:
     if not task.is_searchable:
         return TypedSearchAttributes.empty
     pairs: list[SearchAttributePair[str]] = [SearchAttributePair(_PROFILE, task.plan.profile)]
-    if task.tenant:
-        pairs.append(SearchAttributePair(_TENANT, task.tenant))
+    if task.request.tenant:
+        pairs.append(SearchAttributePair(_TENANT, task.request.tenant))
     return TypedSearchAttributes(pairs)
 
 

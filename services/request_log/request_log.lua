@@ -9,7 +9,7 @@ local function number(name) return tonumber(redis.call("HGET", state, field(name
 local function keep_alive()
   for _, key in ipairs(KEYS) do redis.call("PEXPIRE", key, ttl) end
 end
--- What ends a stage, begins anew or ends stands in the insight's stages too: who waits for a stage wakes for nothing else.
+-- Stage ends, restarts and the end are also in the insight's `stages`: stage waiters wake only on stage events.
 local function add(kind, tokens, stage, ...)
   local seq = number("seq") + 1
   local id = seq .. "-0"
@@ -21,13 +21,13 @@ local function add(kind, tokens, stage, ...)
 end
 
 local owner = redis.call("HGET", state, field("epoch"))
--- Tokens of attempts that died before they could put them on a span, as {read, made}; from now on they count as told.
-local function untold()
-  local read = number("input") - number("told_input")
-  local made = number("tokens") + number("discarded") + number("unlogged") - number("told_made")
-  redis.call("HINCRBY", state, field("told_input"), read)
-  redis.call("HINCRBY", state, field("told_made"), made)
-  return tostring(read), tostring(made)
+-- Tokens of attempts that died before their span was exported, as {prompt, generated}; from now on they count as reported.
+local function unreported()
+  local prompt = number("input") - number("reported_prompt")
+  local generated = number("tokens") + number("discarded") + number("unlogged") - number("reported_generated")
+  redis.call("HINCRBY", state, field("reported_prompt"), prompt)
+  redis.call("HINCRBY", state, field("reported_generated"), generated)
+  return tostring(prompt), tostring(generated)
 end
 
 if command == "begin" then
@@ -38,22 +38,22 @@ if command == "begin" then
   redis.call("HSET", state, field("epoch"), epoch, field("tokens"), kept)
   if tokens > kept then redis.call("HINCRBY", state, field("discarded"), tokens - kept) end
   if owner then add("restart", kept, "0") end
-  local read, made = untold()
+  local prompt, generated = unreported()
   keep_alive()
   return {"OK", tostring(number("seq")), tostring(kept), tostring(number("stage")), tostring(number("input")),
-          tostring(number("discarded")), owner or "0", read, made}
+          tostring(number("discarded")), owner or "0", prompt, generated}
 end
 
-if command == "untold" then
-  local read, made = untold()
-  return {"OK", read, made}
+if command == "take_unreported" then
+  local prompt, generated = unreported()
+  return {"OK", prompt, generated}
 end
 
 if not owner then return {"LOST", ""} end
 if tonumber(owner) ~= epoch then return {"FENCED", owner} end
 
 if command == "append" then
-  -- ARGV[5..10]: sequence, tokens after this entry, text, ids, finished stage or 0, prompt tokens read for it
+  -- ARGV[5..10]: sequence, tokens after this entry, text, ids, finished stage or 0, prompt tokens prefilled for it
   local stopped = tonumber(redis.call("HGET", state, field("stop_epoch")) or "-1")
   if stopped >= epoch then return {"STOPPED", redis.call("HGET", state, field("stop_at"))} end
   local seq, have = tonumber(ARGV[5]), number("seq")
@@ -68,13 +68,13 @@ if command == "append" then
 end
 
 if command == "close" then
-  -- ARGV[5..10]: reason, tokens made that are in no entry and lost, or in none because of the stop, unlogged prompt tokens,
-  -- tokens read and made by this attempt, which are on its span
+  -- ARGV[5..10]: reason, generated tokens that are in no entry and discarded, or in none because of the stop, unlogged prompt
+  -- tokens, prompt and generated tokens of this attempt, which are on its span
   local tokens = number("tokens")
   if ARGV[6] ~= "0" then redis.call("HINCRBY", state, field("discarded"), ARGV[6]) end
   if ARGV[8] ~= "0" then redis.call("HINCRBY", state, field("input"), ARGV[8]) end
-  redis.call("HINCRBY", state, field("told_input"), ARGV[9])
-  redis.call("HINCRBY", state, field("told_made"), ARGV[10])
+  redis.call("HINCRBY", state, field("reported_prompt"), ARGV[9])
+  redis.call("HINCRBY", state, field("reported_generated"), ARGV[10])
   redis.call("HINCRBY", state, field("unlogged"), ARGV[7])
   add("end", tokens, "0", "reason", ARGV[5])
   keep_alive()

@@ -10,18 +10,12 @@ from typing import Any
 import grpc
 
 from services.engine.api import Engine
-from services.process.convert import (
-    finish_reason,
-    milliseconds,
-    model_info,
-    prices_of,
-    sampling_arguments,
-    task_name,
-    usage_of,
-)
-from services.request_log.log import Role, Stop
-from services.slm_executor.intern import AheadTask, AnswerDone, AnswerEvent, AnswerStarted, AnswerTask, Intern
-from tandem.method.sampling import Sampling
+from services.generation.role_generator import GenerationStarted
+from services.process.model_service import abort_response, model_info
+from services.request_log.connection import Role
+from services.slm_executor.generator import AnswerGenerator
+from tandem.convert import counts_to_pb, finished_to_pb, model_task_from_pb, prefill_response_to_pb
+from tandem.method.tasks import GenerationOutcome
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 
 NAME = execution_pb2.DESCRIPTOR.services_by_name["SlmExecutor"].full_name
@@ -29,42 +23,37 @@ _ABORT_AGAIN_SECONDS = 0.05
 
 
 class SlmExecutorService(execution_pb2_grpc.SlmExecutorServicer):
-    def __init__(self, intern: Intern, engine: Engine) -> None:
-        self._intern, self._engine = intern, engine
+    def __init__(self, generator: AnswerGenerator, engine: Engine, profile: str) -> None:
+        self._generator, self._engine, self._profile = generator, engine, profile
 
     async def Execute(
         self, request: execution_pb2.ExecuteRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[execution_pb2.ExecuteEvent]:
         model = self._engine.info.name
-        async with aclosing(self._intern.answer(_task(request))) as events:
+        async with aclosing(self._generator.generate(model_task_from_pb(request, self._profile))) as events:
             async for event in events:
-                yield _event(event, model)
+                if isinstance(event, GenerationStarted | GenerationOutcome):  # an answer has no stages
+                    yield _event(event, model)
 
-    async def ReadAhead(
-        self, request: execution_pb2.ReadAheadRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> execution_pb2.ReadAheadResponse:
-        reading = asyncio.ensure_future(self._intern.read_ahead(_ahead_task(request)))
+    async def Prefill(
+        self, request: execution_pb2.PrefillRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> execution_pb2.PrefillResponse:
+        prefiller = self._generator.prefiller
+        prefill = asyncio.ensure_future(prefiller.prefill(model_task_from_pb(request, self._profile)))
         try:
-            ahead = await asyncio.shield(reading)
-        except asyncio.CancelledError:  # the caller has left; what was read is counted all the same
-            while not reading.done():
-                self._intern.stop_ahead(request.request_id)
-                await asyncio.wait({reading}, timeout=_ABORT_AGAIN_SECONDS)
+            return prefill_response_to_pb(await asyncio.shield(prefill))
+        except asyncio.CancelledError:  # the caller has left; what was computed is counted all the same
+            while not prefill.done():
+                prefiller.abort(request.request_id)
+                await asyncio.wait({prefill}, timeout=_ABORT_AGAIN_SECONDS)
             raise
-        return execution_pb2.ReadAheadResponse(
-            input_tokens=ahead.computed,
-            cached_input_tokens=ahead.cached,
-            request_input_tokens=ahead.request_computed,
-            request_cached_input_tokens=ahead.request_cached,
-        )
 
     async def Abort(
         self, request: execution_pb2.AbortRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> execution_pb2.AbortResponse:
-        if request.only_ahead:
-            return execution_pb2.AbortResponse(aborted=self._intern.stop_ahead(request.request_id))
-        stop = Stop(request.request_id, Role.ANSWER, request.epoch, request.decided_at_unix_ms / 1000)
-        return execution_pb2.AbortResponse(aborted=self._intern.running.stop(stop))
+        if request.only_prefill:
+            return execution_pb2.AbortResponse(aborted=self._generator.prefiller.abort(request.request_id))
+        return abort_response(request, Role.ANSWER, self._generator.running)
 
     async def GetModelInfo(
         self, request: execution_pb2.GetModelInfoRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -72,43 +61,11 @@ class SlmExecutorService(execution_pb2_grpc.SlmExecutorServicer):
         return model_info(self._engine)
 
 
-def _task(request: execution_pb2.ExecuteRequest) -> AnswerTask:
-    return AnswerTask(
-        request_id=request.request_id,
-        epoch=request.epoch,
-        question=request.question,
-        stage=request.stage,
-        max_tokens=request.max_tokens,
-        sampling=Sampling(**sampling_arguments(request.sampling)),
-        task=task_name(request.task),
-        prices=prices_of(request.prices),
-    )
-
-
-def _ahead_task(request: execution_pb2.ReadAheadRequest) -> AheadTask:
-    return AheadTask(
-        request_id=request.request_id,
-        question=request.question,
-        stage=request.stage,
-        prices=prices_of(request.prices),
-        task=task_name(request.task),
-    )
-
-
-def _event(event: AnswerEvent, model: str) -> execution_pb2.ExecuteEvent:
-    match event:
-        case AnswerStarted():
-            started = execution_pb2.ExecuteStarted(
-                resumed_tokens=event.at.tokens, logged=event.is_logged, previous_epoch=event.at.previous_epoch
-            )
-            return execution_pb2.ExecuteEvent(started=started)
-        case AnswerDone():
-            finished = execution_pb2.ExecuteFinished(
-                reason=finish_reason(event.attempt.reason),
-                text=event.text,
-                tokens=event.tokens,
-                first_token_at_unix_ms=milliseconds(event.attempt.first_token_at),
-                halted_at_unix_ms=event.attempt.halted_at * 1000,
-                continued=event.continued,
-            )
-            return execution_pb2.ExecuteEvent(finished=finished, usage=usage_of(model, event.attempt))
+def _event(event: GenerationStarted | GenerationOutcome, model: str) -> execution_pb2.ExecuteEvent:
+    if isinstance(event, GenerationStarted):
+        started = execution_pb2.ExecuteStarted(
+            resumed_tokens=event.at.tokens, logged=event.is_logged, previous_epoch=event.at.previous_epoch
+        )
+        return execution_pb2.ExecuteEvent(started=started)
+    finished = finished_to_pb(event, execution_pb2.ExecuteFinished)
+    return execution_pb2.ExecuteEvent(finished=finished, usage=counts_to_pb(model, event.counts))

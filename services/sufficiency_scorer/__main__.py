@@ -9,8 +9,7 @@ from kserve import ModelServer
 from pydantic import Field
 
 from services.engine.registry import make_engine
-from services.observability import metrics
-from services.observability import tracing as telemetry
+from services.observability import metrics, tracing
 from services.process.settings import ModelServiceSettings, read_settings
 from services.request_log.log import RequestLog
 from services.sufficiency_scorer.artefact import TrainedScorer
@@ -26,7 +25,7 @@ class ScorerSettings(ModelServiceSettings):
 
 def main() -> None:
     settings = read_settings(ScorerSettings)
-    telemetry.setup("tandem-sufficiency-scorer", settings.log_level)
+    tracing.setup("tandem-sufficiency-scorer", settings.log_level)
     profile = load_profile(settings.profile, settings.profile_folders)
     try:
         others = (folder / profile.name for folder in settings.profile_folders)
@@ -55,7 +54,7 @@ def main() -> None:
     )
     server.start([SufficiencyModel(judge, engine.info.name)])
     engine.stop()
-    telemetry.shutdown()
+    tracing.shutdown()
 
 
 if __name__ == "__main__":

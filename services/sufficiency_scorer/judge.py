@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.engine.api import Engine
-from services.request_log.log import Reading, RequestLog
+from services.request_log.ledger import Pass
+from services.request_log.log import RequestLog
 from services.sufficiency_scorer.drift import Drift
 from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.scorers import Scorer
 from tandem.method.errors import InvalidArgument, Unavailable
 from tandem.method.profile import Profile
 from tandem.method.prompts import Task, answer_prompt
+from tandem.method.tokens import TokenCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,12 @@ class Judge:
 
         Raises FailedPrecondition when the log has no such stage, Unavailable when it does not answer.
         """
-        insight = await self._log.insight(request_id, stage)
+        insight = await self._log.streams.insight(request_id, stage)
         judgement = await self.judge(request_id, question, insight, stage, task)
         with suppress(Unavailable):
-            scored, cached = await self._log.count_read(
-                request_id, Reading.SCORER, judgement.tokens_scored, judgement.tokens_cached
-            )
-            return replace(judgement, request_scored=scored, request_cached=cached)
+            own = TokenCounts(judgement.tokens_scored, judgement.tokens_cached)
+            total = await self._log.ledger.add_pass(request_id, Pass.SCORER, own)
+            return replace(judgement, request_scored=total.prompt, request_cached=total.cached)
         return judgement
 
     async def judge(self, key: str, question: str, insight: str, stage: int, task: Task = "answer") -> Judgement:
@@ -70,6 +71,6 @@ class Judge:
         return Judgement(
             score=self.scorer.score(evidence),
             features=evidence.features,
-            tokens_scored=scoring.usage.input_tokens,
-            tokens_cached=scoring.usage.cached_input_tokens,
+            tokens_scored=scoring.usage.prompt,
+            tokens_cached=scoring.usage.cached,
         )

@@ -1,4 +1,4 @@
-"""The final answer in a text: the LAST one counts (METHOD 4.7)."""
+"""The final answer in a text: the LAST one counts (docs/method.md, Answers)."""
 
 from __future__ import annotations
 

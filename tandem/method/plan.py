@@ -1,17 +1,51 @@
-"""What a profile says about one request."""
+"""What a profile says about one request. The plan travels with the request, so a later profile changes nothing of it."""
 
-from __future__ import annotations
+from dataclasses import dataclass
 
-from tandem.method.prices import RolePrices
+from tandem.method.prices import Prices
 from tandem.method.profile import Profile
 from tandem.method.prompts import Task
-from tandem.method.shared import Plan, Prices, StagePlan
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    name: str
+    max_tokens: int
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`profile_digest` identifies the prompts and the scorer: a service that holds others refuses (docs/decisions).
+
+    `llm_finishes`: where no stage suffices the large model goes on to its own answer. `unavailable_timeout_seconds`: how long a
+    small model that cannot be reached is waited for.
+    """
+
+    profile: str
+    profile_digest: str
+    handoff: str
+    llm: str
+    slm: str
+    llm_parameters: float
+    slm_parameters: float
+    stages: list[StagePlan]
+    scores_stage_zero: bool
+    stage_zero_threshold: float
+    answer_max_tokens: int
+    answer_format: str
+    prices: Prices
+    llm_alone_output_tokens: float
+    shadow_share: float = 0.0
+    llm_finishes: bool = False
+    prefill_ahead: bool = False
+    unavailable_timeout_seconds: float = 8.0
 
 
 def make_plan(profile: Profile, task: Task = "answer") -> Plan:
-    prices = profile.prices
     return Plan(
         profile=profile.name,
+        profile_digest=profile.digest,
         handoff=profile.handoff,
         llm=profile.llm.name,
         slm=profile.slm.name,
@@ -22,16 +56,10 @@ def make_plan(profile: Profile, task: Task = "answer") -> Plan:
         stage_zero_threshold=profile.stop.stage_zero_threshold,
         answer_max_tokens=profile.execution.max_tokens,
         answer_format="code" if task == "code" else profile.execution.answer_format,
-        task=task,
-        prices=Prices(
-            version=prices.version,
-            llm=RolePrices(**prices.llm.model_dump()),
-            slm=RolePrices(**prices.slm.model_dump()),
-            scorer=RolePrices(**prices.scorer.model_dump()),
-        ),
+        prices=profile.prices,
         llm_alone_output_tokens=profile.llm_alone.output_tokens,
         shadow_share=profile.shadow.share,
         llm_finishes=profile.stop.otherwise == "llm_finishes",
-        reads_ahead=profile.execution.reads_ahead,
-        away_seconds=profile.execution.away_seconds,
+        prefill_ahead=profile.execution.prefill_ahead,
+        unavailable_timeout_seconds=profile.execution.unavailable_timeout_seconds,
     )

@@ -1,8 +1,8 @@
-"""What tokens cost. One definition: the workflow's bill and the cost on every inference span come from here. Pure."""
-
-from __future__ import annotations
+"""What tokens cost. One definition: the workflow's bill and the cost on every inference span come from here."""
 
 from dataclasses import dataclass
+
+from tandem.method.tokens import TokenCounts
 
 _MILLION = 1e6
 
@@ -15,6 +15,18 @@ class RolePrices:
     cached_input: float = 0.0
     output: float = 0.0
 
-    def usd(self, read: int, cached: int, made: int) -> float:
-        """USD for tokens that were read and computed, read out of a cache, and made; what became of them is no matter."""
-        return (read * self.input + cached * self.cached_input + made * self.output) / _MILLION
+    def usd(self, counts: TokenCounts) -> float:
+        """USD for tokens that were prefilled, cached and generated; every generated token is paid, whatever its state."""
+        return (
+            counts.prompt * self.input + counts.cached * self.cached_input + counts.generated * self.output
+        ) / _MILLION
+
+
+@dataclass(frozen=True)
+class Prices:
+    """`version` names the price list on every bill."""
+
+    version: str
+    llm: RolePrices
+    slm: RolePrices
+    scorer: RolePrices

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tomllib
 from functools import cached_property
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from tandem.method.errors import InvalidArgument, NotFound
+from tandem.method.errors import FailedPrecondition, InvalidArgument, NotFound
+from tandem.method.prices import Prices, RolePrices
 
 TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
-class Model(_Part):
+class Model(_Section):
     """A model of the catalogue (deploy/models.toml) and how it is run."""
 
     name: str
@@ -31,14 +34,14 @@ class Model(_Part):
     )
 
 
-class Stage(_Part):
+class Stage(_Section):
     name: str
     max_tokens: int = Field(gt=0, description="cumulative cap of the large model's tokens")
     threshold: Probability
     ends_before: str = Field(default="", description="brief: a line that begins with this ends the stage")
 
 
-class Prompts(_Part):
+class Prompts(_Section):
     """Templates; {question} and {insight} are replaced. An empty system prompt is left out."""
 
     system: str = ""
@@ -49,8 +52,8 @@ class Prompts(_Part):
     llm_prefix: str = Field(default="", description="what the large model's turn begins with")
 
 
-class Stop(_Part):
-    scorer: str = Field(description="services.sufficiency_scorer.scorers.make_scorer")
+class StopPolicy(_Section):
+    scorer: str = Field(description="name of a registered scorer, with `:subfolder` of the profile for a trained one")
     stage_zero: bool = Field(default=True, description="score the bare question before asking the large model")
     stage_zero_threshold: Probability = 1.0
     otherwise: Literal["best_stage", "llm_finishes"] = Field(
@@ -63,22 +66,22 @@ class Stop(_Part):
         return self.scorer.partition(":")[0] in TRAINED_SCORERS
 
 
-class Execution(_Part):
+class Execution(_Section):
     max_tokens: int = Field(gt=0, description="cap of the small model's answer")
     answer_format: Literal["boxed", "text"] = "boxed"
-    reads_ahead: bool = Field(
+    prefill_ahead: bool = Field(
         default=True,
-        description="read each stage that does not suffice while the large model goes on, so that the answer begins at once",
+        description="prefill each stage that does not suffice while the large model goes on, so that the answer starts at once",
     )
-    away_seconds: float = Field(
+    unavailable_timeout_seconds: float = Field(
         default=120,
         gt=0,
         le=540,
-        description="a small model that is away, as while its pod is replaced, is waited for so long",
+        description="how long to wait for a small model that cannot be reached, as while its pod is replaced",
     )
 
 
-class TokenRate(_Part):
+class TokenRate(_Section):
     """Tokens a second that the pool of one role was measured to read, to read out of its cache, and to write."""
 
     input: float = Field(gt=0)
@@ -86,7 +89,7 @@ class TokenRate(_Part):
     output: float = Field(gt=0)
 
 
-class GpuPrices(_Part):
+class GpuPrices(_Section):
     """USD per GPU-second. A GPU's second is shared by all the requests of a batch, so a request is billed by its tokens,
     at what a token costs where the GPUs run at the measured rate; idle time is nobody's.
     """
@@ -100,7 +103,7 @@ class GpuPrices(_Part):
         return {kind: million / rate for kind, rate in self.tokens_per_second.model_dump().items()}
 
 
-class RolePrices(_Part):
+class RolePricesSection(_Section):
     """USD per million tokens; a profile may give USD per GPU-second and the rate of the GPUs instead (GpuPrices)."""
 
     input: float = Field(ge=0)
@@ -109,32 +112,42 @@ class RolePrices(_Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_gpu_seconds(cls, given: Any) -> Any:
+    def _from_gpu_seconds(cls, given: Any) -> Any:
         if isinstance(given, dict) and "usd_per_gpu_second" in given:
             return GpuPrices.model_validate(given).per_million_tokens()
         return given
 
+    def as_prices(self) -> RolePrices:
+        return RolePrices(self.input, self.cached_input, self.output)
 
-class Prices(_Part):
+
+class _PricesSection(_Section):
     version: str
-    llm: RolePrices
-    slm: RolePrices
-    scorer: RolePrices
+    llm: RolePricesSection
+    slm: RolePricesSection
+    scorer: RolePricesSection
 
 
-class LlmAlone(_Part):
+def _parse_prices(given: Any) -> Any:
+    if isinstance(given, Prices):
+        return given
+    section = _PricesSection.model_validate(given)
+    return Prices(section.version, *(role.as_prices() for role in (section.llm, section.slm, section.scorer)))
+
+
+class LlmAlone(_Section):
     """What the calibration found the large model to need by itself; the base of every `llm_alone` estimate."""
 
     output_tokens: float = Field(gt=0, description="mean tokens of its answer")
 
 
-class Shadow(_Part):
+class Shadow(_Section):
     """The large model answers a share of the requests alone too, beside them, so that savings are measured."""
 
     share: Probability = 0.0
 
 
-class Profile(_Part):
+class Profile(_Section):
     name: str
     description: str
     handoff: Literal["continuation", "brief"]
@@ -143,9 +156,9 @@ class Profile(_Part):
     slm: Model
     stages: tuple[Stage, ...] = Field(min_length=1)
     prompts: Prompts
-    stop: Stop
+    stop: StopPolicy
     execution: Execution
-    prices: Prices
+    prices: Annotated[Prices, BeforeValidator(_parse_prices)]
     llm_alone: LlmAlone
     shadow: Shadow = Shadow()
     folder: Path = Field(exclude=True, description="where the profile's files are")
@@ -171,7 +184,7 @@ class Profile(_Part):
         return self
 
     def prompt_fingerprint(self) -> dict[str, Any]:
-        """What decides which texts the models read and so which scores they get: a scorer belongs to it."""
+        """Everything that decides which texts the models read, and so which scores they get: a scorer is trained for it."""
         return {
             "handoff": self.handoff,
             "llm": self.llm.name,
@@ -179,6 +192,21 @@ class Profile(_Part):
             "prompts": self.prompts.model_dump(),
             "stages": [{"max_tokens": s.max_tokens, "ends_before": s.ends_before} for s in self.stages],
         }
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies prompts, models, stages and scorer; thresholds and prices travel in the plan and are not part of it."""
+        identity = json.dumps({**self.prompt_fingerprint(), "scorer": self.stop.scorer}, sort_keys=True)
+        return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+    def check_digest(self, given: str) -> None:
+        """Raises FailedPrecondition where `given`, a plan's digest, is of another profile; empty is not checked."""
+        if given and given != self.digest:
+            raise FailedPrecondition(
+                f"this process serves profile {self.name!r} with digest {self.digest}, the request was planned with {given}: "
+                "restart the processes that hold the older profile",
+                reason="PROFILE_MISMATCH",
+            )
 
     @cached_property
     def section_ends(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The prompts of both models. `answer_prompt` is the ONE text that is scored and answered from (METHOD 4.4).
+"""The prompts of both models. `answer_prompt` is the ONE text that is scored and answered from (docs/method.md, Hand-off).
 
 Question and insight are encoded as plain text, so a special token in them is only its letters and cannot end a turn;
 and they are encoded apart from the template, so that the prompt of a longer insight begins with the shorter one's.

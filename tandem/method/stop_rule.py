@@ -1,4 +1,4 @@
-"""When the insight suffices, and what to do when it never does. Pure: the workflow and the evaluation both call it."""
+"""When the insight suffices, and what to do when it never does. The workflow and the evaluation both call it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tandem.method.cost import worst_case_usd
-from tandem.method.shared import Budget, Plan, StageScore, Stop, StopReason
+from tandem.method.plan import Plan
+from tandem.method.request import Budget
+from tandem.method.result import Stop, StopReason
+from tandem.method.tasks import StageScore
 
 # Tokens that the templates add to a question, at most; a budget is a bound, so it is rounded up.
 TEMPLATE_TOKENS = 96
@@ -38,8 +41,8 @@ def is_scored(threshold: float, llm_finishes: bool) -> bool:
     return threshold < 1 or not llm_finishes
 
 
-def is_read_ahead(stage: int, thresholds: Sequence[float], llm_finishes: bool) -> bool:
-    """A stage that did not suffice is read ahead where a later one may: the small model then begins with it."""
+def is_prefilled(stage: int, thresholds: Sequence[float], llm_finishes: bool) -> bool:
+    """A stage that did not suffice is prefilled where a later one may suffice: the answer's prompt then begins with it."""
     return any(is_scored(threshold, llm_finishes) for threshold in thresholds[stage + 1 :])
 
 
@@ -51,7 +54,7 @@ def decide(score: StageScore, threshold: float) -> Stop | None:
 
 
 def fall_back(scores: Sequence[StageScore], thresholds: Sequence[float], reason: StopReason) -> Stop:
-    """No stage passed: the one with the highest score, the earlier of equals (METHOD 4.6); the last if none has one."""
+    """No stage passed: the one with the highest score, the earlier of equals (docs/method.md, Stop rule); the last if none has one."""
     scored = [s for s in scores if s.score is not None]
     if scored:
         best = max(scored, key=lambda s: (s.score or 0.0, -s.stage))

@@ -55,6 +55,7 @@ class ExecuteRequest(_message.Message):
     SAMPLING_FIELD_NUMBER: _builtins.int
     PRICES_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
+    PROFILE_DIGEST_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -64,6 +65,8 @@ class ExecuteRequest(_message.Message):
     max_tokens: _builtins.int
     """Cap of the answer's tokens, > 0."""
     task: _tandem_pb2.Task.ValueType
+    profile_digest: _builtins.str
+    """Digest of the profile that the request was planned with; another one than the service's is refused. Empty: not checked."""
     @_builtins.property
     def sampling(self) -> _tandem_pb2.Sampling: ...
     @_builtins.property
@@ -81,10 +84,11 @@ class ExecuteRequest(_message.Message):
         sampling: _tandem_pb2.Sampling | None = ...,
         prices: _tandem_pb2.RolePrices | None = ...,
         task: _tandem_pb2.Task.ValueType = ...,
+        profile_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "max_tokens", b"max_tokens", "prices", b"prices", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "max_tokens", b"max_tokens", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -132,7 +136,7 @@ class ExecuteStarted(_message.Message):
     resumed_tokens: _builtins.int
     """Answer tokens of an earlier attempt that are kept; 0 on the first."""
     logged: _builtins.bool
-    """False: the request log does not answer, so nobody can read the answer before it is whole."""
+    """False: the request log does not answer, so the answer is not streamed."""
     previous_epoch: _builtins.int
     """Attempt that the request log knows of before this one; 0 when it knows none."""
     def __init__(
@@ -166,11 +170,11 @@ class ExecuteFinished(_message.Message):
     tokens: _builtins.int
     """Answer tokens."""
     first_token_at_unix_ms: _builtins.float
-    """When the first answer token was made, Unix time in milliseconds; unset when none was."""
+    """When the first answer token was generated, Unix time in milliseconds; unset when none was."""
     halted_at_unix_ms: _builtins.float
     """When the engine stopped computing, Unix time in milliseconds."""
     continued: _builtins.str
-    """The insight that the text goes on from, in continuation mode."""
+    """The insight that the text continues, in continuation mode."""
     def __init__(
         self,
         *,
@@ -192,7 +196,7 @@ class ExecuteFinished(_message.Message):
 Global___ExecuteFinished: _TypeAlias = ExecuteFinished  # noqa: Y015
 
 @_typing.final
-class ReadAheadRequest(_message.Message):
+class PrefillRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
@@ -200,11 +204,14 @@ class ReadAheadRequest(_message.Message):
     STAGE_FIELD_NUMBER: _builtins.int
     PRICES_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
+    PROFILE_DIGEST_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     question: _builtins.str
     stage: _builtins.int
     """Stage whose insight is read; 0 is "no insight"."""
     task: _tandem_pb2.Task.ValueType
+    profile_digest: _builtins.str
+    """As in ExecuteRequest."""
     @_builtins.property
     def prices(self) -> _tandem_pb2.RolePrices: ...
     def __init__(
@@ -215,17 +222,18 @@ class ReadAheadRequest(_message.Message):
         stage: _builtins.int = ...,
         prices: _tandem_pb2.RolePrices | None = ...,
         task: _tandem_pb2.Task.ValueType = ...,
+        profile_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "question", b"question", "request_id", b"request_id", "stage", b"stage", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "stage", b"stage", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ReadAheadRequest: _TypeAlias = ReadAheadRequest  # noqa: Y015
+Global___PrefillRequest: _TypeAlias = PrefillRequest  # noqa: Y015
 
 @_typing.final
-class ReadAheadResponse(_message.Message):
+class PrefillResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
@@ -233,7 +241,7 @@ class ReadAheadResponse(_message.Message):
     REQUEST_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     REQUEST_CACHED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     input_tokens: _builtins.int
-    """Tokens that this call has computed, and those that it found computed."""
+    """Tokens that this call computed, and those that it found in the cache."""
     cached_input_tokens: _builtins.int
     request_input_tokens: _builtins.int
     """The same of every such call for the request so far."""
@@ -252,7 +260,7 @@ class ReadAheadResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ReadAheadResponse: _TypeAlias = ReadAheadResponse  # noqa: Y015
+Global___PrefillResponse: _TypeAlias = PrefillResponse  # noqa: Y015
 
 @_typing.final
 class AbortRequest(_message.Message):
@@ -261,25 +269,25 @@ class AbortRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     DECIDED_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
-    ONLY_AHEAD_FIELD_NUMBER: _builtins.int
+    ONLY_PREFILL_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
-    """Attempt to halt; a newer one is left alone. 0: whichever runs."""
+    """Attempt to abort; a newer one is left alone. 0: whichever runs."""
     decided_at_unix_ms: _builtins.float
     """When the stop was decided, Unix time in milliseconds; later tokens count as overrun."""
-    only_ahead: _builtins.bool
-    """Halt what is read ahead for the request, not its answer."""
+    only_prefill: _builtins.bool
+    """Abort the request's prefill, not its answer."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
         decided_at_unix_ms: _builtins.float = ...,
-        only_ahead: _builtins.bool = ...,
+        only_prefill: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_at_unix_ms", b"decided_at_unix_ms", "epoch", b"epoch", "only_ahead", b"only_ahead", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_at_unix_ms", b"decided_at_unix_ms", "epoch", b"epoch", "only_prefill", b"only_prefill", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -346,7 +354,7 @@ class GetModelInfoResponse(_message.Message):
     engine: _builtins.str
     engine_version: _builtins.str
     input_tokens_total: _builtins.int
-    """Tokens that the engine has read and made since it started, whoever they are billed to."""
+    """Tokens that the engine has prefilled and generated since it started, whoever they are billed to."""
     output_tokens_total: _builtins.int
     def __init__(
         self,

@@ -39,10 +39,10 @@ class SlmExecutorStub:
                 request_serializer=tandem_dot_v1_dot_execution__pb2.ExecuteRequest.SerializeToString,
                 response_deserializer=tandem_dot_v1_dot_execution__pb2.ExecuteEvent.FromString,
                 _registered_method=True)
-        self.ReadAhead = channel.unary_unary(
-                '/tandem.v1.SlmExecutor/ReadAhead',
-                request_serializer=tandem_dot_v1_dot_execution__pb2.ReadAheadRequest.SerializeToString,
-                response_deserializer=tandem_dot_v1_dot_execution__pb2.ReadAheadResponse.FromString,
+        self.Prefill = channel.unary_unary(
+                '/tandem.v1.SlmExecutor/Prefill',
+                request_serializer=tandem_dot_v1_dot_execution__pb2.PrefillRequest.SerializeToString,
+                response_deserializer=tandem_dot_v1_dot_execution__pb2.PrefillResponse.FromString,
                 _registered_method=True)
         self.Abort = channel.unary_unary(
                 '/tandem.v1.SlmExecutor/Abort',
@@ -60,22 +60,22 @@ class SlmExecutorServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Execute(self, request, context):
-        """Answers one request and streams the answer into Redis. Cancelling the call halts the engine.
+        """Answers one request and streams the answer into Redis. Cancelling the call aborts the generation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ReadAhead(self, request, context):
-        """Reads what an answer from this stage will begin with, so that Execute need not. Waits for every other request of the
-        engine; Execute for the same request ends it, and goes on from what it has read.
+    def Prefill(self, request, context):
+        """Prefills the prompt of an answer from this stage, so that Execute need not. It has the lowest priority in the engine;
+        Execute for the same request aborts it and goes on from its cached prefix.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Abort(self, request, context):
-        """Halts a running request within one token; its Execute call ends with `finished`. Idempotent.
+        """Aborts a running request within one decode step; its Execute call ends with `finished`. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,10 +95,10 @@ def add_SlmExecutorServicer_to_server(servicer, server):
                     request_deserializer=tandem_dot_v1_dot_execution__pb2.ExecuteRequest.FromString,
                     response_serializer=tandem_dot_v1_dot_execution__pb2.ExecuteEvent.SerializeToString,
             ),
-            'ReadAhead': grpc.unary_unary_rpc_method_handler(
-                    servicer.ReadAhead,
-                    request_deserializer=tandem_dot_v1_dot_execution__pb2.ReadAheadRequest.FromString,
-                    response_serializer=tandem_dot_v1_dot_execution__pb2.ReadAheadResponse.SerializeToString,
+            'Prefill': grpc.unary_unary_rpc_method_handler(
+                    servicer.Prefill,
+                    request_deserializer=tandem_dot_v1_dot_execution__pb2.PrefillRequest.FromString,
+                    response_serializer=tandem_dot_v1_dot_execution__pb2.PrefillResponse.SerializeToString,
             ),
             'Abort': grpc.unary_unary_rpc_method_handler(
                     servicer.Abort,
@@ -149,7 +149,7 @@ class SlmExecutor:
             _registered_method=True)
 
     @staticmethod
-    def ReadAhead(request,
+    def Prefill(request,
             target,
             options=(),
             channel_credentials=None,
@@ -162,9 +162,9 @@ class SlmExecutor:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/tandem.v1.SlmExecutor/ReadAhead',
-            tandem_dot_v1_dot_execution__pb2.ReadAheadRequest.SerializeToString,
-            tandem_dot_v1_dot_execution__pb2.ReadAheadResponse.FromString,
+            '/tandem.v1.SlmExecutor/Prefill',
+            tandem_dot_v1_dot_execution__pb2.PrefillRequest.SerializeToString,
+            tandem_dot_v1_dot_execution__pb2.PrefillResponse.FromString,
             options,
             channel_credentials,
             insecure,

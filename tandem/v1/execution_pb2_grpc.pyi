@@ -32,26 +32,26 @@ class SlmExecutorStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SlmExecutorAsyncStub: ...
     Execute: _grpc.UnaryStreamMultiCallable[_execution_pb2.ExecuteRequest, _execution_pb2.ExecuteEvent]
-    """Answers one request and streams the answer into Redis. Cancelling the call halts the engine."""
-    ReadAhead: _grpc.UnaryUnaryMultiCallable[_execution_pb2.ReadAheadRequest, _execution_pb2.ReadAheadResponse]
-    """Reads what an answer from this stage will begin with, so that Execute need not. Waits for every other request of the
-    engine; Execute for the same request ends it, and goes on from what it has read.
+    """Answers one request and streams the answer into Redis. Cancelling the call aborts the generation."""
+    Prefill: _grpc.UnaryUnaryMultiCallable[_execution_pb2.PrefillRequest, _execution_pb2.PrefillResponse]
+    """Prefills the prompt of an answer from this stage, so that Execute need not. It has the lowest priority in the engine;
+    Execute for the same request aborts it and goes on from its cached prefix.
     """
     Abort: _grpc.UnaryUnaryMultiCallable[_execution_pb2.AbortRequest, _execution_pb2.AbortResponse]
-    """Halts a running request within one token; its Execute call ends with `finished`. Idempotent."""
+    """Aborts a running request within one decode step; its Execute call ends with `finished`. Idempotent."""
     GetModelInfo: _grpc.UnaryUnaryMultiCallable[_execution_pb2.GetModelInfoRequest, _execution_pb2.GetModelInfoResponse]
 
 @_typing.type_check_only
 class SlmExecutorAsyncStub(SlmExecutorStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Execute: _aio.UnaryStreamMultiCallable[_execution_pb2.ExecuteRequest, _execution_pb2.ExecuteEvent]  # type: ignore[assignment]
-    """Answers one request and streams the answer into Redis. Cancelling the call halts the engine."""
-    ReadAhead: _aio.UnaryUnaryMultiCallable[_execution_pb2.ReadAheadRequest, _execution_pb2.ReadAheadResponse]  # type: ignore[assignment]
-    """Reads what an answer from this stage will begin with, so that Execute need not. Waits for every other request of the
-    engine; Execute for the same request ends it, and goes on from what it has read.
+    """Answers one request and streams the answer into Redis. Cancelling the call aborts the generation."""
+    Prefill: _aio.UnaryUnaryMultiCallable[_execution_pb2.PrefillRequest, _execution_pb2.PrefillResponse]  # type: ignore[assignment]
+    """Prefills the prompt of an answer from this stage, so that Execute need not. It has the lowest priority in the engine;
+    Execute for the same request aborts it and goes on from its cached prefix.
     """
     Abort: _aio.UnaryUnaryMultiCallable[_execution_pb2.AbortRequest, _execution_pb2.AbortResponse]  # type: ignore[assignment]
-    """Halts a running request within one token; its Execute call ends with `finished`. Idempotent."""
+    """Aborts a running request within one decode step; its Execute call ends with `finished`. Idempotent."""
     GetModelInfo: _aio.UnaryUnaryMultiCallable[_execution_pb2.GetModelInfoRequest, _execution_pb2.GetModelInfoResponse]  # type: ignore[assignment]
 
 class SlmExecutorServicer(metaclass=_abc_1.ABCMeta):
@@ -61,16 +61,16 @@ class SlmExecutorServicer(metaclass=_abc_1.ABCMeta):
         request: _execution_pb2.ExecuteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_execution_pb2.ExecuteEvent], _abc.AsyncIterator[_execution_pb2.ExecuteEvent]]:
-        """Answers one request and streams the answer into Redis. Cancelling the call halts the engine."""
+        """Answers one request and streams the answer into Redis. Cancelling the call aborts the generation."""
 
     @_abc_1.abstractmethod
-    def ReadAhead(
+    def Prefill(
         self,
-        request: _execution_pb2.ReadAheadRequest,
+        request: _execution_pb2.PrefillRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_execution_pb2.ReadAheadResponse, _abc.Awaitable[_execution_pb2.ReadAheadResponse]]:
-        """Reads what an answer from this stage will begin with, so that Execute need not. Waits for every other request of the
-        engine; Execute for the same request ends it, and goes on from what it has read.
+    ) -> _typing.Union[_execution_pb2.PrefillResponse, _abc.Awaitable[_execution_pb2.PrefillResponse]]:
+        """Prefills the prompt of an answer from this stage, so that Execute need not. It has the lowest priority in the engine;
+        Execute for the same request aborts it and goes on from its cached prefix.
         """
 
     @_abc_1.abstractmethod
@@ -79,7 +79,7 @@ class SlmExecutorServicer(metaclass=_abc_1.ABCMeta):
         request: _execution_pb2.AbortRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_execution_pb2.AbortResponse, _abc.Awaitable[_execution_pb2.AbortResponse]]:
-        """Halts a running request within one token; its Execute call ends with `finished`. Idempotent."""
+        """Aborts a running request within one decode step; its Execute call ends with `finished`. Idempotent."""
 
     @_abc_1.abstractmethod
     def GetModelInfo(

@@ -32,6 +32,7 @@ class GenerateRequest(_message.Message):
     PRICES_FIELD_NUMBER: _builtins.int
     ALONE_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
+    PROFILE_DIGEST_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -39,6 +40,8 @@ class GenerateRequest(_message.Message):
     alone: _builtins.bool
     """Answer the plain question to the end, as the large model alone would."""
     task: _tandem_pb2.Task.ValueType
+    profile_digest: _builtins.str
+    """Digest of the profile that the request was planned with; another one than the service's is refused. Empty: not checked."""
     @_builtins.property
     def stage_max_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Cumulative token caps, ascending; stage k ends at stage_max_tokens[k-1] at the latest."""
@@ -60,10 +63,11 @@ class GenerateRequest(_message.Message):
         prices: _tandem_pb2.RolePrices | None = ...,
         alone: _builtins.bool = ...,
         task: _tandem_pb2.Task.ValueType = ...,
+        profile_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "epoch", b"epoch", "prices", b"prices", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "epoch", b"epoch", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -147,9 +151,9 @@ class GenerateFinished(_message.Message):
     halted_at_unix_ms: _builtins.float
     """When the engine stopped computing, Unix time in milliseconds."""
     first_token_at_unix_ms: _builtins.float
-    """When the first token was made, Unix time in milliseconds; unset when none was."""
+    """When the first token was generated, Unix time in milliseconds; unset when none was."""
     usage_is_estimated: _builtins.bool
-    """An API that was cut off has told no usage: the count is an estimate."""
+    """An API reported no usage for a stream that was cut: the count is an estimate."""
     def __init__(
         self,
         *,

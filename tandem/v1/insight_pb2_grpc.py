@@ -56,14 +56,14 @@ class InsightGeneratorServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Generate(self, request, context):
-        """Writes the insight of one request into Redis and reports stages here. Cancelling the call halts the engine.
+        """Writes the insight of one request into Redis and reports stages here. Cancelling the call aborts the generation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Abort(self, request, context):
-        """Halts a running request within one token; its Generate call ends with `finished`. Idempotent.
+        """Aborts a running request within one decode step; its Generate call ends with `finished`. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -33,18 +33,18 @@ class InsightGeneratorStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> InsightGeneratorAsyncStub: ...
     Generate: _grpc.UnaryStreamMultiCallable[_insight_pb2.GenerateRequest, _insight_pb2.GenerateEvent]
-    """Writes the insight of one request into Redis and reports stages here. Cancelling the call halts the engine."""
+    """Writes the insight of one request into Redis and reports stages here. Cancelling the call aborts the generation."""
     Abort: _grpc.UnaryUnaryMultiCallable[_execution_pb2.AbortRequest, _execution_pb2.AbortResponse]
-    """Halts a running request within one token; its Generate call ends with `finished`. Idempotent."""
+    """Aborts a running request within one decode step; its Generate call ends with `finished`. Idempotent."""
     GetModelInfo: _grpc.UnaryUnaryMultiCallable[_execution_pb2.GetModelInfoRequest, _execution_pb2.GetModelInfoResponse]
 
 @_typing.type_check_only
 class InsightGeneratorAsyncStub(InsightGeneratorStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryStreamMultiCallable[_insight_pb2.GenerateRequest, _insight_pb2.GenerateEvent]  # type: ignore[assignment]
-    """Writes the insight of one request into Redis and reports stages here. Cancelling the call halts the engine."""
+    """Writes the insight of one request into Redis and reports stages here. Cancelling the call aborts the generation."""
     Abort: _aio.UnaryUnaryMultiCallable[_execution_pb2.AbortRequest, _execution_pb2.AbortResponse]  # type: ignore[assignment]
-    """Halts a running request within one token; its Generate call ends with `finished`. Idempotent."""
+    """Aborts a running request within one decode step; its Generate call ends with `finished`. Idempotent."""
     GetModelInfo: _aio.UnaryUnaryMultiCallable[_execution_pb2.GetModelInfoRequest, _execution_pb2.GetModelInfoResponse]  # type: ignore[assignment]
 
 class InsightGeneratorServicer(metaclass=_abc_1.ABCMeta):
@@ -54,7 +54,7 @@ class InsightGeneratorServicer(metaclass=_abc_1.ABCMeta):
         request: _insight_pb2.GenerateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_insight_pb2.GenerateEvent], _abc.AsyncIterator[_insight_pb2.GenerateEvent]]:
-        """Writes the insight of one request into Redis and reports stages here. Cancelling the call halts the engine."""
+        """Writes the insight of one request into Redis and reports stages here. Cancelling the call aborts the generation."""
 
     @_abc_1.abstractmethod
     def Abort(
@@ -62,7 +62,7 @@ class InsightGeneratorServicer(metaclass=_abc_1.ABCMeta):
         request: _execution_pb2.AbortRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_execution_pb2.AbortResponse, _abc.Awaitable[_execution_pb2.AbortResponse]]:
-        """Halts a running request within one token; its Generate call ends with `finished`. Idempotent."""
+        """Aborts a running request within one decode step; its Generate call ends with `finished`. Idempotent."""
 
     @_abc_1.abstractmethod
     def GetModelInfo(

@@ -26,16 +26,20 @@ class _Task:
 class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TASK_UNSPECIFIED: _Task.ValueType  # 0
-    """A question with a final answer."""
+    """The default, which is TASK_ANSWER."""
     TASK_CODE: _Task.ValueType  # 1
     """A function to be completed; the answer is its code."""
+    TASK_ANSWER: _Task.ValueType  # 2
+    """A question with a final answer."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper): ...
 
 TASK_UNSPECIFIED: Task.ValueType  # 0
-"""A question with a final answer."""
+"""The default, which is TASK_ANSWER."""
 TASK_CODE: Task.ValueType  # 1
 """A function to be completed; the answer is its code."""
+TASK_ANSWER: Task.ValueType  # 2
+"""A question with a final answer."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
 class _Role:
@@ -138,11 +142,11 @@ class SolveRequest(_message.Message):
     profile: _builtins.str
     """Name of a served profile. Empty: the gateway's default."""
     resume_after: _builtins.str
-    """Read on after this event: the `cursor` of the last event that the client saw. Empty: from the start."""
+    """Resume after this event: the `cursor` of the last event that the client received. Empty: from the start."""
     keep_running: _builtins.bool
     """True: the request goes on when the last client is gone. False: it is cancelled after the gateway's grace."""
     tenant: _builtins.str
-    """Whom the request is for; at most 64 characters. It stands on the trace and can be searched for."""
+    """Tenant of the request, at most 64 characters. It is on the trace and requests can be searched by it."""
     task: Global___Task.ValueType
     """What is asked for; a profile without a prompt for code refuses TASK_CODE."""
     @_builtins.property
@@ -184,7 +188,7 @@ class Budget(_message.Message):
     max_cost_usd: _builtins.float
     """Upper bound of the bill in USD, > 0."""
     max_llm_tokens: _builtins.int
-    """Upper bound of the large model's generated tokens, >= 0. 0: the large model is never asked."""
+    """Upper bound of the large model's generated tokens, >= 0. 0: the large model is not called."""
     def __init__(
         self,
         *,
@@ -208,7 +212,7 @@ Global___Budget: _TypeAlias = Budget  # noqa: Y015
 
 @_typing.final
 class StopOverrides(_message.Message):
-    """Changes to the profile's stop rule for this request alone."""
+    """Changes to the profile's stop rule for this request only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -347,7 +351,7 @@ class SolveEvent(_message.Message):
     COMPLETED_FIELD_NUMBER: _builtins.int
     RESTARTED_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
-    """Opaque position of this event; give it back as `resume_after` to read on."""
+    """Opaque position of this event; pass it as `resume_after` to continue after it."""
     @_builtins.property
     def accepted(self) -> Global___Accepted: ...
     @_builtins.property
@@ -514,9 +518,9 @@ class LlmStopped(_message.Message):
     OVERRUN_TOKENS_FIELD_NUMBER: _builtins.int
     reason: Global___StopReason.ValueType
     cancel_latency_ms: _builtins.float
-    """Milliseconds from the decision to the large model's halt."""
+    """Milliseconds from the decision to the end of the large model's computation."""
     overrun_tokens: _builtins.int
-    """Tokens that the large model made after the decision."""
+    """Tokens that the large model generated after the decision."""
     def __init__(
         self,
         *,
@@ -557,7 +561,7 @@ Global___AnswerDelta: _TypeAlias = AnswerDelta  # noqa: Y015
 
 @_typing.final
 class Restarted(_message.Message):
-    """A writer died and another took over: text after `tokens` of that stream is void and follows anew."""
+    """An attempt was lost and another continues: discard the text after `tokens` of that stream; it follows again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -586,7 +590,7 @@ Global___Restarted: _TypeAlias = Restarted  # noqa: Y015
 
 @_typing.final
 class SolveResult(_message.Message):
-    """What a request came to. `tandem ask --json` prints exactly these keys."""
+    """The result of a request. `tandem ask --json` prints exactly these keys."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -766,7 +770,7 @@ Global___UsageByRole: _TypeAlias = UsageByRole  # noqa: Y015
 @_typing.final
 class TokenUsage(_message.Message):
     """Tokens by state. A generated token is in exactly one of output, overrun and discarded, so their sum is what the
-    engine made; a read token is in exactly one of input and cached_input.
+    engine generated; a prompt token is in exactly one of input and cached_input.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -779,14 +783,14 @@ class TokenUsage(_message.Message):
     DISCARDED_TOKENS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     input_tokens: _builtins.int
-    """Tokens that were read (prefilled) and computed."""
+    """Prompt tokens that were prefilled, that is computed."""
     cached_input_tokens: _builtins.int
-    """Tokens that were read out of a cache."""
+    """Prompt tokens that came from a cache."""
     output_tokens: _builtins.int
     overrun_tokens: _builtins.int
-    """Made after the stop was decided."""
+    """Generated after the stop was decided."""
     discarded_tokens: _builtins.int
-    """Made by an attempt that was lost."""
+    """Generated by an attempt that was lost."""
     def __init__(
         self,
         *,
@@ -831,9 +835,9 @@ class Cost(_message.Message):
     tflops_llm_alone: _builtins.float
     """By the same formula as tflops_full; exact or an estimate as usd_llm_alone."""
     price_version: _builtins.str
-    """Version of the profile's prices that made this bill."""
+    """Version of the price list of this bill."""
     usd_overrun: _builtins.float
-    """Part of `usd`: what the large model wrote after the decision."""
+    """Part of `usd`: what the large model generated after the decision."""
     @_builtins.property
     def usd_by_role(self) -> Global___UsdByRole: ...
     def __init__(
@@ -899,7 +903,7 @@ class Timings(_message.Message):
     decision: _builtins.float
     """Start of the request to the decision."""
     cancel: _builtins.float
-    """Decision to the halt of the large model's engine."""
+    """Decision to the end of the large model's computation."""
     first_answer_token: _builtins.float
     """Decision to the first answer token."""
     def __init__(

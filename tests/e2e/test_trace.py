@@ -70,7 +70,7 @@ def test_no_text_of_the_question_is_in_the_trace(asked: Any) -> None:
 def test_the_leaves_have_the_cost_and_the_totals_stand_on_the_gateways_span(running: LocalStack, asked: Any) -> None:
     result, spans = asked
     leaves = {span.name for _, span in spans if "gen_ai.usage.cost.amount" in attributes(span)}
-    assert leaves == {"chat scripted-llm", "chat scripted-slm", "evaluate scripted-slm", "read_ahead scripted-slm"}
+    assert leaves == {"chat scripted-llm", "chat scripted-slm", "evaluate scripted-slm", "prefill scripted-slm"}
     [total] = [
         attributes(s)["tandem.cost.total"]
         for service, s in spans

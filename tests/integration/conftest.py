@@ -23,16 +23,18 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from services.engine.compiled import compile_model
 from services.engine.int8 import is_supported
 from services.gateway.admission import Admission
+from services.gateway.readers import Limits
 from services.gateway.service import NAME as GATEWAY
-from services.gateway.service import Limits, TandemService
+from services.gateway.service import TandemService
 from services.gateway.temporal import Workflows, find_search_attributes
-from services.insight_generator.mentor import Mentor
+from services.generation.attempts import listen_for_stops
+from services.insight_generator.generator import InsightGenerator
 from services.insight_generator.service import NAME as GENERATOR
 from services.insight_generator.service import InsightGeneratorService
 from services.process.server import Server
-from services.request_log.log import RequestLog, Role
-from services.request_log.stops import listen_for_stops
-from services.slm_executor.intern import Intern
+from services.request_log.connection import Role
+from services.request_log.log import RequestLog
+from services.slm_executor.generator import AnswerGenerator
 from services.slm_executor.service import NAME as EXECUTOR
 from services.slm_executor.service import SlmExecutorService
 from services.sufficiency_scorer.judge import Judge
@@ -85,18 +87,20 @@ async def run_system(profile_name: str, folder: Path, redis_url: str, temporal_a
     profile = load_profile(profile_name, (folder,))
     log = RequestLog(redis_url, TTL)
     llm, slm, judge_engine = (ScriptedEngine(n) for n in ("scripted-llm", "scripted-slm", "scripted-slm"))
-    mentor, intern = Mentor(llm, log, profile), Intern(slm, log, profile)
+    insight, answer = InsightGenerator(llm, log, profile), AnswerGenerator(slm, log, profile)
     generator, executor = Server("127.0.0.1", 0, [GENERATOR]), Server("127.0.0.1", 0, [EXECUTOR])
-    insight_pb2_grpc.add_InsightGeneratorServicer_to_server(InsightGeneratorService(mentor, llm), generator.grpc)
-    execution_pb2_grpc.add_SlmExecutorServicer_to_server(SlmExecutorService(intern, slm), executor.grpc)
+    insight_pb2_grpc.add_InsightGeneratorServicer_to_server(
+        InsightGeneratorService(insight, llm, profile.name), generator.grpc
+    )
+    execution_pb2_grpc.add_SlmExecutorServicer_to_server(SlmExecutorService(answer, slm, profile.name), executor.grpc)
     repository = ModelRepository()
     judge = Judge(judge_engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
     repository.update(SufficiencyModel(judge, profile.slm.name))
     scorer_port = free_port()
     scorer = ScorerServer(scorer_port, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
     listeners = [
-        asyncio.create_task(listen_for_stops(log, Role.INSIGHT, mentor.running)),
-        asyncio.create_task(listen_for_stops(log, Role.ANSWER, intern.running)),
+        asyncio.create_task(listen_for_stops(log, Role.INSIGHT, insight.running)),
+        asyncio.create_task(listen_for_stops(log, Role.ANSWER, answer.running)),
         asyncio.create_task(scorer.start(4)),
     ]
     for server in (generator, executor):

@@ -13,11 +13,15 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from services.insight_generator.mentor import InsightDone, InsightTask, Mentor, StageDone
-from services.request_log.log import RequestLog, Role, Stop
-from services.slm_executor.intern import AnswerDone, AnswerTask, Intern
+from services.generation.role_generator import StageWritten
+from services.insight_generator.generator import InsightGenerator
+from services.request_log.connection import Role
+from services.request_log.log import RequestLog
+from services.request_log.stops import StopSignal
+from services.slm_executor.generator import AnswerGenerator
 from tandem.method.errors import Fenced
 from tandem.method.profile import load_profile
+from tandem.method.tasks import GenerationOutcome, ModelTask
 from tests.fakes import ScriptedEngine
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -31,20 +35,20 @@ async def log(redis_url: str) -> AsyncIterator[RequestLog]:
 
 
 @pytest.fixture
-def mentor(log: RequestLog, profiles_folder: Path) -> tuple[Mentor, ScriptedEngine]:
+def insight(log: RequestLog, profiles_folder: Path) -> tuple[InsightGenerator, ScriptedEngine]:
     engine = ScriptedEngine("scripted-llm")
-    return Mentor(engine, log, load_profile("scripted", (profiles_folder,))), engine
+    return InsightGenerator(engine, log, load_profile("scripted", (profiles_folder,))), engine
 
 
-def task(question: str, epoch: int = 1, request_id: str = "") -> InsightTask:
-    return InsightTask(request_id or uuid4().hex, epoch, question, (16, 32, 48))
+def task(question: str, epoch: int = 1, request_id: str = "") -> ModelTask:
+    return ModelTask(request_id or uuid4().hex, question, "scripted", max_tokens=(16, 32, 48), epoch=epoch)
 
 
 async def test_a_caller_that_leaves_before_the_engine_began_halts_it_all_the_same(
-    mentor: tuple[Mentor, ScriptedEngine],
+    insight: tuple[InsightGenerator, ScriptedEngine],
 ) -> None:
-    writer, engine = mentor
-    events = writer.write(task("[ms=5]"))
+    writer, engine = insight
+    events = writer.generate(task("[ms=5]"))
     await anext(events)  # resumed
     first = asyncio.ensure_future(anext(events))
     await asyncio.sleep(0)
@@ -56,57 +60,60 @@ async def test_a_caller_that_leaves_before_the_engine_began_halts_it_all_the_sam
 
 
 async def test_the_flag_alone_halts_the_engine_within_a_token(
-    log: RequestLog, mentor: tuple[Mentor, ScriptedEngine]
+    log: RequestLog, insight: tuple[InsightGenerator, ScriptedEngine]
 ) -> None:
-    writer, engine = mentor
+    writer, engine = insight
     work, done = task("[ms=10]"), None
-    async with aclosing(writer.write(work)) as events:
+    async with aclosing(writer.generate(work)) as events:
         async for event in events:
-            if isinstance(event, StageDone) and event.stage == 1:
+            if isinstance(event, StageWritten) and event.stage == 1:
                 made = engine.counters.output_tokens
-                await log.request_stop(Stop(work.request_id, Role.INSIGHT, 1, 0.0))
+                await log.stops.publish(StopSignal(work.request_id, Role.INSIGHT, 1, 0.0))
             done = event
-    assert isinstance(done, InsightDone)
-    assert done.attempt.reason == "aborted"
+    assert isinstance(done, GenerationOutcome)
+    assert done.reason == "aborted"
     assert engine.counters.output_tokens - made <= 2
-    assert done.attempt.overrun_tokens == engine.counters.output_tokens  # decided at time 0: all came later
-    assert done.attempt.output_tokens == 0
+    assert done.counts.overrun == engine.counters.output_tokens  # decided at time 0: all came later
+    assert done.counts.completion == 0
 
 
 async def test_every_token_is_in_one_state_after_an_abort(
-    log: RequestLog, mentor: tuple[Mentor, ScriptedEngine]
+    log: RequestLog, insight: tuple[InsightGenerator, ScriptedEngine]
 ) -> None:
-    writer, engine = mentor
+    writer, engine = insight
     work, done = task("[ms=5]"), None
-    async with aclosing(writer.write(work)) as events:
+    async with aclosing(writer.generate(work)) as events:
         async for event in events:
-            if isinstance(event, StageDone):
-                assert writer.running.stop(Stop(work.request_id, Role.INSIGHT, 1, time.time()))
+            if isinstance(event, StageWritten):
+                assert writer.running.stop(StopSignal(work.request_id, Role.INSIGHT, 1, time.time()))
             done = event
-    assert isinstance(done, InsightDone)
-    attempt = done.attempt
-    assert attempt.output_tokens + attempt.overrun_tokens + attempt.discarded_tokens == engine.counters.output_tokens
+    assert isinstance(done, GenerationOutcome)
+    assert done.counts.generated == engine.counters.output_tokens
 
 
-async def test_a_stop_for_an_older_epoch_leaves_a_newer_attempt_alone(mentor: tuple[Mentor, ScriptedEngine]) -> None:
-    writer, _ = mentor
+async def test_a_stop_for_an_older_epoch_leaves_a_newer_attempt_alone(
+    insight: tuple[InsightGenerator, ScriptedEngine],
+) -> None:
+    writer, _ = insight
     work, done = task("[ms=2 llm=ab]", epoch=2), None
-    async for event in writer.write(work):
-        if isinstance(event, StageDone) and event.stage == 1:
-            assert not writer.running.stop(Stop(work.request_id, Role.INSIGHT, 1, 0.0))
+    async for event in writer.generate(work):
+        if isinstance(event, StageWritten) and event.stage == 1:
+            assert not writer.running.stop(StopSignal(work.request_id, Role.INSIGHT, 1, 0.0))
         done = event
-    assert isinstance(done, InsightDone)
-    assert (done.attempt.reason, done.tokens) == ("length", 48)
+    assert isinstance(done, GenerationOutcome)
+    assert (done.reason, done.counts.completion) == ("length", 48)
 
 
-async def test_an_attempt_that_is_fenced_off_halts(log: RequestLog, mentor: tuple[Mentor, ScriptedEngine]) -> None:
-    writer, engine = mentor
+async def test_an_attempt_that_is_fenced_off_halts(
+    log: RequestLog, insight: tuple[InsightGenerator, ScriptedEngine]
+) -> None:
+    writer, engine = insight
     work = task("[ms=5]")
 
     async def read() -> None:
-        async for event in writer.write(work):
-            if isinstance(event, StageDone):
-                await log.begin(work.request_id, Role.INSIGHT, 2, "stage")
+        async for event in writer.generate(work):
+            if isinstance(event, StageWritten):
+                await log.streams.begin(work.request_id, Role.INSIGHT, 2, "stage")
 
     with pytest.raises(Fenced):
         await read()
@@ -114,27 +121,29 @@ async def test_an_attempt_that_is_fenced_off_halts(log: RequestLog, mentor: tupl
 
 
 async def test_an_insight_survives_a_redis_that_forgot_it(
-    log: RequestLog, mentor: tuple[Mentor, ScriptedEngine]
+    log: RequestLog, insight: tuple[InsightGenerator, ScriptedEngine]
 ) -> None:
-    writer, _ = mentor
+    writer, _ = insight
     work, done = task("[ms=3 llm=abc]"), None
-    async for event in writer.write(work):
-        if isinstance(event, StageDone) and event.stage == 2:
-            await log._redis.flushall()
+    async for event in writer.generate(work):
+        if isinstance(event, StageWritten) and event.stage == 2:
+            await log._connection.redis.flushall()
         done = event
-    assert isinstance(done, InsightDone)
-    seen = await log.read(work.request_id, Role.INSIGHT)
+    assert isinstance(done, GenerationOutcome)
+    seen = await log.streams.read(work.request_id, Role.INSIGHT)
     assert seen.text == done.text == "abc" * 16
     assert seen.stage_ends == {1: 16, 2: 32, 3: 48}
 
 
 async def test_a_retried_answer_that_was_whole_is_not_written_again(log: RequestLog, profiles_folder: Path) -> None:
     engine = ScriptedEngine("scripted-slm")
-    intern = Intern(engine, log, load_profile("scripted", (profiles_folder,)))
+    generator = AnswerGenerator(engine, log, load_profile("scripted", (profiles_folder,)))
     request_id, texts = uuid4().hex, []
     for epoch in (1, 2):
-        async for event in intern.answer(AnswerTask(request_id, epoch, "[slm_eos=9]", 0, 64)):
-            if isinstance(event, AnswerDone):
-                texts.append((event.text, event.attempt.output_tokens))
+        async for event in generator.generate(
+            ModelTask(request_id, "[slm_eos=9]", "scripted", max_tokens=(64,), epoch=epoch)
+        ):
+            if isinstance(event, GenerationOutcome):
+                texts.append((event.text, event.counts.completion))
     assert texts[0] == texts[1]
     assert engine.counters.output_tokens == 9

@@ -10,11 +10,18 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from services.request_log.log import Closing, Lost, RequestLog, Role, Stop, Stopped
+from services.request_log.connection import Lost, Role, Stopped
+from services.request_log.decisions import scored_slot
+from services.request_log.log import RequestLog
+from services.request_log.stops import StopSignal
+from services.request_log.streams import Closing
 from tandem.method.errors import Fenced, Unavailable
+from tandem.method.events import Scored
+from tandem.method.tokens import TokenCounts
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SHORT = timedelta(milliseconds=100)
+SCORED = Scored(0, 0.5, 0.8, False, "untrained", False)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -26,12 +33,12 @@ async def log(redis_url: str) -> AsyncIterator[RequestLog]:
 
 async def test_readers_see_text_stages_and_the_end(log: RequestLog) -> None:
     rid = uuid4().hex
-    writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
-    await writer.append("ab", [1, 2], input_tokens=9)
+    writer = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
+    await writer.append("ab", [1, 2], prompt_tokens=9)
     await writer.append("c", [3], stage=1)
     await writer.append("d", [4])
     await writer.close(Closing("length", 0, 0, 0, 9, 4))
-    seen = await log.read(rid, Role.INSIGHT)
+    seen = await log.streams.read(rid, Role.INSIGHT)
     assert (seen.text, seen.ids, seen.tokens, seen.stage_ends, seen.is_complete) == (
         "abcd",
         (1, 2, 3, 4),
@@ -40,92 +47,91 @@ async def test_readers_see_text_stages_and_the_end(log: RequestLog) -> None:
         True,
     )
     assert (seen.text_to_stage(0), seen.text_to_stage(1), seen.text_to_stage(2)) == ("", "abc", None)
-    assert (await log.ledger(rid, Role.INSIGHT)).input_tokens == 9
+    assert (await log.ledger.counts(rid, Role.INSIGHT)).prompt == 9
 
 
 async def test_a_newer_epoch_fences_the_older_off_and_keeps_its_finished_stages(log: RequestLog) -> None:
     rid = uuid4().hex
-    old = await log.begin(rid, Role.INSIGHT, 1, "stage")
-    await old.append("ab", [1, 2], stage=1, input_tokens=5)
+    old = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
+    await old.append("ab", [1, 2], stage=1, prompt_tokens=5)
     await old.append("cd", [3, 4])
-    new = await log.begin(rid, Role.INSIGHT, 2, "stage")
+    new = await log.streams.begin(rid, Role.INSIGHT, 2, "stage")
     assert (
         new.resumption.tokens,
         new.resumption.stage,
-        new.resumption.input_tokens,
-        new.resumption.discarded_tokens,
+        new.resumption.counts.prompt,
+        new.resumption.counts.discarded,
     ) == (2, 1, 5, 2)
     with pytest.raises(Fenced):
         await old.append("e", [5])
     with pytest.raises(Fenced):
-        await log.begin(rid, Role.INSIGHT, 2, "stage")
-    await new.append("CD", [6, 7], stage=2, input_tokens=7)
-    seen = await log.read(rid, Role.INSIGHT)
+        await log.streams.begin(rid, Role.INSIGHT, 2, "stage")
+    await new.append("CD", [6, 7], stage=2, prompt_tokens=7)
+    seen = await log.streams.read(rid, Role.INSIGHT)
     assert (seen.text, seen.stage_ends, seen.epoch) == ("abCD", {1: 2, 2: 4}, 2)
-    ledger = await log.ledger(rid, Role.INSIGHT)
-    assert (ledger.input_tokens, ledger.made_tokens) == (12, 6)
+    assert await log.ledger.counts(rid, Role.INSIGHT) == TokenCounts(prompt=12, discarded=6)
 
 
-async def test_what_a_killed_writer_made_is_told_once(log: RequestLog) -> None:
+async def test_tokens_of_a_killed_writer_are_reported_once(log: RequestLog) -> None:
     rid = uuid4().hex
-    first = await log.begin(rid, Role.INSIGHT, 1, "stage")
-    await first.append("abc", [1, 2, 3], stage=1, input_tokens=5)
-    await first.close(Closing("aborted", 1, 0, 0, 5, 4))  # its span has 5 read, 4 made
-    killed = await log.begin(rid, Role.INSIGHT, 2, "stage")
-    assert (killed.resumption.untold_input_tokens, killed.resumption.untold_made_tokens) == (0, 0)
-    await killed.append("de", [4, 5], input_tokens=8)
-    third = await log.begin(rid, Role.INSIGHT, 3, "stage")
-    assert (third.resumption.untold_input_tokens, third.resumption.untold_made_tokens) == (8, 2)
-    assert await log.tell_untold(rid, Role.INSIGHT) == (0, 0)
-    assert (await log.ledger(rid, Role.INSIGHT)).made_tokens == 6
+    first = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
+    await first.append("abc", [1, 2, 3], stage=1, prompt_tokens=5)
+    await first.close(Closing("aborted", 1, 0, 0, 5, 4))  # its span has 5 prompt and 4 generated tokens
+    killed = await log.streams.begin(rid, Role.INSIGHT, 2, "stage")
+    assert killed.resumption.unreported == TokenCounts()
+    await killed.append("de", [4, 5], prompt_tokens=8)
+    third = await log.streams.begin(rid, Role.INSIGHT, 3, "stage")
+    assert third.resumption.unreported == TokenCounts(prompt=8, discarded=2)
+    assert await log.ledger.take_unreported(rid, Role.INSIGHT) == TokenCounts()
+    assert (await log.ledger.counts(rid, Role.INSIGHT)).discarded == 6
 
 
 async def test_a_writer_that_is_cancelled_in_mid_write_knows_what_landed(log: RequestLog) -> None:
     request_id = uuid4().hex
-    writer = await log.begin(request_id, Role.ANSWER, 1, keep="token")
+    writer = await log.streams.begin(request_id, Role.ANSWER, 1, keep="token")
     for _ in range(20):
         write = asyncio.create_task(writer.append("a", [7]))
         await asyncio.sleep(0)
         write.cancel()
         with pytest.raises(asyncio.CancelledError):
             await write
-    assert writer.tokens == (await log.read(request_id, Role.ANSWER)).tokens > 0
+    assert writer.tokens == (await log.streams.read(request_id, Role.ANSWER)).tokens > 0
 
 
 async def test_the_answers_writer_keeps_every_token(log: RequestLog) -> None:
     rid = uuid4().hex
-    old = await log.begin(rid, Role.ANSWER, 1, "token")
+    old = await log.streams.begin(rid, Role.ANSWER, 1, "token")
     await old.append("ab", [1, 2])
-    assert (await log.begin(rid, Role.ANSWER, 2, "token")).resumption.tokens == 2
+    assert (await log.streams.begin(rid, Role.ANSWER, 2, "token")).resumption.tokens == 2
 
 
-async def test_an_end_that_was_said_stays_said_after_a_retry(log: RequestLog) -> None:
+async def test_an_end_stays_after_a_retry(log: RequestLog) -> None:
     rid = uuid4().hex
-    writer = await log.begin(rid, Role.ANSWER, 1, "token")
+    writer = await log.streams.begin(rid, Role.ANSWER, 1, "token")
     await writer.append("ab", [1, 2])
     await writer.close(Closing("eos", 0, 0, 0, 0, 2))
-    await log.begin(rid, Role.ANSWER, 2, "token")
-    assert (await log.read(rid, Role.ANSWER)).is_complete
+    await log.streams.begin(rid, Role.ANSWER, 2, "token")
+    assert (await log.streams.read(rid, Role.ANSWER)).is_complete
 
 
 async def test_the_stop_flag_refuses_appends_of_its_epoch_and_older_but_not_of_a_newer(log: RequestLog) -> None:
     rid = uuid4().hex
-    writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
+    writer = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
     await writer.append("a", [1])
-    await log.request_stop(Stop(rid, Role.INSIGHT, 1, 123.25))
+    await log.stops.publish(StopSignal(rid, Role.INSIGHT, 1, 123.25))
     with pytest.raises(Stopped) as caught:
         await writer.append("b", [2])
     assert caught.value.decided_at == 123.25
-    newer = await log.begin(rid, Role.INSIGHT, 2, "stage")
+    newer = await log.streams.begin(rid, Role.INSIGHT, 2, "stage")
     await newer.append("c", [3])
 
 
-async def test_a_stop_is_heard_at_once(log: RequestLog) -> None:
-    stop = Stop(uuid4().hex, Role.INSIGHT, 1, 1.5)
-    stops = log.stops()
+async def test_a_stop_is_received_at_once(log: RequestLog) -> None:
+    stop = StopSignal(uuid4().hex, Role.INSIGHT, 1, 1.5)
+    stops = log.stops.subscribe()
     hearing = asyncio.ensure_future(anext(stops))
     while not hearing.done():
-        await log.request_stop(stop)
+        await log.stops.publish(stop)
         await asyncio.sleep(0.01)
     assert hearing.result() == stop
     await stops.aclose()  # type: ignore[attr-defined]
@@ -133,48 +139,50 @@ async def test_a_stop_is_heard_at_once(log: RequestLog) -> None:
 
 async def test_a_gap_and_a_forgotten_request_are_told_apart_from_a_repeat(log: RequestLog) -> None:
     rid = uuid4().hex
-    writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
+    writer = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
     await writer.append("a", [1])
-    await log.run_script(rid, Role.INSIGHT, 1, "append", 1, 1, "a", "[1]", 0, 0)  # the same again: nothing happens
+    await log._connection.run_script(
+        rid, Role.INSIGHT, 1, "append", 1, 1, "a", "[1]", 0, 0
+    )  # the same again: nothing happens
     with pytest.raises(Lost):
-        await log.run_script(rid, Role.INSIGHT, 1, "append", 5, 2, "b", "[2]", 0, 0)
-    assert (await log.read(rid, Role.INSIGHT)).text == "a"
-    await log._redis.flushall()
+        await log._connection.run_script(rid, Role.INSIGHT, 1, "append", 5, 2, "b", "[2]", 0, 0)
+    assert (await log.streams.read(rid, Role.INSIGHT)).text == "a"
+    await log._connection.redis.flushall()
     with pytest.raises(Lost):
         await writer.append("b", [2])
 
 
 async def test_a_follower_of_a_lost_stream_begins_anew(log: RequestLog) -> None:
     rid = uuid4().hex
-    writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
+    writer = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
     for i in range(5):
         await writer.append("x", [i], stage=1 if i == 4 else 0)
-    following = log.follow_stages(rid, SHORT)
+    following = log.streams.follow_stages(rid, SHORT)
     assert (await anext(following)).stage_ends == {1: 5}
-    await log._redis.flushall()
-    again = await log.begin(rid, Role.INSIGHT, 1, "stage")
+    await log._connection.redis.flushall()
+    again = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
     await again.append("y", [1], stage=1)
     async for transcript in following:
         if transcript.stage_ends == {1: 1}:
             break
 
 
-async def test_who_waits_for_a_stage_is_woken_by_nothing_else(log: RequestLog) -> None:
+async def test_stage_waiters_wake_only_on_stage_events(log: RequestLog) -> None:
     rid = uuid4().hex
-    writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
-    following = log.follow_stages(rid, timedelta(seconds=20))
+    writer = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
+    following = log.streams.follow_stages(rid, timedelta(seconds=20))
     seen = asyncio.ensure_future(anext(following))
     for i in range(3):
         await writer.append("x", [i])
     assert not seen.done()
     await writer.append("x", [3], stage=1)
     assert (await seen).stage_ends == {1: 4}
-    again = await log.begin(rid, Role.INSIGHT, 2, "stage")
+    again = await log.streams.begin(rid, Role.INSIGHT, 2, "stage")
     await again.append("y", [5], stage=2)
     await again.close(Closing("eos", 0, 0, 0, 0, 0))
     while not (await anext(following)).is_complete:
         pass
-    read = await log.tail(rid, {"stages": "0-0"}, SHORT)
+    read = await log.streams.tail(rid, {"stages": "0-0"}, SHORT)
     assert [(f["kind"], f["tokens"], f["epoch"]) for _, f in read["stages"]] == [
         ("delta", "4", "1"), ("restart", "4", "2"), ("delta", "5", "2"), ("end", "5", "2")
     ]  # fmt: skip
@@ -183,30 +191,30 @@ async def test_who_waits_for_a_stage_is_woken_by_nothing_else(log: RequestLog) -
 async def test_a_decision_is_published_once(log: RequestLog) -> None:
     rid = uuid4().hex
     for _ in range(2):
-        await log.publish_decision(rid, 1, "scored", {"stage": 0})
-    await log.publish_decision(rid, 2, "scored", {"stage": 1})
-    news = await log.tail(rid, {"decisions": "0-0"}, SHORT)
+        await log.decisions.publish(rid, scored_slot(0), SCORED)
+    await log.decisions.publish(rid, scored_slot(1), SCORED)
+    news = await log.streams.tail(rid, {"decisions": "0-0"}, SHORT)
     assert [i for i, _ in news["decisions"]] == ["1-0", "2-0"]
 
 
 async def test_keys_expire_and_soon_after_the_end(log: RequestLog) -> None:
     rid = uuid4().hex
-    writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
+    writer = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
     await writer.append("a", [1])
-    await log.publish_decision(rid, 1, "scored", {})
-    keys = await log._redis.keys(f"{{{rid}}}:*")
+    await log.decisions.publish(rid, scored_slot(0), SCORED)
+    keys = await log._connection.redis.keys(f"{{{rid}}}:*")
     assert len(keys) == 3
-    assert all([0 < await log._redis.pttl(key) <= 30_000 for key in keys])
+    assert all([0 < await log._connection.redis.pttl(key) <= 30_000 for key in keys])
 
 
 async def test_watchers_hold_a_lease(log: RequestLog) -> None:
     rid = uuid4().hex
-    assert not await log.is_watched(rid, 100.0)
-    await log.watch(rid, "a", 100.0, timedelta(seconds=5))
-    assert await log.is_watched(rid, 104.0)
-    assert not await log.is_watched(rid, 106.0)
-    await log.unwatch(rid, "a")
-    assert not await log.is_watched(rid, 104.0)
+    assert not await log.watchers.exist(rid, 100.0)
+    await log.watchers.renew(rid, "a", 100.0, timedelta(seconds=5))
+    assert await log.watchers.exist(rid, 104.0)
+    assert not await log.watchers.exist(rid, 106.0)
+    await log.watchers.remove(rid, "a")
+    assert not await log.watchers.exist(rid, 104.0)
 
 
 async def test_a_dead_redis_is_unavailable_at_once_and_nothing_is_retried() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -12,9 +13,10 @@ import grpc
 import pytest
 from temporalio.client import WorkflowHandle
 
+from services.request_log.decisions import RESULT_SLOT
 from tandem import RequestError, to_dict
 from tandem.client import solve_request
-from tandem.method.shared import SLOT_COMPLETED
+from tandem.method.result import SolveResult, StopReason
 from tandem.v1 import tandem_pb2
 from tests.integration.conftest import SPANS, System
 
@@ -332,19 +334,23 @@ async def test_leaving_the_clients_stream_early_cancels_at_once(system: System) 
             if event.HasField("insight_delta"):
                 break
     await idle(system)
-    result = await system.temporal.get_workflow_handle(request_id).result()
-    assert result["stop"]["reason"] == "cancelled"
+    assert (await stored_result(system, request_id)).stop.reason is StopReason.CANCELLED
 
 
-async def test_what_was_told_as_the_end_stands(system: System) -> None:
-    """A cancel may come between the telling and Temporal's own note of it, which then runs the last step anew."""
+async def test_the_first_published_result_is_final(system: System) -> None:
+    """A cancel may come between the publication and Temporal's own note of it, which then runs the last step again."""
     earlier = await ask(system, "[scores=16:0.9 slm_eos=5]")
-    told = await system.temporal.get_workflow_handle(earlier["request_id"]).result()
+    published = await stored_result(system, earlier["request_id"])
     request_id = uuid4().hex
     async with aclosing(system.client.solve("[llm_eos=21 ms=20]", request_id=request_id, keep_running=True)) as stream:
         await anext(stream)
-        await system.log.publish_decision(request_id, SLOT_COMPLETED, "completed", {**told, "request_id": request_id})
-        assert await system.temporal.get_workflow_handle(request_id).result() == {**told, "request_id": request_id}
+        first = replace(published, request_id=request_id)
+        await system.log.decisions.publish(request_id, RESULT_SLOT, first)
+        assert await stored_result(system, request_id) == first
+
+
+async def stored_result(system: System, request_id: str) -> SolveResult:
+    return await system.temporal.get_workflow_handle(request_id, result_type=SolveResult).result()
 
 
 async def test_a_cancel_after_the_end_changes_nothing(system: System) -> None:
@@ -352,8 +358,7 @@ async def test_a_cancel_after_the_end_changes_nothing(system: System) -> None:
         result = await ask(system, "[scores=16:0.9 slm_eos=5]")
         response = await system.client.cancel(result["request_id"])
         assert response.state == tandem_pb2.REQUEST_STATE_COMPLETED
-        stored = await system.temporal.get_workflow_handle(result["request_id"]).result()
-        assert stored["stop"]["reason"] == "sufficient"
+        assert (await stored_result(system, result["request_id"])).stop.reason is StopReason.SUFFICIENT
 
 
 async def test_a_client_that_has_its_answer_cancels_nothing(system: System, monkeypatch: pytest.MonkeyPatch) -> None:

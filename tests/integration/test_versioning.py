@@ -15,10 +15,11 @@ from temporalio.client import WorkflowHandle
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
-from services.gateway.admission import Admission, Asked
+from services.gateway.admission import Admission
 from services.process.search_attributes import KEYS
+from tandem.method.names import SOLVE_WORKFLOW, solve_queue
 from tandem.method.profile import load_profile
-from tandem.method.shared import SOLVE_WORKFLOW, solve_queue
+from tandem.method.request import SolveRequest
 from tests.integration.conftest import SANDBOX, System
 from workflows.activities import Activities, ServiceAddresses
 from workflows.setup import add_search_attributes
@@ -46,7 +47,7 @@ async def worker(system: System, version: Version) -> AsyncIterator[None]:
 
 async def start(system: System, profiles: Path, question: str) -> WorkflowHandle[Any, Any]:
     admission = Admission({"scripted": load_profile("scripted", (profiles,))}, "scripted", {"scripted": len})
-    task = admission.admit(Asked(request_id=uuid4().hex, question=question, profile="scripted"), "")
+    task = admission.admit(SolveRequest(request_id=uuid4().hex, question=question, profile="scripted"), "")
     task = replace(task, plan=replace(task.plan, profile=QUEUE))
     return await system.temporal.start_workflow(
         SOLVE_WORKFLOW, task, id=task.request_id, task_queue=solve_queue(QUEUE), result_type=dict

@@ -3,11 +3,13 @@ from __future__ import annotations
 import pytest
 
 from tandem.method.cost import cost, tflops_full, tflops_paper, worst_case_usd
-from tandem.method.prices import RolePrices
-from tandem.method.shared import Plan, Prices, RoleUsage, StagePlan, Usage
+from tandem.method.plan import Plan, StagePlan
+from tandem.method.prices import Prices, RolePrices
+from tandem.method.result import Usage
+from tandem.method.tokens import TokenCounts
 
 PLAN = Plan(
-    profile="p", handoff="continuation", llm="L", slm="S", llm_parameters=32e9, slm_parameters=7e9,
+    profile="p", profile_digest="", handoff="continuation", llm="L", slm="S", llm_parameters=32e9, slm_parameters=7e9,
     stages=[StagePlan("a", 100, 0.5), StagePlan("b", 500, 0.6)], scores_stage_zero=True, stage_zero_threshold=0.7,
     answer_max_tokens=200, answer_format="boxed",
     prices=Prices("v1", RolePrices(3, 1, 6), RolePrices(1, 0.5, 2), RolePrices(1, 0.5, 2)),
@@ -17,7 +19,7 @@ PLAN = Plan(
 
 @pytest.mark.parametrize(
     ("row", "llm_parameters", "llm_tokens", "mean_tokens", "published"),
-    [  # METHOD 3: mean tokens are the two models' together; the insight's length follows from the published TFLOPs
+    [  # docs/method.md, Published figures: mean tokens are the two models' together; the insight's length follows from the published TFLOPs
         ("7B alone", 0, 0, 2732, 38.25),
         ("32B alone", 32e9, 2630, 2630, 168.35),
         ("fixed low", 32e9, 101, 2735, 44.76),
@@ -36,17 +38,15 @@ def test_the_papers_formula_gives_its_published_rows(
 
 def test_full_counts_all_work_and_nothing_out_of_a_cache() -> None:
     usage = Usage(
-        llm=RoleUsage("L", 10, 1000, 20, 3, 7),
-        slm=RoleUsage("S", 30, 0, 40, 0, 5),
-        scorer=RoleUsage("S", 50, 60, 0, 0, 0),
+        llm=TokenCounts(10, 1000, 20, 3, 7),
+        slm=TokenCounts(30, 0, 40, 0, 5),
+        scorer=TokenCounts(50, 60, 0, 0, 0),
     )
     assert tflops_full(PLAN, usage) == pytest.approx(2 * (32e9 * 40 + 7e9 * (75 + 50)) / 1e12)
 
 
 def test_every_state_of_a_token_has_its_price() -> None:
-    usage = Usage(
-        llm=RoleUsage("L", 10, 4, 20, 3, 7), slm=RoleUsage("S", 30, 0, 40, 0, 0), scorer=RoleUsage("S", 50, 60)
-    )
+    usage = Usage(llm=TokenCounts(10, 4, 20, 3, 7), slm=TokenCounts(30, 0, 40, 0, 0), scorer=TokenCounts(50, 60))
     bill = cost(PLAN, usage, prompt_tokens=10)
     assert bill.usd_by_role.llm == pytest.approx((10 * 3 + 4 * 1 + 30 * 6) / 1e6)
     assert bill.usd_by_role.slm == pytest.approx((30 + 80) / 1e6)
@@ -57,17 +57,17 @@ def test_every_state_of_a_token_has_its_price() -> None:
 
 
 def test_where_the_large_model_has_answered_its_cost_alone_is_no_estimate() -> None:
-    usage = Usage(llm=RoleUsage("L", 10, 0, 300, 0, 50), slm=RoleUsage(), scorer=RoleUsage())
+    usage = Usage(llm=TokenCounts(10, 0, 300, 0, 50), slm=TokenCounts(), scorer=TokenCounts())
     bill = cost(PLAN, usage, 10, llm_finished=True)
     assert bill.usd_llm_alone == pytest.approx((10 * 3 + 300 * 6) / 1e6)
     assert bill.saved_ratio < 0  # an attempt was lost
 
 
 def test_the_small_model_is_not_charged_for_an_insight_that_it_never_read() -> None:
-    usage = Usage(llm=RoleUsage("L", 10, 0, 300), slm=RoleUsage(), scorer=RoleUsage())
+    usage = Usage(llm=TokenCounts(10, 0, 300), slm=TokenCounts(), scorer=TokenCounts())
     assert cost(PLAN, usage, 10).tflops_paper == pytest.approx(2 * 32e9 * 300 / 1e12)
 
 
 def test_the_worst_case_bounds_what_a_request_may_cost() -> None:
-    usage = Usage(llm=RoleUsage("L", 40, 0, 100), slm=RoleUsage("S", 140, 0, 200), scorer=RoleUsage("S", 140, 180))
+    usage = Usage(llm=TokenCounts(40, 0, 100), slm=TokenCounts(140, 0, 200), scorer=TokenCounts(140, 180))
     assert cost(PLAN, usage, 40).usd <= worst_case_usd(PLAN, 40, 100, 200)

@@ -9,8 +9,9 @@ pytest.importorskip("pyarrow")
 
 from tandem.method.plan import make_plan
 from tandem.method.profile import load_profile
-from tandem.method.shared import StageScore, StopReason
+from tandem.method.result import StopReason
 from tandem.method.stop_rule import decide, fall_back
+from tandem.method.tasks import StageScore
 from training.collect import Run
 from training.outcomes import LLM, OVERRUN, cascade, fixed, llm_alone, oracle, route, slm_alone, tandem
 from training.table import make_table

@@ -12,7 +12,7 @@ from services.sufficiency_scorer.words import words
 from tandem.local.models import catalogue
 from tandem.method.errors import InvalidArgument, NotFound
 from tandem.method.plan import make_plan
-from tandem.method.profile import Profile, RolePrices, load_profile
+from tandem.method.profile import Profile, RolePricesSection, load_profile
 from tandem.paths import REPOSITORY
 
 SHIPPED = REPOSITORY / "deploy" / "profiles"
@@ -72,10 +72,12 @@ def test_an_unknown_profile_names_the_known_ones() -> None:
 
 def test_gpu_seconds_are_billed_as_the_tokens_that_they_make() -> None:
     rate = {"input": 10_000, "output": 500}
-    prices = RolePrices.model_validate({"usd_per_gpu_second": 0.001, "gpus": 2, "tokens_per_second": rate})
+    prices = RolePricesSection.model_validate({"usd_per_gpu_second": 0.001, "gpus": 2, "tokens_per_second": rate})
     assert (prices.input, prices.cached_input, prices.output) == pytest.approx((0.2, 0.0, 4.0))
 
 
 def test_a_price_is_by_token_or_by_gpu_second_and_not_both() -> None:
     with pytest.raises(ValueError, match="input"):
-        RolePrices.model_validate({"usd_per_gpu_second": 0.001, "tokens_per_second": {"output": 5}, "input": 1.0})
+        RolePricesSection.model_validate(
+            {"usd_per_gpu_second": 0.001, "tokens_per_second": {"output": 5}, "input": 1.0}
+        )

@@ -5,21 +5,21 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from workflows.retries import gives_up, retry_answer
+from workflows.activities.retries import answer_retry_policy, is_last_attempt
 
 
 @pytest.mark.parametrize(("away", "attempts"), [(0.1, 2), (7, 6), (7.75, 6), (8, 7), (120, 35)])
 def test_a_model_that_is_away_is_waited_for_at_least_so_long(away: float, attempts: int) -> None:
-    assert retry_answer(away).maximum_attempts == attempts
+    assert answer_retry_policy(away).maximum_attempts == attempts
 
 
 def test_one_that_fails_is_tried_six_times_however_long_one_that_is_away_is_waited_for() -> None:
-    internal = [gives_up(attempt, grpc.StatusCode.INTERNAL, began=False) for attempt in (1, 5, 6)]
+    internal = [is_last_attempt(attempt, grpc.StatusCode.INTERNAL, began=False) for attempt in (1, 5, 6)]
     assert internal == [False, False, True]
-    assert not gives_up(30, grpc.StatusCode.UNAVAILABLE, began=False)
-    assert not gives_up(30, grpc.StatusCode.RESOURCE_EXHAUSTED, began=False)
+    assert not is_last_attempt(30, grpc.StatusCode.UNAVAILABLE, began=False)
+    assert not is_last_attempt(30, grpc.StatusCode.RESOURCE_EXHAUSTED, began=False)
 
 
 def test_work_that_ends_its_process_each_time_is_begun_six_times_at_most() -> None:
-    killed = [gives_up(attempt, grpc.StatusCode.UNAVAILABLE, began=True) for attempt in (1, 5, 6)]
+    killed = [is_last_attempt(attempt, grpc.StatusCode.UNAVAILABLE, began=True) for attempt in (1, 5, 6)]
     assert killed == [False, False, True]

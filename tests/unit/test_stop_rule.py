@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from tandem.method.cost import worst_case_usd
-from tandem.method.shared import Budget, StageScore, StopReason
+from tandem.method.request import Budget
+from tandem.method.result import StopReason
 from tandem.method.stop_rule import TEMPLATE_TOKENS, allowance, decide, fall_back, is_sufficient, thresholds
+from tandem.method.tasks import StageScore
 from tests.unit.test_cost import PLAN
 
 T = [0.7, 0.5, 0.6]

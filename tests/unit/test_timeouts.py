@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tandem.method.shared import Timeouts
+from tandem.method.timeouts import Timeouts
 
 
 def test_each_timeout_is_inside_the_next() -> None:

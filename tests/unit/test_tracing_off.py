@@ -7,11 +7,11 @@ import time
 SCRIPT = """
 import os
 {environment}
-from services.observability import tracing as telemetry
-telemetry.setup("test")
-with telemetry.tracer.start_as_current_span("work"):
-    assert int(telemetry.current_trace_id(), 16) != 0
-telemetry.shutdown()
+from services.observability import tracing
+tracing.setup("test")
+with tracing.tracer.start_as_current_span("work"):
+    assert int(tracing.current_trace_id(), 16) != 0
+tracing.shutdown()
 """
 
 

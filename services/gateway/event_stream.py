@@ -1,0 +1,133 @@
+"""What a client receives of a request: its three streams in Redis, merged into one stream of events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from services.request_log.connection import Role
+from services.request_log.decisions import parse_decision
+from services.request_log.log import RequestLog
+from services.request_log.transcript import parse_entry
+from tandem.method.errors import Unavailable
+from tandem.method.events import AnswerDelta, InsightDelta, Restarted, SolveEvent, StageCompleted
+from tandem.method.result import SolveResult
+
+_DECISIONS = "decisions"
+_STREAMS = (str(Role.INSIGHT), str(Role.ANSWER), _DECISIONS)
+_BLOCK = timedelta(milliseconds=500)
+# Each read and each message costs gateway and client more than a token does: what is written faster is read together.
+_MIN_READ_SECONDS = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class PositionedEvent:
+    """An event, and the cursor after it."""
+
+    cursor: str
+    event: SolveEvent
+
+    @property
+    def is_last(self) -> bool:
+        return isinstance(self.event, SolveResult)
+
+
+@dataclass(slots=True)
+class Position:
+    """How far each stream was read. As text: the three sequence numbers, joined by dots."""
+
+    read: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_STREAMS, 0))
+
+    @classmethod
+    def parse(cls, cursor: str) -> Position:
+        """Raises ValueError for what is not a cursor of ours."""
+        if not cursor:
+            return cls()
+        numbers = [int(part) for part in cursor.split(".")]
+        return cls(dict(zip(_STREAMS, numbers, strict=True)))
+
+    def advance(self, stream: str, entry_id: str) -> str:
+        self.read[stream] = int(entry_id.split("-")[0])
+        return str(self)
+
+    def cursors(self) -> dict[str, str]:
+        return {stream: f"{number}-0" for stream, number in self.read.items()}
+
+    def __str__(self) -> str:
+        return ".".join(str(self.read[stream]) for stream in _STREAMS)
+
+
+class EventStream:
+    """Reads one request from `position` on. `stage_names[k - 1]` names stage k."""
+
+    def __init__(self, log: RequestLog, request_id: str, stage_names: tuple[str, ...], position: Position) -> None:
+        self._log, self._request_id, self._stage_names = log, request_id, stage_names
+        self._position = position
+
+    async def events(
+        self, result: Awaitable[SolveResult], renew_lease: Callable[[], Awaitable[None]]
+    ) -> AsyncGenerator[PositionedEvent, None]:
+        """Events until the result. Without Redis only the result is left, which is Temporal's.
+
+        `renew_lease` is awaited regularly. Raises what `result` raises.
+        """
+        ending = asyncio.ensure_future(result)
+        try:
+            with suppress(Unavailable):
+                async for event in self._until_over(ending, renew_lease):
+                    yield event
+                    if event.is_last:
+                        return
+            yield PositionedEvent(str(self._position), await ending)
+        finally:
+            ending.cancel()
+
+    async def _until_over(
+        self, ending: asyncio.Future[SolveResult], renew_lease: Callable[[], Awaitable[None]]
+    ) -> AsyncGenerator[PositionedEvent, None]:
+        while not ending.done():
+            began = time.monotonic()
+            for event in await self._news():
+                yield event
+            await renew_lease()
+            await asyncio.sleep(began + _MIN_READ_SECONDS - time.monotonic())
+        for event in await self._news():  # what was written before the end and not read yet
+            yield event
+
+    async def _news(self) -> list[PositionedEvent]:
+        news = await self._log.streams.tail(self._request_id, self._position.cursors(), _BLOCK)
+        events: list[PositionedEvent] = []
+        for stream in _STREAMS:
+            for entry_id, fields in news.get(stream, ()):
+                cursor = self._position.advance(stream, entry_id)
+                if stream == _DECISIONS:
+                    events.append(PositionedEvent(cursor, parse_decision(fields)))
+                else:
+                    for event in self._written(stream, entry_id, fields):
+                        _add(events, PositionedEvent(cursor, event))
+        return events
+
+    def _written(self, stream: str, entry_id: str, fields: Mapping[str, str]) -> list[SolveEvent]:
+        entry = parse_entry(entry_id, fields)
+        is_insight = stream == Role.INSIGHT
+        if entry.kind == "restart":
+            return [Restarted("llm" if is_insight else "slm", entry.tokens, entry.epoch)]
+        events: list[SolveEvent] = []
+        if entry.kind == "delta":
+            events.append((InsightDelta if is_insight else AnswerDelta)(entry.text, entry.tokens))
+        if 0 < entry.stage <= len(self._stage_names):  # beyond them lies the cap of a large model that was to finish
+            events.append(StageCompleted(entry.stage, self._stage_names[entry.stage - 1], entry.tokens))
+        return events
+
+
+def _add(events: list[PositionedEvent], new: PositionedEvent) -> None:
+    """Text that continues the last event's text is merged into that event."""
+    match (events[-1].event if events else None, new.event):
+        case (InsightDelta() as last, InsightDelta() as event) | (AnswerDelta() as last, AnswerDelta() as event):
+            events[-1] = replace(new, event=replace(event, text=last.text + event.text))
+        case _:
+            events.append(new)

@@ -1,0 +1,118 @@
+"""The clients that read requests through this gateway: how many, and what happens when the last one of a request is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import uuid4
+
+from opentelemetry import trace
+
+from services.gateway.event_stream import EventStream, Position, PositionedEvent
+from services.gateway.temporal import AdmittedRequest, Workflows
+from services.observability.metrics import STREAMS
+from services.observability.spans import describe_result
+from services.observability.tracing import set_attributes
+from services.request_log.log import RequestLog
+from tandem.method.errors import ResourceExhausted, TandemError
+from tandem.method.result import SolveResult
+
+_LEASE = timedelta(seconds=5)
+_RETRY_AFTER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`disconnect_grace`: how long a request without readers goes on before it is cancelled."""
+
+    max_requests: int
+    disconnect_grace: timedelta
+
+
+class Readers:
+    def __init__(self, workflows: Workflows, log: RequestLog, limits: Limits) -> None:
+        self.workflows, self.log, self._limits = workflows, log, limits
+        self._num_streams = 0
+        self._is_draining = False
+        self._pending: set[asyncio.Task[None]] = set()
+
+    def drain(self) -> None:
+        """From now on this gateway cuts streams, not the clients: their requests go on and are read elsewhere."""
+        self._is_draining = True
+
+    @contextmanager
+    def admitted(self) -> Iterator[Reader]:
+        """One more reader. Raises ResourceExhausted at the limit."""
+        if self._num_streams >= self._limits.max_requests:
+            raise ResourceExhausted(
+                f"{self._num_streams} requests are being served, which is the limit",
+                reason="TOO_MANY_REQUESTS",
+                retry_after_s=_RETRY_AFTER_SECONDS,
+            )
+        self._num_streams += 1
+        STREAMS.inc()
+        try:
+            yield Reader(self)
+        finally:
+            self._num_streams -= 1
+            STREAMS.dec()
+
+    def cancel_unless_watched(self, request_id: str, watcher: str) -> None:
+        """After the grace, cancel a request that nobody reads any more."""
+        if not self._is_draining:
+            pending = asyncio.create_task(self._cancel_unless_watched(request_id, watcher))
+            self._pending.add(pending)
+            pending.add_done_callback(self._pending.discard)
+
+    async def _cancel_unless_watched(self, request_id: str, watcher: str) -> None:
+        with suppress(TandemError):
+            await self.log.watchers.remove(request_id, watcher)
+        await asyncio.sleep(self._limits.disconnect_grace.total_seconds())
+        try:
+            is_watched = await self.log.watchers.exist(request_id, time.time())
+        except TandemError:
+            is_watched = False
+        if not is_watched:
+            with suppress(TandemError):
+                await self.workflows.cancel(request_id)
+
+
+class Reader:
+    """One client's stream."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers, self._watcher = readers, uuid4().hex
+        self._renewed_at = 0.0
+        self._is_over = False
+
+    async def read(self, request: AdmittedRequest, position: Position) -> AsyncGenerator[PositionedEvent, None]:
+        """Events of the request; its totals go on the current span."""
+        stream = EventStream(self._readers.log, request.request_id, request.stages, position)
+
+        async def renew_lease() -> None:
+            await self._renew_lease(request.request_id)
+
+        with suppress(TandemError):
+            await renew_lease()
+        result = self._readers.workflows.result(request.request_id)
+        async with aclosing(stream.events(result, renew_lease)) as events:
+            async for event in events:
+                if isinstance(event.event, SolveResult):
+                    self._is_over = True
+                    describe_result(trace.get_current_span(), event.event)
+                    set_attributes(trace.get_current_span(), {"tandem.tenant.id": request.tenant or None})
+                yield event
+
+    def leave(self, request_id: str) -> None:
+        """The client is gone."""
+        if not self._is_over:
+            self._readers.cancel_unless_watched(request_id, self._watcher)
+
+    async def _renew_lease(self, request_id: str) -> None:
+        if time.time() - self._renewed_at > _LEASE.total_seconds() / 3:
+            self._renewed_at = time.time()
+            await self._readers.log.watchers.renew(request_id, self._watcher, self._renewed_at, _LEASE)

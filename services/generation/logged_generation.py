@@ -1,0 +1,224 @@
+"""One attempt of a model at one request: the engine's tokens go into the request log until the end or the stop.
+
+Both writers of a request use it, the large model's insight and the small model's answer. Every token is counted in one
+state: completion, overrun (generated after the stop) or discarded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from services.engine.api import Finished, Token
+from services.generation.attempts import Attempt
+from services.generation.deltas import Delta, Splitter
+from services.observability.spans import Inference, InferenceSpan
+from services.request_log.connection import Lost, Stopped
+from services.request_log.streams import Closing, Resumption, StreamWriter
+from tandem.method.errors import Fenced, TandemError, Unavailable
+from tandem.method.tokens import TokenCounts
+
+_ABORT_AGAIN_SECONDS = 0.05
+
+
+class UnloggedWriter:
+    """Takes a StreamWriter's place where there is no log to write to: the work goes on, and readers see nothing of it."""
+
+    def __init__(self) -> None:
+        self.resumption = Resumption()
+        self.tokens = 0
+
+    async def append(self, text: str, ids: Sequence[int], stage: int = 0, prompt_tokens: int = 0) -> None:
+        self.tokens += len(ids)
+
+    async def close(self, closing: Closing) -> None:
+        pass
+
+
+Writer = StreamWriter | UnloggedWriter
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStream:
+    """A generation of the engine: its stream, and how to abort it. `prompt_tokens` are prefilled before the first token, unless
+    that token says otherwise.
+    """
+
+    items: AsyncGenerator[Token | Finished, None]
+    abort: Callable[[], bool]
+    prompt_tokens: int
+
+
+class LoggedGeneration:
+    """Runs one generation. `stop` may be called at any time from the event loop, also more than once.
+
+    `begin` takes the stream over (again, when Redis has lost it).
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], Awaitable[Writer]],
+        writer: Writer,
+        engine: EngineStream,
+        splitter: Splitter,
+        inference: Inference,
+    ) -> None:
+        self._begin, self._writer, self._engine, self._splitter = begin, writer, engine, splitter
+        self._resumption: Resumption = writer.resumption
+        self._prompt_tokens = engine.prompt_tokens
+        self._items: asyncio.Queue[Token | Finished | Exception] = asyncio.Queue()
+        self._logged: list[Delta] = []
+        self._generated_at: list[float] = []
+        self._decided_at: float | None = None
+        self._end: Finished | None = None
+        self.attempt: Attempt | None = None
+        self._span = InferenceSpan(inference)
+
+    @property
+    def text(self) -> str:
+        """What this attempt has logged."""
+        return "".join(delta.text for delta in self._logged)
+
+    def stop(self, decided_at: float) -> None:
+        """Abort; tokens generated after `decided_at` (Unix seconds, the earliest that was given) are overrun."""
+        self._decided_at = min(decided_at, self._decided_at or decided_at)
+        self._engine.abort()
+
+    async def stages(self) -> AsyncGenerator[int, None]:
+        """Run to the end, yielding each stage as the log acknowledges it; then `attempt` is set.
+
+        Raises Fenced when a newer attempt took over, Unavailable when the log cannot be written (the counts are in its
+        metadata), and what the engine raises. The engine has stopped computing by then. Close it with `aclosing`.
+        """
+        pump, reports_usage = asyncio.create_task(self._pump()), True
+        try:
+            while self._end is None or not self._items.empty():
+                if self._decided_at is not None:  # stopped before the engine had the request
+                    self._engine.abort()
+                for delta in await self._next_deltas():
+                    await self._log(delta)
+                    if delta.stage:
+                        yield delta.stage
+        except Stopped as stopped:
+            self.stop(stopped.decided_at)
+        except Fenced:
+            reports_usage = False  # the attempt that fenced this one off has reported what it found
+            raise
+        except Unavailable as error:
+            reports_usage = False  # settlement reports what the error carries
+            await self._abort_and_wait(pump)
+            error.metadata.update(self._lost_counts())
+            raise
+        finally:
+            await self._abort_and_wait(pump)
+            await self._settle()
+            self._end_span(reports_usage)
+
+    async def _pump(self) -> None:
+        try:
+            async for item in self._engine.items:
+                if isinstance(item, Finished):
+                    self._end = item
+                else:
+                    if not self._generated_at and item.prompt_computed is not None:
+                        self._prompt_tokens = item.prompt_computed
+                    self._generated_at.append(item.generated_at)
+                self._items.put_nowait(item)
+        except Exception as error:
+            self._items.put_nowait(error)
+
+    async def _next_deltas(self) -> list[Delta]:
+        """Everything that the engine has generated since the last write, so that a slow log never delays the engine."""
+        items = [await self._items.get()]
+        while not self._items.empty():
+            items.append(self._items.get_nowait())
+        last = items[-1]
+        if isinstance(last, Exception):
+            raise last
+        deltas = self._splitter.push([item for item in items if isinstance(item, Token)])
+        if isinstance(last, Finished):
+            deltas += self._splitter.flush(last.text, str(last.reason))
+        return deltas
+
+    async def _log(self, delta: Delta) -> None:
+        try:
+            await self._append(delta)
+        except Lost:
+            await self._publish_again()
+            await self._append(delta)
+        self._logged.append(delta)
+
+    async def _append(self, delta: Delta) -> None:
+        """The first entry also books the prompt: it has been prefilled when there is a token."""
+        prompt_tokens = self._prompt_tokens if self._writer.tokens == self._resumption.tokens else 0
+        await self._writer.append(delta.text, delta.ids, delta.stage, prompt_tokens)
+
+    async def _publish_again(self) -> None:
+        """Redis lost the stream: the attempt writes again what it still has."""
+        if self._resumption.tokens:
+            raise Unavailable("the request log lost what an earlier attempt wrote", reason="REQUEST_LOG_LOST")
+        self._writer = await self._begin()
+        for delta in self._logged:
+            await self._append(delta)
+
+    async def _abort_and_wait(self, pump: asyncio.Task[None]) -> None:
+        """Wait for the engine's final usage, which a second cancel of the caller must not lose.
+
+        Abort repeatedly, because the engine may receive the request only after the first abort.
+        """
+        while not pump.done():
+            self._engine.abort()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({pump}, timeout=_ABORT_AGAIN_SECONDS)
+
+    def _lost_counts(self) -> dict[str, str]:
+        """The counts of an attempt that failed with the log, for the error's metadata: all of it is discarded."""
+        prompt = self._end.usage.prompt if self._end else 0
+        counts = self._resumption.counts
+        discarded = counts.discarded + self._resumption.tokens + len(self._generated_at)
+        return {"input_tokens": str(counts.prompt + prompt), "discarded_tokens": str(discarded)}
+
+    def _end_span(self, reports_usage: bool) -> None:
+        if self.attempt is None:
+            self._span.end("error", None, None)
+            return
+        self._span.end(self.attempt.reason, self.attempt.first_token_at, self.attempt.own if reports_usage else None)
+
+    async def _settle(self) -> None:
+        if self._end is None or self.attempt is not None:
+            return
+        generated, logged = len(self._generated_at), self._writer.tokens - self._resumption.tokens
+        own = self._own_counts(self._end, generated, logged)
+        earlier = TokenCounts(
+            prompt=self._resumption.counts.prompt,
+            completion=self._resumption.tokens,
+            discarded=self._resumption.counts.discarded,
+        )
+        reason, first = str(self._end.reason), self._generated_at[0] if self._generated_at else None
+        self.attempt = Attempt(reason, own, earlier + own, first, self._end.halted_at)
+        closing = Closing(
+            reason=reason,
+            lost=own.discarded,
+            unlogged=generated - logged - own.discarded,
+            unbooked_prompt=own.prompt if logged == 0 else 0,
+            prompt=own.prompt,
+            generated=generated,
+        )
+        with contextlib.suppress(TandemError, Lost):  # the caller has the counts in `attempt` all the same
+            await self._writer.close(closing)
+
+    def _own_counts(self, end: Finished, generated: int, logged: int) -> TokenCounts:
+        """Each generated token in one state. Without a stop, tokens that the log did not take are discarded."""
+        decided_at = self._decided_at
+        overrun = 0 if decided_at is None else sum(at > decided_at for at in self._generated_at)
+        discarded = generated - logged if decided_at is None else 0
+        return TokenCounts(
+            prompt=end.usage.prompt,
+            cached=end.usage.cached,
+            completion=generated - overrun - discarded,
+            overrun=overrun,
+            discarded=discarded,
+            is_estimated=end.usage.is_estimated,
+        )

@@ -1,0 +1,127 @@
+"""One model in one role of a request: take the stream over, resume, run, finish. Insight and answer differ in their prompts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Literal
+
+from services.engine.api import Engine, GenerationRequest
+from services.generation.attempts import RunningAttempts
+from services.generation.deltas import Splitter
+from services.generation.logged_generation import EngineStream, LoggedGeneration, UnloggedWriter, Writer
+from services.observability.spans import Inference, report_discarded
+from services.request_log.connection import Role
+from services.request_log.log import RequestLog
+from services.request_log.streams import Resumption, StreamWriter
+from services.request_log.transcript import Transcript
+from tandem.method.errors import Unavailable
+from tandem.method.tasks import GenerationOutcome, ModelTask
+from tandem.method.tokens import TokenCounts
+
+_MODEL_ROLES: dict[Role, str] = {Role.INSIGHT: "llm", Role.ANSWER: "slm"}
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationStarted:
+    """The attempt began from `at`, where the log says that an earlier one was. Not `is_logged`: the log does not answer."""
+
+    at: Resumption
+    is_logged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StageWritten:
+    stage: int
+    tokens: int
+
+
+GenerationEvent = GenerationStarted | StageWritten | GenerationOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class RoleWork:
+    """What a role writes: after which prompt, cut how. `continued_from` is the insight that an answer goes on from."""
+
+    prompt_ids: tuple[int, ...]
+    splitter: Splitter
+    continued_from: str = ""
+
+
+class RoleGenerator:
+    """`keep` says what a resumed attempt keeps of an earlier one: its finished stages, or every logged token."""
+
+    def __init__(self, engine: Engine, log: RequestLog, role: Role, keep: Literal["stage", "token"]) -> None:
+        self._engine, self._log, self._role, self._keep = engine, log, role, keep
+        self.running = RunningAttempts()
+
+    async def begin(self, task: ModelTask, *, may_run_unlogged: bool = False) -> Writer:
+        """Take the role's stream over. Raises Fenced, and Unavailable unless the work `may_run_unlogged`."""
+        try:
+            return await self._log.streams.begin(task.request_id, self._role, task.epoch, self._keep)
+        except Unavailable:
+            if not may_run_unlogged:
+                raise
+            return UnloggedWriter()
+
+    async def run(self, task: ModelTask, writer: Writer, work: RoleWork) -> AsyncGenerator[GenerationEvent, None]:
+        """Resume where the log stands, report each stage, end with the outcome. Closing the generator aborts the engine.
+
+        Raises Fenced, Unavailable and EngineError.
+        """
+        resumed = writer.resumption
+        report_discarded(self._inference(task, resumed.previous_epoch), resumed.unreported)
+        yield GenerationStarted(resumed, isinstance(writer, StreamWriter))
+        before = await self._log.streams.read(task.request_id, self._role) if resumed.tokens else Transcript()
+        if before.is_complete or before.tokens >= task.max_tokens[-1]:
+            yield _finished_before(task, before, resumed, work)
+            return
+        generation = self._generation(task, writer, work, before.ids)
+        with self.running.track(task.request_id, task.epoch, generation):
+            async with aclosing(generation.stages()) as stages:
+                async for stage in stages:
+                    yield StageWritten(stage, writer.tokens)
+        attempt = generation.attempt
+        assert attempt is not None
+        yield GenerationOutcome(
+            reason=attempt.reason,
+            text=before.text + generation.text,
+            counts=attempt.counts,
+            finished_at=attempt.finished_at,
+            first_token_at=attempt.first_token_at,
+            attempt=task.epoch,
+            is_logged=isinstance(writer, StreamWriter),
+            continued_from=work.continued_from,
+        )
+
+    def _generation(
+        self, task: ModelTask, writer: Writer, work: RoleWork, written: tuple[int, ...]
+    ) -> LoggedGeneration:
+        key = f"{task.request_id}/{self._role}/{task.epoch}"
+        ids = work.prompt_ids + written
+        request = GenerationRequest(key, ids, task.max_tokens[-1] - len(written), task.sampling)
+        return LoggedGeneration(
+            begin=lambda: self.begin(task),
+            writer=writer,
+            engine=EngineStream(self._engine.generate(request), lambda: self._engine.abort(key), len(ids)),
+            splitter=work.splitter,
+            inference=self._inference(task, task.epoch),
+        )
+
+    def _inference(self, task: ModelTask, epoch: int) -> Inference:
+        return Inference(self._engine.info.name, _MODEL_ROLES[self._role], task.request_id, epoch, task.prices)
+
+
+def _finished_before(task: ModelTask, before: Transcript, resumed: Resumption, work: RoleWork) -> GenerationOutcome:
+    """The outcome of a stream that an earlier attempt completed, or filled to its cap, without living to report it."""
+    return GenerationOutcome(
+        reason=before.end.reason if before.end else "length",
+        text=before.text,
+        counts=resumed.counts + TokenCounts(completion=resumed.tokens),
+        finished_at=time.time(),
+        first_token_at=None,
+        attempt=task.epoch,
+        continued_from=work.continued_from,
+    )

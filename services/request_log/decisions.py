@@ -1,0 +1,56 @@
+"""The worker's stream of a request: scores, the stop, the result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import TypeAdapter
+from redis.exceptions import ResponseError
+
+from services.request_log.connection import Connection, key, translated_errors
+from tandem.method.events import Decision, LlmStopped, Scored
+from tandem.method.result import SolveResult
+
+_KINDS: dict[str, type[Decision]] = {"scored": Scored, "llm_stopped": LlmStopped, "completed": SolveResult}
+_ADAPTERS: dict[type[Decision], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _KINDS.values()}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+LLM_STOPPED_SLOT = 1_000_000
+RESULT_SLOT = 1_000_001
+
+
+def scored_slot(stage: int) -> int:
+    return stage + 1
+
+
+class Decisions:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def publish(self, request_id: str, slot: int, decision: Decision) -> Decision | None:
+        """Write a slot, which can be written once: a repeated activity publishes nothing twice.
+
+        Returns what the slot held already, which is final; None when this was the first.
+        """
+        stream = key(request_id, "decisions")
+        entry = {"kind": _NAMES[type(decision)], "payload": _ADAPTERS[type(decision)].dump_json(decision).decode()}
+        with translated_errors():
+            async with self._connection.redis.pipeline(transaction=False) as pipe:
+                pipe.xadd(stream, entry, id=f"{slot}-0").pexpire(stream, self._connection.ttl_ms)
+                added, _ = await pipe.execute(raise_on_error=False)
+        if not isinstance(added, ResponseError):
+            return None
+        if "equal or smaller" not in str(added):
+            raise added
+        return await self.get(request_id, slot)
+
+    async def get(self, request_id: str, slot: int) -> Decision | None:
+        """What a slot holds; None while it is empty."""
+        with translated_errors():
+            entries = await self._connection.redis.xrange(key(request_id, "decisions"), f"{slot}-0", f"{slot}-0")
+        return parse_decision(entries[0][1]) if entries else None
+
+
+def parse_decision(fields: dict[str, str]) -> Decision:
+    """From a raw entry of the stream."""
+    decision: Decision = _ADAPTERS[_KINDS[fields["kind"]]].validate_json(fields["payload"])
+    return decision

@@ -1,0 +1,50 @@
+"""Token counts that outlive a process: what each role and each scoring or prefill pass of a request has used."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from services.request_log.connection import Connection, Role, key, translated_errors
+from tandem.method.tokens import TokenCounts
+
+
+class Pass(StrEnum):
+    """A pass that only reads: the scorer's, and the small model's prefill of an answer's prompt."""
+
+    SCORER = "scorer"
+    PREFILL = "prefill"
+
+
+class Ledger:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def counts(self, request_id: str, role: Role) -> TokenCounts:
+        """Tokens of one role as Redis knows them, whatever became of the writer: prompt, and generated ones as discarded."""
+        names = [f"{role}:{name}" for name in ("input", "tokens", "discarded", "unlogged")]
+        with translated_errors():
+            values = await self._connection.redis.hmget(key(request_id, "state"), names)
+        prompt, *generated = (int(value or 0) for value in values)
+        return TokenCounts(prompt=prompt, discarded=sum(generated))
+
+    async def take_unreported(self, request_id: str, role: Role) -> TokenCounts:
+        """Tokens of attempts that died before their span was exported; the caller reports them. Returned only once."""
+        prompt, generated = await self._connection.run_script(request_id, role, 0, "take_unreported")
+        return TokenCounts(prompt=int(prompt), discarded=int(generated))
+
+    async def add_pass(self, request_id: str, kind: Pass, counts: TokenCounts) -> TokenCounts:
+        """Count a pass before its result is returned to anyone. Returns the counts of all the request's passes."""
+        state = key(request_id, "state")
+        with translated_errors():
+            async with self._connection.redis.pipeline(transaction=False) as pipe:
+                pipe.hincrby(state, f"{kind}:prompt", counts.prompt).hincrby(state, f"{kind}:cached", counts.cached)
+                pipe.pexpire(state, self._connection.ttl_ms)
+                prompt, cached, _ = await pipe.execute()
+        return TokenCounts(int(prompt), int(cached))
+
+    async def all_passes(self, request_id: str, kind: Pass) -> TokenCounts:
+        """Counts of all the request's passes, including those whose result was lost."""
+        with translated_errors():
+            values = await self._connection.redis.hmget(key(request_id, "state"), [f"{kind}:prompt", f"{kind}:cached"])
+        prompt, cached = (int(value or 0) for value in values)
+        return TokenCounts(prompt, cached)

@@ -1,0 +1,159 @@
+"""The streams of a request: insight and answer, each with one writer at a time and any number of readers.
+
+A writer owns its stream by epoch: a higher one fences it off, and the log refuses gaps and repeats, so that a retried write is
+harmless and a write of a lost attempt is void.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+from services.request_log.connection import STAGES, Connection, Role, key, translated_errors
+from services.request_log.transcript import Transcript, parse_entry
+from tandem.method.errors import FailedPrecondition
+from tandem.method.tokens import TokenCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """Where a writer begins. `tokens` and `stage` are what an earlier epoch left that counts; `counts` is the role's ledger.
+
+    `previous_epoch` is 0 when Redis knows of none: there was none, or Redis has lost it. `unreported` are tokens of attempts
+    that died before their span was exported.
+    """
+
+    seq: int = 0
+    tokens: int = 0
+    stage: int = 0
+    counts: TokenCounts = field(default_factory=TokenCounts)
+    previous_epoch: int = 0
+    unreported: TokenCounts = field(default_factory=TokenCounts)
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A writer's last entry. Of the tokens it generated, `lost` and `unlogged` are in no entry: discarded, or because of the
+    stop. `unbooked_prompt` was prefilled without a first entry to book it. `prompt` and `generated` are on its span.
+    """
+
+    reason: str
+    lost: int
+    unlogged: int
+    unbooked_prompt: int
+    prompt: int
+    generated: int
+
+
+class StreamWriter:
+    """The owner of one stream under one epoch. Every write raises Stopped, Fenced, Lost, Unavailable."""
+
+    def __init__(self, connection: Connection, request_id: str, role: Role, epoch: int, resumption: Resumption) -> None:
+        self._connection, self._request_id, self._role, self._epoch = connection, request_id, role, epoch
+        self.resumption = resumption
+        self._seq = resumption.seq
+        self.tokens = resumption.tokens
+
+    async def append(self, text: str, ids: Sequence[int], stage: int = 0, prompt_tokens: int = 0) -> None:
+        """Add `ids` with their text; `stage` > 0 ends that stage; `prompt_tokens` were prefilled for them."""
+        await _complete(self._append(text, ids, stage, prompt_tokens))
+
+    async def close(self, closing: Closing) -> None:
+        """End the stream."""
+        await _complete(self._run("close", *astuple(closing)))
+
+    async def _append(self, text: str, ids: Sequence[int], stage: int, prompt_tokens: int) -> None:
+        tokens = self.tokens + len(ids)
+        await self._run("append", self._seq + 1, tokens, text, json.dumps(list(ids)), stage, prompt_tokens)
+        self._seq += 1
+        self.tokens = tokens
+
+    async def _run(self, command: str, *arguments: Any) -> None:
+        await self._connection.run_script(self._request_id, self._role, self._epoch, command, *arguments)
+
+
+async def _complete(write: Coroutine[Any, Any, None]) -> None:
+    """Wait for a write that has begun, also when the caller is cancelled: it may have been applied, and be counted twice."""
+    task = asyncio.create_task(write)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+
+
+class Streams:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def begin(self, request_id: str, role: Role, epoch: int, keep: Literal["stage", "token"]) -> StreamWriter:
+        """Take the role's stream over from any lower epoch. Raises Fenced when a higher or equal one has it."""
+        reply = await self._connection.run_script(request_id, role, epoch, "begin", keep)
+        return StreamWriter(self._connection, request_id, role, epoch, _resumption(reply))
+
+    async def read(self, request_id: str, role: Role) -> Transcript:
+        with translated_errors():
+            raw = await self._connection.redis.xrange(key(request_id, role))
+        transcript = Transcript()
+        for entry in raw:
+            transcript.apply(parse_entry(*entry))
+        return transcript
+
+    async def insight(self, request_id: str, stage: int) -> str:
+        """Text up to the end of `stage`; 0 is empty and asks nobody. Raises FailedPrecondition when the log lacks it."""
+        text = (await self.read(request_id, Role.INSIGHT)).text_to_stage(stage) if stage else ""
+        if text is None:
+            raise FailedPrecondition(
+                f"the request log has no stage {stage} of request {request_id!r}", reason="STAGE_LOST"
+            )
+        return text
+
+    async def tail(
+        self, request_id: str, cursors: Mapping[str, str], block: timedelta
+    ) -> dict[str, list[tuple[str, dict[str, str]]]]:
+        """New raw entries of some of a request's streams after `cursors`; empty when none came within `block`."""
+        names = {key(request_id, name): name for name in cursors}
+        with translated_errors():
+            reply = await self._connection.blocking.xread(
+                {k: cursors[name] for k, name in names.items()}, count=256, block=int(block.total_seconds() * 1000)
+            )
+        pairs = reply.items() if isinstance(reply, dict) else (reply or [])
+        return {names[k]: [(i, f) for i, f in entries if f] for k, entries in pairs}
+
+    async def follow_stages(
+        self, request_id: str, block: timedelta = timedelta(seconds=1)
+    ) -> AsyncIterator[Transcript]:
+        """The insight's transcript without the deltas between the ends of stages, each time a stage or the whole ends.
+
+        A lost stream begins anew, from nothing.
+        """
+        transcript = Transcript()
+        while True:
+            news = (await self.tail(request_id, {STAGES: transcript.cursor}, block)).get(STAGES)
+            if news:
+                for entry in news:
+                    transcript.apply(parse_entry(*entry))
+            elif await self._was_lost(request_id, transcript.cursor):
+                transcript = Transcript()
+            yield transcript
+
+    async def _was_lost(self, request_id: str, cursor: str) -> bool:
+        with translated_errors():
+            seq = await self._connection.redis.hget(key(request_id, "state"), f"{Role.INSIGHT}:seq")
+        return int(seq or 0) < int(cursor.split("-")[0])
+
+
+def _resumption(reply: Sequence[str]) -> Resumption:
+    seq, tokens, stage, prompt, discarded, epoch, unreported_prompt, unreported_generated = map(int, reply)
+    return Resumption(
+        seq,
+        tokens,
+        stage,
+        TokenCounts(prompt=prompt, discarded=discarded),
+        epoch,
+        TokenCounts(prompt=unreported_prompt, discarded=unreported_generated),
+    )

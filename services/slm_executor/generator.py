@@ -1,0 +1,44 @@
+"""The answer of one request: the small model writes it after the prompt that was scored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from services.engine.api import Engine
+from services.generation.deltas import WholeSplitter
+from services.generation.role_generator import GenerationEvent, RoleGenerator, RoleWork
+from services.request_log.connection import Role
+from services.request_log.log import RequestLog
+from services.slm_executor.prefill import Prefiller
+from tandem.method.profile import Profile
+from tandem.method.prompts import answer_prompt
+from tandem.method.tasks import ModelTask
+
+
+class AnswerGenerator:
+    def __init__(self, engine: Engine, log: RequestLog, profile: Profile) -> None:
+        self._engine, self._log, self._profile = engine, log, profile
+        self._generator = RoleGenerator(engine, log, Role.ANSWER, keep="token")
+        self.prefiller = Prefiller(engine, log, profile)
+        self.running = self._generator.running
+
+    async def generate(self, task: ModelTask) -> AsyncGenerator[GenerationEvent, None]:
+        """Take the request's answer over, resume after its last logged token, end with the outcome.
+
+        Raises FailedPrecondition (the log has no such stage, or another profile), Fenced, Unavailable and EngineError.
+        Closing the generator aborts the engine.
+        """
+        self._profile.check_digest(task.profile_digest)
+        self.prefiller.abort(task.request_id)
+        insight = await self._log.streams.insight(task.request_id, task.stage)
+        # Without insight the answer needs nothing from the log, so a log that is away costs the stream, not the answer.
+        writer = await self._generator.begin(task, may_run_unlogged=task.stage == 0)
+        async with aclosing(self._generator.run(task, writer, self._work(task, insight))) as events:
+            async for event in events:
+                yield event
+
+    def _work(self, task: ModelTask, insight: str) -> RoleWork:
+        prompt = answer_prompt(self._profile, self._engine.tokenizer, task.question, insight, task.task)
+        continued = insight if self._profile.handoff == "continuation" else ""
+        return RoleWork(prompt.ids, WholeSplitter(), continued)

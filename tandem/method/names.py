@@ -1,0 +1,28 @@
+"""Names that gateway, workflow and worker agree on in Temporal: workflows, task queues, search attributes, ids."""
+
+SOLVE_WORKFLOW = "Solve"
+SHADOW_WORKFLOW = "Shadow"
+CANCEL_SIGNAL = "cancel"
+# Search attributes of Temporal, by the name under which `tandem request list --where` knows them.
+SEARCH_ATTRIBUTES = {
+    "cost": "TandemCostUsd",
+    "saved": "TandemSavedRatio",
+    "stage": "TandemStopStage",
+    "reason": "TandemStopReason",
+    "profile": "TandemProfile",
+    "tenant": "TandemTenant",
+}
+
+
+def solve_queue(profile: str) -> str:
+    """Task queue of one profile's workflows, scoring and answers."""
+    return f"tandem-{profile}"
+
+
+def llm_queue(profile: str) -> str:
+    """Task queue of the large model's activities: few slots, one for each sequence that the pool can run."""
+    return f"tandem-{profile}-llm"
+
+
+def shadow_id(request_id: str) -> str:
+    return f"{request_id}.shadow"

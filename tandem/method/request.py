@@ -1,0 +1,58 @@
+"""What a caller asks for, and the workflow's input that the gateway derives from it."""
+
+# Annotations are evaluated here, once: Temporal reads the types of each field that it decodes, and would compile strings anew
+# for every message, a tenth of a worker's time. This holds for every file of this package whose dataclasses Temporal carries.
+from dataclasses import dataclass, field
+
+from tandem.method.plan import Plan
+from tandem.method.prompts import Task
+from tandem.method.sampling import Sampling
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of one request; None does not limit."""
+
+    max_cost_usd: float | None = None
+    max_llm_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class StopOverrides:
+    """Changes to the profile's stop rule for one request; `thresholds` by stage win over `threshold`."""
+
+    threshold: float | None = None
+    thresholds: dict[int, float] = field(default_factory=dict)
+    max_stage: int | None = None
+
+
+@dataclass(frozen=True)
+class SolveRequest:
+    """The part of the message tandem.v1.SolveRequest that says what is asked. Empty strings mean "not given"."""
+
+    request_id: str
+    question: str
+    profile: str = ""
+    budget: Budget = field(default_factory=Budget)
+    stop: StopOverrides = field(default_factory=StopOverrides)
+    sampling: Sampling = field(default_factory=Sampling)
+    tenant: str = ""
+    task: Task = "answer"
+
+
+@dataclass(frozen=True)
+class SolveInput:
+    """A request that was admitted. `plan` has the overrides applied; `question_tokens` counts with the small model's tokenizer.
+
+    `is_searchable`: the Temporal namespace has our search attributes.
+    """
+
+    request: SolveRequest
+    plan: Plan
+    question_tokens: int
+    trace_id: str = ""
+    is_searchable: bool = False
+
+    @property
+    def request_id(self) -> str:
+        return self.request.request_id

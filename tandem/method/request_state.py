@@ -1,0 +1,142 @@
+"""What is known of a running request, and the result that is derived from it. The workflow fills it in as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tandem.method.answer import final_answer
+from tandem.method.cost import cost
+from tandem.method.plan import Plan
+from tandem.method.request import SolveInput
+from tandem.method.result import SolveResult, StageResult, Stop, StopReason, Timings, Usage
+from tandem.method.stop_rule import thresholds
+from tandem.method.tasks import GenerationOutcome, PassOutcome, StageScore
+from tandem.method.tokens import TokenCounts
+
+
+@dataclass(slots=True)
+class RequestState:
+    """`llm_counts` and `answer_counts` stand apart from the outcomes: a role whose every attempt failed has counts all the same.
+
+    `logged_scoring` is what the request log knows of all scoring passes, where a pass's own result was lost.
+    """
+
+    input: SolveInput
+    started_at: datetime
+    decided_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    scores: list[StageScore] = field(default_factory=list)
+    logged_scoring: PassOutcome | None = None
+    insight: GenerationOutcome | None = None
+    llm_counts: TokenCounts = field(default_factory=TokenCounts)
+    answer_counts: TokenCounts = field(default_factory=TokenCounts)
+    prefills: list[PassOutcome] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def plan(self) -> Plan:
+        return self.input.plan
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.cancelled_at is not None
+
+    def result(self, stop: Stop, answer: GenerationOutcome | None, now: datetime) -> SolveResult:
+        usage = self._usage()
+        attempts = {"large": self.insight.attempt if self.insight else 1, "small": answer.attempt if answer else 1}
+        is_llm_finished = stop.reason is StopReason.LLM_FINISHED
+        text = answer.text if answer else ""
+        if is_llm_finished:
+            text = self.insight.text if self.insight else ""
+        return SolveResult(
+            request_id=self.input.request_id,
+            profile=self.plan.profile,
+            question=self.input.request.question,
+            answer=final_answer(text, self.plan.answer_format, answer.continued_from if answer else ""),
+            reasoning=text,
+            stop=stop,
+            stages=self._stage_results(),
+            llm=self.plan.llm,
+            slm=self.plan.slm,
+            usage=usage,
+            cost=cost(self.plan, usage, self._prompt_tokens(usage), is_llm_finished),
+            timings_ms=self._timings(answer, now),
+            trace_id=self.input.trace_id,
+            attempts=max(attempts.values()),
+            complete=answer.reason == "eos" if answer else self._has_finished(stop),
+            notes=[*self.notes, *self._estimates(), *(_retry_note(m, n) for m, n in attempts.items() if n > 1)],
+        )
+
+    def cancel_ms(self, insight: GenerationOutcome) -> float | None:
+        """From the decision to the end of the large model's computation; None when it ended by itself."""
+        if insight.reason != "aborted" or self.decided_at is None:
+            return None
+        return _ms(self.decided_at.timestamp(), insight.finished_at)
+
+    def _usage(self) -> Usage:
+        scoring = [score.passes for score in self.scores]
+        logged = [self.logged_scoring] if self.logged_scoring else []
+        return Usage(
+            llm=self.llm_counts,
+            slm=self.answer_counts + _all_passes(self.prefills),
+            scorer=_all_passes([*scoring, *logged]),
+        )
+
+    def _has_finished(self, stop: Stop) -> bool:
+        is_whole = self.insight is not None and self.insight.reason == "eos"
+        return stop.reason is StopReason.LLM_FINISHED and is_whole
+
+    def _estimates(self) -> list[str]:
+        if not self.llm_counts.is_estimated:
+            return []
+        return ["the large model's token counts are an estimate: its API reports none for a stream that was cut"]
+
+    def _stage_results(self) -> list[StageResult]:
+        limits = thresholds(self.plan)
+        names = ["question", *(stage.name for stage in self.plan.stages)]
+        return [
+            StageResult(s.stage, names[s.stage], s.tokens, s.score, limits[s.stage], s.scorer, s.trained)
+            for s in self.scores
+            if not s.ended
+        ]
+
+    def _prompt_tokens(self, usage: Usage) -> int:
+        """The plain question's prompt, as some model has read it; else the question itself."""
+        if self.scores and self.scores[0].stage == 0 and self.scores[0].passes.counts.prompt:
+            counts = self.scores[0].passes.counts
+            return counts.prompt + counts.cached
+        return usage.llm.prompt or usage.slm.prompt or self.input.question_tokens
+
+    def _timings(self, answer: GenerationOutcome | None, now: datetime) -> Timings:
+        started = self.started_at.timestamp()
+        decided = self.decided_at.timestamp() if self.decided_at else None
+        return Timings(
+            total=_ms(started, now.timestamp()) or 0.0,
+            first_insight=_ms(started, self.insight.first_token_at if self.insight else None),
+            decision=_ms(started, decided),
+            cancel=self.cancel_ms(self.insight) if self.insight else None,
+            first_answer_token=_ms(decided, answer.first_token_at if answer else None),
+        )
+
+
+def _all_passes(passes: Sequence[PassOutcome]) -> TokenCounts:
+    """Tokens of every pass, including one that ran twice because its first result was lost: the request log counts them.
+
+    Where the log did not answer, the sum of the passes' own counts is more.
+    """
+    own = sum((outcome.counts for outcome in passes), TokenCounts())
+    totals = [own, *(outcome.request_counts for outcome in passes)]
+    return TokenCounts(prompt=max(total.prompt for total in totals), cached=max(total.cached for total in totals))
+
+
+def _ms(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else max(0.0, (end - start) * 1000)
+
+
+def _retry_note(model: str, attempts: int) -> str:
+    return (
+        f"the {model} model was started {attempts} times; tokens that a lost attempt generated after its last write to the "
+        "request log, usually one decode step, may be missing from the bill"
+    )

@@ -1,0 +1,136 @@
+"""What a request came to: answer, stop, stages, token counts, cost, timings."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tandem.method.plan import Plan
+from tandem.method.prompts import Task
+from tandem.method.sampling import Sampling
+from tandem.method.tokens import TokenCounts
+
+
+class StopReason(StrEnum):
+    SUFFICIENT = "sufficient"
+    BEST_STAGE = "best_stage"
+    LLM_FINISHED = "llm_finished"
+    BUDGET = "budget"
+    LLM_UNAVAILABLE = "llm_unavailable"
+    SCORER_FAILED_OPEN = "scorer_failed_open"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Stage whose insight the answer came from (0: none) and why; the score is None where it was not scored."""
+
+    stage: int
+    reason: StopReason
+    score: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class StageResult:
+    stage: int
+    name: str
+    tokens: int
+    score: float | None
+    threshold: float
+    scorer: str
+    trained: bool
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Token counts by role."""
+
+    llm: TokenCounts
+    slm: TokenCounts
+    scorer: TokenCounts
+
+
+@dataclass(frozen=True)
+class UsdByRole:
+    llm: float
+    slm: float
+    scorer: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """USD and TFLOPs (docs/method.md, Cost). The `llm_alone` figures are exact where the large model has answered."""
+
+    usd: float
+    usd_by_role: UsdByRole
+    usd_llm_alone: float
+    saved_ratio: float
+    tflops_paper: float
+    tflops_full: float
+    tflops_llm_alone: float
+    price_version: str
+    usd_overrun: float = 0.0
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Milliseconds."""
+
+    total: float
+    first_insight: float | None
+    decision: float | None
+    cancel: float | None
+    first_answer_token: float | None
+
+
+@dataclass(frozen=True)
+class SolveResult:
+    """The message tandem.v1.SolveResult; `llm` and `slm` are the models' names, which the message repeats in its usage."""
+
+    request_id: str
+    profile: str
+    question: str
+    answer: str
+    reasoning: str
+    stop: Stop
+    stages: list[StageResult]
+    llm: str
+    slm: str
+    usage: Usage
+    cost: Cost
+    timings_ms: Timings
+    trace_id: str
+    attempts: int
+    complete: bool
+    notes: list[str]
+
+    def model(self, role: str) -> str:
+        """Name of the model in the role llm, slm or scorer."""
+        return self.llm if role == "llm" else self.slm
+
+
+@dataclass(frozen=True)
+class ShadowInput:
+    """A request that was served, which the large model is to answer alone."""
+
+    request_id: str
+    question: str
+    plan: Plan
+    sampling: Sampling
+    task: Task
+    served_answer: str
+    served_usd: float
+    estimate_usd: float
+    llm_finished: TokenCounts | None = None  # the large model's own tokens, where it had answered by itself
+
+
+@dataclass(frozen=True)
+class ShadowResult:
+    """The message tandem.v1.Shadow."""
+
+    answer: str
+    agrees: bool
+    usd: float
+    usd_paid: float
+    usd_served: float
+    usd_estimate: float
+    output_tokens: int

@@ -1,0 +1,111 @@
+"""What a model is asked to do for a request, and what it came to: input and output of every model activity."""
+
+from dataclasses import dataclass, field
+
+from tandem.method.prices import RolePrices
+from tandem.method.prompts import Task
+from tandem.method.request import SolveInput
+from tandem.method.sampling import Sampling
+from tandem.method.tokens import TokenCounts
+
+
+@dataclass(frozen=True)
+class ModelTask:
+    """One model's work on one request: write insight, score a stage, prefill or write the answer.
+
+    `stage` is the stage whose insight is read (0: none). `max_tokens` are cumulative caps of the text to write: one for each
+    stage of an insight, one for an answer. `epoch` identifies the attempt; a higher one fences every lower one off.
+    `llm_alone`: the large model answers the plain question by itself. A service that serves another profile than
+    `profile_digest` says refuses the task.
+    """
+
+    request_id: str
+    question: str
+    profile: str
+    profile_digest: str = ""
+    stage: int = 0
+    max_tokens: tuple[int, ...] = ()
+    epoch: int = 0
+    llm_alone: bool = False
+    sampling: Sampling = field(default_factory=Sampling)
+    prices: RolePrices = field(default_factory=RolePrices)
+    task: Task = "answer"
+
+
+@dataclass(frozen=True)
+class GenerationOutcome:
+    """`reason` is eos, length or aborted; times are Unix seconds. `counts` cover every attempt of the role.
+
+    `is_logged`: the request log took the text. `continued_from` is the insight that an answer goes on from, in continuation
+    mode.
+    """
+
+    reason: str
+    text: str
+    counts: TokenCounts
+    finished_at: float
+    first_token_at: float | None
+    attempt: int
+    is_logged: bool = True
+    continued_from: str = ""
+
+
+@dataclass(frozen=True)
+class PassOutcome:
+    """Tokens of one pass that only reads, and of all such passes of the request, as the request log counts them."""
+
+    counts: TokenCounts = field(default_factory=TokenCounts)
+    request_counts: TokenCounts = field(default_factory=TokenCounts)
+
+
+@dataclass(frozen=True)
+class StageScore:
+    """`score` is None when the insight ended before the stage did (`ended`), or when the scorer failed.
+
+    `tokens` is the insight's length at the end of the stage, `epoch` the attempt that wrote it; `passes` what scoring cost.
+    """
+
+    stage: int
+    tokens: int = 0
+    score: float | None = None
+    epoch: int = 1
+    ended: bool = False
+    scorer: str = ""
+    trained: bool = False
+    passes: PassOutcome = field(default_factory=PassOutcome)
+
+
+@dataclass(frozen=True)
+class StopOrder:
+    """Stop the roles of a request that run under `epoch` or an older one. `decided_at` is Unix seconds."""
+
+    request_id: str
+    insight_epoch: int | None
+    answer_epoch: int | None
+    decided_at: float
+
+
+@dataclass(frozen=True)
+class LostUsageTask:
+    """Settle a role whose every attempt failed; `reported` is what its service put into its last error."""
+
+    request_id: str
+    role: str
+    model: str
+    reported: TokenCounts
+    prices: RolePrices
+
+
+def model_task(task: SolveInput, prices: RolePrices, *, stage: int = 0, max_tokens: tuple[int, ...] = ()) -> ModelTask:
+    """A model's task in the request, at its role's prices."""
+    return ModelTask(
+        request_id=task.request_id,
+        question=task.request.question,
+        profile=task.plan.profile,
+        profile_digest=task.plan.profile_digest,
+        stage=stage,
+        max_tokens=max_tokens,
+        sampling=task.request.sampling,
+        prices=prices,
+        task=task.request.task,
+    )

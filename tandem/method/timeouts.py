@@ -1,0 +1,21 @@
+"""All timeouts, in one place, so that one can see how they nest."""
+
+from datetime import timedelta
+
+
+class Timeouts:
+    """Each inside the next: call < attempt < activity < workflow < client deadline.
+
+    A call is one RPC to a service; an attempt one try of an activity; an activity all its attempts together.
+    """
+
+    score_call = timedelta(seconds=60)
+    stop_call = timedelta(seconds=2)
+    heartbeat = timedelta(seconds=5)
+    heartbeat_interval = timedelta(seconds=1)  # each is a call to Temporal for each running activity
+    retry_interval = timedelta(milliseconds=250)
+    local_attempt = timedelta(seconds=3)
+    attempt = timedelta(minutes=8)
+    activity = timedelta(minutes=10)
+    workflow = timedelta(minutes=14)
+    client_deadline = timedelta(minutes=15)

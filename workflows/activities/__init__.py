@@ -1,0 +1,62 @@
+"""The activities, one file per role: each is one call to one service or to the request log, and none retries by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from services.process.channels import open_channel
+from services.request_log.log import RequestLog
+from workflows.activities.answer import AnswerActivities
+from workflows.activities.insight import InsightActivities
+from workflows.activities.lost_usage import LostUsageActivities, ReportedUsage
+from workflows.activities.publishing import PublishingActivities
+from workflows.activities.scoring import ScoringActivities
+from workflows.activities.shadow import ShadowActivities
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAddresses:
+    insight_generator: str
+    sufficiency_scorer: str
+    slm_executor: str
+
+
+class Activities:
+    """All activities of a worker, over one channel to each service."""
+
+    def __init__(self, addresses: ServiceAddresses, log: RequestLog) -> None:
+        generator, scorer, executor = self._channels = [
+            open_channel(a) for a in (addresses.insight_generator, addresses.sufficiency_scorer, addresses.slm_executor)
+        ]
+        reported = ReportedUsage()
+        self._insight = InsightActivities(generator, reported)
+        self._scoring = ScoringActivities(scorer, log)
+        self._answer = AnswerActivities(executor, log, reported)
+        self._publishing = PublishingActivities(log)
+        self._lost_usage = LostUsageActivities(log, reported)
+        self._shadow = ShadowActivities()
+
+    def of_llm_queue(self) -> list[Callable[..., Any]]:
+        """Activities that take one of the large model's slots."""
+        return [self._insight.generate_insight]
+
+    def of_solve_queue(self) -> list[Callable[..., Any]]:
+        return [
+            self._scoring.wait_and_score,
+            self._scoring.all_scoring_passes,
+            self._answer.execute,
+            self._answer.prefill,
+            self._answer.all_prefill_passes,
+            self._publishing.publish_stop,
+            self._publishing.publish_llm_stopped,
+            self._publishing.publish_result,
+            self._lost_usage.settle_lost_usage,
+            self._shadow.start_shadow,
+            self._shadow.count_shadow,
+        ]
+
+    async def close(self) -> None:
+        for channel in self._channels:
+            await channel.close(None)

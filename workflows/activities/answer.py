@@ -1,0 +1,70 @@
+"""The small model's activities: the answer, and the prefill ahead of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import grpc
+from temporalio import activity
+
+from services.observability.spans import Inference
+from services.request_log.ledger import Pass
+from services.request_log.log import RequestLog
+from tandem.convert import execute_request_to_pb, outcome_from_pb, prefill_request_to_pb, prefill_response_from_pb
+from tandem.method.tasks import GenerationOutcome, ModelTask, PassOutcome
+from tandem.method.timeouts import Timeouts
+from tandem.v1 import execution_pb2, execution_pb2_grpc
+from workflows.activities.errors import application_error
+from workflows.activities.heartbeat import heartbeating, worker_is_draining
+from workflows.activities.lost_usage import ReportedUsage
+from workflows.activities.model_call import abort, run_model_call
+
+_ABORT_AGAIN_SECONDS = 0.05
+
+
+class AnswerActivities:
+    def __init__(self, executor: grpc.aio.Channel, log: RequestLog, reported: ReportedUsage) -> None:
+        self._stub, self._log, self._reported = execution_pb2_grpc.SlmExecutorStub(executor), log, reported
+
+    @activity.defn
+    async def execute(self, task: ModelTask) -> GenerationOutcome:
+        """Let the small model answer; a cancel returns what it has generated, exactly. Attempts count from `task.epoch`."""
+        attempt = activity.info().attempt
+        task = replace(task, epoch=task.epoch + attempt)
+        call = self._stub.Execute(execute_request_to_pb(task), timeout=Timeouts.attempt.total_seconds())
+        inference = Inference("", "slm", task.request_id, task.epoch, task.prices)
+        done = await run_model_call(call, self._stub, inference, self._reported)
+        return outcome_from_pb(done.finished, done.counts, attempt, is_logged=done.started.logged)
+
+    @activity.defn
+    async def prefill(self, task: ModelTask) -> PassOutcome:
+        """Let the small model prefill its answer's prompt; a cancel returns what it has computed by then."""
+        call = self._stub.Prefill(prefill_request_to_pb(task), timeout=Timeouts.attempt.total_seconds())
+        prefill = asyncio.ensure_future(call)
+        try:
+            async with heartbeating():
+                response = await self._until_done(prefill, task.request_id)
+        except grpc.aio.AioRpcError as error:
+            raise application_error(error, None) from error
+        finally:
+            prefill.cancel()
+        return prefill_response_from_pb(response)
+
+    @activity.defn
+    async def all_prefill_passes(self, request_id: str) -> PassOutcome:
+        """Counts of all the request's prefills, including those whose result was lost."""
+        return PassOutcome(request_counts=await self._log.ledger.all_passes(request_id, Pass.PREFILL))
+
+    async def _until_done(
+        self, prefill: asyncio.Future[execution_pb2.PrefillResponse], request_id: str
+    ) -> execution_pb2.PrefillResponse:
+        try:
+            return await asyncio.shield(prefill)
+        except asyncio.CancelledError:
+            if worker_is_draining():
+                raise
+            while not prefill.done():  # the service may receive the call only after the first abort
+                await abort(self._stub, request_id, 0, only_prefill=True)
+                await asyncio.wait({prefill}, timeout=_ABORT_AGAIN_SECONDS)
+            return await prefill

@@ -1,0 +1,51 @@
+"""Heartbeats, and what an activity does when it is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from temporalio import activity
+
+from tandem.method.timeouts import Timeouts
+from tandem.method.tokens import TokenCounts
+
+
+@asynccontextmanager
+async def heartbeating(detail: TokenCounts | None = None) -> AsyncIterator[None]:
+    """Heartbeat while the block runs: the slowest way of a cancel, and how a dead worker is noticed.
+
+    The first one costs a call to Temporal, so it waits for its interval, unless there is a `detail` that must not be lost.
+    """
+    details = () if detail is None or detail == TokenCounts() else (detail,)
+
+    async def beat() -> None:
+        if details:
+            activity.heartbeat(*details)
+        while True:
+            await asyncio.sleep(Timeouts.heartbeat_interval.total_seconds())
+            activity.heartbeat(*details)
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+
+
+def worker_is_draining() -> bool:
+    details = activity.cancellation_details()
+    return details is not None and details.worker_shutdown
+
+
+async def run_to_end(call: Awaitable[Any]) -> Any:
+    """A call that is paid for runs to its end, also when the activity is cancelled; a draining worker does not wait."""
+    response = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(response)
+    except asyncio.CancelledError:
+        if worker_is_draining():
+            raise
+        return await response

@@ -1,0 +1,60 @@
+"""What the workflow publishes in the request log: the stop, how the large model ended, the result."""
+
+from __future__ import annotations
+
+import contextlib
+
+from temporalio import activity
+
+from services.observability.metrics import count_result
+from services.observability.spans import describe_result
+from services.observability.tracing import tracer
+from services.request_log.connection import Role
+from services.request_log.decisions import LLM_STOPPED_SLOT, RESULT_SLOT
+from services.request_log.log import RequestLog
+from services.request_log.stops import StopSignal
+from tandem.method.errors import TandemError
+from tandem.method.events import LlmStopped
+from tandem.method.result import SolveResult
+from tandem.method.tasks import StopOrder
+
+
+class PublishingActivities:
+    def __init__(self, log: RequestLog) -> None:
+        self._log = log
+
+    @activity.defn
+    async def publish_stop(self, order: StopOrder) -> None:
+        """The fastest way of a stop: the flag in Redis, which the writers receive at once and which refuses their appends."""
+        for role, epoch in ((Role.INSIGHT, order.insight_epoch), (Role.ANSWER, order.answer_epoch)):
+            if epoch is not None:
+                await self._log.stops.publish(StopSignal(order.request_id, role, epoch, order.decided_at))
+
+    @activity.defn
+    async def publish_llm_stopped(self, request_id: str, stopped: LlmStopped) -> None:
+        await self._log.decisions.publish(request_id, LLM_STOPPED_SLOT, stopped)
+
+    @activity.defn
+    async def publish_result(self, result: SolveResult, failed: bool) -> SolveResult | None:
+        """Publish the result, and its totals for trace and metrics: the gateway's span has none when its client has gone.
+
+        Returns the result that was published before, which is final: a cancel that comes after the end changes nothing.
+        Readers of a failed request get the workflow's error instead.
+        """
+        published = None if failed else await self._publish(result)
+        with tracer.start_as_current_span("settle") as span:
+            describe_result(span, published or result)
+        if published is None:
+            count_result(result, failed=failed)
+        return published
+
+    async def _publish(self, result: SolveResult) -> SolveResult | None:
+        """Readers who cannot be reached this way read the result from Temporal."""
+        before = None
+        try:
+            before = await self._log.decisions.publish(result.request_id, RESULT_SLOT, result)
+        except TandemError as error:
+            activity.logger.warning("the result was not published: %s", error)
+        with contextlib.suppress(TandemError):
+            await self._log.expire_soon(result.request_id)
+        return before if isinstance(before, SolveResult) else None

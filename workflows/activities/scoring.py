@@ -1,0 +1,109 @@
+"""The scorer's activities: wait for a stage, have it scored, publish the score."""
+
+from __future__ import annotations
+
+import grpc
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
+from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from services.request_log.decisions import scored_slot
+from services.request_log.ledger import Pass
+from services.request_log.log import RequestLog
+from tandem.method.errors import TandemError
+from tandem.method.events import Scored
+from tandem.method.stop_rule import is_sufficient
+from tandem.method.tasks import ModelTask, PassOutcome, StageScore
+from tandem.method.timeouts import Timeouts
+from tandem.method.tokens import TokenCounts
+from workflows.activities.errors import application_error
+from workflows.activities.heartbeat import heartbeating, run_to_end
+
+
+class ScoringActivities:
+    def __init__(self, scorer: grpc.aio.Channel, log: RequestLog) -> None:
+        self._stub, self._log = oip_grpc.GRPCInferenceServiceStub(scorer), log
+
+    @activity.defn
+    async def wait_and_score(self, task: ModelTask, threshold: float) -> StageScore:
+        """Block until the stage is written, then ask the scorer; `ended` when the insight ends before."""
+        async with heartbeating():
+            written = await self._wait_for_stage(task) if task.stage else (0, 1)
+            if written is None:
+                return StageScore(task.stage, ended=True)
+            tokens, epoch = written
+            try:
+                call = self._stub.ModelInfer(infer_request(task), timeout=Timeouts.score_call.total_seconds())
+                response = await run_to_end(call)
+            except grpc.aio.AioRpcError as error:
+                raise application_error(error, StageScore(task.stage, tokens, epoch=epoch)) from error
+            score = stage_score(response, task.stage, tokens, epoch)
+            await self._publish(task.request_id, score, threshold)
+            return score
+
+    @activity.defn
+    async def all_scoring_passes(self, request_id: str) -> PassOutcome:
+        """Counts of all the request's scoring passes, including those whose result was lost."""
+        return PassOutcome(request_counts=await self._log.ledger.all_passes(request_id, Pass.SCORER))
+
+    async def _wait_for_stage(self, task: ModelTask) -> tuple[int, int] | None:
+        """Tokens at the end of the stage and the epoch that wrote it; None when the insight ended before."""
+        try:
+            async for transcript in self._log.streams.follow_stages(task.request_id):
+                if task.stage in transcript.stage_ends:
+                    return transcript.stage_ends[task.stage], transcript.epoch
+                if transcript.is_complete:
+                    return None
+        except TandemError as error:
+            raise ApplicationError(str(error), StageScore(task.stage), type=error.reason) from error
+        raise AssertionError("the log is followed for ever")
+
+    async def _publish(self, request_id: str, score: StageScore, threshold: float) -> None:
+        """Readers who miss it see the score in the result."""
+        is_enough = is_sufficient(score.score, threshold)
+        scored = Scored(score.stage, score.score, threshold, is_enough, score.scorer, score.trained)
+        try:
+            await self._log.decisions.publish(request_id, scored_slot(score.stage), scored)
+        except TandemError as error:
+            activity.logger.warning("the score of stage %d was not published: %s", score.stage, error)
+
+
+def infer_request(task: ModelTask) -> oip.ModelInferRequest:
+    tensor, contents = oip.ModelInferRequest.InferInputTensor, oip.InferTensorContents
+    texts = {"question": task.question, "request_id": task.request_id}
+    parameters = {
+        "task": task.task,
+        "price_input": repr(task.prices.input),
+        "price_cached_input": repr(task.prices.cached_input),
+        "profile_digest": task.profile_digest,
+    }
+    return oip.ModelInferRequest(
+        model_name="sufficiency",
+        id=f"{task.request_id}/{task.stage}",
+        parameters={name: oip.InferParameter(string_param=value) for name, value in parameters.items()},
+        inputs=[
+            *(
+                tensor(name=name, datatype="BYTES", shape=[1], contents=contents(bytes_contents=[text.encode()]))
+                for name, text in texts.items()
+            ),
+            tensor(name="stage", datatype="INT32", shape=[1], contents=contents(int_contents=[task.stage])),
+        ],
+    )
+
+
+def stage_score(response: oip.ModelInferResponse, stage: int, tokens: int, epoch: int) -> StageScore:
+    outputs = {output.name: output.contents for output in response.outputs}
+    parameters = response.parameters
+    return StageScore(
+        stage=stage,
+        tokens=tokens,
+        score=outputs["score"].fp32_contents[0],
+        epoch=epoch,
+        scorer=parameters["scorer"].string_param,
+        trained=parameters["trained"].bool_param,
+        passes=PassOutcome(
+            TokenCounts(outputs["tokens_scored"].int64_contents[0], outputs["tokens_cached"].int64_contents[0]),
+            TokenCounts(parameters["request_scored"].int64_param, parameters["request_cached"].int64_param),
+        ),
+    )

@@ -1,0 +1,97 @@
+"""How the workflow calls its activities: long ones that a cancel reaches, and short local ones on the request log."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.converter import value_to_type
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+
+with workflow.unsafe.imports_passed_through():
+    from tandem.method.request_state import RequestState
+    from tandem.method.tasks import LostUsageTask, StopOrder
+    from tandem.method.timeouts import Timeouts
+    from tandem.method.tokens import TokenCounts
+    from workflows.activities.lost_usage import LostUsageActivities
+    from workflows.activities.publishing import PublishingActivities
+
+T = TypeVar("T")
+ONCE = RetryPolicy(maximum_attempts=1)
+# A fallback answer is a new activity, whose attempts begin at 1 again; its epochs must not.
+FALLBACK_EPOCH = 1000
+_OPTIONS: dict[str, Any] = {
+    "start_to_close_timeout": Timeouts.attempt,
+    "schedule_to_close_timeout": Timeouts.activity,
+    "heartbeat_timeout": Timeouts.heartbeat,
+    "cancellation_type": workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+}
+
+
+class ActivityCalls:
+    """All activities of one request, so that a cancel finds those that run."""
+
+    def __init__(self, state: RequestState) -> None:
+        self._state = state
+        self._handles: list[workflow.ActivityHandle[Any]] = []
+
+    def start(self, activity: Any, *arguments: Any, **options: Any) -> workflow.ActivityHandle[Any]:
+        handle = workflow.start_activity_method(activity, args=arguments, **{**_OPTIONS, **options})
+        self._handles.append(handle)
+        return handle
+
+    def cancel_all(self) -> None:
+        for handle in self._handles:
+            handle.cancel()
+
+    async def locally(self, activity: Any, *arguments: Any) -> Any:
+        """A local activity on the request log, or None where the log does not answer: the other ways still work."""
+        try:
+            return await workflow.execute_local_activity_method(
+                activity, args=arguments, schedule_to_close_timeout=Timeouts.local_attempt, retry_policy=ONCE
+            )
+        except FailureError as error:  # a local activity's comes without its wrapper
+            workflow.logger.warning("the request log does not answer: %s", cause_of(error))
+            return None
+
+    async def publish_stop(self, decided_at: datetime, *, insight: bool = False, answer: bool = False) -> None:
+        epoch = max((score.epoch for score in self._state.scores), default=1)
+        order = StopOrder(
+            self._state.input.request_id,
+            insight_epoch=epoch if insight else None,
+            answer_epoch=FALLBACK_EPOCH * 2 if answer else None,
+            decided_at=decided_at.timestamp(),
+        )
+        await self.locally(PublishingActivities.publish_stop, order)
+
+    async def lost_usage(self, error: ActivityError, role: str) -> TokenCounts:
+        """Counts of a role whose every attempt failed: from the request log, or from the service's own error."""
+        plan = self._state.plan
+        reported = detail_of(error, TokenCounts) or TokenCounts()
+        model, prices = (plan.llm, plan.prices.llm) if role == "llm" else (plan.slm, plan.prices.slm)
+        task = LostUsageTask(self._state.input.request_id, role, model, reported, prices)
+        try:
+            return await workflow.execute_activity_method(
+                LostUsageActivities.settle_lost_usage,
+                task,
+                start_to_close_timeout=Timeouts.local_attempt,
+                retry_policy=ONCE,
+            )
+        except ActivityError as unsettled:
+            self._state.notes.append(f"the bill of the {role} is a lower bound: the request log did not answer")
+            return detail_of(unsettled, TokenCounts) or reported
+
+
+def cause_of(error: FailureError) -> str:
+    return str(error.cause) if error.cause else str(error)
+
+
+def detail_of(error: ActivityError, kind: type[T]) -> T | None:
+    """The detail of type `kind` that the last attempt's error carries."""
+    cause = error.cause
+    if not isinstance(cause, ApplicationError) or not cause.details:
+        return None
+    detail = cause.details[0]
+    return value_to_type(kind, detail) if isinstance(detail, dict) else None

@@ -1,0 +1,76 @@
+"""The large model of one request: start it, see how it stands, stop it and take its exact usage."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from tandem.method.events import LlmStopped
+    from tandem.method.names import llm_queue
+    from tandem.method.request_state import RequestState
+    from tandem.method.result import StopReason
+    from tandem.method.tasks import GenerationOutcome, ModelTask
+    from tandem.method.timeouts import Timeouts
+    from workflows.activities.insight import InsightActivities
+    from workflows.activities.publishing import PublishingActivities
+    from workflows.calls import ActivityCalls, cause_of
+
+_RETRY = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=4)
+
+
+class LargeModel:
+    def __init__(self, state: RequestState, calls: ActivityCalls) -> None:
+        self._state, self._calls = state, calls
+        self.handle: workflow.ActivityHandle[GenerationOutcome] | None = None
+
+    def start(self, task: ModelTask) -> None:
+        queue = llm_queue(task.profile)
+        self.handle = self._calls.start(InsightActivities.generate_insight, task, retry_policy=_RETRY, task_queue=queue)
+
+    @property
+    def has_succeeded(self) -> bool:
+        handle = self.handle
+        return handle is not None and handle.done() and not handle.cancelled() and handle.exception() is None
+
+    @property
+    def has_failed(self) -> bool:
+        return self.handle is not None and self.handle.done() and not self.has_succeeded
+
+    @property
+    def has_answered(self) -> bool:
+        """In continuation mode a large model that ended by itself has given its answer."""
+        if self._state.plan.handoff != "continuation" or self.handle is None or not self.has_succeeded:
+            return False
+        return self.handle.result().reason == "eos"
+
+    async def stop(self) -> None:
+        """Stop it every way at once, then take its exact usage, however it ended."""
+        if self.handle is None:
+            return
+        was_running = not self.handle.done()
+        if was_running:
+            assert self._state.decided_at is not None
+            flag = asyncio.create_task(self._calls.publish_stop(self._state.decided_at, insight=True))
+            self.handle.cancel()
+            await flag
+        await self._take_outcome(self.handle)
+        if was_running and self._state.insight is not None:
+            await self._publish_stopped(self._state.insight)
+
+    async def _take_outcome(self, handle: workflow.ActivityHandle[GenerationOutcome]) -> None:
+        try:
+            self._state.insight = await handle
+            self._state.llm_counts = self._state.insight.counts
+        except ActivityError as error:
+            if not is_cancelled_exception(error):
+                self._state.notes.append(f"the large model failed: {cause_of(error)}")
+            self._state.llm_counts = await self._calls.lost_usage(error, "llm")
+
+    async def _publish_stopped(self, insight: GenerationOutcome) -> None:
+        reason = StopReason.CANCELLED if self._state.is_cancelled else StopReason.SUFFICIENT
+        stopped = LlmStopped(reason, self._state.cancel_ms(insight), insight.counts.overrun)
+        await self._calls.locally(PublishingActivities.publish_llm_stopped, self._state.input.request_id, stopped)

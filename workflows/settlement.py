@@ -1,0 +1,82 @@
+"""The end of a request: all token counts, the result, its bill, and who hears of it."""
+
+from __future__ import annotations
+
+import zlib
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from services.process.search_attributes import at_end
+    from tandem.method.request_state import RequestState
+    from tandem.method.result import ShadowInput, SolveResult, Stop, StopReason
+    from tandem.method.tasks import GenerationOutcome
+    from workflows.activities.publishing import PublishingActivities
+    from workflows.activities.scoring import ScoringActivities
+    from workflows.activities.shadow import ShadowActivities
+    from workflows.calls import ActivityCalls, cause_of
+    from workflows.small_model import SmallModel
+
+
+class Settlement:
+    def __init__(self, state: RequestState, calls: ActivityCalls, slm: SmallModel) -> None:
+        self._state, self._calls, self._slm = state, calls, slm
+        self.has_lost_a_score = False
+
+    async def settle(self, stop: Stop, answer: GenerationOutcome | None) -> SolveResult:
+        result = await self._result(stop, answer)
+        published: SolveResult | None = await self._calls.locally(PublishingActivities.publish_result, result, False)
+        if published:
+            # A cancel came just after the end had been published, and this step runs again: the first result is final.
+            result = published
+            self._make_searchable(result)
+        if self._is_shadowed(result):
+            await self._calls.locally(ShadowActivities.start_shadow, self._shadow(result))
+        return result
+
+    async def failure(self, stop: Stop, error: ActivityError) -> ApplicationError:
+        """The request ends without an answer, but not without its bill, which the error carries."""
+        self._state.notes.append(f"the small model failed: {cause_of(error)}")
+        result = await self._result(stop, None)
+        await self._calls.locally(PublishingActivities.publish_result, result, True)
+        return ApplicationError(f"no answer: {cause_of(error)}", result, type="SLM_UNAVAILABLE", non_retryable=True)
+
+    async def _result(self, stop: Stop, answer: GenerationOutcome | None) -> SolveResult:
+        await self._count_lost_scores()
+        await self._slm.collect_prefills()
+        result = self._state.result(stop, answer, workflow.now())
+        self._make_searchable(result)
+        return result
+
+    async def _count_lost_scores(self) -> None:
+        if not self.has_lost_a_score:
+            return
+        logged = await self._calls.locally(ScoringActivities.all_scoring_passes, self._state.input.request_id)
+        if logged is None:
+            self._state.notes.append("the bill of the scorer is a lower bound: the request log did not answer")
+        self._state.logged_scoring = logged
+
+    def _make_searchable(self, result: SolveResult) -> None:
+        if self._state.input.is_searchable:
+            workflow.upsert_search_attributes(at_end(result))
+
+    def _is_shadowed(self, result: SolveResult) -> bool:
+        """A share of the answered requests, drawn by id: the same whenever it is asked."""
+        drawn = zlib.crc32(result.request_id.encode()) / 2**32 < self._state.plan.shadow_share
+        return drawn and result.complete and result.stop.reason is not StopReason.CANCELLED
+
+    def _shadow(self, result: SolveResult) -> ShadowInput:
+        request = self._state.input.request
+        finished = result.stop.reason is StopReason.LLM_FINISHED
+        return ShadowInput(
+            request_id=result.request_id,
+            question=request.question,
+            plan=self._state.plan,
+            sampling=request.sampling,
+            task=request.task,
+            served_answer=result.answer,
+            served_usd=result.cost.usd,
+            estimate_usd=result.cost.usd_llm_alone,
+            llm_finished=result.usage.llm if finished else None,
+        )

@@ -1,0 +1,81 @@
+"""The small model of one request: prefill ahead while the large one goes on, and the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from tandem.method.request_state import RequestState
+    from tandem.method.tasks import GenerationOutcome, ModelTask, PassOutcome
+    from workflows.activities.answer import AnswerActivities
+    from workflows.activities.retries import answer_retry_policy
+    from workflows.calls import FALLBACK_EPOCH, ONCE, ActivityCalls, cause_of
+
+
+class SmallModel:
+    """`task` is the answer's, for any stage."""
+
+    def __init__(self, state: RequestState, calls: ActivityCalls, task: ModelTask) -> None:
+        self._state, self._calls, self._task = state, calls, task
+        self._prefills: list[workflow.ActivityHandle[PassOutcome]] = []
+
+    def prefill(self, stage: int) -> None:
+        """While the large model goes on, prefill the prompt that an answer would begin with."""
+        task = replace(self._task, stage=stage)
+        self._prefills.append(self._calls.start(AnswerActivities.prefill, task, retry_policy=ONCE))
+
+    def cancel_prefills(self) -> None:
+        """The answer prefills the rest itself."""
+        for handle in self._prefills:
+            if not handle.done():
+                handle.cancel()
+
+    async def answer(self, stage: int) -> GenerationOutcome | None:
+        """Answer from `stage`; if its insight cannot be read any more, from the bare question. None when cancelled before it began.
+
+        Raises ActivityError when no attempt gave an answer; its counts are in the state by then.
+        """
+        try:
+            answer = await self._execute(stage, 0)
+        except ActivityError as error:
+            self._state.answer_counts = await self._calls.lost_usage(error, "slm")
+            if is_cancelled_exception(error):
+                return None
+            if stage == 0:
+                raise
+            answer = await self._answer_without_insight(error)
+        if not answer.is_logged:
+            self._state.notes.append("the answer was not streamed: the request log did not answer")
+        self._state.answer_counts = answer.counts
+        return answer
+
+    async def collect_prefills(self) -> None:
+        """Prefills are paid for, used or not. Where a result is missing, the request log has the counts."""
+        outcomes = await asyncio.gather(*self._prefills, return_exceptions=True)
+        self._state.prefills = [outcome for outcome in outcomes if isinstance(outcome, PassOutcome)]
+        if len(self._state.prefills) < len(outcomes):
+            logged = await self._calls.locally(AnswerActivities.all_prefill_passes, self._state.input.request_id)
+            if logged is None:
+                self._state.notes.append("the bill of the slm is a lower bound: the request log did not answer")
+            else:
+                self._state.prefills.append(logged)
+
+    async def _answer_without_insight(self, error: ActivityError) -> GenerationOutcome:
+        self._state.notes.append(f"the answer does without the insight: {cause_of(error)}")
+        lost = self._state.answer_counts
+        try:
+            answer = await self._execute(0, FALLBACK_EPOCH)
+        except ActivityError as second:
+            self._state.answer_counts = await self._calls.lost_usage(second, "slm")
+            raise
+        return answer if answer.is_logged else replace(answer, counts=answer.counts + lost)
+
+    async def _execute(self, stage: int, base_epoch: int) -> GenerationOutcome:
+        task = replace(self._task, stage=stage, epoch=base_epoch)
+        policy = answer_retry_policy(self._state.plan.unavailable_timeout_seconds)
+        outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=policy)
+        return outcome
