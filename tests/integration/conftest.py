@@ -41,7 +41,6 @@ from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
 from tandem import AsyncClient
 from tandem.method.profile import load_profile
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
-from tests.conftest import free_port
 from tests.fakes import ScriptedEngine
 from tests.tiny_model import write_tiny_model
 from workflows.activities import Activities, ServiceAddresses
@@ -92,8 +91,7 @@ async def run_system(profile_name: str, folder: Path, redis_url: str, temporal_a
     repository = ModelRepository()
     judge = Judge(judge_engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
     repository.update(SufficiencyModel(judge, profile.slm.name))
-    scorer_port = free_port()
-    scorer = ScorerServer(scorer_port, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
+    scorer = ScorerServer(0, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
     listeners = [
         asyncio.create_task(listen_for_stops(log, Role.INSIGHT, mentor.running)),
         asyncio.create_task(listen_for_stops(log, Role.ANSWER, intern.running)),
@@ -102,8 +100,10 @@ async def run_system(profile_name: str, folder: Path, redis_url: str, temporal_a
     for server in (generator, executor):
         await server.start()
         await server.serving()
+    while not hasattr(scorer, "port"):  # `start` binds it, and runs until the server stops
+        await asyncio.sleep(0.01)
     addresses = ServiceAddresses(
-        f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer_port}", f"127.0.0.1:{executor.port}"
+        f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.port}", f"127.0.0.1:{executor.port}"
     )
     activities = Activities(addresses, log)
     temporal = await TemporalClient.connect(temporal_address, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)])

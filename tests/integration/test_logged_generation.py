@@ -19,13 +19,14 @@ from services.slm_executor.intern import AnswerDone, AnswerTask, Intern
 from tandem.method.errors import Fenced
 from tandem.method.profile import load_profile
 from tests.fakes import ScriptedEngine
+from tests.integration.asking import forget
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def log(redis_url: str) -> AsyncIterator[RequestLog]:
-    log = RequestLog(redis_url, timedelta(seconds=30))
+    log = RequestLog(redis_url, timedelta(hours=2))
     yield log
     await log.close()
 
@@ -120,7 +121,7 @@ async def test_an_insight_survives_a_redis_that_forgot_it(
     work, done = task("[ms=3 llm=abc]"), None
     async for event in writer.write(work):
         if isinstance(event, StageDone) and event.stage == 2:
-            await log._redis.flushall()
+            await forget(log, work.request_id)
         done = event
     assert isinstance(done, InsightDone)
     seen = await log.read(work.request_id, Role.INSIGHT)
