@@ -47,7 +47,8 @@ from workflows.activities import Activities, ServiceAddresses
 from workflows.worker import WorkerSettings, make_workers
 
 SPANS = InMemorySpanExporter()
-TTL = timedelta(minutes=5)
+TTL = timedelta(hours=1)
+IDLE_SECONDS = 120.0
 SANDBOX = SandboxedWorkflowRunner(
     SandboxRestrictions.default.with_passthrough_modules("workflows", "services", "protos", "google", "redis")
 )
@@ -157,6 +158,20 @@ async def finishing_system(redis_url: str, temporal_address: str, profiles_folde
 async def shadowed_system(redis_url: str, temporal_address: str, profiles_folder: Path) -> AsyncIterator[System]:
     async with run_system("scripted-shadow", profiles_folder, redis_url, temporal_address) as running:
         yield running
+
+
+_SYSTEMS = ("system", "brief_system", "finishing_system", "shadowed_system")
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
+async def _engines_are_left_idle(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """The next test counts tokens: what a test leaves running ends before."""
+    yield
+    for name in set(_SYSTEMS) & set(request.fixturenames):
+        used: System = request.getfixturevalue(name)
+        async with asyncio.timeout(IDLE_SECONDS):
+            while not used.idle():
+                await asyncio.sleep(0.01)
 
 
 COMPILED_THREADS = 2
