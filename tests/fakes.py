@@ -212,8 +212,9 @@ async def _held(hold: str, tokens: int, aborted: asyncio.Event) -> float:
     """Wait where the script says so. Returns the seconds waited."""
     began = time.monotonic()
     at, _, file = hold.partition(":")
+    is_held = Path(file).exists if file else lambda: True
     if at and tokens == int(at):
-        while not aborted.is_set() and (not file or Path(file).exists()):
+        while not aborted.is_set() and is_held():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(aborted.wait(), _LOOK_SECONDS)
     return time.monotonic() - began

@@ -102,17 +102,17 @@ class LocalStack:
 
         wait_until(are_ready, 300)
 
-    def wait_until_idle(self, component: str) -> None:
-        """Until its engine runs no sequence, as its metrics say."""
+    def wait_until_running(self, component: str, count: int) -> None:
+        """Until its engine runs so many sequences, as its metrics say."""
         url = f"http://127.0.0.1:{self.stack.ports[component]['metrics']}/metrics"
 
-        def is_idle() -> bool:
+        def runs() -> bool:
             with urlopen(url, timeout=60) as reply:
                 found = re.search(r'^tandem_engine_requests\{.*state="running"\} (\S+)$', reply.read().decode(), re.M)
             assert found is not None
-            return float(found[1]) == 0
+            return float(found[1]) == count
 
-        wait_until(is_idle)
+        wait_until(runs)
 
     def heal(self) -> None:
         """Start what is not running, and wait until a request passes: processes have found each other again."""

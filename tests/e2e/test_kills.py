@@ -237,7 +237,7 @@ def test_an_attempt_that_redis_failed_is_made_again_and_the_first_is_billed(loca
         with local.without_retries():
             local.kill("redis")
             hold.release()
-            local.wait_until_idle("insight-generator")
+            local.wait_until_running("insight-generator", 0)
             local.start("redis")
             local.wait_until_ready("redis")
 

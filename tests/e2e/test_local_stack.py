@@ -153,11 +153,12 @@ def test_status_tells_who_died_and_nothing_is_restarted(local: LocalStack) -> No
 
 
 def test_a_temporal_that_comes_back_ends_the_request(local: LocalStack, hold: Hold) -> None:
-    """It is away while the large model generates: no stage can be scored before it is back."""
+    """It is away while the large model generates all that is left."""
     request = tandem("ask", "--detach", f"[llm_hold=5:{hold} slm_eos=5]").stdout.strip()
+    local.wait_until_running("insight-generator", 1)
     local.kill("temporal")
     hold.release()
-    local.wait_until_idle("insight-generator")
+    local.wait_until_running("insight-generator", 0)
     local.start("temporal")
     wait_until(
         lambda: json.loads(tandem("request", "get", request, "--json").stdout or "{}").get("state") == "completed",
