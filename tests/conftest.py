@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import services.engine  # noqa: F401  # isort: skip  # before torch: it sets how torch's threads wait
+
+import contextlib
 import os
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
+import random
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -19,69 +21,151 @@ from tandem.paths import find_binary
 
 torch.set_num_threads(2)
 
+_BOUND_SECONDS = 120.0  # of every wait for an event: how long a busy machine may take
+_START_ATTEMPTS = 5
+_PORTS = range(20_000, 32_000)  # below the range from which the kernel takes ports for outgoing connections
+_dice = random.SystemRandom()  # not the global one, which is seeded alike for every test
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on now. Another process may take it before its user binds it: see `run_server`."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            port = _dice.choice(_PORTS)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
-def wait_until(condition, seconds: float = 20.0) -> None:  # type: ignore[no-untyped-def]
+def wait_until(condition: Callable[[], object], seconds: float = _BOUND_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "not in time"
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
         time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def run_server(command: Callable[[int], list[str]], is_ready: Callable[[int], bool]) -> Iterator[int]:
+    """Run `command(port)` until the block ends. A server that finds its port taken is started on another one."""
+    for _ in range(_START_ATTEMPTS):
+        port = free_port()
+        process = psutil.Popen(command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: process.poll() is not None or (_listens(process, port) and is_ready(port)))  # noqa: B023
+        if process.poll() is None:
+            break
+    else:
+        raise RuntimeError(f"{command(port)[0]} ended {_START_ATTEMPTS} times before it was ready")
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _listens(process: psutil.Popen, port: int) -> bool:
+    """Whether it is this process that answers there."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        look = getattr(process, "net_connections", None) or process.connections  # the name before psutil 6
+        return any(c.laddr.port == port for c in look("tcp") if c.status == psutil.CONN_LISTEN)
+    return False
 
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real redis-server, empty."""
-    port, folder = free_port(), tmp_path_factory.mktemp("redis")
-    command = [
-        str(find_binary("redis-server")),
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--dir",
-        str(folder),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    wait_until(lambda: answers_ping(port))
-    yield f"redis://127.0.0.1:{port}/0"
-    process.terminate()
-    process.wait()
+    program, folder = str(find_binary("redis-server")), str(tmp_path_factory.mktemp("redis"))
+
+    def command(port: int) -> list[str]:
+        return [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+
+    with run_server(command, answers_ping) as port:
+        yield f"redis://127.0.0.1:{port}/0"
 
 
 @pytest.fixture(scope="session")
 def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Temporal server with push cancellation on."""
-    port, file = free_port(), tmp_path_factory.mktemp("temporal") / "temporal.db"
-    command = [
-        str(find_binary("temporal")),
-        "server",
-        "start-dev",
-        "--headless",
-        "--ip",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    command += ["--http-port", str(free_port()), "--metrics-port", str(free_port())]
-    command += ["--db-filename", str(file), "--log-level", "error", *TEMPORAL_FLAGS]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(lambda: is_serving(port, "temporal.api.workflowservice.v1.WorkflowService"))
-    yield f"127.0.0.1:{port}"
-    process.terminate()
-    process.wait()
+    program, file = str(find_binary("temporal")), str(tmp_path_factory.mktemp("temporal") / "temporal.db")
+
+    def command(port: int) -> list[str]:
+        ports = ["--port", str(port), "--http-port", str(free_port()), "--metrics-port", str(free_port())]
+        start = [program, "server", "start-dev", "--headless", "--ip", "127.0.0.1", *ports]
+        return [*start, "--db-filename", file, "--log-level", "error", *TEMPORAL_FLAGS]
+
+    with run_server(command, lambda port: is_serving(port, "temporal.api.workflowservice.v1.WorkflowService")) as port:
+        yield f"127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")
 def profiles_folder() -> Path:
     return Path(__file__).parent / "profiles"
+
+
+class Hold:
+    """Scripted models wait while its file exists: `[llm_hold=24:{hold}]`, then `hold.release()`."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        file.touch()
+
+    def __str__(self) -> str:
+        return str(self._file)
+
+    def release(self) -> None:
+        self._file.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Iterator[Hold]:
+    held = Hold(tmp_path / "hold")
+    yield held
+    held.release()
+
+
+# -- no test reaches another ------------------------------------------------------------------------------------
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "a folder that is gone"
+
+
+@contextlib.contextmanager
+def unchanged_process(who: str) -> Iterator[None]:
+    """Fail, and restore, where the block leaves another environment or another working directory behind."""
+    environment, folder = _environment(), _folder()
+    yield
+    now = _environment()
+    changed = sorted(n for n in environment.keys() | now.keys() if environment.get(n) != now.get(n))
+    for name in changed:
+        if name in environment:
+            os.environ[name] = environment[name]
+        else:
+            del os.environ[name]
+    left = [f"the environment variables {', '.join(changed)}"] if changed else []
+    if _folder() != folder:
+        os.chdir(folder)
+        left.append("the working directory")
+    if left:
+        pytest.fail(f"{who} left changed: {' and '.join(left)}; use monkeypatch or a fixture that restores them")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _module_leaves_the_process_unchanged(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A fixture may change the environment for its module at most: modules run in any order."""
+    with unchanged_process(request.node.nodeid):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _test_leaves_the_process_unchanged(request: pytest.FixtureRequest) -> Iterator[None]:
+    with unchanged_process(request.node.nodeid):
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

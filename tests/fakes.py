@@ -2,7 +2,9 @@
 
 A token is a byte. Keys: `ms` per token (default 1); `llm_eos` / `slm_eos` tokens after which that model ends; `llm` /
 `slm` what it writes, repeated ("_" is a space, "|" a line break); `scores` as `tokens:score,...`: the score of an
-insight of at least so many tokens, for the untrained scorer; `score_ms`; `ahead_ms` before a prompt is read ahead; `fail` one of llm, slm, score.
+insight of at least so many tokens, for the untrained scorer; `score_ms`; `ahead_ms` before a prompt is read ahead; `fail` one of llm, slm, score;
+`llm_hold` / `slm_hold` as `tokens` or `tokens:file`: after so many tokens that model waits until it is aborted, or until
+the file is gone (tests.conftest.Hold), so that a test acts at this token on a machine of any speed.
 
 With TANDEM_TEST_JOURNAL every token is also written to that file as it is counted, so that a kill loses no count.
 """
@@ -40,6 +42,7 @@ from tandem.method.tokens import TokenCounts
 _SCRIPT = re.compile(r"\[([^\]]*)\]")
 _EOS = 0
 _HEADER = "\nassistant: "
+_LOOK_SECONDS = 0.02
 
 
 class ByteTokenizer:
@@ -137,6 +140,7 @@ class ScriptedEngine:
                     reason = FinishReason.EOS if is_last else FinishReason.LENGTH
                     break
                 # Like an engine with a thread of its own: a busy event loop does not slow it down.
+                began += await _held(script.get(f"{self._role}_hold", ""), done + made, aborted)
                 pause = began + made * delay - time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(aborted.wait(), max(pause, 0))
@@ -202,6 +206,18 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text("{}")
+
+
+async def _held(hold: str, tokens: int, aborted: asyncio.Event) -> float:
+    """Wait where the script says so. Returns the seconds waited."""
+    began = time.monotonic()
+    at, _, file = hold.partition(":")
+    is_held = Path(file).exists if file else lambda: True
+    if at and tokens == int(at):
+        while not aborted.is_set() and is_held():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(aborted.wait(), _LOOK_SECONDS)
+    return time.monotonic() - began
 
 
 def _script(text: str) -> dict[str, str]:

@@ -1,7 +1,9 @@
-"""Errors as gRPC statuses: one table, google.rpc details, and what an engine's refusal is to a caller."""
+"""Errors as gRPC statuses: one table, google.rpc details, and one table from engine errors to ours."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -58,21 +60,21 @@ def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
 
 
 _RETRY_QUEUE_SECONDS = 1.0
+# By the `reason` of each engine error: the engine knows nothing of gRPC, and this module nothing of engines.
+_FROM_ENGINE: dict[str, Callable[..., TandemError]] = {
+    "PROMPT_TOO_LONG": partial(InvalidArgument, field="question"),
+    "QUEUE_FULL": partial(ResourceExhausted, retry_after_s=_RETRY_QUEUE_SECONDS),
+    "DUPLICATE_REQUEST": FailedPrecondition,
+    "ENGINE_STOPPED": Unavailable,
+    "UNKNOWN_MODEL": FailedPrecondition,
+    "API_REFUSED": FailedPrecondition,
+    "API_UNAVAILABLE": Unavailable,
+    "ENGINE_ERROR": FailedPrecondition,
+}
 
 
 def from_engine(error: Exception) -> TandemError | None:
-    """What an engine's refusal is to a caller; None for an error that is none of the engine's own.
-
-    The engine knows nothing of gRPC and this module nothing of engines: they agree on the `reason`.
-    """
-    reason, message = getattr(error, "reason", ""), str(error)
-    match reason:
-        case "PROMPT_TOO_LONG":
-            return InvalidArgument(message, field="question", reason=reason)
-        case "QUEUE_FULL":
-            return ResourceExhausted(message, reason=reason, retry_after_s=_RETRY_QUEUE_SECONDS)
-        case "DUPLICATE_REQUEST":
-            return FailedPrecondition(message, reason=reason)
-        case "ENGINE_STOPPED":
-            return Unavailable(message, reason=reason)
-    return None
+    """The error that a caller sees for an engine's error; None for an error that is not the engine's."""
+    reason = getattr(error, "reason", "")
+    known = _FROM_ENGINE.get(reason)
+    return known(str(error), reason=reason) if known else None

@@ -150,7 +150,7 @@ class ScorerServer(GRPCServer):  # type: ignore[misc]
         servicer = InferenceServicer(self._data_plane, self._model_repository_extension)
         grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
         self._health = add_health_and_reflection(self._server, [NAME])
-        self._server.add_insecure_port(f"{self.host}:{self._port}")
+        self.port = self._server.add_insecure_port(f"{self.host}:{self._port}")
         await set_health(self._health, [NAME], serving=True)
         await self._server.start()
         while await self._server.wait_for_termination(_LIFE_SIGN_SECONDS):

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import psutil
 import pytest
 
 from tandem import Client
-from tandem.local.stack import Stack, plan_stack
+from tandem.local.stack import Stack, StackError, plan_stack
+from tandem.v1 import tandem_pb2
 from tests.conftest import wait_until
 from tests.e2e.collector import Collector, attributes
 from tests.fakes import write_tokenizer
+
+_START_ATTEMPTS = 3
 
 
 @pytest.fixture(scope="session")
@@ -24,14 +30,14 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="session")
-def environment(
+def variables(
     tmp_path_factory: pytest.TempPathFactory, profiles_folder: Path, collector: Collector
-) -> Iterator[None]:
-    """The local stack's world: its own state folder, the scripted profile and engines, a collector for its traces."""
+) -> Mapping[str, str]:
+    """The local stack's own state folder, the scripted profile and engines, a collector for its traces."""
     models = tmp_path_factory.mktemp("models")
     for name in ("scripted-llm", "scripted-slm"):
         write_tokenizer(models / name)
-    values = {
+    return {
         "TANDEM_STATE": str(tmp_path_factory.mktemp("state")),
         "TANDEM_MODELS": str(models),
         "TANDEM_PROFILES_PATH": str(profiles_folder),
@@ -39,9 +45,20 @@ def environment(
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
+
+
+@contextlib.contextmanager
+def in_environment(variables: Mapping[str, str]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
+        for name, value in variables.items():
             patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """For the tests of one module, and the commands that they run; other modules may follow in any order."""
+    with in_environment(variables):
         yield
 
 
@@ -66,12 +83,49 @@ class LocalStack:
         with self.stack._supervisor() as supervisor:
             supervisor.startProcess(component, False)
 
+    @contextlib.contextmanager
+    def without_retries(self) -> Iterator[None]:
+        """Temporal stands still while the block runs: what fails meanwhile is tried again only afterwards."""
+        temporal = psutil.Process(self.pid("temporal"))
+        temporal.suspend()
+        try:
+            yield
+        finally:
+            temporal.resume()
+
+    def wait_until_ready(self, *components: str) -> None:
+        """All of them, where none is named."""
+
+        def are_ready() -> bool:
+            states = {row["name"]: row["state"] for row in self.stack.status()}
+            return {states[name] for name in components or states} == {"ready"}
+
+        wait_until(are_ready, 300)
+
+    def wait_until_running(self, component: str, count: int) -> None:
+        """Until its engine runs so many sequences, as its metrics say."""
+        url = f"http://127.0.0.1:{self.stack.ports[component]['metrics']}/metrics"
+
+        def runs() -> bool:
+            with urlopen(url, timeout=60) as reply:
+                found = re.search(r'^tandem_engine_requests\{.*state="running"\} (\S+)$', reply.read().decode(), re.M)
+            assert found is not None
+            return float(found[1]) == count
+
+        wait_until(runs)
+
     def heal(self) -> None:
-        """Start whatever is not running, and wait until all is ready."""
-        for row in self.stack.status():
-            if row["state"] not in ("ready", "starting"):
-                self.start(row["name"])
-        wait_until(lambda: all(row["state"] == "ready" for row in self.stack.status()), 30)
+        """Start what is not running, and wait until a request passes: processes have found each other again."""
+        dead = [row["name"] for row in self.stack.status() if row["state"] not in ("ready", "starting")]
+        for name in dead:
+            self.start(name)
+        self.wait_until_ready()
+        if dead:
+            wait_until(self._passes, 300)
+
+    def _passes(self) -> bool:
+        result = self.client.ask("[scores=16:0.9 slm_eos=1] healed?")
+        return result.stop.reason == tandem_pb2.STOP_REASON_SUFFICIENT and not result.notes
 
     def trace_agrees_with(self, result: dict[str, Any]) -> None:
         """The leaves of the request's trace add up to its bill: tokens read, tokens made, USD."""
@@ -89,7 +143,7 @@ class LocalStack:
             return tokens == billed and abs(sums["gen_ai.usage.cost.amount"] - result["cost"]["usd"]) < 1e-12
 
         try:
-            wait_until(agrees, 10)
+            wait_until(agrees)
         except AssertionError:
             leaves = [
                 attributes(s) for _, s in self.collector.of_trace(result["trace_id"]) if "tandem.role" in attributes(s)
@@ -102,11 +156,25 @@ class LocalStack:
 
 
 @pytest.fixture(scope="session")
-def running(environment: None, collector: Collector) -> Iterator[LocalStack]:
-    stack = plan_stack("scripted")
-    stack.up(lambda *_: None)
+def running(variables: Mapping[str, str], collector: Collector) -> Iterator[LocalStack]:
+    with in_environment(variables):
+        stack = start_stack()
     yield LocalStack(stack, collector)
     stack.down()
+
+
+def start_stack() -> Stack:
+    """On other ports where somebody has taken one between the plan and the start."""
+    for _ in range(_START_ATTEMPTS):
+        stack = plan_stack("scripted")
+        try:
+            stack.up(lambda *_: None)
+        except StackError as error:
+            if "ddress already in use" not in str(error):
+                raise
+        else:
+            return stack
+    raise StackError(f"ports were taken {_START_ATTEMPTS} times between the plan and the start")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,10 +19,11 @@ import psutil
 import pytest
 
 from tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2_grpc
-from tests.conftest import wait_until
+from tests.conftest import Hold, wait_until
 from tests.e2e.conftest import LocalStack
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(900)
+BOUND_SECONDS = 300.0
 RESULT_KEYS = [
     "request_id", "profile", "question", "answer", "reasoning", "stop", "stages", "usage", "cost", "timings_ms",
     "trace_id", "attempts",
@@ -33,7 +33,7 @@ RESULT_KEYS = [
 def tandem(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", "from tandem.cli import main; main()", *arguments],
-        capture_output=True, text=True, timeout=80, env={**os.environ, **(env or {})},
+        capture_output=True, text=True, timeout=BOUND_SECONDS, env={**os.environ, **(env or {})},
     )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def ours(state: Path) -> list[psutil.Process]:
 
 
 @pytest.fixture
-def elsewhere(environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("TANDEM_STATE", str(tmp_path))
     yield tmp_path
     for process in ours(tmp_path):
@@ -84,7 +84,7 @@ def test_json_has_every_key_and_the_engines_counted_what_is_billed(local: LocalS
             ("slm-executor", execution_pb2_grpc.SlmExecutorStub),
         ):
             with grpc.insecure_channel(local.stack.address(component)) as channel:
-                info = stub(channel).GetModelInfo(execution_pb2.GetModelInfoRequest(), timeout=5)  # type: ignore[no-untyped-call]
+                info = stub(channel).GetModelInfo(execution_pb2.GetModelInfoRequest(), timeout=60)  # type: ignore[no-untyped-call]
                 found.append(info.output_tokens_total)
         return found[0], found[1]
 
@@ -100,7 +100,7 @@ def test_json_has_every_key_and_the_engines_counted_what_is_billed(local: LocalS
 
 
 def test_a_request_can_be_looked_at_followed_and_cancelled(local: LocalStack) -> None:
-    request = tandem("ask", "--detach", "[ms=500 slm_eos=5]").stdout.strip()
+    request = tandem("ask", "--detach", "[llm_hold=5]").stdout.strip()
     assert json.loads(tandem("request", "get", request, "--json").stdout)["state"] == "running"
     assert "cancelled" in tandem("request", "cancel", request).stdout
     wait_until(lambda: json.loads(tandem("request", "get", request, "--json").stdout)["state"] == "cancelled")
@@ -123,8 +123,8 @@ def test_usage_errors_exit_with_2_and_say_what_to_do(local: LocalStack) -> None:
         assert done.stderr
 
 
-def test_a_broken_off_ask_cancels_and_still_shows_the_bill(local: LocalStack) -> None:
-    command = [sys.executable, "-c", "from tandem.cli import main; main()", "ask", "[ms=50]"]
+def test_an_interrupted_ask_cancels_and_still_shows_the_bill(local: LocalStack) -> None:
+    command = [sys.executable, "-c", "from tandem.cli import main; main()", "ask", "[llm_hold=20]"]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -136,7 +136,7 @@ def test_a_broken_off_ask_cancels_and_still_shows_the_bill(local: LocalStack) ->
     while "large model" not in (line := process.stdout.readline()):
         assert line
     process.send_signal(signal.SIGINT)
-    rest = process.communicate(timeout=30)[0]
+    rest = process.communicate(timeout=BOUND_SECONDS)[0]
     assert process.returncode == 1
     assert "cancelled at stage" in rest
     assert "bill" in rest
@@ -152,13 +152,17 @@ def test_status_tells_who_died_and_nothing_is_restarted(local: LocalStack) -> No
     assert set(states.values()) == {"ready"}
 
 
-def test_a_temporal_that_comes_back_ends_the_request(local: LocalStack) -> None:
-    request = tandem("ask", "--detach", "[ms=60 slm_eos=5]").stdout.strip()
+def test_a_temporal_that_comes_back_ends_the_request(local: LocalStack, hold: Hold) -> None:
+    """It is away while the large model generates all that is left."""
+    request = tandem("ask", "--detach", f"[llm_hold=5:{hold} slm_eos=5]").stdout.strip()
+    local.wait_until_running("insight-generator", 1)
     local.kill("temporal")
-    time.sleep(1)
+    hold.release()
+    local.wait_until_running("insight-generator", 0)
     local.start("temporal")
     wait_until(
-        lambda: json.loads(tandem("request", "get", request, "--json").stdout or "{}").get("state") == "completed", 60
+        lambda: json.loads(tandem("request", "get", request, "--json").stdout or "{}").get("state") == "completed",
+        BOUND_SECONDS,
     )
 
 
@@ -196,7 +200,7 @@ def test_an_interrupted_start_leaves_nothing(elsewhere: Path, number: signal.Sig
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=interruptible)
     wait_until(lambda: len(ours(elsewhere)) > 3)
     process.send_signal(number)
-    assert process.wait(40) != 0
+    assert process.wait(BOUND_SECONDS) != 0
     assert ours(elsewhere) == []
 
 
@@ -233,7 +237,7 @@ def test_each_process_shows_its_metrics(local: LocalStack) -> None:
     }
     for component, series in expected.items():
         port = local.stack.ports[component]["metrics"]
-        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as reply:
             text = reply.read().decode()
         assert series in text, component
         # What the alert on lost spans reads.

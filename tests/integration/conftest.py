@@ -43,14 +43,14 @@ from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
 from tandem import AsyncClient
 from tandem.method.profile import load_profile
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
-from tests.conftest import free_port
 from tests.fakes import ScriptedEngine
 from tests.tiny_model import write_tiny_model
 from workflows.activities import Activities, ServiceAddresses
 from workflows.worker import WorkerSettings, make_workers
 
 SPANS = InMemorySpanExporter()
-TTL = timedelta(minutes=5)
+TTL = timedelta(hours=1)
+IDLE_SECONDS = 120.0
 SANDBOX = SandboxedWorkflowRunner(
     SandboxRestrictions.default.with_passthrough_modules("workflows", "services", "protos", "google", "redis")
 )
@@ -96,8 +96,7 @@ async def run_system(profile_name: str, folder: Path, redis_url: str, temporal_a
     repository = ModelRepository()
     judge = Judge(judge_engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
     repository.update(SufficiencyModel(judge, profile.slm.name))
-    scorer_port = free_port()
-    scorer = ScorerServer(scorer_port, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
+    scorer = ScorerServer(0, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
     listeners = [
         asyncio.create_task(listen_for_stops(log, Role.INSIGHT, insight.running)),
         asyncio.create_task(listen_for_stops(log, Role.ANSWER, answer.running)),
@@ -106,8 +105,10 @@ async def run_system(profile_name: str, folder: Path, redis_url: str, temporal_a
     for server in (generator, executor):
         await server.start()
         await server.serving()
+    while not hasattr(scorer, "port"):  # `start` binds it, and runs until the server stops
+        await asyncio.sleep(0.01)
     addresses = ServiceAddresses(
-        f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer_port}", f"127.0.0.1:{executor.port}"
+        f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.port}", f"127.0.0.1:{executor.port}"
     )
     activities = Activities(addresses, log)
     temporal = await TemporalClient.connect(temporal_address, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)])
@@ -161,6 +162,20 @@ async def finishing_system(redis_url: str, temporal_address: str, profiles_folde
 async def shadowed_system(redis_url: str, temporal_address: str, profiles_folder: Path) -> AsyncIterator[System]:
     async with run_system("scripted-shadow", profiles_folder, redis_url, temporal_address) as running:
         yield running
+
+
+_SYSTEMS = ("system", "brief_system", "finishing_system", "shadowed_system")
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
+async def _engines_are_left_idle(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """The next test counts tokens: what a test leaves running ends before."""
+    yield
+    for name in set(_SYSTEMS) & set(request.fixturenames):
+        used: System = request.getfixturevalue(name)
+        async with asyncio.timeout(IDLE_SECONDS):
+            while not used.idle():
+                await asyncio.sleep(0.01)
 
 
 COMPILED_THREADS = 2

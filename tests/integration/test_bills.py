@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing, suppress
 from typing import Any
 from uuid import uuid4
@@ -12,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tandem import RequestError, to_dict
+from tests.integration.asking import BOUND_SECONDS
 from tests.integration.conftest import System
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
 SCRIPTS = st.builds(
     "[ms={ms} scores={at}:0.9 slm_eos={slm} llm_eos={llm}{fail}]".format_map,
@@ -40,12 +42,14 @@ async def bill(system: System, script: str, leave_after: int | None) -> dict[str
                 seen += 1
                 if leave_after is not None and seen > leave_after:
                     break
-    while True:
+    deadline = time.monotonic() + BOUND_SECONDS
+    while time.monotonic() < deadline:
         with suppress(RequestError):  # it was left before it was started
             found = await system.client.get(request_id)
             if found.HasField("result"):
                 return to_dict(found.result)
         await asyncio.sleep(0.02)
+    raise AssertionError(f"request {request_id} has no bill")
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

@@ -23,13 +23,14 @@ from tandem.method.errors import Fenced
 from tandem.method.profile import load_profile
 from tandem.method.tasks import GenerationOutcome, ModelTask
 from tests.fakes import ScriptedEngine
+from tests.integration.asking import forget
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def log(redis_url: str) -> AsyncIterator[RequestLog]:
-    log = RequestLog(redis_url, timedelta(seconds=30))
+    log = RequestLog(redis_url, timedelta(hours=2))
     yield log
     await log.close()
 
@@ -127,7 +128,7 @@ async def test_an_insight_survives_a_redis_that_forgot_it(
     work, done = task("[ms=3 llm=abc]"), None
     async for event in writer.generate(work):
         if isinstance(event, StageWritten) and event.stage == 2:
-            await log._connection.redis.flushall()
+            await forget(log, work.request_id)
         done = event
     assert isinstance(done, GenerationOutcome)
     seen = await log.streams.read(work.request_id, Role.INSIGHT)

@@ -29,7 +29,7 @@ SCENARIOS = {
     "scorer_failed_open": "[fail=score slm_eos=5]",
     "llm_unavailable": "[fail=llm slm_eos=5]",
     "failed": "[fail=slm scores=0:0.9]",
-    "cancelled": "[ms=20]",
+    "cancelled": "[llm_hold=5]",
 }
 
 

@@ -18,15 +18,16 @@ from services.request_log.streams import Closing
 from tandem.method.errors import Fenced, Unavailable
 from tandem.method.events import Scored
 from tandem.method.tokens import TokenCounts
+from tests.integration.asking import forget
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-SHORT = timedelta(milliseconds=100)
+SHORT, TTL = timedelta(milliseconds=100), timedelta(hours=2)
 SCORED = Scored(0, 0.5, 0.8, False, "untrained", False)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def log(redis_url: str) -> AsyncIterator[RequestLog]:
-    log = RequestLog(redis_url, timedelta(seconds=30))
+    log = RequestLog(redis_url, TTL)
     yield log
     await log.close()
 
@@ -105,7 +106,7 @@ async def test_the_answers_writer_keeps_every_token(log: RequestLog) -> None:
     assert (await log.streams.begin(rid, Role.ANSWER, 2, "token")).resumption.tokens == 2
 
 
-async def test_an_end_stays_after_a_retry(log: RequestLog) -> None:
+async def test_an_end_that_was_said_stays_said_after_a_retry(log: RequestLog) -> None:
     rid = uuid4().hex
     writer = await log.streams.begin(rid, Role.ANSWER, 1, "token")
     await writer.append("ab", [1, 2])
@@ -126,7 +127,7 @@ async def test_the_stop_flag_refuses_appends_of_its_epoch_and_older_but_not_of_a
     await newer.append("c", [3])
 
 
-async def test_a_stop_is_received_at_once(log: RequestLog) -> None:
+async def test_a_stop_is_heard_at_once(log: RequestLog) -> None:
     stop = StopSignal(uuid4().hex, Role.INSIGHT, 1, 1.5)
     stops = log.stops.subscribe()
     hearing = asyncio.ensure_future(anext(stops))
@@ -147,7 +148,7 @@ async def test_a_gap_and_a_forgotten_request_are_told_apart_from_a_repeat(log: R
     with pytest.raises(Lost):
         await log._connection.run_script(rid, Role.INSIGHT, 1, "append", 5, 2, "b", "[2]", 0, 0)
     assert (await log.streams.read(rid, Role.INSIGHT)).text == "a"
-    await log._connection.redis.flushall()
+    await forget(log, rid)
     with pytest.raises(Lost):
         await writer.append("b", [2])
 
@@ -159,7 +160,7 @@ async def test_a_follower_of_a_lost_stream_begins_anew(log: RequestLog) -> None:
         await writer.append("x", [i], stage=1 if i == 4 else 0)
     following = log.streams.follow_stages(rid, SHORT)
     assert (await anext(following)).stage_ends == {1: 5}
-    await log._connection.redis.flushall()
+    await forget(log, rid)
     again = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
     await again.append("y", [1], stage=1)
     async for transcript in following:
@@ -197,14 +198,25 @@ async def test_a_decision_is_published_once(log: RequestLog) -> None:
     assert [i for i, _ in news["decisions"]] == ["1-0", "2-0"]
 
 
-async def test_keys_expire_and_soon_after_the_end(log: RequestLog) -> None:
+async def test_every_key_expires_and_minutes_after_the_end(log: RequestLog) -> None:
     rid = uuid4().hex
-    writer = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
-    await writer.append("a", [1])
+    for role, cached in ((Role.INSIGHT, "stage"), (Role.ANSWER, "token")):
+        writer = await log.streams.begin(rid, role, 1, cached)
+        await writer.append("a", [1], stage=1 if role is Role.INSIGHT else 0)
     await log.decisions.publish(rid, scored_slot(0), SCORED)
-    keys = await log._connection.redis.keys(f"{{{rid}}}:*")
-    assert len(keys) == 3
-    assert all([0 < await log._connection.redis.pttl(key) <= 30_000 for key in keys])
+    before = await lifetimes(log, rid)
+    assert set(before) == {"insight", "stages", "answer", "decisions", "state"}
+    assert all(3600 < seconds <= TTL.total_seconds() for seconds in before.values()), before
+    await log.expire_soon(rid)
+    after = await lifetimes(log, rid)
+    assert set(after) == set(before)
+    assert all(0 < seconds <= 600 for seconds in after.values()), after
+
+
+async def lifetimes(log: RequestLog, request_id: str) -> dict[str, float]:
+    """Seconds that each of the request's keys still lives."""
+    keys = await log._connection.redis.keys(f"{{{request_id}}}:*")
+    return {key.partition(":")[2]: await log._connection.redis.pttl(key) / 1000 for key in keys}
 
 
 async def test_watchers_hold_a_lease(log: RequestLog) -> None:

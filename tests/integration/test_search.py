@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from tandem import RequestError, to_dict
+from tests.integration.asking import BOUND_SECONDS
 from tests.integration.conftest import System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -16,7 +18,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 async def found(system: System, where: str, at_least: int) -> list[dict[str, Any]]:
     """Visibility follows the workflows a moment later."""
-    for _ in range(200):
+    deadline = time.monotonic() + BOUND_SECONDS
+    while time.monotonic() < deadline:
         rows = [to_dict(row) for row in (await system.client.list(where)).requests]
         if len(rows) >= at_least:
             return rows

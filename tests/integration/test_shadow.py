@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from prometheus_client import REGISTRY
+from temporalio.service import RPCError, RPCStatusCode
 
 from tandem import to_dict
+from tandem.method.names import shadow_id
+from tests.integration.asking import BOUND_SECONDS
 from tests.integration.conftest import SPANS, System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def shadow_of(system: System, request_id: str) -> dict[str, Any]:
-    for _ in range(500):
+    deadline = time.monotonic() + BOUND_SECONDS
+    while time.monotonic() < deadline:
         found = await system.client.get(request_id)
         if found.HasField("shadow"):
             return to_dict(found.shadow)
         await asyncio.sleep(0.02)
-    raise AssertionError("no shadow came")
+    raise AssertionError("the request has no shadow")
+
+
+def num_agreeing() -> float:
+    labels = {"profile": "scripted-shadow", "agrees": "true"}
+    return REGISTRY.get_sample_value("tandem_shadow_requests_total", labels) or 0.0
 
 
 async def test_a_shadow_measures_what_the_large_model_alone_costs(system: System, shadowed_system: System) -> None:
     request_id, before = uuid4().hex, shadowed_system.llm.counters.output_tokens
+    agreeing = num_agreeing()
     question = r"[ms=5 scores=16:0.9 slm=\boxed{4}_ slm_eos=12 llm=\boxed{4}_ llm_eos=60] what?"
     result = to_dict(await shadowed_system.client.ask(question, request_id=request_id))
     shadow = await shadow_of(shadowed_system, request_id)
@@ -33,11 +44,11 @@ async def test_a_shadow_measures_what_the_large_model_alone_costs(system: System
     assert (shadow["answer"], shadow["agrees"]) == ("4", True)
     assert shadow["usd"] == shadow["usd_paid"] > 0
     assert shadow["usd_served"] == result["cost"]["usd"]
-    # The bill knows nothing of it: the engine made both.
+    # The bill does not contain it: the engine generated both.
     usage = result["usage"]["llm"]
     billed = usage["output_tokens"] + usage["overrun_tokens"]
     assert shadowed_system.llm.counters.output_tokens - before == billed + 60
-    assert REGISTRY.get_sample_value("tandem_shadow_requests_total", {"profile": "scripted-shadow", "agrees": "true"})
+    assert num_agreeing() == agreeing + 1
     # Nor does its trace.
     leaves = [
         span
@@ -56,7 +67,14 @@ async def test_a_large_model_that_had_finished_is_not_asked_again(shadowed_syste
     assert shadowed_system.llm.counters.output_tokens - before == 20
 
 
-async def test_a_profile_without_shadows_has_none(system: System) -> None:
-    request_id = uuid4().hex
-    await system.client.ask("[scores=16:0.9 slm_eos=5]", request_id=request_id)
-    assert not (await system.client.get(request_id)).HasField("shadow")
+async def test_only_a_profile_with_shadows_starts_one(system: System, shadowed_system: System) -> None:
+    """A shadow is started before its request's workflow ends, so Temporal knows it by then or never."""
+    ids = {"scripted": uuid4().hex, "scripted-shadow": uuid4().hex}
+    for used, request_id in zip((system, shadowed_system), ids.values(), strict=True):
+        await used.client.ask("[scores=16:0.9 slm_eos=5 llm_eos=30]", request_id=request_id)
+        await used.temporal.get_workflow_handle(request_id).result()
+    await shadow_of(shadowed_system, ids["scripted-shadow"])
+    with pytest.raises(RPCError) as refused:
+        await system.temporal.get_workflow_handle(shadow_id(ids["scripted"])).describe()
+    assert refused.value.status is RPCStatusCode.NOT_FOUND
+    assert not (await system.client.get(ids["scripted"])).HasField("shadow")

@@ -20,6 +20,7 @@ from services.process.search_attributes import KEYS
 from tandem.method.names import SOLVE_WORKFLOW, solve_queue
 from tandem.method.profile import load_profile
 from tandem.method.request import SolveRequest
+from tests.conftest import Hold
 from tests.integration.conftest import SANDBOX, System
 from workflows.activities import Activities, ServiceAddresses
 from workflows.setup import add_search_attributes
@@ -27,7 +28,7 @@ from workflows.versioning import Presence, Version, promote
 from workflows.worker import WorkerSettings, make_workers
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-PATIENCE, MOMENT = timedelta(seconds=20), timedelta(0)
+PATIENCE, MOMENT = timedelta(seconds=120), timedelta(0)
 QUEUE = f"versioned-{uuid4().hex}"
 
 
@@ -60,7 +61,7 @@ async def build_of(handle: WorkflowHandle[Any, Any]) -> str:
 
 
 async def test_an_upgrade_leaves_running_requests_to_the_build_that_they_began_with(
-    system: System, profiles_folder: Path
+    system: System, profiles_folder: Path, hold: Hold
 ) -> None:
     deployment = f"tandem-{uuid4().hex}"
     old, new = Version(deployment, "old"), Version(deployment, "new")
@@ -68,7 +69,7 @@ async def test_an_upgrade_leaves_running_requests_to_the_build_that_they_began_w
     async with worker(system, old):
         await promote(system.temporal, old, PATIENCE)
         assert not await leaving.wait_until_dispensable(MOMENT)  # it is the current version's only one
-        running = await start(system, profiles_folder, "[ms=60]")
+        running = await start(system, profiles_folder, f"[llm_hold=5:{hold}]")
         async with worker(system, new):
             await promote(system.temporal, new, PATIENCE)
             await promote(system.temporal, new, PATIENCE)  # again changes nothing
@@ -76,6 +77,7 @@ async def test_an_upgrade_leaves_running_requests_to_the_build_that_they_began_w
             assert (await later.result())["stop"]["reason"] == "sufficient"
             assert await build_of(later) == "new"
             assert not await leaving.wait_until_dispensable(MOMENT)  # its request still runs
+            hold.release()
             assert (await running.result())["stop"]["reason"] == "best_stage"
             assert await build_of(running) == "old"
             assert await leaving.wait_until_dispensable(PATIENCE)

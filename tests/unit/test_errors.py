@@ -4,7 +4,16 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from services.engine.api import DuplicateRequest, EngineStopped, PromptTooLong, QueueFull
+from services.engine.api import (
+    ApiRefused,
+    ApiUnavailable,
+    DuplicateRequest,
+    EngineError,
+    EngineStopped,
+    PromptTooLong,
+    QueueFull,
+    UnknownModel,
+)
 from services.process.status import STATUS_OF, from_engine, to_status
 from tandem.method import errors
 from tandem.method.errors import InvalidArgument, ResourceExhausted, TandemError
@@ -40,17 +49,46 @@ def test_a_full_queue_says_when_to_come_back() -> None:
     assert "RetryInfo" not in details(ResourceExhausted("over budget"))
 
 
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
-        (PromptTooLong("x"), grpc.StatusCode.INVALID_ARGUMENT),
-        (QueueFull("x"), grpc.StatusCode.RESOURCE_EXHAUSTED),
-        (DuplicateRequest("x"), grpc.StatusCode.FAILED_PRECONDITION),
-        (EngineStopped("x"), grpc.StatusCode.UNAVAILABLE),
-    ],
-)
-def test_every_refusal_of_an_engine_has_a_status(error: Exception, status: grpc.StatusCode) -> None:
-    known = from_engine(error)
+# What a caller sees of each engine error; Temporal retries UNAVAILABLE and RESOURCE_EXHAUSTED, and none of the others.
+ENGINE_ERRORS = {
+    EngineError: grpc.StatusCode.FAILED_PRECONDITION,
+    PromptTooLong: grpc.StatusCode.INVALID_ARGUMENT,
+    QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    DuplicateRequest: grpc.StatusCode.FAILED_PRECONDITION,
+    EngineStopped: grpc.StatusCode.UNAVAILABLE,
+    UnknownModel: grpc.StatusCode.FAILED_PRECONDITION,
+    ApiRefused: grpc.StatusCode.FAILED_PRECONDITION,
+    ApiUnavailable: grpc.StatusCode.UNAVAILABLE,
+}
+
+
+def engine_errors(base: type[EngineError] = EngineError) -> set[type[EngineError]]:
+    """`base` and all classes below it that the services define."""
+    below = (engine_errors(error) for error in base.__subclasses__() if error.__module__.startswith("services."))
+    return {base}.union(*below)
+
+
+def test_no_engine_error_is_missing_from_the_table() -> None:
+    assert engine_errors() == set(ENGINE_ERRORS)
+
+
+@pytest.mark.parametrize(("error", "status"), ENGINE_ERRORS.items())
+def test_every_engine_error_has_a_status_and_keeps_its_reason(
+    error: type[EngineError], status: grpc.StatusCode
+) -> None:
+    known = from_engine(error("what happened"))
     assert known is not None
     assert STATUS_OF[type(known)] is status
+    assert (known.reason, str(known)) == (error.reason, "what happened")
+
+
+def test_a_prompt_that_is_too_long_names_the_question_and_a_full_queue_says_when_to_come_back() -> None:
+    too_long, full = from_engine(PromptTooLong("x")), from_engine(QueueFull("x"))
+    assert isinstance(too_long, InvalidArgument)
+    assert too_long.field == "question"
+    assert isinstance(full, ResourceExhausted)
+    assert full.retry_after_s == 1.0
+
+
+def test_an_error_that_is_not_the_engines_has_no_status_of_its_own() -> None:
     assert from_engine(ValueError("x")) is None

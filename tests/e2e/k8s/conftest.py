@@ -17,6 +17,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs the test cluster: make e2e-k8s"))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def environment() -> None:
+    """Not the local stack's: here the real models are served too."""
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """The one that is up, with what the chart's objects are admitted by and KServe's controller."""

@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 
-from tests.e2e.k8s.cluster import Cluster, wait_for
+from tests.e2e.k8s.cluster import Cluster
+from tests.e2e.k8s.layout import wait_for
+from tests.e2e.k8s.pki import write_certificate
 
 _PORT = 9443
 _SERVED = (
@@ -26,10 +28,10 @@ def install(cluster: Cluster) -> None:
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}
     cluster.apply([namespace, _configuration(sources)])
-    # Where the manager looks: in its temporary folder, which is our own (cluster.py).
+    # Where the manager looks: in its temporary folder, which is our own (daemons.py).
     folder = cluster.run / "kserve" / "k8s-webhook-server" / "serving-certs"
     folder.mkdir(parents=True, exist_ok=True)
-    cluster.certificate("kserve-webhook", "/CN=kserve-webhook", "DNS:localhost,IP:127.0.0.1")
+    write_certificate(cluster, "kserve-webhook", "/CN=kserve-webhook", "DNS:localhost,IP:127.0.0.1")
     for end in ("key", "crt"):
         (folder / f"tls.{end}").write_bytes((cluster.pki / f"kserve-webhook.{end}").read_bytes())
     cluster.start("kserve-manager")

@@ -4,18 +4,19 @@ operator reads. Run by `make e2e-k8s`, in the network of the first node.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tandem import Client, to_dict
 from tandem.jaeger import fetch_trace
 from tandem.v1 import execution_pb2, insight_pb2_grpc
-from tests.e2e.k8s.release import COMPONENTS, MODELS, NAME, Release, eventually
+from tests.e2e.k8s.release import COMPONENTS, MODELS, NAME, Release, eventually, pod_is_ready
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
+SERVING = health_pb2.HealthCheckResponse.SERVING
 QUESTION = "Tom has 3 boxes with 12 apples each. He eats 4 apples. How many apples are left?"
 
 
@@ -28,6 +29,29 @@ def made_by(pod: dict[str, Any]) -> int:
     with grpc.insecure_channel(f"{pod['status']['podIP']}:50051") as channel:
         info = insight_pb2_grpc.InsightGeneratorStub(channel).GetModelInfo(execution_pb2.GetModelInfoRequest())
     return int(info.output_tokens_total)
+
+
+def why_pending(release: Release, component: str) -> str:
+    """The scheduler's reason; empty while it has none."""
+    for pod in release.pods(component):
+        for condition in pod["status"].get("conditions", []):
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                return str(condition.get("message", ""))
+    return ""
+
+
+def health(pod: dict[str, Any], service: str) -> Any:
+    """What the pod's process says of itself; None while it does not answer."""
+    port = pod["spec"]["containers"][0]["readinessProbe"]["grpc"]["port"]
+    with grpc.insecure_channel(f"{pod['status'].get('podIP', '')}:{port}") as channel:
+        try:
+            return (
+                health_pb2_grpc.HealthStub(channel)
+                .Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+                .status
+            )
+        except grpc.RpcError:
+            return None
 
 
 def test_each_model_lands_on_its_pool_and_gets_its_gpu(real: Release) -> None:
@@ -76,9 +100,12 @@ def test_a_client_gets_stages_answer_and_bill_and_the_cut_really_stops_the_large
     used = result["usage"]["llm"]
     assert used["output_tokens"] >= 48
     assert result["cost"]["usd"] > 0
-    # A decode step later it makes nothing more; and the pod has made what is billed, to the token.
-    time.sleep(1)
-    assert made_by(pod) - before == sum(used[f"{state}_tokens"] for state in ("output", "overrun", "discarded"))
+    # The model is aborted, and the pod has generated what is billed, to the token.
+    billed = sum(used[f"{state}_tokens"] for state in ("output", "overrun", "discarded"))
+    assert made_by(pod) - before == billed
+    with Client(real.gateway) as client:
+        client.ask(QUESTION, thresholds={0: 0.0})  # a request that needs only the small model: time for a token more
+    assert made_by(pod) - before == billed
 
 
 def test_the_trace_is_in_the_jaeger_that_runs_in_the_cluster_and_adds_up(real: Release) -> None:
@@ -96,18 +123,38 @@ def test_a_pool_that_is_full_or_not_there_leaves_a_pod_pending_with_the_reason(r
     if real.mode == "kserve":
         pytest.skip("the scheduler's words are the same: the pods are Deployments' in both modes")
     real.upgrade_without_waiting(values={"insightGenerator": {"replicaCount": 2}})
-    full = eventually("the reason", lambda: real.why_pending("insight-generator"))
+    full = eventually("the reason", lambda: why_pending(real, "insight-generator"))
     assert "Insufficient nvidia.com/gpu" in full
     real.upgrade()
     real.upgrade_without_waiting(values={"pools": {"llm": {"nodeSelector": {"tandem.dev/pool": "nowhere"}}}})
-    missing = eventually("the reason", lambda: real.why_pending("insight-generator"))
+    missing = eventually("the reason", lambda: why_pending(real, "insight-generator"))
     assert "node affinity/selector" in missing
     real.upgrade()
     real.wait_until_ready()
 
 
-def test_a_pod_is_ready_only_when_its_model_is(real: Release) -> None:
+def test_the_readiness_probe_of_each_pod_asks_for_a_service_that_it_serves(real: Release) -> None:
     for component in COMPONENTS:
         for pod in real.pods(component):
-            probes = pod["spec"]["containers"][0]
-            assert probes["readinessProbe"]["grpc"]["service"], component
+            service = pod["spec"]["containers"][0]["readinessProbe"]["grpc"]["service"]
+            assert service, component
+            assert health(pod, service) == SERVING, component
+            assert health(pod, f"{service}.Other") is None, component
+
+
+def test_a_pod_is_ready_only_when_its_model_is_loaded(real: Release) -> None:
+    """A new pod of the small model is alive and not ready while it loads; Kubernetes calls it ready only afterwards."""
+    [old] = real.pods("slm-executor")
+    name, service = old["metadata"]["name"], old["spec"]["containers"][0]["readinessProbe"]["grpc"]["service"]
+    real.kubectl("delete", "pod", name, "--wait=false")
+    seen: list[tuple[bool, bool]] = []  # (Kubernetes says ready, the process says that the model is loaded), in time
+
+    def is_ready() -> bool:
+        for pod in real.pods("slm-executor"):
+            if pod["metadata"]["name"] != name and health(pod, "") == SERVING:
+                seen.append((pod_is_ready(pod), health(pod, service) == SERVING))
+        return bool(seen) and seen[-1][0]
+
+    eventually("the new pod", is_ready, 600)
+    assert (False, False) in seen  # it was seen while it loaded
+    assert (True, False) not in seen

@@ -17,9 +17,10 @@ import pytest
 
 from bench.ledger import compare, read_journal
 from tandem import AsyncClient, RequestError, to_dict
-from tests.e2e.k8s.release import COMPONENTS, MODELS, NAME, Release, eventually, scripted_profile
+from tests.e2e.k8s.release import COMPONENTS, MODELS, NAME, Release, eventually
+from tests.e2e.k8s.values import scripted_profile
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 WORK = "[ms=100 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some ten seconds
 FAULTS = Path(__file__).parents[3] / "bench" / "results" / "k8s-faults.json"
 
@@ -52,7 +53,7 @@ async def under_load(
 
 
 async def _bill(client: AsyncClient, request_id: str) -> dict[str, Any]:
-    give_up = time.monotonic() + 90
+    give_up = time.monotonic() + 600
     while time.monotonic() < give_up:
         try:
             found = await client.get(request_id)
@@ -77,7 +78,7 @@ async def settled(release: Release) -> float:
             result = to_dict(await client.ask("[slm_eos=1] settled?"))
         if not result["notes"] and len(result["stages"]) == 4:
             return time.monotonic() - ready
-        assert time.monotonic() - ready < 120, result["notes"]
+        assert time.monotonic() - ready < 600, result["notes"]
 
 
 async def run(function: Callable[..., object], *arguments: object) -> None:
@@ -160,9 +161,27 @@ async def test_a_pod_that_is_deleted_under_requests_costs_no_answer(scripted: Re
     # A client whose gateway has gone comes back by itself (tandem.client); one whose Redis has gone gets its answer late.
     assert [s["error"] for s in seen] == [""] * 8
     assert all(bill["reasoning"] for bill in bills)
-    for name, missing in found["difference"].items():
-        if "output" in name:
-            assert missing >= 0, (name, found)  # nothing is billed that nobody made
+    for name, unbilled in found["difference"].items():
+        assert 0 <= unbilled <= most_unbilled(victim, name, len(bills)), (name, found)
+
+
+# What each victim takes with it that no bill has: tokens of one request that were not yet in the request log.
+_LOST_WITH = {
+    "insight-generator": ("llm",),
+    "slm-executor": ("slm",),
+    "sufficiency-scorer": ("scorer",),
+    "demo-redis": ("llm", "slm", "scorer"),
+}
+_TOKENS_PER_WRITE = 2  # generated since the last write
+_LONGEST_PROMPT = 150  # of WORK, with the whole insight
+
+
+def most_unbilled(victim: str, name: str, num_requests: int) -> int:
+    """Of the tokens `name` ("llm output", "scorer scored"), when `victim` is killed under so many requests."""
+    role, kind = name.split()
+    if role not in _LOST_WITH.get(victim, ()):
+        return 0
+    return num_requests * (_TOKENS_PER_WRITE if kind == "output" else _LONGEST_PROMPT)
 
 
 def _record(victim: str, seen: list[dict[str, Any]], found: dict[str, Any], seconds: float) -> None:

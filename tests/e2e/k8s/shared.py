@@ -1,0 +1,85 @@
+"""What pods mount from this machine: packages, models, throw-away servers and the journal, as read-only volumes."""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from tandem.paths import REPOSITORY, find_binary, models_folder
+from tests.e2e.k8s.layout import Layout
+from tests.e2e.k8s.values import PATHS
+from tests.fakes import write_tokenizer
+
+
+def shared_folder(layout: Layout) -> Path:
+    return layout.folder / "shared"
+
+
+def journal_folder(layout: Layout, namespace: str) -> Path:
+    """Where the test engines of a release count every token."""
+    return shared_folder(layout) / "journal" / namespace
+
+
+def fill_shared(layout: Layout) -> None:
+    """What pods mount besides torch and models: the throw-away servers, and the tests' engine."""
+    shared = shared_folder(layout)
+    for name in ("redis-server", "temporal", "jaeger"):
+        _copied(find_binary(name), shared / "programs" / name)
+    _copied(REPOSITORY / "deploy" / "jaeger.yaml", shared / "programs" / "jaeger.yaml")
+    shutil.copytree(REPOSITORY / "tests", shared / "extra" / "tests", dirs_exist_ok=True)
+    (shared / "extra" / PATHS).write_text("/site\n/extra\n")
+    for name in ("scripted-llm", "scripted-slm"):
+        if not (shared / "scripted-models" / name).is_dir():
+            write_tokenizer(shared / "scripted-models" / name)
+
+
+def _copied(source: Path | None, target: Path) -> None:
+    if source is None:
+        raise RuntimeError(f"{target.name} is missing: run `make jaeger`")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+        partial = target.with_suffix(".partial")
+        shutil.copy2(source, partial)
+        partial.rename(target)
+
+
+def volumes(layout: Layout, namespace: str, *, scripted: bool) -> list[dict[str, Any]]:
+    """The claims of a release, each with its volume."""
+    shared = shared_folder(layout)
+    folders = {
+        "models": shared / ("scripted-models" if scripted else "models"),
+        "site": Path(sysconfig.get_paths()["purelib"]),
+        "extra": shared / "extra",
+        "programs": shared / "programs",
+        "journal": journal_folder(layout, namespace),
+    }
+    if not scripted:
+        folders["models"] = models_folder()
+    return [each for name, folder in folders.items() for each in _volume(namespace, name, folder)]
+
+
+def _volume(namespace: str, name: str, folder: Path) -> list[dict[str, Any]]:
+    """A claim, and the volume that is made for it; hostPath itself is forbidden to restricted pods."""
+    size, modes = {"storage": "1Gi"}, ["ReadWriteMany"]
+    volume = f"{namespace}-{name}"
+    return [
+        {
+            "apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": {"name": volume, "labels": {"tandem.dev/test": namespace}},
+            "spec": {
+                "capacity": size, "accessModes": modes, "storageClassName": "", "hostPath": {"path": str(folder)},
+                "claimRef": {"namespace": namespace, "name": name},
+                "persistentVolumeReclaimPolicy": "Retain",
+            },
+        },
+        {
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "accessModes": modes, "storageClassName": "", "volumeName": volume,
+                "resources": {"requests": size},
+            },
+        },
+    ]  # fmt: skip

@@ -1,0 +1,48 @@
+"""How tests ask the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from services.request_log.log import RequestLog
+from tandem import to_dict
+from tandem.v1 import tandem_pb2
+from tests.integration.conftest import System
+
+BOUND_SECONDS = 120.0
+RESULT_KEYS = {
+    "request_id", "profile", "question", "answer", "reasoning", "stop", "stages", "usage", "cost", "timings_ms",
+    "trace_id", "attempts",
+}  # fmt: skip
+
+
+async def ask(system: System, question: str, **options: Any) -> dict[str, Any]:
+    return to_dict(await asyncio.wait_for(system.client.ask(question, **options), BOUND_SECONDS))
+
+
+async def events(system: System, question: str, **options: Any) -> list[tandem_pb2.SolveEvent]:
+    return [event async for event in system.client.solve(question, **options)]
+
+
+def kinds(seen: list[tandem_pb2.SolveEvent]) -> list[str]:
+    return [str(event.WhichOneof("event")) for event in seen]
+
+
+def made(usage: dict[str, Any]) -> int:
+    """Generated tokens, in any state."""
+    return int(usage["output_tokens"] + usage["overrun_tokens"] + usage["discarded_tokens"])
+
+
+async def idle(system: System) -> None:
+    """Until no engine runs a sequence."""
+    deadline = time.monotonic() + BOUND_SECONDS
+    while not system.idle():
+        assert time.monotonic() < deadline, f"still running: {system.llm.running} {system.slm.running}"
+        await asyncio.sleep(0.01)
+
+
+async def forget(log: RequestLog, request_id: str) -> None:
+    """Delete what Redis knows of one request, as if it had lost its memory; other tests' requests stay."""
+    await log._connection.redis.delete(*await log._connection.redis.keys(f"{{{request_id}}}:*"))

@@ -1,0 +1,66 @@
+"""What the gateway refuses and how it says so."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import grpc
+import pytest
+
+from tandem import RequestError
+from tests.integration.asking import ask
+from tests.integration.conftest import System
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "code"),
+    [
+        ({"question": "  "}, "question", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"question": "x" * 401}, "question", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"profile": "nobody"}, "profile", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"max_cost_usd": -1.0}, "budget.max_cost_usd", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"max_cost_usd": float("nan")}, "budget.max_cost_usd", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"threshold": 1.5}, "stop.threshold", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"thresholds": {9: 0.5}}, "stop.thresholds", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"temperature": 3.0}, "sampling.temperature", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"request_id": "a b"}, "request_id", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"max_cost_usd": 1e-9}, "", grpc.StatusCode.RESOURCE_EXHAUSTED),
+    ],
+)
+async def test_bad_requests_name_the_field(system: System, options: dict[str, Any], field: str, code: object) -> None:
+    with pytest.raises(RequestError) as caught:
+        await ask(system, **{"question": "why?", **options})
+    assert (caught.value.code, caught.value.field) == (code, field)
+    assert caught.value.reason
+
+
+async def test_too_many_requests_are_refused_with_a_time_to_retry(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system.service, "_limits", replace(system.service._limits, max_requests=1))
+    async with aclosing(system.client.solve("[llm_hold=5]")) as stream:
+        await anext(stream)
+        with pytest.raises(RequestError) as caught:
+            await ask(system, "[slm_eos=3]")
+    assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert caught.value.retry_after_s == 2.0
+
+
+async def test_unknown_requests_are_not_found(system: System) -> None:
+    for call in (system.client.get, system.client.cancel):
+        with pytest.raises(RequestError) as caught:
+            await call("nobody-asked-this")
+        assert caught.value.code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_profiles_say_whether_the_scorer_was_trained(system: System) -> None:
+    listed = await system.client.profiles()
+    assert (listed.default_profile, listed.profiles[0].scorer, listed.profiles[0].scorer_trained) == (
+        "scripted",
+        "untrained",
+        False,
+    )

@@ -1,0 +1,126 @@
+"""Who may cancel a request, what a cancel stops, and what it cannot change."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from services.request_log.decisions import RESULT_SLOT
+from tandem import to_dict
+from tandem.client import solve_request
+from tandem.method.result import SolveResult
+from tandem.v1 import tandem_pb2
+from tests.conftest import Hold
+from tests.integration.asking import ask, idle, made
+from tests.integration.conftest import System
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_cancel_aborts_either_model_and_the_bill_is_whole(system: System) -> None:
+    for question, role in (
+        ("[llm_hold=5]", "insight_delta"),
+        ("[slm_hold=5 scores=0:0.9 slm_eos=500]", "answer_delta"),
+    ):
+        request_id, last, is_cancelled = uuid4().hex, None, False
+        async for event in system.client.solve(question, request_id=request_id):
+            if event.WhichOneof("event") == role and not is_cancelled:
+                is_cancelled = True
+                assert (await system.client.cancel(request_id)).state == tandem_pb2.REQUEST_STATE_RUNNING
+            last = event
+        assert last is not None
+        assert last.completed.stop.reason == tandem_pb2.STOP_REASON_CANCELLED
+        assert last.completed.cost.usd > 0
+        assert system.idle()
+        assert (await system.client.get(request_id)).state == tandem_pb2.REQUEST_STATE_CANCELLED
+        assert (await system.client.cancel(request_id)).state == tandem_pb2.REQUEST_STATE_CANCELLED
+
+
+async def test_a_workflow_cancelled_in_temporal_ends_with_its_bill(system: System) -> None:
+    request_id, last, is_cancelled = uuid4().hex, None, False
+    async for event in system.client.solve("[llm_hold=5]", request_id=request_id):
+        if event.HasField("insight_delta") and not is_cancelled:
+            is_cancelled = True
+            await system.temporal.get_workflow_handle(request_id).cancel()
+        last = event
+    assert last is not None
+    assert last.completed.stop.reason == tandem_pb2.STOP_REASON_CANCELLED
+    assert made(to_dict(last.completed.usage.llm)) >= 1
+    assert system.idle()
+
+
+async def test_a_client_that_goes_away_cancels_its_request(system: System) -> None:
+    request = solve_request("[llm_hold=5]", request_id=uuid4().hex)
+    call = system.client._stub.Solve(request)
+    async for event in call:
+        if event.HasField("insight_delta"):
+            break
+    call.cancel()
+    await idle(system)
+    result = await system.temporal.get_workflow_handle(request.request_id).result()
+    assert result["stop"]["reason"] == "cancelled"
+    assert result["usage"]["llm"]["input_tokens"] > 0
+
+
+async def test_a_client_that_has_its_result_and_hangs_up_cancels_nothing(system: System) -> None:
+    stream = system.service.Solve(solve_request("[scores=0:0.9 slm_eos=5]", request_id=uuid4().hex), None)
+    async with aclosing(stream):  # closed where gRPC closes it when the client leaves while the result is sent
+        async for event in stream:
+            if event.HasField("completed"):
+                break
+    assert not system.service._farewells
+
+
+async def test_leaving_the_clients_stream_early_cancels_at_once(system: System) -> None:
+    request_id = uuid4().hex
+    async with aclosing(system.client.solve("[llm_hold=5]", request_id=request_id)) as stream:
+        async for event in stream:
+            if event.HasField("insight_delta"):
+                break
+    await idle(system)
+    result = await system.temporal.get_workflow_handle(request_id).result()
+    assert result["stop"]["reason"] == "cancelled"
+
+
+async def test_the_first_published_result_is_final(system: System, hold: Hold) -> None:
+    """A cancel may come after the result is published and before Temporal has recorded it; the last step runs again."""
+    earlier = await ask(system, "[scores=16:0.9 slm_eos=5]")
+    published = await stored(system, earlier["request_id"])
+    request_id = uuid4().hex
+    question, final = f"[llm_eos=21 llm_hold=10:{hold}]", replace(published, request_id=request_id)
+    async with aclosing(system.client.solve(question, request_id=request_id, keep_running=True)) as stream:
+        await anext(stream)
+        await system.log.decisions.publish(request_id, RESULT_SLOT, final)
+        hold.release()
+        assert await stored(system, request_id) == final
+
+
+async def stored(system: System, request_id: str) -> SolveResult:
+    """The result that Temporal has."""
+    return await system.temporal.get_workflow_handle(request_id, result_type=SolveResult).result()
+
+
+async def test_a_cancel_after_the_end_changes_nothing(system: System) -> None:
+    for _ in range(5):
+        result = await ask(system, "[scores=16:0.9 slm_eos=5]")
+        response = await system.client.cancel(result["request_id"])
+        assert response.state == tandem_pb2.REQUEST_STATE_COMPLETED
+        stored = await system.temporal.get_workflow_handle(result["request_id"]).result()
+        assert stored["stop"]["reason"] == "sufficient"
+
+
+async def test_a_client_that_has_its_answer_cancels_nothing(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled: list[str] = []
+
+    async def note(request_id: str) -> None:
+        cancelled.append(request_id)
+
+    monkeypatch.setattr(system.client, "cancel", note)
+    async with aclosing(system.client.solve("[scores=16:0.9 slm_eos=5]")) as stream:
+        async for event in stream:
+            if event.HasField("completed"):
+                break
+    assert not cancelled
