@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import random
 import re
 import socket
@@ -23,10 +22,11 @@ import numpy as np
 import psutil
 from rich.progress import track
 
-from bench.common import local_stack, quantiles, report
+from bench.common import quantiles, report
 from tandem import Client
 from tandem.local.stack import Stack, free_port
 from tests.e2e.collector import Collector
+from tests.stacks import scripted_stack
 
 _WARM_UP = 5
 _QUESTION = "[ms=2 scores=16:0.9 slm_eos=20]"
@@ -57,20 +57,9 @@ def _silent() -> Iterator[str]:
             connection.close()
 
 
-@contextlib.contextmanager
-def _traced(endpoint: str) -> Iterator[Stack]:
-    before = os.environ.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
-    if endpoint:
-        os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
-    # A short queue, so that drops are seen within the bench.
-    os.environ["OTEL_BSP_MAX_QUEUE_SIZE"] = "512"
-    try:
-        with local_stack("scripted", scripted=True) as stack:
-            yield stack
-    finally:
-        os.environ.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
-        if before is not None:
-            os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = before
+def _traced(endpoint: str) -> contextlib.AbstractContextManager[Stack]:
+    """A stack that exports to `endpoint`; empty: to nowhere. Its short queue makes drops visible within the bench."""
+    return scripted_stack({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint or None, "OTEL_BSP_MAX_QUEUE_SIZE": "512"})
 
 
 def main() -> None:

@@ -13,15 +13,15 @@ import time
 import numpy as np
 from rich.progress import track
 
-from bench.common import local_stack, quantiles, report
+from bench.common import quantiles, report
 from services.engine.api import GenerationRequest, Token
 from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.scorers import make_scorer
 from tandem import AsyncClient
 from tandem.method.profile import load_profile
 from tandem.method.prompts import answer_prompt, insight_prompt
-from tandem.paths import profile_folders
 from tests.fakes import ScriptedEngine
+from tests.stacks import SCRIPTED_PROFILES, scripted_stack
 
 _QUESTION = "[ms={ms} slm_eos=8] how?"
 _STAGES = (16, 32, 48)
@@ -29,7 +29,7 @@ _STAGES = (16, 32, 48)
 
 async def in_one_process(ms: float) -> float:
     """Milliseconds that the work takes by itself."""
-    profile = load_profile("scripted", tuple(profile_folders()))
+    profile = load_profile("scripted", (SCRIPTED_PROFILES,))
     llm, slm, scorer = (
         ScriptedEngine("scripted-llm"),
         ScriptedEngine("scripted-slm"),
@@ -57,7 +57,7 @@ async def in_one_process(ms: float) -> float:
 
 async def measure(runs: int, ms: float) -> dict[str, object]:
     alone, system = [], []
-    with local_stack("scripted", scripted=True) as stack:
+    with scripted_stack() as stack:
         async with AsyncClient(stack.gateway) as client:
             for number in track(range(runs + 5), description="pairs"):
                 work = await in_one_process(ms)

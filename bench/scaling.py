@@ -22,12 +22,12 @@ from rich.progress import track
 from temporalio.client import Client
 
 from bench import bare
-from bench.common import local_stack, quantiles, report
+from bench.common import quantiles, report
 from services.gateway.admission import Admission, Asked
 from tandem import AsyncClient
 from tandem.local.stack import Stack
 from tandem.method.profile import load_profile
-from tandem.paths import profile_folders
+from tests.stacks import SCRIPTED_PROFILES, scripted_stack
 from training.metrics import ratio_of_means
 
 _QUESTION = "[ms=1 slm_eos=8] how?"
@@ -45,10 +45,10 @@ def main() -> None:
 
 
 async def _measure(options: argparse.Namespace) -> dict[str, Any]:
-    with local_stack("scripted", scripted=True) as stack, _bare_worker(stack) as worker:
+    with scripted_stack() as stack, _bare_worker(stack) as worker:
         temporal = await Client.connect(stack.address("temporal"))
         async with AsyncClient(stack.gateway) as client:
-            profile = load_profile("scripted", tuple(profile_folders()))
+            profile = load_profile("scripted", (SCRIPTED_PROFILES,))
             admission = Admission({"scripted": profile}, "scripted", {"scripted": len})
 
             async def bare_request() -> None:
