@@ -17,10 +17,12 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from temporalio import activity
 from temporalio.common import WorkflowIDReusePolicy
+from temporalio.converter import value_to_type
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 from services.observability.metrics import count_result, count_shadow
-from services.observability.tracing import Inference, describe_result, tell_lost, tracer
+from services.observability.spans import Inference, describe_result, report_discarded
+from services.observability.tracing import tracer
 from services.process.channels import open_channel
 from services.request_log.log import Reading, RequestLog, Role, Stop
 from tandem.method.errors import TandemError
@@ -38,6 +40,7 @@ from tandem.method.shared import (
     ScoreTask,
     ShadowInput,
     ShadowResult,
+    SolveResult,
     StageScore,
     StopOrder,
     Timeouts,
@@ -45,6 +48,7 @@ from tandem.method.shared import (
     solve_queue,
 )
 from tandem.method.stop_rule import is_sufficient
+from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2, insight_pb2_grpc, tandem_pb2
 from workflows import wire
 from workflows.retries import gives_up
@@ -252,9 +256,9 @@ class Activities:
             with contextlib.suppress(TandemError):
                 await self._log.finish(end.request_id)
         with tracer.start_as_current_span("settle") as span:
-            describe_result(span, told or end.payload)
+            describe_result(span, value_to_type(SolveResult, told or end.payload))
         if told is None:
-            count_result(end.payload, failed=end.kind == "failed")
+            count_result(value_to_type(SolveResult, end.payload), failed=end.kind == "failed")
         return told
 
     @activity.defn
@@ -286,7 +290,7 @@ class Activities:
 
     @activity.defn
     async def count_shadow(self, profile: str, result: ShadowResult) -> None:
-        count_shadow(profile, asdict(result))
+        count_shadow(profile, result)
 
     @activity.defn
     async def settle_loss(self, task: LossTask) -> RoleUsage:
@@ -301,12 +305,13 @@ class Activities:
             ledger = await self._log.ledger(task.request_id, role)
             untold = await self._log.tell_untold(task.request_id, role)
         except TandemError as error:
-            tell_lost(inference, *spent)
+            report_discarded(inference, TokenCounts(spent[0], discarded=spent[1]))
             known_here = RoleUsage(model=task.model, input_tokens=spent[0], discarded_tokens=spent[1])
             raise ApplicationError(str(error), known_here, type=error.reason) from error
         known = (ledger.input_tokens, ledger.made_tokens)
         read, made = max(known, spent, key=sum)
-        tell_lost(inference, read - known[0] + untold[0], made - known[1] + untold[1])
+        untold_here = TokenCounts(read - known[0] + untold[0], discarded=made - known[1] + untold[1])
+        report_discarded(inference, untold_here)
         return RoleUsage(model=task.model, input_tokens=read, discarded_tokens=made)
 
     def _remember(self, inference: Inference, spent: RoleUsage) -> None:
@@ -344,7 +349,8 @@ class Activities:
             reader.cancel()
             call.cancel()
         lost = _unless_written(unwritten, seen)
-        tell_lost(replace(inference, model=usage.model), lost.input_tokens, lost.discarded_tokens)
+        lost_counts = TokenCounts(lost.input_tokens, discarded=lost.discarded_tokens)
+        report_discarded(replace(inference, model=usage.model), lost_counts)
         return _LastWord(usage.plus_lost(lost), seen["started"], seen["finished"])
 
 

@@ -14,19 +14,21 @@ from uuid import uuid4
 import grpc
 from google.protobuf.json_format import ParseDict
 from opentelemetry import trace
+from temporalio.converter import value_to_type
 
 from services.gateway.admission import Admission, Asked, fingerprint
 from services.gateway.conversation import Conversation, Event, Position
 from services.gateway.query import visibility_query
 from services.gateway.temporal import Conducted, Listed, Status, Workflows
 from services.observability.metrics import STREAMS
-from services.observability.tracing import current_trace_id, describe_result, set_attributes
+from services.observability.spans import describe_result, set_attributes
+from services.observability.tracing import current_trace_id
 from services.process.convert import sampling_arguments, task_name
 from services.request_log.log import RequestLog
 from tandem.method.errors import InvalidArgument, ResourceExhausted, TandemError
 from tandem.method.profile import Profile
 from tandem.method.sampling import Sampling
-from tandem.method.shared import SLOT_COMPLETED, Budget
+from tandem.method.shared import SLOT_COMPLETED, Budget, SolveResult
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
 NAME = tandem_pb2.DESCRIPTOR.services_by_name["TandemService"].full_name
@@ -152,7 +154,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         async with aclosing(conversation.events(self._workflows.result(request.request_id), still_there)) as events:
             async for event in events:
                 if event.kind == "completed":
-                    describe_result(trace.get_current_span(), event.payload)
+                    describe_result(trace.get_current_span(), value_to_type(SolveResult, event.payload))
                     set_attributes(trace.get_current_span(), {"tandem.tenant.id": request.tenant or None})
                 yield event
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from services.engine.api import Engine, GenerationRequest
 from services.insight_generator.stages import StageSplitter
-from services.observability.tracing import Inference, tell_lost
+from services.observability.spans import Inference, report_discarded
 from services.request_log.generation import Attempt, LoggedGeneration, RunningAttempts, finished_before
 from services.request_log.log import RequestLog, Resumption, Role, Writer
 from services.request_log.transcript import Transcript
@@ -16,6 +16,7 @@ from tandem.method.prices import RolePrices
 from tandem.method.profile import Profile
 from tandem.method.prompts import Task, insight_prompt, llm_alone_prompt
 from tandem.method.sampling import Sampling
+from tandem.method.tokens import TokenCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +111,4 @@ class Mentor:
 
     def _tell_lost(self, task: InsightTask, resumed: Resumption) -> None:
         inference = self._inference(task, resumed.previous_epoch)
-        tell_lost(inference, resumed.untold_input_tokens, resumed.untold_made_tokens)
+        report_discarded(inference, TokenCounts(resumed.untold_input_tokens, discarded=resumed.untold_made_tokens))

@@ -13,10 +13,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard
 
-from services.observability.tracing import Inference, InferenceSpan
+from services.observability.spans import Inference, InferenceSpan
 from services.request_log.log import Closing, Lost, Resumption, Stop, Stopped, Writer
 from services.request_log.transcript import Transcript
 from tandem.method.errors import Fenced, TandemError, Unavailable
+from tandem.method.tokens import TokenCounts
 
 _ABORT_AGAIN_SECONDS = 0.05
 
@@ -277,8 +278,8 @@ class LoggedGeneration:
         if attempt is None:
             self._span.end("error", None, None)
             return
-        usage = (attempt.read, attempt.cached_input_tokens, attempt.made) if tells_usage else None
-        self._span.end(attempt.reason, attempt.first_token_at, usage)
+        counts = TokenCounts(attempt.read, attempt.cached_input_tokens, attempt.made) if tells_usage else None
+        self._span.end(attempt.reason, attempt.first_token_at, counts)
 
     async def _settle(self) -> None:
         if self._end is None or self.attempt is not None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from services.engine.api import Engine, GenerationRequest
 from services.engine.batch import generate
-from services.observability.tracing import Inference, describe_reading_ahead, tell_lost, tracer
+from services.observability.spans import Inference, describe_prefill, report_discarded
+from services.observability.tracing import tracer
 from services.request_log.generation import (
     Attempt,
     LoggedGeneration,
@@ -24,6 +25,7 @@ from tandem.method.prices import RolePrices
 from tandem.method.profile import Profile
 from tandem.method.prompts import Task, answer_prompt
 from tandem.method.sampling import Sampling
+from tandem.method.tokens import TokenCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ class Intern:
             finally:
                 if self._ahead.get(task.request_id) == key:
                     del self._ahead[task.request_id]
-            describe_reading_ahead(span, inference, task.stage, usage.input_tokens, usage.cached_input_tokens)
+            counts = TokenCounts(usage.input_tokens, usage.cached_input_tokens)
+            describe_prefill(span, inference, task.stage, counts)
         read = usage.input_tokens, usage.cached_input_tokens
         with suppress(Unavailable):
             return Ahead(*read, *await self._log.count_read(task.request_id, Reading.AHEAD, *read))
@@ -171,4 +174,4 @@ class Intern:
 
     def _tell_lost(self, task: AnswerTask, resumed: Resumption) -> None:
         inference = self._inference(task, resumed.previous_epoch)
-        tell_lost(inference, resumed.untold_input_tokens, resumed.untold_made_tokens)
+        report_discarded(inference, TokenCounts(resumed.untold_input_tokens, discarded=resumed.untold_made_tokens))

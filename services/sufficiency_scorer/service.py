@@ -22,13 +22,15 @@ from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 from kserve.protocol.rest.server import RESTServer
 
-from services.observability.tracing import Inference, describe_scoring, server_interceptors, tracer
+from services.observability.spans import Inference, describe_scoring
+from services.observability.tracing import server_interceptors, tracer
 from services.process.interceptors import ErrorInterceptor
 from services.process.server import SERVER_OPTIONS, add_health_and_reflection, set_health
 from services.sufficiency_scorer.judge import Judge, Judgement
 from tandem.method.errors import InvalidArgument
 from tandem.method.prices import RolePrices
 from tandem.method.prompts import Task
+from tandem.method.tokens import TokenCounts
 
 NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_NAME = "sufficiency"
@@ -59,8 +61,8 @@ class SufficiencyModel(Model):  # type: ignore[misc]
                 request_id, stage = uuid4().hex, _stage(inputs) if "stage" in inputs else int(bool(insight))
                 judgement = await self._judge.judge(request_id, question, insight, stage, task)
             inference = Inference(self._model, "scorer", request_id, 1, _prices(payload))
-            read, cached = judgement.tokens_scored, judgement.tokens_cached
-            describe_scoring(span, inference, stage, judgement.score, read, cached)
+            counts = TokenCounts(judgement.tokens_scored, judgement.tokens_cached)
+            describe_scoring(span, inference, stage, judgement.score, counts)
         return judgement
 
     def _response(self, request: InferRequest, judgement: Judgement) -> InferResponse:

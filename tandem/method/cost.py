@@ -1,37 +1,47 @@
-"""What a request cost: USD from the profile's prices, TFLOPs by the paper's formula and in full. Pure."""
+"""The cost of a request: USD from the profile's prices, TFLOPs by the paper's formula and in full (docs/method.md, Cost)."""
 
 from __future__ import annotations
 
 from tandem.method.prices import RolePrices
 from tandem.method.shared import Cost, Plan, RoleUsage, Usage, UsdByRole
+from tandem.method.tokens import TokenCounts
 
 _MILLION, _TERA = 1e6, 1e12
 
 
 def tflops_paper(llm_parameters: float, llm_tokens: float, slm_parameters: float, slm_tokens: float) -> float:
-    """METHOD 2: 2 [N_llm L_llm + N_slm (L_llm + L_slm)] / 1e12, L in generated tokens.
+    """TFLOPs by the paper's formula (docs/method.md, Cost): 2 [N_llm L_llm + N_slm (L_llm + L_slm)] / 1e12.
 
-    The small model is charged once for reading the insight. For a model alone set the other's parameters to 0.
+    N are parameters, L generated tokens. The small model is charged once for prefilling the insight. For one model alone
+    set the other's parameters to 0.
     """
     return 2 * (llm_parameters * llm_tokens + slm_parameters * (llm_tokens + slm_tokens)) / _TERA
 
 
 def tflops_full(plan: Plan, usage: Usage) -> float:
-    """Everything that was computed: prefill, scoring passes, overrun and discarded tokens; cached tokens cost nothing."""
+    """TFLOPs of everything that was computed: prefill, scoring passes, overrun and discarded tokens. Cached tokens are free."""
     slm = _computed(usage.slm) + _computed(usage.scorer)
     return 2 * (plan.llm_parameters * _computed(usage.llm) + plan.slm_parameters * slm) / _TERA
 
 
 def usd(usage: RoleUsage, prices: RolePrices) -> float:
-    """Every token made is paid, whatever became of it."""
-    return prices.usd(usage.input_tokens, usage.cached_input_tokens, _generated(usage))
+    """USD of one role's tokens."""
+    return prices.usd(
+        TokenCounts(
+            usage.input_tokens,
+            usage.cached_input_tokens,
+            usage.output_tokens,
+            usage.overrun_tokens,
+            usage.discarded_tokens,
+        )
+    )
 
 
 def cost(plan: Plan, usage: Usage, prompt_tokens: int, llm_finished: bool = False) -> Cost:
-    """The bill. `prompt_tokens` is the plain question's prompt, which the large model alone would have read.
+    """The bill. `prompt_tokens` is the length of the prompt that the large model alone would have been given.
 
-    The `llm_alone` figures are exact where the large model has answered. Elsewhere they are estimates: the profile's
-    calibration says how many tokens that model needs by itself.
+    The `llm_alone` figures are exact if the large model answered (`llm_finished`). Otherwise they are estimates, from the
+    number of tokens that the model needs alone by the profile's calibration.
     """
     by_role = UsdByRole(
         llm=usd(usage.llm, plan.prices.llm),
@@ -58,20 +68,20 @@ def cost(plan: Plan, usage: Usage, prompt_tokens: int, llm_finished: bool = Fals
 
 
 def worst_case_usd(plan: Plan, prompt_tokens: int, llm_tokens: int, answer_tokens: int) -> float:
-    """The most that a request costs whose large model writes `llm_tokens` and whose small one `answer_tokens`.
+    """Upper bound in USD for a request with `llm_tokens` of insight and `answer_tokens` of answer.
 
-    Each stage after the first reads again, out of the scorer's cache, what the ones before it have read; so does the
-    small model that reads ahead.
+    At each stage the scorer finds the prompt of the stages before in its cache, and pays for cached tokens. The same holds
+    for the small model if it prefills ahead.
     """
-    reads_llm = prompt_tokens if llm_tokens else 0
-    read = prompt_tokens + llm_tokens
-    read_again = len(plan.stages) * read if llm_tokens else 0
+    llm_prompt = prompt_tokens if llm_tokens else 0
+    prefilled = prompt_tokens + llm_tokens
+    cached = len(plan.stages) * prefilled if llm_tokens else 0
     return (
-        reads_llm * plan.prices.llm.input
+        llm_prompt * plan.prices.llm.input
         + llm_tokens * plan.prices.llm.output
-        + read * (plan.prices.scorer.input + plan.prices.slm.input)
-        + read_again * plan.prices.scorer.cached_input
-        + (read_again * plan.prices.slm.cached_input if plan.reads_ahead else 0)
+        + prefilled * (plan.prices.scorer.input + plan.prices.slm.input)
+        + cached * plan.prices.scorer.cached_input
+        + (cached * plan.prices.slm.cached_input if plan.reads_ahead else 0)
         + answer_tokens * plan.prices.slm.output
     ) / _MILLION
 

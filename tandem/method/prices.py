@@ -1,8 +1,10 @@
-"""What tokens cost. One definition: the workflow's bill and the cost on every inference span come from here. Pure."""
+"""What tokens cost. The workflow's bill and the cost on every inference span use this one definition."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from tandem.method.tokens import TokenCounts
 
 _MILLION = 1e6
 
@@ -15,6 +17,7 @@ class RolePrices:
     cached_input: float = 0.0
     output: float = 0.0
 
-    def usd(self, read: int, cached: int, made: int) -> float:
-        """USD for tokens that were read and computed, read out of a cache, and made; what became of them is no matter."""
-        return (read * self.input + cached * self.cached_input + made * self.output) / _MILLION
+    def usd(self, counts: TokenCounts) -> float:
+        """USD. Every generated token is paid, whether it was kept, overrun or discarded."""
+        prompt = counts.prompt * self.input + counts.cached * self.cached_input
+        return (prompt + counts.generated * self.output) / _MILLION

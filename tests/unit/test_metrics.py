@@ -1,13 +1,11 @@
-"""What is counted, and that dashboards and alerts ask for nothing else."""
+"""The metrics, and that dashboards and alerts query no others."""
 
 from __future__ import annotations
 
 import json
 import re
 import urllib.request
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import promql_parser
 import pytest
@@ -16,12 +14,13 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from services.observability import metrics
-from services.observability import tracing as telemetry
+from services.observability.spans import Inference, InferenceSpan, cost_bucket
 from tandem.cli.doctor import judge_drift
 from tandem.method.prices import RolePrices
 from tandem.method.shared import (
     Cost,
     RoleUsage,
+    ShadowResult,
     SolveResult,
     StageResult,
     Stop,
@@ -30,11 +29,12 @@ from tandem.method.shared import (
     Usage,
     UsdByRole,
 )
+from tandem.method.tokens import TokenCounts
 from tests.fakes import ScriptedEngine
 
 
 class Shifted:
-    """A scorer's drift, as far as its metrics are concerned."""
+    """A scorer's drift, as its metrics need it."""
 
     watched = ("perplexity_mean", "entropy_max")
     requests = 40
@@ -47,18 +47,16 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 
 
-def result(profile: str) -> dict[str, Any]:
+def result(profile: str) -> SolveResult:
     usage = Usage(
         llm=RoleUsage(f"{profile}-llm", 10, 0, 40, 3, 7),
         slm=RoleUsage(f"{profile}-slm", 50, 5, 20),
         scorer=RoleUsage("s", 60),
     )
     cost = Cost(0.03, UsdByRole(0.02, 0.007, 0.003), 0.06, 0.5, 1.0, 2.0, 3.0, "v1", 0.001)
-    return asdict(
-        SolveResult(
-            "r", profile, "q", "a", "a", Stop(2, StopReason.SUFFICIENT, 0.8, 0.7), [StageResult(2, "half", 40, 0.8, 0.7, "mlp", True)],
-            usage, cost, Timings(900.0, 100.0, 500.0, 4.0, 60.0), TRACE_ID, 1, True, ["a note"],
-        )
+    return SolveResult(
+        "r", profile, "q", "a", "a", Stop(2, StopReason.SUFFICIENT, 0.8, 0.7), [StageResult(2, "half", 40, 0.8, 0.7, "mlp", True)],
+        usage, cost, Timings(900.0, 100.0, 500.0, 4.0, 60.0), TRACE_ID, 1, True, ["a note"],
     )  # fmt: skip
 
 
@@ -89,8 +87,8 @@ def test_an_exemplar_leads_to_the_trace() -> None:
 
 
 def test_an_inference_is_timed() -> None:
-    span = telemetry.InferenceSpan(telemetry.Inference("timed", "llm", "r", 1, RolePrices()))
-    span.end("eos", span._started_at + 0.5, (10, 0, 5))
+    span = InferenceSpan(Inference("timed", "llm", "r", 1, RolePrices()))
+    span.end("eos", span._started_at + 0.5, TokenCounts(10, 0, 5))
     assert value("gen_ai_server_time_to_first_token_seconds_sum", model="timed", role="llm") == pytest.approx(0.5)
     assert value("gen_ai_server_time_per_output_token_seconds_count", model="timed", role="llm") == 1
 
@@ -109,7 +107,7 @@ def test_metrics_are_served_over_http() -> None:
     [(0.0, "0"), (0.0123, "1e-2..1e-1"), (1e-5, "1e-5..1e-4"), (3.2, "1e0..1e1"), (0.00009, "1e-5..1e-4")],
 )
 def test_a_cost_lies_in_the_bucket_of_its_decade(usd: float, bucket: str) -> None:
-    assert telemetry.cost_bucket(usd) == bucket
+    assert cost_bucket(usd) == bucket
 
 
 def test_a_shifted_domain_reaches_the_metrics_and_the_doctor() -> None:
@@ -129,11 +127,11 @@ def test_a_shifted_domain_reaches_the_metrics_and_the_doctor() -> None:
 def exported() -> set[str]:
     """Names of all series that our processes export."""
     metrics.count_result(result("every"), failed=False)
-    shadow = {"agrees": True, "usd": 1.0, "usd_paid": 1.0, "usd_served": 1.0, "usd_estimate": 1.0}
+    shadow = ShadowResult("a", agrees=True, usd=1.0, usd_paid=1.0, usd_served=1.0, usd_estimate=1.0, output_tokens=1)
     metrics.count_shadow("every", shadow)
     if "tandem_scorer_feature_shift" not in generate_latest(REGISTRY).decode():
         metrics.watch_drift(Shifted())
-    telemetry.InferenceSpan(telemetry.Inference("every", "llm", "r", 1, RolePrices())).end("eos", 1.0, (1, 0, 5))
+    InferenceSpan(Inference("every", "llm", "r", 1, RolePrices())).end("eos", 1.0, TokenCounts(1, 0, 5))
     collector = metrics.EngineCollector(ScriptedEngine("every"), "llm")
     ours = {s.name for family in collector.collect() for s in family.samples}
     lines = generate_latest(REGISTRY).decode().splitlines()
@@ -149,7 +147,7 @@ def queries() -> list[tuple[str, str]]:
 
 
 def selectors(expression: str) -> set[str]:
-    """Metric names that a PromQL expression reads; raises ValueError where it cannot be parsed."""
+    """Metric names in a PromQL expression; raises ValueError where it cannot be parsed."""
     found, waiting = set(), [promql_parser.parse(expression.replace("$__rate_interval", "5m"))]
     while waiting:
         node = waiting.pop()
@@ -163,7 +161,7 @@ def selectors(expression: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("where", "expression"), queries())
-def test_a_query_reads_only_what_is_exported(where: str, expression: str) -> None:
+def test_a_query_names_only_series_that_are_exported(where: str, expression: str) -> None:
     names = selectors(expression)
     assert names
     # The SDK's own figures appear with its first span; tests/e2e sees them on a real process.
