@@ -18,9 +18,17 @@ from tandem.method.profile import Model, Profile, load_profile
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 
 if TYPE_CHECKING:  # torch is imported only by the benches that run a model
+    from services.engine.api import Engine
     from services.engine.transformers_engine import TransformersEngine
 
 RESULTS = Path(__file__).parent / "results"
+Figures = dict[str, Any]
+"""A result as JSON. bench/drawing.py draws every object in it that `quantiles` made."""
+_INSIGHT = (
+    "To solve this problem, we need to follow these steps:\n\n1. Find what is given and what is asked.\n2. Write down "
+    "each quantity with its unit.\n3. Work out the first intermediate result.\n4. Use it for the second one.\n5. Put them "
+    "together and check the answer.\n\nLet us begin with the first step. "
+) * 6
 
 
 def default_profile() -> Profile:
@@ -48,6 +56,12 @@ def model_engine(model: Model, **settings: Any) -> Iterator[TransformersEngine]:
         engine.stop()
 
 
+def synthetic_insights(profile: Profile, engine: Engine) -> list[str]:
+    """A fixed insight up to the end of each stage; empty for stage 0."""
+    ids = engine.tokenizer.encode(_INSIGHT)
+    return ["", *(engine.tokenizer.decode(ids[: stage.max_tokens]) for stage in profile.stages)]
+
+
 def peak_memory_mb(stack: Stack) -> dict[str, int]:
     """The peak resident memory of each process since it started, in MB."""
     found = {}
@@ -70,13 +84,13 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def report(name: str, result: Mapping[str, Any]) -> None:
-    """Print a result, and write it to bench/results with the time and facts about the machine."""
+def report(name: str, figures: Mapping[str, Any]) -> None:
+    """Print the figures, and write it to bench/results with the time and facts about the machine."""
     whole = {
         "bench": name,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cores": psutil.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
-        **result,
+        **figures,
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=2) + "\n")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
 
 from rich.progress import track
 
-from bench.common import peak_memory_mb, quantiles, report
+from bench.common import Figures, peak_memory_mb, quantiles, report
 from tandem import Client
 from tandem.local.stack import Stack
 from tandem.paths import DEFAULT_PROFILE
@@ -21,6 +21,14 @@ from tandem.v1 import tandem_pb2
 from tests.stacks import scripted_stack, started_stack
 
 _WARM_UP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    runs: int
+    concurrent: int
+    token_ms: int
+    real: bool
 
 
 def main() -> None:
@@ -31,15 +39,15 @@ def main() -> None:
         "--token-ms", type=int, default=2, help="of the test engine; raise it with --concurrent, on a busier machine"
     )
     arguments.add_argument("--real", action="store_true", help="the default pair instead of the test engine")
-    options = arguments.parse_args()
+    options = _Options(**vars(arguments.parse_args()))
     with started_stack(DEFAULT_PROFILE, {}) if options.real else scripted_stack() as stack:
         results = _stop_requests(stack, options)
         memory = peak_memory_mb(stack)
     name = f"stop-{'real' if options.real else 'scripted'}-{options.concurrent}"
-    report(name, {**_summary(results, options), "peak_memory_mb": memory})
+    report(name, {**_figures(results, options), "peak_memory_mb": memory})
 
 
-def _stop_requests(stack: Stack, options: argparse.Namespace) -> list[tandem_pb2.SolveResult]:
+def _stop_requests(stack: Stack, options: _Options) -> list[tandem_pb2.SolveResult]:
     """The results of the requests that the rule stopped."""
     with Client(stack.gateway) as client, ThreadPoolExecutor(options.concurrent) as pool:
 
@@ -55,7 +63,7 @@ def _stop_requests(stack: Stack, options: argparse.Namespace) -> list[tandem_pb2
         return [r for r in runs if r.stop.reason == tandem_pb2.STOP_REASON_SUFFICIENT]
 
 
-def _summary(results: Sequence[tandem_pb2.SolveResult], options: argparse.Namespace) -> dict[str, Any]:
+def _figures(results: Sequence[tandem_pb2.SolveResult], options: _Options) -> Figures:
     stopped = [r.timings_ms.cancel for r in results if r.timings_ms.HasField("cancel")]
     return {
         "requests": options.runs,
