@@ -64,7 +64,7 @@ def value(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-def test_a_result_is_counted_to_the_token() -> None:
+def test_every_token_of_a_result_is_counted() -> None:
     metrics.count_result(result("p1"), failed=False)
     assert value("tandem_requests_total", profile="p1", reason="sufficient") == 1
     assert value("tandem_stop_stage_total", profile="p1", stage="2", reason="sufficient") == 1
@@ -79,7 +79,7 @@ def test_a_result_is_counted_to_the_token() -> None:
     assert value("tandem_degraded_requests_total", profile="p1") == 1
 
 
-def test_an_exemplar_leads_to_the_trace() -> None:
+def test_an_exemplar_links_to_the_trace() -> None:
     metrics.count_result(result("p2"), failed=False)
     text = generate_openmetrics(REGISTRY).decode()
     [line] = [line for line in text.splitlines() if line.startswith('tandem_requests_total{profile="p2"')]
@@ -110,7 +110,7 @@ def test_a_cost_lies_in_the_bucket_of_its_decade(usd: float, bucket: str) -> Non
     assert cost_bucket(usd) == bucket
 
 
-def test_a_shifted_domain_reaches_the_metrics_and_the_doctor() -> None:
+def test_feature_drift_is_exported_and_the_doctor_warns() -> None:
     shifted = metrics.DriftCollector(Shifted())
     registry = CollectorRegistry()
     registry.register(shifted)
