@@ -17,6 +17,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from rich.progress import track
 from bench.common import report
 from training.metrics import Interval, ratio_of_means
 
+_ATTEMPTS = 3  # a stack's start fails if another process takes one of its ports meanwhile
 _COMPARED = {
     "stop": r".*_(ms|tokens)\.p(50|90)|peak_memory_mb\..*",
     "orchestration": r".*_ms\.p(50|90)",
@@ -95,12 +97,16 @@ def _figures(checkout: Path, bench: str, options: list[str]) -> dict[str, float]
     """Run the bench once. Returns its compared figures, and the seconds that the program took in all."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     command = [str(checkout / ".venv" / "bin" / "python"), "-m", f"bench.{bench}", *options]
-    with _restored(checkout / "bench" / "results"):
-        started = time.perf_counter()
-        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
-        seconds = time.perf_counter() - started
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} in {checkout} ended with {done.returncode}:\n{done.stderr}")
+    for attempt in range(_ATTEMPTS):
+        with _restored(checkout / "bench" / "results"):
+            started = time.perf_counter()
+            done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+            seconds = time.perf_counter() - started
+        if not done.returncode:
+            break
+        print(f"attempt {attempt + 1} in {checkout} ended with {done.returncode}:\n{done.stderr}", file=sys.stderr)
+    else:
+        raise SystemExit(f"{' '.join(command)} in {checkout} failed {_ATTEMPTS} times")
     result = json.loads(done.stdout[done.stdout.index("{\n") :])  # after the progress bar
     wanted = re.compile(_COMPARED[bench])
     return {path: value for path, value in _numbers(result) if wanted.fullmatch(path)} | {"program_seconds": seconds}
