@@ -1,1 +1,1 @@
-"""Figures: each program here prints one, with n, and writes it to bench/results with the machine's facts."""
+"""Benchmarks: each program measures one figure, with n, and writes it to bench/results with facts about the machine."""

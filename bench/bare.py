@@ -1,7 +1,7 @@
-"""Bare Temporal workflows with as many activities as one of ours has: what orchestration costs by itself.
+"""Two bare Temporal workflows with as many activities as ours has: the cost of orchestration alone.
 
-`BareWorkflow`'s activities do nothing; `CallingWorkflow`'s are ours and call the models, so that it lacks what we add to that:
-gateway and streams, the decision, the bill, the trace, what requests are found by. `python -m bench.bare TEMPORAL REDIS GENERATOR
+The activities of `BareWorkflow` do nothing. Those of `CallingWorkflow` are ours and call the models, so it lacks only what we
+add to that: gateway and streams, decision, bill, trace, search attributes. `python -m bench.bare TEMPORAL REDIS GENERATOR
 SCORER EXECUTOR` is their worker; bench.scaling runs it beside the system, on the same servers.
 """
 
@@ -41,16 +41,16 @@ async def nothing(name: str) -> str:
 Start = Callable[[str, int], workflow.ActivityHandle[Any]]
 
 
-async def _in_our_shape(start: Start) -> Any:
-    """Activities as ours has them where no stage suffices: one generates while the others score and prefill, one after the other."""
-    beside = []
+async def _run_activities(start: Start) -> Any:
+    """The activities of a request that no stage is sufficient for: the insight runs beside the scores and prefills."""
+    concurrent = []
     for stage in range(SCORES):
         await start("score", stage)
         if stage == 0:
-            beside.append(start("insight", stage))
+            concurrent.append(start("insight", stage))
         if stage < SCORES - 1:
-            beside.append(start("prefill", stage))
-    await asyncio.gather(*beside)
+            concurrent.append(start("prefill", stage))
+    await asyncio.gather(*concurrent)
     return await start("execute", SCORES - 1)
 
 
@@ -61,7 +61,7 @@ class BareWorkflow:
         def start(name: str, stage: int) -> workflow.ActivityHandle[Any]:
             return workflow.start_activity(nothing, name, start_to_close_timeout=_TIMEOUT)
 
-        return str(await _in_our_shape(start))
+        return str(await _run_activities(start))
 
 
 @workflow.defn
@@ -85,7 +85,7 @@ class CallingWorkflow:
                 activity, args=arguments, start_to_close_timeout=_TIMEOUT, heartbeat_timeout=Timeouts.heartbeat
             )
 
-        return str((await _in_our_shape(start)).text)
+        return str((await _run_activities(start)).text)
 
 
 async def main(temporal: str, redis: str, *models: str) -> None:

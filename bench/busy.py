@@ -1,6 +1,7 @@
-"""One model process and three on one machine's cores, decoding: threads that wait asleep, spin for a moment, spin on.
+"""Decoding by one model process and by three on the same cores, with three OpenMP wait policies.
 
-`python -m bench.busy`, on the default pair's small model. The services wait the second way.
+`python -m bench.busy`, on the default pair's small model. A thread that waits for the next parallel loop sleeps at once
+("asleep"), spins for a moment ("short", as the services do), or spins until the loop comes ("spinning").
 """
 
 from __future__ import annotations
@@ -12,23 +13,19 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any
 
 import numpy as np
 from rich.progress import track
 
-from bench.common import model_engine, report
+from bench.common import Figures, default_profile, model_engine, report
 from services.engine import SPINS
+from services.engine.api import GenerationRequest
+from services.engine.batch import generate
 from training.metrics import ratio_of_means
 
-_PROCESSES = 3
-_WAYS = {
-    "asleep": {"GOMP_SPINCOUNT": "0"},
-    "short": {"GOMP_SPINCOUNT": SPINS},
-    "spinning": {"GOMP_SPINCOUNT": "infinity"},
-}
-"""How a thread waits for the next loop that is shared out among the cores."""
-_WRITTEN = 96
+_PROCESSES = (1, 3)
+_SPIN_COUNTS = {"asleep": "0", "short": SPINS, "spinning": "infinity"}
+_GENERATED = 96
 
 
 def main() -> None:
@@ -37,30 +34,30 @@ def main() -> None:
     arguments.add_argument("--as-one-of-them", action="store_true", help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.as_one_of_them:
-        asyncio.run(_decode_when_told())
+        asyncio.run(_decode_on_command())
         return
-    found: dict[int, dict[str, list[float]]] = {n: {way: [] for way in _WAYS} for n in (1, _PROCESSES)}
+    speeds: dict[int, dict[str, list[float]]] = {n: {name: [] for name in _SPIN_COUNTS} for n in _PROCESSES}
     for _ in track(range(options.rounds), description="rounds"):
-        for processes, ways in found.items():
-            for way, speeds in ways.items():
-                speeds.append(_tokens_per_second(_WAYS[way], processes))
-    report("busy", {"rounds": options.rounds, "processes": {n: _compared(ways) for n, ways in found.items()}})
+        for count, by_policy in speeds.items():
+            for name, spin_count in _SPIN_COUNTS.items():
+                by_policy[name].append(_tokens_per_second(spin_count, count))
+    report("busy", {"rounds": options.rounds, "processes": {n: _figures(each) for n, each in speeds.items()}})
 
 
-def _compared(ways: dict[str, list[float]]) -> dict[str, Any]:
-    ours = np.array(ways["short"])
+def _figures(speeds: dict[str, list[float]]) -> Figures:
+    ours = np.array(speeds["short"])
     return {
-        "tokens_per_second": {way: float(np.mean(speeds)) for way, speeds in ways.items()},
+        "tokens_per_second": {name: float(np.mean(each)) for name, each in speeds.items()},
         "short_relative_to": {
-            way: vars(ratio_of_means(ours, np.array(speeds))) for way, speeds in ways.items() if way != "short"
+            name: vars(ratio_of_means(ours, np.array(each))) for name, each in speeds.items() if name != "short"
         },
     }
 
 
-def _tokens_per_second(waiting: dict[str, str], count: int) -> float:
-    """Of `count` processes together, once each has loaded its model."""
+def _tokens_per_second(spin_count: str, count: int) -> float:
+    """Of `count` processes together, from the moment when each has loaded its model."""
     command = [sys.executable, "-m", "bench.busy", "--as-one-of-them"]
-    environment = {**os.environ, **waiting}
+    environment = {**os.environ, "GOMP_SPINCOUNT": spin_count}
     processes = [
         subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(count)
@@ -72,26 +69,22 @@ def _tokens_per_second(waiting: dict[str, str], count: int) -> float:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    told = [json.loads(process.communicate()[0]) for process in processes]
-    made: int = sum(each["made"] for each in told)
-    seconds: float = max(each["ended"] for each in told) - min(each["started"] for each in told)
-    return made / seconds
+    replies = [json.loads(process.communicate()[0]) for process in processes]
+    tokens: int = sum(reply["tokens"] for reply in replies)
+    seconds: float = max(reply["ended"] for reply in replies) - min(reply["started"] for reply in replies)
+    return tokens / seconds
 
 
-async def _decode_when_told() -> None:
-    from services.engine.api import GenerationRequest
-    from services.engine.batch import generate
-    from tandem.method.profile import load_profile
-    from tandem.paths import DEFAULT_PROFILE, profile_folders
-
-    with model_engine(load_profile(DEFAULT_PROFILE, tuple(profile_folders())).slm) as engine:
+async def _decode_on_command() -> None:
+    """Print "ready", wait for a line, generate, and print tokens and Unix times as JSON."""
+    with model_engine(default_profile().slm) as engine:
         prompt = tuple(engine.tokenizer.encode("Count from one to a hundred: one, two, three,"))
         await generate(engine, GenerationRequest("warm", prompt, 4))
         print("ready", flush=True)
         sys.stdin.readline()
         started = time.time()
-        done = await generate(engine, GenerationRequest("count", prompt, _WRITTEN))
-        print(json.dumps({"made": len(done.ids), "started": started, "ended": time.time()}), flush=True)
+        done = await generate(engine, GenerationRequest("count", prompt, _GENERATED))
+        print(json.dumps({"tokens": len(done.ids), "started": started, "ended": time.time()}), flush=True)
 
 
 if __name__ == "__main__":

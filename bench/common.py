@@ -1,13 +1,11 @@
-"""What the benchmarks share: a local stack of their own, quantiles, and where results go."""
+"""What the benches share: engines and stacks on real models, quantiles, and the files of results."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,55 +13,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from tandem.local.stack import Stack, plan_stack
-from tandem.method.profile import Model
-from tandem.paths import models_folder
-from tests.fakes import write_tokenizer
+from tandem.local.stack import Stack
+from tandem.method.profile import Model, Profile, load_profile
+from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 
-if TYPE_CHECKING:  # torch is loaded by those that run a model alone
+if TYPE_CHECKING:  # torch is imported only by the benches that run a model
+    from services.engine.api import Engine
     from services.engine.transformers_engine import TransformersEngine
 
 RESULTS = Path(__file__).parent / "results"
-_TESTS = Path(__file__).parents[1] / "tests"
+Figures = dict[str, Any]
+"""A result as JSON. bench/drawing.py draws every object in it that `quantiles` made."""
+_INSIGHT = (
+    "To solve this problem, we need to follow these steps:\n\n1. Find what is given and what is asked.\n2. Write down "
+    "each quantity with its unit.\n3. Work out the first intermediate result.\n4. Use it for the second one.\n5. Put them "
+    "together and check the answer.\n\nLet us begin with the first step. "
+) * 6
 
 
-@contextlib.contextmanager
-def local_stack(profile: str, *, scripted: bool) -> Iterator[Stack]:
-    """A stack in a state folder of its own, so that it is never the user's; engines follow a script or are real."""
-    with tempfile.TemporaryDirectory(prefix="tandem-bench-") as folder, contextlib.ExitStack() as undo:
-        values = {"TANDEM_STATE": f"{folder}/state"}
-        if scripted:
-            for name in ("scripted-llm", "scripted-slm"):
-                write_tokenizer(Path(folder) / "models" / name)
-            values |= {
-                "TANDEM_MODELS": f"{folder}/models",
-                "TANDEM_PROFILES_PATH": str(_TESTS / "profiles"),
-                "TANDEM_ENGINE": "tests.fakes:make_engine",
-            }
-        for name, value in values.items():
-            undo.callback(_restore, name, os.environ.get(name))
-            os.environ[name] = value
-        stack = plan_stack(profile)
-        stack.up(lambda *_: None)
-        try:
-            yield stack
-        finally:
-            stack.down()
+def default_profile() -> Profile:
+    """The profile of the default pair."""
+    return load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
 
 
 def must_be_compiled(engine: TransformersEngine) -> None:
-    """Ends the process where it is not."""
+    """End the process if the engine's model is not compiled."""
     if not engine.is_compiled:
         raise SystemExit(f"{engine.info.name} is not compiled: run `make compiled`")
 
 
 @contextlib.contextmanager
 def model_engine(model: Model, **settings: Any) -> Iterator[TransformersEngine]:
-    """Our engine on a model of the cache, as its profile says; `settings` are more fields of EngineSettings."""
+    """Our engine, started, on a model of the cache as its profile configures it; `settings` are more fields of EngineSettings."""
     from services.engine.transformers_engine import EngineSettings, TransformersEngine
 
-    told = {"dtype": model.dtype, "quantization": model.quantization, **settings}
-    engine = TransformersEngine(EngineSettings(models_folder() / model.name, model.name, **told))
+    fields = {"dtype": model.dtype, "quantization": model.quantization, **settings}
+    engine = TransformersEngine(EngineSettings(models_folder() / model.name, model.name, **fields))
     engine.start()
     try:
         yield engine
@@ -71,24 +56,24 @@ def model_engine(model: Model, **settings: Any) -> Iterator[TransformersEngine]:
         engine.stop()
 
 
-def _restore(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
+def synthetic_insights(profile: Profile, engine: Engine) -> list[str]:
+    """A fixed insight up to the end of each stage; empty for stage 0."""
+    ids = engine.tokenizer.encode(_INSIGHT)
+    return ["", *(engine.tokenizer.decode(ids[: stage.max_tokens]) for stage in profile.stages)]
 
 
 def peak_memory_mb(stack: Stack) -> dict[str, int]:
-    """The most that each process has had resident since it started."""
+    """The peak resident memory of each process since it started, in MB."""
     found = {}
     for row in stack.status():
         with contextlib.suppress(FileNotFoundError):
-            told = Path(f"/proc/{row['pid']}/status").read_text()
-            found[row["name"]] = int(told.split("VmHWM:")[1].split()[0]) // 1000
+            status = Path(f"/proc/{row['pid']}/status").read_text()
+            found[row["name"]] = int(status.split("VmHWM:")[1].split()[0]) // 1000
     return found
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """Count, median, 90th and 99th percentile, and maximum: the shape that bench/drawing.py draws."""
     p50, p90, p99 = np.percentile(values, [50, 90, 99])
     return {
         "n": len(values),
@@ -99,13 +84,13 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def report(name: str, result: dict[str, Any]) -> None:
-    """Print a result and keep it."""
+def report(name: str, figures: Mapping[str, Any]) -> None:
+    """Print the figures, and write it to bench/results with the time and facts about the machine."""
     whole = {
         "bench": name,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cores": psutil.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
-        **result,
+        **figures,
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=2) + "\n")

@@ -1,9 +1,9 @@
-"""Tokens per second of our engine against llama.cpp and vLLM on this CPU, on the same weights and prompts, in turns.
+"""Tokens per second of our engine, llama.cpp and vLLM on this CPU, on the same weights and prompts, in turns.
 
-`python -m bench.engine` after `make peers`. Each round runs every engine at every width, so that what else the machine
-does meets them alike; a ratio's interval is over the rounds. No prompt is asked twice, so that what an engine keeps of earlier
-texts helps it only with what the prompts share. One stream: decoding alone. Several: prompts read and tokens written,
-from the first request to the last token.
+`python -m bench.engine` after `make peers`. Each round runs every engine at every width, so that other load on the machine
+affects all of them alike; a ratio's interval is over the rounds. No prompt is used twice, so prefix caches help only with
+what the prompts share. Width 1 measures decoding alone. A larger width measures prefill and decoding, from the first request
+to the last token.
 """
 
 from __future__ import annotations
@@ -11,129 +11,160 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.progress import track
 
 from bench import peers
-from bench.common import model_engine, must_be_compiled, report
+from bench.common import Figures, default_profile, model_engine, must_be_compiled, report
 from services.engine.api import GenerationRequest, Token
 from services.engine.tokenizer import ChatTokenizer
 from services.engine.transformers_engine import TransformersEngine
-from tandem.method.profile import Model, Profile, load_profile
+from tandem.method.profile import Model, Profile
 from tandem.method.prompts import llm_alone_prompt
-from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
+from tandem.paths import models_folder
 from training.datasets import load
 from training.metrics import ratio_of_means
 
-_WRITTEN = 64
+_GENERATED = 64
 _THREADS = 2
+_VLLM_ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "0-1", "VLLM_NO_USAGE_STATS": "1",
+}  # fmt: skip
 Prompts = list[tuple[int, ...]]
 Run = Callable[[Prompts], float]
-"""Tokens per second with a stream for each prompt."""
+"""Tokens per second with one sequence for each prompt."""
+Speeds = dict[str, dict[int, list[float]]]
+"""Tokens per second by engine and width, one entry per round."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    rounds: int
+    widths: list[int]
+    model: str
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--widths", type=int, nargs="+", default=[1, 8, 32])
+    arguments.add_argument("--widths", type=int, nargs="+", default=[1, 8, 32], help="numbers of concurrent sequences")
     arguments.add_argument("--model", choices=["llm", "slm"], default="slm", help="of the default pair")
     arguments.add_argument("--as-one-of-them", choices=["compiled", "uncompiled"], help=argparse.SUPPRESS)
-    options = arguments.parse_args()
-    profile = load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
-    if options.as_one_of_them:
-        _answer_lines(getattr(profile, options.model), is_compiled=options.as_one_of_them == "compiled")
+    parsed = arguments.parse_args()
+    profile = default_profile()
+    model: Model = getattr(profile, parsed.model)
+    if parsed.as_one_of_them:
+        _serve_lines(model, is_compiled=parsed.as_one_of_them == "compiled")
         return
     if lacking := peers.missing():
         raise SystemExit(f"missing: {', '.join(lacking)}; run `make peers`")
-    report(f"engine-{options.model}", _measure(profile, options))
+    options = _Options(parsed.rounds, parsed.widths, parsed.model)
+    with ExitStack() as stack:
+        speeds = _measure(_engines(model, options, stack), _prompts(profile, model, options), options)
+    report(f"engine-{options.model}", _figures(model, speeds, options))
 
 
-def _measure(profile: Profile, options: argparse.Namespace) -> dict[str, Any]:
-    model: Model = getattr(profile, options.model)
-    tokenizer = ChatTokenizer.load(models_folder() / model.name)
-    questions = load("math_train").sample((options.rounds + 1) * sum(options.widths), 2)
-    prompts = (llm_alone_prompt(profile, tokenizer, item.question).ids for item in questions.items)
-    # Each in a process of its own: the threads of two engines in one would not spin.
+def _engines(model: Model, options: _Options, stack: ExitStack) -> dict[str, Run]:
+    # Each runs in a process of its own: the threads of two engines in one process would not spin.
     own = [sys.executable, "-m", "bench.engine", "--model", options.model, "--as-one-of-them"]
     vllm = [str(peers.vllm_python()), str(Path(__file__).with_name("vllm_peer.py")), str(models_folder() / model.name)]
-    with ExitStack() as open_:
-        ways: dict[str, Run] = {
-            "ours": open_.enter_context(_process([*own, "compiled"])),
-            "uncompiled": open_.enter_context(_process([*own, "uncompiled"])),
-            "llama.cpp": lambda asked: _run_llama(peers.gguf(model.name), asked),
-            "vllm": open_.enter_context(_process([*vllm, str(max(options.widths))])),
-        }
-        found: dict[str, dict[int, list[float]]] = {way: {width: [] for width in options.widths} for way in ways}
-        for round_ in track(range(options.rounds + 1), description="rounds"):
-            for width in options.widths:
-                asked = list(islice(prompts, width))
-                for way, run in ways.items():
-                    speed = run(asked)
-                    if round_:  # the first one warms up
-                        found[way][width].append(speed)
+    vllm.append(str(max(options.widths)))
+    return {
+        "ours": stack.enter_context(_process([*own, "compiled"])),
+        "uncompiled": stack.enter_context(_process([*own, "uncompiled"])),
+        "llama.cpp": lambda prompts: _run_llama(peers.gguf(model.name), prompts),
+        "vllm": stack.enter_context(_process(vllm, _VLLM_ENVIRONMENT)),
+    }
+
+
+def _prompts(profile: Profile, model: Model, options: _Options) -> Iterator[tuple[int, ...]]:
+    tokenizer = ChatTokenizer.load(models_folder() / model.name)
+    questions = load("math_train").sample((options.rounds + 1) * sum(options.widths), 2)
+    return (llm_alone_prompt(profile, tokenizer, item.question).ids for item in questions.items)
+
+
+def _measure(engines: Mapping[str, Run], prompts: Iterator[tuple[int, ...]], options: _Options) -> Speeds:
+    speeds: Speeds = {name: {width: [] for width in options.widths} for name in engines}
+    for round_ in track(range(options.rounds + 1), description="rounds"):
+        for width in options.widths:
+            batch = list(islice(prompts, width))
+            for name, run in engines.items():
+                speed = run(batch)
+                if round_:  # the first round warms up
+                    speeds[name][width].append(speed)
+    return speeds
+
+
+def _figures(model: Model, speeds: Speeds, options: _Options) -> Figures:
+    ours = {width: np.array(each) for width, each in speeds["ours"].items()}
     return {
         "model": model.name,
         "weights": {"ours": "int8, from the 4-bit file, compiled", "llama.cpp": "4-bit", "vllm": model.dtype},
         "threads": _THREADS,
-        "tokens_written": _WRITTEN,
+        "tokens_written": _GENERATED,
         "rounds": options.rounds,
-        "tokens_per_second": {way: {w: float(np.mean(s)) for w, s in each.items()} for way, each in found.items()},
+        "tokens_per_second": {
+            name: {width: float(np.mean(each)) for width, each in by_width.items()} for name, by_width in speeds.items()
+        },
         "ours_relative_to": {
-            way: {w: vars(ratio_of_means(np.array(found["ours"][w]), np.array(found[way][w]))) for w in options.widths}
-            for way in ways
-            if way != "ours"
+            name: {width: vars(ratio_of_means(ours[width], np.array(each))) for width, each in by_width.items()}
+            for name, by_width in speeds.items()
+            if name != "ours"
         },
     }
 
 
-def _answer_lines(model: Model, is_compiled: bool) -> None:
-    """As bench/vllm_peer.py does for vLLM."""
+def _serve_lines(model: Model, *, is_compiled: bool) -> None:
+    """Run our engine behind the same line protocol as bench/vllm_peer.py."""
     with model_engine(model, threads=_THREADS, max_batch=64, compiled=is_compiled) as engine:
         if is_compiled:
             must_be_compiled(engine)
         for line in sys.stdin:
             started = time.time()
-            made = asyncio.run(_made_at(engine, json.loads(line)["prompts"]))
-            print(json.dumps({"started": started, "made": made}), flush=True)
+            token_times = asyncio.run(_token_times(engine, json.loads(line)["prompts"]))
+            print(json.dumps({"started": started, "token_times": token_times}), flush=True)
 
 
-async def _made_at(engine: TransformersEngine, prompts: list[list[int]]) -> list[float]:
+async def _token_times(engine: TransformersEngine, prompts: list[list[int]]) -> list[float]:
+    """Unix seconds of each token of all sequences, in order."""
+
     async def stream(number: int, ids: list[int]) -> list[float]:
-        generation = GenerationRequest(f"{number}", tuple(ids), _WRITTEN)
-        return [item.generated_at async for item in engine.generate(generation) if isinstance(item, Token)]
+        request = GenerationRequest(f"{number}", tuple(ids), _GENERATED)
+        return [item.generated_at async for item in engine.generate(request) if isinstance(item, Token)]
 
     return sorted(chain(*await asyncio.gather(*(stream(number, ids) for number, ids in enumerate(prompts)))))
 
 
-def _speed(started: float, made: list[float], width: int) -> float:
-    """One stream: from its first token on."""
+def _tokens_per_second(started: float, token_times: Sequence[float], width: int) -> float:
+    """For one sequence, from its first token: decoding alone."""
     if width == 1:
-        return (len(made) - 1) / (made[-1] - made[0])
-    return len(made) / (max(made) - started)
+        return (len(token_times) - 1) / (token_times[-1] - token_times[0])
+    return len(token_times) / (max(token_times) - started)
 
 
 def _run_llama(weights: Path, prompts: Prompts) -> float:
     width = len(prompts)
     threads = ["-t", str(_THREADS)]
     if width == 1:
-        command = [str(peers.folder() / "llama-bench"), "-m", str(weights), "-p", "0", "-n", str(_WRITTEN), "-r", "1"]
+        command = [str(peers.folder() / "llama-bench"), "-m", str(weights), "-p", "0", "-n", str(_GENERATED), "-r", "1"]
         [result] = json.loads(_output([*command, *threads, "-o", "json"]))
         return float(result["avg_ts"])
     length = round(np.mean([len(ids) for ids in prompts]))
     command = [str(peers.folder() / "llama-batched-bench"), "-m", str(weights), "-npp", str(length)]
-    command += ["-ntg", str(_WRITTEN), "-npl", str(width), "-c", str(width * (length + _WRITTEN) + 64)]
+    command += ["-ntg", str(_GENERATED), "-npl", str(width), "-c", str(width * (length + _GENERATED) + 64)]
     lines = _output([*command, *threads, "--output-format", "jsonl"]).splitlines()
     [result] = [json.loads(line) for line in lines if line.startswith("{") and '"speed_tg"' in line]
-    return width * _WRITTEN / float(result["t"])
+    return width * _GENERATED / float(result["t"])
 
 
 def _output(command: list[str]) -> str:
@@ -141,23 +172,24 @@ def _output(command: list[str]) -> str:
 
 
 @contextmanager
-def _process(command: list[str]) -> Iterator[Run]:
-    """An engine in its own process, which answers a line of JSON with a line of JSON."""
+def _process(command: list[str], environment: Mapping[str, str] | None = None) -> Iterator[Run]:
+    """An engine in a process of its own that answers each line of JSON with a line of JSON."""
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env={**(environment or {}), **os.environ},
+    )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None
     stdin, stdout = process.stdin, process.stdout
 
     def run(prompts: Prompts) -> float:
-        stdin.write(json.dumps({"prompts": prompts, "most": _WRITTEN}) + "\n")
+        stdin.write(json.dumps({"prompts": prompts, "max_tokens": _GENERATED}) + "\n")
         stdin.flush()
         while not (line := stdout.readline()).startswith("{"):
             if not line:
                 raise SystemExit(f"an engine has ended: run {' '.join(command)} to see why")
         reply = json.loads(line)
-        return _speed(reply["started"], reply["made"], len(prompts))
+        return _tokens_per_second(reply["started"], reply["token_times"], len(prompts))
 
     try:
         yield run

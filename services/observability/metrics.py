@@ -1,7 +1,7 @@
-"""What Prometheus reads of a process, and the one place where it is counted.
+"""The Prometheus metrics of a process, all in one place.
 
-Labels are bounded: models, roles, profiles, stages, reasons; never a request or a tenant. Exemplars lead to the trace.
-A request's end is counted by the activity that tells it, once; nothing is counted in workflow code, which replays.
+Labels are bounded: models, roles, profiles, stages, reasons; never a request or a tenant. Exemplars link to the trace.
+The activity that publishes a result counts it, once. Workflow code counts nothing, because it is replayed.
 """
 
 from __future__ import annotations
@@ -25,46 +25,59 @@ logger = logging.getLogger(__name__)
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 120.0, 300.0)
 
-REQUESTS = Counter("tandem_requests", "Requests that ended, by how.", ["profile", "reason"])
-REQUEST_SECONDS = Histogram("tandem_request_duration_seconds", "Start to end.", ["profile"], buckets=_SLOW)
-STOP_STAGE = Counter("tandem_stop_stage", "Where the answer came from.", ["profile", "stage", "reason"])
-CANCEL_SECONDS = Histogram("tandem_cancel_latency_seconds", "Decision to the large model's halt.", buckets=_FAST)
-DECISION_SECONDS = Histogram("tandem_decision_seconds", "Start to the decision.", ["profile"], buckets=_SLOW)
-ANSWER_SECONDS = Histogram("tandem_first_answer_token_seconds", "Decision to the first answer token.", buckets=_SLOW)
+REQUESTS = Counter("tandem_requests", "Requests that ended, by reason.", ["profile", "reason"])
+REQUEST_SECONDS = Histogram("tandem_request_duration_seconds", "From start to end.", ["profile"], buckets=_SLOW)
+STOP_STAGE = Counter("tandem_stop_stage", "Stage that the answer used, by reason.", ["profile", "stage", "reason"])
+CANCEL_SECONDS = Histogram(
+    "tandem_cancel_latency_seconds", "From the decision to the large model being stopped.", buckets=_FAST
+)
+DECISION_SECONDS = Histogram("tandem_decision_seconds", "From the start to the decision.", ["profile"], buckets=_SLOW)
+ANSWER_SECONDS = Histogram(
+    "tandem_first_answer_token_seconds", "From the decision to the first answer token.", buckets=_SLOW
+)
 SCORE = Histogram(
     "tandem_sufficiency_score", "Scores, by stage.", ["profile", "stage"], buckets=[i / 10 for i in range(1, 11)]
 )
-COST = Counter("tandem_cost_usd", "What requests have cost.", ["model", "role"])
-COST_ALONE = Counter("tandem_cost_llm_alone_usd", "What the large model alone would have cost (estimate).", ["profile"])
+COST = Counter("tandem_cost_usd", "Cost of requests.", ["model", "role"])
+COST_ALONE = Counter("tandem_cost_llm_alone_usd", "Estimated cost of the large model alone.", ["profile"])
 TOKENS = Counter("tandem_tokens", "Billed tokens, by state.", ["model", "role", "state"])
-OVERRUN = Counter("tandem_overrun_tokens", "Tokens that the large model wrote after the decision.", ["model"])
+OVERRUN = Counter("tandem_overrun_tokens", "Tokens that the large model generated after the decision.", ["model"])
 NOTES = Counter(
-    "tandem_degraded_requests", "Requests whose result carries notes: something failed on the way.", ["profile"]
+    "tandem_degraded_requests",
+    "Requests whose result has notes: something failed, and the answer came all the same.",
+    ["profile"],
 )
 FIRST_TOKEN = Histogram(
-    "gen_ai_server_time_to_first_token_seconds", "Attempt's start to its first token.", ["model", "role"], buckets=_SLOW
+    "gen_ai_server_time_to_first_token_seconds",
+    "From an attempt's start to its first token.",
+    ["model", "role"],
+    buckets=_SLOW,
 )
 PER_TOKEN = Histogram(
     "gen_ai_server_time_per_output_token_seconds",
-    "Mean over an attempt's later tokens.",
+    "Mean over an attempt's tokens after the first.",
     ["model", "role"],
     buckets=_FAST,
 )
 INFERENCE_SECONDS = Histogram(
-    "gen_ai_server_request_duration_seconds", "One attempt of a model.", ["model", "role"], buckets=_SLOW
+    "gen_ai_server_request_duration_seconds", "Duration of one attempt of a model.", ["model", "role"], buckets=_SLOW
 )
-STREAMS = Gauge("tandem_gateway_streams", "Solve streams that are being served.")
-SHADOW_PAID = Counter("tandem_shadow_paid_usd", "What shadows were paid, on top of the requests' bills.", ["profile"])
+STREAMS = Gauge("tandem_gateway_streams", "Open Solve streams.")
+SHADOW_PAID = Counter("tandem_shadow_paid_usd", "Cost of shadows, which no request's bill contains.", ["profile"])
 SHADOW_ALONE = Counter(
-    "tandem_shadow_llm_alone_usd", "What the large model alone cost, measured by shadows.", ["profile"]
+    "tandem_shadow_llm_alone_usd", "Cost of the large model alone, measured by shadows.", ["profile"]
 )
-SHADOW_SERVED = Counter("tandem_shadow_served_usd", "What the same requests cost as they were served.", ["profile"])
-SHADOW_ESTIMATE = Counter("tandem_shadow_estimate_usd", "What the estimate said of them.", ["profile"])
-SHADOW_REQUESTS = Counter("tandem_shadow_requests", "Requests that a shadow answered too.", ["profile", "agrees"])
+SHADOW_SERVED = Counter("tandem_shadow_served_usd", "Cost of the shadowed requests as they were served.", ["profile"])
+SHADOW_ESTIMATE = Counter(
+    "tandem_shadow_estimate_usd", "Estimated cost of the large model alone for the shadowed requests.", ["profile"]
+)
+SHADOW_REQUESTS = Counter(
+    "tandem_shadow_requests", "Requests that the large model has also answered alone.", ["profile", "agrees"]
+)
 
 
-class Countable(Protocol):
-    """An engine, as far as its figures are concerned."""
+class MeasuredEngine(Protocol):
+    """What the metrics need of an engine (services.engine.api)."""
 
     @property
     def counters(self) -> Any: ...
@@ -74,15 +87,15 @@ class Countable(Protocol):
 
 
 class EngineCollector(Collector):
-    """An engine's own counters, whoever its tokens are billed to, and its load: what autoscaling goes by."""
+    """An engine's own token counters, billed or not, and its load, which autoscaling uses."""
 
-    def __init__(self, engine: Countable, role: str) -> None:
+    def __init__(self, engine: MeasuredEngine, role: str) -> None:
         self._engine, self._role = engine, role
 
     def collect(self) -> Iterator[Metric]:
         counters, load = self._engine.counters, self._engine.load
         tokens = CounterMetricFamily(
-            "tandem_engine_tokens", "Tokens computed since the start.", labels=["role", "kind"]
+            "tandem_engine_tokens", "Tokens computed since the process started.", labels=["role", "kind"]
         )
         for kind in ("input", "output", "scored"):
             tokens.add_metric([self._role, kind], getattr(counters, f"{kind}_tokens"))
@@ -93,12 +106,13 @@ class EngineCollector(Collector):
         yield requests
 
 
-def watch_engine(engine: Countable, role: str) -> None:
+def watch_engine(engine: MeasuredEngine, role: str) -> None:
+    """Export the counters and the load of this process's engine."""
     REGISTRY.register(EngineCollector(engine, role))
 
 
-class Shifting(Protocol):
-    """A scorer's drift (services.sufficiency_scorer.drift)."""
+class MeasuredDrift(Protocol):
+    """What the metrics need of a scorer's drift (services.sufficiency_scorer.drift)."""
 
     @property
     def watched(self) -> Sequence[str]: ...
@@ -110,13 +124,13 @@ class Shifting(Protocol):
 
 
 class DriftCollector(Collector):
-    """How far the scorer's features lie from those it was trained on; nothing where it was not trained."""
+    """Distance of the scorer's features from those of its training; no series for an untrained scorer."""
 
-    def __init__(self, drift: Shifting) -> None:
+    def __init__(self, drift: MeasuredDrift) -> None:
         self._drift = drift
 
     def collect(self) -> Iterator[Metric]:
-        seen = GaugeMetricFamily("tandem_scorer_drift_requests", "Requests that the shift is the mean of.")
+        seen = GaugeMetricFamily("tandem_scorer_drift_requests", "Requests in the mean of tandem_scorer_feature_shift.")
         seen.add_metric([], self._drift.requests)
         yield seen
         shift = GaugeMetricFamily(
@@ -129,12 +143,13 @@ class DriftCollector(Collector):
         yield shift
 
 
-def watch_drift(drift: Shifting) -> None:
+def watch_drift(drift: MeasuredDrift) -> None:
+    """Export the drift of this process's scorer."""
     REGISTRY.register(DriftCollector(drift))
 
 
 def watch_telemetry() -> None:
-    """The OpenTelemetry SDK's figures about itself: spans exported, failed, dropped (otel_sdk_*)."""
+    """Export the OpenTelemetry SDK's own metrics: spans exported, failed, dropped (otel_sdk_*)."""
     keep = View(instrument_name="otel.sdk.*")
     drop = View(instrument_name="*", aggregation=DropAggregation())
     reader = PrometheusMetricReader(disable_target_info=True)
@@ -148,51 +163,61 @@ def expose(host: str, port: int) -> None:
         logger.info("metrics on port %d", port)
 
 
-def count_inference(model: str, role: str, seconds: float, first_token: float | None, made: int, trace_id: str) -> None:
-    """One attempt that ended: `first_token` seconds after its start, `made` tokens in all."""
+def count_inference(
+    model: str, role: str, seconds: float, first_token: float | None, generated: int, trace_id: str
+) -> None:
+    """Count an attempt that ended: seconds in all and to the first token, and generated tokens."""
     exemplar = _exemplar(trace_id)
     INFERENCE_SECONDS.labels(model, role).observe(seconds, exemplar)
     if first_token is not None:
         FIRST_TOKEN.labels(model, role).observe(first_token, exemplar)
-        if made > 1:
-            PER_TOKEN.labels(model, role).observe((seconds - first_token) / (made - 1), exemplar)
+        if generated > 1:
+            PER_TOKEN.labels(model, role).observe((seconds - first_token) / (generated - 1), exemplar)
 
 
-def count_result(result: SolveResult, failed: bool) -> None:
-    """A request that ended."""
-    profile, stop, cost, timings = result.profile, result.stop, result.cost, result.timings_ms
+def count_result(result: SolveResult, *, failed: bool) -> None:
+    """Count a request that ended; `failed`: without an answer."""
     exemplar = _exemplar(result.trace_id)
-    reason = "failed" if failed else str(stop.reason)
-    REQUESTS.labels(profile, reason).inc(exemplar=exemplar)
-    STOP_STAGE.labels(profile, stop.stage, reason).inc(exemplar=exemplar)
-    REQUEST_SECONDS.labels(profile).observe(timings.total / 1000, exemplar)
-    for histogram, name in ((DECISION_SECONDS.labels(profile), "decision"), (CANCEL_SECONDS, "cancel"),
-                            (ANSWER_SECONDS, "first_answer_token")):  # fmt: skip
-        if (milliseconds := getattr(timings, name)) is not None:
-            histogram.observe(milliseconds / 1000, exemplar)
+    reason = "failed" if failed else str(result.stop.reason)
+    REQUESTS.labels(result.profile, reason).inc(exemplar=exemplar)
+    STOP_STAGE.labels(result.profile, result.stop.stage, reason).inc(exemplar=exemplar)
     for stage in result.stages:
         if stage.score is not None:
-            SCORE.labels(profile, stage.stage).observe(stage.score, exemplar)
-    for role in ("llm", "slm", "scorer"):
-        COST.labels(result.model(role), role).inc(getattr(cost.usd_by_role, role), exemplar)
-        for state, tokens in _by_state(getattr(result.usage, role)).items():
-            TOKENS.labels(result.model(role), role, state).inc(tokens)
-    OVERRUN.labels(result.llm).inc(result.usage.llm.overrun, exemplar)
-    COST_ALONE.labels(profile).inc(cost.usd_llm_alone)
+            SCORE.labels(result.profile, stage.stage).observe(stage.score, exemplar)
     if result.notes:
-        NOTES.labels(profile).inc(exemplar=exemplar)
+        NOTES.labels(result.profile).inc(exemplar=exemplar)
+    _count_timings(result, exemplar)
+    _count_usage(result, exemplar)
 
 
-def count_shadow(profile: str, result: ShadowResult) -> None:
-    """A request that the large model has answered alone too."""
-    SHADOW_REQUESTS.labels(profile, str(result.agrees).lower()).inc()
-    SHADOW_PAID.labels(profile).inc(result.usd_paid)
-    SHADOW_ALONE.labels(profile).inc(result.usd)
-    SHADOW_SERVED.labels(profile).inc(result.usd_served)
-    SHADOW_ESTIMATE.labels(profile).inc(result.usd_estimate)
+def _count_timings(result: SolveResult, exemplar: dict[str, str] | None) -> None:
+    timings = result.timings_ms
+    for histogram, milliseconds in (
+        (REQUEST_SECONDS.labels(result.profile), timings.total),
+        (DECISION_SECONDS.labels(result.profile), timings.decision),
+        (CANCEL_SECONDS, timings.cancel),
+        (ANSWER_SECONDS, timings.first_answer_token),
+    ):
+        if milliseconds is not None:
+            histogram.observe(milliseconds / 1000, exemplar)
+
+
+def _count_usage(result: SolveResult, exemplar: dict[str, str] | None) -> None:
+    usage, usd = result.usage, result.cost.usd_by_role
+    for role, of_role, cost in (
+        ("llm", usage.llm, usd.llm),
+        ("slm", usage.slm, usd.slm),
+        ("scorer", usage.scorer, usd.scorer),
+    ):
+        COST.labels(result.model(role), role).inc(cost, exemplar)
+        for state, tokens in _by_state(of_role).items():
+            TOKENS.labels(result.model(role), role, state).inc(tokens)
+    OVERRUN.labels(result.llm).inc(usage.llm.overrun, exemplar)
+    COST_ALONE.labels(result.profile).inc(result.cost.usd_llm_alone)
 
 
 def _by_state(counts: TokenCounts) -> dict[str, int]:
+    """Values of the label `state`."""
     return {
         "input": counts.prompt,
         "cached_input": counts.cached,
@@ -200,6 +225,15 @@ def _by_state(counts: TokenCounts) -> dict[str, int]:
         "overrun": counts.overrun,
         "discarded": counts.discarded,
     }
+
+
+def count_shadow(profile: str, result: ShadowResult) -> None:
+    """Count a request that the large model has also answered alone."""
+    SHADOW_REQUESTS.labels(profile, str(result.agrees).lower()).inc()
+    SHADOW_PAID.labels(profile).inc(result.usd_paid)
+    SHADOW_ALONE.labels(profile).inc(result.usd)
+    SHADOW_SERVED.labels(profile).inc(result.usd_served)
+    SHADOW_ESTIMATE.labels(profile).inc(result.usd_estimate)
 
 
 def _exemplar(trace_id: str) -> dict[str, str] | None:

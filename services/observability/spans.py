@@ -1,16 +1,22 @@
-"""Spans of inferences and of a request's totals: token counts and what they cost."""
+"""Spans of inferences and results: names and attributes after the GenAI conventions, and `tandem.*`.
+
+Tokens and USD of each inference stand on its own leaf span. A request's totals stand on the root span only, under our own
+prefix, so that sums over leaves never count a token twice. `gen_ai.usage.cost.*` is a proposal (semantic-conventions-genai
+PR 443), not yet a convention.
+"""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry import trace
 
 from services.observability import metrics
-from services.observability.tracing import set_attributes, tracer
+from services.observability.tracing import tracer
 from tandem.method.prices import RolePrices
 from tandem.method.result import SolveResult
 from tandem.method.tokens import TokenCounts
@@ -18,7 +24,7 @@ from tandem.method.tokens import TokenCounts
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """Whose tokens a leaf span tells: the model in its role, for which request, in which attempt, at what price."""
+    """The labels of a leaf span: model and role, request, attempt (from 1), and the prices of its tokens."""
 
     model: str
     role: str
@@ -28,10 +34,9 @@ class Inference:
 
 
 class InferenceSpan:
-    """A leaf span `chat {model}` (GenAI conventions): what ONE attempt of a model read and made, and what that costs.
+    """The leaf span `chat {model}` of one attempt, from the constructor to `end`.
 
-    `gen_ai.usage.cost.*` is a proposal (semantic-conventions-genai PR 443), not yet a convention. Never the current
-    span: a stream's generator may be closed from another context than it was started in.
+    It is never the current span, because a stream's generator may be closed in another context than it was started in.
     """
 
     def __init__(self, inference: Inference) -> None:
@@ -39,18 +44,20 @@ class InferenceSpan:
         self._span = tracer.start_span(f"chat {inference.model}", attributes=_identity(inference, "chat"))
 
     def end(self, reason: str, first_token_at: float | None, counts: TokenCounts | None) -> None:
-        """`counts` is None where another span reports this attempt's tokens. Times are Unix seconds."""
-        waited = None if first_token_at is None else first_token_at - self._started_at
+        """End the span. `first_token_at` is Unix time in seconds. `counts` are this attempt's tokens; None: another span
+        reports them.
+        """
+        time_to_first_token = None if first_token_at is None else first_token_at - self._started_at
         trace_id = trace.format_trace_id(self._span.get_span_context().trace_id)
         metrics.count_inference(
-            self._inference.model, self._inference.role, time.time() - self._started_at, waited,
+            self._inference.model, self._inference.role, time.time() - self._started_at, time_to_first_token,
             counts.generated if counts else 0, trace_id,
         )  # fmt: skip
         set_attributes(
             self._span,
             {
                 "gen_ai.response.finish_reasons": ["cancelled" if reason == "aborted" else reason],
-                "gen_ai.response.time_to_first_chunk": waited,
+                "gen_ai.response.time_to_first_chunk": time_to_first_token,
                 **(_usage(self._inference, counts) if counts else {}),
             },
         )
@@ -58,20 +65,19 @@ class InferenceSpan:
 
 
 def report_discarded(inference: Inference, counts: TokenCounts) -> None:
-    """A leaf span for tokens whose own process died before it could report them; nothing when there are none."""
+    """Add a leaf span for tokens whose own process ended before it reported them; none if there are no such tokens."""
     if counts.computed:
         attributes = {**_identity(inference, "chat"), **_usage(inference, counts), "tandem.lost": True}
         tracer.start_span(f"chat {inference.model}", attributes=attributes).end()
 
 
 def describe_prefill(span: trace.Span, inference: Inference, stage: int, counts: TokenCounts) -> None:
-    """The small model prefills the prompt of an answer that it may be asked for."""
-    attributes = {**_identity(inference, "prefill"), **_usage(inference, counts), "tandem.stage": stage}
-    set_attributes(span, attributes)
+    """Set the attributes of a prefill: the small model computes the prompt of an answer that may be requested."""
+    set_attributes(span, {**_identity(inference, "prefill"), **_usage(inference, counts), "tandem.stage": stage})
 
 
 def describe_scoring(span: trace.Span, inference: Inference, stage: int, score: float, counts: TokenCounts) -> None:
-    """A scoring pass is an inference too: the small model prefills the prompt."""
+    """Set the attributes of a scoring pass, which is an inference too: the small model prefills the prompt."""
     set_attributes(
         span,
         {
@@ -85,41 +91,17 @@ def describe_scoring(span: trace.Span, inference: Inference, stage: int, score: 
 
 
 def describe_result(span: trace.Span, result: SolveResult) -> None:
-    """A request's totals, under our own prefix only, so that sums over leaves never double."""
-    stop, cost, usage = result.stop, result.cost, result.usage
-    set_attributes(
-        span,
-        {
-            "tandem.request.id": result.request_id,
-            "tandem.profile": result.profile,
-            "tandem.stop.stage": stop.stage,
-            "tandem.stop.reason": str(stop.reason),
-            "tandem.stop.score": stop.score,
-            "tandem.stop.threshold": stop.threshold,
-            "tandem.cancel.latency_ms": result.timings_ms.cancel,
-            "tandem.tokens.llm": usage.llm.completion,
-            "tandem.tokens.slm": usage.slm.completion,
-            "tandem.tokens.scorer": usage.scorer.prompt,
-            "tandem.tokens.overrun": usage.llm.overrun,
-            "tandem.cost.total": cost.usd,
-            "tandem.cost.llm": cost.usd_by_role.llm,
-            "tandem.cost.slm": cost.usd_by_role.slm,
-            "tandem.cost.scorer": cost.usd_by_role.scorer,
-            "tandem.cost.llm_alone": cost.usd_llm_alone,
-            "tandem.cost.saved": cost.usd_llm_alone - cost.usd,
-            "tandem.cost.overrun": cost.usd_overrun,
-            "tandem.cost.bucket": cost_bucket(cost.usd),
-            "tandem.cost.currency": "USD",
-            "tandem.cost.tflops.paper": cost.tflops_paper,
-            "tandem.cost.tflops.full": cost.tflops_full,
-            "tandem.price.version": cost.price_version,
-            "tandem.attempt": result.attempts,
-        },
-    )
+    """Set a request's totals."""
+    set_attributes(span, {**_stop(result), **_tokens(result), **_cost(result)})
+
+
+def set_attributes(span: trace.Span, attributes: Mapping[str, Any]) -> None:
+    """Set the attributes whose value is not None."""
+    span.set_attributes({name: value for name, value in attributes.items() if value is not None})
 
 
 def cost_bucket(usd: float) -> str:
-    """The decade that a cost lies in, as "1e-5..1e-4": Jaeger finds attributes by equality alone."""
+    """The decade of a cost, such as "1e-5..1e-4": Jaeger finds attributes by equality only."""
     if usd <= 0:
         return "0"
     decade = math.floor(math.log10(usd))
@@ -145,4 +127,45 @@ def _usage(inference: Inference, counts: TokenCounts) -> dict[str, Any]:
         "gen_ai.usage.cost.amount": inference.prices.usd(counts),
         "gen_ai.usage.cost.currency": "USD",
         "gen_ai.usage.cost.source": "local",
+    }
+
+
+def _stop(result: SolveResult) -> dict[str, Any]:
+    return {
+        "tandem.request.id": result.request_id,
+        "tandem.profile": result.profile,
+        "tandem.stop.stage": result.stop.stage,
+        "tandem.stop.reason": str(result.stop.reason),
+        "tandem.stop.score": result.stop.score,
+        "tandem.stop.threshold": result.stop.threshold,
+        "tandem.cancel.latency_ms": result.timings_ms.cancel,
+        "tandem.attempt": result.attempts,
+    }
+
+
+def _tokens(result: SolveResult) -> dict[str, Any]:
+    usage = result.usage
+    return {
+        "tandem.tokens.llm": usage.llm.completion,
+        "tandem.tokens.slm": usage.slm.completion,
+        "tandem.tokens.scorer": usage.scorer.prompt,
+        "tandem.tokens.overrun": usage.llm.overrun,
+    }
+
+
+def _cost(result: SolveResult) -> dict[str, Any]:
+    cost, by_role = result.cost, result.cost.usd_by_role
+    return {
+        "tandem.cost.total": cost.usd,
+        "tandem.cost.llm": by_role.llm,
+        "tandem.cost.slm": by_role.slm,
+        "tandem.cost.scorer": by_role.scorer,
+        "tandem.cost.llm_alone": cost.usd_llm_alone,
+        "tandem.cost.saved": cost.usd_llm_alone - cost.usd,
+        "tandem.cost.overrun": cost.usd_overrun,
+        "tandem.cost.bucket": cost_bucket(cost.usd),
+        "tandem.cost.currency": "USD",
+        "tandem.cost.tflops.paper": cost.tflops_paper,
+        "tandem.cost.tflops.full": cost.tflops_full,
+        "tandem.price.version": cost.price_version,
     }

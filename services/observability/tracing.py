@@ -1,4 +1,7 @@
-"""Logs and traces. Spans are exported by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT is set, and never hold a request up."""
+"""Logging and tracing of a process: tracer provider, OTLP exporter, gRPC interceptors.
+
+Spans are exported by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT is set. Exporting never delays a request.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -16,46 +18,58 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.observability import metrics
 
 _FLUSH_SECONDS = 5.0
-_EXPORT_TIMEOUT_SECONDS = 2
 _NOT_TRACED = filters.any_of(
     filters.service_prefix("grpc.health"), filters.service_prefix("grpc.reflection"), filters.service_prefix("temporal")
 )
 tracer = trace.get_tracer("tandem", version("tandem"))
 
 
-def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = TracerProvider) -> None:
-    """Logging to stderr and the process's tracer provider, which records nothing where nothing is exported.
+class TelemetrySettings(BaseSettings):
+    """What `setup` reads from the environment, once. The OpenTelemetry SDK reads further OTEL_* variables by itself."""
 
-    `provider_factory(resource=..., sampler=...)` makes the provider; a process that speaks Temporal passes Temporal's own, whose ids
-    are the same on replay.
-    """
-    logging.basicConfig(
-        level=log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    endpoint: str = Field(
+        "",
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="OTLP collector; empty: no span is recorded",
     )
-    for noisy in ("httpx", "urllib3", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    # A stream whose client has gone is closed from another context than it was opened in; the span ends all the same.
-    logging.getLogger("opentelemetry.context").setLevel(logging.CRITICAL)
-    exports = bool(_endpoint())
-    if exports:  # the SDK's own figures tell of spans that were dropped
-        os.environ.setdefault("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
-        metrics.watch_telemetry()
+    timeout_seconds: float = Field(
+        2.0,
+        gt=0,
+        validation_alias="OTEL_EXPORTER_OTLP_TIMEOUT",
+        description="of one export, as the Python SDK reads it",
+    )
+
+
+def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = TracerProvider) -> None:
+    """Configure logging to stderr and the process's tracer provider, which records nothing without an endpoint.
+
+    `provider_factory(resource=..., sampler=...)` creates the provider. A process with a Temporal client passes Temporal's
+    own factory, whose span ids are the same on replay. Raises pydantic.ValidationError on a bad OTEL_EXPORTER_OTLP_TIMEOUT.
+    """
+    _setup_logging(log_level)
+    settings = TelemetrySettings()
     resource = Resource.create({"service.name": service_name, "service.version": version("tandem")})
-    provider = provider_factory(resource=resource, sampler=None if exports else ALWAYS_OFF)
-    if exports:
+    if settings.endpoint:
+        _enable_sdk_metrics()
+    provider = provider_factory(resource=resource, sampler=None if settings.endpoint else ALWAYS_OFF)
+    if settings.endpoint:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-        timeout = int(os.environ.get("OTEL_EXPORTER_OTLP_TIMEOUT", _EXPORT_TIMEOUT_SECONDS))
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=timeout)))
+        # The exporter reads the endpoint and further OTEL_EXPORTER_OTLP_* variables itself.
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=settings.timeout_seconds)))
     trace.set_tracer_provider(provider)
 
 
 def shutdown() -> None:
-    """Flush what is left, for five seconds at most: an exporter whose collector is down would block for thirty."""
+    """Export the remaining spans, for five seconds at most: the exporter alone waits 30 s for a collector that is down."""
     stop = getattr(trace.get_tracer_provider(), "shutdown", None)
     if stop is None:
         return
@@ -65,22 +79,32 @@ def shutdown() -> None:
 
 
 def server_interceptors() -> list[Any]:
+    """gRPC server interceptors that open a span for each call, except health, reflection and Temporal."""
     return [aio_server_interceptor(filter_=filters.negate(_NOT_TRACED))]
 
 
 def client_interceptors() -> list[Any]:
+    """gRPC client interceptors that open a span for each call, except health, reflection and Temporal."""
     return list(aio_client_interceptors(filter_=filters.negate(_NOT_TRACED)))
 
 
 def current_trace_id() -> str:
-    """W3C trace id of the span that is current, 32 hexadecimal digits; zeros outside a span."""
+    """W3C trace id of the current span, 32 hexadecimal digits; zeros outside a span."""
     return trace.format_trace_id(trace.get_current_span().get_span_context().trace_id)
 
 
-def set_attributes(span: trace.Span, attributes: Mapping[str, Any]) -> None:
-    """Set the attributes that have a value."""
-    span.set_attributes({name: value for name, value in attributes.items() if value is not None})
+def _setup_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    for noisy in ("httpx", "urllib3", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # A stream whose client has disconnected is closed in another context than it was opened in, which the API logs as an
+    # error. The span ends all the same.
+    logging.getLogger("opentelemetry.context").setLevel(logging.CRITICAL)
 
 
-def _endpoint() -> str | None:
-    return os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+def _enable_sdk_metrics() -> None:
+    """Let the SDK count exported, failed and dropped spans. It has no other switch than this variable."""
+    os.environ.setdefault("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
+    metrics.watch_telemetry()

@@ -1,4 +1,4 @@
-"""A real OTLP endpoint that keeps what it receives."""
+"""A real OTLP collector that stores the spans it receives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Every span with the name of its service, in the order of arrival."""
+    """`spans` has (service name, span) in the order of arrival."""
 
     def __init__(self) -> None:
         self.spans: list[tuple[str, Any]] = []
@@ -33,16 +33,18 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         return [(service, span) for service, span in self.spans if span.trace_id.hex() == trace_id]
 
     def leaf_sums(self, trace_id: str) -> dict[str, float]:
-        """Tokens and USD over the leaves of a trace."""
+        """Sums of tokens and USD over the leaf spans of a trace."""
         leaves = [attributes(span) for _, span in self.of_trace(trace_id)]
         names = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "gen_ai.usage.cost.amount")
         return {name: sum(leaf.get(name, 0) for leaf in leaves) for name in names}
 
 
 def attributes(carrier: Any) -> dict[str, Any]:
+    """Of a span or a resource."""
     return {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in carrier.attributes}
 
 
 def orphans(spans: list[tuple[str, Any]]) -> list[str]:
+    """Names of spans whose parent is not among `spans`."""
     ids = {span.span_id for _, span in spans}
     return [span.name for _, span in spans if span.parent_span_id and span.parent_span_id not in ids]

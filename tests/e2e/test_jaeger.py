@@ -60,7 +60,7 @@ def kill_and_start(local: LocalStack, component: str) -> None:
         ("[ms=30 scores=0:0.9 slm_eos=40]", "sufficient", "slm-executor"),
     ],
 )
-def test_what_jaeger_shows_adds_up_to_the_bill(traced: LocalStack, question: str, reason: str, victim: str) -> None:
+def test_the_leaf_spans_in_jaeger_sum_to_the_bill(traced: LocalStack, question: str, reason: str, victim: str) -> None:
     traced.heal()
     request_id, result, is_killed = uuid4().hex, None, not victim
     for event in traced.client.solve(question, request_id=request_id):
@@ -78,11 +78,11 @@ def test_what_jaeger_shows_adds_up_to_the_bill(traced: LocalStack, question: str
         assert "lost with its process" in done.stdout
 
 
-def test_a_cancelled_request_adds_up_too(traced: LocalStack) -> None:
+def test_the_leaf_spans_of_a_cancelled_request_sum_to_the_bill(traced: LocalStack) -> None:
     request_id = uuid4().hex
     for event in traced.client.solve("[ms=20]", request_id=request_id):
         if event.insight_delta.tokens == 5:
-            break  # leaving cancels
+            break  # leaving the stream cancels the request
     found: Any = None
     wait_until(lambda: traced.client.get(request_id).HasField("result"), 15)
     found = traced.client.get(request_id).result
@@ -92,7 +92,7 @@ def test_a_cancelled_request_adds_up_too(traced: LocalStack) -> None:
     assert shown["total_usd"] == pytest.approx(found.cost.usd)
 
 
-def test_a_bill_without_an_answer_is_whole_in_jaeger(traced: LocalStack) -> None:
+def test_the_leaf_spans_of_a_failed_request_sum_to_the_bill(traced: LocalStack) -> None:
     request_id = uuid4().hex
     with pytest.raises(RequestError):
         traced.client.ask("[fail=slm scores=16:0.9]", request_id=request_id)
@@ -101,14 +101,14 @@ def test_a_bill_without_an_answer_is_whole_in_jaeger(traced: LocalStack) -> None
     wait_until(lambda: abs(fetch_trace(traced.stack.jaeger, trace_id).leaf_usd - bill) < 1e-12, 15)
 
 
-def test_the_answer_comes_with_a_link_to_its_trace(traced: LocalStack) -> None:
+def test_ask_prints_a_link_to_the_trace(traced: LocalStack) -> None:
     done = tandem("ask", "[scores=0:0.9 slm_eos=5]")
     assert f"{traced.stack.jaeger}/trace/" in done.stdout
 
 
 @pytest.fixture(scope="module")
 def asked(traced: LocalStack) -> Any:
-    """The trace of one `tandem ask`, as Jaeger has it."""
+    """The trace of one `tandem ask` in Jaeger."""
     traced.heal()
     result = json.loads(tandem("ask", "--json", "--tenant", "acme", "[scores=16:0.9 slm_eos=5]").stdout)
     wait_until(lambda: adds_up(traced, result["trace_id"]), 15)
@@ -117,17 +117,17 @@ def asked(traced: LocalStack) -> Any:
 
 
 @pytest.mark.parametrize(("parent", "child"), SERVICE_EDGES)
-def test_jaeger_has_the_pictures_arrow(asked: Any, parent: str, child: str) -> None:
+def test_jaeger_has_each_edge_of_the_architecture(asked: Any, parent: str, child: str) -> None:
     edges = {(span.service, below.service) for _, span in asked.spans() for below in span.children}
     assert (parent, child) in edges
 
 
-def test_the_root_tells_tenant_and_cost_bucket(asked: Any) -> None:
+def test_the_root_span_has_tenant_and_cost_bucket(asked: Any) -> None:
     assert asked.tag("tandem.tenant.id") == "acme"
     assert ".." in asked.tag("tandem.cost.bucket")
 
 
-def test_the_last_requests_are_summed_up_by_tenant(traced: LocalStack, asked: Any) -> None:
+def test_trace_cost_sums_the_last_requests_by_tenant(traced: LocalStack, asked: Any) -> None:
     rows = json.loads(tandem("trace", "cost", "--last", "50", "--by", "tenant", "--json").stdout)
     [acme] = [row for row in rows if row["tenant"] == "acme"]
     assert acme["requests"] == acme["add up"] == 1
@@ -135,12 +135,12 @@ def test_the_last_requests_are_summed_up_by_tenant(traced: LocalStack, asked: An
     assert "acme" in tandem("trace", "cost", "--last", "50").stdout
 
 
-def test_a_trace_can_be_drawn(traced: LocalStack, asked: Any, tmp_path: Path) -> None:
+def test_trace_cost_draws_a_trace(traced: LocalStack, asked: Any, tmp_path: Path) -> None:
     assert tandem("trace", "cost", asked.id, "--svg", str(tmp_path / "tree.svg")).returncode == 0
     assert "chat" in (tmp_path / "tree.svg").read_text()
 
 
-def test_up_finds_a_jaeger_that_runs_elsewhere(traced: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_uses_the_jaeger_that_the_environment_names(traced: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TANDEM_JAEGER", traced.stack.jaeger)
     stack = plan_stack("scripted", jaeger=True)
     assert "jaeger" not in stack.ports
@@ -150,7 +150,7 @@ def test_up_finds_a_jaeger_that_runs_elsewhere(traced: LocalStack, monkeypatch: 
         plan_stack("scripted", jaeger=True)
 
 
-def test_a_trace_that_jaeger_does_not_have_says_why(traced: LocalStack) -> None:
+def test_trace_cost_explains_an_unknown_trace(traced: LocalStack) -> None:
     done = tandem("trace", "cost", "f" * 32)
     assert done.returncode == 1
     assert "has no trace" in done.stderr

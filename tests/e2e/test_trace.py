@@ -1,4 +1,4 @@
-"""One request is one trace across all processes, as a collector receives it."""
+"""One request is one trace across all processes, as an OTLP collector receives it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.e2e.conftest import LocalStack
 
 pytestmark = pytest.mark.timeout(90)
 
-# The picture's arrows, as (service of the parent span, service of its child).
+# The edges of the architecture: (service of the parent span, service of the child span).
 SERVICE_EDGES = [
     ("tandem-cli", "tandem-gateway"),
     ("tandem-gateway", "tandem-worker"),
@@ -27,7 +27,7 @@ SERVICE_EDGES = [
 
 @pytest.fixture(scope="module")
 def asked(running: LocalStack) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
-    """The result of one `tandem ask`, and all spans of its trace."""
+    """The result of one `tandem ask` and all spans of its trace."""
     running.heal()
     command = [
         sys.executable,
@@ -40,11 +40,11 @@ def asked(running: LocalStack) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     done = subprocess.run(command, check=True, capture_output=True, timeout=60, text=True)
     result = json.loads(done.stdout)
 
-    def is_whole() -> bool:
+    def is_complete() -> bool:
         spans = running.collector.of_trace(result["trace_id"])
         return any(span.name == "RunWorkflow:Solve" for _, span in spans) and not orphans(spans)
 
-    wait_until(is_whole)
+    wait_until(is_complete)
     return result, running.collector.of_trace(result["trace_id"])
 
 
@@ -57,17 +57,17 @@ def test_there_is_one_trace_with_one_root_and_no_orphan(running: LocalStack, ask
 
 
 @pytest.mark.parametrize(("parent", "child"), SERVICE_EDGES)
-def test_the_trace_has_the_pictures_arrow(asked: Any, parent: str, child: str) -> None:
+def test_the_trace_has_each_edge_of_the_architecture(asked: Any, parent: str, child: str) -> None:
     spans = asked[1]
     owners = {span.span_id: service for service, span in spans}
     assert (parent, child) in {(owners[span.parent_span_id], service) for service, span in spans if span.parent_span_id}
 
 
-def test_no_text_of_the_question_is_in_the_trace(asked: Any) -> None:
+def test_the_trace_contains_no_text_of_the_question(asked: Any) -> None:
     assert not [span.name for _, span in asked[1] if "secret" in str(span)]
 
 
-def test_the_leaves_have_the_cost_and_the_totals_stand_on_the_gateways_span(running: LocalStack, asked: Any) -> None:
+def test_leaf_spans_have_costs_and_the_gateways_span_has_the_totals(running: LocalStack, asked: Any) -> None:
     result, spans = asked
     leaves = {span.name for _, span in spans if "gen_ai.usage.cost.amount" in attributes(span)}
     assert leaves == {"chat scripted-llm", "chat scripted-slm", "evaluate scripted-slm", "prefill scripted-slm"}

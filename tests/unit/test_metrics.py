@@ -1,4 +1,4 @@
-"""What is counted, and that dashboards and alerts ask for nothing else."""
+"""The metrics, and that dashboards and alerts query no others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import yaml
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from services.observability import metrics, spans
+from services.observability import metrics
+from services.observability.spans import Inference, InferenceSpan, cost_bucket
 from tandem.cli.doctor import judge_drift
 from tandem.method.prices import RolePrices
 from tandem.method.result import (
@@ -32,7 +33,7 @@ from tests.fakes import ScriptedEngine
 
 
 class Shifted:
-    """A scorer's drift, as far as its metrics are concerned."""
+    """A scorer's drift, as its metrics need it."""
 
     watched = ("perplexity_mean", "entropy_max")
     requests = 40
@@ -53,8 +54,8 @@ def result(profile: str) -> SolveResult:
     )
     cost = Cost(0.03, UsdByRole(0.02, 0.007, 0.003), 0.06, 0.5, 1.0, 2.0, 3.0, "v1", 0.001)
     return SolveResult(
-            "r", profile, "q", "a", "a", Stop(2, StopReason.SUFFICIENT, 0.8, 0.7), [StageResult(2, "half", 40, 0.8, 0.7, "mlp", True)],
-            f"{profile}-llm", f"{profile}-slm", usage, cost, Timings(900.0, 100.0, 500.0, 4.0, 60.0), TRACE_ID, 1, True, ["a note"],
+        "r", profile, "q", "a", "a", Stop(2, StopReason.SUFFICIENT, 0.8, 0.7), [StageResult(2, "half", 40, 0.8, 0.7, "mlp", True)],
+        f"{profile}-llm", f"{profile}-slm", usage, cost, Timings(900.0, 100.0, 500.0, 4.0, 60.0), TRACE_ID, 1, True, ["a note"],
     )  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def value(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-def test_a_result_is_counted_to_the_token() -> None:
+def test_every_token_of_a_result_is_counted() -> None:
     metrics.count_result(result("p1"), failed=False)
     assert value("tandem_requests_total", profile="p1", reason="sufficient") == 1
     assert value("tandem_stop_stage_total", profile="p1", stage="2", reason="sufficient") == 1
@@ -77,7 +78,7 @@ def test_a_result_is_counted_to_the_token() -> None:
     assert value("tandem_degraded_requests_total", profile="p1") == 1
 
 
-def test_an_exemplar_leads_to_the_trace() -> None:
+def test_an_exemplar_links_to_the_trace() -> None:
     metrics.count_result(result("p2"), failed=False)
     text = generate_openmetrics(REGISTRY).decode()
     [line] = [line for line in text.splitlines() if line.startswith('tandem_requests_total{profile="p2"')]
@@ -85,7 +86,7 @@ def test_an_exemplar_leads_to_the_trace() -> None:
 
 
 def test_an_inference_is_timed() -> None:
-    span = spans.InferenceSpan(spans.Inference("timed", "llm", "r", 1, RolePrices()))
+    span = InferenceSpan(Inference("timed", "llm", "r", 1, RolePrices()))
     span.end("eos", span._started_at + 0.5, TokenCounts(10, 0, 5))
     assert value("gen_ai_server_time_to_first_token_seconds_sum", model="timed", role="llm") == pytest.approx(0.5)
     assert value("gen_ai_server_time_per_output_token_seconds_count", model="timed", role="llm") == 1
@@ -105,10 +106,10 @@ def test_metrics_are_served_over_http() -> None:
     [(0.0, "0"), (0.0123, "1e-2..1e-1"), (1e-5, "1e-5..1e-4"), (3.2, "1e0..1e1"), (0.00009, "1e-5..1e-4")],
 )
 def test_a_cost_lies_in_the_bucket_of_its_decade(usd: float, bucket: str) -> None:
-    assert spans.cost_bucket(usd) == bucket
+    assert cost_bucket(usd) == bucket
 
 
-def test_a_shifted_domain_reaches_the_metrics_and_the_doctor() -> None:
+def test_feature_drift_is_exported_and_the_doctor_warns() -> None:
     shifted = metrics.DriftCollector(Shifted())
     registry = CollectorRegistry()
     registry.register(shifted)
@@ -125,10 +126,11 @@ def test_a_shifted_domain_reaches_the_metrics_and_the_doctor() -> None:
 def exported() -> set[str]:
     """Names of all series that our processes export."""
     metrics.count_result(result("every"), failed=False)
-    metrics.count_shadow("every", ShadowResult("a", True, 1.0, 1.0, 1.0, 1.0, 5))
+    shadow = ShadowResult("a", agrees=True, usd=1.0, usd_paid=1.0, usd_served=1.0, usd_estimate=1.0, output_tokens=1)
+    metrics.count_shadow("every", shadow)
     if "tandem_scorer_feature_shift" not in generate_latest(REGISTRY).decode():
         metrics.watch_drift(Shifted())
-    spans.InferenceSpan(spans.Inference("every", "llm", "r", 1, RolePrices())).end("eos", 1.0, TokenCounts(1, 0, 5))
+    InferenceSpan(Inference("every", "llm", "r", 1, RolePrices())).end("eos", 1.0, TokenCounts(1, 0, 5))
     collector = metrics.EngineCollector(ScriptedEngine("every"), "llm")
     ours = {s.name for family in collector.collect() for s in family.samples}
     lines = generate_latest(REGISTRY).decode().splitlines()
@@ -144,7 +146,7 @@ def queries() -> list[tuple[str, str]]:
 
 
 def selectors(expression: str) -> set[str]:
-    """Metric names that a PromQL expression reads; raises ValueError where it cannot be parsed."""
+    """Metric names in a PromQL expression; raises ValueError where it cannot be parsed."""
     found, waiting = set(), [promql_parser.parse(expression.replace("$__rate_interval", "5m"))]
     while waiting:
         node = waiting.pop()
@@ -158,7 +160,7 @@ def selectors(expression: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("where", "expression"), queries())
-def test_a_query_reads_only_what_is_exported(where: str, expression: str) -> None:
+def test_a_query_names_only_series_that_are_exported(where: str, expression: str) -> None:
     names = selectors(expression)
     assert names
     # The SDK's own figures appear with its first span; tests/e2e sees them on a real process.

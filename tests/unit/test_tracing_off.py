@@ -1,29 +1,28 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
+
+import pytest
 
 SCRIPT = """
-import os
-{environment}
+import time
 from services.observability import tracing
 tracing.setup("test")
 with tracing.tracer.start_as_current_span("work"):
     assert int(tracing.current_trace_id(), 16) != 0
+started = time.monotonic()
 tracing.shutdown()
+print(time.monotonic() - started)
 """
 
 
-def seconds(environment: str) -> float:
-    started = time.monotonic()
-    subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(environment=environment)], check=True, capture_output=True, timeout=30
+@pytest.mark.timeout(90)
+def test_an_absent_collector_delays_shutdown_by_seconds_only() -> None:
+    environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], check=True, capture_output=True, timeout=60, text=True, env=environment
     )
-    return time.monotonic() - started
-
-
-def test_a_collector_that_is_not_there_holds_nothing_up() -> None:
-    without = seconds("")
-    refused = seconds("os.environ['OTEL_EXPORTER_OTLP_ENDPOINT'] = 'http://127.0.0.1:1'")
-    assert refused - without < 6
+    # `shutdown` waits five seconds, the exporter alone thirty; the rest is for a busy machine.
+    assert float(done.stdout) < 15

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from bench.ledger import compare, read_journal
 from tandem import AsyncClient, RequestError, to_dict
 from tests.e2e.k8s.release import COMPONENTS, MODELS, NAME, Release, eventually
 from tests.e2e.k8s.values import scripted_profile
+from tests.e2e.ledger import read_journal, reconcile
 
 pytestmark = pytest.mark.timeout(1800)
 WORK = "[ms=100 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some ten seconds
@@ -155,7 +155,7 @@ async def test_a_pod_that_is_deleted_under_requests_costs_no_answer(scripted: Re
     seen = await under_load(scripted, 8, delete, "answer_delta" if victim == "slm-executor" else "insight_delta")
     eventually("the victim", lambda: scripted.is_ready(victim), 120)
     bills = [s["bill"] for s in seen if s["bill"]]
-    found = compare(bills, read_journal(journal), argparse.Namespace(concurrent=8), Counter({victim: 1}))
+    found = asdict(reconcile(bills, read_journal(journal), 8, {victim: 1}))
     _record(victim, seen, found, await settled(scripted))
     assert len(bills) == 8
     # A client whose gateway has gone comes back by itself (tandem.client); one whose Redis has gone gets its answer late.

@@ -1,0 +1,99 @@
+"""Local stacks of their own for tests and benches: started with an explicit environment, killed and healed by component."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psutil
+
+from tandem.local.stack import Stack, plan_stack
+from tests.fakes import write_tokenizer
+
+SCRIPTED_PROFILES = Path(__file__).parent / "profiles"
+_READY_SECONDS = 60.0
+
+
+@contextlib.contextmanager
+def environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables (None: unset) for the block, and restore what was there, whatever ends the block."""
+    before = {name: os.environ.get(name) for name in values}
+    _set(values)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+@contextlib.contextmanager
+def started_stack(profile: str, values: Mapping[str, str | None]) -> Iterator[Stack]:
+    """A running stack in a state folder of its own; `values` is the environment of its processes.
+
+    The variables are set only while the stack starts, because the processes inherit them from this one.
+    """
+    with tempfile.TemporaryDirectory(prefix="tandem-stack-") as folder:
+        with environment({"TANDEM_STATE": folder, **values}):
+            stack = plan_stack(profile)
+            stack.up(lambda *_: None)
+        try:
+            yield stack
+        finally:
+            stack.down()
+
+
+@contextlib.contextmanager
+def scripted_stack(values: Mapping[str, str | None] | None = None) -> Iterator[Stack]:
+    """A running stack whose engines follow the script in the question (tests.fakes)."""
+    with tempfile.TemporaryDirectory(prefix="tandem-models-") as models:
+        for name in ("scripted-llm", "scripted-slm"):
+            write_tokenizer(Path(models) / name)
+        scripted = {
+            "TANDEM_MODELS": models,
+            "TANDEM_PROFILES_PATH": str(SCRIPTED_PROFILES),
+            "TANDEM_ENGINE": "tests.fakes:make_engine",
+        }
+        with started_stack("scripted", {**scripted, **(values or {})}) as stack:
+            yield stack
+
+
+def pid_of(stack: Stack, component: str) -> int:
+    """Process id of a component; 0 where it does not run."""
+    with stack._supervisor() as supervisor:
+        return int(supervisor.getProcessInfo(component)["pid"])
+
+
+def kill(stack: Stack, component: str) -> None:
+    """Send SIGKILL, and wait until the process is gone."""
+    process = psutil.Process(pid_of(stack, component))
+    os.kill(process.pid, signal.SIGKILL)
+    psutil.wait_procs([process], timeout=5)
+
+
+def start(stack: Stack, component: str) -> None:
+    with stack._supervisor() as supervisor:
+        supervisor.startProcess(component, False)
+
+
+def heal(stack: Stack) -> None:
+    """Start what does not run, and wait until every process is ready."""
+    for row in stack.status():
+        if row["state"] not in ("ready", "starting"):
+            start(stack, row["name"])
+    deadline = time.monotonic() + _READY_SECONDS
+    while unready := [row["name"] for row in stack.status() if row["state"] != "ready"]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not ready after {_READY_SECONDS:.0f} s: {', '.join(unready)}")
+        time.sleep(0.1)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
