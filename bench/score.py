@@ -57,7 +57,7 @@ async def _compare(profile: Profile, engine: Engine, runs: int) -> dict[str, Any
             started, tokens = time.perf_counter(), 0
             for stage, prompt in enumerate(prompts):
                 key = f"{number}" if way == "incremental" else f"{number}/{stage}"
-                tokens += (await engine.score(key, prompt)).usage.input_tokens
+                tokens += (await engine.score(key, prompt)).usage.prompt
             passes.append((time.perf_counter() - started, tokens))
     memory = psutil.Process().memory_info().rss
     seconds = {way: [s for s, _ in passes] for way, passes in found.items()}

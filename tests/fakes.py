@@ -23,19 +23,19 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from services.engine.api import (
-    Counters,
     DuplicateRequest,
+    EngineCounters,
+    EngineLoad,
     EngineStopped,
     Finished,
     FinishReason,
     GenerationRequest,
-    Load,
     ModelInfo,
     PromptScores,
     Token,
-    Usage,
 )
 from services.engine.kept import common_prefix
+from tandem.method.tokens import TokenCounts
 
 _SCRIPT = re.compile(r"\[([^\]]*)\]")
 _EOS = 0
@@ -53,7 +53,7 @@ class ByteTokenizer:
         return "".join(f"{role}: {content}" for role, content in messages) + _HEADER
 
 
-class JournalledCounters(Counters):
+class JournalledCounters(EngineCounters):
     """Counters that also stand in a file: `role kind count` a line, appended by one write each."""
 
     __slots__ = ("_file", "_role")
@@ -75,7 +75,7 @@ class ScriptedEngine:
         self._role = "llm" if name.endswith("llm") else "slm"
         self.tokenizer = ByteTokenizer()
         journal = os.environ.get("TANDEM_TEST_JOURNAL")
-        self.counters = JournalledCounters(self._role, journal) if journal else Counters()
+        self.counters = JournalledCounters(self._role, journal) if journal else EngineCounters()
         self._aborted: dict[str, asyncio.Event] = {}
         self._ahead: dict[str, tuple[int, ...]] = {}
         self._read: dict[str, list[int]] = {}
@@ -89,8 +89,8 @@ class ScriptedEngine:
         return list(self._aborted)
 
     @property
-    def load(self) -> Load:
-        return Load(len(self._aborted), 0)
+    def load(self) -> EngineLoad:
+        return EngineLoad(len(self._aborted), 0)
 
     is_alive = True
 
@@ -140,7 +140,7 @@ class ScriptedEngine:
                 pause = began + made * delay - time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(aborted.wait(), max(pause, 0))
-            yield Finished(reason, Usage(read, kept, made), "", time.time())
+            yield Finished(reason, TokenCounts(read, kept, made), "", time.time())
         finally:
             self._aborted.pop(generation.request_id, None)
 
@@ -152,8 +152,8 @@ class ScriptedEngine:
         finally:
             del self._aborted[generation.request_id]
         if aborted.is_set():
-            return Finished(FinishReason.ABORTED, Usage(), "", time.time())
-        return Finished(FinishReason.LENGTH, Usage(*self._read_on(generation)), "", time.time())
+            return Finished(FinishReason.ABORTED, TokenCounts(), "", time.time())
+        return Finished(FinishReason.LENGTH, TokenCounts(*self._read_on(generation)), "", time.time())
 
     def _read_on(self, generation: GenerationRequest) -> tuple[int, int]:
         """Tokens (read, kept): what was read ahead for the same request is not read again."""
@@ -184,7 +184,7 @@ class ScriptedEngine:
         count = len(prompt_ids) - 1
         self.counters.scored_tokens += len(prompt_ids) - kept
         entropies = np.full(count, -math.log(max(value, 1e-9)), np.float32)
-        usage = Usage(len(prompt_ids) - kept, kept, 0)
+        usage = TokenCounts(len(prompt_ids) - kept, kept)
         return PromptScores(np.full(count, -1.0, np.float32), entropies, np.empty((0, 0), np.float32), usage)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tandem.method.sampling import Sampling
+from tandem.method.tokens import TokenCounts
 
 
 class EngineError(Exception):
@@ -93,24 +94,11 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """What the engine computed for one request, in tokens. The stop token itself is counted as output.
-
-    `is_estimated`: an API has told none, because its stream was cut; our own engines count exactly.
-    """
-
-    input_tokens: int = 0
-    cached_input_tokens: int = 0
-    output_tokens: int = 0
-    is_estimated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Finished:
     """End of a generation. `text` is what was held back as an incomplete character. `halted_at` is Unix time in seconds."""
 
     reason: FinishReason
-    usage: Usage
+    usage: TokenCounts
     text: str
     halted_at: float
 
@@ -127,7 +115,7 @@ class PromptScores:
     logprobs: NDArray[np.float32]
     entropies: NDArray[np.float32]
     states: NDArray[np.float32]
-    usage: Usage
+    usage: TokenCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +131,7 @@ class ModelInfo:
 
 
 @dataclass(slots=True)
-class Counters:
+class EngineCounters:
     """Tokens that the engine has computed since it started, whoever they are billed to."""
 
     input_tokens: int = 0
@@ -152,7 +140,7 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class EngineLoad:
     """Requests in the engine: those that run, and those that wait for a place."""
 
     running: int
@@ -179,7 +167,7 @@ class Tokenizer(Protocol):
 class Engine(Protocol):
     """A model that generates for many requests at once, each of which can be halted within one token."""
 
-    counters: Counters
+    counters: EngineCounters
 
     @property
     def info(self) -> ModelInfo: ...
@@ -188,7 +176,7 @@ class Engine(Protocol):
     def tokenizer(self) -> Tokenizer: ...
 
     @property
-    def load(self) -> Load: ...
+    def load(self) -> EngineLoad: ...
 
     @property
     def is_alive(self) -> bool:

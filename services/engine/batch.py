@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from services.engine.api import Engine, Finished, FinishReason, GenerationRequest, Usage
+from services.engine.api import Engine, Finished, FinishReason, GenerationRequest
+from tandem.method.tokens import TokenCounts
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -23,7 +24,7 @@ class Completion:
     ids: tuple[int, ...]
     text: str
     reason: FinishReason
-    usage: Usage
+    usage: TokenCounts
 
 
 async def generate(engine: Engine, generation: GenerationRequest) -> Completion:

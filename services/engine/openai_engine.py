@@ -19,22 +19,22 @@ from openai import AsyncOpenAI, OpenAI
 from services.engine.api import (
     ApiRefused,
     ApiUnavailable,
-    Counters,
+    EngineCounters,
     EngineError,
+    EngineLoad,
     Finished,
     FinishReason,
     GenerationRequest,
-    Load,
     ModelInfo,
     PromptScores,
     PromptTooLong,
     QueueFull,
     Token,
     UnknownModel,
-    Usage,
 )
 from services.engine.messages import MessageCodec
 from services.engine.places import Places, unless_aborted
+from tandem.method.tokens import TokenCounts
 
 _CLOSE_SECONDS = 5.0
 _GO_ON = "Go on exactly where you stopped, without repeating anything."
@@ -62,7 +62,7 @@ class OpenAIEngine:
         self._places = Places(settings.max_batch, settings.max_waiting)
         self._asks_for_usage = True
         self._client: AsyncOpenAI | None = None
-        self.counters = Counters()
+        self.counters = EngineCounters()
 
     @property
     def info(self) -> ModelInfo:
@@ -76,7 +76,7 @@ class OpenAIEngine:
         return self._tokenizer
 
     @property
-    def load(self) -> Load:
+    def load(self) -> EngineLoad:
         return self._places.load
 
     @property
@@ -115,21 +115,21 @@ class OpenAIEngine:
     ) -> AsyncGenerator[Token | Finished, None]:
         """Tokens as they come; closing this generator, like an abort, closes the connection."""
         if not generation.max_new_tokens:  # what an API keeps of a prompt is its own affair
-            yield Finished(FinishReason.LENGTH, Usage(), "", time.time())
+            yield Finished(FinishReason.LENGTH, TokenCounts(), "", time.time())
             return
         estimated_input = len(generation.prompt_ids)
         made, reason, usage = 0, FinishReason.EOS, None
         opening = asyncio.ensure_future(self._request(generation))
         if not await unless_aborted(opening, aborted):
             # It may have been read by now; nobody can tell.
-            yield self._finished(FinishReason.ABORTED, Usage(estimated_input, 0, 0, is_estimated=True))
+            yield self._finished(FinishReason.ABORTED, TokenCounts(estimated_input, 0, 0, is_estimated=True))
             return
         stream = opening.result()
         try:
             while True:
                 chunk_task = asyncio.ensure_future(anext(stream, None))
                 if not await unless_aborted(chunk_task, aborted):
-                    yield self._finished(FinishReason.ABORTED, Usage(estimated_input, 0, made, is_estimated=True))
+                    yield self._finished(FinishReason.ABORTED, TokenCounts(estimated_input, 0, made, is_estimated=True))
                     return
                 chunk = chunk_task.result()
                 if chunk is None:
@@ -146,7 +146,7 @@ class OpenAIEngine:
         finally:
             await stream.close()
         if usage is None:
-            yield self._finished(reason, Usage(estimated_input, 0, made, is_estimated=True))
+            yield self._finished(reason, TokenCounts(estimated_input, 0, made, is_estimated=True))
             return
         cached = (usage.prompt_tokens_details.cached_tokens or 0) if usage.prompt_tokens_details else 0
         # A chunk may carry several tokens, and the one that ends the text carries none: the API's count is the bill's.
@@ -154,11 +154,11 @@ class OpenAIEngine:
             yield Token(self._tokenizer.number(""), "", time.time())
         made = max(made, usage.completion_tokens)
         is_estimated = made != usage.completion_tokens
-        yield self._finished(reason, Usage(usage.prompt_tokens - cached, cached, made, is_estimated))
+        yield self._finished(reason, TokenCounts(usage.prompt_tokens - cached, cached, made, is_estimated=is_estimated))
 
-    def _finished(self, reason: FinishReason, usage: Usage) -> Finished:
-        self.counters.input_tokens += usage.input_tokens
-        self.counters.output_tokens += usage.output_tokens
+    def _finished(self, reason: FinishReason, usage: TokenCounts) -> Finished:
+        self.counters.input_tokens += usage.prompt
+        self.counters.output_tokens += usage.completion
         return Finished(reason, usage, "", time.time())
 
     async def _request(self, generation: GenerationRequest) -> Any:

@@ -11,15 +11,15 @@ from typing import Any
 
 from services.engine.api import (
     DuplicateRequest,
+    EngineLoad,
     EngineStopped,
     Finished,
     FinishReason,
     GenerationRequest,
-    Load,
     QueueFull,
     Token,
-    Usage,
 )
+from tandem.method.tokens import TokenCounts
 
 Stream = Callable[[GenerationRequest, asyncio.Event], AsyncGenerator[Token | Finished, None]]
 """The tokens of a request and their end, which comes at once when the event is set."""
@@ -38,15 +38,15 @@ class Places:
         self.is_open = False
 
     @property
-    def load(self) -> Load:
-        return Load(self._num_running, len(self._open) - self._num_running)
+    def load(self) -> EngineLoad:
+        return EngineLoad(self._num_running, len(self._open) - self._num_running)
 
     async def run(self, generation: GenerationRequest, stream: Stream) -> AsyncGenerator[Token | Finished, None]:
         """The stream of a request once it has a place; its end comes when the place is free again.
 
         Raises EngineStopped, DuplicateRequest, QueueFull, and what `stream` raises.
         """
-        end = Finished(FinishReason.ABORTED, Usage(), "", time.time())
+        end = Finished(FinishReason.ABORTED, TokenCounts(), "", time.time())
         with self._admitted(generation.request_id) as aborted:
             async with self._place(aborted) as has_place:
                 if has_place:

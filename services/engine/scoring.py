@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from services.engine.api import PromptScores, Usage
+from services.engine.api import PromptScores
 from services.engine.kept import Kept, common_prefix, num_bytes
 from services.engine.model import Reader
 from services.engine.ragged import Piece, run
 from services.engine.slot_cache import KeysValues, SlotCache
+from tandem.method.tokens import TokenCounts
 
 STATE_DEPTH = 2 / 3  # of the layers: whose output `PromptScores.states` is
 _ROWS = 512  # positions of the output head at once: each tile of it is widened to float32 for all of them
@@ -82,7 +83,7 @@ class PromptReader:
         for prefix, (key, _) in zip(prefixes, jobs, strict=True):
             self._kept.put(key, prefix)
         return [
-            PromptScores(prefix.logprobs, prefix.entropies, prefix.states, Usage(len(tokens), k, 0))
+            PromptScores(prefix.logprobs, prefix.entropies, prefix.states, TokenCounts(len(tokens), k))
             for prefix, tokens, k in zip(prefixes, new, kept, strict=True)
         ]
 

@@ -23,19 +23,18 @@ import transformers
 from torch import Tensor
 
 from services.engine.api import (
-    Counters,
     DuplicateRequest,
+    EngineCounters,
+    EngineLoad,
     EngineStopped,
     Finished,
     FinishReason,
     GenerationRequest,
-    Load,
     ModelInfo,
     PromptScores,
     PromptTooLong,
     QueueFull,
     Token,
-    Usage,
 )
 from services.engine.kept import KeptPrefixes, common_prefix
 from services.engine.model import Model, Writer
@@ -44,6 +43,7 @@ from services.engine.request import Request
 from services.engine.scoring import PromptReader
 from services.engine.slot_cache import SlotCache
 from services.engine.tokenizer import ChatTokenizer
+from tandem.method.tokens import TokenCounts
 
 _WORTH_WAITING = 16  # tokens that need not be read if the prompt is read a pass later
 
@@ -76,7 +76,7 @@ class TransformersEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
-        self.counters = Counters()
+        self.counters = EngineCounters()
         self._wake = threading.Condition()
         self._arrived: deque[Request] = deque()
         self._to_read: deque[Request] = deque()  # ahead of their generations; they wait for everybody else
@@ -110,9 +110,9 @@ class TransformersEngine:
         return self._tokenizer
 
     @property
-    def load(self) -> Load:
+    def load(self) -> EngineLoad:
         reading = self._prefilling is not None
-        return Load(len(self._running) + reading, len(self._arrived) + len(self._jobs))
+        return EngineLoad(len(self._running) + reading, len(self._arrived) + len(self._jobs))
 
     @property
     def is_compiled(self) -> bool:
@@ -370,7 +370,7 @@ class TransformersEngine:
                 future.set_exception(error)
             return
         for (_, _, future), scoring in zip(jobs, scorings, strict=True):
-            self.counters.scored_tokens += scoring.usage.input_tokens
+            self.counters.scored_tokens += scoring.usage.prompt
             future.set_result(scoring)
 
     def _emit(self, batch: list[Request], logits: Tensor) -> None:
@@ -405,10 +405,10 @@ class TransformersEngine:
     def _finish(self, sequence: Request, reason: FinishReason) -> None:
         with self._wake:
             self._by_id.pop(sequence.generation.request_id, None)
-        usage = Usage(
-            input_tokens=sequence.prompt_computed,
-            cached_input_tokens=sequence.shared,
-            output_tokens=len(sequence.generated),
+        usage = TokenCounts(
+            prompt=sequence.prompt_computed,
+            cached=sequence.shared,
+            completion=len(sequence.generated),
         )
         sequence.deliver(Finished(reason, usage, sequence.detokenizer.flush(), time.time()))
 

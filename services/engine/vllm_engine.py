@@ -21,21 +21,21 @@ from typing import Any
 from safetensors import safe_open
 
 from services.engine.api import (
-    Counters,
+    EngineCounters,
     EngineError,
+    EngineLoad,
     EngineStopped,
     Finished,
     FinishReason,
     GenerationRequest,
-    Load,
     ModelInfo,
     PromptScores,
     PromptTooLong,
     Token,
-    Usage,
 )
 from services.engine.places import Places, unless_aborted
 from services.engine.tokenizer import ChatTokenizer, Detokenizer
+from tandem.method.tokens import TokenCounts
 
 _CLOSE_SECONDS = 5.0
 
@@ -64,7 +64,7 @@ class VllmEngine:
         self._settings = settings
         self._places = Places(settings.max_batch, settings.max_waiting)
         self._llm: Any = None
-        self.counters = Counters()
+        self.counters = EngineCounters()
 
     @property
     def info(self) -> ModelInfo:
@@ -85,7 +85,7 @@ class VllmEngine:
         return self._tokenizer
 
     @property
-    def load(self) -> Load:
+    def load(self) -> EngineLoad:
         return self._places.load
 
     @property
@@ -148,7 +148,11 @@ class VllmEngine:
         while reason is None:
             step = asyncio.ensure_future(_next(outputs))
             if not await unless_aborted(step, aborted) or (output := step.result()) is None:
-                yield self._finished(FinishReason.ABORTED, Usage(len(prompt) - cached, cached, made, True), detokenizer)
+                yield self._finished(
+                    FinishReason.ABORTED,
+                    TokenCounts(len(prompt) - cached, cached, made, is_estimated=True),
+                    detokenizer,
+                )
                 return
             cached = output.num_cached_tokens or 0
             [completion] = output.outputs
@@ -160,11 +164,11 @@ class VllmEngine:
                 text = "" if is_stop else detokenizer.push(token)
                 yield Token(token, text, time.time(), len(prompt) - cached if made == 1 else None)
         is_cut = reason is FinishReason.ABORTED
-        yield self._finished(reason, Usage(len(prompt) - cached, cached, made, is_cut), detokenizer)
+        yield self._finished(reason, TokenCounts(len(prompt) - cached, cached, made, is_estimated=is_cut), detokenizer)
 
-    def _finished(self, reason: FinishReason, usage: Usage, detokenizer: Detokenizer) -> Finished:
-        self.counters.input_tokens += usage.input_tokens
-        self.counters.output_tokens += usage.output_tokens
+    def _finished(self, reason: FinishReason, usage: TokenCounts, detokenizer: Detokenizer) -> Finished:
+        self.counters.input_tokens += usage.prompt
+        self.counters.output_tokens += usage.completion
         return Finished(reason, usage, detokenizer.flush(), time.time())
 
 

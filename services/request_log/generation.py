@@ -266,7 +266,7 @@ class LoggedGeneration:
 
     def _spent(self) -> dict[str, str]:
         """The ledger of an attempt that failed with the log: nothing of it counts."""
-        read = self._end.usage.input_tokens if self._end else 0
+        read = self._end.usage.prompt if self._end else 0
         return {
             "input_tokens": str(self._resumption.input_tokens + read),
             "discarded_tokens": str(self._resumption.discarded_tokens + self._resumption.tokens + len(self._made_at)),
@@ -290,10 +290,10 @@ class LoggedGeneration:
         usage = self._end.usage
         self.attempt = Attempt(
             reason=str(self._end.reason),
-            read=usage.input_tokens,
+            read=usage.prompt,
             made=made,
-            input_tokens=self._resumption.input_tokens + usage.input_tokens,
-            cached_input_tokens=usage.cached_input_tokens,
+            input_tokens=self._resumption.input_tokens + usage.prompt,
+            cached_input_tokens=usage.cached,
             output_tokens=self._resumption.tokens + made - overrun - lost,
             overrun_tokens=overrun,
             discarded_tokens=self._resumption.discarded_tokens + lost,
@@ -305,8 +305,8 @@ class LoggedGeneration:
             reason=self.attempt.reason,
             lost=lost,
             unlogged=made - logged - lost,
-            unbooked_prompt=usage.input_tokens if logged == 0 else 0,
-            read=usage.input_tokens,
+            unbooked_prompt=usage.prompt if logged == 0 else 0,
+            read=usage.prompt,
             made=made,
         )
         with contextlib.suppress(TandemError, Lost):  # the caller has the count in `attempt` all the same

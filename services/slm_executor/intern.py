@@ -129,8 +129,8 @@ class Intern:
             finally:
                 if self._ahead.get(task.request_id) == key:
                     del self._ahead[task.request_id]
-            describe_reading_ahead(span, inference, task.stage, usage.input_tokens, usage.cached_input_tokens)
-        read = usage.input_tokens, usage.cached_input_tokens
+            describe_reading_ahead(span, inference, task.stage, usage.prompt, usage.cached)
+        read = usage.prompt, usage.cached
         with suppress(Unavailable):
             return Ahead(*read, *await self._log.count_read(task.request_id, Reading.AHEAD, *read))
         return Ahead(*read)

@@ -70,6 +70,6 @@ class Judge:
         return Judgement(
             score=self.scorer.score(evidence),
             features=evidence.features,
-            tokens_scored=scoring.usage.input_tokens,
-            tokens_cached=scoring.usage.cached_input_tokens,
+            tokens_scored=scoring.usage.prompt,
+            tokens_cached=scoring.usage.cached,
         )

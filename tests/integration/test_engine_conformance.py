@@ -195,7 +195,7 @@ async def test_greedy_text_is_that_of_generate_alone_and_in_company(backend: Bac
         expected, read, made = reference(backend.checkpoint, question, 24)
         assert letters(expected).startswith(letters(text))  # a server may keep a last character that is not whole
         assert len(letters(text)) >= len(letters(expected)) - 2
-        assert (end.usage.input_tokens + end.usage.cached_input_tokens, end.usage.output_tokens) == (read, made)
+        assert (end.usage.prompt + end.usage.cached, end.usage.completion) == (read, made)
         assert (tokens, end.usage.is_estimated) == (made, False)
         assert end.reason is FinishReason.LENGTH
 
@@ -210,7 +210,7 @@ async def test_abort_while_decoding_keeps_what_was_made(backend: Backend) -> Non
             made += isinstance(item, Token)
         assert isinstance(item, Finished)
         assert item.reason is FinishReason.ABORTED
-        assert item.usage.output_tokens == made < LONG
+        assert item.usage.completion == made < LONG
         assert item.usage.is_estimated is not backend.is_exact
         assert not engine.abort("decode")
 
@@ -223,7 +223,7 @@ async def test_abort_before_the_first_token(backend: Backend) -> None:
             await asyncio.sleep(0)
         item = await first
         assert isinstance(item, Finished)
-        assert (item.reason, item.usage.output_tokens) == (FinishReason.ABORTED, 0)
+        assert (item.reason, item.usage.completion) == (FinishReason.ABORTED, 0)
 
 
 async def test_abort_in_the_queue_costs_nothing(backend: Backend) -> None:
@@ -234,7 +234,7 @@ async def test_abort_in_the_queue_costs_nothing(backend: Backend) -> None:
         while not engine.abort("waiting"):
             await asyncio.sleep(0)
         _, tokens, end = await waiting
-        assert (tokens, end.reason, end.usage.input_tokens, end.usage.output_tokens) == (0, FinishReason.ABORTED, 0, 0)
+        assert (tokens, end.reason, end.usage.prompt, end.usage.completion) == (0, FinishReason.ABORTED, 0, 0)
         await running.aclose()
 
 
@@ -243,11 +243,11 @@ async def test_what_was_read_ahead_changes_nothing_but_what_is_read(backend: Bac
         question = "so far, so good? " * 20
         plain = await run(engine, generation(engine, "plain", question, 12))
         text, tokens, ahead = await run(engine, generation(engine, "ahead", question, 0))
-        assert (text, tokens, ahead.usage.output_tokens, ahead.reason) == ("", 0, 0, FinishReason.LENGTH)
+        assert (text, tokens, ahead.usage.completion, ahead.reason) == ("", 0, 0, FinishReason.LENGTH)
         after = await run(engine, generation(engine, "after", question, 12))
     assert after[:2] == plain[:2]
-    read, found = after[2].usage.input_tokens, after[2].usage.cached_input_tokens
-    assert read + found == plain[2].usage.input_tokens + plain[2].usage.cached_input_tokens
+    read, found = after[2].usage.prompt, after[2].usage.cached
+    assert read + found == plain[2].usage.prompt + plain[2].usage.cached
 
 
 async def test_closing_the_stream_early_aborts(backend: Backend) -> None:

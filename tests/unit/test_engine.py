@@ -69,7 +69,7 @@ async def test_usage_counts_what_was_computed(engine: TransformersEngine) -> Non
     before = engine.counters.input_tokens, engine.counters.output_tokens
     ids, finished = await run(engine, GenerationRequest("usage", prompt(1, 21), 10))
     assert finished.reason is FinishReason.LENGTH
-    assert (finished.usage.input_tokens, finished.usage.output_tokens) == (21, len(ids)) == (21, 10)
+    assert (finished.usage.prompt, finished.usage.completion) == (21, len(ids)) == (21, 10)
     assert engine.counters.input_tokens - before[0] == 21
     assert engine.counters.output_tokens - before[1] == 10
 
@@ -120,14 +120,14 @@ async def test_abort_halts_and_reports_exact_usage(engine: TransformersEngine, s
             await asyncio.sleep(0)
         item = await waiting
         assert isinstance(item, Finished)
-        assert item.usage.output_tokens == 0
-        assert item.usage.input_tokens < 1000
+        assert item.usage.completion == 0
+        assert item.usage.prompt < 1000
     if stage == "decode":
         assert engine.abort(stage)
         async for item in stream:
             made += isinstance(item, Token)
         assert isinstance(item, Finished)
-        assert (item.usage.input_tokens, item.usage.output_tokens) == (20, made)
+        assert (item.usage.prompt, item.usage.completion) == (20, made)
         assert engine.counters.output_tokens - before == made
     assert item.reason is FinishReason.ABORTED
     assert not engine.abort(stage)
@@ -194,7 +194,7 @@ async def test_a_prompt_that_begins_like_a_running_one_is_read_from_there(
     for name, ids, shared in (("prefix", short, 32), ("branch", other, 40)):
         got, finished = await run(engine, GenerationRequest(name, ids, 12))
         assert got == expected[ids]
-        assert (finished.usage.cached_input_tokens, finished.usage.input_tokens) == (shared, len(ids) - shared)
+        assert (finished.usage.cached, finished.usage.prompt) == (shared, len(ids) - shared)
     engine.abort("first")
     assert (await running)[0][:12] == expected[long]
 
@@ -202,15 +202,15 @@ async def test_a_prompt_that_begins_like_a_running_one_is_read_from_there(
 async def test_a_prompt_that_was_read_ahead_is_not_read_again(engine: TransformersEngine, checkpoint: Path) -> None:
     whole = prompt(11, 90)
     read = [await run(engine, GenerationRequest(f"ahead{i}", whole[:n], 0)) for i, n in enumerate((40, 70, 70))]
-    assert [(f.usage.input_tokens, f.usage.cached_input_tokens, ids) for ids, f in read] == [
+    assert [(f.usage.prompt, f.usage.cached, ids) for ids, f in read] == [
         (40, 0, []), (30, 40, []), (0, 70, []),
     ]  # fmt: skip
     got, finished = await run(engine, GenerationRequest("after", whole, 12))
     assert got == reference(checkpoint, whole, 12)
-    assert (finished.usage.input_tokens, finished.usage.cached_input_tokens) == (20, 70)
+    assert (finished.usage.prompt, finished.usage.cached) == (20, 70)
     again, finished = await run(engine, GenerationRequest("same", whole[:70], 12))
     assert again == reference(checkpoint, whole[:70], 12)
-    assert (finished.usage.input_tokens, finished.usage.cached_input_tokens) == (1, 69)
+    assert (finished.usage.prompt, finished.usage.cached) == (1, 69)
 
 
 async def test_reading_ahead_waits_for_everybody_else_and_keeps_what_was_read_before_an_abort(
@@ -228,11 +228,11 @@ async def test_reading_ahead_waits_for_everybody_else_and_keeps_what_was_read_be
     assert engine.abort("ahead")
     _, halted = await ahead
     assert halted.reason is FinishReason.ABORTED
-    assert 0 < halted.usage.input_tokens < 1200
+    assert 0 < halted.usage.prompt < 1200
     await behind
-    kept = halted.usage.input_tokens
+    kept = halted.usage.prompt
     got, finished = await run(engine, GenerationRequest("real", long[: kept + 5], 4))
-    assert finished.usage.cached_input_tokens == kept
+    assert finished.usage.cached == kept
     assert got == reference(checkpoint, long[: kept + 5], 4)
     for blocker in blockers:
         await blocker.aclose()
@@ -284,7 +284,7 @@ async def test_prompts_that_wait_together_are_read_in_one_pass_but_what_they_sha
     engine.stop()
     assert [ids for ids, _ in ends] == [reference(checkpoint, ids, 3) for ids in prompts]
     assert passes[:3] == [[20, 24], [1, 1, 6], [1, 1, 1, 60]]
-    assert [end.usage.cached_input_tokens for _, end in ends] == [0, 0, 24, 0]
+    assert [end.usage.cached for _, end in ends] == [0, 0, 24, 0]
 
 
 async def test_a_batch_of_many_is_the_same_as_each_alone(engine: TransformersEngine, checkpoint: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_growing_prompt_scores_as_if_read_afresh_and_runs_only_its_new_tokens(
         logprobs, entropies = afresh(model, text[:length])
         np.testing.assert_allclose(scoring.logprobs, logprobs, atol=2e-4)
         np.testing.assert_allclose(scoring.entropies, entropies, atol=2e-4)
-        assert (scoring.usage.input_tokens, scoring.usage.cached_input_tokens) == (length - kept, kept)
+        assert (scoring.usage.prompt, scoring.usage.cached) == (length - kept, kept)
         kept = length
 
 
@@ -68,7 +68,7 @@ def test_another_text_after_a_common_prefix_scores_as_if_read_afresh(checkpoint:
     logprobs, entropies = afresh(model, second)
     np.testing.assert_allclose(scoring.logprobs, logprobs, atol=2e-4)
     np.testing.assert_allclose(scoring.entropies, entropies, atol=2e-4)
-    assert scoring.usage.cached_input_tokens == max(0, shared - 1)
+    assert scoring.usage.cached == max(0, shared - 1)
 
 
 @torch.inference_mode()
@@ -76,7 +76,7 @@ def test_a_shorter_prompt_and_the_same_prompt_again(checkpoint: Path) -> None:
     reader, text = new_reader(checkpoint), ids(1, 100)
     whole = one(reader, "r", text)
     again = one(reader, "r", text)
-    assert again.usage.input_tokens == 0
+    assert again.usage.prompt == 0
     np.testing.assert_array_equal(whole.logprobs, again.logprobs)
     short = one(reader, "r", text[:40])
     np.testing.assert_allclose(short.logprobs, whole.logprobs[:39], atol=2e-4)
@@ -89,7 +89,7 @@ def test_memory_is_bounded_and_an_evicted_prefix_is_read_again(checkpoint: Path)
     bytes_of_one = reader.num_bytes()
     one(reader, "b", ids(2, 50))
     assert reader.num_bytes() == bytes_of_one
-    assert one(reader, "a", ids(1, 50)).usage.cached_input_tokens == 0
+    assert one(reader, "a", ids(1, 50)).usage.cached == 0
 
 
 @torch.inference_mode()
@@ -99,7 +99,7 @@ def test_prompts_that_are_read_together_score_as_if_read_alone(checkpoint: Path,
     one(reader, "a", texts["a"][:50])
     one(reader, "b", texts["b"][:88])
     together = reader.read(list(texts.items()))
-    assert [(s.usage.input_tokens, s.usage.cached_input_tokens) for s in together] == [(40, 50), (42, 88), (40, 0)]
+    assert [(s.usage.prompt, s.usage.cached) for s in together] == [(40, 50), (42, 88), (40, 0)]
     for scoring, text in zip(together, texts.values(), strict=True):
         logprobs, entropies = afresh(model, text)
         np.testing.assert_allclose(scoring.logprobs, logprobs, atol=2e-4)
@@ -107,7 +107,7 @@ def test_prompts_that_are_read_together_score_as_if_read_alone(checkpoint: Path,
     longer = [(key, text + ids(4, 30)) for key, text in texts.items()]
     for scoring, (_, text) in zip(reader.read(longer), longer, strict=True):
         np.testing.assert_allclose(scoring.logprobs, afresh(model, text)[0], atol=2e-4)
-        assert scoring.usage.input_tokens == 30
+        assert scoring.usage.prompt == 30
 
 
 @torch.inference_mode()
