@@ -18,13 +18,13 @@ import numpy as np
 from rich.progress import track
 
 from bench.common import model_engine, report
-from services.engine import SPINS
+from services.engine import SPIN_COUNT
 from training.metrics import ratio_of_means
 
 _PROCESSES = 3
 _WAYS = {
     "asleep": {"GOMP_SPINCOUNT": "0"},
-    "short": {"GOMP_SPINCOUNT": SPINS},
+    "short": {"GOMP_SPINCOUNT": SPIN_COUNT},
     "spinning": {"GOMP_SPINCOUNT": "infinity"},
 }
 """How a thread waits for the next loop that is shared out among the cores."""

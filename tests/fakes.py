@@ -34,7 +34,7 @@ from services.engine.api import (
     PromptScores,
     Token,
 )
-from services.engine.kept import common_prefix
+from services.engine.prefix_cache import common_prefix
 from tandem.method.tokens import TokenCounts
 
 _SCRIPT = re.compile(r"\[([^\]]*)\]")

@@ -1,4 +1,4 @@
-"""Code compiled ahead of a small model: it writes what the model writes, and only where it belongs."""
+"""Code compiled ahead of time of a small model: it computes what the model computes, and is loaded only where it belongs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ import torch
 from services.engine.api import GenerationRequest
 from services.engine.batch import generate
 from services.engine.compiled import code_folder, load_compiled, main
-from services.engine.model import Model, Writer
-from services.engine.ragged import Piece, run
-from services.engine.slot_cache import SlotCache
-from services.engine.transformers_engine import EngineSettings, TransformersEngine
+from services.engine.kv_cache import KVCache
+from services.engine.model import Model
+from services.engine.segments import Chunk
+from services.engine.settings import EngineSettings
+from services.engine.transformers_engine import TransformersEngine
+from services.engine.varlen import forward_varlen
 from tandem.local.models import ModelError, compile_ahead
 from tests.integration.conftest import COMPILED_THREADS, needs_compiler
-from tests.tiny_model import write_tiny_model
+from tests.tiny_model import random_prompt, write_tiny_model
 
 pytestmark = [needs_compiler, pytest.mark.timeout(240)]
 
@@ -45,68 +47,66 @@ def engine_of(folder: Path, compiled: bool) -> Iterator[TransformersEngine]:
         engine.stop()
 
 
-def prompts() -> list[tuple[int, ...]]:
-    generator = torch.Generator().manual_seed(3)
-    return [tuple(torch.randint(0, 250, (n,), generator=generator).tolist()) for n in (1, 7, 30, 75, 12, 40)]
+PROMPTS = [random_prompt(seed, length) for seed, length in enumerate((1, 7, 30, 75, 12, 40))]
 
 
 async def answers(engine: TransformersEngine, together: bool) -> list[tuple[int, ...]]:
-    works = [generate(engine, GenerationRequest(f"{number}", ids, 24)) for number, ids in enumerate(prompts())]
+    works = [generate(engine, GenerationRequest(f"{number}", ids, 24)) for number, ids in enumerate(PROMPTS)]
     done = await asyncio.gather(*works) if together else [await work for work in works]
-    return [one.ids for one in done]
+    return [completion.ids for completion in done]
 
 
-def test_compiled_code_gives_the_logits_of_the_model(compiled_checkpoint: Path) -> None:
-    ids = [token for prompt in prompts() for token in prompt]
-    pieces = [Piece(row, 0, len(prompt)) for row, prompt in enumerate(prompts())]
+def test_compiled_code_computes_the_logits_of_the_model(compiled_checkpoint: Path) -> None:
+    ids = [token for prompt in PROMPTS for token in prompt]
+    chunks = [Chunk(row, 0, len(prompt)) for row, prompt in enumerate(PROMPTS)]
+    compiled = load_compiled(compiled_checkpoint, "float32", COMPILED_THREADS)
+    assert compiled is not None
     model = Model(compiled_checkpoint, "float32", "cpu", "int8")
     with torch.inference_mode():
-        own, made = (
-            run(
-                model.writer(compiled, COMPILED_THREADS), SlotCache(), pieces, ids, model.device, torch.arange(len(ids))
-            )
-            for compiled in (False, True)
+        expected, logits = (
+            forward_varlen(forward, KVCache(), chunks, ids, model.device, torch.arange(len(ids)))
+            for forward in (model.logits_model(), compiled)
         )
-    assert not isinstance(model.writer(True, COMPILED_THREADS), Writer)
-    assert made.shape == own.shape
-    assert (made - own).norm() / own.norm() < 0.01
+    assert logits.shape == expected.shape
+    assert (logits - expected).norm() / expected.norm() < 0.01
 
 
-async def test_what_compiled_code_writes_does_not_depend_on_who_else_is_in_the_batch(compiled_checkpoint: Path) -> None:
+async def test_compiled_completions_do_not_depend_on_the_rest_of_the_batch(compiled_checkpoint: Path) -> None:
     with engine_of(compiled_checkpoint, compiled=True) as engine:
+        assert engine.is_compiled
         assert await answers(engine, together=True) == await answers(engine, together=False)
 
 
 async def test_an_engine_whose_code_is_compiled_scores_with_the_model_itself(compiled_checkpoint: Path) -> None:
-    ids = prompts()[3]
+    ids = PROMPTS[3]
     with engine_of(compiled_checkpoint, compiled=False) as engine:
         expected = await engine.score("a", ids)
     with engine_of(compiled_checkpoint, compiled=True) as engine:
         assert (await engine.score("a", ids)).logprobs.tolist() == expected.logprobs.tolist()
 
 
-def test_what_was_compiled_is_not_compiled_again(compiled_checkpoint: Path) -> None:
+def test_code_that_is_up_to_date_is_not_compiled_again(compiled_checkpoint: Path) -> None:
     before = code_folder(compiled_checkpoint, COMPILED_THREADS).stat().st_ino
     main(compiled_checkpoint, "float32", COMPILED_THREADS)
     assert code_folder(compiled_checkpoint, COMPILED_THREADS).stat().st_ino == before
 
 
-def test_code_for_other_circumstances_is_left_alone_with_the_reason(
+def test_code_for_other_circumstances_is_not_loaded_and_the_reason_is_logged(
     compiled_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = shutil.copytree(compiled_checkpoint, tmp_path / "other")
     write_tiny_model(other, seed=1)
     with caplog.at_level(logging.WARNING):
         assert load_compiled(other, "float32", COMPILED_THREADS) is None
-        assert "made for other weights" in caplog.text
+        assert "compiled for other weights" in caplog.text
         assert load_compiled(compiled_checkpoint, "float32", COMPILED_THREADS + 1) is None
         assert "there is no compiled-3" in caplog.text
         assert load_compiled(compiled_checkpoint, "bfloat16", COMPILED_THREADS) is None
-        assert "made for other dtype" in caplog.text
+        assert "compiled for other dtype" in caplog.text
     assert caplog.text.count("`tandem models compile` helps") == 3
 
 
-def test_a_missing_compiler_or_model_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_compiler_or_model_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TANDEM_MODELS", str(tmp_path))
     with pytest.raises(ModelError, match="run `tandem models pull`"):
         compile_ahead("nobody", "bfloat16", 2)
