@@ -4,15 +4,18 @@
 AOTInductor generates matrix products for few rows and for many, fuses the operations between them, and needs a C++ compiler
 and some minutes. An engine loads the code in a second or two. The code belongs to one version of torch and of the sources
 in `_SOURCES`, one kind of processor, one number of threads and one set of weights. An engine that differs does not load it
-and logs the reason.
+and logs the reason. Nor does it load code that kills a process: a child process runs new code first (services.engine.probe).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import shutil
+import signal
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -24,6 +27,7 @@ import transformers
 from services.engine import int8, model, varlen
 
 _MARK = "tandem.json"
+_PROBED = "probed"  # holds the digest of the mark of the code that the probe has run
 _SOURCES = (int8, model, varlen, sys.modules[__name__])  # what the exported graph and its calling convention depend on
 _EXAMPLE = 32  # tokens of the pass for which the compiler chooses the blocks of its matrix products
 _SAMPLES, _SAMPLE_BYTES = 64, 4096
@@ -74,12 +78,43 @@ def _compile(logits: model.LogitsModel, archive: Path) -> Path:
 def load_compiled(folder: Path, dtype: str, threads: int) -> model.Logits | None:
     """The code that was compiled of these weights for this process; None where there is none, and the reason is logged."""
     code = code_folder(folder, threads)
-    if reason := _why_not(folder, dtype, code):
-        _log.warning("%s runs uncompiled, which is slower: %s; `tandem models compile` helps", folder.name, reason)
+    reason = _why_not(folder, dtype, code)
+    if reason:
+        reason += "; `tandem models compile` helps"
+    elif reason := _probe(code, threads):
+        reason += "; this is a defect of the compiled code, please report it with the processor's name"
+    if reason:
+        _log.warning("%s runs uncompiled, which is slower: %s", folder.name, reason)
         return None
+    return open_code(code)
+
+
+def open_code(code: Path) -> model.Logits:
+    """Load what `compile_model` wrote to `code`."""
+    if torch.cpu.get_capabilities().get("amx_tile") and hasattr(torch.cpu, "_init_amx"):
+        torch.cpu._init_amx()  # a process that uses AMX without asking the kernel first is killed by SIGILL
     [unpacked] = (path.parent for path in code.glob("*/data"))
     package = torch._inductor.aoti_load_package(str(unpacked))
     return lambda *inputs: package(*inputs)
+
+
+def probe_command(code: Path, threads: int) -> list[str]:
+    return [sys.executable, "-m", "services.engine.probe", str(code), str(threads)]
+
+
+def _probe(code: Path, threads: int) -> str:
+    """How a child process that runs the code fails; empty where it succeeds, which is recorded and not tried again."""
+    digest, record = _digest((code / _MARK).read_bytes()), code / _PROBED
+    if record.is_file() and record.read_text() == digest:
+        return ""
+    done = subprocess.run(probe_command(code, threads), capture_output=True, text=True)
+    if done.returncode < 0:
+        return f"{code.name} killed the process that tried it ({signal.Signals(-done.returncode).name})"
+    if done.returncode:
+        return f"{code.name} failed when it was tried ({(done.stderr.strip().splitlines() or ['no message'])[-1]})"
+    with contextlib.suppress(OSError):  # a folder that is mounted read-only: it is tried at each start
+        record.write_text(digest)
+    return ""
 
 
 def _why_not(folder: Path, dtype: str, code: Path) -> str:
@@ -122,9 +157,12 @@ def _digest(*parts: bytes) -> str:
 
 
 def main(folder: Path, dtype: str, threads: int) -> None:
-    """Compile, unless the code that is there is what compiling would produce."""
-    if _why_not(folder, dtype, code_folder(folder, threads)):
+    """Compile, unless the code that is there is what compiling would produce; then try it."""
+    code = code_folder(folder, threads)
+    if _why_not(folder, dtype, code):
         compile_model(folder, dtype, threads)
+    if reason := _probe(code, threads):
+        raise SystemExit(reason)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ import torch
 
 from services.engine.api import GenerationRequest
 from services.engine.batch import generate
-from services.engine.compiled import code_folder, load_compiled, main
+from services.engine.compiled import code_folder, load_compiled, main, open_code, probe_command
 from services.engine.kv_cache import KVCache
 from services.engine.model import Model
 from services.engine.segments import Chunk
@@ -104,6 +106,55 @@ def test_code_for_other_circumstances_is_not_loaded_and_the_reason_is_logged(
         assert load_compiled(compiled_checkpoint, "bfloat16", COMPILED_THREADS) is None
         assert "compiled for other dtype" in caplog.text
     assert caplog.text.count("`tandem models compile` helps") == 3
+
+
+async def test_an_engine_whose_compiled_code_kills_its_process_runs_uncompiled(
+    compiled_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = copy_unprobed(compiled_checkpoint, tmp_path)
+    suicide = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGILL)"]
+    monkeypatch.setattr("services.engine.compiled.probe_command", lambda *_: suicide)
+    with caplog.at_level(logging.WARNING), engine_of(folder, compiled=True) as engine:
+        assert not engine.is_compiled
+        assert len((await generate(engine, GenerationRequest("a", PROMPTS[1], 4))).ids) == 4
+    assert "runs uncompiled" in caplog.text
+    assert "killed the process that tried it (SIGILL)" in caplog.text
+
+
+def test_code_that_passed_the_probe_is_not_tried_again(
+    compiled_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, trials = copy_unprobed(compiled_checkpoint, tmp_path), tmp_path / "trials"
+    command = [sys.executable, "-c", f"open({str(trials)!r}, 'a').write('x')"]
+    monkeypatch.setattr("services.engine.compiled.probe_command", lambda *_: command)
+    for _ in range(2):
+        assert load_compiled(folder, "float32", COMPILED_THREADS) is not None
+    assert trials.read_text() == "x"
+
+
+def copy_unprobed(checkpoint: Path, parent: Path) -> Path:
+    folder = shutil.copytree(checkpoint, parent / "unprobed")
+    (code_folder(folder, COMPILED_THREADS) / "probed").unlink(missing_ok=True)
+    return folder
+
+
+def test_amx_is_requested_before_the_code_is_loaded(compiled_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    capabilities = {**torch.cpu.get_capabilities(), "amx_tile": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(torch.cpu, "_init_amx", lambda: calls.append("amx"), raising=False)
+    monkeypatch.setattr(torch._inductor, "aoti_load_package", lambda _: calls.append("load"))
+    open_code(code_folder(compiled_checkpoint, COMPILED_THREADS))
+    assert calls == ["amx", "load"]
+
+
+@pytest.mark.skipif(
+    not torch.cpu.get_capabilities().get("amx_tile"),
+    reason="needs a processor with AMX (Xeon, 4th generation or later)",
+)
+def test_compiled_code_runs_in_a_new_process_on_a_processor_with_amx(compiled_checkpoint: Path) -> None:
+    command = probe_command(code_folder(compiled_checkpoint, COMPILED_THREADS), COMPILED_THREADS)
+    assert subprocess.run(command).returncode == 0
 
 
 def test_a_missing_compiler_or_model_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
