@@ -18,13 +18,13 @@ import numpy as np
 from rich.progress import track
 
 from bench.common import Figures, default_profile, model_engine, report
-from services.engine import SPINS
+from services.engine import SPIN_COUNT
 from services.engine.api import GenerationRequest
 from services.engine.batch import generate
 from training.metrics import ratio_of_means
 
 _PROCESSES = (1, 3)
-_SPIN_COUNTS = {"asleep": "0", "short": SPINS, "spinning": "infinity"}
+_SPIN_COUNTS = {"asleep": "0", "short": SPIN_COUNT, "spinning": "infinity"}
 _GENERATED = 96
 
 

@@ -45,7 +45,8 @@ def must_be_compiled(engine: TransformersEngine) -> None:
 @contextlib.contextmanager
 def model_engine(model: Model, **settings: Any) -> Iterator[TransformersEngine]:
     """Our engine, started, on a model of the cache as its profile configures it; `settings` are more fields of EngineSettings."""
-    from services.engine.transformers_engine import EngineSettings, TransformersEngine
+    from services.engine.settings import EngineSettings
+    from services.engine.transformers_engine import TransformersEngine
 
     fields = {"dtype": model.dtype, "quantization": model.quantization, **settings}
     engine = TransformersEngine(EngineSettings(models_folder() / model.name, model.name, **fields))

@@ -1,12 +1,12 @@
 """An engine that follows a script in the question: `[key=value ...]`. The only fake of the tests, at the engine seam.
 
-A token is a byte. Keys: `ms` per token (default 1); `llm_eos` / `slm_eos` tokens after which that model ends; `llm` /
-`slm` what it writes, repeated ("_" is a space, "|" a line break); `scores` as `tokens:score,...`: the score of an
-insight of at least so many tokens, for the untrained scorer; `score_ms`; `ahead_ms` before a prompt is read ahead; `fail` one of llm, slm, score;
-`llm_hold` / `slm_hold` as `tokens` or `tokens:file`: after so many tokens that model waits until it is aborted, or until
-the file is gone (tests.conftest.Hold), so that a test acts at this token on a machine of any speed.
+A token is a byte. Keys: `ms` per token (default 1); `llm_eos` / `slm_eos` tokens after which that model ends; `llm` / `slm`
+the text it generates, repeated ("_" is a space, "|" a line break); `scores` as `tokens:score,...`: the score of an insight of
+at least so many tokens, for the untrained scorer; `score_ms`; `ahead_ms` that a prefill-only request takes; `fail` one of llm,
+slm, score; `llm_hold` / `slm_hold` as `tokens` or `tokens:file`: after so many tokens that model waits until it is aborted, or
+until the file is gone (tests.conftest.Hold), so that a test acts at this token on a machine of any speed.
 
-With TANDEM_TEST_JOURNAL every token is also written to that file as it is counted, so that a kill loses no count.
+With TANDEM_TEST_JOURNAL every token is also counted in that file, so that a kill loses no count.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from services.engine.api import (
     PromptScores,
     Token,
 )
-from services.engine.kept import common_prefix
+from services.engine.prefix_cache import common_prefix
 from tandem.method.tokens import TokenCounts
 
 _SCRIPT = re.compile(r"\[([^\]]*)\]")
 _EOS = 0
 _HEADER = "\nassistant: "
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 
 
 class ByteTokenizer:
@@ -57,7 +57,7 @@ class ByteTokenizer:
 
 
 class JournalledCounters(EngineCounters):
-    """Counters that also stand in a file: `role kind count` a line, appended by one write each."""
+    """Counters that are also in a file: lines of `role kind count`, each appended by one write."""
 
     __slots__ = ("_file", "_role")
 
@@ -81,7 +81,7 @@ class ScriptedEngine:
         self.counters = JournalledCounters(self._role, journal) if journal else EngineCounters()
         self._aborted: dict[str, asyncio.Event] = {}
         self._ahead: dict[str, tuple[int, ...]] = {}
-        self._read: dict[str, list[int]] = {}
+        self._scored: dict[str, list[int]] = {}
 
     @property
     def info(self) -> ModelInfo:
@@ -115,7 +115,7 @@ class ScriptedEngine:
             raise DuplicateRequest(generation.request_id)
         script = _script(self.tokenizer.decode(generation.prompt_ids))
         if not generation.max_new_tokens:
-            yield await self._read_only(generation, float(script.get("ahead_ms", 0)) / 1000)
+            yield await self._prefill_only(generation, float(script.get("ahead_ms", 0)) / 1000)
             return
         if script.get("fail") == self._role:
             raise EngineStopped("the script says so")
@@ -125,30 +125,30 @@ class ScriptedEngine:
         last = int(script.get(f"{self._role}_eos", 30 if self._role == "slm" else 10**9))
         delay = float(script.get("ms", 1)) / 1000
         aborted = self._aborted[generation.request_id] = asyncio.Event()
-        made, reason, began = 0, FinishReason.ABORTED, time.monotonic()
-        read, kept = self._read_on(generation)
+        generated, reason, began = 0, FinishReason.ABORTED, time.monotonic()
+        computed, cached = self._prefill(generation)
         try:
             while not aborted.is_set():
-                made += 1
+                generated += 1
                 self.counters.output_tokens += 1
-                is_last = done + made >= last
-                letter = text[(done + made - 1) % len(text)]
-                first = read if made == 1 else None
+                is_last = done + generated >= last
+                letter = text[(done + generated - 1) % len(text)]
+                first = computed if generated == 1 else None
                 now = time.time()
                 yield Token(_EOS, "", now, first) if is_last else Token(ord(letter), letter, now, first)
-                if is_last or made >= generation.max_new_tokens:
+                if is_last or generated >= generation.max_new_tokens:
                     reason = FinishReason.EOS if is_last else FinishReason.LENGTH
                     break
                 # Like an engine with a thread of its own: a busy event loop does not slow it down.
-                began += await _held(script.get(f"{self._role}_hold", ""), done + made, aborted)
-                pause = began + made * delay - time.monotonic()
+                began += await _held(script.get(f"{self._role}_hold", ""), done + generated, aborted)
+                pause = began + generated * delay - time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(aborted.wait(), max(pause, 0))
-            yield Finished(reason, TokenCounts(read, kept, made), "", time.time())
+            yield Finished(reason, TokenCounts(computed, cached, generated), "", time.time())
         finally:
             self._aborted.pop(generation.request_id, None)
 
-    async def _read_only(self, generation: GenerationRequest, wait: float) -> Finished:
+    async def _prefill_only(self, generation: GenerationRequest, wait: float) -> Finished:
         aborted = self._aborted[generation.request_id] = asyncio.Event()
         try:
             with contextlib.suppress(TimeoutError):
@@ -157,17 +157,17 @@ class ScriptedEngine:
             del self._aborted[generation.request_id]
         if aborted.is_set():
             return Finished(FinishReason.ABORTED, TokenCounts(), "", time.time())
-        return Finished(FinishReason.LENGTH, TokenCounts(*self._read_on(generation)), "", time.time())
+        return Finished(FinishReason.LENGTH, TokenCounts(*self._prefill(generation)), "", time.time())
 
-    def _read_on(self, generation: GenerationRequest) -> tuple[int, int]:
-        """Tokens (read, kept): what was read ahead for the same request is not read again."""
+    def _prefill(self, generation: GenerationRequest) -> tuple[int, int]:
+        """Tokens (computed, cached): what was prefilled ahead for the same request is not computed again."""
         request = generation.request_id.partition("/")[0]
         ahead = self._ahead.get(request, ())
-        kept = min(common_prefix(ahead, generation.prompt_ids), len(generation.prompt_ids) - 1)
+        cached = min(common_prefix(ahead, generation.prompt_ids), len(generation.prompt_ids) - 1)
         if not generation.max_new_tokens:
             self._ahead[request] = generation.prompt_ids
-        self.counters.input_tokens += len(generation.prompt_ids) - kept
-        return len(generation.prompt_ids) - kept, kept
+        self.counters.input_tokens += len(generation.prompt_ids) - cached
+        return len(generation.prompt_ids) - cached, cached
 
     async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
         text = self.tokenizer.decode(prompt_ids)
@@ -182,13 +182,13 @@ class ScriptedEngine:
         for pair in filter(None, script.get("scores", "").split(",")):
             tokens, score = pair.split(":")
             value = float(score) if insight >= int(tokens) else value
-        known = self._read.get(key, [])
-        kept = len(known) if list(prompt_ids[: len(known)]) == known else 0
-        self._read[key] = list(prompt_ids)
+        known = self._scored.get(key, [])
+        cached = len(known) if list(prompt_ids[: len(known)]) == known else 0
+        self._scored[key] = list(prompt_ids)
         count = len(prompt_ids) - 1
-        self.counters.scored_tokens += len(prompt_ids) - kept
+        self.counters.scored_tokens += len(prompt_ids) - cached
         entropies = np.full(count, -math.log(max(value, 1e-9)), np.float32)
-        usage = TokenCounts(len(prompt_ids) - kept, kept)
+        usage = TokenCounts(len(prompt_ids) - cached, cached)
         return PromptScores(np.full(count, -1.0, np.float32), entropies, np.empty((0, 0), np.float32), usage)
 
 
@@ -198,7 +198,7 @@ def make_engine(arguments: dict[str, Any]) -> ScriptedEngine:
 
 
 def write_tokenizer(folder: Path) -> None:
-    """The gateway counts tokens with the small model's tokenizer.json: here one that makes a token of a byte."""
+    """The gateway counts tokens with the small model's tokenizer.json: here one whose tokens are bytes."""
     folder.mkdir(parents=True)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
@@ -216,7 +216,7 @@ async def _held(hold: str, tokens: int, aborted: asyncio.Event) -> float:
     if at and tokens == int(at):
         while not aborted.is_set() and is_held():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(aborted.wait(), _LOOK_SECONDS)
+                await asyncio.wait_for(aborted.wait(), _POLL_SECONDS)
     return time.monotonic() - began
 
 

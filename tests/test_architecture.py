@@ -97,7 +97,6 @@ def assert_no_circle(graph: Mapping[str, set[str]]) -> None:
         raise AssertionError(" -> ".join(reversed(error.args[1]))) from None
 
 
-@pytest.mark.xfail(strict=True, reason="the engine, bench and tests")
 def test_no_files_import_each_other_in_a_circle() -> None:
     assert_no_circle({module_of(file): our_imports(file) for file in sources(*TOPS)})
 

@@ -1,4 +1,4 @@
-"""A small real checkpoint, made in a second: a random Qwen2 with a byte-level tokenizer and a chat template."""
+"""A small real checkpoint, written in a second: a random Qwen2 with a byte-level tokenizer and a chat template."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 _TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -15,7 +15,7 @@ _TEMPLATE = (
 
 
 def write_tiny_model(folder: Path, seed: int = 0, head_dim: int = 16) -> Path:
-    """Write config, float32 weights, tokenizer and template to `folder`; returns it. A token is a byte."""
+    """Write config, float32 weights, tokenizer and template to `folder`, which is returned. A token is a byte."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -38,7 +38,19 @@ def write_tiny_model(folder: Path, seed: int = 0, head_dim: int = 16) -> Path:
             initializer_range=0.2,
         )
     )
-    model.lm_head.weight.data[fast.eos_token_id] = 0  # so that it goes on as long as a test wants
+    model.lm_head.weight.data[fast.eos_token_id] = 0  # so that greedy decoding never ends by itself
     model.save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
+
+
+def random_prompt(seed: int, length: int) -> tuple[int, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randint(0, 250, (length,), generator=generator).tolist())
+
+
+def reference(folder: Path, ids: tuple[int, ...], max_new_tokens: int) -> list[int]:
+    """What transformers' own `generate` decodes greedily after `ids`."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    output = model.generate(torch.tensor([ids]), max_new_tokens=max_new_tokens, do_sample=False)
+    return output[0, len(ids) :].tolist()

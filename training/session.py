@@ -11,8 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from services.engine.settings import EngineSettings
 from services.engine.tokenizer import ChatTokenizer
-from services.engine.transformers_engine import EngineSettings, TransformersEngine
+from services.engine.transformers_engine import TransformersEngine
 from tandem.method.profile import Profile
 from training.collect import Collector, Run
 from training.datasets import Dataset

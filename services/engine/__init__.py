@@ -1,12 +1,14 @@
 """Running a language model: the Engine protocol and its back ends. Knows nothing of gRPC, Redis or Temporal.
 
-Several model processes share the cores of a laptop. An OpenMP thread that spins while it waits takes a core from the
-others; one that sleeps takes 50 microseconds to wake, hundreds of times a token. So it spins for a moment, some ten
-microseconds, and then sleeps. Said here, before torch is imported for the first time (`make bench-busy`).
+Several model processes share the cores of one machine. An OpenMP thread that spins while it waits takes a core from the
+other processes; one that sleeps needs 50 microseconds to wake up, hundreds of times per token. So a waiting thread spins
+for some ten microseconds and then sleeps (`make bench-busy` compares the three). Libraries read such variables once, when
+they are first imported, so they are set here; each program that starts a model process sets the same values.
 """
 
 import os
 
-SPINS = "2000"
+SPIN_COUNT = "2000"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")

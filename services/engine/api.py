@@ -15,7 +15,7 @@ from tandem.method.tokens import TokenCounts
 
 
 class EngineError(Exception):
-    """A request that the engine cannot run.
+    """A request that the engine cannot run. `EngineError.__subclasses__()` lists all kinds.
 
     EngineError
     ├── PromptTooLong   prompt + answer exceed the context length
@@ -26,7 +26,7 @@ class EngineError(Exception):
     ├── ApiRefused      an API refuses the request or the key
     └── ApiUnavailable  an API does not answer
 
-    `reason` is what a service puts on the wire.
+    `reason` is what a service reports to its client.
     """
 
     reason = "ENGINE_ERROR"
@@ -70,8 +70,8 @@ class FinishReason(StrEnum):
 class GenerationRequest:
     """One request: at most `max_new_tokens` tokens after `prompt_ids` (not empty).
 
-    With 0 the prompt is only read, when nothing else is to be read, and kept for a generation that begins with it; a
-    back end that cannot keep it reads nothing.
+    With 0 the prompt is only prefilled, after every other request, and cached for a generation that begins with it. A back end
+    without such a cache computes nothing.
     """
 
     request_id: str
@@ -84,7 +84,8 @@ class GenerationRequest:
 class Token:
     """A generated token. `text` is empty while a character's bytes are incomplete. `generated_at` is Unix time in seconds.
 
-    `prompt_computed`, on the first token: how many tokens of the prompt were computed for it; None where nobody tells.
+    `prompt_computed`, on the first token: how many tokens of the prompt were computed for it; None where a back end does not
+    report it.
     """
 
     id: int
@@ -95,7 +96,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """End of a generation. `text` is what was held back as an incomplete character. `halted_at` is Unix time in seconds."""
+    """End of a generation. `text` is what was held back as an incomplete character. `halted_at` is Unix time in seconds.
+
+    `usage.completion` includes the stop token. `usage.is_estimated`: an API reported no usage, because its stream was cut.
+    """
 
     reason: FinishReason
     usage: TokenCounts
@@ -105,11 +109,11 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class PromptScores:
-    """How surprising a prompt was, token by token.
+    """The probabilities of a prompt's tokens.
 
     `logprobs` and `entropies` are float32[n - 1], in nats, for tokens 1..n-1 of the prompt: the log-probability of the
-    token and the entropy of the full-vocabulary distribution it was predicted from. `states` is float32[n, d], what the
-    layer at two thirds of the depth made of each token; empty where a back end does not give it.
+    token and the entropy of the full-vocabulary distribution that predicted it. `states` is float32[n, d], the output of the
+    layer at two thirds of the depth; empty where a back end does not return it.
     """
 
     logprobs: NDArray[np.float32]
@@ -132,7 +136,7 @@ class ModelInfo:
 
 @dataclass(slots=True)
 class EngineCounters:
-    """Tokens that the engine has computed since it started, whoever they are billed to."""
+    """Tokens that the engine has computed since it started, for any request."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -141,7 +145,7 @@ class EngineCounters:
 
 @dataclass(frozen=True, slots=True)
 class EngineLoad:
-    """Requests in the engine: those that run, and those that wait for a place."""
+    """Requests in the engine: those that run, and those that wait."""
 
     running: int
     waiting: int
@@ -149,14 +153,14 @@ class EngineLoad:
 
 class Tokenizer(Protocol):
     def encode(self, text: str, *, plain: bool = False) -> list[int]:
-        """Token ids of `text`, none added; special tokens in it are recognised, or with `plain` are only letters."""
+        """Token ids of `text`, none added. Special tokens in it are recognised, or with `plain` treated as plain text."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str: ...
 
     @property
     def sha256(self) -> str:
-        """Of vocabulary and chat template: what a scorer that was trained on its tokens belongs to."""
+        """Of vocabulary and chat template. A trained scorer belongs to one tokenizer."""
         ...
 
     def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
@@ -165,7 +169,7 @@ class Tokenizer(Protocol):
 
 
 class Engine(Protocol):
-    """A model that generates for many requests at once, each of which can be halted within one token."""
+    """A model that generates for many requests at once. An abort of one takes effect within one token."""
 
     counters: EngineCounters
 
@@ -180,15 +184,15 @@ class Engine(Protocol):
 
     @property
     def is_alive(self) -> bool:
-        """It was started, and has neither been stopped nor died."""
+        """The engine was started, and has neither been stopped nor died."""
         ...
 
     def start(self) -> None:
-        """Load, warm up, begin to serve. Blocks. Raises OSError when the weights cannot be read."""
+        """Load, warm up, begin to serve. Blocks. Raises OSError where the weights cannot be read."""
         ...
 
     def stop(self) -> None:
-        """Halt every request and end the engine's thread. Blocks."""
+        """Abort every request and end the engine's thread. Blocks."""
         ...
 
     def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
@@ -199,14 +203,14 @@ class Engine(Protocol):
         ...
 
     def abort(self, request_id: str) -> bool:
-        """Halt after the step that is under way; the stream ends with `Finished(ABORTED)`. False: not running.
+        """End the sequence after the step under way; its stream ends with `Finished(ABORTED)`. False: there is none of this id.
 
-        What was read of a prompt that was only to be read is kept.
+        What was computed of a prefill-only request stays cached.
         """
         ...
 
     async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
-        """Read a prompt (at least 2 tokens), reusing what an earlier call with this `key` has read of the same prefix.
+        """Score a prompt (at least 2 tokens), reusing what an earlier call with this `key` computed of the same prefix.
 
         Raises PromptTooLong, EngineStopped.
         """

@@ -1,4 +1,4 @@
-"""Many generations through one engine: as many at once as it batches, results as they end."""
+"""Whole generations, one or many at once, on top of the engine's stream."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ B = TypeVar("B")
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole generation. `ids` holds the stop token where there is one; `text` does not."""
+    """A whole generation. `ids` includes the stop token where there is one; `text` does not."""
 
     request_id: str
     ids: tuple[int, ...]
@@ -28,7 +28,7 @@ class Completion:
 
 
 async def generate(engine: Engine, generation: GenerationRequest) -> Completion:
-    """One generation to its end. Raises what `Engine.generate` raises."""
+    """Run one generation to its end. Raises what `Engine.generate` raises."""
     ids: list[int] = []
     text: list[str] = []
     async with aclosing(engine.generate(generation)) as stream:
@@ -41,9 +41,10 @@ async def generate(engine: Engine, generation: GenerationRequest) -> Completion:
 
 
 def generate_batch(engine: Engine, generations: Iterable[GenerationRequest], width: int) -> AsyncIterator[Completion]:
-    """All `generations`, `width` at a time, in the order in which they end. Prompts that begin alike should be neighbours.
+    """Run `generations`, `width` at a time; results in the order in which they end.
 
-    `width` is best a little above the engine's `max_batch`, so that one is always waiting, and below what it lets wait.
+    Prompts with a common prefix should be neighbours. `width` is best a little above the engine's `max_batch`, so that one
+    request is always waiting, and below `max_batch + max_waiting`.
     """
     return run_all(lambda generation: generate(engine, generation), generations, width)
 
@@ -51,7 +52,7 @@ def generate_batch(engine: Engine, generations: Iterable[GenerationRequest], wid
 async def run_all(
     work: Callable[[A], Coroutine[Any, Any, B]], items: Iterable[A], width: int
 ) -> AsyncGenerator[B, None]:
-    """`work` on each item, `width` at a time; results in the order in which they end. Closing it cancels what runs."""
+    """`work` on each item, `width` at a time; results in the order in which they end. Closing the generator cancels what runs."""
     waiting = iter(items)
     running: set[asyncio.Task[B]] = set()
     try:

@@ -1,17 +1,21 @@
-"""A model compiled ahead for this processor, into int8 code of its own that lies beside the weights.
+"""A model compiled ahead of time for this processor, as int8 code in a folder beside the weights.
 
-`python -m services.engine.compiled MODEL_FOLDER DTYPE THREADS` makes it (`tandem models compile` calls that): PyTorch's
-AOTInductor writes products for few rows and many, fuses what surrounds them, and needs a C++ compiler and some minutes. An
-engine that finds the code loads it in a second or two. It belongs to one version of this file's neighbours and of torch,
-one kind of processor, one number of threads and one set of weights; an engine that differs leaves it alone and says why.
+`python -m services.engine.compiled MODEL_FOLDER DTYPE THREADS` compiles it (`tandem models compile` calls that). PyTorch's
+AOTInductor generates matrix products for few rows and for many, fuses the operations between them, and needs a C++ compiler
+and some minutes. An engine loads the code in a second or two. The code belongs to one version of torch and of the sources
+in `_SOURCES`, one kind of processor, one number of threads and one set of weights. An engine that differs does not load it
+and logs the reason. Nor does it load code that kills a process: a child process runs new code first (services.engine.probe).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import shutil
+import signal
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -20,46 +24,48 @@ from typing import Any
 import torch
 import transformers
 
-from services.engine import int8, model, ragged
+from services.engine import int8, model, varlen
 
 _MARK = "tandem.json"
-_EXAMPLE = 32  # tokens of the pass that blocks of the products are chosen for
+_PROBED = "probed"  # holds the digest of the mark of the code that the probe has run
+_SOURCES = (int8, model, varlen, sys.modules[__name__])  # what the exported graph and its calling convention depend on
+_EXAMPLE = 32  # tokens of the pass for which the compiler chooses the blocks of its matrix products
 _SAMPLES, _SAMPLE_BYTES = 64, 4096
 _log = logging.getLogger(__name__)
 
 
 def code_folder(folder: Path, threads: int) -> Path:
-    """Where the code of the model in `folder` is, for this many threads."""
+    """Where the code of the model in `folder` for this number of threads is."""
     return folder / f"compiled-{threads}"
 
 
 def compile_model(folder: Path, dtype: str, threads: int) -> None:
-    """Make `code_folder`, which appears when it is whole. Raises OSError where `folder` has no weights."""
+    """Write `code_folder`, which appears when it is complete. Raises OSError where `folder` has no weights."""
     torch.set_num_threads(threads)
     loaded = model.load(folder, dtype, torch.device("cpu")).requires_grad_(False)
     int8.quantize(loaded, packs=False)
     partial = folder / f".compiled-{threads}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    archive = _compile(model.Writer(loaded), partial / "code.pt2")
+    archive = _compile(model.LogitsModel(loaded), partial / "code.pt2")
     with zipfile.ZipFile(archive) as packed:
-        packed.extractall(partial)  # loaded from a folder it need not be unpacked at each start
+        packed.extractall(partial)  # an unpacked folder loads faster than the archive
     archive.unlink()
     (partial / _MARK).write_text(json.dumps(_circumstances(folder, dtype), indent=2) + "\n")
     shutil.rmtree(code_folder(folder, threads), ignore_errors=True)
     partial.rename(code_folder(folder, threads))
 
 
-def _compile(writer: model.Writer, archive: Path) -> Path:
+def _compile(logits: model.LogitsModel, archive: Path) -> Path:
     tokens, ends = (torch.export.Dim(name, min=1, max=1 << 20) for name in ("tokens", "ends"))
     example = torch.arange(_EXAMPLE)
     with torch.no_grad():
         exported = torch.export.export(
-            writer,
+            logits,
             (torch.zeros_like(example)[None], example[None], example),
             dynamic_shapes={"ids": {1: tokens}, "positions": {1: tokens}, "ends": {0: ends}},
         )
-        # Not oneDNN's products where there is a choice: at few rows they read the weights at half of the memory's speed.
+        # oneDNN's products only where there is no choice: at few rows they reach half of the memory's bandwidth.
         products = "CPP" if torch.cpu.get_capabilities()["avx512_vnni"] else "ATEN"
         torch._inductor.aoti_compile_and_package(
             exported,
@@ -70,41 +76,71 @@ def _compile(writer: model.Writer, archive: Path) -> Path:
 
 
 def load_compiled(folder: Path, dtype: str, threads: int) -> model.Logits | None:
-    """What `compile_model` made of these weights for this process; None where there is nothing that fits, which is logged."""
+    """The code that was compiled of these weights for this process; None where there is none, and the reason is logged."""
     code = code_folder(folder, threads)
-    if reason := _why_not(folder, dtype, code):
-        _log.warning("%s runs uncompiled, which is slower: %s; `tandem models compile` helps", folder.name, reason)
+    reason = _why_not(folder, dtype, code)
+    if reason:
+        reason += "; `tandem models compile` helps"
+    elif reason := _probe(code, threads):
+        reason += "; this is a defect of the compiled code, please report it with the processor's name"
+    if reason:
+        _log.warning("%s runs uncompiled, which is slower: %s", folder.name, reason)
         return None
+    return open_code(code)
+
+
+def open_code(code: Path) -> model.Logits:
+    """Load what `compile_model` wrote to `code`."""
+    if torch.cpu.get_capabilities().get("amx_tile") and hasattr(torch.cpu, "_init_amx"):
+        torch.cpu._init_amx()  # a process that uses AMX without asking the kernel first is killed by SIGILL
     [unpacked] = (path.parent for path in code.glob("*/data"))
     package = torch._inductor.aoti_load_package(str(unpacked))
     return lambda *inputs: package(*inputs)
 
 
+def probe_command(code: Path, threads: int) -> list[str]:
+    return [sys.executable, "-m", "services.engine.probe", str(code), str(threads)]
+
+
+def _probe(code: Path, threads: int) -> str:
+    """How a child process that runs the code fails; empty where it succeeds, which is recorded and not tried again."""
+    digest, record = _digest((code / _MARK).read_bytes()), code / _PROBED
+    if record.is_file() and record.read_text() == digest:
+        return ""
+    done = subprocess.run(probe_command(code, threads), capture_output=True, text=True)
+    if done.returncode < 0:
+        return f"{code.name} killed the process that tried it ({signal.Signals(-done.returncode).name})"
+    if done.returncode:
+        return f"{code.name} failed when it was tried ({(done.stderr.strip().splitlines() or ['no message'])[-1]})"
+    with contextlib.suppress(OSError):  # a folder that is mounted read-only: it is tried at each start
+        record.write_text(digest)
+    return ""
+
+
 def _why_not(folder: Path, dtype: str, code: Path) -> str:
-    """Empty where `code` is of this process's circumstances."""
+    """Why `code` does not belong to this process; empty where it does."""
     mark = code / _MARK
     if not mark.is_file():
         return f"there is no {code.name}"
-    made, now = json.loads(mark.read_text()), _circumstances(folder, dtype)
-    differing = [name for name in now if made.get(name) != now[name]]
-    return f"{code.name} was made for other {', '.join(differing)}" if differing else ""
+    then, now = json.loads(mark.read_text()), _circumstances(folder, dtype)
+    differing = [name for name in now if then.get(name) != now[name]]
+    return f"{code.name} was compiled for other {', '.join(differing)}" if differing else ""
 
 
 def _circumstances(folder: Path, dtype: str) -> dict[str, Any]:
     processor = {name: value for name, value in torch.cpu.get_capabilities().items() if not name.startswith("num_")}
-    sources = [Path(str(module.__file__)) for module in (int8, model, ragged, sys.modules[__name__])]
     return {
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "processor": _digest(json.dumps(processor, sort_keys=True).encode()),
-        "code": _digest(*(source.read_bytes() for source in sources)),
+        "code": _digest(*(Path(str(source.__file__)).read_bytes() for source in _SOURCES)),
         "weights": _digest_of_weights(folder),
         "dtype": dtype,
     }
 
 
 def _digest_of_weights(folder: Path) -> str:
-    """Of the files' sizes and of samples spread over them: all of gigabytes would take too long at each start."""
+    """Of the files' sizes and of samples from all over them: reading gigabytes at each start would take too long."""
     parts: list[bytes] = []
     for file in sorted(folder.glob("*.safetensors")):
         size = file.stat().st_size
@@ -121,9 +157,12 @@ def _digest(*parts: bytes) -> str:
 
 
 def main(folder: Path, dtype: str, threads: int) -> None:
-    """Compile unless that was done before, as it would be done now."""
-    if _why_not(folder, dtype, code_folder(folder, threads)):
+    """Compile, unless the code that is there is what compiling would produce; then try it."""
+    code = code_folder(folder, threads)
+    if _why_not(folder, dtype, code):
         compile_model(folder, dtype, threads)
+    if reason := _probe(code, threads):
+        raise SystemExit(reason)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Convert one GGUF file into a folder that every later start loads in seconds.
+"""Convert a GGUF file into a folder in Hugging Face layout, which an engine loads in seconds.
 
-Run as `python -m services.engine.convert GGUF FOLDER`: dequantising needs several times the file's size in memory,
-and a process of its own gives all of it back.
+Run as `python -m services.engine.convert GGUF FOLDER`. Dequantising needs several times the file's size in memory, and a process
+of its own returns all of it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 
 def convert(gguf: Path, folder: Path) -> None:
-    """Write `gguf` as bf16 safetensors, with its tokenizer and chat template, into `folder`.
+    """Write `gguf` as bfloat16 safetensors, with its tokenizer and chat template, into `folder`.
 
-    Raises OSError when the file is no GGUF that transformers can read.
+    Raises OSError where transformers cannot read the file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)

@@ -1,9 +1,9 @@
-"""Weights and activations in int8 on a CPU: half of bfloat16's bytes to read and twice its arithmetic.
+"""Weights and activations in int8 on a CPU: half the memory traffic of bfloat16 and twice its arithmetic.
 
-Every linear layer's weight is rounded once, with one scale for each output row; activations are rounded at each pass
-with one scale for each token, so that a token's result does not depend on which others share its batch. The products
-are oneDNN's (VNNI where the processor has it), accumulated in int32. Layers that read the same activations (a query, its
-key and value; a gate and what it gates) are one product, and their input is rounded once.
+Every linear layer's weight is quantized once, with one scale for each output row; activations are quantized at each pass with
+one scale for each token, so that a token's result does not depend on the rest of its batch. oneDNN computes the products (with
+VNNI or AMX where the processor has it) and accumulates in int32. Layers with the same input (query, key and value; gate and up
+projection) are fused into one product, and their input is quantized once.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 _LARGEST = 127
-_ZERO = 128  # activations are unsigned to the kernel
-_SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # transformers' names, Llama's family
+_ZERO = 128  # the kernel takes unsigned activations
+_FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # their names in transformers' Llama family
 
 
 def _round_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     """uint8[n, d] around _ZERO, and the largest magnitude of each row, float32[n, 1]."""
     largest = rows.abs().amax(dim=-1, keepdim=True).float().clamp_min(1e-12)
-    # Converting to an integer cuts off, which rounds what is half a step higher.
+    # The conversion to an integer truncates; adding one half makes it round.
     return torch.mul(rows, _LARGEST / largest).add_(_ZERO + 0.5).to(torch.uint8), largest
 
 
@@ -32,10 +32,9 @@ def _rescale(product: Tensor, largest: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class Int8Linear(nn.Module):
-    """Stands for one nn.Linear, or for several that read the same input, one after the other in its output; bfloat16 or
-    float32 in and out. Their weights are not kept.
+    """Replaces one nn.Linear, or several with the same input, whose outputs it concatenates; bfloat16 or float32 in and out.
 
-    `packs` puts the weight in oneDNN's own order now; without it that is left to a compiler (services.engine.compiled).
+    With `packs` the weight is put into oneDNN's layout now; without it a compiler does that (services.engine.compiled).
     """
 
     scale: Tensor
@@ -67,7 +66,7 @@ class Int8Linear(nn.Module):
 
 
 def _biases(linears: Sequence[nn.Linear]) -> Tensor | None:
-    """float[all outputs], zero where a layer has none; None where no layer has one."""
+    """float[all outputs], zero where a layer has no bias; None where no layer has one."""
     if all(linear.bias is None for linear in linears):
         return None
     zeros = (torch.zeros(linear.out_features, dtype=linear.weight.dtype) for linear in linears)
@@ -76,8 +75,8 @@ def _biases(linears: Sequence[nn.Linear]) -> Tensor | None:
     )
 
 
-class _Product:
-    """The output of siblings, from when the first of them is called until the last has taken its part."""
+class _FusedProduct:
+    """The output of fused layers, from the call of the first of them until the last has taken its part."""
 
     def __init__(self, layer: Int8Linear, widths: Sequence[int]) -> None:
         self.layer, self.widths = layer, list(widths)
@@ -93,35 +92,35 @@ class _Product:
         return part
 
 
-class Int8Sibling(nn.Module):
-    """Stands for one of several nn.Linear that are always called with the same tensor, each once, by one thread."""
+class Int8FusedPart(nn.Module):
+    """Replaces one of several nn.Linear that are always called with the same tensor, each once, by one thread."""
 
-    def __init__(self, product: _Product, index: int) -> None:
+    def __init__(self, product: _FusedProduct, index: int) -> None:
         super().__init__()
         self.product, self.index = product, index
 
     def forward(self, x: Tensor) -> Tensor:
-        """float[..., in_features] -> float[..., out_features of this one], of x's dtype; a view of the siblings' output."""
+        """float[..., in_features] -> float[..., out_features of this one], of x's dtype; a view of the fused output."""
         return self.product.take(self.index, x)
 
 
 def is_supported() -> bool:
-    """oneDNN's int8 products exist on x86 alone."""
+    """oneDNN has int8 products on x86 only."""
     return "onednn" in torch.backends.quantized.supported_engines
 
 
 def quantize(model: Any, packs: bool = True) -> None:
-    """Put int8 in the place of every linear layer of a transformers model on a CPU, its output head included.
+    """Replace every linear layer of a transformers model on a CPU, including its output head.
 
-    Without `packs` (see Int8Linear) siblings stay apart: a compiler finds for itself what they have in common.
+    Without `packs` (see Int8Linear) no layers are fused: a compiler does that itself.
     """
     for parent in list(model.modules()):
         found = {name: child for name, child in parent.named_children() if isinstance(child, nn.Linear)}
-        for names in _SIBLINGS if packs else ():
+        for names in _FUSED if packs else ():
             if all(name in found for name in names):
                 linears = [found.pop(name) for name in names]
-                product = _Product(Int8Linear(*linears), [linear.out_features for linear in linears])
+                product = _FusedProduct(Int8Linear(*linears), [linear.out_features for linear in linears])
                 for index, name in enumerate(names):
-                    setattr(parent, name, Int8Sibling(product, index))
+                    setattr(parent, name, Int8FusedPart(product, index))
         for name, linear in found.items():
             setattr(parent, name, Int8Linear(linear, packs=packs))

@@ -1,4 +1,4 @@
-"""A decoder-only transformers model as the engine runs it: what its folder says of it, its layers, in int8 or compiled."""
+"""A decoder-only transformers model as the engine runs it: its configuration and its layers, in int8 where that applies."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from services.engine.int8 import is_supported, quantize
-from services.engine.ragged import ATTENTION
+from services.engine.varlen import ATTENTION
 
 Logits = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""As Writer.forward."""
+"""As LogitsModel.forward."""
 
 
 class Model:
-    """The model in `path`, on `device` ("auto": a GPU where there is one). Its weights are loaded when they are needed.
+    """The model in `path`, on `device` ("auto": a GPU where there is one). Its weights are loaded when first needed.
 
-    `quantization` is "none", or "auto" and "int8": in int8 on a CPU that has it.
+    `quantization` is "none", or "auto" or "int8": int8 on a CPU that has it.
     """
 
     def __init__(self, path: Path, dtype: str, device: str, quantization: str) -> None:
@@ -30,7 +30,7 @@ class Model:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
-        self._is_rounded = quantization in ("auto", "int8") and self.device.type == "cpu" and is_supported()
+        self.is_int8 = quantization in ("auto", "int8") and self.device.type == "cpu" and is_supported()
         self._loaded: tuple[Any, Tensor] | None = None
 
     @property
@@ -47,44 +47,38 @@ class Model:
 
     def eos_ids(self) -> frozenset[int]:
         try:
-            told = GenerationConfig.from_pretrained(self._path)
+            generation = GenerationConfig.from_pretrained(self._path)
         except OSError:
-            told = GenerationConfig.from_model_config(self._config)
-        eos = told.eos_token_id
+            generation = GenerationConfig.from_model_config(self._config)
+        eos = generation.eos_token_id
         return frozenset() if eos is None else frozenset([eos] if isinstance(eos, int) else eos)
 
-    def writer(self, compiled: bool, threads: int) -> Logits:
-        """What gives the logits of a pass: the layers, or where `compiled` asks for it the code compiled of them."""
-        if compiled and self._is_rounded:
-            from services.engine.compiled import load_compiled  # which compiles Writer
+    def logits_model(self) -> LogitsModel:
+        return LogitsModel(self._load()[0])
 
-            if found := load_compiled(self._path, self._dtype, threads):
-                return found
-        return Writer(self._load()[0])
-
-    def reader(self) -> tuple[Reader, Tensor]:
-        """What gives the hidden states of a pass, and the output head as it was before rounding, float[vocabulary, d]."""
+    def hidden_states_model(self) -> tuple[HiddenStatesModel, Tensor]:
+        """The layers, and the output head as it was before quantization, float[vocabulary, d]."""
         model, head = self._load()
-        return Reader(model), head
+        return HiddenStatesModel(model), head
 
     def _load(self) -> tuple[Any, Tensor]:
         if self._loaded is None:
             model = load(self._path, self._dtype, self.device)
             head = model.get_output_embeddings().weight.detach()
-            if self._is_rounded:
+            if self.is_int8:
                 quantize(model)
             self._loaded = model, head
         return self._loaded
 
 
 def load(path: Path, dtype: str, device: torch.device) -> Any:
-    """The transformers model in `path`, with ragged attention. Raises OSError where there is none."""
+    """The transformers model in `path`, with varlen attention. Raises OSError where there is none."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), attn_implementation=ATTENTION)
     return model.to(device).eval()
 
 
-class Writer(nn.Module):
-    """The logits at some tokens of a pass. services.engine.ragged.run calls it."""
+class LogitsModel(nn.Module):
+    """The logits at some tokens of a pass. services.engine.varlen.forward_varlen calls it."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -97,15 +91,15 @@ class Writer(nn.Module):
         return logits
 
 
-class Reader(nn.Module):
-    """What the layers make of a pass. services.engine.ragged.run calls it."""
+class HiddenStatesModel(nn.Module):
+    """The hidden states of a pass. services.engine.varlen.forward_varlen calls it."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.decoder = model.get_decoder()
 
     def forward(self, ids: Tensor, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """int64[1, tokens] twice -> the last layer's output and that of the one numbered `layer` (0: the embedding),
+        """int64[1, tokens] twice -> the output of the last layer and of the one numbered `layer` (0: the embedding),
         float[tokens, d] each."""
         output = self.decoder(input_ids=ids, position_ids=positions, use_cache=False, output_hidden_states=True)
         return output.last_hidden_state[0], output.hidden_states[layer][0]

@@ -1,8 +1,8 @@
-"""Any OpenAI-compatible HTTP API as the large model: streamed, and cut by closing the connection.
+"""Any OpenAI-compatible HTTP API as a back end: streamed, and aborted by closing the connection.
 
-The API has the tokenizer, we have text. So a "token" here is what one chunk of the stream brings, its id is that text as a
-number, and usage is what the API says at the end. A stream that was cut tells none: then each chunk counts as one
-token and the usage is marked as an estimate. Reads OPENAI_BASE_URL and OPENAI_API_KEY.
+The API has the tokenizer, this side has only text. So a Token here is the text of one chunk of the stream, its id encodes that
+text, and usage is what the API reports at the end. A stream that was cut reports no usage: then each chunk counts as one token
+and the usage is marked as an estimate. The client of the SDK reads OPENAI_BASE_URL and OPENAI_API_KEY.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import openai
 from openai import AsyncOpenAI, OpenAI
 
+from services.engine.admission_queue import AdmissionQueue, unless_aborted
 from services.engine.api import (
     ApiRefused,
     ApiUnavailable,
@@ -33,16 +34,15 @@ from services.engine.api import (
     UnknownModel,
 )
 from services.engine.messages import MessageCodec
-from services.engine.places import Places, unless_aborted
 from tandem.method.tokens import TokenCounts
 
 _CLOSE_SECONDS = 5.0
-_GO_ON = "Go on exactly where you stopped, without repeating anything."
+_CONTINUE = "Go on exactly where you stopped, without repeating anything."
 
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """`max_batch` requests are open at once, `max_waiting` wait. None: what the environment says."""
+    """`max_batch` requests are open at once, `max_waiting` wait. `base_url` and `api_key` of None: the SDK's environment."""
 
     name: str
     base_url: str | None = None
@@ -54,12 +54,12 @@ class ApiSettings:
 
 
 class OpenAIEngine:
-    """`Engine` without a scoring pass: an API shows no probabilities of a prompt."""
+    """`Engine` without a scoring pass: an API returns no log-probabilities of a prompt."""
 
     def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
         self._tokenizer = MessageCodec()
-        self._places = Places(settings.max_batch, settings.max_waiting)
+        self._queue = AdmissionQueue(settings.max_batch, settings.max_waiting)
         self._asks_for_usage = True
         self._client: AsyncOpenAI | None = None
         self.counters = EngineCounters()
@@ -77,11 +77,11 @@ class OpenAIEngine:
 
     @property
     def load(self) -> EngineLoad:
-        return self._places.load
+        return self._queue.load
 
     @property
     def is_alive(self) -> bool:
-        return self._places.is_open
+        return self._queue.is_open
 
     def start(self) -> None:
         """Ask the API for the model. Raises OSError where it does not answer, or does not have it."""
@@ -94,88 +94,63 @@ class OpenAIEngine:
         if self._settings.name not in known:
             raise OSError(f"the API has no model {self._settings.name!r}; it has: {', '.join(sorted(known))}")
         self._client = AsyncOpenAI(**options, max_retries=0, timeout=self._settings.timeout_seconds)
-        self._places.is_open = True
+        self._queue.is_open = True
 
     def stop(self) -> None:
-        """Also closes the connections that are kept for a next request."""
+        """Also closes the idle connections of the client's pool."""
         if self._client is not None:
-            self._places.close(_CLOSE_SECONDS, self._client.close)
+            self._queue.close(_CLOSE_SECONDS, self._client.close)
 
     def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
-        return self._places.run(generation, self._stream)
+        return self._queue.run(generation, self._stream)
 
     def abort(self, request_id: str) -> bool:
-        return self._places.abort(request_id)
+        return self._queue.abort(request_id)
 
     async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
-        raise EngineError("an API shows no probabilities of a prompt: score with the transformers engine")
+        raise EngineError("an API returns no log-probabilities of a prompt: score with the transformers engine")
 
     async def _stream(
         self, generation: GenerationRequest, aborted: asyncio.Event
     ) -> AsyncGenerator[Token | Finished, None]:
-        """Tokens as they come; closing this generator, like an abort, closes the connection."""
-        if not generation.max_new_tokens:  # what an API keeps of a prompt is its own affair
+        """Tokens as they arrive. Closing this generator, like an abort, closes the connection."""
+        if not generation.max_new_tokens:  # the API manages its own prefix cache
             yield Finished(FinishReason.LENGTH, TokenCounts(), "", time.time())
             return
-        estimated_input = len(generation.prompt_ids)
-        made, reason, usage = 0, FinishReason.EOS, None
-        opening = asyncio.ensure_future(self._request(generation))
+        reply = _Reply(self._tokenizer, len(generation.prompt_ids))
+        opening = asyncio.ensure_future(self._open(generation))
         if not await unless_aborted(opening, aborted):
-            # It may have been read by now; nobody can tell.
-            yield self._finished(FinishReason.ABORTED, TokenCounts(estimated_input, 0, 0, is_estimated=True))
+            # The API may or may not have prefilled the prompt by now.
+            yield self._finished(FinishReason.ABORTED, reply.estimate)
             return
         stream = opening.result()
         try:
             while True:
-                chunk_task = asyncio.ensure_future(anext(stream, None))
-                if not await unless_aborted(chunk_task, aborted):
-                    yield self._finished(FinishReason.ABORTED, TokenCounts(estimated_input, 0, made, is_estimated=True))
+                receiving = asyncio.ensure_future(anext(stream, None))
+                if not await unless_aborted(receiving, aborted):
+                    yield self._finished(FinishReason.ABORTED, reply.estimate)
                     return
-                chunk = chunk_task.result()
-                if chunk is None:
+                if receiving.result() is None:
                     break
-                usage = chunk.usage or usage
-                for choice in chunk.choices:
-                    if choice.delta.content:
-                        made += 1
-                        yield Token(self._tokenizer.number(choice.delta.content), choice.delta.content, time.time())
-                    if choice.finish_reason == "length":
-                        reason = FinishReason.LENGTH
+                for token in reply.add(receiving.result()):
+                    yield token
         except openai.OpenAIError as error:
             _translate(error)
         finally:
             await stream.close()
-        if usage is None:
-            yield self._finished(reason, TokenCounts(estimated_input, 0, made, is_estimated=True))
-            return
-        cached = (usage.prompt_tokens_details.cached_tokens or 0) if usage.prompt_tokens_details else 0
-        # A chunk may carry several tokens, and the one that ends the text carries none: the API's count is the bill's.
-        for _ in range(usage.completion_tokens - made):
-            yield Token(self._tokenizer.number(""), "", time.time())
-        made = max(made, usage.completion_tokens)
-        is_estimated = made != usage.completion_tokens
-        yield self._finished(reason, TokenCounts(usage.prompt_tokens - cached, cached, made, is_estimated=is_estimated))
+        for token in reply.tokens_without_text():
+            yield token
+        yield self._finished(reply.reason, reply.usage)
 
     def _finished(self, reason: FinishReason, usage: TokenCounts) -> Finished:
         self.counters.input_tokens += usage.prompt
         self.counters.output_tokens += usage.completion
         return Finished(reason, usage, "", time.time())
 
-    async def _request(self, generation: GenerationRequest) -> Any:
+    async def _open(self, generation: GenerationRequest) -> Any:
+        """The API's stream of chunks. Raises EngineError."""
         assert self._client is not None
-        messages = [{"role": role, "content": text} for role, text in self._tokenizer.messages(generation.prompt_ids)]
-        if messages[-1]["role"] == "assistant":  # what an earlier attempt has written
-            messages.append({"role": "user", "content": _GO_ON})
-        sampling = generation.sampling
-        arguments: dict[str, Any] = {
-            "model": self._settings.name,
-            "messages": messages,
-            "max_tokens": generation.max_new_tokens,
-            "temperature": sampling.temperature,
-            "stream": True,
-        }
-        if sampling.temperature:
-            arguments.update(top_p=sampling.top_p, seed=sampling.seed)
+        arguments = self._arguments(generation)
         try:
             if self._asks_for_usage:
                 try:
@@ -185,17 +160,75 @@ class OpenAIEngine:
                 except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                     if "stream_options" not in str(error):
                         raise
-                    self._asks_for_usage = False  # it tells its usage unasked, or not at all
+                    self._asks_for_usage = False  # such an API reports usage without being asked, or never
             return await self._client.chat.completions.create(**arguments)
         except openai.OpenAIError as error:
             _translate(error)
 
+    def _arguments(self, generation: GenerationRequest) -> dict[str, Any]:
+        messages = [{"role": role, "content": text} for role, text in self._tokenizer.messages(generation.prompt_ids)]
+        if messages[-1]["role"] == "assistant":  # the text of an earlier attempt
+            messages.append({"role": "user", "content": _CONTINUE})
+        sampling = generation.sampling
+        arguments: dict[str, Any] = {
+            "model": self._settings.name,
+            "messages": messages,
+            "max_tokens": generation.max_new_tokens,
+            "temperature": sampling.temperature,
+            "stream": True,
+        }
+        return {**arguments, "top_p": sampling.top_p, "seed": sampling.seed} if sampling.temperature else arguments
+
+
+class _Reply:
+    """What the chunks of one stream have brought so far."""
+
+    def __init__(self, codec: MessageCodec, num_prompt_ids: int) -> None:
+        self.reason = FinishReason.EOS
+        self._codec = codec
+        self._num_prompt_ids = num_prompt_ids
+        self._num_tokens = 0
+        self._reported: Any = None  # the API's usage
+
+    def add(self, chunk: Any) -> list[Token]:
+        self._reported = chunk.usage or self._reported
+        tokens = []
+        for choice in chunk.choices:
+            if choice.delta.content:
+                tokens.append(self._token(choice.delta.content))
+            if choice.finish_reason == "length":
+                self.reason = FinishReason.LENGTH
+        return tokens
+
+    def tokens_without_text(self) -> list[Token]:
+        """At the end: tokens that the API counts beyond the chunks. A chunk may carry several, and the stop token none."""
+        reported = self._reported.completion_tokens if self._reported else 0
+        return [self._token("") for _ in range(reported - self._num_tokens)]
+
+    @property
+    def estimate(self) -> TokenCounts:
+        return TokenCounts(self._num_prompt_ids, 0, self._num_tokens, is_estimated=True)
+
+    @property
+    def usage(self) -> TokenCounts:
+        """At the end: what the API reports; an estimate where it reports nothing, or fewer tokens than it sent chunks."""
+        if self._reported is None:
+            return self.estimate
+        details = self._reported.prompt_tokens_details
+        cached = (details.cached_tokens or 0) if details else 0
+        differs = self._num_tokens != self._reported.completion_tokens
+        return TokenCounts(self._reported.prompt_tokens - cached, cached, self._num_tokens, is_estimated=differs)
+
+    def _token(self, text: str) -> Token:
+        self._num_tokens += 1
+        return Token(self._codec.number(text), text, time.time())
+
 
 def _translate(error: openai.OpenAIError) -> NoReturn:
-    """The API's error as an engine's."""
+    """Raise the EngineError that stands for an error of the API."""
     match error:
         case openai.RateLimitError():
-            raise QueueFull(f"the API takes no more: {error}") from error
+            raise QueueFull(f"the API accepts no more requests: {error}") from error
         case openai.NotFoundError():
             raise UnknownModel(f"the API does not have the model: {error}") from error
         case openai.AuthenticationError() | openai.PermissionDeniedError():

@@ -1,22 +1,25 @@
-"""Engines by name: `transformers`, `vllm`, `openai` (any compatible API), or `module:function` for one of somebody's own."""
+"""Engines by name: `transformers`, `vllm`, `openai` (any compatible API), or `module:function` for an engine of your own."""
 
 from __future__ import annotations
 
 import importlib
+from dataclasses import fields
 from typing import Any
 
 from services.engine.api import Engine
 
 
 def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
-    """An engine that is not started yet. `arguments` are the fields of EngineSettings; an API needs only some of them.
+    """An engine that is not started yet. `arguments` are as services.process.settings gives them.
 
-    Raises ValueError for a name that is neither known nor importable.
+    Raises ValueError for a name that is neither known nor a `module:function`.
     """
     if spec == "transformers":
-        from services.engine.transformers_engine import EngineSettings, TransformersEngine
+        from services.engine.settings import EngineSettings
+        from services.engine.transformers_engine import TransformersEngine
 
-        return TransformersEngine(EngineSettings(**arguments))
+        known = {field.name for field in fields(EngineSettings)}
+        return TransformersEngine(EngineSettings(**{name: arguments[name] for name in known & arguments.keys()}))
     if spec == "openai":
         from services.engine.openai_engine import make
 

@@ -1,8 +1,8 @@
-"""The scoring pass: exact log-probabilities and entropies of prompts, read incrementally and several at once.
+"""The scoring pass: exact log-probabilities and entropies of prompts, computed incrementally and several at once.
 
-METHOD: one forward pass over question + insight. A later stage's prompt begins with the earlier one's, so only its
-new tokens are run; where it does not (a retried attempt wrote other text), the common prefix is kept and the rest read
-again. Entropy is over the full vocabulary, in float32, in nats.
+One forward pass over question and insight gives the features (docs/method.md, Features). A later stage's prompt begins with the
+earlier one's, so only its new tokens are computed. Where it does not (a retried attempt generated other text), the common
+prefix is reused and the rest computed again. Entropy is over the full vocabulary, in float32, in nats.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from services.engine.api import PromptScores
-from services.engine.kept import Kept, common_prefix, num_bytes
-from services.engine.model import Reader
-from services.engine.ragged import Piece, run
-from services.engine.slot_cache import KeysValues, SlotCache
+from services.engine.kv_cache import KeysValues, KVCache
+from services.engine.model import HiddenStatesModel
+from services.engine.prefix_cache import LRUCache, common_prefix, num_bytes
+from services.engine.segments import Chunk
+from services.engine.varlen import forward_varlen
 from tandem.method.tokens import TokenCounts
 
-STATE_DEPTH = 2 / 3  # of the layers: whose output `PromptScores.states` is
+STATE_DEPTH = 2 / 3  # of the layers: the one whose output is `PromptScores.states`
 _ROWS = 512  # positions of the output head at once: each tile of it is widened to float32 for all of them
 _COLUMNS = 2048  # vocabulary entries at once; _ROWS x _COLUMNS float32 are 4 MiB
-_MOST_TOKENS = 512  # of jobs that are read together: beyond, a pass is as fast for each, and the first would wait
+_MAX_NEW_TOKENS = 512  # of jobs in one pass: a longer pass is no faster per token, and delays the first job
 
 
 @dataclass(slots=True)
-class _Prefix:
-    """What is kept for one key: the tokens read so far, their keys and values, the last hidden state, the results."""
+class _ScoredText:
+    """What is cached for one key: the tokens so far, their keys and values, the last hidden state, the results."""
 
     ids: list[int] = field(default_factory=list)
     keys_values: KeysValues = field(default_factory=list)
@@ -44,105 +45,104 @@ class _Prefix:
         return num_bytes(self.keys_values)
 
     def rewind(self, ids: Sequence[int]) -> int:
-        """Cut back to what `ids` shares with this; returns how many tokens are kept.
+        """Cut back to the common prefix with `ids`; returns how many tokens stay.
 
-        The last shared token is read again, because the hidden state that predicts its successor was not kept; what
-        predicted the token itself is known.
+        The last common token is computed again, because the hidden state that predicts its successor is not cached; the
+        scores of the token itself are.
         """
         shared = common_prefix(self.ids, ids)
         if shared == len(self.ids):
             return shared
-        kept = max(0, shared - 1)
+        stays = max(0, shared - 1)
         self.last_hidden = None
-        del self.ids[kept:]
-        self.logprobs, self.entropies = self.logprobs[:kept], self.entropies[:kept]
-        self.states = self.states[:kept]
-        return kept
+        del self.ids[stays:]
+        self.logprobs, self.entropies = self.logprobs[:stays], self.entropies[:stays]
+        self.states = self.states[:stays]
+        return stays
 
 
-class PromptReader:
-    """Reads prompts with one model, keeping the most recently used prefixes within `max_bytes` of keys and values."""
+class PromptScorer:
+    """Scores prompts with one model; caches the most recently scored texts within `max_bytes` of keys and values."""
 
-    def __init__(self, layers: Reader, head: Tensor, num_layers: int, max_bytes: int) -> None:
-        """`head` is the output head, float[vocabulary, d]; the model's own may be rounded."""
+    def __init__(self, layers: HiddenStatesModel, head: Tensor, num_layers: int, max_bytes: int) -> None:
+        """`head` is the output head, float[vocabulary, d]; the one in the model may be quantized."""
         self._layers, self._head = layers, head
         self._state_layer = round(STATE_DEPTH * num_layers)
-        self._kept: Kept[_Prefix] = Kept(max_bytes)
-        self._rows = SlotCache()
+        self._texts: LRUCache[_ScoredText] = LRUCache(max_bytes)
+        self._rows = KVCache()
 
-    def read(self, jobs: Sequence[tuple[str, Sequence[int]]]) -> list[PromptScores]:
+    def score(self, jobs: Sequence[tuple[str, Sequence[int]]]) -> list[PromptScores]:
         """Log-probabilities and entropies of each job's `ids[1:]`, in one pass. No two jobs have the same key.
 
-        `usage` says how many tokens were computed and how many kept.
+        `usage` says how many tokens were computed and how many were cached.
         """
-        prefixes = [self._kept.pop(key) or _Prefix() for key, _ in jobs]
-        kept = [prefix.rewind(ids) for prefix, (_, ids) in zip(prefixes, jobs, strict=True)]
-        new = [list(ids[k:]) for k, (_, ids) in zip(kept, jobs, strict=True)]
-        if growing := [(prefix, tokens) for prefix, tokens in zip(prefixes, new, strict=True) if tokens]:
+        texts = [self._texts.pop(key) or _ScoredText() for key, _ in jobs]
+        cached = [text.rewind(ids) for text, (_, ids) in zip(texts, jobs, strict=True)]
+        new = [list(ids[n:]) for n, (_, ids) in zip(cached, jobs, strict=True)]
+        if growing := [(text, tokens) for text, tokens in zip(texts, new, strict=True) if tokens]:
             self._extend(*zip(*growing, strict=True))
-        for prefix, (key, _) in zip(prefixes, jobs, strict=True):
-            self._kept.put(key, prefix)
+        for text, (key, _) in zip(texts, jobs, strict=True):
+            self._texts.put(key, text)
         return [
-            PromptScores(prefix.logprobs, prefix.entropies, prefix.states, TokenCounts(len(tokens), k))
-            for prefix, tokens, k in zip(prefixes, new, kept, strict=True)
+            PromptScores(text.logprobs, text.entropies, text.states, TokenCounts(prompt=len(tokens), cached=n))
+            for text, tokens, n in zip(texts, new, cached, strict=True)
         ]
 
     def num_together(self, jobs: Sequence[tuple[str, Sequence[int]]]) -> int:
-        """How many of the first `jobs` are best read in one pass: not too many new tokens, and no key twice."""
+        """How many of the first `jobs` are best scored in one pass: not too many new tokens, and no key twice."""
         keys: set[str] = set()
         tokens = 0
         for key, ids in jobs:
-            prefix = self._kept.get(key)
-            tokens += len(ids) - (common_prefix(prefix.ids, ids) if prefix else 0)
-            if keys and (key in keys or tokens > _MOST_TOKENS):
+            text = self._texts.get(key)
+            tokens += len(ids) - (common_prefix(text.ids, ids) if text else 0)
+            if keys and (key in keys or tokens > _MAX_NEW_TOKENS):
                 break
             keys.add(key)
         return len(keys)
 
     def num_bytes(self) -> int:
-        return self._kept.num_bytes()
+        return self._texts.num_bytes()
 
-    def _extend(self, prefixes: Sequence[_Prefix], new: Sequence[list[int]]) -> None:
+    def _extend(self, texts: Sequence[_ScoredText], new: Sequence[list[int]]) -> None:
         lengths = [len(tokens) for tokens in new]
-        hidden, states = (output.split(lengths) for output in self._forward(prefixes, new))
-        for row, (prefix, tokens) in enumerate(zip(prefixes, new, strict=True)):
-            self._judge(prefix, hidden[row], tokens)
+        hidden, states = (output.split(lengths) for output in self._forward(texts, new))
+        for row, (text, tokens) in enumerate(zip(texts, new, strict=True)):
+            self._add_scores(text, hidden[row], tokens)
             own = states[row].float().cpu().numpy()
-            prefix.states = np.concatenate([prefix.states, own]) if len(prefix.states) else own
-            prefix.ids.extend(tokens)
-            prefix.keys_values = self._rows.take(row, len(prefix.ids))
+            text.states = np.concatenate([text.states, own]) if len(text.states) else own
+            text.ids.extend(tokens)
+            text.keys_values = self._rows.extract(row, len(text.ids))
 
-    def _forward(self, prefixes: Sequence[_Prefix], new: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-        """The last layer's and the probed layer's output for the new tokens, one job's after the other's, float[n, d]."""
-        for row, prefix in enumerate(prefixes):
-            if prefix.ids:
-                self._rows.put(row, prefix.keys_values, len(prefix.ids))
-        pieces = [
-            Piece(row, len(prefix.ids), len(tokens))
-            for row, (prefix, tokens) in enumerate(zip(prefixes, new, strict=True))
+    def _forward(self, texts: Sequence[_ScoredText], new: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        """The output of the last layer and of the one for `states`, float[n, d] each, for the jobs' new tokens concatenated."""
+        for row, text in enumerate(texts):
+            if text.ids:
+                self._rows.insert(row, text.keys_values, len(text.ids))
+        chunks = [
+            Chunk(row, len(text.ids), len(tokens)) for row, (text, tokens) in enumerate(zip(texts, new, strict=True))
         ]
-        hidden: tuple[Tensor, Tensor] = run(
-            self._layers, self._rows, pieces, list(chain(*new)), self._head.device, self._state_layer
+        hidden: tuple[Tensor, Tensor] = forward_varlen(
+            self._layers, self._rows, chunks, list(chain(*new)), self._head.device, self._state_layer
         )
         return hidden
 
-    def _judge(self, prefix: _Prefix, hidden: Tensor, tokens: list[int]) -> None:
-        """Hidden state i predicts token i + 1: the prefix's last one stands first, the new last one waits."""
+    def _add_scores(self, text: _ScoredText, hidden: Tensor, tokens: list[int]) -> None:
+        """Hidden state i predicts token i + 1: the last one of the text so far comes first, the new last one is stored."""
         targets = torch.tensor(tokens, device=hidden.device)
-        if prefix.last_hidden is None:
+        if text.last_hidden is None:
             predictors, targets = hidden[:-1], targets[1:]
         else:
-            predictors = torch.cat([prefix.last_hidden[None], hidden[:-1]])
+            predictors = torch.cat([text.last_hidden[None], hidden[:-1]])
         logprobs, entropies = head_statistics(predictors, self._head, targets)
-        prefix.logprobs = np.append(prefix.logprobs, logprobs.cpu().numpy())
-        prefix.entropies = np.append(prefix.entropies, entropies.cpu().numpy())
-        prefix.last_hidden = hidden[-1].clone()
+        text.logprobs = np.append(text.logprobs, logprobs.cpu().numpy())
+        text.entropies = np.append(text.entropies, entropies.cpu().numpy())
+        text.last_hidden = hidden[-1].clone()
 
 
 def head_statistics(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probability of each target and entropy of its distribution, float32[n] each, in nats.
 
-    `hidden` is [n, d], `weight` the output head [vocabulary, d], `targets` int64[n]. The head is read in tiles with a
+    `hidden` is [n, d], `weight` the output head [vocabulary, d], `targets` int64[n]. The head is processed in tiles with a
     running maximum m, so the n x vocabulary logits never exist: log p = z_target - log Z and H = log Z - E[z], with
     Z exp(-m) = `total` and the sum of (z - m) exp(z - m) = `weighted` carried from tile to tile.
     """

@@ -22,13 +22,13 @@ class ChatTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Raises OSError where `folder` has none."""
+        """Raises OSError where `folder` has no tokenizer."""
         return cls(AutoTokenizer.from_pretrained(folder))
 
     @cached_property
     def sha256(self) -> str:
-        told = [sorted(self._tokenizer.get_vocab().items()), self._tokenizer.chat_template]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        content = [sorted(self._tokenizer.get_vocab().items()), self._tokenizer.chat_template]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def encode(self, text: str, *, plain: bool = False) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain).input_ids)
@@ -47,10 +47,10 @@ class ChatTokenizer:
 
 
 class Detokenizer:
-    """Text of a growing token list, piece by piece, never splitting a character.
+    """The text of a growing list of tokens, in increments of whole characters.
 
-    Only a window of tokens is decoded at each step: a byte-level tokenizer's text of a token depends on the ones
-    just before it, and decoding from the start each time would be quadratic.
+    Each step decodes a window of tokens: a byte-level tokenizer's text of a token depends on the tokens just before it, and
+    decoding from the start each time would be quadratic.
     """
 
     def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int]) -> None:
@@ -59,7 +59,7 @@ class Detokenizer:
         self._shown = tokenizer.decode(self._ids)
 
     def push(self, token_id: int) -> str:
-        """New text that `token_id` completes; empty while a character is incomplete."""
+        """The text that `token_id` completes; empty while a character is incomplete."""
         self._ids.append(token_id)
         text = self._tokenizer.decode(self._ids)
         if text.endswith(_INCOMPLETE):
@@ -67,7 +67,7 @@ class Detokenizer:
         return self._advance(text)
 
     def flush(self) -> str:
-        """What is still held back, with replacement characters for bytes that never completed."""
+        """The text that is still held back, with replacement characters for incomplete ones."""
         return self._advance(self._tokenizer.decode(self._ids))
 
     def _advance(self, text: str) -> str:

@@ -1,15 +1,12 @@
-"""vLLM as a back end, for GPU pools: its scheduler batches, its prefix cache keeps what was read ahead.
+"""vLLM as a back end, for GPU pools: its scheduler batches, its prefix cache holds what was prefilled ahead.
 
-An optional extra (`tandem[vllm]`), because it brings a torch of its own. TANDEM_VLLM_ARGS, a JSON object, goes to
-`vllm.AsyncEngineArgs`: `{"tensor_parallel_size": 2}`. It has no scoring pass: vLLM tells log-probabilities of a prompt,
-but not the entropy over the whole vocabulary, so the scorer stays on transformers.
+An optional extra (`tandem[vllm]`), because it needs a torch version of its own. It has no scoring pass: vLLM returns
+log-probabilities of a prompt, but not the entropy over the whole vocabulary, so the scorer stays on transformers.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +17,7 @@ from typing import Any
 
 from safetensors import safe_open
 
+from services.engine.admission_queue import AdmissionQueue, unless_aborted
 from services.engine.api import (
     EngineCounters,
     EngineError,
@@ -33,7 +31,6 @@ from services.engine.api import (
     PromptTooLong,
     Token,
 )
-from services.engine.places import Places, unless_aborted
 from services.engine.tokenizer import ChatTokenizer, Detokenizer
 from tandem.method.tokens import TokenCounts
 
@@ -42,7 +39,7 @@ _CLOSE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class VllmSettings:
-    """`path` is a folder in Hugging Face layout, `arguments` more fields of vllm.AsyncEngineArgs."""
+    """`path` is a folder in Hugging Face layout, `arguments` more fields of vllm.AsyncEngineArgs, which override ours."""
 
     path: Path
     name: str
@@ -56,13 +53,13 @@ class VllmSettings:
 class VllmEngine:
     """`Engine` without a scoring pass.
 
-    vLLM ends an aborted stream before its scheduler has ended the step under way, so what that step makes (a token, or a
-    piece of the prompt) is not told: the usage of an aborted stream is marked as an estimate.
+    vLLM ends an aborted stream before its scheduler has ended the step under way, so it does not report what that step
+    computes (a token, or a chunk of the prompt): the usage of an aborted stream is marked as an estimate.
     """
 
     def __init__(self, settings: VllmSettings) -> None:
         self._settings = settings
-        self._places = Places(settings.max_batch, settings.max_waiting)
+        self._queue = AdmissionQueue(settings.max_batch, settings.max_waiting)
         self._llm: Any = None
         self.counters = EngineCounters()
 
@@ -86,18 +83,17 @@ class VllmEngine:
 
     @property
     def load(self) -> EngineLoad:
-        return self._places.load
+        return self._queue.load
 
     @property
     def is_alive(self) -> bool:
-        return self._places.is_open and not self._llm.errored
+        return self._queue.is_open and not self._llm.errored
 
     def start(self) -> None:
-        """Load and warm up, in a process of vLLM's own. Raises OSError when the weights cannot be read."""
+        """Load and warm up, in a process of vLLM's own. Raises OSError where the folder holds no model."""
         settings = self._settings
         if not (settings.path / "config.json").is_file():
             raise OSError(f"there is no model in {settings.path}: run `tandem models pull`")
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -111,60 +107,59 @@ class VllmEngine:
         }
         self._tokenizer = ChatTokenizer.load(settings.path)
         self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-        self._places.is_open = True
+        self._queue.is_open = True
 
     def stop(self) -> None:
         if self._llm is not None:
-            self._places.close(_CLOSE_SECONDS, self._shut_down)
+            self._queue.close(_CLOSE_SECONDS, self._shut_down)
 
     async def _shut_down(self) -> None:
-        """Once the streams have ended: an abort needs vLLM's process."""
+        """After the streams have ended: an abort needs vLLM's process."""
         await asyncio.to_thread(self._llm.shutdown)
 
     def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
-        total, most = len(generation.prompt_ids) + generation.max_new_tokens, self._llm.model_config.max_model_len
-        if total > most:
-            raise PromptTooLong(f"prompt and answer of {total} tokens do not fit the context of {most}")
-        return self._places.run(generation, self._stream)
+        total = len(generation.prompt_ids) + generation.max_new_tokens
+        context_length = self._llm.model_config.max_model_len
+        if total > context_length:
+            raise PromptTooLong(f"prompt and answer of {total} tokens exceed the context length of {context_length}")
+        return self._queue.run(generation, self._stream)
 
     def abort(self, request_id: str) -> bool:
-        return self._places.abort(request_id)
+        return self._queue.abort(request_id)
 
     async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
-        raise EngineError("vLLM does not tell a prompt's entropies: score with the transformers engine")
+        raise EngineError("vLLM returns no entropies of a prompt: score with the transformers engine")
 
     async def _stream(
         self, generation: GenerationRequest, aborted: asyncio.Event
     ) -> AsyncGenerator[Token | Finished, None]:
         from vllm.inputs import TokensPrompt
 
-        only_reads = not generation.max_new_tokens  # the first token falls out of reading the prompt, and is dropped
-        prompt, made, cached = generation.prompt_ids, 0, 0
+        prompt, is_prefill_only = generation.prompt_ids, not generation.max_new_tokens
         detokenizer = Detokenizer(self._tokenizer, prompt)
         outputs = self._llm.generate(
             TokensPrompt(prompt_token_ids=list(prompt)), _sampling(generation), generation.request_id
         )
+        completion = cached = 0
         reason = None
         while reason is None:
             step = asyncio.ensure_future(_next(outputs))
             if not await unless_aborted(step, aborted) or (output := step.result()) is None:
-                yield self._finished(
-                    FinishReason.ABORTED,
-                    TokenCounts(len(prompt) - cached, cached, made, is_estimated=True),
-                    detokenizer,
-                )
-                return
+                reason = FinishReason.ABORTED
+                break
             cached = output.num_cached_tokens or 0
-            [completion] = output.outputs
-            reason = _REASONS[completion.finish_reason]
-            ids = [] if only_reads else list(completion.token_ids)
-            for place, token in enumerate(ids):
-                is_stop = reason is FinishReason.EOS and place == len(ids) - 1
-                made += 1
-                text = "" if is_stop else detokenizer.push(token)
-                yield Token(token, text, time.time(), len(prompt) - cached if made == 1 else None)
+            [new] = output.outputs
+            reason = _REASONS[new.finish_reason]
+            # vLLM generates a token even where the prompt is all that is wanted.
+            ids = [] if is_prefill_only else list(new.token_ids)
+            for index, token in enumerate(ids):
+                completion += 1
+                is_stop_token = reason is FinishReason.EOS and index == len(ids) - 1
+                text = "" if is_stop_token else detokenizer.push(token)
+                yield Token(token, text, time.time(), len(prompt) - cached if completion == 1 else None)
         is_cut = reason is FinishReason.ABORTED
-        yield self._finished(reason, TokenCounts(len(prompt) - cached, cached, made, is_estimated=is_cut), detokenizer)
+        usage = TokenCounts(len(prompt) - cached, cached, completion, is_estimated=is_cut)
+        yield self._finished(reason, usage, detokenizer)
 
     def _finished(self, reason: FinishReason, usage: TokenCounts, detokenizer: Detokenizer) -> Finished:
         self.counters.input_tokens += usage.prompt
@@ -173,7 +168,7 @@ class VllmEngine:
 
 
 async def _next(outputs: AsyncGenerator[Any, None]) -> Any:
-    """None after the last. Raises EngineStopped where vLLM's process has died, EngineError for what else it refuses."""
+    """None after the last. Raises EngineStopped where vLLM's process has died, EngineError where it refuses the request."""
     from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
     try:
@@ -217,16 +212,13 @@ def _num_parameters(folder: Path) -> int:
 
 
 def _distribution() -> str:
-    """vLLM's own, or its build for CPUs."""
+    """Of vLLM or of its build for CPUs."""
     from importlib.metadata import packages_distributions
 
     return packages_distributions()["vllm"][0]
 
 
 def make(arguments: dict[str, Any]) -> VllmEngine:
-    """From the arguments of services.engine.registry. Raises ValueError where TANDEM_VLLM_ARGS is not a JSON object."""
-    told = json.loads(os.environ.get("TANDEM_VLLM_ARGS", "{}"))
-    if not isinstance(told, dict):
-        raise ValueError(f"TANDEM_VLLM_ARGS is a JSON object of vllm.AsyncEngineArgs, not {told!r}")
+    """From the arguments of services.engine.registry."""
     known = ("path", "name", "dtype", "max_batch", "max_waiting")
-    return VllmEngine(VllmSettings(**{name: arguments[name] for name in known}, arguments=told))
+    return VllmEngine(VllmSettings(**{name: arguments[name] for name in known}, arguments=arguments["vllm_args"]))

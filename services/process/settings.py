@@ -6,6 +6,7 @@ process at once with the variable's name.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from datetime import timedelta
@@ -26,6 +27,10 @@ def _from_seconds(value: object) -> object:
         return timedelta(seconds=float(value))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return value
+
+
+def _from_json(value: object) -> object:
+    return json.loads(value) if isinstance(value, str) else value
 
 
 Seconds = Annotated[timedelta, BeforeValidator(_from_seconds)]
@@ -82,6 +87,12 @@ class ModelServiceSettings(ProcessSettings):
     max_batch: int = Field(16, gt=0, validation_alias="TANDEM_MAX_BATCH", description="sequences that run at once")
     max_waiting: int = Field(64, ge=0, validation_alias="TANDEM_MAX_WAITING", description="requests that may queue")
 
+    vllm_args: Annotated[dict[str, Any], NoDecode, BeforeValidator(_from_json)] = Field(
+        default_factory=dict,
+        validation_alias="TANDEM_VLLM_ARGS",
+        description="more fields of vllm.AsyncEngineArgs, as a JSON object",
+    )
+
     def engine_arguments(self, model: Model) -> dict[str, Any]:
         """What an engine needs to know to run `model` here."""
         return {
@@ -93,6 +104,7 @@ class ModelServiceSettings(ProcessSettings):
             "threads": self.threads,
             "max_batch": self.max_batch,
             "max_waiting": self.max_waiting,
+            "vllm_args": self.vllm_args,
         }
 
 

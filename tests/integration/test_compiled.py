@@ -1,10 +1,12 @@
-"""Code compiled ahead of a small model: it writes what the model writes, and only where it belongs."""
+"""Code compiled ahead of time of a small model: it computes what the model computes, and is loaded only where it belongs."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +16,16 @@ import torch
 
 from services.engine.api import GenerationRequest
 from services.engine.batch import generate
-from services.engine.compiled import code_folder, load_compiled, main
-from services.engine.model import Model, Writer
-from services.engine.ragged import Piece, run
-from services.engine.slot_cache import SlotCache
-from services.engine.transformers_engine import EngineSettings, TransformersEngine
+from services.engine.compiled import code_folder, load_compiled, main, open_code, probe_command
+from services.engine.kv_cache import KVCache
+from services.engine.model import Model
+from services.engine.segments import Chunk
+from services.engine.settings import EngineSettings
+from services.engine.transformers_engine import TransformersEngine
+from services.engine.varlen import forward_varlen
 from tandem.local.models import ModelError, compile_ahead
 from tests.integration.conftest import COMPILED_THREADS, needs_compiler
-from tests.tiny_model import write_tiny_model
+from tests.tiny_model import random_prompt, write_tiny_model
 
 pytestmark = [needs_compiler, pytest.mark.timeout(240)]
 
@@ -45,68 +49,115 @@ def engine_of(folder: Path, compiled: bool) -> Iterator[TransformersEngine]:
         engine.stop()
 
 
-def prompts() -> list[tuple[int, ...]]:
-    generator = torch.Generator().manual_seed(3)
-    return [tuple(torch.randint(0, 250, (n,), generator=generator).tolist()) for n in (1, 7, 30, 75, 12, 40)]
+PROMPTS = [random_prompt(seed, length) for seed, length in enumerate((1, 7, 30, 75, 12, 40))]
 
 
 async def answers(engine: TransformersEngine, together: bool) -> list[tuple[int, ...]]:
-    works = [generate(engine, GenerationRequest(f"{number}", ids, 24)) for number, ids in enumerate(prompts())]
+    works = [generate(engine, GenerationRequest(f"{number}", ids, 24)) for number, ids in enumerate(PROMPTS)]
     done = await asyncio.gather(*works) if together else [await work for work in works]
-    return [one.ids for one in done]
+    return [completion.ids for completion in done]
 
 
-def test_compiled_code_gives_the_logits_of_the_model(compiled_checkpoint: Path) -> None:
-    ids = [token for prompt in prompts() for token in prompt]
-    pieces = [Piece(row, 0, len(prompt)) for row, prompt in enumerate(prompts())]
+def test_compiled_code_computes_the_logits_of_the_model(compiled_checkpoint: Path) -> None:
+    ids = [token for prompt in PROMPTS for token in prompt]
+    chunks = [Chunk(row, 0, len(prompt)) for row, prompt in enumerate(PROMPTS)]
+    compiled = load_compiled(compiled_checkpoint, "float32", COMPILED_THREADS)
+    assert compiled is not None
     model = Model(compiled_checkpoint, "float32", "cpu", "int8")
     with torch.inference_mode():
-        own, made = (
-            run(
-                model.writer(compiled, COMPILED_THREADS), SlotCache(), pieces, ids, model.device, torch.arange(len(ids))
-            )
-            for compiled in (False, True)
+        expected, logits = (
+            forward_varlen(forward, KVCache(), chunks, ids, model.device, torch.arange(len(ids)))
+            for forward in (model.logits_model(), compiled)
         )
-    assert not isinstance(model.writer(True, COMPILED_THREADS), Writer)
-    assert made.shape == own.shape
-    assert (made - own).norm() / own.norm() < 0.01
+    assert logits.shape == expected.shape
+    assert (logits - expected).norm() / expected.norm() < 0.01
 
 
-async def test_what_compiled_code_writes_does_not_depend_on_who_else_is_in_the_batch(compiled_checkpoint: Path) -> None:
+async def test_compiled_completions_do_not_depend_on_the_rest_of_the_batch(compiled_checkpoint: Path) -> None:
     with engine_of(compiled_checkpoint, compiled=True) as engine:
+        assert engine.is_compiled
         assert await answers(engine, together=True) == await answers(engine, together=False)
 
 
 async def test_an_engine_whose_code_is_compiled_scores_with_the_model_itself(compiled_checkpoint: Path) -> None:
-    ids = prompts()[3]
+    ids = PROMPTS[3]
     with engine_of(compiled_checkpoint, compiled=False) as engine:
         expected = await engine.score("a", ids)
     with engine_of(compiled_checkpoint, compiled=True) as engine:
         assert (await engine.score("a", ids)).logprobs.tolist() == expected.logprobs.tolist()
 
 
-def test_what_was_compiled_is_not_compiled_again(compiled_checkpoint: Path) -> None:
+def test_code_that_is_up_to_date_is_not_compiled_again(compiled_checkpoint: Path) -> None:
     before = code_folder(compiled_checkpoint, COMPILED_THREADS).stat().st_ino
     main(compiled_checkpoint, "float32", COMPILED_THREADS)
     assert code_folder(compiled_checkpoint, COMPILED_THREADS).stat().st_ino == before
 
 
-def test_code_for_other_circumstances_is_left_alone_with_the_reason(
+def test_code_for_other_circumstances_is_not_loaded_and_the_reason_is_logged(
     compiled_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = shutil.copytree(compiled_checkpoint, tmp_path / "other")
     write_tiny_model(other, seed=1)
     with caplog.at_level(logging.WARNING):
         assert load_compiled(other, "float32", COMPILED_THREADS) is None
-        assert "made for other weights" in caplog.text
+        assert "compiled for other weights" in caplog.text
         assert load_compiled(compiled_checkpoint, "float32", COMPILED_THREADS + 1) is None
         assert "there is no compiled-3" in caplog.text
         assert load_compiled(compiled_checkpoint, "bfloat16", COMPILED_THREADS) is None
-        assert "made for other dtype" in caplog.text
+        assert "compiled for other dtype" in caplog.text
     assert caplog.text.count("`tandem models compile` helps") == 3
 
 
-def test_a_missing_compiler_or_model_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_an_engine_whose_compiled_code_kills_its_process_runs_uncompiled(
+    compiled_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = copy_unprobed(compiled_checkpoint, tmp_path)
+    suicide = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGILL)"]
+    monkeypatch.setattr("services.engine.compiled.probe_command", lambda *_: suicide)
+    with caplog.at_level(logging.WARNING), engine_of(folder, compiled=True) as engine:
+        assert not engine.is_compiled
+        assert len((await generate(engine, GenerationRequest("a", PROMPTS[1], 4))).ids) == 4
+    assert "runs uncompiled" in caplog.text
+    assert "killed the process that tried it (SIGILL)" in caplog.text
+
+
+def test_code_that_passed_the_probe_is_not_tried_again(
+    compiled_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, trials = copy_unprobed(compiled_checkpoint, tmp_path), tmp_path / "trials"
+    command = [sys.executable, "-c", f"open({str(trials)!r}, 'a').write('x')"]
+    monkeypatch.setattr("services.engine.compiled.probe_command", lambda *_: command)
+    for _ in range(2):
+        assert load_compiled(folder, "float32", COMPILED_THREADS) is not None
+    assert trials.read_text() == "x"
+
+
+def copy_unprobed(checkpoint: Path, parent: Path) -> Path:
+    folder = shutil.copytree(checkpoint, parent / "unprobed")
+    (code_folder(folder, COMPILED_THREADS) / "probed").unlink(missing_ok=True)
+    return folder
+
+
+def test_amx_is_requested_before_the_code_is_loaded(compiled_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    capabilities = {**torch.cpu.get_capabilities(), "amx_tile": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(torch.cpu, "_init_amx", lambda: calls.append("amx"), raising=False)
+    monkeypatch.setattr(torch._inductor, "aoti_load_package", lambda _: calls.append("load"))
+    open_code(code_folder(compiled_checkpoint, COMPILED_THREADS))
+    assert calls == ["amx", "load"]
+
+
+@pytest.mark.skipif(
+    not torch.cpu.get_capabilities().get("amx_tile"),
+    reason="needs a processor with AMX (Xeon, 4th generation or later)",
+)
+def test_compiled_code_runs_in_a_new_process_on_a_processor_with_amx(compiled_checkpoint: Path) -> None:
+    command = probe_command(code_folder(compiled_checkpoint, COMPILED_THREADS), COMPILED_THREADS)
+    assert subprocess.run(command).returncode == 0
+
+
+def test_a_missing_compiler_or_model_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TANDEM_MODELS", str(tmp_path))
     with pytest.raises(ModelError, match="run `tandem models pull`"):
         compile_ahead("nobody", "bfloat16", 2)

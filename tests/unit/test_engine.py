@@ -1,22 +1,39 @@
+"""Our engine on a small real model: what it generates, counts and refuses, and how aborts end."""
+
 from __future__ import annotations
 
 import asyncio
 import gc
+import json
+import os
 import re
-from collections.abc import AsyncIterator
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
 
-from services.engine.api import DuplicateRequest, Finished, FinishReason, GenerationRequest, PromptTooLong, Token
-from services.engine.batch import generate_batch
-from services.engine.ragged import Piece
-from services.engine.transformers_engine import EngineSettings, TransformersEngine
+from services.engine import SPIN_COUNT
+from services.engine.api import (
+    DuplicateRequest,
+    EngineError,
+    EngineLoad,
+    Finished,
+    FinishReason,
+    GenerationRequest,
+    PromptTooLong,
+    Token,
+)
+from services.engine.batch import generate, generate_batch
+from services.engine.runner import Runner
+from services.engine.settings import EngineSettings
+from services.engine.transformers_engine import TransformersEngine
 from tandem.method.sampling import Sampling
 from tandem.paths import REPOSITORY
-from tests.tiny_model import write_tiny_model
+from tests.tiny_model import random_prompt, reference, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -25,119 +42,115 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(checkpoint: Path) -> AsyncIterator[TransformersEngine]:
-    engine = TransformersEngine(
-        EngineSettings(checkpoint, "tiny", dtype="float32", max_batch=4, max_waiting=8, prefill_chunk=16)
-    )
+def engine(checkpoint: Path) -> Iterator[TransformersEngine]:
+    settings = EngineSettings(checkpoint, "tiny", dtype="float32", max_batch=4, max_waiting=8, prefill_chunk=16)
+    engine = TransformersEngine(settings)
     engine.start()
     yield engine
     engine.stop()
 
 
-def prompt(seed: int, length: int) -> tuple[int, ...]:
-    generator = torch.Generator().manual_seed(seed)
-    return tuple(torch.randint(0, 250, (length,), generator=generator).tolist())
-
-
-async def run(engine: TransformersEngine, generation: GenerationRequest) -> tuple[list[int], Finished]:
-    ids: list[int] = []
-    async for item in engine.generate(generation):
-        if isinstance(item, Finished):
-            return ids, item
-        ids.append(item.id)
-    raise AssertionError("a stream ends with Finished")
-
-
-def reference(checkpoint: Path, ids: tuple[int, ...], max_new_tokens: int) -> list[int]:
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
-    output = model.generate(torch.tensor([ids]), max_new_tokens=max_new_tokens, do_sample=False)
-    return output[0, len(ids) :].tolist()
-
-
 async def test_greedy_output_equals_generate_token_for_token_alone_and_in_a_batch(
     engine: TransformersEngine, checkpoint: Path
 ) -> None:
-    prompts = [prompt(seed, length) for seed, length in enumerate([3, 17, 40, 65, 9, 33])]
-    expected = [reference(checkpoint, p, 24) for p in prompts]
-    alone, _ = await run(engine, GenerationRequest("alone", prompts[2], 24))
-    assert alone == expected[2]
-    batched = await asyncio.gather(*(run(engine, GenerationRequest(f"b{i}", p, 24)) for i, p in enumerate(prompts)))
-    assert [ids for ids, _ in batched] == expected
+    prompts = [random_prompt(seed, length) for seed, length in enumerate([3, 17, 40, 65, 9, 33])]
+    expected = [reference(checkpoint, ids, 24) for ids in prompts]
+    alone = await generate(engine, GenerationRequest("alone", prompts[2], 24))
+    assert list(alone.ids) == expected[2]
+    batch = await asyncio.gather(
+        *(generate(engine, GenerationRequest(f"b{i}", ids, 24)) for i, ids in enumerate(prompts))
+    )
+    assert [list(completion.ids) for completion in batch] == expected
+
+
+async def test_a_batch_of_many_is_the_same_as_each_alone(engine: TransformersEngine, checkpoint: Path) -> None:
+    generations = [GenerationRequest(f"many{i}", random_prompt(i, 5 + i), 8) for i in range(12)]
+    done = {g.request_id: g async for g in generate_batch(engine, generations, width=6)}
+    assert {name: list(g.ids) for name, g in done.items()} == {
+        g.request_id: reference(checkpoint, g.prompt_ids, 8) for g in generations
+    }
 
 
 async def test_usage_counts_what_was_computed(engine: TransformersEngine) -> None:
     before = engine.counters.input_tokens, engine.counters.output_tokens
-    ids, finished = await run(engine, GenerationRequest("usage", prompt(1, 21), 10))
-    assert finished.reason is FinishReason.LENGTH
-    assert (finished.usage.prompt, finished.usage.completion) == (21, len(ids)) == (21, 10)
+    done = await generate(engine, GenerationRequest("usage", random_prompt(1, 21), 10))
+    assert done.reason is FinishReason.LENGTH
+    assert (done.usage.prompt, done.usage.completion) == (21, len(done.ids)) == (21, 10)
     assert engine.counters.input_tokens - before[0] == 21
     assert engine.counters.output_tokens - before[1] == 10
 
 
-async def test_eos_ends_the_stream_without_text(checkpoint: Path) -> None:
-    ids = prompt(1, 12)
+async def test_eos_ends_the_stream_without_text(checkpoint: Path, tmp_path: Path) -> None:
+    ids = random_prompt(1, 12)
     tokens = reference(checkpoint, ids, 8)
-    engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32"))
+    cut = next(i for i, token in enumerate(tokens) if token not in tokens[:i] and i >= 2)
+    folder = shutil.copytree(checkpoint, tmp_path / "with-eos")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": tokens[cut]}))
+    engine = TransformersEngine(EngineSettings(folder, "tiny", dtype="float32"))
     engine.start()
     try:
-        cut = next(i for i, t in enumerate(tokens) if t not in tokens[:i] and i >= 2)
-        engine._eos_ids = frozenset([tokens[cut]])
-        got, finished = await run(engine, GenerationRequest("eos", ids, 100))
+        done = await generate(engine, GenerationRequest("eos", ids, 100))
     finally:
         engine.stop()
-    assert finished.reason is FinishReason.EOS
-    assert got == tokens[: cut + 1]
-
-
-async def test_sampling_follows_its_seed_and_not_its_neighbours(engine: TransformersEngine) -> None:
-    sampling = Sampling(temperature=1.0, top_p=0.9, seed=7)
-    first, _ = await run(engine, GenerationRequest("s1", prompt(1, 10), 16, sampling))
-    (again, _), _ = await asyncio.gather(
-        run(engine, GenerationRequest("s2", prompt(1, 10), 16, sampling)),
-        run(engine, GenerationRequest("s3", prompt(2, 30), 16, Sampling(temperature=1.0, seed=3))),
+    assert done.reason is FinishReason.EOS
+    assert list(done.ids) == tokens[: cut + 1]
+    assert done.text == engine.tokenizer.decode([*ids[-4:], *tokens[:cut]]).removeprefix(
+        engine.tokenizer.decode(ids[-4:])
     )
-    other, _ = await run(engine, GenerationRequest("s4", prompt(1, 10), 16, Sampling(temperature=1.0, seed=8)))
-    assert first == again != other
 
 
-@pytest.mark.parametrize("stage", ["queued", "prefill", "decode"])
-async def test_abort_halts_and_reports_exact_usage(engine: TransformersEngine, stage: str) -> None:
+async def test_sampling_follows_its_seed_and_not_the_rest_of_the_batch(engine: TransformersEngine) -> None:
+    sampling, ids = Sampling(temperature=1.0, top_p=0.9, seed=7), random_prompt(1, 10)
+    first = await generate(engine, GenerationRequest("s1", ids, 16, sampling))
+    again, _ = await asyncio.gather(
+        generate(engine, GenerationRequest("s2", ids, 16, sampling)),
+        generate(
+            engine, GenerationRequest("s3", random_prompt(2, 30), 16, Sampling(temperature=1.0, top_p=1.0, seed=3))
+        ),
+    )
+    other = await generate(engine, GenerationRequest("s4", ids, 16, Sampling(temperature=1.0, top_p=0.9, seed=8)))
+    assert first.ids == again.ids != other.ids
+
+
+@pytest.mark.parametrize("stage", ["queued", "prefill"])
+async def test_an_abort_before_the_first_token_reports_exact_usage(engine: TransformersEngine, stage: str) -> None:
     blockers = []
     if stage == "queued":
-        blockers = [engine.generate(GenerationRequest(f"block{i}", prompt(i, 8), 1500)) for i in range(4)]
+        blockers = [engine.generate(GenerationRequest(f"block{i}", random_prompt(i, 8), 1500)) for i in range(4)]
         for blocker in blockers:
             await anext(blocker)
-    before = engine.counters.output_tokens
-    stream = engine.generate(GenerationRequest(stage, prompt(5, 1000 if stage == "prefill" else 20), 900))
-    made = 0
-    if stage == "decode":
-        for _ in range(5):
-            await anext(stream)
-            made += 1
-    else:
-        waiting = asyncio.ensure_future(anext(stream))
-        while not engine.abort(stage):
-            await asyncio.sleep(0)
-        item = await waiting
-        assert isinstance(item, Finished)
-        assert item.usage.completion == 0
-        assert item.usage.prompt < 1000
-    if stage == "decode":
-        assert engine.abort(stage)
-        async for item in stream:
-            made += isinstance(item, Token)
-        assert isinstance(item, Finished)
-        assert (item.usage.prompt, item.usage.completion) == (20, made)
-        assert engine.counters.output_tokens - before == made
+    before = engine.counters.input_tokens
+    stream = engine.generate(GenerationRequest(stage, random_prompt(5, 1000 if stage == "prefill" else 20), 900))
+    waiting = asyncio.ensure_future(anext(stream))
+    while not engine.abort(stage):
+        await asyncio.sleep(0)
+    item = await waiting
+    assert isinstance(item, Finished)
     assert item.reason is FinishReason.ABORTED
+    assert item.usage.completion == 0
+    assert item.usage.prompt == engine.counters.input_tokens - before < 1000
     assert not engine.abort(stage)
     for blocker in blockers:
         await blocker.aclose()
 
 
+async def test_an_abort_while_decoding_reports_exact_usage(engine: TransformersEngine) -> None:
+    before = engine.counters.output_tokens
+    stream = engine.generate(GenerationRequest("decode", random_prompt(5, 20), 900))
+    items = [await anext(stream) for _ in range(5)]
+    assert engine.abort("decode")
+    items += [item async for item in stream]
+    finished = items[-1]
+    assert isinstance(finished, Finished)
+    assert finished.reason is FinishReason.ABORTED
+    assert (finished.usage.prompt, finished.usage.completion) == (20, len(items) - 1)
+    assert engine.counters.output_tokens - before == len(items) - 1
+    assert not engine.abort("decode")
+
+
 async def test_a_hundred_aborts_leak_nothing(engine: TransformersEngine) -> None:
     for i in range(100):
-        stream = engine.generate(GenerationRequest(f"leak{i}", prompt(i, 8 + i % 40), 1000))
+        stream = engine.generate(GenerationRequest(f"leak{i}", random_prompt(i, 8 + i % 40), 1000))
         if i % 2:
             await anext(stream)
         else:
@@ -145,151 +158,78 @@ async def test_a_hundred_aborts_leak_nothing(engine: TransformersEngine) -> None
             await asyncio.sleep(0)
             task.cancel()
         await asyncio.gather(stream.aclose(), return_exceptions=True)
-    ids, _ = await run(engine, GenerationRequest("last", prompt(1, 8), 4))
+    done = await generate(engine, GenerationRequest("last", random_prompt(1, 8), 4))
     gc.collect()
-    assert len(ids) == 4
-    assert (engine._by_id, engine._running, engine._prefilling, len(engine._arrived)) == ({}, [], None, 0)
+    assert len(done.ids) == 4
+    assert engine.load == EngineLoad(running=0, waiting=0)
+    assert not any(engine.abort(f"leak{i}") for i in range(100))
 
 
-async def test_bad_requests_are_refused_with_the_reason(engine: TransformersEngine) -> None:
+async def test_bad_requests_are_refused_with_the_reason(checkpoint: Path) -> None:
+    engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32"))
+    engine.start()
     with pytest.raises(PromptTooLong, match="2048"):
-        await anext(engine.generate(GenerationRequest("long", prompt(1, 2000), 100)))
-    stream = engine.generate(GenerationRequest("twice", prompt(1, 8), 500))
+        await anext(engine.generate(GenerationRequest("long", random_prompt(1, 2000), 100)))
+    with pytest.raises(ValueError, match="needs a prompt"):
+        await anext(engine.generate(GenerationRequest("empty", (), 5)))
+    stream = engine.generate(GenerationRequest("twice", random_prompt(1, 8), 500))
     await anext(stream)
     with pytest.raises(DuplicateRequest, match="twice"):
-        await anext(engine.generate(GenerationRequest("twice", prompt(1, 8), 5)))
+        await anext(engine.generate(GenerationRequest("twice", random_prompt(1, 8), 5)))
     await stream.aclose()
+    engine.stop()
 
 
-async def test_text_is_streamed_whole_characters(engine: TransformersEngine) -> None:
+def test_every_engine_error_has_a_reason_of_its_own() -> None:
+    kinds = EngineError.__subclasses__()
+    assert all("reason" in vars(kind) and vars(kind)["reason"].isupper() for kind in kinds)
+    assert len({EngineError.reason, *(kind.reason for kind in kinds)}) == 1 + len(kinds)
+
+
+async def test_text_is_streamed_in_whole_characters(checkpoint: Path) -> None:
+    engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32"))
+    engine.start()
     texts, ids = [], []
     async for item in engine.generate(GenerationRequest("text", tuple(engine.tokenizer.encode("héllo")), 40)):
         texts.append(item.text)
         if isinstance(item, Token):
             ids.append(item.id)
+    engine.stop()
     assert "".join(texts) == engine.tokenizer.decode(ids)
 
 
-def test_waiting_threads_spin_for_a_moment_only_and_are_bounded() -> None:
-    import os
-
-    from services.engine import SPINS  # sets the policy before torch is imported
-
-    assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("passive", SPINS)
-    for told in ("tandem/local/stack.py", "helm/templates/_env.tpl", "deploy/compose.yaml"):  # before any import
-        text = (REPOSITORY / told).read_text()
-        assert re.findall(r'GOMP_SPINCOUNT"?(?:, value)?: "(\d+)"', text) == [SPINS], told
-    assert torch.get_num_threads() <= 2
+def test_an_engine_computes_with_the_threads_of_its_settings(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[int] = []
+    monkeypatch.setattr(Runner, "warm_up", lambda _: found.append(torch.get_num_threads()))
+    for threads in (1, 2):
+        engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32", threads=threads))
+        engine.start()
+        engine.stop()
+    assert found == [1, 2]
 
 
-async def test_a_prompt_that_begins_like_a_running_one_is_read_from_there(
-    engine: TransformersEngine, checkpoint: Path
+SHOW_VARIABLES = """
+import os, sys
+import services.engine
+print(os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"], "torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, f"passive {SPIN_COUNT} False"), ({"GOMP_SPINCOUNT": "7"}, "passive 7 False")],
+)
+def test_the_package_sets_how_threads_wait_before_torch_is_imported_and_respects_what_is_set(
+    given: dict[str, str], expected: str
 ) -> None:
-    long, short = prompt(5, 60), prompt(5, 60)[:33]
-    other = (*long[:40], *prompt(6, 12))
-    expected = {p: reference(checkpoint, p, 12) for p in (long, short, other)}
-    running = asyncio.create_task(run(engine, GenerationRequest("first", long, 400)))
-    while len(engine._running) == 0:
-        await asyncio.sleep(0.001)
-    for name, ids, shared in (("prefix", short, 32), ("branch", other, 40)):
-        got, finished = await run(engine, GenerationRequest(name, ids, 12))
-        assert got == expected[ids]
-        assert (finished.usage.cached, finished.usage.prompt) == (shared, len(ids) - shared)
-    engine.abort("first")
-    assert (await running)[0][:12] == expected[long]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    command = [sys.executable, "-c", SHOW_VARIABLES]
+    shown = subprocess.run(command, env=environment | given, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == expected
 
 
-async def test_a_prompt_that_was_read_ahead_is_not_read_again(engine: TransformersEngine, checkpoint: Path) -> None:
-    whole = prompt(11, 90)
-    read = [await run(engine, GenerationRequest(f"ahead{i}", whole[:n], 0)) for i, n in enumerate((40, 70, 70))]
-    assert [(f.usage.prompt, f.usage.cached, ids) for ids, f in read] == [
-        (40, 0, []), (30, 40, []), (0, 70, []),
-    ]  # fmt: skip
-    got, finished = await run(engine, GenerationRequest("after", whole, 12))
-    assert got == reference(checkpoint, whole, 12)
-    assert (finished.usage.prompt, finished.usage.cached) == (20, 70)
-    again, finished = await run(engine, GenerationRequest("same", whole[:70], 12))
-    assert again == reference(checkpoint, whole[:70], 12)
-    assert (finished.usage.prompt, finished.usage.cached) == (1, 69)
-
-
-async def test_reading_ahead_waits_for_everybody_else_and_keeps_what_was_read_before_an_abort(
-    engine: TransformersEngine, checkpoint: Path
-) -> None:
-    blockers = [engine.generate(GenerationRequest(f"busy{i}", prompt(i, 8), 1500)) for i in range(3)]
-    for blocker in blockers:
-        await anext(blocker)
-    long = prompt(12, 1200)
-    ahead = asyncio.create_task(run(engine, GenerationRequest("ahead", long, 0)))
-    while engine._prefilling is None:  # it has begun: nobody else wants to read
-        await asyncio.sleep(0)
-    behind = asyncio.create_task(run(engine, GenerationRequest("behind", prompt(13, 30), 0)))
-    await asyncio.sleep(0)
-    assert engine.abort("ahead")
-    _, halted = await ahead
-    assert halted.reason is FinishReason.ABORTED
-    assert 0 < halted.usage.prompt < 1200
-    await behind
-    kept = halted.usage.prompt
-    got, finished = await run(engine, GenerationRequest("real", long[: kept + 5], 4))
-    assert finished.usage.cached == kept
-    assert got == reference(checkpoint, long[: kept + 5], 4)
-    for blocker in blockers:
-        await blocker.aclose()
-
-
-async def test_a_long_prompt_is_read_on_while_those_before_it_end(engine: TransformersEngine, checkpoint: Path) -> None:
-    short = [GenerationRequest(f"short{i}", prompt(i, 8), 2 + 3 * i) for i in range(3)]
-    long = GenerationRequest("long", prompt(20, 1200), 8)
-    ends = await asyncio.gather(*(run(engine, generation) for generation in (*short, long)))
-    assert [ids for ids, _ in ends] == [
-        reference(checkpoint, generation.prompt_ids, generation.max_new_tokens) for generation in (*short, long)
-    ]
-
-
-async def test_a_prompt_for_which_a_pass_has_no_room_waits_while_those_before_it_end(checkpoint: Path) -> None:
-    engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32", max_batch=8, prefill_chunk=16))
-    engine.start()
-    works = [
-        GenerationRequest("a", prompt(40, 8), 1),
-        GenerationRequest("b", prompt(41, 8), 1),
-        GenerationRequest("c", prompt(42, 12), 4),
-    ]
-    with engine._wake:  # all come before the engine looks
-        runs = [asyncio.ensure_future(run(engine, work)) for work in works]
-        await asyncio.sleep(0)
-    ends = await asyncio.gather(*runs)
-    engine.stop()
-    assert [ids for ids, _ in ends] == [reference(checkpoint, w.prompt_ids, w.max_new_tokens) for w in works]
-
-
-async def test_prompts_that_wait_together_are_read_in_one_pass_but_what_they_share_only_once(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32", max_batch=8, prefill_chunk=64))
-    passes: list[list[int]] = []
-    compute = engine._compute
-
-    def recorded(pieces: list[Piece], *rest: list[int]) -> torch.Tensor:
-        passes.append([piece.length for piece in pieces])
-        return compute(pieces, *rest)
-
-    engine.start()
-    monkeypatch.setattr(engine, "_compute", recorded)
-    prompts = [prompt(30, 20), prompt(31, 24), prompt(31, 30), prompt(32, 60)]
-    with engine._wake:  # all come before the engine looks
-        runs = [asyncio.ensure_future(run(engine, GenerationRequest(f"{i}", ids, 3))) for i, ids in enumerate(prompts)]
-        await asyncio.sleep(0)
-    ends = await asyncio.gather(*runs)
-    engine.stop()
-    assert [ids for ids, _ in ends] == [reference(checkpoint, ids, 3) for ids in prompts]
-    assert passes[:3] == [[20, 24], [1, 1, 6], [1, 1, 1, 60]]
-    assert [end.usage.cached for _, end in ends] == [0, 0, 24, 0]
-
-
-async def test_a_batch_of_many_is_the_same_as_each_alone(engine: TransformersEngine, checkpoint: Path) -> None:
-    generations = [GenerationRequest(f"many{i}", prompt(i, 5 + i), 8) for i in range(12)]
-    done = {g.request_id: g async for g in generate_batch(engine, generations, width=6)}
-    assert {name: list(g.ids) for name, g in done.items()} == {
-        g.request_id: reference(checkpoint, g.prompt_ids, 8) for g in generations
-    }
+@pytest.mark.parametrize("file", ["tandem/local/stack.py", "helm/templates/_env.tpl", "deploy/compose.yaml"])
+def test_whatever_starts_a_model_process_sets_the_spin_count_of_the_engine(file: str) -> None:
+    text = (REPOSITORY / file).read_text()
+    assert re.findall(r'GOMP_SPINCOUNT"?(?:, value)?: "(\d+)"', text) == [SPIN_COUNT]
+    assert "OMP_WAIT_POLICY" in text

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from services.engine.api import PromptScores
 from services.engine.model import Model
-from services.engine.scoring import PromptReader, head_statistics
+from services.engine.scoring import PromptScorer, head_statistics
 from tests.tiny_model import write_tiny_model
 
 
@@ -23,9 +23,9 @@ def model(checkpoint: Path):  # type: ignore[no-untyped-def]
     return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
 
 
-def new_reader(checkpoint: Path, max_bytes: int = 1 << 30) -> PromptReader:
+def new_reader(checkpoint: Path, max_bytes: int = 1 << 30) -> PromptScorer:
     model = Model(checkpoint, "float32", "cpu", "none")
-    return PromptReader(*model.reader(), model.num_layers, max_bytes)
+    return PromptScorer(*model.hidden_states_model(), model.num_layers, max_bytes)
 
 
 def afresh(model, ids: list[int]) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def,type-arg]
@@ -39,8 +39,8 @@ def ids(seed: int, length: int) -> list[int]:
     return values
 
 
-def one(reader: PromptReader, key: str, text: list[int]) -> PromptScores:
-    [scoring] = reader.read([(key, text)])
+def one(reader: PromptScorer, key: str, text: list[int]) -> PromptScores:
+    [scoring] = reader.score([(key, text)])
     return scoring
 
 
@@ -98,14 +98,14 @@ def test_prompts_that_are_read_together_score_as_if_read_alone(checkpoint: Path,
     texts = {"a": ids(1, 90), "b": ids(2, 130), "c": ids(3, 40)}
     one(reader, "a", texts["a"][:50])
     one(reader, "b", texts["b"][:88])
-    together = reader.read(list(texts.items()))
+    together = reader.score(list(texts.items()))
     assert [(s.usage.prompt, s.usage.cached) for s in together] == [(40, 50), (42, 88), (40, 0)]
     for scoring, text in zip(together, texts.values(), strict=True):
         logprobs, entropies = afresh(model, text)
         np.testing.assert_allclose(scoring.logprobs, logprobs, atol=2e-4)
         np.testing.assert_allclose(scoring.entropies, entropies, atol=2e-4)
     longer = [(key, text + ids(4, 30)) for key, text in texts.items()]
-    for scoring, (_, text) in zip(reader.read(longer), longer, strict=True):
+    for scoring, (_, text) in zip(reader.score(longer), longer, strict=True):
         np.testing.assert_allclose(scoring.logprobs, afresh(model, text)[0], atol=2e-4)
         assert scoring.usage.prompt == 30
 

@@ -1,4 +1,4 @@
-"""Who waits and who runs in a back end that has its own event loop or its own server; aborts reach both."""
+"""Admission for back ends that run on the caller's event loop: which requests run and which wait, and aborts of both."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from services.engine.api import (
 from tandem.method.tokens import TokenCounts
 
 Stream = Callable[[GenerationRequest, asyncio.Event], AsyncGenerator[Token | Finished, None]]
-"""The tokens of a request and their end, which comes at once when the event is set."""
+"""The tokens of a request and its Finished, which comes at once when the event is set."""
 
 
-class Places:
-    """`max_batch` requests run at once, `max_waiting` wait for a place."""
+class AdmissionQueue:
+    """`max_batch` requests run at once, `max_waiting` wait for a slot."""
 
     def __init__(self, max_batch: int, max_waiting: int) -> None:
         self._max_batch, self._max_waiting = max_batch, max_waiting
-        self._open: dict[str, asyncio.Event] = {}  # requests that wait or run, each with its abort
+        self._open: dict[str, asyncio.Event] = {}  # waiting or running, each with its abort
         self._num_running = 0
         self._slots: asyncio.Semaphore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -42,14 +42,14 @@ class Places:
         return EngineLoad(self._num_running, len(self._open) - self._num_running)
 
     async def run(self, generation: GenerationRequest, stream: Stream) -> AsyncGenerator[Token | Finished, None]:
-        """The stream of a request once it has a place; its end comes when the place is free again.
+        """The stream of a request once it has a slot. Its Finished comes when the slot is free again.
 
         Raises EngineStopped, DuplicateRequest, QueueFull, and what `stream` raises.
         """
         end = Finished(FinishReason.ABORTED, TokenCounts(), "", time.time())
         with self._admitted(generation.request_id) as aborted:
-            async with self._place(aborted) as has_place:
-                if has_place:
+            async with self._slot(aborted) as has_slot:
+                if has_slot:
                     async with aclosing(stream(generation, aborted)) as items:
                         async for item in items:
                             if isinstance(item, Finished):
@@ -60,7 +60,7 @@ class Places:
 
     @contextmanager
     def _admitted(self, request_id: str) -> Iterator[asyncio.Event]:
-        """The request's abort, while the request is known."""
+        """The event that aborts the request, for as long as the request is open."""
         load = self.load
         if not self.is_open:
             raise EngineStopped("the engine is not running")
@@ -76,8 +76,8 @@ class Places:
             self._open.pop(request_id, None)
 
     @asynccontextmanager
-    async def _place(self, aborted: asyncio.Event) -> AsyncIterator[bool]:
-        """One of the places; False when the abort came first."""
+    async def _slot(self, aborted: asyncio.Event) -> AsyncIterator[bool]:
+        """Hold one of the slots. False: the abort came first."""
         self._slots = self._slots or asyncio.Semaphore(self._max_batch)
         acquiring = asyncio.ensure_future(self._slots.acquire())
         has_slot = False
@@ -87,7 +87,7 @@ class Places:
             yield has_slot
         finally:
             self._num_running -= has_slot
-            if acquiring.done() and not acquiring.cancelled():  # a cancel may come just as the place is had
+            if acquiring.done() and not acquiring.cancelled():  # a cancel may come just after the slot was acquired
                 self._slots.release()
 
     def abort(self, request_id: str) -> bool:
@@ -98,9 +98,9 @@ class Places:
         return True
 
     def close(self, seconds: float, last: Callable[[], Awaitable[None]]) -> None:
-        """Abort everybody and admit nobody; when nobody is left, or after `seconds`, run `last`.
+        """Abort every request and admit none. When none is left, or after `seconds`, run `last`.
 
-        Blocks until that is done, unless the requests' own loop is what calls.
+        Blocks until that is done, unless the caller runs in the requests' own event loop.
         """
         self.is_open = False
         for request_id in list(self._open):
@@ -126,7 +126,7 @@ def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 async def unless_aborted(work: Any, aborted: asyncio.Event) -> bool:
-    """Wait for `work`, or for the abort, which cancels it. True: the work was done first (its error is raised)."""
+    """Wait for `work`, or for the abort, which cancels it. True: the work was done first. Raises what `work` raises."""
     task, waiting = asyncio.ensure_future(work), asyncio.ensure_future(aborted.wait())
     try:
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)

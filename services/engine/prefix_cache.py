@@ -1,4 +1,4 @@
-"""What is kept of texts that were read, because they may come again with more behind them."""
+"""Caches of keys and values by text: a later prompt that begins with the same tokens does not compute them again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-if TYPE_CHECKING:  # who only compares ids need not load torch
-    from services.engine.slot_cache import KeysValues
+if TYPE_CHECKING:  # a process that only compares ids does not load torch
+    from services.engine.kv_cache import KeysValues
 
 
 class _Sized(Protocol):
@@ -18,8 +18,8 @@ class _Sized(Protocol):
 V = TypeVar("V", bound=_Sized)
 
 
-class Kept(Generic[V]):
-    """The most recently put values within `max_bytes`; the last one stays, whatever its size."""
+class LRUCache(Generic[V]):
+    """The most recently put values within `max_bytes`. The newest one is never evicted, whatever its size."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -53,29 +53,29 @@ class _Prefix:
         return num_bytes(self.keys_values)
 
 
-class KeptPrefixes:
-    """Prompts that were read ahead of their generations, with keys and values."""
+class PrefixCache:
+    """Keys and values of prompts that were prefilled ahead of their generations, the most recently used within `max_bytes`."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._kept: Kept[_Prefix] = Kept(max_bytes)
+        self._prefixes: LRUCache[_Prefix] = LRUCache(max_bytes)
 
-    def keep(self, ids: tuple[int, ...], keys_values: KeysValues) -> None:
-        """Also forgets what `ids` begin with: it is in there."""
-        for prefix in self._kept.values():
+    def put(self, ids: tuple[int, ...], keys_values: KeysValues) -> None:
+        """Replaces every entry that `ids` begins with."""
+        for prefix in self._prefixes.values():
             if ids[: len(prefix.ids)] == prefix.ids:
-                self._kept.pop(prefix.ids)
-        self._kept.put(ids, _Prefix(ids, keys_values))
+                self._prefixes.pop(prefix.ids)
+        self._prefixes.put(ids, _Prefix(ids, keys_values))
 
     def longest(self, ids: Sequence[int]) -> tuple[int, KeysValues]:
-        """How many tokens `ids` share with the best of what is kept, and that one's keys and values."""
+        """The number of tokens that `ids` shares with the best entry, and the entry's keys and values."""
         best, found = 0, None
-        for prefix in self._kept.values():
+        for prefix in self._prefixes.values():
             shared = common_prefix(prefix.ids, ids)
             if shared > best:
                 best, found = shared, prefix
         if found is None:
             return 0, []
-        self._kept.put(found.ids, found)
+        self._prefixes.put(found.ids, found)
         return best, found.keys_values
 
 
@@ -84,7 +84,7 @@ def num_bytes(keys_values: KeysValues) -> int:
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many ids both begin with."""
+    """The number of ids that both begin with."""
     for index, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
             return index

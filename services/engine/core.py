@@ -1,0 +1,124 @@
+"""The engine's thread: scheduler, runner and delivery, one step after the other."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+
+import torch
+
+from services.engine.api import EngineCounters, EngineStopped, Finished, FinishReason, Token
+from services.engine.prefix_cache import PrefixCache
+from services.engine.request_queue import RequestQueue
+from services.engine.runner import Runner
+from services.engine.scheduler import ScheduledChunk, Scheduler
+from services.engine.sequence import Sequence
+from services.engine.settings import EngineSettings
+from services.engine.tokenizer import ChatTokenizer
+from tandem.method.tokens import TokenCounts
+
+
+class EngineCore:
+    """`_step` is the engine. Other threads reach it through `queue` alone.
+
+    Aborts take effect between two steps, so a sequence never outlives the step under way.
+    """
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self.counters = EngineCounters()
+        self.queue = RequestQueue(settings.max_waiting)
+        self.runner = Runner(settings)
+        self.scheduler = Scheduler(
+            self.queue,
+            self.runner.cache,
+            PrefixCache(settings.prefix_cache_bytes),
+            max_batch=settings.max_batch,
+            prefill_chunk=settings.prefill_chunk,
+        )
+
+    def run(self, started: Future[None]) -> None:
+        """The thread's program: load, set `started`, then step until the queue is stopped.
+
+        `started` has the exception where loading fails: OSError where the settings' path holds no model.
+        """
+        failure: BaseException | None = None
+        try:
+            self._load()
+            with torch.inference_mode():
+                self.runner.warm_up()
+                started.set_result(None)
+                while self.queue.wait(is_busy=self.scheduler.num_running > 0):
+                    self._step()
+        except BaseException as error:
+            failure = error
+            if started.done():
+                raise
+            started.set_exception(error)
+        finally:
+            self._end(failure)
+
+    def _load(self) -> None:
+        self.runner.load()
+        self.tokenizer = ChatTokenizer.load(self._settings.path)
+        self.eos_ids, self.num_parameters = self.runner.model.eos_ids(), self.runner.model.num_parameters()
+
+    def _step(self) -> None:
+        self._drop_aborted()
+        self._score()
+        chunks = self.scheduler.schedule()
+        tokens = self.runner.run(chunks)
+        self._emit(chunks, tokens)
+
+    def _drop_aborted(self) -> None:
+        for sequence in self.scheduler.drop_aborted():
+            self._finish(sequence, FinishReason.ABORTED)
+
+    def _score(self) -> None:
+        """One pass over the scoring jobs that are best scored together."""
+        jobs = self.queue.pop_jobs(self.runner.num_scored_together)
+        if not jobs:
+            return
+        try:
+            results = self.runner.score(jobs)
+        except Exception as error:
+            for job in jobs:
+                job.scores.set_exception(error)
+            return
+        for job, scores in zip(jobs, results, strict=True):
+            self.counters.scored_tokens += scores.usage.prompt
+            job.scores.set_result(scores)
+
+    def _emit(self, chunks: list[ScheduledChunk], tokens: list[int]) -> None:
+        """Hand out the tokens of a pass, and end the sequences that are complete."""
+        now = time.time()
+        self.counters.input_tokens += sum(chunk.length for chunk in chunks if chunk.is_prefill)
+        for sequence, token in zip(self.scheduler.advance(chunks), tokens, strict=True):
+            self._deliver(sequence, token, now)
+            if token in self.eos_ids or sequence.is_at_limit:
+                self.scheduler.remove(sequence)
+                self._finish(sequence, FinishReason.EOS if token in self.eos_ids else FinishReason.LENGTH)
+        if prefilled := self.scheduler.pop_prefilled():
+            self._finish(prefilled, FinishReason.LENGTH)
+
+    def _deliver(self, sequence: Sequence, token: int, now: float) -> None:
+        sequence.completion.append(token)
+        self.counters.output_tokens += 1
+        text = "" if token in self.eos_ids else sequence.detokenizer.push(token)
+        is_first = len(sequence.completion) == 1
+        sequence.deliver(Token(token, text, now, sequence.num_prompt_computed if is_first else None))
+
+    def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
+        self.queue.release(sequence)
+        usage = TokenCounts(
+            prompt=sequence.num_prompt_computed, cached=sequence.cached, completion=len(sequence.completion)
+        )
+        sequence.deliver(Finished(reason, usage, sequence.detokenizer.flush(), time.time()))
+
+    def _end(self, failure: BaseException | None) -> None:
+        sequences, jobs = self.queue.close(failure)
+        self.scheduler.clear()
+        for sequence in sequences:
+            self._finish(sequence, FinishReason.ABORTED)
+        for job in jobs:
+            job.scores.set_exception(EngineStopped("the engine stopped"))

@@ -1,0 +1,84 @@
+"""One model and its caches: the passes that the scheduler chose, sampling, and scoring. Only the engine's thread calls it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from services.engine.api import PromptScores
+from services.engine.compiled import load_compiled
+from services.engine.kv_cache import KVCache
+from services.engine.model import Logits, Model
+from services.engine.request_queue import ScoringJob
+from services.engine.sampler import Sampler
+from services.engine.scheduler import ScheduledChunk
+from services.engine.scoring import PromptScorer
+from services.engine.segments import Chunk
+from services.engine.sequence import Sequence
+from services.engine.settings import EngineSettings
+from services.engine.varlen import forward_varlen
+
+
+class Runner:
+    def __init__(self, settings: EngineSettings) -> None:
+        self.cache = KVCache()
+        self._settings = settings
+
+    def load(self) -> None:
+        """In the thread that computes: OpenMP has a pool for each such thread, and lets no thread spin where the pools
+        together have more threads than the machine has cores. Raises OSError where there is no model.
+        """
+        settings = self._settings
+        torch.set_num_threads(settings.threads)
+        self.model = Model(settings.path, settings.dtype, settings.device, settings.quantization)
+        compiled = None
+        if settings.compiled and self.model.is_int8:
+            compiled = load_compiled(settings.path, settings.dtype, settings.threads)
+        self.is_compiled = compiled is not None
+        self._logits: Logits = compiled or self.model.logits_model()
+
+    def warm_up(self) -> None:
+        """One pass over a token, so that the first request does not pay for allocations."""
+        self._forward([Chunk(0, 0, 1)], [0], [0])
+
+    def run(self, chunks: list[ScheduledChunk]) -> list[int]:
+        """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their order."""
+        if not chunks:
+            return []
+        parts = [Chunk(row, chunk.sequence.computed, chunk.length) for row, chunk in enumerate(chunks)]
+        tokens = [token for chunk in chunks for token in chunk.sequence.next_tokens(chunk.length)]
+        ends = list(accumulate(chunk.length for chunk in chunks))
+        last = [end - 1 for chunk, end in zip(chunks, ends, strict=True) if chunk.generates]
+        logits = self._forward(parts, tokens, last)
+        return self._choose([chunk.sequence for chunk in chunks if chunk.generates], logits)
+
+    def num_scored_together(self, jobs: list[ScoringJob]) -> int:
+        """How many of the first `jobs` are best scored in one pass."""
+        return self._scorer.num_together([(job.key, job.ids) for job in jobs])
+
+    def score(self, jobs: list[ScoringJob]) -> list[PromptScores]:
+        return self._scorer.score([(job.key, job.ids) for job in jobs])
+
+    @cached_property
+    def _scorer(self) -> PromptScorer:
+        layers, head = self.model.hidden_states_model()
+        return PromptScorer(layers, head, self.model.num_layers, self._settings.score_cache_bytes)
+
+    def _forward(self, chunks: list[Chunk], tokens: list[int], ends: list[int]) -> Tensor:
+        """The logits at the tokens of indices `ends`, float32[ends, vocabulary]."""
+        device = self.model.device
+        wanted = torch.tensor(ends or [0], device=device)  # compiled code has no pass without logits
+        return forward_varlen(self._logits, self.cache, chunks, tokens, device, wanted)[: len(ends)].float()
+
+    def _choose(self, sequences: list[Sequence], logits: Tensor) -> list[int]:
+        """The next token of each sequence, from its row of `logits`, float32[sequences, vocabulary]."""
+        tokens: list[int] = logits.argmax(dim=-1).tolist()
+        for row, sequence in enumerate(sequences):
+            sampling = sequence.generation.sampling
+            if sampling.temperature > 0:
+                sequence.sampler = sequence.sampler or Sampler(sampling, logits.device)
+                tokens[row] = sequence.sampler.draw(logits[row])
+        return tokens

@@ -1,0 +1,64 @@
+"""A request inside our engine: its tokens, and how many of them are in the KV cache."""
+
+from __future__ import annotations
+
+from collections import abc
+from typing import TYPE_CHECKING
+
+from services.engine.api import Finished, GenerationRequest, Token
+
+if TYPE_CHECKING:  # scheduling needs neither torch nor a tokenizer
+    from services.engine.sampler import Sampler
+    from services.engine.tokenizer import Detokenizer
+
+
+class Sequence:
+    """Prompt and completion of one request. Only the engine's thread changes it, except for `is_aborted`."""
+
+    def __init__(
+        self,
+        generation: GenerationRequest,
+        deliver: abc.Callable[[Token | Finished], None],
+        detokenizer: Detokenizer,
+    ) -> None:
+        self.generation = generation
+        self.deliver = deliver
+        self.detokenizer = detokenizer
+        self.is_aborted = False
+        self.computed = 0  # tokens of prompt and completion in the KV cache
+        self.cached = 0  # those of them that were copied from another sequence or from the prefix cache
+        self.completion: list[int] = []
+        self.sampler: Sampler | None = None  # set with the first sampled token
+
+    @property
+    def request_id(self) -> str:
+        return self.generation.request_id
+
+    @property
+    def prompt_ids(self) -> tuple[int, ...]:
+        return self.generation.prompt_ids
+
+    @property
+    def is_prefill_only(self) -> bool:
+        return self.generation.max_new_tokens == 0
+
+    @property
+    def num_prompt_left(self) -> int:
+        """Tokens of the prompt that are not in the KV cache."""
+        return max(0, len(self.prompt_ids) - self.computed)
+
+    @property
+    def num_prompt_computed(self) -> int:
+        """Tokens of the prompt that were computed for this request."""
+        return min(self.computed, len(self.prompt_ids)) - self.cached
+
+    @property
+    def is_at_limit(self) -> bool:
+        return len(self.completion) >= self.generation.max_new_tokens
+
+    def next_tokens(self, length: int) -> abc.Sequence[int]:
+        """The next `length` tokens to compute, all of them in the prompt or all of them in the completion."""
+        if self.num_prompt_left:
+            return self.prompt_ids[self.computed : self.computed + length]
+        start = self.computed - len(self.prompt_ids)
+        return self.completion[start : start + length]

@@ -1,0 +1,31 @@
+"""How our engine runs one model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """`path` is a folder in Hugging Face layout.
+
+    `max_batch` sequences run at once and `max_waiting` wait; a step prefills at most `prefill_chunk` tokens.
+    `quantization` is "none", or "auto" or "int8" for int8 on a CPU that has it. With `compiled`, an int8 model generates with
+    the code that was compiled for this process, where its folder has such code; the model itself is then loaded with the first
+    scoring pass. The two caches hold keys and values of scored prompts and of prompts that were prefilled ahead.
+    """
+
+    path: Path
+    name: str
+    revision: str = ""
+    dtype: str = "bfloat16"
+    device: str = "auto"
+    threads: int = 2
+    max_batch: int = 16
+    max_waiting: int = 64
+    prefill_chunk: int = 256
+    score_cache_bytes: int = 1 << 30
+    prefix_cache_bytes: int = 1 << 28
+    quantization: str = "none"
+    compiled: bool = True

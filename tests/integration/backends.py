@@ -1,0 +1,105 @@
+"""The back ends that test_engine_conformance.py compares, all on the same small real checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from services.engine.api import Engine
+from services.engine.openai_engine import ApiSettings, OpenAIEngine
+from services.engine.settings import EngineSettings
+from services.engine.transformers_engine import TransformersEngine
+from tests.conftest import free_port, wait_until
+
+
+@dataclass(frozen=True)
+class Backend:
+    """`make(model, max_batch, max_waiting)` returns a new engine. Not `is_exact`: the usage of a cut stream is an estimate.
+
+    An engine that `starts_slowly` is reused by the next test, unless the test is to stop it.
+    """
+
+    make: Callable[[Path, int, int], Engine]
+    checkpoint: Path
+    is_exact: bool
+    port: int = 0
+    starts_slowly: bool = False
+    is_int8: bool = False
+    idle: dict[tuple[int, int], Engine] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def running(self, max_batch: int = 4, max_waiting: int = 16, *, stops: bool = False) -> Iterator[Engine]:
+        engine = self.idle.pop((max_batch, max_waiting), None)
+        if engine is None:
+            engine = self.make(self.checkpoint, max_batch, max_waiting)
+            engine.start()
+        try:
+            yield engine
+        finally:
+            if self.starts_slowly and not stops:
+                self.idle[max_batch, max_waiting] = engine
+            else:
+                engine.stop()
+
+    def close(self) -> None:
+        for engine in self.idle.values():
+            engine.stop()
+
+
+def transformers_backend(checkpoint: Path, *, is_int8: bool = False, **settings: Any) -> Backend:
+    def make(model: Path, max_batch: int, max_waiting: int) -> Engine:
+        limits = {"max_batch": max_batch, "max_waiting": max_waiting, "prefill_chunk": 16}
+        quantization = "int8" if is_int8 else "none"
+        return TransformersEngine(
+            EngineSettings(model, "tiny", dtype="float32", quantization=quantization, **limits, **settings)
+        )
+
+    return Backend(make, checkpoint, is_exact=True, is_int8=is_int8)
+
+
+def vllm_backend(checkpoint: Path) -> Backend:
+    from services.engine.vllm_engine import VllmEngine, VllmSettings
+
+    arguments = {"enforce_eager": True, "max_model_len": 2048, "gpu_memory_utilization": 0.2}
+
+    def make(model: Path, max_batch: int, max_waiting: int) -> Engine:
+        limits = {"max_batch": max_batch, "max_waiting": max_waiting}
+        return VllmEngine(VllmSettings(model, "tiny", dtype="float32", **limits, arguments=arguments))
+
+    return Backend(make, checkpoint, is_exact=False, starts_slowly=True)
+
+
+def api_backend(checkpoint: Path, port: int) -> Backend:
+    def make(model: Path, max_batch: int, max_waiting: int) -> Engine:
+        limits = {"max_batch": max_batch, "max_waiting": max_waiting}
+        return OpenAIEngine(ApiSettings(str(model), f"http://127.0.0.1:{port}/v1", "no key", **limits))
+
+    return Backend(make, checkpoint, is_exact=False, port=port)
+
+
+@contextlib.contextmanager
+def serve_api(checkpoint: Path) -> Iterator[int]:
+    """The port of a `transformers serve` of the checkpoint."""
+    port = free_port()
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(checkpoint), "--device", "cpu"]
+    command += ["--dtype", "float32", "--port", str(port), "--host", "127.0.0.1", "--log-level", "error"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=2):
+            return True
+        assert process.poll() is None, "transformers serve has ended"
+        return False
+
+    try:
+        wait_until(answers, 90)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()

@@ -1,0 +1,142 @@
+"""Scheduling without a model: which chunks a step has, which rows are copied, and the order of the queue."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import Future
+from typing import Any, cast
+
+import pytest
+
+from services.engine.api import DuplicateRequest, EngineStopped, GenerationRequest, QueueFull
+from services.engine.prefix_cache import PrefixCache
+from services.engine.request_queue import RequestQueue, ScoringJob
+from services.engine.scheduler import Scheduler
+from services.engine.sequence import Sequence
+
+
+class RecordedRows:
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def copy_row(self, source: int, target: int, length: int) -> None:
+        self.calls.append(("copy", source, target, length))
+
+    def extract(self, row: int, length: int) -> Any:
+        self.calls.append(("extract", row, length))
+        return []
+
+    def insert(self, row: int, keys_values: Any, length: int) -> None:
+        self.calls.append(("insert", row, length))
+
+
+class Bench:
+    """A scheduler whose passes cost nothing."""
+
+    def __init__(self, max_batch: int = 4, prefill_chunk: int = 16) -> None:
+        self.queue, self.rows = RequestQueue(max_waiting=8), RecordedRows()
+        self.scheduler = Scheduler(
+            self.queue, self.rows, PrefixCache(1 << 20), max_batch=max_batch, prefill_chunk=prefill_chunk
+        )
+
+    def submit(self, name: str, prompt: range, max_new_tokens: int = 100) -> Sequence:
+        generation = GenerationRequest(name, tuple(prompt), max_new_tokens)
+        sequence = Sequence(generation, lambda _: None, cast(Any, None))
+        self.queue.submit(sequence)
+        return sequence
+
+    def step(self) -> list[tuple[str, int]]:
+        """(request id, tokens) of each chunk."""
+        chunks = self.scheduler.schedule()
+        for sequence in self.scheduler.advance(chunks):
+            sequence.completion.append(0)
+        return [(chunk.sequence.request_id, chunk.length) for chunk in chunks]
+
+
+def test_running_sequences_come_first_and_prompts_fill_the_rest_of_the_step() -> None:
+    bench = Bench()
+    bench.submit("a", range(10))
+    assert bench.step() == [("a", 10)]
+    bench.submit("b", range(100, 106))
+    bench.submit("c", range(200, 240))
+    assert bench.step() == [("a", 1), ("b", 6)]  # c is cut at 16 tokens, for which there is no room
+    assert bench.step() == [("a", 1), ("b", 1), ("c", 16)]
+    assert bench.step() == [("a", 1), ("b", 1), ("c", 16)]
+    assert bench.step() == [("a", 1), ("b", 1), ("c", 8)]
+    assert bench.step() == [("a", 1), ("b", 1), ("c", 1)]
+
+
+def test_no_more_sequences_run_than_the_batch_has_rows() -> None:
+    bench = Bench(max_batch=2)
+    for index in range(3):
+        bench.submit(f"{index}", range(100 * index, 100 * index + 4))
+    assert bench.step() == [("0", 4), ("1", 4)]
+    assert bench.step() == [("0", 1), ("1", 1)]
+    bench.scheduler.remove(bench.scheduler.running[0])
+    assert bench.step() == [("1", 1), ("2", 4)]
+
+
+def test_the_last_row_moves_into_a_gap_and_the_prompt_being_prefilled_follows() -> None:
+    bench = Bench()
+    for index in range(3):
+        bench.submit(f"{index}", range(100 * index, 100 * index + 4))
+    bench.step()
+    bench.submit("long", range(1000, 1040))
+    bench.step()
+    bench.rows.calls.clear()
+    bench.scheduler.remove(bench.scheduler.running[0])
+    assert bench.rows.calls == [("copy", 2, 0, 5), ("copy", 3, 2, 16)]
+    assert bench.step() == [("2", 1), ("1", 1), ("long", 16)]
+
+
+def test_prefill_only_requests_wait_for_all_others_and_end_in_the_prefix_cache() -> None:
+    bench = Bench()
+    ahead = bench.submit("ahead", range(12), max_new_tokens=0)
+    bench.submit("a", range(100, 108))
+    assert bench.step() == [("a", 8)]
+    assert bench.scheduler.pop_prefilled() is None
+    assert bench.step() == [("a", 1), ("ahead", 12)]
+    assert bench.scheduler.pop_prefilled() is ahead
+    bench.submit("b", range(12))
+    assert bench.step() == [("a", 1), ("b", 1)]  # the last token of a prompt is computed again
+    assert bench.rows.calls == [("extract", 1, 12), ("insert", 1, 11)]
+
+
+def test_aborts_are_dropped_wherever_the_sequence_is() -> None:
+    bench = Bench()
+    running, stays = bench.submit("running", range(4)), bench.submit("stays", range(100, 104))
+    bench.step()
+    prefilling = bench.submit("prefilling", range(200, 240))
+    bench.step()
+    waiting = bench.submit("waiting", range(300, 304))
+    for name in ("running", "prefilling", "waiting"):
+        assert bench.queue.abort(name)
+    assert bench.scheduler.drop_aborted() == [prefilling, running, waiting]
+    assert bench.scheduler.running == [stays]
+    assert (bench.scheduler.prefilling, bench.queue.num_waiting) == (None, 0)
+    assert not bench.queue.abort("nobody")
+
+
+def test_the_queue_refuses_a_second_request_of_one_id_more_than_may_wait_and_everything_after_the_end() -> None:
+    queue = Bench().queue
+    sequences = [Sequence(GenerationRequest(f"{i}", (1, 2), 1), lambda _: None, cast(Any, None)) for i in range(10)]
+    for sequence in sequences[:8]:
+        queue.submit(sequence)
+    with pytest.raises(DuplicateRequest):
+        queue.submit(sequences[0])
+    with pytest.raises(QueueFull, match="8 requests"):
+        queue.submit(sequences[8])
+    assert queue.pop() is sequences[0]
+    queue.submit(sequences[8])
+    job = ScoringJob("key", (1, 2), Future())
+    queue.submit_job(job)
+    assert queue.close(RuntimeError("out of memory")) == (sequences[:9], [job])
+    with pytest.raises(EngineStopped, match="out of memory"):
+        queue.submit(sequences[9])
+    assert queue.wait(is_busy=True) is False
+
+
+def test_the_scheduler_needs_no_torch() -> None:
+    check = "import sys, services.engine.scheduler; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check]).returncode == 0
