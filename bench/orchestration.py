@@ -15,7 +15,7 @@ from rich.progress import track
 
 from bench.common import local_stack, quantiles, report
 from services.engine.api import GenerationRequest, Token
-from services.sufficiency_scorer.evidence import Evidence
+from services.sufficiency_scorer.scorer_inputs import ScorerInputs
 from services.sufficiency_scorer.scorers import make_scorer
 from tandem import AsyncClient
 from tandem.method.profile import load_profile
@@ -40,7 +40,7 @@ async def in_one_process(ms: float) -> float:
     async def score(insight: str) -> float:
         prompt = answer_prompt(profile, slm.tokenizer, question, insight)
         scoring = await slm.score("key", prompt.ids)
-        return scorer.score(Evidence.of(scoring, prompt, 1 if insight else 0, question))
+        return scorer.score(ScorerInputs.of(scoring, prompt, 1 if insight else 0, question))
 
     await score("")
     text, scores = "", []

@@ -12,7 +12,9 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from training.calibrate import Calibration
-from training.evaluate import LLM_ALONE, ORACLE, OURS, SLM_ALONE, Evaluation
+from training.evaluate import Evaluation
+from training.fitting import LearningCurve
+from training.methods import LLM_ALONE, ORACLE, OURS, SLM_ALONE
 
 # The same figures give the same file: no dates, no random ids.
 mpl.rcParams.update({"svg.hashsalt": "tandem", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
@@ -43,7 +45,13 @@ def cost_against_accuracy(evaluation: Evaluation, file: Path) -> None:
 def reliability(groups: Sequence[tuple[float, float, int]], title: str, file: Path) -> None:
     axes = _axes(3.6, 3.6)
     axes.plot([0, 1], [0, 1], ":", color=_BOUND, linewidth=1)
-    axes.plot([said for said, _, _ in groups], [came for _, came, _ in groups], "o-", color=_OURS, markersize=4)
+    axes.plot(
+        [predicted for predicted, _, _ in groups],
+        [observed for _, observed, _ in groups],
+        "o-",
+        color=_OURS,
+        markersize=4,
+    )
     axes.set_xlabel("score")
     axes.set_ylabel("share where it was enough")
     axes.set_title(title)
@@ -88,10 +96,10 @@ def frontier(calibration: Calibration, file: Path) -> None:
     _save(axes, file)
 
 
-def learning_curve(curve: Sequence[tuple[int, float | None, float]], file: Path) -> None:
+def learning_curve(curve: LearningCurve, file: Path) -> None:
     axes = _axes(3.8, 2.8)
-    there = [(n, value) for n, value, _ in curve if value is not None]
-    axes.plot([n for n, _ in there], [value for _, value in there], "o-", color=_OURS, markersize=4)
+    points = [(n, auroc) for n, auroc, _ in curve if auroc is not None]
+    axes.plot([n for n, _ in points], [auroc for _, auroc in points], "o-", color=_OURS, markersize=4)
     axes.set_xlabel("training questions")
     axes.set_ylabel("AUROC, out of fold")
     _save(axes, file)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from services.sufficiency_scorer.description import Quality
 from training import plots
-from training.evaluate import LLM_ALONE, ORACLE_FINISHING, OURS, Evaluation, Row, label
-from training.metrics import Interval, Quality
+from training.evaluate import Evaluation, MethodResult
+from training.methods import LLM_ALONE, ORACLE_FINISHING, OURS, display_name
+from training.metrics import Interval
 from training.study import Study, Training
 
 _LABELS = {
@@ -108,17 +110,17 @@ def _gap(evaluation: Evaluation) -> str:
         return "- No fixed stage costs as little as ours."
     p = evaluation.row(OURS).p_best_fixed
     return (
-        f"- Best fixed stage at no more cost: {label(evaluation.best_fixed)} (McNemar against ours p = {p:.3f}). Oracle gap closed: "
+        f"- Best fixed stage at no more cost: {display_name(evaluation.best_fixed)} (McNemar against ours p = {p:.3f}). Oracle gap closed: "
         f"{_percent(evaluation.gap_closed)}."
     )
 
 
-def _table(rows: list[Row]) -> list[str]:
+def _table(rows: list[MethodResult]) -> list[str]:
     head = "way to answer | accuracy % | less LLM, points | p | LLM tokens | SLM tokens | paper | full | USD/1000 | cut off"
     return [f"| {head} |", "|" + "---|" * 10, *(_row(row) for row in rows)]
 
 
-def _row(row: Row) -> str:
+def _row(row: MethodResult) -> str:
     cells = [
         f"**{row.label}**" if row.name == OURS else row.label,
         _percent(row.accuracy),
@@ -143,7 +145,7 @@ def _auroc(found: Quality) -> str:
 
 
 def _sources(training: Training) -> str:
-    return ", ".join(f"{source['dataset']} ({source['questions']})" for source in training.sources)
+    return ", ".join(f"{source.dataset} ({source.questions})" for source in training.sources)
 
 
 def _percent(value: Interval) -> str:

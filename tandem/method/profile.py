@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tomllib
 from functools import cached_property
 from math import inf
@@ -10,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tandem.method.errors import InvalidArgument, NotFound
+from tandem.method.errors import FailedPrecondition, InvalidArgument, NotFound
 
 TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -184,6 +186,17 @@ class Profile(_Part):
     def section_ends(self) -> tuple[str, ...]:
         """The label that ends each stage; empty where only the token cap does."""
         return tuple(stage.ends_before for stage in self.stages)
+
+
+def check_digest(profile: Profile, given: str) -> None:
+    """Raises FailedPrecondition (PROFILE_MISMATCH) if `given`, the caller's profile digest, is not `profile`'s; "" passes."""
+    contents = json.dumps({"prompts": profile.prompt_fingerprint(), "scorer": profile.stop.scorer}, sort_keys=True)
+    digest = hashlib.sha256(contents.encode()).hexdigest()[:16]
+    if given and given != digest:
+        raise FailedPrecondition(
+            f"profile {profile.name} is served with digest {digest}, the request was planned with {given}",
+            reason="PROFILE_MISMATCH",
+        )
 
 
 def load_profile(name: str, folders: tuple[Path, ...]) -> Profile:

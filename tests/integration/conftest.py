@@ -35,9 +35,9 @@ from services.request_log.stops import listen_for_stops
 from services.slm_executor.intern import Intern
 from services.slm_executor.service import NAME as EXECUTOR
 from services.slm_executor.service import SlmExecutorService
-from services.sufficiency_scorer.judge import Judge
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
+from services.sufficiency_scorer.stage_scorer import StageScorer
 from tandem import AsyncClient
 from tandem.method.profile import load_profile
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
@@ -90,8 +90,8 @@ async def run_system(profile_name: str, folder: Path, redis_url: str, temporal_a
     insight_pb2_grpc.add_InsightGeneratorServicer_to_server(InsightGeneratorService(mentor, llm), generator.grpc)
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(SlmExecutorService(intern, slm), executor.grpc)
     repository = ModelRepository()
-    judge = Judge(judge_engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
-    repository.update(SufficiencyModel(judge, profile.slm.name))
+    stage_scorer = StageScorer(judge_engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
+    repository.update(SufficiencyModel(stage_scorer, profile.slm.name))
     scorer_port = free_port()
     scorer = ScorerServer(scorer_port, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
     listeners = [

@@ -36,7 +36,7 @@ from tests.fakes import ScriptedEngine
 class Shifted:
     """A scorer's drift, as far as its metrics are concerned."""
 
-    watched = ("perplexity_mean", "entropy_max")
+    monitored = ("perplexity_mean", "entropy_max")
     requests = 40
 
     def shift(self) -> list[float]:

@@ -17,9 +17,9 @@ from training.table import make_table
 
 
 def run(question: str, name: str, stage: int, *, right: bool, own: int, insight: int = 0, prompt: int = 20) -> Run:
-    evidence = np.full(16, stage, np.float32) if name == "slm" else None
+    features = np.full(16, stage, np.float32) if name == "slm" else None
     states = np.zeros(4, np.float16) if name == "slm" else None
-    return Run(question, "", name, stage, prompt, insight, own, False, "", "", right, evidence, states)
+    return Run(question, "", name, stage, prompt, insight, own, False, "", "", right, features, states)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The road from collected runs to a shipped stop rule, on made-up questions whose answers depend on how hard they are."""
+"""From collected runs to a shipped stop rule, on synthetic questions whose answers depend on their difficulty."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ pytest.importorskip("sklearn")
 from typer.testing import CliRunner
 
 from services.sufficiency_scorer.artefact import Artefact, TrainedScorer
-from services.sufficiency_scorer.drift import Drift
-from services.sufficiency_scorer.evidence import Evidence
+from services.sufficiency_scorer.bag_of_words import COUNTS
+from services.sufficiency_scorer.drift import DriftMonitor
+from services.sufficiency_scorer.scorer_inputs import ScorerInputs
 from services.sufficiency_scorer.scorers import make_scorer
-from services.sufficiency_scorer.words import COUNTS
 from tandem.cli import app
 from tandem.method.plan import make_plan
 from tandem.method.profile import Profile, load_profile
@@ -30,21 +30,26 @@ from training.calibrate import Calibration, calibrate
 from training.collect import Run
 from training.collected import Collected, load_collected
 from training.estimators import WORDS
-from training.evaluate import LLM_ALONE, OURS, UnknownMethod, evaluate, scores_of
+from training.evaluate import UnknownMethod, evaluate, scores_of
 from training.headroom import headroom
+from training.methods import LLM_ALONE, OURS
 from training.metrics import expected_calibration_error, mcnemar, quality
 from training.outcomes import fixed, llm_alone, oracle
-from training.policy import NEVER, Objective, Point, Policy, undominated
-from training.store import Origin, StoreError, read, write
+from training.policy import NEVER, Objective, Point, Policy, pareto_front
+from training.store import CollectedProfile, Origin, StoreError, read, write
 from training.study import PAPER, Study, StudyError
-from training.train import TooFew, train
+from training.train import TooFew, TrainingOptions, train
 
 pytestmark = pytest.mark.timeout(150)
 QUESTIONS = 160
 KINDS = ("mlp", "logistic", "boosting", "probe", "combined")
 
 
-def made_up(n: int, seed: int, is_blind: bool = False, has_hopeless: bool = False) -> list[Run]:
+def ignore(message: str) -> None:
+    """Progress that nobody watches."""
+
+
+def synthetic_runs(n: int, seed: int, is_blind: bool = False, has_hopeless: bool = False) -> list[Run]:
     """Question i is as hard as `level`: the small model needs insight up to that stage, or more than there is.
 
     What the scorer sees tells the level, with noise; or nothing, if `is_blind`. `has_hopeless`: the large model answers
@@ -78,10 +83,10 @@ def made_up(n: int, seed: int, is_blind: bool = False, has_hopeless: bool = Fals
 
 @pytest.fixture(autouse=True, scope="module")
 def quick() -> Iterator[None]:
-    """A small learning rate and many penalties take their time, which these easy questions do not need."""
+    """Faster fits: these easy questions need neither the small learning rate nor many penalties."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(estimators, "_LEARNING_RATE", 2e-3)
-        patch.setattr(estimators, "_MOST_EPOCHS", 40)
+        patch.setattr(estimators, "_MAX_EPOCHS", 40)
         patch.setattr(estimators, "_PENALTIES", [0.01, 1.0])
         yield
 
@@ -95,57 +100,59 @@ def profile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def store(profile: Profile, file: Path, runs: list[Run], dataset: str = "made-up") -> Path:
-    told = profile.model_dump(include={"handoff", "llm", "slm", "prompts", "execution"}, mode="json")
-    told["stages"] = profile.prompt_fingerprint()["stages"]
-    write(file, Origin(profile.name, told, dataset, "0" * 64, 0, {}, "1" * 64, {}, "tandem collect"), runs)
+    origin = Origin(
+        pair=profile.name, profile=CollectedProfile.of(profile), dataset=dataset, dataset_sha256="0" * 64, order_seed=0,
+        models={}, tokenizer_sha256="1" * 64, versions={}, command="tandem collect",
+    )  # fmt: skip
+    write(file, origin, runs)
     return file
 
 
 @pytest.fixture(scope="module")
 def collected(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Collected:
-    file = store(profile, tmp_path_factory.mktemp("collected") / "made-up.parquet", made_up(QUESTIONS, 0))
+    file = store(profile, tmp_path_factory.mktemp("collected") / "made-up.parquet", synthetic_runs(QUESTIONS, 0))
     return load_collected([file], profile)
 
 
 @pytest.fixture(scope="module")
 def unseen(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Collected:
     file = tmp_path_factory.mktemp("collected") / "unseen.parquet"
-    return load_collected([store(profile, file, made_up(120, 1), "unseen")], profile)
+    return load_collected([store(profile, file, synthetic_runs(120, 1), "unseen")], profile)
 
 
 @pytest.fixture(scope="module")
 def study(profile: Profile, collected: Collected, tmp_path_factory: pytest.TempPathFactory) -> Study:
     made = Study(tmp_path_factory.mktemp("study"))
-    train(collected, profile, made, KINDS, "auto", "right", 4, 0, lambda told: None)
+    train(collected, profile, made, TrainingOptions(KINDS, "auto", "right", 4), ignore)
     return made
 
 
 @pytest.fixture(scope="module")
 def calibration(profile: Profile, collected: Collected, study: Study) -> Calibration:
     objective = Objective("full", below=0.02)
-    return calibrate(collected.table, make_plan(profile), study, objective, "test", True, lambda told: None)
+    return calibrate(collected.table, make_plan(profile), study, objective, "test", True, ignore)
 
 
 def test_every_kind_learns_what_there_is_to_learn(study: Study) -> None:
     for kind, found in study.training().kinds.items():
         # The words of these questions tell nothing; what is left is how often each stage is enough.
         least, most = (0.8, 1.0) if kind != WORDS else (0.65, 0.8)
-        assert least < found["overall"]["auroc"] < most, kind
-        assert found["overall"]["ece"] < 0.1, kind
+        assert least < found.overall.auroc < most, kind
+        assert found.overall.ece < 0.1, kind
 
 
 def test_a_score_that_tells_when_nothing_is_lost_spares_the_large_model_what_it_cannot_answer(
     profile: Profile, tmp_path: Path
 ) -> None:
-    runs = made_up(QUESTIONS, 6, has_hopeless=True)
+    runs = synthetic_runs(QUESTIONS, 6, has_hopeless=True)
     some = load_collected([store(profile, tmp_path / "hopeless.parquet", runs)], profile)
     objective, cost = Objective("full", below=0.02), {}
     for label in ("right", "nothing_lost"):
         study = Study(tmp_path / label)
-        train(some, profile, study, ("logistic",), "logistic", label, 4, 0, lambda told: None)
+        train(some, profile, study, TrainingOptions(("logistic",), "logistic", label, 4), ignore)
         assert study.artefact("logistic").description.label == label
         assert study.artefact(PAPER).description.label == "right"
-        found = calibrate(some.table, make_plan(profile), study, objective, "test", True, lambda told: None)
+        found = calibrate(some.table, make_plan(profile), study, objective, "test", True, ignore)
         assert found.policies.accuracy >= found.llm_accuracy - 0.02
         cost[label] = found.policies.cost
     assert cost["nothing_lost"] < cost["right"]
@@ -155,26 +162,27 @@ def test_questions_alone_can_be_learnt_from_and_are_not_judged_on(
     profile: Profile, collected: Collected, tmp_path: Path
 ) -> None:
     # Ten of them are of those that are judged on: they are left out.
-    runs = [*made_up(60, 5), *(replace(run, question=f"0-{i}") for i in range(10) for run in made_up(1, 7))]
+    runs = [
+        *synthetic_runs(60, 5),
+        *(replace(run, question=f"0-{i}") for i in range(10) for run in synthetic_runs(1, 7)),
+    ]
     alone = [run for run in runs if run.stage == 0 and run.name in ("llm", "slm")]
-    told = read(store(profile, tmp_path / "alone.parquet", alone, "made-up"))[0]
-    write(tmp_path / "alone.parquet", replace(told, only_question=True), alone)
+    origin = read(store(profile, tmp_path / "alone.parquet", alone, "made-up"))[0]
+    write(tmp_path / "alone.parquet", origin.model_copy(update={"only_question": True}), alone)
     with pytest.raises(StoreError, match="--also"):
         load_collected([tmp_path / "alone.parquet"], profile)
     more = load_collected([tmp_path / "alone.parquet"], profile, only_question=True)
-    made = train(
-        collected, profile, Study(tmp_path), ("logistic",), "logistic", "nothing_lost", 4, 0, lambda told: None, more
-    )
+    options = TrainingOptions(("logistic",), "logistic", "nothing_lost", 4)
+    made = train(collected, profile, Study(tmp_path), options, ignore, more)
     assert (len(made.questions), len(made.more_questions)) == (QUESTIONS, 60)
-    assert [source["dataset"] for source in made.sources] == ["made-up", "made-up"]
+    assert [source.dataset for source in made.sources] == ["made-up", "made-up"]
 
 
 def test_scores_out_of_fold_know_nothing_of_their_own_question(profile: Profile, tmp_path: Path) -> None:
-    runs = made_up(QUESTIONS, 2, is_blind=True)
+    runs = synthetic_runs(QUESTIONS, 2, is_blind=True)
     blind = load_collected([store(profile, tmp_path / "blind.parquet", runs)], profile)
-    made = train(
-        blind, profile, Study(tmp_path / "study"), ("boosting", "probe"), "probe", "right", 4, 0, lambda told: None
-    )
+    options = TrainingOptions(("boosting", "probe"), "probe", "right", 4)
+    made = train(blind, profile, Study(tmp_path / "study"), options, ignore)
     table = blind.table
     for kind in ("boosting", "probe"):  # within a stage, whose base rate both know, there is nothing to know
         scores = Study(tmp_path / "study").scores(kind, table)
@@ -190,42 +198,44 @@ def test_an_artefact_gives_in_serving_the_score_of_the_evaluation(study: Study, 
         grid = scores_of(artefact, table)
         scorer = TrainedScorer(artefact)
         for row, stage in ((0, 0), (5, 2), (9, 3)):
-            evidence = Evidence(
+            inputs = ScorerInputs(
                 stage, int(table.slm.prompt[row, stage]), table.features[row, stage], table.states[row, stage],
                 table.words[row],
             )  # fmt: skip
-            assert scorer.score(evidence) == pytest.approx(grid[row, stage], abs=1e-6)
+            assert scorer.score(inputs) == pytest.approx(grid[row, stage], abs=1e-6)
 
 
 def test_a_scorer_of_another_pair_is_refused(study: Study, profile: Profile) -> None:
     scorer = TrainedScorer(study.artefact("mlp"))
-    scorer.must_fit(profile, "1" * 64)
+    scorer.check_compatible(profile, "1" * 64)
     other = profile.model_copy(update={"handoff": "brief"})
     with pytest.raises(ValueError, match=r"handoff, the small model's tokenizer differ"):
-        scorer.must_fit(other, "2" * 64)
+        scorer.check_compatible(other, "2" * 64)
 
 
 def test_a_shifted_domain_is_seen(study: Study, collected: Collected) -> None:
     table = collected.table
     for shift, low, high in ((0.0, 0.0, 0.2), (3.0, 1.0, 10.0)):
-        drift = Drift(TrainedScorer(study.artefact("mlp")), first_stage=0)
+        drift = DriftMonitor(TrainedScorer(study.artefact("mlp")), first_stage=0)
         for row in range(100):
-            drift.see(
-                Evidence(0, 30, table.features[row, 0] - np.float32(shift), table.states[row, 0], table.words[row])
+            drift.observe(
+                ScorerInputs(0, 30, table.features[row, 0] - np.float32(shift), table.states[row, 0], table.words[row])
             )
-            drift.see(Evidence(1, 30, table.features[row, 1] + np.float32(100), table.states[row, 1], table.words[row]))
+            drift.observe(
+                ScorerInputs(1, 30, table.features[row, 1] + np.float32(100), table.states[row, 1], table.words[row])
+            )
         assert drift.requests == 100
         assert low <= np.abs(drift.shift()).mean() <= high
 
 
 def test_a_scorer_that_reads_nothing_sees_a_shifted_domain_in_the_questions(study: Study) -> None:
     scorer = TrainedScorer(study.artefact("words"))
-    seen, shifted = Drift(scorer, first_stage=0), Drift(scorer, first_stage=0)
+    seen, shifted = DriftMonitor(scorer, first_stage=0), DriftMonitor(scorer, first_stage=0)
     for number in range(QUESTIONS):
-        seen.see(Evidence.unread(f"Question 0-{number}", 0))
+        seen.observe(ScorerInputs.without_pass(f"Question 0-{number}", 0))
     for _ in range(20):
-        shifted.see(Evidence.unread("def f(x: int) -> int:\n    return x / 2 / 3 / 4  # % %" * 9, 0))
-    assert seen.watched == COUNTS
+        shifted.observe(ScorerInputs.without_pass("def f(x: int) -> int:\n    return x / 2 / 3 / 4  # % %" * 9, 0))
+    assert seen.monitored == COUNTS
     assert np.abs(shifted.shift()).max() > 3 > np.abs(seen.shift()).max()
 
 
@@ -267,7 +277,7 @@ def test_objectives_pick_what_they_say() -> None:
     assert Objective(below=0.0).choose(points, 0.9).cost == 0.8  # out of reach: the nearest
     assert Objective(most_cost=0.5).choose(points, 0.9).accuracy == 0.6
     assert Objective(price=10.0).choose(points, 0.9).accuracy == 0.5
-    assert undominated([*points, Point(Policy((NEVER,), False), 0.55, 0.5)]) == points
+    assert pareto_front([*points, Point(Policy((NEVER,), False), 0.55, 0.5)]) == points
 
 
 def test_an_evaluation_beats_chance_and_never_the_oracle(
@@ -291,9 +301,9 @@ def test_an_evaluation_beats_chance_and_never_the_oracle(
 
 
 def test_too_few_questions_and_a_missing_step_say_what_to_do(profile: Profile, tmp_path: Path) -> None:
-    few = load_collected([store(profile, tmp_path / "few.parquet", made_up(12, 3))], profile)
+    few = load_collected([store(profile, tmp_path / "few.parquet", synthetic_runs(12, 3))], profile)
     with pytest.raises(TooFew, match="collect 40"):
-        train(few, profile, Study(tmp_path), KINDS, "auto", "right", 4, 0, lambda told: None)
+        train(few, profile, Study(tmp_path), TrainingOptions(KINDS, "auto", "right", 4), ignore)
     with pytest.raises(StudyError, match="tandem train"):
         Study(tmp_path / "nothing").training()
 
@@ -301,8 +311,8 @@ def test_too_few_questions_and_a_missing_step_say_what_to_do(profile: Profile, t
 def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TANDEM_PROFILES_PATH", str(profile.folder.parent))
     monkeypatch.chdir(tmp_path)
-    seen = str(store(profile, tmp_path / "seen.parquet", made_up(90, 4), "seen"))
-    new = str(store(profile, tmp_path / "new.parquet", made_up(60, 5), "new"))
+    seen = str(store(profile, tmp_path / "seen.parquet", synthetic_runs(90, 4), "seen"))
+    new = str(store(profile, tmp_path / "new.parquet", synthetic_runs(60, 5), "new"))
 
     def run(*words: str, fails: bool = False) -> str:
         result = CliRunner().invoke(app, [*words, "--profile", "scripted"])
