@@ -102,10 +102,10 @@ class Collector:
         runs = [
             replace(
                 _run(item, "slm", insight, len(prompt.ids), answer),
-                features=seen.features,
-                states=seen.states.astype(np.float16),
+                features=scored.features,
+                states=scored.states.astype(np.float16),
             )
-            for insight, prompt, answer, seen in zip(insights, prompts, answers, inputs, strict=True)
+            for insight, prompt, answer, scored in zip(insights, prompts, answers, inputs, strict=True)
         ]
         if not self._only_question:
             runs[0] = replace(runs[0], answer_features=await self._answer_features(item, prompts[0], answers[0]))

@@ -60,11 +60,11 @@ def display_name(name: str) -> str:
     kind, _, argument = name.partition(":")
     return {
         LLM_ALONE: "LLM alone",
-        "concise": "LLM told to be concise",
+        "concise": "LLM, concise prompt",
         SLM_ALONE: "SLM alone",
         "fixed": f"fixed stage {argument}",
         "forced": f"LLM forced to answer after stage {argument}",
-        "random": "our stops, dealt to random questions",
+        "random": "our stops on random questions",
         "paper": "the paper's rule",
         "cascade": "cascade: SLM, then LLM",
         "router": "router by the question",

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 import grpc
-from kserve import InferOutput, InferRequest, InferResponse, Model
+from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
 from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.server import GRPCServer
@@ -111,7 +111,7 @@ def _prices(request: InferRequest) -> RolePrices:
         raise InvalidArgument(f"a price must be a number: {error}", field="parameters") from error
 
 
-def _text(inputs: dict[str, Any], name: str) -> str:
+def _text(inputs: dict[str, InferInput], name: str) -> str:
     if name not in inputs or inputs[name].datatype != "BYTES":
         raise InvalidArgument(f"input {name!r} is missing or not BYTES", field=name)
     value = inputs[name].as_numpy().reshape(-1)
@@ -120,7 +120,7 @@ def _text(inputs: dict[str, Any], name: str) -> str:
     return value[0].decode() if isinstance(value[0], bytes) else str(value[0])
 
 
-def _stage(inputs: dict[str, Any]) -> int:
+def _stage(inputs: dict[str, InferInput]) -> int:
     value = inputs["stage"].as_numpy().reshape(-1) if "stage" in inputs else []
     if len(value) != 1 or value[0] < 0:
         raise InvalidArgument("input 'stage' needs exactly one element, 0 or more", field="stage")

@@ -50,10 +50,10 @@ def ignore(message: str) -> None:
 
 
 def synthetic_runs(n: int, seed: int, is_blind: bool = False, has_hopeless: bool = False) -> list[Run]:
-    """Question i is as hard as `level`: the small model needs insight up to that stage, or more than there is.
+    """Question i has a difficulty `level`: the small model needs insight up to that stage, or more than exists.
 
-    What the scorer sees tells the level, with noise; or nothing, if `is_blind`. `has_hopeless`: the large model answers
-    none of the hardest either, and that shows.
+    The scorer's inputs reveal the level, with noise; if `is_blind`, they are noise. `has_hopeless`: the large model answers
+    none of the hardest questions either, and one feature reveals those.
     """
     generator = np.random.default_rng(seed)
     runs = []
@@ -61,7 +61,7 @@ def synthetic_runs(n: int, seed: int, is_blind: bool = False, has_hopeless: bool
         level = int(generator.integers(0, 5))
         name = f"{seed}-{index}"
         is_right = level < 4 or (bool(generator.random() < 0.5) and not has_hopeless)
-        asked = f"Question {name}"  # its words tell nothing
+        asked = f"Question {name}"  # its words are uninformative
         runs.append(Run(name, "", "llm", 0, 30, 0, 240, False, "", "", is_right, asked=asked))
         runs.append(Run(name, "", "concise", 0, 32, 0, 150, False, "", "", level < 3))
         for stage, tokens in enumerate((0, 16, 32, 48)):
@@ -133,15 +133,15 @@ def calibration(profile: Profile, collected: Collected, study: Study) -> Calibra
     return calibrate(collected.table, make_plan(profile), study, objective, "test", True, ignore)
 
 
-def test_every_kind_learns_what_there_is_to_learn(study: Study) -> None:
+def test_every_kind_beats_chance_where_the_inputs_are_informative(study: Study) -> None:
     for kind, found in study.training().kinds.items():
-        # The words of these questions tell nothing; what is left is how often each stage is enough.
+        # The words are uninformative; the stage alone remains.
         least, most = (0.8, 1.0) if kind != WORDS else (0.65, 0.8)
         assert least < found.overall.auroc < most, kind
         assert found.overall.ece < 0.1, kind
 
 
-def test_a_score_that_tells_when_nothing_is_lost_spares_the_large_model_what_it_cannot_answer(
+def test_the_label_nothing_lost_saves_the_questions_that_the_large_model_cannot_answer(
     profile: Profile, tmp_path: Path
 ) -> None:
     runs = synthetic_runs(QUESTIONS, 6, has_hopeless=True)
@@ -158,10 +158,8 @@ def test_a_score_that_tells_when_nothing_is_lost_spares_the_large_model_what_it_
     assert cost["nothing_lost"] < cost["right"]
 
 
-def test_questions_alone_can_be_learnt_from_and_are_not_judged_on(
-    profile: Profile, collected: Collected, tmp_path: Path
-) -> None:
-    # Ten of them are of those that are judged on: they are left out.
+def test_extra_questions_are_used_for_fitting_only(profile: Profile, collected: Collected, tmp_path: Path) -> None:
+    # Ten of them have out-of-fold scores too: they are left out of the extra questions.
     runs = [
         *synthetic_runs(60, 5),
         *(replace(run, question=f"0-{i}") for i in range(10) for run in synthetic_runs(1, 7)),
@@ -178,20 +176,20 @@ def test_questions_alone_can_be_learnt_from_and_are_not_judged_on(
     assert [source.dataset for source in made.sources] == ["made-up", "made-up"]
 
 
-def test_scores_out_of_fold_know_nothing_of_their_own_question(profile: Profile, tmp_path: Path) -> None:
+def test_out_of_fold_scores_of_uninformative_inputs_are_at_chance(profile: Profile, tmp_path: Path) -> None:
     runs = synthetic_runs(QUESTIONS, 2, is_blind=True)
     blind = load_collected([store(profile, tmp_path / "blind.parquet", runs)], profile)
     options = TrainingOptions(("boosting", "probe"), "probe", "right", 4)
     made = train(blind, profile, Study(tmp_path / "study"), options, ignore)
     table = blind.table
-    for kind in ("boosting", "probe"):  # within a stage, whose base rate both know, there is nothing to know
+    for kind in ("boosting", "probe"):  # within a stage: across stages the base rates are informative
         scores = Study(tmp_path / "study").scores(kind, table)
         aurocs = [quality(scores[:, k], table.slm.right[:, k]).auroc for k in range(table.stages)]
         assert all(auroc is not None and 0.33 < auroc < 0.67 for auroc in aurocs), (kind, aurocs)
     assert made.chosen == "probe"
 
 
-def test_an_artefact_gives_in_serving_the_score_of_the_evaluation(study: Study, unseen: Collected) -> None:
+def test_serving_and_evaluation_compute_the_same_score(study: Study, unseen: Collected) -> None:
     table = unseen.table
     for kind in ("mlp", "logistic", "probe", "combined"):
         artefact = Artefact.load(study.folder / kind)
@@ -213,7 +211,7 @@ def test_a_scorer_of_another_pair_is_refused(study: Study, profile: Profile) -> 
         scorer.check_compatible(other, "2" * 64)
 
 
-def test_a_shifted_domain_is_seen(study: Study, collected: Collected) -> None:
+def test_drift_is_detected_in_the_features(study: Study, collected: Collected) -> None:
     table = collected.table
     for shift, low, high in ((0.0, 0.0, 0.2), (3.0, 1.0, 10.0)):
         drift = DriftMonitor(TrainedScorer(study.artefact("mlp")), first_stage=0)
@@ -228,7 +226,7 @@ def test_a_shifted_domain_is_seen(study: Study, collected: Collected) -> None:
         assert low <= np.abs(drift.shift()).mean() <= high
 
 
-def test_a_scorer_that_reads_nothing_sees_a_shifted_domain_in_the_questions(study: Study) -> None:
+def test_a_scorer_without_a_pass_detects_drift_in_the_question_counts(study: Study) -> None:
     scorer = TrainedScorer(study.artefact("words"))
     seen, shifted = DriftMonitor(scorer, first_stage=0), DriftMonitor(scorer, first_stage=0)
     for number in range(QUESTIONS):
@@ -239,9 +237,7 @@ def test_a_scorer_that_reads_nothing_sees_a_shifted_domain_in_the_questions(stud
     assert np.abs(shifted.shift()).max() > 3 > np.abs(seen.shift()).max()
 
 
-def test_the_more_a_score_tells_the_less_the_large_models_accuracy_costs(
-    profile: Profile, collected: Collected
-) -> None:
+def test_a_higher_auroc_lowers_the_cost_of_the_large_models_accuracy(profile: Profile, collected: Collected) -> None:
     costs = [each.cost for each in headroom(collected.table, make_plan(profile))]
     assert costs == sorted(costs, reverse=True)
     assert costs[0] > costs[-1] + 0.1
@@ -262,16 +258,16 @@ def test_the_chosen_policy_meets_the_objective_and_costs_less_than_any_fixed_sta
     assert calibration.policies.cost >= oracle(table, plan, True).full.mean() / alone.full.mean() - 1e-9
 
 
-def test_the_frontier_holds_nothing_that_is_beaten(calibration: Calibration) -> None:
+def test_the_frontier_is_strictly_increasing(calibration: Calibration) -> None:
     found = calibration.frontier
     assert len(found) > 3
-    for cheap, dear in pairwise(found):
-        assert cheap.cost.mean < dear.cost.mean
-        assert cheap.accuracy.mean < dear.accuracy.mean
+    for cheap, expensive in pairwise(found):
+        assert cheap.cost.mean < expensive.cost.mean
+        assert cheap.accuracy.mean < expensive.accuracy.mean
         assert cheap.cost.low <= cheap.cost.mean <= cheap.cost.high
 
 
-def test_objectives_pick_what_they_say() -> None:
+def test_each_objective_chooses_the_point_that_it_names() -> None:
     points = [Point(Policy((NEVER,), False), a, c) for a, c in ((0.5, 0.2), (0.6, 0.4), (0.7, 0.8))]
     assert Objective(below=0.1).choose(points, 0.7).cost == 0.4
     assert Objective(below=0.0).choose(points, 0.9).cost == 0.8  # out of reach: the nearest
@@ -280,7 +276,7 @@ def test_objectives_pick_what_they_say() -> None:
     assert pareto_front([*points, Point(Policy((NEVER,), False), 0.55, 0.5)]) == points
 
 
-def test_an_evaluation_beats_chance_and_never_the_oracle(
+def test_our_policy_beats_random_stops_and_not_the_oracle(
     profile: Profile, study: Study, unseen: Collected, calibration: Calibration
 ) -> None:
     found = evaluate("unseen", unseen.table, make_plan(profile), study)
@@ -300,7 +296,7 @@ def test_an_evaluation_beats_chance_and_never_the_oracle(
         evaluate("unseen", unseen.table, make_plan(profile), study, ["magic"])
 
 
-def test_too_few_questions_and_a_missing_step_say_what_to_do(profile: Profile, tmp_path: Path) -> None:
+def test_errors_for_too_few_questions_and_a_missing_step_name_the_remedy(profile: Profile, tmp_path: Path) -> None:
     few = load_collected([store(profile, tmp_path / "few.parquet", synthetic_runs(12, 3))], profile)
     with pytest.raises(TooFew, match="collect 40"):
         train(few, profile, Study(tmp_path), TrainingOptions(KINDS, "auto", "right", 4), ignore)
@@ -349,7 +345,7 @@ def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, m
     assert shipped.llm_alone.output_tokens == 240
 
 
-def test_figures_of_merit_on_cases_that_can_be_done_by_hand() -> None:
+def test_metrics_on_cases_with_known_values() -> None:
     right = np.array([False, True] * 50)
     assert expected_calibration_error(np.full(100, 0.5), right) == pytest.approx(0)
     assert expected_calibration_error(np.full(100, 0.9), right) == pytest.approx(0.4)
