@@ -16,7 +16,7 @@ from rich.progress import track
 
 from bench.common import Figures, quantiles, report
 from services.engine.api import GenerationRequest, Token
-from services.sufficiency_scorer.evidence import Evidence
+from services.sufficiency_scorer.scorer_inputs import ScorerInputs
 from services.sufficiency_scorer.scorers import make_scorer
 from tandem import AsyncClient
 from tandem.method.profile import Profile, load_profile
@@ -57,7 +57,7 @@ class _InOneProcess:
     async def _score(self, question: str, insight: str) -> float:
         prompt = answer_prompt(self._profile, self._slm.tokenizer, question, insight)
         scores = await self._slm.score("key", prompt.ids)
-        return self._scorer.score(Evidence.of(scores, prompt, 1 if insight else 0, question))
+        return self._scorer.score(ScorerInputs.of(scores, prompt, 1 if insight else 0, question))
 
 
 def main() -> None:

@@ -17,10 +17,10 @@ from training.policy import (
     Policy,
     Unit,
     frontier,
+    pareto_front,
     point_of,
-    relative,
-    tuned_for_accuracy,
-    undominated,
+    relative_cost,
+    tune_for_accuracy,
 )
 from training.study import CASCADE, PAPER, Policies, Study
 from training.table import Floats, Table
@@ -30,7 +30,7 @@ _CANDIDATES = np.round(np.arange(0.0, 1.001, 0.01), 2)
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """A policy of the frontier with 95 % intervals over questions; `cost` is relative to the large model's."""
+    """A policy of the frontier with 95 % intervals over questions; `cost` is relative to the large model alone."""
 
     policy: Policy
     accuracy: Interval
@@ -46,10 +46,10 @@ class Calibration:
 
 
 def calibrate(
-    table: Table, plan: Plan, study: Study, objective: Objective, told: str, llm_finishes: bool,
+    table: Table, plan: Plan, study: Study, objective: Objective, objective_text: str, llm_finishes: bool,
     progress: Callable[[str], None],
 ) -> Calibration:  # fmt: skip
-    """Find the policies on `table`, which the study was trained on; only scores out of fold are used. Saves them.
+    """Find the policies and save them. `table` holds the study's training questions; only out-of-fold scores are used.
 
     Raises StudyError.
     """
@@ -63,25 +63,25 @@ def calibrate(
             progress(f"frontier of {kind}{', the large model may finish' if finishes else ''}")
             found += frontier(table, plan, scores[kind], objective.unit, finishes, kind)
     best = {finishes: objective.choose(found, accuracy) for finishes, found in points.items()}
-    progress("what it is compared with")
+    progress("baselines")
     served = best[llm_finishes]
-    routed = scores[WORDS][:, 0]
+    search = _ThresholdSearch(table, plan, objective, accuracy)
     policies = Policies(
         served=served.policy,
         never_finishing=best[False].policy,
         finishing=best[True].policy,
-        paper=tuned_for_accuracy(table, plan, study.scores(PAPER, table)),
-        cascade=_threshold(_cascade_of(table, plan, study), table, plan, objective, accuracy),
-        route=_threshold(lambda t: route(table, plan, routed, t), table, plan, objective, accuracy),
-        objective=told,
+        paper=tune_for_accuracy(table, plan, study.scores(PAPER, table)),
+        cascade=search.best(cascade, study.scores(CASCADE, table)[:, 0]),
+        route=search.best(route, scores[WORDS][:, 0]),
+        objective=objective_text,
         accuracy=served.accuracy,
         cost=served.cost,
     )
     study.save_policies(policies)
-    drawn = undominated([*points[False], *points[True]] if llm_finishes else points[False])
+    shown = pareto_front([*points[False], *points[True]] if llm_finishes else points[False])
     return Calibration(
         policies,
-        [_with_interval(p, table, plan, scores[p.policy.kind], objective.unit) for p in drawn],
+        [_with_interval(p, table, plan, scores[p.policy.kind], objective.unit) for p in shown],
         accuracy,
         objective.unit,
     )
@@ -96,15 +96,19 @@ def _with_interval(point: Point, table: Table, plan: Plan, scores: Floats, unit:
     )
 
 
-def _cascade_of(table: Table, plan: Plan, study: Study) -> Callable[[float], Outcome]:
-    scores = study.scores(CASCADE, table)[:, 0]
-    return lambda threshold: cascade(table, plan, scores, threshold)
+@dataclass(frozen=True)
+class _ThresholdSearch:
+    """Finds the single threshold of a baseline, by the same objective as for our policies."""
 
+    table: Table
+    plan: Plan
+    objective: Objective
+    llm_accuracy: float
 
-def _threshold(
-    run: Callable[[float], Outcome], table: Table, plan: Plan, objective: Objective, llm_accuracy: float
-) -> float:
-    """One threshold, by the same objective as ours."""
-    price_of = relative(table, plan, objective.unit)
-    points = [point_of(Policy((t,), True), run(t), price_of) for t in _CANDIDATES.tolist()]
-    return objective.choose(points, llm_accuracy).policy.thresholds[0]
+    def best(self, method: Callable[[Table, Plan, Floats, float], Outcome], scores: Floats) -> float:
+        cost_of = relative_cost(self.table, self.plan, self.objective.unit)
+        points = [
+            point_of(Policy((threshold,), True), method(self.table, self.plan, scores, threshold), cost_of)
+            for threshold in _CANDIDATES.tolist()
+        ]
+        return self.objective.choose(points, self.llm_accuracy).policy.thresholds[0]

@@ -1,4 +1,4 @@
-"""Several collected files of one pair, read as one table."""
+"""Several collected files of one pair as one table."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from services.sufficiency_scorer.description import TrainingSource
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
 from training.collect import Run
@@ -20,7 +20,7 @@ from training.table import Table, make_table
 
 @dataclass(frozen=True)
 class Collected:
-    """`runs` and `table` of all files together; a question is named `dataset/id`. `plan` is the profile's, for costs."""
+    """`runs` and `table` of all files; a question is named `dataset/id`. `plan` is the profile's, for costs."""
 
     origins: tuple[Origin, ...]
     files: tuple[Path, ...]
@@ -29,25 +29,26 @@ class Collected:
     plan: Plan
 
     def without(self, questions: Iterable[str]) -> Collected:
-        known = set(questions)
-        table = self.table.take(np.array([q not in known for q in self.table.questions], bool))
-        return replace(self, runs=tuple(run for run in self.runs if run.question not in known), table=table)
+        excluded = set(questions)
+        table = self.table.take(np.array([q not in excluded for q in self.table.questions], bool))
+        return replace(self, runs=tuple(run for run in self.runs if run.question not in excluded), table=table)
 
     @cached_property
-    def sources(self) -> list[dict[str, Any]]:
-        """For each file: its dataset, the hashes of the dataset, of the collected questions' ids, and of the file."""
-        return [
-            {
-                "dataset": origin.dataset,
-                "dataset_sha256": origin.dataset_sha256,
-                "questions": len(ids := sorted({r.question for r in self.runs if _dataset(r) == origin.dataset})),
-                "questions_sha256": hashlib.sha256("\n".join(ids).encode()).hexdigest(),
-                "file": file.name,
-                "file_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-                "command": origin.command,
-            }
-            for origin, file in zip(self.origins, self.files, strict=True)
-        ]
+    def sources(self) -> list[TrainingSource]:
+        """One per file."""
+        return [self._source(origin, file) for origin, file in zip(self.origins, self.files, strict=True)]
+
+    def _source(self, origin: Origin, file: Path) -> TrainingSource:
+        ids = sorted({run.question for run in self.runs if _dataset(run) == origin.dataset})
+        return TrainingSource(
+            dataset=origin.dataset,
+            dataset_sha256=origin.dataset_sha256,
+            questions=len(ids),
+            questions_sha256=hashlib.sha256("\n".join(ids).encode()).hexdigest(),
+            file=file.name,
+            file_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+            command=origin.command,
+        )
 
     @property
     def datasets(self) -> str:
@@ -55,20 +56,14 @@ class Collected:
 
 
 def load_collected(files: Sequence[Path], profile: Profile, *, only_question: bool = False) -> Collected:
-    """`only_question`: files of `collect --only-question` may be among them.
+    """`only_question`: accept files of `collect --only-question` too.
 
-    Raises StoreError where a file is none of ours, was made with other texts than the profile's, or lacks the stages.
+    Raises StoreError if a file is not of `tandem collect`, was collected with other prompts or models, or lacks stages.
     """
     origins, runs = [], []
     for file in files:
         origin, found = read(file)
-        made_with = pair_of(origin.profile)
-        if different := [name for name, value in profile.prompt_fingerprint().items() if made_with[name] != value]:
-            raise StoreError(f"{file} was collected with another {', '.join(different)} than {profile.name} has now")
-        if origin.only_question and not only_question:
-            raise StoreError(f"{file} has the bare questions alone: it can help to train (`train --also`), no more")
-        if any(run.name == "llm" and not run.asked for run in found):
-            raise StoreError(f"{file} has no questions' texts: run `tandem collect` on it again, which adds them")
+        _check(file, origin, found, profile, only_question)
         origins.append(origin)
         runs += [replace(run, question=f"{origin.dataset}/{run.question}") for run in found]
     return Collected(
@@ -76,15 +71,14 @@ def load_collected(files: Sequence[Path], profile: Profile, *, only_question: bo
     )
 
 
-def pair_of(told: dict[str, Any]) -> dict[str, Any]:
-    """What scores depend on (Profile.prompt_fingerprint), out of an origin's `profile`."""
-    return {
-        "handoff": told["handoff"],
-        "llm": told["llm"]["name"],
-        "slm": told["slm"]["name"],
-        "prompts": told["prompts"],
-        "stages": told["stages"],
-    }
+def _check(file: Path, origin: Origin, runs: Iterable[Run], profile: Profile, only_question: bool) -> None:
+    expected, collected_with = profile.prompt_fingerprint(), origin.profile.prompt_fingerprint()
+    if different := [name for name, value in expected.items() if collected_with[name] != value]:
+        raise StoreError(f"{file} was collected with another {', '.join(different)} than {profile.name} has now")
+    if origin.only_question and not only_question:
+        raise StoreError(f"{file} was collected with --only-question: it can only be used for `train --also`")
+    if any(run.name == "llm" and not run.asked for run in runs):
+        raise StoreError(f"{file} lacks the questions' texts: run `tandem collect` on it again, which adds them")
 
 
 def _dataset(run: Run) -> str:

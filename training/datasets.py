@@ -1,7 +1,7 @@
-"""Questions with known answers: one JSON object a line, or HumanEval's tasks.
+"""Questions with known answers: JSON lines, or HumanEval tasks.
 
-A file of `{"id", "question", "answer"}` lines is graded by its final answers, a file of HumanEval tasks
-(`task_id, prompt, entry_point, test`) by running their tests. Names stand for the sets that the project uses itself.
+A file of `{"id", "question", "answer"}` lines is graded by final answers, a file of HumanEval tasks (`task_id, prompt,
+entry_point, test`) by running their tests. The project's own datasets have names.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import random
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 FOLDER = Path(__file__).parent / "data"
-# Lines 101 to 148 of GSM8K were looked at when the pair was first tried: no evaluation may use them.
-_SEEN_GSM8K = slice(100, 148)
+# Lines 101 to 148 of GSM8K were inspected during development: no evaluation may use them.
+_INSPECTED_GSM8K = slice(100, 148)
 
 Task = Literal["answer", "code"]
 
 
 class DatasetError(Exception):
-    """A file that holds no questions; the message names the line and what it lacks."""
+    """A file without usable questions; the message names the line and the problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """`sha256` is of the file as it was read, whatever part of it `items` is."""
+    """`sha256` is that of the whole file, even if `items` is a part of it."""
 
     name: str
     path: Path
@@ -48,13 +48,13 @@ class Dataset:
     items: tuple[Item, ...]
 
     def sample(self, n: int | None, seed: int) -> Dataset:
-        """`n` questions drawn by `seed`, in the order in which they were drawn; a larger n only adds to it."""
+        """`n` questions in an order drawn by `seed`; a larger n extends a smaller sample."""
         order = list(self.items)
         random.Random(seed).shuffle(order)
         return Dataset(self.name, self.path, self.sha256, tuple(order[:n]))
 
     def only(self, subjects: Collection[str]) -> Dataset:
-        """The questions of some subjects. Raises DatasetError where there are none."""
+        """The questions of some subjects. Raises DatasetError if there are none."""
         items = tuple(item for item in self.items if item.subject in subjects)
         if not items:
             known = ", ".join(sorted({item.subject for item in self.items}))
@@ -63,7 +63,7 @@ class Dataset:
 
 
 def load(name: str | Path) -> Dataset:
-    """`math_train`, `math_test`, `gsm8k`, `humaneval`, or the path of a .jsonl or .jsonl.gz file.
+    """Load `math_train`, `math_test`, `word_problems`, `gsm8k`, `humaneval`, or a .jsonl or .jsonl.gz file.
 
     Raises DatasetError.
     """
@@ -72,10 +72,10 @@ def load(name: str | Path) -> Dataset:
     text = gzip.decompress(raw).decode() if path.suffix == ".gz" else raw.decode()
     items = [_item(line, number, path) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if name == "gsm8k":
-        del items[_SEEN_GSM8K]
-    if name == "math_test":  # some of its questions stand in MATH's train split too
-        trained = {item.question for item in load("math_train").items}
-        items = [item for item in items if item.question not in trained]
+        del items[_INSPECTED_GSM8K]
+    if name == "math_test":  # some of its questions are in MATH's train split too
+        training = {item.question for item in load("math_train").items}
+        items = [item for item in items if item.question not in training]
     if not items:
         raise DatasetError(f"{path} holds no questions")
     label = str(name) if path.parent == FOLDER or name == "humaneval" else path.name.split(".")[0]
@@ -90,12 +90,14 @@ def _path(name: str) -> Path:
     for path in (FOLDER / f"{name}.jsonl", Path(name)):
         if path.is_file():
             return path
-    raise DatasetError(f"there is no file {name!r}; the project's own sets are math_train, math_test, gsm8k, humaneval")
+    raise DatasetError(
+        f"there is no file {name!r}; datasets by name: math_train, math_test, word_problems, gsm8k, humaneval"
+    )
 
 
 def _item(line: str, number: int, path: Path) -> Item:
     try:
-        fields: dict[str, Any] = json.loads(line)
+        fields = json.loads(line)
         if "task_id" in fields:
             return Item(
                 id=fields["task_id"],

@@ -1,5 +1,6 @@
-"""Fitting without fooling oneself: every score that a policy or a figure rests on comes from a model that never saw the
-question. The questions are dealt into folds; what is fitted on the others scores those of the fold.
+"""Cross-fitting: all scores that a policy or a figure rests on are out of fold.
+
+Questions are assigned to folds; the model that scores a fold is fitted on the other folds.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from services.sufficiency_scorer.artefact import Label
-from services.sufficiency_scorer.evidence import EvidenceBatch
+from services.sufficiency_scorer.description import Label
 from services.sufficiency_scorer.network import SufficiencyNetwork
+from services.sufficiency_scorer.scorer_inputs import ScorerInputsBatch
 from training.estimators import Examples, Fit
 from training.metrics import quality
 from training.table import Bools, Floats, Table
+
+LearningCurve = list[tuple[int, float | None, float]]
+"""(questions, AUROC, log-loss) out of fold"""
 
 
 @dataclass(frozen=True)
@@ -44,25 +48,25 @@ class CrossFit:
 def examples_of(table: Table, label: Label) -> Examples:
     """Every scoring pass of the table, one row each."""
     rows, stages = np.nonzero(table.slm.exists)
-    batch = EvidenceBatch(
+    batch = ScorerInputsBatch(
         stages.astype(np.int64),
         table.slm.prompt[rows, stages].astype(np.float32),
         table.features[rows, stages],
         table.states[rows, stages],
         table.words[rows],
     )
-    return Examples(batch, table.enough(label)[rows, stages], rows, table.stages)
+    return Examples(batch, table.targets(label)[rows, stages], rows, table.stages)
 
 
-def with_more(fit: Fit, more: Examples | None) -> Fit:
-    """`fit` on `more` questions as well, which nothing is judged on."""
-    return fit if more is None else lambda examples, seed: fit(examples.plus(more), seed)
+def with_extra(fit: Fit, extra: Examples | None) -> Fit:
+    """`fit` that also learns from `extra` examples, which are in no fold."""
+    return fit if extra is None else lambda examples, seed: fit(examples.concat(extra), seed)
 
 
 def answer_examples(table: Table) -> Examples:
-    """The small model's own answers to the bare question: what a cascade learns to trust."""
+    """The small model's answers to the bare question, from which a cascade learns when to accept one."""
     n = len(table.questions)
-    batch = EvidenceBatch(
+    batch = ScorerInputsBatch(
         np.zeros(n, np.int64),
         table.slm.tokens[:, 0].astype(np.float32),
         table.answer_features,
@@ -73,34 +77,35 @@ def answer_examples(table: Table) -> Examples:
 
 
 def folds(n: int, count: int, seed: int) -> NDArray[np.intp]:
-    """The fold of each question, dealt out evenly."""
-    dealt: NDArray[np.intp] = np.random.default_rng(seed).permutation(np.arange(n) % count)
-    return dealt
+    """The fold of each of n questions; sizes differ by at most one."""
+    assigned: NDArray[np.intp] = np.random.default_rng(seed).permutation(np.arange(n) % count)
+    return assigned
 
 
-def fit_platt(logits: Floats, enough: Bools) -> Platt:
-    model = LogisticRegression(C=np.inf).fit(logits[:, None], enough)
+def fit_platt(logits: Floats, targets: Bools) -> Platt:
+    model = LogisticRegression(C=np.inf).fit(logits[:, None], targets)
     return Platt(float(model.coef_[0, 0]), float(model.intercept_[0]))
 
 
 def as_grid(values: Floats, examples: Examples, n: int) -> Floats:
+    """float64[n, K + 1] from one value per example; NaN where the stage does not exist."""
     grid = np.full((n, examples.stages), np.nan)
     grid[examples.question, examples.batch.stage] = values
     return grid
 
 
 def cross_fit(kind: str, fit: Fit, examples: Examples, fold: NDArray[np.intp], seed: int) -> CrossFit:
-    """Each question's passes are scored by a model that was fitted without its fold; `fold` int[questions]."""
-    logits = np.zeros(len(examples.enough))
-    for held in np.unique(fold):
-        there = fold[examples.question] == held
-        logits[there] = fit(examples.take(~there), seed).logits(examples.batch.take(there))
-    platt = fit_platt(logits, examples.enough)
+    """Score each question with a model fitted on the other folds; `fold` int[questions]."""
+    logits = np.zeros(len(examples.targets))
+    for held_out in np.unique(fold):
+        rows = fold[examples.question] == held_out
+        logits[rows] = fit(examples.take(~rows), seed).logits(examples.batch.take(rows))
+    platt = fit_platt(logits, examples.targets)
     return CrossFit(kind, as_grid(platt(logits), examples, len(fold)), platt)
 
 
 def fit_all(fit: Fit, examples: Examples, platt: Platt, seed: int) -> SufficiencyNetwork:
-    """On every question, calibrated by what the folds have taught. `fit` is one whose model can be served."""
+    """Fit on all questions, with the calibration of the out-of-fold logits. `fit` must return a SufficiencyNetwork."""
     fitted = fit(examples, seed)
     assert isinstance(fitted, SufficiencyNetwork)
     fitted.slope.fill_(platt.slope)
@@ -110,8 +115,8 @@ def fit_all(fit: Fit, examples: Examples, platt: Platt, seed: int) -> Sufficienc
 
 def learning_curve(
     whole: CrossFit, table: Table, label: Label, fit: Fit, shares: Sequence[float], count: int, seed: int
-) -> list[tuple[int, float | None, float]]:
-    """(questions, AUROC, log-loss) out of fold, on the first parts of the questions, as they were drawn, and on all."""
+) -> LearningCurve:
+    """Cross-fit on the first `shares` of the questions, in the order of drawing; `whole` is the point of all."""
     curve = []
     for share in shares:
         part = table.take(np.arange(int(len(table.questions) * share)))
@@ -122,6 +127,6 @@ def learning_curve(
 
 
 def _curve_point(found: CrossFit, table: Table, label: Label) -> tuple[int, float | None, float]:
-    there = table.slm.exists
-    of = quality(found.scores[there], table.enough(label)[there])
-    return len(table.questions), of.auroc, of.log_loss
+    exists = table.slm.exists
+    measured = quality(found.scores[exists], table.targets(label)[exists])
+    return len(table.questions), measured.auroc, measured.log_loss

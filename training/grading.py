@@ -1,6 +1,6 @@
-"""Right or wrong: final answers by math-verify, code by its tests in a process of its own.
+"""Grading: final answers by math-verify, code by running its tests in a subprocess (docs/method.md, Grading).
 
-Only the text that a model wrote itself is graded, and in it the LAST final answer counts (METHOD 4.7).
+Only text that the model itself generated is graded, and the LAST final answer in it counts.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Graded:
 
 
 def grade(item: Item, text: str, prefix: str = "") -> Graded:
-    """Grade what a model wrote to `item`. `prefix` is what it went on from: it completes code, it answers nothing."""
+    """Grade a model's text. `prefix` is the insight that it continues: it may complete code, but is not searched for an answer."""
     return _grade_code(item, text, prefix) if item.task == "code" else _grade_answer(item, text)
 
 
 def grade_all(jobs: list[tuple[Item, str, str]], workers: int = 2) -> list[Graded]:
-    """Grade (item, text, prefix) triples; programs run `workers` at a time."""
+    """Grade (item, text, prefix) triples, with `workers` programs at a time."""
     with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(grade, *job) if job[0].task == "code" else None for job in jobs]
         return [future.result() if future else grade(*job) for future, job in zip(futures, jobs, strict=True)]
@@ -47,7 +47,7 @@ def grade_all(jobs: list[tuple[Item, str, str]], workers: int = 2) -> list[Grade
 
 def _grade_answer(item: Item, text: str) -> Graded:
     answer = final_answer(text, "boxed")
-    # A text without a box is searched for its last number or formula.
+    # Without a box, math-verify takes the last number or formula of the text.
     boxed = answer if answer == text.strip() else f"\\boxed{{{answer}}}"
     gold = parse(f"\\boxed{{{item.answer}}}", extraction_config=_FORMS)
     found = parse(boxed, extraction_config=_FORMS)
@@ -55,14 +55,14 @@ def _grade_answer(item: Item, text: str) -> Graded:
 
 
 def program(item: Item, text: str, prefix: str = "") -> str:
-    """The program that a text holds: its last block of code that defines the function, else the text as a whole.
+    """The last code block that defines the function, else the whole text, after the task's own prompt.
 
-    A text that goes on inside a block that its prefix opened is read together with it.
+    If `prefix` leaves a code block open, the text continues that block.
     """
     whole = prefix + text if prefix.count("```") % 2 else text
     blocks = [block for block in _FENCE.findall(whole) if f"def {item.entry_point}" in block]
     code = blocks[-1] if blocks else whole
-    # The task's own prompt first: its imports and helpers are the program's too.
+    # The prompt first: the program may use its imports and helpers.
     return f"{item.question}\n    pass\n\n\n{code}\n"
 
 
@@ -94,7 +94,7 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
 
 
-# Runs before the program: no sockets, no other processes, nothing written outside its folder.
+# Runs before the program: refuses sockets, other processes, and writing by absolute path.
 _GUARD = """
 import sys as _sys
 def _refuse(event, args):

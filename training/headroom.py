@@ -1,4 +1,4 @@
-"""What a scorer that tells more would bring: scores of the bare question of a chosen AUROC, made out of the truth and noise."""
+"""Headroom: the cost that a better scorer would reach, with simulated scores of the bare question of a given AUROC."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ _DRAWS = 200
 
 @dataclass(frozen=True)
 class Headroom:
-    """`cost`: the least `full` cost at the large model's accuracy, a share of the large model's alone, mean of the draws."""
+    """`cost`: least `full` cost at the large model's accuracy, relative to the large model alone, mean over draws."""
 
     auroc: float
     cost: float
 
 
 def headroom(table: Table, plan: Plan, seed: int = 0) -> list[Headroom]:
-    """A question is stopped before the large model begins, or answered by it; the score itself costs nothing.
+    """Each question is either stopped at stage 0 or answered by the large model; scores are free.
 
-    The score tells whether the small model is right or the large one is not: nothing is lost. The threshold is the best
-    one for these very questions, so this is more than a scorer of that AUROC could be relied on for.
+    The scores predict the label `nothing_lost`. The threshold is optimal for these same questions, so this is an upper
+    bound on what a scorer of that AUROC would save.
     """
     alone, small = llm_alone(table, plan), slm_alone(table, plan)
-    nothing_lost = table.enough("nothing_lost")[:, 0]
+    nothing_lost = table.targets("nothing_lost")[:, 0]
     generator = np.random.default_rng(seed)
     gain = small.right.astype(float) - alone.right
-    spared = alone.full - small.full
+    saved = alone.full - small.full
     found = []
     for auroc in AUROCS:
         costs = [
-            1 - _most_spared(_scores(nothing_lost, auroc, generator), gain, spared) / alone.full.sum()
+            1 - _max_saved(_scores(nothing_lost, auroc, generator), gain, saved) / alone.full.sum()
             for _ in range(_DRAWS)
         ]
         found.append(Headroom(auroc, float(np.mean(costs))))
     return found
 
 
-def _scores(truth: Bools, auroc: float, generator: np.random.Generator) -> Floats:
-    """Two normal distributions of one spread, as far apart as the AUROC asks (binormal model)."""
-    noise = generator.normal(size=len(truth))
-    return truth + 1e-3 * noise if auroc == 1 else truth * np.sqrt(2) * norm.ppf(auroc) + noise
+def _scores(target: Bools, auroc: float, generator: np.random.Generator) -> Floats:
+    """Binormal model: two normal distributions of equal variance, whose distance gives the AUROC."""
+    noise = generator.normal(size=len(target))
+    return target + 1e-3 * noise if auroc == 1 else target * np.sqrt(2) * norm.ppf(auroc) + noise
 
 
-def _most_spared(scores: Floats, gain: Floats, spared: Floats) -> float:
-    """Stopping the best-scored questions, as many as cost no right answer in all."""
+def _max_saved(scores: Floats, gain: Floats, saved: Floats) -> float:
+    """Saved cost if the questions with the highest scores are stopped, as many as lose no right answer in total."""
     order = np.argsort(-scores)
-    kept = np.cumsum(gain[order]) >= 0
-    return float(max(0.0, np.max(np.cumsum(spared[order])[kept], initial=0.0)))
+    is_lossless = np.cumsum(gain[order]) >= 0
+    return float(max(0.0, np.max(np.cumsum(saved[order])[is_lossless], initial=0.0)))

@@ -1,8 +1,8 @@
-"""The served system beside the offline evaluation: does it decide as that says?"""
+"""The served system against the offline evaluation: do both stop at the same stage?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,13 @@ from training.policy import Policy
 from training.table import Floats, Table
 
 Ask = Callable[[Item], Mapping[str, Any]]
-"""A question in, a SolveResult as a dict out."""
+"""(question) -> SolveResult as JSON"""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One question. Stages are where the answer came from, -1 for the large model's own; `score_gap` is the largest
-    difference of a score that both have."""
+    """One question. Stages are those of the answers, LLM (-1) for the large model's own. `score_gap` is the largest
+    difference between scores of the same stage; NaN without any."""
 
     question: str
     offline_stage: int
@@ -36,26 +36,26 @@ class Compared:
 def compare(
     table: Table, plan: Plan, policy: Policy, scores: Floats, items: Mapping[str, Item], n: int, ask: Ask
 ) -> list[Compared]:
-    """Ask the first `n` questions of `table` that are among `items` (by id) of the system."""
+    """Ask the system the first `n` questions of `table` that are in `items` (by id)."""
     stages = policy.run(table, plan, scores).stage
     rows = [row for row, question in enumerate(table.questions) if _id(question) in items][:n]
     found = []
     for row in rows:
         result = ask(items[_id(table.questions[row])])
-        is_llms = result["stop"]["reason"] == "llm_finished"
+        stop = result["stop"]
         found.append(
             Compared(
-                table.questions[row],
-                int(stages[row]),
-                LLM if is_llms else int(result["stop"]["stage"]),
-                _gap(scores[row], result["stages"]),
+                question=table.questions[row],
+                offline_stage=int(stages[row]),
+                live_stage=LLM if stop["reason"] == "llm_finished" else int(stop["stage"]),
+                score_gap=_score_gap(scores[row], result["stages"]),
             )
         )
     return found
 
 
-def _gap(offline: Floats, live: list[Mapping[str, Any]]) -> float:
-    gaps = [abs(offline[s["stage"]] - s["score"]) for s in live if s["score"] is not None]
+def _score_gap(offline: Floats, live: Sequence[Mapping[str, Any]]) -> float:
+    gaps = [abs(offline[stage["stage"]] - stage["score"]) for stage in live if stage["score"] is not None]
     return float(np.nanmax(gaps)) if gaps else float("nan")
 
 

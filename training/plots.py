@@ -1,4 +1,4 @@
-"""The pictures of the reports, as SVG files."""
+"""The plots of the reports, as SVG files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from training.calibrate import Calibration
-from training.evaluate import LLM_ALONE, ORACLE, OURS, SLM_ALONE, Evaluation
+from training.evaluate import Evaluation
+from training.fitting import LearningCurve
+from training.methods import LLM_ALONE, ORACLE, OURS, SLM_ALONE
 
-# The same figures give the same file: no dates, no random ids.
+# Reproducible files: no dates, no random ids.
 mpl.rcParams.update({"svg.hashsalt": "tandem", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
 _OURS, _OTHERS, _BOUND = "#c0392b", "#2c3e50", "#95a5a6"
 
 
 def cost_against_accuracy(evaluation: Evaluation, file: Path) -> None:
-    """Every way to answer, `full` cost relative to the LLM alone; bars are 95 % intervals of the accuracy."""
+    """All methods; `full` cost relative to the LLM alone, with 95 % intervals of the accuracy."""
     axes = _axes(6.4, 4.2)
     for row in evaluation.rows:
         color = _OURS if row.name.startswith(OURS) else _BOUND if row.name.startswith(ORACLE) else _OTHERS
@@ -31,7 +33,7 @@ def cost_against_accuracy(evaluation: Evaluation, file: Path) -> None:
     ends = [row for row in evaluation.rows if row.name in (SLM_ALONE, LLM_ALONE)]
     axes.plot(
         [100 * row.relative_full.mean for row in ends], [100 * row.accuracy.mean for row in ends],
-        ":", color=_BOUND, linewidth=1, label="the two models at random",
+        ":", color=_BOUND, linewidth=1, label="random mix of both models",
     )  # fmt: skip
     axes.set_xlabel("cost, % of the LLM alone (full)")
     axes.set_ylabel("accuracy, %")
@@ -43,22 +45,28 @@ def cost_against_accuracy(evaluation: Evaluation, file: Path) -> None:
 def reliability(groups: Sequence[tuple[float, float, int]], title: str, file: Path) -> None:
     axes = _axes(3.6, 3.6)
     axes.plot([0, 1], [0, 1], ":", color=_BOUND, linewidth=1)
-    axes.plot([said for said, _, _ in groups], [came for _, came, _ in groups], "o-", color=_OURS, markersize=4)
+    axes.plot(
+        [predicted for predicted, _, _ in groups],
+        [observed for _, observed, _ in groups],
+        "o-",
+        color=_OURS,
+        markersize=4,
+    )
     axes.set_xlabel("score")
-    axes.set_ylabel("share where it was enough")
+    axes.set_ylabel("observed share")
     axes.set_title(title)
     _save(axes, file)
 
 
 def stop_stages(evaluation: Evaluation, file: Path) -> None:
-    """Where the answers of both of our policies come from."""
+    """Stages of the answers of both of our policies."""
     axes = _axes(5.0, 2.6)
     ours = [row for row in evaluation.rows if row.name.startswith(OURS)]
     labels = ["LLM's own" if stage == "llm" else f"stage {stage}" for stage in ours[0].stops]
     for index, row in enumerate(ours):
-        places = [i + 0.38 * index for i in range(len(labels))]
+        positions = [i + 0.38 * index for i in range(len(labels))]
         axes.bar(
-            places,
+            positions,
             [100 * count / evaluation.n for count in row.stops.values()],
             0.36,
             label=row.label,
@@ -71,7 +79,7 @@ def stop_stages(evaluation: Evaluation, file: Path) -> None:
 
 
 def frontier(calibration: Calibration, file: Path) -> None:
-    """What policies of the frontier come to out of fold, with the chosen one marked."""
+    """Accuracy and cost of the policies of the frontier, out of fold; the chosen policy is marked."""
     axes = _axes(5.4, 3.8)
     points = calibration.frontier
     x, y = [100 * p.cost.mean for p in points], [100 * p.accuracy.mean for p in points]
@@ -88,10 +96,10 @@ def frontier(calibration: Calibration, file: Path) -> None:
     _save(axes, file)
 
 
-def learning_curve(curve: Sequence[tuple[int, float | None, float]], file: Path) -> None:
+def learning_curve(curve: LearningCurve, file: Path) -> None:
     axes = _axes(3.8, 2.8)
-    there = [(n, value) for n, value, _ in curve if value is not None]
-    axes.plot([n for n, _ in there], [value for _, value in there], "o-", color=_OURS, markersize=4)
+    points = [(n, auroc) for n, auroc, _ in curve if auroc is not None]
+    axes.plot([n for n, _ in points], [auroc for _, auroc in points], "o-", color=_OURS, markersize=4)
     axes.set_xlabel("training questions")
     axes.set_ylabel("AUROC, out of fold")
     _save(axes, file)

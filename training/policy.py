@@ -1,9 +1,9 @@
-"""From probabilities to a rule that knows cost: a threshold for each stage, and what to do when none is reached.
+"""Policies: from probabilities to a stop rule that accounts for cost (docs/method.md, Stop rule).
 
-Two ways to find thresholds, both on scores out of fold, for every price of a unit of cost: `grid` tries values stage by
-stage until none helps (METHOD 1's grid, with cost in the objective); `stopping` is optimal stopping by backward
-induction: what stopping gains over going on is regressed on the score, and the threshold is where that is nothing. The
-user's objective then picks a point of the frontier that they span.
+A policy has one threshold per stage, and says what happens if no stage reaches its threshold. Two searches find
+thresholds on out-of-fold scores, for a range of prices of a unit of cost: `grid_search` is coordinate ascent over a grid
+(the paper's, with cost in the objective); `backward_induction` is optimal stopping. The user's objective then picks a
+point of the Pareto frontier of all policies found.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from training.outcomes import Outcome, llm_alone, tandem
 from training.table import Floats, Table
 
 Unit = Literal["paper", "full", "usd"]
-NEVER = 1.0  # a calibrated score does not reach it; where the large model may finish such a stage is not even scored
+CostOf = Callable[[Outcome], Floats]
+NEVER = 1.0  # no calibrated score reaches it; if the large model may finish, such a stage is not even scored
 _GRID = np.round(np.arange(0.05, 0.951, 0.025), 3)
-_PRICES = np.geomspace(0.01, 3.0, 25)  # accuracy that the large model's whole cost is worth
+_PRICES = np.geomspace(0.01, 3.0, 25)  # accuracy that equals the large model's whole cost
+_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True)
 class Policy:
-    """`thresholds` of stage 0, 1, ..., K. `llm_finishes`: where none is reached the large model goes on to its end.
-    `kind` is its scorer's, `needs_pass` whether that reads the prompt.
+    """`thresholds` of stage 0, 1, ..., K. `llm_finishes`: if no stage reaches its threshold, the large model finishes.
+
+    `found_by` names the search, `kind` the scorer's kind; `needs_pass` says whether the scorer uses a scoring pass.
     """
 
     thresholds: tuple[float, ...]
@@ -42,31 +45,31 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What all the rules of one search have in common."""
+class SearchSpace:
+    """What all policies of one search have in common."""
 
     table: Table
     plan: Plan
     scores: Floats
-    price_of: Callable[[Outcome], Floats]
+    cost_of: CostOf
     llm_finishes: bool
     kind: str
 
-    def worth(self, thresholds: Sequence[float], price: float) -> Floats:
-        """Right answers less the price of their cost, float64[n]."""
+    def utility(self, thresholds: Sequence[float], price: float) -> Floats:
+        """Right answers less price * cost, float64[n]."""
         outcome = self.policy(thresholds).run(self.table, self.plan, self.scores)
-        return outcome.right - price * self.price_of(outcome)
+        return outcome.right - price * self.cost_of(outcome)
 
     def policy(self, thresholds: Sequence[float], found_by: str = "") -> Policy:
         return Policy(tuple(thresholds), self.llm_finishes, found_by, self.kind, self.kind != WORDS)
 
     def point(self, policy: Policy) -> Point:
-        return point_of(policy, policy.run(self.table, self.plan, self.scores), self.price_of)
+        return point_of(policy, policy.run(self.table, self.plan, self.scores), self.cost_of)
 
 
 @dataclass(frozen=True)
 class Point:
-    """What a policy comes to on the questions it was found on, with out-of-fold scores. `cost` is relative to the LLM's."""
+    """A policy's mean accuracy and cost on the questions it was found on; `cost` is relative to the large model alone."""
 
     policy: Policy
     accuracy: float
@@ -75,8 +78,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Objective:
-    """Least cost at an accuracy at most `below` under the large model's; or the most accuracy at a relative cost of at
-    most `most_cost`; or the most `accuracy - price * cost`. One of the three is given; cost in `unit`.
+    """Exactly one of three, with cost in `unit` relative to the large model alone.
+
+    `below`: least cost at an accuracy at most this far below the large model's. `most_cost`: most accuracy at no more than
+    this cost. `price`: most `accuracy - price * cost`.
     """
 
     unit: Unit = "full"
@@ -85,26 +90,26 @@ class Objective:
     price: float | None = None
 
     def choose(self, points: Iterable[Point], llm_accuracy: float) -> Point:
-        """Where no point meets it: the one that misses it least."""
-        every = list(points)
+        """If no point meets the objective: the one that misses it least."""
+        candidates = list(points)
         if self.below is not None:
             wanted = llm_accuracy - self.below
-            return min(every, key=lambda p: (max(0.0, wanted - p.accuracy), p.cost, -p.accuracy))
+            return min(candidates, key=lambda p: (max(0.0, wanted - p.accuracy), p.cost, -p.accuracy))
         if self.most_cost is not None:
             most = self.most_cost
-            return min(every, key=lambda p: (max(0.0, p.cost - most), -p.accuracy, p.cost))
+            return min(candidates, key=lambda p: (max(0.0, p.cost - most), -p.accuracy, p.cost))
         price = self.price or 0.0
-        return max(every, key=lambda p: (p.accuracy - price * p.cost, -p.cost))
+        return max(candidates, key=lambda p: (p.accuracy - price * p.cost, -p.cost))
 
 
 def frontier(table: Table, plan: Plan, scores: Floats, unit: Unit, llm_finishes: bool, kind: str = "") -> list[Point]:
-    """The policies that no other beats in both accuracy and cost, cheapest first. `kind` is that of the scores."""
-    rules = Rules(table, plan, scores, relative(table, plan, unit), llm_finishes, kind)
-    found = [rules.point(search(rules, price)) for price in _PRICES for search in (by_stopping, by_grid)]
-    # A price finds only what is best for some price; an objective may want what lies between.
-    for policy in {point.policy.thresholds: point.policy for point in undominated(found)}.values():
-        found += [rules.point(near) for near in _neighbours(policy)]
-    return undominated(found)
+    """The Pareto frontier of accuracy and cost, cheapest first. `kind` is that of the scores."""
+    space = SearchSpace(table, plan, scores, relative_cost(table, plan, unit), llm_finishes, kind)
+    found = [space.point(search(space, price)) for price in _PRICES for search in (backward_induction, grid_search)]
+    # A price finds only points on the convex hull; an objective may need one between them.
+    for policy in {point.policy.thresholds: point.policy for point in pareto_front(found)}.values():
+        found += [space.point(neighbour) for neighbour in _neighbours(policy)]
+    return pareto_front(found)
 
 
 def _neighbours(policy: Policy) -> Iterator[Policy]:
@@ -115,85 +120,89 @@ def _neighbours(policy: Policy) -> Iterator[Policy]:
             yield replace(policy, thresholds=thresholds, found_by=f"{policy.found_by}, stage {stage} varied")
 
 
-def point_of(policy: Policy, outcome: Outcome, price_of: Callable[[Outcome], Floats]) -> Point:
-    return Point(policy, float(outcome.right.mean()), float(price_of(outcome).mean()))
+def point_of(policy: Policy, outcome: Outcome, cost_of: CostOf) -> Point:
+    return Point(policy, float(outcome.right.mean()), float(cost_of(outcome).mean()))
 
 
-def undominated(points: Iterable[Point]) -> list[Point]:
-    kept: list[Point] = []
+def pareto_front(points: Iterable[Point]) -> list[Point]:
+    """The points that no other beats in both accuracy and cost, cheapest first."""
+    front: list[Point] = []
     for point in sorted(points, key=lambda p: (p.cost, -p.accuracy)):
-        if not kept or point.accuracy > kept[-1].accuracy:
-            kept.append(point)
-    return kept
+        if not front or point.accuracy > front[-1].accuracy:
+            front.append(point)
+    return front
 
 
-def by_grid(rules: Rules, price: float) -> Policy:
-    """Coordinate ascent of mean accuracy - price * cost, from the last stage to the first, until no stage changes."""
+def grid_search(space: SearchSpace, price: float) -> Policy:
+    """Coordinate ascent of mean utility, from the last stage to the first, until no threshold changes."""
 
     def value(thresholds: list[float]) -> float:
-        return float(rules.worth(thresholds, price).mean())
+        return float(space.utility(thresholds, price).mean())
 
-    stages = rules.table.stages
+    stages = space.table.stages
     start = [NEVER] * stages
-    every = (*_GRID.tolist(), NEVER)
-    thresholds = _ascend(value, start, value(start), list(reversed(range(stages))), every, sweeps=4)
-    return rules.policy(thresholds, f"grid at price {price:.3f}")
+    grid = (*_GRID.tolist(), NEVER)
+    thresholds = _ascend(value, start, value(start), list(reversed(range(stages))), grid, sweeps=4)
+    return space.policy(thresholds, f"grid at price {price:.3f}")
 
 
-def by_stopping(rules: Rules, price: float) -> Policy:
-    """Backward induction. At stage k each question tells what stopping there would gain over what the rule from k + 1 on
-    brings it, in accuracy less the price of its cost; the threshold is the score from which on that gain is largest, which
-    is where its isotonic regression on the score crosses zero; 1 where no score gains.
+def backward_induction(space: SearchSpace, price: float) -> Policy:
+    """Optimal stopping, from the last stage to the first.
+
+    The gain of a question at stage k is the utility of stopping there less that of the policy from k + 1 on. The threshold
+    is the score that maximises the summed gain of all scores from it on, which is where the isotonic regression of the gain
+    on the score crosses zero; NEVER if no sum is positive.
     """
-    table = rules.table
+    table = space.table
     thresholds = [NEVER] * table.stages
     for stage in reversed(range(table.stages)):
-        there = table.slm.exists[:, stage]
-        stopped = [NEVER] * stage + [0.0] + thresholds[stage + 1 :]
-        gain, score = (rules.worth(stopped, price) - rules.worth(thresholds, price))[there], rules.scores[there, stage]
+        exists = table.slm.exists[:, stage]
+        stopping = [NEVER] * stage + [0.0] + thresholds[stage + 1 :]
+        gain = (space.utility(stopping, price) - space.utility(thresholds, price))[exists]
+        score = space.scores[exists, stage]
         order = np.argsort(score, kind="stable")
-        from_here = np.cumsum(gain[order][::-1])[::-1]  # from each score on
-        best = int(from_here.argmax()) if len(from_here) else 0
-        if len(from_here) and from_here[best] > 0:
+        gain_from = np.cumsum(gain[order][::-1])[::-1]
+        best = int(gain_from.argmax()) if len(gain_from) else 0
+        if len(gain_from) and gain_from[best] > 0:
             thresholds[stage] = float(score[order][best])
-    return rules.policy(thresholds, f"optimal stopping at price {price:.3f}")
+    return space.policy(thresholds, f"optimal stopping at price {price:.3f}")
 
 
-def tuned_for_accuracy(table: Table, plan: Plan, scores: Floats) -> Policy:
-    """The paper's: a grid of thresholds per stage for accuracy alone, no stage 0, no finishing large model."""
+def tune_for_accuracy(table: Table, plan: Plan, scores: Floats) -> Policy:
+    """The paper's: a grid of thresholds per stage for accuracy alone, no stage 0, the large model never finishes."""
 
     def accuracy(thresholds: list[float]) -> float:
         return float(tandem(table, plan, scores, thresholds, False).right.mean())
 
-    # Its grid does not know "never", so whatever it holds is better than the start.
-    every = np.round(np.arange(0.05, 0.951, 0.05), 2).tolist()
-    thresholds = _ascend(accuracy, [NEVER] * table.stages, -1.0, range(1, table.stages), every, sweeps=3)
+    # The paper's grid lacks NEVER, so any candidate must beat the start.
+    grid = np.round(np.arange(0.05, 0.951, 0.05), 2).tolist()
+    thresholds = _ascend(accuracy, [NEVER] * table.stages, -1.0, range(1, table.stages), grid, sweeps=3)
     return Policy(tuple(thresholds), False, "grid for accuracy")
 
 
 def _ascend(
     value: Callable[[list[float]], float],
     start: list[float],
-    worth_of_start: float,
+    value_of_start: float,
     stages: Sequence[int],
     candidates: Sequence[float],
     sweeps: int,
 ) -> list[float]:
-    """Coordinate ascent: the best candidate for one stage after the other, until none changes or after `sweeps` rounds."""
-    thresholds, best = start, worth_of_start
+    """Coordinate ascent: the best candidate for one stage at a time, until none changes or after `sweeps` rounds."""
+    thresholds, best = start, value_of_start
     for _ in range(sweeps):
         before = thresholds
         for stage in stages:
             for candidate in candidates:
                 tried = [*thresholds[:stage], candidate, *thresholds[stage + 1 :]]
-                if (worth := value(tried)) > best + 1e-12:
-                    best, thresholds = worth, tried
+                if (found := value(tried)) > best + _TOLERANCE:
+                    best, thresholds = found, tried
         if thresholds == before:
             break
     return thresholds
 
 
-def relative(table: Table, plan: Plan, unit: Unit) -> Callable[[Outcome], Floats]:
-    """What an outcome costs for each question, in units of the large model's mean cost alone."""
+def relative_cost(table: Table, plan: Plan, unit: Unit) -> CostOf:
+    """Cost per question of an outcome, in units of the large model's mean cost alone."""
     alone = float(getattr(llm_alone(table, plan), unit).mean())
     return lambda outcome: getattr(outcome, unit) / alone

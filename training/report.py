@@ -1,23 +1,25 @@
-"""The report of an evaluation in Markdown, with its pictures beside it."""
+"""The report of an evaluation in Markdown, with its plots beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from services.sufficiency_scorer.description import Quality
 from training import plots
-from training.evaluate import LLM_ALONE, ORACLE_FINISHING, OURS, Evaluation, Row, label
-from training.metrics import Interval, Quality
-from training.study import Study, Training
+from training.evaluate import Evaluation, MethodResult
+from training.methods import LLM_ALONE, ORACLE_FINISHING, OURS, display_name
+from training.metrics import Interval
+from training.study import Policies, Study, Training
 
 _LABELS = {
-    "nothing_lost": "stopping would lose nothing (the small model is right, or the large one is not either)",
-    "right": "the small model would answer right",
+    "nothing_lost": "stopping would lose nothing (the small model is right, or the large model is wrong too)",
+    "right": "the small model would answer correctly",
 }
 
 
 def write_report(evaluation: Evaluation, study: Study, folder: Path) -> Path:
-    """`folder`/DATASET.md and three pictures. Returns the report."""
+    """Write `folder`/DATASET.md and three plots. Returns the path of the report."""
     folder.mkdir(parents=True, exist_ok=True)
     name = evaluation.dataset.split(":")[0]
     plots.cost_against_accuracy(evaluation, folder / f"{name}-cost.svg")
@@ -29,38 +31,57 @@ def write_report(evaluation: Evaluation, study: Study, folder: Path) -> Path:
 
 
 def _lines(evaluation: Evaluation, study: Study, name: str) -> list[str]:
-    training, policies = study.training(), study.policies()
-    ours, alone = evaluation.row(OURS), evaluation.row(LLM_ALONE)
+    training = study.training()
     return [
-        f"# {evaluation.dataset}: {evaluation.n} questions",
+        *_introduction(evaluation, training, study.policies()),
         "",
-        f"Pair and prompts: profile `{training.profile}`. Scorer: `{policies.served.kind}`, trained to tell whether "
-        f"{_LABELS[training.label]}, on {len(training.questions) + len(training.more_questions)} questions of "
-        f"{_sources(training)}. Objective of the calibration: {policies.objective}. "
-        "No question here was used to train or to calibrate.",
-        "",
-        f"- **{OURS}**: {_percent(ours.accuracy)} right, the LLM alone {_percent(alone.accuracy)}; paired difference "
-        f"{_points(ours.difference)} points (McNemar p = {ours.p_llm:.3f}).",
-        f"- Cost of the LLM alone's: {_percent(ours.relative_full)} `full`, {_percent(ours.relative_paper)} `paper`, "
-        f"{_percent(ours.relative_usd)} in USD.",
-        f"- Its stops dealt to random questions: {_percent(evaluation.random_same_stops)} right. The two models alone, at "
-        f"random, at the same `full` cost: {_percent(evaluation.random_same_cost)}.",
-        _gap(evaluation),
-        f"- The scorer here: AUROC {_auroc(evaluation.scorer_overall)} over all stages, ECE "
-        f"{evaluation.scorer_overall.ece:.3f}, Brier {evaluation.scorer_overall.brier:.3f}.",
+        *_summary(evaluation),
         "",
         f"![cost against accuracy]({name}-cost.svg)",
         "",
         *_table(evaluation.rows),
         "",
-        "Intervals are of 95 %: Wilson's for accuracies, paired bootstrap over questions for differences and costs. `paper` "
-        "and `full` are TFLOPs per question (METHOD of the paper, and everything that was computed: prefill, scoring passes, "
-        "reading ahead, overrun), with their share of the LLM alone's. Cascade, router and ours were tuned by the same objective.",
+        "Intervals are 95 %: Wilson's for accuracies, paired bootstrap over questions for differences and costs. `paper` and "
+        "`full` are TFLOPs per question (the paper's formula, and everything that is computed: prefill, scoring passes, prefill "
+        "ahead, overrun), in brackets relative to the LLM alone. Cascade, router and ours were tuned for the same objective.",
         "",
-        "## Where the answers come from",
+        "## Stages of the answers",
         "",
         f"![stop stages]({name}-stops.svg)",
         "",
+        *_scorer(evaluation, training, name),
+        "",
+        *_headroom(evaluation),
+    ]
+
+
+def _introduction(evaluation: Evaluation, training: Training, policies: Policies) -> list[str]:
+    return [
+        f"# {evaluation.dataset}: {evaluation.n} questions",
+        "",
+        f"Pair and prompts: profile `{training.profile}`. Scorer: `{policies.served.kind}`, trained to predict whether "
+        f"{_LABELS[training.label]}, on {len(training.questions) + len(training.more_questions)} questions of "
+        f"{_sources(training)}. Objective of the calibration: {policies.objective}. "
+        "No question of this report was used for training or calibration.",
+    ]
+
+
+def _summary(evaluation: Evaluation) -> list[str]:
+    ours, alone, scorer = evaluation.row(OURS), evaluation.row(LLM_ALONE), evaluation.scorer_overall
+    return [
+        f"- **{OURS}**: accuracy {_percent(ours.accuracy)}, LLM alone {_percent(alone.accuracy)}; paired difference "
+        f"{_points(ours.difference)} points (McNemar p = {ours.p_llm:.3f}).",
+        f"- Cost relative to the LLM alone: {_percent(ours.relative_full)} `full`, {_percent(ours.relative_paper)} `paper`, "
+        f"{_percent(ours.relative_usd)} in USD.",
+        f"- The same shares of stops on random questions: accuracy {_percent(evaluation.random_same_stops)}. A random mix of "
+        f"both models alone at the same `full` cost: {_percent(evaluation.random_same_cost)}.",
+        _gap(evaluation),
+        f"- Scorer on these questions: AUROC {_auroc(scorer)} over all stages, ECE {scorer.ece:.3f}, Brier {scorer.brier:.3f}.",
+    ]
+
+
+def _scorer(evaluation: Evaluation, training: Training, name: str) -> list[str]:
+    return [
         "## The scorer on these questions",
         "",
         f"![reliability]({name}-reliability.svg)",
@@ -70,16 +91,9 @@ def _lines(evaluation: Evaluation, study: Study, name: str) -> list[str]:
         *(_quality_row(str(stage), found) for stage, found in enumerate(evaluation.scorer)),
         _quality_row("all", evaluation.scorer_overall),
         "",
-        "AUROC of every kind of scorer that was trained, for the record; which one is served was chosen on training questions:",
+        "AUROC of all trained kinds of scorer, for comparison; the served one was chosen on training questions:",
         "",
         *_aurocs(evaluation.aurocs),
-        "",
-        "## What a better scorer would bring",
-        "",
-        "The least `full` cost at the LLM's accuracy if the bare questions were scored for nothing by a scorer of this AUROC, with "
-        "the best threshold for these very questions (200 draws of scores made of the truth and noise):",
-        "",
-        *_headroom(evaluation),
     ]
 
 
@@ -96,6 +110,11 @@ def _headroom(evaluation: Evaluation) -> list[str]:
     found = evaluation.headroom
     limit = evaluation.row(ORACLE_FINISHING)
     return [
+        "## Headroom of a better scorer",
+        "",
+        "The least `full` cost at the LLM's accuracy if the bare questions were scored at no cost by a scorer of this AUROC, with "
+        "the optimal threshold for these same questions (mean of 200 draws of simulated scores):",
+        "",
         f"| AUROC | {' | '.join(f'{each.auroc:.1f}' for each in found)} | oracle over all stages |",
         "|---" * (len(found) + 2) + "|",
         f"| cost | {' | '.join(f'{each.cost:.0%}' for each in found)} | {limit.relative_full.mean:.0%}, "
@@ -105,20 +124,20 @@ def _headroom(evaluation: Evaluation) -> list[str]:
 
 def _gap(evaluation: Evaluation) -> str:
     if evaluation.best_fixed is None or evaluation.gap_closed is None:
-        return "- No fixed stage costs as little as ours."
+        return "- No fixed stage is as cheap as ours."
     p = evaluation.row(OURS).p_best_fixed
     return (
-        f"- Best fixed stage at no more cost: {label(evaluation.best_fixed)} (McNemar against ours p = {p:.3f}). Oracle gap closed: "
+        f"- Best fixed stage at no higher cost: {display_name(evaluation.best_fixed)} (McNemar against ours p = {p:.3f}). Oracle gap closed: "
         f"{_percent(evaluation.gap_closed)}."
     )
 
 
-def _table(rows: list[Row]) -> list[str]:
-    head = "way to answer | accuracy % | less LLM, points | p | LLM tokens | SLM tokens | paper | full | USD/1000 | cut off"
+def _table(rows: list[MethodResult]) -> list[str]:
+    head = "method | accuracy % | difference to LLM, points | p | LLM tokens | SLM tokens | paper | full | USD/1000 | truncated"
     return [f"| {head} |", "|" + "---|" * 10, *(_row(row) for row in rows)]
 
 
-def _row(row: Row) -> str:
+def _row(row: MethodResult) -> str:
     cells = [
         f"**{row.label}**" if row.name == OURS else row.label,
         _percent(row.accuracy),
@@ -143,7 +162,7 @@ def _auroc(found: Quality) -> str:
 
 
 def _sources(training: Training) -> str:
-    return ", ".join(f"{source['dataset']} ({source['questions']})" for source in training.sources)
+    return ", ".join(f"{source.dataset} ({source.questions})" for source in training.sources)
 
 
 def _percent(value: Interval) -> str:

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Train, calibrate and judge a pair's stop rule from its collected files; the profile gets scorer, thresholds and report.
+# Train, calibrate and evaluate a pair's stop rule from its collected files; writes scorer, thresholds and report into the profile.
 set -euo pipefail
 pair=$1
-here=$(cd "$(dirname "$0")" && pwd)
+cd "$(dirname "$0")/.."  # relative paths: each command is recorded in what it writes
 tandem() { command tandem "$@" --profile "$pair"; }
-collected=$here/collected/$pair study=$here/studies/$pair report=$here/../deploy/profiles/$pair/report
+collected=training/collected/$pair study=training/studies/$pair report=deploy/profiles/$pair/report
 files=("$collected/math_train.parquet" "$collected/word_problems.parquet")
 also=(--also "$collected/math_train_questions.parquet" --also "$collected/word_problems_questions.parquet")
 tandem train "${files[@]}" "${also[@]}" --study "$study"

@@ -1,4 +1,4 @@
-"""One collection from start to end: load the pair, go on where the file stops, save as it grows."""
+"""One collection from start to end: load the pair, resume from the file, save periodically."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from services.engine.settings import EngineSettings
 from services.engine.tokenizer import ChatTokenizer
@@ -17,16 +17,16 @@ from services.engine.transformers_engine import TransformersEngine
 from tandem.method.profile import Profile
 from training.collect import Collector, Run
 from training.datasets import Dataset
-from training.store import Origin, StoreError, read, write
+from training.store import CollectedProfile, Origin, StoreError, read, write
 
 Progress = Callable[[int, int, int], None]
-"""(questions done, questions in all, tokens written since the start)"""
+"""(questions done, questions in total, tokens generated since the start)"""
 _SAVE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """How the pair is run. `width` is questions at once; each engine has `threads` of the processor to itself."""
+    """How the pair runs: `width` questions at a time; each of the two engines has `threads` processor threads."""
 
     threads: int = 1
     width: int = 64
@@ -35,20 +35,17 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is asked of each question: `extras` and `only_question` as in training.collect.Collector."""
+    """Which runs to collect per question: `extras` and `only_question` as in training.collect.Collector."""
 
     extras: bool = True
     only_question: bool = False
 
 
 def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, models: Path) -> Origin:
-    told = profile.model_dump(include={"handoff", "llm", "slm", "prompts", "execution"}, mode="json")
-    told["stages"] = profile.prompt_fingerprint()["stages"]
-    told["execution"] = {name: told["execution"][name] for name in ("max_tokens", "answer_format")}  # what shapes texts
     marks = {m.name: (models / m.name / "tandem.json") for m in (profile.llm, profile.slm)}
     return Origin(
         pair=profile.name,
-        profile=told,
+        profile=CollectedProfile.of(profile),
         dataset=dataset.name,
         dataset_sha256=dataset.sha256,
         order_seed=seed,
@@ -67,31 +64,28 @@ async def collect(
     profile: Profile, dataset: Dataset, n: int | None, seed: int, scope: Scope, out: Path,
     models: Path, machine: Machine, progress: Progress,
 ) -> list[Run]:  # fmt: skip
-    """Collect `n` questions of `dataset` (None: all) into `out`; those that it holds are not asked again.
+    """Collect `n` questions of `dataset` (None: all) into `out`; questions that `out` already holds are skipped.
 
-    Raises StoreError when `out` was made by something else, OSError when a model's weights cannot be read.
+    Raises StoreError if `out` has another origin, OSError if a model's weights cannot be read.
     """
     origin = origin_of(profile, dataset, seed, scope, models)
-    runs = _with_questions(_go_on(out, origin), dataset)
-    asked = dataset.sample(n, seed).items
+    runs = _with_questions(_runs_so_far(out, origin), dataset)
+    sample = dataset.sample(n, seed).items
     done = {run.question for run in runs}
-    missing = [item for item in asked if item.id not in done]
-    progress(len(asked) - len(missing), len(asked), 0)
+    missing = [item for item in sample if item.id not in done]
+    progress(len(sample) - len(missing), len(sample), 0)
     if not missing:
         write(out, origin, runs)
         return runs
-    llm, slm = (_engine(profile, role, models, machine) for role in ("llm", "slm"))
+    llm, slm = (_start_engine(profile, role, models, machine) for role in ("llm", "slm"))
     try:
         collector = Collector(profile, llm, slm, extras=scope.extras, only_question=scope.only_question)
         saved_at = time.monotonic()
         async for found in collector.collect(missing, machine.width):
             runs += found
             done.add(found[0].question)
-            progress(
-                sum(item.id in done for item in asked),
-                len(asked),
-                llm.counters.output_tokens + slm.counters.output_tokens,
-            )
+            generated = llm.counters.output_tokens + slm.counters.output_tokens
+            progress(sum(item.id in done for item in sample), len(sample), generated)
             if time.monotonic() - saved_at > _SAVE_SECONDS:
                 write(out, origin, runs)
                 saved_at = time.monotonic()
@@ -102,23 +96,24 @@ async def collect(
     return runs
 
 
-def _go_on(out: Path, origin: Origin) -> list[Run]:
+def _runs_so_far(out: Path, origin: Origin) -> list[Run]:
+    """Raises StoreError."""
     if not out.exists():
         return []
     before, runs = read(out)
-    if different := before.differs(origin):
+    if different := before.differences(origin):
         raise StoreError(f"{out} was made with another {', '.join(different)}: choose another --out, or move it away")
     return runs
 
 
 def _with_questions(runs: list[Run], dataset: Dataset) -> list[Run]:
-    """Files of before runs kept their questions get them."""
+    """Adds the questions' texts, which old files lack."""
     texts = {item.id: item.question for item in dataset.items}
     return [replace(run, asked=texts[run.question]) if run.name == "llm" else run for run in runs]
 
 
-def _engine(profile: Profile, role: str, models: Path, machine: Machine) -> TransformersEngine:
-    model = getattr(profile, role)
+def _start_engine(profile: Profile, role: Literal["llm", "slm"], models: Path, machine: Machine) -> TransformersEngine:
+    model = profile.llm if role == "llm" else profile.slm
     engine = TransformersEngine(
         EngineSettings(
             path=models / model.name,
@@ -135,19 +130,31 @@ def _engine(profile: Profile, role: str, models: Path, machine: Machine) -> Tran
     return engine
 
 
-def summary(runs: list[Run]) -> list[dict[str, Any]]:
-    """For each way to an answer: how many, right, mean tokens, truncated."""
-    table = []
-    for name, stage in sorted({(run.name, run.stage) for run in runs}):
-        of = [run for run in runs if (run.name, run.stage) == (name, stage)]
-        table.append(
-            {
-                "run": name if name in ("llm", "concise") else f"{name} after stage {stage}",
-                "n": len(of),
-                "accuracy": sum(run.right for run in of) / len(of),
-                "insight_tokens": sum(run.insight_tokens for run in of) / len(of),
-                "output_tokens": sum(run.output_tokens for run in of) / len(of),
-                "truncated": sum(run.truncated for run in of),
-            }
-        )
-    return table
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One kind of run; token counts are means."""
+
+    run: str
+    n: int
+    accuracy: float
+    insight_tokens: float
+    output_tokens: float
+    truncated: int
+
+
+def summary(runs: list[Run]) -> list[RunSummary]:
+    """Per kind of run and stage."""
+    kinds = sorted({(run.name, run.stage) for run in runs})
+    return [_summary_of([run for run in runs if (run.name, run.stage) == kind]) for kind in kinds]
+
+
+def _summary_of(runs: list[Run]) -> RunSummary:
+    first, n = runs[0], len(runs)
+    return RunSummary(
+        run=first.name if first.name in ("llm", "concise") else f"{first.name} after stage {first.stage}",
+        n=n,
+        accuracy=sum(run.right for run in runs) / n,
+        insight_tokens=sum(run.insight_tokens for run in runs) / n,
+        output_tokens=sum(run.output_tokens for run in runs) / n,
+        truncated=sum(run.truncated for run in runs),
+    )

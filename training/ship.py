@@ -1,4 +1,4 @@
-"""Put what a study found into its profile, where the services read it. Comments of the file stay."""
+"""Write the policy of a study into its profile, from which the services load it. Comments in the file are preserved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDER = "scorer"
 
 
 def ship(profile: Profile, study: Study, table: Table) -> None:
-    """Scorer, thresholds, and what the large model needs by itself, its mean over `table`. Raises StudyError."""
+    """Write scorer, thresholds, and the mean tokens of the large model alone over `table`. Raises StudyError."""
     policy = study.policies().served
     study.artefact(policy.kind).save(profile.folder / FOLDER)
     file = profile.folder / "profile.toml"

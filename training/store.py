@@ -1,9 +1,8 @@
-"""Collected runs in one Parquet file for each (pair, dataset, split), with what made them in its metadata."""
+"""Collected runs: one Parquet file per (pair, dataset, split), with its origin in the metadata."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tandem.method.profile import Model, Profile
 from training.collect import Run
 
 _KEY = b"tandem"
@@ -41,17 +42,72 @@ class StoreError(Exception):
     """The file belongs to another profile, dataset or model; the message says which."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Origin:
-    """What made the runs. Files of different origin are never mixed.
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
 
-    `profile` holds what decides the texts: models, hand-off, stages, prompts, answer cap. `order_seed` is that of the
-    order in which questions were drawn, `tokenizer_sha256` the small model's. `only_question`: no stage but 0
-    was collected.
+
+class CollectedModel(_Part):
+    name: str
+    parameters: float
+    dtype: str
+    quantization: str
+
+    @classmethod
+    def of(cls, model: Model) -> CollectedModel:
+        return cls.model_validate(model.model_dump())
+
+
+class CollectedStage(_Part):
+    max_tokens: int
+    ends_before: str
+
+
+class CollectedAnswer(_Part):
+    max_tokens: int
+    answer_format: str
+
+
+class CollectedProfile(_Part):
+    """The part of a profile that determines the texts of the runs."""
+
+    handoff: str
+    llm: CollectedModel
+    slm: CollectedModel
+    prompts: dict[str, str]
+    execution: CollectedAnswer
+    stages: list[CollectedStage]
+
+    @classmethod
+    def of(cls, profile: Profile) -> CollectedProfile:
+        return cls(
+            handoff=profile.handoff,
+            llm=CollectedModel.of(profile.llm),
+            slm=CollectedModel.of(profile.slm),
+            prompts=profile.prompts.model_dump(),
+            execution=CollectedAnswer.model_validate(profile.execution.model_dump()),
+            stages=[CollectedStage.model_validate(stage.model_dump()) for stage in profile.stages],
+        )
+
+    def prompt_fingerprint(self) -> dict[str, Any]:
+        """As Profile.prompt_fingerprint: what the scores depend on."""
+        return {
+            "handoff": self.handoff,
+            "llm": self.llm.name,
+            "slm": self.slm.name,
+            "prompts": self.prompts,
+            "stages": [stage.model_dump() for stage in self.stages],
+        }
+
+
+class Origin(_Part):
+    """How the runs were made. Runs of different origins are never mixed in a file.
+
+    `order_seed` is the seed of the order in which questions were drawn, `tokenizer_sha256` the small model's.
+    `only_question`: only stage 0 was collected.
     """
 
     pair: str
-    profile: dict[str, Any]
+    profile: CollectedProfile
     dataset: str
     dataset_sha256: str
     order_seed: int
@@ -61,17 +117,17 @@ class Origin:
     command: str
     only_question: bool = False
 
-    def differs(self, other: Origin) -> list[str]:
-        """Names of the fields in which the runs would come out differently."""
-        told = ("profile", "dataset", "dataset_sha256", "order_seed", "models", "only_question")
-        return [name for name in told if getattr(self, name) != getattr(other, name)]
+    def differences(self, other: Origin) -> list[str]:
+        """Names of the fields with which the runs would come out differently."""
+        names = ("profile", "dataset", "dataset_sha256", "order_seed", "models", "only_question")
+        return [name for name in names if getattr(self, name) != getattr(other, name)]
 
 
 def write(path: Path, origin: Origin, runs: Sequence[Run]) -> None:
-    """Replace `path` by one rename, so that a broken-off collection leaves the last whole file."""
+    """Replace `path` by one rename, so that an interrupted collection leaves the last complete file."""
     rows = [_row(run) for run in runs]
     table = pa.Table.from_pylist(rows, schema=_SCHEMA)
-    table = table.replace_schema_metadata({_KEY: json.dumps(dataclasses.asdict(origin))})
+    table = table.replace_schema_metadata({_KEY: origin.model_dump_json()})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     pq.write_table(table, partial, compression="zstd", compression_level=9)
@@ -79,11 +135,11 @@ def write(path: Path, origin: Origin, runs: Sequence[Run]) -> None:
 
 
 def read(path: Path) -> tuple[Origin, list[Run]]:
-    """Raises StoreError where `path` is no such file."""
+    """Raises StoreError if `path` is no file of `tandem collect`."""
     try:
         table = pq.read_table(path)
-        origin = Origin(**json.loads(table.schema.metadata[_KEY]))
-    except (OSError, KeyError, TypeError, pa.ArrowInvalid) as error:
+        origin = Origin.model_validate_json(table.schema.metadata[_KEY])
+    except (OSError, KeyError, TypeError, ValidationError, pa.ArrowInvalid) as error:
         raise StoreError(f"{path} is not a file of `tandem collect`: {error}") from error
     return origin, [_run(row) for row in table.to_pylist()]
 

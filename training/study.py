@@ -1,34 +1,36 @@
-"""The folder of a study: what `train` writes, `calibrate` adds to, and `eval` reads.
+"""The folder of a study: `train` writes it, `calibrate` adds the policies, `eval` reads it.
 
-`training.json` and `scores.safetensors` (out of fold, by kind), one folder for each kind's artefact, `policy.json`.
+It holds `training.json`, `scores.safetensors` (out of fold, by kind), one artefact folder per kind, and `policy.json`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors.numpy import load_file, save_file
 
-from services.sufficiency_scorer.artefact import Artefact, Label
+from services.sufficiency_scorer.artefact import Artefact
+from services.sufficiency_scorer.description import Label, ScorerMetrics, TrainingSource
+from training.fitting import LearningCurve
 from training.policy import Policy
 from training.table import Floats, Table
 
 TRAINING, SCORES, POLICY = "training.json", "scores.safetensors", "policy.json"
 CASCADE = "cascade"
-PAPER = "paper"  # its mlp on its label, whatever ours are trained on
+PAPER = "paper"  # the paper's MLP on the paper's label
 
 
 class StudyError(Exception):
-    """The folder lacks something; the message says which command makes it."""
+    """The folder lacks a file; the message names the command that writes it."""
 
 
 class Training(BaseModel):
-    """`questions` in the order of the rows of every score; `more_questions` were learnt from besides. `kinds` are metrics by
-    kind, `asked` the kind that was asked for, `chosen` the best, `label` what the scores tell. What is served, `calibrate` decides.
+    """`questions` are in the order of the rows of all scores; `more_questions` were used for fitting only.
+
+    `kinds` are metrics by kind, `asked` the requested kind, `chosen` the best of them; `calibrate` decides what is served.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,16 +42,16 @@ class Training(BaseModel):
     more_questions: list[str]
     folds: int
     seed: int
-    sources: list[dict[str, Any]]
-    kinds: dict[str, dict[str, Any]]
-    learning_curve: list[tuple[int, float | None, float]]
+    sources: list[TrainingSource]
+    kinds: dict[str, ScorerMetrics]
+    learning_curve: LearningCurve
 
 
 @dataclass(frozen=True)
 class Policies:
-    """`served` is what the profile does. The others are what it is compared with, found on the same questions.
+    """`served` is the profile's policy. The others are compared with it and were found on the same questions.
 
-    `cascade` and `route` are thresholds; `accuracy` and `cost` are `served`'s on training questions, out of fold.
+    `cascade` and `route` are thresholds; `accuracy` and `cost` are those of `served` on training questions, out of fold.
     """
 
     served: Policy
@@ -81,12 +83,12 @@ class Study:
         return Training.model_validate_json(self._text(TRAINING, "tandem train"))
 
     def scores(self, kind: str, table: Table) -> Floats:
-        """Out-of-fold scores float64[n, K + 1] of the questions of `table`, which training has seen."""
+        """Out-of-fold scores float64[n, K + 1] of the questions of `table`. Raises StudyError if one is no training question."""
         rows = {question: i for i, question in enumerate(self.training().questions)}
         missing = [q for q in table.questions if q not in rows]
         if missing:
             raise StudyError(
-                f"{len(missing)} questions, {missing[0]} among them, were not trained on: run `tandem train`"
+                f"{len(missing)} questions ({missing[0]}, ...) are not in the training set: run `tandem train`"
             )
         grid = load_file(self.folder / SCORES)[kind].astype(np.float64)
         return grid[[rows[q] for q in table.questions]]

@@ -1,26 +1,28 @@
-"""The collected runs as arrays: one row for each question, one column for each stage (0: no insight)."""
+"""Collected runs as arrays: one row per question, one column per stage (0: no insight)."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.sufficiency_scorer.artefact import Label
-from services.sufficiency_scorer.words import words
+from services.sufficiency_scorer.bag_of_words import bag_of_words
+from services.sufficiency_scorer.description import Label
 from training.collect import Run
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Rows = NDArray[np.intp] | Bools
+RunsOfQuestion = Mapping[tuple[str, int], Run]
+"""The runs of one question by (name, stage)."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """One way to an answer, for every question: float64 or bool [n] or [n, stages]. Missing runs hold 0 and False."""
+    """One kind of run, for all questions: float64 or bool, [n] or [n, stages]. Missing runs hold 0 and False."""
 
     right: Bools
     tokens: Floats
@@ -28,14 +30,21 @@ class Answers:
     truncated: Bools
     exists: Bools
 
+    def take(self, rows: Rows) -> Answers:
+        return Answers(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    @property
+    def first_column(self) -> Answers:
+        return Answers(*(getattr(self, field.name)[:, 0] for field in fields(self)))
+
 
 @dataclass(frozen=True)
 class Table:
     """n questions, K stages with insight. `slm` and `forced` are [n, K + 1]; `llm`, `concise` are [n].
 
-    `insight` float64[n, K + 1] is the large model's tokens up to each stage; where it had ended before, the stage does
-    not exist. `features` float32[n, K + 1, 16], `states` float32[n, K + 1, 2 d], `answer_features` float32[n, 16], `words`
-    float32[n, WIDTH].
+    `insight` float64[n, K + 1] holds the large model's tokens up to each stage; a stage after its end does not exist.
+    `features` float32[n, K + 1, 16], `states` float32[n, K + 1, 2 d], `answer_features` float32[n, 16], `words` float32[n,
+    WIDTH].
     """
 
     questions: tuple[str, ...]
@@ -51,68 +60,68 @@ class Table:
 
     @property
     def stages(self) -> int:
+        """K + 1."""
         return int(self.slm.right.shape[1])
 
-    def enough(self, label: Label) -> Bools:
-        """bool[n, K + 1]: what a score of this label is to tell of each stage (services.sufficiency_scorer.artefact)."""
+    def targets(self, label: Label) -> Bools:
+        """bool[n, K + 1]: the event that a score with this label predicts (services.sufficiency_scorer.description)."""
         return self.slm.right if label == "right" else self.slm.right | ~self.llm.right[:, None]
 
-    def take(self, rows: NDArray[np.intp] | Bools) -> Table:
+    def take(self, rows: Rows) -> Table:
         """The questions of `rows`, indices or a mask."""
-        picked = np.arange(len(self.questions))[rows]
-        values: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Answers):
-                values[field.name] = Answers(*(getattr(value, f.name)[picked] for f in fields(value)))
-            elif field.name == "questions":
-                values[field.name] = tuple(value[i] for i in picked)
-            else:
-                values[field.name] = value[picked]
-        return replace(self, **values)
+        return Table(
+            questions=tuple(self.questions[i] for i in np.arange(len(self.questions))[rows]),
+            llm=self.llm.take(rows),
+            concise=self.concise.take(rows),
+            forced=self.forced.take(rows),
+            slm=self.slm.take(rows),
+            insight=self.insight[rows],
+            features=self.features[rows],
+            states=self.states[rows],
+            answer_features=self.answer_features[rows],
+            words=self.words[rows],
+        )
 
 
 def make_table(runs: Sequence[Run], stages: int) -> Table:
-    """`stages` counts those with insight. A question without its `llm` run is left out."""
+    """`stages` counts those with insight. Questions without an `llm` run are left out."""
     by_question: dict[str, dict[tuple[str, int], Run]] = defaultdict(dict)
     for run in runs:
         by_question[run.question][run.name, run.stage] = run
-    questions = tuple(q for q, found in by_question.items() if ("llm", 0) in found)
-    every = [by_question[q] for q in questions]
+    questions = tuple(question for question, found in by_question.items() if ("llm", 0) in found)
+    rows = [by_question[question] for question in questions]
     columns = range(stages + 1)
+    slm = [[row.get(("slm", stage)) for stage in columns] for row in rows]
     first = next(run for run in runs if run.states is not None)
     assert first.states is not None
     assert first.features is not None
-
-    def answers(name: str, at: Sequence[int]) -> Answers:
-        found = [[rows.get((name, k)) for k in at] for rows in every]
-        return Answers(
-            right=np.array([[bool(r and r.right) for r in row] for row in found]),
-            tokens=np.array([[float(r.output_tokens if r else 0) for r in row] for row in found]),
-            prompt=np.array([[float(r.prompt_tokens if r else 0) for r in row] for row in found]),
-            truncated=np.array([[bool(r and r.truncated) for r in row] for row in found]),
-            exists=np.array([[r is not None for r in row] for row in found]),
-        )
-
-    def flat(name: str) -> Answers:
-        wide = answers(name, [0])
-        return Answers(*(getattr(wide, f.name)[:, 0] for f in fields(wide)))
-
-    def stacked(field: str, size: int, rows: list[list[Run | None]]) -> NDArray[np.float32]:
-        empty = np.zeros(size, np.float32)
-        cells = [[getattr(r, field) if r and getattr(r, field) is not None else empty for r in row] for row in rows]
-        return np.array(cells, np.float32)
-
-    slm = [[rows.get(("slm", k)) for k in columns] for rows in every]
     return Table(
         questions=questions,
-        llm=flat("llm"),
-        concise=flat("concise"),
-        forced=answers("forced", columns),
-        slm=answers("slm", columns),
-        insight=np.array([[float(r.insight_tokens if r else 0) for r in row] for row in slm]),
-        features=stacked("features", len(first.features), slm),
-        states=stacked("states", len(first.states), slm),
-        answer_features=stacked("answer_features", len(first.features), slm)[:, 0],
-        words=np.array([words(rows["llm", 0].asked) for rows in every], np.float32),
+        llm=_answers(rows, "llm", [0]).first_column,
+        concise=_answers(rows, "concise", [0]).first_column,
+        forced=_answers(rows, "forced", columns),
+        slm=_answers(rows, "slm", columns),
+        insight=np.array([[float(run.insight_tokens if run else 0) for run in row] for row in slm]),
+        features=_stacked(slm, "features", len(first.features)),
+        states=_stacked(slm, "states", len(first.states)),
+        answer_features=_stacked(slm, "answer_features", len(first.features))[:, 0],
+        words=np.array([bag_of_words(row["llm", 0].asked) for row in rows], np.float32),
     )
+
+
+def _answers(rows: Iterable[RunsOfQuestion], name: str, stages: Iterable[int]) -> Answers:
+    found = [[row.get((name, stage)) for stage in stages] for row in rows]
+    return Answers(
+        right=np.array([[bool(run and run.right) for run in row] for row in found]),
+        tokens=np.array([[float(run.output_tokens if run else 0) for run in row] for row in found]),
+        prompt=np.array([[float(run.prompt_tokens if run else 0) for run in row] for row in found]),
+        truncated=np.array([[bool(run and run.truncated) for run in row] for row in found]),
+        exists=np.array([[run is not None for run in row] for row in found]),
+    )
+
+
+def _stacked(rows: Iterable[Iterable[Run | None]], field: str, size: int) -> NDArray[np.float32]:
+    """float32[n, stages, size]; zeros where there is no run or the run has no such vector."""
+    empty = np.zeros(size, np.float32)
+    vectors = [[getattr(run, field) if run else None for run in row] for row in rows]
+    return np.array([[empty if vector is None else vector for vector in row] for row in vectors], np.float32)

@@ -1,7 +1,7 @@
-"""Word problems made by rule, for training where no set of real ones may be used: two to five steps of arithmetic each.
+"""Synthetic word problems for training: two to five steps of arithmetic each, from templates.
 
-`python -m training.word_problems N SEED` prints N lines of {"id", "question", "answer", "subject"}. Numbers are drawn so
-that every answer is a whole number. The templates are this project's own; nothing is taken from an evaluation set.
+`python -m training.word_problems N SEED` prints N lines of {"id", "question", "answer", "subject"}. Every answer is a whole
+number. The templates are this project's own; nothing is taken from an evaluation set.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ MAKERS: tuple[Maker, ...] = (
 
 
 def word_problems(n: int, seed: int) -> Iterator[dict[str, str]]:
-    """`n` problems, the templates in turn; the same for the same seed."""
+    """Generate `n` problems, round-robin over the templates; deterministic in `seed`."""
     for index in range(n):
         maker = MAKERS[index % len(MAKERS)]
         question, answer = maker(random.Random(f"{seed}/{index}"))

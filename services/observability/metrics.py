@@ -115,7 +115,7 @@ class MeasuredDrift(Protocol):
     """What the metrics need of a scorer's drift (services.sufficiency_scorer.drift)."""
 
     @property
-    def watched(self) -> Sequence[str]: ...
+    def monitored(self) -> Sequence[str]: ...
 
     @property
     def requests(self) -> int: ...
@@ -138,7 +138,7 @@ class DriftCollector(Collector):
             "Mean distance from the feature's mean at training, in standard deviations.",
             labels=["feature"],
         )
-        for feature, value in zip(self._drift.watched, self._drift.shift(), strict=False):
+        for feature, value in zip(self._drift.monitored, self._drift.shift(), strict=False):
             shift.add_metric([feature], float(value))
         yield shift
 

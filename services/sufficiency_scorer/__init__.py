@@ -1,1 +1,1 @@
-"""The small model as a judge: does question + insight suffice for it to answer? A KServe model (Open Inference v2)."""
+"""Sufficiency scorer: estimates whether question + insight suffice for the small model. A KServe model (Open Inference v2)."""

@@ -13,9 +13,9 @@ from services.observability import metrics, tracing
 from services.process.settings import ModelServiceSettings, read_settings
 from services.request_log.log import RequestLog
 from services.sufficiency_scorer.artefact import TrainedScorer
-from services.sufficiency_scorer.judge import Judge
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import ScorerRestServer, ScorerServer, SufficiencyModel
+from services.sufficiency_scorer.stage_scorer import StageScorer
 from tandem.method.profile import load_profile
 
 
@@ -38,11 +38,11 @@ def main() -> None:
     engine.start()
     if isinstance(scorer, TrainedScorer):
         try:
-            scorer.must_fit(profile, engine.tokenizer.sha256)
+            scorer.check_compatible(profile, engine.tokenizer.sha256)
         except ValueError as error:
             sys.exit(f"profile {profile.name}: {error}")
-    judge = Judge(engine, RequestLog(settings.redis_url, settings.request_ttl), profile, scorer)
-    metrics.watch_drift(judge.drift)
+    stage_scorer = StageScorer(engine, RequestLog(settings.redis_url, settings.request_ttl), profile, scorer)
+    metrics.watch_drift(stage_scorer.drift)
     ScorerServer.host = ScorerRestServer.host = settings.host
     ScorerServer.is_alive = staticmethod(lambda: engine.is_alive)
     kserve.model_server.GRPCServer, kserve.model_server.RESTServer = ScorerServer, ScorerRestServer
@@ -52,7 +52,7 @@ def main() -> None:
         grace_period=int(settings.drain.total_seconds()),
         enable_latency_logging=False,
     )
-    server.start([SufficiencyModel(judge, engine.info.name)])
+    server.start([SufficiencyModel(stage_scorer, engine.info.name)])
     engine.stop()
     tracing.shutdown()
 

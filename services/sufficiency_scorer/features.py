@@ -1,4 +1,7 @@
-"""The 16 features of METHOD 1: statistics of perplexity and entropy per token. One definition, training and serving."""
+"""The paper's 16 features: statistics of per-token perplexity and entropy (docs/method.md, Features).
+
+Training and serving share this definition.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,30 @@ from numpy.typing import NDArray
 STATISTICS = ("mean", "std", "median", "max", "min", "p25", "p75", "trend")
 NAMES = tuple(f"{quantity}_{statistic}" for quantity in ("perplexity", "entropy") for statistic in STATISTICS)
 _TREND_TOKENS = 20
-_LARGEST_SURPRISE = 20.0  # nats; exp(20) is as surprised as float32 statistics can bear
+_MAX_NLL = 20.0  # nats; exp(20) keeps the statistics within float32
 
 
 def features(logprobs: NDArray[np.float32], entropies: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32[16] in the order of NAMES, from log-probabilities and entropies (float32[n], nats) of n >= 1 tokens.
+    """Compute float32[16], in the order of NAMES, from float32[n] log-probabilities and entropies in nats, n >= 1.
 
-    Perplexity of a token is exp(-log p), with -log p capped at 20 nats.
+    The perplexity of a token is exp(-log p), with -log p capped at 20 nats. Raises ValueError for empty or unequal inputs.
     """
     if len(logprobs) == 0 or len(logprobs) != len(entropies):
-        raise ValueError(f"need as many log-probabilities as entropies and at least one, got {len(logprobs)}")
-    surprise = np.minimum(-logprobs.astype(np.float64), _LARGEST_SURPRISE)
-    return np.array([*_statistics(np.exp(surprise)), *_statistics(entropies.astype(np.float64))], np.float32)
+        raise ValueError(
+            f"need at least one log-probability and as many entropies, got {len(logprobs)} and {len(entropies)}"
+        )
+    nll = np.minimum(-logprobs.astype(np.float64), _MAX_NLL)
+    return np.array([*_statistics(np.exp(nll)), *_statistics(entropies.astype(np.float64))], np.float32)
 
 
-def compress(raw: NDArray[Any]) -> NDArray[Any]:
-    """Signed log of features, of the same shape and dtype: perplexities span eight orders of magnitude."""
+def log_compress(raw: NDArray[Any]) -> NDArray[Any]:
+    """Return sign(x) * log(1 + |x|), same shape and dtype: perplexities span eight orders of magnitude."""
     compressed: NDArray[Any] = np.sign(raw) * np.log1p(np.abs(raw))
     return compressed
 
 
-def pooled(states: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What a probe reads of hidden states float32[n, d]: their mean and the last one, float32[2 d]."""
+def pool_states(states: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pool hidden states float32[n, d] to float32[2 d]: their mean, then the last token's."""
     return np.concatenate([states.mean(axis=0), states[-1]])
 
 

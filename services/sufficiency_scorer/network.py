@@ -1,30 +1,30 @@
-"""A trained sufficiency model: some of the evidence -> standardised -> a small network -> a calibrated probability.
+"""The sufficiency network: chosen inputs -> standardised -> a small MLP -> a calibrated probability (docs/method.md, Scorer).
 
-One definition for all of them: without hidden layers it is a logistic regression, with the paper's 64 and 32 on the 16
-features its MLP (METHOD 1), with hidden states among the inputs a probe. Float32, runs in microseconds on a CPU.
+One class serves all kinds: without hidden layers it is a logistic regression, with hidden layers of 64 and 32 on the 16
+features the paper's MLP, with hidden states among the inputs a probe. Float32; a score takes microseconds on a CPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from services.sufficiency_scorer.evidence import EvidenceBatch
-from services.sufficiency_scorer.features import NAMES, compress
-from services.sufficiency_scorer.words import HASHED, WIDTH
+from services.sufficiency_scorer.bag_of_words import BUCKETS, WIDTH
+from services.sufficiency_scorer.features import NAMES, log_compress
+from services.sufficiency_scorer.scorer_inputs import ScorerInputsBatch
 
 Input = Literal["features", "stage", "tokens", "states", "words"]
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`stages` counts stage 0 too; `states` is 2 d, of which `components` directions are read; 0 where they are no input."""
+    """Layout of a network. `stages` counts stage 0 too. `states` is 2 d, projected to `components` directions; both are 0
+    if hidden states are no input."""
 
     inputs: tuple[Input, ...]
     stages: int
@@ -33,31 +33,24 @@ class Shape:
     hidden: tuple[int, ...] = ()
     dropout: float = 0.0
 
-    @classmethod
-    def parse(cls, fields: Mapping[str, Any]) -> Shape:
-        return cls(**{**fields, "inputs": tuple(fields["inputs"]), "hidden": tuple(fields["hidden"])})
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
     @property
     def width(self) -> int:
         return sum(self._widths[name] for name in self.inputs)
 
     @property
-    def standardised(self) -> list[bool]:
-        """Of each column; hashed words keep their common scale."""
-        hashed = [False] * HASHED + [True] * (WIDTH - HASHED)
-        return [s for name in self.inputs for s in (hashed if name == "words" else [True] * self._widths[name])]
+    def is_standardised(self) -> list[bool]:
+        """Per column; the hashed words keep their common scale."""
+        words = [False] * BUCKETS + [True] * (WIDTH - BUCKETS)
+        return [s for name in self.inputs for s in (words if name == "words" else [True] * self._widths[name])]
 
     def columns_of(self, name: Input) -> slice:
-        """Where an input lies among the columns."""
+        """The columns of one input."""
         before = sum(self._widths[each] for each in self.inputs[: self.inputs.index(name)])
         return slice(before, before + self._widths[name])
 
     @property
     def needs_pass(self) -> bool:
-        """Whether the small model has to read the prompt for it."""
+        """Whether any input comes from a scoring pass of the small model."""
         return any(name in ("features", "tokens", "states") for name in self.inputs)
 
     @property
@@ -72,7 +65,10 @@ class Shape:
 
 
 class SufficiencyNetwork(nn.Module):
-    """Logit of sufficiency, float32[n], from a batch of evidence; calibrated by a slope and an offset (Platt)."""
+    """Logit of sufficiency, float32[n], from a batch of inputs; calibrated by a slope and an offset (Platt 1999).
+
+    The names of buffers and layers are the keys of `scorer.safetensors`.
+    """
 
     mean: Tensor
     spread: Tensor
@@ -98,26 +94,26 @@ class SufficiencyNetwork(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(width, 1))
 
     def forward(self, columns: Tensor) -> Tensor:
-        """Raw logits, from `columns(batch)`."""
+        """Uncalibrated logits float32[n] from `columns(batch)`."""
         logits: Tensor = self.layers((columns - self.mean) / self.spread)
         return logits[:, 0]
 
-    def columns(self, batch: EvidenceBatch) -> Tensor:
-        """The inputs side by side, float32[n, width], not yet standardised."""
-        made = {
-            "features": lambda: torch.from_numpy(compress(batch.features)),
+    def columns(self, batch: ScorerInputsBatch) -> Tensor:
+        """The inputs concatenated, float32[n, width], not standardised."""
+        columns_of = {
+            "features": lambda: torch.from_numpy(log_compress(batch.features)),
             "stage": lambda: nn.functional.one_hot(torch.from_numpy(batch.stage), self.shape.stages).float(),
             "tokens": lambda: torch.from_numpy(batch.tokens).log()[:, None],
             "states": lambda: torch.from_numpy(batch.states) @ self.projection,
             "words": lambda: torch.from_numpy(batch.words),
         }
-        return torch.cat([made[name]() for name in self.shape.inputs], dim=1)
+        return torch.cat([columns_of[name]() for name in self.shape.inputs], dim=1)
 
     @torch.inference_mode()
-    def logits(self, batch: EvidenceBatch) -> NDArray[np.float64]:
-        """Raw logits float64[n], without dropout."""
+    def logits(self, batch: ScorerInputsBatch) -> NDArray[np.float64]:
+        """Uncalibrated logits float64[n], without dropout."""
         return self.eval()(self.columns(batch)).double().numpy()  # type: ignore[no-any-return]
 
-    def probabilities(self, batch: EvidenceBatch) -> NDArray[np.float64]:
-        """Calibrated, float64[n] in 0..1."""
+    def probabilities(self, batch: ScorerInputsBatch) -> NDArray[np.float64]:
+        """Calibrated probabilities float64[n]."""
         return 1 / (1 + np.exp(-(float(self.slope) * self.logits(batch) + float(self.offset))))

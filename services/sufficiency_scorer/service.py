@@ -1,10 +1,12 @@
-"""The judge as a KServe model: Open Inference Protocol v2, `inference.GRPCInferenceService/ModelInfer`.
+"""The stage scorer as a KServe model: Open Inference Protocol v2, `inference.GRPCInferenceService/ModelInfer`.
 
-Inputs, one element each: `question` BYTES, and either `request_id` BYTES with `stage` INT32 (the insight is read from
-the request log) or `insight` BYTES (for any other client; `stage` is 1 if not given). Outputs: `score` FP32[1], `features` FP32[16],
-`tokens_scored` INT64[1], `tokens_cached` INT64[1]; the response's parameters name the scorer, say if it was trained, and
-how many tokens (`request_scored`, `request_cached`) all passes for the request have read so far.
-KServe's own gRPC server has no health, reflection, tracing or error details, so ours takes its place.
+Inputs, one element each: `question` BYTES, and either `request_id` BYTES with `stage` INT32 (the insight comes from the
+request log) or `insight` BYTES (for any other client; `stage` defaults to 1, or to 0 for an empty insight).
+Request parameters, all optional: `task` (answer or code), `price_input` and `price_cached_input` (USD per million tokens,
+for the span's cost), `profile_digest` (refused with PROFILE_MISMATCH unless it is the served profile's).
+Outputs: `score` FP32[1], `features` FP32[16], `tokens_scored` INT64[1], `tokens_cached` INT64[1]. Response parameters: the
+scorer, whether it is trained, its model, and `request_scored` and `request_cached`, the tokens of all passes of the request.
+KServe's own gRPC server lacks health, reflection, tracing and error details, so ScorerServer replaces it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 import grpc
-from kserve import InferOutput, InferRequest, InferResponse, Model
+from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
 from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.server import GRPCServer
@@ -26,89 +28,89 @@ from services.observability.spans import Inference, describe_scoring
 from services.observability.tracing import server_interceptors, tracer
 from services.process.interceptors import ErrorInterceptor
 from services.process.server import SERVER_OPTIONS, add_health_and_reflection, set_health
-from services.sufficiency_scorer.judge import Judge, Judgement
+from services.sufficiency_scorer.stage_scorer import StageAssessment, StageScorer
 from tandem.method.errors import InvalidArgument
 from tandem.method.prices import RolePrices
 from tandem.method.prompts import Task
-from tandem.method.tokens import TokenCounts
 
 NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_NAME = "sufficiency"
-_LIFE_SIGN_SECONDS = 1.0
+_HEALTH_INTERVAL_SECONDS = 1.0
 
 
 class SufficiencyModel(Model):  # type: ignore[misc]
-    def __init__(self, judge: Judge, model: str) -> None:
+    def __init__(self, stage_scorer: StageScorer, model: str) -> None:
         super().__init__(MODEL_NAME)
-        self._judge, self._model = judge, model
+        self._stage_scorer, self._model = stage_scorer, model
         self.ready = True
 
     async def predict(
         self, payload: InferRequest, headers: dict[str, str] | None = None, response_headers: Any = None
     ) -> InferResponse:
-        # A caller that leaves stops nothing: the pass is computed all the same, so it is counted and told.
-        return self._response(payload, await asyncio.shield(asyncio.ensure_future(self._judged(payload))))
+        self._stage_scorer.profile.check_digest(_parameter(payload, "profile_digest"))
+        # A disconnecting caller does not cancel the pass: it is computed anyway, so it must be counted and reported.
+        return self._response(payload, await asyncio.shield(asyncio.ensure_future(self._assess(payload))))
 
-    async def _judged(self, payload: InferRequest) -> Judgement:
+    async def _assess(self, payload: InferRequest) -> StageAssessment:
         inputs = {tensor.name: tensor for tensor in payload.inputs}
         question, task = _text(inputs, "question"), _task(payload)
         with tracer.start_as_current_span(f"evaluate {self._model}") as span:
             if "request_id" in inputs:
                 request_id, stage = _text(inputs, "request_id"), _stage(inputs)
-                judgement = await self._judge.judge_stage(request_id, stage, question, task)
+                assessment = await self._stage_scorer.score_stage(request_id, stage, question, task)
             else:
                 insight = _text(inputs, "insight")
                 request_id, stage = uuid4().hex, _stage(inputs) if "stage" in inputs else int(bool(insight))
-                judgement = await self._judge.judge(request_id, question, insight, stage, task)
+                assessment = await self._stage_scorer.score(request_id, question, insight, stage, task)
             inference = Inference(self._model, "scorer", request_id, 1, _prices(payload))
-            counts = TokenCounts(judgement.tokens_scored, judgement.tokens_cached)
-            describe_scoring(span, inference, stage, judgement.score, counts)
-        return judgement
+            describe_scoring(span, inference, stage, assessment.score, assessment.tokens)
+        return assessment
 
-    def _response(self, request: InferRequest, judgement: Judgement) -> InferResponse:
-        scorer = self._judge.scorer
+    def _response(self, request: InferRequest, assessment: StageAssessment) -> InferResponse:
+        scorer = self._stage_scorer.scorer
         return InferResponse(
             response_id=request.id,
             model_name=MODEL_NAME,
             infer_outputs=[
-                InferOutput("score", [1], "FP32", [judgement.score]),
-                InferOutput("features", [len(judgement.features)], "FP32", judgement.features.tolist()),
-                InferOutput("tokens_scored", [1], "INT64", [judgement.tokens_scored]),
-                InferOutput("tokens_cached", [1], "INT64", [judgement.tokens_cached]),
+                InferOutput("score", [1], "FP32", [assessment.score]),
+                InferOutput("features", [len(assessment.features)], "FP32", assessment.features.tolist()),
+                InferOutput("tokens_scored", [1], "INT64", [assessment.tokens.prompt]),
+                InferOutput("tokens_cached", [1], "INT64", [assessment.tokens.cached]),
             ],
             parameters={
                 "scorer": scorer.name,
                 "trained": scorer.trained,
                 "model": self._model,
-                "request_scored": judgement.request_scored,
-                "request_cached": judgement.request_cached,
+                "request_scored": assessment.request_tokens.prompt,
+                "request_cached": assessment.request_tokens.cached,
             },
             from_grpc=request.from_grpc,
         )
 
 
+def _parameter(request: InferRequest, name: str, default: str = "") -> str:
+    """A request parameter as text. gRPC wraps it in a message, and knows no floating-point numbers."""
+    given = (request.parameters or {}).get(name, default)
+    return str(getattr(given, "string_param", given))
+
+
 def _task(request: InferRequest) -> Task:
-    """From the request's parameter `task`; answer if not given. Raises InvalidArgument."""
-    given = (request.parameters or {}).get("task", "answer")
-    name = getattr(given, "string_param", given)
+    """Raises InvalidArgument."""
+    name = _parameter(request, "task", "answer")
     if name not in ("answer", "code"):
-        raise InvalidArgument(f"task is answer or code, not {name!r}", field="parameters")
+        raise InvalidArgument(f"parameter 'task' must be answer or code, got {name!r}", field="parameters")
     return "code" if name == "code" else "answer"
 
 
 def _prices(request: InferRequest) -> RolePrices:
-    """From the request's parameters `price_input` and `price_cached_input`, USD per million tokens; free without them.
-
-    The protocol's parameters know no floating-point numbers, so they are strings.
-    """
-    given = {name: getattr(value, "string_param", value) for name, value in (request.parameters or {}).items()}
+    """USD per million tokens; 0 where not given. Raises InvalidArgument."""
     try:
-        return RolePrices(float(given.get("price_input", 0)), float(given.get("price_cached_input", 0)))
+        return RolePrices(*(float(_parameter(request, name, "0")) for name in ("price_input", "price_cached_input")))
     except ValueError as error:
-        raise InvalidArgument(f"a price is a number: {error}", field="parameters") from error
+        raise InvalidArgument(f"a price must be a number: {error}", field="parameters") from error
 
 
-def _text(inputs: dict[str, Any], name: str) -> str:
+def _text(inputs: dict[str, InferInput], name: str) -> str:
     if name not in inputs or inputs[name].datatype != "BYTES":
         raise InvalidArgument(f"input {name!r} is missing or not BYTES", field=name)
     value = inputs[name].as_numpy().reshape(-1)
@@ -117,7 +119,7 @@ def _text(inputs: dict[str, Any], name: str) -> str:
     return value[0].decode() if isinstance(value[0], bytes) else str(value[0])
 
 
-def _stage(inputs: dict[str, Any]) -> int:
+def _stage(inputs: dict[str, InferInput]) -> int:
     value = inputs["stage"].as_numpy().reshape(-1) if "stage" in inputs else []
     if len(value) != 1 or value[0] < 0:
         raise InvalidArgument("input 'stage' needs exactly one element, 0 or more", field="stage")
@@ -125,7 +127,7 @@ def _stage(inputs: dict[str, Any]) -> int:
 
 
 class ScorerRestServer(RESTServer):  # type: ignore[misc]
-    """KServe's REST server, on the address that the settings name instead of all."""
+    """KServe's REST server, bound to the address of the settings instead of all addresses."""
 
     host = "127.0.0.1"
 
@@ -135,7 +137,7 @@ class ScorerRestServer(RESTServer):  # type: ignore[misc]
 
 
 class ScorerServer(GRPCServer):  # type: ignore[misc]
-    """KServe's gRPC server with what the other services have."""
+    """KServe's gRPC server with the health, reflection, tracing and error details of the other services."""
 
     host = "127.0.0.1"
     is_alive: Callable[[], bool] = staticmethod(lambda: True)
@@ -153,7 +155,7 @@ class ScorerServer(GRPCServer):  # type: ignore[misc]
         self.port = self._server.add_insecure_port(f"{self.host}:{self._port}")
         await set_health(self._health, [NAME], serving=True)
         await self._server.start()
-        while await self._server.wait_for_termination(_LIFE_SIGN_SECONDS):
+        while await self._server.wait_for_termination(_HEALTH_INTERVAL_SECONDS):
             await set_health(self._health, [NAME], serving=self.is_alive())
 
     async def stop(self, sig: int | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,13 +52,13 @@ def collect(
         runs = gather(loaded, wanted, n, seed, scope, target, machine, json)
     rows = session.summary(runs)
     if json:
-        print_json({"file": str(target), "runs": rows})
+        print_json({"file": str(target), "runs": [asdict(row) for row in rows]})
         return
     table = Table("run", "n", "accuracy", "insight tokens", "own tokens", "truncated", box=None)
     for row in rows:
         table.add_row(
-            row["run"], str(row["n"]), f"{row['accuracy']:.1%}", f"{row['insight_tokens']:.0f}",
-            f"{row['output_tokens']:.0f}", str(row["truncated"]),
+            row.run, str(row.n), f"{row.accuracy:.1%}", f"{row.insight_tokens:.0f}", f"{row.output_tokens:.0f}",
+            str(row.truncated),
         )  # fmt: skip
     console.print(table)
     console.print(f"in {target}")

@@ -43,8 +43,9 @@ def evaluate(
     with explained():
         from training import datasets
         from training.collected import load_collected
-        from training.evaluate import UnknownMethod, as_contract
+        from training.evaluate import UnknownMethod
         from training.evaluate import evaluate as run
+        from training.figures import as_contract
         from training.report import write_report
         from training.session import Machine, Scope
         from training.study import Study

@@ -30,6 +30,7 @@ def train(
         from training.collected import load_collected
         from training.estimators import ESTIMATORS
         from training.study import Study
+        from training.train import TrainingOptions
         from training.train import train as run
 
         if kind not in ("auto", *ESTIMATORS) or kind == "boosting":
@@ -40,24 +41,22 @@ def train(
         target = Study(study or new_study(profile))
         with working(json) as tell:
             more = load_collected(also, loaded, only_question=True) if also else None
-            made = run(
-                load_collected(files, loaded), loaded, target, list(ESTIMATORS), kind, cast(Any, label), folds, seed, tell,
-                more,
-            )  # fmt: skip
+            options = TrainingOptions(list(ESTIMATORS), kind, cast(Any, label), folds, seed)
+            made = run(load_collected(files, loaded), loaded, target, options, tell, more)
         plots.learning_curve(made.learning_curve, target.folder / "learning-curve.svg")
-        plots.reliability(made.kinds[made.chosen]["reliability"], made.chosen, target.folder / "reliability.svg")
+        plots.reliability(made.kinds[made.chosen].reliability, made.chosen, target.folder / "reliability.svg")
     if json:
         print_json({"study": str(target.folder), **made.model_dump(exclude={"questions"})})
         return
     table = Table("kind", "AUROC", "95 %", "by stage", "ECE", "Brier", "log-loss", box=None)
     for name, found in made.kinds.items():
-        overall, (low, high) = found["overall"], found["auroc_interval"]
-        stages = " ".join("–" if q["auroc"] is None else f"{q['auroc']:.2f}" for q in found["by_stage"])
+        overall, (low, high) = found.overall, found.auroc_interval
+        stages = " ".join("–" if q.auroc is None else f"{q.auroc:.2f}" for q in found.by_stage)
         table.add_row(
-            f"[bold]{name}[/]" if name == made.chosen else name, f"{overall['auroc']:.3f}", f"{low:.2f} to {high:.2f}",
-            stages, f"{overall['ece']:.3f}", f"{overall['brier']:.3f}", f"{overall['log_loss']:.3f}",
+            f"[bold]{name}[/]" if name == made.chosen else name, f"{overall.auroc:.3f}", f"{low:.2f} to {high:.2f}",
+            stages, f"{overall.ece:.3f}", f"{overall.brier:.3f}", f"{overall.log_loss:.3f}",
         )  # fmt: skip
-    enough = " ".join(f"{q['right']:.0%}" for q in made.kinds[made.chosen]["by_stage"])
+    enough = " ".join(f"{q.right:.0%}" for q in made.kinds[made.chosen].by_stage)
     besides = f" and {len(made.more_questions)} besides" if made.more_questions else ""
     console.print(
         f"{len(made.questions)} questions{besides}, {folds} folds; {label.replace('_', ' ')} by stage: {enough}"

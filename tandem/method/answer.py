@@ -6,8 +6,10 @@ _BOX, _FENCE = "\\boxed{", "```"
 
 
 def final_answer(text: str, answer_format: str, continued: str = "") -> str:
-    """boxed: content of the last complete \\boxed{...}; code: the last block of code. The whole text where there is none, or
-    the format asks for none. A block of code may have begun in the text that this one goes on from.
+    """Extract the final answer from `text`.
+
+    `answer_format` boxed: the content of the last complete \\boxed{...}; code: the last code block, which may begin in
+    `continued`, the text that this one continues. Otherwise, and if there is none, the whole text.
     """
     if answer_format == "code":
         return last_block(text, continued)
@@ -22,7 +24,7 @@ def final_answer(text: str, answer_format: str, continued: str = "") -> str:
 
 
 def last_block(text: str, continued: str = "") -> str:
-    """The last fenced block of code, closed or not; the whole text where there is none."""
+    """The last fenced code block, closed or not; the whole text if there is none."""
     whole = continued + text if continued.count(_FENCE) % 2 else text
     parts = whole.split(_FENCE)
     if len(parts) < 2:
@@ -32,7 +34,7 @@ def last_block(text: str, continued: str = "") -> str:
 
 
 def _braced(text: str, start: int) -> str | None:
-    """Text from `start` to the brace that closes the one before it; None when it is never closed."""
+    """Text from `start` to the brace that closes the one before `start`; None if it is never closed."""
     depth = 1
     for index in range(start, len(text)):
         depth += {"{": 1, "}": -1}.get(text[index], 0)

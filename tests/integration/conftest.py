@@ -37,9 +37,9 @@ from services.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
 from services.slm_executor.service import NAME as EXECUTOR
 from services.slm_executor.service import SlmExecutorService
-from services.sufficiency_scorer.judge import Judge
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
+from services.sufficiency_scorer.stage_scorer import StageScorer
 from tandem import AsyncClient
 from tandem.method.profile import load_profile
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
@@ -94,8 +94,8 @@ async def run_system(profile_name: str, folder: Path, redis_url: str, temporal_a
     )
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(SlmExecutorService(answer, slm, profile.name), executor.grpc)
     repository = ModelRepository()
-    judge = Judge(judge_engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
-    repository.update(SufficiencyModel(judge, profile.slm.name))
+    stage_scorer = StageScorer(judge_engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
+    repository.update(SufficiencyModel(stage_scorer, profile.slm.name))
     scorer = ScorerServer(0, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
     listeners = [
         asyncio.create_task(listen_for_stops(log, Role.INSIGHT, insight.running)),

@@ -13,11 +13,11 @@ from training.datasets import DatasetError, load
 from training.word_problems import MAKERS, word_problems
 
 
-def test_the_projects_sets_are_there() -> None:
-    assert len(load("gsm8k").items) == 612  # 660 less the 48 that pilots have looked at
+def test_the_projects_datasets_have_their_sizes() -> None:
+    assert len(load("gsm8k").items) == 612  # 660 less the 48 that were inspected during development
     assert len(load("humaneval").items) == 164
     assert {len({item.id for item in load(name).items}) for name in ("math_train",)} == {7496}
-    assert 2400 < len(load("math_test").items) < 2500  # less those that MATH's train split holds too
+    assert 2400 < len(load("math_test").items) < 2500  # less those that are in MATH's train split too
 
 
 def test_train_and_test_share_no_question() -> None:
@@ -25,7 +25,7 @@ def test_train_and_test_share_no_question() -> None:
     assert not train & {i.question for name in ("gsm8k", "math_test", "humaneval") for i in load(name).items}
 
 
-def test_a_larger_sample_only_adds_to_a_smaller_one() -> None:
+def test_a_larger_sample_extends_a_smaller_one() -> None:
     dataset = load("math_train")
     few, more = dataset.sample(20, 1).items, dataset.sample(50, 1).items
     assert more[:20] == few != dataset.items[:20]
@@ -48,7 +48,7 @@ def test_a_users_file_is_read(tmp_path: Path) -> None:
         ("", "holds no questions"),
     ],
 )
-def test_a_bad_file_says_where(tmp_path: Path, text: str, message: str) -> None:
+def test_the_error_for_a_bad_file_names_the_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "bad.jsonl").write_text(text)
     with pytest.raises(DatasetError, match=message):
         load(tmp_path / "bad.jsonl")
@@ -64,7 +64,7 @@ def test_subjects_can_be_chosen() -> None:
         load("math_train").only(["cooking"])
 
 
-def test_word_problems_follow_their_seed_and_have_whole_answers() -> None:
+def test_word_problems_are_deterministic_and_have_whole_answers() -> None:
     first, again = list(word_problems(90, 3)), list(word_problems(90, 3))
     assert first == again != list(word_problems(90, 4))
     assert all(int(p["answer"]) == float(p["answer"]) for p in first)

@@ -1,4 +1,4 @@
-"""Right and wrong: the last final answer of a model's own text, or a program's tests."""
+"""Grading: the last final answer of a model's own text, or a program's tests."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_an_answer_in_the_insight_is_not_the_small_models() -> None:
     assert not grade(Item("x", "?", "18"), "and so it ends.", prefix=r"It is \boxed{18}.").is_right
 
 
-def test_a_program_is_run_against_its_tests() -> None:
+def test_a_program_is_graded_by_running_its_tests() -> None:
     right = "Here:\n```python\ndef add(a, b):\n    return a + b\n```\nDone."
     wrong = right.replace("a + b", "a - b")
     forever = right.replace("return a + b", "while True: pass")
@@ -60,14 +60,14 @@ def test_a_program_is_run_against_its_tests() -> None:
     assert [g.is_right for g in graded] == [True, False, False]
 
 
-def test_code_that_goes_on_in_a_block_is_read_with_its_beginning() -> None:
+def test_code_that_continues_an_open_block_is_joined_with_it() -> None:
     prefix = "Sure.\n```python\ndef add(a, b):\n"
     assert grade(ADD, "    return a + b\n```", prefix).is_right
     assert not grade(ADD, "    return a + b\n```").is_right
 
 
 @pytest.mark.parametrize(
-    "misdeed",
+    "statement",
     [
         "import socket; socket.create_connection(('127.0.0.1', 1))",
         "import subprocess; subprocess.run(['true'])",
@@ -76,8 +76,8 @@ def test_code_that_goes_on_in_a_block_is_read_with_its_beginning() -> None:
         "x = bytearray(2 << 30)",
     ],
 )
-def test_a_program_cannot_reach_outside(misdeed: str) -> None:
-    text = f"```python\ndef add(a, b):\n    try:\n        {misdeed}\n    except BaseException:\n        return 0\n    return a + b\n```"
+def test_a_program_cannot_reach_outside(statement: str) -> None:
+    text = f"```python\ndef add(a, b):\n    try:\n        {statement}\n    except BaseException:\n        return 0\n    return a + b\n```"
     assert not grade(ADD, text).is_right
     assert not Path("/tmp/tandem-grading-leak").exists()
 

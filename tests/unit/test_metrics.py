@@ -35,7 +35,7 @@ from tests.fakes import ScriptedEngine
 class Shifted:
     """A scorer's drift, as its metrics need it."""
 
-    watched = ("perplexity_mean", "entropy_max")
+    monitored = ("perplexity_mean", "entropy_max")
     requests = 40
 
     def shift(self) -> list[float]:

@@ -1,4 +1,4 @@
-"""What each way of answering comes to, on a small table whose sums can be done by hand."""
+"""Outcomes of each method on a small table with known results."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from training.table import make_table
 
 
 def run(question: str, name: str, stage: int, *, right: bool, own: int, insight: int = 0, prompt: int = 20) -> Run:
-    evidence = np.full(16, stage, np.float32) if name == "slm" else None
+    features = np.full(16, stage, np.float32) if name == "slm" else None
     states = np.zeros(4, np.float16) if name == "slm" else None
-    return Run(question, "", name, stage, prompt, insight, own, False, "", "", right, evidence, states)
+    return Run(question, "", name, stage, prompt, insight, own, False, "", "", right, features, states)
 
 
 @pytest.fixture(scope="module")
 def table():
-    """Two stages of 10 and 30 tokens. The small model needs: "easy" nothing, "hinted" stage 1; "hard" is the large one's,
-    "short" the large one ends before stage 2."""
+    """Two stages of 10 and 30 tokens. The small model needs no insight for "easy", stage 1 for "hinted"; only the large model
+    answers "hard"; for "short" the large model ends before stage 2."""
     runs = []
     for question, rights in (("easy", (1, 1, 1)), ("hinted", (0, 1, 1)), ("hard", (0, 0, 0)), ("short", (0, 0))):
         runs.append(run(question, "llm", 0, right=True, own=25 if question == "short" else 100))
@@ -108,7 +108,7 @@ def test_router_and_cascade(table, plan) -> None:
     assert (fallen.full[1:] > routed.full[1:]).all()
 
 
-def test_the_oracle_is_right_wherever_anyone_is_and_as_cheap_as_can_be(table, plan) -> None:
+def test_the_oracle_is_right_where_any_stage_is_at_the_least_cost(table, plan) -> None:
     best = oracle(table, plan, llm_finishes=True)
     assert best.right.all()
     assert best.stage.tolist() == [0, 1, LLM, LLM]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from services.sufficiency_scorer.artefact import TrainedScorer
-from services.sufficiency_scorer.evidence import Evidence
+from services.sufficiency_scorer.bag_of_words import bag_of_words
+from services.sufficiency_scorer.scorer_inputs import ScorerInputs
 from services.sufficiency_scorer.scorers import make_scorer
-from services.sufficiency_scorer.words import words
 from tandem.local.models import catalogue
 from tandem.method.errors import InvalidArgument, NotFound
 from tandem.method.plan import make_plan
@@ -35,9 +35,9 @@ def test_a_shipped_profile_is_whole(profile: Profile) -> None:
     states = 0
     if isinstance(scorer, TrainedScorer):
         states = scorer.artefact.network.shape.states
-        scorer.must_fit(profile, scorer.artefact.description.tokenizer_sha256)
-    evidence = Evidence(0, 40, np.ones(16, np.float32), np.zeros(states, np.float32), words("How many?"))
-    assert 0 <= scorer.score(evidence) <= 1
+        scorer.check_compatible(profile, scorer.artefact.description.tokenizer_sha256)
+    inputs = ScorerInputs(0, 40, np.ones(16, np.float32), np.zeros(states, np.float32), bag_of_words("How many?"))
+    assert 0 <= scorer.score(inputs) <= 1
     assert make_plan(profile).stages[-1].max_tokens == profile.stages[-1].max_tokens
 
 

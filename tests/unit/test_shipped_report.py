@@ -1,4 +1,4 @@
-"""The default pair's stop rule as it is shipped: from the study that stands beside it, judged on questions it never saw."""
+"""The shipped stop rule of the default pair comes from the shipped study, and was evaluated on unseen questions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.study import Study
 SHIPPED = REPOSITORY / "deploy" / "profiles"
 REPORT = SHIPPED / DEFAULT_PROFILE / "report"
 STUDY = Study(REPOSITORY / "training" / "studies" / DEFAULT_PROFILE)
-JUDGED = ("gsm8k", "math_test", "humaneval")
+EVALUATED = ("gsm8k", "math_test", "humaneval")
 METHODS = ("llm", "concise", "slm", "fixed:2", "random", "paper", "cascade", "router", "tandem", "oracle:llm-finishes")
 
 
@@ -25,7 +25,7 @@ def figures(data: str) -> dict[str, Any]:
     return found
 
 
-def test_the_profile_does_what_the_study_chose() -> None:
+def test_the_profile_has_the_policy_of_the_study() -> None:
     profile, policy = load_profile(DEFAULT_PROFILE, (SHIPPED,)), STUDY.policies().served
     thresholds = [profile.stop.stage_zero_threshold, *(stage.threshold for stage in profile.stages)]
     assert thresholds == pytest.approx(list(policy.thresholds), abs=1e-4)
@@ -36,26 +36,27 @@ def test_the_profile_does_what_the_study_chose() -> None:
         assert (profile.folder / "scorer" / name).read_bytes() == (STUDY.folder / policy.kind / name).read_bytes()
 
 
-def test_no_question_that_it_is_judged_on_was_trained_on() -> None:
+def test_no_evaluation_question_is_a_training_question() -> None:
     training = STUDY.training()
     ids = {name.rsplit("/", 1)[1] for name in (*training.questions, *training.more_questions)}
     texts = {i.question.strip() for name in ("math_train", "word_problems") for i in load(name).items if i.id in ids}
     assert len(texts) == len(ids)
-    for data in JUDGED:
+    for data in EVALUATED:
         assert not texts & {item.question.strip() for item in load(data).items}, data
 
 
-@pytest.mark.parametrize("data", JUDGED)
-def test_a_report_is_of_the_questions_that_are_here(data: str) -> None:
+@pytest.mark.parametrize("data", EVALUATED)
+def test_a_report_is_of_the_datasets_in_the_repository(data: str) -> None:
     found, dataset = figures(data), load(data)
     assert found["data"]["sha256"] == dataset.sha256
     assert found["data"]["n"] == {"gsm8k": 300, "math_test": 60, "humaneval": 164}[data]
     assert f": {found['data']['n']} questions" in (REPORT / f"{data}.md").read_text().splitlines()[0]
 
 
-def test_the_readme_says_what_the_reports_say() -> None:
-    text = (REPOSITORY / "README.md").read_text()
-    for data in JUDGED:
+def test_the_published_tables_agree_with_the_reports() -> None:
+    pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
+    text = "".join(page.read_text() for page in pages)
+    for data in EVALUATED:
         found = figures(data)
         alone = found["methods"]["llm"]["tflops_full"]
         for method in METHODS:

@@ -1,4 +1,4 @@
-"""The road from collected runs to a shipped stop rule, on made-up questions whose answers depend on how hard they are."""
+"""From collected runs to a shipped stop rule, on synthetic questions whose answers depend on their difficulty."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ pytest.importorskip("sklearn")
 from typer.testing import CliRunner
 
 from services.sufficiency_scorer.artefact import Artefact, TrainedScorer
-from services.sufficiency_scorer.drift import Drift
-from services.sufficiency_scorer.evidence import Evidence
+from services.sufficiency_scorer.bag_of_words import COUNTS
+from services.sufficiency_scorer.drift import DriftMonitor
+from services.sufficiency_scorer.scorer_inputs import ScorerInputs
 from services.sufficiency_scorer.scorers import make_scorer
-from services.sufficiency_scorer.words import COUNTS
 from tandem.cli import app
 from tandem.method.plan import make_plan
 from tandem.method.profile import Profile, load_profile
@@ -30,25 +30,30 @@ from training.calibrate import Calibration, calibrate
 from training.collect import Run
 from training.collected import Collected, load_collected
 from training.estimators import WORDS
-from training.evaluate import LLM_ALONE, OURS, UnknownMethod, evaluate, scores_of
+from training.evaluate import UnknownMethod, evaluate, scores_of
 from training.headroom import headroom
+from training.methods import LLM_ALONE, OURS
 from training.metrics import expected_calibration_error, mcnemar, quality
 from training.outcomes import fixed, llm_alone, oracle
-from training.policy import NEVER, Objective, Point, Policy, undominated
-from training.store import Origin, StoreError, read, write
+from training.policy import NEVER, Objective, Point, Policy, pareto_front
+from training.store import CollectedProfile, Origin, StoreError, read, write
 from training.study import PAPER, Study, StudyError
-from training.train import TooFew, train
+from training.train import TooFew, TrainingOptions, train
 
 pytestmark = pytest.mark.timeout(150)
 QUESTIONS = 160
 KINDS = ("mlp", "logistic", "boosting", "probe", "combined")
 
 
-def made_up(n: int, seed: int, is_blind: bool = False, has_hopeless: bool = False) -> list[Run]:
-    """Question i is as hard as `level`: the small model needs insight up to that stage, or more than there is.
+def ignore(message: str) -> None:
+    """Progress that nobody watches."""
 
-    What the scorer sees tells the level, with noise; or nothing, if `is_blind`. `has_hopeless`: the large model answers
-    none of the hardest either, and that shows.
+
+def synthetic_runs(n: int, seed: int, is_blind: bool = False, has_hopeless: bool = False) -> list[Run]:
+    """Question i has a difficulty `level`: the small model needs insight up to that stage, or more than exists.
+
+    The scorer's inputs reveal the level, with noise; if `is_blind`, they are noise. `has_hopeless`: the large model answers
+    none of the hardest questions either, and one feature reveals those.
     """
     generator = np.random.default_rng(seed)
     runs = []
@@ -56,7 +61,7 @@ def made_up(n: int, seed: int, is_blind: bool = False, has_hopeless: bool = Fals
         level = int(generator.integers(0, 5))
         name = f"{seed}-{index}"
         is_right = level < 4 or (bool(generator.random() < 0.5) and not has_hopeless)
-        asked = f"Question {name}"  # its words tell nothing
+        asked = f"Question {name}"  # its words are uninformative
         runs.append(Run(name, "", "llm", 0, 30, 0, 240, False, "", "", is_right, asked=asked))
         runs.append(Run(name, "", "concise", 0, 32, 0, 150, False, "", "", level < 3))
         for stage, tokens in enumerate((0, 16, 32, 48)):
@@ -78,10 +83,10 @@ def made_up(n: int, seed: int, is_blind: bool = False, has_hopeless: bool = Fals
 
 @pytest.fixture(autouse=True, scope="module")
 def quick() -> Iterator[None]:
-    """A small learning rate and many penalties take their time, which these easy questions do not need."""
+    """Faster fits: these easy questions need neither the small learning rate nor many penalties."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(estimators, "_LEARNING_RATE", 2e-3)
-        patch.setattr(estimators, "_MOST_EPOCHS", 40)
+        patch.setattr(estimators, "_MAX_EPOCHS", 40)
         patch.setattr(estimators, "_PENALTIES", [0.01, 1.0])
         yield
 
@@ -95,143 +100,144 @@ def profile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def store(profile: Profile, file: Path, runs: list[Run], dataset: str = "made-up") -> Path:
-    told = profile.model_dump(include={"handoff", "llm", "slm", "prompts", "execution"}, mode="json")
-    told["stages"] = profile.prompt_fingerprint()["stages"]
-    write(file, Origin(profile.name, told, dataset, "0" * 64, 0, {}, "1" * 64, {}, "tandem collect"), runs)
+    origin = Origin(
+        pair=profile.name, profile=CollectedProfile.of(profile), dataset=dataset, dataset_sha256="0" * 64, order_seed=0,
+        models={}, tokenizer_sha256="1" * 64, versions={}, command="tandem collect",
+    )  # fmt: skip
+    write(file, origin, runs)
     return file
 
 
 @pytest.fixture(scope="module")
 def collected(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Collected:
-    file = store(profile, tmp_path_factory.mktemp("collected") / "made-up.parquet", made_up(QUESTIONS, 0))
+    file = store(profile, tmp_path_factory.mktemp("collected") / "made-up.parquet", synthetic_runs(QUESTIONS, 0))
     return load_collected([file], profile)
 
 
 @pytest.fixture(scope="module")
 def unseen(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Collected:
     file = tmp_path_factory.mktemp("collected") / "unseen.parquet"
-    return load_collected([store(profile, file, made_up(120, 1), "unseen")], profile)
+    return load_collected([store(profile, file, synthetic_runs(120, 1), "unseen")], profile)
 
 
 @pytest.fixture(scope="module")
 def study(profile: Profile, collected: Collected, tmp_path_factory: pytest.TempPathFactory) -> Study:
     made = Study(tmp_path_factory.mktemp("study"))
-    train(collected, profile, made, KINDS, "auto", "right", 4, 0, lambda told: None)
+    train(collected, profile, made, TrainingOptions(KINDS, "auto", "right", 4), ignore)
     return made
 
 
 @pytest.fixture(scope="module")
 def calibration(profile: Profile, collected: Collected, study: Study) -> Calibration:
     objective = Objective("full", below=0.02)
-    return calibrate(collected.table, make_plan(profile), study, objective, "test", True, lambda told: None)
+    return calibrate(collected.table, make_plan(profile), study, objective, "test", True, ignore)
 
 
-def test_every_kind_learns_what_there_is_to_learn(study: Study) -> None:
+def test_every_kind_beats_chance_where_the_inputs_are_informative(study: Study) -> None:
     for kind, found in study.training().kinds.items():
-        # The words of these questions tell nothing; what is left is how often each stage is enough.
+        # The words are uninformative; the stage alone remains.
         least, most = (0.8, 1.0) if kind != WORDS else (0.65, 0.8)
-        assert least < found["overall"]["auroc"] < most, kind
-        assert found["overall"]["ece"] < 0.1, kind
+        assert least < found.overall.auroc < most, kind
+        assert found.overall.ece < 0.1, kind
 
 
-def test_a_score_that_tells_when_nothing_is_lost_spares_the_large_model_what_it_cannot_answer(
+def test_the_label_nothing_lost_saves_the_questions_that_the_large_model_cannot_answer(
     profile: Profile, tmp_path: Path
 ) -> None:
-    runs = made_up(QUESTIONS, 6, has_hopeless=True)
+    runs = synthetic_runs(QUESTIONS, 6, has_hopeless=True)
     some = load_collected([store(profile, tmp_path / "hopeless.parquet", runs)], profile)
     objective, cost = Objective("full", below=0.02), {}
     for label in ("right", "nothing_lost"):
         study = Study(tmp_path / label)
-        train(some, profile, study, ("logistic",), "logistic", label, 4, 0, lambda told: None)
+        train(some, profile, study, TrainingOptions(("logistic",), "logistic", label, 4), ignore)
         assert study.artefact("logistic").description.label == label
         assert study.artefact(PAPER).description.label == "right"
-        found = calibrate(some.table, make_plan(profile), study, objective, "test", True, lambda told: None)
+        found = calibrate(some.table, make_plan(profile), study, objective, "test", True, ignore)
         assert found.policies.accuracy >= found.llm_accuracy - 0.02
         cost[label] = found.policies.cost
     assert cost["nothing_lost"] < cost["right"]
 
 
-def test_questions_alone_can_be_learnt_from_and_are_not_judged_on(
-    profile: Profile, collected: Collected, tmp_path: Path
-) -> None:
-    # Ten of them are of those that are judged on: they are left out.
-    runs = [*made_up(60, 5), *(replace(run, question=f"0-{i}") for i in range(10) for run in made_up(1, 7))]
+def test_extra_questions_are_used_for_fitting_only(profile: Profile, collected: Collected, tmp_path: Path) -> None:
+    # Ten of them have out-of-fold scores too: they are left out of the extra questions.
+    runs = [
+        *synthetic_runs(60, 5),
+        *(replace(run, question=f"0-{i}") for i in range(10) for run in synthetic_runs(1, 7)),
+    ]
     alone = [run for run in runs if run.stage == 0 and run.name in ("llm", "slm")]
-    told = read(store(profile, tmp_path / "alone.parquet", alone, "made-up"))[0]
-    write(tmp_path / "alone.parquet", replace(told, only_question=True), alone)
+    origin = read(store(profile, tmp_path / "alone.parquet", alone, "made-up"))[0]
+    write(tmp_path / "alone.parquet", origin.model_copy(update={"only_question": True}), alone)
     with pytest.raises(StoreError, match="--also"):
         load_collected([tmp_path / "alone.parquet"], profile)
     more = load_collected([tmp_path / "alone.parquet"], profile, only_question=True)
-    made = train(
-        collected, profile, Study(tmp_path), ("logistic",), "logistic", "nothing_lost", 4, 0, lambda told: None, more
-    )
+    options = TrainingOptions(("logistic",), "logistic", "nothing_lost", 4)
+    made = train(collected, profile, Study(tmp_path), options, ignore, more)
     assert (len(made.questions), len(made.more_questions)) == (QUESTIONS, 60)
-    assert [source["dataset"] for source in made.sources] == ["made-up", "made-up"]
+    assert [source.dataset for source in made.sources] == ["made-up", "made-up"]
 
 
-def test_scores_out_of_fold_know_nothing_of_their_own_question(profile: Profile, tmp_path: Path) -> None:
-    runs = made_up(QUESTIONS, 2, is_blind=True)
+def test_out_of_fold_scores_of_uninformative_inputs_are_at_chance(profile: Profile, tmp_path: Path) -> None:
+    runs = synthetic_runs(QUESTIONS, 2, is_blind=True)
     blind = load_collected([store(profile, tmp_path / "blind.parquet", runs)], profile)
-    made = train(
-        blind, profile, Study(tmp_path / "study"), ("boosting", "probe"), "probe", "right", 4, 0, lambda told: None
-    )
+    options = TrainingOptions(("boosting", "probe"), "probe", "right", 4)
+    made = train(blind, profile, Study(tmp_path / "study"), options, ignore)
     table = blind.table
-    for kind in ("boosting", "probe"):  # within a stage, whose base rate both know, there is nothing to know
+    for kind in ("boosting", "probe"):  # within a stage: across stages the base rates are informative
         scores = Study(tmp_path / "study").scores(kind, table)
         aurocs = [quality(scores[:, k], table.slm.right[:, k]).auroc for k in range(table.stages)]
         assert all(auroc is not None and 0.33 < auroc < 0.67 for auroc in aurocs), (kind, aurocs)
     assert made.chosen == "probe"
 
 
-def test_an_artefact_gives_in_serving_the_score_of_the_evaluation(study: Study, unseen: Collected) -> None:
+def test_serving_and_evaluation_compute_the_same_score(study: Study, unseen: Collected) -> None:
     table = unseen.table
     for kind in ("mlp", "logistic", "probe", "combined"):
         artefact = Artefact.load(study.folder / kind)
         grid = scores_of(artefact, table)
         scorer = TrainedScorer(artefact)
         for row, stage in ((0, 0), (5, 2), (9, 3)):
-            evidence = Evidence(
+            inputs = ScorerInputs(
                 stage, int(table.slm.prompt[row, stage]), table.features[row, stage], table.states[row, stage],
                 table.words[row],
             )  # fmt: skip
-            assert scorer.score(evidence) == pytest.approx(grid[row, stage], abs=1e-6)
+            assert scorer.score(inputs) == pytest.approx(grid[row, stage], abs=1e-6)
 
 
 def test_a_scorer_of_another_pair_is_refused(study: Study, profile: Profile) -> None:
     scorer = TrainedScorer(study.artefact("mlp"))
-    scorer.must_fit(profile, "1" * 64)
+    scorer.check_compatible(profile, "1" * 64)
     other = profile.model_copy(update={"handoff": "brief"})
     with pytest.raises(ValueError, match=r"handoff, the small model's tokenizer differ"):
-        scorer.must_fit(other, "2" * 64)
+        scorer.check_compatible(other, "2" * 64)
 
 
-def test_a_shifted_domain_is_seen(study: Study, collected: Collected) -> None:
+def test_drift_is_detected_in_the_features(study: Study, collected: Collected) -> None:
     table = collected.table
     for shift, low, high in ((0.0, 0.0, 0.2), (3.0, 1.0, 10.0)):
-        drift = Drift(TrainedScorer(study.artefact("mlp")), first_stage=0)
+        drift = DriftMonitor(TrainedScorer(study.artefact("mlp")), first_stage=0)
         for row in range(100):
-            drift.see(
-                Evidence(0, 30, table.features[row, 0] - np.float32(shift), table.states[row, 0], table.words[row])
+            drift.observe(
+                ScorerInputs(0, 30, table.features[row, 0] - np.float32(shift), table.states[row, 0], table.words[row])
             )
-            drift.see(Evidence(1, 30, table.features[row, 1] + np.float32(100), table.states[row, 1], table.words[row]))
+            drift.observe(
+                ScorerInputs(1, 30, table.features[row, 1] + np.float32(100), table.states[row, 1], table.words[row])
+            )
         assert drift.requests == 100
         assert low <= np.abs(drift.shift()).mean() <= high
 
 
-def test_a_scorer_that_reads_nothing_sees_a_shifted_domain_in_the_questions(study: Study) -> None:
+def test_a_scorer_without_a_pass_detects_drift_in_the_question_counts(study: Study) -> None:
     scorer = TrainedScorer(study.artefact("words"))
-    seen, shifted = Drift(scorer, first_stage=0), Drift(scorer, first_stage=0)
+    seen, shifted = DriftMonitor(scorer, first_stage=0), DriftMonitor(scorer, first_stage=0)
     for number in range(QUESTIONS):
-        seen.see(Evidence.unread(f"Question 0-{number}", 0))
+        seen.observe(ScorerInputs.without_pass(f"Question 0-{number}", 0))
     for _ in range(20):
-        shifted.see(Evidence.unread("def f(x: int) -> int:\n    return x / 2 / 3 / 4  # % %" * 9, 0))
-    assert seen.watched == COUNTS
+        shifted.observe(ScorerInputs.without_pass("def f(x: int) -> int:\n    return x / 2 / 3 / 4  # % %" * 9, 0))
+    assert seen.monitored == COUNTS
     assert np.abs(shifted.shift()).max() > 3 > np.abs(seen.shift()).max()
 
 
-def test_the_more_a_score_tells_the_less_the_large_models_accuracy_costs(
-    profile: Profile, collected: Collected
-) -> None:
+def test_a_higher_auroc_lowers_the_cost_of_the_large_models_accuracy(profile: Profile, collected: Collected) -> None:
     costs = [each.cost for each in headroom(collected.table, make_plan(profile))]
     assert costs == sorted(costs, reverse=True)
     assert costs[0] > costs[-1] + 0.1
@@ -252,25 +258,25 @@ def test_the_chosen_policy_meets_the_objective_and_costs_less_than_any_fixed_sta
     assert calibration.policies.cost >= oracle(table, plan, True).full.mean() / alone.full.mean() - 1e-9
 
 
-def test_the_frontier_holds_nothing_that_is_beaten(calibration: Calibration) -> None:
+def test_the_frontier_is_strictly_increasing(calibration: Calibration) -> None:
     found = calibration.frontier
     assert len(found) > 3
-    for cheap, dear in pairwise(found):
-        assert cheap.cost.mean < dear.cost.mean
-        assert cheap.accuracy.mean < dear.accuracy.mean
+    for cheap, expensive in pairwise(found):
+        assert cheap.cost.mean < expensive.cost.mean
+        assert cheap.accuracy.mean < expensive.accuracy.mean
         assert cheap.cost.low <= cheap.cost.mean <= cheap.cost.high
 
 
-def test_objectives_pick_what_they_say() -> None:
+def test_each_objective_chooses_the_point_that_it_names() -> None:
     points = [Point(Policy((NEVER,), False), a, c) for a, c in ((0.5, 0.2), (0.6, 0.4), (0.7, 0.8))]
     assert Objective(below=0.1).choose(points, 0.7).cost == 0.4
     assert Objective(below=0.0).choose(points, 0.9).cost == 0.8  # out of reach: the nearest
     assert Objective(most_cost=0.5).choose(points, 0.9).accuracy == 0.6
     assert Objective(price=10.0).choose(points, 0.9).accuracy == 0.5
-    assert undominated([*points, Point(Policy((NEVER,), False), 0.55, 0.5)]) == points
+    assert pareto_front([*points, Point(Policy((NEVER,), False), 0.55, 0.5)]) == points
 
 
-def test_an_evaluation_beats_chance_and_never_the_oracle(
+def test_our_policy_beats_random_stops_and_not_the_oracle(
     profile: Profile, study: Study, unseen: Collected, calibration: Calibration
 ) -> None:
     found = evaluate("unseen", unseen.table, make_plan(profile), study)
@@ -290,10 +296,10 @@ def test_an_evaluation_beats_chance_and_never_the_oracle(
         evaluate("unseen", unseen.table, make_plan(profile), study, ["magic"])
 
 
-def test_too_few_questions_and_a_missing_step_say_what_to_do(profile: Profile, tmp_path: Path) -> None:
-    few = load_collected([store(profile, tmp_path / "few.parquet", made_up(12, 3))], profile)
+def test_errors_for_too_few_questions_and_a_missing_step_name_the_remedy(profile: Profile, tmp_path: Path) -> None:
+    few = load_collected([store(profile, tmp_path / "few.parquet", synthetic_runs(12, 3))], profile)
     with pytest.raises(TooFew, match="collect 40"):
-        train(few, profile, Study(tmp_path), KINDS, "auto", "right", 4, 0, lambda told: None)
+        train(few, profile, Study(tmp_path), TrainingOptions(KINDS, "auto", "right", 4), ignore)
     with pytest.raises(StudyError, match="tandem train"):
         Study(tmp_path / "nothing").training()
 
@@ -301,8 +307,8 @@ def test_too_few_questions_and_a_missing_step_say_what_to_do(profile: Profile, t
 def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TANDEM_PROFILES_PATH", str(profile.folder.parent))
     monkeypatch.chdir(tmp_path)
-    seen = str(store(profile, tmp_path / "seen.parquet", made_up(90, 4), "seen"))
-    new = str(store(profile, tmp_path / "new.parquet", made_up(60, 5), "new"))
+    seen = str(store(profile, tmp_path / "seen.parquet", synthetic_runs(90, 4), "seen"))
+    new = str(store(profile, tmp_path / "new.parquet", synthetic_runs(60, 5), "new"))
 
     def run(*words: str, fails: bool = False) -> str:
         result = CliRunner().invoke(app, [*words, "--profile", "scripted"])
@@ -339,7 +345,7 @@ def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, m
     assert shipped.llm_alone.output_tokens == 240
 
 
-def test_figures_of_merit_on_cases_that_can_be_done_by_hand() -> None:
+def test_metrics_on_cases_with_known_values() -> None:
     right = np.array([False, True] * 50)
     assert expected_calibration_error(np.full(100, 0.5), right) == pytest.approx(0)
     assert expected_calibration_error(np.full(100, 0.9), right) == pytest.approx(0.4)

@@ -1,4 +1,4 @@
-"""What can be seen of a question without any model: its words, hashed, and some counts. One definition, training and serving."""
+"""Hashed bag of words of a question, and surface counts. Needs no model. Training and serving share this definition."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-HASHED = 512
+BUCKETS = 512
 COUNTS = (
     "characters",
     "words",
@@ -23,22 +23,24 @@ COUNTS = (
     "percents",
     "slashes",
 )
-WIDTH = HASHED + len(COUNTS)
+WIDTH = BUCKETS + len(COUNTS)
 _TOKEN = re.compile(r"[a-z]+|\d+|[\\$%/=^+*<>]")
 _NUMBER = re.compile(r"\d+")
-_SCALE = 5.0  # of the hashed part, whose length would else be 1, beside counts that are standardised
+_HASHED_NORM = 5.0  # the counts beside the hashed part are standardised; at norm 1 it would carry too little weight
 
 
-def words(question: str) -> NDArray[np.float32]:
-    """float32[WIDTH]: words and pairs of neighbours, numbers known by their length alone, with 1 + log of how often, hashed
-    with a sign into HASHED places and scaled to one length; then COUNTS.
+def bag_of_words(question: str) -> NDArray[np.float32]:
+    """Compute float32[WIDTH]: BUCKETS hashed columns, then COUNTS.
+
+    Unigrams and bigrams, weighted by 1 + log(count), are hashed with a sign (feature hashing, Weinberger et al. 2009)
+    and scaled to a common norm. A number enters by its length only, so that its value cannot be memorised.
     """
     tokens = ["#" * len(t) if t.isdigit() else t for t in _TOKEN.findall(question.lower())]
-    hashed = np.zeros(HASHED, np.float32)
+    hashed = np.zeros(BUCKETS, np.float32)
     for token, count in Counter([*tokens, *(f"{a} {b}" for a, b in pairwise(tokens))]).items():
-        place = zlib.crc32(token.encode())
-        hashed[place % HASHED] += (1 if place >> 31 else -1) * (1 + math.log(count))
-    hashed *= _SCALE / max(float(np.linalg.norm(hashed)), 1e-6)
+        digest = zlib.crc32(token.encode())
+        hashed[digest % BUCKETS] += (1 if digest >> 31 else -1) * (1 + math.log(count))
+    hashed *= _HASHED_NORM / max(float(np.linalg.norm(hashed)), 1e-6)
     return np.concatenate([hashed, np.array(_counts(question), np.float32)])
 
 
