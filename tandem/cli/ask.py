@@ -13,11 +13,10 @@ import grpc
 import typer
 
 from tandem.cli.output import JsonFlag, console, print_json
-from tandem.cli.stack import start_stack, stop_stack
+from tandem.cli.parts import needs
 from tandem.cli.view import LiveView
 from tandem.client import Client, solve_request
 from tandem.errors import RequestError
-from tandem.local.stack import open_stack
 from tandem.paths import read_stack
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
@@ -154,7 +153,13 @@ def _thresholds(values: list[str]) -> tuple[float | None, dict[int, float]]:
 
 @contextlib.contextmanager
 def _stack_for(wanted: bool, profile: str, quiet: bool) -> Iterator[None]:
-    if not wanted or open_stack() is not None:
+    if not wanted:
+        yield
+        return
+    with needs("ask --up", "local"):
+        from tandem.cli.stack import start_stack, stop_stack
+        from tandem.local.supervisor import open_stack
+    if open_stack() is not None:
         yield
         return
     start_stack(profile, quiet=quiet)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tandem import Client
-from tandem.local.stack import Stack, plan_stack
+from tandem.local.supervisor import Stack, plan_stack
 from tests.conftest import wait_until
 from tests.e2e.collector import Collector, attributes
 from tests.fakes import write_tokenizer
@@ -53,7 +53,7 @@ class LocalStack:
         self.client = Client(stack.gateway)
 
     def pid(self, component: str) -> int:
-        with self.stack._supervisor() as supervisor:
+        with self.stack.supervisor() as supervisor:
             return int(supervisor.getProcessInfo(component)["pid"])
 
     def kill(self, component: str) -> None:
@@ -63,15 +63,15 @@ class LocalStack:
         wait_until(lambda: self._state(component) not in ("RUNNING", "STARTING", "STOPPING"))
 
     def start(self, component: str) -> None:
-        with self.stack._supervisor() as supervisor:
+        with self.stack.supervisor() as supervisor:
             supervisor.startProcess(component, False)
 
     def heal(self) -> None:
         """Start whatever is not running, and wait until all is ready."""
         for row in self.stack.status():
-            if row["state"] not in ("ready", "starting"):
-                self.start(row["name"])
-        wait_until(lambda: all(row["state"] == "ready" for row in self.stack.status()), 30)
+            if row.state not in ("ready", "starting"):
+                self.start(row.name)
+        wait_until(lambda: all(row.state == "ready" for row in self.stack.status()), 30)
 
     def trace_agrees_with(self, result: dict[str, Any]) -> None:
         """The leaves of the request's trace add up to its bill: tokens read, tokens made, USD."""
@@ -97,7 +97,7 @@ class LocalStack:
             raise AssertionError(f"billed {billed}, {result['cost']['usd']}; leaves {leaves}") from None
 
     def _state(self, component: str) -> str:
-        with self.stack._supervisor() as supervisor:
+        with self.stack.supervisor() as supervisor:
             return str(supervisor.getProcessInfo(component)["statename"])
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from tandem import RequestError
 from tandem.jaeger import TraceError, fetch_trace
-from tandem.local.stack import StackError, plan_stack
+from tandem.local.layout import StackError
+from tandem.local.supervisor import plan_stack
 from tandem.paths import find_binary
 from tests.conftest import wait_until
 from tests.e2e.collector import Collector
