@@ -24,7 +24,7 @@ import psutil
 from rich.progress import track
 
 from bench.common import local_stack, report
-from tandem import Client, RequestError, to_dict
+from tandem import AnswerDelta, Client, InsightDelta, RequestError, to_dict
 from tandem.local.supervisor import Stack
 
 _VICTIMS = ("insight-generator", "slm-executor", "sufficiency-scorer", "worker")
@@ -104,7 +104,7 @@ def _ask_all(stack: Stack, options: argparse.Namespace, killer: _Killer) -> list
             request_id = uuid4().hex
             try:
                 for event in client.solve(question, request_id=request_id):
-                    if leaves and max(event.insight_delta.tokens, event.answer_delta.tokens) >= 5:
+                    if leaves and isinstance(event, InsightDelta | AnswerDelta) and event.tokens >= 5:
                         break  # leaving cancels
             except RequestError:
                 pass  # its bill is read all the same

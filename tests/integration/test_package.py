@@ -34,7 +34,10 @@ def bare(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.T
 
 def test_the_wheel_is_one_small_typed_package(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names} == {"tandem", f"{wheel.name.removesuffix('-py3-none-any.whl')}.dist-info"}
+    assert {name.split("/")[0] for name in names} == {
+        "tandem",
+        f"{wheel.name.removesuffix('-py3-none-any.whl')}.dist-info",
+    }
     assert wheel.stat().st_size < MAX_BYTES
     assert "tandem/py.typed" in names
     for proto in (ROOT / "protos/tandem/v1").glob("*.proto"):
@@ -48,7 +51,9 @@ def test_the_client_is_imported_quickly_and_brings_nothing_of_the_server_side(ba
         # The best of several, in processor time: another process on the same cores must not fail this test.
         seconds = min(float(bare.python(measure.format(statement))) for _ in range(5))
         assert seconds < MAX_IMPORT_SECONDS, statement
-    installed = bare.python(f"from importlib.util import find_spec; print([n for n in {sorted(HEAVY)} if find_spec(n)])")
+    installed = bare.python(
+        f"from importlib.util import find_spec; print([n for n in {sorted(HEAVY)} if find_spec(n)])"
+    )
     assert installed == "[]"
 
 

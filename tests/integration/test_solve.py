@@ -12,9 +12,9 @@ import grpc
 import pytest
 from temporalio.client import WorkflowHandle
 
-from tandem import RequestError, to_dict
-from tandem.client import solve_request
+from tandem import AnswerDelta, Completed, Event, InsightDelta, RequestError, StageCompleted, to_dict
 from tandem.method.shared import SLOT_COMPLETED
+from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.integration.conftest import SPANS, System
 
@@ -30,12 +30,12 @@ async def ask(system: System, question: str, **options: Any) -> dict[str, Any]:
     return to_dict(await asyncio.wait_for(system.client.ask(question, **options), 60))
 
 
-async def events(system: System, question: str, **options: Any) -> list[tandem_pb2.SolveEvent]:
+async def events(system: System, question: str, **options: Any) -> list[Event]:
     return [event async for event in system.client.solve(question, **options)]
 
 
-def kinds(seen: list[tandem_pb2.SolveEvent]) -> list[str]:
-    return [str(event.WhichOneof("event")) for event in seen]
+def kinds(seen: list[Event]) -> list[str]:
+    return [event.kind for event in seen]
 
 
 def made(usage: dict[str, Any]) -> int:
@@ -52,7 +52,7 @@ async def idle(system: System) -> None:
 async def test_a_sufficient_stage_stops_the_large_model_and_the_small_one_answers(system: System) -> None:
     before = system.llm.counters.output_tokens, system.slm.counters.output_tokens
     seen = await events(system, r"[ms=5 scores=16:0.9 slm=\boxed{42}_ slm_eos=12] what?")
-    result = to_dict(seen[-1].completed)
+    result = to_dict(seen[-1].result)
     assert result.keys() >= RESULT_KEYS
     assert (result["answer"], result["stop"]["reason"], result["stop"]["stage"]) == ("42", "sufficient", 1)
     assert result["stop"]["score"] == pytest.approx(0.9, abs=1e-5)
@@ -63,7 +63,7 @@ async def test_a_sufficient_stage_stops_the_large_model_and_the_small_one_answer
     order = kinds(seen)
     assert order[0] == "accepted"
     assert order.index("stage_completed") < order.index("llm_stopped") < order.index("completed") == len(order) - 1
-    text = "".join(e.answer_delta.text for e in seen if e.HasField("answer_delta"))
+    text = "".join(e.text for e in seen if isinstance(e, AnswerDelta))
     assert text == result["reasoning"]
     assert result["timings_ms"]["cancel"] < 500
     await idle(system)
@@ -72,7 +72,7 @@ async def test_a_sufficient_stage_stops_the_large_model_and_the_small_one_answer
 async def test_events_arrive_while_the_work_goes_on(system: System) -> None:
     started, first = time.monotonic(), 0.0
     async for event in system.client.solve("[ms=20 slm_eos=5]"):
-        if event.HasField("insight_delta") and not first:
+        if isinstance(event, InsightDelta) and not first:
             first = time.monotonic() - started
     assert first < (time.monotonic() - started) / 2
 
@@ -112,10 +112,10 @@ async def test_a_large_model_that_was_to_finish_has_answered_even_if_its_cap_cut
     finishing_system: System,
 ) -> None:
     seen = await events(finishing_system, "[scores=32:0.6,48:0.2 slm_eos=5 ms=5]")
-    result = to_dict(seen[-1].completed)
+    result = to_dict(seen[-1].result)
     assert (result["stop"]["reason"], result["complete"]) == ("llm_finished", False)
     assert (made(result["usage"]["llm"]), made(result["usage"]["slm"])) == (64, 0)
-    assert [e.stage_completed.name for e in seen if e.HasField("stage_completed")] == ["one", "two", "three"]
+    assert [e.name for e in seen if isinstance(e, StageCompleted)] == ["one", "two", "three"]
     limited = await ask(finishing_system, "[scores=16:0.6 slm_eos=5]", max_llm_tokens=50)
     assert (limited["stop"]["reason"], made(limited["usage"]["llm"])) == ("budget", 48)
 
@@ -162,7 +162,7 @@ async def test_what_waits_to_be_read_ahead_holds_nothing_up(
     began, request_id = time.monotonic(), uuid4().hex
     stream = used.client.solve(f"[ahead_ms=60000 slm_eos=5 {scripts[ends]}]", request_id=request_id)
     async for event in stream:
-        if ends == "cancel" and event.HasField("stage_completed"):
+        if ends == "cancel" and isinstance(event, StageCompleted):
             await used.client.cancel(request_id)
     assert time.monotonic() - began < 20
     await idle(used)
@@ -250,13 +250,13 @@ async def test_cancel_stops_both_models_and_keeps_the_bill(system: System) -> No
     for question, role in (("[ms=20]", "insight_delta"), ("[ms=20 scores=0:0.9 slm_eos=500]", "answer_delta")):
         request_id, last, is_cancelled = uuid4().hex, None, False
         async for event in system.client.solve(question, request_id=request_id):
-            if event.WhichOneof("event") == role and not is_cancelled:
+            if event.kind == role and not is_cancelled:
                 is_cancelled = True
                 assert (await system.client.cancel(request_id)).state == tandem_pb2.REQUEST_STATE_RUNNING
             last = event
         assert last is not None
-        assert last.completed.stop.reason == tandem_pb2.STOP_REASON_CANCELLED
-        assert last.completed.cost.usd > 0
+        assert last.result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED
+        assert last.result.cost.usd > 0
         assert system.idle()
         assert (await system.client.get(request_id)).state == tandem_pb2.REQUEST_STATE_CANCELLED
         assert (await system.client.cancel(request_id)).state == tandem_pb2.REQUEST_STATE_CANCELLED
@@ -265,13 +265,13 @@ async def test_cancel_stops_both_models_and_keeps_the_bill(system: System) -> No
 async def test_a_workflow_cancelled_in_temporal_ends_with_its_bill(system: System) -> None:
     request_id, last, is_cancelled = uuid4().hex, None, False
     async for event in system.client.solve("[ms=20]", request_id=request_id):
-        if event.HasField("insight_delta") and not is_cancelled:
+        if isinstance(event, InsightDelta) and not is_cancelled:
             is_cancelled = True
             await system.temporal.get_workflow_handle(request_id).cancel()
         last = event
     assert last is not None
-    assert last.completed.stop.reason == tandem_pb2.STOP_REASON_CANCELLED
-    assert made(to_dict(last.completed.usage.llm)) >= 1
+    assert last.result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED
+    assert made(to_dict(last.result.usage.llm)) >= 1
     assert system.idle()
 
 
@@ -315,13 +315,13 @@ async def test_an_end_that_temporals_long_poll_misses_is_asked_for_again(
 
 async def test_text_that_is_written_faster_than_it_is_read_comes_in_larger_pieces(system: System) -> None:
     seen = await events(system, "[ms=1 slm_eos=60]")
-    result = seen[-1].completed
-    answer = [e.answer_delta for e in seen if e.HasField("answer_delta")]
-    insight = [e.insight_delta for e in seen if e.HasField("insight_delta")]
+    result = seen[-1].result
+    answer = [e for e in seen if isinstance(e, AnswerDelta)]
+    insight = [e for e in seen if isinstance(e, InsightDelta)]
     assert len(answer) < 30
     assert "".join(delta.text for delta in answer) == result.reasoning
     assert answer[-1].tokens == 60 == result.usage.slm.output_tokens
-    ends = [e.stage_completed.tokens for e in seen if e.HasField("stage_completed")]
+    ends = [e.tokens for e in seen if isinstance(e, StageCompleted)]
     assert set(ends) <= {delta.tokens for delta in insight}  # a stage's end is never inside of a piece
 
 
@@ -329,7 +329,7 @@ async def test_leaving_the_clients_stream_early_cancels_at_once(system: System) 
     request_id = uuid4().hex
     async with aclosing(system.client.solve("[ms=20]", request_id=request_id)) as stream:
         async for event in stream:
-            if event.HasField("insight_delta"):
+            if isinstance(event, InsightDelta):
                 break
     await idle(system)
     result = await system.temporal.get_workflow_handle(request_id).result()
@@ -365,7 +365,7 @@ async def test_a_client_that_has_its_answer_cancels_nothing(system: System, monk
     monkeypatch.setattr(system.client, "cancel", note)
     async with aclosing(system.client.solve("[scores=16:0.9 slm_eos=5]")) as stream:
         async for event in stream:
-            if event.HasField("completed"):
+            if isinstance(event, Completed):
                 break
     assert not cancelled
 
