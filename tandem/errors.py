@@ -4,7 +4,7 @@ UserError               the message says what to do; the command line prints it 
 ├── RequestError        a gRPC status of the gateway
 ├── TraceError          tandem.jaeger
 ├── MissingParts        this installation lacks a package or the repository
-├── ModelError          tandem.local.models
+├── ModelError          tandem.local.catalogue
 └── StackError          tandem.local.layout
 """
 

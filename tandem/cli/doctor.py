@@ -102,7 +102,7 @@ def _local_checks() -> Iterator[Check]:
 
 
 def _models() -> Check:
-    from tandem.local.models import ModelError, catalogue, models_of
+    from tandem.local.catalogue import ModelError, catalogue, models_of
 
     try:
         missing = [n for n in models_of(DEFAULT_PROFILE) if not catalogue()[n].is_pulled]
@@ -118,8 +118,9 @@ def _models() -> Check:
 
 def _compiled() -> Check:
     """The default pair, for the threads of `tandem up`; an engine verifies at its start that the code still fits."""
+    from tandem.local.catalogue import models_of
     from tandem.local.layout import engine_threads
-    from tandem.local.models import compiled_for, models_of
+    from tandem.local.models import compiled_for
 
     threads = engine_threads()
     missing = [name for name in models_of(DEFAULT_PROFILE) if threads not in compiled_for(name)]

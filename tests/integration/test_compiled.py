@@ -19,7 +19,8 @@ from services.engine.model import Model, Writer
 from services.engine.ragged import Piece, run
 from services.engine.slot_cache import SlotCache
 from services.engine.transformers_engine import EngineSettings, TransformersEngine
-from tandem.local.models import ModelError, compile_ahead
+from tandem.local.catalogue import ModelError
+from tandem.local.models import compile_ahead
 from tests.integration.conftest import COMPILED_THREADS, needs_compiler
 from tests.tiny_model import write_tiny_model
 

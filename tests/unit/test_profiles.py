@@ -9,7 +9,7 @@ from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.evidence import Evidence
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.words import words
-from tandem.local.models import catalogue
+from tandem.local.catalogue import catalogue
 from tandem.method.errors import InvalidArgument, NotFound
 from tandem.method.plan import make_plan
 from tandem.method.profile import Profile, RolePrices, load_profile
