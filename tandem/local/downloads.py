@@ -13,6 +13,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from tandem.local.catalogue import CatalogueEntry, ModelError
 
@@ -53,9 +54,11 @@ def fetch_snapshot(entry: CatalogueEntry, folder: Path) -> str:
     from huggingface_hub.errors import HfHubHTTPError
 
     _require_hub()
+    # OSError, and the errors of the HTTP library that this version of the hub's client uses.
+    failures = cast(tuple[type[Exception], ...], HfHubHTTPError.__bases__)
     try:
         snapshot_download(entry.repository, revision=entry.revision, local_dir=folder)
-    except HfHubHTTPError.__bases__ as error:  # OSError, and the errors of the HTTP library that the hub's client uses
+    except failures as error:
         raise ModelError(
             f"{entry.repository} cannot be downloaded from Hugging Face, its only source ({type(error).__name__}). "
             "Run the same command again"
@@ -89,7 +92,7 @@ def _append(entry: CatalogueEntry, partial: Path, progress: Progress) -> None:
     """Download what `partial` lacks. Raises httpx.HTTPStatusError, httpx.TransportError."""
     import httpx
     from huggingface_hub import hf_hub_url
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     done = partial.stat().st_size
     url = hf_hub_url(entry.repository, entry.file, revision=entry.revision)
