@@ -25,7 +25,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* dict root, component -> what tells this build of the worker from others: same image, same build */}}
+{{/* dict root, component -> the worker's build id: the same image is the same build */}}
 {{- define "tandem.build" -}}
 {{- include "tandem.image" . | sha256sum | trunc 12 -}}
 {{- end }}
@@ -124,7 +124,7 @@ volumes:
   {{- with $c.extraVolumes }}{{ toYaml . | nindent 2 }}{{ end }}
 {{- end }}
 
-{{/* The gateway counts a question's tokens, so it needs the tokenizers too; the worker needs nothing of a model. */}}
+{{/* The gateway needs the tokenizers, to count a question's tokens; the worker needs no part of a model. */}}
 {{- define "tandem.needsModels" -}}
 {{- if not (or (eq .component.name "worker") .component.isApi) }}yes{{ end -}}
 {{- end }}
