@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from tandem.local.stack import Stack
+from tandem.local.supervisor import Stack
 from tandem.method.profile import Model, Profile, load_profile
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 
@@ -68,8 +68,8 @@ def peak_memory_mb(stack: Stack) -> dict[str, int]:
     found = {}
     for row in stack.status():
         with contextlib.suppress(FileNotFoundError):
-            status = Path(f"/proc/{row['pid']}/status").read_text()
-            found[row["name"]] = int(status.split("VmHWM:")[1].split()[0]) // 1000
+            status = Path(f"/proc/{row.pid}/status").read_text()
+            found[row.name] = int(status.split("VmHWM:")[1].split()[0]) // 1000
     return found
 
 

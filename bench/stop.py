@@ -15,7 +15,7 @@ from rich.progress import track
 
 from bench.common import Figures, peak_memory_mb, quantiles, report
 from tandem import Client
-from tandem.local.stack import Stack
+from tandem.local.supervisor import Stack
 from tandem.paths import DEFAULT_PROFILE
 from tandem.v1 import tandem_pb2
 from tests.stacks import scripted_stack, started_stack

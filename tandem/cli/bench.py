@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tandem.cli.output import JsonFlag, console, console_error, print_json
+from tandem.cli.output import JsonFlag, console, print_json
 from tandem.paths import REPOSITORY
 
 
@@ -20,7 +20,7 @@ class Bench(StrEnum):
     AHEAD = "ahead"
     BUSY = "busy"
     SCORE = "score"
-    CANCEL = "cancel"
+    STOP = "stop"
     ORCHESTRATION = "orchestration"
     SCALING = "scaling"
     LEDGER = "ledger"
@@ -35,7 +35,7 @@ _MODULES = {
     Bench.AHEAD: "bench.ahead",
     Bench.BUSY: "bench.busy",
     Bench.SCORE: "bench.score",
-    Bench.CANCEL: "bench.stop",
+    Bench.STOP: "bench.stop",
     Bench.ORCHESTRATION: "bench.orchestration",
     Bench.SCALING: "bench.scaling",
     Bench.LEDGER: "bench.ledger",
@@ -44,13 +44,10 @@ _MODULES = {
 
 
 def bench(
-    name: Annotated[Bench, typer.Argument(help="What is measured; `report` draws what was.")],
+    name: Annotated[Bench, typer.Argument(help="What to measure; `report` draws the results as one picture.")],
     json: JsonFlag = False,
 ) -> None:
-    """Measure, and write figures with the machine's facts to bench/results. Needs the repository."""
-    if not (REPOSITORY / "bench").is_dir():
-        console_error("the benches come with the repository: clone it, and run this there")
-        raise typer.Exit(1)
+    """Run a benchmark and write its figures, with facts about the machine, to bench/results."""
     if name is Bench.REPORT:
         raise typer.Exit(_run("bench.drawing", quiet=False))
     results = REPOSITORY / "bench" / "results"

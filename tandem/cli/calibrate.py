@@ -20,15 +20,15 @@ def calibrate(
     files: Files,
     profile: ProfileName = DEFAULT_PROFILE,
     study: StudyFolder = None,
-    below: Annotated[float | None, typer.Option(help="Least cost, with an accuracy at most this far below the LLM's.")] = None,
-    most_cost: Annotated[float | None, typer.Option(help="Most accuracy, at no more than this share of the LLM's cost.")] = None,
-    price: Annotated[float | None, typer.Option(help="Most accuracy - PRICE * share of the LLM's cost.")] = None,
-    unit: Annotated[str, typer.Option(help="What costs: paper, full (TFLOPs) or usd.")] = "full",
-    llm_finishes: Annotated[bool, typer.Option(help="Where no stage suffices the LLM goes on to its own answer.")] = False,
-    write: Annotated[bool, typer.Option(help="Put scorer and thresholds into the profile's folder.")] = False,
+    below: Annotated[float | None, typer.Option(help="Minimise the cost, with an accuracy at most this much below the LLM's.")] = None,
+    most_cost: Annotated[float | None, typer.Option(help="Maximise the accuracy, at no more than this share of the LLM's cost.")] = None,
+    price: Annotated[float | None, typer.Option(help="Maximise accuracy - PRICE * share of the LLM's cost.")] = None,
+    unit: Annotated[str, typer.Option(help="Unit of cost: paper or full (TFLOPs), or usd.")] = "full",
+    llm_finishes: Annotated[bool, typer.Option(help="Where no stage suffices, let the LLM finish its own answer.")] = False,
+    write: Annotated[bool, typer.Option(help="Write scorer and thresholds to the profile's folder.")] = False,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Choose when to stop: the policy that meets an objective, by the scores of the files that the scorer was trained on."""
+    """Choose the thresholds that meet an objective, by the out-of-fold scores of the files that the scorer was trained on."""
     with explained():
         from training import plots
         from training.calibrate import calibrate as run
@@ -40,8 +40,8 @@ def calibrate(
         loaded = find_profile(profile)
         target = Study(study or new_study(profile))
         collected = load_collected(files, loaded)
-        with working(json) as tell:
-            found = run(collected.table, collected.plan, target, objective, _told(objective), llm_finishes, tell)
+        with working(json) as report:
+            found = run(collected.table, collected.plan, target, objective, _describe(objective), llm_finishes, report)
         plots.frontier(found, target.folder / "frontier.svg")
         if write:
             ship(loaded, target, collected.table)
@@ -65,7 +65,7 @@ def calibrate(
         f"chosen for {served.objective}: {served.accuracy:.1%} at {served.cost:.0%} of the LLM's cost, thresholds "
         f"{' '.join(f'{t:.2f}' for t in served.served.thresholds)} ({served.served.found_by})"
     )
-    console.print(f"in {loaded.folder}" if write else f"in {target.folder}; --write puts it into {loaded.folder}")
+    console.print(f"in {loaded.folder}" if write else f"in {target.folder}; --write copies it to {loaded.folder}")
 
 
 def _objective(below: float | None, most_cost: float | None, price: float | None, unit: str) -> Objective:
@@ -79,9 +79,9 @@ def _objective(below: float | None, most_cost: float | None, price: float | None
     return Objective(unit, below if given else 0.0, most_cost, price)  # type: ignore[arg-type]
 
 
-def _told(objective: Objective) -> str:
+def _describe(objective: Objective) -> str:
     if objective.below is not None:
-        return f"least {objective.unit} cost at an accuracy no more than {objective.below:.1%} below the LLM's"
+        return f"lowest {objective.unit} cost at an accuracy no more than {objective.below:.1%} below the LLM's"
     if objective.most_cost is not None:
-        return f"most accuracy at no more than {objective.most_cost:.0%} of the LLM's {objective.unit} cost"
-    return f"most accuracy - {objective.price} * share of the LLM's {objective.unit} cost"
+        return f"highest accuracy at no more than {objective.most_cost:.0%} of the LLM's {objective.unit} cost"
+    return f"highest accuracy - {objective.price} * share of the LLM's {objective.unit} cost"

@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 def collect(
     data: Annotated[str, typer.Argument(help="math_train, math_test, gsm8k, humaneval, or a .jsonl file of your own.")],
-    profile: Annotated[str, typer.Option(help="The pair, its prompts and stages.")] = DEFAULT_PROFILE,
-    n: Annotated[int | None, typer.Option(help="How many questions; all if not given.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Of the order in which questions are drawn.")] = 0,
+    profile: Annotated[str, typer.Option(help="The pair of models with its prompts and stages.")] = DEFAULT_PROFILE,
+    n: Annotated[int | None, typer.Option(help="Number of questions; default: all.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the order in which questions are drawn.")] = 0,
     subject: Annotated[list[str] | None, typer.Option(help="Only questions of this subject; repeatable.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The file; it is gone on with if it is there.")] = None,
-    extras: Annotated[bool, typer.Option(help="Also the concise and the forced answers that `eval` compares with.")] = True,
-    only_question: Annotated[bool, typer.Option(help="No insight: both models alone, and the scoring pass of the question; for `train --also`.")] = False,
-    width: Annotated[int, typer.Option(help="Questions at once.", min=1)] = 48,
-    threads: Annotated[int, typer.Option(help="Processor threads of each model; both work at once. Half of the cores each if 0.", min=0)] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="File to write; an existing one is continued.")] = None,
+    extras: Annotated[bool, typer.Option(help="Also collect the concise and the forced answers that `eval` compares with.")] = True,
+    only_question: Annotated[bool, typer.Option(help="Collect no insight, only both models alone and the scoring pass of the question; for `train --also`.")] = False,
+    width: Annotated[int, typer.Option(help="Number of questions that run at the same time.", min=1)] = 48,
+    threads: Annotated[int, typer.Option(help="Processor threads of each of the two models, which run at the same time; 0: half of the cores.", min=0)] = 0,
+    device: Annotated[str, typer.Option(help="Where the models run: auto, cpu or cuda.")] = "auto",
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Ask both models everything that a stop rule can be trained and judged on. Broken off, it goes on where it was."""
+    """Collect both models' answers to a data set, to train and evaluate a stop rule on. An interrupted run is resumed."""
     with explained():
         from training import datasets, session
 
@@ -67,7 +67,7 @@ def collect(
 def gather(
     profile: Profile, wanted: Dataset, n: int | None, seed: int, scope: Scope, target: Path, machine: Machine, quiet: bool
 ) -> list[Run]:  # fmt: skip
-    """Collect with a bar that says how far and how fast. Raises StoreError."""
+    """Collect with a progress bar. Raises StoreError."""
     from training import session
 
     pull_missing(profile.name, quiet=quiet)
@@ -76,16 +76,16 @@ def gather(
     with bar:
         task = bar.add_task(f"{wanted.name} with {profile.name}", total=None, speed="")
 
-        def tell(done: int, total: int, tokens: int) -> None:
+        def report(done: int, total: int, tokens: int) -> None:
             elapsed = bar.tasks[0].elapsed or 0.0
             speed = f"{tokens / elapsed:,.0f} tokens/s" if tokens and elapsed else ""
             bar.update(task, completed=done, total=total, speed=speed)
 
-        return asyncio.run(session.collect(profile, wanted, n, seed, scope, target, models_folder(), machine, tell))
+        return asyncio.run(session.collect(profile, wanted, n, seed, scope, target, models_folder(), machine, report))
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

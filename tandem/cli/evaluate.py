@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    data: Annotated[str, typer.Option(help="gsm8k, math_test, humaneval, or a .jsonl file of questions that has them.")],
+    data: Annotated[str, typer.Option(help="gsm8k, math_test, humaneval, or a .jsonl file of questions and answers.")],
     profile: ProfileName = DEFAULT_PROFILE,
-    methods: Annotated[str, typer.Option(help="Comma-separated: tandem,llm,slm,fixed:N,...; all if not given.")] = "",
-    n: Annotated[int | None, typer.Option(help="How many questions; all if not given.", min=1)] = None,
-    collected: Annotated[Path | None, typer.Option(help="Where the models' answers are kept, and gone on with.")] = None,
-    ask: Annotated[bool, typer.Option(help="Ask the models what is not collected yet; else judge what there is.")] = True,
-    study: Annotated[Path | None, typer.Option(help="studies/PROFILE, or the one shipped with the profile.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; studies/PROFILE if not given.")] = None,
-    live: Annotated[int, typer.Option(help="Also ask this many questions of the running system, and compare.", min=0)] = 0,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file; - prints them.")] = None,
+    methods: Annotated[str, typer.Option(help="Comma-separated: tandem,llm,slm,fixed:N,...; default: all.")] = "",
+    n: Annotated[int | None, typer.Option(help="Number of questions; default: all.", min=1)] = None,
+    collected: Annotated[Path | None, typer.Option(help="File of the models' answers; an existing one is continued.")] = None,
+    ask: Annotated[bool, typer.Option(help="Ask the models the questions that are not collected yet; --no-ask evaluates only those that are.")] = True,
+    study: Annotated[Path | None, typer.Option(help="Folder of the study; default: studies/PROFILE, or the one shipped with the profile.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; default: studies/PROFILE.")] = None,
+    live: Annotated[int, typer.Option(help="Also ask the running system this many questions, and compare its decisions.", min=0)] = 0,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON to this file; - prints them.")] = None,
 ) -> None:  # fmt: skip
-    """Judge the policy on questions that it never saw, against every simple alternative. Writes a report."""
+    """Evaluate the stop rule on questions that it was not trained on, against simple alternatives. Writes a report."""
     quiet = json_out == Path("-")
     with explained():
         from training import datasets
@@ -57,11 +57,11 @@ def evaluate(
             gather(loaded, wanted, n, 0, Scope(), file, Machine(max(1, cores() // 2)), quiet)
         found = load_collected([file], loaded)
         if same := set(found.table.questions) & {*judged.training().questions, *judged.training().more_questions}:
-            console_error(f"{file}: {len(same)} of its questions were trained on")
+            console_error(f"{file}: {len(same)} of its questions are in the training set")
             sys.exit(1)
         try:
-            with working(quiet) as tell:
-                tell(f"{found.datasets}: {len(found.table.questions)} questions")
+            with working(quiet) as report_step:
+                report_step(f"{found.datasets}: {len(found.table.questions)} questions")
                 names = [name.strip() for name in methods.split(",") if name.strip()] or None
                 evaluation = run(found.datasets, found.table, found.plan, judged, names)
         except UnknownMethod as error:
@@ -79,9 +79,7 @@ def evaluate(
 
 
 def _show(evaluation: Evaluation, compared: list[Compared], report: Path | None) -> None:
-    rows = Table(
-        "way to answer", "accuracy", "95 %", "less LLM", "p", "cost full", "paper", "LLM tok", "SLM tok", box=None
-    )
+    rows = Table("method", "accuracy", "95 %", "vs LLM", "p", "cost full", "paper", "LLM tok", "SLM tok", box=None)
     for row in evaluation.rows:
         right = row.accuracy
         rows.add_row(
@@ -100,12 +98,12 @@ def _show(evaluation: Evaluation, compared: list[Compared], report: Path | None)
         gaps = sorted(c.score_gap for c in compared)
         agreed = sum(c.agrees for c in compared)
         console.print(
-            f"live: {agreed} of {len(compared)} questions were decided as here; scores differ by {gaps[len(gaps) // 2]:.4f} "
-            f"in the middle and {gaps[-1]:.4f} at most"
+            f"live: {agreed} of {len(compared)} questions stop at the same stage as offline; scores differ by {gaps[len(gaps) // 2]:.4f} "
+            f"in the median and {gaps[-1]:.4f} at most"
         )
         for c in compared:
             if not c.agrees:
-                console.print(f"  {c.question}: stage {c.offline_stage} here, {c.live_stage} live", style="dim")
+                console.print(f"  {c.question}: stage {c.offline_stage} offline, {c.live_stage} live", style="dim")
 
 
 def _ask(
@@ -115,13 +113,13 @@ def _ask(
     from training.live import compare
 
     scores = scores_of(study.artefact(study.policies().served.kind), found.table)
-    with Client() as client, working(quiet) as tell:
+    with Client() as client, working(quiet) as report_step:
         asked = 0
 
         def ask(item: Item) -> dict[str, Any]:
             nonlocal asked
             asked += 1
-            tell(f"asking the running system, question {asked} of {n}")
+            report_step(f"asking the running system, question {asked} of {n}")
             return to_dict(client.ask(item.question, profile=profile.name, code=item.task == "code"))
 
         return compare(found.table, found.plan, study.policies().served, scores, items, n, ask)

@@ -1,4 +1,4 @@
-"""What collect, train, calibrate and eval share. What they do lives in `training`, which needs its extra."""
+"""Shared by collect, train, calibrate and eval, whose work is done by the package `training`."""
 
 from __future__ import annotations
 
@@ -14,28 +14,22 @@ from tandem.cli.output import console, console_error
 from tandem.method.profile import Profile, load_profile
 from tandem.paths import REPOSITORY, profile_folders
 
-_EXTRA = "this needs the extra 'training': uv sync --extra training, or pip install 'tandem[training]'"
 Files = Annotated[
-    list[Path], typer.Argument(help="Files of `tandem collect`, all of one pair.", exists=True, dir_okay=False)
+    list[Path], typer.Argument(help="Files written by `tandem collect`, all for one pair.", exists=True, dir_okay=False)
 ]
-StudyFolder = Annotated[
-    Path | None, typer.Option("--study", help="The folder of the study; studies/PROFILE if not given.")
-]
-ProfileName = Annotated[str, typer.Option("--profile", help="The pair, its prompts and stages.")]
+StudyFolder = Annotated[Path | None, typer.Option("--study", help="Folder of the study; default: studies/PROFILE.")]
+ProfileName = Annotated[str, typer.Option("--profile", help="The pair of models with its prompts and stages.")]
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """A missing extra and what the training refuses, in a sentence. Exit code 1."""
-    try:
-        from tandem.method.errors import TandemError
-        from training.datasets import DatasetError
-        from training.store import StoreError
-        from training.study import StudyError
-        from training.train import TooFew
-    except ImportError:
-        console_error(_EXTRA)
-        sys.exit(1)
+    """Print an expected error of the training as one sentence, and exit with code 1."""
+    from tandem.method.errors import TandemError
+    from training.datasets import DatasetError
+    from training.store import StoreError
+    from training.study import StudyError
+    from training.train import TooFew
+
     try:
         yield
     except (DatasetError, StoreError, StudyError, TooFew, TandemError) as error:
@@ -53,16 +47,16 @@ def new_study(profile: str) -> Path:
 
 
 def any_study(profile: str) -> Path:
-    """One that was made here, or the one that the profile was shipped with."""
+    """The study of this folder, or the one that was shipped with the profile."""
     here = new_study(profile)
     return here if here.is_dir() else REPOSITORY / "training" / "studies" / profile
 
 
 @contextmanager
 def working(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """A line that says what goes on, for as long as it does."""
+    """A status line, for as long as the block runs; the block sets its text."""
     if quiet:
-        yield lambda told: None
+        yield lambda text: None
         return
     with console.status("") as status:
         yield status.update

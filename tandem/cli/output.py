@@ -1,4 +1,4 @@
-"""How the command line speaks: people read the console, programs read `--json`."""
+"""Output of the command line: a console for people, `--json` for programs."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""tandem profiles"""
+
 from __future__ import annotations
 
 from rich.table import Table

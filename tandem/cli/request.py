@@ -1,3 +1,5 @@
+"""tandem request"""
+
 from __future__ import annotations
 
 from datetime import datetime
@@ -8,18 +10,19 @@ from rich.table import Column, Table
 
 from tandem.cli.ask import follow as follow_request
 from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.parts import new_app
 from tandem.cli.view import print_result
 from tandem.client import Client
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
 
-app = typer.Typer(no_args_is_help=True)
+app = new_app(no_args_is_help=True)
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST", help="The request's id.")]
 
 
 @app.command()
 def get(request: RequestId, json: JsonFlag = False) -> None:
-    """Show a request's state, and its result once it has ended."""
+    """Show a request's state, and its result when it has ended."""
     with Client() as client:
         found = client.get(request)
     if json:
@@ -36,8 +39,8 @@ def get(request: RequestId, json: JsonFlag = False) -> None:
 
 @app.command("list")
 def list_requests(
-    where: Annotated[str, typer.Option(help="Conditions: cost, saved, stage, reason, profile, tenant, state, started; joined by and / or.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    where: Annotated[str, typer.Option(help="Conditions on cost, saved, stage, reason, profile, tenant, state, started, joined by `and` and `or`.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of requests.")] = 20,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Find requests, newest first: tandem request list --where "cost > 0.01 and stage = 2"."""
@@ -61,25 +64,25 @@ def list_requests(
 
 @app.command()
 def cancel(request: RequestId, json: JsonFlag = False) -> None:
-    """Stop a running request in all services; its bill is kept."""
+    """Cancel a running request in all services; its bill is kept."""
     with Client() as client:
         reply = to_dict(client.cancel(request))
     if json:
         print_json(reply)
         return
-    console.print("cancelled" if reply["state"] == "running" else f"it had ended already: {reply['state']}")
+    console.print("cancelled" if reply["state"] == "running" else f"the request had already ended: {reply['state']}")
 
 
 def _shadow(shadow: tandem_pb2.Shadow) -> str:
     verdict = "the same answer" if shadow.agrees else f"another answer, {shadow.answer!r}"
     return (
         f"[bold]shadow[/]   the large model alone gave {verdict} for ${shadow.usd:.8f} (measured, {shadow.output_tokens} "
-        f"tokens; paid on top ${shadow.usd_paid:.8f}); the estimate was ${shadow.usd_estimate:.8f}"
+        f"tokens; paid in addition ${shadow.usd_paid:.8f}); the estimate was ${shadow.usd_estimate:.8f}"
     )
 
 
 @app.command()
 def follow(request: RequestId, json: JsonFlag = False) -> None:
-    """Read a request from its start to its end, whether it runs or has ended. Leaving it does not cancel it."""
+    """Show a request's events from its start to its end. Ctrl-C does not cancel it."""
     with Client() as client:
         follow_request(client, tandem_pb2.SolveRequest(request_id=request, keep_running=True), json)

@@ -1,3 +1,5 @@
+"""tandem trace"""
+
 from __future__ import annotations
 
 import io
@@ -13,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tandem.cli.output import JsonFlag, console, console_error, print_json
+from tandem.cli.parts import new_app
 from tandem.client import Client
 from tandem.errors import RequestError
 from tandem.jaeger import Span, Trace, fetch_recent, fetch_trace
@@ -32,10 +35,10 @@ _ATTRIBUTE = {
     Grouping.STOP_STAGE: "tandem.stop.stage",
     Grouping.STOP_REASON: "tandem.stop.reason",
 }
-app = typer.Typer(no_args_is_help=True)
+app = new_app(no_args_is_help=True)
 _DEFAULT_JAEGER = "http://127.0.0.1:16686"
 _LAST = 20
-_TABLE_WIDTH = 150  # a tree that is cut says nothing; a narrow terminal wraps it
+_TABLE_WIDTH = 150  # columns must not be truncated; a narrow terminal wraps the lines
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -47,15 +50,17 @@ def trace() -> None:
 @app.command()
 def cost(
     request: Annotated[str, typer.Argument(metavar="[REQUEST|TRACE]", help="A request's id, or a trace id.")] = "",
-    last: Annotated[int | None, typer.Option(min=1, help="The last N requests instead of one.")] = None,
-    by: Annotated[Grouping | None, typer.Option(help="Sum the last requests up by this.")] = None,
-    svg: Annotated[Path | None, typer.Option(help="Also write the tree as a picture.")] = None,
-    jaeger: Annotated[str, typer.Option(help="Jaeger's query address; TANDEM_JAEGER if not given.")] = "",
+    last: Annotated[int | None, typer.Option(min=1, help="The last N requests, one row each.")] = None,
+    by: Annotated[Grouping | None, typer.Option(help="Group the last requests by this.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Also write the tree to this file as SVG.")] = None,
+    jaeger: Annotated[
+        str, typer.Option(help="Jaeger's query address; default: TANDEM_JAEGER, else the local stack's.")
+    ] = "",
     json: JsonFlag = False,
 ) -> None:
-    """Show what each step of a request cost, and prove that the steps add up to the bill (exit code 1 if not)."""
+    """Show what each step of a request cost. Exit code 1 if the steps do not add up to the bill."""
     if bool(request) == bool(last or by):
-        raise typer.BadParameter("name one request or trace, or ask for the last ones with --last N [--by ...]")
+        raise typer.BadParameter("give one request or trace, or --last N [--by ...]")
     address = jaeger or os.environ.get("TANDEM_JAEGER") or (read_stack() or {}).get("jaeger") or _DEFAULT_JAEGER
     if not request:
         _recent(fetch_recent(address, last or _LAST), by, json)
@@ -131,7 +136,7 @@ def _grouped(traces: list[Trace], by: Grouping) -> list[dict[str, Any]]:
 
 
 def _trace_id(given: str) -> str:
-    """The trace of a request, as the gateway knows it; what it does not know may be a trace id itself."""
+    """The trace id of a request, from the gateway; an unknown request may be a trace id itself."""
     with Client() as client:
         try:
             return client.get(given).result.trace_id
@@ -142,10 +147,10 @@ def _trace_id(given: str) -> str:
 
 
 def _tree(trace: Trace) -> Table:
-    table = Table("span", "service", "read", "cached", "written", "USD", "ms", box=None)
+    table = Table("span", "service", "prompt", "cached", "completion", "USD", "ms", box=None)
     for depth, span in trace.spans():
         if span.usd_below == 0 and not span.tags.get("tandem.cost.total"):
-            continue  # steps without cost below them say nothing about money
+            continue  # neither the step nor a step below it has a cost
         usage = [
             span.tags.get(f"gen_ai.usage.{k}", "") for k in ("input_tokens", "cache_read.input_tokens", "output_tokens")
         ]

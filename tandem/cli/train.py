@@ -17,14 +17,14 @@ def train(
     files: Files,
     profile: ProfileName = DEFAULT_PROFILE,
     study: StudyFolder = None,
-    also: Annotated[list[Path] | None, typer.Option(help="Files of `collect --only-question`, to learn from besides; repeatable.", exists=True)] = None,
-    label: Annotated[str, typer.Option(help="nothing_lost: a score tells if going on would gain nothing. right: if the small model answers right (the paper's).")] = "nothing_lost",
-    kind: Annotated[str, typer.Option(help="mlp, logistic, probe, combined; auto: the least log-loss out of fold.")] = "auto",
-    folds: Annotated[int, typer.Option(help="Each question is scored by models that never saw its fold.", min=2)] = 5,
-    seed: Annotated[int, typer.Option(help="Of folds and of networks.")] = 0,
+    also: Annotated[list[Path] | None, typer.Option(help="More files, of `collect --only-question`, to train on; repeatable.", exists=True)] = None,
+    label: Annotated[str, typer.Option(help="What a score predicts. nothing_lost: continuing would gain nothing. right: the small model answers correctly (the paper's label).")] = "nothing_lost",
+    kind: Annotated[str, typer.Option(help="mlp, logistic, probe or combined; auto: the kind with the lowest out-of-fold log-loss.")] = "auto",
+    folds: Annotated[int, typer.Option(help="Folds of the cross-fitting: models that score a question were not trained on its fold.", min=2)] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the folds and of the networks.")] = 0,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Train a sufficiency scorer on collected files, judge every kind of it, and save the best as an artefact."""
+    """Train a sufficiency scorer of every kind on collected files, compare them, and save the best one as an artefact."""
     with explained():
         from training import plots
         from training.collected import load_collected
@@ -39,27 +39,27 @@ def train(
             raise typer.BadParameter(f"{label!r} is neither nothing_lost nor right", param_hint="--label")
         loaded = find_profile(profile)
         target = Study(study or new_study(profile))
-        with working(json) as tell:
+        with working(json) as report:
             more = load_collected(also, loaded, only_question=True) if also else None
             options = TrainingOptions(list(ESTIMATORS), kind, cast(Any, label), folds, seed)
-            made = run(load_collected(files, loaded), loaded, target, options, tell, more)
-        plots.learning_curve(made.learning_curve, target.folder / "learning-curve.svg")
-        plots.reliability(made.kinds[made.chosen].reliability, made.chosen, target.folder / "reliability.svg")
+            trained = run(load_collected(files, loaded), loaded, target, options, report, more)
+        plots.learning_curve(trained.learning_curve, target.folder / "learning-curve.svg")
+        plots.reliability(trained.kinds[trained.chosen].reliability, trained.chosen, target.folder / "reliability.svg")
     if json:
-        print_json({"study": str(target.folder), **made.model_dump(exclude={"questions"})})
+        print_json({"study": str(target.folder), **trained.model_dump(exclude={"questions"})})
         return
     table = Table("kind", "AUROC", "95 %", "by stage", "ECE", "Brier", "log-loss", box=None)
-    for name, found in made.kinds.items():
+    for name, found in trained.kinds.items():
         overall, (low, high) = found.overall, found.auroc_interval
         stages = " ".join("–" if q.auroc is None else f"{q.auroc:.2f}" for q in found.by_stage)
         table.add_row(
-            f"[bold]{name}[/]" if name == made.chosen else name, f"{overall.auroc:.3f}", f"{low:.2f} to {high:.2f}",
+            f"[bold]{name}[/]" if name == trained.chosen else name, f"{overall.auroc:.3f}", f"{low:.2f} to {high:.2f}",
             stages, f"{overall.ece:.3f}", f"{overall.brier:.3f}", f"{overall.log_loss:.3f}",
         )  # fmt: skip
-    enough = " ".join(f"{q.right:.0%}" for q in made.kinds[made.chosen].by_stage)
-    besides = f" and {len(made.more_questions)} besides" if made.more_questions else ""
+    share = " ".join(f"{q.right:.0%}" for q in trained.kinds[trained.chosen].by_stage)
+    extra = f" and {len(trained.more_questions)} more" if trained.more_questions else ""
     console.print(
-        f"{len(made.questions)} questions{besides}, {folds} folds; {label.replace('_', ' ')} by stage: {enough}"
+        f"{len(trained.questions)} questions{extra}, {folds} folds; {label.replace('_', ' ')} by stage: {share}"
     )
     console.print(table)
-    console.print(f"chosen: {made.chosen}; in {target.folder}. Next: `tandem calibrate {' '.join(map(str, files))}`")
+    console.print(f"chosen: {trained.chosen}; in {target.folder}. Next: `tandem calibrate {' '.join(map(str, files))}`")

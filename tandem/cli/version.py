@@ -1,3 +1,5 @@
+"""tandem version"""
+
 from __future__ import annotations
 
 import platform
@@ -10,7 +12,7 @@ _PARTS = ("grpcio", "protobuf", "kserve", "temporalio", "redis", "torch", "trans
 
 
 def version(json: JsonFlag = False) -> None:
-    """Print the versions of Tandem and of what it stands on."""
+    """Print the versions of Tandem and its main dependencies."""
     versions = {"tandem": version_of("tandem"), "python": platform.python_version()}
     for part in _PARTS:
         try:

@@ -1,1 +1,1 @@
-"""The local stack: every process of the system on this machine, and the models that it runs."""
+"""The local stack: every process of the system on this machine, and the models that they run."""

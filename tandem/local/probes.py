@@ -1,4 +1,4 @@
-"""Is it up? One question to a Redis, an HTTP server and a gRPC service; each is answered within a second."""
+"""Readiness probes of a Redis, an HTTP server and a gRPC service, each with a timeout of one second."""
 
 from __future__ import annotations
 

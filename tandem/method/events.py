@@ -1,28 +1,48 @@
-"""What happens to a request, event by event: field by field the messages of tandem.v1.SolveEvent."""
+"""The events of a request in the order in which they happen: field by field the messages of tandem.v1.SolveEvent.
+
+Each class has a `kind`, the name of its field in the message.
+"""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tandem.method.result import SolveResult, StopReason
 
 
 @dataclass(frozen=True, slots=True)
-class InsightDelta:
-    """`tokens` counts the insight up to the end of `text`."""
+class Accepted:
+    """The request has begun, or was joined. `stages`: how many the large model may write. `trace_id`: 32 hex digits (W3C)."""
 
+    kind: ClassVar[str] = "accepted"
+    request_id: str
+    trace_id: str
+    profile: str
+    stages: int
+
+
+@dataclass(frozen=True, slots=True)
+class InsightDelta:
+    """Text of the large model; `tokens` counts the insight up to its end."""
+
+    kind: ClassVar[str] = "insight_delta"
     text: str
     tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerDelta:
-    """`tokens` counts the answer up to the end of `text`."""
+    """Text of the small model; `tokens` counts the answer up to its end."""
 
+    kind: ClassVar[str] = "answer_delta"
     text: str
     tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class StageCompleted:
+    """The large model has written stage `stage` (from 1); `tokens` counts the insight up to its end."""
+
+    kind: ClassVar[str] = "stage_completed"
     stage: int
     name: str
     tokens: int
@@ -30,8 +50,12 @@ class StageCompleted:
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """An attempt was lost: what follows `tokens` of the role's stream is void. `role` is llm or slm."""
+    """An attempt was lost and another continues: discard the role's text after `tokens`; it follows again.
 
+    `role` is llm or slm; `epoch` the new attempt, from 2.
+    """
+
+    kind: ClassVar[str] = "restarted"
     role: str
     tokens: int
     epoch: int
@@ -39,8 +63,12 @@ class Restarted:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """`score` is None when the scorer failed."""
+    """A stage's sufficiency, 0..1; stage 0 is the bare question. `score` is None when the scorer failed.
 
+    Not `trained`: the score comes from an untrained rule.
+    """
+
+    kind: ClassVar[str] = "scored"
     stage: int
     score: float | None
     threshold: float
@@ -51,8 +79,11 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class LlmStopped:
-    """Milliseconds from the decision to the end of the computation; None when the model ended by itself."""
+    """The large model was stopped. Milliseconds from the decision to the end of its computation, None when it ended by itself;
+    `overrun_tokens` were generated in that time.
+    """
 
+    kind: ClassVar[str] = "llm_stopped"
     reason: StopReason
     cancel_latency_ms: float | None
     overrun_tokens: int

@@ -1,10 +1,13 @@
 """What a profile says about one request. The plan travels with the request, so a later profile changes nothing of it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tandem.method.prices import Prices
-from tandem.method.profile import Profile
 from tandem.method.prompts import Task
+
+if TYPE_CHECKING:  # a client that reads plans and results need not load pydantic
+    from tandem.method.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Plan:
     unavailable_timeout_seconds: float = 8.0
 
 
-def make_plan(profile: Profile, task: Task = "answer") -> Plan:
+def make_plan(profile: "Profile", task: Task = "answer") -> Plan:
     return Plan(
         profile=profile.name,
         profile_digest=profile.digest,

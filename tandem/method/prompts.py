@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from tandem.method.profile import Profile
+if TYPE_CHECKING:  # a client that names a task need not load pydantic
+    from tandem.method.profile import Profile
 
 Task = Literal["answer", "code"]
 _HOLE = re.compile(r"⟦(question|insight)⟧")

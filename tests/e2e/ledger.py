@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tandem import Client, RequestError, to_dict
-from tandem.local.stack import Stack
-from tandem.v1 import tandem_pb2
+from tandem import AnswerDelta, Client, Event, InsightDelta, RequestError, to_dict
+from tandem.local.supervisor import Stack
 from tests import stacks
 
 _VICTIMS = ("insight-generator", "slm-executor", "sufficiency-scorer", "worker")
@@ -143,8 +142,8 @@ class _Killer:
         self._kill: Future[None] | None = None
         self.killed: Counter[str] = Counter()
 
-    def saw(self, event: tandem_pb2.SolveEvent) -> None:
-        if event.HasField("answer_delta" if self._victim == "slm-executor" else "insight_delta"):
+    def saw(self, event: Event) -> None:
+        if isinstance(event, AnswerDelta if self._victim == "slm-executor" else InsightDelta):
             with self._lock:
                 self._left -= 1
                 if self._left == 0:
@@ -180,7 +179,7 @@ def _ask(client: Client, killer: _Killer | None, plan: _Plan) -> Bill:
         for event in client.solve(plan.question, request_id=request_id):
             if killer is not None:
                 killer.saw(event)
-            if plan.is_cancelled and max(event.insight_delta.tokens, event.answer_delta.tokens) >= 5:
+            if plan.is_cancelled and isinstance(event, InsightDelta | AnswerDelta) and event.tokens >= 5:
                 break  # leaving the stream cancels the request
     return _wait_for_bill(client, request_id)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from services.request_log.log import RequestLog
 from tandem import to_dict
+from tandem.events import Completed, Event
 from tandem.v1 import tandem_pb2
 from tests.integration.conftest import System
 
@@ -22,12 +23,18 @@ async def ask(system: System, question: str, **options: Any) -> dict[str, Any]:
     return to_dict(await asyncio.wait_for(system.client.ask(question, **options), BOUND_SECONDS))
 
 
-async def events(system: System, question: str, **options: Any) -> list[tandem_pb2.SolveEvent]:
+async def events(system: System, question: str, **options: Any) -> list[Event]:
     return [event async for event in system.client.solve(question, **options)]
 
 
-def kinds(seen: list[tandem_pb2.SolveEvent]) -> list[str]:
-    return [str(event.WhichOneof("event")) for event in seen]
+def kinds(seen: list[Event]) -> list[str]:
+    return [event.kind for event in seen]
+
+
+def result_of(seen: list[Event]) -> tandem_pb2.SolveResult:
+    """Of the last event."""
+    assert isinstance(seen[-1], Completed)
+    return seen[-1].result
 
 
 def made(usage: dict[str, Any]) -> int:

@@ -23,7 +23,8 @@ from services.engine.segments import Chunk
 from services.engine.settings import EngineSettings
 from services.engine.transformers_engine import TransformersEngine
 from services.engine.varlen import forward_varlen
-from tandem.local.models import ModelError, compile_ahead
+from tandem.local.catalogue import ModelError
+from tandem.local.models import compile_ahead
 from tests.integration.conftest import COMPILED_THREADS, needs_compiler
 from tests.tiny_model import random_prompt, write_tiny_model
 

@@ -228,7 +228,7 @@ def test_the_package_sets_how_threads_wait_before_torch_is_imported_and_respects
     assert shown.stdout.strip() == expected
 
 
-@pytest.mark.parametrize("file", ["tandem/local/stack.py", "helm/templates/_env.tpl", "deploy/compose.yaml"])
+@pytest.mark.parametrize("file", ["tandem/local/programs.py", "helm/templates/_env.tpl", "deploy/compose.yaml"])
 def test_whatever_starts_a_model_process_sets_the_spin_count_of_the_engine(file: str) -> None:
     text = (REPOSITORY / file).read_text()
     assert re.findall(r'GOMP_SPINCOUNT"?(?:, value)?: "(\d+)"', text) == [SPIN_COUNT]

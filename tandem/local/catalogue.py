@@ -1,0 +1,56 @@
+"""The catalogue of models (deploy/models.toml): where each comes from, and where it is on this machine."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tandem.errors import UserError
+from tandem.paths import REPOSITORY, models_folder, profile_folders
+
+MARK = "tandem.json"  # written last; says what the folder was made from
+
+
+class ModelError(UserError):
+    """A model cannot be downloaded, converted or compiled; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """`kind` is gguf (one file of `bytes` and `sha256`) or snapshot (a repository at `revision`)."""
+
+    name: str
+    kind: str
+    license: str
+    base: str
+    repository: str
+    file: str = ""
+    bytes: int = 0
+    sha256: str = ""
+    revision: str = "main"
+    wheels: Any = None
+
+    @property
+    def folder(self) -> Path:
+        return models_folder() / self.name
+
+    @property
+    def is_pulled(self) -> bool:
+        return (self.folder / MARK).is_file()
+
+
+def catalogue() -> dict[str, CatalogueEntry]:
+    entries = tomllib.loads((REPOSITORY / "deploy" / "models.toml").read_text())
+    return {name: CatalogueEntry(name, **fields) for name, fields in entries.items()}
+
+
+def models_of(profile: str) -> list[str]:
+    """Names of a profile's two models. Raises ModelError for an unknown profile."""
+    for folder in profile_folders():
+        file = folder / profile / "profile.toml"
+        if file.is_file():
+            written = tomllib.loads(file.read_text())
+            return [written["llm"]["name"], written["slm"]["name"]]
+    raise ModelError(f"there is no profile {profile!r}")

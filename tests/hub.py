@@ -1,0 +1,127 @@
+"""A real HTTP server on this machine with the parts of a model hub and of a package index that a download needs."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+_COMMIT = "0" * 40
+
+
+class Hub:
+    """`files` by `repository/file`, `wheels` by file name. `cuts`: bytes after which the next downloads lose their connection."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.wheels: dict[str, bytes] = {}
+        self.cuts: list[int] = []
+        self.ranges: list[str] = []
+        self.requested: list[str] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        """Connections are refused from now on."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
+
+    def add_wheel(self, name: str, version: str, inside: str, content: bytes) -> None:
+        package = name.replace("-", "_")
+        information = f"{package}-{version}.dist-info"
+        members = {
+            f"{package}/{inside}": content,
+            f"{information}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),
+            f"{information}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        }
+        members[f"{information}/RECORD"] = "".join(f"{member},,\n" for member in members).encode()
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for member, data in members.items():
+                archive.writestr(member, data)
+        self.wheels[f"{package}-{version}-py3-none-any.whl"] = buffer.getvalue()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: Hub
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def _answer(self, with_body: bool) -> None:
+        if with_body:
+            self.hub.requested.append(self.path)
+        if self.path == "/":
+            self._send(b"", with_body)
+        elif found := re.fullmatch(r"/(\w+/\w+)/resolve/[^/]+/(.+)", self.path):
+            self._file(self.hub.files.get("/".join(found.groups())), with_body)
+        elif found := re.fullmatch(r"/api/models/(\w+/\w+)/revision/\w+", self.path):
+            files = self._files(found[1])
+            model = {"id": found[1], "sha": _COMMIT, "siblings": [{"rfilename": name} for name in files]}
+            self._send(json.dumps(model).encode(), with_body, status=200 if files else 404)
+        elif found := re.match(rf"/api/models/(\w+/\w+)/tree/{_COMMIT}", self.path):
+            tree = [
+                {"type": "file", "path": name, "size": len(content), "oid": "0"}
+                for name, content in self._files(found[1]).items()
+            ]
+            self._send(json.dumps(tree).encode(), with_body)
+        elif found := re.fullmatch(r"/simple/([^/]+)/", self.path):
+            names = [name for name in self.hub.wheels if name.startswith(found[1].replace("-", "_") + "-")]
+            links = "".join(f'<a href="/wheels/{name}#{self._hash(name)}">{name}</a>' for name in names)
+            self._send(links.encode(), with_body, status=200 if names else 404, **{"Content-Type": "text/html"})
+        elif self.path.startswith("/wheels/"):
+            self._send(self.hub.wheels[self.path.removeprefix("/wheels/")], with_body)
+        else:
+            self._send(b"", with_body, status=404)
+
+    def _files(self, repository: str) -> dict[str, bytes]:
+        start = f"{repository}/"
+        return {name.removeprefix(start): content for name, content in self.hub.files.items() if name.startswith(start)}
+
+    def _hash(self, wheel: str) -> str:
+        return f"sha256={hashlib.sha256(self.hub.wheels[wheel]).hexdigest()}"
+
+    def _file(self, content: bytes | None, with_body: bool) -> None:
+        if content is None:
+            self._send(b"", with_body, status=404)
+            return
+        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": _COMMIT}
+        status, start = 200, 0
+        if wanted := self.headers.get("Range"):
+            self.hub.ranges.append(wanted)
+            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])  # type: ignore[index]
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            status = 206
+        self._send(content[start:], with_body, status=status, can_be_cut=with_body, **headers)
+
+    def _send(self, body: bytes, with_body: bool, status: int = 200, can_be_cut: bool = False, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if not with_body:
+            return
+        if can_be_cut and self.hub.cuts:
+            self.wfile.write(body[: self.hub.cuts.pop(0)])
+            self.close_connection = True
+            return
+        self.wfile.write(body)
