@@ -74,7 +74,14 @@ def render(files: list[FileDescriptorProto]) -> str:
 
 
 def _service(service: ServiceDescriptorProto, comments: Comments, path: tuple[int, int]) -> Iterator[str]:
-    yield from (f"### service {service.name}", "", comments(*path), "", "| rpc | request | response | |", "|---|---|---|---|")
+    yield from (
+        f"### service {service.name}",
+        "",
+        comments(*path),
+        "",
+        "| rpc | request | response | |",
+        "|---|---|---|---|",
+    )
     for index, method in enumerate(service.method):
         reply = ("stream " if method.server_streaming else "") + _link(method.output_type)
         yield f"| `{method.name}` | {_link(method.input_type)} | {reply} | {_cell(comments(*path, _METHODS, index))} |"

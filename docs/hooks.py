@@ -32,7 +32,9 @@ _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 def on_files(files: Files, config: Any) -> Files:
     made = {"api/grpc.md": gen_grpc.render(gen_grpc.parse()), "api/python.md": python_page()}
     for source in COPIED:
-        made[PAGES[source]] = _rewritten((ROOT / source).read_text(), PurePosixPath(source).parent, PurePosixPath("docs"))
+        made[PAGES[source]] = _rewritten(
+            (ROOT / source).read_text(), PurePosixPath(source).parent, PurePosixPath("docs")
+        )
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     return files
