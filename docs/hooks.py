@@ -25,7 +25,7 @@ PAGES = {
 }
 COPIED = ("CHANGELOG.md", "CONTRIBUTING.md", "helm/README.md")
 # The public Python modules, in the order of the page; the method's are found by themselves.
-CLIENT = ("client", "events", "errors", "results")
+CLIENT = ("client", "request", "events", "errors", "results")
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 
 
