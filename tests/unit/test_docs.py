@@ -1,0 +1,185 @@
+"""What the documents name exists: files, anchors, make targets, commands, alerts, decisions, proto messages."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+import typer.main
+import yaml
+
+from tandem.cli import app
+
+ROOT = Path(__file__).parents[2]
+TOP = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "helm/README.md")
+# Pages that docs/hooks.py makes; the site's own strict build checks links to them.
+MADE = {"docs/api/grpc.md", "docs/api/python.md", "docs/chart-values.md", "docs/changelog.md", "docs/contributing.md"}
+DOCUMENTS = [*TOP, *sorted(str(f.relative_to(ROOT)) for f in (ROOT / "docs").rglob("*.md"))]
+_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_FOLDERS = "bench|deploy|docs|examples|helm|protos|services|tandem|tests|training|workflows"
+# Documents that are not in the repository, by the names under which they were cited.
+_FOREIGN = re.compile(
+    r"\bMETHOD(?: \d|\b(?!\.md)(?=[:;,) ]))|\bDESIGN\.md|\bENGINEERING\.md|\bSTYLE\.md|\bCONVENTIONS\.md"
+)
+
+
+def prose(document: str) -> str:
+    return _FENCE.sub("", (ROOT / document).read_text())
+
+
+def links(document: str) -> Iterator[tuple[str, str]]:
+    """(path, anchor) of each relative link."""
+    for target in _LINK.findall(prose(document)):
+        if not re.match(r"[a-z]+:", target):
+            path, _, anchor = target.partition("#")
+            yield path, anchor
+
+
+@cache
+def anchors(file: Path) -> set[str]:
+    """GitHub's anchors of a file's headings, which MkDocs' agree with for the characters that we use."""
+    found = re.findall(r"^#{1,6} (.+)$", _FENCE.sub("", file.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in found}
+
+
+@cache
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def commands(group: click.Command, prefix: str = "") -> Iterator[str]:
+    for name, command in getattr(group, "commands", {}).items():
+        yield f"{prefix}{name}"
+        yield from commands(command, f"{prefix}{name} ")
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("gen_grpc", ROOT / "docs" / "gen_grpc.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_relative_link_leads_somewhere(document: str) -> None:
+    for path, anchor in links(document):
+        target = (ROOT / document).parent / path if path else ROOT / document
+        if path and str(target.resolve().relative_to(ROOT)) in MADE:
+            continue
+        assert target.exists(), f"{document}: {path}"
+        if anchor:
+            assert anchor in anchors(target.resolve()), f"{document}: {path}#{anchor}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_target_exists(document: str) -> None:
+    for text in code_of(document):
+        for target in re.findall(r"(?:^|[`\s])make ([a-z0-9-]+)", text):
+            assert target in make_targets(), f"{document}: make {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_exists(document: str) -> None:
+    known = set(commands(typer.main.get_command(app)))
+    if document == "CHANGELOG.md":
+        known |= {"serve"}  # it names what was, too
+    for text in code_of(document):
+        for verb, sub in re.findall(r"(?:^|[\n`$] ?)tandem ([a-z]+)(?: ([a-z]+)\b(?![./:]))?", text):
+            assert verb in known, f"{document}: tandem {verb}"
+            if any(name.startswith(f"{verb} ") for name in known) and sub:
+                assert f"{verb} {sub}" in known, f"{document}: tandem {verb} {sub}"
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if d != "CHANGELOG.md" and "/decisions/0" not in d])
+def test_every_path_and_module_exists(document: str) -> None:
+    """In inline code: `services/engine/api.py`, `services.gateway`, `tandem.method.cost`."""
+    for code in re.findall(r"`([^`\n]+)`", _FENCE.sub("", (ROOT / document).read_text())):
+        if re.fullmatch(rf"(?:{_FOLDERS})/[\w./-]+", code):
+            assert (ROOT / code).exists(), f"{document}: {code}"
+        if re.fullmatch(r"(?:tandem\.method|services|workflows|training)(?:\.\w+)+", code):
+            path = ROOT / code.replace(".", "/")
+            assert path.is_dir() or path.with_suffix(".py").is_file(), f"{document}: {code}"
+
+
+def code_of(document: str) -> list[str]:
+    """Fenced blocks and inline code."""
+    text = (ROOT / document).read_text()
+    return [*_FENCE.findall(text), *(f"`{code}`" for code in re.findall(r"`([^`\n]+)`", _FENCE.sub("", text)))]
+
+
+def test_every_alert_has_an_entry_in_the_runbook() -> None:
+    rules = yaml.safe_load((ROOT / "deploy/alerts/tandem.yaml").read_text())
+    alerts = {rule["alert"].lower() for group in rules["groups"] for rule in group["rules"]}
+    assert alerts <= anchors(ROOT / "docs/operate.md")
+
+
+def test_every_stop_reason_is_in_the_glossary() -> None:
+    reasons = re.findall(r"STOP_REASON_(\w+) = [1-9]", (ROOT / "protos/tandem/v1/tandem.proto").read_text())
+    text = (ROOT / "docs/glossary.md").read_text()
+    assert [reason for reason in reasons if f"| `{reason.lower()}` |" not in text] == []
+
+
+def test_decisions_are_numbered_and_listed() -> None:
+    files = sorted(f.name for f in (ROOT / "docs/decisions").glob("0*.md"))
+    assert [int(name[:4]) for name in files] == list(range(1, len(files) + 1))
+    for number, name in enumerate(files, 1):
+        text = (ROOT / "docs/decisions" / name).read_text()
+        assert text.startswith(f"# {number}. "), name
+        assert all(part in text for part in ("Status: ", "**Context.**", "**Choice.**", "**Consequence.**")), name
+        for index in ("ARCHITECTURE.md", "docs/decisions/index.md"):
+            assert f"{name})" in (ROOT / index).read_text(), f"{index} lacks {name}"
+
+
+def test_the_method_has_the_sections_that_code_cites() -> None:
+    expected = {
+        "stages", "hand-off", "features", "scorer", "stop-rule", "cost", "answers", "grading", "published-figures",
+    }  # fmt: skip
+    assert expected <= anchors(ROOT / "docs/method.md")
+
+
+def test_the_grpc_page_has_every_message_and_its_comments() -> None:
+    page = generator().render(generator().parse())
+    for file in (ROOT / "protos/tandem/v1").glob("*.proto"):
+        for name in re.findall(r"^(?:message|enum) (\w+)", file.read_text(), re.MULTILINE):
+            assert f"### {name}\n" in page, name
+    assert "W3C trace id, 32 hexadecimal digits." in page
+    for target in re.findall(r"\]\(#(\w+)\)", page):
+        assert re.search(rf"^### {target}$", page, re.MULTILINE | re.IGNORECASE), target
+
+
+def test_the_readme_is_short_and_has_both_commands() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 130
+    assert "make run" in text
+    assert "make test" in text
+
+
+def test_nothing_cites_a_document_that_is_not_in_the_repository() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    suffixes = {".py", ".md", ".toml", ".proto", ".yaml", ".sh", ".tpl", ".lua"}
+    texts = [name for name in tracked if Path(name).suffix in suffixes and name != "tests/unit/test_docs.py"]
+    cited = [name for name in texts if (ROOT / name).is_file() and _FOREIGN.search((ROOT / name).read_text())]
+    assert cited == []
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text()).get("dependency-groups", {})
+    if "docs" not in groups or not importlib.util.find_spec("mkdocs"):
+        pytest.skip("needs the dependency group `docs`; `make docs` builds it in CI")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
