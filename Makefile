@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
+.PHONY: docs bench-compare package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -105,6 +105,9 @@ bench-ledger: setup  ## bills against generated tokens: 200 mixed requests, then
 bench-exporter: setup  ## latency of requests with a broken trace collector
 	@$(RUN) python -m bench.exporter
 
+bench-compare: develop  ## stop, orchestration and ledger of two checkouts, in turns: make bench-compare BASE=path
+	@for bench in stop orchestration ledger; do $(RUN) python -m bench.compare $$bench $(BASE) . || exit 1; done
+
 bench-stop: setup  ## time from the decision to the engine's stop, 200 requests with a fast test engine, one by one and 16 at once
 	@$(RUN) python -m bench.stop --runs 200
 	@$(RUN) python -m bench.stop --runs 200 --concurrent 16 --token-ms 50
@@ -115,7 +118,7 @@ bench-stop-real: compiled  ## the same, 50 requests on the real pair (half an ho
 bench-orchestration: setup  ## latency that the system adds to the same work in one process
 	@$(RUN) python -m bench.orchestration
 
-check: lint types protos-check test  ## everything that CI runs
+check: lint types protos-check docs package test  ## everything that CI runs
 
 lint: develop  ## check with ruff
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
@@ -132,6 +135,9 @@ protos: setup  ## generate the gRPC stubs
 
 protos-check: protos  ## check that the committed stubs match the contract
 	@git diff --exit-code --stat -- tandem/v1
+
+docs: $(filter .tools/bin/uv,$(UV))  ## build the documentation into site/; fails on a broken link
+	@NO_MKDOCS_2_WARNING=1 $(UV) run --isolated --locked --only-group docs mkdocs build --strict
 
 package: $(filter .tools/bin/uv,$(UV))  ## build wheel and sdist into dist/ and check them
 	@rm -rf dist && $(UV) build --quiet --out-dir dist
