@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tandem.method.events import Accepted, AnswerDelta, InsightDelta, LlmStopped, Restarted, Scored, StageCompleted
-from tandem.method.result import StopReason
 from tandem.v1 import tandem_pb2
 
 __all__ = [
@@ -65,4 +64,4 @@ def _scored(message: tandem_pb2.Scored) -> Scored:
 
 def _llm_stopped(message: tandem_pb2.LlmStopped) -> LlmStopped:
     name = tandem_pb2.StopReason.Name(message.reason).removeprefix("STOP_REASON_").lower()
-    return LlmStopped(StopReason(name), message.cancel_latency_ms, message.overrun_tokens)
+    return LlmStopped(name, message.cancel_latency_ms, message.overrun_tokens)

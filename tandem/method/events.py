@@ -6,7 +6,7 @@ Each class has a `kind`, the name of its field in the message.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tandem.method.result import SolveResult, StopReason
+from tandem.method.result import SolveResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,12 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class LlmStopped:
-    """The large model was stopped. Milliseconds from the decision to the end of its computation, None when it ended by itself;
+    """The large model was stopped. `reason` is a StopReason. Milliseconds from the decision to the end of its computation, None when it ended by itself;
     `overrun_tokens` were generated in that time.
     """
 
     kind: ClassVar[str] = "llm_stopped"
-    reason: StopReason
+    reason: str
     cancel_latency_ms: float | None
     overrun_tokens: int
 

@@ -62,4 +62,7 @@ def test_the_published_tables_agree_with_the_reports() -> None:
         for method in METHODS:
             row = found["methods"].get(method)
             if row is not None:
-                assert f"{100 * row['accuracy']:.1f} at {row['tflops_full'] / alone:.0%}" in text, (data, method)
+                assert f"{100 * row['accuracy']:.1f} at {100 * row['tflops_full'] / alone:.0f} %" in text, (
+                    data,
+                    method,
+                )
