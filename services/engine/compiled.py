@@ -112,7 +112,7 @@ def _probe(code: Path, threads: int) -> str:
         return f"{code.name} killed the process that tried it ({signal.Signals(-done.returncode).name})"
     if done.returncode:
         return f"{code.name} failed when it was tried ({(done.stderr.strip().splitlines() or ['no message'])[-1]})"
-    with contextlib.suppress(OSError):  # a folder that is mounted read-only: it is tried at each start
+    with contextlib.suppress(OSError):  # a read-only folder has no record, and its code is tried at each start
         record.write_text(digest)
     return ""
 

@@ -80,7 +80,7 @@ def generation(
 
 
 async def run(engine: Engine, work: GenerationRequest) -> tuple[str, int, Finished]:
-    """(text, tokens, end) of a stream that is read to its end."""
+    """(text, number of tokens, end) of a whole stream."""
     text, tokens = "", 0
     async for item in engine.generate(work):
         text += item.text
