@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from tandem.local.stack import Stack, plan_stack
+from tandem.local.supervisor import Stack, plan_stack
 from tandem.method.profile import Model
 from tandem.paths import models_folder
 from tests.fakes import write_tokenizer
@@ -83,8 +83,8 @@ def peak_memory_mb(stack: Stack) -> dict[str, int]:
     found = {}
     for row in stack.status():
         with contextlib.suppress(FileNotFoundError):
-            told = Path(f"/proc/{row['pid']}/status").read_text()
-            found[row["name"]] = int(told.split("VmHWM:")[1].split()[0]) // 1000
+            told = Path(f"/proc/{row.pid}/status").read_text()
+            found[row.name] = int(told.split("VmHWM:")[1].split()[0]) // 1000
     return found
 
 

@@ -25,7 +25,8 @@ from rich.progress import track
 
 from bench.common import local_stack, quantiles, report
 from tandem import Client
-from tandem.local.stack import Stack, free_port
+from tandem.local.layout import free_port
+from tandem.local.supervisor import Stack
 from tests.e2e.collector import Collector
 
 _WARM_UP = 5
@@ -126,7 +127,7 @@ def _describe(name: str, times: dict[str, list[float]], stack: Stack) -> dict[st
 def _spans(stack: Stack) -> dict[str, float]:
     """The SDK's own count over all processes: exported, failed, dropped."""
     found: dict[str, float] = {}
-    for component in stack.components:
+    for component in stack.processes:
         port = stack.ports[component.name].get("metrics")
         if not port or component.name in ("temporal", "jaeger"):
             continue
@@ -142,7 +143,7 @@ def _spans(stack: Stack) -> dict[str, float]:
 
 def _shutdown_seconds(stack: Stack) -> float:
     """The slowest of our processes, from SIGTERM to its end."""
-    with stack._supervisor() as supervisor:
+    with stack.supervisor() as supervisor:
         infos = [i for i in supervisor.getAllProcessInfo() if i["name"] not in ("redis", "temporal", "jaeger")]
     processes = [psutil.Process(info["pid"]) for info in infos]
     started = time.perf_counter()

@@ -24,8 +24,8 @@ import psutil
 from rich.progress import track
 
 from bench.common import local_stack, report
-from tandem import Client, RequestError, to_dict
-from tandem.local.stack import Stack
+from tandem import AnswerDelta, Client, InsightDelta, RequestError, to_dict
+from tandem.local.supervisor import Stack
 
 _VICTIMS = ("insight-generator", "slm-executor", "sufficiency-scorer", "worker")
 _SCRIPTS = (
@@ -73,13 +73,13 @@ class _Killer:
         self._is_over.set()
         self._thread.join()
         for row in self._stack.status():
-            if row["state"] not in ("ready", "starting"):
-                self._start(row["name"])
+            if row.state not in ("ready", "starting"):
+                self._start(row.name)
 
     def _run(self) -> None:
         while self._left and not self._is_over.wait(1.5):
             victim = self._random.choice(_VICTIMS)
-            with self._stack._supervisor() as supervisor:
+            with self._stack.supervisor() as supervisor:
                 info = supervisor.getProcessInfo(victim)
             if info["statename"] == "RUNNING":
                 os.kill(info["pid"], signal.SIGKILL)
@@ -90,7 +90,7 @@ class _Killer:
                 self._left -= 1
 
     def _start(self, name: str) -> None:
-        with self._stack._supervisor() as supervisor:
+        with self._stack.supervisor() as supervisor:
             supervisor.startProcess(name, False)
 
 
@@ -104,7 +104,7 @@ def _ask_all(stack: Stack, options: argparse.Namespace, killer: _Killer) -> list
             request_id = uuid4().hex
             try:
                 for event in client.solve(question, request_id=request_id):
-                    if leaves and max(event.insight_delta.tokens, event.answer_delta.tokens) >= 5:
+                    if leaves and isinstance(event, InsightDelta | AnswerDelta) and event.tokens >= 5:
                         break  # leaving cancels
             except RequestError:
                 pass  # its bill is read all the same

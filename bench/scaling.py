@@ -25,7 +25,7 @@ from bench import bare
 from bench.common import local_stack, quantiles, report
 from services.gateway.admission import Admission, Asked
 from tandem import AsyncClient
-from tandem.local.stack import Stack
+from tandem.local.supervisor import Stack
 from tandem.method.profile import load_profile
 from tandem.paths import profile_folders
 from training.metrics import ratio_of_means
@@ -142,7 +142,7 @@ async def _rate(request: Request, count: int, width: int) -> tuple[float, list[f
 
 def _processor_seconds(stack: Stack, bare_worker: psutil.Process) -> Counter[str]:
     """User and system time of each component since it started."""
-    processes = {row["name"]: psutil.Process(row["pid"]) for row in stack.status() if row.get("pid")}
+    processes = {row.name: psutil.Process(row.pid) for row in stack.status() if row.pid}
     return Counter({name: _seconds(process) for name, process in {**processes, _BARE_WORKER: bare_worker}.items()})
 
 

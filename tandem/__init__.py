@@ -1,4 +1,9 @@
-"""Tandem for its users: `Client`, `AsyncClient`, and the command line."""
+"""Tandem's client: `Client`, `AsyncClient`, the events of a request, and the command line.
+
+with Client("host:50050") as client:
+    result = client.ask("What is 17 + 25?")
+    print(result.answer, result.cost.usd)
+"""
 
 from __future__ import annotations
 
@@ -8,14 +13,47 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tandem.client import AsyncClient, Client
     from tandem.errors import RequestError
+    from tandem.events import (
+        Accepted,
+        AnswerDelta,
+        Completed,
+        Event,
+        InsightDelta,
+        LlmStopped,
+        Restarted,
+        Scored,
+        StageCompleted,
+    )
+    from tandem.request import SolveOptions
     from tandem.results import to_dict
 
-__all__ = ["AsyncClient", "Client", "RequestError", "to_dict"]
-_HOME = {"AsyncClient": "client", "Client": "client", "RequestError": "errors", "to_dict": "results"}
+__all__ = [
+    "Accepted",
+    "AnswerDelta",
+    "AsyncClient",
+    "Client",
+    "Completed",
+    "Event",
+    "InsightDelta",
+    "LlmStopped",
+    "RequestError",
+    "Restarted",
+    "Scored",
+    "SolveOptions",
+    "StageCompleted",
+    "to_dict",
+]
+_MODULES = {
+    "AsyncClient": "client",
+    "Client": "client",
+    "RequestError": "errors",
+    "SolveOptions": "request",
+    "to_dict": "results",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is asked for: `tandem.method` must not load gRPC, which `Client` needs."""
-    if name not in _HOME:
+    """Import on first use: `tandem.method` and `tandem --help` must not load gRPC."""
+    if name not in __all__:
         raise AttributeError(f"module 'tandem' has no attribute {name!r}")
-    return getattr(import_module(f"tandem.{_HOME[name]}"), name)
+    return getattr(import_module(f"tandem.{_MODULES.get(name, 'events')}"), name)

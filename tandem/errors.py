@@ -1,17 +1,34 @@
-"""The one error of the client: a status of the gateway, taken apart."""
+"""Errors whose message is written for the user.
+
+UserError               the message says what to do; the command line prints it without a traceback
+├── RequestError        a gRPC status of the gateway
+├── TraceError          tandem.jaeger
+├── MissingParts        this installation lacks a package or the repository
+├── ModelError          tandem.local.models
+└── StackError          tandem.local.layout
+"""
 
 from __future__ import annotations
 
-import grpc
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # every command needs this module, and only those that call the gateway need gRPC
+    import grpc
 
 
-class RequestError(Exception):
-    """A request that the gateway refused or that could not reach it.
+class UserError(Exception):
+    """The message says what is wrong and what to do."""
 
-    `code` is the gRPC status, `reason` the machine-readable cause (google.rpc.ErrorInfo), `field` names a bad argument,
-    `retry_after_s` says when trying again may help.
+
+class MissingParts(UserError):
+    """A command needs the repository or an extra that is not installed."""
+
+
+class RequestError(UserError):
+    """The gateway refused a request, or no gateway could be reached.
+
+    `code` is the gRPC status, `reason` the machine-readable cause (google.rpc.ErrorInfo), `field` the name of an
+    invalid argument, `retry_after_s` the seconds after which a retry may succeed.
     """
 
     def __init__(
@@ -22,11 +39,15 @@ class RequestError(Exception):
 
     @property
     def is_connection_lost(self) -> bool:
-        """The gateway went away, which says nothing about the request."""
-        return self.code is grpc.StatusCode.UNAVAILABLE and not self.reason
+        """The connection to the gateway failed, which says nothing about the request."""
+        return self.code.name == "UNAVAILABLE" and not self.reason
 
 
 def from_rpc(error: grpc.RpcError) -> RequestError:
+    """The status of a failed call with its google.rpc details."""
+    from google.rpc import error_details_pb2
+    from grpc_status import rpc_status
+
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an RpcError is a Call
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for detail in status.details if status else ():

@@ -11,6 +11,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import urlopen
 
+from tandem.errors import UserError
+
 _TIMEOUT_SECONDS = 10
 GATEWAY, SOLVE = "tandem-gateway", "/tandem.v1.TandemService/Solve"
 _COST = "gen_ai.usage.cost.amount"
@@ -18,8 +20,8 @@ _COST = "gen_ai.usage.cost.amount"
 _TOLERANCE = 1e-12
 
 
-class TraceError(Exception):
-    """A trace cannot be had; the message says what to do."""
+class TraceError(UserError):
+    """A trace cannot be fetched; the message says what to do."""
 
 
 @dataclass(slots=True)

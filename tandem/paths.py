@@ -17,6 +17,11 @@ DEFAULT_PROFILE = "qwen2.5-coder-1.5b-0.5b"
 DEFAULT_GATEWAY = "127.0.0.1:50050"
 
 
+def is_checkout() -> bool:
+    """False where only the wheel is installed: the client without services, profiles and models."""
+    return (REPOSITORY / "deploy" / "models.toml").is_file()
+
+
 def models_folder() -> Path:
     """TANDEM_MODELS, or the user's cache folder."""
     return Path(os.environ.get("TANDEM_MODELS") or user_cache_path("tandem") / "models")

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from tandem.local.probes import answers_ping, is_serving
-from tandem.local.stack import TEMPORAL_FLAGS
+from tandem.local.programs import TEMPORAL_FLAGS
 from tandem.paths import find_binary
 
 torch.set_num_threads(2)

@@ -38,7 +38,7 @@ ARROWS: dict[str, set[str]] = {
         "services.sufficiency_scorer",
     },
     "tandem.local": {"tandem"},
-    "deploy": set(),
+    "deploy": {"tandem.local"},  # the chart is generated from the list of processes
     # The command line opens every door; what training and the local stack need is imported when a verb asks for it.
     "tandem.cli": {*BASE, "tandem", "tandem.local", "training"},
 }

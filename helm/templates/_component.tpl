@@ -1,18 +1,9 @@
-{{/* The one definition of a component, which all five are made from. */}}
+{{/* The one definition of a component, for all five. */}}
 
-{{/* What is fixed about each: module, name of its gRPC service (ready), and what it talks to. */}}
-{{- define "tandem.kinds" -}}
-gateway: {module: services.gateway, ready: tandem.v1.TandemService, temporal: true, model: false}
-worker: {module: workflows.worker, ready: tandem.v1.Worker, temporal: true, model: false}
-insightGenerator: {module: services.insight_generator, ready: tandem.v1.InsightGenerator, temporal: false, model: true}
-sufficiencyScorer: {module: services.sufficiency_scorer, ready: inference.GRPCInferenceService, temporal: false, model: true}
-slmExecutor: {module: services.slm_executor, ready: tandem.v1.SlmExecutor, temporal: false, model: true}
-{{- end }}
-
-{{/* dict root, key -> the component's values over the defaults, with what is fixed about it */}}
+{{/* dict root, key -> the component's values over the defaults, with the fixed facts of its process */}}
 {{- define "tandem.component" -}}
 {{- $values := mustMergeOverwrite (deepCopy .root.Values.defaults) (deepCopy (index .root.Values .key)) -}}
-{{- $fixed := index (include "tandem.kinds" .root | fromYaml) .key -}}
+{{- $fixed := index (include "tandem.processes" .root | fromYaml) .key -}}
 {{- $isApi := eq (default "" $values.engine) "openai" -}}
 {{- $onGpu := and $fixed.model (not $isApi) (ne .root.Values.accelerator "none") (gt (int $values.gpus) 0) -}}
 {{- $seconds := int $values.terminationGracePeriodSeconds -}}

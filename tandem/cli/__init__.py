@@ -1,73 +1,104 @@
-"""`tandem`: one command for everything a user does. `main` is its entry point."""
+"""`tandem`: one command for everything a user does. `main` is its entry point.
+
+A verb's module is imported when that verb is invoked, so that `tandem --help` is fast and no verb needs the packages of
+another.
+"""
 
 from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from tandem.cli import (
-    ask,
-    bench,
-    calibrate,
-    check,
-    collect,
-    doctor,
-    evaluate,
-    models,
-    profiles,
-    request,
-    stack,
-    trace,
-    train,
-    version,
-)
-from tandem.cli.output import console_error
-from tandem.errors import RequestError
-from tandem.jaeger import TraceError
-from tandem.local.models import ModelError
-from tandem.local.stack import StackError
+from tandem.cli.parts import needs, new_app
+from tandem.errors import RequestError, UserError
 
-app = typer.Typer(
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """`target` is `module:attribute` below tandem.cli. `extra`: the verb needs the repository and this extra."""
+
+    help: str
+    target: str
+    extra: str = ""
+
+
+VERBS = {
+    "ask": Verb("Ask a question and watch the two models answer it.", "ask:ask"),
+    "request": Verb("Show, list, follow or cancel requests.", "request:app"),
+    "profiles": Verb("List the profiles that the gateway serves.", "profiles:profiles"),
+    "up": Verb("Start the local stack.", "stack:up", "local"),
+    "down": Verb("Stop the local stack.", "stack:down", "local"),
+    "status": Verb("Show each process of the local stack.", "stack:status", "local"),
+    "logs": Verb("Print the logs of the local stack.", "stack:logs", "local"),
+    "models": Verb("Download, list and compile models.", "models:app", "models"),
+    "trace": Verb("Show what a request cost, from its trace in Jaeger.", "trace:app"),
+    "collect": Verb("Collect both models' answers to a data set.", "collect:collect", "training"),
+    "train": Verb("Train a sufficiency scorer on collected answers.", "train:train", "training"),
+    "calibrate": Verb("Choose the stop rule's thresholds.", "calibrate:calibrate", "training"),
+    "eval": Verb("Evaluate the stop rule on questions that it was not trained on.", "evaluate:evaluate", "training"),
+    "bench": Verb("Run a benchmark of the repository.", "bench:bench", "local"),
+    "check": Verb("Check an installed system with two real requests.", "check:check"),
+    "doctor": Verb("Check this machine and say what to do.", "doctor:doctor"),
+    "version": Verb("Print the versions of Tandem and its main dependencies.", "version:version"),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Lists the table above, and imports the module of the one verb that is invoked."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is None:  # a shell completes a word
+            return name, command, rest
+        with needs(name, VERBS[name].extra):
+            return name, _load(name), rest
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError:  # of an import in the verb's body
+            name = ctx.invoked_subcommand
+            with needs(name, VERBS[name].extra):
+                raise
+
+
+def _load(name: str) -> Any:
+    """The verb's command, or its group of commands."""
+    module, attribute = VERBS[name].target.split(":")
+    target = getattr(import_module(f"tandem.cli.{module}"), attribute)
+    if isinstance(target, typer.Typer):
+        return typer.main.get_command(target)
+    single = new_app()
+    single.command(name)(target)
+    return typer.main.get_command(single)
+
+
+app = new_app(
+    cls=LazyGroup,
     help="A large and a small language model answer together; the large one stops when its insight suffices.",
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("ask")(ask.ask)
-app.add_typer(request.app, name="request", help="Look at, cancel or follow one request.")
-app.command("profiles")(profiles.profiles)
-app.command("up")(stack.up)
-app.command("down")(stack.down)
-app.command("status")(stack.status)
-app.command("logs")(stack.logs)
-app.add_typer(models.app, name="models", help="Get the models that profiles name.")
-app.add_typer(trace.app, name="trace", help="Read a request's cost out of Jaeger.")
-app.command("collect")(collect.collect)
-app.command("train")(train.train)
-app.command("calibrate")(calibrate.calibrate)
-app.command("eval")(evaluate.evaluate)
-app.command("bench")(bench.bench)
-app.command("check")(check.check)
-app.command("doctor")(doctor.doctor)
-app.command("version")(version.version)
+for _name, _verb in VERBS.items():
+    app.command(_name, help=_verb.help)(lambda: None)
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 failed, 2 wrong usage."""
-    # A terminated command cleans up as an interrupted one does.
+    """Exit codes: 0 success, 1 failure, 2 wrong usage."""
+    # On SIGTERM a command cleans up as it does on Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         app()
-    except RequestError as error:
-        console_error(_explain(error))
-        sys.exit(2 if error.field else 1)
-    except (StackError, ModelError, TraceError) as error:
-        console_error(str(error))
-        sys.exit(1)
+    except UserError as error:
+        from tandem.cli.output import console_error
+
+        console_error(_explain(error) if isinstance(error, RequestError) else str(error))
+        sys.exit(2 if isinstance(error, RequestError) and error.field else 1)
 
 
 def _explain(error: RequestError) -> str:
@@ -75,6 +106,5 @@ def _explain(error: RequestError) -> str:
         return (
             f"no gateway answers ({error}). `tandem up` starts the local stack; TANDEM_ADDRESS names another gateway."
         )
-    where = f" [{error.field}]" if error.field else ""
-    again = f" Try again in {error.retry_after_s:g} s." if error.retry_after_s else ""
-    return f"{error}{where}.{again}" if not str(error).endswith(".") else f"{error}{where}{again}"
+    message = str(error).removesuffix(".") + (f" [{error.field}]." if error.field else ".")
+    return f"{message} Retry in {error.retry_after_s:g} s." if error.retry_after_s else message

@@ -1,3 +1,5 @@
+"""tandem ask"""
+
 from __future__ import annotations
 
 import contextlib
@@ -7,18 +9,21 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.util import find_spec
 from typing import Annotated
 
 import grpc
 import typer
 
 from tandem.cli.output import JsonFlag, console, print_json
-from tandem.cli.stack import start_stack, stop_stack
+from tandem.cli.parts import needs
 from tandem.cli.view import LiveView
-from tandem.client import Client, solve_request
+from tandem.client import Client
 from tandem.errors import RequestError
-from tandem.local.stack import open_stack
+from tandem.events import Accepted, Completed, Event
 from tandem.paths import read_stack
+from tandem.request import solve_request
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
 
@@ -26,21 +31,21 @@ from tandem.v1 import tandem_pb2
 def ask(
     question: Annotated[str, typer.Argument(help="The question; '-' reads it from standard input.")],
     profile: Annotated[str, typer.Option(help="Pair of models; the gateway's default if not given.")] = "",
-    request_id: Annotated[str, typer.Option(help="Idempotency key: a repeated one joins, and never pays twice.")] = "",
-    threshold: Annotated[list[str] | None, typer.Option(help="Stop threshold 0..1, for all stages or as STAGE=VALUE; repeatable.")] = None,
-    max_stage: Annotated[int | None, typer.Option(min=0, help="Last stage that the large model may write.")] = None,
-    max_cost: Annotated[float | None, typer.Option(help="Most that the bill may be, in USD.")] = None,
-    max_llm_tokens: Annotated[int | None, typer.Option(min=0, help="Most tokens that the large model may write.")] = None,
+    request_id: Annotated[str, typer.Option(help="Idempotency key: a repeated one joins the running request and is never billed twice.")] = "",
+    threshold: Annotated[list[str] | None, typer.Option(help="Score 0..1 at which a stage suffices: VALUE for all stages, or STAGE=VALUE; repeatable.")] = None,
+    max_stage: Annotated[int | None, typer.Option(min=0, help="Last stage that the large model may generate.")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Upper bound of the bill, in USD.")] = None,
+    max_llm_tokens: Annotated[int | None, typer.Option(min=0, help="Upper bound of the tokens that the large model generates.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 is greedy (the default).")] = None,
     top_p: Annotated[float | None, typer.Option(help="Nucleus, in (0, 1].")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draw.")] = None,
-    tenant: Annotated[str, typer.Option(help="Whom the request is for; requests can be searched for by it.")] = "",
+    tenant: Annotated[str, typer.Option(help="Whom the request is for; `tandem request list` can search by it.")] = "",
     code: Annotated[bool, typer.Option(help="The question is the head of a Python function; the answer is its code.")] = False,
-    detach: Annotated[bool, typer.Option(help="Print the request id and leave; `tandem request follow ID` reads it.")] = False,
-    up: Annotated[bool, typer.Option("--up", help="Start the local stack for this question if none is up, and stop it after.")] = False,
+    detach: Annotated[bool, typer.Option(help="Print the request id and exit; `tandem request follow ID` shows its events.")] = False,
+    up: Annotated[bool, typer.Option("--up", help="Start the local stack for this question if none is up, and stop it afterwards.")] = False,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Ask a question and watch the two models answer it. Ctrl-C cancels the request and still shows its bill."""
+    """Ask a question and watch the two models answer it. Ctrl-C cancels the request and shows its bill."""
     every, single = _thresholds(threshold or [])
     request = solve_request(
         sys.stdin.read().strip() if question == "-" else question,
@@ -66,11 +71,11 @@ def ask(
 
 
 def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None:
-    """Read a request to its end and print it; Ctrl-C cancels it and reads on to the bill."""
+    """Print a request's events to its end. Ctrl-C cancels it, and the stream continues to the bill."""
     view = LiveView(console)
-    ctrl_c = _leaves() if request.keep_running else _cancels(client, request.request_id)
-    with ctrl_c:
-        result = _read(client.solve_request(request), view, json)
+    on_interrupt = _leaves() if request.keep_running else _cancels(client, request.request_id)
+    with on_interrupt:
+        result = _print_events(client.solve_request(request), view, json)
     if json:
         print_json(to_dict(result))
     elif jaeger := (read_stack() or {}).get("jaeger"):
@@ -83,7 +88,7 @@ def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None
 
 @contextlib.contextmanager
 def _leaves() -> Iterator[None]:
-    """Ctrl-C of one who only looks on."""
+    """Ctrl-C ends the command and not the request."""
     try:
         yield
     except KeyboardInterrupt:
@@ -92,9 +97,9 @@ def _leaves() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _cancels(client: Client, request_id: str) -> Iterator[None]:
-    """The first Ctrl-C cancels the request, whose stream goes on to its bill; the second breaks off at once.
+    """The first Ctrl-C cancels the request, whose stream continues to its bill; the second ends the command at once.
 
-    No KeyboardInterrupt for the first: raised inside gRPC it may leave a lock of the channel held for ever.
+    The first raises no KeyboardInterrupt: inside gRPC that may leave a lock of the channel held for ever.
     """
 
     def cancel(*_: object) -> None:
@@ -109,31 +114,31 @@ def _cancels(client: Client, request_id: str) -> Iterator[None]:
 
 
 def _cancel_when_known(client: Client, request_id: str) -> None:
-    """A request that was only just sent may not be known yet."""
+    """The gateway may not know a request that was sent a moment ago."""
     for _ in range(20):
         try:
             client.cancel(request_id)
             return
         except RequestError as error:
             if error.code is not grpc.StatusCode.NOT_FOUND:
-                return  # the stream ends with the same error
+                return  # the stream reports the same error
             time.sleep(0.1)
 
 
-def _read(events: Iterator[tandem_pb2.SolveEvent], view: LiveView, json: bool) -> tandem_pb2.SolveResult:
+def _print_events(events: Iterator[Event], view: LiveView, json: bool) -> tandem_pb2.SolveResult:
     result = tandem_pb2.SolveResult()
     for event in events:
         if not json:
             view.show(event)
-        if event.HasField("completed"):
-            result = event.completed
+        if isinstance(event, Completed):
+            result = event.result
     return result
 
 
 def _start(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None:
-    accepted = next(client.solve_request(request)).accepted
+    accepted = next(event for event in client.solve_request(request) if isinstance(event, Accepted))
     if json:
-        print_json(to_dict(accepted))
+        print_json(asdict(accepted))
     else:
         console.print(accepted.request_id)
 
@@ -154,7 +159,13 @@ def _thresholds(values: list[str]) -> tuple[float | None, dict[int, float]]:
 
 @contextlib.contextmanager
 def _stack_for(wanted: bool, profile: str, quiet: bool) -> Iterator[None]:
-    if not wanted or open_stack() is not None:
+    if not wanted:
+        yield
+        return
+    with needs("ask --up", "local"):
+        from tandem.cli.stack import start_stack, stop_stack
+        from tandem.local.supervisor import open_stack
+    if open_stack() is not None:
         yield
         return
     start_stack(profile, quiet=quiet)
@@ -166,10 +177,13 @@ def _stack_for(wanted: bool, profile: str, quiet: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _traced() -> Iterator[None]:
-    """Export the client's own span where a collector is named (OTEL_EXPORTER_OTLP_ENDPOINT), or the local stack has one."""
+    """Export the client's own span to the collector of OTEL_EXPORTER_OTLP_ENDPOINT or of the local stack.
+
+    Only where OpenTelemetry's SDK is installed (the extra `service`): the client itself requires the API alone.
+    """
     of_stack = (read_stack() or {}).get("environment", {}).get("OTEL_EXPORTER_OTLP_ENDPOINT")
     endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or of_stack
-    if not endpoint:
+    if not endpoint or find_spec("opentelemetry.sdk") is None:
         yield
         return
     from opentelemetry import trace

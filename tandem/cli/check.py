@@ -1,4 +1,4 @@
-"""tandem check: does an installed system do what it should? Two real requests, their bills, and the trace."""
+"""tandem check: two real requests to an installed system, their bills, and the trace."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ import typer
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.client import Client
 from tandem.errors import RequestError
+from tandem.events import InsightDelta
 from tandem.jaeger import TraceError, fetch_trace
 from tandem.v1 import tandem_pb2
 
 _QUESTION = "What is 17 + 25?"
-_PATIENCE_SECONDS = 60.0
+_WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was checked, whether it held, and what was seen."""
+    """One check: its name, whether it passed, and what was found."""
 
     name: str
     ok: bool
@@ -33,12 +34,12 @@ class Finding:
 
 
 def check(
-    question: Annotated[str, typer.Argument(help="What is asked.")] = _QUESTION,
+    question: Annotated[str, typer.Argument(help="The question.")] = _QUESTION,
     profile: Annotated[str, typer.Option(help="The gateway's default if not given.")] = "",
-    jaeger: Annotated[str, typer.Option(help="Jaeger's query address; the trace is not looked at without.")] = "",
+    jaeger: Annotated[str, typer.Option(help="Jaeger's query address; without it the trace is not checked.")] = "",
     json: JsonFlag = False,
 ) -> None:
-    """Ask one real question, cancel a second one, and compare bills and trace. Exit code 1 when something does not hold."""
+    """Ask one real question, cancel a second one, and compare bills and trace. Exit code 1 when a check fails."""
     findings = []
     with Client() as client:
         for finding in _findings(client, question, profile, jaeger):
@@ -60,7 +61,7 @@ def _findings(client: Client, question: str, profile: str, jaeger: str) -> Itera
         return
     yield Finding("answer", bool(result.answer), f"{result.answer[:40]!r}, {len(result.stages)} stages scored")
     yield _bill_adds_up(result)
-    yield _bill_is_kept(client, result)
+    yield _bill_is_stored(client, result)
     yield _cancels(client, question, profile)
     if jaeger:
         yield _trace_adds_up(jaeger, result)
@@ -72,35 +73,35 @@ def _bill_adds_up(result: tandem_pb2.SolveResult) -> Finding:
     return Finding("bill", adds_up and result.cost.usd > 0, f"{result.cost.usd:.8f} USD, the sum of its roles")
 
 
-def _bill_is_kept(client: Client, result: tandem_pb2.SolveResult) -> Finding:
-    kept = client.get(result.request_id).result
-    return Finding("bill is kept", kept.cost == result.cost, f"request {result.request_id}")
+def _bill_is_stored(client: Client, result: tandem_pb2.SolveResult) -> Finding:
+    stored = client.get(result.request_id).result
+    return Finding("bill is stored", stored.cost == result.cost, f"request {result.request_id}")
 
 
 def _cancels(client: Client, question: str, profile: str) -> Finding:
-    """The large model is made to write (no stage may suffice) and stopped at its first token."""
+    """With threshold 1 no stage suffices, so the large model generates; the request is cancelled at its first token."""
     request_id = uuid4().hex
-    options = {"profile": profile, "request_id": request_id, "threshold": 1.0, "keep_running": True}
-    with closing(client.solve(question, **options)) as events:
-        next((event for event in events if event.HasField("insight_delta")), None)
+    stream = client.solve(question, profile=profile, request_id=request_id, threshold=1.0, keep_running=True)
+    with closing(stream) as events:
+        next((event for event in events if isinstance(event, InsightDelta)), None)
         client.cancel(request_id)
-    give_up = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _WAIT_SECONDS
     while (state := client.get(request_id)).state == tandem_pb2.REQUEST_STATE_RUNNING:
-        if time.monotonic() > give_up:
-            return Finding("cancel", False, f"still running after {_PATIENCE_SECONDS:.0f} s")
+        if time.monotonic() > deadline:
+            return Finding("cancel", False, f"still running after {_WAIT_SECONDS:.0f} s")
         time.sleep(0.1)
     used = state.result.usage.llm
-    made = used.output_tokens + used.overrun_tokens + used.discarded_tokens
+    generated = used.output_tokens + used.overrun_tokens + used.discarded_tokens
     return Finding(
-        "cancel", state.state == tandem_pb2.REQUEST_STATE_CANCELLED and made > 0,
-        f"{made} tokens of the large model billed, {used.overrun_tokens} of them after the cancel",
+        "cancel", state.state == tandem_pb2.REQUEST_STATE_CANCELLED and generated > 0,
+        f"{generated} tokens of the large model billed, {used.overrun_tokens} of them after the cancel",
     )  # fmt: skip
 
 
 def _trace_adds_up(jaeger: str, result: tandem_pb2.SolveResult) -> Finding:
-    """Each process exports its spans in its own time, so the trace is read until it is whole."""
-    give_up = time.monotonic() + _PATIENCE_SECONDS
-    while not (finding := _trace_now(jaeger, result)).ok and time.monotonic() < give_up:
+    """Each process exports its spans at its own pace, so the trace is fetched until it is complete."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while not (finding := _trace_now(jaeger, result)).ok and time.monotonic() < deadline:
         time.sleep(0.5)
     return finding
 
@@ -111,8 +112,8 @@ def _trace_now(jaeger: str, result: tandem_pb2.SolveResult) -> Finding:
     except TraceError as error:
         return Finding("trace", False, str(error))
     if trace.total_usd is None:
-        return Finding("trace", False, f"trace {result.trace_id} has no total after {_PATIENCE_SECONDS:.0f} s")
+        return Finding("trace", False, f"trace {result.trace_id} has no total after {_WAIT_SECONDS:.0f} s")
     is_equal = trace.adds_up and isclose(trace.total_usd, result.cost.usd, rel_tol=1e-6)
     return Finding(
-        "trace", is_equal, f"steps {trace.leaf_usd:.8f} USD, bill {trace.total_usd:.8f} USD, {result.trace_id}"
+        "trace", is_equal, f"sum of steps {trace.leaf_usd:.8f} USD, bill {trace.total_usd:.8f} USD, {result.trace_id}"
     )

@@ -1,3 +1,5 @@
+"""tandem doctor"""
+
 from __future__ import annotations
 
 import os
@@ -6,17 +8,22 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-import psutil
 import typer
-from prometheus_client.parser import text_string_to_metric_families
 
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.client import Client
 from tandem.errors import RequestError
-from tandem.local.models import ModelError, catalogue, compiled_for, models_of
-from tandem.local.stack import engine_threads
-from tandem.paths import DEFAULT_GATEWAY, DEFAULT_PROFILE, find_binary, models_folder, read_stack, state_folder
+from tandem.paths import (
+    DEFAULT_GATEWAY,
+    DEFAULT_PROFILE,
+    find_binary,
+    is_checkout,
+    models_folder,
+    read_stack,
+    state_folder,
+)
 
 _NEEDED_DISK_GB, _NEEDED_MEMORY_GB = 8, 8
 _FEWEST_REQUESTS, _LARGEST_SHIFT = 20, 1.0
@@ -34,7 +41,7 @@ class Check:
 
 
 def doctor(json: JsonFlag = False) -> None:
-    """Check this machine and say what to do. Exit code 1 when something needed is missing."""
+    """Check this machine and say what to do. Exit code 1 when something required is missing."""
     checks = list(_checks())
     settings = _precedence()
     failed = any(not c.ok and c.required for c in checks)
@@ -46,7 +53,9 @@ def doctor(json: JsonFlag = False) -> None:
             console.print(f"{mark}{check.name:18} {check.found}", soft_wrap=True)
             if not check.ok:
                 console.print(f"    → {check.advice}", style="yellow", soft_wrap=True)
-        console.print("\nsettings: a flag wins over the environment, the environment over the default", style="dim")
+        console.print(
+            "\nsettings: a flag overrides the environment, the environment overrides the default", style="dim"
+        )
         for name, setting in settings.items():
             console.print(f"    {name:22} {setting['value']}   (from {setting['from']})", style="dim", soft_wrap=True)
     if failed:
@@ -56,6 +65,21 @@ def doctor(json: JsonFlag = False) -> None:
 def _checks() -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
+    if is_checkout():
+        yield from _local_checks()
+    else:
+        advice = "to run models on this machine, clone the repository and run `make setup` in it"
+        yield Check("local stack", False, "only the client is installed", advice, required=False)
+    yield _gateway()
+
+
+def _local_checks() -> Iterator[Check]:
+    """Whether `tandem up` can run the default pair."""
+    try:
+        import psutil
+    except ModuleNotFoundError:
+        yield Check("packages", False, "psutil is not installed", "run `uv sync --inexact --extra local`")
+        return
     for program in ("redis-server", "temporal"):
         path = find_binary(program)
         yield Check(
@@ -66,33 +90,20 @@ def _checks() -> Iterator[Check]:
     memory = psutil.virtual_memory().available / 1e9
     yield Check(
         "memory", memory >= _NEEDED_MEMORY_GB, f"{memory:.0f} GB free",
-        f"the default pair needs {_NEEDED_MEMORY_GB} GB: close something", required=False,
+        f"the default pair needs {_NEEDED_MEMORY_GB} GB of memory: close other programs", required=False,
     )  # fmt: skip
     disk = shutil.disk_usage(_existing(models_folder())).free / 1e9
     yield Check(
         "disk", disk >= _NEEDED_DISK_GB, f"{disk:.0f} GB free",
-        f"pulling the default pair needs {_NEEDED_DISK_GB} GB: free some, or set TANDEM_MODELS", required=False,
+        f"downloading the default pair needs {_NEEDED_DISK_GB} GB: free some, or set TANDEM_MODELS", required=False,
     )  # fmt: skip
-    yield _gateway()
     if drift := _drift():
         yield drift
 
 
-def _compiled() -> Check:
-    """The default pair, for the threads of `tandem up`; an engine checks at its start whether it still fits."""
-    threads = engine_threads()
-    lacking = [name for name in models_of(DEFAULT_PROFILE) if threads not in compiled_for(name)]
-    found = "not for this machine: " + ", ".join(lacking) if lacking else f"both models, for {threads} threads"
-    return Check(
-        "compiled",
-        not lacking,
-        found,
-        "`tandem models compile`: up to 2.5 times as many tokens a second",
-        required=False,
-    )
-
-
 def _models() -> Check:
+    from tandem.local.models import ModelError, catalogue, models_of
+
     try:
         missing = [n for n in models_of(DEFAULT_PROFILE) if not catalogue()[n].is_pulled]
     except ModelError as error:
@@ -103,6 +114,18 @@ def _models() -> Check:
         f"missing: {', '.join(missing)}" if missing else str(models_folder()),
         "run `tandem models pull`",
     )
+
+
+def _compiled() -> Check:
+    """The default pair, for the threads of `tandem up`; an engine verifies at its start that the code still fits."""
+    from tandem.local.layout import engine_threads
+    from tandem.local.models import compiled_for, models_of
+
+    threads = engine_threads()
+    missing = [name for name in models_of(DEFAULT_PROFILE) if threads not in compiled_for(name)]
+    found = "not for this machine: " + ", ".join(missing) if missing else f"both models, for {threads} threads"
+    advice = "run `tandem models compile`: up to 2.5 times as many tokens per second"
+    return Check("compiled", not missing, found, advice, required=False)
 
 
 def _gateway() -> Check:
@@ -121,7 +144,7 @@ def _gateway() -> Check:
 
 
 def _drift() -> Check | None:
-    """Do the questions look like those that the scorer was trained on? None where that is not known yet."""
+    """Whether the questions resemble those that the scorer was trained on. None while that is unknown."""
     stack = read_stack()
     if stack is None:
         return None
@@ -134,7 +157,9 @@ def _drift() -> Check | None:
 
 
 def judge_drift(metrics: str) -> Check | None:
-    """From the scorer's /metrics."""
+    """From the scorer's /metrics. None before enough requests were scored."""
+    from prometheus_client.parser import text_string_to_metric_families
+
     samples = [s for family in text_string_to_metric_families(metrics) for s in family.samples]
     requests = sum(s.value for s in samples if s.name == "tandem_scorer_drift_requests")
     shifts = {s.labels["feature"]: s.value for s in samples if s.name == "tandem_scorer_feature_shift"}
@@ -144,8 +169,8 @@ def judge_drift(metrics: str) -> Check | None:
     return Check(
         "questions", abs(shift) < _LARGEST_SHIFT,
         f"{feature} lies {shift:+.1f} standard deviations from the scorer's training, over {requests:.0f} requests",
-        "these questions are unlike those that the scorer was trained on: `tandem eval --data FILE` on some of yours says "
-        "whether its scores still hold", required=False,
+        "these questions differ from those that the scorer was trained on: run `tandem eval --data FILE` on some of yours "
+        "to see whether its scores still hold", required=False,
     )  # fmt: skip
 
 
@@ -165,10 +190,7 @@ def _precedence() -> dict[str, dict[str, str]]:
     }
 
 
-def _existing(path: object) -> str:
-    from pathlib import Path
-
-    folder = Path(str(path))
+def _existing(folder: Path) -> Path:
     while not folder.exists():
         folder = folder.parent
-    return str(folder)
+    return folder

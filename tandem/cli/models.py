@@ -7,13 +7,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.parts import new_app
+from tandem.local.layout import engine_threads
 from tandem.local.models import CatalogueEntry, ModelError, catalogue, compile_ahead, compiled_for, models_of, pull
-from tandem.local.stack import engine_threads
 from tandem.method.errors import TandemError
 from tandem.method.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 
-app = typer.Typer(no_args_is_help=True)
+app = new_app(no_args_is_help=True)
 
 
 @app.command("pull")

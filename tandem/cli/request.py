@@ -8,12 +8,13 @@ from rich.table import Column, Table
 
 from tandem.cli.ask import follow as follow_request
 from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.parts import new_app
 from tandem.cli.view import print_result
 from tandem.client import Client
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
 
-app = typer.Typer(no_args_is_help=True)
+app = new_app(no_args_is_help=True)
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST", help="The request's id.")]
 
 

@@ -1,6 +1,9 @@
+"""tandem up, down, status, logs"""
+
 from __future__ import annotations
 
 import subprocess
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -8,7 +11,8 @@ from rich.table import Table
 
 from tandem.cli.models import pull_missing
 from tandem.cli.output import JsonFlag, console, print_json
-from tandem.local.stack import COMPONENTS, Stack, StackError, open_stack, plan_stack
+from tandem.local.layout import PROCESSES, StackError
+from tandem.local.supervisor import Stack, open_stack, plan_stack
 from tandem.paths import DEFAULT_PROFILE, read_stack, state_folder
 
 
@@ -18,12 +22,12 @@ def up(
         bool,
         typer.Option(
             "--jaeger",
-            help="Send every trace to Jaeger: the one that TANDEM_JAEGER names, else a binary, else an image.",
+            help="Export every trace to Jaeger: the one that TANDEM_JAEGER names, else a local binary, else a container.",
         ),
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Start the local stack and wait until every process is ready; it runs on until `tandem down`."""
+    """Start the local stack and wait until every process is ready. It runs until `tandem down`."""
     stack = open_stack()
     if stack is None:
         stack = start_stack(profile, quiet=json, jaeger=jaeger)
@@ -47,29 +51,28 @@ def status(json: JsonFlag = False) -> None:
     stack = open_stack()
     rows = stack.status() if stack else []
     if json:
-        print_json({"up": stack is not None, "processes": rows})
+        print_json({"up": stack is not None, "processes": [asdict(row) for row in rows]})
     elif stack is None:
         console.print("the local stack is not up; `tandem up` starts it")
     else:
         table = Table("process", "state", "pid", "address", box=None)
         for row in rows:
-            colour = {"ready": "green", "starting": "yellow"}.get(row["state"], "red")
-            table.add_row(row["name"], f"[{colour}]{row['state']}[/]", str(row["pid"] or "-"), row["address"])
+            colour = {"ready": "green", "starting": "yellow"}.get(row.state, "red")
+            table.add_row(row.name, f"[{colour}]{row.state}[/]", str(row.pid or "-"), row.address)
         console.print(table)
-    if not rows or any(row["state"] != "ready" for row in rows):
+    if not rows or any(row.state != "ready" for row in rows):
         raise typer.Exit(1)
 
 
 def logs(
-    process: Annotated[str, typer.Argument(help=f"One of {', '.join(c.name for c in COMPONENTS)}; all if not given.")] = "",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on reading.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lines of each.")] = 20,
-) -> None:  # fmt: skip
-    """Print the logs of the local stack, also of one that has ended."""
+    process: Annotated[str, typer.Argument(help=f"One of {', '.join(p.name for p in PROCESSES)}; default: all.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines as they are written.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Number of last lines of each log.")] = 20,
+) -> None:
+    """Print the logs of the local stack, also after it has ended."""
     folder = state_folder() / "logs"
-    wanted = [process] if process else [c.name for c in COMPONENTS]
-    files = [folder / f"{name}.log" for name in wanted]
-    present = [str(f) for f in files if f.is_file()]
+    wanted = [process] if process else [p.name for p in PROCESSES]
+    present = [str(file) for name in wanted if (file := folder / f"{name}.log").is_file()]
     if not present:
         raise StackError(f"there is no log of {process or 'any process'} in {folder}")
     follow_flag = ["-F"] if follow else []
@@ -80,32 +83,32 @@ def logs(
 
 
 def start_stack(profile: str, quiet: bool = False, jaeger: bool = False) -> Stack:
-    """Pull what is missing, start, wait; nothing is left running when that fails or is interrupted."""
+    """Download missing models, start the stack and wait. Nothing is left running after a failure or an interrupt."""
     profile = profile or DEFAULT_PROFILE
     pull_missing(profile, quiet=quiet)
     stack = plan_stack(profile, jaeger=jaeger)
     if quiet:
-        stack.up(lambda *_: None)
+        stack.up()
         return stack
     with console.status("starting") as display:
         states: dict[str, str] = {}
 
-        def tell(name: str, state: str) -> None:
+        def report(name: str, state: str) -> None:
             states[name] = state
             if state == "ready":
                 console.print(f"  {name:20} ready   {stack.address(name)}", style="dim")
             waiting = [n for n, s in states.items() if s != "ready"]
             display.update(f"waiting for {', '.join(waiting)}" if waiting else "starting")
 
-        stack.up(tell)
+        stack.up(report)
     return stack
 
 
 def stop_stack(quiet: bool = False) -> bool:
+    """False when no stack was up."""
     stack = open_stack()
     if stack is None:
-        written = read_stack()
-        if written:  # its supervisor died; nothing of it can be running under one that is gone
+        if read_stack():  # its supervisord died, and open_stack found no process that it left
             (state_folder() / "stack.json").unlink(missing_ok=True)
         if not quiet:
             console.print("the local stack is not up")

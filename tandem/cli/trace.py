@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tandem.cli.output import JsonFlag, console, console_error, print_json
+from tandem.cli.parts import new_app
 from tandem.client import Client
 from tandem.errors import RequestError
 from tandem.jaeger import Span, Trace, fetch_recent, fetch_trace
@@ -32,7 +33,7 @@ _ATTRIBUTE = {
     Grouping.STOP_STAGE: "tandem.stop.stage",
     Grouping.STOP_REASON: "tandem.stop.reason",
 }
-app = typer.Typer(no_args_is_help=True)
+app = new_app(no_args_is_help=True)
 _DEFAULT_JAEGER = "http://127.0.0.1:16686"
 _LAST = 20
 _TABLE_WIDTH = 150  # a tree that is cut says nothing; a narrow terminal wraps it

@@ -1,4 +1,4 @@
-"""A request as it happens, for people: what each model writes, each score against its threshold, the stop, the bill."""
+"""A request as it happens, for people: the text of each model, each score and its threshold, the stop, the bill."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from tandem.events import (
+    Accepted,
+    AnswerDelta,
+    Completed,
+    Event,
+    InsightDelta,
+    LlmStopped,
+    Restarted,
+    Scored,
+    StageCompleted,
+)
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
 
@@ -15,64 +26,58 @@ _FINISHED = "llm_finished"
 
 
 class LiveView:
-    """Prints events one after the other, so that it reads the same in a terminal and in a log file."""
+    """Prints events one after another, so that a terminal and a log file show the same."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._writer = ""
+        self._source = ""
         self._at_line_start = True
 
-    def show(self, event: tandem_pb2.SolveEvent) -> None:
-        kind = event.WhichOneof("event")
-        if kind is not None:
-            getattr(self, f"_{kind}")(getattr(event, kind))
+    def show(self, event: Event) -> None:
+        match event:
+            case Accepted():
+                line = f"request {event.request_id}   profile {event.profile}   trace {event.trace_id}"
+                self._line(line, _NOTE)
+            case InsightDelta():
+                self._write("large model", event.text, _INSIGHT)
+            case AnswerDelta():
+                self._write("small model", event.text, _ANSWER)
+            case StageCompleted():
+                self._line(f"  stage {event.stage} ({event.name}) generated: {event.tokens} tokens", _NOTE)
+            case Scored():
+                self._scored(event)
+            case LlmStopped():
+                line = (
+                    f"  large model stopped {event.cancel_latency_ms:.1f} ms after the decision, "
+                    f"{event.overrun_tokens} tokens overrun"
+                )
+                self._line(line, "bold magenta")
+            case Restarted():
+                role = "large model" if event.role == "llm" else "small model"
+                line = f"  {role} restarted (attempt {event.attempt}); its first {event.tokens} tokens remain valid"
+                self._line(line, "red")
+                self._source = ""
+            case Completed():
+                self._end_line()
+                self._console.print()
+                print_result(self._console, event.result)
 
-    # -- events ---------------------------------------------------------------------------------------------------
-
-    def _accepted(self, event: tandem_pb2.Accepted) -> None:
-        self._line(f"request {event.request_id}   profile {event.profile}   trace {event.trace_id}", _NOTE)
-
-    def _insight_delta(self, event: tandem_pb2.InsightDelta) -> None:
-        self._write("large model", event.text, _INSIGHT)
-
-    def _answer_delta(self, event: tandem_pb2.AnswerDelta) -> None:
-        self._write("small model", event.text, _ANSWER)
-
-    def _stage_completed(self, event: tandem_pb2.StageCompleted) -> None:
-        self._line(f"  stage {event.stage} ({event.name}) written: {event.tokens} tokens", _NOTE)
-
-    def _scored(self, event: tandem_pb2.Scored) -> None:
-        verdict = "enough" if event.sufficient else "go on"
-        sign = "≥" if event.sufficient else "<"
-        origin = event.scorer if event.trained else f"{event.scorer} scorer"
+    def _scored(self, event: Scored) -> None:
         where = "the bare question" if event.stage == 0 else f"stage {event.stage}"
-        style = "bold yellow" if event.sufficient else "yellow"
+        if event.score is None:
+            self._line(f"  {where} could not be scored: continue", "yellow")
+            return
+        verdict = "sufficient" if event.is_sufficient else "continue"
+        sign = "≥" if event.is_sufficient else "<"
+        origin = event.scorer if event.is_trained else f"{event.scorer} scorer"
+        style = "bold yellow" if event.is_sufficient else "yellow"
         self._line(f"  {where} scores {event.score:.3f} {sign} {event.threshold:.3f}: {verdict}   ({origin})", style)
 
-    def _llm_stopped(self, event: tandem_pb2.LlmStopped) -> None:
-        self._line(
-            f"  large model stopped {event.cancel_latency_ms:.1f} ms after the decision, "
-            f"{event.overrun_tokens} tokens overrun",
-            "bold magenta",
-        )
-
-    def _restarted(self, event: tandem_pb2.Restarted) -> None:
-        role = "large model" if event.role == tandem_pb2.ROLE_LLM else "small model"
-        self._line(f"  {role} restarted (attempt {event.epoch}); its first {event.tokens} tokens stay", "red")
-        self._writer = ""
-
-    def _completed(self, result: tandem_pb2.SolveResult) -> None:
-        self._end_line()
-        self._console.print()
-        print_result(self._console, result)
-
-    # -- how ------------------------------------------------------------------------------------------------------
-
-    def _write(self, writer: str, text: str, style: str) -> None:
-        if writer != self._writer:
+    def _write(self, source: str, text: str, style: str) -> None:
+        if source != self._source:
             self._end_line()
-            self._console.print(Text(f"{writer}:", style=f"bold {style}"))
-            self._writer = writer
+            self._console.print(Text(f"{source}:", style=f"bold {style}"))
+            self._source = source
         self._console.print(Text(text, style=style), end="", soft_wrap=True)
         self._at_line_start = text.endswith("\n")
 
@@ -84,7 +89,7 @@ class LiveView:
         if not self._at_line_start:
             self._console.print()
         self._at_line_start = True
-        self._writer = "" if self._writer == "small model" else self._writer
+        self._source = "" if self._source == "small model" else self._source
 
 
 def print_result(console: Console, result: tandem_pb2.SolveResult) -> None:
@@ -95,7 +100,7 @@ def print_result(console: Console, result: tandem_pb2.SolveResult) -> None:
     for line in _bill(data):
         console.print(line, soft_wrap=True)
     if not data["complete"]:
-        console.print(Text("note     the answer was cut before its end", style="red"))
+        console.print(Text("note     the answer was truncated at its token limit", style="red"))
     for note in data["notes"]:
         console.print(Text(f"note     {note}", style="red"))
 
@@ -123,7 +128,7 @@ def _bill(data: dict[str, Any]) -> list[Text]:
         lines.append(
             Text(f"{label:8} ", style="bold")
             + Text(
-                f"{usage['input_tokens']} tokens read{cached}, {usage['output_tokens']} written{extra}"
+                f"{usage['input_tokens']} prompt tokens{cached}, {usage['output_tokens']} generated{extra}"
                 f"   {_usd(cost['usd_by_role'][role])}   {usage['model']}"
             )
         )
@@ -150,7 +155,7 @@ def _bill(data: dict[str, Any]) -> list[Text]:
     if times["decision"] is not None:
         parts.append(f"decision after {times['decision'] / 1000:.1f} s")
     if times["cancel"] is not None:
-        parts.append(f"large model halted {times['cancel']:.1f} ms later")
+        parts.append(f"large model stopped {times['cancel']:.1f} ms later")
     if times["first_answer_token"] is not None:
         parts.append(f"first answer token {times['first_answer_token'] / 1000:.2f} s after the decision")
     lines.append(Text("time     ", style="bold") + Text(", ".join(parts)))

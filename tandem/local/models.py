@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tandem.errors import UserError
 from tandem.paths import REPOSITORY, models_folder, profile_folders
 
 _CHUNK = 1 << 20
@@ -31,8 +32,8 @@ Progress = Callable[[str, int, int], None]
 """(step, done, total); bytes while downloading and checking, else parts."""
 
 
-class ModelError(Exception):
-    """A model cannot be had; the message says why and what to do."""
+class ModelError(UserError):
+    """A model cannot be downloaded, converted or compiled; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

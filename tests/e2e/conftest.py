@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from tandem import Client
-from tandem.local.stack import Stack, StackError, plan_stack
+from tandem.local.layout import StackError
+from tandem.local.supervisor import Stack, plan_stack
 from tandem.v1 import tandem_pb2
 from tests.conftest import wait_until
 from tests.e2e.collector import Collector, attributes
@@ -70,7 +71,7 @@ class LocalStack:
         self.client = Client(stack.gateway)
 
     def pid(self, component: str) -> int:
-        with self.stack._supervisor() as supervisor:
+        with self.stack.supervisor() as supervisor:
             return int(supervisor.getProcessInfo(component)["pid"])
 
     def kill(self, component: str) -> None:
@@ -80,7 +81,7 @@ class LocalStack:
         wait_until(lambda: self._state(component) not in ("RUNNING", "STARTING", "STOPPING"))
 
     def start(self, component: str) -> None:
-        with self.stack._supervisor() as supervisor:
+        with self.stack.supervisor() as supervisor:
             supervisor.startProcess(component, False)
 
     @contextlib.contextmanager
@@ -97,7 +98,7 @@ class LocalStack:
         """All of them, where none is named."""
 
         def are_ready() -> bool:
-            states = {row["name"]: row["state"] for row in self.stack.status()}
+            states = {row.name: row.state for row in self.stack.status()}
             return {states[name] for name in components or states} == {"ready"}
 
         wait_until(are_ready, 300)
@@ -116,7 +117,7 @@ class LocalStack:
 
     def heal(self) -> None:
         """Start what is not running, and wait until a request passes: processes have found each other again."""
-        dead = [row["name"] for row in self.stack.status() if row["state"] not in ("ready", "starting")]
+        dead = [row.name for row in self.stack.status() if row.state not in ("ready", "starting")]
         for name in dead:
             self.start(name)
         self.wait_until_ready()
@@ -151,7 +152,7 @@ class LocalStack:
             raise AssertionError(f"billed {billed}, {result['cost']['usd']}; leaves {leaves}") from None
 
     def _state(self, component: str) -> str:
-        with self.stack._supervisor() as supervisor:
+        with self.stack.supervisor() as supervisor:
             return str(supervisor.getProcessInfo(component)["statename"])
 
 

@@ -11,9 +11,10 @@ from uuid import uuid4
 
 import pytest
 
-from tandem import RequestError
+from tandem import AnswerDelta, Completed, InsightDelta, RequestError
 from tandem.jaeger import TraceError, fetch_trace
-from tandem.local.stack import StackError, plan_stack
+from tandem.local.layout import StackError
+from tandem.local.supervisor import plan_stack
 from tandem.paths import find_binary
 from tests.conftest import wait_until
 from tests.e2e.collector import Collector
@@ -64,10 +65,11 @@ def test_what_jaeger_shows_adds_up_to_the_bill(traced: LocalStack, question: str
     traced.heal()
     request_id, result, is_killed = uuid4().hex, None, not victim
     for event in traced.client.solve(question, request_id=request_id):
-        if not is_killed and max(event.insight_delta.tokens, event.answer_delta.tokens) > 20:
+        if not is_killed and isinstance(event, InsightDelta | AnswerDelta) and event.tokens > 20:
             is_killed = True
             kill_and_start(traced, victim)
-        result = event.completed
+        if isinstance(event, Completed):
+            result = event.result
     assert result is not None
     wait_until(lambda: adds_up(traced, result.trace_id), 15)
     done = tandem("trace", "cost", request_id)
@@ -81,7 +83,7 @@ def test_what_jaeger_shows_adds_up_to_the_bill(traced: LocalStack, question: str
 def test_a_cancelled_request_adds_up_too(traced: LocalStack) -> None:
     request_id = uuid4().hex
     for event in traced.client.solve("[ms=20]", request_id=request_id):
-        if event.insight_delta.tokens == 5:
+        if isinstance(event, InsightDelta) and event.tokens == 5:
             break  # leaving cancels
     found: Any = None
     wait_until(lambda: traced.client.get(request_id).HasField("result"), 15)

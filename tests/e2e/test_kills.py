@@ -14,7 +14,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from tandem import RequestError, to_dict
+from tandem import AnswerDelta, Event, InsightDelta, RequestError, Restarted, to_dict
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
 from tests.e2e.conftest import LocalStack
@@ -29,7 +29,7 @@ class Watched:
         self, local: LocalStack, question: str, when: Callable[[Any], bool], act: Callable[[], None], **options: Any
     ) -> None:
         self._local = local
-        self.id, self.events = uuid4().hex, list[tandem_pb2.SolveEvent]()
+        self.id, self.events = uuid4().hex, list[Event]()
         self.error: RequestError | None = None
         self._stream = local.client.solve(question, request_id=self.id, **options)
         self._when, self._act = when, act
@@ -51,7 +51,7 @@ class Watched:
         self._thread.join(seconds)
         assert not self._thread.is_alive(), f"no end; last event: {self.events[-1:]}"
         assert self.error is None, self.error
-        result = to_dict(self.events[-1].completed)
+        result = to_dict(self.events[-1].result)
         self._local.trace_agrees_with(result)
         return result
 
@@ -59,20 +59,19 @@ class Watched:
         """What a reader has who obeys `restarted`."""
         text = ""
         for event in self.events:
-            if event.HasField("restarted") and (event.restarted.role == tandem_pb2.ROLE_LLM) == (
-                kind == "insight_delta"
-            ):
-                text = text[: event.restarted.tokens]
-            text += getattr(event, kind).text
+            if isinstance(event, Restarted) and (event.role == "llm") == (kind == "insight_delta"):
+                text = text[: event.tokens]
+            if event.kind == kind:
+                text += event.text
         return text
 
 
 def insight(tokens: int) -> Callable[[Any], bool]:
-    return lambda event: bool(event.insight_delta.tokens >= tokens)
+    return lambda event: isinstance(event, InsightDelta) and event.tokens >= tokens
 
 
 def answer(tokens: int) -> Callable[[Any], bool]:
-    return lambda event: bool(event.answer_delta.tokens >= tokens)
+    return lambda event: isinstance(event, AnswerDelta) and event.tokens >= tokens
 
 
 @pytest.fixture
@@ -125,7 +124,7 @@ def test_a_generator_that_comes_back_goes_on_from_its_last_stage(
     assert llm["output_tokens"] == 48
     assert llm["discarded_tokens"] == 8  # generated after stage 1 (16 tokens), before the kill
     assert request.text("insight_delta") == ("abcdefg" * 7)[:48]
-    assert any(event.HasField("restarted") for event in request.events)
+    assert any(isinstance(event, Restarted) for event in request.events)
 
 
 def test_a_generator_that_stays_dead_leaves_the_small_model_alone(local: LocalStack, hold: Hold, kill: Any) -> None:
@@ -207,7 +206,7 @@ def test_a_client_reads_on_when_the_gateway_comes_back(
     assert result["stop"]["reason"] == "best_stage"
     assert request.text("insight_delta") == ("abcdefg" * 7)[:48]
     assert result["attempts"] == 1
-    assert [event.WhichOneof("event") for event in request.events].count("accepted") == 1
+    assert [event.kind for event in request.events].count("accepted") == 1
 
 
 def test_without_redis_a_request_ends_with_an_answer_that_says_so(local: LocalStack, hold: Hold, kill: Any) -> None:

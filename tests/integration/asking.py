@@ -7,8 +7,7 @@ import time
 from typing import Any
 
 from services.request_log.log import RequestLog
-from tandem import to_dict
-from tandem.v1 import tandem_pb2
+from tandem import Event, to_dict
 from tests.integration.conftest import System
 
 BOUND_SECONDS = 120.0
@@ -22,12 +21,12 @@ async def ask(system: System, question: str, **options: Any) -> dict[str, Any]:
     return to_dict(await asyncio.wait_for(system.client.ask(question, **options), BOUND_SECONDS))
 
 
-async def events(system: System, question: str, **options: Any) -> list[tandem_pb2.SolveEvent]:
+async def events(system: System, question: str, **options: Any) -> list[Event]:
     return [event async for event in system.client.solve(question, **options)]
 
 
-def kinds(seen: list[tandem_pb2.SolveEvent]) -> list[str]:
-    return [str(event.WhichOneof("event")) for event in seen]
+def kinds(seen: list[Event]) -> list[str]:
+    return [event.kind for event in seen]
 
 
 def made(usage: dict[str, Any]) -> int:

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from tandem import to_dict
-from tandem.client import solve_request
+from tandem import Completed, InsightDelta, to_dict
 from tandem.method.shared import SLOT_COMPLETED
+from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
 from tests.integration.asking import ask, idle, made
@@ -25,13 +25,13 @@ async def test_cancel_aborts_either_model_and_the_bill_is_whole(system: System) 
     ):
         request_id, last, is_cancelled = uuid4().hex, None, False
         async for event in system.client.solve(question, request_id=request_id):
-            if event.WhichOneof("event") == role and not is_cancelled:
+            if event.kind == role and not is_cancelled:
                 is_cancelled = True
                 assert (await system.client.cancel(request_id)).state == tandem_pb2.REQUEST_STATE_RUNNING
             last = event
         assert last is not None
-        assert last.completed.stop.reason == tandem_pb2.STOP_REASON_CANCELLED
-        assert last.completed.cost.usd > 0
+        assert last.result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED
+        assert last.result.cost.usd > 0
         assert system.idle()
         assert (await system.client.get(request_id)).state == tandem_pb2.REQUEST_STATE_CANCELLED
         assert (await system.client.cancel(request_id)).state == tandem_pb2.REQUEST_STATE_CANCELLED
@@ -40,13 +40,13 @@ async def test_cancel_aborts_either_model_and_the_bill_is_whole(system: System) 
 async def test_a_workflow_cancelled_in_temporal_ends_with_its_bill(system: System) -> None:
     request_id, last, is_cancelled = uuid4().hex, None, False
     async for event in system.client.solve("[llm_hold=5]", request_id=request_id):
-        if event.HasField("insight_delta") and not is_cancelled:
+        if isinstance(event, InsightDelta) and not is_cancelled:
             is_cancelled = True
             await system.temporal.get_workflow_handle(request_id).cancel()
         last = event
     assert last is not None
-    assert last.completed.stop.reason == tandem_pb2.STOP_REASON_CANCELLED
-    assert made(to_dict(last.completed.usage.llm)) >= 1
+    assert last.result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED
+    assert made(to_dict(last.result.usage.llm)) >= 1
     assert system.idle()
 
 
@@ -76,7 +76,7 @@ async def test_leaving_the_clients_stream_early_cancels_at_once(system: System) 
     request_id = uuid4().hex
     async with aclosing(system.client.solve("[llm_hold=5]", request_id=request_id)) as stream:
         async for event in stream:
-            if event.HasField("insight_delta"):
+            if isinstance(event, InsightDelta):
                 break
     await idle(system)
     result = await system.temporal.get_workflow_handle(request_id).result()
@@ -114,6 +114,6 @@ async def test_a_client_that_has_its_answer_cancels_nothing(system: System, monk
     monkeypatch.setattr(system.client, "cancel", note)
     async with aclosing(system.client.solve("[scores=16:0.9 slm_eos=5]")) as stream:
         async for event in stream:
-            if event.HasField("completed"):
+            if isinstance(event, Completed):
                 break
     assert not cancelled

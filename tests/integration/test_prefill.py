@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tandem import to_dict
+from tandem import Scored, StageCompleted, to_dict
 from tests.conftest import Hold
 from tests.integration.asking import ask, idle, made
 from tests.integration.conftest import System
@@ -22,12 +22,12 @@ async def test_a_stage_that_does_not_suffice_is_prefilled_while_the_large_model_
     before = system.slm.counters.input_tokens
     at_once = await ask(system, f"[llm_hold=24:{hold} slm_eos=5 scores=0:0.9]")  # suffices at stage 0
     async for event in system.client.solve(f"[llm_hold=24:{hold} slm_eos=5 scores=32:0.9]"):  # at stage 2
-        if event.scored.stage == 1:
+        if isinstance(event, Scored) and event.stage == 1:
             while system.slm.counters.input_tokens < before + 2 * at_once["usage"]["slm"]["input_tokens"] + 17:
                 await asyncio.sleep(0.01)
             hold.release()
         last = event
-    later = to_dict(last.completed)
+    later = to_dict(last.result)
     assert (at_once["stop"]["stage"], later["stop"]["stage"]) == (0, 2)
     assert at_once["usage"]["slm"]["cached_input_tokens"] == 0
     used = later["usage"]["slm"]
@@ -53,7 +53,7 @@ async def test_a_prefill_that_waits_delays_nothing(system: System, finishing_sys
     began, request_id = time.monotonic(), uuid4().hex
     stream = used.client.solve(f"[ahead_ms=3600000 slm_eos=5 {scripts[ends]}]", request_id=request_id)
     async for event in stream:
-        if ends == "cancel" and event.HasField("stage_completed"):
+        if ends == "cancel" and isinstance(event, StageCompleted):
             await used.client.cancel(request_id)
     assert time.monotonic() - began < 300
     await idle(used)

@@ -14,7 +14,7 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from tandem import RequestError
+from tandem import InsightDelta, RequestError
 from tests.integration.conftest import System
 from workflows.solve import SolveWorkflow
 
@@ -42,7 +42,7 @@ async def test_a_history_of_today_replays(system: System, scenario: str) -> None
     request_id, is_to_be_cancelled = f"{scenario}-{uuid4().hex}", scenario == "cancelled"
     try:
         async for event in system.client.solve(SCENARIOS[scenario], request_id=request_id):
-            if is_to_be_cancelled and event.HasField("insight_delta") and event.insight_delta.tokens >= 3:
+            if is_to_be_cancelled and isinstance(event, InsightDelta) and event.tokens >= 3:
                 is_to_be_cancelled = False
                 await system.client.cancel(request_id)
     except RequestError:

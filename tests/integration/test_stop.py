@@ -7,7 +7,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from tandem import RequestError, to_dict
+from tandem import AnswerDelta, RequestError, StageCompleted, to_dict
 from tandem.v1 import tandem_pb2
 from tests.integration.asking import RESULT_KEYS, ask, events, idle, kinds, made
 from tests.integration.conftest import System
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_a_sufficient_stage_stops_the_large_model_and_the_small_one_answers(system: System) -> None:
     before = system.llm.counters.output_tokens, system.slm.counters.output_tokens
     seen = await events(system, r"[llm_hold=20 scores=16:0.9 slm=\boxed{42}_ slm_eos=12] what?")
-    result = to_dict(seen[-1].completed)
+    result = to_dict(seen[-1].result)
     assert result.keys() >= RESULT_KEYS
     assert (result["answer"], result["stop"]["reason"], result["stop"]["stage"]) == ("42", "sufficient", 1)
     assert result["stop"]["score"] == pytest.approx(0.9, abs=1e-5)
@@ -29,7 +29,7 @@ async def test_a_sufficient_stage_stops_the_large_model_and_the_small_one_answer
     order = kinds(seen)
     assert order[0] == "accepted"
     assert order.index("stage_completed") < order.index("llm_stopped") < order.index("completed") == len(order) - 1
-    text = "".join(e.answer_delta.text for e in seen if e.HasField("answer_delta"))
+    text = "".join(e.text for e in seen if isinstance(e, AnswerDelta))
     assert text == result["reasoning"]
     assert result["timings_ms"]["cancel"] >= 0
     await idle(system)
@@ -70,10 +70,10 @@ async def test_a_large_model_that_was_to_finish_has_answered_even_if_its_cap_cut
     finishing_system: System,
 ) -> None:
     seen = await events(finishing_system, "[scores=32:0.6,48:0.2 slm_eos=5 ms=5]")
-    result = to_dict(seen[-1].completed)
+    result = to_dict(seen[-1].result)
     assert (result["stop"]["reason"], result["complete"]) == ("llm_finished", False)
     assert (made(result["usage"]["llm"]), made(result["usage"]["slm"])) == (64, 0)
-    assert [e.stage_completed.name for e in seen if e.HasField("stage_completed")] == ["one", "two", "three"]
+    assert [e.name for e in seen if isinstance(e, StageCompleted)] == ["one", "two", "three"]
     limited = await ask(finishing_system, "[scores=16:0.6 slm_eos=5]", max_llm_tokens=50)
     assert (limited["stop"]["reason"], made(limited["usage"]["llm"])) == ("budget", 48)
 

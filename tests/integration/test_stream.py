@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from temporalio.client import WorkflowHandle
 
-from tandem import RequestError
-from tandem.client import solve_request
+from tandem import AnswerDelta, InsightDelta, RequestError, StageCompleted
+from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
 from tests.integration.asking import ask, events, made
@@ -24,9 +24,9 @@ async def test_events_arrive_while_the_work_goes_on(system: System, hold: Hold) 
     seen = []
     async for event in system.client.solve(f"[llm_hold=5:{hold} slm_eos=5]"):
         seen.append(event)
-        if event.HasField("insight_delta"):
+        if isinstance(event, InsightDelta):
             hold.release()
-    assert seen[-1].completed.stop.reason == tandem_pb2.STOP_REASON_BEST_STAGE
+    assert seen[-1].result.stop.reason == tandem_pb2.STOP_REASON_BEST_STAGE
 
 
 async def test_an_end_that_temporals_long_poll_misses_is_asked_for_again(
@@ -47,13 +47,13 @@ async def test_an_end_that_temporals_long_poll_misses_is_asked_for_again(
 
 async def test_text_that_comes_faster_than_it_is_sent_is_sent_in_larger_deltas(system: System) -> None:
     seen = await events(system, "[ms=1 slm_eos=60]")
-    result = seen[-1].completed
-    answer = [e.answer_delta for e in seen if e.HasField("answer_delta")]
-    insight = [e.insight_delta for e in seen if e.HasField("insight_delta")]
+    result = seen[-1].result
+    answer = [e for e in seen if isinstance(e, AnswerDelta)]
+    insight = [e for e in seen if isinstance(e, InsightDelta)]
     assert len(answer) < 30
     assert "".join(delta.text for delta in answer) == result.reasoning
     assert answer[-1].tokens == 60 == result.usage.slm.output_tokens
-    ends = [e.stage_completed.tokens for e in seen if e.HasField("stage_completed")]
+    ends = [e.tokens for e in seen if isinstance(e, StageCompleted)]
     assert set(ends) <= {delta.tokens for delta in insight}  # a stage never ends inside a delta
 
 

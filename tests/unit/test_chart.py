@@ -13,13 +13,14 @@ import pytest
 import yaml
 
 from deploy import chart
+from tandem.local.layout import OWN_PROCESSES
 from tandem.paths import programs_folder
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm"
 CI = sorted(path.stem.removesuffix("-values") for path in (CHART / "ci").glob("*-values.yaml"))
-MODELS = ("insight-generator", "sufficiency-scorer", "slm-executor")
-COMPONENTS = ("gateway", "worker", *MODELS)
+MODELS = tuple(process.name for process in OWN_PROCESSES if process.runs_model)
+COMPONENTS = tuple(process.name for process in OWN_PROCESSES)
 HELM = programs_folder() / "helm"
 needs_helm = pytest.mark.skipif(not HELM.is_file(), reason="needs helm: `make k8s-tools` gets it")
 
@@ -56,10 +57,11 @@ def pod_specs(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_what_is_made_from_other_files_is_up_to_date() -> None:
+def test_generated_parts_are_up_to_date() -> None:
     text = (CHART / "values.yaml").read_text()
     assert json.loads((CHART / "values.schema.json").read_text()) == chart.schema(yaml.safe_load(text)), "make chart"
     assert all(row in (CHART / "README.md").read_text() for row in chart.table(text)), "make chart"
+    assert (CHART / "templates/_processes.tpl").read_text() == chart.processes(), "make chart"
     assert (CHART / "files/alerts.yaml").read_bytes() == next((ROOT / "deploy/alerts").glob("*.yaml")).read_bytes()
     assert (CHART / "files/dashboard.json").read_bytes() == next(
         (ROOT / "deploy/dashboards").glob("*.json")
@@ -77,15 +79,6 @@ def test_every_ci_file_renders(values: str) -> None:
     objects = render(values)
     assert len({(o["kind"], o["metadata"]["name"]) for o in objects}) == len(objects)
     assert helm("lint", str(CHART), "-f", str(CHART / "ci" / f"{values}-values.yaml")).returncode == 0
-
-
-@needs_helm
-def test_the_compose_file_runs_what_the_chart_runs() -> None:
-    services = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
-    specs = pod_specs(render("minimal"))
-    for component in COMPONENTS:
-        [container] = specs[f"Deployment/t-tandem-{component}"]["containers"]
-        assert services[component]["command"] == container["args"]
 
 
 @needs_helm

@@ -176,7 +176,7 @@ def test_waiting_threads_spin_for_a_moment_only_and_are_bounded() -> None:
     from services.engine import SPINS  # sets the policy before torch is imported
 
     assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("passive", SPINS)
-    for told in ("tandem/local/stack.py", "helm/templates/_env.tpl", "deploy/compose.yaml"):  # before any import
+    for told in ("tandem/local/programs.py", "helm/templates/_env.tpl", "deploy/compose.yaml"):  # before any import
         text = (REPOSITORY / told).read_text()
         assert re.findall(r'GOMP_SPINCOUNT"?(?:, value)?: "(\d+)"', text) == [SPINS], told
     assert torch.get_num_threads() <= 2

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tandem import Client, to_dict
+from tandem import Client, StageCompleted, to_dict
 from tandem.jaeger import fetch_trace
 from tandem.v1 import execution_pb2, insight_pb2_grpc
 from tests.e2e.k8s.release import COMPONENTS, MODELS, NAME, Release, eventually, pod_is_ready
@@ -93,8 +93,8 @@ def test_a_client_gets_stages_answer_and_bill_and_the_cut_really_stops_the_large
     before = made_by(pod)
     with Client(real.gateway) as client:
         events = list(client.solve(QUESTION, thresholds={0: 1.0, 1: 0.0}))
-    result = to_dict(events[-1].completed)
-    assert [e.stage_completed.stage for e in events if e.HasField("stage_completed")] == [1]
+    result = to_dict(events[-1].result)
+    assert [e.stage for e in events if isinstance(e, StageCompleted)] == [1]
     assert result["answer"]
     assert result["stop"]["reason"] == "sufficient"
     used = result["usage"]["llm"]

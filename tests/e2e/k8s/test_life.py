@@ -37,7 +37,7 @@ async def under_load(
         async with AsyncClient(address) as client:
             try:
                 async for event in client.solve(WORK.format(number), request_id=request_id):
-                    if event.HasField(moment):
+                    if event.kind == moment:
                         in_their_midst.set()
                 error = ""
             except RequestError as failure:

@@ -1,0 +1,43 @@
+"""What every verb is built on: apps of one style, and a check of what the installation lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from tandem.errors import MissingParts
+from tandem.paths import REPOSITORY, is_checkout
+
+
+def new_app(**options: Any) -> typer.Typer:
+    """A Typer app without shell completion and without boxes around its help."""
+    return typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        **options,
+    )
+
+
+@contextmanager
+def needs(command: str, extra: str) -> Iterator[None]:
+    """Raises MissingParts outside a checkout, and where an import inside fails. `extra` is empty for the client's own."""
+    if extra and not is_checkout():
+        raise MissingParts(
+            f"`tandem {command}` needs a checkout of the repository, and only the client is installed: clone the "
+            f"repository, run `make setup` in it, then `uv run --extra {extra} tandem {command}`"
+        )
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not extra or (REPOSITORY / package).is_dir():
+            raise  # a fault of ours, not of the installation
+        raise MissingParts(
+            f"`tandem {command}` needs the package {package}, which the extra {extra!r} installs: "
+            f"`uv sync --inexact --extra {extra}`"
+        ) from error

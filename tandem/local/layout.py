@@ -1,0 +1,136 @@
+"""What the local stack consists of: its processes, their ports, and the folder that they write to.
+
+PROCESSES is the one list of Tandem's processes. The chart is generated from it, and a test compares it with the
+Dockerfile and the compose file.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tandem.errors import UserError
+
+
+class StackError(UserError):
+    """The stack cannot start or stop; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process. A wave starts when every process of the wave before it is ready.
+
+    `ports`: preferred numbers by purpose. `health`: the gRPC service name whose health says "ready". `module`: what
+    `python -m` runs; empty for programs that are not part of this repository.
+    """
+
+    name: str
+    wave: int
+    ports: Mapping[str, int]
+    health: str = ""
+    module: str = ""
+    runs_model: bool = False
+    uses_temporal: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name in the chart's values: insight-generator -> insightGenerator."""
+        first, *rest = self.name.split("-")
+        return first + "".join(word.capitalize() for word in rest)
+
+
+PROCESSES = (
+    Process("jaeger", 0, {"main": 16686, "query-grpc": 16685, "otlp": 4317, "health": 13133}),
+    Process("redis", 0, {"main": 6379}),
+    Process(
+        "temporal", 0, {"main": 7233, "http": 7243, "metrics": 7253}, "temporal.api.workflowservice.v1.WorkflowService"
+    ),
+    Process(
+        "insight-generator", 1, {"main": 50051, "metrics": 9451},
+        "tandem.v1.InsightGenerator", "services.insight_generator", runs_model=True,
+    ),
+    Process(
+        "sufficiency-scorer", 1, {"main": 50052, "http": 50062, "metrics": 9452},
+        "inference.GRPCInferenceService", "services.sufficiency_scorer", runs_model=True,
+    ),
+    Process(
+        "slm-executor", 1, {"main": 50053, "metrics": 9453},
+        "tandem.v1.SlmExecutor", "services.slm_executor", runs_model=True,
+    ),
+    Process(
+        "worker", 2, {"main": 50054, "metrics": 9454}, "tandem.v1.Worker", "workflows.worker", uses_temporal=True
+    ),
+    Process(
+        "gateway", 2, {"main": 50050, "metrics": 9450},
+        "tandem.v1.TandemService", "services.gateway", uses_temporal=True,
+    ),
+)  # fmt: skip
+OWN_PROCESSES = tuple(process for process in PROCESSES if process.module)
+
+
+@dataclass(slots=True)
+class Layout:
+    """Where a stack runs. `ports[process][purpose]`; `environment` is given to every process."""
+
+    folder: Path
+    profile: str
+    ports: dict[str, dict[str, int]]
+    environment: dict[str, str] = field(default_factory=dict)
+    external_jaeger: str = ""
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        return tuple(process for process in PROCESSES if process.name in self.ports)
+
+    def waves(self) -> list[list[Process]]:
+        numbers = sorted({process.wave for process in self.processes})
+        return [[process for process in self.processes if process.wave == number] for number in numbers]
+
+    def address(self, process: str) -> str:
+        return f"127.0.0.1:{self.ports[process]['main']}"
+
+    @property
+    def gateway(self) -> str:
+        return self.address("gateway")
+
+    @property
+    def jaeger(self) -> str:
+        """URL of the Jaeger that shows the traces: the stack's own or an external one; empty when there is none."""
+        return f"http://{self.address('jaeger')}" if "jaeger" in self.ports else self.external_jaeger
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "stack.json"
+
+    def log(self, process: str) -> Path:
+        return self.folder / "logs" / f"{process}.log"
+
+
+def choose_ports(*, with_jaeger: bool) -> dict[str, dict[str, int]]:
+    """For each process its preferred ports, or free ones where those are taken. Raises StackError."""
+    wanted = [process for process in PROCESSES if with_jaeger or process.name != "jaeger"]
+    return {p.name: {purpose: free_port(port) for purpose, port in p.ports.items()} for p in wanted}
+
+
+def free_port(preferred: int = 0) -> int:
+    """`preferred` if it is free, else any free port of 127.0.0.1. Raises StackError."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            number: int = probe.getsockname()[1]
+            return number
+    raise StackError("no port is free")
+
+
+def engine_threads() -> int:
+    """Processor threads of each process that runs a model: TANDEM_THREADS, or the physical cores up to 8."""
+    import psutil
+
+    return int(os.environ.get("TANDEM_THREADS") or min(psutil.cpu_count(logical=False) or 2, 8))

