@@ -29,7 +29,7 @@ def kinds(seen: list[Event]) -> list[str]:
     return [event.kind for event in seen]
 
 
-def made(usage: dict[str, Any]) -> int:
+def generated(usage: dict[str, Any]) -> int:
     """Generated tokens, in any state."""
     return int(usage["output_tokens"] + usage["overrun_tokens"] + usage["discarded_tokens"])
 

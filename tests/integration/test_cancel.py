@@ -12,7 +12,7 @@ from tandem.method.shared import SLOT_COMPLETED
 from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
-from tests.integration.asking import ask, idle, made
+from tests.integration.asking import ask, generated, idle
 from tests.integration.conftest import System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -46,7 +46,7 @@ async def test_a_workflow_cancelled_in_temporal_ends_with_its_bill(system: Syste
         last = event
     assert last is not None
     assert last.result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED
-    assert made(to_dict(last.result.usage.llm)) >= 1
+    assert generated(to_dict(last.result.usage.llm)) >= 1
     assert system.idle()
 
 

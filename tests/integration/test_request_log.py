@@ -44,7 +44,7 @@ async def test_readers_see_text_stages_and_the_end(log: RequestLog) -> None:
     assert (await log.ledger(rid, Role.INSIGHT)).input_tokens == 9
 
 
-async def test_a_newer_epoch_fences_the_older_off_and_keeps_its_finished_stages(log: RequestLog) -> None:
+async def test_a_newer_epoch_fences_the_older_and_retains_its_finished_stages(log: RequestLog) -> None:
     rid = uuid4().hex
     old = await log.begin(rid, Role.INSIGHT, 1, "stage")
     await old.append("ab", [1, 2], stage=1, input_tokens=5)
@@ -67,11 +67,11 @@ async def test_a_newer_epoch_fences_the_older_off_and_keeps_its_finished_stages(
     assert (ledger.input_tokens, ledger.made_tokens) == (12, 6)
 
 
-async def test_what_a_killed_writer_made_is_told_once(log: RequestLog) -> None:
+async def test_tokens_of_a_killed_writer_are_reported_once(log: RequestLog) -> None:
     rid = uuid4().hex
     first = await log.begin(rid, Role.INSIGHT, 1, "stage")
     await first.append("abc", [1, 2, 3], stage=1, input_tokens=5)
-    await first.close(Closing("aborted", 1, 0, 0, 5, 4))  # its span has 5 read, 4 made
+    await first.close(Closing("aborted", 1, 0, 0, 5, 4))  # its span reports 5 prompt tokens and 4 generated ones
     killed = await log.begin(rid, Role.INSIGHT, 2, "stage")
     assert (killed.resumption.untold_input_tokens, killed.resumption.untold_made_tokens) == (0, 0)
     await killed.append("de", [4, 5], input_tokens=8)
@@ -93,14 +93,14 @@ async def test_a_writer_that_is_cancelled_in_mid_write_knows_what_landed(log: Re
     assert writer.tokens == (await log.read(request_id, Role.ANSWER)).tokens > 0
 
 
-async def test_the_answers_writer_keeps_every_token(log: RequestLog) -> None:
+async def test_a_retried_answer_retains_every_token(log: RequestLog) -> None:
     rid = uuid4().hex
     old = await log.begin(rid, Role.ANSWER, 1, "token")
     await old.append("ab", [1, 2])
     assert (await log.begin(rid, Role.ANSWER, 2, "token")).resumption.tokens == 2
 
 
-async def test_an_end_that_was_said_stays_said_after_a_retry(log: RequestLog) -> None:
+async def test_a_published_end_outlives_a_retry(log: RequestLog) -> None:
     rid = uuid4().hex
     writer = await log.begin(rid, Role.ANSWER, 1, "token")
     await writer.append("ab", [1, 2])
@@ -121,7 +121,7 @@ async def test_the_stop_flag_refuses_appends_of_its_epoch_and_older_but_not_of_a
     await newer.append("c", [3])
 
 
-async def test_a_stop_is_heard_at_once(log: RequestLog) -> None:
+async def test_a_stop_reaches_its_listeners_at_once(log: RequestLog) -> None:
     stop = Stop(uuid4().hex, Role.INSIGHT, 1, 1.5)
     stops = log.stops()
     hearing = asyncio.ensure_future(anext(stops))
@@ -132,7 +132,7 @@ async def test_a_stop_is_heard_at_once(log: RequestLog) -> None:
     await stops.aclose()  # type: ignore[attr-defined]
 
 
-async def test_a_gap_and_a_forgotten_request_are_told_apart_from_a_repeat(log: RequestLog) -> None:
+async def test_a_gap_and_a_lost_request_are_refused_and_a_repeat_is_not(log: RequestLog) -> None:
     rid = uuid4().hex
     writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
     await writer.append("a", [1])
@@ -145,7 +145,7 @@ async def test_a_gap_and_a_forgotten_request_are_told_apart_from_a_repeat(log: R
         await writer.append("b", [2])
 
 
-async def test_a_follower_of_a_lost_stream_begins_anew(log: RequestLog) -> None:
+async def test_a_follower_of_a_lost_stream_starts_over(log: RequestLog) -> None:
     rid = uuid4().hex
     writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
     for i in range(5):
@@ -160,7 +160,7 @@ async def test_a_follower_of_a_lost_stream_begins_anew(log: RequestLog) -> None:
             break
 
 
-async def test_who_waits_for_a_stage_is_woken_by_nothing_else(log: RequestLog) -> None:
+async def test_stage_waiters_wake_only_on_stage_events(log: RequestLog) -> None:
     rid = uuid4().hex
     writer = await log.begin(rid, Role.INSIGHT, 1, "stage")
     following = log.follow_stages(rid, timedelta(seconds=20))

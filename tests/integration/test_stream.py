@@ -13,7 +13,7 @@ from tandem import AnswerDelta, InsightDelta, RequestError, StageCompleted
 from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
-from tests.integration.asking import ask, events, made
+from tests.integration.asking import ask, events, generated
 from tests.integration.conftest import System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -79,7 +79,7 @@ async def test_a_repeated_request_id_joins_and_is_billed_once(system: System) ->
     first, second = await asyncio.gather(*(ask(system, question, request_id=request_id) for _ in range(2)))
     third = await ask(system, question, request_id=request_id)
     assert first == second == third
-    assert system.llm.counters.output_tokens - before == made(first["usage"]["llm"])
+    assert system.llm.counters.output_tokens - before == generated(first["usage"]["llm"])
     with pytest.raises(RequestError) as caught:
         await ask(system, "another question", request_id=request_id)
     assert caught.value.reason == "REQUEST_ID_REUSED"
