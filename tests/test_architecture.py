@@ -151,9 +151,7 @@ def test_the_client_needs_neither_torch_nor_temporal() -> None:
 
 
 def test_no_file_outgrows_a_readers_patience() -> None:
-    assert [f for f in sources(*TOPS) if len(f.read_text().splitlines()) > MAX_LINES] == [
-        ROOT / "tests/integration/test_solve.py"
-    ]
+    assert [f for f in sources(*TOPS) if len(f.read_text().splitlines()) > MAX_LINES] == []
 
 
 def test_no_class_does_the_work_of_two() -> None:

@@ -129,7 +129,7 @@ class LocalStack:
         return result.stop.reason == tandem_pb2.STOP_REASON_SUFFICIENT and not result.notes
 
     def trace_agrees_with(self, result: dict[str, Any]) -> None:
-        """The leaves of the request's trace add up to its bill: tokens read, tokens made, USD."""
+        """The leaves of the request's trace add up to its bill: prompt tokens, generated tokens, USD."""
         usage = result["usage"].values()
         billed = {
             "gen_ai.usage.input_tokens": sum(u["input_tokens"] for u in usage),

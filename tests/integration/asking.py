@@ -7,9 +7,7 @@ import time
 from typing import Any
 
 from services.request_log.log import RequestLog
-from tandem import to_dict
-from tandem.events import Completed, Event
-from tandem.v1 import tandem_pb2
+from tandem import Event, to_dict
 from tests.integration.conftest import System
 
 BOUND_SECONDS = 120.0
@@ -31,13 +29,7 @@ def kinds(seen: list[Event]) -> list[str]:
     return [event.kind for event in seen]
 
 
-def result_of(seen: list[Event]) -> tandem_pb2.SolveResult:
-    """Of the last event."""
-    assert isinstance(seen[-1], Completed)
-    return seen[-1].result
-
-
-def made(usage: dict[str, Any]) -> int:
+def generated(usage: dict[str, Any]) -> int:
     """Generated tokens, in any state."""
     return int(usage["output_tokens"] + usage["overrun_tokens"] + usage["discarded_tokens"])
 

@@ -1,4 +1,4 @@
-"""For any mix of requests, however they end: the sum of the bills is what the engines have made and read."""
+"""For any mix of requests, however they end: the sum of the bills is what the engines have counted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCRIPTS = st.builds(
     ),
 )
 ENDS = st.one_of(st.none(), st.integers(0, 30))
-"""Of a request: None reads it to its end, a number leaves after so many events."""
+"""Of a request: None follows it to its end, a number leaves after so many events."""
 
 
 async def bill(system: System, script: str, leave_after: int | None) -> dict[str, Any]:
@@ -54,16 +54,16 @@ async def bill(system: System, script: str, leave_after: int | None) -> dict[str
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(mix=st.lists(st.tuples(SCRIPTS, ENDS), min_size=1, max_size=6))
-async def test_bills_add_up_to_what_the_engines_did(system: System, mix: list[tuple[str, int | None]]) -> None:
+async def test_bills_add_up_to_what_the_engines_counted(system: System, mix: list[tuple[str, int | None]]) -> None:
     engines = {"llm": system.llm, "slm": system.slm}
     before = {role: (e.counters.input_tokens, e.counters.output_tokens) for role, e in engines.items()}
     scored = system.judge.counters.scored_tokens
     bills = await asyncio.gather(*(bill(system, *request) for request in mix))
     for role, engine in engines.items():
         usage = [b["usage"][role] for b in bills]
-        made = sum(u["output_tokens"] + u["overrun_tokens"] + u["discarded_tokens"] for u in usage)
-        read = sum(u["input_tokens"] for u in usage)
-        assert (read, made) == (
+        completion = sum(u["output_tokens"] + u["overrun_tokens"] + u["discarded_tokens"] for u in usage)
+        prompt = sum(u["input_tokens"] for u in usage)
+        assert (prompt, completion) == (
             engine.counters.input_tokens - before[role][0],
             engine.counters.output_tokens - before[role][1],
         )

@@ -9,13 +9,12 @@ from uuid import uuid4
 import pytest
 
 from services.request_log.decisions import RESULT_SLOT
-from tandem import to_dict
-from tandem.client import solve_request
-from tandem.events import Completed, InsightDelta
+from tandem import Completed, InsightDelta, to_dict
 from tandem.method.result import SolveResult, StopReason
+from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
-from tests.integration.asking import ask, idle, made
+from tests.integration.asking import ask, generated, idle
 from tests.integration.conftest import System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -49,7 +48,7 @@ async def test_a_workflow_cancelled_in_temporal_ends_with_its_bill(system: Syste
         last = event
     assert last is not None
     assert last.result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED
-    assert made(to_dict(last.result.usage.llm)) >= 1
+    assert generated(to_dict(last.result.usage.llm)) >= 1
     assert system.idle()
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.integration.asking import ask, made
+from tests.integration.asking import ask, generated
 from tests.integration.conftest import System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -24,22 +24,22 @@ async def test_the_bill_adds_up(system: System) -> None:
     usage, cost = result["usage"], result["cost"]
     assert sum(cost["usd_by_role"].values()) == pytest.approx(cost["usd"])
     llm = usage["llm"]
-    assert cost["usd_by_role"]["llm"] == pytest.approx((llm["input_tokens"] * 3 + made(llm) * 6) / 1e6)
+    assert cost["usd_by_role"]["llm"] == pytest.approx((llm["input_tokens"] * 3 + generated(llm) * 6) / 1e6)
     assert cost["tflops_full"] > cost["tflops_paper"] > 0
     assert cost["saved_ratio"] == pytest.approx(1 - cost["usd"] / cost["usd_llm_alone"])
 
 
-async def test_scoring_a_later_stage_runs_only_its_new_tokens(system: System) -> None:
+async def test_scoring_a_later_stage_computes_only_its_new_tokens(system: System) -> None:
     result = await ask(system, "[slm_eos=3]")
     scorer = result["usage"]["scorer"]
     assert scorer["input_tokens"] < scorer["cached_input_tokens"]
 
 
-async def test_many_requests_at_once_are_each_billed_for_what_the_engines_made(system: System) -> None:
+async def test_concurrent_requests_are_billed_for_what_the_engines_counted(system: System) -> None:
     before = system.llm.counters.output_tokens, system.slm.counters.output_tokens, system.judge.counters.scored_tokens
     questions = [f"[ms=2 scores={16 * (1 + i % 3)}:0.9 slm_eos={5 + i}] {i}" for i in range(16)]
     results = await asyncio.gather(*(ask(system, q) for q in questions))
-    assert sum(made(r["usage"]["llm"]) for r in results) == system.llm.counters.output_tokens - before[0]
-    assert sum(made(r["usage"]["slm"]) for r in results) == system.slm.counters.output_tokens - before[1]
+    assert sum(generated(r["usage"]["llm"]) for r in results) == system.llm.counters.output_tokens - before[0]
+    assert sum(generated(r["usage"]["slm"]) for r in results) == system.slm.counters.output_tokens - before[1]
     scored = system.judge.counters.scored_tokens - before[2]
     assert sum(r["usage"]["scorer"]["input_tokens"] for r in results) == scored

@@ -1,4 +1,4 @@
-"""One attempt into a real log: when it is halted, and how its tokens are counted."""
+"""One attempt into a real log: when it ends, and how its tokens are counted."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def task(question: str, epoch: int = 1, request_id: str = "") -> ModelTask:
     return ModelTask(request_id or uuid4().hex, question, "scripted", max_tokens=(16, 32, 48), epoch=epoch)
 
 
-async def test_a_caller_that_leaves_before_the_engine_began_halts_it_all_the_same(
+async def test_a_caller_that_leaves_before_the_first_token_aborts_the_sequence(
     insight: tuple[InsightGenerator, ScriptedEngine],
 ) -> None:
     writer, engine = insight
@@ -60,7 +60,7 @@ async def test_a_caller_that_leaves_before_the_engine_began_halts_it_all_the_sam
     assert engine.counters.output_tokens < 10
 
 
-async def test_the_flag_alone_halts_the_engine_within_a_token(
+async def test_the_stop_flag_alone_ends_an_attempt_within_a_token(
     log: RequestLog, insight: tuple[InsightGenerator, ScriptedEngine]
 ) -> None:
     writer, engine = insight
@@ -68,12 +68,12 @@ async def test_the_flag_alone_halts_the_engine_within_a_token(
     async with aclosing(writer.generate(work)) as events:
         async for event in events:
             if isinstance(event, StageWritten) and event.stage == 1:
-                made = engine.counters.output_tokens
+                at_stop = engine.counters.output_tokens
                 await log.stops.publish(StopSignal(work.request_id, Role.INSIGHT, 1, 0.0))
             done = event
     assert isinstance(done, GenerationOutcome)
     assert done.reason == "aborted"
-    assert engine.counters.output_tokens - made <= 2
+    assert engine.counters.output_tokens - at_stop <= 2
     assert done.counts.overrun == engine.counters.output_tokens  # decided at time 0: all came later
     assert done.counts.completion == 0
 
@@ -105,9 +105,7 @@ async def test_a_stop_for_an_older_epoch_leaves_a_newer_attempt_alone(
     assert (done.reason, done.counts.completion) == ("length", 48)
 
 
-async def test_an_attempt_that_is_fenced_off_halts(
-    log: RequestLog, insight: tuple[InsightGenerator, ScriptedEngine]
-) -> None:
+async def test_a_fenced_attempt_ends(log: RequestLog, insight: tuple[InsightGenerator, ScriptedEngine]) -> None:
     writer, engine = insight
     work = task("[ms=5]")
 
@@ -121,7 +119,7 @@ async def test_an_attempt_that_is_fenced_off_halts(
     assert engine.running == []
 
 
-async def test_an_insight_survives_a_redis_that_forgot_it(
+async def test_an_insight_that_redis_lost_is_written_again(
     log: RequestLog, insight: tuple[InsightGenerator, ScriptedEngine]
 ) -> None:
     writer, _ = insight
@@ -136,7 +134,9 @@ async def test_an_insight_survives_a_redis_that_forgot_it(
     assert seen.stage_ends == {1: 16, 2: 32, 3: 48}
 
 
-async def test_a_retried_answer_that_was_whole_is_not_written_again(log: RequestLog, profiles_folder: Path) -> None:
+async def test_a_retried_answer_that_was_complete_is_not_generated_again(
+    log: RequestLog, profiles_folder: Path
+) -> None:
     engine = ScriptedEngine("scripted-slm")
     generator = AnswerGenerator(engine, log, load_profile("scripted", (profiles_folder,)))
     request_id, texts = uuid4().hex, []

@@ -1,6 +1,6 @@
 """The workflow is deterministic: histories of today and those recorded by earlier versions replay without a difference.
 
-`make histories` records them anew, after a change that is meant to break running requests.
+`make histories` records them again, after a change that is meant to break running requests.
 """
 
 from __future__ import annotations

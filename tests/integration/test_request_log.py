@@ -51,7 +51,7 @@ async def test_readers_see_text_stages_and_the_end(log: RequestLog) -> None:
     assert (await log.ledger.counts(rid, Role.INSIGHT)).prompt == 9
 
 
-async def test_a_newer_epoch_fences_the_older_off_and_keeps_its_finished_stages(log: RequestLog) -> None:
+async def test_a_newer_epoch_fences_the_older_and_retains_its_finished_stages(log: RequestLog) -> None:
     rid = uuid4().hex
     old = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
     await old.append("ab", [1, 2], stage=1, prompt_tokens=5)
@@ -77,7 +77,7 @@ async def test_tokens_of_a_killed_writer_are_reported_once(log: RequestLog) -> N
     rid = uuid4().hex
     first = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
     await first.append("abc", [1, 2, 3], stage=1, prompt_tokens=5)
-    await first.close(Closing("aborted", 1, 0, 0, 5, 4))  # its span has 5 prompt and 4 generated tokens
+    await first.close(Closing("aborted", 1, 0, 0, 5, 4))  # its span reports 5 prompt tokens and 4 generated ones
     killed = await log.streams.begin(rid, Role.INSIGHT, 2, "stage")
     assert killed.resumption.unreported == TokenCounts()
     await killed.append("de", [4, 5], prompt_tokens=8)
@@ -99,14 +99,14 @@ async def test_a_writer_that_is_cancelled_in_mid_write_knows_what_landed(log: Re
     assert writer.tokens == (await log.streams.read(request_id, Role.ANSWER)).tokens > 0
 
 
-async def test_the_answers_writer_keeps_every_token(log: RequestLog) -> None:
+async def test_a_retried_answer_retains_every_token(log: RequestLog) -> None:
     rid = uuid4().hex
     old = await log.streams.begin(rid, Role.ANSWER, 1, "token")
     await old.append("ab", [1, 2])
     assert (await log.streams.begin(rid, Role.ANSWER, 2, "token")).resumption.tokens == 2
 
 
-async def test_an_end_that_was_said_stays_said_after_a_retry(log: RequestLog) -> None:
+async def test_a_published_end_outlives_a_retry(log: RequestLog) -> None:
     rid = uuid4().hex
     writer = await log.streams.begin(rid, Role.ANSWER, 1, "token")
     await writer.append("ab", [1, 2])
@@ -127,7 +127,7 @@ async def test_the_stop_flag_refuses_appends_of_its_epoch_and_older_but_not_of_a
     await newer.append("c", [3])
 
 
-async def test_a_stop_is_heard_at_once(log: RequestLog) -> None:
+async def test_a_stop_reaches_its_listeners_at_once(log: RequestLog) -> None:
     stop = StopSignal(uuid4().hex, Role.INSIGHT, 1, 1.5)
     stops = log.stops.subscribe()
     hearing = asyncio.ensure_future(anext(stops))
@@ -138,7 +138,7 @@ async def test_a_stop_is_heard_at_once(log: RequestLog) -> None:
     await stops.aclose()  # type: ignore[attr-defined]
 
 
-async def test_a_gap_and_a_forgotten_request_are_told_apart_from_a_repeat(log: RequestLog) -> None:
+async def test_a_gap_and_a_lost_request_are_refused_and_a_repeat_is_not(log: RequestLog) -> None:
     rid = uuid4().hex
     writer = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
     await writer.append("a", [1])
@@ -153,7 +153,7 @@ async def test_a_gap_and_a_forgotten_request_are_told_apart_from_a_repeat(log: R
         await writer.append("b", [2])
 
 
-async def test_a_follower_of_a_lost_stream_begins_anew(log: RequestLog) -> None:
+async def test_a_follower_of_a_lost_stream_starts_over(log: RequestLog) -> None:
     rid = uuid4().hex
     writer = await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
     for i in range(5):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.integration.asking import BOUND_SECONDS, ask, made
+from tests.integration.asking import BOUND_SECONDS, ask, generated
 from tests.integration.conftest import SPANS, System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -36,6 +36,6 @@ async def test_one_request_is_one_trace_from_client_to_engine(system: System) ->
     assert root.attributes["tandem.cost.total"] == pytest.approx(result["cost"]["usd"])
     llm = next(span for span in spans if span.name == "chat scripted-llm")
     assert llm.attributes is not None
-    assert llm.attributes["gen_ai.usage.output_tokens"] == made(result["usage"]["llm"])
+    assert llm.attributes["gen_ai.usage.output_tokens"] == generated(result["usage"]["llm"])
     exported = "".join(span.to_json() for span in spans)
     assert [word for word in ("walrus", "cucumber", "pelican") if word in exported] == []

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def found(system: System, where: str, at_least: int) -> list[dict[str, Any]]:
-    """Visibility follows the workflows a moment later."""
+    """Temporal lists a workflow a moment after its end."""
     deadline = time.monotonic() + BOUND_SECONDS
     while time.monotonic() < deadline:
         rows = [to_dict(row) for row in (await system.client.list(where)).requests]
@@ -53,7 +53,7 @@ async def test_a_failed_request_is_found_with_its_cost(system: System) -> None:
 @pytest.mark.parametrize(
     "where", ["cost", "colour = red", "cost > much", "cost > 1 or", "stage = 1 stage = 2", "state = odd"]
 )
-async def test_a_condition_that_cannot_be_read_says_so(system: System, where: str) -> None:
+async def test_a_condition_that_cannot_be_parsed_is_refused(system: System, where: str) -> None:
     with pytest.raises(RequestError) as refused:
         await system.client.list(where)
     assert refused.value.field == "where"

@@ -1,4 +1,4 @@
-"""What any other client finds: health, reflection, the Open Inference Protocol, clear refusals."""
+"""What any other gRPC client finds: health, reflection, the Open Inference Protocol, clear refusals."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_a_bad_inference_request_is_refused_with_its_reason(
     assert error_info(caught.value).reason == reason
 
 
-async def test_an_insight_that_the_log_does_not_have_is_said_to_be_lost(system: System) -> None:
+async def test_a_stage_that_the_log_lacks_is_reported_as_lost(system: System) -> None:
     async with grpc.aio.insecure_channel(system.executor_address) as channel:
         request = execution_pb2.ExecuteRequest(request_id="nobody", epoch=1, question="q", stage=2, max_tokens=5)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -105,7 +105,7 @@ async def test_an_engine_that_stopped_is_unavailable_and_a_bug_is_internal(syste
         assert "oops" not in str(caught.value.details())
 
 
-async def test_aborting_what_does_not_run_says_so(system: System) -> None:
+async def test_an_abort_of_an_unknown_request_says_so(system: System) -> None:
     async with grpc.aio.insecure_channel(system.generator_address) as channel:
         reply = await insight_pb2_grpc.InsightGeneratorStub(channel).Abort(
             execution_pb2.AbortRequest(request_id="nobody")

@@ -1,4 +1,4 @@
-"""The large model answers beside a request, and its cost is shown apart."""
+"""Shadows: the large model answers a request a second time, and its cost is shown separately."""
 
 from __future__ import annotations
 

@@ -7,10 +7,9 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from tandem import RequestError, to_dict
-from tandem.events import AnswerDelta, StageCompleted
+from tandem import AnswerDelta, RequestError, StageCompleted, to_dict
 from tandem.v1 import tandem_pb2
-from tests.integration.asking import RESULT_KEYS, ask, events, idle, kinds, made, result_of
+from tests.integration.asking import RESULT_KEYS, ask, events, generated, idle, kinds
 from tests.integration.conftest import System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -19,14 +18,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_a_sufficient_stage_stops_the_large_model_and_the_small_one_answers(system: System) -> None:
     before = system.llm.counters.output_tokens, system.slm.counters.output_tokens
     seen = await events(system, r"[llm_hold=20 scores=16:0.9 slm=\boxed{42}_ slm_eos=12] what?")
-    result = to_dict(result_of(seen))
+    result = to_dict(seen[-1].result)
     assert result.keys() >= RESULT_KEYS
     assert (result["answer"], result["stop"]["reason"], result["stop"]["stage"]) == ("42", "sufficient", 1)
     assert result["stop"]["score"] == pytest.approx(0.9, abs=1e-5)
     assert [s["stage"] for s in result["stages"]] == [0, 1]
     # The stop reached the engine, which waits at its 20th token of 48; every token that it generated is billed once.
-    assert made(result["usage"]["llm"]) == system.llm.counters.output_tokens - before[0] == 20
-    assert made(result["usage"]["slm"]) == system.slm.counters.output_tokens - before[1] == 12
+    assert generated(result["usage"]["llm"]) == system.llm.counters.output_tokens - before[0] == 20
+    assert generated(result["usage"]["slm"]) == system.slm.counters.output_tokens - before[1] == 12
     order = kinds(seen)
     assert order[0] == "accepted"
     assert order.index("stage_completed") < order.index("llm_stopped") < order.index("completed") == len(order) - 1
@@ -46,7 +45,7 @@ async def test_an_easy_question_never_touches_the_large_model(system: System) ->
     assert result["timings_ms"]["cancel"] is None
 
 
-async def test_without_a_sufficient_stage_the_best_one_is_used_and_not_the_last(system: System) -> None:
+async def test_without_a_sufficient_stage_the_best_one_is_used_not_the_last(system: System) -> None:
     result = await ask(system, "[scores=0:0.1,16:0.3,32:0.6,48:0.2 slm_eos=5]")
     assert (result["stop"]["reason"], result["stop"]["stage"]) == ("best_stage", 2)
     assert [s["tokens"] for s in result["stages"]] == [0, 16, 32, 48]
@@ -64,19 +63,19 @@ async def test_where_no_stage_suffices_the_large_model_may_finish(finishing_syst
     result = await ask(finishing_system, "[llm_eos=60 ms=10]")
     assert (result["stop"]["reason"], len(result["stages"])) == ("llm_finished", 4)
     assert result["complete"]
-    assert (made(result["usage"]["llm"]), made(result["usage"]["slm"])) == (60, 0)
+    assert (generated(result["usage"]["llm"]), generated(result["usage"]["slm"])) == (60, 0)
 
 
-async def test_a_large_model_that_was_to_finish_has_answered_even_if_its_cap_cuts_it_off(
+async def test_a_large_model_that_may_finish_has_answered_even_if_its_cap_ends_it(
     finishing_system: System,
 ) -> None:
     seen = await events(finishing_system, "[scores=32:0.6,48:0.2 slm_eos=5 ms=5]")
-    result = to_dict(result_of(seen))
+    result = to_dict(seen[-1].result)
     assert (result["stop"]["reason"], result["complete"]) == ("llm_finished", False)
-    assert (made(result["usage"]["llm"]), made(result["usage"]["slm"])) == (64, 0)
+    assert (generated(result["usage"]["llm"]), generated(result["usage"]["slm"])) == (64, 0)
     assert [e.name for e in seen if isinstance(e, StageCompleted)] == ["one", "two", "three"]
     limited = await ask(finishing_system, "[scores=16:0.6 slm_eos=5]", max_llm_tokens=50)
-    assert (limited["stop"]["reason"], made(limited["usage"]["llm"])) == ("budget", 48)
+    assert (limited["stop"]["reason"], generated(limited["usage"]["llm"])) == ("budget", 48)
 
 
 async def test_a_stage_that_cannot_pass_is_not_scored_where_the_large_model_may_finish(
@@ -89,7 +88,7 @@ async def test_a_stage_that_cannot_pass_is_not_scored_where_the_large_model_may_
     assert none["usage"]["scorer"]["input_tokens"] == 0
 
 
-async def test_code_is_asked_for_with_its_own_prompt_in_every_service(system: System, brief_system: System) -> None:
+async def test_a_code_task_has_its_own_prompt_in_every_service(system: System, brief_system: System) -> None:
     plain, code = [await ask(system, "[scores=16:0.9 slm_eos=5]", code=code) for code in (False, True)]
     for role in ("llm", "slm", "scorer"):
         assert code["usage"][role]["input_tokens"] - plain["usage"][role]["input_tokens"] == len("complete "), role
@@ -127,7 +126,7 @@ async def test_without_the_small_model_the_request_fails_and_still_has_its_bill(
 async def test_a_token_budget_caps_the_insight(system: System) -> None:
     result = await ask(system, "[slm_eos=5]", max_llm_tokens=20)
     assert result["stop"]["reason"] == "budget"
-    assert made(result["usage"]["llm"]) == 20
+    assert generated(result["usage"]["llm"]) == 20
     assert (await ask(system, "[slm_eos=5]", max_llm_tokens=0))["usage"]["llm"]["input_tokens"] == 0
 
 

@@ -9,12 +9,11 @@ from uuid import uuid4
 import pytest
 from temporalio.client import WorkflowHandle
 
-from tandem import RequestError
-from tandem.client import solve_request
-from tandem.events import AnswerDelta, InsightDelta, StageCompleted
+from tandem import AnswerDelta, InsightDelta, RequestError, StageCompleted
+from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
-from tests.integration.asking import ask, events, made, result_of
+from tests.integration.asking import ask, events, generated
 from tests.integration.conftest import System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -27,7 +26,7 @@ async def test_events_arrive_while_the_work_goes_on(system: System, hold: Hold) 
         seen.append(event)
         if isinstance(event, InsightDelta):
             hold.release()
-    assert result_of(seen).stop.reason == tandem_pb2.STOP_REASON_BEST_STAGE
+    assert seen[-1].result.stop.reason == tandem_pb2.STOP_REASON_BEST_STAGE
 
 
 async def test_an_end_that_temporals_long_poll_misses_is_asked_for_again(
@@ -48,7 +47,7 @@ async def test_an_end_that_temporals_long_poll_misses_is_asked_for_again(
 
 async def test_text_that_comes_faster_than_it_is_sent_is_sent_in_larger_deltas(system: System) -> None:
     seen = await events(system, "[ms=1 slm_eos=60]")
-    result = result_of(seen)
+    result = seen[-1].result
     answer = [e for e in seen if isinstance(e, AnswerDelta)]
     insight = [e for e in seen if isinstance(e, InsightDelta)]
     assert len(answer) < 30
@@ -80,7 +79,7 @@ async def test_a_repeated_request_id_joins_and_is_billed_once(system: System) ->
     first, second = await asyncio.gather(*(ask(system, question, request_id=request_id) for _ in range(2)))
     third = await ask(system, question, request_id=request_id)
     assert first == second == third
-    assert system.llm.counters.output_tokens - before == made(first["usage"]["llm"])
+    assert system.llm.counters.output_tokens - before == generated(first["usage"]["llm"])
     with pytest.raises(RequestError) as caught:
         await ask(system, "another question", request_id=request_id)
     assert caught.value.reason == "REQUEST_ID_REUSED"

@@ -24,8 +24,8 @@ def node_of(pod: dict[str, Any]) -> str:
     return str(pod["spec"]["nodeName"])
 
 
-def made_by(pod: dict[str, Any]) -> int:
-    """Tokens that the large model's process has made since it started."""
+def generated_by(pod: dict[str, Any]) -> int:
+    """Tokens that the large model's process has generated since it started."""
     with grpc.insecure_channel(f"{pod['status']['podIP']}:50051") as channel:
         info = insight_pb2_grpc.InsightGeneratorStub(channel).GetModelInfo(execution_pb2.GetModelInfoRequest())
     return int(info.output_tokens_total)
@@ -61,10 +61,10 @@ def test_each_model_lands_on_its_pool_and_gets_its_gpu(real: Release) -> None:
         [pod] = real.pods(component)
         container = pod["spec"]["containers"][0]
         assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
-        told = real.kubectl(
+        devices = real.kubectl(
             "exec", pod["metadata"]["name"], "-c", container["name"], "--", "printenv", "NVIDIA_VISIBLE_DEVICES"
         )
-        assert told.strip()
+        assert devices.strip()
 
 
 def test_kserve_serves_the_models_where_it_is_asked_to(real: Release) -> None:
@@ -88,9 +88,9 @@ def test_helm_test_passes(real: Release) -> None:
     assert "no  " not in log
 
 
-def test_a_client_gets_stages_answer_and_bill_and_the_cut_really_stops_the_large_model(real: Release) -> None:
+def test_a_client_gets_stages_answer_and_bill_and_the_stop_reaches_the_large_model(real: Release) -> None:
     [pod] = real.pods("insight-generator")
-    before = made_by(pod)
+    before = generated_by(pod)
     with Client(real.gateway) as client:
         events = list(client.solve(QUESTION, thresholds={0: 1.0, 1: 0.0}))
     result = to_dict(events[-1].result)
@@ -102,10 +102,10 @@ def test_a_client_gets_stages_answer_and_bill_and_the_cut_really_stops_the_large
     assert result["cost"]["usd"] > 0
     # The model is aborted, and the pod has generated what is billed, to the token.
     billed = sum(used[f"{state}_tokens"] for state in ("output", "overrun", "discarded"))
-    assert made_by(pod) - before == billed
+    assert generated_by(pod) - before == billed
     with Client(real.gateway) as client:
         client.ask(QUESTION, thresholds={0: 0.0})  # a request that needs only the small model: time for a token more
-    assert made_by(pod) - before == billed
+    assert generated_by(pod) - before == billed
 
 
 def test_the_trace_is_in_the_jaeger_that_runs_in_the_cluster_and_adds_up(real: Release) -> None:
