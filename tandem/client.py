@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import TypeVar, Unpack
 
 import grpc
-from opentelemetry import propagate, trace
 
 from tandem.errors import RequestError, from_rpc
 from tandem.events import Completed, Event, event_from_pb
@@ -28,7 +27,6 @@ _UNARY_SECONDS = 10.0
 _RECONNECTS = 20
 _RECONNECT_SECONDS = 0.5
 T = TypeVar("T")
-_tracer = trace.get_tracer("tandem.client")
 
 
 class _Progress:
@@ -53,10 +51,25 @@ class _Progress:
         return is_retryable and bool(self.request.resume_after)
 
 
-def _metadata() -> tuple[tuple[str, str], ...]:
+Metadata = tuple[tuple[str, str], ...]
+
+
+def _metadata() -> Metadata:
+    """The current trace context, as the W3C headers of a call."""
+    from opentelemetry import propagate  # here, because it takes a tenth of the import of this module
+
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     return tuple(carrier.items())
+
+
+def _solve_metadata() -> Metadata:
+    """The context of a client span, which the gateway's span has as its parent."""
+    from opentelemetry import trace
+
+    tracer = trace.get_tracer("tandem.client")
+    with tracer.start_as_current_span("tandem.v1.TandemService/Solve", kind=trace.SpanKind.CLIENT):
+        return _metadata()
 
 
 class Client:
@@ -86,8 +99,7 @@ class Client:
     def solve_request(self, request: tandem_pb2.SolveRequest) -> Generator[Event, None, None]:
         """As `solve`, for a message that was built by hand."""
         progress = _Progress(request)
-        with _tracer.start_as_current_span("tandem.v1.TandemService/Solve", kind=trace.SpanKind.CLIENT):
-            metadata = _metadata()
+        metadata = _solve_metadata()
         try:
             while not progress.is_complete:
                 call = self._stub.Solve(progress.request, timeout=_DEADLINE_SECONDS, metadata=metadata)
@@ -160,8 +172,7 @@ class AsyncClient:
     async def solve_request(self, request: tandem_pb2.SolveRequest) -> AsyncGenerator[Event, None]:
         """As `solve`, for a message that was built by hand."""
         progress = _Progress(request)
-        with _tracer.start_as_current_span("tandem.v1.TandemService/Solve", kind=trace.SpanKind.CLIENT):
-            metadata = _metadata()
+        metadata = _solve_metadata()
         try:
             while not progress.is_complete:
                 call = self._stub.Solve(progress.request, timeout=_DEADLINE_SECONDS, metadata=metadata)

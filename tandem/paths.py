@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path, user_state_path
-
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEFAULT_PROFILE = "qwen2.5-coder-1.5b-0.5b"
 DEFAULT_GATEWAY = "127.0.0.1:50050"
@@ -24,17 +22,19 @@ def is_checkout() -> bool:
 
 def models_folder() -> Path:
     """TANDEM_MODELS, or the user's cache folder."""
-    return Path(os.environ.get("TANDEM_MODELS") or user_cache_path("tandem") / "models")
+    return Path(os.environ.get("TANDEM_MODELS") or _cache_folder() / "models")
 
 
 def state_folder() -> Path:
     """TANDEM_STATE, or the user's state folder: where the local stack writes everything."""
+    from platformdirs import user_state_path
+
     return Path(os.environ.get("TANDEM_STATE") or user_state_path("tandem"))
 
 
 def programs_folder() -> Path:
     """TANDEM_BIN, or the user's cache folder: programs that `make` has built or downloaded."""
-    return Path(os.environ.get("TANDEM_BIN") or user_cache_path("tandem") / "bin")
+    return Path(os.environ.get("TANDEM_BIN") or _cache_folder() / "bin")
 
 
 def profile_folders() -> list[Path]:
@@ -69,6 +69,12 @@ def find_binary(name: str) -> Path | None:
     if built.is_file():
         return built
     return _packaged_redis() if name == "redis-server" else None
+
+
+def _cache_folder() -> Path:
+    from platformdirs import user_cache_path  # here and above: every command imports this module
+
+    return user_cache_path("tandem")
 
 
 def _packaged_redis() -> Path | None:
