@@ -11,14 +11,12 @@ from tandem.method.events import (
     InsightDelta,
     LlmStopped,
     Restarted,
-    Scored,
     SolveEvent,
-    StageCompleted,
 )
 from tandem.method.prices import RolePrices
 from tandem.method.prompts import Task
 from tandem.method.request import Budget, SolveRequest, StopOverrides
-from tandem.method.result import ShadowResult, SolveResult, Stop, StopReason, Usage
+from tandem.method.result import ShadowResult, SolveResult, StopReason
 from tandem.method.sampling import Sampling
 from tandem.method.tasks import GenerationOutcome, ModelTask, PassOutcome
 from tandem.method.tokens import TokenCounts
@@ -224,26 +222,23 @@ def prefill_response_from_pb(response: execution_pb2.PrefillResponse) -> PassOut
 
 
 def event_to_pb(cursor: str, event: SolveEvent) -> tandem_pb2.SolveEvent:
-    match event:
-        case InsightDelta():
-            delta = tandem_pb2.InsightDelta(text=event.text, tokens=event.tokens)
-            return tandem_pb2.SolveEvent(cursor=cursor, insight_delta=delta)
-        case AnswerDelta():
-            answer = tandem_pb2.AnswerDelta(text=event.text, tokens=event.tokens)
-            return tandem_pb2.SolveEvent(cursor=cursor, answer_delta=answer)
-        case StageCompleted():
-            completed = tandem_pb2.StageCompleted(**asdict(event))
-            return tandem_pb2.SolveEvent(cursor=cursor, stage_completed=completed)
-        case Scored():
-            return tandem_pb2.SolveEvent(cursor=cursor, scored=tandem_pb2.Scored(**asdict(event)))
-        case LlmStopped():
-            fields = asdict(event) | {"reason": stop_reason_to_pb(event.reason)}
-            return tandem_pb2.SolveEvent(cursor=cursor, llm_stopped=tandem_pb2.LlmStopped(**fields))
-        case Restarted():
-            restarted = tandem_pb2.Restarted(role=_ROLES[event.role], tokens=event.tokens, epoch=event.epoch)
-            return tandem_pb2.SolveEvent(cursor=cursor, restarted=restarted)
-        case SolveResult():
-            return tandem_pb2.SolveEvent(cursor=cursor, completed=result_to_pb(event))
+    if isinstance(event, InsightDelta):  # most events are text: the shortest way for them
+        return tandem_pb2.SolveEvent(
+            cursor=cursor, insight_delta=tandem_pb2.InsightDelta(text=event.text, tokens=event.tokens)
+        )
+    if isinstance(event, AnswerDelta):
+        return tandem_pb2.SolveEvent(
+            cursor=cursor, answer_delta=tandem_pb2.AnswerDelta(text=event.text, tokens=event.tokens)
+        )
+    if isinstance(event, SolveResult):
+        return tandem_pb2.SolveEvent(cursor=cursor, completed=result_to_pb(event))
+    fields: dict[str, Any] = asdict(event)
+    if isinstance(event, LlmStopped):
+        fields["reason"] = stop_reason_to_pb(event.reason)
+    if isinstance(event, Restarted):
+        fields["role"] = _ROLES[event.role]
+    message: Any = {event.kind: fields}
+    return tandem_pb2.SolveEvent(cursor=cursor, **message)
 
 
 def result_to_pb(result: SolveResult) -> tandem_pb2.SolveResult:
@@ -253,9 +248,13 @@ def result_to_pb(result: SolveResult) -> tandem_pb2.SolveResult:
         question=result.question,
         answer=result.answer,
         reasoning=result.reasoning,
-        stop=_stop_to_pb(result.stop),
+        stop=tandem_pb2.Stop(**(asdict(result.stop) | {"reason": stop_reason_to_pb(result.stop.reason)})),
         stages=[tandem_pb2.StageResult(**asdict(stage)) for stage in result.stages],
-        usage=_usage_to_pb(result, result.usage),
+        usage=tandem_pb2.UsageByRole(
+            llm=counts_to_pb(result.llm, result.usage.llm),
+            slm=counts_to_pb(result.slm, result.usage.slm),
+            scorer=counts_to_pb(result.slm, result.usage.scorer),
+        ),
         cost=tandem_pb2.Cost(**asdict(result.cost)),
         timings_ms=tandem_pb2.Timings(**asdict(result.timings_ms)),
         trace_id=result.trace_id,
@@ -283,18 +282,6 @@ def profile_to_pb(profile: Profile) -> tandem_pb2.Profile:
         scorer_trained=profile.stop.is_trained,
         max_question_tokens=profile.max_question_tokens,
         price_version=profile.prices.version,
-    )
-
-
-def _stop_to_pb(stop: Stop) -> tandem_pb2.Stop:
-    return tandem_pb2.Stop(**(asdict(stop) | {"reason": stop_reason_to_pb(stop.reason)}))
-
-
-def _usage_to_pb(result: SolveResult, usage: Usage) -> tandem_pb2.UsageByRole:
-    return tandem_pb2.UsageByRole(
-        llm=counts_to_pb(result.llm, usage.llm),
-        slm=counts_to_pb(result.slm, usage.slm),
-        scorer=counts_to_pb(result.slm, usage.scorer),
     )
 
 

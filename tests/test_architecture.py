@@ -47,8 +47,8 @@ ARROWS: dict[str, set[str]] = {
 }
 ADAPTERS = {"__main__.py", "service.py"}
 WIRE = {"grpc", "redis", "temporalio", "kserve"}
-MAX_LINES = 430
-MAX_METHODS = 32
+MAX_LINES = 300
+MAX_METHODS = 15
 
 
 def sources(*packages: str) -> Iterator[Path]:
@@ -101,7 +101,6 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     assert_no_circle({module_of(file): our_imports(file) for file in sources(*TOPS)})
 
 
-@pytest.mark.xfail(strict=True, reason="the engine, bench and tests")
 def test_no_folders_import_each_other_in_a_circle() -> None:
     graph: dict[str, set[str]] = defaultdict(set)
     for file in sources(*TOPS):

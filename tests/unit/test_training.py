@@ -25,60 +25,24 @@ from services.sufficiency_scorer.scorers import make_scorer
 from tandem.cli import app
 from tandem.method.plan import make_plan
 from tandem.method.profile import Profile, load_profile
+from tests.unit.synthetic import ignore, store, synthetic_runs
 from training import estimators
 from training.calibrate import Calibration, calibrate
-from training.collect import Run
 from training.collected import Collected, load_collected
 from training.estimators import WORDS
 from training.evaluate import UnknownMethod, evaluate, scores_of
 from training.headroom import headroom
 from training.methods import LLM_ALONE, OURS
-from training.metrics import expected_calibration_error, mcnemar, quality
+from training.metrics import quality
 from training.outcomes import fixed, llm_alone, oracle
 from training.policy import NEVER, Objective, Point, Policy, pareto_front
-from training.store import CollectedProfile, Origin, StoreError, read, write
+from training.store import StoreError, read, write
 from training.study import PAPER, Study, StudyError
 from training.train import TooFew, TrainingOptions, train
 
 pytestmark = pytest.mark.timeout(150)
 QUESTIONS = 160
 KINDS = ("mlp", "logistic", "boosting", "probe", "combined")
-
-
-def ignore(message: str) -> None:
-    """Progress that nobody watches."""
-
-
-def synthetic_runs(n: int, seed: int, is_blind: bool = False, has_hopeless: bool = False) -> list[Run]:
-    """Question i has a difficulty `level`: the small model needs insight up to that stage, or more than exists.
-
-    The scorer's inputs reveal the level, with noise; if `is_blind`, they are noise. `has_hopeless`: the large model answers
-    none of the hardest questions either, and one feature reveals those.
-    """
-    generator = np.random.default_rng(seed)
-    runs = []
-    for index in range(n):
-        level = int(generator.integers(0, 5))
-        name = f"{seed}-{index}"
-        is_right = level < 4 or (bool(generator.random() < 0.5) and not has_hopeless)
-        asked = f"Question {name}"  # its words are uninformative
-        runs.append(Run(name, "", "llm", 0, 30, 0, 240, False, "", "", is_right, asked=asked))
-        runs.append(Run(name, "", "concise", 0, 32, 0, 150, False, "", "", level < 3))
-        for stage, tokens in enumerate((0, 16, 32, 48)):
-            right = stage >= level
-            seen = generator.normal(size=16) + (0 if is_blind else 0.3 * (stage - level))
-            seen[0] += 4 * (has_hopeless and level == 4)
-            states = generator.normal(size=8) + (0 if is_blind else 0.3 * (stage - level))
-            own = 50 - tokens // 2
-            runs.append(
-                Run(
-                    name, "", "slm", stage, 30 + tokens, tokens, own, False, "", "", right, seen.astype(np.float32),
-                    states.astype(np.float16), seen.astype(np.float32) if stage == 0 else None,
-                )
-            )  # fmt: skip
-            if stage:
-                runs.append(Run(name, "", "forced", stage, 40 + tokens, tokens, 6, False, "", "", right))
-    return runs
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -97,15 +61,6 @@ def profile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("profiles")
     shutil.copytree(request.getfixturevalue("profiles_folder") / "scripted", folder / "scripted")
     return load_profile("scripted", (folder,))
-
-
-def store(profile: Profile, file: Path, runs: list[Run], dataset: str = "made-up") -> Path:
-    origin = Origin(
-        pair=profile.name, profile=CollectedProfile.of(profile), dataset=dataset, dataset_sha256="0" * 64, order_seed=0,
-        models={}, tokenizer_sha256="1" * 64, versions={}, command="tandem collect",
-    )  # fmt: skip
-    write(file, origin, runs)
-    return file
 
 
 @pytest.fixture(scope="module")
@@ -343,13 +298,3 @@ def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, m
     policy = json.loads((tmp_path / "studies/scripted/policy.json").read_text())["served"]["thresholds"]
     assert [s.threshold for s in shipped.stages] == pytest.approx(policy[1:], abs=1e-4)
     assert shipped.llm_alone.output_tokens == 240
-
-
-def test_metrics_on_cases_with_known_values() -> None:
-    right = np.array([False, True] * 50)
-    assert expected_calibration_error(np.full(100, 0.5), right) == pytest.approx(0)
-    assert expected_calibration_error(np.full(100, 0.9), right) == pytest.approx(0.4)
-    assert quality(right.astype(float), right).auroc == 1
-    assert quality(np.zeros(4), np.zeros(4, bool)).auroc is None
-    assert mcnemar(right, right) == 1
-    assert mcnemar(np.ones(10, bool), np.zeros(10, bool)) == pytest.approx(2 / 2**10)

@@ -1,0 +1,18 @@
+"""Metrics of the training on cases with known values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.metrics import expected_calibration_error, mcnemar, quality
+
+
+def test_metrics_on_cases_with_known_values() -> None:
+    right = np.array([False, True] * 50)
+    assert expected_calibration_error(np.full(100, 0.5), right) == pytest.approx(0)
+    assert expected_calibration_error(np.full(100, 0.9), right) == pytest.approx(0.4)
+    assert quality(right.astype(float), right).auroc == 1
+    assert quality(np.zeros(4), np.zeros(4, bool)).auroc is None
+    assert mcnemar(right, right) == 1
+    assert mcnemar(np.ones(10, bool), np.zeros(10, bool)) == pytest.approx(2 / 2**10)
