@@ -124,8 +124,12 @@ def hold(tmp_path: Path) -> Iterator[Hold]:
 # -- no test reaches another ------------------------------------------------------------------------------------
 
 
+# Set by pytest, and by torch when it compiles for the first time.
+_OWNED_BY_OTHERS = ("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+
+
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    return {name: value for name, value in os.environ.items() if name not in _OWNED_BY_OTHERS}
 
 
 def _folder() -> str:

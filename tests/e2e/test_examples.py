@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.conftest import LocalStack
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).parents[2]
 # Stage 1 (16 tokens) is sufficient; the small model answers 4.
 QUESTION = r"[ms=3 scores=16:0.9 slm=\boxed{4}_ slm_eos=12] what is it?"

@@ -23,7 +23,7 @@ from tests.e2e.test_local_stack import tandem
 from tests.e2e.test_trace import SERVICE_EDGES
 
 pytestmark = [
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(find_binary("jaeger") is None, reason="no jaeger binary: `make jaeger` builds one"),
 ]
 

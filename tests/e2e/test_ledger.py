@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.ledger import Load, run
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 _TOKENS_PER_WRITE = 2  # generated since the last write to the request log
 _LONGEST_PROMPT = 250  # of the ledger's scripts, with the insight
 

@@ -13,7 +13,7 @@ from tests.conftest import wait_until
 from tests.e2e.collector import attributes, orphans
 from tests.e2e.conftest import LocalStack
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(600)
 
 # The edges of the architecture: (service of the parent span, service of the child span).
 SERVICE_EDGES = [

@@ -28,7 +28,7 @@ from tandem.local.models import compile_ahead
 from tests.integration.conftest import COMPILED_THREADS, needs_compiler
 from tests.tiny_model import random_prompt, write_tiny_model
 
-pytestmark = [needs_compiler, pytest.mark.timeout(240)]
+pytestmark = [needs_compiler, pytest.mark.timeout(600)]
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from tests.integration.backends import Backend, api_backend, serve_api, transfor
 from tests.integration.conftest import needs_compiler
 from tests.tiny_model import reference, write_tiny_model
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 LONG = 1200
 BACKENDS = [
     "cpu",

@@ -10,7 +10,7 @@ import pytest
 
 from tests.bare import ROOT, BareEnvironment, build_wheel, find_uv
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 MAX_BYTES = 1_000_000
 MAX_IMPORT_SECONDS = 0.3
 # Of the server side; none may come with the client.

@@ -40,7 +40,7 @@ from training.store import StoreError, read, write
 from training.study import PAPER, Study, StudyError
 from training.train import TooFew, TrainingOptions, train
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(600)
 QUESTIONS = 160
 KINDS = ("mlp", "logistic", "boosting", "probe", "combined")
 
