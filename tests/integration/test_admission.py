@@ -41,7 +41,7 @@ async def test_bad_requests_name_the_field(system: System, options: dict[str, An
 async def test_too_many_requests_are_refused_with_a_time_to_retry(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system.service, "_limits", replace(system.service._readers._limits, max_requests=1))
+    monkeypatch.setattr(system.service._readers, "_limits", replace(system.service._readers._limits, max_requests=1))
     async with aclosing(system.client.solve("[llm_hold=5]")) as stream:
         await anext(stream)
         with pytest.raises(RequestError) as caught:
