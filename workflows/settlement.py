@@ -9,6 +9,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from services.process.search_attributes import at_end
+    from tandem.method.errors import PROFILE_MISMATCH
     from tandem.method.request_state import RequestState
     from tandem.method.result import ShadowInput, SolveResult, Stop, StopReason
     from tandem.method.tasks import GenerationOutcome
@@ -40,7 +41,7 @@ class Settlement:
         self._state.notes.append(f"the small model failed: {cause_of(error)}")
         result = await self._result(stop, None)
         await self._calls.locally(PublishingActivities.publish_result, result, True)
-        return ApplicationError(f"no answer: {cause_of(error)}", result, type="SLM_UNAVAILABLE", non_retryable=True)
+        return ApplicationError(f"no answer: {cause_of(error)}", result, type=_failure_type(error), non_retryable=True)
 
     async def _result(self, stop: Stop, answer: GenerationOutcome | None) -> SolveResult:
         await self._count_lost_scores()
@@ -80,3 +81,9 @@ class Settlement:
             estimate_usd=result.cost.usd_llm_alone,
             llm_finished=result.usage.llm if finished else None,
         )
+
+
+def _failure_type(error: ActivityError) -> str:
+    """A process with another profile needs an operator; any other failure may pass."""
+    is_mismatch = isinstance(error.cause, ApplicationError) and error.cause.type == PROFILE_MISMATCH
+    return PROFILE_MISMATCH if is_mismatch else "SLM_UNAVAILABLE"

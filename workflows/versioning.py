@@ -1,8 +1,8 @@
-"""Worker versions: a request ends on the workflow code that it began with, whatever is installed meanwhile.
+"""Worker versions: a request ends on the workflow code that it began with, also during an upgrade.
 
 Each build of the worker is a version of one Temporal worker deployment. New requests start on the current version and are
-pinned to it. So a worker that is told to end stays until another one of its build is there, or until another version is
-current and no running request is pinned to its own.
+pinned to it. A draining worker therefore stays until another worker of its build runs, or until another version is current
+and no running request is pinned to its own.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Presence:
         self._key = f"workers-of-{version}"
 
     async def keep(self) -> None:
-        """Renew the lease, for ever."""
+        """Renew the lease until cancelled."""
         while True:
             await self.renew()
             await asyncio.sleep(_LEASE.total_seconds() / 3)

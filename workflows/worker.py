@@ -43,7 +43,7 @@ class WorkerSettings(ProcessSettings):
     handover: Seconds = Field(
         Timeouts.workflow,
         validation_alias="TANDEM_HANDOVER",
-        description="how long a worker that is told to end stays for the requests of its version",
+        description="how long a draining worker stays for the running requests of its version",
     )
 
     @property
@@ -88,7 +88,7 @@ def make_workers(
 
 @contextlib.asynccontextmanager
 async def _present(client: Client, log: RequestLog, settings: WorkerSettings) -> AsyncIterator[None]:
-    """Seen by the other workers of the version; at the end, stay until one of them or nobody is needed."""
+    """Hold this worker's lease; on exit, wait until another worker of the version runs or no request needs it."""
     assert settings.version is not None
     presence = Presence(client, log, settings.version, uuid4().hex)
     keeping = asyncio.create_task(presence.keep())

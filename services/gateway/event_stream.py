@@ -95,7 +95,7 @@ class EventStream:
                 yield event
             await renew_lease()
             await asyncio.sleep(began + _MIN_READ_SECONDS - time.monotonic())
-        for event in await self._news():  # what was written before the end and not read yet
+        for event in await self._news():  # entries written before the end that were not read yet
             yield event
 
     async def _news(self) -> list[PositionedEvent]:

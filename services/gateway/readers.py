@@ -40,7 +40,7 @@ class Readers:
         self._pending: set[asyncio.Task[None]] = set()
 
     def drain(self) -> None:
-        """From now on this gateway cuts streams, not the clients: their requests go on and are read elsewhere."""
+        """From now on streams end because this gateway drains: their requests go on and clients resume elsewhere."""
         self._is_draining = True
 
     @contextmanager
@@ -61,7 +61,7 @@ class Readers:
             STREAMS.dec()
 
     def cancel_unless_watched(self, request_id: str, watcher: str) -> None:
-        """After the grace, cancel a request that nobody reads any more."""
+        """After the disconnect grace, cancel a request that has no readers left."""
         if not self._is_draining:
             pending = asyncio.create_task(self._cancel_unless_watched(request_id, watcher))
             self._pending.add(pending)

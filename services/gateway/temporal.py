@@ -17,7 +17,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from services.process.search_attributes import at_start
-from tandem.method.errors import FailedPrecondition, NotFound, TandemError, Unavailable
+from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, NotFound, TandemError, Unavailable
 from tandem.method.names import CANCEL_SIGNAL, SEARCH_ATTRIBUTES, SOLVE_WORKFLOW, shadow_id, solve_queue
 from tandem.method.request import SolveInput
 from tandem.method.result import ShadowResult, SolveResult
@@ -119,7 +119,7 @@ class Workflows:
         )
 
     async def result(self, request_id: str) -> SolveResult:
-        """Wait for the request's end. Raises Unavailable with the workflow's reason when it ended without an answer."""
+        """Wait for the request's end. Raises Unavailable or FailedPrecondition with the workflow's reason when it failed."""
         try:
             while True:
                 with suppress(TimeoutError):
@@ -128,7 +128,8 @@ class Workflows:
         except WorkflowFailureError as error:
             cause = error.cause
             reason = cause.type if isinstance(cause, ApplicationError) and cause.type else "WORKFLOW_FAILED"
-            raise Unavailable(str(cause), reason=reason) from error
+            failure = FailedPrecondition if reason == PROFILE_MISMATCH else Unavailable
+            raise failure(str(cause), reason=reason) from error
         except RPCError as error:
             raise _unavailable(error) from error
 

@@ -35,7 +35,7 @@ class Stoppable(Protocol):
 
 
 class RunningAttempts:
-    """The attempts that run in this process, so that a stop finds its own."""
+    """The attempts that run in this process, by request and epoch, so that a stop reaches the right one."""
 
     def __init__(self) -> None:
         self._running: dict[str, tuple[int, Stoppable]] = {}
@@ -59,7 +59,7 @@ class RunningAttempts:
 
 
 async def listen_for_stops(log: RequestLog, role: Role, running: RunningAttempts) -> None:
-    """Stop attempts as their stops are published, for ever: the fastest way. Without Redis the other ways still stop them."""
+    """Stop attempts as their stops are published, until cancelled. This is the fastest path; without Redis the gRPC abort remains."""
     while True:
         try:
             async for stop in log.stops.subscribe():

@@ -206,7 +206,7 @@ class LoggedGeneration:
             prompt=own.prompt,
             generated=generated,
         )
-        with contextlib.suppress(TandemError, Lost):  # the caller has the counts in `attempt` all the same
+        with contextlib.suppress(TandemError, Lost):  # the caller still gets the counts from `attempt`
             await self._writer.close(closing)
 
     def _own_counts(self, end: Finished, generated: int, logged: int) -> TokenCounts:

@@ -44,7 +44,7 @@ TOKENS = Counter("tandem_tokens", "Billed tokens, by state.", ["model", "role", 
 OVERRUN = Counter("tandem_overrun_tokens", "Tokens that the large model generated after the decision.", ["model"])
 NOTES = Counter(
     "tandem_degraded_requests",
-    "Requests whose result has notes: something failed, and the answer came all the same.",
+    "Requests whose result has notes: something failed, and the request was still answered.",
     ["profile"],
 )
 FIRST_TOKEN = Histogram(

@@ -16,7 +16,7 @@ _DEFAULT_ADDRESS = "127.0.0.1:7233"
 
 
 def connect_config(environment: Mapping[str, str] | None = None) -> ClientConnectConfig:
-    """What the environment says; a config file in somebody's home has no say. Raises ValueError."""
+    """Connection settings from the environment only; a config file in the user's home is ignored. Raises ValueError."""
     config = ClientConfig.load_client_connect_config(disable_file=True, override_env_vars=environment)
     config.setdefault("target_host", _DEFAULT_ADDRESS)
     return config

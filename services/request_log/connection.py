@@ -81,7 +81,7 @@ def key(request_id: str, name: str) -> str:
 
 
 class translated_errors:
-    """Redis's errors as Unavailable: the caller decides what a log that is away means for its work.
+    """Redis's errors as Unavailable: the caller decides whether its work can go on without the log.
 
     A class, because a generator-based context manager costs more than a short command.
     """

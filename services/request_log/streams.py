@@ -104,7 +104,7 @@ class Streams:
         return transcript
 
     async def insight(self, request_id: str, stage: int) -> str:
-        """Text up to the end of `stage`; 0 is empty and asks nobody. Raises FailedPrecondition when the log lacks it."""
+        """Text up to the end of `stage`; 0 is empty and needs no read. Raises FailedPrecondition when the log lacks it."""
         text = (await self.read(request_id, Role.INSIGHT)).text_to_stage(stage) if stage else ""
         if text is None:
             raise FailedPrecondition(
@@ -129,7 +129,7 @@ class Streams:
     ) -> AsyncIterator[Transcript]:
         """The insight's transcript without the deltas between the ends of stages, each time a stage or the whole ends.
 
-        A lost stream begins anew, from nothing.
+        If Redis lost the stream, the transcript starts again empty.
         """
         transcript = Transcript()
         while True:

@@ -32,7 +32,7 @@ class AnswerGenerator:
         self._profile.check_digest(task.profile_digest)
         self.prefiller.abort(task.request_id)
         insight = await self._log.streams.insight(task.request_id, task.stage)
-        # Without insight the answer needs nothing from the log, so a log that is away costs the stream, not the answer.
+        # Without insight the answer needs nothing from the log: if the log is unavailable, only streaming is lost.
         writer = await self._generator.begin(task, may_run_unlogged=task.stage == 0)
         async with aclosing(self._generator.run(task, writer, self._work(task, insight))) as events:
             async for event in events:

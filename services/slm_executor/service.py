@@ -42,7 +42,7 @@ class SlmExecutorService(execution_pb2_grpc.SlmExecutorServicer):
         prefill = asyncio.ensure_future(prefiller.prefill(model_task_from_pb(request, self._profile)))
         try:
             return prefill_response_to_pb(await asyncio.shield(prefill))
-        except asyncio.CancelledError:  # the caller has left; what was computed is counted all the same
+        except asyncio.CancelledError:  # the caller disconnected; the computed tokens are still counted
             while not prefill.done():
                 prefiller.abort(request.request_id)
                 await asyncio.wait({prefill}, timeout=_ABORT_AGAIN_SECONDS)

@@ -53,3 +53,7 @@ class Unavailable(TandemError):
 
 class Fenced(TandemError):
     default_reason = "FENCED"
+
+
+PROFILE_MISMATCH = "PROFILE_MISMATCH"
+"""Reason of a FailedPrecondition: a process serves another profile than the one that the request was planned with."""

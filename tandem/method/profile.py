@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from tandem.method.errors import FailedPrecondition, InvalidArgument, NotFound
+from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
 from tandem.method.prices import Prices, RolePrices
 
 TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
@@ -91,7 +91,7 @@ class TokenRate(_Section):
 
 class GpuPrices(_Section):
     """USD per GPU-second. A GPU's second is shared by all the requests of a batch, so a request is billed by its tokens,
-    at what a token costs where the GPUs run at the measured rate; idle time is nobody's.
+    at the cost of a token at the GPUs' measured rate; idle time is not billed.
     """
 
     usd_per_gpu_second: float = Field(ge=0)
@@ -205,7 +205,7 @@ class Profile(_Section):
             raise FailedPrecondition(
                 f"this process serves profile {self.name!r} with digest {self.digest}, the request was planned with {given}: "
                 "restart the processes that hold the older profile",
-                reason="PROFILE_MISMATCH",
+                reason=PROFILE_MISMATCH,
             )
 
     @cached_property

@@ -18,7 +18,7 @@ from tandem.method.tokens import TokenCounts
 
 @dataclass(slots=True)
 class RequestState:
-    """`llm_counts` and `answer_counts` stand apart from the outcomes: a role whose every attempt failed has counts all the same.
+    """`llm_counts` and `answer_counts` are separate from the outcomes: a role whose every attempt failed has counts and no outcome.
 
     `logged_scoring` is what the request log knows of all scoring passes, where a pass's own result was lost.
     """

@@ -57,7 +57,7 @@ class ScoringActivities:
                     return None
         except TandemError as error:
             raise ApplicationError(str(error), StageScore(task.stage), type=error.reason) from error
-        raise AssertionError("the log is followed for ever")
+        raise AssertionError("follow_stages does not end")
 
     async def _publish(self, request_id: str, score: StageScore, threshold: float) -> None:
         """Readers who miss it see the score in the result."""
