@@ -75,7 +75,9 @@ class LocalStack:
             return int(supervisor.getProcessInfo(component)["pid"])
 
     def kill(self, component: str) -> None:
-        """kill -9, and wait until it is gone."""
+        """kill -9 once its ended spans are exported, and wait until it is gone."""
+        if "metrics" in self.stack.ports[component] and component != "temporal":
+            self.wait_until_exported(component)
         process = psutil.Process(self.pid(component))
         os.kill(process.pid, signal.SIGKILL)
         wait_until(lambda: self._state(component) not in ("RUNNING", "STARTING", "STOPPING"))
@@ -105,15 +107,19 @@ class LocalStack:
 
     def wait_until_running(self, component: str, count: int) -> None:
         """Until its engine runs so many sequences, as its metrics say."""
+        wait_until(lambda: self._metric(component, 'tandem_engine_requests.*state="running"') == count)
+
+    def wait_until_exported(self, component: str) -> None:
+        """Until the spans that it has ended are with the collector: a test then kills it without losing them."""
+        names = ("otel_sdk_processor_span_queue_size", "otel_sdk_exporter_span_inflight")
+        wait_until(lambda: sum(self._metric(component, name) for name in names) == 0)
+
+    def _metric(self, component: str, pattern: str) -> float:
+        """The sum of all series whose name and labels match."""
         url = f"http://127.0.0.1:{self.stack.ports[component]['metrics']}/metrics"
-
-        def runs() -> bool:
-            with urlopen(url, timeout=60) as reply:
-                found = re.search(r'^tandem_engine_requests\{.*state="running"\} (\S+)$', reply.read().decode(), re.M)
-            assert found is not None
-            return float(found[1]) == count
-
-        wait_until(runs)
+        with urlopen(url, timeout=60) as reply:
+            text = reply.read().decode()
+        return sum(float(value) for value in re.findall(rf"^{pattern}.*\}} (\S+)$", text, re.M))
 
     def heal(self) -> None:
         """Start what is not running, and wait until a request passes: processes have found each other again."""
