@@ -22,6 +22,7 @@ from tests.e2e.collector import Collector
 from tests.e2e.conftest import LocalStack
 from tests.e2e.test_local_stack import tandem
 from tests.e2e.test_trace import SERVICE_EDGES
+from tests.stacks import start_stack
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -34,8 +35,7 @@ def traced(environment: None, collector: Collector, tmp_path_factory: pytest.Tem
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TANDEM_STATE", str(tmp_path_factory.mktemp("jaeger")))
         patch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
-        stack = plan_stack("scripted", jaeger=True)
-        stack.up(lambda *_: None)
+        stack = start_stack("scripted", jaeger=True)
         yield LocalStack(stack, collector)
         stack.down()
 
