@@ -49,16 +49,16 @@ def run_server(command: Callable[[int], list[str]], is_ready: Callable[[int], bo
     for _ in range(_START_ATTEMPTS):
         port = free_port()
         process = psutil.Popen(command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(lambda: process.poll() is not None or (_listens(process, port) and is_ready(port)))  # noqa: B023
-        if process.poll() is None:
-            break
-    else:
-        raise RuntimeError(f"{command(port)[0]} ended {_START_ATTEMPTS} times before it was ready")
-    try:
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
+        try:
+            wait_until(lambda: process.poll() is not None or (_listens(process, port) and is_ready(port)))  # noqa: B023
+            if process.poll() is None:
+                yield port
+                return
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    raise RuntimeError(f"a server ended {_START_ATTEMPTS} times before it was ready: {command(port)[0]}")
 
 
 def _listens(process: psutil.Popen, port: int) -> bool:

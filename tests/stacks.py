@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import tempfile
 import time
@@ -12,11 +13,15 @@ from pathlib import Path
 
 import psutil
 
+from tandem.local.layout import StackError
 from tandem.local.supervisor import Stack, plan_stack
 from tests.fakes import write_tokenizer
 
 SCRIPTED_PROFILES = Path(__file__).parent / "profiles"
-_READY_SECONDS = 60.0
+_READY_SECONDS = 300.0
+_START_ATTEMPTS = 3
+# As Redis and Temporal say it, and as gRPC does.
+_PORT_TAKEN = re.compile("address already in use|failed to bind", re.IGNORECASE)
 
 
 @contextlib.contextmanager
@@ -38,12 +43,25 @@ def started_stack(profile: str, values: Mapping[str, str | None]) -> Iterator[St
     """
     with tempfile.TemporaryDirectory(prefix="tandem-stack-") as folder:
         with environment({"TANDEM_STATE": folder, **values}):
-            stack = plan_stack(profile)
-            stack.up(lambda *_: None)
+            stack = start_stack(profile)
         try:
             yield stack
         finally:
             stack.down()
+
+
+def start_stack(profile: str, *, jaeger: bool = False) -> Stack:
+    """A running stack. One whose port another process took between plan and start is planned again."""
+    for _ in range(_START_ATTEMPTS):
+        stack = plan_stack(profile, jaeger=jaeger)
+        try:
+            stack.up(lambda *_: None)
+        except StackError as error:
+            if not _PORT_TAKEN.search(str(error)):
+                raise
+        else:
+            return stack
+    raise StackError(f"ports were taken {_START_ATTEMPTS} times between plan and start")
 
 
 @contextlib.contextmanager
@@ -71,7 +89,7 @@ def kill(stack: Stack, component: str) -> None:
     """Send SIGKILL, and wait until the process is gone."""
     process = psutil.Process(pid_of(stack, component))
     os.kill(process.pid, signal.SIGKILL)
-    psutil.wait_procs([process], timeout=5)
+    psutil.wait_procs([process], timeout=60)
 
 
 def start(stack: Stack, component: str) -> None:

@@ -13,14 +13,12 @@ import psutil
 import pytest
 
 from tandem import Client
-from tandem.local.layout import StackError
-from tandem.local.supervisor import Stack, plan_stack
+from tandem.local.supervisor import Stack
 from tandem.v1 import tandem_pb2
 from tests.conftest import wait_until
 from tests.e2e.collector import Collector, attributes
 from tests.fakes import write_tokenizer
-
-_START_ATTEMPTS = 3
+from tests.stacks import start_stack
 
 
 @pytest.fixture(scope="session")
@@ -165,23 +163,9 @@ class LocalStack:
 @pytest.fixture(scope="session")
 def running(variables: Mapping[str, str], collector: Collector) -> Iterator[LocalStack]:
     with in_environment(variables):
-        stack = start_stack()
+        stack = start_stack("scripted")
     yield LocalStack(stack, collector)
     stack.down()
-
-
-def start_stack() -> Stack:
-    """On other ports where somebody has taken one between the plan and the start."""
-    for _ in range(_START_ATTEMPTS):
-        stack = plan_stack("scripted")
-        try:
-            stack.up(lambda *_: None)
-        except StackError as error:
-            if "ddress already in use" not in str(error):
-                raise
-        else:
-            return stack
-    raise StackError(f"ports were taken {_START_ATTEMPTS} times between the plan and the start")
 
 
 @pytest.fixture

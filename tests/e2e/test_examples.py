@@ -32,7 +32,7 @@ def test_every_example_is_run() -> None:
 def test_an_example_prints_what_it_promises(local: LocalStack, name: str) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / name), QUESTION],
-        capture_output=True, text=True, timeout=80, env={**os.environ, "TANDEM_ADDRESS": local.stack.gateway},
+        capture_output=True, text=True, timeout=300, env={**os.environ, "TANDEM_ADDRESS": local.stack.gateway},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for words in PROMISED[name]:

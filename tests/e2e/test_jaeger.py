@@ -16,11 +16,13 @@ from tandem.jaeger import TraceError, fetch_trace
 from tandem.local.layout import StackError
 from tandem.local.supervisor import plan_stack
 from tandem.paths import find_binary
-from tests.conftest import wait_until
+from tandem.v1 import tandem_pb2
+from tests.conftest import Hold, wait_until
 from tests.e2e.collector import Collector
 from tests.e2e.conftest import LocalStack
 from tests.e2e.test_local_stack import tandem
 from tests.e2e.test_trace import SERVICE_EDGES
+from tests.stacks import start_stack
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -33,8 +35,7 @@ def traced(environment: None, collector: Collector, tmp_path_factory: pytest.Tem
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TANDEM_STATE", str(tmp_path_factory.mktemp("jaeger")))
         patch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
-        stack = plan_stack("scripted", jaeger=True)
-        stack.up(lambda *_: None)
+        stack = start_stack("scripted", jaeger=True)
         yield LocalStack(stack, collector)
         stack.down()
 
@@ -45,9 +46,13 @@ def adds_up(local: LocalStack, trace_id: str) -> bool:
     return False
 
 
-def kill_and_start(local: LocalStack, component: str) -> None:
-    local.kill(component)
-    local.start(component)
+def kill_and_start(local: LocalStack, component: str, hold: Hold) -> None:
+    """The model that waited goes on; nothing is tried again before the process is ready."""
+    with local.without_retries():
+        local.kill(component)
+        hold.release()
+        local.start(component)
+        local.wait_until_ready(component)
 
 
 @pytest.mark.parametrize(
@@ -57,21 +62,24 @@ def kill_and_start(local: LocalStack, component: str) -> None:
         ("[slm_eos=5]", "best_stage", ""),
         ("[fail=llm slm_eos=5]", "llm_unavailable", ""),
         ("[llm_eos=20]", "llm_finished", ""),
-        ("[ms=30 slm_eos=9 scores=48:0.9]", "sufficient", "insight-generator"),
-        ("[ms=30 scores=0:0.9 slm_eos=40]", "sufficient", "slm-executor"),
+        ("[llm_hold=24:{hold} slm_eos=9 scores=48:0.9]", "sufficient", "insight-generator"),
+        ("[slm_hold=24:{hold} scores=0:0.9 slm_eos=40]", "sufficient", "slm-executor"),
     ],
 )
-def test_the_leaf_spans_in_jaeger_sum_to_the_bill(traced: LocalStack, question: str, reason: str, victim: str) -> None:
+def test_the_leaf_spans_in_jaeger_sum_to_the_bill(
+    traced: LocalStack, hold: Hold, question: str, reason: str, victim: str
+) -> None:
     traced.heal()
     request_id, result, is_killed = uuid4().hex, None, not victim
-    for event in traced.client.solve(question, request_id=request_id):
-        if not is_killed and isinstance(event, InsightDelta | AnswerDelta) and event.tokens > 20:
+    for event in traced.client.solve(question.format(hold=hold), request_id=request_id):
+        if not is_killed and isinstance(event, InsightDelta | AnswerDelta) and event.tokens >= 24:
             is_killed = True
-            kill_and_start(traced, victim)
+            kill_and_start(traced, victim, hold)
         if isinstance(event, Completed):
             result = event.result
     assert result is not None
-    wait_until(lambda: adds_up(traced, result.trace_id), 15)
+    assert result.stop.reason == tandem_pb2.StopReason.Value(f"STOP_REASON_{reason.upper()}")
+    wait_until(lambda: adds_up(traced, result.trace_id))
     done = tandem("trace", "cost", request_id)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"bill {result.cost.usd:.8f} USD" in done.stdout
@@ -82,13 +90,13 @@ def test_the_leaf_spans_in_jaeger_sum_to_the_bill(traced: LocalStack, question: 
 
 def test_the_leaf_spans_of_a_cancelled_request_sum_to_the_bill(traced: LocalStack) -> None:
     request_id = uuid4().hex
-    for event in traced.client.solve("[ms=20]", request_id=request_id):
+    for event in traced.client.solve("[llm_hold=5]", request_id=request_id):
         if isinstance(event, InsightDelta) and event.tokens == 5:
             break  # leaving cancels
     found: Any = None
-    wait_until(lambda: traced.client.get(request_id).HasField("result"), 15)
+    wait_until(lambda: traced.client.get(request_id).HasField("result"))
     found = traced.client.get(request_id).result
-    wait_until(lambda: adds_up(traced, found.trace_id), 15)
+    wait_until(lambda: adds_up(traced, found.trace_id))
     shown = json.loads(tandem("trace", "cost", "--json", found.trace_id).stdout)
     assert shown["adds_up"]
     assert shown["total_usd"] == pytest.approx(found.cost.usd)
@@ -100,7 +108,7 @@ def test_the_leaf_spans_of_a_failed_request_sum_to_the_bill(traced: LocalStack) 
         traced.client.ask("[fail=slm scores=16:0.9]", request_id=request_id)
     bill = traced.client.get(request_id).result.cost.usd
     trace_id = traced.client.get(request_id).result.trace_id
-    wait_until(lambda: abs(fetch_trace(traced.stack.jaeger, trace_id).leaf_usd - bill) < 1e-12, 15)
+    wait_until(lambda: abs(fetch_trace(traced.stack.jaeger, trace_id).leaf_usd - bill) < 1e-12)
 
 
 def test_ask_prints_a_link_to_the_trace(traced: LocalStack) -> None:
@@ -113,8 +121,8 @@ def asked(traced: LocalStack) -> Any:
     """The trace of one `tandem ask` in Jaeger."""
     traced.heal()
     result = json.loads(tandem("ask", "--json", "--tenant", "acme", "[scores=16:0.9 slm_eos=5]").stdout)
-    wait_until(lambda: adds_up(traced, result["trace_id"]), 15)
-    wait_until(lambda: len(fetch_trace(traced.stack.jaeger, result["trace_id"]).roots) == 1, 15)
+    wait_until(lambda: adds_up(traced, result["trace_id"]))
+    wait_until(lambda: len(fetch_trace(traced.stack.jaeger, result["trace_id"]).roots) == 1)
     return fetch_trace(traced.stack.jaeger, result["trace_id"])
 
 

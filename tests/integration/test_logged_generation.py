@@ -22,6 +22,7 @@ from services.slm_executor.generator import AnswerGenerator
 from tandem.method.errors import Fenced
 from tandem.method.profile import load_profile
 from tandem.method.tasks import GenerationOutcome, ModelTask
+from tests.conftest import Hold
 from tests.fakes import ScriptedEngine
 from tests.integration.asking import forget
 
@@ -60,20 +61,21 @@ async def test_a_caller_that_leaves_before_the_first_token_aborts_the_sequence(
     assert engine.counters.output_tokens < 10
 
 
-async def test_the_stop_flag_alone_ends_an_attempt_within_a_token(
-    log: RequestLog, insight: tuple[InsightGenerator, ScriptedEngine]
+async def test_the_stop_flag_alone_refuses_the_next_write_and_ends_the_attempt(
+    log: RequestLog, insight: tuple[InsightGenerator, ScriptedEngine], hold: Hold
 ) -> None:
     writer, engine = insight
-    work, done = task("[ms=10]"), None
+    work, done = task(f"[llm_hold=16:{hold} ms=100]"), None
     async with aclosing(writer.generate(work)) as events:
         async for event in events:
             if isinstance(event, StageWritten) and event.stage == 1:
-                at_stop = engine.counters.output_tokens
                 await log.stops.publish(StopSignal(work.request_id, Role.INSIGHT, 1, 0.0))
+                hold.release()
             done = event
     assert isinstance(done, GenerationOutcome)
     assert done.reason == "aborted"
-    assert engine.counters.output_tokens - at_stop <= 2
+    assert (await log.streams.read(work.request_id, Role.INSIGHT)).tokens == 16
+    assert engine.counters.output_tokens < 48
     assert done.counts.overrun == engine.counters.output_tokens  # decided at time 0: all came later
     assert done.counts.completion == 0
 
