@@ -146,7 +146,7 @@ def test_status_tells_who_died_and_nothing_is_restarted(local: LocalStack) -> No
     assert tandem("status").returncode == 0
     local.kill("sufficiency-scorer")
     done = tandem("status", "--json")
-    states = {row.name: row.state for row in json.loads(done.stdout)["processes"]}
+    states = {row["name"]: row["state"] for row in json.loads(done.stdout)["processes"]}
     assert done.returncode == 1
     assert states.pop("sufficiency-scorer").startswith("exited")
     assert set(states.values()) == {"ready"}
