@@ -17,7 +17,7 @@ Logits = Callable[[Tensor, Tensor, Tensor], Tensor]
 """As LogitsModel.forward."""
 
 
-class Model:
+class Checkpoint:
     """The model in `path`, on `device` ("auto": a GPU where there is one). Its weights are loaded when first needed.
 
     `quantization` is "none", or "auto" or "int8": int8 on a CPU that has it.

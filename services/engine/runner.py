@@ -11,7 +11,7 @@ from torch import Tensor
 from services.engine.api import PromptScores
 from services.engine.compiled import load_compiled
 from services.engine.kv_cache import KVCache
-from services.engine.model import Logits, Model
+from services.engine.model import Checkpoint, Logits
 from services.engine.request_queue import ScoringJob
 from services.engine.sampler import Sampler
 from services.engine.scheduler import ScheduledChunk
@@ -33,7 +33,7 @@ class Runner:
         """
         settings = self._settings
         torch.set_num_threads(settings.threads)
-        self.model = Model(settings.path, settings.dtype, settings.device, settings.quantization)
+        self.model = Checkpoint(settings.path, settings.dtype, settings.device, settings.quantization)
         compiled = None
         if settings.compiled and self.model.is_int8:
             compiled = load_compiled(settings.path, settings.dtype, settings.threads)

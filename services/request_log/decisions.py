@@ -12,7 +12,7 @@ from tandem.method.events import Decision, LlmStopped, Scored
 from tandem.method.result import SolveResult
 
 _KINDS: dict[str, type[Decision]] = {"scored": Scored, "llm_stopped": LlmStopped, "completed": SolveResult}
-_ADAPTERS: dict[type[Decision], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _KINDS.values()}
+_adapters: dict[type[Decision], TypeAdapter[Any]] = {}
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 LLM_STOPPED_SLOT = 1_000_000
 RESULT_SLOT = 1_000_001
@@ -32,7 +32,7 @@ class Decisions:
         Returns what the slot held already, which is final; None when this was the first.
         """
         stream = key(request_id, "decisions")
-        entry = {"kind": _NAMES[type(decision)], "payload": _ADAPTERS[type(decision)].dump_json(decision).decode()}
+        entry = {"kind": _NAMES[type(decision)], "payload": _adapter(type(decision)).dump_json(decision).decode()}
         with translated_errors():
             async with self._connection.redis.pipeline(transaction=False) as pipe:
                 pipe.xadd(stream, entry, id=f"{slot}-0").pexpire(stream, self._connection.ttl_ms)
@@ -52,5 +52,12 @@ class Decisions:
 
 def parse_decision(fields: dict[str, str]) -> Decision:
     """From a raw entry of the stream."""
-    decision: Decision = _ADAPTERS[_KINDS[fields["kind"]]].validate_json(fields["payload"])
+    decision: Decision = _adapter(_KINDS[fields["kind"]]).validate_json(fields["payload"])
     return decision
+
+
+def _adapter(kind: type[Decision]) -> TypeAdapter[Any]:
+    """Built at first use: a model process publishes no decision, and a schema takes memory."""
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]

@@ -18,7 +18,9 @@ Task = Literal["answer", "code"]
 _HOLE = re.compile(r"⟦(question|insight)⟧")
 
 
-class Tokenizer(Protocol):
+class PromptTokenizer(Protocol):
+    """What a prompt needs of a tokenizer (services.engine.api.Tokenizer has it)."""
+
     def encode(self, text: str, *, plain: bool = False) -> list[int]: ...
 
     def render_chat(self, messages: Sequence[tuple[str, str]]) -> str: ...
@@ -32,18 +34,20 @@ class Prompt:
     span_start: int
 
 
-def insight_prompt(profile: Profile, tokenizer: Tokenizer, question: str, task: Task = "answer") -> Prompt:
+def insight_prompt(profile: Profile, tokenizer: PromptTokenizer, question: str, task: Task = "answer") -> Prompt:
     """What the large model writes its insight after."""
     template = profile.prompts.brief if profile.handoff == "brief" else _plain(profile, task)
     return _fill(profile, tokenizer, template, profile.prompts.llm_prefix, question, "")
 
 
-def llm_alone_prompt(profile: Profile, tokenizer: Tokenizer, question: str, task: Task = "answer") -> Prompt:
+def llm_alone_prompt(profile: Profile, tokenizer: PromptTokenizer, question: str, task: Task = "answer") -> Prompt:
     """What the large model would read if it answered by itself."""
     return _fill(profile, tokenizer, _plain(profile, task), "", question, "")
 
 
-def answer_prompt(profile: Profile, tokenizer: Tokenizer, question: str, insight: str, task: Task = "answer") -> Prompt:
+def answer_prompt(
+    profile: Profile, tokenizer: PromptTokenizer, question: str, insight: str, task: Task = "answer"
+) -> Prompt:
     """What the small model answers from, and what the scorer reads. An empty insight is stage 0."""
     prompts = profile.prompts
     if profile.handoff == "continuation":
@@ -56,7 +60,9 @@ def _plain(profile: Profile, task: Task) -> str:
     return (task == "code" and profile.prompts.code) or profile.prompts.question
 
 
-def _fill(profile: Profile, tokenizer: Tokenizer, user: str, assistant: str, question: str, insight: str) -> Prompt:
+def _fill(
+    profile: Profile, tokenizer: PromptTokenizer, user: str, assistant: str, question: str, insight: str
+) -> Prompt:
     messages = [("system", profile.prompts.system)] if profile.prompts.system else []
     rendered = tokenizer.render_chat([*messages, ("user", _with_holes(user))]) + _with_holes(assistant)
     values = {"question": question, "insight": insight}

@@ -18,7 +18,7 @@ from services.engine.api import GenerationRequest
 from services.engine.batch import generate
 from services.engine.compiled import code_folder, load_compiled, main, open_code, probe_command
 from services.engine.kv_cache import KVCache
-from services.engine.model import Model
+from services.engine.model import Checkpoint
 from services.engine.segments import Chunk
 from services.engine.settings import EngineSettings
 from services.engine.transformers_engine import TransformersEngine
@@ -64,7 +64,7 @@ def test_compiled_code_computes_the_logits_of_the_model(compiled_checkpoint: Pat
     chunks = [Chunk(row, 0, len(prompt)) for row, prompt in enumerate(PROMPTS)]
     compiled = load_compiled(compiled_checkpoint, "float32", COMPILED_THREADS)
     assert compiled is not None
-    model = Model(compiled_checkpoint, "float32", "cpu", "int8")
+    model = Checkpoint(compiled_checkpoint, "float32", "cpu", "int8")
     with torch.inference_mode():
         expected, logits = (
             forward_varlen(forward, KVCache(), chunks, ids, model.device, torch.arange(len(ids)))

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from services.engine.api import PromptScores
-from services.engine.model import Model
+from services.engine.model import Checkpoint
 from services.engine.scoring import PromptScorer, head_statistics
 from tests.tiny_model import write_tiny_model
 
@@ -24,7 +24,7 @@ def model(checkpoint: Path):  # type: ignore[no-untyped-def]
 
 
 def new_scorer(checkpoint: Path, max_bytes: int = 1 << 30) -> PromptScorer:
-    model = Model(checkpoint, "float32", "cpu", "none")
+    model = Checkpoint(checkpoint, "float32", "cpu", "none")
     return PromptScorer(*model.hidden_states_model(), model.num_layers, max_bytes)
 
 
