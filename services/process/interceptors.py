@@ -18,11 +18,12 @@ logger = logging.getLogger(__name__)
 class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
     """Turns a TandemError into its status with details; any other error into INTERNAL with a fixed text and a log.
 
-    With `pass_unknown` any other error goes on to the next interceptor, for a server that has its own.
+    `check` runs before each call and refuses it by raising. With `pass_unknown` any other error goes on to the next
+    interceptor, for a server that has its own.
     """
 
-    def __init__(self, *, pass_unknown: bool = False) -> None:
-        self._pass_unknown = pass_unknown
+    def __init__(self, *, check: Callable[[], None] = lambda: None, pass_unknown: bool = False) -> None:
+        self._check, self._pass_unknown = check, pass_unknown
 
     async def intercept_service(
         self,
@@ -34,22 +35,23 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
             return handler
         if handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(
-                _guard_stream(handler.unary_stream, details.method, self._pass_unknown),
+                _guard_stream(handler.unary_stream, self._check, details.method, self._pass_unknown),
                 handler.request_deserializer,
                 handler.response_serializer,
             )
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
-                _guard_unary(handler.unary_unary, details.method, self._pass_unknown),
+                _guard_unary(handler.unary_unary, self._check, details.method, self._pass_unknown),
                 handler.request_deserializer,
                 handler.response_serializer,
             )
         return handler
 
 
-def _guard_stream(behavior: Any, method: str, pass_unknown: bool) -> Any:
+def _guard_stream(behavior: Any, check: Callable[[], None], method: str, pass_unknown: bool) -> Any:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         try:
+            check()
             async for response in behavior(request, context):
                 yield response
         except Exception as error:
@@ -58,9 +60,10 @@ def _guard_stream(behavior: Any, method: str, pass_unknown: bool) -> Any:
     return guarded
 
 
-def _guard_unary(behavior: Any, method: str, pass_unknown: bool) -> Any:
+def _guard_unary(behavior: Any, check: Callable[[], None], method: str, pass_unknown: bool) -> Any:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
+            check()
             return await behavior(request, context)
         except Exception as error:
             await _abort(context, error, method, pass_unknown)

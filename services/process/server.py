@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from services.observability.tracing import server_interceptors
 from services.process.interceptors import ErrorInterceptor
+from tandem.method.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +34,13 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 class Server:
-    """A grpc.aio server that is alive at once and ready when `serving` is called."""
+    """A grpc.aio server that is alive at once and ready when `serving` is called; until then its calls are UNAVAILABLE."""
 
     def __init__(self, host: str, port: int, services: Sequence[str]) -> None:
         self.services = tuple(services)
-        self.grpc = grpc.aio.server(
-            interceptors=[*server_interceptors(), ErrorInterceptor()], options=list(SERVER_OPTIONS)
-        )
+        self._has_loaded = False
+        errors = ErrorInterceptor(check=self._check_loaded)
+        self.grpc = grpc.aio.server(interceptors=[*server_interceptors(), errors], options=list(SERVER_OPTIONS))
         self.port = self.grpc.add_insecure_port(f"{host}:{port}")
         self._health = add_health_and_reflection(self.grpc, self.services)
 
@@ -49,6 +50,7 @@ class Server:
 
     async def serving(self) -> None:
         """Ready: the services' names report SERVING."""
+        self._has_loaded = True
         await set_health(self._health, self.services, serving=True)
 
     async def not_serving(self) -> None:
@@ -59,6 +61,11 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(pause.total_seconds())
         await self.grpc.stop(grace.total_seconds())
+
+    def _check_loaded(self) -> None:
+        # Not every caller asks for the health first: a channel that was connected before a restart reconnects at once.
+        if not self._has_loaded:
+            raise Unavailable("this process is still loading; its health turns to SERVING when it is ready")
 
 
 def add_health_and_reflection(server: grpc.aio.Server, services: Sequence[str]) -> health_aio.HealthServicer:

@@ -123,6 +123,7 @@ async def run_system(profile_name: str, folder: Path, redis_url: str, temporal_a
     )
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, gateway.grpc)
     await gateway.start()
+    await gateway.serving()
     async with contextlib.AsyncExitStack() as stack:
         for worker in make_workers(temporal, settings, activities, SANDBOX):
             await stack.enter_async_context(worker)

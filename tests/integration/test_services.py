@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -10,6 +13,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
 
 from services.insight_generator.service import NAME as GENERATOR
+from services.process.server import Server
 from services.process.status import error_info
 from services.slm_executor.service import NAME as EXECUTOR
 from services.sufficiency_scorer.features import NAMES
@@ -103,6 +107,28 @@ async def test_an_engine_that_stopped_is_unavailable_and_a_bug_is_internal(syste
                     pass
             assert caught.value.code() is code
         assert "oops" not in str(caught.value.details())
+
+
+async def test_a_process_that_still_loads_is_alive_and_its_calls_are_unavailable() -> None:
+    class Unloaded(execution_pb2_grpc.SlmExecutorServicer):
+        async def GetModelInfo(
+            self, request: execution_pb2.GetModelInfoRequest, context: grpc.aio.ServicerContext[Any, Any]
+        ) -> execution_pb2.GetModelInfoResponse:
+            return execution_pb2.GetModelInfoResponse(model="loaded")
+
+    server = Server("127.0.0.1", 0, [EXECUTOR])
+    execution_pb2_grpc.add_SlmExecutorServicer_to_server(Unloaded(), server.grpc)
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        executor, health = execution_pb2_grpc.SlmExecutorStub(channel), health_pb2_grpc.HealthStub(channel)
+        alive = await health.Check(health_pb2.HealthCheckRequest())
+        assert alive.status == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.aio.AioRpcError, match="still loading") as caught:
+            await executor.GetModelInfo(execution_pb2.GetModelInfoRequest())
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        await server.serving()
+        assert (await executor.GetModelInfo(execution_pb2.GetModelInfoRequest())).model == "loaded"
+    await server.stop(timedelta(0))
 
 
 async def test_an_abort_of_an_unknown_request_says_so(system: System) -> None:
