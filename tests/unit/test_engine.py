@@ -42,12 +42,20 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(checkpoint: Path) -> Iterator[TransformersEngine]:
+def started_engine(checkpoint: Path) -> Iterator[TransformersEngine]:
     settings = EngineSettings(checkpoint, "tiny", dtype="float32", max_batch=4, max_waiting=8, prefill_chunk=16)
     engine = TransformersEngine(settings)
     engine.start()
     yield engine
     engine.stop()
+
+
+@pytest.fixture
+async def engine(started_engine: TransformersEngine) -> TransformersEngine:
+    """The module's engine when it is idle: what the test before has closed must not move the counters of this one."""
+    while started_engine.load != EngineLoad(running=0, waiting=0):
+        await asyncio.sleep(0.001)
+    return started_engine
 
 
 async def test_greedy_output_equals_generate_token_for_token_alone_and_in_a_batch(
