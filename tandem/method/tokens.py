@@ -39,8 +39,3 @@ class TokenCounts:
     def computed(self) -> int:
         """Everything but what came out of a cache."""
         return self.prompt + self.generated
-
-    @property
-    def as_discarded(self) -> Self:
-        """The same work of an attempt that was lost: nothing of it counts."""
-        return type(self)(self.prompt, self.cached, 0, 0, self.generated, self.is_estimated)
