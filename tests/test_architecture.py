@@ -15,12 +15,13 @@ TOPS = ("tandem", "services", "workflows", "training", "deploy", "bench", "tests
 SERVICES = ("gateway", "insight_generator", "sufficiency_scorer", "slm_executor")
 PLUMBING = {"services.process", "services.request_log", "services.observability"}
 MODELS = {"services.engine", "services.generation"}
-BASE = {"tandem.method", "tandem.v1", "tandem"}  # tandem: the conversion between the two
+BASE = {"tandem.method", "tandem.v1", "tandem", "tandem.convert"}
 # What the files of a folder may import of ours, besides their own folder. Nothing below imports anything above.
 ARROWS: dict[str, set[str]] = {
     "tandem.v1": set(),
     "tandem.method": set(),
-    "tandem": {"tandem.method", "tandem.v1"},
+    "tandem.convert": {"tandem.method", "tandem.v1"},
+    "tandem": {"tandem.method", "tandem.v1", "tandem.convert"},
     "services": set(),
     "services.observability": {"tandem.method"},
     "services.request_log": {"tandem.method", "services.observability"},

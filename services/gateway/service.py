@@ -17,14 +17,9 @@ from services.gateway.temporal import AdmittedRequest, Listed, Status, Workflows
 from services.observability.tracing import current_trace_id
 from services.request_log.decisions import RESULT_SLOT
 from services.request_log.log import RequestLog
-from tandem.convert import (
-    event_to_pb,
-    profile_to_pb,
-    result_to_pb,
-    shadow_to_pb,
-    solve_request_from_pb,
-    stop_reason_to_pb,
-)
+from tandem.convert.requests import solve_request_from_pb
+from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb
+from tandem.convert.values import stop_reason_to_pb
 from tandem.method.errors import InvalidArgument, TandemError
 from tandem.method.result import ShadowResult, StopReason
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc

@@ -13,7 +13,9 @@ from services.generation.role_generator import GenerationEvent, GenerationStarte
 from services.insight_generator.generator import InsightGenerator
 from services.process.model_service import abort_response, model_info
 from services.request_log.connection import Role
-from tandem.convert import counts_to_pb, finished_to_pb, model_task_from_pb
+from tandem.convert.outcomes import finished_to_pb
+from tandem.convert.requests import model_task_from_pb
+from tandem.convert.values import counts_to_pb
 from tandem.v1 import execution_pb2, insight_pb2, insight_pb2_grpc, tandem_pb2
 
 NAME = insight_pb2.DESCRIPTOR.services_by_name["InsightGenerator"].full_name

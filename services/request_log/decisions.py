@@ -8,18 +8,27 @@ from pydantic import TypeAdapter
 from redis.exceptions import ResponseError
 
 from services.request_log.connection import Connection, key, translated_errors
-from tandem.method.events import Decision, LlmStopped, Scored
+from tandem.method.events import Checked, Decision, LlmStopped, Scored
 from tandem.method.result import SolveResult
 
-_KINDS: dict[str, type[Decision]] = {"scored": Scored, "llm_stopped": LlmStopped, "completed": SolveResult}
+_KINDS: dict[str, type[Decision]] = {
+    "scored": Scored,
+    "checked": Checked,
+    "llm_stopped": LlmStopped,
+    "completed": SolveResult,
+}
 _adapters: dict[type[Decision], TypeAdapter[Any]] = {}
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-LLM_STOPPED_SLOT = 1_000_000
-RESULT_SLOT = 1_000_001
+LLM_STOPPED_SLOT = 1_000_000_000
+RESULT_SLOT = 1_000_000_001
+
+
+_SLOTS_PER_STAGE = 1000
 
 
 def scored_slot(stage: int) -> int:
-    return stage + 1
+    """The slots up to the next stage's are for the checks that follow this score."""
+    return (stage + 1) * _SLOTS_PER_STAGE
 
 
 class Decisions:

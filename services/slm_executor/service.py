@@ -14,7 +14,9 @@ from services.generation.role_generator import GenerationStarted
 from services.process.model_service import abort_response, model_info
 from services.request_log.connection import Role
 from services.slm_executor.generator import AnswerGenerator
-from tandem.convert import counts_to_pb, finished_to_pb, model_task_from_pb, prefill_response_to_pb
+from tandem.convert.outcomes import finished_to_pb, prefill_response_to_pb
+from tandem.convert.requests import model_task_from_pb
+from tandem.convert.values import counts_to_pb
 from tandem.method.tasks import GenerationOutcome
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 

@@ -6,6 +6,7 @@ Each class has a `kind`, the name of its field in the message.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tandem.method.checks import CheckResult, Verdict
 from tandem.method.result import SolveResult
 
 
@@ -50,7 +51,7 @@ class StageCompleted:
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """An attempt was lost and another continues: discard the role's text after `tokens`; it follows again.
+    """An attempt was lost and another continues, or another trial begins: discard the role's text after `tokens`.
 
     `role` is llm or slm; `epoch` the new attempt, from 2.
     """
@@ -78,6 +79,25 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """A check of an answer: the fields are those of tandem.method.checks.CheckResult."""
+
+    kind: ClassVar[str] = "checked"
+    name: str
+    stage: int
+    role: str
+    verdict: Verdict
+    detail: str
+    score: float
+    seconds: float
+    trial: int
+
+    @classmethod
+    def of(cls, result: CheckResult) -> "Checked":
+        return cls(**vars(result))
+
+
+@dataclass(frozen=True, slots=True)
 class LlmStopped:
     """The large model was stopped. `reason` is a StopReason. Milliseconds from the decision to the end of its computation, None when it ended by itself;
     `overrun_tokens` were generated in that time.
@@ -89,6 +109,6 @@ class LlmStopped:
     overrun_tokens: int
 
 
-Decision = Scored | LlmStopped | SolveResult
+Decision = Scored | Checked | LlmStopped | SolveResult
 """What the worker publishes."""
 SolveEvent = InsightDelta | AnswerDelta | StageCompleted | Restarted | Decision

@@ -1,10 +1,11 @@
 """What a profile says about one request. The plan travels with the request, so a later profile changes nothing of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tandem.method.prices import Prices
+from tandem.method.prices import Prices, Rates
 from tandem.method.prompts import Task
+from tandem.method.trial_plan import TrialPlan
 
 if TYPE_CHECKING:  # a client that reads plans and results need not load pydantic
     from tandem.method.profile import Profile
@@ -22,7 +23,7 @@ class Plan:
     """`profile_digest` identifies the prompts and the scorer: a service that holds others refuses (docs/decisions).
 
     `llm_finishes`: where no stage suffices the large model goes on to its own answer. `unavailable_timeout_seconds`: how long a
-    small model that cannot be reached is waited for.
+    small model that cannot be reached is waited for. `rates`: tokens a second on the device at hand, None: not measured.
     """
 
     profile: str
@@ -43,6 +44,8 @@ class Plan:
     llm_finishes: bool = False
     prefill_ahead: bool = False
     unavailable_timeout_seconds: float = 8.0
+    trial: TrialPlan = field(default_factory=TrialPlan)
+    rates: Rates | None = None
 
 
 def make_plan(profile: "Profile", task: Task = "answer") -> Plan:
@@ -65,4 +68,6 @@ def make_plan(profile: "Profile", task: Task = "answer") -> Plan:
         llm_finishes=profile.stop.otherwise == "llm_finishes",
         prefill_ahead=profile.execution.prefill_ahead,
         unavailable_timeout_seconds=profile.execution.unavailable_timeout_seconds,
+        trial=profile.trial.as_plan(profile.execution.max_tokens),
+        rates=profile.rates,
     )

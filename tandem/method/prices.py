@@ -30,3 +30,26 @@ class Prices:
     llm: RolePrices
     slm: RolePrices
     scorer: RolePrices
+
+
+@dataclass(frozen=True)
+class RoleRates:
+    """Tokens a second that a role's device reads, reads out of its cache, and writes (measured by `tandem bench rates`)."""
+
+    input: float
+    cached_input: float
+    output: float
+
+    def seconds(self, counts: TokenCounts) -> float:
+        """Device time of all tokens, whatever became of them."""
+        return counts.prompt / self.input + counts.cached / self.cached_input + counts.generated / self.output
+
+
+@dataclass(frozen=True)
+class Rates:
+    """`version` names the measurement, and with it the device."""
+
+    version: str
+    llm: RoleRates
+    slm: RoleRates
+    scorer: RoleRates

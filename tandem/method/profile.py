@@ -12,8 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from tandem.method.checks import CheckSpec
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
-from tandem.method.prices import Prices, RolePrices
+from tandem.method.prices import Prices, Rates, RolePrices, RoleRates
+from tandem.method.trial_plan import TrialMode, TrialPlan
 
 TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -50,6 +52,9 @@ class Prompts(_Section):
     brief: str = Field(default="", description="brief: user turn that asks the large model for an insight")
     brief_answer: str = Field(default="", description="brief: user turn with question and insight for the small model")
     llm_prefix: str = Field(default="", description="what the large model's turn begins with")
+    repair: str = Field(
+        default="", description="user turn that follows an answer that failed its check; {failure} says why"
+    )
 
 
 class StopPolicy(_Section):
@@ -81,12 +86,44 @@ class Execution(_Section):
     )
 
 
+class Checks(_Section):
+    """Names of checks that are made of every answer, by task; `name:argument` gives one its argument."""
+
+    answer: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
+
+    def of(self, task: str) -> list[CheckSpec]:
+        names = self.code if task == "code" else self.answer
+        return [CheckSpec(name, argument) for name, _, argument in (given.partition(":") for given in names)]
+
+
+class Trial(_Section):
+    """Where the small model answers before the large one is asked, if a check can tell whether it is right (TrialPlan)."""
+
+    stages: tuple[int, ...] = ()
+    mode: TrialMode = "sequential"
+    repairs: int = Field(default=0, ge=0, le=3)
+    max_tokens: int = Field(default=0, ge=0, description="cap of a trial's tokens; 0: the answer's")
+    escalate_max_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="a longer question whose trials failed is not asked of the large model; 0: no limit",
+    )
+
+    def as_plan(self, answer_max_tokens: int) -> TrialPlan:
+        cap = self.max_tokens or answer_max_tokens
+        return TrialPlan(list(self.stages), self.mode, self.repairs, cap, self.escalate_max_tokens)
+
+
 class TokenRate(_Section):
     """Tokens a second that the pool of one role was measured to read, to read out of its cache, and to write."""
 
     input: float = Field(gt=0)
     cached_input: float = Field(default=inf, gt=0, description="inf: a cached token takes no time")
     output: float = Field(gt=0)
+
+    def as_rates(self) -> RoleRates:
+        return RoleRates(self.input, self.cached_input, self.output)
 
 
 class GpuPrices(_Section):
@@ -135,6 +172,20 @@ def _parse_prices(given: Any) -> Any:
     return Prices(section.version, *(role.as_prices() for role in (section.llm, section.slm, section.scorer)))
 
 
+class _RatesSection(_Section):
+    version: str
+    llm: TokenRate
+    slm: TokenRate
+    scorer: TokenRate
+
+
+def _parse_rates(given: Any) -> Any:
+    if given is None or isinstance(given, Rates):
+        return given
+    section = _RatesSection.model_validate(given)
+    return Rates(section.version, *(role.as_rates() for role in (section.llm, section.slm, section.scorer)))
+
+
 class LlmAlone(_Section):
     """What the calibration found the large model to need by itself; the base of every `llm_alone` estimate."""
 
@@ -160,6 +211,9 @@ class Profile(_Section):
     execution: Execution
     prices: Annotated[Prices, BeforeValidator(_parse_prices)]
     llm_alone: LlmAlone
+    checks: Checks = Checks()
+    trial: Trial = Trial()
+    rates: Annotated[Rates | None, BeforeValidator(_parse_rates)] = None
     shadow: Shadow = Shadow()
     folder: Path = Field(exclude=True, description="where the profile's files are")
 
@@ -168,6 +222,12 @@ class Profile(_Section):
         caps = [stage.max_tokens for stage in self.stages]
         if caps != sorted(set(caps)):
             raise ValueError("stages: max_tokens must ascend")
+        if any(stage > len(self.stages) for stage in self.trial.stages):
+            raise ValueError(f"trial.stages: there are stages 0 to {len(self.stages)}")
+        if list(self.trial.stages) != sorted(set(self.trial.stages)):
+            raise ValueError("trial.stages must ascend")
+        if self.trial.repairs and not self.prompts.repair:
+            raise ValueError("trial.repairs needs prompts.repair")
         if "{question}" not in self.prompts.question:
             raise ValueError("prompts.question: {question} is missing")
         if self.prompts.code and "{question}" not in self.prompts.code:
@@ -189,14 +249,15 @@ class Profile(_Section):
             "handoff": self.handoff,
             "llm": self.llm.name,
             "slm": self.slm.name,
-            "prompts": self.prompts.model_dump(),
+            "prompts": self.prompts.model_dump(exclude={"repair"}),  # no scored text holds it
             "stages": [{"max_tokens": s.max_tokens, "ends_before": s.ends_before} for s in self.stages],
         }
 
     @cached_property
     def digest(self) -> str:
         """Identifies prompts, models, stages and scorer; thresholds and prices travel in the plan and are not part of it."""
-        identity = json.dumps({**self.prompt_fingerprint(), "scorer": self.stop.scorer}, sort_keys=True)
+        parts = {**self.prompt_fingerprint(), "scorer": self.stop.scorer, "repair": self.prompts.repair}
+        identity = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
     def check_digest(self, given: str) -> None:

@@ -4,6 +4,7 @@
 # annotations again for every message, which took a tenth of a worker's time.
 from dataclasses import dataclass, field
 
+from tandem.method.checks import CheckSpec
 from tandem.method.plan import Plan
 from tandem.method.prompts import Task
 from tandem.method.sampling import Sampling
@@ -38,11 +39,15 @@ class SolveRequest:
     sampling: Sampling = field(default_factory=Sampling)
     tenant: str = ""
     task: Task = "answer"
+    checks: list[CheckSpec] = field(default_factory=list)
+    json_schema: str = ""
 
 
 @dataclass(frozen=True)
 class SolveInput:
     """A request that was admitted. `plan` has the overrides applied; `question_tokens` counts with the small model's tokenizer.
+
+    `checks` are those of profile and request that have something to compare with; without any, no trial is made.
 
     `is_searchable`: the Temporal namespace has our search attributes.
     """
@@ -52,6 +57,7 @@ class SolveInput:
     question_tokens: int
     trace_id: str = ""
     is_searchable: bool = False
+    checks: list[CheckSpec] = field(default_factory=list)
 
     @property
     def request_id(self) -> str:

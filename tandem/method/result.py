@@ -1,8 +1,9 @@
 """What a request came to: answer, stop, stages, token counts, cost, timings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tandem.method.checks import CheckResult, Trial
 from tandem.method.plan import Plan
 from tandem.method.prompts import Task
 from tandem.method.sampling import Sampling
@@ -17,6 +18,8 @@ class StopReason(StrEnum):
     LLM_UNAVAILABLE = "llm_unavailable"
     SCORER_FAILED_OPEN = "scorer_failed_open"
     CANCELLED = "cancelled"
+    VERIFIED = "verified"
+    UNVERIFIED_BEST = "unverified_best"
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,10 @@ class UsdByRole:
 
 @dataclass(frozen=True)
 class Cost:
-    """USD and TFLOPs (docs/method.md, Cost). The `llm_alone` figures are exact where the large model has answered."""
+    """USD, TFLOPs and device seconds (docs/method.md, Cost). The `llm_alone` figures are exact where the large model has answered.
+
+    `seconds` is None where the profile has no measured rates; `check_seconds`, part of it, is the checks' processor time.
+    """
 
     usd: float
     usd_by_role: UsdByRole
@@ -69,6 +75,9 @@ class Cost:
     tflops_llm_alone: float
     price_version: str
     usd_overrun: float = 0.0
+    seconds: float | None = None
+    seconds_llm_alone: float | None = None
+    check_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,8 @@ class SolveResult:
     attempts: int
     complete: bool
     notes: list[str]
+    checks: list[CheckResult] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
 
     def model(self, role: str) -> str:
         """Name of the model in the role llm, slm or scorer."""

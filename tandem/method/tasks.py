@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from tandem.method.checks import CheckSpec, Repair
 from tandem.method.prices import RolePrices
 from tandem.method.prompts import Task
 from tandem.method.request import SolveInput
@@ -16,7 +17,8 @@ class ModelTask:
     `stage` is the stage whose insight is read (0: none). `max_tokens` are cumulative caps of the text to write: one for each
     stage of an insight, one for an answer. `epoch` identifies the attempt; a higher one fences every lower one off.
     `llm_alone`: the large model answers the plain question by itself. A service that serves another profile than
-    `profile_digest` says refuses the task.
+    `profile_digest` says refuses the task. `trial`: number of the answer, from 1, where it is checked; a higher one begins a new
+    text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty: nothing.
     """
 
     request_id: str
@@ -30,6 +32,27 @@ class ModelTask:
     sampling: Sampling = field(default_factory=Sampling)
     prices: RolePrices = field(default_factory=RolePrices)
     task: Task = "answer"
+    trial: int = 0
+    repair: Repair | None = None
+    json_schema: str = ""
+
+
+@dataclass(frozen=True)
+class CheckTask:
+    """An answer to be checked. `answer` is the final answer, for code the program; stage, role and trial as in CheckResult.
+
+    `slot` is the place of its first result among the request's decisions.
+    """
+
+    request_id: str
+    question: str
+    answer: str
+    checks: list[CheckSpec]
+    task: Task = "answer"
+    stage: int = 0
+    role: str = "slm"
+    trial: int = 0
+    slot: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,4 +131,5 @@ def model_task(task: SolveInput, prices: RolePrices, *, stage: int = 0, max_toke
         sampling=task.request.sampling,
         prices=prices,
         task=task.request.task,
+        json_schema=task.request.json_schema,
     )

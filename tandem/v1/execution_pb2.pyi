@@ -56,6 +56,9 @@ class ExecuteRequest(_message.Message):
     PRICES_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
     PROFILE_DIGEST_FIELD_NUMBER: _builtins.int
+    TRIAL_FIELD_NUMBER: _builtins.int
+    REPAIR_FIELD_NUMBER: _builtins.int
+    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -67,11 +70,19 @@ class ExecuteRequest(_message.Message):
     task: _tandem_pb2.Task.ValueType
     profile_digest: _builtins.str
     """Digest of the profile that the request was planned with; another one than the service's is refused. Empty: not checked."""
+    trial: _builtins.int
+    """Number of the trial, from 1; a higher one begins a new text. 0: an answer that is not checked."""
+    json_schema: _builtins.str
+    """JSON schema that the answer is held to; empty: none."""
     @_builtins.property
     def sampling(self) -> _tandem_pb2.Sampling: ...
     @_builtins.property
     def prices(self) -> _tandem_pb2.RolePrices:
         """For the cost on this attempt's span; the bill itself is the workflow's."""
+
+    @_builtins.property
+    def repair(self) -> Global___Repair:
+        """Set where this trial corrects an answer that failed its check."""
 
     def __init__(
         self,
@@ -85,14 +96,41 @@ class ExecuteRequest(_message.Message):
         prices: _tandem_pb2.RolePrices | None = ...,
         task: _tandem_pb2.Task.ValueType = ...,
         profile_digest: _builtins.str = ...,
+        trial: _builtins.int = ...,
+        repair: Global___Repair | None = ...,
+        json_schema: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "repair", b"repair", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "max_tokens", b"max_tokens", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "json_schema", b"json_schema", "max_tokens", b"max_tokens", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "repair", b"repair", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage", "task", b"task", "trial", b"trial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExecuteRequest: _TypeAlias = ExecuteRequest  # noqa: Y015
+
+@_typing.final
+class Repair(_message.Message):
+    """An answer that failed its check, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWER_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    answer: _builtins.str
+    failure: _builtins.str
+    def __init__(
+        self,
+        *,
+        answer: _builtins.str = ...,
+        failure: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "failure", b"failure"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Repair: _TypeAlias = Repair  # noqa: Y015
 
 @_typing.final
 class ExecuteEvent(_message.Message):

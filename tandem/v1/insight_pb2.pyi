@@ -33,6 +33,7 @@ class GenerateRequest(_message.Message):
     ALONE_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
     PROFILE_DIGEST_FIELD_NUMBER: _builtins.int
+    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -42,6 +43,8 @@ class GenerateRequest(_message.Message):
     task: _tandem_pb2.Task.ValueType
     profile_digest: _builtins.str
     """Digest of the profile that the request was planned with; another one than the service's is refused. Empty: not checked."""
+    json_schema: _builtins.str
+    """JSON schema that the text is held to; empty: none."""
     @_builtins.property
     def stage_max_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Cumulative token caps, ascending; stage k ends at stage_max_tokens[k-1] at the latest."""
@@ -64,10 +67,11 @@ class GenerateRequest(_message.Message):
         alone: _builtins.bool = ...,
         task: _tandem_pb2.Task.ValueType = ...,
         profile_digest: _builtins.str = ...,
+        json_schema: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "epoch", b"epoch", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "epoch", b"epoch", "json_schema", b"json_schema", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -19,6 +19,31 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Verdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VERDICT_UNSPECIFIED: _Verdict.ValueType  # 0
+    VERDICT_PASS: _Verdict.ValueType  # 1
+    VERDICT_FAIL: _Verdict.ValueType  # 2
+    VERDICT_UNKNOWN: _Verdict.ValueType  # 3
+    """There was nothing to compare with, or nothing that can be compared."""
+    VERDICT_ERROR: _Verdict.ValueType  # 4
+    """The check itself failed; the request goes on as if there were none."""
+
+class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper): ...
+
+VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
+VERDICT_PASS: Verdict.ValueType  # 1
+VERDICT_FAIL: Verdict.ValueType  # 2
+VERDICT_UNKNOWN: Verdict.ValueType  # 3
+"""There was nothing to compare with, or nothing that can be compared."""
+VERDICT_ERROR: Verdict.ValueType  # 4
+"""The check itself failed; the request goes on as if there were none."""
+Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
+
 class _Task:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -80,6 +105,10 @@ class _StopReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StopReason
     """No stage could be scored; the last insight was used."""
     STOP_REASON_CANCELLED: _StopReason.ValueType  # 7
     """The client cancelled."""
+    STOP_REASON_VERIFIED: _StopReason.ValueType  # 8
+    """An answer of the small model passed its checks."""
+    STOP_REASON_UNVERIFIED_BEST: _StopReason.ValueType  # 9
+    """No answer passed its checks; the best of them was used."""
 
 class StopReason(_StopReason, metaclass=_StopReasonEnumTypeWrapper): ...
 
@@ -98,6 +127,10 @@ STOP_REASON_SCORER_FAILED_OPEN: StopReason.ValueType  # 6
 """No stage could be scored; the last insight was used."""
 STOP_REASON_CANCELLED: StopReason.ValueType  # 7
 """The client cancelled."""
+STOP_REASON_VERIFIED: StopReason.ValueType  # 8
+"""An answer of the small model passed its checks."""
+STOP_REASON_UNVERIFIED_BEST: StopReason.ValueType  # 9
+"""No answer passed its checks; the best of them was used."""
 Global___StopReason: _TypeAlias = StopReason  # noqa: Y015
 
 class _RequestState:
@@ -135,6 +168,8 @@ class SolveRequest(_message.Message):
     KEEP_RUNNING_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key and workflow id; [A-Za-z0-9._-], at most 128 characters. Empty: the gateway makes one."""
     question: _builtins.str
@@ -149,12 +184,18 @@ class SolveRequest(_message.Message):
     """Tenant of the request, at most 64 characters. It is on the trace and requests can be searched by it."""
     task: Global___Task.ValueType
     """What is asked for; a profile without a prompt for code refuses TASK_CODE."""
+    json_schema: _builtins.str
+    """JSON schema that the answer must follow: both models are held to it, and the check `json_schema` validates the answer."""
     @_builtins.property
     def budget(self) -> Global___Budget: ...
     @_builtins.property
     def stop(self) -> Global___StopOverrides: ...
     @_builtins.property
     def sampling(self) -> Global___Sampling: ...
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Check]:
+        """Checks that an answer must pass, beside the profile's for this task. One that no process knows is refused by name."""
+
     def __init__(
         self,
         *,
@@ -168,14 +209,90 @@ class SolveRequest(_message.Message):
         keep_running: _builtins.bool = ...,
         tenant: _builtins.str = ...,
         task: Global___Task.ValueType = ...,
+        checks: _abc.Iterable[Global___Check] | None = ...,
+        json_schema: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "sampling", b"sampling", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "keep_running", b"keep_running", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop", "task", b"task", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "checks", b"checks", "json_schema", b"json_schema", "keep_running", b"keep_running", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop", "task", b"task", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SolveRequest: _TypeAlias = SolveRequest  # noqa: Y015
+
+@_typing.final
+class Check(_message.Message):
+    """A check of an answer: it compares the answer with something, and says whether it holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ARGUMENT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of a registered check: python_examples, json_schema, regex, choice, agreement, or one of your own."""
+    argument: _builtins.str
+    """What it compares with: tests, a schema, a pattern, options (one per line). Empty: what the question itself holds."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        argument: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["argument", b"argument", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Check: _TypeAlias = Check  # noqa: Y015
+
+@_typing.final
+class CheckResult(_message.Message):
+    """What a check said of one answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    TRIAL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    stage: _builtins.int
+    """Stage whose insight the answer came from; 0 is "no insight"."""
+    role: Global___Role.ValueType
+    """Model that wrote the answer."""
+    verdict: Global___Verdict.ValueType
+    detail: _builtins.str
+    """The reason, in words; for a fail the first example that failed."""
+    score: _builtins.float
+    """Share of the comparisons that held, 0..1."""
+    seconds: _builtins.float
+    """Processor time that the check took, in seconds."""
+    trial: _builtins.int
+    """Number of the small model's trial, from 1; 0 for the large model's answer."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        stage: _builtins.int = ...,
+        role: Global___Role.ValueType = ...,
+        verdict: Global___Verdict.ValueType = ...,
+        detail: _builtins.str = ...,
+        score: _builtins.float = ...,
+        seconds: _builtins.float = ...,
+        trial: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "name", b"name", "role", b"role", "score", b"score", "seconds", b"seconds", "stage", b"stage", "trial", b"trial", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckResult: _TypeAlias = CheckResult  # noqa: Y015
 
 @_typing.final
 class Budget(_message.Message):
@@ -350,6 +467,7 @@ class SolveEvent(_message.Message):
     ANSWER_DELTA_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
     RESTARTED_FIELD_NUMBER: _builtins.int
+    CHECKED_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Opaque position of this event; pass it as `resume_after` to continue after it."""
     @_builtins.property
@@ -368,6 +486,8 @@ class SolveEvent(_message.Message):
     def completed(self) -> Global___SolveResult: ...
     @_builtins.property
     def restarted(self) -> Global___Restarted: ...
+    @_builtins.property
+    def checked(self) -> Global___CheckResult: ...
     def __init__(
         self,
         *,
@@ -380,12 +500,13 @@ class SolveEvent(_message.Message):
         answer_delta: Global___AnswerDelta | None = ...,
         completed: Global___SolveResult | None = ...,
         restarted: Global___Restarted | None = ...,
+        checked: Global___CheckResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "answer_delta", b"answer_delta", "completed", b"completed", "event", b"event", "insight_delta", b"insight_delta", "llm_stopped", b"llm_stopped", "restarted", b"restarted", "scored", b"scored", "stage_completed", b"stage_completed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "answer_delta", b"answer_delta", "checked", b"checked", "completed", b"completed", "event", b"event", "insight_delta", b"insight_delta", "llm_stopped", b"llm_stopped", "restarted", b"restarted", "scored", b"scored", "stage_completed", b"stage_completed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "answer_delta", b"answer_delta", "completed", b"completed", "cursor", b"cursor", "event", b"event", "insight_delta", b"insight_delta", "llm_stopped", b"llm_stopped", "restarted", b"restarted", "scored", b"scored", "stage_completed", b"stage_completed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "answer_delta", b"answer_delta", "checked", b"checked", "completed", b"completed", "cursor", b"cursor", "event", b"event", "insight_delta", b"insight_delta", "llm_stopped", b"llm_stopped", "restarted", b"restarted", "scored", b"scored", "stage_completed", b"stage_completed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "insight_delta", "stage_completed", "scored", "llm_stopped", "answer_delta", "completed", "restarted"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "insight_delta", "stage_completed", "scored", "llm_stopped", "answer_delta", "completed", "restarted", "checked"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -561,7 +682,7 @@ Global___AnswerDelta: _TypeAlias = AnswerDelta  # noqa: Y015
 
 @_typing.final
 class Restarted(_message.Message):
-    """An attempt was lost and another continues: discard the text after `tokens` of that stream; it follows again."""
+    """An attempt was lost and another continues, or another trial begins: discard the text after `tokens` of that stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -608,6 +729,8 @@ class SolveResult(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    TRIALS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     profile: _builtins.str
     question: _builtins.str
@@ -634,6 +757,14 @@ class SolveResult(_message.Message):
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Things that a reader of the answer should know, in words; empty when all went as planned."""
 
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckResult]:
+        """Every check of every answer, in order."""
+
+    @_builtins.property
+    def trials(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trial]:
+        """The small model's trials, in order; their tokens are part of usage.slm."""
+
     def __init__(
         self,
         *,
@@ -651,14 +782,59 @@ class SolveResult(_message.Message):
         attempts: _builtins.int = ...,
         complete: _builtins.bool = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
+        checks: _abc.Iterable[Global___CheckResult] | None = ...,
+        trials: _abc.Iterable[Global___Trial] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "stop", b"stop", "timings_ms", b"timings_ms", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attempts", b"attempts", "complete", b"complete", "cost", b"cost", "notes", b"notes", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "trace_id", b"trace_id", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SolveResult: _TypeAlias = SolveResult  # noqa: Y015
+
+@_typing.final
+class Trial(_message.Message):
+    """One answer of the small model that was checked, and its line of the bill."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    REPAIR_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    USD_FIELD_NUMBER: _builtins.int
+    CHECK_SECONDS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 1."""
+    stage: _builtins.int
+    repair: _builtins.bool
+    """It corrects the trial before it."""
+    verdict: Global___Verdict.ValueType
+    """Of all its checks."""
+    usd: _builtins.float
+    check_seconds: _builtins.float
+    @_builtins.property
+    def usage(self) -> Global___TokenUsage: ...
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        stage: _builtins.int = ...,
+        repair: _builtins.bool = ...,
+        verdict: Global___Verdict.ValueType = ...,
+        usage: Global___TokenUsage | None = ...,
+        usd: _builtins.float = ...,
+        check_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_seconds", b"check_seconds", "number", b"number", "repair", b"repair", "stage", b"stage", "usage", b"usage", "usd", b"usd", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trial: _TypeAlias = Trial  # noqa: Y015
 
 @_typing.final
 class Stop(_message.Message):
@@ -822,6 +998,9 @@ class Cost(_message.Message):
     TFLOPS_LLM_ALONE_FIELD_NUMBER: _builtins.int
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
     USD_OVERRUN_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    SECONDS_LLM_ALONE_FIELD_NUMBER: _builtins.int
+    CHECK_SECONDS_FIELD_NUMBER: _builtins.int
     usd: _builtins.float
     """The whole bill, in USD."""
     usd_llm_alone: _builtins.float
@@ -838,6 +1017,12 @@ class Cost(_message.Message):
     """Version of the price list of this bill."""
     usd_overrun: _builtins.float
     """Part of `usd`: what the large model generated after the decision."""
+    seconds: _builtins.float
+    """Device time of all tokens at the profile's measured rates, and the checks' processor time. Unset: the profile has no rates."""
+    seconds_llm_alone: _builtins.float
+    """The same of the large model alone; exact or an estimate as usd_llm_alone."""
+    check_seconds: _builtins.float
+    """Processor time of the checks."""
     @_builtins.property
     def usd_by_role(self) -> Global___UsdByRole: ...
     def __init__(
@@ -852,12 +1037,22 @@ class Cost(_message.Message):
         tflops_llm_alone: _builtins.float = ...,
         price_version: _builtins.str = ...,
         usd_overrun: _builtins.float = ...,
+        seconds: _builtins.float | None = ...,
+        seconds_llm_alone: _builtins.float | None = ...,
+        check_seconds: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["usd_by_role", b"usd_by_role"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seconds", b"_seconds", "_seconds_llm_alone", b"_seconds_llm_alone", "seconds", b"seconds", "seconds_llm_alone", b"seconds_llm_alone", "usd_by_role", b"usd_by_role"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_version", b"price_version", "saved_ratio", b"saved_ratio", "tflops_full", b"tflops_full", "tflops_llm_alone", b"tflops_llm_alone", "tflops_paper", b"tflops_paper", "usd", b"usd", "usd_by_role", b"usd_by_role", "usd_llm_alone", b"usd_llm_alone", "usd_overrun", b"usd_overrun"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seconds", b"_seconds", "_seconds_llm_alone", b"_seconds_llm_alone", "check_seconds", b"check_seconds", "price_version", b"price_version", "saved_ratio", b"saved_ratio", "seconds", b"seconds", "seconds_llm_alone", b"seconds_llm_alone", "tflops_full", b"tflops_full", "tflops_llm_alone", b"tflops_llm_alone", "tflops_paper", b"tflops_paper", "usd", b"usd", "usd_by_role", b"usd_by_role", "usd_llm_alone", b"usd_llm_alone", "usd_overrun", b"usd_overrun"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__seconds: _TypeAlias = _typing.Literal["seconds"]  # noqa: Y015
+    _WhichOneofArgType__seconds: _TypeAlias = _typing.Literal["_seconds", b"_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__seconds_llm_alone: _TypeAlias = _typing.Literal["seconds_llm_alone"]  # noqa: Y015
+    _WhichOneofArgType__seconds_llm_alone: _TypeAlias = _typing.Literal["_seconds_llm_alone", b"_seconds_llm_alone"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds) -> _WhichOneofReturnType__seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds_llm_alone) -> _WhichOneofReturnType__seconds_llm_alone | None: ...
 
 Global___Cost: _TypeAlias = Cost  # noqa: Y015
 
@@ -1240,6 +1435,9 @@ class Profile(_message.Message):
     SCORER_TRAINED_FIELD_NUMBER: _builtins.int
     MAX_QUESTION_TOKENS_FIELD_NUMBER: _builtins.int
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    TRIAL_STAGES_FIELD_NUMBER: _builtins.int
+    TRIAL_MODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     llm: _builtins.str
@@ -1250,8 +1448,18 @@ class Profile(_message.Message):
     scorer_trained: _builtins.bool
     max_question_tokens: _builtins.int
     price_version: _builtins.str
+    trial_mode: _builtins.str
+    """"sequential" or "overlapped"."""
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileStage]: ...
+    @_builtins.property
+    def checks(self) -> Global___ProfileChecks:
+        """Checks that the profile makes of every answer."""
+
+    @_builtins.property
+    def trial_stages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Trials of the small model before the large one is asked: their stages; empty means none."""
+
     def __init__(
         self,
         *,
@@ -1265,14 +1473,43 @@ class Profile(_message.Message):
         scorer_trained: _builtins.bool = ...,
         max_question_tokens: _builtins.int = ...,
         price_version: _builtins.str = ...,
+        checks: Global___ProfileChecks | None = ...,
+        trial_stages: _abc.Iterable[_builtins.int] | None = ...,
+        trial_mode: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "handoff", b"handoff", "llm", b"llm", "max_question_tokens", b"max_question_tokens", "name", b"name", "price_version", b"price_version", "scorer", b"scorer", "scorer_trained", b"scorer_trained", "slm", b"slm", "stages", b"stages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "description", b"description", "handoff", b"handoff", "llm", b"llm", "max_question_tokens", b"max_question_tokens", "name", b"name", "price_version", b"price_version", "scorer", b"scorer", "scorer_trained", b"scorer_trained", "slm", b"slm", "stages", b"stages", "trial_mode", b"trial_mode", "trial_stages", b"trial_stages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Profile: _TypeAlias = Profile  # noqa: Y015
+
+@_typing.final
+class ProfileChecks(_message.Message):
+    """Names of checks by task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWER_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def code(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        answer: _abc.Iterable[_builtins.str] | None = ...,
+        code: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "code", b"code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileChecks: _TypeAlias = ProfileChecks  # noqa: Y015
 
 @_typing.final
 class ProfileStage(_message.Message):

@@ -13,7 +13,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc
 from services.process.channels import open_channel
 from services.process.status import error_info
 from tandem import RequestError
-from tandem.convert import execute_request_to_pb, generate_request_to_pb, prefill_request_to_pb
+from tandem.convert.requests import execute_request_to_pb, generate_request_to_pb, prefill_request_to_pb
 from tandem.method.profile import Profile
 from tandem.method.tasks import ModelTask
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from tandem import convert
+from tandem.convert import outcomes, requests, results, values
+from tandem.method.checks import CheckResult, CheckSpec, Repair, Trial, Verdict
 from tandem.method.errors import InvalidArgument
-from tandem.method.events import AnswerDelta, InsightDelta, LlmStopped, Restarted, Scored, StageCompleted
+from tandem.method.events import AnswerDelta, Checked, InsightDelta, LlmStopped, Restarted, Scored, StageCompleted
 from tandem.method.prices import RolePrices
 from tandem.method.request import Budget, SolveRequest, StopOverrides
 from tandem.method.result import (
@@ -25,21 +26,24 @@ from tandem.method.result import (
     UsdByRole,
 )
 from tandem.method.sampling import Sampling
-from tandem.method.tasks import GenerationOutcome, ModelTask, PassOutcome
+from tandem.method.tasks import CheckTask, GenerationOutcome, ModelTask, PassOutcome
 from tandem.method.tokens import TokenCounts
 from tandem.results import to_dict
 from tandem.v1 import execution_pb2, insight_pb2, tandem_pb2
 
 COUNTS = TokenCounts(prompt=1, cached=2, completion=3, overrun=4, discarded=5)
+CHECK = CheckResult("regex", 1, "slm", Verdict.FAIL, "no match", 0.5, 0.25, 2)
 RESULT = SolveResult(
     request_id="r", profile="p", question="q", answer="a", reasoning="why", stop=Stop(2, StopReason.BUDGET, 0.5, 0.75),
     stages=[StageResult(1, "start", 16, 0.25, 0.75, "words", True)], llm="L", slm="S", usage=Usage(COUNTS, COUNTS, COUNTS),
-    cost=Cost(1.0, UsdByRole(2.0, 3.0, 4.0), 5.0, 6.0, 7.0, 8.0, 9.0, "v", 10.0),
+    cost=Cost(1.0, UsdByRole(2.0, 3.0, 4.0), 5.0, 6.0, 7.0, 8.0, 9.0, "v", 10.0, 11.0, 12.0, 13.0),
     timings_ms=Timings(1.0, 2.0, 3.0, 4.0, 5.0), trace_id="t", attempts=6, complete=True, notes=["n"],
+    checks=[CHECK], trials=[Trial(1, 2, True, Verdict.FAIL, COUNTS, 1.0, 2.0)],
 )  # fmt: skip
 TASK = ModelTask(
     request_id="r", question="q", profile="p", profile_digest="d", stage=2, max_tokens=(7,), epoch=3,
     sampling=Sampling(0.5, 0.25, 9), prices=RolePrices(1.0, 2.0, 3.0), task="code",
+    trial=2, repair=Repair("wrong", "f(1) is 2"), json_schema="{}",
 )  # fmt: skip
 
 
@@ -62,7 +66,7 @@ def names(kind: type[Any]) -> set[str]:
 
 
 def test_every_field_of_a_result_reaches_the_contract() -> None:
-    assert unset(convert.result_to_pb(RESULT)) == []
+    assert unset(results.result_to_pb(RESULT)) == []
 
 
 def test_every_field_of_a_result_has_a_place_in_the_contract() -> None:
@@ -76,7 +80,8 @@ def test_every_field_of_a_result_has_a_place_in_the_contract() -> None:
         (Stop, tandem_pb2.Stop), (StageResult, tandem_pb2.StageResult), (Cost, tandem_pb2.Cost), (Timings, tandem_pb2.Timings),
         (UsdByRole, tandem_pb2.UsdByRole), (ShadowResult, tandem_pb2.Shadow), (Scored, tandem_pb2.Scored),
         (LlmStopped, tandem_pb2.LlmStopped), (StageCompleted, tandem_pb2.StageCompleted), (Restarted, tandem_pb2.Restarted),
-        (InsightDelta, tandem_pb2.InsightDelta), (AnswerDelta, tandem_pb2.AnswerDelta), (Sampling, tandem_pb2.Sampling),
+        (CheckResult, tandem_pb2.CheckResult), (Checked, tandem_pb2.CheckResult), (Trial, tandem_pb2.Trial),
+        (CheckSpec, tandem_pb2.Check), (Repair, execution_pb2.Repair), (InsightDelta, tandem_pb2.InsightDelta), (AnswerDelta, tandem_pb2.AnswerDelta), (Sampling, tandem_pb2.Sampling),
         (RolePrices, tandem_pb2.RolePrices), (Budget, tandem_pb2.Budget), (StopOverrides, tandem_pb2.StopOverrides),
     ],
 )  # fmt: skip
@@ -88,8 +93,9 @@ def test_every_event_of_the_contract_has_a_dataclass() -> None:
     events = [
         InsightDelta("a", 1), AnswerDelta("b", 2), StageCompleted(1, "start", 16), Restarted("slm", 4, 2),
         Scored(1, None, 0.5, False, "words", True), LlmStopped(StopReason.SUFFICIENT, None, 1), RESULT,
+        Checked.of(CHECK),
     ]  # fmt: skip
-    kinds = {convert.event_to_pb("1.2.3", event).WhichOneof("event") for event in events}
+    kinds = {results.event_to_pb("1.2.3", event).WhichOneof("event") for event in events}
     assert kinds == set(tandem_pb2.SolveEvent.DESCRIPTOR.fields_by_name) - {"cursor", "accepted"}
 
 
@@ -98,59 +104,72 @@ def test_a_request_keeps_every_field() -> None:
         request_id="r", question="q", profile="p", budget=tandem_pb2.Budget(max_cost_usd=0.5, max_llm_tokens=0),
         stop=tandem_pb2.StopOverrides(threshold=0.25, thresholds={1: 0.75}, max_stage=0),
         sampling=tandem_pb2.Sampling(temperature=0.5, top_p=0.9, seed=3), tenant="t", task=tandem_pb2.TASK_CODE,
-        resume_after="1.2.3", keep_running=True,
+        resume_after="1.2.3", keep_running=True, checks=[tandem_pb2.Check(name="regex", argument="a+")], json_schema="{}",
     )  # fmt: skip
-    request = convert.solve_request_from_pb(message)
+    request = requests.solve_request_from_pb(message)
     assert request == SolveRequest(
-        "r", "q", "p", Budget(0.5, 0), StopOverrides(0.25, {1: 0.75}, 0), Sampling(0.5, 0.9, 3), "t", "code"
-    )
+        "r", "q", "p", Budget(0.5, 0), StopOverrides(0.25, {1: 0.75}, 0), Sampling(0.5, 0.9, 3), "t", "code",
+        [CheckSpec("regex", "a+")], "{}",
+    )  # fmt: skip
     of_the_stream = {"resume_after", "keep_running"}
     assert names(SolveRequest) == {f.name for f in message.DESCRIPTOR.fields} - of_the_stream
 
 
 def test_what_a_request_does_not_set_has_the_defaults() -> None:
-    assert convert.solve_request_from_pb(tandem_pb2.SolveRequest(question="q")) == SolveRequest("", "q")
+    assert requests.solve_request_from_pb(tandem_pb2.SolveRequest(question="q")) == SolveRequest("", "q")
 
 
 @pytest.mark.parametrize("task", [tandem_pb2.TASK_UNSPECIFIED, tandem_pb2.TASK_ANSWER])
 def test_an_unspecified_task_is_an_answer(task: int) -> None:
-    assert convert.task_from_pb(task) == "answer"
+    assert values.task_from_pb(task) == "answer"
 
 
 def test_an_unknown_task_is_refused() -> None:
     with pytest.raises(InvalidArgument) as caught:
-        convert.task_from_pb(99)
+        values.task_from_pb(99)
     assert caught.value.field == "task"
 
 
 def test_a_task_survives_each_request_that_carries_it() -> None:
-    execute = convert.execute_request_to_pb(TASK)
+    execute = requests.execute_request_to_pb(TASK)
     assert unset(execute) == []
-    assert convert.model_task_from_pb(execute, "p") == TASK
-    prefill = convert.prefill_request_to_pb(TASK)
+    assert requests.model_task_from_pb(execute, "p") == TASK
+    prefill = requests.prefill_request_to_pb(TASK)
     assert unset(prefill) == []
     only_reads = ModelTask("r", "q", "p", "d", 2, prices=TASK.prices, task="code")
-    assert convert.model_task_from_pb(prefill, "p") == only_reads
-    insight = ModelTask("r", "q", "p", "d", 0, (7, 9), 3, True, TASK.sampling, TASK.prices, "code")
-    generate = convert.generate_request_to_pb(insight)
+    assert requests.model_task_from_pb(prefill, "p") == only_reads
+    insight = ModelTask("r", "q", "p", "d", 0, (7, 9), 3, True, TASK.sampling, TASK.prices, "code", json_schema="{}")
+    generate = requests.generate_request_to_pb(insight)
     assert unset(generate) == []
-    assert convert.model_task_from_pb(generate, "p") == insight
+    assert requests.model_task_from_pb(generate, "p") == insight
 
 
 def test_an_outcome_survives_both_final_messages() -> None:
     insight = GenerationOutcome("aborted", "text", COUNTS, 2.0, 1.0, 3)
-    finished = convert.finished_to_pb(insight, insight_pb2.GenerateFinished)
+    finished = outcomes.finished_to_pb(insight, insight_pb2.GenerateFinished)
     assert finished.tokens == COUNTS.completion + COUNTS.overrun
-    assert convert.outcome_from_pb(finished, COUNTS, 3) == insight
+    assert outcomes.outcome_from_pb(finished, COUNTS, 3) == insight
     answer = GenerationOutcome("eos", "text", COUNTS, 2.0, None, 1, False, "insight")
-    executed = convert.finished_to_pb(answer, execution_pb2.ExecuteFinished)
-    assert convert.outcome_from_pb(executed, COUNTS, 1, is_logged=False) == answer
+    executed = outcomes.finished_to_pb(answer, execution_pb2.ExecuteFinished)
+    assert outcomes.outcome_from_pb(executed, COUNTS, 1, is_logged=False) == answer
 
 
 def test_token_counts_survive_the_contract() -> None:
-    usage = convert.counts_to_pb("L", COUNTS)
+    usage = values.counts_to_pb("L", COUNTS)
     assert unset(usage) == []
-    assert convert.counts_from_pb(usage) == COUNTS
-    response = convert.prefill_response_to_pb(PassOutcome(TokenCounts(1, 2), TokenCounts(3, 4)))
+    assert values.counts_from_pb(usage) == COUNTS
+    response = outcomes.prefill_response_to_pb(PassOutcome(TokenCounts(1, 2), TokenCounts(3, 4)))
     assert unset(response) == []
-    assert convert.prefill_response_from_pb(response) == PassOutcome(TokenCounts(1, 2), TokenCounts(3, 4))
+    assert outcomes.prefill_response_from_pb(response) == PassOutcome(TokenCounts(1, 2), TokenCounts(3, 4))
+
+
+def test_a_check_survives_its_request_and_its_result() -> None:
+    task = CheckTask("r", "q", "a", [CheckSpec("regex", "a+")], "code", 1, "slm", 2)
+    request = requests.check_request_to_pb(task)
+    assert unset(request) == []
+    assert requests.check_task_from_pb(request) == CheckTask("r", "q", "a", task.checks, "code")
+    assert outcomes.check_result_from_pb(outcomes.check_result_to_pb(CHECK), task) == CHECK
+
+
+def test_every_verdict_has_a_number() -> None:
+    assert [values.verdict_from_pb(values.verdict_to_pb(verdict)) for verdict in Verdict] == list(Verdict)

@@ -11,7 +11,8 @@ from temporalio import activity
 from services.observability.spans import Inference
 from services.request_log.ledger import Pass
 from services.request_log.log import RequestLog
-from tandem.convert import execute_request_to_pb, outcome_from_pb, prefill_request_to_pb, prefill_response_from_pb
+from tandem.convert.outcomes import outcome_from_pb, prefill_response_from_pb
+from tandem.convert.requests import execute_request_to_pb, prefill_request_to_pb
 from tandem.method.tasks import GenerationOutcome, ModelTask, PassOutcome
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2, execution_pb2_grpc

@@ -8,7 +8,8 @@ import grpc
 from temporalio import activity
 
 from services.observability.spans import Inference
-from tandem.convert import generate_request_to_pb, outcome_from_pb
+from tandem.convert.outcomes import outcome_from_pb
+from tandem.convert.requests import generate_request_to_pb
 from tandem.method.tasks import GenerationOutcome, ModelTask
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import insight_pb2_grpc

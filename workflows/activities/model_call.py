@@ -12,7 +12,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from services.observability.spans import Inference, report_discarded
-from tandem.convert import counts_from_pb
+from tandem.convert.values import counts_from_pb
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, tandem_pb2

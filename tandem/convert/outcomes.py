@@ -1,0 +1,82 @@
+"""What a model or the checker came to: from a service to the workflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tandem.convert.values import FINISH_REASONS, finish_reason_from_pb, role_to_pb, verdict_from_pb, verdict_to_pb
+from tandem.method.checks import CheckResult
+from tandem.method.tasks import CheckTask, GenerationOutcome, PassOutcome
+from tandem.method.tokens import TokenCounts
+from tandem.v1 import execution_pb2, insight_pb2, tandem_pb2
+
+FinishedMessage = insight_pb2.GenerateFinished | execution_pb2.ExecuteFinished
+
+
+def finished_to_pb(outcome: GenerationOutcome, kind: type[Any]) -> Any:
+    """A FinishedMessage of `kind`, from a role's outcome."""
+    message = kind(
+        reason=FINISH_REASONS[outcome.reason],
+        text=outcome.text,
+        tokens=outcome.counts.completion + outcome.counts.overrun,
+        halted_at_unix_ms=outcome.finished_at * 1000,
+        first_token_at_unix_ms=None if outcome.first_token_at is None else outcome.first_token_at * 1000,
+    )
+    if isinstance(message, insight_pb2.GenerateFinished):
+        message.usage_is_estimated = outcome.counts.is_estimated
+    else:
+        message.tokens, message.continued = outcome.counts.completion, outcome.continued_from
+    return message
+
+
+def outcome_from_pb(
+    finished: FinishedMessage, counts: TokenCounts, attempt: int, *, is_logged: bool = True
+) -> GenerationOutcome:
+    has_token = finished.HasField("first_token_at_unix_ms")
+    return GenerationOutcome(
+        reason=finish_reason_from_pb(finished.reason),
+        text=finished.text,
+        counts=counts,
+        finished_at=finished.halted_at_unix_ms / 1000,
+        first_token_at=finished.first_token_at_unix_ms / 1000 if has_token else None,
+        attempt=attempt,
+        is_logged=is_logged,
+        continued_from=getattr(finished, "continued", ""),
+    )
+
+
+def prefill_response_to_pb(outcome: PassOutcome) -> execution_pb2.PrefillResponse:
+    return execution_pb2.PrefillResponse(
+        input_tokens=outcome.counts.prompt,
+        cached_input_tokens=outcome.counts.cached,
+        request_input_tokens=outcome.request_counts.prompt,
+        request_cached_input_tokens=outcome.request_counts.cached,
+    )
+
+
+def prefill_response_from_pb(response: execution_pb2.PrefillResponse) -> PassOutcome:
+    return PassOutcome(
+        TokenCounts(response.input_tokens, response.cached_input_tokens),
+        TokenCounts(response.request_input_tokens, response.request_cached_input_tokens),
+    )
+
+
+def check_result_to_pb(result: CheckResult) -> tandem_pb2.CheckResult:
+    return tandem_pb2.CheckResult(
+        name=result.name,
+        stage=result.stage,
+        role=role_to_pb(result.role),
+        verdict=verdict_to_pb(result.verdict),
+        detail=result.detail,
+        score=result.score,
+        seconds=result.seconds,
+        trial=result.trial,
+    )
+
+
+def check_result_from_pb(result: tandem_pb2.CheckResult, task: CheckTask) -> CheckResult:
+    """With stage, role and trial of the task that it answers."""
+    verdict = verdict_from_pb(result.verdict)
+    return CheckResult(
+        result.name, task.stage, task.role, verdict, result.detail, result.score, result.seconds, task.trial
+    )

@@ -1,0 +1,100 @@
+"""What a caller sees: events, the result, profiles."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tandem.convert.outcomes import check_result_to_pb
+from tandem.convert.values import counts_to_pb, role_to_pb, stop_reason_to_pb, verdict_to_pb
+from tandem.method.checks import CheckResult, Trial
+from tandem.method.events import AnswerDelta, Checked, InsightDelta, LlmStopped, Restarted, SolveEvent
+from tandem.method.result import ShadowResult, SolveResult
+from tandem.v1 import tandem_pb2
+
+if TYPE_CHECKING:
+    from tandem.method.profile import Profile
+
+
+def event_to_pb(cursor: str, event: SolveEvent) -> tandem_pb2.SolveEvent:
+    if isinstance(event, InsightDelta):  # most events are text: the shortest way for them
+        return tandem_pb2.SolveEvent(
+            cursor=cursor, insight_delta=tandem_pb2.InsightDelta(text=event.text, tokens=event.tokens)
+        )
+    if isinstance(event, AnswerDelta):
+        return tandem_pb2.SolveEvent(
+            cursor=cursor, answer_delta=tandem_pb2.AnswerDelta(text=event.text, tokens=event.tokens)
+        )
+    if isinstance(event, SolveResult):
+        return tandem_pb2.SolveEvent(cursor=cursor, completed=result_to_pb(event))
+    if isinstance(event, Checked):
+        result = CheckResult(**asdict(event))
+        return tandem_pb2.SolveEvent(cursor=cursor, checked=check_result_to_pb(result))
+    fields: dict[str, Any] = asdict(event)
+    if isinstance(event, LlmStopped):
+        fields["reason"] = stop_reason_to_pb(event.reason)
+    if isinstance(event, Restarted):
+        fields["role"] = role_to_pb(event.role)
+    message: Any = {event.kind: fields}
+    return tandem_pb2.SolveEvent(cursor=cursor, **message)
+
+
+def result_to_pb(result: SolveResult) -> tandem_pb2.SolveResult:
+    return tandem_pb2.SolveResult(
+        request_id=result.request_id,
+        profile=result.profile,
+        question=result.question,
+        answer=result.answer,
+        reasoning=result.reasoning,
+        stop=tandem_pb2.Stop(**(asdict(result.stop) | {"reason": stop_reason_to_pb(result.stop.reason)})),
+        stages=[tandem_pb2.StageResult(**asdict(stage)) for stage in result.stages],
+        usage=tandem_pb2.UsageByRole(
+            llm=counts_to_pb(result.llm, result.usage.llm),
+            slm=counts_to_pb(result.slm, result.usage.slm),
+            scorer=counts_to_pb(result.slm, result.usage.scorer),
+        ),
+        cost=tandem_pb2.Cost(**asdict(result.cost)),
+        timings_ms=tandem_pb2.Timings(**asdict(result.timings_ms)),
+        trace_id=result.trace_id,
+        attempts=result.attempts,
+        complete=result.complete,
+        notes=result.notes,
+        checks=[check_result_to_pb(check) for check in result.checks],
+        trials=[_trial_to_pb(trial, result.slm) for trial in result.trials],
+    )
+
+
+def _trial_to_pb(trial: Trial, model: str) -> tandem_pb2.Trial:
+    return tandem_pb2.Trial(
+        number=trial.number,
+        stage=trial.stage,
+        repair=trial.repair,
+        verdict=verdict_to_pb(trial.verdict),
+        usage=counts_to_pb(model, trial.usage),
+        usd=trial.usd,
+        check_seconds=trial.check_seconds,
+    )
+
+
+def shadow_to_pb(shadow: ShadowResult) -> tandem_pb2.Shadow:
+    return tandem_pb2.Shadow(**asdict(shadow))
+
+
+def profile_to_pb(profile: Profile) -> tandem_pb2.Profile:
+    return tandem_pb2.Profile(
+        name=profile.name,
+        description=profile.description,
+        llm=profile.llm.name,
+        slm=profile.slm.name,
+        handoff=profile.handoff,
+        stages=[
+            tandem_pb2.ProfileStage(name=s.name, max_tokens=s.max_tokens, threshold=s.threshold) for s in profile.stages
+        ],
+        scorer=profile.stop.scorer,
+        scorer_trained=profile.stop.is_trained,
+        max_question_tokens=profile.max_question_tokens,
+        price_version=profile.prices.version,
+        checks=tandem_pb2.ProfileChecks(answer=profile.checks.answer, code=profile.checks.code),
+        trial_stages=profile.trial.stages,
+        trial_mode=profile.trial.mode,
+    )

@@ -1,0 +1,112 @@
+"""Enums, small values and token counts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from tandem.method.checks import CheckSpec, Verdict
+from tandem.method.errors import InvalidArgument
+from tandem.method.prices import RolePrices
+from tandem.method.prompts import Task
+from tandem.method.result import StopReason
+from tandem.method.sampling import Sampling
+from tandem.method.tokens import TokenCounts
+from tandem.v1 import execution_pb2, tandem_pb2
+
+_TASKS: dict[int, Task] = {
+    tandem_pb2.TASK_UNSPECIFIED: "answer",
+    tandem_pb2.TASK_ANSWER: "answer",
+    tandem_pb2.TASK_CODE: "code",
+}
+FINISH_REASONS = {
+    "eos": execution_pb2.FINISH_REASON_EOS,
+    "length": execution_pb2.FINISH_REASON_LENGTH,
+    "aborted": execution_pb2.FINISH_REASON_ABORTED,
+}
+_ROLES = {"llm": tandem_pb2.ROLE_LLM, "slm": tandem_pb2.ROLE_SLM}
+
+
+def task_from_pb(task: int) -> Task:
+    """Raises InvalidArgument for a number that this version does not know."""
+    if task not in _TASKS:
+        raise InvalidArgument(f"unknown task {task}", field="task")
+    return _TASKS[task]
+
+
+def task_to_pb(task: Task) -> tandem_pb2.Task.ValueType:
+    return tandem_pb2.TASK_CODE if task == "code" else tandem_pb2.TASK_ANSWER
+
+
+def stop_reason_to_pb(reason: StopReason | str) -> tandem_pb2.StopReason.ValueType:
+    return tandem_pb2.StopReason.Value(f"STOP_REASON_{reason.upper()}")
+
+
+def finish_reason_from_pb(reason: int) -> str:
+    return {number: name for name, number in FINISH_REASONS.items()}[reason]  # type: ignore[index]
+
+
+def sampling_from_pb(sampling: tandem_pb2.Sampling) -> Sampling:
+    return Sampling(**{field.name: value for field, value in sampling.ListFields()})
+
+
+def sampling_to_pb(sampling: Sampling) -> tandem_pb2.Sampling:
+    return tandem_pb2.Sampling(**asdict(sampling))
+
+
+def prices_from_pb(prices: tandem_pb2.RolePrices) -> RolePrices:
+    return RolePrices(prices.input, prices.cached_input, prices.output)
+
+
+def prices_to_pb(prices: RolePrices) -> tandem_pb2.RolePrices:
+    return tandem_pb2.RolePrices(**asdict(prices))
+
+
+def role_to_pb(role: str) -> tandem_pb2.Role.ValueType:
+    return _ROLES[role]
+
+
+def verdict_to_pb(verdict: Verdict) -> tandem_pb2.Verdict.ValueType:
+    return tandem_pb2.Verdict.Value(f"VERDICT_{verdict.upper()}")
+
+
+def verdict_from_pb(verdict: int) -> Verdict:
+    """Raises InvalidArgument for a number that this version does not know."""
+    try:
+        return Verdict(tandem_pb2.Verdict.Name(verdict).removeprefix("VERDICT_").lower())  # type: ignore[arg-type]
+    except ValueError:
+        raise InvalidArgument(f"unknown verdict {verdict}", field="verdict") from None
+
+
+def check_to_pb(check: CheckSpec) -> tandem_pb2.Check:
+    return tandem_pb2.Check(name=check.name, argument=check.argument)
+
+
+def check_from_pb(check: tandem_pb2.Check) -> CheckSpec:
+    return CheckSpec(check.name, check.argument)
+
+
+def counts_to_pb(model: str, counts: TokenCounts) -> tandem_pb2.TokenUsage:
+    return tandem_pb2.TokenUsage(
+        model=model,
+        input_tokens=counts.prompt,
+        cached_input_tokens=counts.cached,
+        output_tokens=counts.completion,
+        overrun_tokens=counts.overrun,
+        discarded_tokens=counts.discarded,
+    )
+
+
+def counts_from_pb(usage: tandem_pb2.TokenUsage, *, is_estimated: bool = False) -> TokenCounts:
+    return TokenCounts(
+        prompt=usage.input_tokens,
+        cached=usage.cached_input_tokens,
+        completion=usage.output_tokens,
+        overrun=usage.overrun_tokens,
+        discarded=usage.discarded_tokens,
+        is_estimated=is_estimated,
+    )
+
+
+def optional(message: Any, field: str) -> Any:
+    return getattr(message, field) if message.HasField(field) else None

@@ -1,0 +1,106 @@
+"""Checks: evidence that an answer is right, from the answer itself (docs/method.md, Checks). Pure: what runs them is elsewhere.
+
+A check takes question, answer and what the caller gave, and says pass, fail or unknown, with the reason.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tandem.method.tokens import TokenCounts
+
+AGREEMENT = "agreement"
+"""The check that needs nothing but earlier answers: it passes where the last `argument` trials (default 2) agree."""
+_DEFAULT_AGREEING = 2
+
+
+class Verdict(StrEnum):
+    """`unknown`: nothing to compare with. `error`: the check itself failed; the request goes on as if there were none."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class CheckSpec:
+    """A check by its registered name. `argument` is what it compares with; empty: what the question itself holds."""
+
+    name: str
+    argument: str = ""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check said of one answer: field by field the message tandem.v1.CheckResult.
+
+    `role` is the model that wrote the answer (slm or llm), `trial` the number of the small model's try (0: the large model's
+    answer), `score` the share of comparisons that held (0..1), `seconds` processor time.
+    """
+
+    name: str
+    stage: int = 0
+    role: str = "slm"
+    verdict: Verdict = Verdict.UNKNOWN
+    detail: str = ""
+    score: float = 0.0
+    seconds: float = 0.0
+    trial: int = 0
+
+
+@dataclass(frozen=True)
+class Repair:
+    """An answer that failed, and why: what the small model reads when it tries to correct it."""
+
+    answer: str
+    failure: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One answer of the small model that was checked, and its line of the bill: the message tandem.v1.Trial."""
+
+    number: int
+    stage: int
+    repair: bool
+    verdict: Verdict
+    usage: TokenCounts
+    usd: float
+    check_seconds: float
+
+
+def combined(results: Sequence[CheckResult]) -> Verdict:
+    """One fail fails the answer; it passes where a check passes and none fails."""
+    verdicts = {result.verdict for result in results}
+    for verdict in (Verdict.FAIL, Verdict.PASS, Verdict.UNKNOWN):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.ERROR if verdicts else Verdict.UNKNOWN
+
+
+def score(results: Sequence[CheckResult]) -> float:
+    """How good an answer is that did not pass, 0..1: the least score of its checks that could compare."""
+    compared = [r.score for r in results if r.verdict in (Verdict.PASS, Verdict.FAIL)]
+    return min(compared, default=0.0)
+
+
+def failure(results: Sequence[CheckResult]) -> str:
+    """Why the answer failed, in words; empty where it did not."""
+    return next((r.detail for r in results if r.verdict is Verdict.FAIL), "")
+
+
+def agreement(answers: Sequence[str], spec: CheckSpec) -> tuple[Verdict, str]:
+    """Of the trials' final answers so far, the newest last: unknown while there are too few to compare.
+
+    Raises ValueError where the argument is no number from 2.
+    """
+    wanted = int(spec.argument or _DEFAULT_AGREEING)
+    if wanted < _DEFAULT_AGREEING:
+        raise ValueError(f"agreement compares at least 2 answers, not {wanted}")
+    if len(answers) < wanted:
+        return Verdict.UNKNOWN, f"{len(answers)} of {wanted} answers"
+    last = [" ".join(answer.split()) for answer in answers[-wanted:]]
+    if len(set(last)) == 1:
+        return Verdict.PASS, f"{wanted} answers agree"
+    return Verdict.FAIL, f"the last {wanted} answers differ"
