@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 FOLDER = Path(__file__).parent / "data"
+NAMES = "math_train", "math_test", "word_problems", "mbpp_train", "mbpp_test", "gsm8k", "humaneval"
 # Lines 101 to 148 of GSM8K were inspected during development: no evaluation may use them.
 _INSPECTED_GSM8K = slice(100, 148)
 
@@ -63,7 +64,7 @@ class Dataset:
 
 
 def load(name: str | Path) -> Dataset:
-    """Load `math_train`, `math_test`, `word_problems`, `gsm8k`, `humaneval`, or a .jsonl or .jsonl.gz file.
+    """Load one of NAMES, or a .jsonl or .jsonl.gz file.
 
     Raises DatasetError.
     """
@@ -90,9 +91,7 @@ def _path(name: str) -> Path:
     for path in (FOLDER / f"{name}.jsonl", Path(name)):
         if path.is_file():
             return path
-    raise DatasetError(
-        f"there is no file {name!r}; datasets by name: math_train, math_test, word_problems, gsm8k, humaneval"
-    )
+    raise DatasetError(f"there is no file {name!r}; datasets by name: {', '.join(NAMES)}")
 
 
 def _item(line: str, number: int, path: Path) -> Item:
