@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tandem.events import (
         Accepted,
         AnswerDelta,
+        Checked,
         Completed,
         Event,
         InsightDelta,
@@ -31,6 +32,7 @@ __all__ = [
     "Accepted",
     "AnswerDelta",
     "AsyncClient",
+    "Checked",
     "Client",
     "Completed",
     "Event",

@@ -12,11 +12,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tandem.method.events import Accepted, AnswerDelta, InsightDelta, LlmStopped, Restarted, Scored, StageCompleted
+from tandem.method.checks import Verdict
+from tandem.method.events import (
+    Accepted,
+    AnswerDelta,
+    Checked,
+    InsightDelta,
+    LlmStopped,
+    Restarted,
+    Scored,
+    StageCompleted,
+)
 from tandem.v1 import tandem_pb2
 
 __all__ = [
-    "Accepted", "AnswerDelta", "Completed", "Event", "InsightDelta", "LlmStopped", "Restarted", "Scored", "StageCompleted",
+    "Accepted", "AnswerDelta", "Checked", "Completed", "Event", "InsightDelta", "LlmStopped", "Restarted", "Scored", "StageCompleted",
     "event_from_pb",
 ]  # fmt: skip
 
@@ -29,7 +39,7 @@ class Completed:
     result: tandem_pb2.SolveResult
 
 
-Event = Accepted | InsightDelta | StageCompleted | Scored | LlmStopped | AnswerDelta | Restarted | Completed
+Event = Accepted | InsightDelta | StageCompleted | Scored | Checked | LlmStopped | AnswerDelta | Restarted | Completed
 
 
 def event_from_pb(message: tandem_pb2.SolveEvent) -> Event | None:
@@ -47,6 +57,8 @@ def event_from_pb(message: tandem_pb2.SolveEvent) -> Event | None:
             return StageCompleted(stage.stage, stage.name, stage.tokens)
         case "scored":
             return _scored(message.scored)
+        case "checked":
+            return _checked(message.checked)
         case "llm_stopped":
             return _llm_stopped(message.llm_stopped)
         case "restarted":
@@ -60,6 +72,19 @@ def event_from_pb(message: tandem_pb2.SolveEvent) -> Event | None:
 def _scored(message: tandem_pb2.Scored) -> Scored:
     score = message.score if message.HasField("score") else None
     return Scored(message.stage, score, message.threshold, message.sufficient, message.scorer, message.trained)
+
+
+def _checked(message: tandem_pb2.CheckResult) -> Checked:
+    return Checked(
+        message.name,
+        message.stage,
+        "llm" if message.role == tandem_pb2.ROLE_LLM else "slm",
+        Verdict(tandem_pb2.Verdict.Name(message.verdict).removeprefix("VERDICT_").lower()),
+        message.detail,
+        message.score,
+        message.seconds,
+        message.trial,
+    )
 
 
 def _llm_stopped(message: tandem_pb2.LlmStopped) -> LlmStopped:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypedDict, Unpack
 from uuid import uuid4
 
@@ -38,6 +38,10 @@ class SolveOptions(TypedDict, total=False):
     """Whom the request is for; at most 64 characters."""
     code: bool
     """The question is the head of a Python function, and the answer its code."""
+    checks: Sequence[str]
+    """Checks that the answer must pass, beside the profile's: `name` or `name:argument`, as in "regex:[0-9]+"."""
+    json_schema: str
+    """JSON schema of the answer: both models are held to it."""
 
 
 def solve_request(question: str, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveRequest:
@@ -61,4 +65,11 @@ def solve_request(question: str, **options: Unpack[SolveOptions]) -> tandem_pb2.
         keep_running=options.get("keep_running", False),
         tenant=options.get("tenant", ""),
         task=tandem_pb2.TASK_CODE if is_code else tandem_pb2.TASK_UNSPECIFIED,
+        checks=[_check(given) for given in options.get("checks", ())],
+        json_schema=options.get("json_schema", ""),
     )
+
+
+def _check(given: str) -> tandem_pb2.Check:
+    name, _, argument = given.partition(":")
+    return tandem_pb2.Check(name=name, argument=argument)

@@ -20,8 +20,11 @@ with workflow.unsafe.imports_passed_through():
 
 T = TypeVar("T")
 ONCE = RetryPolicy(maximum_attempts=1)
-# A fallback answer is a new activity, whose attempts begin at 1 again; its epochs must not.
+# Attempts of every activity begin at 1, epochs of one stream must rise: each trial has a range of its own, and so has the
+# fallback answer within it.
+TRIAL_EPOCHS = 10_000
 FALLBACK_EPOCH = 1000
+_ALL_EPOCHS = 1_000_000
 _OPTIONS: dict[str, Any] = {
     "start_to_close_timeout": Timeouts.attempt,
     "schedule_to_close_timeout": Timeouts.activity,
@@ -56,12 +59,17 @@ class ActivityCalls:
             workflow.logger.warning("the request log does not answer: %s", cause_of(error))
             return None
 
+    async def publish_stop_of_trial(self, decided_at: datetime, number: int) -> None:
+        epoch = (number + 1) * TRIAL_EPOCHS - 1
+        order = StopOrder(self._state.input.request_id, None, epoch, decided_at.timestamp())
+        await self.locally(PublishingActivities.publish_stop, order)
+
     async def publish_stop(self, decided_at: datetime, *, insight: bool = False, answer: bool = False) -> None:
         epoch = max((score.epoch for score in self._state.scores), default=1)
         order = StopOrder(
             self._state.input.request_id,
             insight_epoch=epoch if insight else None,
-            answer_epoch=FALLBACK_EPOCH * 2 if answer else None,
+            answer_epoch=_ALL_EPOCHS if answer else None,
             decided_at=decided_at.timestamp(),
         )
         await self.locally(PublishingActivities.publish_stop, order)

@@ -47,8 +47,14 @@ class LargeModel:
             return False
         return self.handle.result().reason == "eos"
 
-    async def stop(self) -> None:
-        """Stop it every way at once, then take its exact usage, however it ended."""
+    @property
+    def text(self) -> str:
+        """What it wrote; it has succeeded."""
+        assert self.handle is not None
+        return self.handle.result().text
+
+    async def stop(self, reason: StopReason) -> None:
+        """Stop it every way at once, then take its exact usage, however it ended. `reason` is what readers are told."""
         if self.handle is None:
             return
         was_running = not self.handle.done()
@@ -59,7 +65,7 @@ class LargeModel:
             await flag
         await self._take_outcome(self.handle)
         if was_running and self._state.insight is not None:
-            await self._publish_stopped(self._state.insight)
+            await self._publish_stopped(self._state.insight, reason)
 
     async def _take_outcome(self, handle: workflow.ActivityHandle[GenerationOutcome]) -> None:
         try:
@@ -70,7 +76,7 @@ class LargeModel:
                 self._state.notes.append(f"the large model failed: {cause_of(error)}")
             self._state.llm_counts = await self._calls.lost_usage(error, "llm")
 
-    async def _publish_stopped(self, insight: GenerationOutcome) -> None:
-        reason = StopReason.CANCELLED if self._state.is_cancelled else StopReason.SUFFICIENT
+    async def _publish_stopped(self, insight: GenerationOutcome, decided: StopReason) -> None:
+        reason = StopReason.CANCELLED if self._state.is_cancelled else decided
         stopped = LlmStopped(reason, self._state.cancel_ms(insight), insight.counts.overrun)
         await self._calls.locally(PublishingActivities.publish_llm_stopped, self._state.input.request_id, stopped)

@@ -18,12 +18,12 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities.shadow import ShadowActivities
     from workflows.calls import ActivityCalls, cause_of
     from workflows.small_model import SmallModel
+    from workflows.stages import Stages
 
 
 class Settlement:
-    def __init__(self, state: RequestState, calls: ActivityCalls, slm: SmallModel) -> None:
-        self._state, self._calls, self._slm = state, calls, slm
-        self.has_lost_a_score = False
+    def __init__(self, state: RequestState, calls: ActivityCalls, slm: SmallModel, stages: Stages) -> None:
+        self._state, self._calls, self._slm, self._stages = state, calls, slm, stages
 
     async def settle(self, stop: Stop, answer: GenerationOutcome | None) -> SolveResult:
         result = await self._result(stop, answer)
@@ -51,7 +51,7 @@ class Settlement:
         return result
 
     async def _count_lost_scores(self) -> None:
-        if not self.has_lost_a_score:
+        if not self._stages.has_lost_a_score:
             return
         logged = await self._calls.locally(ScoringActivities.all_scoring_passes, self._state.input.request_id)
         if logged is None:

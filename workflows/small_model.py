@@ -6,14 +6,20 @@ import asyncio
 from dataclasses import replace
 
 from temporalio import workflow
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from tandem.method.checks import Repair
     from tandem.method.request_state import RequestState
     from tandem.method.tasks import GenerationOutcome, ModelTask, PassOutcome
+    from tandem.method.timeouts import Timeouts
     from workflows.activities.answer import AnswerActivities
     from workflows.activities.retries import answer_retry_policy
-    from workflows.calls import FALLBACK_EPOCH, ONCE, ActivityCalls, cause_of
+    from workflows.calls import FALLBACK_EPOCH, ONCE, TRIAL_EPOCHS, ActivityCalls, cause_of
+
+# Without a trial the request goes on, so a trial does not wait for a service that is away.
+_RETRY_TRIAL = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=3)
 
 
 class SmallModel:
@@ -64,6 +70,15 @@ class SmallModel:
             else:
                 self._state.prefills.append(logged)
 
+    async def try_answer(self, stage: int, number: int, repair: Repair | None) -> GenerationOutcome:
+        """Trial `number` from `stage`: an answer that is checked. Raises ActivityError."""
+        cap = self._state.plan.trial.max_tokens
+        task = replace(
+            self._trial_task(stage, number, 0), max_tokens=(min(cap, *self._task.max_tokens),), repair=repair
+        )
+        outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=_RETRY_TRIAL)
+        return outcome
+
     async def _answer_without_insight(self, error: ActivityError) -> GenerationOutcome:
         self._state.notes.append(f"the answer does without the insight: {cause_of(error)}")
         lost = self._state.answer_counts
@@ -75,7 +90,11 @@ class SmallModel:
         return answer if answer.is_logged else replace(answer, counts=answer.counts + lost)
 
     async def _execute(self, stage: int, base_epoch: int) -> GenerationOutcome:
-        task = replace(self._task, stage=stage, epoch=base_epoch)
+        number = len(self._state.trials) + 1 if self._state.trials else 0  # begins a new text after earlier trials
+        task = self._trial_task(stage, number, base_epoch)
         policy = answer_retry_policy(self._state.plan.unavailable_timeout_seconds)
         outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=policy)
         return outcome
+
+    def _trial_task(self, stage: int, number: int, base_epoch: int) -> ModelTask:
+        return replace(self._task, stage=stage, trial=number, epoch=number * TRIAL_EPOCHS + base_epoch)

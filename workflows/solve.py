@@ -1,4 +1,4 @@
-"""The workflow of one request. `_solve` reads as the method: score, write and score, stop, answer, settle."""
+"""The workflow of one request. `_solve` reads as the method: try and score, write on, stop, answer, settle."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ import asyncio
 from dataclasses import replace
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
+    from tandem.method.checks import Verdict
     from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW
     from tandem.method.request import SolveInput
     from tandem.method.request_state import RequestState
     from tandem.method.result import SolveResult, Stop, StopReason
-    from tandem.method.stop_rule import allowance, decide, fall_back, is_prefilled, is_scored, thresholds
-    from tandem.method.tasks import ModelTask, StageScore, model_task
-    from tandem.method.timeouts import Timeouts
-    from workflows.activities.scoring import ScoringActivities
-    from workflows.calls import ActivityCalls, cause_of, detail_of
+    from tandem.method.stop_rule import allowance, fall_back
+    from tandem.method.tasks import GenerationOutcome, model_task
+    from workflows.calls import ActivityCalls
+    from workflows.checked_answers import CheckedAnswers
     from workflows.large_model import LargeModel
     from workflows.settlement import Settlement
     from workflows.small_model import SmallModel
-
-_RETRY_SCORE = RetryPolicy(initial_interval=Timeouts.retry_interval, maximum_attempts=2)
+    from workflows.stages import Stages
+    from workflows.trials import Trials
 
 
 @workflow.defn(name=SOLVE_WORKFLOW)
@@ -31,14 +30,16 @@ class SolveWorkflow:
     @workflow.init
     def __init__(self, task: SolveInput) -> None:
         self._input, self._plan = task, task.plan
-        self._thresholds = thresholds(task.plan)
         self._allowance = allowance(task.plan, task.request.budget, task.question_tokens)
         self._state = RequestState(task, workflow.now())
         self._calls = ActivityCalls(self._state)
         self._llm = LargeModel(self._state, self._calls)
         answer = model_task(task, task.plan.prices.slm, max_tokens=(self._allowance.answer_tokens,))
         self._slm = SmallModel(self._state, self._calls, answer)
-        self._settlement = Settlement(self._state, self._calls, self._slm)
+        self._stages = Stages(self._state, self._calls, self._llm, self._slm, self._allowance)
+        self._answers = CheckedAnswers(self._state, self._calls)
+        self._trials = Trials(self._state, self._calls, self._slm, self._answers, self._allowance.pays_for_trials)
+        self._settlement = Settlement(self._state, self._calls, self._slm, self._stages)
 
     @workflow.run
     async def run(self, task: SolveInput) -> SolveResult:
@@ -64,10 +65,10 @@ class SolveWorkflow:
         self._state.decided_at = self._state.decided_at or workflow.now()
         self._slm.cancel_prefills()
         answer = None
-        stopping = asyncio.create_task(self._llm.stop())
+        stopping = asyncio.create_task(self._llm.stop(stop.reason))
         try:
-            if stop.reason is not StopReason.LLM_FINISHED and not self._state.is_cancelled:
-                answer = await self._slm.answer(stop.stage)
+            if not self._state.is_cancelled:
+                answer = await self._answer(stop)
         except ActivityError as error:
             await stopping
             raise await self._settlement.failure(stop, error) from error
@@ -77,51 +78,60 @@ class SolveWorkflow:
         return await self._settlement.settle(stop, answer)
 
     async def _decide(self) -> Stop:
-        """Score the bare question, then each stage as it is written, until one suffices or none is left."""
-        if self._plan.scores_stage_zero and self._is_scored(0) and (stop := await self._score(0)):
+        """Visit the bare question, then each stage as it is written, until one suffices or none is left."""
+        if self._plan.trial.mode == "overlapped" and self._trials.are_due(0):
+            self._start_llm()
+        if stop := await self._visit(0):
             return stop
-        if self._allowance.caps and not self._state.is_cancelled:
-            caps = tuple(self._allowance.llm_caps)
-            self._llm.start(model_task(self._input, self._plan.prices.llm, max_tokens=caps))
-            for stage in filter(self._is_scored, range(1, len(self._allowance.caps) + 1)):
-                if stop := await self._score(stage):
-                    return stop
-                if self._llm.has_failed:
-                    return fall_back(self._state.scores, self._thresholds, StopReason.LLM_UNAVAILABLE)
-                if self._is_over():
-                    break
+        if self._trials.end_the_request and (best := self._answers.best):
+            return Stop(best.stage, StopReason.UNVERIFIED_BEST)
+        self._start_llm()
+        for stage in range(1, self._last_stage + 1):
+            if self._stages.are_over():
+                break
+            if stop := await self._visit(stage):
+                return stop
+            if self._llm.has_failed:
+                return fall_back(self._state.scores, self._stages.thresholds, StopReason.LLM_UNAVAILABLE)
         return await self._when_no_stage_passed()
 
-    async def _score(self, stage: int) -> Stop | None:
-        """Wait for the stage, score it, and decide. A scorer that fails lets the large model go on."""
-        task = model_task(self._input, self._plan.prices.scorer, stage=stage)
-        try:
-            score = await self._when_scored(task, self._thresholds[stage])
-        except ActivityError as error:
-            self._settlement.has_lost_a_score = True
-            if is_cancelled_exception(error):
-                return None
-            score = detail_of(error, StageScore) or StageScore(stage)
-            self._state.notes.append(f"stage {stage} was not scored: {cause_of(error)}")
-        self._state.scores.append(score)  # it is paid for, whatever happened to the request meanwhile
-        if self._state.is_cancelled or self._llm.has_answered:
-            return None
-        stop = decide(score, self._thresholds[stage])
-        if stop:
-            self._state.decided_at = workflow.now()
-        elif self._plan.prefill_ahead and is_prefilled(stage, self._thresholds, self._llm_may_finish):
-            self._slm.prefill(stage)
-        return stop
+    @property
+    def _last_stage(self) -> int:
+        """0 where the large model may not write."""
+        return len(self._allowance.caps) if self._llm.handle is not None else 0
 
-    async def _when_scored(self, task: ModelTask, threshold: float) -> StageScore:
-        """The stage's score; the wait ends early when the large model has answered or failed."""
-        scoring = self._calls.start(ScoringActivities.wait_and_score, task, threshold, retry_policy=_RETRY_SCORE)
+    def _start_llm(self) -> None:
+        if self._llm.handle is None and self._allowance.caps and not self._state.is_cancelled:
+            caps = tuple(self._allowance.llm_caps)
+            self._llm.start(model_task(self._input, self._plan.prices.llm, max_tokens=caps))
+
+    async def _visit(self, stage: int) -> Stop | None:
+        """Gather evidence: checked trials where they are due, else, or where no check could tell, a score."""
+        if self._trials.are_due(stage) and await self._stages.is_written(stage):
+            if stop := await self._try(stage):
+                return stop
+            if self._answers.have_failed_at(stage):
+                return None
+        return await self._stages.score(stage) if self._stages.is_scored(stage) else None
+
+    async def _try(self, stage: int) -> Stop | None:
+        """The trials of a stage; they end early when the large model has answered meanwhile, and its answer passes."""
+        trials = asyncio.create_task(self._trials.run(stage))
         if self._llm.handle is not None:
-            await workflow.wait([scoring, self._llm.handle], return_when=asyncio.FIRST_COMPLETED)
-            if not scoring.done() and (self._llm.has_answered or not self._llm.has_succeeded):
-                scoring.cancel()
-        score: StageScore = await scoring
-        return score
+            await workflow.wait([trials, self._llm.handle], return_when=asyncio.FIRST_COMPLETED)
+            if not trials.done() and self._llm.has_answered:
+                checked = await self._answers.check_llm(self._llm.text)
+                if checked.verdict is Verdict.PASS and not trials.done():
+                    await self._trials.cancel()
+        return await trials
+
+    async def _answer(self, stop: Stop) -> GenerationOutcome | None:
+        """The small model's answer, of a trial or written now; None where the large model's own is used."""
+        if stop.reason is StopReason.LLM_FINISHED:
+            return None
+        if stop.reason is StopReason.UNVERIFIED_BEST:
+            return self._answers.better_than_llm()
+        return self._answers.at(stop) or await self._slm.answer(stop.stage)
 
     async def _when_no_stage_passed(self) -> Stop:
         reason = StopReason.BEST_STAGE
@@ -130,21 +140,12 @@ class SolveWorkflow:
         elif self._llm.handle is not None:
             await workflow.wait([self._llm.handle])
             # One that was to finish has answered even if its cap cut it off: the result is then not `complete`.
-            if self._llm.has_answered or (self._llm_may_finish and self._llm.has_succeeded):
-                return Stop(len(self._state.scores) or 1, StopReason.LLM_FINISHED)
+            may_finish = self._allowance.finish is not None
+            if self._llm.has_answered or (may_finish and self._llm.has_succeeded):
+                self._state.has_llm_answered = True
+                return await self._answers.judge_llm(self._llm.text, len(self._state.scores) or 1)
             if not self._llm.has_succeeded:
                 reason = StopReason.LLM_UNAVAILABLE
         if self._allowance.is_limited and reason is StopReason.BEST_STAGE:
             reason = StopReason.BUDGET
-        return fall_back(self._state.scores, self._thresholds, reason)
-
-    def _is_scored(self, stage: int) -> bool:
-        return is_scored(self._thresholds[stage], self._llm_may_finish)
-
-    def _is_over(self) -> bool:
-        """Nothing is left to score."""
-        return self._llm.has_answered or self._state.is_cancelled or self._state.scores[-1].ended
-
-    @property
-    def _llm_may_finish(self) -> bool:
-        return self._allowance.finish is not None
+        return fall_back(self._state.scores, self._stages.thresholds, reason)

@@ -34,6 +34,7 @@ class WorkerSettings(ProcessSettings):
     insight_generator: str = Field("127.0.0.1:50051", validation_alias="TANDEM_INSIGHT_GENERATOR")
     sufficiency_scorer: str = Field("127.0.0.1:50052", validation_alias="TANDEM_SUFFICIENCY_SCORER")
     slm_executor: str = Field("127.0.0.1:50053", validation_alias="TANDEM_SLM_EXECUTOR")
+    answer_checker: str = Field("127.0.0.1:50055", validation_alias="TANDEM_ANSWER_CHECKER")
     max_llm: int = Field(16, gt=0, validation_alias="TANDEM_MAX_LLM", description="insights that run at once")
     max_activities: int = Field(500, gt=0, validation_alias="TANDEM_MAX_ACTIVITIES")
     deployment: str = Field("tandem", validation_alias="TANDEM_DEPLOYMENT", description="Temporal's worker deployment")
@@ -105,7 +106,10 @@ async def main() -> None:
     metrics.expose(settings.host, settings.metrics_port)
     log = RequestLog(settings.redis_url, settings.request_ttl)
     activities = Activities(
-        ServiceAddresses(settings.insight_generator, settings.sufficiency_scorer, settings.slm_executor), log
+        ServiceAddresses(
+            settings.insight_generator, settings.sufficiency_scorer, settings.slm_executor, settings.answer_checker
+        ),
+        log,
     )
     server = Server(settings.host, settings.port, [NAME])
     async with contextlib.AsyncExitStack() as workers:

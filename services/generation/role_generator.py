@@ -60,7 +60,7 @@ class RoleGenerator:
     async def begin(self, task: ModelTask, *, may_run_unlogged: bool = False) -> Writer:
         """Take the role's stream over. Raises Fenced, and Unavailable unless the work `may_run_unlogged`."""
         try:
-            return await self._log.streams.begin(task.request_id, self._role, task.epoch, self._keep)
+            return await self._log.streams.begin(task.request_id, self._role, task.epoch, self._keep, task.trial)
         except Unavailable:
             if not may_run_unlogged:
                 raise

@@ -24,11 +24,17 @@ RESULT_SLOT = 1_000_000_001
 
 
 _SLOTS_PER_STAGE = 1000
+_SLOTS_PER_ANSWER = 10
 
 
 def scored_slot(stage: int) -> int:
     """The slots up to the next stage's are for the checks that follow this score."""
     return (stage + 1) * _SLOTS_PER_STAGE
+
+
+def checked_slot(last_scored: int, number: int) -> int:
+    """The first slot of the checks of the request's answer `number` (from 1), after the score of stage `last_scored` (-1: none)."""
+    return scored_slot(last_scored) + number * _SLOTS_PER_ANSWER
 
 
 class Decisions:

@@ -31,14 +31,21 @@ local function unreported()
 end
 
 if command == "begin" then
-  -- ARGV[5]: "stage" keeps what the last finished stage holds, "token" keeps every token.
+  -- ARGV[5]: "stage" keeps what the last finished stage holds, "token" keeps every token. ARGV[6]: the trial; a higher one than
+  -- before begins a new text with a ledger of its own, because the earlier trial has ended and is billed.
   if owner and tonumber(owner) >= epoch then return {"FENCED", owner} end
+  local prompt, generated = unreported()
+  if tonumber(ARGV[6]) > number("trial") then
+    redis.call("HSET", state, field("trial"), ARGV[6])
+    for _, name in ipairs({"tokens", "input", "discarded", "unlogged", "reported_prompt", "reported_generated"}) do
+      redis.call("HDEL", state, field(name))
+    end
+  end
   local tokens = number("tokens")
   local kept = ARGV[5] == "stage" and number("stage_tokens") or tokens
   redis.call("HSET", state, field("epoch"), epoch, field("tokens"), kept)
   if tokens > kept then redis.call("HINCRBY", state, field("discarded"), tokens - kept) end
   if owner then add("restart", kept, "0") end
-  local prompt, generated = unreported()
   keep_alive()
   return {"OK", tostring(number("seq")), tostring(kept), tostring(number("stage")), tostring(number("input")),
           tostring(number("discarded")), owner or "0", prompt, generated}

@@ -90,9 +90,14 @@ class Streams:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def begin(self, request_id: str, role: Role, epoch: int, keep: Literal["stage", "token"]) -> StreamWriter:
-        """Take the role's stream over from any lower epoch. Raises Fenced when a higher or equal one has it."""
-        reply = await self._connection.run_script(request_id, role, epoch, "begin", keep)
+    async def begin(
+        self, request_id: str, role: Role, epoch: int, keep: Literal["stage", "token"], trial: int = 0
+    ) -> StreamWriter:
+        """Take the role's stream over from any lower epoch; a higher `trial` than before begins a new text and ledger.
+
+        Raises Fenced when a higher or equal epoch has the stream.
+        """
+        reply = await self._connection.run_script(request_id, role, epoch, "begin", keep, trial)
         return StreamWriter(self._connection, request_id, role, epoch, _resumption(reply))
 
     async def read(self, request_id: str, role: Role) -> Transcript:

@@ -12,7 +12,7 @@ from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from services.slm_executor.prefill import Prefiller
 from tandem.method.profile import Profile
-from tandem.method.prompts import answer_prompt
+from tandem.method.prompts import answer_prompt, repair_prompt
 from tandem.method.tasks import ModelTask
 
 
@@ -39,6 +39,11 @@ class AnswerGenerator:
                 yield event
 
     def _work(self, task: ModelTask, insight: str) -> RoleWork:
-        prompt = answer_prompt(self._profile, self._engine.tokenizer, task.question, insight, task.task)
+        tokenizer = self._engine.tokenizer
+        if task.repair is not None:
+            return RoleWork(
+                repair_prompt(self._profile, tokenizer, task.question, task.repair, task.task).ids, WholeSplitter()
+            )
+        prompt = answer_prompt(self._profile, tokenizer, task.question, insight, task.task)
         continued = insight if self._profile.handoff == "continuation" else ""
         return RoleWork(prompt.ids, WholeSplitter(), continued)

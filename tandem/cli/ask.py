@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 
 import grpc
@@ -41,6 +42,8 @@ def ask(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draw.")] = None,
     tenant: Annotated[str, typer.Option(help="Whom the request is for; `tandem request list` can search by it.")] = "",
     code: Annotated[bool, typer.Option(help="The question is the head of a Python function; the answer is its code.")] = False,
+    check: Annotated[list[str] | None, typer.Option(help="Check that the answer must pass: NAME, NAME:ARGUMENT or NAME:@FILE; repeatable. `tandem profiles` names the profile's own.")] = None,
+    schema: Annotated[Path | None, typer.Option(help="File with a JSON schema that the answer must follow.", exists=True, dir_okay=False)] = None,
     detach: Annotated[bool, typer.Option(help="Print the request id and exit; `tandem request follow ID` shows its events.")] = False,
     up: Annotated[bool, typer.Option("--up", help="Start the local stack for this question if none is up, and stop it afterwards.")] = False,
     json: JsonFlag = False,
@@ -62,6 +65,8 @@ def ask(
         keep_running=detach,
         tenant=tenant,
         code=code,
+        checks=[_check(given) for given in check or []],
+        json_schema=schema.read_text() if schema else "",
     )
     with _traced(), _stack_for(up, profile, quiet=json), Client() as client:
         if detach:
@@ -141,6 +146,17 @@ def _start(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None
         print_json(asdict(accepted))
     else:
         console.print(accepted.request_id)
+
+
+def _check(given: str) -> str:
+    """NAME:@FILE as NAME:ARGUMENT."""
+    name, _, argument = given.partition(":")
+    if not argument.startswith("@"):
+        return given
+    try:
+        return f"{name}:{Path(argument[1:]).read_text()}"
+    except OSError as error:
+        raise typer.BadParameter(f"{argument[1:]} cannot be read: {error}", param_hint="--check") from None
 
 
 def _thresholds(values: list[str]) -> tuple[float | None, dict[int, float]]:

@@ -10,6 +10,7 @@ from rich.text import Text
 from tandem.events import (
     Accepted,
     AnswerDelta,
+    Checked,
     Completed,
     Event,
     InsightDelta,
@@ -23,6 +24,11 @@ from tandem.v1 import tandem_pb2
 
 _INSIGHT, _ANSWER, _NOTE = "cyan", "green", "dim"
 _FINISHED = "llm_finished"
+_VERDICTS = {"pass": "passes", "fail": "fails", "unknown": "cannot be judged", "error": "was not checked"}
+_CHECKED = {
+    "verified": "verified: its checks pass",
+    "unverified_best": "unverified: the best of the answers, all of which fail a check",
+}
 
 
 class LiveView:
@@ -46,6 +52,8 @@ class LiveView:
                 self._line(f"  stage {event.stage} ({event.name}) generated: {event.tokens} tokens", _NOTE)
             case Scored():
                 self._scored(event)
+            case Checked():
+                self._checked(event)
             case LlmStopped():
                 line = (
                     f"  large model stopped {event.cancel_latency_ms:.1f} ms after the decision, "
@@ -72,6 +80,12 @@ class LiveView:
         origin = event.scorer if event.trained else f"{event.scorer} scorer"
         style = "bold yellow" if event.sufficient else "yellow"
         self._line(f"  {where} scores {event.score:.3f} {sign} {event.threshold:.3f}: {verdict}   ({origin})", style)
+
+    def _checked(self, event: Checked) -> None:
+        model = "large model's answer" if event.role == "llm" else f"small model's try {event.trial}"
+        outcome = _VERDICTS[event.verdict]
+        style = {"pass": "bold green", "fail": "bold red"}.get(event.verdict, "yellow")
+        self._line(f"  {event.name}: the {model} {outcome}: {event.detail} ({event.seconds * 1000:.0f} ms)", style)
 
     def _write(self, source: str, text: str, style: str) -> None:
         if source != self._source:
@@ -109,6 +123,8 @@ def _stop(data: dict[str, Any]) -> str:
     stop = data["stop"]
     if stop["reason"] == _FINISHED:
         return "none: the large model finished its answer"
+    if stop["reason"] in _CHECKED:
+        return f"{_CHECKED[stop['reason']]} (stage {stop['stage']})"
     score = "not scored" if stop["score"] is None else f"score {stop['score']:.3f} ({_scorer(data)})"
     return f"{stop['reason']} at stage {stop['stage']}, {score}"
 
@@ -130,6 +146,15 @@ def _bill(data: dict[str, Any]) -> list[Text]:
             + Text(
                 f"{usage['input_tokens']} prompt tokens{cached}, {usage['output_tokens']} generated{extra}"
                 f"   {_usd(cost['usd_by_role'][role])}   {usage['model']}"
+            )
+        )
+    for trial in data["trials"]:
+        repair = ", a repair" if trial["repair"] else ""
+        lines.append(
+            Text(f"  try {trial['number']}  ", style="bold")
+            + Text(
+                f"of these: {trial['usage']['input_tokens']} prompt tokens, {trial['usage']['output_tokens']} generated   "
+                f"{_usd(trial['usd'])}   {_VERDICTS[trial['verdict']]}{repair}, {trial['check_seconds'] * 1000:.0f} ms of checks"
             )
         )
     alone = (

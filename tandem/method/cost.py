@@ -4,6 +4,7 @@ from tandem.method.plan import Plan
 from tandem.method.result import Cost, Usage, UsdByRole
 
 _MILLION, _TERA = 1e6, 1e12
+TRIAL_FAILURE_TOKENS = 256  # the words that tell the small model why its answer failed, at most
 
 
 def tflops_paper(llm_parameters: float, llm_tokens: float, slm_parameters: float, slm_tokens: float) -> float:
@@ -20,8 +21,9 @@ def tflops_full(plan: Plan, usage: Usage) -> float:
     return 2 * (plan.llm_parameters * usage.llm.computed + plan.slm_parameters * slm) / _TERA
 
 
-def cost(plan: Plan, usage: Usage, prompt_tokens: int, llm_finished: bool = False) -> Cost:
-    """The bill. `prompt_tokens` is the plain question's prompt, which the large model alone would have read.
+def cost(plan: Plan, usage: Usage, prompt_tokens: int, llm_finished: bool = False, check_seconds: float = 0.0) -> Cost:
+    """The bill. `prompt_tokens` is the plain question's prompt, which the large model alone would have read; `check_seconds` is
+    the processor time of the checks.
 
     The `llm_alone` figures are exact where the large model has answered. Elsewhere they are estimates: the profile's
     calibration says how many tokens that model needs by itself.
@@ -45,7 +47,18 @@ def cost(plan: Plan, usage: Usage, prompt_tokens: int, llm_finished: bool = Fals
         tflops_llm_alone=2 * plan.llm_parameters * (prompt_tokens + alone_tokens) / _TERA,
         price_version=plan.prices.version,
         usd_overrun=usage.llm.overrun * plan.prices.llm.output / _MILLION,
+        seconds=_seconds(plan, usage, check_seconds),
+        seconds_llm_alone=plan.rates.llm.seconds(prompt_tokens, 0, alone_tokens) if plan.rates else None,
+        check_seconds=check_seconds,
     )
+
+
+def _seconds(plan: Plan, usage: Usage, check_seconds: float) -> float | None:
+    """Device time of all roles and the checks; None where the profile has no measured rates."""
+    if plan.rates is None:
+        return None
+    roles = ((plan.rates.llm, usage.llm), (plan.rates.slm, usage.slm), (plan.rates.scorer, usage.scorer))
+    return check_seconds + sum(rate.seconds(counts.prompt, counts.cached, counts.generated) for rate, counts in roles)
 
 
 def worst_case_usd(plan: Plan, prompt_tokens: int, llm_tokens: int, answer_tokens: int) -> float:
@@ -64,3 +77,11 @@ def worst_case_usd(plan: Plan, prompt_tokens: int, llm_tokens: int, answer_token
         + (cached * plan.prices.slm.cached_input if plan.prefill_ahead else 0)
         + answer_tokens * plan.prices.slm.output
     ) / _MILLION
+
+
+def worst_case_usd_of_trials(plan: Plan, prompt_tokens: int, llm_tokens: int) -> float:
+    """Upper bound of all trials: each takes all its tokens, and a repair reads what the trial before it wrote."""
+    trial, prices = plan.trial, plan.prices.slm
+    number = len(trial.stages) + (trial.repairs if 0 in trial.stages else 0)
+    read = prompt_tokens + llm_tokens + trial.max_tokens + TRIAL_FAILURE_TOKENS
+    return number * (read * prices.input + trial.max_tokens * prices.output) / _MILLION

@@ -40,9 +40,9 @@ class RoleRates:
     cached_input: float
     output: float
 
-    def seconds(self, counts: TokenCounts) -> float:
-        """Device time of all tokens, whatever became of them."""
-        return counts.prompt / self.input + counts.cached / self.cached_input + counts.generated / self.output
+    def seconds(self, prompt: float, cached: float, generated: float) -> float:
+        """Device time of so many tokens that are prefilled, read from a cache, and generated."""
+        return prompt / self.input + cached / self.cached_input + generated / self.output
 
 
 @dataclass(frozen=True)

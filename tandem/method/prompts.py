@@ -7,15 +7,17 @@ and they are encoded apart from the template, so that the prompt of a longer ins
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from tandem.method.checks import Repair
 
 if TYPE_CHECKING:  # a client that names a task need not load pydantic
     from tandem.method.profile import Profile
 
 Task = Literal["answer", "code"]
-_HOLE = re.compile(r"⟦(question|insight)⟧")
+_HOLE = re.compile(r"⟦(question|insight|answer|failure)⟧")
 
 
 class PromptTokenizer(Protocol):
@@ -56,6 +58,15 @@ def answer_prompt(
     return _fill(profile, tokenizer, template, "", question, insight)
 
 
+def repair_prompt(
+    profile: Profile, tokenizer: PromptTokenizer, question: str, repair: Repair, task: Task = "answer"
+) -> Prompt:
+    """What the small model corrects an answer from that failed its check: it reads question, answer and failure as a dialogue."""
+    turns = [("user", _plain(profile, task)), ("assistant", "{answer}"), ("user", profile.prompts.repair)]
+    values = {"question": question, "answer": repair.answer, "failure": repair.failure}
+    return _encode(tokenizer, _rendered(profile, tokenizer, turns), values)
+
+
 def _plain(profile: Profile, task: Task) -> str:
     return (task == "code" and profile.prompts.code) or profile.prompts.question
 
@@ -63,9 +74,17 @@ def _plain(profile: Profile, task: Task) -> str:
 def _fill(
     profile: Profile, tokenizer: PromptTokenizer, user: str, assistant: str, question: str, insight: str
 ) -> Prompt:
-    messages = [("system", profile.prompts.system)] if profile.prompts.system else []
-    rendered = tokenizer.render_chat([*messages, ("user", _with_holes(user))]) + _with_holes(assistant)
-    values = {"question": question, "insight": insight}
+    rendered = _rendered(profile, tokenizer, [("user", user)]) + _with_holes(assistant)
+    return _encode(tokenizer, rendered, {"question": question, "insight": insight})
+
+
+def _rendered(profile: Profile, tokenizer: PromptTokenizer, turns: Sequence[tuple[str, str]]) -> str:
+    """The turns in the model's chat template, up to where its own turn begins."""
+    system = [("system", profile.prompts.system)] if profile.prompts.system else []
+    return tokenizer.render_chat([*system, *((role, _with_holes(text)) for role, text in turns)])
+
+
+def _encode(tokenizer: PromptTokenizer, rendered: str, values: Mapping[str, str]) -> Prompt:
     ids: list[int] = []
     span_start = 0
     # re.split with one group alternates: text, name of a hole, text, ...
@@ -80,4 +99,4 @@ def _fill(
 
 
 def _with_holes(template: str) -> str:
-    return template.replace("{question}", "⟦question⟧").replace("{insight}", "⟦insight⟧")
+    return re.sub(r"\{(question|insight|answer|failure)\}", r"⟦\1⟧", template)

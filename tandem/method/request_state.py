@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tandem.method.answer import final_answer
+from tandem.method.checks import CheckResult, Trial
 from tandem.method.cost import cost
 from tandem.method.plan import Plan
 from tandem.method.request import SolveInput
@@ -20,7 +21,8 @@ from tandem.method.tokens import TokenCounts
 class RequestState:
     """`llm_counts` and `answer_counts` are separate from the outcomes: a role whose every attempt failed has counts and no outcome.
 
-    `logged_scoring` is what the request log knows of all scoring passes, where a pass's own result was lost.
+    `has_llm_answered`: the large model's text is its own answer to the end, so what it costs alone is known. `trials` and
+    `checks` are in order. `logged_scoring` is what the request log knows of all scoring passes, where a pass's own result was lost.
     """
 
     input: SolveInput
@@ -33,7 +35,10 @@ class RequestState:
     llm_counts: TokenCounts = field(default_factory=TokenCounts)
     answer_counts: TokenCounts = field(default_factory=TokenCounts)
     prefills: list[PassOutcome] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
+    checks: list[CheckResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    has_llm_answered: bool = False
 
     @property
     def plan(self) -> Plan:
@@ -43,13 +48,15 @@ class RequestState:
     def is_cancelled(self) -> bool:
         return self.cancelled_at is not None
 
+    @property
+    def llm_text(self) -> str:
+        return self.insight.text if self.insight else ""
+
     def result(self, stop: Stop, answer: GenerationOutcome | None, now: datetime) -> SolveResult:
         usage = self._usage()
         attempts = {"large": self.insight.attempt if self.insight else 1, "small": answer.attempt if answer else 1}
-        is_llm_finished = stop.reason is StopReason.LLM_FINISHED
-        text = answer.text if answer else ""
-        if is_llm_finished:
-            text = self.insight.text if self.insight else ""
+        is_llms = answer is None and stop.reason in (StopReason.LLM_FINISHED, StopReason.UNVERIFIED_BEST)
+        text = answer.text if answer else self.llm_text if is_llms else ""
         return SolveResult(
             request_id=self.input.request_id,
             profile=self.plan.profile,
@@ -61,12 +68,14 @@ class RequestState:
             llm=self.plan.llm,
             slm=self.plan.slm,
             usage=usage,
-            cost=cost(self.plan, usage, self._prompt_tokens(usage), is_llm_finished),
+            cost=cost(self.plan, usage, self._prompt_tokens(usage), self.has_llm_answered, self._check_seconds),
             timings_ms=self._timings(answer, now),
             trace_id=self.input.trace_id,
             attempts=max(attempts.values()),
-            complete=answer.reason == "eos" if answer else self._has_finished(stop),
+            complete=self._is_complete(stop, answer),
             notes=[*self.notes, *self._estimates(), *(_retry_note(m, n) for m, n in attempts.items() if n > 1)],
+            checks=self.checks,
+            trials=self.trials,
         )
 
     def cancel_ms(self, insight: GenerationOutcome) -> float | None:
@@ -80,13 +89,20 @@ class RequestState:
         logged = [self.logged_scoring] if self.logged_scoring else []
         return Usage(
             llm=self.llm_counts,
-            slm=self.answer_counts + _all_passes(self.prefills),
+            slm=sum((trial.usage for trial in self.trials), self.answer_counts) + _all_passes(self.prefills),
             scorer=_all_passes([*scoring, *logged]),
         )
 
-    def _has_finished(self, stop: Stop) -> bool:
-        is_whole = self.insight is not None and self.insight.reason == "eos"
-        return stop.reason is StopReason.LLM_FINISHED and is_whole
+    def _is_complete(self, stop: Stop, answer: GenerationOutcome | None) -> bool:
+        """The answer was not cut: its model ended it, or it passed its checks as it is."""
+        if answer is not None:
+            return answer.reason == "eos" or stop.reason is StopReason.VERIFIED
+        is_llms = stop.reason in (StopReason.LLM_FINISHED, StopReason.UNVERIFIED_BEST)
+        return is_llms and self.insight is not None and self.insight.reason == "eos"
+
+    @property
+    def _check_seconds(self) -> float:
+        return sum(check.seconds for check in self.checks)
 
     def _estimates(self) -> list[str]:
         if not self.llm_counts.is_estimated:

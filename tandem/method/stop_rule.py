@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tandem.method.cost import worst_case_usd
+from tandem.method.cost import worst_case_usd, worst_case_usd_of_trials
 from tandem.method.plan import Plan
 from tandem.method.request import Budget
 from tandem.method.result import Stop, StopReason
@@ -17,7 +17,7 @@ TEMPLATE_TOKENS = 96
 
 @dataclass(frozen=True)
 class Allowance:
-    """What the budget leaves of the plan: the stages' caps (cumulative tokens) and the answer's.
+    """What the budget leaves of the plan: the stages' caps (cumulative tokens) and the answer's, and whether it also pays for trials.
 
     `finish` is the cap of a large model that may finish where no stage suffices, else None.
     """
@@ -26,6 +26,7 @@ class Allowance:
     finish: int | None
     answer_tokens: int
     is_limited: bool
+    pays_for_trials: bool = True
 
     @property
     def llm_caps(self) -> list[int]:
@@ -89,7 +90,17 @@ def allowance(plan: Plan, budget: Budget, question_tokens: int) -> Allowance:
             answer = max(0, min(answer, int(affordable)))
     finish = plan.answer_max_tokens if finishes and caps[-1:] == [plan.answer_max_tokens] else None
     stages = caps[: len(planned)]
-    return Allowance(stages, finish, answer, stages != planned or (finishes and finish is None))
+    is_limited = stages != planned or (finishes and finish is None)
+    return Allowance(stages, finish, answer, is_limited, _pays_for_trials(plan, budget, question_tokens, caps, answer))
+
+
+def _pays_for_trials(plan: Plan, budget: Budget, question_tokens: int, caps: Sequence[int], answer: int) -> bool:
+    if budget.max_cost_usd is None:
+        return True
+    prompt = question_tokens + TEMPLATE_TOKENS
+    llm_tokens = caps[-1] if caps else 0
+    rest = worst_case_usd(plan, prompt, llm_tokens, answer)
+    return rest + worst_case_usd_of_trials(plan, prompt, llm_tokens) <= budget.max_cost_usd
 
 
 def _capped(caps: Sequence[int], most: int) -> list[int]:

@@ -41,7 +41,8 @@ class ModelTask:
 class CheckTask:
     """An answer to be checked. `answer` is the final answer, for code the program; stage, role and trial as in CheckResult.
 
-    `slot` is the place of its first result among the request's decisions.
+    `number` counts the request's checked answers from 1, and `last_scored` is the last stage that was scored before (-1: none):
+    the place of the results among the request's decisions. `earlier_answers` are those of earlier trials.
     """
 
     request_id: str
@@ -52,7 +53,9 @@ class CheckTask:
     stage: int = 0
     role: str = "slm"
     trial: int = 0
-    slot: int = 0
+    number: int = 1
+    last_scored: int = -1
+    earlier_answers: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ class Timeouts:
     """
 
     score_call = timedelta(seconds=60)
+    check_call = timedelta(seconds=60)
     stop_call = timedelta(seconds=2)
     heartbeat = timedelta(seconds=5)
     heartbeat_interval = timedelta(seconds=1)  # each is a call to Temporal for each running activity

@@ -108,7 +108,7 @@ async def run_system(profile_name: str, folder: Path, redis_url: str, temporal_a
     while not hasattr(scorer, "port"):  # `start` binds it, and runs until the server stops
         await asyncio.sleep(0.01)
     addresses = ServiceAddresses(
-        f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.port}", f"127.0.0.1:{executor.port}"
+        f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.port}", f"127.0.0.1:{executor.port}", "127.0.0.1:1"
     )
     activities = Activities(addresses, log)
     temporal = await TemporalClient.connect(temporal_address, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)])

@@ -195,7 +195,7 @@ async def test_a_decision_is_published_once(log: RequestLog) -> None:
         await log.decisions.publish(rid, scored_slot(0), SCORED)
     await log.decisions.publish(rid, scored_slot(1), SCORED)
     news = await log.streams.tail(rid, {"decisions": "0-0"}, SHORT)
-    assert [i for i, _ in news["decisions"]] == ["1-0", "2-0"]
+    assert [i for i, _ in news["decisions"]] == ["1000-0", "2000-0"]
 
 
 async def test_every_key_expires_and_minutes_after_the_end(log: RequestLog) -> None:

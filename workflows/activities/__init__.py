@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from services.process.channels import open_channel
 from services.request_log.log import RequestLog
 from workflows.activities.answer import AnswerActivities
+from workflows.activities.checking import CheckingActivities
 from workflows.activities.insight import InsightActivities
 from workflows.activities.lost_usage import LostUsageActivities, ReportedUsage
 from workflows.activities.publishing import PublishingActivities
@@ -21,19 +22,21 @@ class ServiceAddresses:
     insight_generator: str
     sufficiency_scorer: str
     slm_executor: str
+    answer_checker: str = "127.0.0.1:50055"
 
 
 class Activities:
     """All activities of a worker, over one channel to each service."""
 
     def __init__(self, addresses: ServiceAddresses, log: RequestLog) -> None:
-        generator, scorer, executor = self._channels = [
-            open_channel(a) for a in (addresses.insight_generator, addresses.sufficiency_scorer, addresses.slm_executor)
+        generator, scorer, executor, checker = self._channels = [
+            open_channel(address) for address in astuple(addresses)
         ]
         reported = ReportedUsage()
         self._insight = InsightActivities(generator, reported)
         self._scoring = ScoringActivities(scorer, log)
         self._answer = AnswerActivities(executor, log, reported)
+        self._checking = CheckingActivities(checker, log)
         self._publishing = PublishingActivities(log)
         self._lost_usage = LostUsageActivities(log, reported)
         self._shadow = ShadowActivities()
@@ -45,7 +48,9 @@ class Activities:
     def of_solve_queue(self) -> list[Callable[..., Any]]:
         return [
             self._scoring.wait_and_score,
+            self._scoring.wait_for_stage,
             self._scoring.all_scoring_passes,
+            self._checking.check,
             self._answer.execute,
             self._answer.prefill,
             self._answer.all_prefill_passes,

@@ -43,6 +43,16 @@ class ScoringActivities:
             return score
 
     @activity.defn
+    async def wait_for_stage(self, task: ModelTask) -> StageScore:
+        """Block until the stage is written; `ended` when the insight ends before. Nothing is scored."""
+        async with heartbeating():
+            written = await self._wait_for_stage(task)
+            if written is None:
+                return StageScore(task.stage, ended=True)
+            tokens, epoch = written
+            return StageScore(task.stage, tokens, epoch=epoch)
+
+    @activity.defn
     async def all_scoring_passes(self, request_id: str) -> PassOutcome:
         """Counts of all the request's scoring passes, including those whose result was lost."""
         return PassOutcome(request_counts=await self._log.ledger.all_passes(request_id, Pass.SCORER))

@@ -1,0 +1,59 @@
+"""The checker's activity: have an answer checked, and publish what the checks said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import grpc
+from temporalio import activity
+
+from services.request_log.decisions import checked_slot
+from services.request_log.log import RequestLog
+from tandem.convert.outcomes import check_result_from_pb
+from tandem.convert.requests import check_request_to_pb
+from tandem.method.checks import AGREEMENT, CheckResult, CheckSpec, agreement
+from tandem.method.errors import TandemError
+from tandem.method.events import Checked
+from tandem.method.tasks import CheckTask
+from tandem.method.timeouts import Timeouts
+from tandem.v1 import checking_pb2_grpc
+from workflows.activities.errors import application_error
+from workflows.activities.heartbeat import heartbeating
+
+
+class CheckingActivities:
+    def __init__(self, checker: grpc.aio.Channel, log: RequestLog) -> None:
+        self._stub, self._log = checking_pb2_grpc.AnswerCheckerStub(checker), log
+
+    @activity.defn
+    async def check(self, task: CheckTask) -> list[CheckResult]:
+        """One result for each check, in order. A cancel ends the checks in the service."""
+        results = await self._run([check for check in task.checks if check.name != AGREEMENT], task)
+        results += [_agreement(check, task) for check in task.checks if check.name == AGREEMENT]
+        await self._publish(task, results)
+        return results
+
+    async def _run(self, checks: list[CheckSpec], task: CheckTask) -> list[CheckResult]:
+        if not checks:
+            return []
+        request = check_request_to_pb(replace(task, checks=checks))
+        try:
+            async with heartbeating():
+                response = await self._stub.Check(request, timeout=Timeouts.check_call.total_seconds())
+        except grpc.aio.AioRpcError as error:
+            raise application_error(error, None) from error
+        return [check_result_from_pb(result, task) for result in response.results]
+
+    async def _publish(self, task: CheckTask, results: list[CheckResult]) -> None:
+        """Readers who miss it see the checks in the result."""
+        try:
+            for slot, result in enumerate(results, checked_slot(task.last_scored, task.number)):
+                await self._log.decisions.publish(task.request_id, slot, Checked.of(result))
+        except TandemError as error:
+            activity.logger.warning("the checks of stage %d were not published: %s", task.stage, error)
+
+
+def _agreement(check: CheckSpec, task: CheckTask) -> CheckResult:
+    verdict, detail = agreement([*task.earlier_answers, task.answer], check)
+    score = float(verdict == "pass")
+    return CheckResult(check.name, task.stage, task.role, verdict, detail, score, 0.0, task.trial)

@@ -1,0 +1,121 @@
+"""The answers of one request that were checked, the small model's and the large one's, and which of them is best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from tandem.method.answer import final_answer
+    from tandem.method.checks import AGREEMENT, CheckResult, Verdict, combined, score
+    from tandem.method.request_state import RequestState
+    from tandem.method.result import Stop, StopReason
+    from tandem.method.tasks import CheckTask, GenerationOutcome
+    from tandem.method.timeouts import Timeouts
+    from workflows.activities.checking import CheckingActivities
+    from workflows.calls import ActivityCalls, cause_of
+
+_RETRY_CHECK = RetryPolicy(initial_interval=Timeouts.retry_interval, maximum_attempts=2)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedAnswer:
+    """`outcome` is None for the large model's answer, whose outcome is the insight."""
+
+    stage: int
+    answer: str
+    results: list[CheckResult]
+    outcome: GenerationOutcome | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        return combined(self.results)
+
+    @property
+    def score(self) -> float:
+        return score(self.results)
+
+
+class CheckedAnswers:
+    def __init__(self, state: RequestState, calls: ActivityCalls) -> None:
+        self._state, self._calls = state, calls
+        self._of_slm: list[CheckedAnswer] = []
+        self._of_llm: CheckedAnswer | None = None
+        self._num_checked = 0
+
+    @property
+    def best(self) -> CheckedAnswer | None:
+        """The small model's answer whose checks held most, the earlier of equals."""
+        return max(self._of_slm, key=lambda made: (made.score, -self._of_slm.index(made)), default=None)
+
+    def have_failed_at(self, stage: int) -> bool:
+        return any(made.stage == stage and made.verdict is Verdict.FAIL for made in self._of_slm)
+
+    def at(self, stop: Stop) -> GenerationOutcome | None:
+        """The small model's answer at the stage of the stop, unless it was cut: an answer may be longer than a trial."""
+        tried = [made for made in self._of_slm if made.stage == stop.stage]
+        outcome = max(tried, key=lambda made: made.score).outcome if tried else None
+        is_usable = outcome is not None and (outcome.reason == "eos" or stop.reason is StopReason.VERIFIED)
+        return outcome if is_usable else None
+
+    def better_than_llm(self) -> GenerationOutcome | None:
+        """The best trial, where the large model was not asked or fewer of its answer's checks held."""
+        best, of_llm = self.best, self._of_llm
+        return best.outcome if best and (of_llm is None or best.score > of_llm.score) else None
+
+    async def check_trial(self, outcome: GenerationOutcome, stage: int, number: int) -> CheckedAnswer:
+        """The answer of trial `number` (from 1)."""
+        answer = final_answer(outcome.text, self._state.plan.answer_format, outcome.continued_from)
+        checked = CheckedAnswer(stage, answer, await self._check(answer, stage, "slm", number), outcome)
+        self._of_slm.append(checked)
+        return checked
+
+    async def check_llm(self, text: str) -> CheckedAnswer:
+        """The large model's own answer, checked once."""
+        if self._of_llm is None:
+            answer, stage = final_answer(text, self._state.plan.answer_format), len(self._state.scores)
+            self._of_llm = CheckedAnswer(stage, answer, await self._check(answer, stage, "llm", 0))
+        return self._of_llm
+
+    async def judge_llm(self, text: str, stage: int) -> Stop:
+        """The large model has answered after `stage`: its answer is used, or a better trial where it fails its checks."""
+        if (await self.check_llm(text)).verdict is not Verdict.FAIL:
+            return Stop(stage, StopReason.LLM_FINISHED)
+        is_worse = self.better_than_llm() is not None and self.best is not None
+        return Stop(self.best.stage if is_worse and self.best else stage, StopReason.UNVERIFIED_BEST)
+
+    async def _check(self, answer: str, stage: int, role: str, trial: int) -> list[CheckResult]:
+        """A checker that fails lets the request go on as if there were no check."""
+        source = self._state.input
+        checks = [check for check in source.checks if role == "slm" or check.name != AGREEMENT]
+        if not checks:
+            return []
+        self._num_checked += 1
+        task = CheckTask(
+            request_id=source.request_id,
+            question=source.request.question,
+            answer=answer,
+            checks=checks,
+            task=source.request.task,
+            stage=stage,
+            role=role,
+            trial=trial,
+            number=self._num_checked,
+            last_scored=max((s.stage for s in self._state.scores), default=-1),
+            earlier_answers=[made.answer for made in self._of_slm],
+        )
+        return await self._results(task)
+
+    async def _results(self, task: CheckTask) -> list[CheckResult]:
+        try:
+            checking = self._calls.start(CheckingActivities.check, task, retry_policy=_RETRY_CHECK)
+            results: list[CheckResult] = await checking
+        except ActivityError as error:
+            if not is_cancelled_exception(error):
+                self._state.notes.append(f"an answer of the {task.role} was not checked: {cause_of(error)}")
+            return []
+        self._state.checks += results
+        return results

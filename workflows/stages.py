@@ -1,0 +1,88 @@
+"""The stages of one request: wait until one is written, have it scored, and see whether there is another."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from tandem.method.request_state import RequestState
+    from tandem.method.result import Stop
+    from tandem.method.stop_rule import Allowance, decide, is_prefilled, is_scored, thresholds
+    from tandem.method.tasks import ModelTask, StageScore, model_task
+    from tandem.method.timeouts import Timeouts
+    from workflows.activities.scoring import ScoringActivities
+    from workflows.calls import ActivityCalls, cause_of, detail_of
+    from workflows.large_model import LargeModel
+    from workflows.small_model import SmallModel
+
+_RETRY = RetryPolicy(initial_interval=Timeouts.retry_interval, maximum_attempts=2)
+
+
+class Stages:
+    """`has_lost_a_score`: a scoring pass may be paid for whose counts are only in the request log."""
+
+    def __init__(
+        self, state: RequestState, calls: ActivityCalls, llm: LargeModel, slm: SmallModel, allowance: Allowance
+    ) -> None:
+        self._state, self._calls, self._llm, self._slm = state, calls, llm, slm
+        self.thresholds = thresholds(state.plan)
+        self._llm_may_finish = allowance.finish is not None
+        self._has_ended = False
+        self.has_lost_a_score = False
+
+    def is_scored(self, stage: int) -> bool:
+        return is_scored(self.thresholds[stage], self._llm_may_finish) and not self._state.is_cancelled
+
+    def are_over(self) -> bool:
+        """Nothing is left to score or to try."""
+        return self._llm.has_answered or self._state.is_cancelled or self._has_ended
+
+    async def is_written(self, stage: int) -> bool:
+        """Wait for the stage; False when the insight ended before. Stage 0 is the bare question."""
+        if stage == 0:
+            return True
+        waiting = self._calls.start(ScoringActivities.wait_for_stage, self._task(stage), retry_policy=_RETRY)
+        try:
+            written: StageScore = await waiting
+        except ActivityError:
+            return False
+        self._has_ended = written.ended
+        return not written.ended and not self._state.is_cancelled
+
+    async def score(self, stage: int) -> Stop | None:
+        """Wait for the stage, score it, and decide. A scorer that fails lets the large model go on."""
+        try:
+            score = await self._when_scored(self._task(stage), self.thresholds[stage])
+        except ActivityError as error:
+            self.has_lost_a_score = True
+            if is_cancelled_exception(error):
+                return None
+            score = detail_of(error, StageScore) or StageScore(stage)
+            self._state.notes.append(f"stage {stage} was not scored: {cause_of(error)}")
+        self._state.scores.append(score)  # it is paid for, whatever happened to the request meanwhile
+        self._has_ended = score.ended
+        if self._state.is_cancelled or self._llm.has_answered:
+            return None
+        stop = decide(score, self.thresholds[stage])
+        if stop:
+            self._state.decided_at = workflow.now()
+        elif self._state.plan.prefill_ahead and is_prefilled(stage, self.thresholds, self._llm_may_finish):
+            self._slm.prefill(stage)
+        return stop
+
+    async def _when_scored(self, task: ModelTask, threshold: float) -> StageScore:
+        """The stage's score; the wait ends early when the large model has answered or failed."""
+        scoring = self._calls.start(ScoringActivities.wait_and_score, task, threshold, retry_policy=_RETRY)
+        if self._llm.handle is not None:
+            await workflow.wait([scoring, self._llm.handle], return_when=asyncio.FIRST_COMPLETED)
+            if not scoring.done() and (self._llm.has_answered or not self._llm.has_succeeded):
+                scoring.cancel()
+        score: StageScore = await scoring
+        return score
+
+    def _task(self, stage: int) -> ModelTask:
+        return model_task(self._state.input, self._state.plan.prices.scorer, stage=stage)
