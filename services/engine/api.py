@@ -23,6 +23,8 @@ class EngineError(Exception):
     ├── DuplicateRequest   a request with this id is running
     ├── EngineStopped   the engine is shutting down or its thread has died
     ├── UnknownModel    an API does not have the model
+    ├── InvalidSchema   the JSON schema is none, or has a keyword that no text can be held to
+    ├── SchemaNotSupported   the back end cannot hold this text to a schema
     ├── ApiRefused      an API refuses the request or the key
     └── ApiUnavailable  an API does not answer
 
@@ -52,6 +54,14 @@ class UnknownModel(EngineError):
     reason = "UNKNOWN_MODEL"
 
 
+class InvalidSchema(EngineError):
+    reason = "INVALID_SCHEMA"
+
+
+class SchemaNotSupported(EngineError):
+    reason = "SCHEMA_NOT_SUPPORTED"
+
+
 class ApiRefused(EngineError):
     reason = "API_REFUSED"
 
@@ -72,12 +82,22 @@ class GenerationRequest:
 
     With 0 the prompt is only prefilled, after every other request, and cached for a generation that begins with it. A back end
     without such a cache computes nothing.
+
+    With `json_schema` the text is a JSON text that follows it, and ends by itself only where that is complete. Its first tokens
+    may be the last `num_written` of the prompt: of an earlier attempt, or of a model that it goes on from.
     """
 
     request_id: str
     prompt_ids: tuple[int, ...]
     max_new_tokens: int
     sampling: Sampling = field(default_factory=Sampling)
+    json_schema: str = ""
+    num_written: int = 0
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """What the prompt holds of the text."""
+        return self.prompt_ids[len(self.prompt_ids) - self.num_written :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +218,8 @@ class Engine(Protocol):
     def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
         """Stream tokens, then exactly one Finished with the exact usage. Closing the generator early aborts the request.
 
-        Raises PromptTooLong, QueueFull, DuplicateRequest, EngineStopped.
+        Raises PromptTooLong, QueueFull, DuplicateRequest, EngineStopped, and for a JSON schema InvalidSchema and
+        SchemaNotSupported.
         """
         ...
 

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 import torch
 
 from services.engine.api import EngineCounters, EngineStopped, Finished, FinishReason, Token
+from services.engine.grammar import Grammars
 from services.engine.prefix_cache import PrefixCache
 from services.engine.request_queue import RequestQueue
 from services.engine.runner import Runner
@@ -62,6 +63,7 @@ class EngineCore:
         self.runner.load()
         self.tokenizer = ChatTokenizer.load(self._settings.path)
         self.eos_ids, self.num_parameters = self.runner.model.eos_ids(), self.runner.model.num_parameters()
+        self.grammars = Grammars(self.tokenizer, self.eos_ids)
 
     def _step(self) -> None:
         self._drop_aborted()

@@ -8,6 +8,7 @@ and the usage is marked as an estimate. The client of the SDK reads OPENAI_BASE_
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
@@ -30,9 +31,11 @@ from services.engine.api import (
     PromptScores,
     PromptTooLong,
     QueueFull,
+    SchemaNotSupported,
     Token,
     UnknownModel,
 )
+from services.engine.json_schema import grammar_of
 from services.engine.messages import MessageCodec
 from tandem.method.tokens import TokenCounts
 
@@ -102,6 +105,10 @@ class OpenAIEngine:
             self._queue.close(_CLOSE_SECONDS, self._client.close)
 
     def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
+        if generation.json_schema:
+            grammar_of(generation.json_schema)
+            if generation.num_written:
+                raise SchemaNotSupported("an API holds only whole texts to a schema: it cannot go on from one that is begun")
         return self._queue.run(generation, self._stream)
 
     def abort(self, request_id: str) -> bool:
@@ -138,6 +145,8 @@ class OpenAIEngine:
             _translate(error)
         finally:
             await stream.close()
+        if generation.json_schema and reply.reason is FinishReason.EOS:
+            reply.check_json()
         for token in reply.tokens_without_text():
             yield token
         yield self._finished(reply.reason, reply.usage)
@@ -177,6 +186,9 @@ class OpenAIEngine:
             "temperature": sampling.temperature,
             "stream": True,
         }
+        if generation.json_schema:
+            schema = {"name": "answer", "schema": json.loads(generation.json_schema), "strict": True}
+            arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
         return {**arguments, "top_p": sampling.top_p, "seed": sampling.seed} if sampling.temperature else arguments
 
 
@@ -188,6 +200,7 @@ class _Reply:
         self._codec = codec
         self._num_prompt_ids = num_prompt_ids
         self._num_tokens = 0
+        self._text = ""
         self._reported: Any = None  # the API's usage
 
     def add(self, chunk: Any) -> list[Token]:
@@ -205,6 +218,13 @@ class _Reply:
         reported = self._reported.completion_tokens if self._reported else 0
         return [self._token("") for _ in range(reported - self._num_tokens)]
 
+    def check_json(self) -> None:
+        """At the end: an API that does not know the parameter `response_format` may ignore it. Raises SchemaNotSupported."""
+        try:
+            json.loads(self._text)
+        except ValueError as error:
+            raise SchemaNotSupported(f"the API ignores the JSON schema: its text is no JSON: {error}") from error
+
     @property
     def estimate(self) -> TokenCounts:
         return TokenCounts(self._num_prompt_ids, 0, self._num_tokens, is_estimated=True)
@@ -221,6 +241,7 @@ class _Reply:
 
     def _token(self, text: str) -> Token:
         self._num_tokens += 1
+        self._text += text
         return Token(self._codec.number(text), text, time.time())
 
 
@@ -233,6 +254,8 @@ def _translate(error: openai.OpenAIError) -> NoReturn:
             raise UnknownModel(f"the API does not have the model: {error}") from error
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             raise ApiRefused(f"the API refuses the key: {error}") from error
+        case openai.BadRequestError() | openai.UnprocessableEntityError() if "response_format" in str(error):
+            raise SchemaNotSupported(f"the API does not hold its text to this JSON schema: {error}") from error
         case openai.BadRequestError() if "context" in str(error).lower():
             raise PromptTooLong(str(error)) from error
         case openai.APIStatusError() if error.status_code < 500:

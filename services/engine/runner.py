@@ -75,10 +75,15 @@ class Runner:
 
     def _choose(self, sequences: list[Sequence], logits: Tensor) -> list[int]:
         """The next token of each sequence, from its row of `logits`, float32[sequences, vocabulary]."""
+        for row, sequence in enumerate(sequences):
+            if sequence.matcher:
+                sequence.matcher.mask(logits[row])
         tokens: list[int] = logits.argmax(dim=-1).tolist()
         for row, sequence in enumerate(sequences):
             sampling = sequence.generation.sampling
             if sampling.temperature > 0:
                 sequence.sampler = sequence.sampler or Sampler(sampling, logits.device)
                 tokens[row] = sequence.sampler.draw(logits[row])
+            if sequence.matcher:
+                sequence.matcher.accept(tokens[row])
         return tokens

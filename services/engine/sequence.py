@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from services.engine.api import Finished, GenerationRequest, Token
 
 if TYPE_CHECKING:  # scheduling needs neither torch nor a tokenizer
+    from services.engine.grammar import Matcher
     from services.engine.sampler import Sampler
     from services.engine.tokenizer import Detokenizer
 
@@ -20,10 +21,12 @@ class Sequence:
         generation: GenerationRequest,
         deliver: abc.Callable[[Token | Finished], None],
         detokenizer: Detokenizer,
+        matcher: Matcher | None = None,
     ) -> None:
         self.generation = generation
         self.deliver = deliver
         self.detokenizer = detokenizer
+        self.matcher = matcher  # None: the text is held to nothing
         self.is_aborted = False
         self.computed = 0  # tokens of prompt and completion in the KV cache
         self.cached = 0  # those of them that were copied from another sequence or from the prefix cache

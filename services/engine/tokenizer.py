@@ -30,6 +30,11 @@ class ChatTokenizer:
         content = [sorted(self._tokenizer.get_vocab().items()), self._tokenizer.chat_template]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
+    @property
+    def hugging_face(self) -> Any:
+        """The tokenizer of transformers."""
+        return self._tokenizer
+
     def encode(self, text: str, *, plain: bool = False) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain).input_ids)
 

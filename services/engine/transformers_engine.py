@@ -15,12 +15,14 @@ from services.engine.api import (
     EngineLoad,
     Finished,
     GenerationRequest,
+    InvalidSchema,
     ModelInfo,
     PromptScores,
     PromptTooLong,
     Token,
 )
 from services.engine.core import EngineCore
+from services.engine.grammar import Matcher
 from services.engine.request_queue import ScoringJob
 from services.engine.sequence import Sequence
 from services.engine.settings import EngineSettings
@@ -92,11 +94,14 @@ class TransformersEngine:
             with contextlib.suppress(RuntimeError):  # the caller's loop has closed, so nobody waits for the item
                 loop.call_soon_threadsafe(items.put_nowait, item)
 
-        sequence = Sequence(generation, deliver, Detokenizer(self.tokenizer, generation.prompt_ids))
+        detokenizer = Detokenizer(self.tokenizer, generation.prompt_ids)
+        sequence = Sequence(generation, deliver, detokenizer, await self._matcher(generation))
         self._core.queue.submit(sequence)
         try:
             while True:
                 item = await items.get()
+                if isinstance(item, Finished) and sequence.matcher and sequence.matcher.failure:
+                    raise InvalidSchema(f"the text cannot go on under its schema: {sequence.matcher.failure}")
                 yield item
                 if isinstance(item, Finished):
                     return
@@ -113,6 +118,11 @@ class TransformersEngine:
         job = ScoringJob(key, tuple(prompt_ids), Future())
         self._core.queue.submit_job(job)
         return await asyncio.wrap_future(job.scores)
+
+    async def _matcher(self, generation: GenerationRequest) -> Matcher | None:
+        if not generation.json_schema or not generation.max_new_tokens:
+            return None
+        return await asyncio.to_thread(self._core.grammars.matcher, generation.json_schema, generation.written)
 
     def _check_length(self, tokens: int, what: str) -> None:
         context_length = self._core.runner.model.context_length

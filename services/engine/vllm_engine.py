@@ -29,8 +29,10 @@ from services.engine.api import (
     ModelInfo,
     PromptScores,
     PromptTooLong,
+    SchemaNotSupported,
     Token,
 )
+from services.engine.json_schema import grammar_of
 from services.engine.tokenizer import ChatTokenizer, Detokenizer
 from tandem.method.tokens import TokenCounts
 
@@ -122,6 +124,10 @@ class VllmEngine:
         context_length = self._llm.model_config.max_model_len
         if total > context_length:
             raise PromptTooLong(f"prompt and answer of {total} tokens exceed the context length of {context_length}")
+        if generation.json_schema:
+            grammar_of(generation.json_schema)
+            if generation.num_written:
+                raise SchemaNotSupported("vLLM holds only whole texts to a schema: it cannot go on from one that is begun")
         return self._queue.run(generation, self._stream)
 
     def abort(self, request_id: str) -> bool:
@@ -189,14 +195,15 @@ _REASONS = {
 
 def _sampling(generation: GenerationRequest) -> Any:
     from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-    sampling = generation.sampling
+    sampling, schema = generation.sampling, generation.json_schema
     return SamplingParams(
         max_tokens=max(1, generation.max_new_tokens),
         temperature=sampling.temperature,
         top_p=sampling.top_p if sampling.temperature else 1.0,
         seed=sampling.seed if sampling.temperature else None,
+        structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
     )

@@ -66,6 +66,8 @@ _FROM_ENGINE: dict[str, Callable[..., TandemError]] = {
     "QUEUE_FULL": partial(ResourceExhausted, retry_after_s=_RETRY_QUEUE_SECONDS),
     "DUPLICATE_REQUEST": FailedPrecondition,
     "ENGINE_STOPPED": Unavailable,
+    "INVALID_SCHEMA": partial(InvalidArgument, field="json_schema"),
+    "SCHEMA_NOT_SUPPORTED": FailedPrecondition,
     "UNKNOWN_MODEL": FailedPrecondition,
     "API_REFUSED": FailedPrecondition,
     "API_UNAVAILABLE": Unavailable,

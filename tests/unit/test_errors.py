@@ -10,8 +10,10 @@ from services.engine.api import (
     DuplicateRequest,
     EngineError,
     EngineStopped,
+    InvalidSchema,
     PromptTooLong,
     QueueFull,
+    SchemaNotSupported,
     UnknownModel,
 )
 from services.process.status import STATUS_OF, from_engine, to_status
@@ -56,6 +58,8 @@ ENGINE_ERRORS = {
     QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     DuplicateRequest: grpc.StatusCode.FAILED_PRECONDITION,
     EngineStopped: grpc.StatusCode.UNAVAILABLE,
+    InvalidSchema: grpc.StatusCode.INVALID_ARGUMENT,
+    SchemaNotSupported: grpc.StatusCode.FAILED_PRECONDITION,
     UnknownModel: grpc.StatusCode.FAILED_PRECONDITION,
     ApiRefused: grpc.StatusCode.FAILED_PRECONDITION,
     ApiUnavailable: grpc.StatusCode.UNAVAILABLE,
