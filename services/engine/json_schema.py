@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llguidance import LLMatcher, LLTokenizer
 
 from services.engine.api import InvalidSchema
+
+if TYPE_CHECKING:  # a type that exists in the library's stubs alone
+    from llguidance._lib import JsonCompileOptions
 
 _MAX_CHARACTERS = 1 << 16
 # A larger number than this in a schema takes minutes to compile, and much memory.
@@ -16,9 +19,10 @@ _MAX_REPETITIONS = 10_000
 _REPETITIONS = frozenset(
     f"{bound}{what}" for bound in ("min", "max") for what in ("Items", "Length", "Properties", "Contains")
 )
-_OPTIONS: dict[str, Any] = {
+ANY_JSON = "{}"
+_OPTIONS: JsonCompileOptions = {
     # A model in doubt writes white space, and without a limit it need never end. This much indents a text eight levels.
-    "whitespace_pattern": r"[ \n]{0,32}",
+    "whitespace_pattern": r"[ \t\r\n]{0,32}",
     "lenient": False,  # a keyword that cannot be held is an error
 }
 

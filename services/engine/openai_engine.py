@@ -35,7 +35,7 @@ from services.engine.api import (
     Token,
     UnknownModel,
 )
-from services.engine.json_schema import grammar_of
+from services.engine.json_schema import ANY_JSON, grammar_of, is_beginning
 from services.engine.messages import MessageCodec
 from tandem.method.tokens import TokenCounts
 
@@ -108,7 +108,9 @@ class OpenAIEngine:
         if generation.json_schema:
             grammar_of(generation.json_schema)
             if generation.num_written:
-                raise SchemaNotSupported("an API holds only whole texts to a schema: it cannot go on from one that is begun")
+                raise SchemaNotSupported(
+                    "an API holds only whole texts to a schema: it cannot go on from one that is begun"
+                )
         return self._queue.run(generation, self._stream)
 
     def abort(self, request_id: str) -> bool:
@@ -145,7 +147,7 @@ class OpenAIEngine:
             _translate(error)
         finally:
             await stream.close()
-        if generation.json_schema and reply.reason is FinishReason.EOS:
+        if generation.json_schema:
             reply.check_json()
         for token in reply.tokens_without_text():
             yield token
@@ -219,11 +221,12 @@ class _Reply:
         return [self._token("") for _ in range(reported - self._num_tokens)]
 
     def check_json(self) -> None:
-        """At the end: an API that does not know the parameter `response_format` may ignore it. Raises SchemaNotSupported."""
-        try:
-            json.loads(self._text)
-        except ValueError as error:
-            raise SchemaNotSupported(f"the API ignores the JSON schema: its text is no JSON: {error}") from error
+        """At the end: an API that does not know the parameter `response_format` may ignore it. Raises SchemaNotSupported.
+
+        Whether the text follows the schema is for a check to say.
+        """
+        if not is_beginning(ANY_JSON, self._text.strip()):
+            raise SchemaNotSupported("the API ignores the JSON schema of the request: its text is no JSON")
 
     @property
     def estimate(self) -> TokenCounts:

@@ -127,7 +127,9 @@ class VllmEngine:
         if generation.json_schema:
             grammar_of(generation.json_schema)
             if generation.num_written:
-                raise SchemaNotSupported("vLLM holds only whole texts to a schema: it cannot go on from one that is begun")
+                raise SchemaNotSupported(
+                    "vLLM holds only whole texts to a schema: it cannot go on from one that is begun"
+                )
         return self._queue.run(generation, self._stream)
 
     def abort(self, request_id: str) -> bool:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.engine.api import Engine
+from services.engine.api import Engine, Finished, GenerationRequest
 from services.engine.openai_engine import ApiSettings, OpenAIEngine
 from services.engine.settings import EngineSettings
 from services.engine.transformers_engine import TransformersEngine
+from tandem.method.sampling import Sampling
 from tests.conftest import free_port, wait_until
 
 
@@ -22,6 +23,7 @@ from tests.conftest import free_port, wait_until
 class Backend:
     """`make(model, max_batch, max_waiting)` returns a new engine. Not `is_exact`: the usage of a cut stream is an estimate.
 
+    Not `holds_schemas`: it refuses a JSON schema; not `continues_json`: it refuses to go on from a text that is begun.
     An engine that `starts_slowly` is reused by the next test, unless the test is to stop it.
     """
 
@@ -31,6 +33,8 @@ class Backend:
     port: int = 0
     starts_slowly: bool = False
     is_int8: bool = False
+    holds_schemas: bool = True
+    continues_json: bool = True
     idle: dict[tuple[int, int], Engine] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -72,7 +76,7 @@ def vllm_backend(checkpoint: Path) -> Backend:
         limits = {"max_batch": max_batch, "max_waiting": max_waiting}
         return VllmEngine(VllmSettings(model, "tiny", dtype="float32", **limits, arguments=arguments))
 
-    return Backend(make, checkpoint, is_exact=False, starts_slowly=True)
+    return Backend(make, checkpoint, is_exact=False, starts_slowly=True, continues_json=False)
 
 
 def api_backend(checkpoint: Path, port: int) -> Backend:
@@ -80,7 +84,7 @@ def api_backend(checkpoint: Path, port: int) -> Backend:
         limits = {"max_batch": max_batch, "max_waiting": max_waiting}
         return OpenAIEngine(ApiSettings(str(model), f"http://127.0.0.1:{port}/v1", "no key", **limits))
 
-    return Backend(make, checkpoint, is_exact=False, port=port)
+    return Backend(make, checkpoint, is_exact=False, port=port, holds_schemas=False, continues_json=False)
 
 
 @contextlib.contextmanager
@@ -103,3 +107,21 @@ def serve_api(checkpoint: Path) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait()
+
+
+def generation(
+    engine: Engine, key: str, question: str, most: int, sampling: Sampling | None = None
+) -> GenerationRequest:
+    ids = engine.tokenizer.encode(engine.tokenizer.render_chat([("user", question)]))
+    return GenerationRequest(key, tuple(ids), most, sampling or Sampling())
+
+
+async def run(engine: Engine, work: GenerationRequest) -> tuple[str, int, Finished]:
+    """(text, number of tokens, end) of a whole stream."""
+    text, tokens = "", 0
+    async for item in engine.generate(work):
+        text += item.text
+        if isinstance(item, Finished):
+            return text, tokens, item
+        tokens += 1
+    raise AssertionError("a stream ends with Finished")

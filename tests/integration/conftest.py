@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -44,6 +45,7 @@ from tandem import AsyncClient
 from tandem.method.profile import load_profile
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
 from tests.fakes import ScriptedEngine
+from tests.integration.backends import Backend, api_backend, serve_api, transformers_backend, vllm_backend
 from tests.tiny_model import write_tiny_model
 from workflows.activities import Activities, ServiceAddresses
 from workflows.worker import WorkerSettings, make_workers
@@ -191,3 +193,40 @@ def compiled_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_tiny_model(tmp_path_factory.mktemp("compiled"))
     compile_model(folder, "float32", COMPILED_THREADS)
     return folder
+
+
+BACKENDS = [
+    "cpu",
+    pytest.param("compiled", marks=needs_compiler),
+    pytest.param("cuda", marks=pytest.mark.gpu),
+    pytest.param(
+        "vllm", marks=pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs tandem[vllm]")
+    ),
+    "openai",
+]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("tiny"), head_dim=32)  # the least that vLLM computes on a CPU
+
+
+@pytest.fixture(scope="module")
+def api_port(checkpoint: Path) -> Iterator[int]:
+    with serve_api(checkpoint) as port:
+        yield port
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def backend(request: pytest.FixtureRequest, checkpoint: Path) -> Iterator[Backend]:
+    match request.param:
+        case "compiled":
+            backend = transformers_backend(request.getfixturevalue("compiled_checkpoint"), is_int8=True)
+        case "vllm":
+            backend = vllm_backend(checkpoint)
+        case "openai":
+            backend = api_backend(checkpoint, request.getfixturevalue("api_port"))
+        case device:
+            backend = transformers_backend(checkpoint, device=device)
+    yield backend
+    backend.close()

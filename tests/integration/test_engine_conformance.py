@@ -6,9 +6,7 @@ there is one, and compiled), vLLM where it is installed, and the openai engine a
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,78 +14,21 @@ import pytest
 
 from services.engine.api import (
     DuplicateRequest,
-    Engine,
     EngineLoad,
     EngineStopped,
     Finished,
     FinishReason,
-    GenerationRequest,
     QueueFull,
     Token,
 )
 from services.engine.openai_engine import ApiSettings, OpenAIEngine
 from services.engine.tokenizer import ChatTokenizer
-from tandem.method.sampling import Sampling
 from tests.conftest import free_port
-from tests.integration.backends import Backend, api_backend, serve_api, transformers_backend, vllm_backend
-from tests.integration.conftest import needs_compiler
-from tests.tiny_model import reference, write_tiny_model
+from tests.integration.backends import Backend, generation, run
+from tests.tiny_model import reference
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 LONG = 1200
-BACKENDS = [
-    "cpu",
-    pytest.param("compiled", marks=needs_compiler),
-    pytest.param("cuda", marks=pytest.mark.gpu),
-    pytest.param(
-        "vllm", marks=pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs tandem[vllm]")
-    ),
-    "openai",
-]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("tiny"), head_dim=32)  # the least that vLLM computes on a CPU
-
-
-@pytest.fixture(scope="module")
-def api_port(checkpoint: Path) -> Iterator[int]:
-    with serve_api(checkpoint) as port:
-        yield port
-
-
-@pytest.fixture(scope="module", params=BACKENDS)
-def backend(request: pytest.FixtureRequest, checkpoint: Path) -> Iterator[Backend]:
-    match request.param:
-        case "compiled":
-            backend = transformers_backend(request.getfixturevalue("compiled_checkpoint"), is_int8=True)
-        case "vllm":
-            backend = vllm_backend(checkpoint)
-        case "openai":
-            backend = api_backend(checkpoint, request.getfixturevalue("api_port"))
-        case device:
-            backend = transformers_backend(checkpoint, device=device)
-    yield backend
-    backend.close()
-
-
-def generation(
-    engine: Engine, key: str, question: str, most: int, sampling: Sampling | None = None
-) -> GenerationRequest:
-    ids = engine.tokenizer.encode(engine.tokenizer.render_chat([("user", question)]))
-    return GenerationRequest(key, tuple(ids), most, sampling or Sampling())
-
-
-async def run(engine: Engine, work: GenerationRequest) -> tuple[str, int, Finished]:
-    """(text, number of tokens, end) of a whole stream."""
-    text, tokens = "", 0
-    async for item in engine.generate(work):
-        text += item.text
-        if isinstance(item, Finished):
-            return text, tokens, item
-        tokens += 1
-    raise AssertionError("a stream ends with Finished")
 
 
 def expected(checkpoint: Path, question: str, most: int) -> tuple[str, int, int]:
