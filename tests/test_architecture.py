@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TOPS = ("tandem", "services", "workflows", "training", "deploy", "bench", "tests")
-SERVICES = ("gateway", "insight_generator", "sufficiency_scorer", "slm_executor")
+SERVICES = ("gateway", "insight_generator", "sufficiency_scorer", "slm_executor", "answer_checker")
 PLUMBING = {"services.process", "services.request_log", "services.observability"}
 MODELS = {"services.engine", "services.generation"}
 BASE = {"tandem.method", "tandem.v1", "tandem", "tandem.convert"}
@@ -28,10 +28,20 @@ ARROWS: dict[str, set[str]] = {
     "services.engine": {"tandem.method"},
     "services.generation": {"tandem.method", "services.engine", "services.observability", "services.request_log"},
     "services.process": {*BASE, *MODELS, "services.observability", "services.request_log"},
-    "services.gateway": {*BASE, *PLUMBING},
+    "services.checks": {"tandem.method"},
+    "services.gateway": {*BASE, *PLUMBING, "services.checks"},
     "services.insight_generator": {*BASE, *PLUMBING, *MODELS},
     "services.slm_executor": {*BASE, *PLUMBING, *MODELS},
     "services.sufficiency_scorer": {*BASE, *PLUMBING, *MODELS},
+    "services.answer_checker.sandbox": set(),
+    "services.answer_checker.inside": {"tandem.method", "services.checks", "services.answer_checker.sandbox"},
+    "services.answer_checker": {
+        *BASE,
+        *PLUMBING,
+        "services.checks",
+        "services.answer_checker.sandbox",
+        "services.answer_checker.inside",
+    },
     "workflows.activities": {*BASE, *PLUMBING},
     "workflows": {*BASE, *PLUMBING, "workflows.activities"},
     "training": {
@@ -40,6 +50,9 @@ ARROWS: dict[str, set[str]] = {
         "services.generation",
         "services.insight_generator",
         "services.sufficiency_scorer",
+        "services.checks",
+        "services.answer_checker",
+        "services.answer_checker.sandbox",
     },
     "tandem.local": {"tandem"},
     "deploy": {"tandem.local"},  # the chart is generated from the list of processes
@@ -138,7 +151,7 @@ def test_no_domain_file_knows_the_wire(service: str) -> None:
 
 def test_the_method_is_pure() -> None:
     pure = {
-        "__future__", "base64", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "json", "math",
+        "__future__", "ast", "base64", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "json", "math",
         "pathlib", "pydantic", "re", "tandem", "tomllib", "typing", "uuid", "zlib",
     }  # fmt: skip
     for file in sources("tandem.method"):

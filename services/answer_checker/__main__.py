@@ -1,0 +1,46 @@
+"""Start the answer checker: `python -m services.answer_checker`."""
+
+from __future__ import annotations
+
+import sys
+
+import uvloop
+
+from services.answer_checker.checker import AnswerChecker, start_sandbox
+from services.answer_checker.sandbox.cells import SandboxError
+from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.service import NAME, AnswerCheckerService
+from services.answer_checker.settings import CheckerSettings
+from services.observability import metrics, tracing
+from services.process.server import Server, serve
+from services.process.settings import read_settings
+from tandem.method.errors import FailedPrecondition
+from tandem.v1 import checking_pb2_grpc
+
+
+async def main() -> None:
+    settings = read_settings(CheckerSettings)
+    tracing.setup("tandem-answer-checker", settings.log_level)
+    metrics.expose(settings.host, settings.metrics_port)
+    try:
+        sandbox = await start_sandbox(allow_weak=settings.allow_weak_sandbox)
+    except (FailedPrecondition, SandboxError) as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    limits = Limits(seconds=settings.check_seconds, memory_bytes=settings.memory_mib << 20)
+    checker = AnswerChecker(sandbox, limits, settings.concurrency, settings.max_waiting)
+    server = Server(settings.host, settings.port, [NAME])
+    checking_pb2_grpc.add_AnswerCheckerServicer_to_server(AnswerCheckerService(checker), server.grpc)
+
+    async def load() -> None:
+        """The sandbox is ready before the server is."""
+
+    try:
+        await serve(server, settings.drain, settings.unready_pause, load, is_alive=lambda: sandbox.is_alive)
+    finally:
+        await sandbox.stop()
+        tracing.shutdown()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,138 @@
+"""Checks of answers, a bounded number at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from services.answer_checker.examples_check import CANDIDATE, EVALUATOR, check_examples
+from services.answer_checker.sandbox.cells import Sandbox, SandboxError
+from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.sandbox.messages import receive, send
+from services.checks.api import Compared
+from services.checks.registry import find_check
+from tandem.method.checks import CheckResult, CheckSpec, Verdict
+from tandem.method.errors import FailedPrecondition, ResourceExhausted
+from tandem.method.tasks import CheckTask
+
+logger = logging.getLogger(__name__)
+_PLAIN = "services.answer_checker.inside.plain"
+_OF_PROGRAMS = [
+    "bisect",
+    "cmath",
+    "collections",
+    "copy",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "fractions",
+    "functools",
+    "hashlib",
+    "heapq",
+    "itertools",
+    "json",
+    "math",
+    "operator",
+    "random",
+    "re",
+    "statistics",
+    "string",
+    "textwrap",
+    "typing",
+]
+MODULES = CANDIDATE, EVALUATOR, _PLAIN, *_OF_PROGRAMS
+"""What the fork server loads, once: the last ones because programs import them often."""
+_REPORT_SECONDS = 2.0
+"""How long after its limit a process may take to be ended and reported."""
+_RETRY_SECONDS = 1.0
+
+
+class AnswerChecker:
+    def __init__(self, sandbox: Sandbox, limits: Limits, concurrency: int, max_waiting: int) -> None:
+        self._sandbox, self._limits = sandbox, limits
+        self._places = asyncio.Semaphore(concurrency)
+        self._max_waiting, self._waiting = max_waiting, 0
+
+    @property
+    def isolation(self) -> tuple[str, ...]:
+        """Layers that hold on this kernel."""
+        return self._sandbox.isolation.holds
+
+    async def check(self, task: CheckTask) -> list[CheckResult]:
+        """A result for each check, in order. A check whose sandbox fails has the verdict `error`.
+
+        Raises InvalidArgument for an unknown check and ResourceExhausted while too many calls wait. Cancelling ends what runs.
+        """
+        for spec in task.checks:
+            find_check(spec)
+        async with self._place():
+            return [await self._run(spec, task) for spec in task.checks]
+
+    async def _run(self, spec: CheckSpec, task: CheckTask) -> CheckResult:
+        try:
+            async with asyncio.timeout(self._limits.seconds + _REPORT_SECONDS):
+                compared, seconds = await self._compare(spec, task)
+        except (SandboxError, TimeoutError) as error:
+            logger.error("%s of %s failed: %s", spec.name, task.request_id, error or "no report in time")
+            compared, seconds = Compared(Verdict.ERROR, str(error) or "the sandbox did not report in time"), 0.0
+        return CheckResult(
+            spec.name, verdict=compared.verdict, detail=compared.detail, score=compared.score, seconds=seconds
+        )
+
+    async def _compare(self, spec: CheckSpec, task: CheckTask) -> tuple[Compared, float]:
+        if find_check(spec).compare is None:
+            return await check_examples(self._sandbox, self._limits, task, spec.argument)
+        return await self._compare_texts(spec, task)
+
+    async def _compare_texts(self, spec: CheckSpec, task: CheckTask) -> tuple[Compared, float]:
+        cell = self._sandbox.launch(f"{_PLAIN}:main", self._limits)
+        try:
+            await send(
+                cell.talk,
+                {"name": spec.name, "question": task.question, "answer": task.answer, "argument": spec.argument},
+            )
+            found, ended = await receive(cell.talk), await cell.ended()
+        finally:
+            cell.close()
+        if found is None:
+            late = f"it did not end within {self._limits.seconds:g} s" if ended.timed_out else "its process ended"
+            return Compared(Verdict.ERROR, late), ended.seconds
+        return Compared(Verdict(found["verdict"]), found["detail"], found["score"]), ended.seconds
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        if self._places.locked() and self._waiting >= self._max_waiting:
+            raise ResourceExhausted(
+                f"{self._waiting} checks already wait", reason="QUEUE_FULL", retry_after_s=_RETRY_SECONDS
+            )
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._places.release()
+
+
+async def start_sandbox(*, allow_weak: bool) -> Sandbox:
+    """The sandbox, with a line in the log about its layers. Raises FailedPrecondition where the kernel isolates nothing."""
+    sandbox = await Sandbox.start(MODULES)
+    isolation = sandbox.isolation
+    for layer, reason in isolation.lacks.items():
+        logger.warning("the sandbox lacks %s: %s", layer, reason)
+    if isolation.is_weak and not allow_weak:
+        await sandbox.stop()
+        reasons = "; ".join(f"{layer}: {reason}" for layer, reason in isolation.lacks.items())
+        raise FailedPrecondition(
+            "this kernel would not isolate code that a model wrote, only limit it. Run the answer checker on Linux 5.13 or "
+            "newer, or, for answers that you trust as your own, set TANDEM_CHECKER_ALLOW_WEAK_SANDBOX=true (as a developer "
+            f"on macOS does). {reasons}",
+            reason="WEAK_SANDBOX",
+        )
+    logger.info("answers are isolated by %s", ", ".join(isolation.holds))
+    return sandbox

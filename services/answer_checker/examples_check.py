@@ -1,0 +1,102 @@
+"""`python_examples`: the answer in one isolated process, the examples in another, and a stream between the two."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from services.answer_checker.sandbox.cells import Cell, Ended, Sandbox
+from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.sandbox.messages import BadMessage, receive, send
+from services.checks.api import Compared, failed, passed, unknown
+from services.checks.python_examples import examples_of
+from tandem.method.examples import Example, compares
+from tandem.method.prompt_code import PromptCode, parse_prompt
+from tandem.method.tasks import CheckTask
+
+CANDIDATE = "services.answer_checker.inside.candidate"
+EVALUATOR = "services.answer_checker.inside.evaluator"
+
+
+@dataclass
+class _Report:
+    """What the examples' process has said so far."""
+
+    outcomes: list[dict[str, Any]] = field(default_factory=list)
+    running: str = ""
+    failed: str = ""
+    missing: str = ""
+
+    def add(self, message: dict[str, Any]) -> None:
+        if "begins" in message:
+            self.running = message["begins"]
+        elif "failed" in message:
+            self.failed, self.missing = message["failed"], message["missing"]
+        else:
+            self.running = ""
+            self.outcomes.append(message)
+
+
+async def check_examples(sandbox: Sandbox, limits: Limits, task: CheckTask, argument: str) -> tuple[Compared, float]:
+    """The verdict, and seconds of processor time. Raises SandboxError."""
+    try:
+        examples = examples_of(task.question, argument)
+    except ValueError as error:
+        return unknown(str(error)), 0.0
+    if not any(map(compares, examples)):
+        return unknown("there is no example to compare with"), 0.0
+    prompt = parse_prompt(task.question)
+    report, ended = await _run(sandbox, limits, prompt, examples, task.answer)
+    seconds = sum(process.seconds for process in ended)
+    is_late = any(process.timed_out for process in ended)
+    return _verdict(report, prompt, len(list(filter(compares, examples))), limits, is_late=is_late), seconds
+
+
+async def _run(
+    sandbox: Sandbox, limits: Limits, prompt: PromptCode, examples: Sequence[Example], answer: str
+) -> tuple[_Report, list[Ended]]:
+    ours, theirs = socket.socketpair()
+    report, cells = _Report(), list[Cell]()
+    try:
+        cells.append(sandbox.launch(f"{CANDIDATE}:main", limits, ours))
+        cells.append(sandbox.launch(f"{EVALUATOR}:main", limits, theirs))
+        candidate, evaluator = cells
+        with suppress(ConnectionError):  # it ended already: what it reported says why
+            await send(candidate.talk, {"program": prompt.program(answer)})
+            await send(
+                evaluator.talk,
+                {"setup": prompt.source, "entry": prompt.entry, "examples": [asdict(example) for example in examples]},
+            )
+        while (message := await receive(evaluator.talk)) is not None:
+            report.add(message)
+        return report, list(await asyncio.gather(candidate.end(), evaluator.ended()))
+    except BadMessage:
+        return report, []
+    finally:
+        for cell in cells:
+            cell.close()
+
+
+def _verdict(report: _Report, prompt: PromptCode, total: int, limits: Limits, *, is_late: bool) -> Compared:
+    if report.failed:
+        if report.missing and prompt.imports(report.missing):
+            return unknown(f"the prompt needs {report.missing}, which is not installed here")
+        return failed(report.failed)
+    compared = [outcome for outcome in report.outcomes if outcome["holds"] is not None]
+    held = sum(outcome["holds"] for outcome in compared)
+    wrong = next((outcome["detail"] for outcome in compared if not outcome["holds"]), "")
+    if report.running or len(report.outcomes) == 0:  # it ended within an example, or before the first one
+        words = report.running or "the program"
+        late = f"{words} did not end within {limits.seconds:g} s" if is_late else f"{words} ended the process"
+        wrong = wrong or late
+    if wrong:
+        return failed(wrong, held / max(total, 1))
+    if not compared:
+        return unknown(
+            next((outcome["detail"] for outcome in report.outcomes if outcome["detail"]), "nothing to compare")
+        )
+    return passed(f"{held} examples hold" if held > 1 else "1 example holds")

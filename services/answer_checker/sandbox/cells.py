@@ -1,0 +1,149 @@
+"""The service's side of the sandbox: it starts isolated processes, talks to them, and ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from services.answer_checker.sandbox.keeper import SETUP_FAILED
+from services.answer_checker.sandbox.layers import Isolation
+from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.sandbox.messages import encode, receive
+
+_ROOT = str(Path(__file__).resolve().parents[3])
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from {module} import main; main(int(sys.argv[2]), sys.argv[3:])"
+_FORK_SERVER = "services.answer_checker.sandbox.fork_server"
+_SHARED_MEMORY = "/dev/shm"
+_STOP_SECONDS = 5.0
+
+
+class SandboxError(Exception):
+    """The sandbox itself failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """`seconds` is processor time, `status` the exit status or minus the signal's number."""
+
+    seconds: float
+    status: int
+    timed_out: bool
+
+
+class Cell:
+    """One isolated process. `talk` is the stream to it, with the messages of `messages.send` and `messages.receive`."""
+
+    def __init__(self, control: socket.socket, talk: socket.socket) -> None:
+        self._control, self.talk = control, talk
+
+    async def end(self) -> Ended:
+        """End it if it still runs. Raises SandboxError where it was not isolated, or nobody knows how it ended."""
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)
+        return await self.ended()
+
+    async def ended(self) -> Ended:
+        """Wait for its end. Raises SandboxError as `end`."""
+        report = await receive(self._control)
+        if report is None:
+            raise SandboxError("a process of the sandbox ended without a report")
+        if report["status"] == SETUP_FAILED:
+            raise SandboxError("a process could not be isolated; the service's log says why")
+        return Ended(**report)
+
+    def close(self) -> None:
+        """Free what the service holds. A process that still runs is ended."""
+        self._control.close()
+        self.talk.close()
+
+
+class Sandbox:
+    """The fork server, and what it is asked for."""
+
+    def __init__(
+        self, server: subprocess.Popen[bytes], stream: socket.socket, scratch: str, isolation: Isolation
+    ) -> None:
+        self._server, self._stream, self._scratch = server, stream, scratch
+        self.isolation = isolation
+
+    @classmethod
+    async def start(cls, modules: Sequence[str]) -> Sandbox:
+        """Start the fork server with `modules` loaded. Raises SandboxError where it does not start."""
+        ours, theirs = socket.socketpair()
+        arguments = [_ROOT, str(theirs.fileno()), *modules]
+        command = [sys.executable, "-I", "-X", "utf8", "-c", _BOOT.format(module=_FORK_SERVER), *arguments]
+        server = subprocess.Popen(  # noqa: ASYNC220  # starting it takes a moment, once
+            command,
+            env={},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # an interrupt of the terminal is for the service only
+        )
+        theirs.close()
+        ours.setblocking(False)
+        hello = await receive(ours)
+        if hello is None:
+            ours.close()
+            raise SandboxError(f"the fork server ended with status {server.wait()}; its error is above")
+        isolation = Isolation(tuple(hello["holds"]), hello["lacks"])
+        return cls(server, ours, _scratch_folder(), isolation)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._server.poll() is None
+
+    def launch(self, entry: str, limits: Limits, peer: socket.socket | None = None) -> Cell:
+        """Start a process that runs `entry` ("module:function") with a channel to the service and one to `peer`.
+
+        `peer` is closed here; without one, the second channel is closed. Raises SandboxError.
+        """
+        control, kept = socket.socketpair()
+        talk, inside = socket.socketpair()
+        streams = [kept, inside] + ([peer] if peer else [])
+        cell = Cell(control, talk)
+        try:
+            control.sendall(encode({"entry": entry, "limits": asdict(limits), "scratch": self._scratch}))
+            socket.send_fds(self._stream, [b"\0"], [stream.fileno() for stream in streams])
+        except OSError as error:
+            cell.close()
+            raise SandboxError(f"the fork server takes no order: {error}") from None
+        finally:
+            for stream in streams:
+                stream.close()
+        control.setblocking(False)
+        talk.setblocking(False)
+        return cell
+
+    async def stop(self) -> None:
+        """End the fork server; processes that still run are ended by whoever closes their cells."""
+        self._stream.close()
+        try:
+            await asyncio.to_thread(self._server.wait, _STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _scratch_folder() -> str:
+    """In memory where there is a file system for that."""
+    parent = _SHARED_MEMORY if Path(_SHARED_MEMORY).is_dir() else None
+    with suppress(OSError):
+        return _make_scratch(parent)
+    return _make_scratch(None)
+
+
+def _make_scratch(parent: str | None) -> str:
+    folder = tempfile.mkdtemp(prefix="tandem-checks-", dir=parent)
+    Path(folder).chmod(0o711)
+    return folder

@@ -1,0 +1,119 @@
+"""The keeper of one isolated process: it starts it, ends it in time, and reports what it used.
+
+The keeper is trusted and runs nothing of an answer. It ends its process when that has used up its time, and when the service
+closes its end of the control socket, for whatever reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import traceback
+from contextlib import suppress
+from typing import Any
+
+from services.answer_checker.sandbox import layers
+from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.sandbox.messages import Channel
+
+SETUP_FAILED, ENTRY_FAILED = 70, 71
+"""Exit statuses: the process was not isolated, so that nothing ran; what ran raised."""
+_FIRST_DESCRIPTOR, _LAST_DESCRIPTOR = 3, 4096
+
+
+def keep(control: socket.socket, streams: list[socket.socket], isolation: tuple[str, ...]) -> None:
+    """Run the process that the first message on `control` orders, and answer with its end.
+
+    An order has `entry`, "module:function" of an imported module, and `limits`. The function gets the `streams` as Channels.
+    """
+    channel = Channel(control)
+    order = channel.receive()
+    if order is None:
+        return
+    limits = Limits(**order["limits"])
+    scratch, is_private = layers.SCRATCH_INSIDE, layers.NAMESPACES in isolation
+    if not is_private:
+        scratch = tempfile.mkdtemp(prefix="check-", dir=order["scratch"])
+        os.chmod(scratch, 0o777)  # for the user that the process becomes where this one is root
+    try:
+        with suppress(BrokenPipeError):  # the service has lost interest
+            channel.send(_run(control, streams, order["entry"], limits, isolation, scratch))
+    finally:
+        if not is_private:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _run(
+    control: socket.socket,
+    streams: list[socket.socket],
+    entry: str,
+    limits: Limits,
+    isolation: tuple[str, ...],
+    scratch: str,
+) -> dict[str, Any]:
+    wakeup, waker = socket.socketpair()
+    waker.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waker.fileno())
+    null = os.open(os.devnull, os.O_RDWR)
+    if layers.NAMESPACES in isolation:
+        layers.enter_namespaces(limits.scratch_bytes)
+    child = os.fork()
+    if child == 0:
+        _become(entry, streams, limits, isolation, scratch, null)
+    for stream in streams:
+        stream.close()
+    timed_out = _wait(control, wakeup, limits.seconds)
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    with suppress(ProcessLookupError, PermissionError):  # what it may have started, where seccomp did not refuse that
+        os.killpg(child, signal.SIGKILL)
+    _, status, used = os.wait4(child, 0)
+    return {
+        "seconds": used.ru_utime + used.ru_stime,
+        "status": os.waitstatus_to_exitcode(status),
+        "timed_out": timed_out,
+    }
+
+
+def _wait(control: socket.socket, wakeup: socket.socket, seconds: float) -> bool:
+    """Wait until the child ends, the service closes `control`, or the time is over; True: the time is over."""
+    with selectors.DefaultSelector() as selector:
+        for stream in (control, wakeup):
+            selector.register(stream, selectors.EVENT_READ)
+        return not selector.select(seconds)
+
+
+def _become(
+    entry: str, streams: list[socket.socket], limits: Limits, isolation: tuple[str, ...], scratch: str, null: int
+) -> None:
+    """Isolate this process, run the entry, and end."""
+    status = SETUP_FAILED
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        kept = [0, 1, 2, null, *(stream.fileno() for stream in streams)]
+        module, _, function = entry.partition(":")
+        run = getattr(importlib.import_module(module), function)
+        limits.apply()
+        layers.restrict(isolation, scratch)
+        for standard in (0, 1, 2):
+            os.dup2(null, standard)
+        for start, end in zip(sorted(kept), [*sorted(kept)[1:], _LAST_DESCRIPTOR], strict=True):
+            os.closerange(start + 1, end)
+        status = ENTRY_FAILED
+        run(*(Channel(stream) for stream in streams))
+        status = 0
+    except BaseException:
+        if status == SETUP_FAILED:
+            traceback.print_exc()  # to the service's log
+            sys.stderr.flush()
+    finally:
+        os._exit(status)

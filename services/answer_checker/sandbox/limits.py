@@ -1,0 +1,39 @@
+"""What a process in the sandbox may use."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from dataclasses import dataclass
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`seconds` is of wall time; processor time ends a second later. `scratch_bytes` hold for a file and for the folder."""
+
+    seconds: float = 5.0
+    memory_bytes: int = 512 * _MIB
+    scratch_bytes: int = 16 * _MIB
+    open_files: int = 64
+    processes: int = 256
+
+    def apply(self) -> None:
+        """Set them for this process, so that it cannot raise them again. Raises OSError and ValueError."""
+        processor_seconds = int(self.seconds) + 1
+        of_kinds = {
+            resource.RLIMIT_CPU: processor_seconds,
+            resource.RLIMIT_FSIZE: self.scratch_bytes,
+            resource.RLIMIT_NOFILE: self.open_files,
+            resource.RLIMIT_NPROC: self.processes,
+            resource.RLIMIT_CORE: 0,
+        }
+        if sys.platform == "linux":  # macOS refuses a limit of the address space
+            of_kinds[resource.RLIMIT_AS] = self.memory_bytes
+        for kind, limit in of_kinds.items():
+            hard = resource.getrlimit(kind)[1]
+            allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+            resource.setrlimit(kind, (allowed, allowed))
+        os.nice(5)  # the service itself goes first

@@ -1,0 +1,76 @@
+"""Namespaces: no network, no processes of others, and a root file system that holds Python and a small scratch folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from services.answer_checker.sandbox import kernel
+
+_NEW_MOUNTS, _NEW_UTS, _NEW_IPC, _NEW_USER, _NEW_PID, _NEW_NET = (
+    0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000,
+)  # fmt: skip
+_ALL = _NEW_MOUNTS | _NEW_UTS | _NEW_IPC | _NEW_PID | _NEW_NET
+_READ_ONLY, _NO_SETUID, _NO_DEVICES, _REMOUNT, _BIND, _RECURSIVE, _PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
+_KEPT_FLAGS = _READ_ONLY | _NO_SETUID | _NO_DEVICES | 8 | 1024 | 2048  # a user namespace may not remove the source's
+_DETACH = 2
+_DEVICES = "/dev/null", "/dev/zero", "/dev/urandom"
+
+
+def enter(readable: Sequence[str], mount_point: str, scratch: str, scratch_bytes: int) -> None:
+    """Put this process into new namespaces, and its next child into a new process namespace. Raises OSError.
+
+    The root becomes an empty file system in memory of `scratch_bytes` with `readable`, read only, and the folder `scratch`.
+    `mount_point` is any folder.
+    """
+    user, group = os.geteuid(), os.getegid()
+    try:
+        kernel.libc("unshare", _ALL)
+    except PermissionError:
+        kernel.libc("unshare", _ALL | _NEW_USER)
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"{user} {user} 1")
+        _write("/proc/self/gid_map", f"{group} {group} 1")
+    _mount(None, "/", None, _RECURSIVE | _PRIVATE)
+    _mount("tmpfs", mount_point, "tmpfs", _NO_SETUID, f"size={scratch_bytes},mode=755")
+    for path in readable:
+        _bind(path, mount_point, _READ_ONLY | _NO_SETUID | _NO_DEVICES)
+    for path in _DEVICES:
+        _bind(path, mount_point, 0)
+    os.mkdir(mount_point + scratch, 0o777)
+    os.chmod(mount_point + scratch, 0o777)
+    os.chdir(mount_point)
+    kernel.syscall("pivot_root", b".", b".")
+    kernel.libc("umount2", b".", _DETACH)
+    os.chdir("/")
+
+
+def _bind(path: str, root: str, flags: int) -> None:
+    target = Path(root + path)
+    with suppress(FileExistsError):  # a folder inside one that is already there
+        if os.path.isdir(path):
+            target.mkdir(parents=True)
+        elif os.path.exists(path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch(exist_ok=False)
+        else:
+            return
+        _mount(path, str(target), None, _BIND | _RECURSIVE)
+        if flags:
+            kept = os.statvfs(target).f_flag & _KEPT_FLAGS
+            _mount(None, str(target), None, _REMOUNT | _BIND | flags | kept)
+
+
+def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str = "") -> None:
+    kernel.libc("mount", _bytes(source), target.encode(), _bytes(kind), flags, options.encode() or None)
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()

@@ -1,0 +1,70 @@
+"""All checks by name: the built-in ones, and those of installed packages (entry point group `tandem.checks`)."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from services.checks.api import Check
+from services.checks.json_schema import JSON_SCHEMA
+from services.checks.python_examples import PYTHON_EXAMPLES
+from services.checks.texts import CHOICE, REGEX
+from tandem.method.checks import AGREEMENT, CheckSpec, agreement
+from tandem.method.errors import InvalidArgument
+from tandem.method.prompts import Task
+
+GROUP = "tandem.checks"
+UNKNOWN_CHECK = "UNKNOWN_CHECK"
+BUILT_IN = {check.name: check for check in (PYTHON_EXAMPLES, JSON_SCHEMA, REGEX, CHOICE)}
+
+
+@cache
+def checks() -> dict[str, Check]:
+    """Every check that an answer's process can run. A package cannot replace a built-in one."""
+    found = {entry.name: _as_check(entry.name, entry.load()) for entry in entry_points(group=GROUP)}
+    return found | BUILT_IN
+
+
+def known_names() -> list[str]:
+    """Names that a request may use. `agreement` compares answers of one request; the workflow decides it."""
+    return sorted({*checks(), AGREEMENT})
+
+
+def find_check(spec: CheckSpec) -> Check:
+    """Raises InvalidArgument (UNKNOWN_CHECK) with the known names."""
+    check = checks().get(spec.name)
+    if check is None:
+        known = ", ".join(known_names())
+        raise InvalidArgument(f"no check is called {spec.name!r}; known: {known}", field="checks", reason=UNKNOWN_CHECK)
+    return check
+
+
+def validate(spec: CheckSpec) -> None:
+    """Raises InvalidArgument, field "checks", for an unknown check and for an argument that it cannot use."""
+    try:
+        if spec.name == AGREEMENT:
+            agreement([], spec)
+        else:
+            check = find_check(spec)
+            if spec.argument:
+                check.validate(spec.argument)
+    except ValueError as error:
+        raise InvalidArgument(f"{spec.name}: {error}", field="checks") from None
+
+
+def applies(spec: CheckSpec, question: str, task: Task) -> bool:
+    """Whether the check has anything to compare with. Raises InvalidArgument as `validate`."""
+    validate(spec)
+    if spec.name == AGREEMENT:
+        return True
+    check = find_check(spec)
+    return task in check.tasks and check.applies(question, spec.argument)
+
+
+def _as_check(name: str, loaded: object) -> Check:
+    """An entry point is a Check, or a function that compares."""
+    if isinstance(loaded, Check):
+        return loaded
+    if not callable(loaded):
+        raise TypeError(f"entry point {name!r} of {GROUP} is neither a Check nor a function")
+    return Check(name, loaded)

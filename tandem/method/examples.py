@@ -1,0 +1,198 @@
+"""Examples that a prompt holds, or a caller sends: what a program has to do, found by parsing. Nothing is executed here."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tandem.method.prompt_code import PromptCode, parse_prompt
+
+MAX_EXAMPLES = 100
+_PROMPT, _CONTINUATION = ">>> ", "... "
+_QUOTES = '"""', "'''"
+_LINE_CHARACTERS = 2000
+_STATEMENT_LINES = 30
+# What stands between a call and its value, in the texts of people.
+_SAYS = re.compile(
+    r"\s*(?:==|=>|->|=|➞|→|⇒|⟹|#(?:\s*(?:=>|->|==|returns?))?|[,:]?\s*(?:should|must|will)\s+(?:be|return|equal|give|output)"
+    r"|returns?|gives?|is|equals?|outputs?|evaluates\s+to)\s*:?\s*"
+)
+_COMMENT = re.compile(r"^\s*#\s?(.*)$", re.MULTILINE)
+_LEFT_OF_A_VALUE = re.compile(r"(?:^|[\s`'\"(\[:,;.#]|print\()$")
+_PART_OF_A_FORMULA = re.compile(r"(?:[-+*/%&|^~<]|\b(?:not|and|or|in|def|lambda|for|if))\s*$")
+
+
+class Form(StrEnum):
+    """CALL: an expression with the literal that it is; SESSION: a line of an interactive session with what it shows;
+    STATEMENT: an assertion, or another statement of a test.
+    """
+
+    CALL = "call"
+    SESSION = "session"
+    STATEMENT = "statement"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """`source` is Python that parses. `expected` is a literal (CALL), or what is shown (SESSION)."""
+
+    form: Form
+    source: str
+    expected: str = ""
+
+
+def find_examples(question: str) -> list[Example]:
+    """The examples in a prompt, in order of their forms, at most MAX_EXAMPLES."""
+    prompt = parse_prompt(question)
+    text = _prose(prompt) if prompt.is_whole else question
+    sessions, rest = _sessions(text, prompt.entry)
+    asserts, rest = _asserts(rest)
+    found = [*sessions, *asserts, *_calls(rest, prompt.entry)]
+    return list(dict.fromkeys(found))[:MAX_EXAMPLES]
+
+
+def argument_examples(argument: str) -> list[Example]:
+    """What a caller sends as a test: a session, or statements in the order in which they run.
+
+    Raises ValueError for a text that is neither.
+    """
+    if any(line.lstrip().startswith(_PROMPT) for line in argument.splitlines()):
+        return _sessions(argument)[0][:MAX_EXAMPLES]
+    try:
+        body = ast.parse(argument).body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise ValueError(f"neither Python nor lines with >>>: {error}") from None
+    return [Example(Form.STATEMENT, ast.unparse(node)) for node in body][:MAX_EXAMPLES]
+
+
+def compares(example: Example) -> bool:
+    """Whether an example can fail at all: a definition or an import can not."""
+    if example.form is not Form.STATEMENT:
+        return True
+    [node] = ast.parse(example.source).body
+    prepares = ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign
+    return not isinstance(node, prepares)
+
+
+def parses(source: str) -> bool:
+    """Whether it is Python."""
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False
+    return True
+
+
+def _prose(prompt: PromptCode) -> str:
+    """The texts of a prompt that is Python: docstrings, comments and assertions. Strings elsewhere are no examples."""
+    parts = [*prompt.docstrings, *_COMMENT.findall(prompt.source), *prompt.assertions]
+    return "\n".join(parts)
+
+
+def _sessions(text: str, entry: str = "") -> tuple[list[Example], str]:
+    """Lines after >>> with what they show, and the text without them."""
+    found: list[Example] = []
+    rest: list[str] = []
+    lines = text.splitlines()
+    while lines:
+        line = lines.pop(0)
+        if not line.lstrip().startswith(_PROMPT):
+            rest.append(line)
+            continue
+        source, expected = [line.lstrip()[len(_PROMPT) :]], []
+        while lines and lines[0].lstrip().startswith(_CONTINUATION.strip()) and not parses("\n".join(source)):
+            source.append(lines.pop(0).lstrip().removeprefix("...").removeprefix(" "))
+        while lines and _is_shown(lines[0]) and not (entry and f"{entry}(" in lines[0]):
+            expected.append(lines.pop(0).strip())
+        joined = "\n".join(source).strip()
+        if joined and parses(joined):
+            found.append(Example(Form.SESSION, joined, "\n".join(expected)))
+    return [e for e in found if not e.source.startswith("#")], "\n".join(rest)
+
+
+def _is_shown(line: str) -> bool:
+    stripped = line.strip()
+    return bool(stripped) and not stripped.startswith((_PROMPT.strip(), *_QUOTES, "```"))
+
+
+def _asserts(text: str) -> tuple[list[Example], str]:
+    """Assertions, also over several lines, and the text without them."""
+    found: list[Example] = []
+    rest: list[str] = []
+    lines = text.splitlines()
+    while lines:
+        line = lines.pop(0)
+        if not line.lstrip().startswith(("assert ", "assert(")):
+            rest.append(line)
+            continue
+        source = line.strip()
+        for more in range(min(len(lines), _STATEMENT_LINES) + 1):
+            whole = "\n".join([source, *lines[:more]])
+            if parses(whole):
+                found.append(Example(Form.STATEMENT, ast.unparse(ast.parse(whole))))
+                del lines[:more]
+                break
+    return found, "\n".join(rest)
+
+
+def _calls(text: str, entry: str) -> Iterator[Example]:
+    """Calls of `entry` with literals, and the literal that the text says they are."""
+    if not entry:
+        return
+    for line in text.splitlines():
+        line = line[:_LINE_CHARACTERS]
+        for match in re.finditer(rf"\b{re.escape(entry)}\s*\(", line):
+            before = line[: match.start()]
+            is_printed = before.endswith("print(")
+            if not _LEFT_OF_A_VALUE.search(before) or (_PART_OF_A_FORMULA.search(before) and not is_printed):
+                continue
+            end = _end_of_call(line, match.start(), match.end())
+            after = line[end:].lstrip("`'\"").removeprefix(")" if is_printed else "`")
+            says = _SAYS.match(after)
+            value = _leading_literal(after[says.end() :]) if end and says else ""
+            if value:
+                yield Example(Form.CALL, line[match.start() : end], value)
+
+
+def _end_of_call(line: str, start: int, inside: int) -> int:
+    """Where the call that begins at `start` ends; 0 if it never does, or if an argument is no literal."""
+    for close in re.finditer(r"\)", line[inside:]):
+        end = inside + close.end()
+        if parses(line[start:end]):
+            call = ast.parse(line[start:end], mode="eval").body
+            arguments = [*call.args, *(k.value for k in call.keywords)] if isinstance(call, ast.Call) else [call]
+            return end if all(map(_is_literal, arguments)) else 0
+    return 0
+
+
+def _leading_literal(text: str) -> str:
+    """The longest Python literal that `text` begins with; a tuple only in its parentheses. Empty: none."""
+    text = text.lstrip("` ")
+    ends = [match.start() for match in re.finditer(r"(?![\w.'\"\])}])|$", text) if match.start()]
+    ends += [match.end() for match in re.finditer(r"[\]})'\"]", text)]
+    for end in sorted(set(ends), reverse=True):
+        candidate = text[:end].rstrip()
+        for found in (candidate, candidate.rstrip(".")):
+            if found and _is_lone_literal(found):
+                return found
+    return ""
+
+
+def _is_lone_literal(text: str) -> bool:
+    try:
+        node = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False
+    is_bare_tuple = isinstance(node, ast.Tuple) and bool(node.elts) and node.elts[0].col_offset == 0
+    return not is_bare_tuple and _is_literal(node)
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,88 @@
+"""The Python in a prompt: what it defines, and which function is to be written."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+
+_FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_BODY = "\n    pass\n"
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCode:
+    """`source` parses; empty: the prompt holds no code. `is_whole`: the prompt is nothing but code.
+
+    `entry` is the function to be written: the last one without a body, or the last one.
+    """
+
+    source: str = ""
+    is_whole: bool = False
+    entry: str = ""
+    docstrings: tuple[str, ...] = ()
+    assertions: tuple[str, ...] = ()
+
+    def program(self, answer: str) -> str:
+        """The prompt's code, which has the imports and helpers, then the answer's."""
+        return f"{self.source}\n\n{answer}\n" if self.source else f"{answer}\n"
+
+    def imports(self, module: str) -> bool:
+        """Whether the prompt itself imports `module`, so that an answer needs it."""
+        roots = set()
+        for node in ast.walk(ast.parse(self.source)):
+            if isinstance(node, ast.Import):
+                roots |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                roots.add(node.module.partition(".")[0])
+        return module.partition(".")[0] in roots
+
+
+def parse_prompt(question: str) -> PromptCode:
+    """The code of a prompt that is Python, or of its last code block that defines a function."""
+    whole = _parsed(question)
+    if whole is not None:
+        return _described(*whole, is_whole=True)
+    blocks = [found for block in _FENCED.findall(question) if (found := _parsed(block)) and _functions(found[1])]
+    return _described(*blocks[-1], is_whole=False) if blocks else PromptCode()
+
+
+def _parsed(text: str) -> tuple[str, ast.Module] | None:
+    """As it is, or with a body for the function that it ends in."""
+    for source in (text, text.rstrip() + _BODY):
+        try:
+            tree = ast.parse(source)
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            continue
+        # Prose may parse by chance, as one word does. Code defines or imports something.
+        if any(isinstance(node, _Function | ast.ClassDef | ast.Import | ast.ImportFrom) for node in tree.body):
+            return source, tree
+    return None
+
+
+def _described(source: str, tree: ast.Module, *, is_whole: bool) -> PromptCode:
+    functions = _functions(tree)
+    open_ones = [function.name for function in functions if _is_open(function)] or [f.name for f in functions]
+    documented = [n for n in ast.walk(tree) if isinstance(n, ast.Module | ast.ClassDef | _Function)]
+    return PromptCode(
+        source=source,
+        is_whole=is_whole,
+        entry=open_ones[-1] if open_ones else "",
+        docstrings=tuple(text for node in documented if (text := ast.get_docstring(node))),
+        assertions=tuple(ast.unparse(node) for node in tree.body if isinstance(node, ast.Assert)),
+    )
+
+
+def _functions(tree: ast.Module) -> list[_Function]:
+    return [node for node in tree.body if isinstance(node, _Function)]
+
+
+def _is_open(function: _Function) -> bool:
+    """Whether nothing but a docstring, `pass`, `...` or NotImplementedError is there."""
+    return all(
+        isinstance(node, ast.Pass)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        or (isinstance(node, ast.Raise) and "NotImplementedError" in ast.unparse(node))
+        for node in function.body
+    )
