@@ -83,7 +83,7 @@ class CollectedProfile(_Part):
             handoff=profile.handoff,
             llm=CollectedModel.of(profile.llm),
             slm=CollectedModel.of(profile.slm),
-            prompts=profile.prompts.model_dump(exclude={"repair"}),
+            prompts=profile.prompts.scored(),
             execution=CollectedAnswer.model_validate(profile.execution.model_dump()),
             stages=[CollectedStage.model_validate(stage.model_dump()) for stage in profile.stages],
         )

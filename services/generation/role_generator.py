@@ -43,11 +43,16 @@ GenerationEvent = GenerationStarted | StageWritten | GenerationOutcome
 
 @dataclass(frozen=True, slots=True)
 class RoleWork:
-    """What a role writes: after which prompt, cut how. `continued_from` is the insight that an answer goes on from."""
+    """What a role writes: after which prompt, cut how. `continued_from` is the insight that an answer goes on from.
+
+    Under `json_schema` the last `num_continued` tokens of the prompt are the beginning of the text.
+    """
 
     prompt_ids: tuple[int, ...]
     splitter: Splitter
     continued_from: str = ""
+    json_schema: str = ""
+    num_continued: int = 0
 
 
 class RoleGenerator:
@@ -101,7 +106,14 @@ class RoleGenerator:
     ) -> LoggedGeneration:
         key = f"{task.request_id}/{self._role}/{task.epoch}"
         ids = work.prompt_ids + written
-        request = GenerationRequest(key, ids, task.max_tokens[-1] - len(written), task.sampling)
+        request = GenerationRequest(
+            request_id=key,
+            prompt_ids=ids,
+            max_new_tokens=task.max_tokens[-1] - len(written),
+            sampling=task.sampling,
+            json_schema=work.json_schema,
+            num_written=work.num_continued + len(written) if work.json_schema else 0,
+        )
         return LoggedGeneration(
             begin=lambda: self.begin(task),
             writer=writer,

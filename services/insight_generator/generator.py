@@ -36,6 +36,9 @@ class InsightGenerator:
 
     def _work(self, task: ModelTask, resumed: Resumption) -> RoleWork:
         prompt_of = llm_alone_prompt if task.llm_alone else insight_prompt
-        prompt = prompt_of(self._profile, self._engine.tokenizer, task.question, task.task)
-        labels = self._profile.section_ends if self._profile.handoff == "brief" and not task.llm_alone else ()
-        return RoleWork(prompt.ids, StageSplitter(task.max_tokens, labels, resumed.stage, resumed.tokens))
+        prompt = prompt_of(self._profile, self._engine.tokenizer, task.question, task.task, task.json_schema)
+        is_brief = self._profile.handoff == "brief" and not task.llm_alone
+        labels = self._profile.section_ends if is_brief else ()
+        splitter = StageSplitter(task.max_tokens, labels, resumed.stage, resumed.tokens)
+        # A brief is about the answer, in words; any other insight is the beginning of an answer.
+        return RoleWork(prompt.ids, splitter, json_schema="" if is_brief else task.json_schema)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from services.engine.api import Engine
+from services.engine.json_schema import is_beginning
 from services.generation.deltas import WholeSplitter
 from services.generation.role_generator import GenerationEvent, RoleGenerator, RoleWork
 from services.request_log.connection import Role
@@ -39,11 +40,15 @@ class AnswerGenerator:
                 yield event
 
     def _work(self, task: ModelTask, insight: str) -> RoleWork:
-        tokenizer = self._engine.tokenizer
+        tokenizer, schema = self._engine.tokenizer, task.json_schema
         if task.repair is not None:
-            return RoleWork(
-                repair_prompt(self._profile, tokenizer, task.question, task.repair, task.task).ids, WholeSplitter()
-            )
-        prompt = answer_prompt(self._profile, tokenizer, task.question, insight, task.task)
+            prompt = repair_prompt(self._profile, tokenizer, task.question, task.repair, task.task, schema)
+            return RoleWork(prompt.ids, WholeSplitter(), json_schema=schema)
+        prompt = answer_prompt(self._profile, tokenizer, task.question, insight, task.task, schema)
         continued = insight if self._profile.handoff == "continuation" else ""
-        return RoleWork(prompt.ids, WholeSplitter(), continued)
+        # An insight that does not follow the schema in our grammar, as of an API that orders keys its own way or of a stage
+        # that ends within a character, cannot be gone on from: then the answer after it is a whole JSON text.
+        if schema and not is_beginning(schema, continued):
+            continued = ""
+        num_continued = len(tokenizer.encode(continued, plain=True)) if schema else 0
+        return RoleWork(prompt.ids, WholeSplitter(), continued, schema, num_continued)

@@ -2,7 +2,7 @@
 
 Inputs, one element each: `question` BYTES, and either `request_id` BYTES with `stage` INT32 (the insight comes from the
 request log) or `insight` BYTES (for any other client; `stage` defaults to 1, or to 0 for an empty insight).
-Request parameters, all optional: `task` (answer or code), `price_input` and `price_cached_input` (USD per million tokens,
+Request parameters, all optional: `task` (answer or code), `json_schema`, `price_input` and `price_cached_input` (USD per million tokens,
 for the span's cost), `profile_digest` (refused with PROFILE_MISMATCH unless it is the served profile's).
 Outputs: `score` FP32[1], `features` FP32[16], `tokens_scored` INT64[1], `tokens_cached` INT64[1]. Response parameters: the
 scorer, whether it is trained, its model, and `request_scored` and `request_cached`, the tokens of all passes of the request.
@@ -54,14 +54,15 @@ class SufficiencyModel(Model):  # type: ignore[misc]
     async def _assess(self, payload: InferRequest) -> StageAssessment:
         inputs = {tensor.name: tensor for tensor in payload.inputs}
         question, task = _text(inputs, "question"), _task(payload)
+        schema = _parameter(payload, "json_schema")
         with tracer.start_as_current_span(f"evaluate {self._model}") as span:
             if "request_id" in inputs:
                 request_id, stage = _text(inputs, "request_id"), _stage(inputs)
-                assessment = await self._stage_scorer.score_stage(request_id, stage, question, task)
+                assessment = await self._stage_scorer.score_stage(request_id, stage, question, task, schema)
             else:
                 insight = _text(inputs, "insight")
                 request_id, stage = uuid4().hex, _stage(inputs) if "stage" in inputs else int(bool(insight))
-                assessment = await self._stage_scorer.score(request_id, question, insight, stage, task)
+                assessment = await self._stage_scorer.score(request_id, question, insight, stage, task, schema)
             inference = Inference(self._model, "scorer", request_id, 1, _prices(payload))
             describe_scoring(span, inference, stage, assessment.score, assessment.tokens)
         return assessment

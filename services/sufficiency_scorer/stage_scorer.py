@@ -39,19 +39,23 @@ class StageScorer:
         self.drift = DriftMonitor(scorer, first_stage=0 if profile.stop.stage_zero else 1)
         self._engine, self._log = engine, log
 
-    async def score_stage(self, request_id: str, stage: int, question: str, task: Task = "answer") -> StageAssessment:
+    async def score_stage(
+        self, request_id: str, stage: int, question: str, task: Task = "answer", json_schema: str = ""
+    ) -> StageAssessment:
         """Score `question` with the insight that the request log holds up to `stage` (0: no insight).
 
         Raises FailedPrecondition if the log lacks the stage, Unavailable if it does not answer.
         """
         insight = await self._log.streams.insight(request_id, stage)
-        assessment = await self.score(request_id, question, insight, stage, task)
+        assessment = await self.score(request_id, question, insight, stage, task, json_schema)
         with suppress(Unavailable):
             total = await self._log.ledger.add_pass(request_id, Pass.SCORER, assessment.tokens)
             return replace(assessment, request_tokens=total)
         return assessment
 
-    async def score(self, key: str, question: str, insight: str, stage: int, task: Task = "answer") -> StageAssessment:
+    async def score(
+        self, key: str, question: str, insight: str, stage: int, task: Task = "answer", json_schema: str = ""
+    ) -> StageAssessment:
         """Score `question` with `insight`. A prefix that an earlier call with `key` has prefilled comes from the cache.
 
         Raises InvalidArgument for a stage that the profile does not have.
@@ -60,7 +64,7 @@ class StageScorer:
             raise InvalidArgument(f"stage {stage} of {len(self.profile.stages)}", field="stage")
         tokens = TokenCounts()
         if self.scorer.needs_pass:
-            prompt = answer_prompt(self.profile, self._engine.tokenizer, question, insight, task)
+            prompt = answer_prompt(self.profile, self._engine.tokenizer, question, insight, task, json_schema)
             scores = await self._engine.score(key, prompt.ids)
             tokens = scores.usage
             inputs = ScorerInputs.of(scores, prompt, stage, question)

@@ -50,7 +50,6 @@ def generate_request_to_pb(task: ModelTask) -> insight_pb2.GenerateRequest:
         stage_max_tokens=task.max_tokens,
         sampling=sampling_to_pb(task.sampling),
         alone=task.llm_alone,
-        json_schema=task.json_schema,
     )
 
 
@@ -63,7 +62,6 @@ def execute_request_to_pb(task: ModelTask) -> execution_pb2.ExecuteRequest:
         sampling=sampling_to_pb(task.sampling),
         trial=task.trial,
         repair=execution_pb2.Repair(answer=task.repair.answer, failure=task.repair.failure) if task.repair else None,
-        json_schema=task.json_schema,
     )
 
 
@@ -80,13 +78,13 @@ def model_task_from_pb(request: TaskRequest, profile: str) -> ModelTask:
         "profile_digest": request.profile_digest,
         "prices": prices_from_pb(request.prices),
         "task": task_from_pb(request.task),
+        "json_schema": request.json_schema,
     }
     if isinstance(request, execution_pb2.PrefillRequest):
         return ModelTask(**common, stage=request.stage)
     common |= {
         "epoch": request.epoch,
         "sampling": sampling_from_pb(request.sampling),
-        "json_schema": request.json_schema,
     }
     if isinstance(request, execution_pb2.ExecuteRequest):
         repair = Repair(request.repair.answer, request.repair.failure) if request.HasField("repair") else None
@@ -120,4 +118,5 @@ def _common_to_pb(task: ModelTask) -> dict[str, Any]:
         "prices": prices_to_pb(task.prices),
         "task": task_to_pb(task.task),
         "profile_digest": task.profile_digest,
+        "json_schema": task.json_schema,
     }

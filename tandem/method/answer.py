@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 _BOX, _FENCE = "\\boxed{", "```"
 
 
@@ -9,10 +11,13 @@ def final_answer(text: str, answer_format: str, continued: str = "") -> str:
     """Extract the final answer from `text`.
 
     `answer_format` boxed: the content of the last complete \\boxed{...}; code: the last code block, which may begin in
-    `continued`, the text that this one continues. Otherwise, and if there is none, the whole text.
+    `continued`, the text that this one continues; json: the whole text, which may begin in `continued`, in the compact form
+    where it is JSON. Otherwise, and if there is none, the whole text.
     """
     if answer_format == "code":
         return last_block(text, continued)
+    if answer_format == "json":
+        return _compact(continued + text) or _compact(text) or text.strip()
     if answer_format == "boxed":
         start = text.rfind(_BOX)
         while start >= 0:
@@ -31,6 +36,14 @@ def last_block(text: str, continued: str = "") -> str:
         return whole.strip()
     block = parts[-2] if len(parts) % 2 else parts[-1]  # an even number of fences closes the last block
     return block.partition("\n")[2].strip("\n")
+
+
+def _compact(text: str) -> str:
+    """Empty where `text` is no JSON text."""
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
+    except ValueError:
+        return ""
 
 
 def _braced(text: str, start: int) -> str | None:

@@ -48,7 +48,8 @@ class Plan:
     rates: Rates | None = None
 
 
-def make_plan(profile: "Profile", task: Task = "answer") -> Plan:
+def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "") -> Plan:
+    formats = {"code": "code", "answer": profile.execution.answer_format}
     return Plan(
         profile=profile.name,
         profile_digest=profile.digest,
@@ -61,7 +62,7 @@ def make_plan(profile: "Profile", task: Task = "answer") -> Plan:
         scores_stage_zero=profile.stop.stage_zero,
         stage_zero_threshold=profile.stop.stage_zero_threshold,
         answer_max_tokens=profile.execution.max_tokens,
-        answer_format="code" if task == "code" else profile.execution.answer_format,
+        answer_format="json" if json_schema else formats[task],
         prices=profile.prices,
         llm_alone_output_tokens=profile.llm_alone.output_tokens,
         shadow_share=profile.shadow.share,

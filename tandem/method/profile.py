@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from tandem.method.checks import CheckSpec
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
 from tandem.method.prices import Prices, Rates, RolePrices, RoleRates
+from tandem.method.templates import Prompts
 from tandem.method.trial_plan import TrialMode, TrialPlan
 
 TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
@@ -41,20 +42,6 @@ class Stage(_Section):
     max_tokens: int = Field(gt=0, description="cumulative cap of the large model's tokens")
     threshold: Probability
     ends_before: str = Field(default="", description="brief: a line that begins with this ends the stage")
-
-
-class Prompts(_Section):
-    """Templates; {question} and {insight} are replaced. An empty system prompt is left out."""
-
-    system: str = ""
-    question: str = Field(description="user turn of the plain question, used where there is no brief")
-    code: str = Field(default="", description="user turn of a programming task; the question's where it is empty")
-    brief: str = Field(default="", description="brief: user turn that asks the large model for an insight")
-    brief_answer: str = Field(default="", description="brief: user turn with question and insight for the small model")
-    llm_prefix: str = Field(default="", description="what the large model's turn begins with")
-    repair: str = Field(
-        default="", description="user turn that follows an answer that failed its check; {failure} says why"
-    )
 
 
 class StopPolicy(_Section):
@@ -228,15 +215,8 @@ class Profile(_Section):
             raise ValueError("trial.stages must ascend")
         if self.trial.repairs and not self.prompts.repair:
             raise ValueError("trial.repairs needs prompts.repair")
-        if "{question}" not in self.prompts.question:
-            raise ValueError("prompts.question: {question} is missing")
-        if self.prompts.code and "{question}" not in self.prompts.code:
-            raise ValueError("prompts.code: {question} is missing")
+        self.prompts.check_holes(self.handoff)
         if self.handoff == "brief":
-            if "{question}" not in self.prompts.brief:
-                raise ValueError("prompts.brief: {question} is missing")
-            if "{question}" not in self.prompts.brief_answer or "{insight}" not in self.prompts.brief_answer:
-                raise ValueError("prompts.brief_answer: {question} and {insight} are both needed")
             if self.stop.otherwise == "llm_finishes":
                 raise ValueError("stop.otherwise = 'llm_finishes' needs handoff = 'continuation': a brief is no answer")
         elif any(stage.ends_before for stage in self.stages):
@@ -249,14 +229,14 @@ class Profile(_Section):
             "handoff": self.handoff,
             "llm": self.llm.name,
             "slm": self.slm.name,
-            "prompts": self.prompts.model_dump(exclude={"repair"}),  # no scored text holds it
+            "prompts": self.prompts.scored(),
             "stages": [{"max_tokens": s.max_tokens, "ends_before": s.ends_before} for s in self.stages],
         }
 
     @cached_property
     def digest(self) -> str:
         """Identifies prompts, models, stages and scorer; thresholds and prices travel in the plan and are not part of it."""
-        parts = {**self.prompt_fingerprint(), "scorer": self.stop.scorer, "repair": self.prompts.repair}
+        parts = {**self.prompt_fingerprint(), "scorer": self.stop.scorer, "prompts": self.prompts.model_dump()}
         identity = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
 

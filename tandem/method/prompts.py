@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # a client that names a task need not load pydantic
     from tandem.method.profile import Profile
 
 Task = Literal["answer", "code"]
-_HOLE = re.compile(r"⟦(question|insight|answer|failure)⟧")
+_HOLE = re.compile(r"⟦(question|schema|insight|answer|failure)⟧")
 
 
 class PromptTokenizer(Protocol):
@@ -36,46 +36,63 @@ class Prompt:
     span_start: int
 
 
-def insight_prompt(profile: Profile, tokenizer: PromptTokenizer, question: str, task: Task = "answer") -> Prompt:
+def insight_prompt(
+    profile: Profile, tokenizer: PromptTokenizer, question: str, task: Task = "answer", json_schema: str = ""
+) -> Prompt:
     """What the large model writes its insight after."""
-    template = profile.prompts.brief if profile.handoff == "brief" else _plain(profile, task)
-    return _fill(profile, tokenizer, template, profile.prompts.llm_prefix, question, "")
+    template = profile.prompts.brief if profile.handoff == "brief" else _plain(profile, task, json_schema)
+    values = {"question": question, "schema": json_schema}
+    return _fill(profile, tokenizer, template, profile.prompts.llm_prefix, values)
 
 
-def llm_alone_prompt(profile: Profile, tokenizer: PromptTokenizer, question: str, task: Task = "answer") -> Prompt:
+def llm_alone_prompt(
+    profile: Profile, tokenizer: PromptTokenizer, question: str, task: Task = "answer", json_schema: str = ""
+) -> Prompt:
     """What the large model would read if it answered by itself."""
-    return _fill(profile, tokenizer, _plain(profile, task), "", question, "")
+    values = {"question": question, "schema": json_schema}
+    return _fill(profile, tokenizer, _plain(profile, task, json_schema), "", values)
 
 
 def answer_prompt(
-    profile: Profile, tokenizer: PromptTokenizer, question: str, insight: str, task: Task = "answer"
+    profile: Profile,
+    tokenizer: PromptTokenizer,
+    question: str,
+    insight: str,
+    task: Task = "answer",
+    json_schema: str = "",
 ) -> Prompt:
     """What the small model answers from, and what the scorer reads. An empty insight is stage 0."""
-    prompts = profile.prompts
+    template = _plain(profile, task, json_schema)
+    values = {"question": question, "schema": json_schema, "insight": insight}
     if profile.handoff == "continuation":
-        return _fill(profile, tokenizer, _plain(profile, task), "{insight}", question, insight)
-    template = prompts.brief_answer if insight else _plain(profile, task)
-    return _fill(profile, tokenizer, template, "", question, insight)
+        return _fill(profile, tokenizer, template, "{insight}", values)
+    return _fill(profile, tokenizer, profile.prompts.brief_answer if insight else template, "", values)
 
 
 def repair_prompt(
-    profile: Profile, tokenizer: PromptTokenizer, question: str, repair: Repair, task: Task = "answer"
+    profile: Profile,
+    tokenizer: PromptTokenizer,
+    question: str,
+    repair: Repair,
+    task: Task = "answer",
+    json_schema: str = "",
 ) -> Prompt:
     """What the small model corrects an answer from that failed its check: it reads question, answer and failure as a dialogue."""
-    turns = [("user", _plain(profile, task)), ("assistant", "{answer}"), ("user", profile.prompts.repair)]
-    values = {"question": question, "answer": repair.answer, "failure": repair.failure}
+    plain = _plain(profile, task, json_schema)
+    turns = [("user", plain), ("assistant", "{answer}"), ("user", profile.prompts.repair)]
+    values = {"question": question, "schema": json_schema, "answer": repair.answer, "failure": repair.failure}
     return _encode(tokenizer, _rendered(profile, tokenizer, turns), values)
 
 
-def _plain(profile: Profile, task: Task) -> str:
+def _plain(profile: Profile, task: Task, json_schema: str) -> str:
+    if json_schema and profile.prompts.structured:
+        return profile.prompts.structured
     return (task == "code" and profile.prompts.code) or profile.prompts.question
 
 
-def _fill(
-    profile: Profile, tokenizer: PromptTokenizer, user: str, assistant: str, question: str, insight: str
-) -> Prompt:
+def _fill(profile: Profile, tokenizer: PromptTokenizer, user: str, assistant: str, values: Mapping[str, str]) -> Prompt:
     rendered = _rendered(profile, tokenizer, [("user", user)]) + _with_holes(assistant)
-    return _encode(tokenizer, rendered, {"question": question, "insight": insight})
+    return _encode(tokenizer, rendered, values)
 
 
 def _rendered(profile: Profile, tokenizer: PromptTokenizer, turns: Sequence[tuple[str, str]]) -> str:
@@ -99,4 +116,4 @@ def _encode(tokenizer: PromptTokenizer, rendered: str, values: Mapping[str, str]
 
 
 def _with_holes(template: str) -> str:
-    return re.sub(r"\{(question|insight|answer|failure)\}", r"⟦\1⟧", template)
+    return re.sub(r"\{(question|schema|insight|answer|failure)\}", r"⟦\1⟧", template)

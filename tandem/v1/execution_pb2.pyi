@@ -243,6 +243,7 @@ class PrefillRequest(_message.Message):
     PRICES_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
     PROFILE_DIGEST_FIELD_NUMBER: _builtins.int
+    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     question: _builtins.str
     stage: _builtins.int
@@ -250,6 +251,8 @@ class PrefillRequest(_message.Message):
     task: _tandem_pb2.Task.ValueType
     profile_digest: _builtins.str
     """As in ExecuteRequest."""
+    json_schema: _builtins.str
+    """As in ExecuteRequest: the prompt holds it."""
     @_builtins.property
     def prices(self) -> _tandem_pb2.RolePrices: ...
     def __init__(
@@ -261,10 +264,11 @@ class PrefillRequest(_message.Message):
         prices: _tandem_pb2.RolePrices | None = ...,
         task: _tandem_pb2.Task.ValueType = ...,
         profile_digest: _builtins.str = ...,
+        json_schema: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "stage", b"stage", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json_schema", b"json_schema", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "stage", b"stage", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -38,3 +38,17 @@ def test_a_text_answer_is_the_whole_text() -> None:
 )
 def test_the_answer_to_a_programming_task_is_its_last_block_of_code(text: str, continued: str, code: str) -> None:
     assert final_answer(text, "code", continued) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "continued", "answer"),
+    [
+        ('{"a": 1,\n "b": "é"}\n', "", '{"a":1,"b":"é"}'),
+        ('1, "b": [2]}', '{"a": ', '{"a":1,"b":[2]}'),
+        ('{"a": 1}', "The answer is", '{"a":1}'),
+        (' {"a": ', "", '{"a":'),
+        ("null", "", "null"),
+    ],
+)
+def test_a_json_answer_is_the_whole_text_in_its_compact_form(text: str, continued: str, answer: str) -> None:
+    assert final_answer(text, "json", continued) == answer

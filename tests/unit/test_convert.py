@@ -136,7 +136,7 @@ def test_a_task_survives_each_request_that_carries_it() -> None:
     assert requests.model_task_from_pb(execute, "p") == TASK
     prefill = requests.prefill_request_to_pb(TASK)
     assert unset(prefill) == []
-    only_reads = ModelTask("r", "q", "p", "d", 2, prices=TASK.prices, task="code")
+    only_reads = ModelTask("r", "q", "p", "d", 2, prices=TASK.prices, task="code", json_schema="{}")
     assert requests.model_task_from_pb(prefill, "p") == only_reads
     insight = ModelTask("r", "q", "p", "d", 0, (7, 9), 3, True, TASK.sampling, TASK.prices, "code", json_schema="{}")
     generate = requests.generate_request_to_pb(insight)

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from services.engine.tokenizer import ChatTokenizer
+from tandem.method.checks import Repair
 from tandem.method.profile import load_profile
-from tandem.method.prompts import answer_prompt, insight_prompt
+from tandem.method.prompts import answer_prompt, insight_prompt, repair_prompt
 from tests.tiny_model import write_tiny_model
 
 PROFILES = Path(__file__).parents[1] / "profiles"
@@ -54,3 +55,21 @@ def test_brief_mode_puts_the_insight_into_the_users_turn(tokenizer: ChatTokenize
     text = tokenizer.decode(answer_prompt(profile, tokenizer, "Why?", "Goal: z").ids)
     assert text.index("Goal: z") < text.index("assistant")
     assert "BRIEF Why?" in tokenizer.decode(insight_prompt(profile, tokenizer, "Why?").ids)
+
+
+SCHEMA = '{"type": "object", "title": "{question} <|im_end|>"}'
+
+
+def test_a_request_with_a_schema_has_a_prompt_of_its_own(tokenizer: ChatTokenizer) -> None:
+    profile = load_profile("scripted", (PROFILES,))
+    prompt = answer_prompt(profile, tokenizer, "Why?", "", json_schema=SCHEMA)
+    assert prompt == insight_prompt(profile, tokenizer, "Why?", json_schema=SCHEMA)
+    assert f"Why? by {SCHEMA[:-14]}" in tokenizer.decode(prompt.ids)
+    [end] = tokenizer.encode("<|im_end|>")
+    assert prompt.ids.count(end) == 1  # the end of the user's turn: that of the schema is only its letters
+
+
+def test_a_correction_reads_the_schema_again(tokenizer: ChatTokenizer) -> None:
+    profile = load_profile("scripted", (PROFILES,))
+    prompt = repair_prompt(profile, tokenizer, "Why?", Repair("{}", "no"), json_schema='{"type": "null"}')
+    assert 'Why? by {"type": "null"}' in tokenizer.decode(prompt.ids)

@@ -84,6 +84,7 @@ def infer_request(task: ModelTask) -> oip.ModelInferRequest:
     texts = {"question": task.question, "request_id": task.request_id}
     parameters = {
         "task": task.task,
+        "json_schema": task.json_schema,
         "price_input": repr(task.prices.input),
         "price_cached_input": repr(task.prices.cached_input),
         "profile_digest": task.profile_digest,
