@@ -1,4 +1,4 @@
-{{/* The one definition of a component, for all five. */}}
+{{/* The one definition of a component, for all six. */}}
 
 {{/* dict root, key -> the component's values over the defaults, with the fixed facts of its process */}}
 {{- define "tandem.component" -}}
@@ -45,6 +45,9 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $c.priorityClassName }}
 priorityClassName: {{ . }}
+{{- end }}
+{{- with $c.runtimeClassName }}
+runtimeClassName: {{ . }}
 {{- end }}
 {{- with mustMergeOverwrite (deepCopy (default dict $pool.nodeSelector)) $c.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -110,9 +113,11 @@ containers:
     volumeMounts: {{- include "tandem.mounts" . | nindent 6 }}
 volumes:
   - name: tmp
-    emptyDir: {}
+    emptyDir: {{- if $c.fixed.isolated }} {medium: Memory, sizeLimit: {{ $c.scratchSize }}}{{ else }} {}{{ end }}
+  {{- if not $c.fixed.isolated }}
   - name: profile
     configMap: {name: {{ include "tandem.fullname" $root }}-profile}
+  {{- end }}
   {{- if and $c.fixed.temporal $root.Values.temporal.tls.existingSecret }}
   - name: temporal-tls
     secret: {secretName: {{ $root.Values.temporal.tls.existingSecret }}}
@@ -124,9 +129,9 @@ volumes:
   {{- with $c.extraVolumes }}{{ toYaml . | nindent 2 }}{{ end }}
 {{- end }}
 
-{{/* The gateway needs the tokenizers, to count a question's tokens; the worker needs no part of a model. */}}
+{{/* The gateway needs the tokenizers, to count a question's tokens; worker and checker need no part of a model. */}}
 {{- define "tandem.needsModels" -}}
-{{- if not (or (eq .component.name "worker") .component.isApi) }}yes{{ end -}}
+{{- if not (or (eq .component.name "worker") .component.fixed.isolated .component.isApi) }}yes{{ end -}}
 {{- end }}
 
 {{- define "tandem.modelVolume" -}}
@@ -144,7 +149,9 @@ emptyDir: {sizeLimit: {{ $cache.size }}}
 
 {{- define "tandem.mounts" -}}
 - {name: tmp, mountPath: /tmp}
+{{- if not .component.fixed.isolated }}
 - {name: profile, mountPath: /etc/tandem/profiles/{{ .root.Values.profile.name }}, readOnly: true}
+{{- end }}
 {{- if and .component.fixed.temporal .root.Values.temporal.tls.existingSecret }}
 - {name: temporal-tls, mountPath: /etc/tandem/temporal, readOnly: true}
 {{- end }}

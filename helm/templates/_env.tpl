@@ -5,10 +5,25 @@
 - {name: TANDEM_HOST, value: 0.0.0.0}
 - {name: TANDEM_PORT, value: {{ $c.service.port | quote }}}
 - {name: TANDEM_METRICS_PORT, value: "9090"}
-- {name: TANDEM_PROFILES_PATH, value: "/etc/tandem/profiles:/app/deploy/profiles"}
-- {name: {{ if eq $c.name "gateway" }}TANDEM_PROFILES{{ else }}TANDEM_PROFILE{{ end }}, value: {{ $v.profile.name | quote }}}
 - {name: TANDEM_DRAIN, value: {{ $c.drainSeconds | quote }}}
 - {name: TANDEM_UNREADY_PAUSE, value: {{ $c.unreadyPauseSeconds | quote }}}
+{{- if $c.fixed.isolated }}
+- {name: TANDEM_CHECKER_CONCURRENCY, value: {{ $c.concurrency | quote }}}
+- {name: TANDEM_CHECK_SECONDS, value: {{ $c.checkSeconds | quote }}}
+- {name: TANDEM_CHECKER_ALLOW_WEAK_SANDBOX, value: {{ $c.allowWeakSandbox | quote }}}
+{{- else }}
+{{ include "tandem.connectedEnv" . }}
+{{- end }}
+{{- with $c.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* What a process needs to reach others. One that runs code of a model gets none of it: no address, no secret. */}}
+{{- define "tandem.connectedEnv" -}}
+{{- $root := .root -}}{{- $c := .component -}}{{- $v := .root.Values -}}
+- {name: TANDEM_PROFILES_PATH, value: "/etc/tandem/profiles:/app/deploy/profiles"}
+- {name: {{ if eq $c.name "gateway" }}TANDEM_PROFILES{{ else }}TANDEM_PROFILE{{ end }}, value: {{ $v.profile.name | quote }}}
 - name: REDIS_URL
 {{- if $v.redis.existingSecret }}
   valueFrom: {secretKeyRef: {name: {{ $v.redis.existingSecret }}, key: {{ $v.redis.secretKey }}}}
@@ -43,6 +58,7 @@
 - {name: TANDEM_INSIGHT_GENERATOR, value: {{ include "tandem.target" (dict "root" $root "key" "insightGenerator") }}}
 - {name: TANDEM_SUFFICIENCY_SCORER, value: {{ include "tandem.target" (dict "root" $root "key" "sufficiencyScorer") }}}
 - {name: TANDEM_SLM_EXECUTOR, value: {{ include "tandem.target" (dict "root" $root "key" "slmExecutor") }}}
+- {name: TANDEM_ANSWER_CHECKER, value: {{ include "tandem.target" (dict "root" $root "key" "answerChecker") }}}
 - {name: TANDEM_MAX_LLM, value: {{ $c.maxLlm | quote }}}
 {{- if $c.versioning }}
 - {name: TANDEM_DEPLOYMENT, value: {{ include "tandem.fullname" $root }}}
@@ -64,9 +80,6 @@
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: OTEL_RESOURCE_ATTRIBUTES
   value: deployment.environment.name={{ $v.otel.environment }},k8s.namespace.name={{ $root.Release.Namespace }},k8s.pod.name=$(POD_NAME),service.instance.id=$(POD_NAME)
-{{- end }}
-{{- with $c.extraEnv }}
-{{ toYaml . }}
 {{- end }}
 {{- end }}
 

@@ -24,7 +24,8 @@ class Process:
     """One process. A wave starts when every process of the wave before it is ready.
 
     `ports`: preferred numbers by purpose. `health`: the gRPC service name whose health says "ready". `module`: what
-    `python -m` runs; empty for programs that are not part of this repository.
+    `python -m` runs; empty for programs that are not part of this repository. `isolated`: it runs code that a model
+    wrote, so it gets no address of another process, and opens no connection.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Process:
     module: str = ""
     runs_model: bool = False
     uses_temporal: bool = False
+    isolated: bool = False
 
     @property
     def key(self) -> str:
@@ -59,6 +61,10 @@ PROCESSES = (
     Process(
         "slm-executor", 1, {"main": 50053, "metrics": 9453},
         "tandem.v1.SlmExecutor", "services.slm_executor", runs_model=True,
+    ),
+    Process(
+        "answer-checker", 1, {"main": 50055, "metrics": 9455},
+        "tandem.v1.AnswerChecker", "services.answer_checker", isolated=True,
     ),
     Process(
         "worker", 2, {"main": 50054, "metrics": 9454}, "tandem.v1.Worker", "workflows.worker", uses_temporal=True

@@ -70,22 +70,31 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
     common = {
         "TANDEM_PORT": str(ports["main"]),
         "TANDEM_METRICS_PORT": str(ports["metrics"]),
+        "TANDEM_DRAIN": "2",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
+    }
+    if process.isolated:
+        return common
+    common |= {
         "REDIS_URL": f"redis://{layout.address('redis')}/0",
         "TANDEM_PROFILE": layout.profile,
         "TANDEM_PROFILES": layout.profile,
-        "TANDEM_DRAIN": "2",
         "OMP_WAIT_POLICY": "passive",
         "GOMP_SPINCOUNT": "2000",  # services.engine gives the reason
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
     }
     if "http" in ports:
         common["TANDEM_HTTP_PORT"] = str(ports["http"])
     if process.uses_temporal:
         common["TEMPORAL_ADDRESS"] = layout.address("temporal")
     if process.name == "worker":
-        for model in (p.name for p in layout.processes if p.runs_model):
-            common[f"TANDEM_{model.replace('-', '_').upper()}"] = layout.address(model)
+        common |= _services(layout)
     return common
+
+
+def _services(layout: Layout) -> dict[str, str]:
+    """The addresses that the worker calls."""
+    called = [p.name for p in layout.processes if p.runs_model or p.isolated]
+    return {f"TANDEM_{name.replace('-', '_').upper()}": layout.address(name) for name in called}
 
 
 def _redis(layout: Layout) -> Program:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm"
 CI = sorted(path.stem.removesuffix("-values") for path in (CHART / "ci").glob("*-values.yaml"))
 MODELS = tuple(process.name for process in OWN_PROCESSES if process.runs_model)
+[CHECKER] = [process.name for process in OWN_PROCESSES if process.isolated]
 COMPONENTS = tuple(process.name for process in OWN_PROCESSES)
 HELM = programs_folder() / "helm"
 needs_helm = pytest.mark.skipif(not HELM.is_file(), reason="needs helm: `make k8s-tools` gets it")
@@ -122,7 +123,7 @@ def test_models_land_on_their_pools_and_nothing_else_asks_for_a_gpu() -> None:
         assert spec["tolerations"][0]["key"] == "nvidia.com/gpu"
         assert spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
         assert spec["containers"][0]["image"].endswith("-cuda")
-    for component in ("gateway", "worker"):
+    for component in ("gateway", "worker", CHECKER):
         spec = specs[f"Deployment/t-tandem-{component}"]
         assert "nodeSelector" not in spec
         assert "nvidia.com/gpu" not in spec["containers"][0]["resources"]["limits"]
@@ -189,13 +190,52 @@ def test_network_policies_are_the_arrows_of_the_picture() -> None:
     assert {component: callers(component) for component in COMPONENTS} == {
         "gateway": {"test"},  # and the clients that the values name
         "worker": set(),
-        **{model: {"worker"} for model in MODELS},
+        **{callee: {"worker"} for callee in (*MODELS, CHECKER)},
     }
-    for component in COMPONENTS:
+    for component in set(COMPONENTS) - {CHECKER}:
         ports = {p["port"] for rule in policies[f"t-tandem-{component}"]["egress"] for p in rule["ports"]}
         assert 6380 in ports  # redis
         assert (7233 in ports) == (component in ("gateway", "worker"))
         assert (50051 in ports) == (component == "worker")
+
+
+@needs_helm
+@pytest.mark.parametrize("values", CI)
+def test_no_connection_leaves_the_process_that_runs_code_of_a_model(values: str) -> None:
+    objects = render(values)
+    policy = named(objects, "NetworkPolicy", CHECKER)["spec"]
+    assert "Egress" in policy["policyTypes"]
+    assert policy["egress"] == []
+    pod = named(objects, "Deployment", CHECKER)["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= pod.items()
+
+
+@needs_helm
+@pytest.mark.parametrize("values", CI)
+def test_the_checker_holds_nothing_that_its_code_could_take(values: str) -> None:
+    spec = pod_specs(render(values))[f"Deployment/t-tandem-{CHECKER}"]
+    [container] = spec["containers"]
+    allowed = {"HOME", "TANDEM_HOST", "TANDEM_PORT", "TANDEM_METRICS_PORT", "TANDEM_DRAIN", "TANDEM_UNREADY_PAUSE"}
+    limits = {"TANDEM_CHECKER_CONCURRENCY", "TANDEM_CHECK_SECONDS", "TANDEM_CHECKER_ALLOW_WEAK_SANDBOX"}
+    assert {variable["name"] for variable in container["env"]} == allowed | limits
+    assert all("valueFrom" not in variable for variable in container["env"])
+    assert "initContainers" not in spec
+    [scratch] = spec["volumes"]
+    assert scratch["emptyDir"] == {"medium": "Memory", "sizeLimit": "256Mi"}
+    assert container["resources"]["limits"].keys() == {"cpu", "memory"}
+
+
+@needs_helm
+def test_the_checker_runs_on_the_kernel_that_the_values_name_and_scales_by_its_load() -> None:
+    spec = pod_specs(render("hardened"))[f"Deployment/t-tandem-{CHECKER}"]
+    assert spec["runtimeClassName"] == "gvisor"
+    objects = render("gpu")
+    scaler = named(objects, "HorizontalPodAutoscaler", CHECKER)["spec"]
+    assert [(m["type"], m["resource"]["name"]) for m in scaler["metrics"]] == [("Resource", "cpu")]
+    assert "replicas" not in named(objects, "Deployment", CHECKER)["spec"]
+    words = ("template", "t", str(CHART), "-f", str(CHART / "ci/gpu-values.yaml"))
+    done = helm(*words, "--set", "answerChecker.autoscaling.kind=keda")
+    assert "answerChecker.autoscaling.kind must be hpa" in done.stderr
 
 
 @needs_helm

@@ -12,10 +12,12 @@ import yaml
 from deploy import chart
 from tandem.local.layout import OWN_PROCESSES, PROCESSES, Layout, choose_ports
 from tandem.local.programs import JAEGER_IMAGE, TEMPORAL_FLAGS, program
+from workflows.worker import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = {process.name: ["python", "-m", process.module] for process in OWN_PROCESSES}
-COMPOSE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
+COMPOSE_FILE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+COMPOSE, NETWORKS = COMPOSE_FILE["services"], COMPOSE_FILE["networks"]
 VALUES = yaml.safe_load((ROOT / "helm/values.yaml").read_text())
 
 
@@ -45,6 +47,35 @@ def test_the_image_has_a_target_for_each_process_and_no_other() -> None:
 def test_compose_starts_each_process_and_no_other() -> None:
     started = {name: service["command"] for name, service in COMPOSE.items() if "-m" in service.get("command", [])}
     assert started == COMMANDS
+
+
+def test_a_process_that_runs_code_of_a_model_gets_no_address_and_no_secret(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "any", choose_ports(with_jaeger=False))
+    [isolated] = [process for process in OWN_PROCESSES if process.isolated]
+    others = [layout.address(process.name) for process in layout.processes if process is not isolated]
+    environment = program(layout, isolated).environment
+    assert not [value for value in environment.values() for address in others if address in value]
+
+    service = COMPOSE[isolated.name]
+    addresses = re.compile(rf"\b({'|'.join(set(COMPOSE) - {isolated.name})})\b:\d+")
+    assert not [value for value in service["environment"].values() if addresses.search(value)]
+    assert service["volumes"] == []
+    [network] = service["networks"]
+    assert NETWORKS[network] == {"internal": True}
+    assert {name for name, each in COMPOSE.items() if network in each.get("networks", [])} == {isolated.name, "worker"}
+
+
+def test_the_worker_is_told_the_address_of_every_service_that_it_calls(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "any", choose_ports(with_jaeger=False))
+    worker = next(process for process in OWN_PROCESSES if process.name == "worker")
+    called = [process.name for process in OWN_PROCESSES if process.wave < worker.wave]
+    variables = {f"TANDEM_{name.replace('-', '_').upper()}": name for name in called}
+    local = program(layout, worker).environment
+    assert {name: local.get(name) for name in variables} == {n: layout.address(c) for n, c in variables.items()}
+    composed = COMPOSE["worker"]["environment"]
+    assert {name: composed.get(name) for name in variables} == {n: f"dns:///{c}:50051" for n, c in variables.items()}
+    read = {field.validation_alias for field in WorkerSettings.model_fields.values()}
+    assert set(variables) <= read
 
 
 def test_compose_runs_temporal_and_jaeger_as_the_local_stack_does() -> None:
