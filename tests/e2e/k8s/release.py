@@ -19,7 +19,8 @@ from tests.e2e.k8s.values import NAME, merged, release_values
 
 CHART = REPOSITORY / "helm"
 MODELS = ("insight-generator", "sufficiency-scorer", "slm-executor")
-COMPONENTS = ("gateway", "worker", *MODELS)
+CHECKER = "answer-checker"
+COMPONENTS = ("gateway", "worker", CHECKER, *MODELS)
 
 
 class Release:

@@ -1,0 +1,84 @@
+"""The answer checker on the cluster: it verifies code of a real model, and nothing leaves its pod where policies are enforced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+
+from tandem.v1 import tandem_pb2, tandem_pb2_grpc
+from tests.e2e.k8s.release import CHECKER, NAME, Release, eventually
+
+pytestmark = pytest.mark.timeout(1800)
+HEAD = '''def add(a, b):
+    """Return the sum of a and b.
+
+    >>> add(2, 3)
+    5
+    """
+'''
+# What a pod may not reach: the gateway's port by address, and a name by DNS. Prints what it reached.
+PROBE = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 50051), timeout=5).close()
+    print("gateway")
+except OSError:
+    pass
+try:
+    socket.getaddrinfo(sys.argv[2], 50051)
+    print("dns")
+except OSError:
+    pass
+"""
+
+
+def reached(release: Release, pod: str) -> set[str]:
+    """What code in this pod reaches, outside any sandbox: of "gateway" and "dns"."""
+    address = release.gateway.partition(":")[0]
+    words = ("python", "-c", PROBE, address, f"{NAME}-gateway.{release.namespace}.svc")
+    return set(release.kubectl("exec", pod, "--", *words).split())
+
+
+def plugin_enforces_policies(release: Release) -> bool:
+    """A pod that one policy forbids every connection, and that shares nothing else with the checker, reaches nothing."""
+    labels = {"tandem.dev/probe": "isolated"}
+    metadata: dict[str, Any] = {"name": "probe", "namespace": release.namespace, "labels": labels}
+    container = {"name": "probe", "image": "localhost/tandem:worker", "imagePullPolicy": "Never"}
+    policy = {"podSelector": {"matchLabels": labels}, "policyTypes": ["Egress"], "egress": []}
+    release.cluster.apply(
+        [
+            {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": policy},
+            {
+                "apiVersion": "v1", "kind": "Pod", "metadata": metadata,
+                "spec": {"containers": [{**container, "args": ["sleep", "600"]}], "terminationGracePeriodSeconds": 0},
+            },
+        ]
+    )  # fmt: skip
+    try:
+        release.kubectl("wait", "--for=condition=Ready", "pod/probe", "--timeout=120s")
+        return reached(release, "probe") == set()
+    finally:
+        release.kubectl("delete", "pod/probe", "networkpolicy/probe", "--wait")
+
+
+def test_code_is_verified_against_the_example_in_its_prompt(real: Release) -> None:
+    request = tandem_pb2.SolveRequest(
+        question=HEAD, task=tandem_pb2.TASK_CODE, checks=[tandem_pb2.Check(name="python_examples")]
+    )
+    with grpc.insecure_channel(real.gateway) as channel:
+        events = list(tandem_pb2_grpc.TandemServiceStub(channel).Solve(request, timeout=300))
+    result = events[-1].completed
+    assert [check.name for check in result.checks if check.verdict == tandem_pb2.VERDICT_PASS], result
+
+
+def test_nothing_leaves_the_checkers_pod_where_policies_are_enforced(real: Release) -> None:
+    policy = real.get("networkpolicy", f"{NAME}-{CHECKER}")["spec"]
+    assert policy["policyTypes"] == ["Egress"]
+    assert policy.get("egress", []) == []
+    [worker, *_], [pod] = real.pods("worker"), real.pods(CHECKER)
+    eventually("the gateway for the worker", lambda: "gateway" in reached(real, worker["metadata"]["name"]))
+    if not plugin_enforces_policies(real):
+        pytest.skip("this cluster's network plugin admits network policies and enforces none")
+    assert reached(real, pod["metadata"]["name"]) == set()
