@@ -213,7 +213,8 @@ def test_no_connection_leaves_the_process_that_runs_code_of_a_model(values: str)
 @needs_helm
 @pytest.mark.parametrize("values", CI)
 def test_the_checker_holds_nothing_that_its_code_could_take(values: str) -> None:
-    spec = pod_specs(render(values))[f"Deployment/t-tandem-{CHECKER}"]
+    objects = render(values)
+    spec = pod_specs(objects)[f"Deployment/t-tandem-{CHECKER}"]
     [container] = spec["containers"]
     allowed = {"HOME", "TANDEM_HOST", "TANDEM_PORT", "TANDEM_METRICS_PORT", "TANDEM_DRAIN", "TANDEM_UNREADY_PAUSE"}
     limits = {"TANDEM_CHECKER_CONCURRENCY", "TANDEM_CHECK_SECONDS", "TANDEM_CHECKER_ALLOW_WEAK_SANDBOX"}
@@ -223,6 +224,8 @@ def test_the_checker_holds_nothing_that_its_code_could_take(values: str) -> None
     [scratch] = spec["volumes"]
     assert scratch["emptyDir"] == {"medium": "Memory", "sizeLimit": "256Mi"}
     assert container["resources"]["limits"].keys() == {"cpu", "memory"}
+    others = [each for name, each in pod_specs(objects).items() if name != f"Deployment/t-tandem-{CHECKER}"]
+    assert spec["securityContext"]["runAsUser"] not in {each["securityContext"]["runAsUser"] for each in others}
 
 
 @needs_helm
