@@ -4,58 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
 import yaml
 
 from deploy import chart
-from tandem.local.layout import OWN_PROCESSES
-from tandem.paths import programs_folder
-
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "helm"
-CI = sorted(path.stem.removesuffix("-values") for path in (CHART / "ci").glob("*-values.yaml"))
-MODELS = tuple(process.name for process in OWN_PROCESSES if process.runs_model)
-[CHECKER] = [process.name for process in OWN_PROCESSES if process.isolated]
-COMPONENTS = tuple(process.name for process in OWN_PROCESSES)
-HELM = programs_folder() / "helm"
-needs_helm = pytest.mark.skipif(not HELM.is_file(), reason="needs helm: `make k8s-tools` gets it")
-
-
-def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(HELM), *arguments], capture_output=True, text=True, check=False)
-
-
-def render(values: str, *sets: str) -> list[dict[str, Any]]:
-    options = [word for pair in sets for word in ("--set", pair)]
-    done = helm(
-        "template", "t", str(CHART), "--namespace", "ns", "-f", str(CHART / "ci" / f"{values}-values.yaml"), *options
-    )
-    assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
-
-
-def named(objects: list[dict[str, Any]], kind: str, component: str) -> dict[str, Any]:
-    return next(o for o in objects if o["kind"] == kind and o["metadata"]["name"] == f"t-tandem-{component}")
-
-
-def pod_specs(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By name, of everything that starts pods."""
-    found = {}
-    for each in objects:
-        spec = each.get("spec") or {}
-        name = f"{each['kind']}/{each['metadata']['name']}"
-        if each["kind"] == "Pod":
-            found[name] = spec
-        elif each["kind"] == "InferenceService":
-            found[name] = spec["predictor"]
-        elif "template" in spec:
-            found[name] = spec["template"]["spec"]
-    return found
+from tests.chart import CHART, CHECKER, CI, COMPONENTS, MODELS, ROOT, helm, named, needs_helm, pod_specs, render
 
 
 def test_generated_parts_are_up_to_date() -> None:
@@ -197,48 +152,6 @@ def test_network_policies_are_the_arrows_of_the_picture() -> None:
         assert 6380 in ports  # redis
         assert (7233 in ports) == (component in ("gateway", "worker"))
         assert (50051 in ports) == (component == "worker")
-
-
-@needs_helm
-@pytest.mark.parametrize("values", CI)
-def test_no_connection_leaves_the_process_that_runs_code_of_a_model(values: str) -> None:
-    objects = render(values)
-    policy = named(objects, "NetworkPolicy", CHECKER)["spec"]
-    assert "Egress" in policy["policyTypes"]
-    assert policy["egress"] == []
-    pod = named(objects, "Deployment", CHECKER)["spec"]["template"]["metadata"]["labels"]
-    assert policy["podSelector"]["matchLabels"].items() <= pod.items()
-
-
-@needs_helm
-@pytest.mark.parametrize("values", CI)
-def test_the_checker_holds_nothing_that_its_code_could_take(values: str) -> None:
-    objects = render(values)
-    spec = pod_specs(objects)[f"Deployment/t-tandem-{CHECKER}"]
-    [container] = spec["containers"]
-    allowed = {"HOME", "TANDEM_HOST", "TANDEM_PORT", "TANDEM_METRICS_PORT", "TANDEM_DRAIN", "TANDEM_UNREADY_PAUSE"}
-    limits = {"TANDEM_CHECKER_CONCURRENCY", "TANDEM_CHECK_SECONDS", "TANDEM_CHECKER_ALLOW_WEAK_SANDBOX"}
-    assert {variable["name"] for variable in container["env"]} == allowed | limits
-    assert all("valueFrom" not in variable for variable in container["env"])
-    assert "initContainers" not in spec
-    [scratch] = spec["volumes"]
-    assert scratch["emptyDir"] == {"medium": "Memory", "sizeLimit": "256Mi"}
-    assert container["resources"]["limits"].keys() == {"cpu", "memory"}
-    others = [each for name, each in pod_specs(objects).items() if name != f"Deployment/t-tandem-{CHECKER}"]
-    assert spec["securityContext"]["runAsUser"] not in {each["securityContext"]["runAsUser"] for each in others}
-
-
-@needs_helm
-def test_the_checker_runs_on_the_kernel_that_the_values_name_and_scales_by_its_load() -> None:
-    spec = pod_specs(render("hardened"))[f"Deployment/t-tandem-{CHECKER}"]
-    assert spec["runtimeClassName"] == "gvisor"
-    objects = render("gpu")
-    scaler = named(objects, "HorizontalPodAutoscaler", CHECKER)["spec"]
-    assert [(m["type"], m["resource"]["name"]) for m in scaler["metrics"]] == [("Resource", "cpu")]
-    assert "replicas" not in named(objects, "Deployment", CHECKER)["spec"]
-    words = ("template", "t", str(CHART), "-f", str(CHART / "ci/gpu-values.yaml"))
-    done = helm(*words, "--set", "answerChecker.autoscaling.kind=keda")
-    assert "answerChecker.autoscaling.kind must be hpa" in done.stderr
 
 
 @needs_helm

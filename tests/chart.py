@@ -1,0 +1,54 @@
+"""The chart, rendered by helm, and what of it tests look at."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tandem.local.layout import OWN_PROCESSES
+from tandem.paths import programs_folder
+
+ROOT = Path(__file__).parents[1]
+CHART = ROOT / "helm"
+CI = sorted(path.stem.removesuffix("-values") for path in (CHART / "ci").glob("*-values.yaml"))
+MODELS = tuple(process.name for process in OWN_PROCESSES if process.runs_model)
+[CHECKER] = [process.name for process in OWN_PROCESSES if process.isolated]
+COMPONENTS = tuple(process.name for process in OWN_PROCESSES)
+HELM = programs_folder() / "helm"
+needs_helm = pytest.mark.skipif(not HELM.is_file(), reason="needs helm: `make k8s-tools` gets it")
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(HELM), *arguments], capture_output=True, text=True, check=False)
+
+
+def render(values: str, *sets: str) -> list[dict[str, Any]]:
+    options = [word for pair in sets for word in ("--set", pair)]
+    done = helm(
+        "template", "t", str(CHART), "--namespace", "ns", "-f", str(CHART / "ci" / f"{values}-values.yaml"), *options
+    )
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def named(objects: list[dict[str, Any]], kind: str, component: str) -> dict[str, Any]:
+    return next(o for o in objects if o["kind"] == kind and o["metadata"]["name"] == f"t-tandem-{component}")
+
+
+def pod_specs(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By name, of everything that starts pods."""
+    found = {}
+    for each in objects:
+        spec = each.get("spec") or {}
+        name = f"{each['kind']}/{each['metadata']['name']}"
+        if each["kind"] == "Pod":
+            found[name] = spec
+        elif each["kind"] == "InferenceService":
+            found[name] = spec["predictor"]
+        elif "template" in spec:
+            found[name] = spec["template"]["spec"]
+    return found

@@ -1,0 +1,49 @@
+"""The answer checker's pods as they render: they run code that a model wrote, so they hold nothing and reach nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chart import CHART, CHECKER, CI, helm, named, needs_helm, pod_specs, render
+
+
+@needs_helm
+@pytest.mark.parametrize("values", CI)
+def test_no_connection_leaves_the_process_that_runs_code_of_a_model(values: str) -> None:
+    objects = render(values)
+    policy = named(objects, "NetworkPolicy", CHECKER)["spec"]
+    assert "Egress" in policy["policyTypes"]
+    assert policy["egress"] == []
+    pod = named(objects, "Deployment", CHECKER)["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= pod.items()
+
+
+@needs_helm
+@pytest.mark.parametrize("values", CI)
+def test_the_checker_holds_nothing_that_its_code_could_take(values: str) -> None:
+    objects = render(values)
+    spec = pod_specs(objects)[f"Deployment/t-tandem-{CHECKER}"]
+    [container] = spec["containers"]
+    allowed = {"HOME", "TANDEM_HOST", "TANDEM_PORT", "TANDEM_METRICS_PORT", "TANDEM_DRAIN", "TANDEM_UNREADY_PAUSE"}
+    limits = {"TANDEM_CHECKER_CONCURRENCY", "TANDEM_CHECK_SECONDS", "TANDEM_CHECKER_ALLOW_WEAK_SANDBOX"}
+    assert {variable["name"] for variable in container["env"]} == allowed | limits
+    assert all("valueFrom" not in variable for variable in container["env"])
+    assert "initContainers" not in spec
+    [scratch] = spec["volumes"]
+    assert scratch["emptyDir"] == {"medium": "Memory", "sizeLimit": "256Mi"}
+    assert container["resources"]["limits"].keys() == {"cpu", "memory"}
+    others = [each for name, each in pod_specs(objects).items() if name != f"Deployment/t-tandem-{CHECKER}"]
+    assert spec["securityContext"]["runAsUser"] not in {each["securityContext"]["runAsUser"] for each in others}
+
+
+@needs_helm
+def test_the_checker_runs_on_the_kernel_that_the_values_name_and_scales_by_its_load() -> None:
+    spec = pod_specs(render("hardened"))[f"Deployment/t-tandem-{CHECKER}"]
+    assert spec["runtimeClassName"] == "gvisor"
+    objects = render("gpu")
+    scaler = named(objects, "HorizontalPodAutoscaler", CHECKER)["spec"]
+    assert [(m["type"], m["resource"]["name"]) for m in scaler["metrics"]] == [("Resource", "cpu")]
+    assert "replicas" not in named(objects, "Deployment", CHECKER)["spec"]
+    words = ("template", "t", str(CHART), "-f", str(CHART / "ci/gpu-values.yaml"))
+    done = helm(*words, "--set", "answerChecker.autoscaling.kind=keda")
+    assert "answerChecker.autoscaling.kind must be hpa" in done.stderr
