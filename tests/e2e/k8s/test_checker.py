@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import grpc
 import pytest
 
-from tandem.v1 import tandem_pb2, tandem_pb2_grpc
+from tandem import Client
+from tandem.v1 import tandem_pb2
 from tests.e2e.k8s.release import CHECKER, NAME, Release, eventually
 
 pytestmark = pytest.mark.timeout(1800)
@@ -64,12 +64,8 @@ def plugin_enforces_policies(release: Release) -> bool:
 
 
 def test_code_is_verified_against_the_example_in_its_prompt(real: Release) -> None:
-    request = tandem_pb2.SolveRequest(
-        question=HEAD, task=tandem_pb2.TASK_CODE, checks=[tandem_pb2.Check(name="python_examples")]
-    )
-    with grpc.insecure_channel(real.gateway) as channel:
-        events = list(tandem_pb2_grpc.TandemServiceStub(channel).Solve(request, timeout=300))
-    result = events[-1].completed
+    with Client(real.gateway) as client:
+        result = client.ask(HEAD, code=True, checks=["python_examples"])
     assert [check.name for check in result.checks if check.verdict == tandem_pb2.VERDICT_PASS], result
 
 
