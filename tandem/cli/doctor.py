@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json as json_module
 import os
 import shutil
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -18,6 +21,7 @@ from tandem.errors import RequestError
 from tandem.paths import (
     DEFAULT_GATEWAY,
     DEFAULT_PROFILE,
+    REPOSITORY,
     find_binary,
     is_checkout,
     models_folder,
@@ -27,6 +31,8 @@ from tandem.paths import (
 
 _NEEDED_DISK_GB, _NEEDED_MEMORY_GB = 8, 8
 _FEWEST_REQUESTS, _LARGEST_SHIFT = 20, 1.0
+_ALLOW_WEAK = "TANDEM_CHECKER_ALLOW_WEAK_SANDBOX"
+_YES = ("1", "on", "t", "true", "y", "yes")  # as the service's settings read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,7 @@ def _local_checks() -> Iterator[Check]:
         )
     yield _models()
     yield _compiled()
+    yield _sandbox()
     memory = psutil.virtual_memory().available / 1e9
     yield Check(
         "memory", memory >= _NEEDED_MEMORY_GB, f"{memory:.0f} GB free",
@@ -127,6 +134,27 @@ def _compiled() -> Check:
     found = "not for this machine: " + ", ".join(missing) if missing else f"both models, for {threads} threads"
     advice = "run `tandem models compile`: up to 2.5 times as many tokens per second"
     return Check("compiled", not missing, found, advice, required=False)
+
+
+def _sandbox() -> Check:
+    """What isolates the code that the answer checker runs. Found in a process of its own: it forks, and drops its rights."""
+    command = [sys.executable, "-m", "services.answer_checker.sandbox"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return Check("sandbox", False, last, "run `uv sync --inexact --extra local`")
+    return judge_isolation(json_module.loads(done.stdout), os.environ.get(_ALLOW_WEAK, ""))
+
+
+def judge_isolation(isolation: dict[str, Any], allowed: str) -> Check:
+    """From what the sandbox says of this machine: `holds`, names of layers, and `lacks`, the reason of each other one."""
+    reasons = "; ".join(f"no {layer}: {reason}" for layer, reason in isolation["lacks"].items())
+    found = ", ".join(isolation["holds"]) + (f" ({reasons})" if reasons else "")
+    return Check(
+        "sandbox", isolation["holds"] != ["rlimits"], found,
+        "nothing but limits would hold the code that answers contain: run Tandem on Linux, or, for answers of your own only, "
+        f"set {_ALLOW_WEAK}=true", required=allowed.lower() not in _YES,
+    )  # fmt: skip
 
 
 def _gateway() -> Check:

@@ -255,11 +255,14 @@ def _trace_export(ports: dict[str, dict[str, int]], external: str) -> dict[str, 
 
 def _processes_of(folder: Path) -> list[psutil.Process]:
     """Every process that was started for this folder, including those below a supervisord that was killed."""
-    return [p for p in psutil.process_iter(["environ", "name", "cwd"]) if _belongs_to(folder, p.info)]
+    return [process for process in psutil.process_iter() if _belongs_to(folder, process)]
 
 
-def _belongs_to(folder: Path, info: dict[str, Any]) -> bool:
-    if (info["environ"] or {}).get(_MARK) == str(folder):
-        return True
-    # Redis overwrites its environment with its title, but its working directory is the folder.
-    return info["name"] in ("redis-server", "valkey-server") and info["cwd"] == str(folder)
+def _belongs_to(folder: Path, process: psutil.Process) -> bool:
+    try:
+        if process.environ().get(_MARK) == str(folder):
+            return True
+        # Redis overwrites its environment with its title, but its working directory is the folder.
+        return process.name() in ("redis-server", "valkey-server") and process.cwd() == str(folder)
+    except (psutil.Error, FileNotFoundError):  # it is another user's, or about to end
+        return False

@@ -44,13 +44,14 @@ def interruptible() -> None:
 
 def ours(state: Path) -> list[psutil.Process]:
     """Processes that a stack in this state folder left: by their environment, or by where they work."""
-    found = psutil.process_iter(["cwd", "environ"])
-    marked = [
-        p
-        for p in found
-        if state == Path(p.info["cwd"] or "/") or (p.info["environ"] or {}).get("TANDEM_STATE") == str(state)
-    ]
-    return [p for p in marked if p.pid != os.getpid()]
+    return [p for p in psutil.process_iter() if p.pid != os.getpid() and is_of(state, p)]
+
+
+def is_of(state: Path, process: psutil.Process) -> bool:
+    try:
+        return process.cwd() == str(state) or process.environ().get("TANDEM_STATE") == str(state)
+    except (psutil.Error, FileNotFoundError):  # it is another user's, or about to end
+        return False
 
 
 @pytest.fixture
