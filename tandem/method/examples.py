@@ -17,12 +17,14 @@ _LINE_CHARACTERS = 2000
 _STATEMENT_LINES = 30
 # What stands between a call and its value, in the texts of people.
 _SAYS = re.compile(
-    r"\s*(?:==|=>|->|=|➞|→|⇒|⟹|#(?:\s*(?:=>|->|==|returns?))?|[,:]?\s*(?:should|must|will)\s+(?:be|return|equal|give|output)"
+    r"\s*(?:==>|==|=>|->|=|➞|→|⇒|⟹|#(?:\s*(?:=>|->|==|returns?))?|[,:]?\s*(?:should|must|will)\s+(?:be|return|equal|give|output)"
     r"|returns?|gives?|is|equals?|outputs?|evaluates\s+to)\s*:?\s*"
 )
 _COMMENT = re.compile(r"^\s*#\s?(.*)$", re.MULTILINE)
 _LEFT_OF_A_VALUE = re.compile(r"(?:^|[\s`'\"(\[:,;.#]|print\()$")
-_PART_OF_A_FORMULA = re.compile(r"(?:[-+*/%&|^~<]|\b(?:not|and|or|in|def|lambda|for|if))\s*$")
+_PART_OF_A_FORMULA = re.compile(r"(?:\S\s*[-+*/%&|^~<]|\b(?:not|and|or|in|def|lambda|if))\s*$")
+_GOES_ON = re.compile(r"\w|\s*(?:[+*/%=<>(]|-\s*[\d(])")
+_OTHER_WORDS = {"true": "True", "false": "False"}
 
 
 class Form(StrEnum):
@@ -142,6 +144,8 @@ def _calls(text: str, entry: str) -> Iterator[Example]:
     """Calls of `entry` with literals, and the literal that the text says they are."""
     if not entry:
         return
+    # f(n) = f(n - 1) + 2 is how a text defines a sequence; then f(1) = 3 belongs to the definition, and need not be the value.
+    is_recurrence = re.search(rf"\b{re.escape(entry)}\s*\(\s*[a-z]\w*\s*\)\s*=[^=>]", text) is not None
     for line in text.splitlines():
         line = line[:_LINE_CHARACTERS]
         for match in re.finditer(rf"\b{re.escape(entry)}\s*\(", line):
@@ -153,7 +157,7 @@ def _calls(text: str, entry: str) -> Iterator[Example]:
             after = line[end:].lstrip("`'\"").removeprefix(")" if is_printed else "`")
             says = _SAYS.match(after)
             value = _leading_literal(after[says.end() :]) if end and says else ""
-            if value:
+            if value and not (is_recurrence and says and says[0].strip() == "="):
                 yield Example(Form.CALL, line[match.start() : end], value)
 
 
@@ -171,13 +175,16 @@ def _end_of_call(line: str, start: int, inside: int) -> int:
 def _leading_literal(text: str) -> str:
     """The longest Python literal that `text` begins with; a tuple only in its parentheses. Empty: none."""
     text = text.lstrip("` ")
+    for word, literal in _OTHER_WORDS.items():
+        if re.match(rf"{word}\b", text):
+            return literal
     ends = [match.start() for match in re.finditer(r"(?![\w.'\"\])}])|$", text) if match.start()]
     ends += [match.end() for match in re.finditer(r"[\]})'\"]", text)]
     for end in sorted(set(ends), reverse=True):
         candidate = text[:end].rstrip()
         for found in (candidate, candidate.rstrip(".")):
             if found and _is_lone_literal(found):
-                return found
+                return "" if _GOES_ON.match(text[end:]) else found
     return ""
 
 

@@ -63,12 +63,18 @@ class Comparison:
         if expected.startswith(_TRACEBACK):
             return self._raises(example, expected)
         value = self._value(example.source)
-        if not expected and value is None:
-            return Outcome(None)  # it only prepares what follows
+        if not expected:
+            return self._silent(example, value)
         shown = printed.getvalue() + ("" if value is None else _shown(value, whole=True))
         if not (_matches(shown, expected) or (value is not None and _same_as_text(value, expected))):
-            raise _Wrong(f"{example.source} shows {_cut(shown)}, not {_cut(expected)}")
+            raise _Wrong(f"{example.source} shows {_cut(shown) or 'nothing'}, not {_cut(expected)}")
         return Outcome(True)
+
+    def _silent(self, example: Example, value: Any) -> Outcome:
+        """Texts leave out what a comparison shows where it is True. Anything else without a value prepares what follows."""
+        if not isinstance(value, bool):
+            return Outcome(None)
+        return Outcome(True) if value else Outcome(False, f"`{example.source}` does not hold")
 
     def _raises(self, example: Example, expected: str) -> Outcome:
         wanted = expected.splitlines()[-1].strip()

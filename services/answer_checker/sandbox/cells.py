@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
+import json
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,9 +18,10 @@ from services.answer_checker.sandbox.limits import Limits
 from services.answer_checker.sandbox.messages import encode, receive
 
 _ROOT = str(Path(__file__).resolve().parents[3])
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from {module} import main; main(int(sys.argv[2]), sys.argv[3:])"
-_FORK_SERVER = "services.answer_checker.sandbox.fork_server"
-_SHARED_MEMORY = "/dev/shm"
+_BOOT = """import json, sys
+sys.path.insert(0, sys.argv[1])
+from services.answer_checker.sandbox.fork_server import main
+main(*json.loads(sys.argv[2]))"""
 _STOP_SECONDS = 5.0
 
 
@@ -68,18 +68,19 @@ class Cell:
 class Sandbox:
     """The fork server, and what it is asked for."""
 
-    def __init__(
-        self, server: subprocess.Popen[bytes], stream: socket.socket, scratch: str, isolation: Isolation
-    ) -> None:
-        self._server, self._stream, self._scratch = server, stream, scratch
+    def __init__(self, server: subprocess.Popen[bytes], stream: socket.socket, isolation: Isolation) -> None:
+        self._server, self._stream = server, stream
         self.isolation = isolation
 
     @classmethod
-    async def start(cls, modules: Sequence[str]) -> Sandbox:
-        """Start the fork server with `modules` loaded. Raises SandboxError where it does not start."""
+    async def start(cls, modules: Sequence[str], without: Sequence[str] = ()) -> Sandbox:
+        """Start the fork server with `modules` loaded. Layers in `without` are not used, so that the others can be tested.
+
+        Raises SandboxError where it does not start.
+        """
         ours, theirs = socket.socketpair()
-        arguments = [_ROOT, str(theirs.fileno()), *modules]
-        command = [sys.executable, "-I", "-X", "utf8", "-c", _BOOT.format(module=_FORK_SERVER), *arguments]
+        order = json.dumps([theirs.fileno(), list(without), list(modules)])
+        command = [sys.executable, "-I", "-X", "utf8", "-c", _BOOT, _ROOT, order]
         server = subprocess.Popen(  # noqa: ASYNC220  # starting it takes a moment, once
             command,
             env={},
@@ -96,7 +97,7 @@ class Sandbox:
             ours.close()
             raise SandboxError(f"the fork server ended with status {server.wait()}; its error is above")
         isolation = Isolation(tuple(hello["holds"]), hello["lacks"])
-        return cls(server, ours, _scratch_folder(), isolation)
+        return cls(server, ours, isolation)
 
     @property
     def is_alive(self) -> bool:
@@ -112,7 +113,7 @@ class Sandbox:
         streams = [kept, inside] + ([peer] if peer else [])
         cell = Cell(control, talk)
         try:
-            control.sendall(encode({"entry": entry, "limits": asdict(limits), "scratch": self._scratch}))
+            control.sendall(encode({"entry": entry, "limits": asdict(limits)}))
             socket.send_fds(self._stream, [b"\0"], [stream.fileno() for stream in streams])
         except OSError as error:
             cell.close()
@@ -132,18 +133,3 @@ class Sandbox:
         except subprocess.TimeoutExpired:
             self._server.kill()
             self._server.wait()
-        shutil.rmtree(self._scratch, ignore_errors=True)
-
-
-def _scratch_folder() -> str:
-    """In memory where there is a file system for that."""
-    parent = _SHARED_MEMORY if Path(_SHARED_MEMORY).is_dir() else None
-    with suppress(OSError):
-        return _make_scratch(parent)
-    return _make_scratch(None)
-
-
-def _make_scratch(parent: str | None) -> str:
-    folder = tempfile.mkdtemp(prefix="tandem-checks-", dir=parent)
-    Path(folder).chmod(0o711)
-    return folder

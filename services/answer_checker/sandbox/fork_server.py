@@ -19,21 +19,21 @@ from services.answer_checker.sandbox.keeper import keep
 from services.answer_checker.sandbox.layers import probe
 from services.answer_checker.sandbox.messages import Channel
 
-STREAMS = 3
+_STREAMS = 3
 """What comes with each byte of the service: control, the service's stream, and the stream to the other process."""
 
 
-def main(descriptor: int, modules: Sequence[str]) -> None:
-    """Serve until the service closes its end of the socket `descriptor`."""
+def main(descriptor: int, without: Sequence[str], modules: Sequence[str]) -> None:
+    """Serve until the service closes its end of the socket `descriptor`; `without` are layers that are not used."""
     service = socket.socket(fileno=descriptor)
     for module in modules:
         importlib.import_module(module)
-    isolation = probe()
+    isolation = probe(without)
     Channel(service).send(asdict(isolation))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the keepers
     gc.freeze()
     while True:
-        byte, descriptors, _, _ = socket.recv_fds(service, 1, STREAMS)
+        byte, descriptors, _, _ = socket.recv_fds(service, 1, _STREAMS)
         if not byte:
             return
         streams = [socket.socket(fileno=found) for found in descriptors]

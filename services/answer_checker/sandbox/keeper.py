@@ -9,11 +9,9 @@ from __future__ import annotations
 import importlib
 import os
 import selectors
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import traceback
 from contextlib import suppress
 from typing import Any
@@ -36,26 +34,13 @@ def keep(control: socket.socket, streams: list[socket.socket], isolation: tuple[
     order = channel.receive()
     if order is None:
         return
-    limits = Limits(**order["limits"])
-    scratch, is_private = layers.SCRATCH_INSIDE, layers.NAMESPACES in isolation
-    if not is_private:
-        scratch = tempfile.mkdtemp(prefix="check-", dir=order["scratch"])
-        os.chmod(scratch, 0o777)  # for the user that the process becomes where this one is root
-    try:
-        with suppress(BrokenPipeError):  # the service has lost interest
-            channel.send(_run(control, streams, order["entry"], limits, isolation, scratch))
-    finally:
-        if not is_private:
-            shutil.rmtree(scratch, ignore_errors=True)
+    ended = _run(control, streams, order["entry"], Limits(**order["limits"]), isolation)
+    with suppress(BrokenPipeError):  # the service has lost interest
+        channel.send(ended)
 
 
 def _run(
-    control: socket.socket,
-    streams: list[socket.socket],
-    entry: str,
-    limits: Limits,
-    isolation: tuple[str, ...],
-    scratch: str,
+    control: socket.socket, streams: list[socket.socket], entry: str, limits: Limits, isolation: tuple[str, ...]
 ) -> dict[str, Any]:
     wakeup, waker = socket.socketpair()
     waker.setblocking(False)
@@ -66,7 +51,7 @@ def _run(
         layers.enter_namespaces(limits.scratch_bytes)
     child = os.fork()
     if child == 0:
-        _become(entry, streams, limits, isolation, scratch, null)
+        _become(entry, streams, limits, isolation, null)
     for stream in streams:
         stream.close()
     timed_out = _wait(control, wakeup, limits.seconds)
@@ -90,9 +75,7 @@ def _wait(control: socket.socket, wakeup: socket.socket, seconds: float) -> bool
         return not selector.select(seconds)
 
 
-def _become(
-    entry: str, streams: list[socket.socket], limits: Limits, isolation: tuple[str, ...], scratch: str, null: int
-) -> None:
+def _become(entry: str, streams: list[socket.socket], limits: Limits, isolation: tuple[str, ...], null: int) -> None:
     """Isolate this process, run the entry, and end."""
     status = SETUP_FAILED
     try:
@@ -102,8 +85,7 @@ def _become(
         kept = [0, 1, 2, null, *(stream.fileno() for stream in streams)]
         module, _, function = entry.partition(":")
         run = getattr(importlib.import_module(module), function)
-        limits.apply()
-        layers.restrict(isolation, scratch)
+        layers.restrict(isolation, limits)
         for standard in (0, 1, 2):
             os.dup2(null, standard)
         for start, end in zip(sorted(kept), [*sorted(kept)[1:], _LAST_DESCRIPTOR], strict=True):

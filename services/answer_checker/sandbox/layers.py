@@ -6,8 +6,9 @@ import os
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from services.answer_checker.sandbox import kernel, landlock, namespaces, seccomp
 from services.answer_checker.sandbox.limits import Limits
@@ -32,9 +33,12 @@ class Isolation:
         return not set(KERNEL_LAYERS) & set(self.holds)
 
 
-def probe() -> Isolation:
-    """Try each layer in a child of this process, which must have one thread only."""
-    lacks = {name: reason for name, attempt in _ATTEMPTS.items() if (reason := _try(attempt))}
+def probe(without: Sequence[str] = ()) -> Isolation:
+    """Try each layer in a child of this process, which must have one thread only. Those in `without` are not used."""
+    lacks = dict.fromkeys(without, "it is switched off")
+    for name, attempt in _ATTEMPTS.items():
+        if name not in lacks and (reason := _try(attempt)):
+            lacks[name] = reason
     return Isolation((*(name for name in KERNEL_LAYERS if name not in lacks), RLIMITS), lacks)
 
 
@@ -52,19 +56,29 @@ def enter_namespaces(scratch_bytes: int) -> None:
     namespaces.enter(readable_paths(), tempfile.gettempdir(), SCRATCH_INSIDE, scratch_bytes)
 
 
-def restrict(layers: tuple[str, ...], scratch: str) -> None:
-    """Give up every right of this process that `layers` take, for good. Raises OSError."""
-    os.chdir(scratch)
-    if os.geteuid() == 0:
+def restrict(layers: tuple[str, ...], limits: Limits) -> None:
+    """Give up every right of this process that `layers` take, for good. Raises OSError.
+
+    Only namespaces give it a folder to write to: without them nothing would bound what it writes.
+    """
+    is_private = NAMESPACES in layers
+    os.chdir(SCRATCH_INSIDE if is_private else "/")
+    limits.apply(may_write=is_private)
+    if os.geteuid() == 0 and (is_private or _is_open_to_all(sysconfig.get_paths()["stdlib"])):
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-    elif sys.platform == "linux":
+    if sys.platform == "linux":
         kernel.drop_capabilities()
     if LANDLOCK in layers:
-        landlock.restrict([*readable_paths(), *_DEVICES], [scratch])
+        landlock.restrict([*readable_paths(), *_DEVICES], [SCRATCH_INSIDE] if is_private else [])
     if SECCOMP in layers:
         seccomp.load()
+
+
+def _is_open_to_all(folder: str) -> bool:
+    """Whether every user may read it: root's own installation of Python is not."""
+    return all(parent.stat().st_mode & 0o001 for parent in (Path(folder), *Path(folder).parents))
 
 
 def _try(attempt: Callable[[], None]) -> str:

@@ -20,12 +20,12 @@ class Limits:
     open_files: int = 64
     processes: int = 256
 
-    def apply(self) -> None:
+    def apply(self, *, may_write: bool) -> None:
         """Set them for this process, so that it cannot raise them again. Raises OSError and ValueError."""
         processor_seconds = int(self.seconds) + 1
         of_kinds = {
             resource.RLIMIT_CPU: processor_seconds,
-            resource.RLIMIT_FSIZE: self.scratch_bytes,
+            resource.RLIMIT_FSIZE: self.scratch_bytes if may_write else 0,
             resource.RLIMIT_NOFILE: self.open_files,
             resource.RLIMIT_NPROC: self.processes,
             resource.RLIMIT_CORE: 0,

@@ -1,0 +1,315 @@
+"""The answer checker: its verdicts, and that nothing an answer does gets out or counts as a pass."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import grpc
+import psutil
+import pytest
+import pytest_asyncio
+
+from services.answer_checker.checker import AnswerChecker, start_sandbox
+from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES, SECCOMP
+from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.service import NAME, AnswerCheckerService
+from services.process.server import Server
+from services.process.status import error_info
+from tandem.method.errors import FailedPrecondition
+from tandem.v1 import checking_pb2, checking_pb2_grpc, tandem_pb2
+from tests.integration.escapes import ESCAPES, OUTSIDE
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+LIMITS = Limits(seconds=3.0)
+PROMPT = 'def add(a, b):\n    """Add.\n    >>> add(1, 2)\n    3\n    >>> add(2, 2)\n    4\n    """\n'
+RIGHT = "def add(a, b):\n    return a + b"
+PASS, FAIL, UNKNOWN, ERROR = (getattr(tandem_pb2, f"VERDICT_{v}") for v in ("PASS", "FAIL", "UNKNOWN", "ERROR"))
+
+
+@dataclass
+class Running:
+    """A real server on a free port, and the process that its sandbox forks from."""
+
+    stub: checking_pb2_grpc.AnswerCheckerStub
+    fork_server: psutil.Process
+
+    async def check(self, name: str, answer: str, argument: str = "", question: str = "") -> tandem_pb2.CheckResult:
+        request = checking_pb2.CheckRequest(
+            request_id="r",
+            checks=[tandem_pb2.Check(name=name, argument=argument)],
+            question=question,
+            answer=answer,
+            task=tandem_pb2.TASK_CODE,
+        )
+        [result] = (await self.stub.Check(request)).results
+        return result
+
+    async def examples(self, answer: str, argument: str = "", question: str = PROMPT) -> tandem_pb2.CheckResult:
+        return await self.check("python_examples", answer, argument, question)
+
+    async def nothing_runs(self) -> None:
+        async with asyncio.timeout(30):
+            while self.fork_server.children(recursive=True):
+                await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def run_checker(
+    *, concurrency: int = 2, max_waiting: int = 64, without: tuple[str, ...] = ()
+) -> AsyncIterator[Running]:
+    children = set(psutil.Process().children())
+    sandbox = await start_sandbox(allow_weak=False, without=without)
+    [fork_server] = set(psutil.Process().children()) - children
+    server = Server("127.0.0.1", 0, [NAME])
+    service = AnswerCheckerService(AnswerChecker(sandbox, LIMITS, concurrency, max_waiting))
+    checking_pb2_grpc.add_AnswerCheckerServicer_to_server(service, server.grpc)
+    await server.start()
+    await server.serving()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            yield Running(checking_pb2_grpc.AnswerCheckerStub(channel), fork_server)
+    finally:
+        await server.stop(timedelta(0))
+        await sandbox.stop()
+    assert not fork_server.is_running()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def checker() -> AsyncIterator[Running]:
+    async with run_checker() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def in_a_pod() -> AsyncIterator[Running]:
+    """As in a pod: no namespaces, but landlock and seccomp."""
+    async with run_checker(without=(NAMESPACES,)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def port() -> AsyncIterator[int]:
+    """A server of this machine, which no answer may reach, also by an abstract name."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_UNIX) as abstract:
+        number = listener.getsockname()[1]
+        abstract.bind(f"\0tandem-escape-{number}")
+        abstract.listen()
+        yield number
+
+
+async def test_an_answer_that_does_what_the_prompt_says_passes(checker: Running) -> None:
+    result = await checker.examples(RIGHT)
+    assert (result.verdict, result.score, result.detail) == (PASS, 1.0, "2 examples hold")
+    assert 0 < result.seconds < 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail", "score"),
+    [
+        ("def add(a, b):\n    return a * b", "add(1, 2) shows 2, not 3", 0.5),
+        ("def add(a, b):\n    raise ValueError('no')", "add(1, 2) raised ValueError: no", 0.0),
+        ("def add(a, b):\n    return c", "add(1, 2) raised NameError: name 'c' is not defined", 0.0),
+        ("def add(a, b)", "the program raised SyntaxError: expected ':' (answer.py, line 10)", 0.0),
+        ("def sum(a, b):\n    return a + b", "add(1, 2) shows nothing, not 3", 0.0),
+        ("import nowhere\n" + RIGHT, "the program raised ModuleNotFoundError: No module named 'nowhere'", 0.0),
+    ],
+)
+async def test_a_failure_says_in_words_what_is_wrong(checker: Running, answer: str, detail: str, score: float) -> None:
+    result = await checker.examples(answer)
+    assert (result.verdict, result.detail, result.score) == (FAIL, detail, score)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "assert add(1, 2) == 3",
+        "import math\nassert math.isclose(add(1, 2), 3)",
+        "def check(candidate):\n    assert candidate(1, 2) == 3\n\ncheck(add)",
+        "for a in range(3):\n    assert add(a, 1) == a + 1",
+        ">>> add(1, 2)\n3\n>>> add('a', 1)\nTraceback (most recent call last):\n    ...\nTypeError: no",
+        ">>> x = add([1], [2])\n>>> x\n[1, 2]\n>>> print(x)\n[1, 2]",
+    ],
+)
+async def test_a_caller_sends_tests_in_any_usual_form(checker: Running, argument: str) -> None:
+    assert (await checker.examples(RIGHT, argument)).verdict == PASS
+    assert (await checker.examples("def add(a, b):\n    return 0", argument)).verdict == FAIL
+
+
+@pytest.mark.parametrize(
+    ("answer", "argument"),
+    [
+        ("def f(xs):\n    xs.sort()", "xs = [2, 1]\nf(xs)\nassert xs == [1, 2]"),
+        ("def f():\n    yield from (1, 2)", "assert f() == [1, 2]"),
+        ("from collections import Counter\ndef f(s):\n    return Counter(s)", "assert f('aab') == {'a': 2, 'b': 1}"),
+        ("def f():\n    return float('nan')", "x = f()\nassert x != x"),
+        ("def f():\n    return {(1, 2): {frozenset({3})}, b'x': 1j}", "assert f() == {(1, 2): {frozenset({3})}, b'x': 1j}"),
+        ("from fractions import Fraction\ndef f(x):\n    return x / 2", "from fractions import Fraction\nassert f(Fraction(1)) == Fraction(1, 2)"),
+        ("def f(n):\n    return 3 ** n", "assert f(300) == 3 ** 300"),
+        ("def f():\n    print('hello')", ">>> f()\nhello"),
+        ("class Node:\n    def __repr__(self):\n        return 'Node'\ndef f():\n    return Node()", ">>> f()\nNode"),
+        ("LIMIT = 3\ndef f():\n    return 3", "assert f() == LIMIT"),
+        ("def f():\n    raise KeyError('k')", "try:\n    f()\n    assert False\nexcept KeyError:\n    pass"),
+    ],
+)  # fmt: skip
+async def test_values_cross_between_the_processes(checker: Running, answer: str, argument: str) -> None:
+    result = await checker.examples(answer, argument, question="")
+    assert (result.verdict, result.detail) == (PASS, result.detail), result.detail
+
+
+async def test_an_answer_cannot_replace_what_the_prompt_compares_with(checker: Running) -> None:
+    question = "def close(a, b):\n    return abs(a - b) < 0.1\n\ndef half(x):\n    ..."
+    forged = "def close(a, b):\n    return True\n\ndef half(x):\n    return 7"
+    assert (await checker.examples(forged, "assert close(half(1), 0.5)", question)).verdict == FAIL
+    right = "def half(x):\n    return x / 2"
+    assert (await checker.examples(right, "assert close(half(1), 0.5)", question)).verdict == PASS
+
+
+@pytest.mark.parametrize(
+    ("question", "argument", "detail"),
+    [
+        ("def f(x):\n    ...", "", "there is no example to compare with"),
+        (
+            "import nowhere\ndef f(x):\n    ...",
+            "assert f(1) == 1",
+            "the prompt needs nowhere, which is not installed here",
+        ),
+        ("", "assert f(lambda: 1) == 1", "an argument is no literal"),
+    ],
+)
+async def test_where_nothing_can_be_compared_the_verdict_is_unknown(
+    checker: Running, question: str, argument: str, detail: str
+) -> None:
+    result = await checker.examples("def f(x):\n    return 1", argument, question)
+    assert (result.verdict, result.detail) == (UNKNOWN, detail)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "right", "wrong", "detail"),
+    [
+        ("regex", r"\d+", " 42 ", "42 apples", "'42 apples' does not match"),
+        ("regex", r"^\d+", "42 apples", "apples", "'apples' does not match"),
+        ("choice", "red\ndark blue", "Dark  Blue", "green", "'green' is none of: red, dark blue"),
+        ("json_schema", '{"required": ["a"]}', '```json\n{"a": 1}\n```', "{}", "'a' is a required property, at $"),
+        ("json_schema", '{"type": "number"}', "1", "{", "the answer is not JSON"),
+    ],
+)  # fmt: skip
+async def test_texts_are_compared(
+    checker: Running, name: str, argument: str, right: str, wrong: str, detail: str
+) -> None:
+    assert (await checker.check(name, right, argument)).verdict == PASS
+    failed = await checker.check(name, wrong, argument)
+    assert failed.verdict == FAIL
+    assert failed.detail.startswith(detail)
+
+
+async def test_a_pattern_that_takes_for_ever_is_an_error_and_stops_nobody_else(checker: Running) -> None:
+    slow = asyncio.ensure_future(checker.check("regex", "a" * 40 + "b", "(a+)+"))
+    assert (await checker.check("regex", "1", r"\d")).verdict == PASS
+    result = await slow
+    assert (result.verdict, result.detail) == (ERROR, "it did not end within 3 s")
+
+
+async def test_the_service_names_its_checks_and_its_isolation(checker: Running, in_a_pod: Running) -> None:
+    info = await checker.stub.GetCheckerInfo(checking_pb2.GetCheckerInfoRequest())
+    assert set(info.checks) >= {"python_examples", "json_schema", "regex", "choice"}
+    assert set(info.isolation) == {NAMESPACES, LANDLOCK, SECCOMP, "rlimits"}
+    info = await in_a_pod.stub.GetCheckerInfo(checking_pb2.GetCheckerInfoRequest())
+    assert set(info.isolation) == {LANDLOCK, SECCOMP, "rlimits"}
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+async def test_no_answer_gets_out_of_the_sandbox(
+    checker: Running, port: int, escape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await attempt(checker, port, escape, monkeypatch)
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+async def test_no_answer_gets_out_where_there_are_no_namespaces(
+    in_a_pod: Running, port: int, escape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await attempt(in_a_pod, port, escape, monkeypatch)
+
+
+def was_written_outside() -> bool:
+    return os.path.exists(OUTSIDE)
+
+
+async def attempt(checker: Running, port: int, escape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "in the service's environment")
+    began = asyncio.get_running_loop().time()
+    result = await checker.examples(ESCAPES[escape].replace("PORT", str(port)), 'assert f() == "right"', question="")
+    assert result.verdict == FAIL, result
+    assert result.score == 0
+    assert asyncio.get_running_loop().time() - began < LIMITS.seconds + 20  # its limit, on a busy machine
+    assert not was_written_outside()
+    await checker.nothing_runs()
+    assert (await checker.examples(RIGHT)).verdict == PASS
+
+
+async def test_a_cancelled_call_ends_its_processes(checker: Running) -> None:
+    call = asyncio.ensure_future(checker.examples("while True:\n    pass"))
+    async with asyncio.timeout(30):
+        while len(checker.fork_server.children(recursive=True)) < 4:  # two processes with their keepers
+            await asyncio.sleep(0.01)
+    call.cancel()
+    began = asyncio.get_running_loop().time()
+    await checker.nothing_runs()
+    assert asyncio.get_running_loop().time() - began < LIMITS.seconds
+
+
+async def test_a_call_that_finds_the_queue_full_is_refused() -> None:
+    async with run_checker(concurrency=1, max_waiting=1) as checker:
+        calls = [asyncio.ensure_future(checker.examples("while True:\n    pass")) for _ in range(3)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        [refused] = [outcome for outcome in outcomes if isinstance(outcome, grpc.aio.AioRpcError)]
+        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert error_info(refused).reason == "QUEUE_FULL"
+        assert (await checker.examples(RIGHT)).verdict == PASS
+
+
+async def test_an_unknown_check_is_refused_by_name(checker: Running) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await checker.check("nobody", "answer")
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error_info(caught.value).reason == "UNKNOWN_CHECK"
+    assert "'nobody'; known: agreement, choice, json_schema, python_examples, regex" in str(caught.value.details())
+
+
+@pytest.mark.parametrize("is_in_a_pod", [False, True])
+async def test_many_checks_leave_nothing_behind(is_in_a_pod: bool) -> None:
+    async with run_checker(without=(NAMESPACES,) if is_in_a_pod else ()) as checker:
+        await asyncio.gather(*(checker.examples(RIGHT) for _ in range(8)))
+        await checker.nothing_runs()
+        before = left_behind(checker)
+        for _ in range(25):
+            answers = [RIGHT, "import os\nos._exit(1)"] * 4
+            results = await asyncio.gather(*(checker.examples(answer) for answer in answers))
+            assert [result.verdict for result in results] == [PASS, FAIL] * 4
+            texts = await asyncio.gather(*(checker.check("choice", "a", "a") for _ in range(12)))
+            assert {result.verdict for result in texts} == {PASS}
+        await checker.nothing_runs()
+        assert left_behind(checker) == before
+
+
+def left_behind(checker: Running) -> dict[str, int]:
+    """Open files in both processes."""
+    return {
+        "service": psutil.Process().num_fds(),
+        "fork server": checker.fork_server.num_fds(),
+    }
+
+
+async def test_a_kernel_that_isolates_nothing_is_refused_unless_that_is_allowed_by_name() -> None:
+    without = (NAMESPACES, LANDLOCK, SECCOMP)
+    with pytest.raises(FailedPrecondition, match="TANDEM_CHECKER_ALLOW_WEAK_SANDBOX=true"):
+        await start_sandbox(allow_weak=False, without=without)
+    sandbox = await start_sandbox(allow_weak=True, without=without)
+    assert sandbox.isolation.holds == ("rlimits",)
+    await sandbox.stop()
