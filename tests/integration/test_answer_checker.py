@@ -1,83 +1,22 @@
-"""The answer checker: its verdicts, and that nothing an answer does gets out or counts as a pass."""
+"""The answer checker: its verdicts, and what it says of them."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import timedelta
 
 import grpc
-import psutil
 import pytest
 import pytest_asyncio
 
-from services.answer_checker.checker import AnswerChecker, start_sandbox
+from services.answer_checker.checker import start_sandbox
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES, SECCOMP
-from services.answer_checker.sandbox.limits import Limits
-from services.answer_checker.service import NAME, AnswerCheckerService
-from services.process.server import Server
 from services.process.status import error_info
 from tandem.method.errors import FailedPrecondition
-from tandem.v1 import checking_pb2, checking_pb2_grpc, tandem_pb2
-from tests.integration.escapes import ESCAPES, OUTSIDE
+from tandem.v1 import checking_pb2
+from tests.integration.checking import ERROR, FAIL, LIMITS, PASS, RIGHT, UNKNOWN, Running, run_checker
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-LIMITS = Limits(seconds=3.0)
-PROMPT = 'def add(a, b):\n    """Add.\n    >>> add(1, 2)\n    3\n    >>> add(2, 2)\n    4\n    """\n'
-RIGHT = "def add(a, b):\n    return a + b"
-PASS, FAIL, UNKNOWN, ERROR = (getattr(tandem_pb2, f"VERDICT_{v}") for v in ("PASS", "FAIL", "UNKNOWN", "ERROR"))
-
-
-@dataclass
-class Running:
-    """A real server on a free port, and the process that its sandbox forks from."""
-
-    stub: checking_pb2_grpc.AnswerCheckerStub
-    fork_server: psutil.Process
-
-    async def check(self, name: str, answer: str, argument: str = "", question: str = "") -> tandem_pb2.CheckResult:
-        request = checking_pb2.CheckRequest(
-            request_id="r",
-            checks=[tandem_pb2.Check(name=name, argument=argument)],
-            question=question,
-            answer=answer,
-            task=tandem_pb2.TASK_CODE,
-        )
-        [result] = (await self.stub.Check(request)).results
-        return result
-
-    async def examples(self, answer: str, argument: str = "", question: str = PROMPT) -> tandem_pb2.CheckResult:
-        return await self.check("python_examples", answer, argument, question)
-
-    async def nothing_runs(self) -> None:
-        async with asyncio.timeout(30):
-            while self.fork_server.children(recursive=True):
-                await asyncio.sleep(0.01)
-
-
-@contextlib.asynccontextmanager
-async def run_checker(
-    *, concurrency: int = 2, max_waiting: int = 64, without: tuple[str, ...] = ()
-) -> AsyncIterator[Running]:
-    children = set(psutil.Process().children())
-    sandbox = await start_sandbox(allow_weak=False, without=without)
-    [fork_server] = set(psutil.Process().children()) - children
-    server = Server("127.0.0.1", 0, [NAME])
-    service = AnswerCheckerService(AnswerChecker(sandbox, LIMITS, concurrency, max_waiting))
-    checking_pb2_grpc.add_AnswerCheckerServicer_to_server(service, server.grpc)
-    await server.start()
-    await server.serving()
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-            yield Running(checking_pb2_grpc.AnswerCheckerStub(channel), fork_server)
-    finally:
-        await server.stop(timedelta(0))
-        await sandbox.stop()
-    assert not fork_server.is_running()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -91,16 +30,6 @@ async def in_a_pod() -> AsyncIterator[Running]:
     """As in a pod: no namespaces, but landlock and seccomp."""
     async with run_checker(without=(NAMESPACES,)) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def port() -> AsyncIterator[int]:
-    """A server of this machine, which no answer may reach, also by an abstract name."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_UNIX) as abstract:
-        number = listener.getsockname()[1]
-        abstract.bind(f"\0tandem-escape-{number}")
-        abstract.listen()
-        yield number
 
 
 async def test_an_answer_that_does_what_the_prompt_says_passes(checker: Running) -> None:
@@ -223,36 +152,6 @@ async def test_the_service_names_its_checks_and_its_isolation(checker: Running, 
     assert set(info.isolation) == {LANDLOCK, SECCOMP, "rlimits"}
 
 
-@pytest.mark.parametrize("escape", ESCAPES)
-async def test_no_answer_gets_out_of_the_sandbox(
-    checker: Running, port: int, escape: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await attempt(checker, port, escape, monkeypatch)
-
-
-@pytest.mark.parametrize("escape", ESCAPES)
-async def test_no_answer_gets_out_where_there_are_no_namespaces(
-    in_a_pod: Running, port: int, escape: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await attempt(in_a_pod, port, escape, monkeypatch)
-
-
-def was_written_outside() -> bool:
-    return os.path.exists(OUTSIDE)
-
-
-async def attempt(checker: Running, port: int, escape: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET", "in the service's environment")
-    began = asyncio.get_running_loop().time()
-    result = await checker.examples(ESCAPES[escape].replace("PORT", str(port)), 'assert f() == "right"', question="")
-    assert result.verdict == FAIL, result
-    assert result.score == 0
-    assert asyncio.get_running_loop().time() - began < LIMITS.seconds + 20  # its limit, on a busy machine
-    assert not was_written_outside()
-    await checker.nothing_runs()
-    assert (await checker.examples(RIGHT)).verdict == PASS
-
-
 async def test_a_cancelled_call_ends_its_processes(checker: Running) -> None:
     call = asyncio.ensure_future(checker.examples("while True:\n    pass"))
     async with asyncio.timeout(30):
@@ -280,30 +179,6 @@ async def test_an_unknown_check_is_refused_by_name(checker: Running) -> None:
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert error_info(caught.value).reason == "UNKNOWN_CHECK"
     assert "'nobody'; known: agreement, choice, json_schema, python_examples, regex" in str(caught.value.details())
-
-
-@pytest.mark.parametrize("is_in_a_pod", [False, True])
-async def test_many_checks_leave_nothing_behind(is_in_a_pod: bool) -> None:
-    async with run_checker(without=(NAMESPACES,) if is_in_a_pod else ()) as checker:
-        await asyncio.gather(*(checker.examples(RIGHT) for _ in range(8)))
-        await checker.nothing_runs()
-        before = left_behind(checker)
-        for _ in range(25):
-            answers = [RIGHT, "import os\nos._exit(1)"] * 4
-            results = await asyncio.gather(*(checker.examples(answer) for answer in answers))
-            assert [result.verdict for result in results] == [PASS, FAIL] * 4
-            texts = await asyncio.gather(*(checker.check("choice", "a", "a") for _ in range(12)))
-            assert {result.verdict for result in texts} == {PASS}
-        await checker.nothing_runs()
-        assert left_behind(checker) == before
-
-
-def left_behind(checker: Running) -> dict[str, int]:
-    """Open files in both processes."""
-    return {
-        "service": psutil.Process().num_fds(),
-        "fork server": checker.fork_server.num_fds(),
-    }
 
 
 async def test_a_kernel_that_isolates_nothing_is_refused_unless_that_is_allowed_by_name() -> None:

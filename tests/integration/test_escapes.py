@@ -1,0 +1,95 @@
+"""Nothing that an answer does gets out of the sandbox, counts as a pass, or stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from services.answer_checker.sandbox.layers import NAMESPACES
+from tests.integration.checking import FAIL, LIMITS, PASS, RIGHT, Running, run_checker
+from tests.integration.escapes import ESCAPES, OUTSIDE
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def checker() -> AsyncIterator[Running]:
+    async with run_checker() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def in_a_pod() -> AsyncIterator[Running]:
+    """As in a pod: no namespaces, but landlock and seccomp."""
+    async with run_checker(without=(NAMESPACES,)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """A server of this machine, which no answer may reach, also by an abstract name."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_UNIX) as abstract:
+        number = listener.getsockname()[1]
+        abstract.bind(f"\0tandem-escape-{number}")
+        abstract.listen()
+        yield number
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+async def test_no_answer_gets_out_of_the_sandbox(
+    checker: Running, port: int, escape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await attempt(checker, port, escape, monkeypatch)
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+async def test_no_answer_gets_out_where_there_are_no_namespaces(
+    in_a_pod: Running, port: int, escape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await attempt(in_a_pod, port, escape, monkeypatch)
+
+
+def was_written_outside() -> bool:
+    return os.path.exists(OUTSIDE)
+
+
+async def attempt(checker: Running, port: int, escape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "in the service's environment")
+    began = asyncio.get_running_loop().time()
+    result = await checker.examples(ESCAPES[escape].replace("PORT", str(port)), 'assert f() == "right"', question="")
+    assert result.verdict == FAIL, result
+    assert result.score == 0
+    assert asyncio.get_running_loop().time() - began < LIMITS.seconds + 20  # its limit, on a busy machine
+    assert not was_written_outside()
+    await checker.nothing_runs()
+    assert (await checker.examples(RIGHT)).verdict == PASS
+
+
+@pytest.mark.parametrize("is_in_a_pod", [False, True])
+async def test_many_checks_leave_nothing_behind(is_in_a_pod: bool) -> None:
+    async with run_checker(without=(NAMESPACES,) if is_in_a_pod else ()) as checker:
+        await asyncio.gather(*(checker.examples(RIGHT) for _ in range(8)))
+        await checker.nothing_runs()
+        before = left_behind(checker)
+        for _ in range(25):
+            answers = [RIGHT, "import os\nos._exit(1)"] * 4
+            results = await asyncio.gather(*(checker.examples(answer) for answer in answers))
+            assert [result.verdict for result in results] == [PASS, FAIL] * 4
+            texts = await asyncio.gather(*(checker.check("choice", "a", "a") for _ in range(12)))
+            assert {result.verdict for result in texts} == {PASS}
+        await checker.nothing_runs()
+        assert left_behind(checker) == before
+
+
+def left_behind(checker: Running) -> dict[str, int]:
+    """Open files in both processes."""
+    return {
+        "service": psutil.Process().num_fds(),
+        "fork server": checker.fork_server.num_fds(),
+    }
