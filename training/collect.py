@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from services.engine.api import Engine, FinishReason, GenerationRequest, Token
 from services.engine.batch import Completion, generate, run_all
 from services.engine.tokenizer import Detokenizer
+from services.generation.continued_json import num_continued
 from services.insight_generator.stages import StageSplitter
 from services.sufficiency_scorer.features import features
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs
@@ -91,10 +92,21 @@ class Collector:
 
     async def _slm_runs(self, item: Item, insights: Sequence[Insight]) -> list[Run]:
         tokenizer = self._slm.tokenizer
-        prompts = [answer_prompt(self._profile, tokenizer, item.question, i.text, item.task) for i in insights]
+        prompts = [
+            answer_prompt(self._profile, tokenizer, item.question, i.text, item.task, item.json_schema)
+            for i in insights
+        ]
         # The longest prompt first: the others share its keys and values.
         answering = [
-            asyncio.create_task(self._generate(self._slm, f"{item.id}/slm{insight.stage}", prompt.ids))
+            asyncio.create_task(
+                self._generate(
+                    self._slm,
+                    f"{item.id}/slm{insight.stage}",
+                    prompt.ids,
+                    json_schema=item.json_schema,
+                    num_written=self._num_continued(item, insight),
+                )
+            )
             for insight, prompt in list(zip(insights, prompts, strict=True))[::-1]
         ]
         inputs = [await self._score(item, prompt, i.stage) for prompt, i in zip(prompts, insights, strict=True)]
@@ -112,13 +124,13 @@ class Collector:
         return runs
 
     async def _llm_runs(self, item: Item) -> tuple[list[Run], list[Insight]]:
-        prompt = llm_alone_prompt(self._profile, self._llm.tokenizer, item.question, item.task)
-        jobs = [self._generate(self._llm, f"{item.id}/llm", prompt.ids)]
+        prompt = llm_alone_prompt(self._profile, self._llm.tokenizer, item.question, item.task, item.json_schema)
+        jobs = [self._generate(self._llm, f"{item.id}/llm", prompt.ids, json_schema=item.json_schema)]
         if self._is_brief:
-            brief = insight_prompt(self._profile, self._llm.tokenizer, item.question, item.task)
+            brief = insight_prompt(self._profile, self._llm.tokenizer, item.question, item.task, item.json_schema)
             cap = self._profile.stages[-1].max_tokens
             jobs.append(self._generate(self._llm, f"{item.id}/brief", brief.ids, cap))
-        has_extras = self._extras and item.task == "answer"
+        has_extras = self._extras and item.task == "answer" and not item.json_schema
         if has_extras:
             concise = llm_alone_prompt(self._concise, self._llm.tokenizer, item.question)
             jobs.append(self._generate(self._llm, f"{item.id}/concise", concise.ids))
@@ -162,10 +174,24 @@ class Collector:
         begin = len(prompt.ids) - 1
         return features(scores.logprobs[begin:], scores.entropies[begin:])
 
+    def _num_continued(self, item: Item, insight: Insight) -> int:
+        if not item.json_schema or self._is_brief:
+            return 0
+        return num_continued(self._slm.tokenizer, item.json_schema, insight.text)
+
     async def _generate(
-        self, engine: Engine, key: str, ids: Sequence[int], max_tokens: int | None = None
+        self,
+        engine: Engine,
+        key: str,
+        ids: Sequence[int],
+        max_tokens: int | None = None,
+        json_schema: str = "",
+        num_written: int = 0,
     ) -> Completion:
-        return await generate(engine, GenerationRequest(key, tuple(ids), max_tokens or self._max_tokens))
+        work = GenerationRequest(
+            key, tuple(ids), max_tokens or self._max_tokens, json_schema=json_schema, num_written=num_written
+        )
+        return await generate(engine, work)
 
 
 def _run(item: Item, name: str, insight: Insight, prompt_tokens: int, done: Completion, text: str = "") -> Run:

@@ -1,6 +1,6 @@
 """Questions with known answers: JSON lines, or HumanEval tasks.
 
-A file of `{"id", "question", "answer"}` lines is graded by final answers, a file of HumanEval tasks (`task_id, prompt,
+A file of `{"id", "question", "answer"}` lines is graded by final answers, with a `json_schema` by the value of the JSON text, a file of HumanEval tasks (`task_id, prompt,
 entry_point, test`) by running their tests. The project's own datasets have names.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 FOLDER = Path(__file__).parent / "data"
-NAMES = "math_train", "math_test", "word_problems", "mbpp_train", "mbpp_test", "gsm8k", "humaneval"
+NAMES = "math_train", "math_test", "word_problems", "mbpp_train", "mbpp_test", "gsm8k", "humaneval", "extraction"
 # Lines 101 to 148 of GSM8K were inspected during development: no evaluation may use them.
 _INSPECTED_GSM8K = slice(100, 148)
 
@@ -29,7 +29,10 @@ class DatasetError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question. `answer` is the final answer, or for code the test program that calls `entry_point`."""
+    """One question. `answer` is the final answer, or for code the test program that calls `entry_point`.
+
+    With `json_schema` the answer is a JSON text that follows it.
+    """
 
     id: str
     question: str
@@ -37,6 +40,7 @@ class Item:
     task: Task = "answer"
     entry_point: str = ""
     subject: str = ""
+    json_schema: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,9 @@ def _item(line: str, number: int, path: Path) -> Item:
         return Item(
             id=str(fields["id"]),
             question=fields["question"],
-            answer=str(fields["answer"]),
+            answer=json.dumps(fields["answer"]) if "json_schema" in fields else str(fields["answer"]),
             subject=fields.get("subject", ""),
+            json_schema=json.dumps(fields["json_schema"]) if "json_schema" in fields else "",
         )
     except (json.JSONDecodeError, TypeError) as error:
         raise DatasetError(f"{path}:{number}: not a JSON object: {error}") from error

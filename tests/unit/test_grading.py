@@ -91,3 +91,22 @@ def test_humanevals_own_solutions_are_right() -> None:
     solutions = {r["task_id"]: r["canonical_solution"] for r in map(json.loads, lines)}
     jobs = [(item, f"```python\n{item.question}{solutions[item.id]}\n```", "") for item in dataset.items[:20]]
     assert all(g.is_right for g in grade_all(jobs))
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix", "is_right"),
+    [
+        ('{"a": 1, "b": [" x"], "c": true}', "", True),
+        ('{"c": true, "b": ["x"], "a": 1.0}', "", True),
+        ('"x"], "c": true}', '{"a": 1, "b": [', True),
+        ('{"a": 1, "b": ["x"], "c": 1}', "", False),
+        ('{"a": 1, "b": ["x", "x"], "c": true}', "", False),
+        ('{"a": 1, "b": ["x"]}', "", False),
+        ('{"a": "1", "b": ["x"], "c": true}', "", False),
+        ('{"a": 1, "b": ["x"', "", False),
+        ("", "", False),
+    ],
+)
+def test_a_json_answer_is_graded_by_its_value(text: str, prefix: str, is_right: bool) -> None:
+    item = Item("x", "?", '{"a": 1, "b": ["x"], "c": true}', json_schema="{}")
+    assert grade(item, text, prefix).is_right is is_right
