@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: docs bench-compare package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories clean
+.PHONY: docs bench-compare package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -65,6 +65,9 @@ chart: develop  ## generate the parts of the chart that repeat other files
 cost-tree: models jaeger  ## draw docs/cost-tree.svg from a real trace of the real pair
 	@$(TANDEM) up --jaeger && { $(TANDEM) ask --request-id cost-tree-$$$$ --threshold 1=0 "$$Q" && sleep 2 && \
 	  $(TANDEM) trace cost cost-tree-$$$$ --svg docs/cost-tree.svg; result=$$?; $(TANDEM) down; exit $$result; }
+
+plan-map: develop  ## draw docs/plan.svg, the map of savings, from the default pair's answers to HumanEval
+	@$(TANDEM) plan training/collected/$(PAIR)/humaneval.parquet --llm-usd 2/12 --slm-usd 0.25/1.5 --check-share 0.93 --out docs/plan.svg
 
 bench: bench-stop bench-orchestration bench-ledger bench-exporter  ## all benchmarks that need no real model
 

@@ -38,6 +38,7 @@ VERBS = {
     "logs": Verb("Print the logs of the local stack.", "stack:logs", "local"),
     "models": Verb("Download, list and compile models.", "models:app", "models"),
     "trace": Verb("Show what a request cost, from its trace in Jaeger.", "trace:app"),
+    "plan": Verb("Forecast whether a pair of models pays.", "plan:plan", "training"),
     "collect": Verb("Collect both models' answers to a data set.", "collect:collect", "training"),
     "train": Verb("Train a sufficiency scorer on collected answers.", "train:train", "training"),
     "calibrate": Verb("Choose the stop rule's thresholds.", "calibrate:calibrate", "training"),
