@@ -177,7 +177,7 @@ class Collector:
     def _num_continued(self, item: Item, insight: Insight) -> int:
         if not item.json_schema or self._is_brief:
             return 0
-        return num_continued(self._slm.tokenizer, item.json_schema, insight.text)
+        return num_continued(self._slm, item.json_schema, insight.text)
 
     async def _generate(
         self,

@@ -192,6 +192,8 @@ class Engine(Protocol):
     """A model that generates for many requests at once. An abort of one takes effect within one token."""
 
     counters: EngineCounters
+    continues_json: bool
+    """It holds a text to a JSON schema that is begun in the prompt (`num_written`); without, it refuses such a request."""
 
     @property
     def info(self) -> ModelInfo: ...

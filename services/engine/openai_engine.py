@@ -59,6 +59,8 @@ class ApiSettings:
 class OpenAIEngine:
     """`Engine` without a scoring pass: an API returns no log-probabilities of a prompt."""
 
+    continues_json = False
+
     def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
         self._tokenizer = MessageCodec()

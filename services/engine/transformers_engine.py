@@ -35,6 +35,8 @@ class TransformersEngine:
     Its methods may be called from any thread.
     """
 
+    continues_json = True
+
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._core = EngineCore(settings)

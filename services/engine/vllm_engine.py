@@ -59,6 +59,8 @@ class VllmEngine:
     computes (a token, or a chunk of the prompt): the usage of an aborted stream is marked as an estimate.
     """
 
+    continues_json = False
+
     def __init__(self, settings: VllmSettings) -> None:
         self._settings = settings
         self._queue = AdmissionQueue(settings.max_batch, settings.max_waiting)

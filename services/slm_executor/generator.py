@@ -46,5 +46,5 @@ class AnswerGenerator:
             return RoleWork(prompt.ids, WholeSplitter(), json_schema=schema)
         prompt = answer_prompt(self._profile, tokenizer, task.question, insight, task.task, schema)
         continued = insight if self._profile.handoff == "continuation" else ""
-        begun = num_continued(tokenizer, schema, continued) if schema else 0
+        begun = num_continued(self._engine, schema, continued) if schema else 0
         return RoleWork(prompt.ids, WholeSplitter(), continued if begun or not schema else "", schema, begun)

@@ -23,7 +23,7 @@ from tests.conftest import free_port, wait_until
 class Backend:
     """`make(model, max_batch, max_waiting)` returns a new engine. Not `is_exact`: the usage of a cut stream is an estimate.
 
-    Not `holds_schemas`: it refuses a JSON schema; not `continues_json`: it refuses to go on from a text that is begun.
+    Not `holds_schemas`: it refuses a JSON schema.
     An engine that `starts_slowly` is reused by the next test, unless the test is to stop it.
     """
 
@@ -34,7 +34,6 @@ class Backend:
     starts_slowly: bool = False
     is_int8: bool = False
     holds_schemas: bool = True
-    continues_json: bool = True
     idle: dict[tuple[int, int], Engine] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -76,7 +75,7 @@ def vllm_backend(checkpoint: Path) -> Backend:
         limits = {"max_batch": max_batch, "max_waiting": max_waiting}
         return VllmEngine(VllmSettings(model, "tiny", dtype="float32", **limits, arguments=arguments))
 
-    return Backend(make, checkpoint, is_exact=False, starts_slowly=True, continues_json=False)
+    return Backend(make, checkpoint, is_exact=False, starts_slowly=True)
 
 
 def api_backend(checkpoint: Path, port: int) -> Backend:
@@ -84,7 +83,7 @@ def api_backend(checkpoint: Path, port: int) -> Backend:
         limits = {"max_batch": max_batch, "max_waiting": max_waiting}
         return OpenAIEngine(ApiSettings(str(model), f"http://127.0.0.1:{port}/v1", "no key", **limits))
 
-    return Backend(make, checkpoint, is_exact=False, port=port, holds_schemas=False, continues_json=False)
+    return Backend(make, checkpoint, is_exact=False, port=port, holds_schemas=False)
 
 
 @contextlib.contextmanager

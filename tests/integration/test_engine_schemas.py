@@ -62,7 +62,7 @@ async def test_a_text_under_a_schema_may_reach_its_limit(backend: Backend) -> No
 async def test_a_text_that_is_begun_goes_on_under_its_schema(backend: Backend) -> None:
     with backend.running() as engine:
         work = held(generation(engine, "whole", "why?", 600))
-        if not backend.continues_json:
+        if not engine.continues_json:
             with pytest.raises(SchemaNotSupported):
                 await run(engine, replace(work, num_written=2))
             return

@@ -89,6 +89,17 @@ async def test_after_an_insight_in_words_the_answer_is_a_whole_json_text(
     jsonschema.validate(json.loads(answer.text), SCHEMA)
 
 
+async def test_an_engine_that_cannot_go_on_writes_a_whole_json_text(
+    log: RequestLog, engine: Engine, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "continues_json", False)
+    request = uuid4().hex
+    await outcome(InsightGenerator(engine, log, profile), structured(request, 2, 8, 16))
+    answer = await outcome(AnswerGenerator(engine, log, profile), structured(request, 2, 600, stage=1))
+    assert answer.continued_from == ""
+    jsonschema.validate(json.loads(answer.text), SCHEMA)
+
+
 async def test_an_answer_that_was_cut_off_is_resumed_under_its_schema(
     log: RequestLog, engine: Engine, profile: Profile
 ) -> None:
