@@ -30,6 +30,8 @@ __all__ = [
     "event_from_pb",
 ]  # fmt: skip
 
+_VERDICTS = {tandem_pb2.Verdict.Value(f"VERDICT_{verdict.upper()}"): verdict for verdict in Verdict}
+
 
 @dataclass(frozen=True, slots=True)
 class Completed:
@@ -79,7 +81,7 @@ def _checked(message: tandem_pb2.CheckResult) -> Checked:
         message.name,
         message.stage,
         "llm" if message.role == tandem_pb2.ROLE_LLM else "slm",
-        Verdict(tandem_pb2.Verdict.Name(message.verdict).removeprefix("VERDICT_").lower()),
+        _VERDICTS.get(message.verdict, Verdict.UNKNOWN),
         message.detail,
         message.score,
         message.seconds,

@@ -2,7 +2,8 @@
 
 A token is a byte. Keys: `ms` per token (default 1); `llm_eos` / `slm_eos` tokens after which that model ends; `llm` / `slm`
 the text it generates, repeated ("_" is a space, "|" a line break); `scores` as `tokens:score,...`: the score of an insight of
-at least so many tokens, for the untrained scorer; `score_ms`; `ahead_ms` that a prefill-only request takes; `fail` one of llm,
+at least so many tokens, for the untrained scorer; `repaired`: the text with which
+it corrects one that it reads; `score_ms`; `ahead_ms` that a prefill-only request takes; `fail` one of llm,
 slm, score; `llm_hold` / `slm_hold` as `tokens` or `tokens:file`: after so many tokens that model waits until it is aborted, or
 until the file is gone (tests.conftest.Hold), so that a test acts at this token on a machine of any speed.
 
@@ -121,7 +122,10 @@ class ScriptedEngine:
             raise EngineStopped("the script says so")
         # A continued answer begins where the script's text was cut.
         done = len(self.tokenizer.decode(generation.prompt_ids).split(_HEADER)[-1]) if self._role == "llm" else 0
-        text = script.get(self._role, "x" if self._role == "llm" else "y ").replace("_", " ").replace("|", "\n")
+        text = script.get(self._role, "x" if self._role == "llm" else "y ")
+        if "assistant: " in self.tokenizer.decode(generation.prompt_ids).rpartition(_HEADER)[0]:
+            text = script.get("repaired", text)
+        text = text.replace("_", " ").replace("|", "\n")
         last = int(script.get(f"{self._role}_eos", 30 if self._role == "slm" else 10**9))
         delay = float(script.get("ms", 1)) / 1000
         aborted = self._aborted[generation.request_id] = asyncio.Event()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from uuid import uuid4
 
+from services.gateway.checks import applicable_checks, check_profile
 from tandem.method.errors import InvalidArgument, ResourceExhausted
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
@@ -27,6 +28,8 @@ class Admission:
         self, profiles: Mapping[str, Profile], default: str, count_tokens: Mapping[str, Callable[[str], int]]
     ) -> None:
         self.profiles, self.default, self._count_tokens = profiles, default, count_tokens
+        for profile in profiles.values():
+            check_profile(profile)
 
     def admit(self, request: SolveRequest, trace_id: str) -> SolveInput:
         """The workflow's input. Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small."""
@@ -49,7 +52,8 @@ class Admission:
                 reason="BUDGET_TOO_SMALL",
             )
         request_id = request.request_id or uuid4().hex
-        return SolveInput(replace(request, request_id=request_id), plan, tokens, trace_id)
+        checks = applicable_checks(profile, request)
+        return SolveInput(replace(request, request_id=request_id), plan, tokens, trace_id, checks=checks)
 
     def _profile(self, name: str) -> Profile:
         try:
@@ -64,7 +68,10 @@ class Admission:
 
 def request_fingerprint(task: SolveInput) -> str:
     """Distinguishes a repeated request from another one under the same id."""
-    identity = f"{task.plan.profile}\0{task.request.question}" + ("\0code" if task.request.task == "code" else "")
+    request = task.request
+    identity = f"{task.plan.profile}\0{request.question}" + ("\0code" if request.task == "code" else "")
+    identity += "".join(f"\0{check.name}:{check.argument}" for check in request.checks)
+    identity += f"\0{request.json_schema}" if request.json_schema else ""
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import importlib.util
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,10 @@ from temporalio.client import Client as TemporalClient
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from services.answer_checker.checker import AnswerChecker, start_sandbox
+from services.answer_checker.sandbox.limits import Limits as CheckLimits
+from services.answer_checker.service import NAME as CHECKER
+from services.answer_checker.service import AnswerCheckerService
 from services.engine.compiled import compile_model
 from services.engine.int8 import is_supported
 from services.gateway.admission import Admission
@@ -43,7 +47,7 @@ from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
 from tandem import AsyncClient
 from tandem.method.profile import load_profile
-from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
+from tandem.v1 import checking_pb2_grpc, execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
 from tests.fakes import ScriptedEngine
 from tests.integration.backends import Backend, api_backend, serve_api, transformers_backend, vllm_backend
 from tests.tiny_model import write_tiny_model
@@ -53,6 +57,7 @@ from workflows.worker import WorkerSettings, make_workers
 SPANS = InMemorySpanExporter()
 TTL = timedelta(hours=1)
 IDLE_SECONDS = 120.0
+NO_CHECKER = "127.0.0.1:1"
 SANDBOX = SandboxedWorkflowRunner(
     SandboxRestrictions.default.with_passthrough_modules("workflows", "services", "protos", "google", "redis")
 )
@@ -85,7 +90,9 @@ def tracing() -> None:
 
 
 @contextlib.asynccontextmanager
-async def run_system(profile_name: str, folder: Path, redis_url: str, temporal_address: str) -> AsyncIterator[System]:
+async def run_system(
+    profile_name: str, folder: Path, redis_url: str, temporal_address: str, checker: str = NO_CHECKER
+) -> AsyncIterator[System]:
     profile = load_profile(profile_name, (folder,))
     log = RequestLog(redis_url, TTL)
     llm, slm, judge_engine = (ScriptedEngine(n) for n in ("scripted-llm", "scripted-slm", "scripted-slm"))
@@ -110,7 +117,7 @@ async def run_system(profile_name: str, folder: Path, redis_url: str, temporal_a
     while not hasattr(scorer, "port"):  # `start` binds it, and runs until the server stops
         await asyncio.sleep(0.01)
     addresses = ServiceAddresses(
-        f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.port}", f"127.0.0.1:{executor.port}", "127.0.0.1:1"
+        f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.port}", f"127.0.0.1:{executor.port}", checker
     )
     activities = Activities(addresses, log)
     temporal = await TemporalClient.connect(temporal_address, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)])
@@ -165,6 +172,39 @@ async def finishing_system(redis_url: str, temporal_address: str, profiles_folde
 async def shadowed_system(redis_url: str, temporal_address: str, profiles_folder: Path) -> AsyncIterator[System]:
     async with run_system("scripted-shadow", profiles_folder, redis_url, temporal_address) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def checker_address() -> AsyncIterator[str]:
+    """A real answer checker."""
+    sandbox = await start_sandbox(allow_weak=False)
+    checker, server = AnswerChecker(sandbox, CheckLimits(), 2, 64), Server("127.0.0.1", 0, [CHECKER])
+    checking_pb2_grpc.add_AnswerCheckerServicer_to_server(AnswerCheckerService(checker), server.grpc)
+    await server.start()
+    await server.serving()
+    yield f"127.0.0.1:{server.port}"
+    await server.stop(timedelta(0))
+    await sandbox.stop()
+
+
+CheckedSystems = Callable[[str], Awaitable[System]]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def checked_systems(
+    redis_url: str, temporal_address: str, profiles_folder: Path, checker_address: str
+) -> AsyncIterator[CheckedSystems]:
+    """Systems that check answers, by profile, started when a test first asks for one."""
+    running: dict[str, System] = {}
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def system_of(profile: str) -> System:
+            if profile not in running:
+                system = run_system(profile, profiles_folder, redis_url, temporal_address, checker_address)
+                running[profile] = await stack.enter_async_context(system)
+            return running[profile]
+
+        yield system_of
 
 
 _SYSTEMS = ("system", "brief_system", "finishing_system", "shadowed_system")

@@ -47,7 +47,8 @@ def test_what_is_unknown_is_none_and_enums_are_words() -> None:
 def test_every_option_reaches_the_message() -> None:
     options = SolveOptions(
         profile="p", request_id="r", max_cost_usd=1.5, max_llm_tokens=7, threshold=0.25, thresholds={1: 0.5}, max_stage=2,
-        temperature=0.75, top_p=0.5, seed=3, keep_running=True, tenant="t", code=True,
+        temperature=0.75, top_p=0.5, seed=3, keep_running=True, tenant="t", code=True, checks=["choice:a\nb", "regex:x:y"],
+        json_schema="{}",
     )  # fmt: skip
     assert set(options) == set(SolveOptions.__annotations__)
     message = solve_request("why?", **options)
@@ -56,6 +57,8 @@ def test_every_option_reaches_the_message() -> None:
     assert (message.stop.threshold, dict(message.stop.thresholds), message.stop.max_stage) == (0.25, {1: 0.5}, 2)
     assert (message.sampling.temperature, message.sampling.top_p, message.sampling.seed) == (0.75, 0.5, 3)
     assert (message.keep_running, message.task) == (True, tandem_pb2.TASK_CODE)
+    assert [(c.name, c.argument) for c in message.checks] == [("choice", "a\nb"), ("regex", "x:y")]
+    assert message.json_schema == "{}"
 
 
 def test_what_is_not_asked_for_is_left_to_the_profile() -> None:
