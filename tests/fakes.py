@@ -97,6 +97,7 @@ class ScriptedEngine:
         return EngineLoad(len(self._aborted), 0)
 
     is_alive = True
+    continues_json = True
 
     def start(self) -> None:
         pass
