@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,9 @@ from services.answer_checker.sandbox.limits import Limits
 from services.answer_checker.sandbox.messages import receive, send
 from services.checks.api import Compared
 from services.checks.registry import find_check
+from services.observability.metrics import count_check
+from services.observability.spans import describe_check
+from services.observability.tracing import current_trace_id, tracer
 from tandem.method.checks import CheckResult, CheckSpec, Verdict
 from tandem.method.errors import FailedPrecondition, ResourceExhausted
 from tandem.method.tasks import CheckTask
@@ -69,7 +73,15 @@ class AnswerChecker:
         for spec in task.checks:
             find_check(spec)
         async with self._place():
-            return [await self._run(spec, task) for spec in task.checks]
+            return [await self._traced(spec, task) for spec in task.checks]
+
+    async def _traced(self, spec: CheckSpec, task: CheckTask) -> CheckResult:
+        with tracer.start_as_current_span(f"check {spec.name}") as span:
+            began = time.perf_counter()
+            result = await self._run(spec, task)
+            count_check(spec.name, result.verdict, time.perf_counter() - began, current_trace_id())
+            describe_check(span, task.request_id, result)
+        return result
 
     async def _run(self, spec: CheckSpec, task: CheckTask) -> CheckResult:
         try:

@@ -74,6 +74,13 @@ SHADOW_ESTIMATE = Counter(
 SHADOW_REQUESTS = Counter(
     "tandem_shadow_requests", "Requests that the large model has also answered alone.", ["profile", "agrees"]
 )
+CHECKS = Counter("tandem_checks", "Checks of answers, by verdict.", ["check", "verdict"])
+CHECK_SECONDS = Histogram(
+    "tandem_check_duration_seconds",
+    "Duration of a check, without the wait for a place.",
+    ["check"],
+    buckets=(*_FAST[3:], 5.0, 10.0),
+)
 
 
 class MeasuredEngine(Protocol):
@@ -173,6 +180,13 @@ def count_inference(
         FIRST_TOKEN.labels(model, role).observe(first_token, exemplar)
         if generated > 1:
             PER_TOKEN.labels(model, role).observe((seconds - first_token) / (generated - 1), exemplar)
+
+
+def count_check(name: str, verdict: str, seconds: float, trace_id: str) -> None:
+    """Count a check that ended, whatever its verdict; `name` is a registered one."""
+    exemplar = _exemplar(trace_id)
+    CHECKS.labels(name, verdict).inc(exemplar=exemplar)
+    CHECK_SECONDS.labels(name).observe(seconds, exemplar)
 
 
 def count_result(result: SolveResult, *, failed: bool) -> None:

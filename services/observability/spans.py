@@ -17,6 +17,7 @@ from opentelemetry import trace
 
 from services.observability import metrics
 from services.observability.tracing import tracer
+from tandem.method.checks import CheckResult
 from tandem.method.prices import RolePrices
 from tandem.method.result import SolveResult
 from tandem.method.tokens import TokenCounts
@@ -86,6 +87,20 @@ def describe_scoring(span: trace.Span, inference: Inference, stage: int, score: 
             "tandem.stage": stage,
             "gen_ai.evaluation.name": "sufficiency",
             "gen_ai.evaluation.score.value": score,
+        },
+    )
+
+
+def describe_check(span: trace.Span, request_id: str, result: CheckResult) -> None:
+    """Set the attributes of a check. Its detail is left out: it quotes the answer."""
+    set_attributes(
+        span,
+        {
+            "tandem.request.id": request_id,
+            "tandem.check.name": result.name,
+            "tandem.check.verdict": str(result.verdict),
+            "tandem.check.score": result.score,
+            "tandem.check.seconds": result.seconds,
         },
     )
 

@@ -182,7 +182,7 @@ def _leading_literal(text: str) -> str:
     ends += [match.end() for match in re.finditer(r"[\]})'\"]", text)]
     for end in sorted(set(ends), reverse=True):
         candidate = text[:end].rstrip()
-        for found in (candidate, candidate.rstrip(".")):
+        for found in (candidate.rstrip("."), candidate):
             if found and _is_lone_literal(found):
                 return "" if _GOES_ON.match(text[end:]) else found
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -11,10 +12,12 @@ import pytest_asyncio
 
 from services.answer_checker.checker import start_sandbox
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES, SECCOMP
+from services.checks.registry import checks
 from services.process.status import error_info
 from tandem.method.errors import FailedPrecondition
 from tandem.v1 import checking_pb2
 from tests.integration.checking import ERROR, FAIL, LIMITS, PASS, RIGHT, UNKNOWN, Running, run_checker
+from tests.unit.test_checks import install_documented_check
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -142,6 +145,21 @@ async def test_a_pattern_that_takes_for_ever_is_an_error_and_stops_nobody_else(c
     assert (await checker.check("regex", "1", r"\d")).verdict == PASS
     result = await slow
     assert (result.verdict, result.detail) == (ERROR, "it did not end within 3 s")
+
+
+async def test_an_installed_check_runs_in_the_sandbox_and_may_break(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_documented_check(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    checks.cache_clear()
+    async with run_checker() as running:
+        assert (await running.check("even", "4")).verdict == PASS
+        assert (await running.check("even", "5")).detail == "5 is odd"
+        broken = await running.check("even", "five")
+        assert broken.verdict == ERROR
+        assert broken.detail.startswith("ValueError: invalid literal")
+    checks.cache_clear()
 
 
 async def test_the_service_names_its_checks_and_its_isolation(checker: Running, in_a_pod: Running) -> None:

@@ -92,6 +92,12 @@ def test_an_inference_is_timed() -> None:
     assert value("gen_ai_server_time_per_output_token_seconds_count", model="timed", role="llm") == 1
 
 
+def test_a_check_is_counted_by_its_verdict() -> None:
+    metrics.count_check("counted", "fail", 0.02, TRACE_ID)
+    assert value("tandem_checks_total", check="counted", verdict="fail") == 1
+    assert value("tandem_check_duration_seconds_sum", check="counted") == pytest.approx(0.02)
+
+
 def test_metrics_are_served_over_http() -> None:
     from tests.conftest import free_port
 
@@ -128,6 +134,7 @@ def exported() -> set[str]:
     metrics.count_result(result("every"), failed=False)
     shadow = ShadowResult("a", agrees=True, usd=1.0, usd_paid=1.0, usd_served=1.0, usd_estimate=1.0, output_tokens=1)
     metrics.count_shadow("every", shadow)
+    metrics.count_check("every", "pass", 0.01, TRACE_ID)
     if "tandem_scorer_feature_shift" not in generate_latest(REGISTRY).decode():
         metrics.watch_drift(Shifted())
     InferenceSpan(Inference("every", "llm", "r", 1, RolePrices())).end("eos", 1.0, TokenCounts(1, 0, 5))

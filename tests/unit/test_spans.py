@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from services.observability import spans
 from services.observability.tracing import TelemetrySettings
+from tandem.method.checks import CheckResult, Verdict
 from tandem.method.prices import RolePrices
 from tandem.method.tokens import TokenCounts
 from tests.unit.test_metrics import result
@@ -71,6 +72,19 @@ def test_prefill_and_scoring_are_inferences(exported: InMemorySpanExporter) -> N
     assert set(prefill.attributes) == IDENTITY | USAGE | {"tandem.stage"}
     evaluation = {"gen_ai.evaluation.name", "gen_ai.evaluation.score.value"}
     assert set(score.attributes) == set(prefill.attributes) | evaluation
+
+
+def test_a_check_reports_its_verdict_and_not_its_detail(exported: InMemorySpanExporter) -> None:
+    with spans.tracer.start_as_current_span("check regex"):
+        result = CheckResult("regex", verdict=Verdict.FAIL, detail="'private' does not match", seconds=0.1)
+        spans.describe_check(trace.get_current_span(), "r", result)
+    assert dict(only(exported).attributes) == {
+        "tandem.request.id": "r",
+        "tandem.check.name": "regex",
+        "tandem.check.verdict": "fail",
+        "tandem.check.score": 0.0,
+        "tandem.check.seconds": 0.1,
+    }
 
 
 def test_totals_have_our_own_prefix(exported: InMemorySpanExporter) -> None:

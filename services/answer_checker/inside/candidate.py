@@ -22,7 +22,6 @@ def main(talk: Channel, peer: Channel) -> None:
     talk.close()
     module = ModuleType(_NAME)
     sys.modules[_NAME] = module  # dataclasses look their own module up
-    sys.path[:] = [folder for folder in sys.path if "python3" in folder]
     loaded = _outcome(lambda: exec(compile(program, f"{_NAME}.py", "exec"), module.__dict__))
     peer.send(loaded)
     while (call := peer.receive()) is not None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from services.answer_checker.sandbox.messages import Channel
 from services.checks.registry import checks
 
+_CHECKS = checks()  # loaded by the fork server: inside the sandbox an installed package may be out of reach
+
 
 def main(talk: Channel) -> None:
     """Take the job from `talk`, and answer with what the check says, or how it failed."""
     job = talk.receive()
-    compare = checks()[job["name"]].compare
+    compare = _CHECKS[job["name"]].compare
     if compare is None:
         raise TypeError(f"{job['name']} does not compare texts")
     try:

@@ -10,16 +10,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from services.answer_checker.sandbox.keeper import SETUP_FAILED
 from services.answer_checker.sandbox.layers import Isolation
 from services.answer_checker.sandbox.limits import Limits
 from services.answer_checker.sandbox.messages import encode, receive
 
-_ROOT = str(Path(__file__).resolve().parents[3])
 _BOOT = """import json, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:] = json.loads(sys.argv[1])
 from services.answer_checker.sandbox.fork_server import main
 main(*json.loads(sys.argv[2]))"""
 _STOP_SECONDS = 5.0
@@ -74,13 +72,13 @@ class Sandbox:
 
     @classmethod
     async def start(cls, modules: Sequence[str], without: Sequence[str] = ()) -> Sandbox:
-        """Start the fork server with `modules` loaded. Layers in `without` are not used, so that the others can be tested.
+        """Start the fork server with `modules` loaded, from where this process finds them. Layers in `without` are not used, so that the others can be tested.
 
         Raises SandboxError where it does not start.
         """
         ours, theirs = socket.socketpair()
         order = json.dumps([theirs.fileno(), list(without), list(modules)])
-        command = [sys.executable, "-I", "-X", "utf8", "-c", _BOOT, _ROOT, order]
+        command = [sys.executable, "-I", "-X", "utf8", "-c", _BOOT, json.dumps(sys.path), order]
         server = subprocess.Popen(  # noqa: ASYNC220  # starting it takes a moment, once
             command,
             env={},

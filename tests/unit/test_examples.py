@@ -1,0 +1,127 @@
+"""The examples that are found in prompts, and those that are not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tandem.method.examples import MAX_EXAMPLES, Example, Form, argument_examples, find_examples
+from tandem.method.prompt_code import parse_prompt
+
+CALL, SESSION, STATEMENT = Form.CALL, Form.SESSION, Form.STATEMENT
+
+
+def prompt(text: str, header: str = "def f(a, b=0):") -> str:
+    body = "\n".join(f"    {line}" for line in text.splitlines())
+    return f'{header}\n    """\n{body}\n    """\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("f(1, 2) == 3", "3"),
+        ("f(1, 2) => 3", "3"),
+        ("f(1, 2) ==> 3", "3"),
+        ("f(1, 2) -> 3", "3"),
+        ("f(1, 2) ➞ 3", "3"),
+        ("f(1, 2) → [1, 'a, b']", "[1, 'a, b']"),
+        ("f(1, 2) returns 3.", "3"),
+        ("f(1, 2) # 3", "3"),
+        ("f(1, 2) # => 3", "3"),
+        ("f(1, 2) = 3", "3"),
+        ("f(1, 2) should be 3, of course", "3"),
+        ("f(1, 2) should return {'a': (1, 2)}", "{'a': (1, 2)}"),
+        ("`f(1, 2)` is `True`", "True"),
+        ("f(1, 2) => true", "True"),
+        ("* f(1, 2) => -3", "-3"),
+        ("For example, f(1, 2) == 'a'.", "'a'"),
+        ("print(f(1, 2)) # 3", "3"),
+    ],
+)
+def test_a_call_and_its_value_are_an_example_in_the_usual_forms(text: str, expected: str) -> None:
+    assert find_examples(prompt(text)) == [Example(CALL, "f(1, 2)", expected)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "f(1, 2) == 3 + 4",
+        "f(1, 2) = 1 + 2 = 3",
+        "f(x) == 3",
+        "f(1, 2) is even",
+        "1 + f(1, 2) == 3",
+        "len(f(1, 2)) == 3",
+        "not f(1, 2) == 3",
+        "g(1, 2) == 3",
+        "f(1, 2) == three",
+        'f(1, 2) == ""abc"',
+        "f(n) = f(n - 1) + 1\nf(1) = 3",
+        "f(1, 2",
+    ],
+)
+def test_a_formula_or_words_are_no_example(text: str) -> None:
+    assert find_examples(prompt(text)) == []
+
+
+def test_sessions_are_found_with_several_lines_and_exceptions() -> None:
+    text = (
+        ">>> f(1,\n...   2)\n3\n>>> f(0)\nTraceback (most recent call last):\n    ...\nValueError: no\n\n"
+        ">>> for i in range(2):\n...     print(f(i))\n1\n2\n"
+    )
+    assert find_examples(prompt(text)) == [
+        Example(SESSION, "f(1,\n  2)", "3"),
+        Example(SESSION, "f(0)", "Traceback (most recent call last):\n...\nValueError: no"),
+        Example(SESSION, "for i in range(2):\n    print(f(i))", "1\n2"),
+    ]
+
+
+def test_a_docstring_is_read_as_python_reads_it() -> None:
+    [example] = find_examples(prompt(r">>> f('a\\nb')" + "\n2"))
+    assert example.source == r"f('a\nb')"
+
+
+def test_assertions_are_found_in_a_text_that_is_no_code() -> None:
+    text = "Write a function that adds.\nassert add(1, 2) == 3\nassert add([1,\n  2], 3) == 4\nassert that it works"
+    assert find_examples(text) == [
+        Example(STATEMENT, "assert add(1, 2) == 3"),
+        Example(STATEMENT, "assert add([1, 2], 3) == 4"),
+    ]
+
+
+def test_a_string_in_the_code_is_no_example() -> None:
+    assert find_examples('TEXT = "f(1) == 2"\n\ndef f(x):\n    """Nothing."""\n') == []
+
+
+def test_the_examples_are_bounded() -> None:
+    assert len(find_examples(prompt("\n".join(f"f({i}) == {i}" for i in range(500))))) == MAX_EXAMPLES
+
+
+def test_statements_of_a_test_keep_their_order() -> None:
+    found = argument_examples("x = f(1)\nassert x == 1\n")
+    assert found == [Example(STATEMENT, "x = f(1)"), Example(STATEMENT, "assert x == 1")]
+    with pytest.raises(ValueError, match="neither Python nor lines"):
+        argument_examples("it should add")
+
+
+@pytest.mark.parametrize(
+    ("question", "entry", "is_whole"),
+    [
+        ("def g(x):\n    return x\n\ndef f(x):\n    ...\n\ndef h(x):\n    return x", "f", True),
+        ("def g(x):\n    return x\n\ndef f(x):\n    return x", "f", True),
+        ("import math\n\ndef f(x):", "f", True),
+        ("class A:\n    def m(self):\n        pass", "", True),
+        ("Complete this:\n```python\ndef f(x):\n    pass\n```\nThanks.", "f", False),
+        ("How many?", "", False),
+        ("hello", "", False),
+    ],
+)
+def test_the_function_to_be_written_is_the_last_one_without_a_body(question: str, entry: str, is_whole: bool) -> None:
+    found = parse_prompt(question)
+    assert (found.entry, found.is_whole) == (entry, is_whole)
+    assert bool(found.source) == bool(entry or is_whole)
+
+
+def test_a_program_has_the_prompts_imports_before_the_answer() -> None:
+    program = parse_prompt("import math\n\ndef f(x):").program("def f(x):\n    return math.pi")
+    names: dict[str, object] = {}
+    exec(program, names)
+    assert names["f"](0) > 3  # type: ignore[operator]
