@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: docs bench-compare package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
+.PHONY: docs bench-compare bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -69,7 +69,7 @@ cost-tree: models jaeger  ## draw docs/cost-tree.svg from a real trace of the re
 plan-map: develop  ## draw docs/plan.svg, the map of savings, from the default pair's answers to HumanEval
 	@$(TANDEM) plan training/collected/$(PAIR)/humaneval.parquet --llm-usd 2/12 --slm-usd 0.25/1.5 --check-share 0.93 --out docs/plan.svg
 
-bench: bench-stop bench-orchestration bench-ledger bench-exporter  ## all benchmarks that need no real model
+bench: bench-stop bench-orchestration bench-ledger bench-exporter bench-checks  ## all benchmarks that need no real model
 
 bench-score: models develop  ## scoring with cached stages against scoring each stage from the start, on the real small model
 	@$(RUN) python -m bench.score
@@ -117,6 +117,9 @@ bench-stop: setup  ## time from the decision to the engine's stop, 200 requests 
 
 bench-stop-real: compiled  ## the same, 50 requests on the real pair (half an hour)
 	@$(RUN) python -m bench.stop --runs 50 --real
+
+bench-checks: setup  ## checks per second and their latency, from 1, 8 and 32 callers at once
+	@$(RUN) python -m bench.checks
 
 bench-orchestration: setup  ## latency that the system adds to the same work in one process
 	@$(RUN) python -m bench.orchestration

@@ -8,6 +8,7 @@ import sysconfig
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from services.answer_checker.sandbox import kernel, landlock, namespaces, seccomp
@@ -35,6 +36,7 @@ class Isolation:
 
 def probe(without: Sequence[str] = ()) -> Isolation:
     """Try each layer in a child of this process, which must have one thread only. Those in `without` are not used."""
+    readable_paths()  # found once, before the first fork
     lacks = dict.fromkeys(without, "it is switched off")
     for name, attempt in _ATTEMPTS.items():
         if name not in lacks and (reason := _try(attempt)):
@@ -42,13 +44,14 @@ def probe(without: Sequence[str] = ()) -> Isolation:
     return Isolation((*(name for name in KERNEL_LAYERS if name not in lacks), RLIMITS), lacks)
 
 
-def readable_paths() -> list[str]:
+@cache
+def readable_paths() -> tuple[str, ...]:
     """Python's own files, installed packages, and the libraries that they are linked to."""
     paths = sysconfig.get_paths()
     folders = [paths["stdlib"], os.path.dirname(paths["stdlib"]), paths["platlib"], paths["purelib"], *_LIBRARIES]
     # Links such as /lib are followed: the real folder is what holds files.
     found = {real for folder in folders if os.path.exists(folder) for real in (folder, os.path.realpath(folder))}
-    return sorted(found)
+    return tuple(sorted(found))
 
 
 def enter_namespaces(scratch_bytes: int) -> None:
