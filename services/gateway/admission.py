@@ -10,6 +10,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from services.gateway.checks import applicable_checks, check_profile
+from services.process.json_schema import check_schema
 from tandem.method.errors import InvalidArgument, ResourceExhausted
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
@@ -35,16 +36,19 @@ class Admission:
         """The workflow's input. Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small."""
         _check(request)
         profile = self._profile(request.profile)
-        tokens = self._count_tokens[profile.name](request.question)
+        tokens = self._count_tokens[profile.name](request.question + request.json_schema)
         if tokens > profile.max_question_tokens:
+            what = "question and JSON schema have" if request.json_schema else "the question has"
             raise InvalidArgument(
-                f"the question has {tokens} tokens; profile {profile.name} takes {profile.max_question_tokens}",
+                f"{what} {tokens} tokens; profile {profile.name} takes {profile.max_question_tokens}",
                 field="question",
                 reason="QUESTION_TOO_LONG",
             )
         if request.task == "code" and not profile.prompts.code:
             raise InvalidArgument(f"profile {profile.name} has no prompt for code", field="task")
-        plan = _overridden(make_plan(profile, request.task), request)
+        if request.json_schema and not profile.prompts.structured:
+            raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
+        plan = _overridden(make_plan(profile, request.task, request.json_schema), request)
         if allowance(plan, request.budget, tokens).answer_tokens < min(_MIN_ANSWER_TOKENS, plan.answer_max_tokens):
             raise ResourceExhausted(
                 f"a budget of {request.budget.max_cost_usd} USD does not pay for reading the question and an answer of "
@@ -96,6 +100,12 @@ def _check(request: SolveRequest) -> None:
         raise InvalidArgument("a request id has 1 to 128 of the characters A-Z a-z 0-9 . _ -", field="request_id")
     if not request.question.strip():
         raise InvalidArgument("the question is empty", field="question", reason="EMPTY_QUESTION")
+    if request.json_schema:
+        check_schema(request.json_schema)
+        if request.task == "code":
+            raise InvalidArgument(
+                "a program follows no JSON schema: leave out json_schema or the task", field="json_schema"
+            )
     if len(request.tenant) > _MAX_TENANT_LENGTH:
         raise InvalidArgument(f"a tenant has at most {_MAX_TENANT_LENGTH} characters", field="tenant")
     cost = request.budget.max_cost_usd

@@ -22,6 +22,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
         ({"question": "  "}, "question", grpc.StatusCode.INVALID_ARGUMENT),
         ({"question": "x" * 401}, "question", grpc.StatusCode.INVALID_ARGUMENT),
         ({"profile": "nobody"}, "profile", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"json_schema": "{"}, "json_schema", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"json_schema": '{"not": {}}'}, "json_schema", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"json_schema": "{}", "code": True}, "json_schema", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"json_schema": '{"title": "' + "x" * 400 + '"}'}, "question", grpc.StatusCode.INVALID_ARGUMENT),
         ({"max_cost_usd": -1.0}, "budget.max_cost_usd", grpc.StatusCode.INVALID_ARGUMENT),
         ({"max_cost_usd": float("nan")}, "budget.max_cost_usd", grpc.StatusCode.INVALID_ARGUMENT),
         ({"threshold": 1.5}, "stop.threshold", grpc.StatusCode.INVALID_ARGUMENT),
@@ -36,6 +40,17 @@ async def test_bad_requests_name_the_field(system: System, options: dict[str, An
         await ask(system, **{"question": "why?", **options})
     assert (caught.value.code, caught.value.field) == (code, field)
     assert caught.value.reason
+
+
+async def test_a_profile_without_a_prompt_for_it_takes_no_json_schema(brief_system: System) -> None:
+    with pytest.raises(RequestError, match="no prompt for a JSON schema") as caught:
+        await ask(brief_system, "why?", json_schema="{}")
+    assert (caught.value.code, caught.value.field) == (grpc.StatusCode.INVALID_ARGUMENT, "json_schema")
+
+
+async def test_the_answer_to_a_request_with_a_schema_is_compact_json(system: System) -> None:
+    result = await ask(system, '[slm={"a":_1} slm_eos=9 scores=0:0.9]', json_schema='{"type": "object"}')
+    assert (result["reasoning"], result["answer"]) == ('{"a": 1}', '{"a":1}')
 
 
 async def test_too_many_requests_are_refused_with_a_time_to_retry(
