@@ -1,4 +1,4 @@
-"""tandem check: two real requests to an installed system, their bills, and the trace."""
+"""tandem check: real requests to an installed system, their bills, checks, and the trace."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tandem.v1 import tandem_pb2
 
 _QUESTION = "What is 17 + 25?"
 _WAIT_SECONDS = 60.0
+_ANY_ANSWER = "regex:(?s).*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def check(
     jaeger: Annotated[str, typer.Option(help="Jaeger's query address; without it the trace is not checked.")] = "",
     json: JsonFlag = False,
 ) -> None:
-    """Ask one real question, cancel a second one, and compare bills and trace. Exit code 1 when a check fails."""
+    """Ask a real question, have an answer checked, cancel a request, and compare bills and trace. Exit code 1 on a failure."""
     findings = []
     with Client() as client:
         for finding in _findings(client, question, profile, jaeger):
@@ -62,6 +63,8 @@ def _findings(client: Client, question: str, profile: str, jaeger: str) -> Itera
     yield Finding("answer", bool(result.answer), f"{result.answer[:40]!r}, {len(result.stages)} stages scored")
     yield _bill_adds_up(result)
     yield _bill_is_stored(client, result)
+    if _makes_trials(client, profile):
+        yield _answers_are_checked(client, question, profile)
     yield _cancels(client, question, profile)
     if jaeger:
         yield _trace_adds_up(jaeger, result)
@@ -76,6 +79,21 @@ def _bill_adds_up(result: tandem_pb2.SolveResult) -> Finding:
 def _bill_is_stored(client: Client, result: tandem_pb2.SolveResult) -> Finding:
     stored = client.get(result.request_id).result
     return Finding("bill is stored", stored.cost == result.cost, f"request {result.request_id}")
+
+
+def _makes_trials(client: Client, profile: str) -> bool:
+    """Only then a check of an answer is certain."""
+    served = client.profiles()
+    return any(each.trial_stages for each in served.profiles if each.name == (profile or served.default_profile))
+
+
+def _answers_are_checked(client: Client, question: str, profile: str) -> Finding:
+    """With a check that every answer passes, so that only an answer checker that is missing makes a difference."""
+    result = client.ask(question, profile=profile, checks=[_ANY_ANSWER])
+    verdicts = [check.verdict for check in result.checks if check.name == "regex"]
+    names = ", ".join(tandem_pb2.Verdict.Name(each).removeprefix("VERDICT_").lower() for each in verdicts)
+    found = f"verdicts: {names}" if verdicts else "; ".join(result.notes) or "no answer was checked"
+    return Finding("checks", set(verdicts) == {tandem_pb2.VERDICT_PASS}, found)
 
 
 def _cancels(client: Client, question: str, profile: str) -> Finding:
