@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from services.answer_checker.examples_check import CANDIDATE, EVALUATOR, check_examples
 from services.answer_checker.sandbox.cells import Sandbox, SandboxError
 from services.answer_checker.sandbox.limits import Limits
-from services.answer_checker.sandbox.messages import receive, send
+from services.answer_checker.sandbox.messages import BadMessage, receive, send
 from services.checks.api import Compared
 from services.checks.registry import find_check
 from services.observability.metrics import count_check
@@ -52,6 +52,7 @@ MODULES = CANDIDATE, EVALUATOR, _PLAIN, *_OF_PROGRAMS
 _REPORT_SECONDS = 2.0
 """How long after its limit a process may take to be ended and reported."""
 _RETRY_SECONDS = 1.0
+_PROOF_SECONDS = 30.0
 
 
 class AnswerChecker:
@@ -87,7 +88,7 @@ class AnswerChecker:
         try:
             async with asyncio.timeout(self._limits.seconds + _REPORT_SECONDS):
                 compared, seconds = await self._compare(spec, task)
-        except (SandboxError, TimeoutError) as error:
+        except (SandboxError, BadMessage, TimeoutError) as error:
             logger.error("%s of %s failed: %s", spec.name, task.request_id, error or "no report in time")
             compared, seconds = Compared(Verdict.ERROR, str(error) or "the sandbox did not report in time"), 0.0
         return CheckResult(
@@ -131,8 +132,21 @@ class AnswerChecker:
             self._places.release()
 
 
+async def _prove(sandbox: Sandbox) -> None:
+    """Check a right and a wrong answer. Raises SandboxError where that does not come to a pass and a fail."""
+    for answer, expected in (("def f():\n    return 1", Verdict.PASS), ("def f():\n    return 2", Verdict.FAIL)):
+        task = CheckTask("self-test", "", answer, [])
+        compared, _ = await check_examples(sandbox, Limits(seconds=_PROOF_SECONDS), task, "assert f() == 1")
+        if compared.verdict is not expected:
+            await sandbox.stop()
+            raise SandboxError(f"programs do not run in this sandbox: {compared.verdict}, {compared.detail}")
+
+
 async def start_sandbox(*, allow_weak: bool, without: Sequence[str] = ()) -> Sandbox:
-    """The sandbox (`without`: see Sandbox.start), with a line in the log about its layers. Raises FailedPrecondition where the kernel isolates nothing."""
+    """The sandbox (`without`: see Sandbox.start), with a line in the log about its layers.
+
+    Raises FailedPrecondition where the kernel isolates nothing, and SandboxError where programs do not run.
+    """
     sandbox = await Sandbox.start(MODULES, without)
     isolation = sandbox.isolation
     for layer, reason in isolation.lacks.items():
@@ -146,5 +160,6 @@ async def start_sandbox(*, allow_weak: bool, without: Sequence[str] = ()) -> San
             f"on macOS does). {reasons}",
             reason="WEAK_SANDBOX",
         )
+    await _prove(sandbox)
     logger.info("answers are isolated by %s", ", ".join(isolation.holds))
     return sandbox

@@ -6,20 +6,23 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from services.answer_checker.sandbox.cells import Cell, Ended, Sandbox
 from services.answer_checker.sandbox.limits import Limits
-from services.answer_checker.sandbox.messages import BadMessage, receive, send
+from services.answer_checker.sandbox.messages import receive, send
 from services.checks.api import Compared, failed, passed, unknown
 from services.checks.python_examples import examples_of
+from tandem.method.checks import Verdict
 from tandem.method.examples import Example, compares
 from tandem.method.prompt_code import PromptCode, parse_prompt
 from tandem.method.tasks import CheckTask
 
 CANDIDATE = "services.answer_checker.inside.candidate"
 EVALUATOR = "services.answer_checker.inside.evaluator"
+_LATER_SECONDS = 0.5
+"""How much later the answer's process is ended: first the examples' one, so that its last word is what it waits for."""
 
 
 @dataclass
@@ -51,18 +54,22 @@ async def check_examples(sandbox: Sandbox, limits: Limits, task: CheckTask, argu
         return unknown("there is no example to compare with"), 0.0
     prompt = parse_prompt(task.question)
     report, ended = await _run(sandbox, limits, prompt, examples, task.answer)
-    seconds = sum(process.seconds for process in ended)
-    is_late = any(process.timed_out for process in ended)
+    candidate, evaluator = ended
+    seconds = candidate.seconds + evaluator.seconds
+    if evaluator.status and not evaluator.timed_out:
+        return Compared(Verdict.ERROR, f"the examples' process ended with status {evaluator.status}"), seconds
+    is_late = evaluator.timed_out
     return _verdict(report, prompt, len(list(filter(compares, examples))), limits, is_late=is_late), seconds
 
 
 async def _run(
     sandbox: Sandbox, limits: Limits, prompt: PromptCode, examples: Sequence[Example], answer: str
-) -> tuple[_Report, list[Ended]]:
+) -> tuple[_Report, tuple[Ended, Ended]]:
     ours, theirs = socket.socketpair()
     report, cells = _Report(), list[Cell]()
     try:
-        cells.append(sandbox.launch(f"{CANDIDATE}:main", limits, ours))
+        longer = replace(limits, seconds=limits.seconds + _LATER_SECONDS)
+        cells.append(sandbox.launch(f"{CANDIDATE}:main", longer, ours))
         cells.append(sandbox.launch(f"{EVALUATOR}:main", limits, theirs))
         candidate, evaluator = cells
         with suppress(ConnectionError):  # it ended already: what it reported says why
@@ -73,9 +80,7 @@ async def _run(
             )
         while (message := await receive(evaluator.talk)) is not None:
             report.add(message)
-        return report, list(await asyncio.gather(candidate.end(), evaluator.ended()))
-    except BadMessage:
-        return report, []
+        return report, await asyncio.gather(candidate.end(), evaluator.ended())
     finally:
         for cell in cells:
             cell.close()
@@ -89,10 +94,8 @@ def _verdict(report: _Report, prompt: PromptCode, total: int, limits: Limits, *,
     compared = [outcome for outcome in report.outcomes if outcome["holds"] is not None]
     held = sum(outcome["holds"] for outcome in compared)
     wrong = next((outcome["detail"] for outcome in compared if not outcome["holds"]), "")
-    if report.running or len(report.outcomes) == 0:  # it ended within an example, or before the first one
-        words = report.running or "the program"
-        late = f"{words} did not end within {limits.seconds:g} s" if is_late else f"{words} ended the process"
-        wrong = wrong or late
+    if is_late:
+        wrong = wrong or f"{report.running or 'the program'} did not end within {limits.seconds:g} s"
     if wrong:
         return failed(wrong, held / max(total, 1))
     if not compared:

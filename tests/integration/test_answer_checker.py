@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from services.answer_checker.checker import start_sandbox
+from services.answer_checker.sandbox.cells import SandboxError
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES, SECCOMP
 from services.checks.registry import checks
 from services.process.status import error_info
@@ -145,6 +146,17 @@ async def test_a_pattern_that_takes_for_ever_is_an_error_and_stops_nobody_else(c
     assert (await checker.check("regex", "1", r"\d")).verdict == PASS
     result = await slow
     assert (result.verdict, result.detail) == (ERROR, "it did not end within 3 s")
+
+
+async def test_an_answer_that_is_too_large_is_an_error(checker: Running) -> None:
+    result = await checker.examples("#" * (5 << 20))
+    assert (result.verdict, result.detail[:12]) == (ERROR, "a message of")
+
+
+async def test_a_sandbox_that_runs_no_programs_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.answer_checker.examples_check.EVALUATOR", "services.answer_checker.inside.plain")
+    with pytest.raises(SandboxError, match="programs do not run in this sandbox: error"):
+        await start_sandbox(allow_weak=False)
 
 
 async def test_an_installed_check_runs_in_the_sandbox_and_may_break(

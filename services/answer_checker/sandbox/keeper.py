@@ -83,13 +83,13 @@ def _become(entry: str, streams: list[socket.socket], limits: Limits, isolation:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         kept = [0, 1, 2, null, *(stream.fileno() for stream in streams)]
+        for start, end in zip(sorted(kept), [*sorted(kept)[1:], _LAST_DESCRIPTOR], strict=True):
+            os.closerange(start + 1, end)
         module, _, function = entry.partition(":")
         run = getattr(importlib.import_module(module), function)
         layers.restrict(isolation, limits)
         for standard in (0, 1, 2):
             os.dup2(null, standard)
-        for start, end in zip(sorted(kept), [*sorted(kept)[1:], _LAST_DESCRIPTOR], strict=True):
-            os.closerange(start + 1, end)
         status = ENTRY_FAILED
         run(*(Channel(stream) for stream in streams))
         status = 0
