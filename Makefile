@@ -10,7 +10,6 @@ RUN := $(UV) run --locked --extra local
 TANDEM := $(RUN) tandem
 PROTOS := $(wildcard protos/tandem/v1/*.proto)
 PAIR ?= qwen2.5-coder-1.5b-0.5b
-Q ?= Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. How many clips did Natalia sell altogether in April and May?
 export Q
 export UV_PROJECT_ENVIRONMENT ?= .venv
 
@@ -32,8 +31,10 @@ models: setup  ## download, verify and convert the default pair (once)
 compiled: models  ## compile the default pair for this processor: up to 2.5 times as fast (once; takes minutes, a C++ compiler and 16 GB)
 	@$(TANDEM) models compile
 
-run: models  ## let two real models answer one question: make run Q="..."
-	@$(TANDEM) ask --up "$$Q"
+run: models  ## let two real models complete a function (examples/running_total.txt), or answer: make run Q="..."
+	@if [ -n "$$Q" ]; then $(TANDEM) ask --up "$$Q"; else \
+	  $(TANDEM) ask --up --code - < examples/running_total.txt && \
+	  echo 'A question in words: make run Q="Tom has 3 apples and buys 4 more. How many has he?"'; fi
 
 test: develop  ## all tests: real servers, and small models that the tests create
 	@$(RUN) pytest
