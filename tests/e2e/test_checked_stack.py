@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.conftest import wait_until
 from tests.e2e.collector import Collector
 from tests.e2e.conftest import LocalStack, in_environment
 from tests.stacks import start_stack
@@ -62,6 +63,17 @@ def test_code_is_run_against_the_example_in_its_prompt(local: LocalStack) -> Non
     assert [(check["name"], check["verdict"]) for check in result["checks"]] == [("python_examples", "pass")]
     with urlopen(f"http://127.0.0.1:{local.stack.ports[CHECKER]['metrics']}/metrics", timeout=60) as reply:
         assert 'tandem_checks_total{check="python_examples",verdict="pass"}' in reply.read().decode()
+
+
+def test_a_check_is_a_span_of_the_request_below_the_workers(local: LocalStack) -> None:
+    _, result = tandem("ask", "--code", CODE)
+
+    def edges() -> set[tuple[str, str]]:
+        spans = local.collector.of_trace(result["trace_id"])
+        owners = {span.span_id: service for service, span in spans}
+        return {(owners.get(span.parent_span_id, ""), service) for service, span in spans}
+
+    wait_until(lambda: ("tandem-worker", "tandem-answer-checker") in edges())
 
 
 def test_tandem_check_has_an_answer_checked(local: LocalStack) -> None:
