@@ -31,7 +31,7 @@ class Check:
     """
 
     share: float = 0.0
-    pass_right: float = 0.92
+    pass_right: float = 0.97
     pass_wrong: float = 0.06
 
 

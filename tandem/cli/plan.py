@@ -51,7 +51,7 @@ def plan(
     early_auroc: Annotated[float | None, typer.Option(help="AUROC of a score before the small model answers, of the question or an insight; default: no score.", min=0.5, max=1)] = None,
     auroc_of: Annotated[str, typer.Option(help="What the AUROCs are measured on: right (the small model), or nothing_lost (it is right, or the large one is wrong).")] = "right",
     check_share: Annotated[float | None, typer.Option(help="Share of the tasks with a check of the answer; default: 0.", min=0, max=1)] = None,
-    check_pass_right: Annotated[float | None, typer.Option(help="Share of right answers that pass it; default: 0.92.", min=0, max=1)] = None,
+    check_pass_right: Annotated[float | None, typer.Option(help="Share of right answers that pass it; default: 0.97.", min=0, max=1)] = None,
     check_pass_wrong: Annotated[float | None, typer.Option(help="Share of wrong answers that pass it; default: 0.06.", min=0, max=1)] = None,
     trial_cost: Annotated[float | None, typer.Option(help="Cost of the small model's answer and of judging it; default: of the answer alone.", min=0)] = None,
     scoring_cost: Annotated[float | None, typer.Option(help="Cost of a score before the answer; default: of reading the question, at USD prices, else 0.", min=0)] = None,
