@@ -10,7 +10,7 @@ import numpy as np
 from tandem.method.plan import Plan
 from training.estimators import WORDS
 from training.metrics import Interval, bootstrap, ratio_of_means
-from training.outcomes import Outcome, cascade, llm_alone, route
+from training.outcomes import cascade, llm_alone, route
 from training.policy import (
     Objective,
     Point,
@@ -22,6 +22,7 @@ from training.policy import (
     relative_cost,
     tune_for_accuracy,
 )
+from training.pricing import Outcome
 from training.study import CASCADE, PAPER, Policies, Study
 from training.table import Floats, Table
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from services.sufficiency_scorer.artefact import Artefact
 from services.sufficiency_scorer.description import Quality
 from tandem.method.plan import Plan
+from training.course import LLM
 from training.estimators import BOOSTING
 from training.fitting import as_grid, examples_of
 from training.headroom import Headroom, headroom
@@ -35,7 +36,8 @@ from training.metrics import (
     ratio_of_means,
     reliability,
 )
-from training.outcomes import LLM, Outcome, random_stops
+from training.outcomes import random_stops
+from training.pricing import Outcome
 from training.study import Study
 from training.table import Floats, Table
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tandem.method.plan import Plan
+from training.course import LLM
 from training.datasets import Item
-from training.outcomes import LLM
 from training.policy import Policy
 from training.table import Floats, Table
 

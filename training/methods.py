@@ -7,8 +7,9 @@ from collections.abc import Callable
 from tandem.method.plan import Plan
 from training.estimators import WORDS
 from training.fitting import answer_examples
-from training.outcomes import Outcome, cascade, fixed, forced, llm_alone, oracle, random_stops, route, slm_alone
+from training.outcomes import cascade, fixed, forced, llm_alone, oracle, random_stops, route, slm_alone
 from training.policy import Policy
+from training.pricing import Outcome
 from training.study import CASCADE, PAPER, Policies, Study
 from training.table import Floats, Table
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from tandem.method.plan import Plan
 from training.estimators import WORDS
-from training.outcomes import Outcome, llm_alone, tandem
+from training.outcomes import llm_alone, tandem
+from training.pricing import Outcome
 from training.table import Floats, Table
 
 Unit = Literal["paper", "full", "usd"]

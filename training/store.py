@@ -34,6 +34,11 @@ _SCHEMA = pa.schema(
         ("states", pa.binary()),
         ("answer_features", pa.list_(pa.float32())),
         ("asked", pa.string()),
+        ("question_tokens", pa.int32()),
+        ("verdict", pa.string()),
+        ("score", pa.float32()),
+        ("failure", pa.string()),
+        ("check_seconds", pa.float32()),
     ]
 )
 

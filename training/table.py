@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from services.sufficiency_scorer.bag_of_words import bag_of_words
 from services.sufficiency_scorer.description import Label
+from tandem.method.checks import Verdict
 from training.collect import Run
 
 Bools = NDArray[np.bool_]
@@ -22,13 +23,20 @@ RunsOfQuestion = Mapping[tuple[str, int], Run]
 
 @dataclass(frozen=True)
 class Answers:
-    """One kind of run, for all questions: float64 or bool, [n] or [n, stages]. Missing runs hold 0 and False."""
+    """One kind of run, for all questions: float64 or bool, [n] or [n, stages]. Missing runs hold 0 and False.
+
+    `passed` and `failed`: what the checks said; neither where they could not tell. `score` is the share that held.
+    """
 
     right: Bools
     tokens: Floats
     prompt: Floats
     truncated: Bools
     exists: Bools
+    passed: Bools
+    failed: Bools
+    score: Floats
+    check_seconds: Floats
 
     def take(self, rows: Rows) -> Answers:
         return Answers(*(getattr(self, field.name)[rows] for field in fields(self)))
@@ -40,7 +48,9 @@ class Answers:
 
 @dataclass(frozen=True)
 class Table:
-    """n questions, K stages with insight. `slm` and `forced` are [n, K + 1]; `llm`, `concise` are [n].
+    """n questions, K stages with insight. `slm` and `forced` are [n, K + 1]; `llm`, `concise` and `repair` are [n].
+
+    `is_checked` bool[n]: the question's answers were checked. `question_tokens` float64[n], without the template; 0: unknown.
 
     `insight` float64[n, K + 1] holds the large model's tokens up to each stage; a stage after its end does not exist.
     `features` float32[n, K + 1, 16], `states` float32[n, K + 1, 2 d], `answer_features` float32[n, 16], `words` float32[n,
@@ -52,6 +62,9 @@ class Table:
     concise: Answers
     forced: Answers
     slm: Answers
+    repair: Answers
+    is_checked: Bools
+    question_tokens: Floats
     insight: Floats
     features: NDArray[np.float32]
     states: NDArray[np.float32]
@@ -75,6 +88,9 @@ class Table:
             concise=self.concise.take(rows),
             forced=self.forced.take(rows),
             slm=self.slm.take(rows),
+            repair=self.repair.take(rows),
+            is_checked=self.is_checked[rows],
+            question_tokens=self.question_tokens[rows],
             insight=self.insight[rows],
             features=self.features[rows],
             states=self.states[rows],
@@ -101,6 +117,9 @@ def make_table(runs: Sequence[Run], stages: int) -> Table:
         concise=_answers(rows, "concise", [0]).first_column,
         forced=_answers(rows, "forced", columns),
         slm=_answers(rows, "slm", columns),
+        repair=_answers(rows, "repair", [0]).first_column,
+        is_checked=np.array([bool(row["llm", 0].verdict) for row in rows]),
+        question_tokens=np.array([float(row["llm", 0].question_tokens) for row in rows]),
         insight=np.array([[float(run.insight_tokens if run else 0) for run in row] for row in slm]),
         features=_stacked(slm, "features", len(first.features)),
         states=_stacked(slm, "states", len(first.states)),
@@ -111,12 +130,20 @@ def make_table(runs: Sequence[Run], stages: int) -> Table:
 
 def _answers(rows: Iterable[RunsOfQuestion], name: str, stages: Iterable[int]) -> Answers:
     found = [[row.get((name, stage)) for stage in stages] for row in rows]
+
+    def each(value: Callable[[Run], float]) -> Floats:
+        return np.array([[float(value(run)) if run else 0.0 for run in row] for row in found])
+
     return Answers(
-        right=np.array([[bool(run and run.right) for run in row] for row in found]),
-        tokens=np.array([[float(run.output_tokens if run else 0) for run in row] for row in found]),
-        prompt=np.array([[float(run.prompt_tokens if run else 0) for run in row] for row in found]),
-        truncated=np.array([[bool(run and run.truncated) for run in row] for row in found]),
+        right=each(lambda run: run.right) > 0,
+        tokens=each(lambda run: run.output_tokens),
+        prompt=each(lambda run: run.prompt_tokens),
+        truncated=each(lambda run: run.truncated) > 0,
         exists=np.array([[run is not None for run in row] for row in found]),
+        passed=each(lambda run: run.verdict == Verdict.PASS) > 0,
+        failed=each(lambda run: run.verdict == Verdict.FAIL) > 0,
+        score=each(lambda run: run.score),
+        check_seconds=each(lambda run: run.check_seconds),
     )
 
 

@@ -13,7 +13,9 @@ from tandem.method.result import StopReason
 from tandem.method.stop_rule import decide, fall_back
 from tandem.method.tasks import StageScore
 from training.collect import Run
-from training.outcomes import LLM, OVERRUN, cascade, fixed, llm_alone, oracle, route, slm_alone, tandem
+from training.course import LLM
+from training.outcomes import cascade, fixed, llm_alone, oracle, route, slm_alone, tandem
+from training.rule import OVERRUN
 from training.table import make_table
 
 
