@@ -120,7 +120,7 @@ class Collector:
         answers = (await asyncio.gather(*answering))[::-1]
         runs = [
             replace(
-                _run(item, "slm", insight, len(prompt.ids), answer),
+                run_of(item, "slm", insight, len(prompt.ids), answer),
                 features=scored.features,
                 states=scored.states.astype(np.float16),
             )
@@ -143,9 +143,9 @@ class Collector:
             jobs.append(self._generate(self._llm, f"{item.id}/concise", concise.ids))
         done = await asyncio.gather(*jobs)
         insights = self._insights(done[1] if self._is_brief else done[0], prompt)
-        runs = [replace(_run(item, "llm", Insight(), len(prompt.ids), done[0]), asked=item.question)]
+        runs = [replace(run_of(item, "llm", Insight(), len(prompt.ids), done[0]), asked=item.question)]
         if has_extras:
-            runs.append(_run(item, "concise", Insight(), len(concise.ids), done[-1]))
+            runs.append(run_of(item, "concise", Insight(), len(concise.ids), done[-1]))
             if not self._is_brief:
                 runs += await asyncio.gather(*(self._forced(item, prompt, done[0].ids, i) for i in reversed(insights)))
         return runs, insights
@@ -171,7 +171,7 @@ class Collector:
         """Budget forcing: the large model is cut off after `insight` and must answer."""
         forced = (*prompt.ids, *ids[: insight.tokens], *self._llm.tokenizer.encode(_FORCED))
         done = await self._generate(self._llm, f"{item.id}/forced{insight.stage}", forced, _FORCED_TOKENS)
-        return _run(item, "forced", insight, len(forced), done, text="\\boxed{" + done.text)
+        return run_of(item, "forced", insight, len(forced), done, text="\\boxed{" + done.text)
 
     async def _score(self, item: Item, prompt: Prompt, stage: int) -> ScorerInputs:
         return ScorerInputs.of(await self._slm.score(item.id, prompt.ids), prompt, stage, item.question)
@@ -201,7 +201,8 @@ class Collector:
         return await generate(engine, work)
 
 
-def _run(item: Item, name: str, insight: Insight, prompt_tokens: int, done: Completion, text: str = "") -> Run:
+def run_of(item: Item, name: str, insight: Insight, prompt_tokens: int, done: Completion, text: str = "") -> Run:
+    """The run of a completion, graded; `text` stands for the completion's where that is only its end."""
     graded = grade(item, text or done.text, insight.text)
     return Run(
         question=item.id,

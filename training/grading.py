@@ -87,8 +87,17 @@ def program(item: Item, text: str, prefix: str = "") -> str:
     whole = prefix + text if prefix.count("```") % 2 else text
     blocks = [block for block in _FENCE.findall(whole) if f"def {item.entry_point}" in block]
     code = blocks[-1] if blocks else whole
-    # The prompt first: the program may use its imports and helpers.
-    return f"{item.question}\n    pass\n\n\n{code}\n"
+    return f"{_head(item)}{code}\n"
+
+
+def code_of(item: Item, graded: str) -> str:
+    """What the model wrote of a graded program."""
+    return graded.removeprefix(_head(item)).removesuffix("\n")
+
+
+def _head(item: Item) -> str:
+    """The prompt, whose imports and helpers the program may use."""
+    return f"{item.question}\n    pass\n\n\n"
 
 
 def _grade_code(item: Item, text: str, prefix: str) -> Graded:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from services.engine.api import Tokenizer
 from services.engine.settings import EngineSettings
 from services.engine.tokenizer import ChatTokenizer
 from services.engine.transformers_engine import TransformersEngine
 from tandem.method.profile import Profile
+from training.checking import check_runs, checker_version, without_verdicts
 from training.collect import Collector, Run
 from training.datasets import Dataset
+from training.repairs import repair_all, unrepaired
 from training.store import CollectedProfile, Origin, StoreError, read, write
 
 Progress = Callable[[int, int, int], None]
@@ -26,11 +30,15 @@ _SAVE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """How the pair runs: `width` questions at a time; each of the two engines has `threads` processor threads."""
+    """How the pair runs: `width` questions at a time; each of the two engines has `threads` processor threads.
+
+    `programs` are checked at once.
+    """
 
     threads: int = 1
     width: int = 64
     device: str = "auto"
+    programs: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,8 @@ def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, model
         },
         command=" ".join(["tandem", *sys.argv[1:]]),
         only_question=scope.only_question,
+        checker=checker_version(profile),
+        repair=profile.prompts.repair,
     )
 
 
@@ -66,33 +76,54 @@ async def collect(
 ) -> list[Run]:  # fmt: skip
     """Collect `n` questions of `dataset` (None: all) into `out`; questions that `out` already holds are skipped.
 
+    Programs are then checked, and where the profile has a prompt for it, the small model's failed ones are repaired once.
     Raises StoreError if `out` has another origin, OSError if a model's weights cannot be read.
     """
     origin = origin_of(profile, dataset, seed, scope, models)
-    runs = _with_questions(_runs_so_far(out, origin), dataset)
+    runs = _with_questions(_runs_so_far(out, origin), dataset, _tokenizer(profile, models))
+    items = {item.id: item for item in dataset.items}
     sample = dataset.sample(n, seed).items
     done = {run.question for run in runs}
     missing = [item for item in sample if item.id not in done]
     progress(len(sample) - len(missing), len(sample), 0)
-    if not missing:
-        write(out, origin, runs)
-        return runs
-    llm, slm = (_start_engine(profile, role, models, machine) for role in ("llm", "slm"))
-    try:
-        collector = Collector(profile, llm, slm, extras=scope.extras, only_question=scope.only_question)
-        saved_at = time.monotonic()
-        async for found in collector.collect(missing, machine.width):
-            runs += found
-            done.add(found[0].question)
-            generated = llm.counters.output_tokens + slm.counters.output_tokens
-            progress(sum(item.id in done for item in sample), len(sample), generated)
-            if time.monotonic() - saved_at > _SAVE_SECONDS:
+    if missing:
+        with _engine(profile, "llm", models, machine) as llm, _engine(profile, "slm", models, machine) as slm:
+            collector = Collector(profile, llm, slm, extras=scope.extras, only_question=scope.only_question)
+            saved_at = time.monotonic()
+            try:
+                async for found in collector.collect(missing, machine.width):
+                    runs += _with_questions(found, dataset, slm.tokenizer)
+                    done.add(found[0].question)
+                    generated = llm.counters.output_tokens + slm.counters.output_tokens
+                    progress(sum(item.id in done for item in sample), len(sample), generated)
+                    if time.monotonic() - saved_at > _SAVE_SECONDS:
+                        write(out, origin, runs)
+                        saved_at = time.monotonic()
+            finally:
                 write(out, origin, runs)
-                saved_at = time.monotonic()
-    finally:
+    runs = await check_runs(runs, items, profile, machine.programs)
+    write(out, origin, runs)
+    if profile.prompts.repair and (failed := unrepaired(runs)):
+        with _engine(profile, "slm", models, machine) as slm:
+            runs += [run async for run in repair_all(failed, items, profile, slm, machine.width)]
+        runs = await check_runs(runs, items, profile, machine.programs)
         write(out, origin, runs)
-        llm.stop()
-        slm.stop()
+    return runs
+
+
+async def check_file(
+    profile: Profile, dataset: Dataset, out: Path, models: Path, programs: int, progress: Progress
+) -> list[Run]:
+    """Give the runs of an existing file their verdicts, `programs` at a time; no model runs. Raises StoreError."""
+    origin, runs = read(out)
+    if origin.dataset_sha256 != dataset.sha256:
+        raise StoreError(f"{out} was collected from another {dataset.name} than {dataset.path}")
+    items = {item.id: item for item in dataset.items}
+    runs = _with_questions(
+        _as_before(origin, runs, checker_version(profile), origin.repair), dataset, _tokenizer(profile, models)
+    )
+    runs = await check_runs(runs, items, profile, programs, lambda done, total: progress(done, total, 0))
+    write(out, origin.model_copy(update={"checker": checker_version(profile)}), runs)
     return runs
 
 
@@ -103,16 +134,35 @@ def _runs_so_far(out: Path, origin: Origin) -> list[Run]:
     before, runs = read(out)
     if different := before.differences(origin):
         raise StoreError(f"{out} was made with another {', '.join(different)}: choose another --out, or move it away")
-    return runs
+    return _as_before(before, runs, origin.checker, origin.repair)
 
 
-def _with_questions(runs: list[Run], dataset: Dataset) -> list[Run]:
-    """Adds the questions' texts, which old files lack."""
+def _as_before(before: Origin, runs: list[Run], checker: str, repair: str) -> list[Run]:
+    """Without verdicts of another checker, and without repairs by another prompt."""
+    if before.checker != checker:
+        return without_verdicts(runs)
+    return runs if before.repair == repair else [run for run in runs if run.name != "repair"]
+
+
+def _with_questions(runs: list[Run], dataset: Dataset, tokenizer: Tokenizer) -> list[Run]:
+    """Adds the questions' texts and lengths, which old files lack."""
     texts = {item.id: item.question for item in dataset.items}
-    return [replace(run, asked=texts[run.question]) if run.name == "llm" else run for run in runs]
+
+    def completed(run: Run) -> Run:
+        text = texts[run.question]
+        return replace(run, asked=text, question_tokens=run.question_tokens or len(tokenizer.encode(text, plain=True)))
+
+    return [completed(run) if run.name == "llm" else run for run in runs]
 
 
-def _start_engine(profile: Profile, role: Literal["llm", "slm"], models: Path, machine: Machine) -> TransformersEngine:
+def _tokenizer(profile: Profile, models: Path) -> Tokenizer:
+    return ChatTokenizer.load(models / profile.slm.name)
+
+
+@contextmanager
+def _engine(
+    profile: Profile, role: Literal["llm", "slm"], models: Path, machine: Machine
+) -> Iterator[TransformersEngine]:
     model = profile.llm if role == "llm" else profile.slm
     engine = TransformersEngine(
         EngineSettings(
@@ -127,7 +177,10 @@ def _start_engine(profile: Profile, role: Literal["llm", "slm"], models: Path, m
         )
     )
     engine.start()
-    return engine
+    try:
+        yield engine
+    finally:
+        engine.stop()
 
 
 @dataclass(frozen=True, slots=True)

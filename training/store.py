@@ -108,7 +108,8 @@ class Origin(_Part):
     """How the runs were made. Runs of different origins are never mixed in a file.
 
     `order_seed` is the seed of the order in which questions were drawn, `tokenizer_sha256` the small model's.
-    `only_question`: only stage 0 was collected.
+    `only_question`: only stage 0 was collected. `checker` names what gave the verdicts (training.checking), `repair` is the
+    prompt of the repairs; both empty where there are none.
     """
 
     pair: str
@@ -121,6 +122,8 @@ class Origin(_Part):
     versions: dict[str, str]
     command: str
     only_question: bool = False
+    checker: str = ""
+    repair: str = ""
 
     def differences(self, other: Origin) -> list[str]:
         """Names of the fields with which the runs would come out differently."""

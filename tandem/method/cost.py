@@ -7,12 +7,16 @@ _MILLION, _TERA = 1e6, 1e12
 TRIAL_FAILURE_TOKENS = 256  # the words that tell the small model why its answer failed, at most
 
 
-def tflops_paper(llm_parameters: float, llm_tokens: float, slm_parameters: float, slm_tokens: float) -> float:
+def tflops_paper(
+    llm_parameters: float, llm_tokens: float, slm_parameters: float, slm_tokens: float, read_tokens: float | None = None
+) -> float:
     """2 [N_llm L_llm + N_slm (L_llm + L_slm)] / 1e12, L in generated tokens (arXiv 2604.23623; docs/method.md, Cost).
 
-    The small model is charged once for reading the insight. For a model alone set the other's parameters to 0.
+    The small model is charged once for reading the insight: all of the large model's tokens, or `read_tokens` of them. For a
+    model alone set the other's parameters to 0.
     """
-    return 2 * (llm_parameters * llm_tokens + slm_parameters * (llm_tokens + slm_tokens)) / _TERA
+    read = llm_tokens if read_tokens is None else read_tokens
+    return 2 * (llm_parameters * llm_tokens + slm_parameters * (read + slm_tokens)) / _TERA
 
 
 def tflops_full(plan: Plan, usage: Usage) -> float:
@@ -42,7 +46,9 @@ def cost(plan: Plan, usage: Usage, prompt_tokens: int, llm_finished: bool = Fals
         usd_by_role=by_role,
         usd_llm_alone=alone,
         saved_ratio=1 - total / alone if alone else 0.0,
-        tflops_paper=tflops_paper(plan.llm_parameters, usage.llm.completion, slm_parameters, usage.slm.completion),
+        tflops_paper=tflops_paper(
+            plan.llm_parameters, usage.llm.completion, slm_parameters, usage.slm.completion, 0.0 if llm_finished else None
+        ),
         tflops_full=tflops_full(plan, usage),
         tflops_llm_alone=2 * plan.llm_parameters * (prompt_tokens + alone_tokens) / _TERA,
         price_version=plan.prices.version,
