@@ -86,7 +86,12 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def report(name: str, figures: Mapping[str, Any]) -> None:
-    """Print the figures, and write it to bench/results with the time and facts about the machine."""
+    """Save the figures and print them."""
+    print(json.dumps(save(name, figures), indent=2))
+
+
+def save(name: str, figures: Mapping[str, Any]) -> Figures:
+    """Write the figures to bench/results, with the time and facts about the machine."""
     whole = {
         "bench": name,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -95,4 +100,4 @@ def report(name: str, figures: Mapping[str, Any]) -> None:
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=2) + "\n")
-    print(json.dumps(whole, indent=2))
+    return whole

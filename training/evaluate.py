@@ -37,7 +37,8 @@ from training.metrics import (
     reliability,
 )
 from training.outcomes import random_stops
-from training.pricing import Outcome
+from training.policy import UNITS, Unit, must_be_counted
+from training.pricing import PRICE_LISTS, Outcome
 from training.study import Study
 from training.table import Floats, Table
 
@@ -51,7 +52,10 @@ class UnknownMethod(Exception):
 
 @dataclass(frozen=True)
 class MethodResult:
-    """One method. Token counts are means; costs are TFLOPs and USD per question, and relative to the LLM alone's.
+    """One method. Token counts are means; costs are TFLOPs, USD and device seconds per question.
+
+    `relative` are costs relative to the LLM alone's, by the names of Outcome's fields. Seconds and `latency` are None without
+    measured rates.
 
     `difference` is the accuracy less the LLM's, paired; `p_llm` and `p_best_fixed` are McNemar's. `truncated` counts
     truncated answers; `stops` counts answers from stage "0", "1", ... and from the large model itself, "llm".
@@ -69,9 +73,9 @@ class MethodResult:
     paper: float
     full: float
     usd: float
-    relative_paper: Interval
-    relative_full: Interval
-    relative_usd: Interval
+    seconds: float | None
+    latency: float | None
+    relative: dict[str, Interval]
     stops: dict[str, int]
 
     @property
@@ -81,14 +85,15 @@ class MethodResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`best_fixed` is the most accurate fixed stage that costs no more (`full`) than ours, chosen on these questions, to its
+    """`best_fixed` is the most accurate fixed stage that costs no more than ours, chosen on these questions, to its
     advantage; None if none is as cheap. `gap_closed` is (ours - best fixed) / (oracle - best fixed) in accuracy, None without
     a gap; the oracle lets the large model finish if ours does. `random_same_stops`: our stops assigned to random questions.
-    `random_same_cost`: the two models at random, at our cost. `scorer` is by stage, `aurocs` by kind of scorer and stage.
+    `random_same_cost`: the two models at random, at our cost. `unit` is that of the cost. `scorer` is by stage, `aurocs` by kind of scorer and stage.
     """
 
     dataset: str
     n: int
+    unit: Unit
     rows: list[MethodResult]
     best_fixed: str | None
     gap_closed: Interval | None
@@ -110,8 +115,11 @@ def scores_of(artefact: Artefact, table: Table) -> Floats:
     return as_grid(artefact.network.probabilities(examples.batch), examples, len(table.questions))
 
 
-def evaluate(dataset: str, table: Table, plan: Plan, study: Study, methods: Sequence[str] | None = None) -> Evaluation:
-    """`methods` are names of methods, None for all. Raises StudyError, UnknownMethod."""
+def evaluate(
+    dataset: str, table: Table, plan: Plan, study: Study, methods: Sequence[str] | None = None, unit: Unit = "full"
+) -> Evaluation:
+    """`methods` are names of methods, None for all. Raises StudyError, UnknownMethod, ValueError for seconds without rates."""
+    must_be_counted(unit, plan)
     policies = study.policies()
     artefact = study.artefact(policies.served.kind)
     scores_by = cache(lambda kind: scores_of(study.artefact(kind), table))
@@ -121,18 +129,19 @@ def evaluate(dataset: str, table: Table, plan: Plan, study: Study, methods: Sequ
         raise UnknownMethod(f"no method {', '.join(unknown)} for these runs; known: {', '.join(outcomes)}")
     ours, alone = outcomes[OURS], outcomes[LLM_ALONE]
     bound = outcomes[ORACLE_FINISHING if policies.served.llm_finishes else ORACLE]
-    best_fixed = _best_fixed(outcomes, float(ours.full.mean()))
+    best_fixed = _best_fixed(outcomes, unit)
     base = outcomes[best_fixed] if best_fixed else None
     exists, targets = table.slm.exists, table.targets(artefact.description.label)
     scores = scores_by(policies.served.kind)
     return Evaluation(
         dataset=dataset,
         n=len(table.questions),
+        unit=unit,
         rows=[_method_result(name, outcomes[name], alone, base, table.stages) for name in selected],
         best_fixed=best_fixed,
         gap_closed=_gap_closed(ours, bound, base) if base else None,
         random_same_stops=_random_accuracy(table, plan, stop_shares(ours, table.stages)),
-        random_same_cost=_random_accuracy(table, plan, _shares_at_cost_of(ours, outcomes, table.stages)),
+        random_same_cost=_random_accuracy(table, plan, _shares_at_cost_of(ours, outcomes, table.stages, unit)),
         scorer=quality_by_stage(scores, exists, targets),
         scorer_overall=quality(scores[exists], targets[exists]),
         reliability=reliability(scores[exists], targets[exists]),
@@ -163,16 +172,28 @@ def _method_result(
         paper=float(outcome.paper.mean()),
         full=float(outcome.full.mean()),
         usd=float(outcome.usd.mean()),
-        relative_paper=ratio_of_means(outcome.paper, alone.paper),
-        relative_full=ratio_of_means(outcome.full, alone.full),
-        relative_usd=ratio_of_means(outcome.usd, alone.usd),
+        seconds=_measured(outcome.seconds),
+        latency=_measured(outcome.latency),
+        relative=relative_costs(outcome, alone),
         stops={"llm" if k == LLM else str(k): int((outcome.stage == k).sum()) for k in (*range(stages), LLM)},
     )
 
 
-def _best_fixed(outcomes: Mapping[str, Outcome], max_cost: float) -> str | None:
+def relative_costs(outcome: Outcome, alone: Outcome) -> dict[str, Interval]:
+    """In every unit and price list that can be counted."""
+    units = [unit for unit in (*UNITS, *PRICE_LISTS) if not np.isnan(getattr(alone, unit)).any()]
+    return {unit: ratio_of_means(getattr(outcome, unit), getattr(alone, unit)) for unit in units}
+
+
+def _measured(seconds: Floats) -> float | None:
+    mean = float(seconds.mean())
+    return None if np.isnan(mean) else mean
+
+
+def _best_fixed(outcomes: Mapping[str, Outcome], unit: Unit) -> str | None:
     fixed = [name for name in outcomes if name == SLM_ALONE or name.startswith("fixed")]
-    cheap = [name for name in fixed if outcomes[name].full.mean() <= max_cost + _TOLERANCE]
+    max_cost = float(getattr(outcomes[OURS], unit).mean())
+    cheap = [name for name in fixed if getattr(outcomes[name], unit).mean() <= max_cost + _TOLERANCE]
     return max(cheap, key=lambda name: outcomes[name].right.mean()) if cheap else None
 
 
@@ -191,8 +212,8 @@ def _random_accuracy(table: Table, plan: Plan, shares: Sequence[float]) -> Inter
     return Interval(float(np.mean(drawn)), float(low), float(high))
 
 
-def _shares_at_cost_of(ours: Outcome, outcomes: Mapping[str, Outcome], stages: int) -> list[float]:
+def _shares_at_cost_of(ours: Outcome, outcomes: Mapping[str, Outcome], stages: int, unit: Unit) -> list[float]:
     """Stop shares that mix "SLM alone" and "LLM alone" at the cost of ours."""
-    small, large = float(outcomes[SLM_ALONE].full.mean()), float(outcomes[LLM_ALONE].full.mean())
-    share = float(np.clip((large - ours.full.mean()) / (large - small), 0, 1))
+    small, large, cost = (float(getattr(o, unit).mean()) for o in (outcomes[SLM_ALONE], outcomes[LLM_ALONE], ours))
+    share = float(np.clip((large - cost) / (large - small), 0, 1))
     return [share, *[0.0] * (stages - 1)]

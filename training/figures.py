@@ -1,4 +1,4 @@
-"""The JSON of `tandem eval`: stable keys that programs rely on. Tokens, TFLOPs and USD are means per question."""
+"""The JSON of `tandem eval`: stable keys that programs rely on. Tokens, TFLOPs, USD and seconds are means per question."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class MethodFigures:
     tflops_paper: float
     tflops_full: float
     usd: float
+    seconds: float | None
+    latency: float | None
     stop_stages: dict[str, int]
 
     @classmethod
@@ -43,13 +45,15 @@ class MethodFigures:
             tflops_paper=row.paper,
             tflops_full=row.full,
             usd=row.usd,
+            seconds=row.seconds,
+            latency=row.latency,
             stop_stages=row.stops,
         )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Method `a` against method `b`, paired over questions."""
+    """Method `a` against method `b`, paired over questions. `cost_ratios`: mean and 95 % interval by unit and price list."""
 
     a: str
     b: str
@@ -58,6 +62,7 @@ class Comparison:
     p_value: float
     cost_ratio_paper: float
     cost_ratio_full: float
+    cost_ratios: dict[str, list[float]]
 
     @classmethod
     def with_llm_alone(cls, row: MethodResult) -> Comparison:
@@ -67,8 +72,9 @@ class Comparison:
             accuracy_difference=row.difference.mean,
             ci95=[row.difference.low, row.difference.high],
             p_value=row.p_llm,
-            cost_ratio_paper=row.relative_paper.mean,
-            cost_ratio_full=row.relative_full.mean,
+            cost_ratio_paper=row.relative["paper"].mean,
+            cost_ratio_full=row.relative["full"].mean,
+            cost_ratios={unit: [found.mean, found.low, found.high] for unit, found in row.relative.items()},
         )
 
 

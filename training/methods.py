@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
 
 from tandem.method.plan import Plan
+from tandem.method.trial_plan import TrialPlan
 from training.estimators import WORDS
 from training.fitting import answer_examples
 from training.outcomes import cascade, fixed, forced, llm_alone, oracle, random_stops, route, slm_alone
-from training.policy import Policy
+from training.policy import NEVER, Policy
 from training.pricing import Outcome
+from training.rule import Rule
 from training.study import CASCADE, PAPER, Policies, Study
 from training.table import Floats, Table
+from training.verified import checked_llm, llm_first, verified
 
 OURS, LLM_ALONE, SLM_ALONE = "tandem", "llm", "slm"
+TRIAL = "trial"
 ORACLE, ORACLE_FINISHING = "oracle", "oracle:llm-finishes"
 
 
@@ -39,16 +46,38 @@ def run_methods(
         "cascade": cascade(table, plan, answer_scores, policies.cascade),
         "router": route(table, plan, scores_by(WORDS)[:, 0], policies.route),
         OURS: ours,
-        **_our_other_policy(policies, run),
+        **_our_other_policies(policies, run),
+        **(_with_checks(table, plan, policies) if table.is_checked.any() else {}),
         ORACLE: oracle(table, plan, llm_finishes=False),
         ORACLE_FINISHING: oracle(table, plan, llm_finishes=True),
     }
 
 
-def _our_other_policy(policies: Policies, run: Callable[[Policy], Outcome]) -> dict[str, Outcome]:
-    if policies.served.llm_finishes:
-        return {f"{OURS}:llm-never-finishes": run(policies.never_finishing)}
-    return {f"{OURS}:llm-finishes": run(policies.finishing)}
+def _our_other_policies(policies: Policies, run: Callable[[Policy], Outcome]) -> dict[str, Outcome]:
+    served, other = policies.finishing, policies.never_finishing
+    if not policies.served.llm_finishes:
+        served, other = other, served
+    without = {f"{OURS}:without-trials": run(served)} if policies.served.trial.stages else {}
+    name = "llm-never-finishes" if policies.served.llm_finishes else "llm-finishes"
+    return {**without, f"{OURS}:{name}": run(other)}
+
+
+def _with_checks(table: Table, plan: Plan, policies: Policies) -> dict[str, Outcome]:
+    """What else a check can be used for; the large model answers every question that has none."""
+    never = Rule(np.zeros(table.slm.right.shape), [NEVER] * table.stages, llm_finishes=True, needs_pass=False)
+
+    def trial(plan_of_trial: TrialPlan) -> Outcome:
+        return verified(table, plan, plan_of_trial, never)
+
+    has_repairs = bool((table.repair.exists | ~table.slm.failed[:, 0]).all())
+    repaired = replace(policies.trial, repairs=1)
+    return {
+        TRIAL: trial(policies.trial),
+        **({f"{TRIAL}:repair": trial(repaired)} if has_repairs and table.repair.exists.any() else {}),
+        **({f"{TRIAL}:shortest": trial(policies.trial_of_shortest)} if table.question_tokens.all() else {}),
+        "llm-first": llm_first(table, plan),
+        "llm-checked": checked_llm(table, plan),
+    }
 
 
 def stop_shares(outcome: Outcome, stages: int) -> list[float]:
@@ -59,7 +88,7 @@ def stop_shares(outcome: Outcome, stages: int) -> list[float]:
 def display_name(name: str) -> str:
     """A method's name in tables and plots."""
     kind, _, argument = name.partition(":")
-    return {
+    shown = {
         LLM_ALONE: "LLM alone",
         "concise": "LLM, concise prompt",
         SLM_ALONE: "SLM alone",
@@ -69,6 +98,14 @@ def display_name(name: str) -> str:
         "paper": "the paper's rule",
         "cascade": "cascade: SLM, then LLM",
         "router": "router by the question",
-    }.get(
-        kind, name.replace(":llm-finishes", ", LLM may finish").replace(":llm-never-finishes", ", LLM never finishes")
-    )
+        TRIAL: {
+            "": "SLM tries, fails to the LLM",
+            "repair": "SLM tries and repairs, fails to the LLM",
+            "shortest": "SLM tries, shorter fails to the LLM",
+        }.get(argument),
+        "llm-first": "LLM, its fails to the SLM",
+        "llm-checked": "LLM alone, checked",
+    }.get(kind)
+    return shown or name.replace(":llm-", ", LLM ").replace(", LLM finishes", ", LLM may finish").replace(
+        ":", ", "
+    ).replace("-", " ")

@@ -22,20 +22,20 @@ _OURS, _OTHERS, _BOUND = "#c0392b", "#2c3e50", "#95a5a6"
 
 
 def cost_against_accuracy(evaluation: Evaluation, file: Path) -> None:
-    """All methods; `full` cost relative to the LLM alone, with 95 % intervals of the accuracy."""
+    """All methods; cost in the evaluation's unit relative to the LLM alone, with 95 % intervals of the accuracy."""
     axes = _axes(6.4, 4.2)
     for row in evaluation.rows:
         color = _OURS if row.name.startswith(OURS) else _BOUND if row.name.startswith(ORACLE) else _OTHERS
-        x, y = 100 * row.relative_full.mean, 100 * row.accuracy.mean
+        x, y = 100 * row.relative[evaluation.unit].mean, 100 * row.accuracy.mean
         bars = [[y - 100 * row.accuracy.low], [100 * row.accuracy.high - y]]
         axes.errorbar(x, y, yerr=bars, fmt="o", color=color, markersize=5, elinewidth=0.6, alpha=0.9)
         axes.annotate(row.label, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7, color=color)
     ends = [row for row in evaluation.rows if row.name in (SLM_ALONE, LLM_ALONE)]
     axes.plot(
-        [100 * row.relative_full.mean for row in ends], [100 * row.accuracy.mean for row in ends],
+        [100 * row.relative[evaluation.unit].mean for row in ends], [100 * row.accuracy.mean for row in ends],
         ":", color=_BOUND, linewidth=1, label="random mix of both models",
     )  # fmt: skip
-    axes.set_xlabel("cost, % of the LLM alone (full)")
+    axes.set_xlabel(f"cost, % of the LLM alone ({evaluation.unit})")
     axes.set_ylabel("accuracy, %")
     axes.set_title(f"{evaluation.dataset}, n = {evaluation.n}")
     axes.legend(frameon=False, loc="lower right")

@@ -1,6 +1,7 @@
-"""Policies: from probabilities to a stop rule that accounts for cost (docs/method.md, Stop rule).
+"""Policies: from probabilities and checks to decisions that account for cost (docs/method.md, Stop rule and Checks).
 
-A policy has one threshold per stage, and says what happens if no stage reaches its threshold. Two searches find
+A policy has one threshold per stage, says what happens if no stage reaches its threshold, and where the small model tries
+first to be checked (training.trial_search finds that). Two searches find
 thresholds on out-of-fold scores, for a range of prices of a unit of cost: `grid_search` is coordinate ascent over a grid
 (the paper's, with cost in the objective); `backward_induction` is optimal stopping. The user's objective then picks a
 point of the Pareto frontier of all policies found.
@@ -9,19 +10,22 @@ point of the Pareto frontier of all policies found.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from tandem.method.plan import Plan
+from tandem.method.trial_plan import TrialPlan
 from training.estimators import WORDS
 from training.outcomes import llm_alone, tandem
 from training.pricing import Outcome
+from training.rule import Rule
 from training.table import Floats, Table
+from training.verified import agreeing, verified
 
-Unit = Literal["paper", "full", "usd"]
-CostOf = Callable[[Outcome], Floats]
+Unit = Literal["paper", "full", "usd", "seconds"]
+UNITS: tuple[Unit, ...] = ("full", "paper", "usd", "seconds")
 NEVER = 1.0  # no calibrated score reaches it; if the large model may finish, such a stage is not even scored
 _GRID = np.round(np.arange(0.05, 0.951, 0.025), 3)
 _PRICES = np.geomspace(0.01, 3.0, 25)  # accuracy that equals the large model's whole cost
@@ -32,7 +36,9 @@ _TOLERANCE = 1e-12
 class Policy:
     """`thresholds` of stage 0, 1, ..., K. `llm_finishes`: if no stage reaches its threshold, the large model finishes.
 
-    `found_by` names the search, `kind` the scorer's kind; `needs_pass` says whether the scorer uses a scoring pass.
+    `found_by` names the search, `kind` the scorer's kind; `needs_pass` says whether the scorer uses a scoring pass. `trial`
+    without stages: no answer is checked. `agreement`: so many successive trials must agree on questions that have no other
+    check; 0: they are not tried.
     """
 
     thresholds: tuple[float, ...]
@@ -40,9 +46,14 @@ class Policy:
     found_by: str = ""
     kind: str = ""
     needs_pass: bool = True
+    trial: TrialPlan = field(default_factory=TrialPlan)
+    agreement: int = 0
 
     def run(self, table: Table, plan: Plan, scores: Floats) -> Outcome:
-        return tandem(table, plan, scores, self.thresholds, self.llm_finishes, self.needs_pass)
+        if not self.trial.stages:
+            return tandem(table, plan, scores, self.thresholds, self.llm_finishes, self.needs_pass)
+        seen = agreeing(table, self.trial.stages, self.agreement) if self.agreement else table
+        return verified(seen, plan, self.trial, Rule(scores, self.thresholds, self.llm_finishes, self.needs_pass))
 
 
 @dataclass(frozen=True)
@@ -52,37 +63,69 @@ class SearchSpace:
     table: Table
     plan: Plan
     scores: Floats
-    cost_of: CostOf
+    measure: Measure
     llm_finishes: bool
     kind: str
 
     def utility(self, thresholds: Sequence[float], price: float) -> Floats:
         """Right answers less price * cost, float64[n]."""
         outcome = self.policy(thresholds).run(self.table, self.plan, self.scores)
-        return outcome.right - price * self.cost_of(outcome)
+        return outcome.right - price * self.measure.cost(outcome)
 
     def policy(self, thresholds: Sequence[float], found_by: str = "") -> Policy:
         return Policy(tuple(thresholds), self.llm_finishes, found_by, self.kind, self.kind != WORDS)
 
     def point(self, policy: Policy) -> Point:
-        return point_of(policy, policy.run(self.table, self.plan, self.scores), self.cost_of)
+        return self.measure.point(policy, policy.run(self.table, self.plan, self.scores))
 
 
 @dataclass(frozen=True)
 class Point:
-    """A policy's mean accuracy and cost on the questions it was found on; `cost` is relative to the large model alone."""
+    """A policy's mean accuracy and cost on the questions it was found on; `cost` is relative to the large model alone.
+
+    `lost` is the most accuracy that a kind of questions, those with a check or those without, loses against that model.
+    """
 
     policy: Policy
     accuracy: float
     cost: float
+    lost: float
+
+
+class Measure:
+    """Accuracy and cost against the large model alone, on the questions of a table. Raises ValueError for a unit without rates."""
+
+    def __init__(self, table: Table, plan: Plan, unit: Unit) -> None:
+        must_be_counted(unit, plan)
+        self._unit: Unit = unit
+        self.alone = llm_alone(table, plan)
+        self._cost_alone = float(getattr(self.alone, unit).mean())
+        kinds = (table.is_checked, ~table.is_checked)
+        self._kinds = [kind for kind in kinds if kind.any()]
+
+    def cost(self, outcome: Outcome) -> Floats:
+        """Per question, in units of the large model's mean cost alone."""
+        cost: Floats = getattr(outcome, self._unit) / self._cost_alone
+        return cost
+
+    def point(self, policy: Policy, outcome: Outcome) -> Point:
+        gained = outcome.right.astype(float) - self.alone.right
+        lost = max(-float(gained[kind].mean()) for kind in self._kinds)
+        return Point(policy, float(outcome.right.mean()), float(self.cost(outcome).mean()), lost)
+
+
+def must_be_counted(unit: Unit, plan: Plan) -> None:
+    """Raises ValueError for seconds where the profile has no rates."""
+    if unit == "seconds" and plan.rates is None:
+        raise ValueError("the profile has no [rates] to count seconds by: run `tandem bench rates --write`")
 
 
 @dataclass(frozen=True)
 class Objective:
     """Exactly one of three, with cost in `unit` relative to the large model alone.
 
-    `below`: least cost at an accuracy at most this far below the large model's. `most_cost`: most accuracy at no more than
-    this cost. `price`: most `accuracy - price * cost`.
+    `below`: least cost at an accuracy at most this far below the large model's, on questions with a check and on those
+    without. `most_cost`: most accuracy at no more than this cost. `price`: most `accuracy - price * cost`.
     """
 
     unit: Unit = "full"
@@ -90,12 +133,12 @@ class Objective:
     most_cost: float | None = None
     price: float | None = None
 
-    def choose(self, points: Iterable[Point], llm_accuracy: float) -> Point:
+    def choose(self, points: Iterable[Point]) -> Point:
         """If no point meets the objective: the one that misses it least."""
         candidates = list(points)
         if self.below is not None:
-            wanted = llm_accuracy - self.below
-            return min(candidates, key=lambda p: (max(0.0, wanted - p.accuracy), p.cost, -p.accuracy))
+            below = self.below + _TOLERANCE
+            return min(candidates, key=lambda p: (max(0.0, p.lost - below), p.cost, -p.accuracy))
         if self.most_cost is not None:
             most = self.most_cost
             return min(candidates, key=lambda p: (max(0.0, p.cost - most), -p.accuracy, p.cost))
@@ -105,7 +148,7 @@ class Objective:
 
 def frontier(table: Table, plan: Plan, scores: Floats, unit: Unit, llm_finishes: bool, kind: str = "") -> list[Point]:
     """The Pareto frontier of accuracy and cost, cheapest first. `kind` is that of the scores."""
-    space = SearchSpace(table, plan, scores, relative_cost(table, plan, unit), llm_finishes, kind)
+    space = SearchSpace(table, plan, scores, Measure(table, plan, unit), llm_finishes, kind)
     found = [space.point(search(space, price)) for price in _PRICES for search in (backward_induction, grid_search)]
     # A price finds only points on the convex hull; an objective may need one between them.
     for policy in {point.policy.thresholds: point.policy for point in pareto_front(found)}.values():
@@ -119,10 +162,6 @@ def _neighbours(policy: Policy) -> Iterator[Policy]:
         for threshold in (*_GRID.tolist(), NEVER):
             thresholds = (*policy.thresholds[:stage], threshold, *policy.thresholds[stage + 1 :])
             yield replace(policy, thresholds=thresholds, found_by=f"{policy.found_by}, stage {stage} varied")
-
-
-def point_of(policy: Policy, outcome: Outcome, cost_of: CostOf) -> Point:
-    return Point(policy, float(outcome.right.mean()), float(cost_of(outcome).mean()))
 
 
 def pareto_front(points: Iterable[Point]) -> list[Point]:
@@ -201,9 +240,3 @@ def _ascend(
         if thresholds == before:
             break
     return thresholds
-
-
-def relative_cost(table: Table, plan: Plan, unit: Unit) -> CostOf:
-    """Cost per question of an outcome, in units of the large model's mean cost alone."""
-    alone = float(getattr(llm_alone(table, plan), unit).mean())
-    return lambda outcome: getattr(outcome, unit) / alone

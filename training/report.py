@@ -12,6 +12,9 @@ from training.methods import LLM_ALONE, ORACLE_FINISHING, OURS, display_name
 from training.metrics import Interval
 from training.study import Policies, Study, Training
 
+_UNITS = {
+    "full": "full", "paper": "paper", "usd": "USD", "seconds": "seconds", "usd_8": "USD 8:1", "usd_37": "USD 37:1"
+}  # fmt: skip
 _LABELS = {
     "nothing_lost": "stopping would lose nothing (the small model is right, or the large model is wrong too)",
     "right": "the small model would answer correctly",
@@ -41,9 +44,10 @@ def _lines(evaluation: Evaluation, study: Study, name: str) -> list[str]:
         "",
         *_table(evaluation.rows),
         "",
-        "Intervals are 95 %: Wilson's for accuracies, paired bootstrap over questions for differences and costs. `paper` and "
-        "`full` are TFLOPs per question (the paper's formula, and everything that is computed: prefill, scoring passes, prefill "
-        "ahead, overrun), in brackets relative to the LLM alone. Cascade, router and ours were tuned for the same objective.",
+        "Intervals are 95 %: Wilson's for accuracies, paired bootstrap over questions for differences. Cascade, router and ours "
+        "were tuned for the same objective.",
+        "",
+        *_costs(evaluation),
         "",
         "## Stages of the answers",
         "",
@@ -71,10 +75,9 @@ def _summary(evaluation: Evaluation) -> list[str]:
     return [
         f"- **{OURS}**: accuracy {_percent(ours.accuracy)}, LLM alone {_percent(alone.accuracy)}; paired difference "
         f"{_points(ours.difference)} points (McNemar p = {ours.p_llm:.3f}).",
-        f"- Cost relative to the LLM alone: {_percent(ours.relative_full)} `full`, {_percent(ours.relative_paper)} `paper`, "
-        f"{_percent(ours.relative_usd)} in USD.",
+        f"- Cost relative to the LLM alone: {'; '.join(f'{label} {_percent(ours.relative[unit])}' for unit, label in _UNITS.items() if unit in ours.relative)}.",
         f"- The same shares of stops on random questions: accuracy {_percent(evaluation.random_same_stops)}. A random mix of "
-        f"both models alone at the same `full` cost: {_percent(evaluation.random_same_cost)}.",
+        f"both models alone at the same `{evaluation.unit}` cost: {_percent(evaluation.random_same_cost)}.",
         _gap(evaluation),
         f"- Scorer on these questions: AUROC {_auroc(scorer)} over all stages, ECE {scorer.ece:.3f}, Brier {scorer.brier:.3f}.",
     ]
@@ -117,7 +120,7 @@ def _headroom(evaluation: Evaluation) -> list[str]:
         "",
         f"| AUROC | {' | '.join(f'{each.auroc:.1f}' for each in found)} | oracle over all stages |",
         "|---" * (len(found) + 2) + "|",
-        f"| cost | {' | '.join(f'{each.cost:.0%}' for each in found)} | {limit.relative_full.mean:.0%}, "
+        f"| cost | {' | '.join(f'{each.cost:.0%}' for each in found)} | {limit.relative['full'].mean:.0%}, "
         f"{limit.difference.mean * 100:+.0f} points |",
     ]
 
@@ -133,21 +136,45 @@ def _gap(evaluation: Evaluation) -> str:
 
 
 def _table(rows: list[MethodResult]) -> list[str]:
-    head = "method | accuracy % | difference to LLM, points | p | LLM tokens | SLM tokens | paper | full | USD/1000 | truncated"
-    return [f"| {head} |", "|" + "---|" * 10, *(_row(row) for row in rows)]
+    head = "method | accuracy % | difference to LLM, points | p | LLM tokens | SLM tokens | truncated"
+    return [f"| {head} |", "|" + "---|" * 7, *(_row(row) for row in rows)]
+
+
+def _costs(evaluation: Evaluation) -> list[str]:
+    units = [unit for unit in _UNITS if unit in evaluation.row(LLM_ALONE).relative]
+    head = " | ".join(["method", *(_UNITS[unit] for unit in units), *(["latency, s"] if "seconds" in units else [])])
+    return [
+        "## Costs, relative to the LLM alone",
+        "",
+        f"| {head} |",
+        "|---" * head.count("|") + "|---|",
+        *(_cost_row(row, units) for row in evaluation.rows),
+        "",
+        "Means with paired bootstrap intervals over questions. `full`: TFLOPs of everything that is computed (prefill, scoring "
+        "passes, prefill ahead, trials, overrun); `paper`: the paper's formula; USD at the profile's prices, and at two illustrative "
+        "lists (2/12 against 0.25/1.5 USD a million tokens, and 3/15 against 0.1/0.4); seconds of the devices and checks by the "
+        "profile's measured rates, if it has them. Latency is the time to the whole answer where each model has a device.",
+    ]
+
+
+def _cost_row(row: MethodResult, units: list[str]) -> str:
+    cells = [_percent(row.relative[unit]) for unit in units]
+    latency = [] if row.latency is None else [f"{row.latency:.2f}"]
+    return f"| {' | '.join([_bold(row), *cells, *latency])} |"
+
+
+def _bold(row: MethodResult) -> str:
+    return f"**{row.label}**" if row.name == OURS else row.label
 
 
 def _row(row: MethodResult) -> str:
     cells = [
-        f"**{row.label}**" if row.name == OURS else row.label,
+        _bold(row),
         _percent(row.accuracy),
         _points(row.difference),
         f"{row.p_llm:.3f}",
         f"{row.llm_tokens:.0f}" + (f" + {row.overrun_tokens:.1f}" if row.overrun_tokens else ""),
         f"{row.slm_tokens:.0f}",
-        f"{row.paper:.3f} ({row.relative_paper.mean:.0%})",
-        f"{row.full:.3f} ({row.relative_full.mean:.0%})",
-        f"{1000 * row.usd:.4f}",
         str(row.truncated),
     ]
     return f"| {' | '.join(cells)} |"

@@ -5,7 +5,7 @@ It holds `training.json`, `scores.safetensors` (out of fold, by kind), one artef
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from services.sufficiency_scorer.artefact import Artefact
 from services.sufficiency_scorer.description import Label, ScorerMetrics, TrainingSource
+from tandem.method.trial_plan import TrialPlan
 from training.fitting import LearningCurve
 from training.policy import Policy
 from training.table import Floats, Table
@@ -51,7 +52,9 @@ class Training(BaseModel):
 class Policies:
     """`served` is the profile's policy. The others are compared with it and were found on the same questions.
 
-    `cascade` and `route` are thresholds; `accuracy` and `cost` are those of `served` on training questions, out of fold.
+    `cascade` and `route` are thresholds; `accuracy` and `cost` are those of `served` on training questions, out of fold. The two
+    without trials are `never_finishing` and `finishing`; `trial` is the bare question's, and `trial_of_shortest` spares the large
+    model the longest of its failures.
     """
 
     served: Policy
@@ -63,6 +66,8 @@ class Policies:
     objective: str
     accuracy: float
     cost: float
+    trial: TrialPlan = field(default_factory=TrialPlan)
+    trial_of_shortest: TrialPlan = field(default_factory=TrialPlan)
 
 
 _POLICIES = TypeAdapter(Policies)

@@ -50,7 +50,7 @@ class Answers:
 class Table:
     """n questions, K stages with insight. `slm` and `forced` are [n, K + 1]; `llm`, `concise` and `repair` are [n].
 
-    `is_checked` bool[n]: the question's answers were checked. `question_tokens` float64[n], without the template; 0: unknown.
+    `final_answers` str[n, K + 1] are the small model's. `is_checked` bool[n]: the question's answers were checked. `question_tokens` float64[n], without the template; 0: unknown.
 
     `insight` float64[n, K + 1] holds the large model's tokens up to each stage; a stage after its end does not exist.
     `features` float32[n, K + 1, 16], `states` float32[n, K + 1, 2 d], `answer_features` float32[n, 16], `words` float32[n,
@@ -63,6 +63,7 @@ class Table:
     forced: Answers
     slm: Answers
     repair: Answers
+    final_answers: NDArray[np.object_]
     is_checked: Bools
     question_tokens: Floats
     insight: Floats
@@ -89,6 +90,7 @@ class Table:
             forced=self.forced.take(rows),
             slm=self.slm.take(rows),
             repair=self.repair.take(rows),
+            final_answers=self.final_answers[rows],
             is_checked=self.is_checked[rows],
             question_tokens=self.question_tokens[rows],
             insight=self.insight[rows],
@@ -118,6 +120,7 @@ def make_table(runs: Sequence[Run], stages: int) -> Table:
         forced=_answers(rows, "forced", columns),
         slm=_answers(rows, "slm", columns),
         repair=_answers(rows, "repair", [0]).first_column,
+        final_answers=np.array([[run.answer if run else "" for run in row] for row in slm], object),
         is_checked=np.array([bool(row["llm", 0].verdict) for row in rows]),
         question_tokens=np.array([float(row["llm", 0].question_tokens) for row in rows]),
         insight=np.array([[float(run.insight_tokens if run else 0) for run in row] for row in slm]),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from tandem.method.checks import AGREEMENT, CheckSpec, Verdict, agreement
 from tandem.method.plan import Plan
 from tandem.method.trial_plan import TrialPlan
 from training.course import LLM, Course, course, everywhere, tokens, where
@@ -32,6 +34,19 @@ def verified(table: Table, plan: Plan, trial: TrialPlan, rule: Rule) -> Outcome:
     spent = replace(ended, slm=ended.slm + trials.spent, check_seconds=ended.check_seconds + trials.check_seconds)
     late = np.asarray(spent.llm.overrun) / plan.rates.llm.output if plan.rates else 0.0
     return priced(plan, replace(spent, overlap_seconds=trials.overlap_seconds + late))
+
+
+def agreeing(table: Table, stages: Sequence[int], wanted: int) -> Table:
+    """As if the agreement of `wanted` successive trials were the check of every question that has none."""
+    spec, passed, failed = CheckSpec(AGREEMENT, str(wanted)), table.slm.passed.copy(), table.slm.failed.copy()
+    for row in np.flatnonzero(~table.is_checked):
+        made = [stage for stage in stages if table.slm.exists[row, stage]]
+        for number, stage in enumerate(made, 1):
+            verdict, _ = agreement([table.final_answers[row, k] for k in made[:number]], spec)
+            passed[row, stage], failed[row, stage] = verdict is Verdict.PASS, verdict is Verdict.FAIL
+    score = np.where(table.is_checked[:, None], table.slm.score, passed)
+    slm = replace(table.slm, passed=passed, failed=failed, score=score)
+    return replace(table, slm=slm, is_checked=np.ones_like(table.is_checked))
 
 
 def checked_llm(table: Table, plan: Plan) -> Outcome:

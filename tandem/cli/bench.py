@@ -20,6 +20,7 @@ class Bench(StrEnum):
     AHEAD = "ahead"
     BUSY = "busy"
     SCORE = "score"
+    RATES = "rates"
     STOP = "stop"
     ORCHESTRATION = "orchestration"
     SCALING = "scaling"
@@ -35,6 +36,7 @@ _MODULES = {
     Bench.AHEAD: "bench.ahead",
     Bench.BUSY: "bench.busy",
     Bench.SCORE: "bench.score",
+    Bench.RATES: "bench.rates",
     Bench.STOP: "bench.stop",
     Bench.ORCHESTRATION: "bench.orchestration",
     Bench.SCALING: "bench.scaling",
@@ -45,9 +47,15 @@ _MODULES = {
 
 def bench(
     name: Annotated[Bench, typer.Argument(help="What to measure; `report` draws the results as one picture.")],
+    write: Annotated[
+        bool,
+        typer.Option(help="rates: write the tokens a second of one sequence into the default profile, as [rates]."),
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Run a benchmark and write its figures, with facts about the machine, to bench/results."""
+    if write and name is not Bench.RATES:
+        raise typer.BadParameter("only `rates` has something to write into a profile", param_hint="--write")
     if name is Bench.REPORT:
         raise typer.Exit(_run("bench.drawing", quiet=False))
     results = REPOSITORY / "bench" / "results"
@@ -55,13 +63,15 @@ def bench(
     for each in _MODULES if name is Bench.ALL else [name]:
         if not json:
             console.print(f"[bold]{each}[/]")
-        if code := _run(_MODULES[each], quiet=json):
+        if code := _run(_MODULES[each], *(["--write"] if write else []), quiet=json):
             raise typer.Exit(code)
     if json:
         new = [path for path in sorted(results.glob("*.json")) if before.get(path) != path.stat().st_mtime_ns]
         print_json({path.stem: json_module.loads(path.read_text()) for path in new})
 
 
-def _run(module: str, quiet: bool) -> int:
+def _run(module: str, *arguments: str, quiet: bool) -> int:
     output = subprocess.DEVNULL if quiet else None
-    return subprocess.run([sys.executable, "-m", module], cwd=REPOSITORY, stdout=output, check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments], cwd=REPOSITORY, stdout=output, check=False
+    ).returncode

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.table import Table
 
-from tandem.cli.offline import Files, ProfileName, StudyFolder, explained, find_profile, new_study, working
+from tandem.cli.offline import (
+    Files,
+    ProfileName,
+    StudyFolder,
+    explained,
+    find_profile,
+    known_unit,
+    new_study,
+    working,
+)
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.paths import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
-    from training.policy import Objective
+    from training.calibrate import Calibration
+    from training.policy import Objective, Policy, Unit
 
 
 def calibrate(
@@ -23,12 +33,12 @@ def calibrate(
     below: Annotated[float | None, typer.Option(help="Minimise the cost, with an accuracy at most this much below the LLM's.")] = None,
     most_cost: Annotated[float | None, typer.Option(help="Maximise the accuracy, at no more than this share of the LLM's cost.")] = None,
     price: Annotated[float | None, typer.Option(help="Maximise accuracy - PRICE * share of the LLM's cost.")] = None,
-    unit: Annotated[str, typer.Option(help="Unit of cost: paper or full (TFLOPs), or usd.")] = "full",
+    cost: Annotated[str, typer.Option(help="What cost is counted in: paper or full (TFLOPs), usd, or seconds of the devices.")] = "full",
     llm_finishes: Annotated[bool, typer.Option(help="Where no stage suffices, let the LLM finish its own answer.")] = False,
     write: Annotated[bool, typer.Option(help="Write scorer and thresholds to the profile's folder.")] = False,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Choose the thresholds that meet an objective, by the out-of-fold scores of the files that the scorer was trained on."""
+    """Choose thresholds, trials and checks that meet an objective, on the files that the scorer was trained on, out of fold."""
     with explained():
         from training import plots
         from training.calibrate import calibrate as run
@@ -36,47 +46,79 @@ def calibrate(
         from training.ship import ship
         from training.study import Study
 
-        objective = _objective(below, most_cost, price, unit)
+        objective = _objective(below, most_cost, price, cost)
         loaded = find_profile(profile)
         target = Study(study or new_study(profile))
         collected = load_collected(files, loaded)
+        known_unit(cost, collected.plan)
         with working(json) as report:
-            found = run(collected.table, collected.plan, target, objective, _describe(objective), llm_finishes, report)
+            try:
+                found = run(
+                    collected.table, collected.plan, target, objective, _describe(objective), llm_finishes, report
+                )
+            except ValueError as error:
+                raise typer.BadParameter(str(error), param_hint="--cost") from error
         plots.frontier(found, target.folder / "frontier.svg")
         if write:
             ship(loaded, target, collected.table)
     if json:
         print_json({"study": str(target.folder), **asdict(found)})
         return
-    rows = Table("cost", "95 %", "accuracy", "95 %", "thresholds", "otherwise", box=None)
-    for point in found.frontier:
-        policy, cost, right = point.policy, point.cost, point.accuracy
-        rows.add_row(
-            f"{cost.mean:.0%}", f"{cost.low:.0%} to {cost.high:.0%}", f"{right.mean:.1%}",
-            f"{right.low:.1%} to {right.high:.1%}", " ".join(f"{t:.2f}" for t in policy.thresholds),
-            "LLM finishes" if policy.llm_finishes else "best stage",
-        )  # fmt: skip
+    checked = int(collected.table.is_checked.sum())
     console.print(
-        f"frontier on {len(collected.table.questions)} questions, out of fold; the LLM alone: {found.llm_accuracy:.1%}"
+        f"frontier on {len(collected.table.questions)} questions, out of fold, {checked} of them with a check; the LLM alone: "
+        f"{found.llm_accuracy:.1%}"
     )
+    _show(found)
+    console.print(f"in {loaded.folder}" if write else f"in {target.folder}; --write copies it to {loaded.folder}")
+
+
+def _show(found: Calibration) -> None:
+    rows = Table(
+        "cost", "95 %", "accuracy", "95 %", *found.served.costs, "s", "thresholds", "otherwise", "trial", box=None
+    )
+    for point in [*found.frontier, found.served]:
+        policy, right = point.policy, point.accuracy
+        rows.add_row(
+            f"{point.cost.mean:.0%}", f"{point.cost.low:.0%} to {point.cost.high:.0%}", f"{right.mean:.1%}",
+            f"{right.low:.1%} to {right.high:.1%}", *(f"{each.mean:.0%}" for each in point.costs.values()),
+            "" if point.latency is None else f"{point.latency:.1f}", " ".join(f"{t:.2f}" for t in policy.thresholds),
+            "LLM finishes" if policy.llm_finishes else "best stage", describe_trial(policy),
+            style="bold" if point is found.served else "",
+        )  # fmt: skip
     console.print(rows)
     served = found.policies
     console.print(
-        f"chosen for {served.objective}: {served.accuracy:.1%} at {served.cost:.0%} of the LLM's cost, thresholds "
-        f"{' '.join(f'{t:.2f}' for t in served.served.thresholds)} ({served.served.found_by})"
+        f"chosen for {served.objective} (last row): {served.accuracy:.1%} at {served.cost:.0%} of the LLM's cost "
+        f"({served.served.found_by}; {describe_trial(served.served) or 'no trials'})"
     )
-    console.print(f"in {loaded.folder}" if write else f"in {target.folder}; --write copies it to {loaded.folder}")
+    if found.agreement:
+        point = found.agreement
+        console.print(
+            f"best with trials that must agree: {point.accuracy.mean:.1%} at {point.cost.mean:.0%} "
+            f"[{point.cost.low:.0%}, {point.cost.high:.0%}]"
+        )
+
+
+def describe_trial(policy: Policy) -> str:
+    """Its trial in a few words; empty without one."""
+    trial = policy.trial
+    if not trial.stages:
+        return ""
+    parts = [f"stages {', '.join(map(str, trial.stages))}", trial.mode, f"to {trial.max_tokens} tokens"]
+    parts += [f"{trial.repairs} repair"] if trial.repairs else []
+    parts += [f"LLM up to {trial.escalate_max_tokens} tokens"] if trial.escalate_max_tokens else []
+    parts += [f"{policy.agreement} must agree"] if policy.agreement else []
+    return ", ".join(parts)
 
 
 def _objective(below: float | None, most_cost: float | None, price: float | None, unit: str) -> Objective:
     from training.policy import Objective
 
-    if unit not in ("paper", "full", "usd"):
-        raise typer.BadParameter(f"{unit!r} is none of paper, full, usd", param_hint="--unit")
     given = [value for value in (below, most_cost, price) if value is not None]
     if len(given) > 1:
         raise typer.BadParameter("--below, --most-cost and --price exclude each other: give one")
-    return Objective(unit, below if given else 0.0, most_cost, price)  # type: ignore[arg-type]
+    return Objective(cast("Unit", unit), below if given else 0.0, most_cost, price)
 
 
 def _describe(objective: Objective) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def collect(
-    data: Annotated[str, typer.Argument(help="math_train, math_test, gsm8k, humaneval, or a .jsonl file of your own.")],
+    data: Annotated[str, typer.Argument(help="A data set by name, such as math_train, mbpp_train or gsm8k, or a .jsonl file of your own.")],
     profile: Annotated[str, typer.Option(help="The pair of models with its prompts and stages.")] = DEFAULT_PROFILE,
     n: Annotated[int | None, typer.Option(help="Number of questions; default: all.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed of the order in which questions are drawn.")] = 0,
@@ -36,9 +38,13 @@ def collect(
     width: Annotated[int, typer.Option(help="Number of questions that run at the same time.", min=1)] = 48,
     threads: Annotated[int, typer.Option(help="Processor threads of each of the two models, which run at the same time; 0: half of the cores.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="Where the models run: auto, cpu or cuda.")] = "auto",
+    checks_only: Annotated[bool, typer.Option(help="Ask no model: check the programs of an existing file, which one of an older version lacks.")] = False,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Collect both models' answers to a data set, to train and evaluate a stop rule on. An interrupted run is resumed."""
+    """Collect both models' answers to a data set, to train and evaluate a stop rule on. An interrupted run is resumed.
+
+    Programs are checked as a request's would be. Where the profile has a prompt for it, failed ones are repaired once.
+    """
     with explained():
         from training import datasets, session
 
@@ -47,9 +53,12 @@ def collect(
         if subject:
             wanted = wanted.only(subject)
         target = out or default_file(loaded, wanted)
-        machine = session.Machine(threads or max(1, cores() // 2), width, device)
+        machine = session.Machine(threads or max(1, cores() // 2), width, device, cores())
         scope = session.Scope(extras, only_question)
-        runs = gather(loaded, wanted, n, seed, scope, target, machine, json)
+        if checks_only:
+            runs = check(loaded, wanted, target, json)
+        else:
+            runs = gather(loaded, wanted, n, seed, scope, target, machine, json)
     rows = session.summary(runs)
     if json:
         print_json({"file": str(target), "runs": [asdict(row) for row in rows]})
@@ -71,17 +80,31 @@ def gather(
     from training import session
 
     pull_missing(profile.name, quiet=quiet)
+    with _progress(f"{wanted.name} with {profile.name}", quiet) as report:
+        return asyncio.run(session.collect(profile, wanted, n, seed, scope, target, models_folder(), machine, report))
+
+
+def check(profile: Profile, wanted: Dataset, target: Path, quiet: bool) -> list[Run]:
+    """Check the programs of a file, with a progress bar. Raises StoreError."""
+    from training import session
+
+    with _progress(f"checks of {wanted.name}", quiet) as report:
+        return asyncio.run(session.check_file(profile, wanted, target, models_folder(), cores(), report))
+
+
+@contextmanager
+def _progress(title: str, quiet: bool) -> Iterator[Callable[[int, int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
     bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=quiet)
     with bar:
-        task = bar.add_task(f"{wanted.name} with {profile.name}", total=None, speed="")
+        task = bar.add_task(title, total=None, speed="")
 
         def report(done: int, total: int, tokens: int) -> None:
             elapsed = bar.tasks[0].elapsed or 0.0
             speed = f"{tokens / elapsed:,.0f} tokens/s" if tokens and elapsed else ""
             bar.update(task, completed=done, total=total, speed=speed)
 
-        return asyncio.run(session.collect(profile, wanted, n, seed, scope, target, models_folder(), machine, report))
+        yield report
 
 
 def cores() -> int:

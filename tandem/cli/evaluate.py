@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from tandem.cli.collect import cores, default_file, gather
-from tandem.cli.offline import ProfileName, any_study, explained, find_profile, new_study, working
+from tandem.cli.offline import ProfileName, any_study, explained, find_profile, known_unit, new_study, working
 from tandem.cli.output import console, console_error
 from tandem.client import Client
 from tandem.method.profile import Profile
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    data: Annotated[str, typer.Option(help="gsm8k, math_test, humaneval, or a .jsonl file of questions and answers.")],
+    data: Annotated[str, typer.Option(help="A data set by name, such as gsm8k, mbpp_test or humaneval, or a .jsonl file of questions and answers.")],
     profile: ProfileName = DEFAULT_PROFILE,
+    cost: Annotated[str, typer.Option(help="What cost is counted in: paper or full (TFLOPs), usd, or seconds of the devices.")] = "full",
     methods: Annotated[str, typer.Option(help="Comma-separated: tandem,llm,slm,fixed:N,...; default: all.")] = "",
     n: Annotated[int | None, typer.Option(help="Number of questions; default: all.", min=1)] = None,
     collected: Annotated[Path | None, typer.Option(help="File of the models' answers; an existing one is continued.")] = None,
@@ -63,7 +64,7 @@ def evaluate(
             with working(quiet) as report_step:
                 report_step(f"{found.datasets}: {len(found.table.questions)} questions")
                 names = [name.strip() for name in methods.split(",") if name.strip()] or None
-                evaluation = run(found.datasets, found.table, found.plan, judged, names)
+                evaluation = run(found.datasets, found.table, found.plan, judged, names, known_unit(cost, found.plan))
         except UnknownMethod as error:
             raise typer.BadParameter(str(error), param_hint="--methods") from error
         figures = as_contract(evaluation, profile, data, wanted.sha256)
@@ -79,13 +80,14 @@ def evaluate(
 
 
 def _show(evaluation: Evaluation, compared: list[Compared], report: Path | None) -> None:
-    rows = Table("method", "accuracy", "95 %", "vs LLM", "p", "cost full", "paper", "LLM tok", "SLM tok", box=None)
+    units = list(evaluation.rows[0].relative)
+    rows = Table("method", "accuracy", "95 %", "vs LLM", "p", *units, "s", "LLM tok", "SLM tok", box=None)
     for row in evaluation.rows:
         right = row.accuracy
         rows.add_row(
             row.name, f"{right.mean:.1%}", f"{right.low:.1%} to {right.high:.1%}", f"{100 * row.difference.mean:+.1f}",
-            f"{row.p_llm:.3f}", f"{row.relative_full.mean:.0%}", f"{row.relative_paper.mean:.0%}",
-            f"{row.llm_tokens:.0f}", f"{row.slm_tokens:.0f}", style="bold" if row.name == "tandem" else "",
+            f"{row.p_llm:.3f}", *(f"{row.relative[unit].mean:.0%}" for unit in units),
+            "" if row.latency is None else f"{row.latency:.1f}", f"{row.llm_tokens:.0f}", f"{row.slm_tokens:.0f}", style="bold" if row.name == "tandem" else "",
         )  # fmt: skip
     console.print(f"{evaluation.dataset}: {evaluation.n} questions")
     console.print(rows)

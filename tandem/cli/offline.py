@@ -6,13 +6,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tandem.cli.output import console, console_error
 from tandem.method.profile import Profile, load_profile
 from tandem.paths import REPOSITORY, profile_folders
+
+if TYPE_CHECKING:
+    from tandem.method.plan import Plan
+    from training.policy import Unit
 
 Files = Annotated[
     list[Path], typer.Argument(help="Files written by `tandem collect`, all for one pair.", exists=True, dir_okay=False)
@@ -40,6 +44,20 @@ def explained() -> Iterator[None]:
 def find_profile(name: str) -> Profile:
     """Raises NotFound, InvalidArgument."""
     return load_profile(name, tuple(profile_folders()))
+
+
+def known_unit(name: str, plan: Plan) -> Unit:
+    """A unit of cost that the plan can be counted in. Raises BadParameter."""
+    from training.policy import UNITS, must_be_counted
+
+    found = next((unit for unit in UNITS if unit == name), None)
+    if found is None:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(UNITS)}", param_hint="--cost")
+    try:
+        must_be_counted(found, plan)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--cost") from error
+    return found
 
 
 def new_study(profile: str) -> Path:

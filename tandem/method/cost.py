@@ -47,7 +47,11 @@ def cost(plan: Plan, usage: Usage, prompt_tokens: int, llm_finished: bool = Fals
         usd_llm_alone=alone,
         saved_ratio=1 - total / alone if alone else 0.0,
         tflops_paper=tflops_paper(
-            plan.llm_parameters, usage.llm.completion, slm_parameters, usage.slm.completion, 0.0 if llm_finished else None
+            plan.llm_parameters,
+            usage.llm.completion,
+            slm_parameters,
+            usage.slm.completion,
+            0.0 if llm_finished else None,
         ),
         tflops_full=tflops_full(plan, usage),
         tflops_llm_alone=2 * plan.llm_parameters * (prompt_tokens + alone_tokens) / _TERA,

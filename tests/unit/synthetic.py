@@ -34,7 +34,7 @@ def synthetic_runs(n: int, seed: int, is_blind: bool = False, has_hopeless: bool
             own = 50 - tokens // 2
             runs.append(
                 Run(
-                    name, "", "slm", stage, 30 + tokens, tokens, own, False, "", "", right, seen.astype(np.float32),
+                    name, "", "slm", stage, 30 + tokens, tokens, own, False, "", f"{stage}", right, seen.astype(np.float32),
                     states.astype(np.float16), seen.astype(np.float32) if stage == 0 else None,
                 )
             )  # fmt: skip
