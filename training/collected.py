@@ -78,7 +78,9 @@ def _check(file: Path, origin: Origin, runs: Iterable[Run], profile: Profile, on
     if origin.only_question and not only_question:
         raise StoreError(f"{file} was collected with --only-question: it can only be used for `train --also`")
     if any(run.name == "repair" for run in runs) and origin.repair != profile.prompts.repair:
-        raise StoreError(f"{file} holds repairs by another prompts.repair than {profile.name} has now: collect it again")
+        raise StoreError(
+            f"{file} holds repairs by another prompts.repair than {profile.name} has now: collect it again"
+        )
     if any(run.name == "llm" and not run.asked for run in runs):
         raise StoreError(f"{file} lacks the questions' texts: run `tandem collect` on it again, which adds them")
 

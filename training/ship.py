@@ -24,6 +24,11 @@ def ship(profile: Profile, study: Study, table: Table) -> None:
     """Write scorer, thresholds, trial, checks, and the mean tokens of the large model alone over `table`. Raises StudyError."""
     policy = study.policies().served
     study.artefact(policy.kind).save(profile.folder / FOLDER)
+    ship_policy(profile, policy, table)
+
+
+def ship_policy(profile: Profile, policy: Policy, table: Table) -> None:
+    """Write all but the scorer's weights."""
     file = profile.folder / "profile.toml"
     document = tomlkit.parse(file.read_text())
     stop: Any = document["stop"]

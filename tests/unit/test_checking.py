@@ -35,7 +35,9 @@ def fenced(body: str) -> str:
 
 
 def run(name: str, text: str, stage: int = 0, item: Item = ITEM, insight: str = "") -> Run:
-    return Run(item.id, "", name, stage, 20, 0, 9, False, text, program(item, text, insight), False, asked=item.question)
+    return Run(
+        item.id, "", name, stage, 20, 0, 9, False, text, program(item, text, insight), False, asked=item.question
+    )
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +97,7 @@ def test_files_keep_verdicts_and_repairs_and_old_files_have_none(profile: Profil
     again = next(each for each in read(file)[1] if each.verdict)
     assert (again.verdict, again.score, again.failure, again.check_seconds) == ("fail", 0.5, "why", 0.25)
     write(file, origin, [*runs, replace(first, name="repair")])
-    with pytest.raises(StoreError, match="prompts.repair"):
+    with pytest.raises(StoreError, match=r"prompts\.repair"):
         load_collected([file], profile)
 
 

@@ -35,7 +35,7 @@ from training.headroom import headroom
 from training.methods import LLM_ALONE, OURS
 from training.metrics import quality
 from training.outcomes import fixed, llm_alone, oracle
-from training.policy import NEVER, Objective, Point, Policy, pareto_front
+from training.policy import Objective
 from training.store import StoreError, read, write
 from training.study import PAPER, Study, StudyError
 from training.train import TooFew, TrainingOptions, train
@@ -220,18 +220,6 @@ def test_the_frontier_is_strictly_increasing(calibration: Calibration) -> None:
         assert cheap.cost.mean < expensive.cost.mean
         assert cheap.accuracy.mean < expensive.accuracy.mean
         assert cheap.cost.low <= cheap.cost.mean <= cheap.cost.high
-
-
-def test_each_objective_chooses_the_point_that_it_names() -> None:
-    policy = Policy((NEVER,), False)
-    points = [Point(policy, a, c, 0.7 - a) for a, c in ((0.5, 0.2), (0.6, 0.4), (0.7, 0.8))]
-    assert Objective(below=0.1).choose(points).cost == 0.4
-    assert Objective(below=-0.2).choose(points).cost == 0.8  # out of reach: the nearest
-    assert Objective(most_cost=0.5).choose(points).accuracy == 0.6
-    assert Objective(price=10.0).choose(points).accuracy == 0.5
-    assert pareto_front([*points, Point(policy, 0.55, 0.5, 0.15)]) == points
-    # What the one kind of question gains does not make up for what the other loses.
-    assert Objective(below=0.0).choose([*points, Point(policy, 0.75, 0.3, 0.05)]).cost == 0.8
 
 
 def test_our_policy_beats_random_stops_and_not_the_oracle(
