@@ -8,15 +8,18 @@ export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1
 collect() { tandem collect "$@" --profile "$pair" --width 48 --threads 1; }
 out=training/collected/$pair
 words=training/data/word_problems.jsonl
-# Training: MATH's train split and synthetic word problems. GSM8K, MATH's test split and HumanEval are for evaluation only.
+# Training: the train splits of MATH and MBPP, and synthetic word problems. GSM8K, HumanEval and the test splits are for
+# evaluation only.
 training() {
   collect math_train --subject prealgebra --subject algebra --no-extras --n 160 --out "$out/math_train.parquet"
   collect "$words" --no-extras --n 100 --out "$out/word_problems.parquet"
+  collect mbpp_train --no-extras --out "$out/mbpp_train.parquet"
   collect math_train --subject prealgebra --subject algebra --only-question --seed 1 --n 180 --out "$out/math_train_questions.parquet"
   collect "$words" --only-question --seed 1 --n 60 --out "$out/word_problems_questions.parquet"
 }
 evaluation() {
   collect gsm8k --n 300 --out "$out/gsm8k.parquet"
+  collect mbpp_test --no-extras --out "$out/mbpp_test.parquet"
   collect humaneval --out "$out/humaneval.parquet"
   collect math_test --n 60 --out "$out/math_test.parquet"
 }

@@ -5,10 +5,12 @@ pair=$1
 cd "$(dirname "$0")/.."  # relative paths: each command is recorded in what it writes
 tandem() { command tandem "$@" --profile "$pair"; }
 collected=training/collected/$pair study=training/studies/$pair report=deploy/profiles/$pair/report
-files=("$collected/math_train.parquet" "$collected/word_problems.parquet")
+files=("$collected/math_train.parquet" "$collected/word_problems.parquet" "$collected/mbpp_train.parquet")
 also=(--also "$collected/math_train_questions.parquet" --also "$collected/word_problems_questions.parquet")
+# Programs are checked by the checker at hand; files keep verdicts that it gave before.
+for data in mbpp_train mbpp_test humaneval; do tandem collect "$data" --checks-only --out "$collected/$data.parquet"; done
 tandem train "${files[@]}" "${also[@]}" --study "$study"
 tandem calibrate "${files[@]}" --study "$study" --below 0 --llm-finishes --write
-for data in gsm8k math_test humaneval; do
+for data in gsm8k math_test mbpp_test humaneval; do
   tandem eval --data "$data" --no-ask --collected "$collected/$data.parquet" --study "$study" --out "$report" --json "$report/$data.json"
 done
