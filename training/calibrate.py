@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,10 +74,13 @@ def calibrate(
     best = {finishes: objective.choose(found) for finishes, found in without.items()}
     agreeing = search.agreeing(llm_finishes)
     chosen = objective.choose([*points[llm_finishes], *agreeing])
+    served = chosen.policy
+    if not table.is_checked.any():  # these questions say nothing about trials: the profile's stay as they are
+        served = replace(served, trial=plan.trial)
     progress("baselines")
     trial = TrialPlan([0], max_tokens=plan.answer_max_tokens)
     policies = Policies(
-        served=chosen.policy,
+        served=served,
         never_finishing=best[False].policy,
         finishing=best[True].policy,
         paper=tune_for_accuracy(table, plan, study.scores(PAPER, table)),

@@ -13,7 +13,7 @@ from services.answer_checker.sandbox.cells import Cell, Ended, Sandbox
 from services.answer_checker.sandbox.limits import Limits
 from services.answer_checker.sandbox.messages import receive, send
 from services.checks.api import Compared, failed, passed, unknown
-from services.checks.python_examples import examples_of
+from services.checks.python_examples import examples_of, least_of
 from tandem.method.checks import Verdict
 from tandem.method.examples import Example, compares
 from tandem.method.prompt_code import PromptCode, parse_prompt
@@ -34,6 +34,10 @@ class _Report:
     failed: str = ""
     missing: str = ""
 
+    @property
+    def num_compared(self) -> int:
+        return sum(outcome["holds"] is not None for outcome in self.outcomes)
+
     def add(self, message: dict[str, Any]) -> None:
         if "begins" in message:
             self.running = message["begins"]
@@ -50,8 +54,9 @@ async def check_examples(sandbox: Sandbox, limits: Limits, task: CheckTask, argu
         examples = examples_of(task.question, argument)
     except ValueError as error:
         return unknown(str(error)), 0.0
-    if not any(map(compares, examples)):
-        return unknown("there is no example to compare with"), 0.0
+    total, least = sum(map(compares, examples)), least_of(argument)
+    if total < least:
+        return unknown(f"{total} of at least {least} examples to compare with"), 0.0
     prompt = parse_prompt(task.question)
     report, ended = await _run(sandbox, limits, prompt, examples, task.answer)
     candidate, evaluator = ended
@@ -59,7 +64,10 @@ async def check_examples(sandbox: Sandbox, limits: Limits, task: CheckTask, argu
     if evaluator.status and not evaluator.timed_out:
         return Compared(Verdict.ERROR, f"the examples' process ended with status {evaluator.status}"), seconds
     is_late = evaluator.timed_out
-    return _verdict(report, prompt, len(list(filter(compares, examples))), limits, is_late=is_late), seconds
+    compared = _verdict(report, prompt, total, limits, is_late=is_late)
+    if compared.verdict is Verdict.PASS and report.num_compared < least:
+        compared = unknown(f"only {report.num_compared} of at least {least} examples could be compared")
+    return compared, seconds
 
 
 async def _run(

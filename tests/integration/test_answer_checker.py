@@ -106,7 +106,7 @@ async def test_an_answer_cannot_replace_what_the_prompt_compares_with(checker: R
 @pytest.mark.parametrize(
     ("question", "argument", "detail"),
     [
-        ("def f(x):\n    ...", "", "there is no example to compare with"),
+        ("def f(x):\n    ...", "", "0 of at least 1 examples to compare with"),
         (
             "import nowhere\ndef f(x):\n    ...",
             "assert f(1) == 1",
