@@ -28,7 +28,7 @@ from tandem.method.profile import Model
 from training.ship import ship_rates
 
 WIDTHS = 1, 8, 32
-_READ, _WRITTEN, _FRESH = 256, 64, 16
+_READ, _WRITTEN, _FRESH = 128, 32, 16
 """Tokens of a prompt, of an answer, and of a prompt's end that no cache holds."""
 
 
@@ -86,6 +86,7 @@ async def _round(engine: Engine, width: int) -> tuple[float, float, float]:
     fresh = await _seconds(engine, [prompt[:_FRESH] for prompt in islice(_unique_prompts(engine), width)], 1)
     for prompt in prompts:
         await _seconds(engine, [prompt[:-_FRESH]], 0)
+    # What the fresh end takes is taken off; what is left can be within the noise, and then counts as next to nothing.
     cached = max(await _seconds(engine, prompts, 1) - fresh, 1e-6)
     times = await _token_times(engine, [prompt[:_FRESH] for prompt in islice(_unique_prompts(engine), width)])
     written = (len(times) - width) / (times[-1] - times[width - 1])
@@ -140,7 +141,7 @@ def _table(measured: Sequence[Measured]) -> Table:
     table = Table("model", "at once", "read /s", "cached /s", "written /s", "written /s each", box=None)
     for each in measured:
         numbers = (each.input, each.cached_input, each.output, each.output / each.width)
-        table.add_row(f"{each.role}: {each.model}", str(each.width), *(f"{number:,.0f}" for number in numbers))
+        table.add_row(each.role, str(each.width), *(f"{number:,.1f}" for number in numbers))
     return table
 
 

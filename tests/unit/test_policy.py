@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
 
+from bench.rates import Measured, rates_of
 from tandem.method.plan import Plan, make_plan
 from tandem.method.prices import Rates, RoleRates
 from tandem.method.profile import Profile, load_profile
@@ -111,6 +112,17 @@ def test_a_share_of_the_failures_is_the_shortest_of_them(table: Table) -> None:
     limit = shortest_failures(part, TrialPlan([0]), 0.7).escalate_max_tokens
     failed = part.question_tokens[part.slm.failed[:, 0]]
     assert (failed <= limit).mean() == pytest.approx(0.7, abs=0.03)
+
+
+def test_the_rates_of_a_profile_are_those_of_one_sequence() -> None:
+    measured = [
+        Measured(role, role, width, speed * width, 1000.0, 10.0 * width)
+        for role, speed in (("llm", 100.0), ("slm", 300.0))
+        for width in (8, 1)
+    ]
+    rates = rates_of(measured, "today")
+    assert rates.llm == RoleRates(100, 1000, 10)
+    assert rates.slm == rates.scorer == RoleRates(300, 1000, 10)
 
 
 def test_a_profile_is_written_with_trial_checks_and_rates(profile: Profile, table: Table) -> None:
