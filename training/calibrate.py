@@ -62,9 +62,10 @@ class Calibration:
 
 def calibrate(
     table: Table, plan: Plan, study: Study, objective: Objective, objective_text: str, llm_finishes: bool,
-    progress: Callable[[str], None],
+    scores_code: bool, progress: Callable[[str], None],
 ) -> Calibration:  # fmt: skip
-    """Find the policies and save them. `table` holds the study's training questions; only out-of-fold scores are used.
+    """Find the policies and save them. `table` holds the study's training questions; only out-of-fold scores are used. `scores_code`: the
+    profile scores programming tasks.
 
     Raises StudyError, and ValueError for an objective in seconds where the profile has no rates.
     """
@@ -76,7 +77,7 @@ def calibrate(
     chosen = objective.choose([*points[llm_finishes], *agreeing])
     served = chosen.policy
     if not table.is_checked.any():  # these questions say nothing about trials: the profile's stay as they are
-        served = replace(served, trial=plan.trial)
+        served = replace(served, trial=plan.trial, scores_code=scores_code)
     progress("baselines")
     trial = TrialPlan([0], max_tokens=plan.answer_max_tokens)
     policies = Policies(

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from services.answer_checker.checker import AnswerChecker, start_sandbox
 from services.answer_checker.sandbox.limits import Limits
 from services.checks.python_examples import NAME as PYTHON_EXAMPLES
+from services.checks.registry import applies
 from tandem.method.answer import final_answer
 from tandem.method.checks import AGREEMENT, CheckSpec, combined, failure, score
 from tandem.method.profile import Profile
@@ -32,6 +33,11 @@ def checker_version(profile: Profile) -> str:
 def code_checks(profile: Profile) -> list[CheckSpec]:
     """The profile's; where it has none yet, the examples in the question, so that a calibration can choose them."""
     return [spec for spec in profile.checks.of("code") if spec.name != AGREEMENT] or [CheckSpec(PYTHON_EXAMPLES)]
+
+
+def is_checked(run: Run, profile: Profile) -> bool:
+    """Whether a check applies to the question of a programming task, as admission decides it for a request."""
+    return bool(run.verdict) and any(applies(spec, run.asked, "code") for spec in code_checks(profile))
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ import numpy as np
 from services.sufficiency_scorer.description import TrainingSource
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
+from training.checking import is_checked
 from training.collect import Run
 from training.store import Origin, StoreError, read
 from training.table import Table, make_table
@@ -67,7 +68,11 @@ def load_collected(files: Sequence[Path], profile: Profile, *, only_question: bo
         origins.append(origin)
         runs += [replace(run, question=f"{origin.dataset}/{run.question}") for run in found]
     return Collected(
-        tuple(origins), tuple(files), tuple(runs), make_table(runs, len(profile.stages)), make_plan(profile)
+        tuple(origins),
+        tuple(files),
+        tuple(runs),
+        make_table(runs, len(profile.stages), lambda run: is_checked(run, profile)),
+        make_plan(profile),
     )
 
 

@@ -19,8 +19,8 @@ from tandem.method.plan import Plan
 from tandem.method.trial_plan import TrialPlan
 from training.estimators import WORDS
 from training.outcomes import llm_alone, tandem
-from training.pricing import Outcome
-from training.rule import Rule
+from training.pricing import Outcome, priced
+from training.rule import Rule, stop_rule
 from training.table import Floats, Table
 from training.verified import agreeing, verified
 
@@ -38,7 +38,7 @@ class Policy:
 
     `found_by` names the search, `kind` the scorer's kind; `needs_pass` says whether the scorer uses a scoring pass. `trial`
     without stages: no answer is checked. `agreement`: so many successive trials must agree on questions that have no other
-    check; 0: they are not tried.
+    check; 0: they are not tried. `scores_code`: programming tasks are scored like other questions.
     """
 
     thresholds: tuple[float, ...]
@@ -48,12 +48,14 @@ class Policy:
     needs_pass: bool = True
     trial: TrialPlan = field(default_factory=TrialPlan)
     agreement: int = 0
+    scores_code: bool = True
 
     def run(self, table: Table, plan: Plan, scores: Floats) -> Outcome:
+        rule = Rule(scores, self.thresholds, self.llm_finishes, self.needs_pass, self.scores_code)
         if not self.trial.stages:
-            return tandem(table, plan, scores, self.thresholds, self.llm_finishes, self.needs_pass)
+            return priced(plan, stop_rule(table, plan, rule))
         seen = agreeing(table, self.trial.stages, self.agreement) if self.agreement else table
-        return verified(seen, plan, self.trial, Rule(scores, self.thresholds, self.llm_finishes, self.needs_pass))
+        return verified(seen, plan, self.trial, rule)
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,15 @@ class Rule:
     """`scores` float64[n, K + 1] against `thresholds` of stage 0, 1, ..., K.
 
     If no stage reaches its threshold, the stage with the highest score is used, or with `llm_finishes` the large model's own
-    answer, which may be truncated at its cap. Without `needs_pass` scoring costs nothing.
+    answer, which may be truncated at its cap. Without `needs_pass` scoring costs nothing, without `scores_code` no programming
+    task is scored.
     """
 
     scores: Floats
     thresholds: Sequence[float]
     llm_finishes: bool
     needs_pass: bool = True
+    scores_code: bool = True
 
 
 def stop_rule(
@@ -41,6 +43,8 @@ def stop_rule(
     scores, thresholds = rule.scores, rule.thresholds
     exists, columns = table.slm.exists, rule.scores.shape[1]
     scored = exists & [is_scored(t, rule.llm_finishes) for t in thresholds]
+    if not rule.scores_code:
+        scored &= ~table.is_code[:, None]
     if skipped is not None:
         scored &= ~skipped
     passed = np.stack([is_sufficient(cast(Any, scores[:, k]), thresholds[k]) for k in range(columns)], axis=1) & scored

@@ -50,7 +50,8 @@ class Answers:
 class Table:
     """n questions, K stages with insight. `slm` and `forced` are [n, K + 1]; `llm`, `concise` and `repair` are [n].
 
-    `final_answers` str[n, K + 1] are the small model's. `is_checked` bool[n]: the question's answers were checked. `question_tokens` float64[n], without the template; 0: unknown.
+    `final_answers` str[n, K + 1] are the small model's. `is_code` bool[n]: a programming task. `is_checked` bool[n]: a check
+    applies to the question, so the small model tries. `question_tokens` float64[n], without the template; 0: unknown.
 
     `insight` float64[n, K + 1] holds the large model's tokens up to each stage; a stage after its end does not exist.
     `features` float32[n, K + 1, 16], `states` float32[n, K + 1, 2 d], `answer_features` float32[n, 16], `words` float32[n,
@@ -64,6 +65,7 @@ class Table:
     slm: Answers
     repair: Answers
     final_answers: NDArray[np.object_]
+    is_code: Bools
     is_checked: Bools
     question_tokens: Floats
     insight: Floats
@@ -91,6 +93,7 @@ class Table:
             slm=self.slm.take(rows),
             repair=self.repair.take(rows),
             final_answers=self.final_answers[rows],
+            is_code=self.is_code[rows],
             is_checked=self.is_checked[rows],
             question_tokens=self.question_tokens[rows],
             insight=self.insight[rows],
@@ -101,8 +104,10 @@ class Table:
         )
 
 
-def make_table(runs: Sequence[Run], stages: int) -> Table:
-    """`stages` counts those with insight. Questions without an `llm` run are left out."""
+def make_table(
+    runs: Sequence[Run], stages: int, is_checked: Callable[[Run], bool] = lambda run: bool(run.verdict)
+) -> Table:
+    """`stages` counts those with insight. Questions without an `llm` run are left out; `is_checked` is asked for those that have."""
     by_question: dict[str, dict[tuple[str, int], Run]] = defaultdict(dict)
     for run in runs:
         by_question[run.question][run.name, run.stage] = run
@@ -121,7 +126,8 @@ def make_table(runs: Sequence[Run], stages: int) -> Table:
         slm=_answers(rows, "slm", columns),
         repair=_answers(rows, "repair", [0]).first_column,
         final_answers=np.array([[run.answer if run else "" for run in row] for row in slm], object),
-        is_checked=np.array([bool(row["llm", 0].verdict) for row in rows]),
+        is_code=np.array([bool(row["llm", 0].verdict) for row in rows]),
+        is_checked=np.array([is_checked(row["llm", 0]) for row in rows]),
         question_tokens=np.array([float(row["llm", 0].question_tokens) for row in rows]),
         insight=np.array([[float(run.insight_tokens if run else 0) for run in row] for row in slm]),
         features=_stacked(slm, "features", len(first.features)),

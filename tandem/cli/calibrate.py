@@ -54,7 +54,14 @@ def calibrate(
         with working(json) as report:
             try:
                 found = run(
-                    collected.table, collected.plan, target, objective, _describe(objective), llm_finishes, report
+                    collected.table,
+                    collected.plan,
+                    target,
+                    objective,
+                    _describe(objective),
+                    llm_finishes,
+                    "code" in loaded.stop.tasks,
+                    report,
                 )
             except ValueError as error:
                 raise typer.BadParameter(str(error), param_hint="--cost") from error

@@ -49,6 +49,7 @@ class Plan:
 
 
 def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "") -> Plan:
+    is_scored = task in profile.stop.tasks
     formats = {"code": "code", "answer": profile.execution.answer_format}
     return Plan(
         profile=profile.name,
@@ -58,9 +59,9 @@ def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "") 
         slm=profile.slm.name,
         llm_parameters=profile.llm.parameters,
         slm_parameters=profile.slm.parameters,
-        stages=[StagePlan(s.name, s.max_tokens, s.threshold) for s in profile.stages],
+        stages=[StagePlan(s.name, s.max_tokens, s.threshold if is_scored else 1.0) for s in profile.stages],
         scores_stage_zero=profile.stop.stage_zero,
-        stage_zero_threshold=profile.stop.stage_zero_threshold,
+        stage_zero_threshold=profile.stop.stage_zero_threshold if is_scored else 1.0,
         answer_max_tokens=profile.execution.max_tokens,
         answer_format="json" if json_schema else formats[task],
         prices=profile.prices,

@@ -52,6 +52,10 @@ class StopPolicy(_Section):
         default="best_stage",
         description="where no stage suffices; the large model can only finish in continuation mode",
     )
+    tasks: tuple[Literal["answer", "code"], ...] = Field(
+        default=("answer", "code"),
+        description="tasks whose stages are scored, those that the scorer was trained for; in others the large model finishes",
+    )
 
     @property
     def is_trained(self) -> bool:
@@ -213,6 +217,8 @@ class Profile(_Section):
             raise ValueError(f"trial.stages: there are stages 0 to {len(self.stages)}")
         if list(self.trial.stages) != sorted(set(self.trial.stages)):
             raise ValueError("trial.stages must ascend")
+        if len(set(self.stop.tasks)) < 2 and self.stop.otherwise != "llm_finishes":
+            raise ValueError("stop.tasks: a task that is not scored needs stop.otherwise = 'llm_finishes'")
         if self.trial.repairs and not self.prompts.repair:
             raise ValueError("trial.repairs needs prompts.repair")
         self.prompts.check_holes(self.handoff)
