@@ -16,7 +16,7 @@ from training.study import Study
 SHIPPED = REPOSITORY / "deploy" / "profiles"
 REPORT = SHIPPED / DEFAULT_PROFILE / "report"
 STUDY = Study(REPOSITORY / "training" / "studies" / DEFAULT_PROFILE)
-EVALUATED = ("gsm8k", "math_test", "humaneval")
+EVALUATED = ("gsm8k", "math_test", "mbpp_test", "humaneval")
 METHODS = ("llm", "concise", "slm", "fixed:2", "random", "paper", "cascade", "router", "tandem", "oracle:llm-finishes")
 
 
@@ -49,7 +49,7 @@ def test_no_evaluation_question_is_a_training_question() -> None:
 def test_a_report_is_of_the_datasets_in_the_repository(data: str) -> None:
     found, dataset = figures(data), load(data)
     assert found["data"]["sha256"] == dataset.sha256
-    assert found["data"]["n"] == {"gsm8k": 300, "math_test": 60, "humaneval": 164}[data]
+    assert found["data"]["n"] == {"gsm8k": 300, "math_test": 60, "mbpp_test": 123, "humaneval": 164}[data]
     assert f": {found['data']['n']} questions" in (REPORT / f"{data}.md").read_text().splitlines()[0]
 
 
