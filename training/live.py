@@ -42,16 +42,22 @@ def compare(
     found = []
     for row in rows:
         result = ask(items[_id(table.questions[row])])
-        stop = result["stop"]
         found.append(
             Compared(
                 question=table.questions[row],
                 offline_stage=int(stages[row]),
-                live_stage=LLM if stop["reason"] == "llm_finished" else int(stop["stage"]),
+                live_stage=_stage(result),
                 score_gap=_score_gap(scores[row], result["stages"]),
             )
         )
     return found
+
+
+def _stage(result: Mapping[str, Any]) -> int:
+    """An unverified answer is the large model's own where no trial was made at its stage."""
+    stop, tried = result["stop"], {trial["stage"] for trial in result["trials"]}
+    is_llms = stop["reason"] == "llm_finished" or (stop["reason"] == "unverified_best" and stop["stage"] not in tried)
+    return LLM if is_llms else int(stop["stage"])
 
 
 def _score_gap(offline: Floats, live: Sequence[Mapping[str, Any]]) -> float:
