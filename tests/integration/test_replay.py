@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,21 +16,37 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from tandem import InsightDelta, RequestError
-from tests.integration.conftest import System
+from tests.integration.conftest import CheckedSystems, System
 from workflows.solve import SolveWorkflow
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 RECORDED = Path(__file__).parents[1] / "histories"
 
+
+@dataclass(frozen=True)
+class Scenario:
+    """A question to a system that serves `profile`; empty: the one without checks."""
+
+    question: str
+    profile: str = ""
+    checks: tuple[str, ...] = ()
+
+
+_YES = "[slm=yes slm_eos=4 llm=no llm_eos=3]"
 SCENARIOS = {
-    "sufficient": "[scores=16:0.9 slm_eos=5]",
-    "stage_zero": "[scores=0:0.9 slm_eos=5]",
-    "best_stage": "[scores=32:0.6,48:0.2 slm_eos=5]",
-    "llm_finished": "[llm_eos=21]",
-    "scorer_failed_open": "[fail=score slm_eos=5]",
-    "llm_unavailable": "[fail=llm slm_eos=5]",
-    "failed": "[fail=slm scores=0:0.9]",
-    "cancelled": "[llm_hold=5]",
+    "sufficient": Scenario("[scores=16:0.9 slm_eos=5]"),
+    "stage_zero": Scenario("[scores=0:0.9 slm_eos=5]"),
+    "best_stage": Scenario("[scores=32:0.6,48:0.2 slm_eos=5]"),
+    "llm_finished": Scenario("[llm_eos=21]"),
+    "scorer_failed_open": Scenario("[fail=score slm_eos=5]"),
+    "llm_unavailable": Scenario("[fail=llm slm_eos=5]"),
+    "failed": Scenario("[fail=slm scores=0:0.9]"),
+    "cancelled": Scenario("[llm_hold=5]"),
+    "verified": Scenario(_YES, "scripted-checked", ("choice:yes",)),
+    "unverified_best": Scenario(_YES, "scripted-checked", ("choice:maybe",)),
+    "repaired": Scenario("[slm=bad slm_eos=4 repaired=good llm=no llm_eos=3]", "scripted-repairing", ("choice:goo",)),
+    "overlapped": Scenario("[slm=yes slm_eos=4 llm_hold=8]", "scripted-overlapped", ("choice:yes",)),
+    "agreeing": Scenario("[slm=yes slm_eos=4 llm_hold=40]", "scripted-later", ("agreement",)),
 }
 
 
@@ -37,26 +54,27 @@ def replayer() -> Replayer:
     return Replayer(workflows=[SolveWorkflow])
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-async def test_a_history_of_today_replays(system: System, scenario: str) -> None:
-    request_id, is_to_be_cancelled = f"{scenario}-{uuid4().hex}", scenario == "cancelled"
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_a_history_of_today_replays(system: System, checked_systems: CheckedSystems, name: str) -> None:
+    scenario, request_id, is_to_be_cancelled = SCENARIOS[name], f"{name}-{uuid4().hex}", name == "cancelled"
+    asked = await checked_systems(scenario.profile) if scenario.profile else system
     try:
-        async for event in system.client.solve(SCENARIOS[scenario], request_id=request_id):
+        async for event in asked.client.solve(scenario.question, request_id=request_id, checks=scenario.checks):
             if is_to_be_cancelled and isinstance(event, InsightDelta) and event.tokens >= 3:
                 is_to_be_cancelled = False
-                await system.client.cancel(request_id)
+                await asked.client.cancel(request_id)
     except RequestError:
-        assert scenario == "failed"
-    history = await system.temporal.get_workflow_handle(request_id).fetch_history()
+        assert name == "failed"
+    history = await asked.temporal.get_workflow_handle(request_id).fetch_history()
     if os.environ.get("TANDEM_RECORD"):
         RECORDED.mkdir(exist_ok=True)
         anonymous = re.sub(r'"identity": "[^"]*"', '"identity": "recorder"', history.to_json())
         anonymous = re.sub(r'"stackTrace": "(?:[^"\\]|\\.)*"', '"stackTrace": ""', anonymous)
-        (RECORDED / f"{scenario}.json").write_text(anonymous + "\n")
+        (RECORDED / f"{name}.json").write_text(anonymous + "\n")
     await replayer().replay_workflow(history)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-async def test_a_recorded_history_replays(scenario: str) -> None:
-    recorded = (RECORDED / f"{scenario}.json").read_text()
-    await replayer().replay_workflow(WorkflowHistory.from_json(scenario, recorded))
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_a_recorded_history_replays(name: str) -> None:
+    recorded = (RECORDED / f"{name}.json").read_text()
+    await replayer().replay_workflow(WorkflowHistory.from_json(name, recorded))
