@@ -107,6 +107,7 @@ async def test_an_answer_cannot_replace_what_the_prompt_compares_with(checker: R
     ("question", "argument", "detail"),
     [
         ("def f(x):\n    ...", "", "0 of at least 1 examples to compare with"),
+        ("def f(x):\n    # f(1) == 1\n    ...", "min=2", "1 of at least 2 examples to compare with"),
         (
             "import nowhere\ndef f(x):\n    ...",
             "assert f(1) == 1",

@@ -93,6 +93,8 @@ def test_an_argument_that_a_check_cannot_use_is_refused(name: str, argument: str
         (CheckSpec("python_examples"), "def f(x):\n    ...", "code", False),
         (CheckSpec("python_examples", "assert f(1) == 2"), "Write f.", "code", True),
         (CheckSpec("python_examples", "import math"), "Write f.", "code", False),
+        (CheckSpec("python_examples", "min=2"), "def f(x):\n    # f(1) == 2\n    ...", "code", False),
+        (CheckSpec("python_examples", "min=2"), "def f(x):\n    # f(1) == 2\n    # f(2) == 3\n    ...", "code", True),
         (CheckSpec("regex"), "How many?", "answer", False),
         (CheckSpec("regex", r"\d+"), "How many?", "answer", True),
         (CheckSpec("choice"), "Which?", "answer", False),

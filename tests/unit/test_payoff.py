@@ -112,7 +112,7 @@ def test_a_score_that_knows_the_small_model_reaches_the_oracle(
     """It stops where the small model is right, and spends the gain in accuracy on random others."""
     pair = Pair(small, large, answer, correlation, score=Score(1.0))
     gain, loss = small - pair.both, large - pair.both
-    others = min(1 - small, gain * (1 - small) / loss)
+    others = min(1 - small, gain * (1 - small) / loss) if loss > 0 else 1 - small
     assert cascade(pair) == pytest.approx(min(1.0, answer + 1 - small - others), abs=1e-6)
 
 

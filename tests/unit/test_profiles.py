@@ -81,3 +81,31 @@ def test_a_price_is_by_token_or_by_gpu_second_and_not_both() -> None:
         RolePricesSection.model_validate(
             {"usd_per_gpu_second": 0.001, "tokens_per_second": {"output": 5}, "input": 1.0}
         )
+
+
+def test_a_task_that_is_not_scored_has_no_threshold_that_a_score_reaches() -> None:
+    profile = load_profile("qwen2.5-coder-1.5b-0.5b", (SHIPPED,))
+    assert "code" not in profile.stop.tasks
+    plan = make_plan(profile, "code")
+    assert [plan.stage_zero_threshold, *(stage.threshold for stage in plan.stages)] == [1.0] * 4
+    assert make_plan(profile).stage_zero_threshold < 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('otherwise = "llm_finishes"', 'otherwise = "best_stage"', "a task that is not scored needs"),
+        ("stages = [0]", "stages = [4]", "there are stages 0 to 3"),
+        ("stages = [0]", "stages = [1, 0]", "must ascend"),
+        ("repairs = 0", "repairs = 1", "needs prompts.repair"),
+    ],
+)
+def test_a_profile_whose_trials_or_tasks_contradict_each_other_is_refused(
+    tmp_path: Path, old: str, new: str, problem: str
+) -> None:
+    text = (SHIPPED / "qwen2.5-coder-1.5b-0.5b" / "profile.toml").read_text()
+    assert old in text
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "profile.toml").write_text(text.replace(old, new))
+    with pytest.raises(InvalidArgument, match=problem):
+        load_profile("broken", (tmp_path,))

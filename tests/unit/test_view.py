@@ -1,0 +1,37 @@
+"""What a person sees of checks and trials in the terminal."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from tandem.cli.view import LiveView, print_result
+from tandem.events import Checked
+from tandem.method.checks import Verdict
+from tandem.v1 import tandem_pb2
+
+
+def shown(event: Checked) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    LiveView(console).show(event)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_a_check_says_whose_answer_it_judged_and_why() -> None:
+    failed = shown(Checked("python_examples", 0, "slm", Verdict.FAIL, "f(1) is 3, not 2", 0.5, 0.031, 1))
+    assert "python_examples: the small model's try 1 fails: f(1) is 3, not 2 (31 ms)" in failed
+    assert "the large model's answer passes" in shown(Checked("regex", 3, "llm", Verdict.PASS, "", 1.0, 0.0, 0))
+
+
+def test_each_trial_is_a_line_of_the_bill() -> None:
+    usage = tandem_pb2.TokenUsage(model="S", input_tokens=10, output_tokens=5)
+    trial = tandem_pb2.Trial(number=1, verdict=tandem_pb2.VERDICT_PASS, usage=usage, usd=0.00000123, check_seconds=0.02)
+    result = tandem_pb2.SolveResult(
+        answer="42", complete=True, stop={"reason": tandem_pb2.STOP_REASON_VERIFIED}, trials=[trial]
+    )
+    console = Console(file=io.StringIO(), width=200)
+    print_result(console, result)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "verified: its checks pass (stage 0)" in text
+    assert "10 prompt tokens, 5 generated   $0.00000123   passes, 20 ms of checks" in text
