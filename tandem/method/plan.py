@@ -65,7 +65,7 @@ def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "") 
         answer_max_tokens=profile.execution.max_tokens,
         answer_format="json" if json_schema else formats[task],
         prices=profile.prices,
-        llm_alone_output_tokens=profile.llm_alone.output_tokens,
+        llm_alone_output_tokens=profile.llm_alone.tokens(task),
         shadow_share=profile.shadow.share,
         llm_finishes=profile.stop.otherwise == "llm_finishes",
         prefill_ahead=profile.execution.prefill_ahead,

@@ -181,6 +181,10 @@ class LlmAlone(_Section):
     """What the calibration found the large model to need by itself; the base of every `llm_alone` estimate."""
 
     output_tokens: float = Field(gt=0, description="mean tokens of its answer")
+    code_output_tokens: float = Field(default=0, ge=0, description="the same of a programming task; 0: as of others")
+
+    def tokens(self, task: str) -> float:
+        return (task == "code" and self.code_output_tokens) or self.output_tokens
 
 
 class Shadow(_Section):

@@ -133,7 +133,7 @@ class RequestState:
             first_insight=_ms(started, self.insight.first_token_at if self.insight else None),
             decision=_ms(started, decided),
             cancel=self.cancel_ms(self.insight) if self.insight else None,
-            first_answer_token=_ms(decided, answer.first_token_at if answer else None),
+            first_answer_token=_after(decided, answer.first_token_at if answer else None),
         )
 
 
@@ -145,6 +145,11 @@ def _all_passes(passes: Sequence[PassOutcome]) -> TokenCounts:
     own = sum((outcome.counts for outcome in passes), TokenCounts())
     totals = [own, *(outcome.request_counts for outcome in passes)]
     return TokenCounts(prompt=max(total.prompt for total in totals), cached=max(total.cached for total in totals))
+
+
+def _after(decided: float | None, first: float | None) -> float | None:
+    """None where the answer was there before the decision, as that of a trial is."""
+    return _ms(decided, first) if decided is not None and first is not None and first >= decided else None
 
 
 def _ms(start: float | None, end: float | None) -> float | None:

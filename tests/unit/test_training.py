@@ -85,7 +85,7 @@ def study(profile: Profile, collected: Collected, tmp_path_factory: pytest.TempP
 @pytest.fixture(scope="module")
 def calibration(profile: Profile, collected: Collected, study: Study) -> Calibration:
     objective = Objective("full", below=0.02)
-    return calibrate(collected.table, make_plan(profile), study, objective, "test", True, ignore)
+    return calibrate(collected.table, make_plan(profile), study, objective, "test", True, True, ignore)
 
 
 def test_every_kind_beats_chance_where_the_inputs_are_informative(study: Study) -> None:
@@ -107,7 +107,7 @@ def test_the_label_nothing_lost_saves_the_questions_that_the_large_model_cannot_
         train(some, profile, study, TrainingOptions(("logistic",), "logistic", label, 4), ignore)
         assert study.artefact("logistic").description.label == label
         assert study.artefact(PAPER).description.label == "right"
-        found = calibrate(some.table, make_plan(profile), study, objective, "test", True, ignore)
+        found = calibrate(some.table, make_plan(profile), study, objective, "test", True, True, ignore)
         assert found.policies.accuracy >= found.llm_accuracy - 0.02
         cost[label] = found.policies.cost
     assert cost["nothing_lost"] < cost["right"]
