@@ -159,7 +159,7 @@ def _bill(data: dict[str, Any]) -> list[Text]:
         )
     alone = (
         _usd(cost["usd_llm_alone"])
-        if data["stop"]["reason"] == _FINISHED
+        if data["stop"]["reason"] == _FINISHED or any(check["role"] == "llm" for check in data["checks"])
         else f"≈ {_usd(cost['usd_llm_alone'])} (estimate)"
     )
     lines.append(
