@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,12 +98,12 @@ def _show(evaluation: Evaluation, compared: list[Compared], report: Path | None)
     if report:
         console.print(f"report: {report}")
     if compared:
-        gaps = sorted(c.score_gap for c in compared)
-        agreed = sum(c.agrees for c in compared)
-        console.print(
-            f"live: {agreed} of {len(compared)} questions stop at the same stage as offline; scores differ by {gaps[len(gaps) // 2]:.4f} "
-            f"in the median and {gaps[-1]:.4f} at most"
+        gaps = sorted(c.score_gap for c in compared if not isnan(c.score_gap))
+        differ = (
+            f"; scores differ by {gaps[len(gaps) // 2]:.4f} in the median and {gaps[-1]:.4f} at most" if gaps else ""
         )
+        agreed = sum(c.agrees for c in compared)
+        console.print(f"live: {agreed} of {len(compared)} questions stop at the same stage as offline{differ}")
         for c in compared:
             if not c.agrees:
                 console.print(f"  {c.question}: stage {c.offline_stage} offline, {c.live_stage} live", style="dim")
