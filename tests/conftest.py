@@ -14,12 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from hypothesis import settings
 
 from tandem.local.probes import answers_ping, is_serving
 from tandem.local.programs import TEMPORAL_FLAGS
 from tandem.paths import find_binary
 
 torch.set_num_threads(2)
+# The same examples in every run: a test that fails has met a change, not a draw.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 _BOUND_SECONDS = 120.0  # of every wait for an event: how long a busy machine may take
 _START_ATTEMPTS = 5
