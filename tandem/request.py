@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict, Unpack
 from uuid import uuid4
 
+from tandem.method.checks import CheckSpec
 from tandem.v1 import tandem_pb2
 
 
@@ -71,5 +72,5 @@ def solve_request(question: str, **options: Unpack[SolveOptions]) -> tandem_pb2.
 
 
 def _check(given: str) -> tandem_pb2.Check:
-    name, _, argument = given.partition(":")
-    return tandem_pb2.Check(name=name, argument=argument)
+    spec = CheckSpec.parse(given)
+    return tandem_pb2.Check(name=spec.name, argument=spec.argument)

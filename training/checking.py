@@ -26,7 +26,7 @@ CHECKED = "llm", "slm", "repair"
 
 def checker_version(profile: Profile) -> str:
     """Identifies what gave the verdicts of a file: the checks of code, and the release."""
-    names = ",".join(f"{spec.name}:{spec.argument}".rstrip(":") for spec in code_checks(profile))
+    names = ",".join(map(str, code_checks(profile)))
     return f"tandem {version('tandem')}: {names}"
 
 

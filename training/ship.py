@@ -64,7 +64,7 @@ def _checks(profile: Profile, policy: Policy) -> dict[str, list[str]]:
     """By task. Without trials no answer is checked, unless the profile does so already."""
     kept = {"answer": list(profile.checks.answer), "code": list(profile.checks.code)}
     if policy.trial.stages:
-        kept["code"] = [f"{spec.name}:{spec.argument}".rstrip(":") for spec in code_checks(profile)]
+        kept["code"] = [str(spec) for spec in code_checks(profile)]
         if policy.agreement:
             kept["answer"] = [f"{AGREEMENT}:{policy.agreement}"]
     return kept

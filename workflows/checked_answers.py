@@ -63,8 +63,7 @@ class CheckedAnswers:
 
     def better_than_llm(self) -> GenerationOutcome | None:
         """The best trial, where the large model was not asked or fewer of its answer's checks held."""
-        best, of_llm = self.best, self._of_llm
-        return best.outcome if best and (of_llm is None or best.score > of_llm.score) else None
+        return better.outcome if (better := self._better) else None
 
     async def check_trial(self, outcome: GenerationOutcome, stage: int, number: int) -> CheckedAnswer:
         """The answer of trial `number` (from 1)."""
@@ -84,8 +83,12 @@ class CheckedAnswers:
         """The large model has answered after `stage`: its answer is used, or a better trial where it fails its checks."""
         if (await self.check_llm(text)).verdict is not Verdict.FAIL:
             return Stop(stage, StopReason.LLM_FINISHED)
-        is_worse = self.better_than_llm() is not None and self.best is not None
-        return Stop(self.best.stage if is_worse and self.best else stage, StopReason.UNVERIFIED_BEST)
+        return Stop(better.stage if (better := self._better) else stage, StopReason.UNVERIFIED_BEST)
+
+    @property
+    def _better(self) -> CheckedAnswer | None:
+        best, of_llm = self.best, self._of_llm
+        return best if best and (of_llm is None or best.score > of_llm.score) else None
 
     async def _check(self, answer: str, stage: int, role: str, trial: int) -> list[CheckResult]:
         """A checker that fails lets the request go on as if there were no check."""

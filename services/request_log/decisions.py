@@ -21,8 +21,6 @@ _adapters: dict[type[Decision], TypeAdapter[Any]] = {}
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 LLM_STOPPED_SLOT = 1_000_000_000
 RESULT_SLOT = 1_000_000_001
-
-
 _SLOTS_PER_STAGE = 1000
 _SLOTS_PER_ANSWER = 10
 

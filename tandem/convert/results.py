@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tandem.convert.outcomes import check_result_to_pb
 from tandem.convert.values import counts_to_pb, role_to_pb, stop_reason_to_pb, verdict_to_pb
-from tandem.method.checks import CheckResult, Trial
+from tandem.method.checks import Trial
 from tandem.method.events import AnswerDelta, Checked, InsightDelta, LlmStopped, Restarted, SolveEvent
 from tandem.method.result import ShadowResult, SolveResult
 from tandem.v1 import tandem_pb2
@@ -28,8 +28,7 @@ def event_to_pb(cursor: str, event: SolveEvent) -> tandem_pb2.SolveEvent:
     if isinstance(event, SolveResult):
         return tandem_pb2.SolveEvent(cursor=cursor, completed=result_to_pb(event))
     if isinstance(event, Checked):
-        result = CheckResult(**asdict(event))
-        return tandem_pb2.SolveEvent(cursor=cursor, checked=check_result_to_pb(result))
+        return tandem_pb2.SolveEvent(cursor=cursor, checked=check_result_to_pb(event))
     fields: dict[str, Any] = asdict(event)
     if isinstance(event, LlmStopped):
         fields["reason"] = stop_reason_to_pb(event.reason)

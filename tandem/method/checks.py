@@ -30,6 +30,15 @@ class CheckSpec:
     name: str
     argument: str = ""
 
+    @classmethod
+    def parse(cls, text: str) -> "CheckSpec":
+        """From `name` or `name:argument`, as profiles and callers write it."""
+        name, _, argument = text.partition(":")
+        return cls(name, argument)
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.argument}" if self.argument else self.name
+
 
 @dataclass(frozen=True)
 class CheckResult:

@@ -6,7 +6,7 @@ Each class has a `kind`, the name of its field in the message.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tandem.method.checks import CheckResult, Verdict
+from tandem.method.checks import CheckResult
 from tandem.method.result import SolveResult
 
 
@@ -78,23 +78,11 @@ class Scored:
     trained: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A check of an answer: the fields are those of tandem.method.checks.CheckResult."""
+@dataclass(frozen=True)
+class Checked(CheckResult):
+    """A check of an answer, as it is made."""
 
     kind: ClassVar[str] = "checked"
-    name: str
-    stage: int
-    role: str
-    verdict: Verdict
-    detail: str
-    score: float
-    seconds: float
-    trial: int
-
-    @classmethod
-    def of(cls, result: CheckResult) -> "Checked":
-        return cls(**vars(result))
 
 
 @dataclass(frozen=True, slots=True)

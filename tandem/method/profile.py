@@ -85,7 +85,7 @@ class Checks(_Section):
 
     def of(self, task: str) -> list[CheckSpec]:
         names = self.code if task == "code" else self.answer
-        return [CheckSpec(name, argument) for name, _, argument in (given.partition(":") for given in names)]
+        return [CheckSpec.parse(given) for given in names]
 
 
 class Trial(_Section):

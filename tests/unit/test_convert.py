@@ -93,7 +93,7 @@ def test_every_event_of_the_contract_has_a_dataclass() -> None:
     events = [
         InsightDelta("a", 1), AnswerDelta("b", 2), StageCompleted(1, "start", 16), Restarted("slm", 4, 2),
         Scored(1, None, 0.5, False, "words", True), LlmStopped(StopReason.SUFFICIENT, None, 1), RESULT,
-        Checked.of(CHECK),
+        Checked(**vars(CHECK)),
     ]  # fmt: skip
     kinds = {results.event_to_pb("1.2.3", event).WhichOneof("event") for event in events}
     assert kinds == set(tandem_pb2.SolveEvent.DESCRIPTOR.fields_by_name) - {"cursor", "accepted"}

@@ -48,7 +48,7 @@ class CheckingActivities:
         """Readers who miss it see the checks in the result."""
         try:
             for slot, result in enumerate(results, checked_slot(task.last_scored, task.number)):
-                await self._log.decisions.publish(task.request_id, slot, Checked.of(result))
+                await self._log.decisions.publish(task.request_id, slot, Checked(**vars(result)))
         except TandemError as error:
             activity.logger.warning("the checks of stage %d were not published: %s", task.stage, error)
 
