@@ -29,6 +29,7 @@ class Running:
 
     stub: checking_pb2_grpc.AnswerCheckerStub
     fork_server: psutil.Process
+    address: str
 
     async def check(self, name: str, answer: str, argument: str = "", question: str = "") -> tandem_pb2.CheckResult:
         request = checking_pb2.CheckRequest(
@@ -52,19 +53,20 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def run_checker(
-    *, concurrency: int = 2, max_waiting: int = 64, without: tuple[str, ...] = ()
+    *, limits: Limits = LIMITS, concurrency: int = 2, max_waiting: int = 64, without: tuple[str, ...] = ()
 ) -> AsyncIterator[Running]:
     children = set(psutil.Process().children())
     sandbox = await start_sandbox(allow_weak=False, without=without)
     [fork_server] = set(psutil.Process().children()) - children
     server = Server("127.0.0.1", 0, [NAME])
-    service = AnswerCheckerService(AnswerChecker(sandbox, LIMITS, concurrency, max_waiting))
+    service = AnswerCheckerService(AnswerChecker(sandbox, limits, concurrency, max_waiting))
     checking_pb2_grpc.add_AnswerCheckerServicer_to_server(service, server.grpc)
     await server.start()
     await server.serving()
+    address = f"127.0.0.1:{server.port}"
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-            yield Running(checking_pb2_grpc.AnswerCheckerStub(channel), fork_server)
+        async with grpc.aio.insecure_channel(address) as channel:
+            yield Running(checking_pb2_grpc.AnswerCheckerStub(channel), fork_server, address)
     finally:
         await server.stop(timedelta(0))
         await sandbox.stop()

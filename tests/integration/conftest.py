@@ -21,10 +21,8 @@ from temporalio.client import Client as TemporalClient
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from services.answer_checker.checker import AnswerChecker, start_sandbox
+from services.answer_checker.sandbox.layers import NAMESPACES
 from services.answer_checker.sandbox.limits import Limits as CheckLimits
-from services.answer_checker.service import NAME as CHECKER
-from services.answer_checker.service import AnswerCheckerService
 from services.engine.compiled import compile_model
 from services.engine.int8 import is_supported
 from services.gateway.admission import Admission
@@ -47,9 +45,10 @@ from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
 from tandem import AsyncClient
 from tandem.method.profile import load_profile
-from tandem.v1 import checking_pb2_grpc, execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
+from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
 from tests.fakes import ScriptedEngine
 from tests.integration.backends import Backend, api_backend, serve_api, transformers_backend, vllm_backend
+from tests.integration.checking import Running, run_checker
 from tests.tiny_model import write_tiny_model
 from workflows.activities import Activities, ServiceAddresses
 from workflows.worker import WorkerSettings, make_workers
@@ -177,14 +176,21 @@ async def shadowed_system(redis_url: str, temporal_address: str, profiles_folder
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def checker_address() -> AsyncIterator[str]:
     """A real answer checker."""
-    sandbox = await start_sandbox(allow_weak=False)
-    checker, server = AnswerChecker(sandbox, CheckLimits(), 2, 64), Server("127.0.0.1", 0, [CHECKER])
-    checking_pb2_grpc.add_AnswerCheckerServicer_to_server(AnswerCheckerService(checker), server.grpc)
-    await server.start()
-    await server.serving()
-    yield f"127.0.0.1:{server.port}"
-    await server.stop(timedelta(0))
-    await sandbox.stop()
+    async with run_checker(limits=CheckLimits()) as running:
+        yield running.address
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def checker() -> AsyncIterator[Running]:
+    async with run_checker() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def in_a_pod() -> AsyncIterator[Running]:
+    """A checker as in a pod: no namespaces, but landlock and seccomp."""
+    async with run_checker(without=(NAMESPACES,)) as running:
+        yield running
 
 
 CheckedSystems = Callable[[str], Awaitable[System]]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
-import pytest_asyncio
 
 from services.answer_checker.checker import start_sandbox
 from services.answer_checker.sandbox.cells import SandboxError
@@ -21,19 +19,6 @@ from tests.integration.checking import ERROR, FAIL, LIMITS, PASS, RIGHT, UNKNOWN
 from tests.unit.test_checks import install_documented_check
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def checker() -> AsyncIterator[Running]:
-    async with run_checker() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def in_a_pod() -> AsyncIterator[Running]:
-    """As in a pod: no namespaces, but landlock and seccomp."""
-    async with run_checker(without=(NAMESPACES,)) as running:
-        yield running
 
 
 async def test_an_answer_that_does_what_the_prompt_says_passes(checker: Running) -> None:

@@ -5,30 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import psutil
 import pytest
-import pytest_asyncio
 
 from services.answer_checker.sandbox.layers import NAMESPACES
 from tests.integration.checking import FAIL, LIMITS, PASS, RIGHT, Running, run_checker
 from tests.integration.escapes import ESCAPES, OUTSIDE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def checker() -> AsyncIterator[Running]:
-    async with run_checker() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def in_a_pod() -> AsyncIterator[Running]:
-    """As in a pod: no namespaces, but landlock and seccomp."""
-    async with run_checker(without=(NAMESPACES,)) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
