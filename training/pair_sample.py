@@ -85,20 +85,19 @@ class PairSample:
 
 def of_table(table: Table, prices: Prices) -> PairSample:
     """The scores are minus the small model's mean entropy, over its answer and over the question: nothing is fitted, so 50
-    questions suffice. Where the large model ended before a stage, its own answer counts there. No check was run.
+    questions suffice. Where the large model ended before a stage, its own answer counts there. Verdicts are the file's own.
     """
     exists, alone = table.slm.exists, _usd(prices.llm, table.llm.prompt, table.llm.tokens)
     reached = np.where(exists, table.insight, table.llm.tokens[:, None])
     insight = _usd(prices.llm, table.llm.prompt[:, None], reached)
     insight[:, 0] = 0.0
-    none = np.zeros(len(table.questions), bool)
     return PairSample(
         small=np.where(exists, table.slm.right, table.llm.right[:, None]),
         large=table.llm.right,
         score=-table.answer_features[:, _ENTROPY].astype(float),
         question_score=-table.features[:, 0, _ENTROPY].astype(float),
-        has_check=none,
-        passed=none,
+        has_check=table.is_checked,
+        passed=table.slm.passed[:, 0],
         large_cost=alone,
         insight_cost=insight,
         answer_cost=np.where(exists, _usd(prices.slm, table.slm.prompt, table.slm.tokens), 0.0),

@@ -99,6 +99,16 @@ def test_a_files_figures_are_counted_from_its_answers(profile: Profile, tmp_path
     assert found.check.share == 0
 
 
+def test_a_files_verdicts_are_the_figures_of_its_check() -> None:
+    shipped = load_profile("qwen2.5-coder-1.5b-0.5b", (ROOT / "deploy/profiles",))
+    table = load_collected([COLLECTED / "humaneval.parquet"], shipped).table
+    check = of_table(table, shipped.prices).measured().check
+    checked, right = table.is_checked, table.slm.right[:, 0]
+    assert check.share == pytest.approx(checked.mean())
+    assert check.pass_right == pytest.approx(table.slm.passed[checked & right, 0].mean(), abs=0.01)
+    assert check.pass_wrong == pytest.approx(table.slm.passed[checked & ~right, 0].mean(), abs=0.01)
+
+
 def test_the_forecast_is_near_the_best_threshold_on_the_same_real_questions() -> None:
     """At 10:1 on HumanEval, where a score that is taken to know nothing of the large model promises 15 points too much."""
     shipped = load_profile("qwen2.5-coder-1.5b-0.5b", (ROOT / "deploy/profiles",))
