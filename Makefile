@@ -68,7 +68,7 @@ cost-tree: models jaeger  ## draw docs/cost-tree.svg from a real trace of the re
 	  $(TANDEM) trace cost cost-tree-$$$$ --svg docs/cost-tree.svg; result=$$?; $(TANDEM) down; exit $$result; }
 
 plan-map: develop  ## draw docs/plan.svg, the map of savings, from the default pair's answers to HumanEval
-	@$(TANDEM) plan training/collected/$(PAIR)/humaneval.parquet --llm-usd 2/12 --slm-usd 0.25/1.5 --check-share 0.85 --out docs/plan.svg
+	@$(TANDEM) plan training/collected/$(PAIR)/humaneval.parquet --llm-usd 2/12 --slm-usd 0.25/1.5 --out docs/plan.svg
 
 bench: bench-stop bench-orchestration bench-ledger bench-exporter bench-checks  ## all benchmarks that need no real model
 
