@@ -11,17 +11,11 @@ import grpc
 
 from tandem.errors import RequestError, from_rpc
 from tandem.events import Completed, Event, event_from_pb
+from tandem.gateway import Gateway
 from tandem.method.timeouts import Timeouts
-from tandem.paths import default_address
 from tandem.request import SolveOptions, solve_request
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
-_OPTIONS = [
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-]
 _DEADLINE_SECONDS = Timeouts.client_deadline.total_seconds()
 _UNARY_SECONDS = 10.0
 _RECONNECTS = 20
@@ -35,6 +29,7 @@ class _Progress:
     def __init__(self, request: tandem_pb2.SolveRequest) -> None:
         self.request = tandem_pb2.SolveRequest()
         self.request.CopyFrom(request)
+        self.request_id = request.request_id  # as the gateway names it, once it has accepted the request
         self.is_complete = False
         self._lost_connections = 0
 
@@ -42,6 +37,8 @@ class _Progress:
         """The event to yield; None for an `accepted` that repeats the first one, and for an unknown event."""
         self.request.resume_after = message.cursor
         self.is_complete = message.HasField("completed")
+        if message.HasField("accepted"):
+            self.request_id = message.accepted.request_id
         is_repeat = message.HasField("accepted") and bool(self._lost_connections)
         return None if is_repeat else event_from_pb(message)
 
@@ -73,11 +70,15 @@ def _solve_metadata() -> Metadata:
 
 
 class Client:
-    """A blocking client. `address` is `host:port`; empty: TANDEM_ADDRESS, else the local stack."""
+    """A blocking client.
 
-    def __init__(self, address: str = "") -> None:
-        self.address = address or default_address()
-        self._channel = grpc.insecure_channel(self.address, options=_OPTIONS)
+    `address` is `host:port`, or `https://host:port` for TLS; empty: TANDEM_ADDRESS, else the local stack. `api_key` is an API
+    key or an OIDC token; empty: TANDEM_API_KEY.
+    """
+
+    def __init__(self, address: str = "", api_key: str = "") -> None:
+        self._gateway = Gateway.of(address, api_key)
+        self._channel = self._gateway.channel()
         self._stub = tandem_pb2_grpc.TandemServiceStub(self._channel)
 
     def __enter__(self) -> Client:
@@ -85,6 +86,10 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def address(self) -> str:
+        return self._gateway.address
 
     def close(self) -> None:
         self._channel.close()
@@ -99,7 +104,7 @@ class Client:
     def solve_request(self, request: tandem_pb2.SolveRequest) -> Generator[Event, None, None]:
         """As `solve`, for a message that was built by hand."""
         progress = _Progress(request)
-        metadata = _solve_metadata()
+        metadata = (*_solve_metadata(), *self._gateway.metadata)
         try:
             while not progress.is_complete:
                 call = self._stub.Solve(progress.request, timeout=_DEADLINE_SECONDS, metadata=metadata)
@@ -116,7 +121,7 @@ class Client:
                     call.cancel()  # type: ignore[no-untyped-call]
         except GeneratorExit:
             if not (request.keep_running or progress.is_complete):
-                self.cancel(request.request_id)
+                self.cancel(progress.request_id)
             raise
 
     def ask(self, question: str, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveResult:
@@ -137,20 +142,19 @@ class Client:
     def profiles(self) -> tandem_pb2.ListProfilesResponse:
         return self._unary(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
 
-    @staticmethod
-    def _unary(method: Callable[..., T], request: object) -> T:
+    def _unary(self, method: Callable[..., T], request: object) -> T:
         try:
-            return method(request, timeout=_UNARY_SECONDS, metadata=_metadata())
+            return method(request, timeout=_UNARY_SECONDS, metadata=(*_metadata(), *self._gateway.metadata))
         except grpc.RpcError as error:
             raise from_rpc(error) from None
 
 
 class AsyncClient:
-    """`Client` for asyncio. `address` is `host:port`; empty: TANDEM_ADDRESS, else the local stack."""
+    """`Client` for asyncio, with the same arguments."""
 
-    def __init__(self, address: str = "") -> None:
-        self.address = address or default_address()
-        self._channel = grpc.aio.insecure_channel(self.address, options=_OPTIONS)
+    def __init__(self, address: str = "", api_key: str = "") -> None:
+        self._gateway = Gateway.of(address, api_key)
+        self._channel = self._gateway.aio_channel()
         self._stub = tandem_pb2_grpc.TandemServiceStub(self._channel)
 
     async def __aenter__(self) -> AsyncClient:
@@ -158,6 +162,10 @@ class AsyncClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    @property
+    def address(self) -> str:
+        return self._gateway.address
 
     async def close(self) -> None:
         await self._channel.close(None)
@@ -172,7 +180,7 @@ class AsyncClient:
     async def solve_request(self, request: tandem_pb2.SolveRequest) -> AsyncGenerator[Event, None]:
         """As `solve`, for a message that was built by hand."""
         progress = _Progress(request)
-        metadata = _solve_metadata()
+        metadata = (*_solve_metadata(), *self._gateway.metadata)
         try:
             while not progress.is_complete:
                 call = self._stub.Solve(progress.request, timeout=_DEADLINE_SECONDS, metadata=metadata)
@@ -189,7 +197,7 @@ class AsyncClient:
                     call.cancel()
         except (GeneratorExit, asyncio.CancelledError):
             if not (request.keep_running or progress.is_complete):
-                await self.cancel(request.request_id)
+                await self.cancel(progress.request_id)
             raise
 
     async def ask(self, question: str, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveResult:
@@ -210,9 +218,8 @@ class AsyncClient:
     async def profiles(self) -> tandem_pb2.ListProfilesResponse:
         return await self._unary(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
 
-    @staticmethod
-    async def _unary(method: Callable[..., Awaitable[T]], request: object) -> T:
+    async def _unary(self, method: Callable[..., Awaitable[T]], request: object) -> T:
         try:
-            return await method(request, timeout=_UNARY_SECONDS, metadata=_metadata())
+            return await method(request, timeout=_UNARY_SECONDS, metadata=(*_metadata(), *self._gateway.metadata))
         except grpc.RpcError as error:
             raise from_rpc(error) from None

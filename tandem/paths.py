@@ -32,6 +32,13 @@ def state_folder() -> Path:
     return Path(os.environ.get("TANDEM_STATE") or user_state_path("tandem"))
 
 
+def config_folder() -> Path:
+    """The user's settings folder."""
+    from platformdirs import user_config_path
+
+    return Path(user_config_path("tandem"))
+
+
 def programs_folder() -> Path:
     """TANDEM_BIN, or the user's cache folder: programs that `make` has built or downloaded."""
     return Path(os.environ.get("TANDEM_BIN") or _cache_folder() / "bin")

@@ -122,6 +122,10 @@ volumes:
   - name: temporal-tls
     secret: {secretName: {{ $root.Values.temporal.tls.existingSecret }}}
   {{- end }}
+  {{- if and (eq $c.name "gateway") $root.Values.auth.existingSecret }}
+  - name: api-keys
+    secret: {secretName: {{ $root.Values.auth.existingSecret }}}
+  {{- end }}
   {{- if include "tandem.needsModels" . }}
   - name: models
     {{- include "tandem.modelVolume" . | nindent 4 }}
@@ -154,6 +158,9 @@ emptyDir: {sizeLimit: {{ $cache.size }}}
 {{- end }}
 {{- if and .component.fixed.temporal .root.Values.temporal.tls.existingSecret }}
 - {name: temporal-tls, mountPath: /etc/tandem/temporal, readOnly: true}
+{{- end }}
+{{- if and (eq .component.name "gateway") .root.Values.auth.existingSecret }}
+- {name: api-keys, mountPath: /etc/tandem/keys, readOnly: true}
 {{- end }}
 {{- if include "tandem.needsModels" . }}
 - {name: models, mountPath: /models}

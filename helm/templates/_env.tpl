@@ -53,6 +53,7 @@
 - {name: TANDEM_MODELS, value: /models}
 - {name: TANDEM_MAX_REQUESTS, value: {{ $c.maxRequests | quote }}}
 - {name: TANDEM_DISCONNECT_GRACE, value: {{ $c.disconnectGraceSeconds | quote }}}
+{{ include "tandem.authEnv" $root }}
 {{- end }}
 {{- if eq $c.name "worker" }}
 - {name: TANDEM_INSIGHT_GENERATOR, value: {{ include "tandem.target" (dict "root" $root "key" "insightGenerator") }}}
@@ -80,6 +81,27 @@
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: OTEL_RESOURCE_ATTRIBUTES
   value: deployment.environment.name={{ $v.otel.environment }},k8s.namespace.name={{ $root.Release.Namespace }},k8s.pod.name=$(POD_NAME),service.instance.id=$(POD_NAME)
+{{- end }}
+{{- end }}
+
+{{/* How the gateway asks its callers who they are. */}}
+{{- define "tandem.authEnv" -}}
+{{- $auth := .Values.auth -}}
+{{- if $auth.existingSecret }}
+- {name: TANDEM_API_KEYS, value: /etc/tandem/keys/{{ $auth.secretKey }}}
+{{- end }}
+{{- with $auth.oidc.issuer }}
+- {name: TANDEM_OIDC_ISSUER, value: {{ . | quote }}}
+- {name: TANDEM_OIDC_AUDIENCE, value: {{ $auth.oidc.audience | quote }}}
+- {name: TANDEM_OIDC_JWKS_URL, value: {{ $auth.oidc.jwksUrl | quote }}}
+- {name: TANDEM_OIDC_TENANT_CLAIM, value: {{ $auth.oidc.tenantClaim | quote }}}
+- {name: TANDEM_OIDC_ROLES_CLAIM, value: {{ $auth.oidc.rolesClaim | quote }}}
+{{- end }}
+{{- if not (or $auth.existingSecret $auth.oidc.issuer) }}
+{{- if not (or $auth.allowAnonymous .Values.demo.enabled) }}
+{{- fail "auth.existingSecret or auth.oidc.issuer is needed; auth.allowAnonymous=true serves anyone who reaches the gateway" }}
+{{- end }}
+- {name: TANDEM_ALLOW_ANONYMOUS, value: "true"}
 {{- end }}
 {{- end }}
 

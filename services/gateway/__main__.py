@@ -20,11 +20,14 @@ from services.gateway.admission import Admission
 from services.gateway.readers import Limits
 from services.gateway.service import NAME, TandemService
 from services.gateway.temporal import Workflows, find_search_attributes
+from services.identity.authentication import Authentication
+from services.identity.settings import IdentitySettings
 from services.observability import metrics, tracing
 from services.process.server import Server, serve
 from services.process.settings import ProcessSettings, Seconds, read_settings
 from services.process.temporal import connect
 from services.request_log.log import RequestLog
+from tandem.keys import KeyFileError
 from tandem.method.profile import load_profile
 from tandem.v1 import tandem_pb2_grpc
 
@@ -61,6 +64,14 @@ def token_counter(models_folder: Path, model: str) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
+def authentication(host: str) -> Authentication:
+    """Ends the process where it would be open to anyone, and for a file that holds no keys."""
+    try:
+        return IdentitySettings().authentication(host)
+    except (ValueError, KeyFileError) as error:
+        sys.exit(str(error))
+
+
 async def main() -> None:
     settings = read_settings(GatewaySettings)
     tracing.setup("tandem-gateway", settings.log_level, create_tracer_provider)
@@ -68,7 +79,7 @@ async def main() -> None:
     profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
     counters = {name: token_counter(settings.models_folder, p.slm.name) for name, p in profiles.items()}
     log = RequestLog(settings.redis_url, settings.request_ttl)
-    server = Server(settings.host, settings.port, [NAME])
+    server = Server(settings.host, settings.port, [NAME], [authentication(settings.host).check])
     client = await connect()
     service = TandemService(
         Admission(profiles, settings.profiles[0], counters),

@@ -17,7 +17,7 @@ from tandem.method.profile import Profile
 from tandem.method.request import SolveInput, SolveRequest
 from tandem.method.stop_rule import allowance
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_REQUEST_ID = re.compile(r"([A-Za-z0-9._-]{1,64}/)?[A-Za-z0-9._-]{1,128}")  # after the tenant, where callers have one
 _MAX_TENANT_LENGTH = 64
 _MIN_ANSWER_TOKENS = 16
 

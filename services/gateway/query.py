@@ -14,9 +14,11 @@ _STATES = {"running": "Running", "completed": "Completed", "failed": "Failed"}
 _FIELDS = {**SEARCH_ATTRIBUTES, "state": "ExecutionStatus", "started": "StartTime"}
 
 
-def visibility_query(where: str) -> str:
-    """Every request that meets `where`; empty is every request. Raises InvalidArgument naming what cannot be read."""
+def visibility_query(where: str, tenant: str = "") -> str:
+    """Every request that meets `where`, of one tenant if it is given; empty is every request. Raises InvalidArgument naming what cannot be read."""
     query = f"WorkflowType = '{SOLVE_WORKFLOW}'"
+    if tenant:
+        query += f" AND {SEARCH_ATTRIBUTES['tenant']} = '{tenant}'"
     conditions = _conditions(where) if where.strip() else ""
     return f"{query} AND ({conditions})" if conditions else query
 

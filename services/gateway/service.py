@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
+from uuid import uuid4
 
 import grpc
 
@@ -14,6 +16,7 @@ from services.gateway.event_stream import Position
 from services.gateway.query import visibility_query
 from services.gateway.readers import Limits, Readers
 from services.gateway.temporal import AdmittedRequest, Listed, Status, Workflows
+from services.identity.caller import Caller, current_caller
 from services.observability.tracing import current_trace_id
 from services.request_log.decisions import RESULT_SLOT
 from services.request_log.log import RequestLog
@@ -21,7 +24,7 @@ from tandem.convert.requests import solve_request_from_pb
 from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb
 from tandem.convert.values import stop_reason_to_pb
 from tandem.method.errors import InvalidArgument, TandemError
-from tandem.method.result import ShadowResult, StopReason
+from tandem.method.result import ShadowResult, SolveResult, StopReason
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
 NAME = tandem_pb2.DESCRIPTOR.services_by_name["TandemService"].full_name
@@ -44,14 +47,15 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     async def Solve(
         self, request: tandem_pb2.SolveRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[tandem_pb2.SolveEvent]:
-        position = _position(request.resume_after)
+        caller, position = current_caller(), _position(request.resume_after)
+        _scope(request, caller)
         with self._readers.admitted() as reader:
             try:
                 admitted = await self._start_or_join(request)
-                yield _accepted(admitted, str(position))
+                yield _accepted(admitted, str(position), caller)
                 async with aclosing(reader.read(admitted, position)) as events:
                     async for event in events:
-                        yield event_to_pb(event.cursor, event.event)
+                        yield event_to_pb(event.cursor, _for(caller, event.event))
             except (asyncio.CancelledError, GeneratorExit):
                 if request.request_id and not request.keep_running:
                     reader.leave(request.request_id)
@@ -60,12 +64,14 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     async def GetRequest(
         self, request: tandem_pb2.GetRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.GetRequestResponse:
-        status = await self._status(_required_id(request.request_id))
-        shadow = await self._shadow(request.request_id, status)
+        caller = current_caller()
+        request_id = caller.internal_id(_required_id(request.request_id))
+        status = await self._status(request_id)
+        shadow = await self._shadow(request_id, status)
         return tandem_pb2.GetRequestResponse(
             request_id=request.request_id,
             state=_state(status),
-            result=result_to_pb(status.result) if status.result else None,
+            result=result_to_pb(_for(caller, status.result)) if status.result else None,
             error=status.error,
             shadow=shadow_to_pb(shadow) if shadow else None,
         )
@@ -73,9 +79,10 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     async def CancelRequest(
         self, request: tandem_pb2.CancelRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.CancelRequestResponse:
-        status = await self._status(_required_id(request.request_id))
+        request_id = current_caller().internal_id(_required_id(request.request_id))
+        status = await self._status(request_id)
         if status.state == "running":
-            await self._workflows.cancel(request.request_id)
+            await self._workflows.cancel(request_id)
         return tandem_pb2.CancelRequestResponse(request_id=request.request_id, state=_state(status))
 
     async def ListRequests(
@@ -83,8 +90,10 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     ) -> tandem_pb2.ListRequestsResponse:
         if request.limit > _MAX_LIST:
             raise InvalidArgument(f"at most {_MAX_LIST} requests are listed at once", field="limit")
-        found = await self._workflows.list(visibility_query(request.where), request.limit or _LIST)
-        return tandem_pb2.ListRequestsResponse(requests=[_summary(listed) for listed in found])
+        caller = current_caller()
+        query = visibility_query(request.where, tenant="" if caller.sees_all else caller.tenant)
+        found = await self._workflows.list(query, request.limit or _LIST)
+        return tandem_pb2.ListRequestsResponse(requests=[_summary(listed, caller) for listed in found])
 
     async def ListProfiles(
         self, request: tandem_pb2.ListProfilesRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -117,6 +126,12 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
 # -- in ---------------------------------------------------------------------------------------------------------------
 
 
+def _scope(request: tandem_pb2.SolveRequest, caller: Caller) -> None:
+    """Make the caller's tenant and the internal id the request's. Raises PermissionDenied."""
+    request.tenant = caller.tenant_of(request.tenant)
+    request.request_id = caller.internal_id(request.request_id or uuid4().hex, request.tenant)
+
+
 def _position(cursor: str) -> Position:
     try:
         return Position.parse(cursor)
@@ -133,19 +148,32 @@ def _required_id(request_id: str) -> str:
 # -- out --------------------------------------------------------------------------------------------------------------
 
 
-def _accepted(request: AdmittedRequest, cursor: str) -> tandem_pb2.SolveEvent:
+E = TypeVar("E")
+
+
+def _for(caller: Caller, event: E) -> E:
+    """A result under the id by which the caller knows it; any other event as it is."""
+    if isinstance(event, SolveResult):
+        return replace(event, request_id=caller.public_id(event.request_id))
+    return event
+
+
+def _accepted(request: AdmittedRequest, cursor: str, caller: Caller) -> tandem_pb2.SolveEvent:
     accepted = tandem_pb2.Accepted(
-        request_id=request.request_id, trace_id=request.trace_id, profile=request.profile, stages=len(request.stages)
+        request_id=caller.public_id(request.request_id),
+        trace_id=request.trace_id,
+        profile=request.profile,
+        stages=len(request.stages),
     )
     return tandem_pb2.SolveEvent(cursor=cursor, accepted=accepted)
 
 
-def _summary(listed: Listed) -> tandem_pb2.RequestSummary:
+def _summary(listed: Listed, caller: Caller) -> tandem_pb2.RequestSummary:
     found = listed.attributes
     reason = found.get("reason")
     is_cancelled = listed.state == "completed" and reason == StopReason.CANCELLED
     return tandem_pb2.RequestSummary(
-        request_id=listed.request_id,
+        request_id=caller.public_id(listed.request_id),
         state=tandem_pb2.REQUEST_STATE_CANCELLED if is_cancelled else _STATES[listed.state],
         profile=listed.profile,
         tenant=listed.tenant,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -14,16 +14,19 @@ from tandem.method.errors import TandemError
 
 logger = logging.getLogger(__name__)
 
+Check = Callable[[Mapping[str, str]], Awaitable[None]]
+"""Is given the metadata of a call; raises a TandemError to refuse it."""
+
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
     """Turns a TandemError into its status with details; any other error into INTERNAL with a fixed text and a log.
 
-    `check` runs before each call and refuses it by raising. With `pass_unknown` any other error goes on to the next
-    interceptor, for a server that has its own.
+    Each of `checks` reads a call's metadata before it is served, and refuses it by raising. With `pass_unknown` any other
+    error goes on to the next interceptor, for a server that has its own.
     """
 
-    def __init__(self, *, check: Callable[[], None] = lambda: None, pass_unknown: bool = False) -> None:
-        self._check, self._pass_unknown = check, pass_unknown
+    def __init__(self, checks: Sequence[Check] = (), *, pass_unknown: bool = False) -> None:
+        self._checks, self._pass_unknown = tuple(checks), pass_unknown
 
     async def intercept_service(
         self,
@@ -35,23 +38,23 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
             return handler
         if handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(
-                _guard_stream(handler.unary_stream, self._check, details.method, self._pass_unknown),
+                _guard_stream(handler.unary_stream, self._checks, details.method, self._pass_unknown),
                 handler.request_deserializer,
                 handler.response_serializer,
             )
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
-                _guard_unary(handler.unary_unary, self._check, details.method, self._pass_unknown),
+                _guard_unary(handler.unary_unary, self._checks, details.method, self._pass_unknown),
                 handler.request_deserializer,
                 handler.response_serializer,
             )
         return handler
 
 
-def _guard_stream(behavior: Any, check: Callable[[], None], method: str, pass_unknown: bool) -> Any:
+def _guard_stream(behavior: Any, checks: Sequence[Check], method: str, pass_unknown: bool) -> Any:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         try:
-            check()
+            await _run(checks, context)
             async for response in behavior(request, context):
                 yield response
         except Exception as error:
@@ -60,15 +63,21 @@ def _guard_stream(behavior: Any, check: Callable[[], None], method: str, pass_un
     return guarded
 
 
-def _guard_unary(behavior: Any, check: Callable[[], None], method: str, pass_unknown: bool) -> Any:
+def _guard_unary(behavior: Any, checks: Sequence[Check], method: str, pass_unknown: bool) -> Any:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
-            check()
+            await _run(checks, context)
             return await behavior(request, context)
         except Exception as error:
             await _abort(context, error, method, pass_unknown)
 
     return guarded
+
+
+async def _run(checks: Sequence[Check], context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    metadata = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+    for check in checks:
+        await check(metadata)
 
 
 async def _abort(

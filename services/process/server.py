@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
 import grpc
@@ -15,7 +15,7 @@ from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined
 from grpc_reflection.v1alpha import reflection
 
 from services.observability.tracing import server_interceptors
-from services.process.interceptors import ErrorInterceptor
+from services.process.interceptors import Check, ErrorInterceptor
 from tandem.method.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -34,12 +34,15 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 class Server:
-    """A grpc.aio server that is alive at once and ready when `serving` is called; until then its calls are UNAVAILABLE."""
+    """A grpc.aio server that is alive at once and ready when `serving` is called; until then its calls are UNAVAILABLE.
 
-    def __init__(self, host: str, port: int, services: Sequence[str]) -> None:
+    `checks` may refuse a call by its metadata.
+    """
+
+    def __init__(self, host: str, port: int, services: Sequence[str], checks: Sequence[Check] = ()) -> None:
         self.services = tuple(services)
         self._has_loaded = False
-        errors = ErrorInterceptor(check=self._check_loaded)
+        errors = ErrorInterceptor([self._check_loaded, *checks])
         self.grpc = grpc.aio.server(interceptors=[*server_interceptors(), errors], options=list(SERVER_OPTIONS))
         self.port = self.grpc.add_insecure_port(f"{host}:{port}")
         self._health = add_health_and_reflection(self.grpc, self.services)
@@ -62,7 +65,7 @@ class Server:
         await asyncio.sleep(pause.total_seconds())
         await self.grpc.stop(grace.total_seconds())
 
-    def _check_loaded(self) -> None:
+    async def _check_loaded(self, metadata: Mapping[str, str]) -> None:
         # Not every caller asks for the health first: a channel that was connected before a restart reconnects at once.
         if not self._has_loaded:
             raise Unavailable("this process is still loading; its health turns to SERVING when it is ready")

@@ -16,8 +16,10 @@ from tandem.method.errors import (
     Fenced,
     InvalidArgument,
     NotFound,
+    PermissionDenied,
     ResourceExhausted,
     TandemError,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -28,6 +30,8 @@ STATUS_OF: dict[type[TandemError], grpc.StatusCode] = {
     NotFound: grpc.StatusCode.NOT_FOUND,
     FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
     ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
     Fenced: grpc.StatusCode.ABORTED,
 }

@@ -37,6 +37,7 @@ VERBS = {
     "status": Verb("Show each process of the local stack.", "stack:status", "local"),
     "logs": Verb("Print the logs of the local stack.", "stack:logs", "local"),
     "models": Verb("Download, list and compile models.", "models:app", "models"),
+    "keys": Verb("Make, list and revoke API keys.", "keys:app"),
     "trace": Verb("Show what a request cost, from its trace in Jaeger.", "trace:app"),
     "plan": Verb("Forecast whether a pair of models pays.", "plan:plan", "training"),
     "collect": Verb("Collect both models' answers to a data set.", "collect:collect", "training"),

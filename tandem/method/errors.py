@@ -11,6 +11,8 @@ class TandemError(Exception):
     ├── NotFound             no such request or profile
     ├── FailedPrecondition   right request, wrong moment or wrong deployment
     ├── ResourceExhausted    budget or queue; `retry_after_s` where waiting helps
+    ├── Unauthenticated      no credential, or one that is not valid
+    ├── PermissionDenied     a valid credential that does not allow this
     ├── Unavailable          a process cannot be reached; retrying may help
     └── Fenced               a newer attempt owns the request's stream
     """
@@ -45,6 +47,14 @@ class ResourceExhausted(TandemError):
     def __init__(self, message: str, *, reason: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(message, reason=reason)
         self.retry_after_s = retry_after_s
+
+
+class Unauthenticated(TandemError):
+    default_reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(TandemError):
+    default_reason = "PERMISSION_DENIED"
 
 
 class Unavailable(TandemError):

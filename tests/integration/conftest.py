@@ -31,6 +31,7 @@ from services.gateway.service import NAME as GATEWAY
 from services.gateway.service import TandemService
 from services.gateway.temporal import Workflows, find_search_attributes
 from services.generation.attempts import listen_for_stops
+from services.identity.authentication import Authentication
 from services.insight_generator.generator import InsightGenerator
 from services.insight_generator.service import NAME as GENERATOR
 from services.insight_generator.service import InsightGeneratorService
@@ -57,6 +58,7 @@ SPANS = InMemorySpanExporter()
 TTL = timedelta(hours=1)
 IDLE_SECONDS = 120.0
 NO_CHECKER = "127.0.0.1:1"
+NO_AUTHENTICATION = Authentication()
 SANDBOX = SandboxedWorkflowRunner(
     SandboxRestrictions.default.with_passthrough_modules("workflows", "services", "protos", "google", "redis")
 )
@@ -90,7 +92,12 @@ def tracing() -> None:
 
 @contextlib.asynccontextmanager
 async def run_system(
-    profile_name: str, folder: Path, redis_url: str, temporal_address: str, checker: str = NO_CHECKER
+    profile_name: str,
+    folder: Path,
+    redis_url: str,
+    temporal_address: str,
+    checker: str = NO_CHECKER,
+    authentication: Authentication = NO_AUTHENTICATION,
 ) -> AsyncIterator[System]:
     profile = load_profile(profile_name, (folder,))
     log = RequestLog(redis_url, TTL)
@@ -121,7 +128,7 @@ async def run_system(
     activities = Activities(addresses, log)
     temporal = await TemporalClient.connect(temporal_address, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)])
     settings = WorkerSettings(profile=profile_name, drain=timedelta(0))
-    gateway = Server("127.0.0.1", 0, [GATEWAY])
+    gateway = Server("127.0.0.1", 0, [GATEWAY], [authentication.check])
     admission = Admission({profile_name: profile}, profile_name, {profile_name: len})
     service = TandemService(
         admission,

@@ -45,6 +45,7 @@ def test_every_ci_file_renders(values: str) -> None:
         ("gateway.replicas=2", "'replicas' not allowed"),
         ("serving.mode=knative", "knative|mode"),
         ("redis.url=", "redis.url or redis.existingSecret is needed"),
+        ("auth.existingSecret=", "auth.existingSecret or auth.oidc.issuer is needed"),
     ],
 )
 def test_a_value_that_is_wrong_is_refused_by_name(option: str, message: str) -> None:
@@ -209,3 +210,24 @@ def test_every_setting_of_the_chart_is_one_that_a_process_reads() -> None:
                 for variable in container.get("env", []):
                     known = read_by_libraries.match(variable["name"]) or f'"{variable["name"]}"' in sources
                     assert known, variable["name"]
+
+
+@needs_helm
+def test_only_the_gateway_holds_what_it_knows_its_callers_by() -> None:
+    for name, spec in pod_specs(render("gpu", "auth.oidc.issuer=https://issuer")).items():
+        container = spec["containers"][0]
+        variables = {e["name"]: e.get("value") for e in container.get("env", [])}
+        mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+        is_gateway = name == "Deployment/t-tandem-gateway"
+        assert (variables.get("TANDEM_API_KEYS") == "/etc/tandem/keys/keys.json") == is_gateway, name
+        assert (variables.get("TANDEM_OIDC_ISSUER") == "https://issuer") == is_gateway, name
+        assert ("/etc/tandem/keys" in mounts) == is_gateway, name
+        assert "TANDEM_ALLOW_ANONYMOUS" not in variables, name
+
+
+@needs_helm
+def test_everyone_is_served_where_the_values_say_so_by_name_or_for_a_trial() -> None:
+    open_one = render("gpu", "auth.existingSecret=", "auth.allowAnonymous=true")
+    for objects in (open_one, render("minimal")):
+        [container] = named(objects, "Deployment", "gateway")["spec"]["template"]["spec"]["containers"]
+        assert {"name": "TANDEM_ALLOW_ANONYMOUS", "value": "true"} in container["env"]

@@ -1,0 +1,68 @@
+"""Who calls. The tenant comes from the credential, and a request's id counts within its tenant only.
+
+Internally a request of tenant `acme` has the id `acme/ID`, so another tenant's `ID` is another request: it does not exist
+for `acme`, and no answer and no time tells it from one that nobody has used.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from tandem.method.errors import PermissionDenied
+
+ADMIN = "admin"
+_SEPARATOR = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`tenant` and `roles` are the credential's. An anonymous caller, where the gateway asks for no credential, sees everything
+    and names the tenant itself. An admin may act for other tenants, whose ids it writes `TENANT/ID`.
+    """
+
+    tenant: str = ""
+    roles: frozenset[str] = frozenset()
+    is_anonymous: bool = False
+
+    @property
+    def is_admin(self) -> bool:
+        return ADMIN in self.roles
+
+    @property
+    def sees_all(self) -> bool:
+        return self.is_anonymous or self.is_admin
+
+    def tenant_of(self, requested: str) -> str:
+        """Whom a request is for. Raises PermissionDenied where that is not for this caller to say."""
+        if self.sees_all:
+            return requested or self.tenant
+        if requested not in ("", self.tenant):
+            raise PermissionDenied(
+                f"this credential is tenant {self.tenant!r}'s: leave the tenant out, or use one with the role {ADMIN}",
+                reason="OTHER_TENANT",
+            )
+        return self.tenant
+
+    def internal_id(self, request_id: str, tenant: str = "") -> str:
+        """The id of the request within the system; `tenant` is whom it is for, where that is known."""
+        if self.is_anonymous or (self.is_admin and _SEPARATOR in request_id):
+            return request_id
+        return f"{tenant or self.tenant}{_SEPARATOR}{request_id}"
+
+    def public_id(self, internal_id: str) -> str:
+        """The id by which this caller knows the request."""
+        return internal_id if self.is_anonymous else internal_id.removeprefix(f"{self.tenant}{_SEPARATOR}")
+
+
+ANONYMOUS = Caller(is_anonymous=True)
+_current: ContextVar[Caller] = ContextVar("caller")
+
+
+def current_caller() -> Caller:
+    """Of the call that is being served. Raises LookupError where no check of callers has run, so that none is forgotten."""
+    return _current.get()
+
+
+def set_caller(caller: Caller) -> None:
+    _current.set(caller)

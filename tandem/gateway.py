@@ -1,0 +1,67 @@
+"""Where a client finds the gateway, and what it sends along: an API key or token, over TLS where the address says so."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from tandem.errors import UserError
+from tandem.paths import default_address
+
+_TLS = "https://"
+_OPTIONS = [
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """`address` is `host:port`, or `https://host:port` for TLS, which is checked with the certificates in the file that
+    TANDEM_CA_FILE names, else the usual ones. `credential` is sent as `Authorization: Bearer`; empty: nothing is sent.
+    """
+
+    address: str
+    credential: str = ""
+
+    @classmethod
+    def of(cls, address: str, credential: str) -> Gateway:
+        """What is empty comes from TANDEM_ADDRESS, else the local stack, and from TANDEM_API_KEY."""
+        return cls(address or default_address(), credential or os.environ.get("TANDEM_API_KEY", ""))
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {self.credential}"),) if self.credential else ()
+
+    def channel(self) -> grpc.Channel:
+        """Raises UserError where TANDEM_CA_FILE cannot be read."""
+        if self._is_tls:
+            return grpc.secure_channel(self._target, self._tls(), options=_OPTIONS)
+        return grpc.insecure_channel(self._target, options=_OPTIONS)
+
+    def aio_channel(self) -> grpc.aio.Channel:
+        """Raises as `channel`."""
+        if self._is_tls:
+            return grpc.aio.secure_channel(self._target, self._tls(), options=_OPTIONS)
+        return grpc.aio.insecure_channel(self._target, options=_OPTIONS)
+
+    @property
+    def _is_tls(self) -> bool:
+        return self.address.startswith(_TLS)
+
+    @property
+    def _target(self) -> str:
+        return self.address.removeprefix(_TLS).rstrip("/")
+
+    @staticmethod
+    def _tls() -> grpc.ChannelCredentials:
+        file = os.environ.get("TANDEM_CA_FILE", "")
+        try:
+            return grpc.ssl_channel_credentials(Path(file).read_bytes() if file else None)
+        except OSError as error:
+            raise UserError(f"TANDEM_CA_FILE: {error}") from error
