@@ -25,6 +25,7 @@ class Bench(StrEnum):
     ORCHESTRATION = "orchestration"
     SCALING = "scaling"
     LEDGER = "ledger"
+    ACCESS = "access"
     EXPORTER = "exporter"
     ALL = "all"
     REPORT = "report"
@@ -41,6 +42,7 @@ _MODULES = {
     Bench.ORCHESTRATION: "bench.orchestration",
     Bench.SCALING: "bench.scaling",
     Bench.LEDGER: "bench.ledger",
+    Bench.ACCESS: "bench.access",
     Bench.EXPORTER: "bench.exporter",
 }
 

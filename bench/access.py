@@ -1,0 +1,84 @@
+"""What does it cost to ask callers who they are, and does an answer's time tell whether another tenant's request exists?
+
+`python -m bench.access --runs 500`. Two local stacks with the test engine, one of which asks for API keys; calls of all kinds
+take turns, in an order that is drawn for each turn, since a call is faster after some than after others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from bench.common import Figures, quantiles, report
+from tandem import Client, RequestError
+from tandem.keys import KeyFile
+from tests import stacks
+from training.metrics import bootstrap
+
+_QUESTION = "[slm_eos=5 scores=0:0.9] whose is it?"
+_WARM_UP = 20
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--runs", type=int, default=500)
+    runs = arguments.parse_args().runs
+    with ExitStack() as stack:
+        keys = KeyFile(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "keys.json")
+        _, acme = keys.create("acme")
+        _, other = keys.create("other")
+        guarded = stack.enter_context(stacks.scripted_stack({"TANDEM_API_KEYS": str(keys.path)})).gateway
+        plain = stack.enter_context(stacks.scripted_stack()).gateway
+        owner, stranger, anyone = (
+            stack.enter_context(Client(address, key))
+            for address, key in ((guarded, acme), (guarded, other), (plain, ""))
+        )
+        known = owner.ask(_QUESTION).request_id
+        calls: dict[str, Callable[[], object]] = {
+            "another_tenants_id_ms": lambda: stranger.get(known),
+            "unknown_id_ms": lambda: stranger.get(uuid4().hex),
+            "call_with_key_ms": owner.profiles,
+            "call_without_key_ms": anyone.profiles,
+        }
+        times = _take_turns(calls, runs)
+    report("access", {**{name: quantiles(times[name]) for name in calls}, **_differences(times)})
+
+
+def _take_turns(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    dice, order = random.Random(0), list(calls)
+    for run in range(runs + _WARM_UP):
+        dice.shuffle(order)
+        for name in order:
+            begin = time.perf_counter()
+            with suppress(RequestError):  # the two unknown ones
+                calls[name]()
+            if run >= _WARM_UP:
+                times[name].append((time.perf_counter() - begin) * 1000)
+    return times
+
+
+def _differences(times: dict[str, list[float]]) -> Figures:
+    """Medians of the paired differences in ms, with a 95 % interval."""
+    pairs = {
+        "another_less_unknown_ms": ("another_tenants_id_ms", "unknown_id_ms"),
+        "key_less_none_ms": ("call_with_key_ms", "call_without_key_ms"),
+    }
+    return {name: _median(np.subtract(times[a], times[b])) for name, (a, b) in pairs.items()}
+
+
+def _median(values: np.ndarray) -> Figures:
+    found = bootstrap(lambda rows: float(np.median(values[rows])), len(values))
+    return {"median": float(np.median(values)), "low": found.low, "high": found.high}
+
+
+if __name__ == "__main__":
+    main()
