@@ -122,6 +122,10 @@ volumes:
   - name: temporal-tls
     secret: {secretName: {{ $root.Values.temporal.tls.existingSecret }}}
   {{- end }}
+  {{- if and $c.fixed.temporal $root.Values.temporal.payloadKeysSecret }}
+  - name: payload-keys
+    secret: {secretName: {{ $root.Values.temporal.payloadKeysSecret }}}
+  {{- end }}
   {{- if and (eq $c.name "gateway") $root.Values.auth.existingSecret }}
   - name: api-keys
     secret: {secretName: {{ $root.Values.auth.existingSecret }}}
@@ -158,6 +162,9 @@ emptyDir: {sizeLimit: {{ $cache.size }}}
 {{- end }}
 {{- if and .component.fixed.temporal .root.Values.temporal.tls.existingSecret }}
 - {name: temporal-tls, mountPath: /etc/tandem/temporal, readOnly: true}
+{{- end }}
+{{- if and .component.fixed.temporal .root.Values.temporal.payloadKeysSecret }}
+- {name: payload-keys, mountPath: /etc/tandem/payload-keys, readOnly: true}
 {{- end }}
 {{- if and (eq .component.name "gateway") .root.Values.auth.existingSecret }}
 - {name: api-keys, mountPath: /etc/tandem/keys, readOnly: true}

@@ -120,6 +120,9 @@
 {{- with $t.tls.serverName }}
 - {name: TEMPORAL_TLS_SERVER_NAME, value: {{ . | quote }}}
 {{- end }}
+{{- if $t.payloadKeysSecret }}
+- {name: TANDEM_PAYLOAD_KEYS, value: /etc/tandem/payload-keys/{{ $t.payloadKeysSecretKey }}}
+{{- end }}
 {{- if $t.apiKeySecret }}
 - name: TEMPORAL_API_KEY
   valueFrom: {secretKeyRef: {name: {{ $t.apiKeySecret }}, key: {{ $t.apiKeySecretKey }}}}

@@ -1,16 +1,20 @@
 """How a process reaches Temporal: by Temporal's own variables, so that a self-hosted server and Temporal Cloud both work.
 
 TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS, TEMPORAL_TLS_SERVER_CA_CERT_PATH,
-TEMPORAL_TLS_CLIENT_CERT_PATH, TEMPORAL_TLS_CLIENT_KEY_PATH, TEMPORAL_TLS_SERVER_NAME (temporalio.envconfig).
+TEMPORAL_TLS_CLIENT_CERT_PATH, TEMPORAL_TLS_CLIENT_KEY_PATH, TEMPORAL_TLS_SERVER_NAME (temporalio.envconfig). Our own
+TANDEM_PAYLOAD_KEYS names the keys with which all that Temporal keeps is encrypted.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from temporalio.client import Client
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
+
+from services.process.payload_codec import data_converter
 
 _DEFAULT_ADDRESS = "127.0.0.1:7233"
 
@@ -24,4 +28,8 @@ def connect_config(environment: Mapping[str, str] | None = None) -> ClientConnec
 
 async def connect() -> Client:
     """Raises RuntimeError where Temporal does not answer, ValueError where the environment makes no sense."""
-    return await Client.connect(**connect_config(), plugins=[OpenTelemetryPlugin(add_temporal_spans=True)])
+    return await Client.connect(
+        **connect_config(),
+        data_converter=data_converter(os.environ.get("TANDEM_PAYLOAD_KEYS", "")),
+        plugins=[OpenTelemetryPlugin(add_temporal_spans=True)],
+    )

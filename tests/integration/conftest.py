@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from temporalio.client import Client as TemporalClient
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
+from temporalio.converter import DataConverter
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from services.answer_checker.sandbox.layers import NAMESPACES
@@ -98,6 +99,7 @@ async def run_system(
     temporal_address: str,
     checker: str = NO_CHECKER,
     authentication: Authentication = NO_AUTHENTICATION,
+    converter: DataConverter = DataConverter.default,
 ) -> AsyncIterator[System]:
     profile = load_profile(profile_name, (folder,))
     log = RequestLog(redis_url, TTL)
@@ -126,7 +128,9 @@ async def run_system(
         f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.port}", f"127.0.0.1:{executor.port}", checker
     )
     activities = Activities(addresses, log)
-    temporal = await TemporalClient.connect(temporal_address, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)])
+    temporal = await TemporalClient.connect(
+        temporal_address, data_converter=converter, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)]
+    )
     settings = WorkerSettings(profile=profile_name, drain=timedelta(0))
     gateway = Server("127.0.0.1", 0, [GATEWAY], [authentication.check])
     admission = Admission({profile_name: profile}, profile_name, {profile_name: len})
