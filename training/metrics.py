@@ -37,7 +37,9 @@ class Interval:
 
 
 def quality(probability: Floats, target: Bools) -> Quality:
-    """Of n predictions: `probability` float64[n] in 0..1, `target` bool[n]."""
+    """Of n predictions: `probability` float64[n] in 0..1, `target` bool[n]. Zeros for a stage that no question reached."""
+    if not len(target):
+        return Quality(n=0, right=0.0, auroc=None, ece=0.0, brier=0.0, log_loss=0.0)
     clipped = np.clip(probability, _EPSILON, 1 - _EPSILON)
     return Quality(
         n=len(target),

@@ -16,3 +16,9 @@ def test_metrics_on_cases_with_known_values() -> None:
     assert quality(np.zeros(4), np.zeros(4, bool)).auroc is None
     assert mcnemar(right, right) == 1
     assert mcnemar(np.ones(10, bool), np.zeros(10, bool)) == pytest.approx(2 / 2**10)
+
+
+def test_a_stage_that_no_question_reached_has_no_quality() -> None:
+    scores, exists = np.array([[0.2, np.nan], [0.9, np.nan]]), np.array([[True, False], [True, False]])
+    first, second = quality_by_stage(scores, exists, exists)
+    assert (first.n, second.n, second.auroc) == (2, 0, None)
