@@ -15,11 +15,14 @@ from tandem.method.errors import InvalidArgument, ResourceExhausted
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
 from tandem.method.request import SolveInput, SolveRequest
+from tandem.method.sampling import Sampling
 from tandem.method.stop_rule import allowance
 
 _REQUEST_ID = re.compile(r"([A-Za-z0-9._-]{1,64}/)?[A-Za-z0-9._-]{1,128}")  # after the tenant, where callers have one
 _MAX_TENANT_LENGTH = 64
 _MIN_ANSWER_TOKENS = 16
+# Below, logits divided by it leave the range of a float16; every back end takes what lies between.
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.01, 2.0
 
 
 class Admission:
@@ -117,7 +120,15 @@ def _check(request: SolveRequest) -> None:
     ):
         if value is not None and not 0 <= value <= 1:
             raise InvalidArgument(f"a threshold lies in 0..1, not {value}", field=name)
-    for name, low, high in (("temperature", 0.0, 2.0), ("top_p", 0.0, 1.0)):
-        value = getattr(request.sampling, name)
-        if not low <= value <= high or (name == "top_p" and value == 0):
-            raise InvalidArgument(f"{name} lies in {low}..{high}, not {value}", field=f"sampling.{name}")
+    _check_sampling(request.sampling)
+
+
+def _check_sampling(sampling: Sampling) -> None:
+    temperature, top_p = sampling.temperature, sampling.top_p
+    if temperature != 0 and not _MIN_TEMPERATURE <= temperature <= _MAX_TEMPERATURE:
+        limits = f"{_MIN_TEMPERATURE}..{_MAX_TEMPERATURE}"
+        raise InvalidArgument(
+            f"temperature is 0 (greedy) or lies in {limits}, not {temperature}", field="sampling.temperature"
+        )
+    if not 0 < top_p <= 1:
+        raise InvalidArgument(f"top_p lies above 0 and at most at 1, not at {top_p}", field="sampling.top_p")

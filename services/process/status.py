@@ -70,6 +70,7 @@ _FROM_ENGINE: dict[str, Callable[..., TandemError]] = {
     "QUEUE_FULL": partial(ResourceExhausted, retry_after_s=_RETRY_QUEUE_SECONDS),
     "DUPLICATE_REQUEST": FailedPrecondition,
     "ENGINE_STOPPED": Unavailable,
+    "GENERATION_FAILED": FailedPrecondition,
     "INVALID_SCHEMA": partial(InvalidArgument, field="json_schema"),
     "SCHEMA_NOT_SUPPORTED": FailedPrecondition,
     "UNKNOWN_MODEL": FailedPrecondition,
