@@ -56,6 +56,8 @@ class SmallModel:
             answer = await self._answer_without_insight(error)
         if not answer.is_logged:
             self._state.notes.append("the answer was not streamed: the request log did not answer")
+        if answer.reason == "aborted" and not self._state.is_cancelled:
+            self._state.notes.append("the answer was cut: the small model was aborted, and not by this request")
         self._state.answer_counts = answer.counts
         return answer
 
