@@ -35,8 +35,9 @@ class LargeModel:
     def has_succeeded(self) -> bool:
         """It ended by itself or at its cap; one that was aborted, and not by this request, has failed."""
         handle = self.handle
-        is_over = handle is not None and handle.done() and not handle.cancelled() and handle.exception() is None
-        return is_over and handle.result().reason != "aborted"
+        if handle is None or not handle.done() or handle.cancelled() or handle.exception() is not None:
+            return False
+        return handle.result().reason != "aborted"
 
     @property
     def has_failed(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from tandem.method.result import SolveResult
 
 _DECISIONS = "decisions"
 _STREAMS = (str(Role.INSIGHT), str(Role.ANSWER), _DECISIONS)
+_CURSOR = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18}){2}")
 _BLOCK = timedelta(milliseconds=500)
 # Each read and each message costs gateway and client more than a token does: what is written faster is read together.
 _MIN_READ_SECONDS = 0.01
@@ -47,6 +49,8 @@ class Position:
         """Raises ValueError for what is not a cursor of ours."""
         if not cursor:
             return cls()
+        if not _CURSOR.fullmatch(cursor):
+            raise ValueError(cursor)
         numbers = [int(part) for part in cursor.split(".")]
         return cls(dict(zip(_STREAMS, numbers, strict=True)))
 
