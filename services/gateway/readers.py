@@ -108,8 +108,7 @@ class Reader:
         async def renew_lease() -> None:
             await self._renew_lease(request.request_id)
 
-        with suppress(TandemError):
-            await renew_lease()
+        await renew_lease()
         result = self._readers.workflows.result(request.request_id)
         async with aclosing(stream.events(result, renew_lease)) as events:
             async for event in events:
@@ -131,4 +130,5 @@ class Reader:
     async def _renew_lease(self, request_id: str) -> None:
         if time.time() - self._renewed_at > _LEASE.total_seconds() / 3:
             self._renewed_at = time.time()
-            await self._readers.log.watchers.renew(request_id, self._watcher, self._renewed_at, _LEASE)
+            with suppress(TandemError):  # a log that is full can still be read
+                await self._readers.log.watchers.renew(request_id, self._watcher, self._renewed_at, _LEASE)
