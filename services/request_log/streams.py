@@ -37,6 +37,11 @@ class Resumption:
     previous_epoch: int = 0
     unreported: TokenCounts = field(default_factory=TokenCounts)
 
+    @property
+    def earlier(self) -> TokenCounts:
+        """Everything that the log knows of earlier attempts."""
+        return self.counts + TokenCounts(completion=self.tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class Closing:
