@@ -13,6 +13,7 @@ import pytest
 
 from services.gateway.event_stream import EventStream, PositionedEvent
 from services.gateway.readers import Limits
+from services.identity.caller import ANONYMOUS, set_caller
 from services.request_log.decisions import RESULT_SLOT
 from tandem import Completed, InsightDelta, RequestError, to_dict
 from tandem.method.result import SolveResult, StopReason
@@ -139,6 +140,7 @@ async def read(system: System, question: str, request_id: str) -> None:
 
 
 async def test_a_client_that_has_its_result_and_hangs_up_cancels_nothing(system: System) -> None:
+    set_caller(ANONYMOUS)
     of_others = set(system.service._readers._pending)
     stream = system.service.Solve(solve_request("[scores=0:0.9 slm_eos=5]", request_id=uuid4().hex), None)
     async with aclosing(stream):  # closed where gRPC closes it when the client leaves while the result is sent
