@@ -33,8 +33,11 @@ class LargeModel:
 
     @property
     def has_succeeded(self) -> bool:
+        """It ended by itself or at its cap; one that was aborted, and not by this request, has failed."""
         handle = self.handle
-        return handle is not None and handle.done() and not handle.cancelled() and handle.exception() is None
+        if handle is None or not handle.done() or handle.cancelled() or handle.exception() is not None:
+            return False
+        return handle.result().reason != "aborted"
 
     @property
     def has_failed(self) -> bool:
@@ -64,8 +67,13 @@ class LargeModel:
             self.handle.cancel()
             await flag
         await self._take_outcome(self.handle)
-        if was_running and self._state.insight is not None:
-            await self._publish_stopped(self._state.insight, reason)
+        insight = self._state.insight
+        if insight is None:
+            return
+        if was_running:
+            await self._publish_stopped(insight, reason)
+        elif insight.reason == "aborted" and not self._state.is_cancelled:
+            self._state.notes.append("the large model was aborted, and not by this request")
 
     async def _take_outcome(self, handle: workflow.ActivityHandle[GenerationOutcome]) -> None:
         try:

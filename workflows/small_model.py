@@ -14,7 +14,9 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.request_state import RequestState
     from tandem.method.tasks import GenerationOutcome, ModelTask, PassOutcome
     from tandem.method.timeouts import Timeouts
+    from tandem.method.tokens import TokenCounts
     from workflows.activities.answer import AnswerActivities
+    from workflows.activities.earlier_usage import at_least
     from workflows.activities.retries import answer_retry_policy
     from workflows.calls import FALLBACK_EPOCH, ONCE, TRIAL_EPOCHS, ActivityCalls, cause_of
 
@@ -46,7 +48,7 @@ class SmallModel:
         Raises ActivityError when no attempt gave an answer; its counts are in the state by then.
         """
         try:
-            answer = await self._execute(stage, 0)
+            answer = await self._execute(stage, 0, TokenCounts())
         except ActivityError as error:
             self._state.answer_counts = await self._calls.lost_usage(error, "slm")
             if is_cancelled_exception(error):
@@ -56,6 +58,8 @@ class SmallModel:
             answer = await self._answer_without_insight(error)
         if not answer.is_logged:
             self._state.notes.append("the answer was not streamed: the request log did not answer")
+        if answer.reason == "aborted" and not self._state.is_cancelled:
+            self._state.notes.append("the answer was cut: the small model was aborted, and not by this request")
         self._state.answer_counts = answer.counts
         return answer
 
@@ -83,15 +87,14 @@ class SmallModel:
         self._state.notes.append(f"the answer does without the insight: {cause_of(error)}")
         lost = self._state.answer_counts
         try:
-            answer = await self._execute(0, FALLBACK_EPOCH)
+            return await self._execute(0, FALLBACK_EPOCH, lost)
         except ActivityError as second:
-            self._state.answer_counts = await self._calls.lost_usage(second, "slm")
+            self._state.answer_counts = at_least(lost, await self._calls.lost_usage(second, "slm"))
             raise
-        return answer if answer.is_logged else replace(answer, counts=answer.counts + lost)
 
-    async def _execute(self, stage: int, base_epoch: int) -> GenerationOutcome:
+    async def _execute(self, stage: int, base_epoch: int, used_before: TokenCounts) -> GenerationOutcome:
         number = len(self._state.trials) + 1 if self._state.trials else 0  # begins a new text after earlier trials
-        task = self._trial_task(stage, number, base_epoch)
+        task = replace(self._trial_task(stage, number, base_epoch), used_before=used_before)
         policy = answer_retry_policy(self._state.plan.unavailable_timeout_seconds)
         outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=policy)
         return outcome

@@ -47,8 +47,9 @@ class Stages:
             return True
         waiting = self._calls.start(ScoringActivities.wait_for_stage, self._task(stage), retry_policy=_RETRY)
         try:
-            written: StageScore = await waiting
-        except ActivityError:
+            written = await self._unless_lost(waiting)
+        except ActivityError as error:
+            self._has_ended = is_cancelled_exception(error)
             return False
         self._has_ended = written.ended
         return not written.ended and not self._state.is_cancelled
@@ -60,6 +61,7 @@ class Stages:
         except ActivityError as error:
             self.has_lost_a_score = True
             if is_cancelled_exception(error):
+                self._has_ended = True  # no later stage can come either
                 return None
             score = detail_of(error, StageScore) or StageScore(stage)
             self._state.notes.append(f"stage {stage} was not scored: {cause_of(error)}")
@@ -75,14 +77,21 @@ class Stages:
         return stop
 
     async def _when_scored(self, task: ModelTask, threshold: float) -> StageScore:
-        """The stage's score; the wait ends early when the large model has answered or failed."""
         scoring = self._calls.start(ScoringActivities.wait_and_score, task, threshold, retry_policy=_RETRY)
+        return await self._unless_lost(scoring)
+
+    async def _unless_lost(self, waiting: workflow.ActivityHandle[StageScore]) -> StageScore:
+        """What an activity returns that waits for a stage. It is cancelled when the large model has answered or failed, and
+        when the log lacks the stage after the model's end: then Redis has lost it, and nobody will write it again. A scoring
+        pass under way is completed also then.
+        """
         if self._llm.handle is not None:
-            await workflow.wait([scoring, self._llm.handle], return_when=asyncio.FIRST_COMPLETED)
-            if not scoring.done() and (self._llm.has_answered or not self._llm.has_succeeded):
-                scoring.cancel()
-        score: StageScore = await scoring
-        return score
+            await workflow.wait([waiting, self._llm.handle], return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done() and self._llm.has_succeeded and not self._llm.has_answered:
+                await workflow.wait([waiting], timeout=Timeouts.stage_lost.total_seconds())
+            if not waiting.done():
+                waiting.cancel()
+        return await waiting
 
     def _task(self, stage: int) -> ModelTask:
         return model_task(self._state.input, self._state.plan.prices.scorer, stage=stage)

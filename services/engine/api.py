@@ -22,6 +22,7 @@ class EngineError(Exception):
     ├── QueueFull       as many requests wait as the engine accepts
     ├── DuplicateRequest   a request with this id is running
     ├── EngineStopped   the engine is shutting down or its thread has died
+    ├── GenerationFailed   the next token of this one request could not be chosen
     ├── UnknownModel    an API does not have the model
     ├── InvalidSchema   the JSON schema is none, or has a keyword that no text can be held to
     ├── SchemaNotSupported   the back end cannot hold this text to a schema
@@ -48,6 +49,10 @@ class DuplicateRequest(EngineError):
 
 class EngineStopped(EngineError):
     reason = "ENGINE_STOPPED"
+
+
+class GenerationFailed(EngineError):
+    reason = "GENERATION_FAILED"
 
 
 class UnknownModel(EngineError):
@@ -220,8 +225,8 @@ class Engine(Protocol):
     def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
         """Stream tokens, then exactly one Finished with the exact usage. Closing the generator early aborts the request.
 
-        Raises PromptTooLong, QueueFull, DuplicateRequest, EngineStopped, and for a JSON schema InvalidSchema and
-        SchemaNotSupported.
+        Raises PromptTooLong, QueueFull, DuplicateRequest, EngineStopped, GenerationFailed, and for a JSON schema InvalidSchema
+        and SchemaNotSupported. A request that fails ends alone. An engine that dies raises EngineStopped in every stream.
         """
         ...
 

@@ -96,6 +96,10 @@ class EngineCore:
         now = time.time()
         self.counters.input_tokens += sum(chunk.length for chunk in chunks if chunk.is_prefill)
         for sequence, token in zip(self.scheduler.advance(chunks), tokens, strict=True):
+            if sequence.failure:
+                self.scheduler.remove(sequence)
+                self._finish(sequence, FinishReason.ABORTED)
+                continue
             self._deliver(sequence, token, now)
             if token in self.eos_ids or sequence.is_at_limit:
                 self.scheduler.remove(sequence)
@@ -121,6 +125,8 @@ class EngineCore:
         sequences, jobs = self.queue.close(failure)
         self.scheduler.clear()
         for sequence in sequences:
+            if failure is not None:
+                sequence.failure = EngineStopped(f"the engine died: {failure!r}")
             self._finish(sequence, FinishReason.ABORTED)
         for job in jobs:
             job.scores.set_exception(EngineStopped("the engine stopped"))

@@ -77,13 +77,21 @@ class Runner:
         """The next token of each sequence, from its row of `logits`, float32[sequences, vocabulary]."""
         for row, sequence in enumerate(sequences):
             if sequence.matcher:
-                sequence.matcher.mask(logits[row])
+                with sequence.fails_alone():
+                    sequence.matcher.mask(logits[row])
         tokens: list[int] = logits.argmax(dim=-1).tolist()
         for row, sequence in enumerate(sequences):
-            sampling = sequence.generation.sampling
-            if sampling.temperature > 0:
-                sequence.sampler = sequence.sampler or Sampler(sampling, logits.device)
-                tokens[row] = sequence.sampler.draw(logits[row])
-            if sequence.matcher:
-                sequence.matcher.accept(tokens[row])
+            with sequence.fails_alone():
+                tokens[row] = self._draw(sequence, logits[row], tokens[row])
         return tokens
+
+    @staticmethod
+    def _draw(sequence: Sequence, logits: Tensor, likeliest: int) -> int:
+        """The next token, which the sequence's grammar accepts."""
+        token, sampling = likeliest, sequence.generation.sampling
+        if sampling.temperature > 0:
+            sequence.sampler = sequence.sampler or Sampler(sampling, logits.device)
+            token = sequence.sampler.draw(logits)
+        if sequence.matcher:
+            sequence.matcher.accept(token)
+        return token

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import abc
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from services.engine.api import Finished, GenerationRequest, Token
+from services.engine.api import EngineError, Finished, GenerationFailed, GenerationRequest, InvalidSchema, Token
 
 if TYPE_CHECKING:  # scheduling needs neither torch nor a tokenizer
     from services.engine.grammar import Matcher
@@ -32,6 +33,7 @@ class Sequence:
         self.cached = 0  # those of them that were copied from another sequence or from the prefix cache
         self.completion: list[int] = []
         self.sampler: Sampler | None = None  # set with the first sampled token
+        self.failure: EngineError | None = None  # its stream ends with this instead of Finished
 
     @property
     def request_id(self) -> str:
@@ -58,6 +60,21 @@ class Sequence:
     @property
     def is_at_limit(self) -> bool:
         return len(self.completion) >= self.generation.max_new_tokens
+
+    @contextmanager
+    def fails_alone(self) -> abc.Iterator[None]:
+        """An error in the block ends this sequence, and not the engine with all others."""
+        try:
+            yield
+        except Exception as error:
+            self.failure = GenerationFailed(f"the next token cannot be chosen: {error}")
+
+    def raise_failure(self) -> None:
+        """At the end. Raises EngineError where the sequence has failed."""
+        if self.failure:
+            raise self.failure
+        if self.matcher and self.matcher.failure:
+            raise InvalidSchema(f"the text cannot go on under its schema: {self.matcher.failure}")
 
     def next_tokens(self, length: int) -> abc.Sequence[int]:
         """The next `length` tokens to compute, all of them in the prompt or all of them in the completion."""

@@ -15,7 +15,6 @@ from services.engine.api import (
     EngineLoad,
     Finished,
     GenerationRequest,
-    InvalidSchema,
     ModelInfo,
     PromptScores,
     PromptTooLong,
@@ -102,8 +101,8 @@ class TransformersEngine:
         try:
             while True:
                 item = await items.get()
-                if isinstance(item, Finished) and sequence.matcher and sequence.matcher.failure:
-                    raise InvalidSchema(f"the text cannot go on under its schema: {sequence.matcher.failure}")
+                if isinstance(item, Finished):
+                    sequence.raise_failure()
                 yield item
                 if isinstance(item, Finished):
                     return

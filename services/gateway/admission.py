@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
 
 from services.gateway.checks import applicable_checks, check_profile
@@ -14,12 +15,16 @@ from services.process.json_schema import check_schema
 from tandem.method.errors import InvalidArgument, ResourceExhausted
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
-from tandem.method.request import SolveInput, SolveRequest
+from tandem.method.request import Budget, SolveInput, SolveRequest, StopOverrides
+from tandem.method.sampling import Sampling
 from tandem.method.stop_rule import allowance
 
 _REQUEST_ID = re.compile(r"([A-Za-z0-9._-]{1,64}/)?[A-Za-z0-9._-]{1,128}")  # after the tenant, where callers have one
 _MAX_TENANT_LENGTH = 64
 _MIN_ANSWER_TOKENS = 16
+_MAX_CHARACTERS_PER_TOKEN = 32  # on average; the longest tokens, of white space, have some hundred
+# Below, logits divided by it leave the range of a float16; every back end takes what lies between.
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.01, 2.0
 
 
 class Admission:
@@ -36,7 +41,9 @@ class Admission:
         """The workflow's input. Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small."""
         _check(request)
         profile = self._profile(request.profile)
-        tokens = self._count_tokens[profile.name](request.question + request.json_schema)
+        text = request.question + request.json_schema
+        _check_length(text, profile)
+        tokens = self._count_tokens[profile.name](text)
         if tokens > profile.max_question_tokens:
             what = "question and JSON schema have" if request.json_schema else "the question has"
             raise InvalidArgument(
@@ -70,12 +77,22 @@ class Admission:
             ) from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    tenant: str
+    budget: Budget
+    stop: StopOverrides
+    sampling: Sampling
+
+
 def request_fingerprint(task: SolveInput) -> str:
-    """Distinguishes a repeated request from another one under the same id."""
+    """Distinguishes a repeated request from another one under the same id: whatever changes its answer, its price or its payer."""
     request = task.request
     identity = f"{task.plan.profile}\0{request.question}" + ("\0code" if request.task == "code" else "")
     identity += "".join(f"\0{check.name}:{check.argument}" for check in request.checks)
     identity += f"\0{request.json_schema}" if request.json_schema else ""
+    terms = asdict(_Terms(request.tenant, request.budget, request.stop, request.sampling))
+    identity += f"\0{json.dumps(terms, sort_keys=True)}"
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
@@ -95,9 +112,28 @@ def _overridden(plan: Plan, request: SolveRequest) -> Plan:
     )
 
 
-def _check(request: SolveRequest) -> None:
-    if request.request_id and not _REQUEST_ID.fullmatch(request.request_id):
+def check_request_id(request_id: str) -> str:
+    """The id, which may be a request's. Raises InvalidArgument."""
+    if not _REQUEST_ID.fullmatch(request_id):
         raise InvalidArgument("a request id has 1 to 128 of the characters A-Z a-z 0-9 . _ -", field="request_id")
+    return request_id
+
+
+def _check_length(text: str, profile: Profile) -> None:
+    """Before any work on a text: tokenising one that cannot be short enough takes seconds and gigabytes."""
+    most = profile.max_question_tokens * _MAX_CHARACTERS_PER_TOKEN
+    if len(text) > most:
+        raise InvalidArgument(
+            f"the question has {len(text)} characters, more than any {profile.max_question_tokens} tokens, which profile "
+            f"{profile.name} takes",
+            field="question",
+            reason="QUESTION_TOO_LONG",
+        )
+
+
+def _check(request: SolveRequest) -> None:
+    if request.request_id:
+        check_request_id(request.request_id)
     if not request.question.strip():
         raise InvalidArgument("the question is empty", field="question", reason="EMPTY_QUESTION")
     if request.json_schema:
@@ -117,7 +153,15 @@ def _check(request: SolveRequest) -> None:
     ):
         if value is not None and not 0 <= value <= 1:
             raise InvalidArgument(f"a threshold lies in 0..1, not {value}", field=name)
-    for name, low, high in (("temperature", 0.0, 2.0), ("top_p", 0.0, 1.0)):
-        value = getattr(request.sampling, name)
-        if not low <= value <= high or (name == "top_p" and value == 0):
-            raise InvalidArgument(f"{name} lies in {low}..{high}, not {value}", field=f"sampling.{name}")
+    _check_sampling(request.sampling)
+
+
+def _check_sampling(sampling: Sampling) -> None:
+    temperature, top_p = sampling.temperature, sampling.top_p
+    if temperature != 0 and not _MIN_TEMPERATURE <= temperature <= _MAX_TEMPERATURE:
+        limits = f"{_MIN_TEMPERATURE}..{_MAX_TEMPERATURE}"
+        raise InvalidArgument(
+            f"temperature is 0 (greedy) or lies in {limits}, not {temperature}", field="sampling.temperature"
+        )
+    if not 0 < top_p <= 1:
+        raise InvalidArgument(f"top_p lies above 0 and at most at 1, not at {top_p}", field="sampling.top_p")

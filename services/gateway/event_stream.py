@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any, Literal
 
 from services.request_log.connection import Role
 from services.request_log.decisions import parse_decision
 from services.request_log.log import RequestLog
+from services.request_log.streams import PAGE
 from services.request_log.transcript import parse_entry
 from tandem.method.errors import Unavailable
 from tandem.method.events import AnswerDelta, InsightDelta, Restarted, SolveEvent, StageCompleted
@@ -19,9 +22,12 @@ from tandem.method.result import SolveResult
 
 _DECISIONS = "decisions"
 _STREAMS = (str(Role.INSIGHT), str(Role.ANSWER), _DECISIONS)
-_BLOCK = timedelta(milliseconds=500)
+_CURSOR = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18}){2}")
+_BLOCK, _NO_BLOCK = timedelta(milliseconds=500), timedelta(milliseconds=1)
 # Each read and each message costs gateway and client more than a token does: what is written faster is read together.
 _MIN_READ_SECONDS = 0.01
+_RETRY_SECONDS = 0.5
+_MODELS: dict[str, Literal["llm", "slm"]] = {Role.INSIGHT: "llm", Role.ANSWER: "slm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class Position:
         """Raises ValueError for what is not a cursor of ours."""
         if not cursor:
             return cls()
+        if not _CURSOR.fullmatch(cursor):
+            raise ValueError(cursor)
         numbers = [int(part) for part in cursor.split(".")]
         return cls(dict(zip(_STREAMS, numbers, strict=True)))
 
@@ -71,17 +79,16 @@ class EventStream:
     async def events(
         self, result: Awaitable[SolveResult], renew_lease: Callable[[], Awaitable[None]]
     ) -> AsyncGenerator[PositionedEvent, None]:
-        """Events until the result. Without Redis only the result is left, which is Temporal's.
+        """Events until the result. While Redis does not answer only the result is left, which is Temporal's.
 
         `renew_lease` is awaited regularly. Raises what `result` raises.
         """
         ending = asyncio.ensure_future(result)
         try:
-            with suppress(Unavailable):
-                async for event in self._until_over(ending, renew_lease):
-                    yield event
-                    if event.is_last:
-                        return
+            async for event in self._until_over(ending, renew_lease):
+                yield event
+                if event.is_last:
+                    return
             yield PositionedEvent(str(self._position), await ending)
         finally:
             ending.cancel()
@@ -91,15 +98,41 @@ class EventStream:
     ) -> AsyncGenerator[PositionedEvent, None]:
         while not ending.done():
             began = time.monotonic()
-            for event in await self._news():
+            for event in await self._news_unless(ending):
                 yield event
             await renew_lease()
             await asyncio.sleep(began + _MIN_READ_SECONDS - time.monotonic())
-        for event in await self._news():  # entries written before the end that were not read yet
-            yield event
+        with suppress(Unavailable):
+            while events := await self._news(_NO_BLOCK):  # entries written before the end that were not read yet
+                for event in events:
+                    yield event
 
-    async def _news(self) -> list[PositionedEvent]:
-        news = await self._log.streams.tail(self._request_id, self._position.cursors(), _BLOCK)
+    async def _news_unless(self, ending: asyncio.Future[SolveResult]) -> list[PositionedEvent]:
+        """News as they come. None when the request ends first, and after a pause when Redis does not answer: it may again."""
+        reading = asyncio.ensure_future(self._news(_BLOCK))
+        either: set[asyncio.Future[Any]] = {reading, ending}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return (reading.result() or await self._lost()) if reading.done() else []
+        except Unavailable:
+            await asyncio.wait({ending}, timeout=_RETRY_SECONDS)
+            return []
+        finally:
+            reading.cancel()
+
+    async def _lost(self) -> list[PositionedEvent]:
+        """Streams that Redis has lost, and that their writers have begun again: they are read from their beginning."""
+        events = []
+        for stream, (length, epoch) in (await self._log.streams.lengths(self._request_id)).items():
+            if 0 < length < self._position.read[stream]:
+                self._position.read[stream] = 0
+                events.append(PositionedEvent(str(self._position), Restarted(_MODELS[stream], 0, epoch)))
+        return events
+
+    async def _news(self, block: timedelta) -> list[PositionedEvent]:
+        news = await self._log.streams.tail(self._request_id, self._position.cursors(), block)
+        if any(len(entries) == PAGE for entries in news.values()):
+            news.pop(_DECISIONS, None)  # there is more text, which comes before the result
         events: list[PositionedEvent] = []
         for stream in _STREAMS:
             for entry_id, fields in news.get(stream, ()):
@@ -115,7 +148,7 @@ class EventStream:
         entry = parse_entry(entry_id, fields)
         is_insight = stream == Role.INSIGHT
         if entry.kind == "restart":
-            return [Restarted("llm" if is_insight else "slm", entry.tokens, entry.epoch)]
+            return [Restarted(_MODELS[stream], entry.tokens, entry.epoch)]
         events: list[SolveEvent] = []
         if entry.kind == "delta":
             events.append((InsightDelta if is_insight else AnswerDelta)(entry.text, entry.tokens))

@@ -9,6 +9,9 @@ from tandem.method.names import SEARCH_ATTRIBUTES, SOLVE_WORKFLOW
 
 _CONDITION = re.compile(r"""\s*(\w+)\s*(<=|>=|!=|<>|=|<|>)\s*("[^"]*"|'[^']*'|[^\s"'()]+)\s*""")
 _JOIN = re.compile(r"(and|or)\b", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
+# Between quotes, none of these can end the string in Temporal's dialect of SQL.
+_HARMLESS = re.compile(r"""[^'"`\\\x00-\x1f\x7f]+""")
 _NUMERIC = {"cost", "saved", "stage"}
 _STATES = {"running": "Running", "completed": "Completed", "failed": "Failed"}
 _FIELDS = {**SEARCH_ATTRIBUTES, "state": "ExecutionStatus", "started": "StartTime"}
@@ -46,17 +49,16 @@ def _conditions(where: str) -> str:
 def _condition(name: str, operator: str, value: str) -> str:
     if name not in _FIELDS:
         raise InvalidArgument(f"there is no field {name!r}; there are {', '.join(_FIELDS)}", field="where")
-    value = value.strip("\"'")
+    if value[0] in "\"'":
+        value = value[1:-1]
     if name in _NUMERIC:
-        try:
-            float(value)
-        except ValueError:
-            raise InvalidArgument(f"{name} is compared with a number, not {value!r}", field="where") from None
+        if not _NUMBER.fullmatch(value):
+            raise InvalidArgument(f"{name} is compared with a number, not {value!r}", field="where")
         return f"{_FIELDS[name]} {operator} {value}"
     if name == "state":
         if value not in _STATES:
             raise InvalidArgument(f"a state is one of {', '.join(_STATES)}, not {value!r}", field="where")
         value = _STATES[value]
-    if "'" in value:
-        raise InvalidArgument(f"a value has no quotes inside: {value!r}", field="where")
+    if not _HARMLESS.fullmatch(value):
+        raise InvalidArgument(f"a value has no quotes, backslashes or control characters: {value!r}", field="where")
     return f"{_FIELDS[name]} {operator} '{value}'"

@@ -38,6 +38,7 @@ class Readers:
         self._num_streams = 0
         self._is_draining = False
         self._pending: set[asyncio.Task[None]] = set()
+        self._unread: dict[str, asyncio.Task[None]] = {}
 
     def drain(self) -> None:
         """From now on streams end because this gateway drains: their requests go on and clients resume elsewhere."""
@@ -45,10 +46,11 @@ class Readers:
 
     @contextmanager
     def admitted(self) -> Iterator[Reader]:
-        """One more reader. Raises ResourceExhausted at the limit."""
-        if self._num_streams >= self._limits.max_requests:
+        """One more reader. Raises ResourceExhausted at the limit, which requests that go on without a reader count towards."""
+        num_requests = self._num_streams + len(self._unread)
+        if num_requests >= self._limits.max_requests:
             raise ResourceExhausted(
-                f"{self._num_streams} requests are being served, which is the limit",
+                f"{num_requests} requests are being served, which is the limit",
                 reason="TOO_MANY_REQUESTS",
                 retry_after_s=_RETRY_AFTER_SECONDS,
             )
@@ -67,6 +69,16 @@ class Readers:
             self._pending.add(pending)
             pending.add_done_callback(self._pending.discard)
 
+    def keep_slot(self, request_id: str) -> None:
+        """A request that goes on without its reader keeps its place until it ends."""
+        if not (self._is_draining or request_id in self._unread):
+            unread = self._unread[request_id] = asyncio.create_task(self._until_over(request_id))
+            unread.add_done_callback(lambda _: self._unread.pop(request_id, None))
+
+    async def _until_over(self, request_id: str) -> None:
+        with suppress(TandemError):
+            await self.workflows.result(request_id)
+
     async def _cancel_unless_watched(self, request_id: str, watcher: str) -> None:
         with suppress(TandemError):
             await self.log.watchers.remove(request_id, watcher)
@@ -77,7 +89,7 @@ class Readers:
             is_watched = False
         if not is_watched:
             with suppress(TandemError):
-                await self.workflows.cancel(request_id)
+                await self.workflows.cancel_abandoned(request_id)
 
 
 class Reader:
@@ -86,17 +98,17 @@ class Reader:
     def __init__(self, readers: Readers) -> None:
         self._readers, self._watcher = readers, uuid4().hex
         self._renewed_at = 0.0
-        self._is_over = False
+        self._is_over = self._keeps_running = False
 
     async def read(self, request: AdmittedRequest, position: Position) -> AsyncGenerator[PositionedEvent, None]:
         """Events of the request; its totals go on the current span."""
+        self._keeps_running = request.keep_running
         stream = EventStream(self._readers.log, request.request_id, request.stages, position)
 
         async def renew_lease() -> None:
             await self._renew_lease(request.request_id)
 
-        with suppress(TandemError):
-            await renew_lease()
+        await renew_lease()
         result = self._readers.workflows.result(request.request_id)
         async with aclosing(stream.events(result, renew_lease)) as events:
             async for event in events:
@@ -106,12 +118,17 @@ class Reader:
                     set_attributes(trace.get_current_span(), {"tandem.tenant.id": request.tenant or None})
                 yield event
 
-    def leave(self, request_id: str) -> None:
-        """The client is gone."""
-        if not self._is_over:
+    def leave(self, request_id: str, *, keep_running: bool) -> None:
+        """The client is gone; `keep_running` is its own wish, beside that of whoever made the request."""
+        if self._is_over:
+            return
+        if keep_running or self._keeps_running:
+            self._readers.keep_slot(request_id)
+        else:
             self._readers.cancel_unless_watched(request_id, self._watcher)
 
     async def _renew_lease(self, request_id: str) -> None:
         if time.time() - self._renewed_at > _LEASE.total_seconds() / 3:
             self._renewed_at = time.time()
-            await self._readers.log.watchers.renew(request_id, self._watcher, self._renewed_at, _LEASE)
+            with suppress(TandemError):  # a log that is full can still be read
+                await self._readers.log.watchers.renew(request_id, self._watcher, self._renewed_at, _LEASE)

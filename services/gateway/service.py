@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import grpc
 
-from services.gateway.admission import Admission, request_fingerprint
+from services.gateway.admission import Admission, check_request_id, request_fingerprint
 from services.gateway.event_stream import Position
 from services.gateway.query import visibility_query
 from services.gateway.readers import Limits, Readers
@@ -50,15 +50,21 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         caller, position = current_caller(), _position(request.resume_after)
         _scope(request, caller)
         with self._readers.admitted() as reader:
+            is_admitted = False
             try:
                 admitted = await self._start_or_join(request)
+                is_admitted = True
                 yield _accepted(admitted, str(position), caller)
                 async with aclosing(reader.read(admitted, position)) as events:
                     async for event in events:
                         yield event_to_pb(event.cursor, _for(caller, event.event))
             except (asyncio.CancelledError, GeneratorExit):
-                if request.request_id and not request.keep_running:
-                    reader.leave(request.request_id)
+                if request.request_id:
+                    reader.leave(request.request_id, keep_running=request.keep_running)
+                raise
+            except Exception:
+                if is_admitted:  # else the id may be somebody else's
+                    reader.leave(request.request_id, keep_running=request.keep_running)
                 raise
 
     async def GetRequest(
@@ -104,10 +110,11 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     async def _start_or_join(self, request: tandem_pb2.SolveRequest) -> AdmittedRequest:
         """Start the request, or join it; an id without a question joins what there is."""
         if request.request_id and not request.question:
-            return await self._workflows.join(request.request_id)
-        task = self._admission.admit(solve_request_from_pb(request), current_trace_id())
+            return await self._workflows.join(check_request_id(request.request_id))
+        # In a thread: tokenising a question and compiling a schema would delay all other requests.
+        task = await asyncio.to_thread(self._admission.admit, solve_request_from_pb(request), current_trace_id())
         request.request_id = task.request_id
-        return await self._workflows.start_or_join(task, request_fingerprint(task))
+        return await self._workflows.start_or_join(task, request_fingerprint(task), keep_running=request.keep_running)
 
     async def _status(self, request_id: str) -> Status:
         """As Temporal has it; a request whose result is published ends in Temporal a moment later, and is waited for."""
@@ -142,7 +149,7 @@ def _position(cursor: str) -> Position:
 def _required_id(request_id: str) -> str:
     if not request_id:
         raise InvalidArgument("a request id is needed", field="request_id")
-    return request_id
+    return check_request_id(request_id)
 
 
 # -- out --------------------------------------------------------------------------------------------------------------

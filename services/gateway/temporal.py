@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
-from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.converter import value_to_type
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from services.process.search_attributes import at_start
-from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, NotFound, TandemError, Unavailable
+from tandem.method.errors import (
+    PROFILE_MISMATCH,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    TandemError,
+    Unavailable,
+)
 from tandem.method.names import CANCEL_SIGNAL, SEARCH_ATTRIBUTES, SOLVE_WORKFLOW, shadow_id, solve_queue
 from tandem.method.request import SolveInput
 from tandem.method.result import ShadowResult, SolveResult
@@ -39,13 +54,16 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class AdmittedRequest:
-    """A request that has a workflow; `stages` names those that the large model may write."""
+    """A request that has a workflow; `stages` names those that the large model may write. `keep_running`: its caller wants it
+    to go on without a reader.
+    """
 
     request_id: str
     trace_id: str
     profile: str
     stages: tuple[str, ...]
     tenant: str = ""
+    keep_running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +85,7 @@ class Workflows:
     def __init__(self, client: Client, is_searchable: bool = False) -> None:
         self._client, self._is_searchable = client, is_searchable
 
-    async def start_or_join(self, task: SolveInput, fingerprint: str) -> AdmittedRequest:
+    async def start_or_join(self, task: SolveInput, fingerprint: str, *, keep_running: bool = False) -> AdmittedRequest:
         """Start the request's workflow, or join the one there is.
 
         Raises FailedPrecondition when the id belongs to another question, Unavailable when Temporal does not answer.
@@ -78,6 +96,7 @@ class Workflows:
             task.plan.profile,
             tuple(stage.name for stage in task.plan.stages),
             task.request.tenant,
+            keep_running,
         )
         task = replace(task, is_searchable=self._is_searchable)
         try:
@@ -93,30 +112,37 @@ class Workflows:
             )
             return admitted
         except WorkflowAlreadyStartedError:
-            return await self.join(task.request_id, fingerprint)
+            return await self._join_own(task.request_id, fingerprint)
         except RPCError as error:
             raise _unavailable(error) from error
 
-    async def join(self, request_id: str, fingerprint: str | None = None) -> AdmittedRequest:
-        """The request with this id, whether it runs or has ended; with a `fingerprint`, only if it has the same.
+    async def join(self, request_id: str) -> AdmittedRequest:
+        """The request with this id, whether it runs or has ended. Raises NotFound, Unavailable."""
+        return _admitted(request_id, await (await self._describe(request_id)).memo())
 
-        Raises NotFound, FailedPrecondition, Unavailable.
-        """
+    async def _join_own(self, request_id: str, fingerprint: str) -> AdmittedRequest:
+        """Raises FailedPrecondition where the id has another fingerprint, or is no request's but another workflow's."""
+        reused = FailedPrecondition(
+            f"request id {request_id!r} belongs to a request with another question, profile, tenant, budget or sampling",
+            reason="REQUEST_ID_REUSED",
+        )
         try:
-            memo = await (await self._handle(request_id).describe()).memo()
+            memo = await (await self._describe(request_id)).memo()
+        except NotFound:
+            raise reused from None
+        if memo.get("fingerprint") != fingerprint:
+            raise reused
+        return _admitted(request_id, memo)
+
+    async def _describe(self, request_id: str) -> WorkflowExecutionDescription:
+        """Raises Unavailable, and NotFound also for a workflow of another kind: others may use the namespace as well."""
+        try:
+            description = await self._handle(request_id).describe()
         except RPCError as error:
             raise _not_found_or_unavailable(error, request_id) from error
-        if fingerprint is not None and memo.get("fingerprint") != fingerprint:
-            raise FailedPrecondition(
-                f"request id {request_id!r} belongs to another question or profile", reason="REQUEST_ID_REUSED"
-            )
-        return AdmittedRequest(
-            request_id,
-            str(memo["trace_id"]),
-            str(memo["profile"]),
-            tuple(memo["stages"]),
-            str(memo.get("tenant", "")),
-        )
+        if description.workflow_type != SOLVE_WORKFLOW:
+            raise _not_found(request_id)
+        return description
 
     async def result(self, request_id: str) -> SolveResult:
         """Wait for the request's end. Raises Unavailable or FailedPrecondition with the workflow's reason when it failed."""
@@ -134,13 +160,11 @@ class Workflows:
             raise _unavailable(error) from error
 
     async def status(self, request_id: str) -> Status:
-        """Raises NotFound for an id that Temporal does not know."""
-        handle = self._handle(request_id)
+        """Raises NotFound for an id that is no request's."""
+        if (await self._describe(request_id)).status == WorkflowExecutionStatus.RUNNING:
+            return Status("running")
         try:
-            description = await handle.describe()
-            if description.status == WorkflowExecutionStatus.RUNNING:
-                return Status("running")
-            return Status("completed", await handle.result())
+            return Status("completed", await self._handle(request_id).result())
         except WorkflowFailureError as error:
             cause = error.cause
             details = cause.details if isinstance(cause, ApplicationError) else ()
@@ -155,6 +179,11 @@ class Workflows:
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:  # it has ended
                 raise _unavailable(error) from error
+
+    async def cancel_abandoned(self, request_id: str) -> None:
+        """Cancel a request that has no reader, unless its caller wants it to go on. Raises NotFound, Unavailable."""
+        if not (await self.join(request_id)).keep_running:
+            await self.cancel(request_id)
 
     async def shadow(self, request_id: str) -> ShadowResult | None:
         """The large model's own answer to the request; None where there is none."""
@@ -178,6 +207,8 @@ class Workflows:
         try:
             return [await _listed(e) async for e in self._client.list_workflows(query, page_size=limit, limit=limit)]
         except RPCError as error:
+            if error.status == RPCStatusCode.INVALID_ARGUMENT:
+                raise InvalidArgument(f"the query cannot be run: {error.message}", field="where") from error
             raise _unavailable(error) from error
 
     def _handle(self, request_id: str) -> WorkflowHandle[Any, SolveResult]:
@@ -199,6 +230,17 @@ async def find_search_attributes(client: Client) -> bool:
     return not missing
 
 
+def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:
+    return AdmittedRequest(
+        request_id,
+        str(memo["trace_id"]),
+        str(memo["profile"]),
+        tuple(memo["stages"]),
+        str(memo.get("tenant", "")),
+        bool(memo.get("keep_running", False)),
+    )
+
+
 async def _listed(execution: WorkflowExecution) -> Listed:
     memo = await execution.memo()
     found = {pair.key.name: pair.value for pair in execution.typed_search_attributes}
@@ -216,8 +258,12 @@ async def _listed(execution: WorkflowExecution) -> Listed:
 
 def _not_found_or_unavailable(error: RPCError, request_id: str) -> TandemError:
     if error.status == RPCStatusCode.NOT_FOUND:
-        return NotFound(f"there is no request {request_id!r}", reason="UNKNOWN_REQUEST")
+        return _not_found(request_id)
     return _unavailable(error)
+
+
+def _not_found(request_id: str) -> NotFound:
+    return NotFound(f"there is no request {request_id!r}", reason="UNKNOWN_REQUEST")
 
 
 def _unavailable(error: RPCError) -> Unavailable:

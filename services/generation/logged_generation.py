@@ -187,9 +187,15 @@ class LoggedGeneration:
         self._span.end(self.attempt.reason, self.attempt.first_token_at, self.attempt.own if reports_usage else None)
 
     async def _settle(self) -> None:
-        if self._end is None or self.attempt is not None:
+        if self.attempt is not None:
             return
         generated, logged = len(self._generated_at), self._writer.tokens - self._resumption.tokens
+        if (
+            self._end is None
+        ):  # the engine has failed; the next attempt, or settlement, reports what the log has by then
+            prompt = self._prompt_tokens if generated and not logged else 0
+            await self._close(Closing("aborted", generated - logged, 0, prompt, 0, 0))
+            return
         own = self._own_counts(self._end, generated, logged)
         earlier = TokenCounts(
             prompt=self._resumption.counts.prompt,
@@ -206,6 +212,9 @@ class LoggedGeneration:
             prompt=own.prompt,
             generated=generated,
         )
+        await self._close(closing)
+
+    async def _close(self, closing: Closing) -> None:
         with contextlib.suppress(TandemError, Lost):  # the caller still gets the counts from `attempt`
             await self._writer.close(closing)
 

@@ -48,7 +48,7 @@ def _event(event: GenerationEvent, model: str) -> insight_pb2.GenerateEvent:
     match event:
         case GenerationStarted(at=at):
             started = insight_pb2.GenerateStarted(resumed_stage=at.stage, previous_epoch=at.previous_epoch)
-            return insight_pb2.GenerateEvent(started=started)
+            return insight_pb2.GenerateEvent(started=started, usage=counts_to_pb(model, at.earlier))
         case StageWritten(stage=stage, tokens=tokens):
             completed = tandem_pb2.StageCompleted(stage=stage, tokens=tokens)
             return insight_pb2.GenerateEvent(stage_completed=completed)

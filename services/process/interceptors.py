@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from services.process.status import from_engine, to_status
-from tandem.method.errors import TandemError
+from tandem.method.errors import InvalidArgument, TandemError
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +40,13 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
         if handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(
                 _guard_stream(handler.unary_stream, self._checks, details.method, self._pass_unknown),
-                handler.request_deserializer,
+                _tolerant(handler.request_deserializer),
                 handler.response_serializer,
             )
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
                 _guard_unary(handler.unary_unary, self._checks, details.method, self._pass_unknown),
-                handler.request_deserializer,
+                _tolerant(handler.request_deserializer),
                 handler.response_serializer,
             )
         return handler
@@ -54,7 +55,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
 def _guard_stream(behavior: Any, checks: Sequence[Check], method: str, pass_unknown: bool) -> Any:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         try:
-            await _run(checks, context)
+            await _run(checks, request, context)
             async for response in behavior(request, context):
                 yield response
         except Exception as error:
@@ -66,7 +67,7 @@ def _guard_stream(behavior: Any, checks: Sequence[Check], method: str, pass_unkn
 def _guard_unary(behavior: Any, checks: Sequence[Check], method: str, pass_unknown: bool) -> Any:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
-            await _run(checks, context)
+            await _run(checks, request, context)
             return await behavior(request, context)
         except Exception as error:
             await _abort(context, error, method, pass_unknown)
@@ -74,10 +75,29 @@ def _guard_unary(behavior: Any, checks: Sequence[Check], method: str, pass_unkno
     return guarded
 
 
-async def _run(checks: Sequence[Check], context: grpc.aio.ServicerContext[Any, Any]) -> None:
+class _Malformed:
+    """In a request's place: its bytes are no message of the method."""
+
+
+def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    """gRPC itself would answer UNKNOWN with the name of a Python class."""
+
+    def parsed(data: bytes) -> Any:
+        try:
+            return deserialize(data) if deserialize else data
+        except DecodeError:
+            return _Malformed()
+
+    return parsed
+
+
+async def _run(checks: Sequence[Check], request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """Raises what a check raises, then InvalidArgument for bytes that are no message."""
     metadata = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
     for check in checks:
         await check(metadata)
+    if isinstance(request, _Malformed):
+        raise InvalidArgument("the request's bytes are no message of this method", field="", reason="MALFORMED")
 
 
 async def _abort(

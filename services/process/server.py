@@ -16,7 +16,9 @@ from grpc_reflection.v1alpha import reflection
 
 from services.observability.tracing import server_interceptors
 from services.process.interceptors import Check, ErrorInterceptor
+from services.process.slow_readers import SlowReaderInterceptor
 from tandem.method.errors import Unavailable
+from tandem.method.timeouts import Timeouts
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,11 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.so_reuseport", 0),
+    # A connection that says nothing, or has no calls, is closed; one that lasts is renewed, and its calls may end.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.max_connection_age_ms", 1_800_000),
+    ("grpc.max_connection_age_grace_ms", int(Timeouts.client_deadline.total_seconds() * 1000) + 60_000),
 )
 
 
@@ -43,7 +50,8 @@ class Server:
         self.services = tuple(services)
         self._has_loaded = False
         errors = ErrorInterceptor([self._check_loaded, *checks])
-        self.grpc = grpc.aio.server(interceptors=[*server_interceptors(), errors], options=list(SERVER_OPTIONS))
+        interceptors = [SlowReaderInterceptor(), *server_interceptors(), errors]
+        self.grpc = grpc.aio.server(interceptors=interceptors, options=list(SERVER_OPTIONS))
         self.port = self.grpc.add_insecure_port(f"{host}:{port}")
         self._health = add_health_and_reflection(self.grpc, self.services)
 

@@ -24,6 +24,7 @@ from tandem.method.errors import (
 )
 
 DOMAIN = "tandem.v1"
+_MAX_MESSAGE_BYTES = 1000
 
 STATUS_OF: dict[type[TandemError], grpc.StatusCode] = {
     InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
@@ -39,9 +40,10 @@ STATUS_OF: dict[type[TandemError], grpc.StatusCode] = {
 
 def to_status(error: TandemError) -> status_pb2.Status:
     """google.rpc.Status of an error: ErrorInfo always, BadRequest for a field, RetryInfo where waiting helps."""
+    message = _shortened(str(error))
     details: list[Any] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
     if isinstance(error, InvalidArgument):
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, ResourceExhausted) and error.retry_after_s is not None:
         delay = duration_pb2.Duration()
@@ -50,7 +52,15 @@ def to_status(error: TandemError) -> status_pb2.Status:
     packed = [any_pb2.Any() for _ in details]
     for box, detail in zip(packed, details, strict=True):
         box.Pack(detail)
-    return status_pb2.Status(code=STATUS_OF[type(error)].value[0], message=str(error), details=packed)
+    return status_pb2.Status(code=STATUS_OF[type(error)].value[0], message=message, details=packed)
+
+
+def _shortened(message: str) -> str:
+    """A message may quote what the caller sent. It travels up to three times in the trailers, which hold 8 KiB."""
+    if len(encoded := message.encode(errors="replace")) <= _MAX_MESSAGE_BYTES:
+        return message
+    half = _MAX_MESSAGE_BYTES // 2
+    return f"{encoded[:half].decode(errors='ignore')} … {encoded[-half:].decode(errors='ignore')}"
 
 
 def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
@@ -70,6 +80,7 @@ _FROM_ENGINE: dict[str, Callable[..., TandemError]] = {
     "QUEUE_FULL": partial(ResourceExhausted, retry_after_s=_RETRY_QUEUE_SECONDS),
     "DUPLICATE_REQUEST": FailedPrecondition,
     "ENGINE_STOPPED": Unavailable,
+    "GENERATION_FAILED": FailedPrecondition,
     "INVALID_SCHEMA": partial(InvalidArgument, field="json_schema"),
     "SCHEMA_NOT_SUPPORTED": FailedPrecondition,
     "UNKNOWN_MODEL": FailedPrecondition,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from enum import StrEnum
 from importlib import resources
@@ -10,11 +11,25 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import (
+    ClusterDownError,
+    ExecAbortError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from tandem.method.errors import Fenced, Unavailable
 
 _COMMAND_TIMEOUT_SECONDS = 2.0
+_BLOCKING_TIMEOUT_SECONDS = 3.0  # of a reply to a read that blocks for up to a second
+# Redis answers, but cannot do it now: full, failing over, without its replicas or its disk, or busy with a script.
+_TEMPORARY = (OutOfMemoryError, ReadOnlyError, ClusterDownError, MasterDownError, TryAgainError, ExecAbortError)
+# The same as text: what the library has no class for, and what Redis before 7 wraps where a script meets it.
+_TEMPORARY_CODES = re.compile(r"(^|-)(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY) ")
 STAGES = "stages"
 
 
@@ -50,7 +65,9 @@ class Connection:
             )
         )
         self.blocking = Redis(
-            connection_pool=BlockingConnectionPool.from_url(url, max_connections=4096, socket_timeout=None, **no_retry)
+            connection_pool=BlockingConnectionPool.from_url(
+                url, max_connections=4096, socket_timeout=_BLOCKING_TIMEOUT_SECONDS, **no_retry
+            )
         )
         self.ttl_ms = int(ttl.total_seconds() * 1000)
         script = resources.files("services.request_log").joinpath("request_log.lua").read_text()
@@ -80,8 +97,13 @@ def key(request_id: str, name: str) -> str:
     return f"{{{request_id}}}:{name}"
 
 
+def _is_temporary(error: ResponseError) -> bool:
+    return isinstance(error, _TEMPORARY) or _TEMPORARY_CODES.search(str(error)) is not None
+
+
 class translated_errors:
-    """Redis's errors as Unavailable: the caller decides whether its work can go on without the log.
+    """Redis's errors as Unavailable: the caller decides whether its work can go on without the log. What Redis cannot
+    understand is an error of ours and passes.
 
     A class, because a generator-based context manager costs more than a short command.
     """
@@ -90,7 +112,7 @@ class translated_errors:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ResponseError):
+        if isinstance(error, ResponseError) and not _is_temporary(error):
             return
         if isinstance(error, (RedisError, OSError)):
             raise Unavailable(f"the request log does not answer: {error}", reason="REQUEST_LOG_UNAVAILABLE") from error

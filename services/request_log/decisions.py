@@ -50,10 +50,10 @@ class Decisions:
             async with self._connection.redis.pipeline(transaction=False) as pipe:
                 pipe.xadd(stream, entry, id=f"{slot}-0").pexpire(stream, self._connection.ttl_ms)
                 added, _ = await pipe.execute(raise_on_error=False)
-        if not isinstance(added, ResponseError):
-            return None
-        if "equal or smaller" not in str(added):
-            raise added
+            if not isinstance(added, Exception):
+                return None
+            if not (isinstance(added, ResponseError) and "equal or smaller" in str(added)):
+                raise added
         return await self.get(request_id, slot)
 
     async def get(self, request_id: str, slot: int) -> Decision | None:

@@ -53,6 +53,7 @@ end
 
 if command == "take_unreported" then
   local prompt, generated = unreported()
+  keep_alive()
   return {"OK", prompt, generated}
 end
 

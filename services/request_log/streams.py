@@ -18,6 +18,9 @@ from services.request_log.transcript import Transcript, parse_entry
 from tandem.method.errors import FailedPrecondition
 from tandem.method.tokens import TokenCounts
 
+PAGE = 256
+"""Entries of one stream that a read returns at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
@@ -33,6 +36,11 @@ class Resumption:
     counts: TokenCounts = field(default_factory=TokenCounts)
     previous_epoch: int = 0
     unreported: TokenCounts = field(default_factory=TokenCounts)
+
+    @property
+    def earlier(self) -> TokenCounts:
+        """Everything that the log knows of earlier attempts."""
+        return self.counts + TokenCounts(completion=self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +128,24 @@ class Streams:
     async def tail(
         self, request_id: str, cursors: Mapping[str, str], block: timedelta
     ) -> dict[str, list[tuple[str, dict[str, str]]]]:
-        """New raw entries of some of a request's streams after `cursors`; empty when none came within `block`."""
+        """New raw entries of some of a request's streams after `cursors`, PAGE of each at most; empty when none came within
+        `block`.
+        """
         names = {key(request_id, name): name for name in cursors}
         with translated_errors():
             reply = await self._connection.blocking.xread(
-                {k: cursors[name] for k, name in names.items()}, count=256, block=int(block.total_seconds() * 1000)
+                {k: cursors[name] for k, name in names.items()}, count=PAGE, block=int(block.total_seconds() * 1000)
             )
         pairs = reply.items() if isinstance(reply, dict) else (reply or [])
         return {names[k]: [(i, f) for i, f in entries if f] for k, entries in pairs}
+
+    async def lengths(self, request_id: str) -> dict[str, tuple[int, int]]:
+        """(entries, epoch of the last writer) of the insight and of the answer; zeros where Redis knows of none."""
+        names = [f"{role}:{name}" for role in Role for name in ("seq", "epoch")]
+        with translated_errors():
+            values = await self._connection.redis.hmget(key(request_id, "state"), names)
+        numbers = [int(value or 0) for value in values]
+        return dict(zip(map(str, Role), zip(numbers[::2], numbers[1::2], strict=True), strict=True))
 
     async def follow_stages(
         self, request_id: str, block: timedelta = timedelta(seconds=1)

@@ -68,6 +68,6 @@ def _event(event: GenerationStarted | GenerationOutcome, model: str) -> executio
         started = execution_pb2.ExecuteStarted(
             resumed_tokens=event.at.tokens, logged=event.is_logged, previous_epoch=event.at.previous_epoch
         )
-        return execution_pb2.ExecuteEvent(started=started)
+        return execution_pb2.ExecuteEvent(started=started, usage=counts_to_pb(model, event.at.earlier))
     finished = finished_to_pb(event, execution_pb2.ExecuteFinished)
     return execution_pb2.ExecuteEvent(finished=finished, usage=counts_to_pb(model, event.counts))

@@ -18,16 +18,20 @@ from uuid import uuid4
 
 import grpc
 from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
+from kserve.errors import InvalidInput
+from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
+from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
 
 from services.observability.spans import Inference, describe_scoring
 from services.observability.tracing import server_interceptors, tracer
 from services.process.interceptors import ErrorInterceptor
 from services.process.server import SERVER_OPTIONS, add_health_and_reflection, set_health
+from services.process.slow_readers import SlowReaderInterceptor
 from services.sufficiency_scorer.stage_scorer import StageAssessment, StageScorer
 from tandem.method.errors import InvalidArgument
 from tandem.method.prices import RolePrices
@@ -127,13 +131,27 @@ def _stage(inputs: dict[str, InferInput]) -> int:
     return int(value[0])
 
 
+class ClosedRepository(ModelRepositoryExtension):  # type: ignore[misc]
+    """The model of this process lives as long as the process: a caller that unloads it would switch the scorer off for all."""
+
+    async def load(self, model_name: str) -> None:
+        raise InvalidInput("this server's model cannot be loaded by a caller")
+
+    async def unload(self, model_name: str) -> None:
+        raise InvalidInput("this server's model cannot be unloaded by a caller")
+
+
+def _closed(data_plane: DataPlane) -> ClosedRepository:
+    return ClosedRepository(data_plane.model_registry)
+
+
 class ScorerRestServer(RESTServer):  # type: ignore[misc]
     """KServe's REST server, bound to the address of the settings instead of all addresses."""
 
     host = "127.0.0.1"
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, app: str, data_plane: DataPlane, _: ModelRepositoryExtension, *args: Any, **kwargs: Any) -> None:
+        super().__init__(app, data_plane, _closed(data_plane), *args, **kwargs)
         self.config.host = self.host
 
 
@@ -146,11 +164,12 @@ class ScorerServer(GRPCServer):  # type: ignore[misc]
     async def start(self, max_workers: int) -> None:
         self._server = grpc.aio.server(
             interceptors=[
-                *server_interceptors(), ExceptionToStatusInterceptor(), ErrorInterceptor(pass_unknown=True)
+                SlowReaderInterceptor(), *server_interceptors(), ExceptionToStatusInterceptor(),
+                ErrorInterceptor(pass_unknown=True),
             ],
             options=list(SERVER_OPTIONS),
         )  # fmt: skip
-        servicer = InferenceServicer(self._data_plane, self._model_repository_extension)
+        servicer = InferenceServicer(self._data_plane, _closed(self._data_plane))
         grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
         self._health = add_health_and_reflection(self._server, [NAME])
         self.port = self._server.add_insecure_port(f"{self.host}:{self._port}")

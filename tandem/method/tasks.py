@@ -19,6 +19,7 @@ class ModelTask:
     `llm_alone`: the large model answers the plain question by itself. A service that serves another profile than
     `profile_digest` says refuses the task. `trial`: number of the answer, from 1, where it is checked; a higher one begins a new
     text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty: nothing.
+    `used_before`: what the role had used for this text before the activity; it stays with the worker, for the bill.
     """
 
     request_id: str
@@ -35,6 +36,7 @@ class ModelTask:
     trial: int = 0
     repair: Repair | None = None
     json_schema: str = ""
+    used_before: TokenCounts = field(default_factory=TokenCounts)
 
 
 @dataclass(frozen=True)

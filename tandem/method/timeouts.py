@@ -16,6 +16,7 @@ class Timeouts:
     heartbeat_interval = timedelta(seconds=1)  # each is a call to Temporal for each running activity
     retry_interval = timedelta(milliseconds=250)
     local_attempt = timedelta(seconds=3)
+    stage_lost = timedelta(seconds=10)  # after the insight's end; until then a busy worker may not have read the stage
     attempt = timedelta(minutes=8)
     activity = timedelta(minutes=10)
     workflow = timedelta(minutes=14)

@@ -145,7 +145,7 @@ class ExecuteEvent(_message.Message):
     def finished(self) -> Global___ExecuteFinished: ...
     @_builtins.property
     def usage(self) -> _tandem_pb2.TokenUsage:
-        """Usage of this role over all attempts so far."""
+        """Usage of this role over all attempts so far; with `started` that of earlier ones, as the request log knows it."""
 
     def __init__(
         self,

@@ -93,7 +93,7 @@ class GenerateEvent(_message.Message):
     def finished(self) -> Global___GenerateFinished: ...
     @_builtins.property
     def usage(self) -> _tandem_pb2.TokenUsage:
-        """Usage of this role over all attempts so far."""
+        """Usage of this role over all attempts so far; with `started` that of earlier ones, as the request log knows it."""
 
     def __init__(
         self,

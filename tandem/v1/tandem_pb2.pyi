@@ -396,7 +396,7 @@ class Sampling(_message.Message):
     TOP_P_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
-    """0 is greedy; at most 2."""
+    """0 is greedy; else 0.01 to 2."""
     top_p: _builtins.float
     """Nucleus, in (0, 1]."""
     seed: _builtins.int

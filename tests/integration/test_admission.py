@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -31,6 +33,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
         ({"threshold": 1.5}, "stop.threshold", grpc.StatusCode.INVALID_ARGUMENT),
         ({"thresholds": {9: 0.5}}, "stop.thresholds", grpc.StatusCode.INVALID_ARGUMENT),
         ({"temperature": 3.0}, "sampling.temperature", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"temperature": 1e-38}, "sampling.temperature", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"temperature": float("nan")}, "sampling.temperature", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"top_p": 0.0}, "sampling.top_p", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"top_p": float("nan")}, "sampling.top_p", grpc.StatusCode.INVALID_ARGUMENT),
         ({"request_id": "a b"}, "request_id", grpc.StatusCode.INVALID_ARGUMENT),
         ({"max_cost_usd": 1e-9}, "", grpc.StatusCode.RESOURCE_EXHAUSTED),
     ],
@@ -40,6 +46,32 @@ async def test_bad_requests_name_the_field(system: System, options: dict[str, An
         await ask(system, **{"question": "why?", **options})
     assert (caught.value.code, caught.value.field) == (code, field)
     assert caught.value.reason
+
+
+async def test_a_question_that_cannot_be_short_enough_is_not_tokenised(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(
+        system.service._admission, "_count_tokens", {"scripted": lambda text: counted.append(text) or 1}
+    )
+    with pytest.raises(RequestError) as refused:
+        await ask(system, "x" * 15_000_000)
+    assert (refused.value.reason, refused.value.field) == ("QUESTION_TOO_LONG", "question")
+    assert not counted
+
+
+async def test_tokenising_one_question_delays_no_other_request(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_let_go = threading.Event()
+    monkeypatch.setattr(
+        system.service._admission, "_count_tokens", {"scripted": lambda text: is_let_go.wait(60) and len(text)}
+    )
+    slow = asyncio.create_task(ask(system, "[scores=0:0.9 slm_eos=5]"))
+    await asyncio.sleep(0.1)
+    await system.client.profiles()
+    assert not slow.done()
+    is_let_go.set()
+    assert (await slow)["answer"]
 
 
 async def test_a_profile_without_a_prompt_for_it_takes_no_json_schema(brief_system: System) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any
 from uuid import uuid4
@@ -11,9 +12,13 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.asyncio import Redis
 
+from services.request_log.connection import Role
+from services.request_log.streams import StreamWriter
 from tandem import RequestError, to_dict
-from tests.integration.asking import BOUND_SECONDS
+from tandem.method.errors import Unavailable
+from tests.integration.asking import BOUND_SECONDS, ask, forget, generated
 from tests.integration.conftest import System
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
@@ -50,6 +55,70 @@ async def bill(system: System, script: str, leave_after: int | None) -> dict[str
                 return to_dict(found.result)
         await asyncio.sleep(0.02)
     raise AssertionError(f"request {request_id} has no bill")
+
+
+def computed(system: System) -> dict[str, tuple[int, int]]:
+    """(prompt, generated) tokens that the engines have counted, by role."""
+    engines = {"llm": system.llm, "slm": system.slm}
+    return {role: (e.counters.input_tokens, e.counters.output_tokens) for role, e in engines.items()}
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, role: Role, tokens: int, fault: Callable[[], Awaitable[None]]) -> None:
+    """Before the write of `tokens` or more of the role the `fault` comes, and Redis does not answer."""
+    append, failures = StreamWriter._append, []
+
+    async def failing(writer: StreamWriter, *entry: Any) -> None:
+        if writer._role is role and writer.tokens >= tokens and not failures:
+            failures.append(writer)
+            await fault()
+            raise Unavailable("the request log does not answer", reason="REQUEST_LOG_UNAVAILABLE")
+        await append(writer, *entry)
+
+    monkeypatch.setattr(StreamWriter, "_append", failing)
+
+
+def of_engines(result: dict[str, Any], role: str) -> tuple[int, int]:
+    usage = result["usage"][role]
+    return usage["input_tokens"], generated(usage)
+
+
+@pytest.mark.parametrize("role", ["llm", "slm"])
+async def test_a_redis_that_comes_back_with_an_older_memory_makes_no_bill_smaller(
+    system: System, redis_url: str, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    request_id, before = uuid4().hex, computed(system)
+    async with Redis.from_url(redis_url) as redis:
+
+        async def restore_the_beginning() -> None:
+            """As a restart with the last snapshot does: epoch and prompt are known, and no token."""
+            state = f"{{{request_id}}}:state"
+            name = "insight" if role == "llm" else "answer"
+            await redis.delete(f"{{{request_id}}}:{name}", *([f"{{{request_id}}}:stages"] if role == "llm" else []))
+            await redis.hset(
+                state, mapping={f"{name}:{field}": 0 for field in ("tokens", "seq", "stage", "stage_tokens", "input")}
+            )
+
+        writer = Role.INSIGHT if role == "llm" else Role.ANSWER
+        fail_once(monkeypatch, writer, 10, restore_the_beginning)
+        question = "[scores=48:0.9 slm_eos=20 ms=5]" if role == "llm" else "[scores=0:0.9 slm_eos=20 ms=5]"
+        result = await ask(system, question, request_id=request_id)
+    now = computed(system)
+    assert of_engines(result, role) == tuple(b - a for a, b in zip(before[role], now[role], strict=True))
+
+
+async def test_an_answer_without_its_insight_bills_what_was_lost_with_it(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id, before = uuid4().hex, computed(system)
+
+    async def lose_all() -> None:
+        await forget(system.log, request_id)
+
+    fail_once(monkeypatch, Role.ANSWER, 10, lose_all)
+    result = await ask(system, "[scores=16:0.9 slm_eos=20 ms=5]", request_id=request_id)
+    assert any("does without the insight" in note for note in result["notes"])
+    now = computed(system)
+    assert of_engines(result, "slm") == tuple(b - a for a, b in zip(before["slm"], now["slm"], strict=True))
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

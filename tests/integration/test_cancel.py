@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import timedelta
 from uuid import uuid4
 
+import grpc
 import pytest
 
+from services.gateway.event_stream import EventStream, PositionedEvent
+from services.gateway.readers import Limits
+from services.identity.caller import ANONYMOUS, set_caller
 from services.request_log.decisions import RESULT_SLOT
-from tandem import Completed, InsightDelta, to_dict
+from tandem import Completed, InsightDelta, RequestError, to_dict
 from tandem.method.result import SolveResult, StopReason
 from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
@@ -65,13 +71,83 @@ async def test_a_client_that_goes_away_cancels_its_request(system: System) -> No
     assert result.usage.llm.prompt > 0
 
 
+async def test_a_reader_that_hangs_up_does_not_cancel_a_request_that_somebody_else_detached(
+    system: System, hold: Hold
+) -> None:
+    request_id, question = uuid4().hex, f"[llm_hold=5:{hold} slm_eos=5]"
+    for keep_running in (True, False):  # who made it, and somebody who only looks
+        call = system.client._stub.Solve(solve_request(question, request_id=request_id, keep_running=keep_running))
+        async for event in call:
+            if event.HasField("insight_delta"):
+                break
+        call.cancel()
+        await asyncio.sleep(0.5)  # longer than the disconnect grace
+    hold.release()
+    assert (await stored(system, request_id)).stop.reason is StopReason.BEST_STAGE
+
+
+async def test_a_request_that_goes_on_without_a_reader_counts_towards_the_limit(
+    system: System, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system.service._readers, "_limits", Limits(1, timedelta(milliseconds=200)))
+    request = solve_request(f"[llm_hold=5:{hold} slm_eos=5]", request_id=uuid4().hex, keep_running=True)
+    call = system.client._stub.Solve(request)
+    await anext(aiter(call))
+    call.cancel()
+    while system.service._readers._num_streams:
+        await asyncio.sleep(0.01)
+    with pytest.raises(RequestError) as refused:
+        await ask(system, "why?")
+    assert refused.value.reason == "TOO_MANY_REQUESTS"
+    hold.release()
+    await stored(system, request.request_id)
+    while system.service._readers._unread:
+        await asyncio.sleep(0.01)
+    assert (await ask(system, "[scores=0:0.9 slm_eos=5]"))["answer"]
+
+
+async def test_a_request_whose_stream_breaks_does_not_run_on(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    request_id = uuid4().hex
+
+    async def broken(stream: EventStream) -> list[PositionedEvent]:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(EventStream, "_news", broken)
+    with pytest.raises(RequestError) as caught:
+        await system.client.ask("[llm_hold=5]", request_id=request_id)
+    assert caught.value.code is grpc.StatusCode.INTERNAL
+    assert (await stored(system, request_id)).stop.reason is StopReason.CANCELLED
+
+
+async def test_workflows_of_others_cannot_be_reached(system: System) -> None:
+    """A namespace may be shared with other applications."""
+    foreign = await system.temporal.start_workflow("Payroll", id=uuid4().hex, task_queue="nobody")
+    for asked in (system.client.get(foreign.id), system.client.cancel(foreign.id), read(system, "", foreign.id)):
+        with pytest.raises(RequestError) as caught:
+            await asked
+        assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_REQUEST")
+    with pytest.raises(RequestError) as reused:
+        await read(system, "why?", foreign.id)
+    assert reused.value.reason == "REQUEST_ID_REUSED"
+    events = [event.WhichOneof("attributes") async for event in foreign.fetch_history_events()]
+    assert "workflow_execution_signaled_event_attributes" not in events
+    await foreign.terminate()
+
+
+async def read(system: System, question: str, request_id: str) -> None:
+    async for _ in system.client.solve_request(tandem_pb2.SolveRequest(question=question, request_id=request_id)):
+        pass
+
+
 async def test_a_client_that_has_its_result_and_hangs_up_cancels_nothing(system: System) -> None:
+    set_caller(ANONYMOUS)
+    of_others = set(system.service._readers._pending)
     stream = system.service.Solve(solve_request("[scores=0:0.9 slm_eos=5]", request_id=uuid4().hex), None)
     async with aclosing(stream):  # closed where gRPC closes it when the client leaves while the result is sent
         async for event in stream:
             if event.HasField("completed"):
                 break
-    assert not system.service._readers._pending
+    assert system.service._readers._pending <= of_others
 
 
 async def test_leaving_the_clients_stream_early_cancels_at_once(system: System) -> None:

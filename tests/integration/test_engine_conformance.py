@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ import pytest
 
 from services.engine.api import (
     DuplicateRequest,
+    EngineError,
     EngineLoad,
     EngineStopped,
     Finished,
@@ -23,6 +25,7 @@ from services.engine.api import (
 )
 from services.engine.openai_engine import ApiSettings, OpenAIEngine
 from services.engine.tokenizer import ChatTokenizer
+from tandem.method.sampling import Sampling
 from tests.conftest import free_port
 from tests.integration.backends import Backend, generation, run
 from tests.tiny_model import reference
@@ -57,6 +60,33 @@ async def test_greedy_text_is_that_of_generate_alone_and_in_a_batch(backend: Bac
         assert (end.usage.prompt + end.usage.cached, end.usage.completion) == (num_prompt, num_completion)
         assert (tokens, end.usage.is_estimated) == (num_completion, False)
         assert end.reason is FinishReason.LENGTH
+
+
+def samplings(count: int) -> list[Sampling]:
+    """Whatever a caller of the engine may ask for: the ends of each range, and draws from far beyond what is sensible."""
+    dice = random.Random(0)
+    temperatures = [0.0, 5e-324, 1e-45, 1e-38, 1e-7, 0.01, 2.0, *(10 ** dice.uniform(-40, 0.3) for _ in range(count))]
+    return [
+        Sampling(temperature, dice.choice([1.0, 0.5, 1e-9, 1e-320, dice.random()]), dice.choice([0, 2**63, 2**64 - 1]))
+        for temperature in temperatures
+    ]
+
+
+async def test_no_sampling_arguments_end_another_request(backend: Backend) -> None:
+    work = samplings(25)
+    with backend.running(max_batch=8, max_waiting=2 * len(work)) as engine:
+        alone = await run(engine, generation(engine, "alone", "why?", 40))
+        beside, *sampled = await asyncio.gather(
+            run(engine, generation(engine, "beside", "why?", 40)),
+            *(run(engine, generation(engine, f"s{i}", f"{i}?", 4, sampling)) for i, sampling in enumerate(work)),
+            return_exceptions=True,
+        )
+        assert engine.is_alive
+    assert isinstance(beside, tuple)
+    assert beside[:2] == alone[:2]
+    for done in sampled:  # an API may refuse arguments, which ends that request alone
+        assert isinstance(done, EngineError) if isinstance(done, BaseException) else done[1] > 0
+        assert backend.port or not isinstance(done, BaseException)
 
 
 async def test_an_abort_while_decoding_counts_every_token(backend: Backend) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from services.engine.api import EngineStopped, Finished, GenerationRequest, Token
 from services.generation.role_generator import StageWritten
 from services.insight_generator.generator import InsightGenerator
 from services.request_log.connection import Role
@@ -59,6 +60,29 @@ async def test_a_caller_that_leaves_before_the_first_token_aborts_the_sequence(
     await events.aclose()
     assert engine.running == []
     assert engine.counters.output_tokens < 10
+
+
+async def test_an_engine_that_fails_leaves_its_tokens_in_the_ledger(
+    log: RequestLog, insight: tuple[InsightGenerator, ScriptedEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, engine = insight
+    whole = engine.generate
+
+    async def fails(generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
+        async with aclosing(whole(generation)) as items:
+            async for item in items:
+                yield item
+                if engine.counters.output_tokens == 20:
+                    raise EngineStopped("the engine died")
+
+    monkeypatch.setattr(engine, "generate", fails)
+    work = task("[ms=0]")
+    with pytest.raises(EngineStopped):
+        async for _ in writer.generate(work):
+            pass
+    counts = await log.ledger.counts(work.request_id, Role.INSIGHT)
+    assert (counts.prompt, counts.discarded) == (engine.counters.input_tokens, 20)
+    assert not (await log.streams.read(work.request_id, Role.INSIGHT)).is_complete
 
 
 async def test_the_stop_flag_alone_refuses_the_next_write_and_ends_the_attempt(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -13,12 +15,13 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
 
 from services.insight_generator.service import NAME as GENERATOR
-from services.process.server import Server
+from services.process.server import SERVER_OPTIONS, Server
 from services.process.status import error_info
 from services.slm_executor.service import NAME as EXECUTOR
 from services.sufficiency_scorer.features import NAMES
 from services.sufficiency_scorer.service import MODEL_NAME
 from services.sufficiency_scorer.service import NAME as SCORER
+from tandem import RequestError
 from tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2, insight_pb2_grpc
 from tests.integration.conftest import System
 
@@ -81,6 +84,85 @@ async def test_a_bad_inference_request_is_refused_with_its_reason(
             await oip_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request_)
     assert caught.value.code() is code
     assert error_info(caught.value).reason == reason
+
+
+async def test_no_caller_switches_the_scorer_off(system: System) -> None:
+    async with grpc.aio.insecure_channel(system.scorer_address) as channel:
+        stub = oip_grpc.GRPCInferenceServiceStub(channel)
+        for call, request in (
+            (stub.RepositoryModelUnload, oip.RepositoryModelUnloadRequest(model_name=MODEL_NAME)),
+            (stub.RepositoryModelLoad, oip.RepositoryModelLoadRequest(model_name=MODEL_NAME)),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError, match="by a caller") as caught:
+                await call(request)
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert (await stub.ModelReady(oip.ModelReadyRequest(name=MODEL_NAME))).ready
+        assert (await stub.ModelInfer(infer(question="q", insight="i"))).outputs
+
+
+@pytest.mark.parametrize("method", ["Solve", "GetRequest"])
+async def test_bytes_that_are_no_message_are_an_invalid_argument(system: System, method: str) -> None:
+    async with grpc.aio.insecure_channel(system.client.address) as channel:
+        path = f"/tandem.v1.TandemService/{method}"
+        call = (channel.unary_stream if method == "Solve" else channel.unary_unary)(path, None, None)(b"\xff" * 9)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await (call.read() if isinstance(call, grpc.aio.UnaryStreamCall) else call)
+    assert (caught.value.code(), error_info(caught.value).reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED")
+
+
+async def test_an_error_that_quotes_much_of_the_request_still_arrives(system: System) -> None:
+    for letter in ("x", "ß", "深", "\U0001f600"):
+        with pytest.raises(RequestError) as caught:
+            await system.client.list(f"{letter * 20_000} = 1")
+        assert (caught.value.code, caught.value.field) == (grpc.StatusCode.INVALID_ARGUMENT, "where")
+
+
+class Flood(execution_pb2_grpc.SlmExecutorServicer):
+    """Writes for ever. `num_open`: calls whose handler has not ended."""
+
+    num_open = 0
+
+    async def Execute(
+        self, request: execution_pb2.ExecuteRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[execution_pb2.ExecuteEvent]:
+        self.num_open += 1
+        try:
+            while True:
+                text = "x" * 100_000
+                yield execution_pb2.ExecuteEvent(finished=execution_pb2.ExecuteFinished(text=text))
+        finally:
+            self.num_open -= 1
+
+
+async def test_a_client_that_does_not_read_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.process.slow_readers.WRITE_TIMEOUT", timedelta(seconds=0.5))
+    server, flood = Server("127.0.0.1", 0, [EXECUTOR]), Flood()
+    execution_pb2_grpc.add_SlmExecutorServicer_to_server(flood, server.grpc)
+    await server.start()
+    await server.serving()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = execution_pb2_grpc.SlmExecutorStub(channel)
+        calls = [stub.Execute(execution_pb2.ExecuteRequest()) for _ in range(20)]
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(call.read() for call in calls))  # and no more
+            while flood.num_open:
+                await asyncio.sleep(0.05)
+        for call in calls:
+            call.cancel()
+    await server.stop(timedelta(0))
+
+
+async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {**dict(SERVER_OPTIONS), "grpc.server_handshake_timeout_ms": 500}
+    monkeypatch.setattr("services.process.server.SERVER_OPTIONS", tuple(options.items()))
+    server = Server("127.0.0.1", 0, [EXECUTOR])
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with asyncio.timeout(30):
+        while await reader.read(1000):
+            pass
+    writer.close()
+    await server.stop(timedelta(0))
 
 
 async def test_a_stage_that_the_log_lacks_is_reported_as_lost(system: System) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from datetime import timedelta
 from uuid import uuid4
 
 import grpc
 import pytest
 
+from services.process.channels import open_channel
 from tandem import AnswerDelta, RequestError, StageCompleted, to_dict
-from tandem.v1 import tandem_pb2
-from tests.integration.asking import RESULT_KEYS, ask, events, generated, idle, kinds
+from tandem.method.timeouts import Timeouts
+from tandem.v1 import execution_pb2, insight_pb2_grpc, tandem_pb2
+from tests.integration.asking import BOUND_SECONDS, RESULT_KEYS, ask, events, forget, generated, idle, kinds
 from tests.integration.conftest import System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -103,6 +108,40 @@ async def test_a_failing_scorer_lets_the_large_model_go_on_and_says_so(system: S
     assert [s["score"] for s in result["stages"]] == [None] * 4
     assert any("was not scored" in note for note in result["notes"])
     assert result["answer"]
+
+
+async def test_stages_that_redis_has_lost_are_not_waited_for(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Timeouts, "stage_lost", timedelta(seconds=1))
+    request_id, last = uuid4().hex, None
+    async with asyncio.timeout(BOUND_SECONDS):
+        async for event in system.client.solve("[score_ms=1500 slm_eos=5]", request_id=request_id):
+            if isinstance(event, StageCompleted) and event.stage == 3:  # while the first of them is scored
+                while system.llm.running:
+                    await asyncio.sleep(0.01)
+                await forget(system.log, request_id)
+            last = event
+    assert last is not None
+    result = to_dict(last.result)
+    assert (result["stop"]["reason"], result["answer"] != "") == ("best_stage", True)
+    assert generated(result["usage"]["llm"]) == 48
+
+
+async def test_an_insight_that_a_stranger_aborts_is_no_answer(finishing_system: System) -> None:
+    async with open_channel(finishing_system.generator_address) as channel:
+        stub = insight_pb2_grpc.InsightGeneratorStub(channel)
+        request_id, last = uuid4().hex, None
+        async for event in finishing_system.client.solve("[llm_hold=20 slm_eos=5]", request_id=request_id):
+            if isinstance(event, StageCompleted):
+                await stub.Abort(
+                    execution_pb2.AbortRequest(request_id=request_id, decided_at_unix_ms=time.time() * 1000)
+                )
+            last = event
+    assert last is not None
+    result = to_dict(last.result)
+    assert result["stop"]["reason"] == "llm_unavailable"
+    assert any("aborted, and not by this request" in note for note in result["notes"])
+    assert result["answer"].startswith("y")
+    assert generated(result["usage"]["llm"]) == 20
 
 
 async def test_without_the_large_model_the_small_one_answers_alone_and_says_so(system: System) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import pytest
 from temporalio.client import WorkflowHandle
 
@@ -80,6 +81,22 @@ async def test_a_repeated_request_id_joins_and_is_billed_once(system: System) ->
     third = await ask(system, question, request_id=request_id)
     assert first == second == third
     assert system.llm.counters.output_tokens - before == generated(first["usage"]["llm"])
-    with pytest.raises(RequestError) as caught:
-        await ask(system, "another question", request_id=request_id)
-    assert caught.value.reason == "REQUEST_ID_REUSED"
+    for other in (
+        {"question": "another question"}, {"tenant": "another"}, {"max_cost_usd": 1.0}, {"temperature": 0.5}, {"seed": 3},
+        {"threshold": 0.9},
+    ):  # fmt: skip
+        with pytest.raises(RequestError) as caught:
+            await ask(system, **{"question": question, "request_id": request_id, **other})
+        assert caught.value.reason == "REQUEST_ID_REUSED", other
+
+
+@pytest.mark.parametrize("cursor", ["-1.0.0", "1.2", "1.2.3.4", "a.b.c", "+1.0.0", "1_0.0.0", "٣.0.0", f"{2**64}.0.0"])
+async def test_a_bad_cursor_is_refused_before_any_work(system: System, cursor: str) -> None:
+    request = solve_request("[slm_eos=5]", request_id=uuid4().hex)
+    request.resume_after = cursor
+    with pytest.raises(grpc.RpcError) as refused:
+        [_ async for _ in system.client._stub.Solve(request)]
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(RequestError) as unknown:
+        await system.client.get(request.request_id)
+    assert unknown.value.reason == "UNKNOWN_REQUEST"

@@ -21,14 +21,17 @@ from services.engine.api import (
     DuplicateRequest,
     EngineError,
     EngineLoad,
+    EngineStopped,
     Finished,
     FinishReason,
+    GenerationFailed,
     GenerationRequest,
     PromptTooLong,
     Token,
 )
-from services.engine.batch import generate, generate_batch
+from services.engine.batch import Completion, generate, generate_batch
 from services.engine.runner import Runner
+from services.engine.sampler import Sampler
 from services.engine.settings import EngineSettings
 from services.engine.transformers_engine import TransformersEngine
 from tandem.method.sampling import Sampling
@@ -118,6 +121,54 @@ async def test_sampling_follows_its_seed_and_not_the_rest_of_the_batch(engine: T
     )
     other = await generate(engine, GenerationRequest("s4", ids, 16, Sampling(temperature=1.0, top_p=0.9, seed=8)))
     assert first.ids == again.ids != other.ids
+
+
+async def test_a_sequence_whose_next_token_cannot_be_chosen_fails_alone(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = Sampler.draw
+
+    def fail_for_one(self: Sampler, logits: torch.Tensor) -> int:
+        if self._sampling.seed == 13:
+            raise RuntimeError("probability tensor contains nan")
+        return draw(self, logits)
+
+    monkeypatch.setattr(Sampler, "draw", fail_for_one)
+    work = [
+        GenerationRequest(f"seed{seed}", random_prompt(seed, 10), 30, Sampling(temperature=1.0, seed=seed))
+        for seed in (12, 13, 14)
+    ]
+    before, failed, after = await asyncio.gather(*(generate(engine, w) for w in work), return_exceptions=True)
+    assert isinstance(failed, GenerationFailed)
+    assert "probability tensor contains nan" in str(failed)
+    for done in (before, after):
+        assert isinstance(done, Completion)
+        assert (len(done.ids), done.reason) == (30, FinishReason.LENGTH)
+    assert engine.is_alive
+    assert not engine.abort("seed13")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_an_engine_that_dies_ends_its_streams_as_failed(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32", max_batch=1))
+    engine.start()
+    running = engine.generate(GenerationRequest("running", random_prompt(1, 8), 900))
+    await anext(running)
+    waiting = asyncio.ensure_future(anext(engine.generate(GenerationRequest("waiting", random_prompt(2, 8), 9))))
+    await asyncio.sleep(0)
+
+    def die(*_: object) -> None:
+        raise MemoryError("out of memory")
+
+    monkeypatch.setattr(Runner, "run", die)
+    with pytest.raises(EngineStopped, match="out of memory"):
+        [None async for _ in running]
+    with pytest.raises(EngineStopped, match="out of memory"):
+        await waiting
+    engine.stop()
+    assert not engine.is_alive
 
 
 @pytest.mark.parametrize("stage", ["queued", "prefill"])

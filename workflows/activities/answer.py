@@ -30,12 +30,15 @@ class AnswerActivities:
 
     @activity.defn
     async def execute(self, task: ModelTask) -> GenerationOutcome:
-        """Let the small model answer; a cancel returns what it has generated, exactly. Attempts count from `task.epoch`."""
+        """Let the small model answer; a cancel returns what it has generated, exactly. Attempts count from `task.epoch`.
+
+        The counts include `task.used_before`.
+        """
         attempt = activity.info().attempt
         task = replace(task, epoch=task.epoch + attempt)
         call = self._stub.Execute(execute_request_to_pb(task), timeout=Timeouts.attempt.total_seconds())
         inference = Inference("", "slm", task.request_id, task.epoch, task.prices)
-        done = await run_model_call(call, self._stub, inference, self._reported)
+        done = await run_model_call(call, self._stub, inference, self._reported, task.used_before)
         return outcome_from_pb(done.finished, done.counts, attempt, is_logged=done.started.logged)
 
     @activity.defn

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from temporalio import activity
 
 from tandem.method.timeouts import Timeouts
-from tandem.method.tokens import TokenCounts
 
 
 @asynccontextmanager
-async def heartbeating(detail: TokenCounts | None = None) -> AsyncIterator[None]:
+async def heartbeating(details: Callable[[], Sequence[Any]] = tuple) -> AsyncIterator[None]:
     """Heartbeat while the block runs: the slowest way of a cancel, and how a dead worker is noticed.
 
-    The first one costs a call to Temporal, so it waits for its interval, unless there is a `detail` that must not be lost.
+    The first one costs a call to Temporal, so it waits for its interval, unless there are `details` that must not be lost.
     """
-    details = () if detail is None or detail == TokenCounts() else (detail,)
 
     async def beat() -> None:
-        if details:
-            activity.heartbeat(*details)
+        if first := details():
+            activity.heartbeat(*first)
         while True:
             await asyncio.sleep(Timeouts.heartbeat_interval.total_seconds())
-            activity.heartbeat(*details)
+            activity.heartbeat(*details())
 
     beating = asyncio.create_task(beat())
     try:

@@ -13,6 +13,7 @@ from services.request_log.log import RequestLog
 from tandem.method.errors import TandemError
 from tandem.method.tasks import LostUsageTask
 from tandem.method.tokens import TokenCounts
+from workflows.activities.earlier_usage import at_least, without
 
 _MAX_REMEMBERED = 1000
 
@@ -45,18 +46,13 @@ class LostUsageActivities:
         role = Role.INSIGHT if task.role == "llm" else Role.ANSWER
         inference = Inference(task.model, task.role, task.request_id, activity.info().attempt, task.prices)
         remembered = self._reported.pop(task.request_id, task.role)
-        reported = max((task.reported, remembered), key=_total)
+        reported = at_least(task.reported, remembered)
         try:
             logged = await self._log.ledger.counts(task.request_id, role)
             unreported = await self._log.ledger.take_unreported(task.request_id, role)
         except TandemError as error:
             report_discarded(inference, reported)
             raise ApplicationError(str(error), reported, type=error.reason) from error
-        counts = max((logged, reported), key=_total)
-        unlogged = TokenCounts(prompt=counts.prompt - logged.prompt, discarded=counts.discarded - logged.discarded)
-        report_discarded(inference, unlogged + unreported)
+        counts = at_least(logged, reported)
+        report_discarded(inference, without(counts, logged) + unreported)
         return counts
-
-
-def _total(counts: TokenCounts) -> int:
-    return counts.prompt + counts.discarded

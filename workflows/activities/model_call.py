@@ -15,7 +15,8 @@ from services.observability.spans import Inference, report_discarded
 from tandem.convert.values import counts_from_pb
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
-from tandem.v1 import execution_pb2, tandem_pb2
+from tandem.v1 import execution_pb2
+from workflows.activities.earlier_usage import EarlierUsage, without
 from workflows.activities.errors import application_error, counts_in
 from workflows.activities.heartbeat import heartbeating, worker_is_draining
 from workflows.activities.lost_usage import ReportedUsage
@@ -24,17 +25,22 @@ from workflows.activities.retries import is_last_attempt
 
 @dataclass(slots=True)
 class Received:
-    """Events of the stream by kind, as far as they have come; `usage` is the last one's."""
+    """Events of the stream by kind, as far as they have come. `logged`: what the request log had when the attempt began."""
 
     started: Any = None
     finished: Any = None
-    usage: tandem_pb2.TokenUsage = field(default_factory=tandem_pb2.TokenUsage)
+    model: str = ""
+    logged: TokenCounts = field(default_factory=TokenCounts)
+    counts: TokenCounts = field(default_factory=TokenCounts)
 
     def see(self, event: Any) -> None:
-        kind = event.WhichOneof("event")
-        if kind in ("started", "finished"):
-            setattr(self, kind, getattr(event, kind))
-        self.usage = event.usage
+        match event.WhichOneof("event"):
+            case "started":
+                self.started, self.logged = event.started, counts_from_pb(event.usage)
+            case "finished":
+                is_estimated = getattr(event.finished, "usage_is_estimated", False)
+                self.finished, self.model = event.finished, event.usage.model
+                self.counts = counts_from_pb(event.usage, is_estimated=is_estimated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +52,18 @@ class CompletedCall:
     finished: Any
 
 
-async def run_model_call(call: Any, stub: Any, inference: Inference, reported: ReportedUsage) -> CompletedCall:
+async def run_model_call(
+    call: Any, stub: Any, inference: Inference, reported: ReportedUsage, before: TokenCounts
+) -> CompletedCall:
     """Read a stream to its `finished`. When cancelled, abort the work and read on to its exact usage.
 
-    Counts of earlier attempts that no request log took travel in the heartbeats' details.
+    `before`: what the role had used before this activity, and traces know of. Tokens that no log has are carried from attempt to
+    attempt in the heartbeats' details.
     """
-    received = Received()
-    reader = asyncio.ensure_future(_read(call, received))
-    unlogged = _unlogged_before()
+    earlier, received = EarlierUsage.of_attempt(before), Received()
+    reader = asyncio.ensure_future(_read(call, received, earlier))
     try:
-        async with heartbeating(unlogged):
+        async with heartbeating(lambda: earlier.details):
             try:
                 await asyncio.shield(reader)
             except asyncio.CancelledError:
@@ -64,15 +72,14 @@ async def run_model_call(call: Any, stub: Any, inference: Inference, reported: R
                 await abort(stub, inference.request_id, inference.attempt)
                 await reader
     except grpc.aio.AioRpcError as error:
-        raise _failure(error, inference, received, unlogged, reported) from error
+        raise _failure(error, inference, received, earlier, reported) from error
     finally:
         reader.cancel()
         call.cancel()
-    lost = _unless_logged(unlogged, received)
-    report_discarded(replace(inference, model=received.usage.model), lost)
-    is_estimated = getattr(received.finished, "usage_is_estimated", False)
-    counts = counts_from_pb(received.usage, is_estimated=is_estimated) + lost
-    return CompletedCall(counts, received.started, received.finished)
+    reported.pop(inference.request_id, inference.role)
+    in_traces = without(before, received.logged)
+    report_discarded(replace(inference, model=received.model), without(earlier.missing, in_traces))
+    return CompletedCall(received.counts + earlier.missing, received.started, received.finished)
 
 
 async def abort(stub: Any, request_id: str, epoch: int, *, only_prefill: bool = False) -> None:
@@ -82,10 +89,13 @@ async def abort(stub: Any, request_id: str, epoch: int, *, only_prefill: bool = 
     await stub.Abort(request, timeout=Timeouts.stop_call.total_seconds())
 
 
-async def _read(call: Any, received: Received) -> None:
+async def _read(call: Any, received: Received, earlier: EarlierUsage) -> None:
     """Read a stream to its very end, which must be `finished`."""
     async for event in call:
+        has_begun = received.started is not None
         received.see(event)
+        if received.started is not None and not has_begun:
+            earlier.see_log(received.logged)
     if received.finished is None:
         is_last = is_last_attempt(activity.info().attempt, grpc.StatusCode.OK, began=True)
         raise ApplicationError(
@@ -97,24 +107,12 @@ def _failure(
     error: grpc.aio.AioRpcError,
     inference: Inference,
     received: Received,
-    unlogged: TokenCounts,
+    earlier: EarlierUsage,
     reported: ReportedUsage,
 ) -> ApplicationError:
     """The attempt's error with what it and earlier ones have used; also in a heartbeat, and remembered by this worker."""
-    counts = counts_in(error) + _unless_logged(unlogged, received)
-    activity.heartbeat(counts)
-    reported.remember(inference.request_id, inference.role, counts)
+    earlier.fail(counts_in(error), received.logged)
+    activity.heartbeat(*earlier.details)
+    reported.remember(inference.request_id, inference.role, earlier.total)
     is_last = is_last_attempt(activity.info().attempt, error.code(), began=received.started is not None)
-    return application_error(error, counts, is_last)
-
-
-def _unlogged_before() -> TokenCounts:
-    """What earlier attempts used that may be in no log."""
-    details = activity.info().heartbeat_details
-    return TokenCounts(**details[0]) if details and isinstance(details[0], dict) else TokenCounts()
-
-
-def _unless_logged(unlogged: TokenCounts, received: Received) -> TokenCounts:
-    """`unlogged`, unless the log turned out to know the earlier attempts, whose tokens are then in its ledger."""
-    is_logged = received.started is not None and received.started.previous_epoch
-    return TokenCounts() if is_logged else unlogged
+    return application_error(error, earlier.total, is_last)
