@@ -106,7 +106,8 @@ def main() -> None:
 def _explain(error: RequestError) -> str:
     if error.is_connection_lost:
         return (
-            f"no gateway answers ({error}). `tandem up` starts the local stack; TANDEM_ADDRESS names another gateway."
+            f"no gateway answers ({error}). `tandem up` starts the local stack, or what has ended of it; TANDEM_ADDRESS "
+            "names another gateway."
         )
     message = str(error).removesuffix(".") + (f" [{error.field}]." if error.field else ".")
     return f"{message} Retry in {error.retry_after_s:g} s." if error.retry_after_s else message

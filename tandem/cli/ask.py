@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ import typer
 
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.parts import needs
+from tandem.cli.silence import explained_silence
 from tandem.cli.view import LiveView
 from tandem.client import Client
 from tandem.errors import RequestError
@@ -79,8 +80,8 @@ def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None
     """Print a request's events to its end. Ctrl-C cancels it, and the stream continues to the bill."""
     view = LiveView(console)
     on_interrupt = _leaves() if request.keep_running else _cancels(client, request.request_id)
-    with on_interrupt:
-        result = _print_events(client.solve_request(request), view, json)
+    with on_interrupt, explained_silence(client.address) as hear:
+        result = _print_events(_heard(client.solve_request(request), hear), view, json)
     if json:
         print_json(to_dict(result))
     elif jaeger := (read_stack() or {}).get("jaeger"):
@@ -128,6 +129,12 @@ def _cancel_when_known(client: Client, request_id: str) -> None:
             if error.code is not grpc.StatusCode.NOT_FOUND:
                 return  # the stream reports the same error
             time.sleep(0.1)
+
+
+def _heard(events: Iterator[Event], hear: Callable[[], None]) -> Iterator[Event]:
+    for event in events:
+        hear()
+        yield event
 
 
 def _print_events(events: Iterator[Event], view: LiveView, json: bool) -> tandem_pb2.SolveResult:
@@ -179,9 +186,11 @@ def _stack_for(wanted: bool, profile: str, quiet: bool) -> Iterator[None]:
         yield
         return
     with needs("ask --up", "local"):
-        from tandem.cli.stack import start_stack, stop_stack
-        from tandem.local.supervisor import open_stack
-    if open_stack() is not None:
+        from tandem.cli.stack import start_missing, start_stack, stop_stack
+        from tandem.local.planning import open_stack, require_same
+    if (running := open_stack()) is not None:
+        require_same(running, profile, jaeger=False)
+        start_missing(running, quiet=True)
         yield
         return
     start_stack(profile, quiet=quiet)

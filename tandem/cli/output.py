@@ -18,6 +18,10 @@ def console_error(message: str) -> None:
     _errors.print(f"[bold red]error:[/] {_escaped(message)}")
 
 
+def console_note(message: str) -> None:
+    _errors.print(f"[yellow]note:[/] {_escaped(message)}")
+
+
 def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 

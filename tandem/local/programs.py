@@ -99,7 +99,7 @@ def _services(layout: Layout) -> dict[str, str]:
 
 def _redis(layout: Layout) -> Program:
     port = str(layout.ports["redis"]["main"])
-    options = ["--save", '""', "--appendonly", "no", "--dir", str(layout.folder)]
+    options = ["--save", "", "--appendonly", "no", "--dir", str(layout.folder)]
     return Program([str(require_binary("redis-server")), "--port", port, "--bind", "127.0.0.1", *options])
 
 
