@@ -39,6 +39,16 @@ class HeldPorts:
         return numbers
 
 
+def free_port() -> int:
+    """A port that nobody listens on now; another program may take it before its user does. Raises StackError."""
+    held = _listen(0)
+    if held is None:
+        raise StackError("no port is free")
+    with held:
+        port: int = held.getsockname()[1]
+        return port
+
+
 def listens(pid: int, port: int) -> bool:
     """Whether the process, or one that it started, listens on `port`: another program may answer there."""
     try:
