@@ -57,7 +57,7 @@ def list_requests(
         table.add_row(
             row["request_id"], started, row["state"], row["profile"], row["tenant"],
             str(row["stage"]) if ended else "", row["reason"] if ended else "",
-            f"{row['usd']:.8f}" if ended else "", f"{row['saved_ratio']:+.0%}" if ended else "",
+            f"{row['usd']:.8f}" if ended else "", "" if row["saved_ratio"] is None else f"{row['saved_ratio']:+.0%}",
         )  # fmt: skip
     console.print(table)
 

@@ -121,14 +121,17 @@ def _grouped(traces: list[Trace], by: Grouping) -> list[dict[str, Any]]:
     rows = []
     for name, group in sorted(groups.items()):
         bills = [trace.total_usd or 0.0 for trace in group]
-        alone = sum(float(trace.tag("tandem.cost.llm_alone") or 0) for trace in group)
+        answered = [trace for trace in group if trace.tag("tandem.cost.saved")]
+        alone = sum(float(trace.tag("tandem.cost.llm_alone")) for trace in answered)
         rows.append(
             {
                 by.value: name,
                 "requests": len(group),
                 "USD": sum(bills),
                 "mean USD": sum(bills) / len(bills),
-                "saved": f"{1 - sum(bills) / alone:+.0%}" if alone else "",
+                "saved": f"{sum(float(trace.tag('tandem.cost.saved')) for trace in answered) / alone:+.0%}"
+                if alone
+                else "",
                 "add up": sum(trace.adds_up for trace in group),
             }
         )

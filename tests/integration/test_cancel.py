@@ -63,6 +63,7 @@ async def test_a_client_that_goes_away_cancels_its_request(system: System) -> No
     result = await stored(system, request.request_id)
     assert result.stop.reason is StopReason.CANCELLED
     assert result.usage.llm.prompt > 0
+    assert (result.cost.usd > 0, result.cost.saved_ratio) == (True, None)
 
 
 async def test_a_client_that_has_its_result_and_hangs_up_cancels_nothing(system: System) -> None:
