@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from tandem.cli.parts import needs, new_app
+from tandem.cli.parts import needs, never_fail_on_a_character, new_app
 from tandem.errors import RequestError, UserError
 
 
@@ -94,6 +94,7 @@ def main() -> None:
     """Exit codes: 0 success, 1 failure, 2 wrong usage."""
     # On SIGTERM a command cleans up as it does on Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    never_fail_on_a_character()
     try:
         app()
     except UserError as error:

@@ -52,7 +52,7 @@ def ask(
     """Ask a question and watch the two models answer it. Ctrl-C cancels the request and shows its bill."""
     every, single = _thresholds(threshold or [])
     request = solve_request(
-        sys.stdin.read().strip() if question == "-" else question,
+        _question(question),
         profile=profile,
         request_id=request_id,
         threshold=every,
@@ -153,6 +153,18 @@ def _start(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None
         print_json(asdict(accepted))
     else:
         console.print(accepted.request_id)
+
+
+def _question(given: str) -> str:
+    """Refused here already: `--up` would first start a stack for it."""
+    try:
+        text = sys.stdin.read().strip() if given == "-" else given
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"standard input is no text: {error}", param_hint="QUESTION") from None
+    if not text.strip():
+        where = "standard input" if given == "-" else "the argument"
+        raise typer.BadParameter(f"the question is empty: {where} has no text", param_hint="QUESTION")
+    return text
 
 
 def _check(given: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -15,15 +16,16 @@ _errors = Console(stderr=True, highlight=False)
 
 
 def console_error(message: str) -> None:
-    _errors.print(f"[bold red]error:[/] {_escaped(message)}")
+    _errors.print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True)
 
 
 def console_note(message: str) -> None:
-    _errors.print(f"[yellow]note:[/] {_escaped(message)}")
+    _errors.print(f"[yellow]note:[/] {_escaped(message)}", soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    is_unicode = sys.stdout.encoding.lower().startswith("utf")
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=not is_unicode))
 
 
 def _escaped(text: str) -> str:
