@@ -14,10 +14,10 @@ from tandem.errors import MissingParts
 from tandem.paths import REPOSITORY, is_checkout
 
 
-def new_app(**options: Any) -> typer.Typer:
-    """A Typer app without shell completion and without boxes around its help."""
+def new_app(*, completes: bool = False, **options: Any) -> typer.Typer:
+    """A Typer app without boxes around its help; `completes`: with the options that install shell completion."""
     return typer.Typer(
-        add_completion=False,
+        add_completion=completes,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},

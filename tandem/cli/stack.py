@@ -6,13 +6,14 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from tandem.cli.models import pull_missing
-from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.local import planning
 from tandem.local.layout import PROCESSES, StackError
 from tandem.local.planning import open_stack, require_same
@@ -63,7 +64,7 @@ def status(json: JsonFlag = False) -> None:
     elif stack is None:
         console.print("the local stack is not up; `tandem up` starts it")
     else:
-        console.print(_table(rows))
+        print_table(_table(rows))
         for row in rows:
             if row.exits:
                 console.print(_history(row), style="yellow")
@@ -75,18 +76,28 @@ def logs(
     process: Annotated[str, typer.Argument(help=f"One of {', '.join(p.name for p in PROCESSES)}; default: all.")] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines as they are written.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Number of last lines of each log.")] = 20,
+    json: JsonFlag = False,
 ) -> None:
     """Print the logs of the local stack, also after it has ended."""
+    if json and follow:
+        raise typer.BadParameter("--json prints what there is: leave out --follow", param_hint="--json")
     folder = state_folder() / "logs"
     wanted = [process] if process else [p.name for p in PROCESSES]
-    present = [str(file) for name in wanted if (file := folder / f"{name}.log").is_file()]
+    present = {name: str(file) for name in wanted if (file := folder / f"{name}.log").is_file()}
     if not present:
         raise StackError(f"there is no log of {process or 'any process'} in {folder}")
+    if json:
+        print_json({name: _last_lines(file, lines) for name, file in present.items()})
+        return
     follow_flag = ["-F"] if follow else []
     try:
-        raise typer.Exit(subprocess.run(["tail", *follow_flag, "-n", str(lines), *present]).returncode)
+        raise typer.Exit(subprocess.run(["tail", *follow_flag, "-n", str(lines), *present.values()]).returncode)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+
+
+def _last_lines(file: str, count: int) -> list[str]:
+    return Path(file).read_text(errors="replace").splitlines()[-count:] if count else []
 
 
 def start_stack(profile: str, quiet: bool = False, jaeger: bool = False) -> Stack:
