@@ -92,6 +92,26 @@ def fetch_file(name: str, folder: Path, progress: Progress = lambda *_: None) ->
     return folder / entry.file
 
 
+def fault_of(name: str) -> str:
+    """What makes the model's folder unusable, from its content; empty where nothing does."""
+    folder = models_folder() / name
+    if not folder.is_dir():
+        return "is missing"
+    missing = [file for file in ("config.json", "tokenizer.json") if not (folder / file).is_file()]
+    weights = sorted(folder.glob("*.safetensors"))
+    if missing or not weights:
+        return f"has no {' and no '.join(missing or ['weights'])}"
+    from safetensors import SafetensorError, safe_open
+
+    for file in weights:
+        try:
+            with safe_open(file, framework="numpy"):
+                pass
+        except (SafetensorError, OSError) as error:
+            return f"has a broken {file.name} ({error})"
+    return ""
+
+
 def compile_ahead(name: str, dtype: str, threads: int) -> Path:
     """Compile the model for this processor and `threads`; engines that start later load the result.
 

@@ -138,6 +138,15 @@ def test_up_starts_what_has_ended(local: LocalStack) -> None:
     assert local.pid("gateway") == gateway
 
 
+def test_doctor_names_the_process_that_is_dead(local: LocalStack) -> None:
+    local.kill("answer-checker")
+    done = tandem("doctor", "--json")
+    [check] = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "local stack"]
+    assert done.returncode == 1
+    assert check["found"] == "answer-checker is exited (terminated by SIGKILL)"
+    assert "tandem up" in check["advice"]
+
+
 def test_ask_says_which_process_is_dead_and_goes_on_when_it_is_back(local: LocalStack) -> None:
     local.kill("worker")
     process = subprocess.Popen(

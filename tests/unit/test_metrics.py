@@ -16,7 +16,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from services.observability import metrics
 from services.observability.spans import Inference, InferenceSpan, cost_bucket
-from tandem.cli.doctor import judge_drift
+from tandem.cli.local_checks import judge_drift
 from tandem.method.prices import RolePrices
 from tandem.method.result import (
     Cost,
