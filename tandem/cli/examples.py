@@ -42,6 +42,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "bench": ("tandem bench stop", "tandem bench report"),
     "check": ("tandem check", "tandem check --jaeger http://127.0.0.1:16686"),
+    "keys create": ("tandem keys create acme", "tandem keys create operations --role admin --file keys.json"),
+    "keys list": ("tandem keys list", "tandem keys list --json"),
+    "keys revoke": ("tandem keys revoke KEY",),
     "doctor": ("tandem doctor", "tandem doctor --json | jq .ok"),
     "version": ("tandem version", "tandem --version"),
 }
