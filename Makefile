@@ -6,7 +6,7 @@ SHELL := /bin/bash
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
-RUN := $(UV) run --locked --extra local
+RUN := $(UV) run --quiet --locked --extra local
 TANDEM := $(RUN) tandem
 PROTOS := $(wildcard protos/tandem/v1/*.proto)
 PAIR ?= qwen2.5-coder-1.5b-0.5b
@@ -19,11 +19,15 @@ help:  ## list the targets
 .tools/bin/uv:
 	python3 -m venv .tools && .tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
+# Installs in silence; says so where that takes a while.
+sync = $(UV) sync --locked --inexact $(1) --check --quiet 2>/dev/null || { \
+	  echo 'Installing into $(UV_PROJECT_ENVIRONMENT) (minutes the first time) ...' && $(UV) sync --quiet --locked --inexact $(1); }
+
 setup: $(filter .tools/bin/uv,$(UV))  ## install what `make run` needs into .venv, in the versions of uv.lock
-	@$(UV) sync --locked --inexact --extra local
+	@$(call sync,--extra local)
 
 develop: $(filter .tools/bin/uv,$(UV))  ## setup, and what tests and training need
-	@$(UV) sync --locked --inexact --extra local --extra training
+	@$(call sync,--extra local --extra training)
 
 models: setup  ## download, verify and convert the default pair (once)
 	@$(TANDEM) models pull
@@ -35,6 +39,7 @@ run: models  ## let two real models complete a function (examples/running_total.
 	@if [ -n "$$Q" ]; then $(TANDEM) ask --up "$$Q"; else \
 	  $(TANDEM) ask --up --code - < examples/running_total.txt && \
 	  echo 'A question in words: make run Q="Tom has 3 apples and buys 4 more. How many has he?"'; fi
+	@echo 'To keep the stack running: source $(UV_PROJECT_ENVIRONMENT)/bin/activate, then tandem up'
 
 test: develop  ## all tests: real servers, and small models that the tests create
 	@$(RUN) pytest

@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.common import Figures, quantiles, report
 from services.answer_checker.service import NAME
-from tandem.local.layout import free_port
+from tandem.local.ports import free_port
 from tandem.local.probes import is_serving
 from tandem.v1 import checking_pb2, checking_pb2_grpc, tandem_pb2
 
@@ -97,7 +97,7 @@ async def _check(stub: checking_pb2_grpc.AnswerCheckerAsyncStub, name: str) -> N
 @contextlib.asynccontextmanager
 async def _service() -> AsyncIterator[str]:
     """Address of an answer checker that runs until the block ends."""
-    port = free_port(0)
+    port = free_port()
     environment = os.environ | {"TANDEM_PORT": str(port), "TANDEM_LOG_LEVEL": "WARNING"}
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.answer_checker", env=environment)
     try:

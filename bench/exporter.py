@@ -25,7 +25,7 @@ from rich.progress import track
 
 from bench.common import Figures, quantiles, report
 from tandem import Client
-from tandem.local.layout import free_port
+from tandem.local.ports import free_port
 from tandem.local.supervisor import Stack
 from tests.e2e.collector import Collector
 from tests.stacks import scripted_stack
@@ -75,7 +75,7 @@ def main() -> None:
         endpoints = {
             "none": "",
             "well": well.endpoint,
-            "down": f"http://127.0.0.1:{free_port(0)}",
+            "down": f"http://127.0.0.1:{free_port()}",
             "refusing": refusing.endpoint,
             "silent": contexts.enter_context(_silent()),
         }

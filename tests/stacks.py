@@ -1,10 +1,12 @@
-"""Local stacks of their own for tests and benches: started with an explicit environment, killed and healed by component."""
+"""Local stacks of their own for tests and benches: started with an explicit environment, killed and healed by component.
+
+Their processes are not restarted by themselves: a test decides how long one stays dead.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import tempfile
 import time
@@ -13,15 +15,12 @@ from pathlib import Path
 
 import psutil
 
-from tandem.local.layout import StackError
-from tandem.local.supervisor import Stack, plan_stack
+from tandem.local import planning
+from tandem.local.supervisor import Stack
 from tests.fakes import write_tokenizer
 
 SCRIPTED_PROFILES = Path(__file__).parent / "profiles"
 _READY_SECONDS = 300.0
-_START_ATTEMPTS = 3
-# As Redis and Temporal say it, and as gRPC does.
-_PORT_TAKEN = re.compile("address already in use|failed to bind", re.IGNORECASE)
 
 
 @contextlib.contextmanager
@@ -51,17 +50,8 @@ def started_stack(profile: str, values: Mapping[str, str | None]) -> Iterator[St
 
 
 def start_stack(profile: str, *, jaeger: bool = False) -> Stack:
-    """A running stack. One whose port another process took between plan and start is planned again."""
-    for _ in range(_START_ATTEMPTS):
-        stack = plan_stack(profile, jaeger=jaeger)
-        try:
-            stack.up(lambda *_: None)
-        except StackError as error:
-            if not _PORT_TAKEN.search(str(error)):
-                raise
-        else:
-            return stack
-    raise StackError(f"ports were taken {_START_ATTEMPTS} times between plan and start")
+    """A running stack."""
+    return planning.start_stack(profile, jaeger=jaeger, restarts=False)
 
 
 @contextlib.contextmanager

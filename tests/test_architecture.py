@@ -55,7 +55,7 @@ ARROWS: dict[str, set[str]] = {
         "services.answer_checker",
         "services.answer_checker.sandbox",
     },
-    "tandem.local": {"tandem"},
+    "tandem.local": {"tandem", "tandem.method"},  # what a profile says is read in one place
     "deploy": {"tandem.local"},  # the chart is generated from the list of processes
     # The command line opens every door; what training and the local stack need is imported when a verb asks for it.
     "tandem.cli": {*BASE, "tandem", "tandem.local", "training"},

@@ -14,6 +14,7 @@ from services.checks.python_examples import NAME as PYTHON_EXAMPLES
 from services.checks.registry import applies
 from tandem.method.answer import final_answer
 from tandem.method.checks import AGREEMENT, CheckSpec, combined, failure, score
+from tandem.method.names import DISTRIBUTION
 from tandem.method.profile import Profile
 from tandem.method.tasks import CheckTask
 from training.collect import Run
@@ -27,7 +28,7 @@ CHECKED = "llm", "slm", "repair"
 def checker_version(profile: Profile) -> str:
     """Identifies what gave the verdicts of a file: the checks of code, and the release."""
     names = ",".join(map(str, code_checks(profile)))
-    return f"tandem {version('tandem')}: {names}"
+    return f"tandem {version(DISTRIBUTION)}: {names}"
 
 
 def code_checks(profile: Profile) -> list[CheckSpec]:

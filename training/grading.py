@@ -1,4 +1,4 @@
-"""Grading: final answers by math-verify, JSON by value, code by running its tests in a subprocess (docs/method.md, Grading).
+"""Grading: final answers (training.final_answers), JSON by value, code by running its tests in a subprocess (docs/method.md, Grading).
 
 Only text that the model itself generated is graded, and the LAST final answer in it counts.
 """
@@ -15,12 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
-
 from tandem.method.answer import final_answer
 from training.datasets import Item
+from training.final_answers import is_same_answer
 
-_FORMS = (LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig())
 _FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _SECONDS = 10.0
 _MEMORY_BYTES = 1 << 30
@@ -51,11 +49,7 @@ def grade_all(jobs: list[tuple[Item, str, str]], workers: int = 2) -> list[Grade
 
 def _grade_answer(item: Item, text: str) -> Graded:
     answer = final_answer(text, "boxed")
-    # Without a box, math-verify takes the last number or formula of the text.
-    boxed = answer if answer == text.strip() else f"\\boxed{{{answer}}}"
-    gold = parse(f"\\boxed{{{item.answer}}}", extraction_config=_FORMS)
-    found = parse(boxed, extraction_config=_FORMS)
-    return Graded(bool(found) and bool(verify(gold, found)), answer)
+    return Graded(is_same_answer(item.answer, answer, is_boxed=answer != text.strip()), answer)
 
 
 def _grade_json(item: Item, text: str, prefix: str) -> Graded:

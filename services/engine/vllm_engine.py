@@ -1,6 +1,6 @@
 """vLLM as a back end, for GPU pools: its scheduler batches, its prefix cache holds what was prefilled ahead.
 
-An optional extra (`tandem[vllm]`), because it needs a torch version of its own. It has no scoring pass: vLLM returns
+An optional extra (`tandem-insights[vllm]`), because it needs a torch version of its own. It has no scoring pass: vLLM returns
 log-probabilities of a prompt, but not the entropy over the whole vocabulary, so the scorer stays on transformers.
 """
 

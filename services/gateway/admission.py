@@ -101,6 +101,8 @@ def _overridden(plan: Plan, request: SolveRequest) -> Plan:
     for stage in request.stop.thresholds:
         if stage > last:
             raise InvalidArgument(f"there is no stage {stage}; the last is {last}", field="stop.thresholds")
+    if (request.stop.max_stage or 0) > last:
+        raise InvalidArgument(f"there is no stage {request.stop.max_stage}; the last is {last}", field="stop.max_stage")
     wanted = dict.fromkeys(range(last + 1), request.stop.threshold) if request.stop.threshold is not None else {}
     wanted.update(request.stop.thresholds)
     stages = [replace(s, threshold=wanted.get(k, s.threshold)) for k, s in enumerate(plan.stages, 1)]

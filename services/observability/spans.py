@@ -176,7 +176,7 @@ def _cost(result: SolveResult) -> dict[str, Any]:
         "tandem.cost.slm": by_role.slm,
         "tandem.cost.scorer": by_role.scorer,
         "tandem.cost.llm_alone": cost.usd_llm_alone,
-        "tandem.cost.saved": cost.usd_llm_alone - cost.usd,
+        "tandem.cost.saved": None if cost.saved_ratio is None else cost.usd_llm_alone - cost.usd,
         "tandem.cost.overrun": cost.usd_overrun,
         "tandem.cost.bucket": cost_bucket(cost.usd),
         "tandem.cost.currency": "USD",

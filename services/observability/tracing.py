@@ -22,12 +22,13 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.observability import metrics
+from tandem.method.names import DISTRIBUTION
 
 _FLUSH_SECONDS = 5.0
 _NOT_TRACED = filters.any_of(
     filters.service_prefix("grpc.health"), filters.service_prefix("grpc.reflection"), filters.service_prefix("temporal")
 )
-tracer = trace.get_tracer("tandem", version("tandem"))
+tracer = trace.get_tracer("tandem", version(DISTRIBUTION))
 
 
 class TelemetrySettings(BaseSettings):
@@ -56,7 +57,7 @@ def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = Tr
     """
     _setup_logging(log_level)
     settings = TelemetrySettings()
-    resource = Resource.create({"service.name": service_name, "service.version": version("tandem")})
+    resource = Resource.create({"service.name": service_name, "service.version": version(DISTRIBUTION)})
     if settings.endpoint:
         _enable_sdk_metrics()
     provider = provider_factory(resource=resource, sampler=None if settings.endpoint else ALWAYS_OFF)

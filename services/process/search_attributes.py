@@ -32,9 +32,10 @@ def at_start(task: SolveInput) -> TypedSearchAttributes:
 def at_end(
     result: SolveResult,
 ) -> list[SearchAttributeUpdate[float] | SearchAttributeUpdate[int] | SearchAttributeUpdate[str]]:
+    saved = result.cost.saved_ratio
     return [
         _COST.value_set(result.cost.usd),
-        _SAVED.value_set(result.cost.saved_ratio),
+        _SAVED.value_unset() if saved is None else _SAVED.value_set(saved),
         _STAGE.value_set(result.stop.stage),
         _REASON.value_set(str(result.stop.reason)),
     ]

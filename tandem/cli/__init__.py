@@ -10,12 +10,13 @@ import signal
 import sys
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from tandem.cli.parts import needs, new_app
+from tandem.cli.examples import epilog
+from tandem.cli.parts import needs, never_fail_on_a_character, new_app
 from tandem.errors import RequestError, UserError
 
 
@@ -59,7 +60,7 @@ class LazyGroup(TyperGroup):
         if name is None:  # a shell completes a word
             return name, command, rest
         with needs(name, VERBS[name].extra):
-            return name, _load(name), rest
+            return name, _load(name), _with_json_target(rest) if name == "eval" else rest
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -70,22 +71,55 @@ class LazyGroup(TyperGroup):
                 raise
 
 
+def _with_json_target(arguments: list[str]) -> list[str]:
+    """`--json` prints, as everywhere; of `tandem eval` it may also name a file."""
+    following = [*arguments[1:], "--"]
+    return [
+        word
+        for given, after in zip(arguments, following, strict=True)
+        for word in ((given, "-") if given == "--json" and after.startswith("--") else (given,))
+    ]
+
+
 def _load(name: str) -> Any:
     """The verb's command, or its group of commands."""
     module, attribute = VERBS[name].target.split(":")
     target = getattr(import_module(f"tandem.cli.{module}"), attribute)
     if isinstance(target, typer.Typer):
-        return typer.main.get_command(target)
+        group = typer.main.get_command(target)
+        for each, command in group.commands.items():  # type: ignore[attr-defined]
+            command.epilog = epilog(f"{name} {each}")
+        return group
     single = new_app()
-    single.command(name)(target)
+    single.command(name, epilog=epilog(name))(target)
     return typer.main.get_command(single)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        from tandem.method.names import DISTRIBUTION
+
+        typer.echo(f"tandem {version(DISTRIBUTION)}")
+        raise typer.Exit
 
 
 app = new_app(
     cls=LazyGroup,
     help="A large and a small language model answer together; the large one stops when its insight suffices.",
     no_args_is_help=True,
+    completes=True,
 )
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)] = False,
+) -> None:  # fmt: skip
+    """Options of `tandem` itself."""
+
+
 for _name, _verb in VERBS.items():
     app.command(_name, help=_verb.help)(lambda: None)
 
@@ -94,6 +128,7 @@ def main() -> None:
     """Exit codes: 0 success, 1 failure, 2 wrong usage."""
     # On SIGTERM a command cleans up as it does on Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    never_fail_on_a_character()
     try:
         app()
     except UserError as error:
@@ -106,7 +141,8 @@ def main() -> None:
 def _explain(error: RequestError) -> str:
     if error.is_connection_lost:
         return (
-            f"no gateway answers ({error}). `tandem up` starts the local stack; TANDEM_ADDRESS names another gateway."
+            f"no gateway answers ({error}). `tandem up` starts the local stack, or what has ended of it; TANDEM_ADDRESS "
+            "names another gateway."
         )
     message = str(error).removesuffix(".") + (f" [{error.field}]." if error.field else ".")
     return f"{message} Retry in {error.retry_after_s:g} s." if error.retry_after_s else message

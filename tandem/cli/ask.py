@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ import typer
 
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.parts import needs
+from tandem.cli.silence import explained_silence
 from tandem.cli.view import LiveView
 from tandem.client import Client
 from tandem.errors import RequestError
@@ -51,7 +52,7 @@ def ask(
     """Ask a question and watch the two models answer it. Ctrl-C cancels the request and shows its bill."""
     every, single = _thresholds(threshold or [])
     request = solve_request(
-        sys.stdin.read().strip() if question == "-" else question,
+        _question(question),
         profile=profile,
         request_id=request_id,
         threshold=every,
@@ -79,8 +80,8 @@ def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None
     """Print a request's events to its end. Ctrl-C cancels it, and the stream continues to the bill."""
     view = LiveView(console)
     on_interrupt = _leaves() if request.keep_running else _cancels(client, request.request_id)
-    with on_interrupt:
-        result = _print_events(client.solve_request(request), view, json)
+    with on_interrupt, explained_silence(client.address) as hear:
+        result = _print_events(_heard(client.solve_request(request), hear), view, json)
     if json:
         print_json(to_dict(result))
     elif jaeger := (read_stack() or {}).get("jaeger"):
@@ -130,6 +131,12 @@ def _cancel_when_known(client: Client, request_id: str) -> None:
             time.sleep(0.1)
 
 
+def _heard(events: Iterator[Event], hear: Callable[[], None]) -> Iterator[Event]:
+    for event in events:
+        hear()
+        yield event
+
+
 def _print_events(events: Iterator[Event], view: LiveView, json: bool) -> tandem_pb2.SolveResult:
     result = tandem_pb2.SolveResult()
     for event in events:
@@ -146,6 +153,18 @@ def _start(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None
         print_json(asdict(accepted))
     else:
         console.print(accepted.request_id)
+
+
+def _question(given: str) -> str:
+    """Refused here already: `--up` would first start a stack for it."""
+    try:
+        text = sys.stdin.read().strip() if given == "-" else given
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"standard input is no text: {error}", param_hint="QUESTION") from None
+    if not text.strip():
+        where = "standard input" if given == "-" else "the argument"
+        raise typer.BadParameter(f"the question is empty: {where} has no text", param_hint="QUESTION")
+    return text
 
 
 def _check(given: str) -> str:
@@ -179,9 +198,11 @@ def _stack_for(wanted: bool, profile: str, quiet: bool) -> Iterator[None]:
         yield
         return
     with needs("ask --up", "local"):
-        from tandem.cli.stack import start_stack, stop_stack
-        from tandem.local.supervisor import open_stack
-    if open_stack() is not None:
+        from tandem.cli.stack import start_missing, start_stack, stop_stack
+        from tandem.local.planning import open_stack, require_same
+    if (running := open_stack()) is not None:
+        require_same(running, profile, jaeger=False)
+        start_missing(running, quiet=True)
         yield
         return
     start_stack(profile, quiet=quiet)

@@ -18,7 +18,7 @@ from tandem.cli.offline import (
     new_study,
     working,
 )
-from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.paths import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _show(found: Calibration) -> None:
             "LLM finishes" if policy.llm_finishes else "best stage", describe_trial(policy),
             style="bold" if point is found.served else "",
         )  # fmt: skip
-    console.print(rows)
+    print_table(rows, optional=("s", *(u for u in found.served.costs if u != "full"), "otherwise", "95 %"))
     served = found.policies
     console.print(
         f"chosen for {served.objective} (last row): {served.accuracy:.1%} at {served.cost:.0%} of the LLM's cost "

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from tandem.cli.models import pull_missing
 from tandem.cli.offline import explained, find_profile
-from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.method.profile import Profile
 from tandem.paths import DEFAULT_PROFILE, models_folder
 
@@ -69,7 +69,7 @@ def collect(
             row.run, str(row.n), f"{row.accuracy:.1%}", f"{row.insight_tokens:.0f}", f"{row.output_tokens:.0f}",
             str(row.truncated),
         )  # fmt: skip
-    console.print(table)
+    print_table(table)
     console.print(f"in {target}")
 
 

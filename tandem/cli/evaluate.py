@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tandem.cli.collect import cores, default_file, gather
 from tandem.cli.offline import ProfileName, any_study, explained, find_profile, known_unit, new_study, working
-from tandem.cli.output import console, console_error
+from tandem.cli.output import console, console_error, print_table
 from tandem.client import Client
 from tandem.method.profile import Profile
 from tandem.paths import DEFAULT_PROFILE
@@ -91,7 +91,7 @@ def _show(evaluation: Evaluation, compared: list[Compared], report: Path | None)
             "" if row.latency is None else f"{row.latency:.1f}", f"{row.llm_tokens:.0f}", f"{row.slm_tokens:.0f}", style="bold" if row.name == "tandem" else "",
         )  # fmt: skip
     console.print(f"{evaluation.dataset}: {evaluation.n} questions")
-    console.print(rows)
+    print_table(rows, optional=("s", "p", *(unit for unit in units if unit != "full"), "SLM tok", "LLM tok", "95 %"))
     if evaluation.gap_closed is not None:
         gap = evaluation.gap_closed
         console.print(f"oracle gap closed over {evaluation.best_fixed}: {gap.mean:.0%} [{gap.low:.0%}, {gap.high:.0%}]")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.cli.parts import new_app
 from tandem.keys import ROLES, ApiKey, KeyFile
 from tandem.paths import config_folder
@@ -42,7 +42,7 @@ def create(
         return
     typer.echo(credential)
     if not os.environ.get("TANDEM_API_KEYS"):
-        console.print(f"in {key_file.path}; a gateway accepts it with TANDEM_API_KEYS={key_file.path}", soft_wrap=True)
+        console.print(f"in {key_file.path}; a gateway accepts it with TANDEM_API_KEYS={key_file.path}")
     console.print("It is not shown again. Clients send it from TANDEM_API_KEY.")
 
 
@@ -56,16 +56,20 @@ def list_keys(file: File = None, json: JsonFlag = False) -> None:
     table = Table("key", "tenant", "roles", "created", box=None)
     for key in found:
         table.add_row(key["id"], key["tenant"], " ".join(key["roles"]), key["created_at"])
-    console.print(table)
+    print_table(table, optional=("created", "roles"))
 
 
 @app.command()
 def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, as `tandem keys list` shows it.")],
     file: File = None,
+    json: JsonFlag = False,
 ) -> None:
     """Take a key back. Running requests go on; its next call is refused."""
     revoked = _open(file).revoke(key)
+    if json:
+        print_json(_shown(revoked))
+        return
     console.print(f"key {revoked.id} of tenant {revoked.tenant} is revoked")
 
 

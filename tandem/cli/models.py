@@ -8,7 +8,7 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.cli.parts import new_app
 from tandem.local.catalogue import CatalogueEntry, ModelError, catalogue, models_of
 from tandem.local.layout import engine_threads
@@ -46,7 +46,7 @@ def list_models(json: JsonFlag = False) -> None:
     for entry in entries:
         threads = ", ".join(f"{n} threads" for n in compiled_for(entry.name))
         table.add_row(entry.name, "yes" if entry.is_pulled else "no", threads or "no", entry.license, entry.base)
-    console.print(table)
+    print_table(table, optional=("from", "licence"))
 
 
 @app.command("compile")

@@ -65,9 +65,14 @@ def new_study(profile: str) -> Path:
 
 
 def any_study(profile: str) -> Path:
-    """The study of this folder, or the one that was shipped with the profile."""
+    """The study of this folder, or the one that was shipped with the profile.
+
+    A folder alone is none: `tandem eval` writes its report into it.
+    """
+    from training.study import TRAINING
+
     here = new_study(profile)
-    return here if here.is_dir() else REPOSITORY / "training" / "studies" / profile
+    return here if (here / TRAINING).is_file() else REPOSITORY / "training" / "studies" / profile
 
 
 @contextmanager

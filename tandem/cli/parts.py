@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,15 +14,22 @@ from tandem.errors import MissingParts
 from tandem.paths import REPOSITORY, is_checkout
 
 
-def new_app(**options: Any) -> typer.Typer:
-    """A Typer app without shell completion and without boxes around its help."""
+def new_app(*, completes: bool = False, **options: Any) -> typer.Typer:
+    """A Typer app without boxes around its help; `completes`: with the options that install shell completion."""
     return typer.Typer(
-        add_completion=False,
+        add_completion=completes,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
         **options,
     )
+
+
+def never_fail_on_a_character() -> None:
+    """A terminal or file that is not UTF-8 shows what it cannot encode as a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 @contextmanager
@@ -29,7 +38,7 @@ def needs(command: str, extra: str) -> Iterator[None]:
     if extra and not is_checkout():
         raise MissingParts(
             f"`tandem {command}` needs a checkout of the repository, and only the client is installed: clone the "
-            f"repository, run `make setup` in it, then `uv run --extra {extra} tandem {command}`"
+            f"repository, run `make {_target(extra)}` in it, then `.venv/bin/tandem {command}`"
         )
     try:
         yield
@@ -38,6 +47,11 @@ def needs(command: str, extra: str) -> Iterator[None]:
         if not extra or (REPOSITORY / package).is_dir():
             raise  # a fault of ours, not of the installation
         raise MissingParts(
-            f"`tandem {command}` needs the package {package}, which the extra {extra!r} installs: "
-            f"`uv sync --inexact --extra {extra}`"
+            f"`tandem {command}` needs the package {package}, which the extra {extra!r} installs: run "
+            f"`make {_target(extra)}` in {REPOSITORY}, or `pip install -e '.[{extra}]'` there"
         ) from error
+
+
+def _target(extra: str) -> str:
+    """The target of the Makefile that installs the extra."""
+    return "develop" if extra == "training" else "setup"

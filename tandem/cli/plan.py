@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from tandem.cli.offline import ProfileName, explained, find_profile, working
-from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.cli.plan_options import Given
 from tandem.paths import DEFAULT_PROFILE
 
@@ -65,10 +65,6 @@ def plan(
     """Will it pay for my pair? The least expected cost at the large model's accuracy, before anything is built.
 
     Shares are of 1; costs are relative to the large model's own answer. Give typed figures, or a file of `tandem collect`.
-
-    \b
-    tandem plan --small 0.77 --large 0.81 --price-ratio 4.6 --auroc 0.7 --n 200
-    tandem plan collected/PROFILE/mine.parquet --llm-usd 2/12 --slm-usd 0.25/1.5 --out plan.svg
     """
     given = Given(
         small=small, large=large, both=both, correlation=correlation, price_ratio=price_ratio, llm_usd=llm_usd,
@@ -109,23 +105,23 @@ def _plain(found: Forecast) -> dict[str, Any]:
 
 
 def _show(found: Forecast) -> None:
-    console.print(_figures(found))
+    print_table(_figures(found))
     console.print(f"[bold]{_verdict(found)}[/]")
     rows = Table("policy", "cost", "95 %", "accuracy", box=None)
     for policy in found.policies:
         rows.add_row(
             _POLICIES[policy.name], f"{policy.cost.value:.0%}", _interval(policy.cost), f"{policy.accuracy:.1%}"
         )
-    console.print(rows)
+    print_table(rows)
     levers = Table("lever", "change", "saves more", box=None)
     for effect in found.effects:
         levers.add_row(effect.lever, effect.change, f"{100 * effect.saving:+.1f} points")
-    console.print(levers)
+    print_table(levers)
     if found.needs:
         needed = Table(f"to save {found.goal:.0%}, one of", "now", "needed", box=None)
         for need in found.needs:
             needed.add_row(need.lever, f"{need.now:.2f}", _needed(need))
-        console.print(needed)
+        print_table(needed)
 
 
 def _figures(found: Forecast) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.output import JsonFlag, print_json, print_table
 from tandem.client import Client
 from tandem.results import to_dict
 
@@ -26,4 +26,4 @@ def profiles(json: JsonFlag = False) -> None:
         )
         mark = " *" if profile.name == listed.default_profile else ""
         table.add_row(profile.name + mark, profile.llm, profile.slm, profile.handoff, stages, scorer)
-    console.print(table)
+    print_table(table, optional=("hand-off", "scorer", "stages"))

@@ -9,7 +9,7 @@ import typer
 from rich.table import Column, Table
 
 from tandem.cli.ask import follow as follow_request
-from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.cli.parts import new_app
 from tandem.cli.view import print_result
 from tandem.client import Client
@@ -49,17 +49,27 @@ def list_requests(
     if json:
         print_json(found)
         return
-    whole = Column("request", no_wrap=True, min_width=max((len(row["request_id"]) for row in found), default=0))
-    table = Table(whole, "started", "state", "profile", "tenant", "stage", "reason", "USD", "saved", box=None)
+    table = Table(
+        Column("request", no_wrap=True),
+        "started",
+        "state",
+        "profile",
+        "tenant",
+        "stage",
+        "reason",
+        "USD",
+        "saved",
+        box=None,
+    )
     for row in found:
         started = datetime.fromtimestamp(row["started_at_unix_ms"] / 1000).strftime("%Y-%m-%d %H:%M:%S")
         ended = row["usd"] is not None
         table.add_row(
             row["request_id"], started, row["state"], row["profile"], row["tenant"],
             str(row["stage"]) if ended else "", row["reason"] if ended else "",
-            f"{row['usd']:.8f}" if ended else "", f"{row['saved_ratio']:+.0%}" if ended else "",
+            f"{row['usd']:.8f}" if ended else "", "" if row["saved_ratio"] is None else f"{row['saved_ratio']:+.0%}",
         )  # fmt: skip
-    console.print(table)
+    print_table(table, optional=("tenant", "profile", "state", "started"))
 
 
 @app.command()

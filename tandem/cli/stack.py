@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from tandem.cli.models import pull_missing
-from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.output import JsonFlag, console, print_json, print_table
+from tandem.local import planning
 from tandem.local.layout import PROCESSES, StackError
-from tandem.local.supervisor import Stack, open_stack, plan_stack
+from tandem.local.planning import open_stack, require_same
+from tandem.local.supervisor import ProcessStatus, Report, Stack
 from tandem.paths import DEFAULT_PROFILE, read_stack, state_folder
 
 
 def up(
-    profile: Annotated[str, typer.Option(help="Pair of models to serve.")] = DEFAULT_PROFILE,
+    profile: Annotated[str, typer.Option(help=f"Pair of models to serve; default: {DEFAULT_PROFILE}.")] = "",
     jaeger: Annotated[
         bool,
         typer.Option(
@@ -27,12 +32,16 @@ def up(
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Start the local stack and wait until every process is ready. It runs until `tandem down`."""
+    """Start the local stack and wait until every process is ready. It runs until `tandem down`.
+
+    Where it runs already, what has ended is started again.
+    """
     stack = open_stack()
     if stack is None:
         stack = start_stack(profile, quiet=json, jaeger=jaeger)
-    elif not json:
-        console.print(f"already up with profile {stack.profile}")
+    else:
+        require_same(stack, profile, jaeger=jaeger)
+        start_missing(stack, quiet=json)
     if json:
         print_json({"gateway": stack.gateway, "profile": stack.profile, "ports": stack.ports})
     else:
@@ -55,11 +64,10 @@ def status(json: JsonFlag = False) -> None:
     elif stack is None:
         console.print("the local stack is not up; `tandem up` starts it")
     else:
-        table = Table("process", "state", "pid", "address", box=None)
+        print_table(_table(rows))
         for row in rows:
-            colour = {"ready": "green", "starting": "yellow"}.get(row.state, "red")
-            table.add_row(row.name, f"[{colour}]{row.state}[/]", str(row.pid or "-"), row.address)
-        console.print(table)
+            if row.exits:
+                console.print(_history(row), style="yellow")
     if not rows or any(row.state != "ready" for row in rows):
         raise typer.Exit(1)
 
@@ -68,40 +76,80 @@ def logs(
     process: Annotated[str, typer.Argument(help=f"One of {', '.join(p.name for p in PROCESSES)}; default: all.")] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines as they are written.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Number of last lines of each log.")] = 20,
+    json: JsonFlag = False,
 ) -> None:
     """Print the logs of the local stack, also after it has ended."""
+    if json and follow:
+        raise typer.BadParameter("--json prints what there is: leave out --follow", param_hint="--json")
     folder = state_folder() / "logs"
     wanted = [process] if process else [p.name for p in PROCESSES]
-    present = [str(file) for name in wanted if (file := folder / f"{name}.log").is_file()]
+    present = {name: str(file) for name in wanted if (file := folder / f"{name}.log").is_file()}
     if not present:
         raise StackError(f"there is no log of {process or 'any process'} in {folder}")
+    if json:
+        print_json({name: _last_lines(file, lines) for name, file in present.items()})
+        return
     follow_flag = ["-F"] if follow else []
     try:
-        raise typer.Exit(subprocess.run(["tail", *follow_flag, "-n", str(lines), *present]).returncode)
+        raise typer.Exit(subprocess.run(["tail", *follow_flag, "-n", str(lines), *present.values()]).returncode)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+
+
+def _last_lines(file: str, count: int) -> list[str]:
+    return Path(file).read_text(errors="replace").splitlines()[-count:] if count else []
 
 
 def start_stack(profile: str, quiet: bool = False, jaeger: bool = False) -> Stack:
     """Download missing models, start the stack and wait. Nothing is left running after a failure or an interrupt."""
     profile = profile or DEFAULT_PROFILE
     pull_missing(profile, quiet=quiet)
-    stack = plan_stack(profile, jaeger=jaeger)
-    if quiet:
-        stack.up()
-        return stack
-    with console.status("starting") as display:
-        states: dict[str, str] = {}
+    with _reporting(quiet) as report:
+        return planning.start_stack(profile, jaeger=jaeger, report=report)
 
-        def report(name: str, state: str) -> None:
-            states[name] = state
-            if state == "ready":
-                console.print(f"  {name:20} ready   {stack.address(name)}", style="dim")
-            waiting = [n for n, s in states.items() if s != "ready"]
+
+def start_missing(stack: Stack, quiet: bool = False) -> None:
+    """Start what has ended, and wait. Raises StackError."""
+    missing = [row.name for row in stack.status() if row.state not in ("ready", "starting")]
+    if not quiet:
+        what = f"; starting {', '.join(missing)}" if missing else ""
+        console.print(f"already up with profile {stack.profile}{what}")
+    with _reporting(quiet or not missing) as report:
+        stack.start_missing(report)
+
+
+@contextmanager
+def _reporting(quiet: bool) -> Iterator[Report]:
+    """Names each process that is ready, and those that are waited for."""
+    if quiet:
+        yield lambda _: None
+        return
+    with console.status("starting") as display:
+        waiting: dict[str, None] = {}
+
+        def report(row: ProcessStatus) -> None:
+            if row.state == "ready":
+                waiting.pop(row.name, None)
+                console.print(f"  {row.name:20} ready   {row.address}", style="dim")
+            else:
+                waiting[row.name] = None
             display.update(f"waiting for {', '.join(waiting)}" if waiting else "starting")
 
-        stack.up(report)
-    return stack
+        yield report
+
+
+def _table(rows: list[ProcessStatus]) -> Table:
+    table = Table("process", "state", "pid", "address", box=None)
+    for row in rows:
+        colour = {"ready": "green", "starting": "yellow", "restarting": "yellow"}.get(row.state, "red")
+        table.add_row(row.name, f"[{colour}]{row.state}[/]", str(row.pid or "-"), row.address)
+    return table
+
+
+def _history(row: ProcessStatus) -> str:
+    times = "once" if row.exits == 1 else f"{row.exits} times"
+    advice = "" if row.pid or row.state == "restarting" else "; `tandem up` starts it again"
+    return f"{row.name} ended {times}, last with: {row.last_exit}{advice} (`tandem logs {row.name}`)"
 
 
 def stop_stack(quiet: bool = False) -> bool:

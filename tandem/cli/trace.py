@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tandem.cli.output import JsonFlag, console, console_error, print_json
+from tandem.cli.output import JsonFlag, console, console_error, print_json, print_table
 from tandem.cli.parts import new_app
 from tandem.client import Client
 from tandem.errors import RequestError
@@ -38,7 +38,7 @@ _ATTRIBUTE = {
 app = new_app(no_args_is_help=True)
 _DEFAULT_JAEGER = "http://127.0.0.1:16686"
 _LAST = 20
-_TABLE_WIDTH = 150  # columns must not be truncated; a narrow terminal wraps the lines
+_DRAWING_WIDTH = 130
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -71,7 +71,7 @@ def cost(
     if json:
         print_json(_as_dict(found))
     else:
-        Console(width=max(console.width, _TABLE_WIDTH), highlight=False).print(_tree(found))
+        print_table(_tree(found), optional=("service", "cached", "prompt"))
         console.print(_verdict(found))
     if not found.adds_up:
         console_error("the steps of this trace do not add up to its bill")
@@ -79,7 +79,7 @@ def cost(
 
 
 def _draw(trace: Trace, file: Path) -> None:
-    canvas = Console(width=_TABLE_WIDTH - 20, highlight=False, record=True, file=io.StringIO())
+    canvas = Console(width=_DRAWING_WIDTH, highlight=False, record=True, file=io.StringIO())
     canvas.print(_tree(trace))
     canvas.print(_verdict(trace))
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def _recent(traces: list[Trace], by: Grouping | None, json: bool) -> None:
         table = Table(*rows[0], box=None)
         for row in rows:
             table.add_row(*(f"{v:.8f}" if isinstance(v, float) else str(v) for v in row.values()))
-        Console(width=max(console.width, _TABLE_WIDTH), highlight=False).print(table)
+        print_table(table, optional=("profile", "tenant", "reason"))
     wrong = [trace.id for trace in traces if not trace.adds_up]
     if wrong:
         console_error(f"the steps of {len(wrong)} traces do not add up to their bills: {', '.join(wrong)}")
@@ -121,14 +121,17 @@ def _grouped(traces: list[Trace], by: Grouping) -> list[dict[str, Any]]:
     rows = []
     for name, group in sorted(groups.items()):
         bills = [trace.total_usd or 0.0 for trace in group]
-        alone = sum(float(trace.tag("tandem.cost.llm_alone") or 0) for trace in group)
+        answered = [trace for trace in group if trace.tag("tandem.cost.saved")]
+        alone = sum(float(trace.tag("tandem.cost.llm_alone")) for trace in answered)
         rows.append(
             {
                 by.value: name,
                 "requests": len(group),
                 "USD": sum(bills),
                 "mean USD": sum(bills) / len(bills),
-                "saved": f"{1 - sum(bills) / alone:+.0%}" if alone else "",
+                "saved": f"{sum(float(trace.tag('tandem.cost.saved')) for trace in answered) / alone:+.0%}"
+                if alone
+                else "",
                 "add up": sum(trace.adds_up for trace in group),
             }
         )

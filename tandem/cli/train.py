@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from tandem.cli.offline import Files, ProfileName, StudyFolder, explained, find_profile, new_study, working
-from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.paths import DEFAULT_PROFILE
 
 
@@ -61,5 +61,5 @@ def train(
     console.print(
         f"{len(trained.questions)} questions{extra}, {folds} folds; {label.replace('_', ' ')} by stage: {share}"
     )
-    console.print(table)
+    print_table(table, optional=("Brier", "95 %"))
     console.print(f"chosen: {trained.chosen}; in {target.folder}. Next: `tandem calibrate {' '.join(map(str, files))}`")

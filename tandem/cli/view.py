@@ -165,7 +165,7 @@ def _bill(data: dict[str, Any]) -> list[Text]:
     lines.append(
         Text("bill     ", style="bold")
         + Text(
-            f"{_usd(cost['usd'])}   large model alone {alone}: {cost['saved_ratio']:+.0%} saved   "
+            f"{_usd(cost['usd'])}   large model alone {alone}: {_saved(cost['saved_ratio'])}   "
             f"prices {cost['price_version']}"
         )
     )
@@ -185,6 +185,10 @@ def _bill(data: dict[str, Any]) -> list[Text]:
         parts.append(f"first answer token {times['first_answer_token'] / 1000:.2f} s after the decision")
     lines.append(Text("time     ", style="bold") + Text(", ".join(parts)))
     return lines
+
+
+def _saved(ratio: float | None) -> str:
+    return "no answer, nothing saved" if ratio is None else f"{ratio:+.0%} saved"
 
 
 def _usd(amount: float) -> str:

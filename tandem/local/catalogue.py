@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tandem.errors import UserError
+from tandem.method.errors import TandemError
+from tandem.method.profile import load_profile
 from tandem.paths import REPOSITORY, models_folder, profile_folders
 
 MARK = "tandem.json"  # written last; says what the folder was made from
@@ -47,10 +49,9 @@ def catalogue() -> dict[str, CatalogueEntry]:
 
 
 def models_of(profile: str) -> list[str]:
-    """Names of a profile's two models. Raises ModelError for an unknown profile."""
-    for folder in profile_folders():
-        file = folder / profile / "profile.toml"
-        if file.is_file():
-            written = tomllib.loads(file.read_text())
-            return [written["llm"]["name"], written["slm"]["name"]]
-    raise ModelError(f"there is no profile {profile!r}")
+    """Names of a profile's two models. Raises ModelError for an unknown profile, and for a file that breaks a rule."""
+    try:
+        loaded = load_profile(profile, tuple(profile_folders()))
+    except TandemError as error:
+        raise ModelError(str(error)) from error
+    return [loaded.llm.name, loaded.slm.name]

@@ -7,7 +7,6 @@ Dockerfile and the compose file.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,13 +78,17 @@ OWN_PROCESSES = tuple(process for process in PROCESSES if process.module)
 
 @dataclass(slots=True)
 class Layout:
-    """Where a stack runs. `ports[process][purpose]`; `environment` is given to every process."""
+    """Where a stack runs. `ports[process][purpose]`; `environment` is given to every process.
+
+    `restarts`: a process that ends is started again.
+    """
 
     folder: Path
     profile: str
     ports: dict[str, dict[str, int]]
     environment: dict[str, str] = field(default_factory=dict)
     external_jaeger: str = ""
+    restarts: bool = True
 
     @property
     def processes(self) -> tuple[Process, ...]:
@@ -111,32 +114,32 @@ class Layout:
     def file(self) -> Path:
         return self.folder / "stack.json"
 
+    @property
+    def socket(self) -> Path:
+        return self.folder / "supervisor.sock"
+
+    @property
+    def pidfile(self) -> Path:
+        return self.folder / "supervisord.pid"
+
+    @property
+    def supervisor_log(self) -> Path:
+        return self.folder / "supervisord.log"
+
     def log(self, process: str) -> Path:
         return self.folder / "logs" / f"{process}.log"
 
 
-def choose_ports(*, with_jaeger: bool) -> dict[str, dict[str, int]]:
-    """For each process its preferred ports, or free ones where those are taken. Raises StackError."""
-    wanted = [process for process in PROCESSES if with_jaeger or process.name != "jaeger"]
-    return {p.name: {purpose: free_port(port) for purpose, port in p.ports.items()} for p in wanted}
-
-
-def free_port(preferred: int = 0) -> int:
-    """`preferred` if it is free, else any free port of 127.0.0.1. Raises StackError."""
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            number: int = probe.getsockname()[1]
-            return number
-    raise StackError("no port is free")
-
-
 def engine_threads() -> int:
-    """Processor threads of each process that runs a model: TANDEM_THREADS, or the physical cores up to 8."""
+    """Processor threads of each process that runs a model: TANDEM_THREADS, or the physical cores up to 8.
+
+    Raises StackError.
+    """
     import psutil
 
-    return int(os.environ.get("TANDEM_THREADS") or min(psutil.cpu_count(logical=False) or 2, 8))
+    given = os.environ.get("TANDEM_THREADS", "").strip()
+    if not given:
+        return min(psutil.cpu_count(logical=False) or 2, 8)
+    if not given.isdecimal() or int(given) < 1:
+        raise StackError(f"TANDEM_THREADS is {given!r}: set it to a number of processor threads such as 4, or unset it")
+    return int(given)

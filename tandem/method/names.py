@@ -1,4 +1,7 @@
-"""Names that gateway, workflow and worker agree on in Temporal: workflows, task queues, search attributes, ids."""
+"""Names that parts agree on: the distribution's, and in Temporal workflows, task queues, search attributes, ids."""
+
+DISTRIBUTION = "tandem-insights"
+"""The name to install by: PyPI has a package `tandem` of somebody else."""
 
 SOLVE_WORKFLOW = "Solve"
 SHADOW_WORKFLOW = "Shadow"

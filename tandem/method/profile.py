@@ -281,5 +281,8 @@ def load_profile(name: str, folders: tuple[Path, ...]) -> Profile:
 def _read(file: Path) -> Profile:
     try:
         return Profile(**tomllib.loads(file.read_text()), folder=file.parent)
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise InvalidArgument(f"{file}: {error}", field="profile") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"{file} is no valid TOML: {error}", field="profile") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}".lstrip(": ") for one in error.errors())
+        raise InvalidArgument(f"{file}: {wrong}", field="profile") from error

@@ -63,13 +63,13 @@ class UsdByRole:
 class Cost:
     """USD, TFLOPs and device seconds (docs/method.md, Cost). The `llm_alone` figures are exact where the large model has answered.
 
-    `seconds` is None where the profile has no measured rates; `check_seconds`, part of it, is the checks' processor time.
+    `saved_ratio` is None without an answer. `seconds` is None where the profile has no measured rates; `check_seconds`, part of it, is the checks' processor time.
     """
 
     usd: float
     usd_by_role: UsdByRole
     usd_llm_alone: float
-    saved_ratio: float
+    saved_ratio: float | None
     tflops_paper: float
     tflops_full: float
     tflops_llm_alone: float

@@ -1006,7 +1006,9 @@ class Cost(_message.Message):
     usd_llm_alone: _builtins.float
     """What the large model alone would have cost: exact where it has answered, else an estimate from the profile's calibration."""
     saved_ratio: _builtins.float
-    """1 - usd / usd_llm_alone; negative when the pair cost more."""
+    """1 - usd / usd_llm_alone; negative when the pair cost more. Unset where there is no answer: nothing was saved by a
+    request that was cancelled or failed.
+    """
     tflops_paper: _builtins.float
     """Generated tokens only, the paper's formula."""
     tflops_full: _builtins.float
@@ -1031,7 +1033,7 @@ class Cost(_message.Message):
         usd: _builtins.float = ...,
         usd_by_role: Global___UsdByRole | None = ...,
         usd_llm_alone: _builtins.float = ...,
-        saved_ratio: _builtins.float = ...,
+        saved_ratio: _builtins.float | None = ...,
         tflops_paper: _builtins.float = ...,
         tflops_full: _builtins.float = ...,
         tflops_llm_alone: _builtins.float = ...,
@@ -1041,14 +1043,18 @@ class Cost(_message.Message):
         seconds_llm_alone: _builtins.float | None = ...,
         check_seconds: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_seconds", b"_seconds", "_seconds_llm_alone", b"_seconds_llm_alone", "seconds", b"seconds", "seconds_llm_alone", b"seconds_llm_alone", "usd_by_role", b"usd_by_role"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio", "_seconds", b"_seconds", "_seconds_llm_alone", b"_seconds_llm_alone", "saved_ratio", b"saved_ratio", "seconds", b"seconds", "seconds_llm_alone", b"seconds_llm_alone", "usd_by_role", b"usd_by_role"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seconds", b"_seconds", "_seconds_llm_alone", b"_seconds_llm_alone", "check_seconds", b"check_seconds", "price_version", b"price_version", "saved_ratio", b"saved_ratio", "seconds", b"seconds", "seconds_llm_alone", b"seconds_llm_alone", "tflops_full", b"tflops_full", "tflops_llm_alone", b"tflops_llm_alone", "tflops_paper", b"tflops_paper", "usd", b"usd", "usd_by_role", b"usd_by_role", "usd_llm_alone", b"usd_llm_alone", "usd_overrun", b"usd_overrun"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio", "_seconds", b"_seconds", "_seconds_llm_alone", b"_seconds_llm_alone", "check_seconds", b"check_seconds", "price_version", b"price_version", "saved_ratio", b"saved_ratio", "seconds", b"seconds", "seconds_llm_alone", b"seconds_llm_alone", "tflops_full", b"tflops_full", "tflops_llm_alone", b"tflops_llm_alone", "tflops_paper", b"tflops_paper", "usd", b"usd", "usd_by_role", b"usd_by_role", "usd_llm_alone", b"usd_llm_alone", "usd_overrun", b"usd_overrun"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__saved_ratio: _TypeAlias = _typing.Literal["saved_ratio"]  # noqa: Y015
+    _WhichOneofArgType__saved_ratio: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio"]  # noqa: Y015
     _WhichOneofReturnType__seconds: _TypeAlias = _typing.Literal["seconds"]  # noqa: Y015
     _WhichOneofArgType__seconds: _TypeAlias = _typing.Literal["_seconds", b"_seconds"]  # noqa: Y015
     _WhichOneofReturnType__seconds_llm_alone: _TypeAlias = _typing.Literal["seconds_llm_alone"]  # noqa: Y015
     _WhichOneofArgType__seconds_llm_alone: _TypeAlias = _typing.Literal["_seconds_llm_alone", b"_seconds_llm_alone"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__saved_ratio) -> _WhichOneofReturnType__saved_ratio | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds) -> _WhichOneofReturnType__seconds | None: ...
     @_typing.overload
@@ -1324,7 +1330,7 @@ Global___ListRequestsResponse: _TypeAlias = ListRequestsResponse  # noqa: Y015
 
 @_typing.final
 class RequestSummary(_message.Message):
-    """Fields that a running request has not got yet are unset."""
+    """Fields that a running request has not got yet are unset; saved_ratio also where there is no answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

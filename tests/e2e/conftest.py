@@ -62,7 +62,7 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 class LocalStack:
-    """The real local stack, whose processes tests kill and start again."""
+    """The real local stack, whose processes tests kill and start again: they are not restarted by themselves."""
 
     def __init__(self, stack: Stack, collector: Collector) -> None:
         self.stack, self.collector = stack, collector

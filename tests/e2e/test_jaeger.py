@@ -14,7 +14,7 @@ import pytest
 from tandem import AnswerDelta, Completed, InsightDelta, RequestError
 from tandem.jaeger import TraceError, fetch_trace
 from tandem.local.layout import StackError
-from tandem.local.supervisor import plan_stack
+from tandem.local.planning import plan_stack
 from tandem.paths import find_binary
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold, wait_until

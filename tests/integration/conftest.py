@@ -257,7 +257,7 @@ BACKENDS = [
     pytest.param("compiled", marks=needs_compiler),
     pytest.param("cuda", marks=pytest.mark.gpu),
     pytest.param(
-        "vllm", marks=pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs tandem[vllm]")
+        "vllm", marks=pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs tandem-insights[vllm]")
     ),
     "openai",
 ]

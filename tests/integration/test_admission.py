@@ -32,6 +32,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
         ({"max_cost_usd": float("nan")}, "budget.max_cost_usd", grpc.StatusCode.INVALID_ARGUMENT),
         ({"threshold": 1.5}, "stop.threshold", grpc.StatusCode.INVALID_ARGUMENT),
         ({"thresholds": {9: 0.5}}, "stop.thresholds", grpc.StatusCode.INVALID_ARGUMENT),
+        ({"max_stage": 99}, "stop.max_stage", grpc.StatusCode.INVALID_ARGUMENT),
         ({"temperature": 3.0}, "sampling.temperature", grpc.StatusCode.INVALID_ARGUMENT),
         ({"temperature": 1e-38}, "sampling.temperature", grpc.StatusCode.INVALID_ARGUMENT),
         ({"temperature": float("nan")}, "sampling.temperature", grpc.StatusCode.INVALID_ARGUMENT),

@@ -1,10 +1,15 @@
-"""What `tandem doctor` says of the sandbox, for kernels that this machine does not have."""
+"""What `tandem doctor` says of models, profiles, and of the sandbox for kernels that this machine does not have."""
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from tandem.cli.doctor import judge_isolation
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tandem.cli.local_checks import judge_isolation, local_checks
+from tandem.local.models import fault_of
 
 IN_A_POD = {"holds": ["landlock", "seccomp", "rlimits"], "lacks": {"namespaces": "unshare: Operation not permitted"}}
 NOTHING = {"holds": ["rlimits"], "lacks": dict.fromkeys(("namespaces", "landlock", "seccomp"), "not Linux")}
@@ -28,3 +33,51 @@ def test_a_weak_sandbox_that_the_user_allows_is_a_warning(allowed: str) -> None:
     check = judge_isolation(NOTHING, allowed)
     assert not check.ok
     assert not check.required
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A whole one."""
+    monkeypatch.setenv("TANDEM_MODELS", str(tmp_path / "models"))
+    folder = tmp_path / "models" / "scripted-llm"
+    folder.mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json", "tandem.json"):
+        (folder / name).write_text("{}")
+    save_file({"weight": np.zeros(64)}, folder / "model.safetensors")
+    return folder
+
+
+def test_a_model_is_judged_by_its_content_and_not_by_its_mark(model: Path) -> None:
+    assert fault_of("scripted-llm") == ""
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])  # as a full disk leaves it
+    assert "has a broken model.safetensors" in fault_of("scripted-llm")
+    weights.unlink()
+    assert fault_of("scripted-llm") == "has no weights"
+    (model / "tokenizer.json").unlink()
+    assert fault_of("scripted-llm") == "has no tokenizer.json"
+    assert fault_of("another") == "is missing"
+
+
+def test_profiles_on_any_path_are_checked_with_their_models(
+    model: Path, profiles_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(profiles_folder))
+    found = {check.name: check for check in local_checks("scripted")}
+    assert found["profiles"].ok
+    assert str(profiles_folder) in found["profiles"].found
+    # The catalogue does not have it.
+    assert found["models"].found == "scripted-slm is missing"
+    assert "put scripted-slm, which the catalogue does not have, into" in found["models"].advice
+    assert not {check.name: check for check in local_checks("nobody")}["profiles"].ok
+
+
+def test_a_broken_profile_is_named_with_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/profile.toml").write_text("[llm\n")
+    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(tmp_path))
+    monkeypatch.setenv("TANDEM_THREADS", "many")
+    found = {check.name: check for check in local_checks("mine")}
+    assert "mine/profile.toml is no valid TOML" in found["profiles"].found
+    assert not found["models"].ok
+    assert "TANDEM_THREADS" in found["compiled"].advice

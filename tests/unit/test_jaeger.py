@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tandem.cli.trace import Grouping, _grouped
 from tandem.jaeger import TraceError, fetch_trace, parse_trace
 
 
@@ -47,6 +48,13 @@ def test_a_missing_or_doubled_leaf_is_seen() -> None:
 
 def test_a_trace_without_a_total_does_not_add_up() -> None:
     assert not trace(raw("a"), raw("b", "a", **{COST: 0.1})).adds_up
+
+
+def test_the_saved_share_of_a_group_leaves_out_requests_without_an_answer() -> None:
+    answered = trace(raw("a", tandem__cost__total=0.3, tandem__cost__llm_alone=0.6, tandem__cost__saved=0.3))
+    cancelled = trace(raw("a", tandem__cost__total=0.1, tandem__cost__llm_alone=0.6))
+    [row] = _grouped([answered, cancelled, cancelled], Grouping.TENANT)
+    assert (row["requests"], row["USD"], row["saved"]) == (3, pytest.approx(0.5), "+50%")
 
 
 def test_a_jaeger_that_is_not_there_is_named() -> None:

@@ -101,3 +101,10 @@ def test_the_command_line_makes_lists_and_revokes(tmp_path: Path) -> None:
     assert run(app, ["keys", "revoke", made["id"], "--file", file]).exit_code == 0
     assert json.loads(run(app, ["keys", "list", "--file", file, "--json"]).stdout) == []
     assert "has no key" in str(run(app, ["keys", "revoke", made["id"], "--file", file]).exception)
+
+
+def test_a_revoked_key_is_shown_as_json(tmp_path: Path) -> None:
+    file = ["--file", str(tmp_path / "keys.json")]
+    created = json.loads(CliRunner().invoke(app, ["keys", "create", "acme", "--json", *file]).output)
+    revoked = json.loads(CliRunner().invoke(app, ["keys", "revoke", created["id"], "--json", *file]).output)
+    assert (revoked["id"], revoked["tenant"]) == (created["id"], "acme")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import promql_parser
@@ -15,7 +16,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from services.observability import metrics
 from services.observability.spans import Inference, InferenceSpan, cost_bucket
-from tandem.cli.doctor import judge_drift
+from tandem.cli.local_checks import judge_drift
 from tandem.method.prices import RolePrices
 from tandem.method.result import (
     Cost,
@@ -76,6 +77,26 @@ def test_every_token_of_a_result_is_counted() -> None:
     assert value("tandem_overrun_tokens_total", model="p1-llm") == 3
     assert value("tandem_request_duration_seconds_sum", profile="p1") == pytest.approx(0.9)
     assert value("tandem_degraded_requests_total", profile="p1") == 1
+
+
+def test_what_a_cancelled_request_cost_is_no_saving() -> None:
+    answered = result("saving")
+    cancelled = replace(answered, cost=replace(answered.cost, saved_ratio=None))
+    for each in (answered, cancelled, cancelled, cancelled):
+        metrics.count_result(each, failed=False)
+    cost = value("tandem_cost_answered_usd_total", profile="saving")
+    alone = value("tandem_cost_llm_alone_usd_total", profile="saving")
+    assert 1 - cost / alone == pytest.approx(0.5)
+    assert value("tandem_cost_usd_total", model="saving-llm", role="llm") == pytest.approx(0.08)
+
+
+def test_the_saved_share_is_that_of_answered_requests_wherever_it_is_shown() -> None:
+    for file in ("alerts/tandem.yaml", "dashboards/tandem.json"):
+        shares = [
+            line for line in (DEPLOY / file).read_text().splitlines() if "/ sum(rate(tandem_cost_llm_alone" in line
+        ]
+        assert shares
+        assert all("1 - sum(rate(tandem_cost_answered_usd_total" in line for line in shares)
 
 
 def test_an_exemplar_links_to_the_trace() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,7 +65,26 @@ def test_a_good_file_is_verified_and_converted_and_nothing_else_is_left(hub: Hub
     assert ("downloading", len(WHOLE), len(WHOLE)) in seen
     assert {"verifying sha256", "converting"} <= {step for step, _, _ in seen}
     assert sorted(path.name for path in folder.iterdir()) == ["model", "tandem.json"]
-    assert not list((tmp_path / ".download").iterdir())
+    assert [path.name for path in (tmp_path / ".download").iterdir()] == ["some.lock"]
+
+
+def test_two_commands_that_pull_one_model_download_it_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, converted = threading.Event(), []
+
+    def convert(gguf: Path, folder: Path) -> None:
+        assert waits.wait(60)  # the first has the files until the second waits for it
+        (folder / "model").write_bytes(gguf.read_bytes())
+        converted.append(folder)
+
+    def report(step: str, done: int, total: int) -> None:
+        if step.startswith("waiting for another command"):
+            waits.set()
+
+    monkeypatch.setattr(models, "_convert", convert)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(pull, "some", report) for _ in range(2))
+        assert first.result() == second.result()
+    assert len(converted) == 1
     pull("some", ignore)
     assert hub.requested.count(FILE) == 1  # a model that is here is not downloaded again
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from deploy import chart
-from tandem.local.layout import OWN_PROCESSES, PROCESSES, Layout, choose_ports
+from tandem.local.layout import OWN_PROCESSES, PROCESSES, Layout
 from tandem.local.programs import JAEGER_IMAGE, TEMPORAL_FLAGS, program
 from workflows.worker import WorkerSettings
 
@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = {process.name: ["python", "-m", process.module] for process in OWN_PROCESSES}
 COMPOSE_FILE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
 COMPOSE, NETWORKS = COMPOSE_FILE["services"], COMPOSE_FILE["networks"]
+PORTS = {process.name: dict(process.ports) for process in PROCESSES}
 VALUES = yaml.safe_load((ROOT / "helm/values.yaml").read_text())
 
 
@@ -30,7 +31,7 @@ def test_every_process_has_a_module_that_python_can_run() -> None:
 
 
 def test_the_local_stack_starts_each_process_by_its_module(tmp_path: Path) -> None:
-    layout = Layout(tmp_path, "any", choose_ports(with_jaeger=False))
+    layout = Layout(tmp_path, "any", PORTS)
     for process in OWN_PROCESSES:
         assert program(layout, process).command[1:] == COMMANDS[process.name][1:]
 
@@ -50,7 +51,7 @@ def test_compose_starts_each_process_and_no_other() -> None:
 
 
 def test_a_process_that_runs_code_of_a_model_gets_no_address_and_no_secret(tmp_path: Path) -> None:
-    layout = Layout(tmp_path, "any", choose_ports(with_jaeger=False))
+    layout = Layout(tmp_path, "any", PORTS)
     [isolated] = [process for process in OWN_PROCESSES if process.isolated]
     others = [layout.address(process.name) for process in layout.processes if process is not isolated]
     environment = program(layout, isolated).environment
@@ -66,7 +67,7 @@ def test_a_process_that_runs_code_of_a_model_gets_no_address_and_no_secret(tmp_p
 
 
 def test_the_worker_is_told_the_address_of_every_service_that_it_calls(tmp_path: Path) -> None:
-    layout = Layout(tmp_path, "any", choose_ports(with_jaeger=False))
+    layout = Layout(tmp_path, "any", PORTS)
     worker = next(process for process in OWN_PROCESSES if process.name == "worker")
     called = [process.name for process in OWN_PROCESSES if process.wave < worker.wave]
     variables = {f"TANDEM_{name.replace('-', '_').upper()}": name for name in called}

@@ -13,11 +13,11 @@ def test_a_stack_that_does_not_start_leaves_no_environment_behind(monkeypatch: p
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://before")
     seen = {}
 
-    def plan_stack(profile: str, *, jaeger: bool) -> Stack:
+    def plan_stack(profile: str, *, jaeger: bool, restarts: bool) -> Stack:
         seen.update(os.environ)
         raise StackError("no port is free")
 
-    monkeypatch.setattr(stacks, "plan_stack", plan_stack)
+    monkeypatch.setattr("tandem.local.planning.plan_stack", plan_stack)
     before = dict(os.environ)
     values = {"TANDEM_TEST_JOURNAL": "/journal", "OTEL_EXPORTER_OTLP_ENDPOINT": None}
     with pytest.raises(StackError), stacks.scripted_stack(values):

@@ -24,6 +24,15 @@ def test_a_check_says_whose_answer_it_judged_and_why() -> None:
     assert "the large model's answer passes" in shown(Checked("regex", 3, "llm", Verdict.PASS, "", 1.0, 0.0, 0))
 
 
+def test_a_cancelled_request_saved_nothing() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    cost = {"usd": 0.01, "usd_llm_alone": 0.06}
+    print_result(console, tandem_pb2.SolveResult(stop={"reason": tandem_pb2.STOP_REASON_CANCELLED}, cost=cost))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "no answer, nothing saved" in text
+    assert "%" not in text
+
+
 def test_each_trial_is_a_line_of_the_bill() -> None:
     usage = tandem_pb2.TokenUsage(model="S", input_tokens=10, output_tokens=5)
     trial = tandem_pb2.Trial(number=1, verdict=tandem_pb2.VERDICT_PASS, usage=usage, usd=0.00000123, check_seconds=0.02)

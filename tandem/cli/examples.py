@@ -1,0 +1,56 @@
+"""Examples, which `tandem VERB --help` ends with."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "ask": (
+        'tandem ask "What is 12 * 17?"',
+        "tandem ask --code - < examples/running_total.txt",
+        'tandem ask --max-cost 0.001 --threshold 1=0.6 "..."',
+        'tandem ask --json "..." | jq .cost',
+    ),
+    "request get": ("tandem request get REQUEST", "tandem request get REQUEST --json | jq .result.cost"),
+    "request list": (
+        'tandem request list --where "cost > 0.01 and stage = 2"',
+        "tandem request list --limit 100 --json",
+    ),
+    "request cancel": ("tandem request cancel REQUEST",),
+    "request follow": ("tandem request follow $(tandem ask --detach '...')",),
+    "profiles": ("tandem profiles", "tandem profiles --json | jq .default_profile"),
+    "up": ("tandem up", "tandem up --jaeger", "TANDEM_STATE=/tmp/second tandem up"),
+    "down": ("tandem down",),
+    "status": ("tandem status", "tandem status --json | jq .processes"),
+    "logs": ("tandem logs", "tandem logs worker --follow", "tandem logs gateway --lines 100"),
+    "models pull": ("tandem models pull", "tandem models pull --profile qwen2.5-coder-1.5b-0.5b"),
+    "models list": ("tandem models list",),
+    "models compile": ("tandem models compile", "tandem models compile --threads 4"),
+    "trace cost": (
+        "tandem trace cost REQUEST",
+        "tandem trace cost --last 50 --by tenant",
+        "tandem trace cost REQUEST --svg tree.svg",
+    ),
+    "plan": (
+        "tandem plan --small 0.77 --large 0.81 --price-ratio 4.6 --auroc 0.7 --n 200",
+        "tandem plan collected/PROFILE/mine.parquet --llm-usd 2/12 --slm-usd 0.25/1.5 --out plan.svg",
+    ),
+    "collect": ("tandem collect mine.jsonl", "tandem collect math_train --n 200"),
+    "train": ("tandem train collected/PROFILE/mine.parquet",),
+    "calibrate": ("tandem calibrate collected/PROFILE/mine.parquet --below 0.01 --cost usd --write",),
+    "eval": (
+        "tandem eval --data mine.jsonl",
+        "tandem eval --data gsm8k --n 100 --methods tandem,llm,slm --json figures.json",
+    ),
+    "bench": ("tandem bench stop", "tandem bench report"),
+    "check": ("tandem check", "tandem check --jaeger http://127.0.0.1:16686"),
+    "keys create": ("tandem keys create acme", "tandem keys create operations --role admin --file keys.json"),
+    "keys list": ("tandem keys list", "tandem keys list --json"),
+    "keys revoke": ("tandem keys revoke KEY",),
+    "doctor": ("tandem doctor", "tandem doctor --json | jq .ok"),
+    "version": ("tandem version", "tandem --version"),
+}
+
+
+def epilog(command: str) -> str:
+    """The end of a command's help; empty for a group of commands. The first mark keeps Click from joining the lines."""
+    lines = EXAMPLES.get(command, ())
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)]) if lines else ""

@@ -1,0 +1,191 @@
+"""What `tandem doctor` checks of this machine and of the local stack on it."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tandem.errors import UserError
+from tandem.method.errors import TandemError
+from tandem.method.profile import load_profile
+from tandem.paths import DEFAULT_PROFILE, REPOSITORY, find_binary, models_folder, profile_folders, read_stack
+
+_NEEDED_DISK_GB, _NEEDED_MEMORY_GB = 8, 8
+_FEWEST_REQUESTS, _LARGEST_SHIFT = 20, 1.0
+_ALLOW_WEAK = "TANDEM_CHECKER_ALLOW_WEAK_SANDBOX"
+_YES = ("1", "on", "t", "true", "y", "yes")  # as the service's settings read it
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`advice` says what to do when it is not `ok`; a check that is not `required` only warns."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+    required: bool = True
+
+
+def local_checks(profile: str = "") -> Iterator[Check]:
+    """Whether `tandem up` can run the pair: of `profile`, else of the stack that runs, else the default one."""
+    try:
+        import psutil
+    except ModuleNotFoundError:
+        yield Check("packages", False, "psutil is not installed", "run `make setup`")
+        return
+    for program in ("redis-server", "temporal"):
+        path = find_binary(program)
+        yield Check(program, path is not None, str(path or "not found"), "run `make setup`, or put one on PATH")
+    wanted = profile or (read_stack() or {}).get("profile", DEFAULT_PROFILE)
+    yield _profiles(wanted)
+    yield _models(wanted)
+    yield _compiled(wanted)
+    yield _sandbox()
+    memory = psutil.virtual_memory().available / 1e9
+    yield Check(
+        "memory", memory >= _NEEDED_MEMORY_GB, f"{memory:.0f} GB free",
+        f"the default pair needs {_NEEDED_MEMORY_GB} GB of memory: close other programs", required=False,
+    )  # fmt: skip
+    disk = shutil.disk_usage(_existing(models_folder())).free / 1e9
+    yield Check(
+        "disk", disk >= _NEEDED_DISK_GB, f"{disk:.0f} GB free",
+        f"downloading the default pair needs {_NEEDED_DISK_GB} GB: free some, or set TANDEM_MODELS", required=False,
+    )  # fmt: skip
+    if stack := _stack():
+        yield stack
+    if drift := _drift():
+        yield drift
+
+
+def _profiles(wanted: str) -> Check:
+    """Every profile of every folder that is searched; a broken one is named with what is wrong."""
+    folders = profile_folders()
+    names = sorted({file.parent.name for folder in folders for file in folder.glob("*/profile.toml")})
+    wrong = []
+    for name in names:
+        try:
+            load_profile(name, tuple(folders))
+        except TandemError as error:
+            wrong.append(str(error))
+    found = "; ".join(wrong) or f"{', '.join(names) or 'none'} in {os.pathsep.join(map(str, folders))}"
+    advice = "mend the file" if wrong else f"no {wanted} there: set TANDEM_PROFILES_PATH to folders of profiles"
+    return Check("profiles", not wrong and wanted in names, found, advice)
+
+
+def _models(profile: str) -> Check:
+    from tandem.local.catalogue import catalogue, models_of
+    from tandem.local.models import fault_of
+
+    try:
+        faults = {name: fault for name in models_of(profile) if (fault := fault_of(name))}
+    except UserError as error:
+        return Check("models", False, str(error), "set TANDEM_PROFILES_PATH to folders of profiles")
+    found = "; ".join(f"{name} {fault}" for name, fault in faults.items()) or str(models_folder())
+    broken = [name for name in faults if (models_folder() / name).is_dir()]
+    by_hand = [name for name in faults if name not in catalogue()]
+    advice = "run `tandem models pull`"
+    if by_hand:
+        advice = f"put {' and '.join(by_hand)}, which the catalogue does not have, into {models_folder()}"
+    elif broken:
+        advice = f"delete {' and '.join(str(models_folder() / name) for name in broken)}, and {advice}"
+    return Check("models", not faults, found, advice)
+
+
+def _compiled(profile: str) -> Check:
+    """For the threads of `tandem up`; an engine verifies at its start that the code still fits."""
+    from tandem.local.catalogue import models_of
+    from tandem.local.layout import engine_threads
+    from tandem.local.models import compiled_for
+
+    try:
+        threads = engine_threads()
+        missing = [name for name in models_of(profile) if threads not in compiled_for(name)]
+    except UserError as error:
+        return Check("compiled", False, "unknown", str(error), required=False)
+    found = "not for this machine: " + ", ".join(missing) if missing else f"both models, for {threads} threads"
+    advice = "run `tandem models compile`: up to 2.5 times as many tokens per second"
+    return Check("compiled", not missing, found, advice, required=False)
+
+
+def _stack() -> Check | None:
+    """Each process of the local stack. None while no stack is up."""
+    from tandem.local.planning import open_stack
+
+    stack = open_stack()
+    if stack is None:
+        return None
+    try:
+        rows = stack.status()
+    except UserError as error:
+        return Check("local stack", False, "its supervisor died", str(error))
+    unready = ", ".join(f"{row.name} is {row.state}" for row in rows if row.state != "ready")
+    ended = ", ".join(f"{row.name} ended {row.exits} times" for row in rows if row.exits)
+    found = unready or f"{len(rows)} processes are ready" + (f" ({ended})" if ended else "")
+    return Check("local stack", not unready, found, "run `tandem up`, which starts what has ended; see `tandem logs`")
+
+
+def _sandbox() -> Check:
+    """What isolates the code that the answer checker runs. Found in a process of its own: it forks, and drops its rights."""
+    command = [sys.executable, "-m", "services.answer_checker.sandbox"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return Check("sandbox", False, last, "run `make setup`")
+    return judge_isolation(json_module.loads(done.stdout), os.environ.get(_ALLOW_WEAK, ""))
+
+
+def judge_isolation(isolation: dict[str, Any], allowed: str) -> Check:
+    """From what the sandbox says of this machine: `holds`, names of layers, and `lacks`, the reason of each other one."""
+    reasons = "; ".join(f"no {layer}: {reason}" for layer, reason in isolation["lacks"].items())
+    found = ", ".join(isolation["holds"]) + (f" ({reasons})" if reasons else "")
+    return Check(
+        "sandbox", isolation["holds"] != ["rlimits"], found,
+        "nothing but limits would hold the code that answers contain: run Tandem on Linux, or, for answers of your own only, "
+        f"set {_ALLOW_WEAK}=true", required=allowed.lower() not in _YES,
+    )  # fmt: skip
+
+
+def _drift() -> Check | None:
+    """Whether the questions resemble those that the scorer was trained on. None while that is unknown."""
+    stack = read_stack()
+    if stack is None:
+        return None
+    port = stack["ports"]["sufficiency-scorer"]["metrics"]
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as reply:
+            return judge_drift(reply.read().decode())
+    except OSError:
+        return None
+
+
+def judge_drift(metrics: str) -> Check | None:
+    """From the scorer's /metrics. None before enough requests were scored."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    samples = [s for family in text_string_to_metric_families(metrics) for s in family.samples]
+    requests = sum(s.value for s in samples if s.name == "tandem_scorer_drift_requests")
+    shifts = {s.labels["feature"]: s.value for s in samples if s.name == "tandem_scorer_feature_shift"}
+    if requests < _FEWEST_REQUESTS or not shifts:
+        return None
+    feature, shift = max(shifts.items(), key=lambda item: abs(item[1]))
+    return Check(
+        "questions", abs(shift) < _LARGEST_SHIFT,
+        f"{feature} lies {shift:+.1f} standard deviations from the scorer's training, over {requests:.0f} requests",
+        "these questions differ from those that the scorer was trained on: run `tandem eval --data FILE` on some of yours "
+        "to see whether its scores still hold", required=False,
+    )  # fmt: skip
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists():
+        folder = folder.parent
+    return folder

@@ -1,0 +1,105 @@
+"""Which stack to run: one is planned on free ports, started, found again, and compared with what is asked for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tandem import jaeger as jaeger_api
+from tandem.local.layout import PROCESSES, Layout, StackError, engine_threads
+from tandem.local.ports import HeldPorts
+from tandem.local.programs import require_binary, require_jaeger
+from tandem.local.supervisor import PortTaken, Report, Stack
+from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders, read_stack, state_folder
+
+_START_ATTEMPTS = 3
+
+
+def start_stack(
+    profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts: bool = True, report: Report = lambda _: None
+) -> Stack:
+    """`plan_stack`, and start it. Where another program takes a port in between, it is planned again. Raises StackError."""
+    for remaining in reversed(range(_START_ATTEMPTS)):
+        stack = plan_stack(profile, jaeger=jaeger, restarts=restarts)
+        try:
+            stack.up(report)
+            break
+        except PortTaken:
+            if not remaining:
+                raise
+    return stack
+
+
+def plan_stack(profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts: bool = True) -> Stack:
+    """A stack on the preferred ports, or on free ones where they are taken, which it holds until it starts.
+
+    `jaeger`: send every trace to the Jaeger that TANDEM_JAEGER names, or to one that the stack starts. `restarts`: start
+    a process that ends again. Raises StackError when a binary is missing.
+    """
+    folder = _writable(state_folder())
+    for name in ("redis-server", "temporal"):
+        require_binary(name)
+    external = os.environ.get("TANDEM_JAEGER", "") if jaeger else ""
+    if external and not jaeger_api.answers(external):
+        raise StackError(f"no Jaeger answers at {external}, the value of TANDEM_JAEGER")
+    if jaeger and not external:
+        require_jaeger()
+    held = HeldPorts(p for p in PROCESSES if p.name != "jaeger" or (jaeger and not external))
+    environment = {
+        "TANDEM_MODELS": str(models_folder()),
+        "TANDEM_PROFILES_PATH": os.pathsep.join(str(f.resolve()) for f in profile_folders()),
+        "TANDEM_THREADS": str(engine_threads()),
+        "TRANSFORMERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+    if jaeger:
+        environment |= _trace_export(held.numbers, external)
+    return Stack(folder, profile, held.numbers, environment, external, restarts, held)
+
+
+def open_stack() -> Stack | None:
+    """The stack that runs from the state folder; None when none does."""
+    written = read_stack()
+    if written is None:
+        return None
+    known = {each.name: written[each.name] for each in fields(Layout) if each.name in written}
+    stack = Stack(**known | {"folder": state_folder()})
+    return stack if stack.is_up() else None
+
+
+def require_same(stack: Stack, profile: str, *, jaeger: bool) -> None:
+    """Raises StackError where the stack that runs is not what is asked for. An empty profile is any."""
+    wanted = []
+    if profile not in ("", stack.profile):
+        wanted.append(f"profile {profile}")
+    external = os.environ.get("TANDEM_JAEGER", "")
+    if jaeger and (not stack.jaeger or external not in ("", stack.jaeger)):
+        wanted.append(f"Jaeger {external}".rstrip())
+    if wanted:
+        traces = f"traces to {stack.jaeger}" if stack.jaeger else "no Jaeger"
+        raise StackError(
+            f"a stack with profile {stack.profile} and {traces} runs from {stack.folder}: stop it with `tandem down` to "
+            f"start one with {' and '.join(wanted)}, or set TANDEM_STATE to another folder"
+        )
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StackError(
+            f"the state folder {folder} cannot be made ({error.strerror}): set TANDEM_STATE to a folder"
+        ) from error
+    return folder
+
+
+def _trace_export(ports: dict[str, dict[str, int]], external: str) -> dict[str, str]:
+    """An external Jaeger is assumed to take OTLP on its standard port, unless the environment names another."""
+    if external:
+        standard = f"http://{urlsplit(external).hostname}:4317"
+        endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", standard)
+    else:
+        endpoint = f"http://127.0.0.1:{ports['jaeger']['otlp']}"
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}

@@ -1,0 +1,131 @@
+"""The command line as a whole: help, examples, `--json`, completion, and tables of any width."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.testing import CliRunner
+
+from tandem.cli import VERBS, _load, _with_json_target, app, output
+from tandem.cli.examples import EXAMPLES
+
+
+def leaves() -> Iterator[tuple[str, Any]]:
+    """Every command by its path: "ask", "request get"."""
+    for name in VERBS:
+        command = _load(name)
+        if hasattr(command, "commands"):
+            yield from ((f"{name} {each}", leaf) for each, leaf in command.commands.items())
+        else:
+            yield name, command
+
+
+COMMANDS = dict(leaves())
+
+
+def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    main = "import sys; sys.argv[0] = 'tandem'; from tandem.cli import main; main()"
+    command = [sys.executable, "-c", main, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **env})
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_takes_json_and_its_help_ends_with_examples(path: str) -> None:
+    options = {option for parameter in COMMANDS[path].params for option in parameter.opts}
+    assert "--json" in options
+    assert EXAMPLES[path]
+    shown = CliRunner().invoke(app, [*path.split(), "--help"])
+    assert shown.exit_code == 0
+    assert shown.output.rstrip().endswith(EXAMPLES[path][-1])
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_the_examples_use_options_that_exist(path: str) -> None:
+    options = {option for parameter in COMMANDS[path].params for option in parameter.opts}
+    for example in EXAMPLES[path]:
+        words = shlex.split(example.partition(" | ")[0].replace("$(", "").replace(")", ""), comments=False)
+        if words[-1] == "--version":
+            continue
+        while "=" in words[0]:  # variables before the command
+            del words[0]
+        assert words[: 1 + len(path.split())] == ["tandem", *path.split()], example
+        nested = options | {"--detach", "--version"} if "tandem" in words[1:] else options
+        assert {word for word in words if word.startswith("--")} <= nested, example
+
+
+def test_no_example_is_of_a_command_that_is_gone() -> None:
+    assert set(EXAMPLES) == set(COMMANDS)
+
+
+def test_the_version_is_an_option_too() -> None:
+    assert run("--version").stdout.split()[0] == "tandem"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("tandem st", "status"), ("tandem ask --max-c", "--max-cost"), ("tandem request fol", "follow")],
+)
+def test_a_shell_completes_verbs_and_options(words: str, found: str) -> None:
+    done = run(_TANDEM_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1))
+    assert found in done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (["--json"], ["--json", "-"]),
+        (["--json", "--n", "3"], ["--json", "-", "--n", "3"]),
+        (["--json", "figures.json"], ["--json", "figures.json"]),
+        (["--data", "x"], ["--data", "x"]),
+    ],
+)
+def test_eval_prints_its_json_unless_a_file_is_named(given: list[str], taken: list[str]) -> None:
+    assert _with_json_target(given) == taken
+
+
+def wide_table() -> Table:
+    table = Table("request", "started", "tenant", "USD", box=None)
+    table.add_row("f" * 32, "2026-11-26 20:00:00", "a-tenant-with-a-long-name", "0.00000001")
+    return table
+
+
+def printed(monkeypatch: pytest.MonkeyPatch, *, terminal: bool, optional: tuple[str, ...]) -> list[str]:
+    console = Console(file=io.StringIO(), width=80, force_terminal=terminal, color_system=None, soft_wrap=True)
+    monkeypatch.setattr(output, "console", console)
+    output.print_table(wide_table(), optional)
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_in_a_pipe_a_row_is_one_line_with_every_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, row = printed(monkeypatch, terminal=False, optional=("tenant",))
+    assert row.split() == ["f" * 32, "2026-11-26", "20:00:00", "a-tenant-with-a-long-name", "0.00000001"]
+
+
+def test_in_a_terminal_of_80_columns_a_table_fits_and_says_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    head, row, note = printed(monkeypatch, terminal=True, optional=("tenant", "started"))
+    assert head.split() == ["request", "started", "USD"]
+    assert len(row.rstrip()) <= 80
+    assert "f" * 32 in row
+    assert "tenant" in note
+    assert "started" not in note
+
+
+def test_a_message_in_a_pipe_is_one_line() -> None:
+    done = run("ask", "why?", TANDEM_ADDRESS="127.0.0.1:1")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_app_lists_every_verb() -> None:
+    group = typer.main.get_command(app)
+    assert set(group.commands) == set(VERBS)  # type: ignore[attr-defined]

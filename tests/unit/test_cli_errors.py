@@ -1,0 +1,99 @@
+"""What goes wrong in a user's first hour is one line that says what to do, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tandem.paths import DEFAULT_PROFILE, REPOSITORY
+
+BROKEN = 'name = "broken"\n[llm\n'
+
+
+def tandem(*arguments: str, stdin: str | bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", "from tandem.cli import main; main()", *arguments],
+        input=stdin.encode() if isinstance(stdin, str) else stdin,
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, "TANDEM_ADDRESS": "127.0.0.1:1", **env},
+    )
+
+
+def error_of(done: subprocess.CompletedProcess[bytes]) -> str:
+    """One message, which Rich may have wrapped."""
+    text = done.stderr.decode(errors="replace")
+    assert "Traceback" not in text, text
+    assert done.returncode in (1, 2)
+    return " ".join(text.split())
+
+
+def write_profile(folder: Path, text: str) -> str:
+    (folder / "broken").mkdir()
+    (folder / "broken/profile.toml").write_text(text)
+    return str(folder)
+
+
+def test_a_profile_that_is_no_toml_is_named_with_the_place(tmp_path: Path) -> None:
+    error = error_of(tandem("up", "--profile", "broken", TANDEM_PROFILES_PATH=write_profile(tmp_path, BROKEN)))
+    assert "profile.toml is no valid TOML" in error
+    assert "line 2" in error
+
+
+def test_a_profile_that_breaks_a_rule_is_named_with_the_rule(tmp_path: Path) -> None:
+    shipped = (REPOSITORY / "deploy/profiles" / DEFAULT_PROFILE / "profile.toml").read_text()
+    folder = write_profile(tmp_path, shipped.replace("parameters =", "parametres =", 1))
+    error = error_of(tandem("models", "pull", "--profile", "broken", TANDEM_PROFILES_PATH=folder))
+    assert "parametres: Extra inputs are not permitted" in error
+
+
+def test_a_number_of_threads_that_is_none_is_named(tmp_path: Path) -> None:
+    for value in ("many", "0", "-2"):
+        error = error_of(tandem("models", "compile", TANDEM_THREADS=value, TANDEM_MODELS=str(tmp_path)))
+        assert f"TANDEM_THREADS is '{value}'" in error
+
+
+def test_a_state_folder_that_is_a_file_is_named(tmp_path: Path, profiles_folder: Path) -> None:
+    file = tmp_path / "state"
+    file.touch()
+    models = tmp_path / "models"
+    for name in ("scripted-llm", "scripted-slm"):
+        (models / name).mkdir(parents=True)
+        (models / name / "config.json").touch()
+    env = {"TANDEM_STATE": str(file), "TANDEM_PROFILES_PATH": str(profiles_folder), "TANDEM_MODELS": str(models)}
+    assert "set TANDEM_STATE to a folder" in error_of(tandem("up", "--profile", "scripted", **env))
+    assert "there is no log" in error_of(tandem("logs", **env))
+    for verb in ("status", "down"):
+        assert b"Traceback" not in tandem(verb, **env).stderr
+
+
+def test_a_models_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "models"
+    file.touch()
+    assert "set TANDEM_MODELS to another folder" in error_of(tandem("models", "pull", TANDEM_MODELS=str(file)))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_is_not_utf8_shows_what_it_can(encoding: str) -> None:
+    done = tandem("doctor", PYTHONIOENCODING=encoding, PYTHONUTF8="0", LC_ALL="C")
+    assert b"Traceback" not in done.stderr
+    assert b"python" in done.stdout
+    assert "→".encode() not in done.stdout
+
+
+@pytest.mark.parametrize(("question", "stdin"), [("", ""), ("  ", ""), ("-", " \n")])
+def test_an_empty_question_names_itself_before_anything_starts(tmp_path: Path, question: str, stdin: str) -> None:
+    done = tandem("ask", "--up", question, stdin=stdin, TANDEM_STATE=str(tmp_path))
+    assert done.returncode == 2
+    assert "the question is empty" in error_of(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_question_that_is_no_text_names_itself() -> None:
+    done = tandem("ask", "-", stdin=b"\xff\xfe\x00", PYTHONIOENCODING="utf-8")
+    assert done.returncode == 2
+    assert "standard input is no text" in error_of(done)
