@@ -13,7 +13,7 @@ from tandem.errors import RequestError, from_rpc
 from tandem.events import Completed, Event, event_from_pb
 from tandem.gateway import Gateway
 from tandem.method.timeouts import Timeouts
-from tandem.request import SolveOptions, solve_request
+from tandem.request import Question, SolveOptions, solve_request
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
 _DEADLINE_SECONDS = Timeouts.client_deadline.total_seconds()
@@ -94,7 +94,7 @@ class Client:
     def close(self) -> None:
         self._channel.close()
 
-    def solve(self, question: str, **options: Unpack[SolveOptions]) -> Generator[Event, None, None]:
+    def solve(self, question: Question, **options: Unpack[SolveOptions]) -> Generator[Event, None, None]:
         """The events as they happen, `Completed` last. Closing the generator early cancels the request.
 
         Raises RequestError.
@@ -124,7 +124,7 @@ class Client:
                 self.cancel(progress.request_id)
             raise
 
-    def ask(self, question: str, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveResult:
+    def ask(self, question: Question, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveResult:
         """The result alone: answer, stop, usage and bill. Raises RequestError."""
         [result] = [e.result for e in self.solve(question, **options) if isinstance(e, Completed)]
         return result
@@ -170,7 +170,7 @@ class AsyncClient:
     async def close(self) -> None:
         await self._channel.close(None)
 
-    def solve(self, question: str, **options: Unpack[SolveOptions]) -> AsyncGenerator[Event, None]:
+    def solve(self, question: Question, **options: Unpack[SolveOptions]) -> AsyncGenerator[Event, None]:
         """The events as they happen, `Completed` last. Closing the generator early (contextlib.aclosing) cancels the request.
 
         Raises RequestError.
@@ -200,7 +200,7 @@ class AsyncClient:
                 await self.cancel(progress.request_id)
             raise
 
-    async def ask(self, question: str, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveResult:
+    async def ask(self, question: Question, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveResult:
         """The result alone: answer, stop, usage and bill. Raises RequestError."""
         [result] = [e.result async for e in self.solve(question, **options) if isinstance(e, Completed)]
         return result

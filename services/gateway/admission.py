@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 from services.gateway.checks import applicable_checks, check_profile
 from services.process.json_schema import check_schema
+from tandem.method.conversation import TOKENS_PER_MESSAGE, Task
 from tandem.method.errors import InvalidArgument, ResourceExhausted
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
@@ -36,16 +38,9 @@ class Admission:
         """The workflow's input. Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small."""
         _check(request)
         profile = self._profile(request.profile)
-        tokens = self._count_tokens[profile.name](request.question + request.json_schema)
-        if tokens > profile.max_question_tokens:
-            what = "question and JSON schema have" if request.json_schema else "the question has"
-            raise InvalidArgument(
-                f"{what} {tokens} tokens; profile {profile.name} takes {profile.max_question_tokens}",
-                field="question",
-                reason="QUESTION_TOO_LONG",
-            )
-        if request.task == "code" and not profile.prompts.code:
-            raise InvalidArgument(f"profile {profile.name} has no prompt for code", field="task")
+        tokens = self._counted(request, profile)
+        if not profile.takes(request.task):
+            raise InvalidArgument(f"profile {profile.name} has no prompt for {request.task}", field="task")
         if request.json_schema and not profile.prompts.structured:
             raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
         plan = _overridden(make_plan(profile, request.task, request.json_schema), request)
@@ -58,6 +53,27 @@ class Admission:
         request_id = request.request_id or uuid4().hex
         checks = applicable_checks(profile, request)
         return SolveInput(replace(request, request_id=request_id), plan, tokens, trace_id, checks=checks)
+
+    def default_task(self, profile: str, *, is_conversation: bool) -> Task:
+        """What a request to `profile` asks for that does not say. Raises InvalidArgument for an unknown profile."""
+        default = self._profile(profile).default_task
+        return default.messages if is_conversation else default.question
+
+    def _counted(self, request: SolveRequest, profile: Profile) -> int:
+        """Tokens of all that is asked. Raises InvalidArgument where there are too many."""
+        said = "".join(message.text for message in request.history)
+        count = self._count_tokens[profile.name]
+        tokens = count(said + request.question + request.json_schema) + TOKENS_PER_MESSAGE * len(request.history)
+        limit = (request.history and profile.max_conversation_tokens) or profile.max_question_tokens
+        if tokens > limit:
+            what = "the conversation" if request.history else "the question"
+            what = f"{what} and its JSON schema have" if request.json_schema else f"{what} has"
+            raise InvalidArgument(
+                f"{what} {tokens} tokens; profile {profile.name} takes {limit}",
+                field="messages" if request.history else "question",
+                reason="QUESTION_TOO_LONG",
+            )
+        return tokens
 
     def _profile(self, name: str) -> Profile:
         try:
@@ -73,7 +89,9 @@ class Admission:
 def request_fingerprint(task: SolveInput) -> str:
     """Distinguishes a repeated request from another one under the same id."""
     request = task.request
-    identity = f"{task.plan.profile}\0{request.question}" + ("\0code" if request.task == "code" else "")
+    identity = f"{task.plan.profile}\0{request.question}" + (f"\0{request.task}" if request.task != "answer" else "")
+    if request.history:
+        identity += f"\0{json.dumps([[message.speaker, message.text] for message in request.history])}"
     identity += "".join(f"\0{check.name}:{check.argument}" for check in request.checks)
     identity += f"\0{request.json_schema}" if request.json_schema else ""
     return hashlib.sha256(identity.encode()).hexdigest()[:16]

@@ -103,9 +103,10 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
 
     async def _start_or_join(self, request: tandem_pb2.SolveRequest) -> AdmittedRequest:
         """Start the request, or join it; an id without a question joins what there is."""
-        if request.request_id and not request.question:
+        if request.request_id and not (request.question or request.messages):
             return await self._workflows.join(request.request_id)
-        task = self._admission.admit(solve_request_from_pb(request), current_trace_id())
+        default = self._admission.default_task(request.profile, is_conversation=bool(request.messages))
+        task = self._admission.admit(solve_request_from_pb(request, default), current_trace_id())
         request.request_id = task.request_id
         return await self._workflows.start_or_join(task, request_fingerprint(task))
 

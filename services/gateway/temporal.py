@@ -17,7 +17,14 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from services.process.search_attributes import at_start
-from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, NotFound, TandemError, Unavailable
+from tandem.method.errors import (
+    PROFILE_MISMATCH,
+    PROMPT_REFUSED,
+    FailedPrecondition,
+    NotFound,
+    TandemError,
+    Unavailable,
+)
 from tandem.method.names import CANCEL_SIGNAL, SEARCH_ATTRIBUTES, SOLVE_WORKFLOW, shadow_id, solve_queue
 from tandem.method.request import SolveInput
 from tandem.method.result import ShadowResult, SolveResult
@@ -128,7 +135,7 @@ class Workflows:
         except WorkflowFailureError as error:
             cause = error.cause
             reason = cause.type if isinstance(cause, ApplicationError) and cause.type else "WORKFLOW_FAILED"
-            failure = FailedPrecondition if reason == PROFILE_MISMATCH else Unavailable
+            failure = FailedPrecondition if reason in (PROFILE_MISMATCH, PROMPT_REFUSED) else Unavailable
             raise failure(str(cause), reason=reason) from error
         except RPCError as error:
             raise _unavailable(error) from error
