@@ -28,6 +28,8 @@ class SolveOptions(TypedDict, total=False):
     """The same for single stages, by number; 0 is the bare question."""
     max_stage: int | None
     """Last stage that the large model may generate, >= 0."""
+    max_answer_tokens: int | None
+    """Upper bound of the answer's tokens."""
     temperature: float | None
     """0 is greedy, the default."""
     top_p: float | None
@@ -76,6 +78,7 @@ def solve_request(question: Question, **options: Unpack[SolveOptions]) -> tandem
         task=tandem_pb2.Task.Value(f"TASK_{task.upper()}"),
         checks=[_check(given) for given in options.get("checks", ())],
         json_schema=options.get("json_schema", ""),
+        max_answer_tokens=options.get("max_answer_tokens"),
     )
 
 

@@ -108,8 +108,17 @@ def _overridden(plan: Plan, request: SolveRequest) -> Plan:
     finishes = plan.llm_finishes
     if request.stop.max_stage is not None:
         stages, finishes = stages[: request.stop.max_stage], False
+    answer_tokens = plan.answer_max_tokens
+    if request.max_answer_tokens is not None and request.max_answer_tokens < answer_tokens:
+        answer_tokens = request.max_answer_tokens
+        if plan.handoff == "continuation":
+            stages = [stage for stage in stages if stage.max_tokens < answer_tokens]
     return replace(
-        plan, stages=stages, llm_finishes=finishes, stage_zero_threshold=wanted.get(0, plan.stage_zero_threshold)
+        plan,
+        answer_max_tokens=answer_tokens,
+        stages=stages,
+        llm_finishes=finishes,
+        stage_zero_threshold=wanted.get(0, plan.stage_zero_threshold),
     )
 
 
@@ -126,6 +135,8 @@ def _check(request: SolveRequest) -> None:
             )
     if len(request.tenant) > _MAX_TENANT_LENGTH:
         raise InvalidArgument(f"a tenant has at most {_MAX_TENANT_LENGTH} characters", field="tenant")
+    if request.max_answer_tokens == 0:
+        raise InvalidArgument("an answer has at least one token", field="max_answer_tokens")
     cost = request.budget.max_cost_usd
     if cost is not None and not (math.isfinite(cost) and cost > 0):
         raise InvalidArgument(f"a cost limit is a positive number, not {cost}", field="budget.max_cost_usd")

@@ -165,6 +165,7 @@ def _accepted(request: AdmittedRequest, cursor: str, caller: Caller) -> tandem_p
         trace_id=request.trace_id,
         profile=request.profile,
         stages=len(request.stages),
+        answer_text=tandem_pb2.AnswerText.Value(f"ANSWER_TEXT_{request.answer_text.upper()}"),
     )
     return tandem_pb2.SolveEvent(cursor=cursor, accepted=accepted)
 

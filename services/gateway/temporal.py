@@ -17,6 +17,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from services.process.search_attributes import at_start
+from tandem.method.answer_text import AnswerText, answer_text
 from tandem.method.errors import (
     PROFILE_MISMATCH,
     PROMPT_REFUSED,
@@ -46,13 +47,14 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class AdmittedRequest:
-    """A request that has a workflow; `stages` names those that the large model may write."""
+    """A request that has a workflow; `stages` names those that the large model may write. `answer_text` is an AnswerText."""
 
     request_id: str
     trace_id: str
     profile: str
     stages: tuple[str, ...]
     tenant: str = ""
+    answer_text: str = AnswerText.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Workflows:
             task.plan.profile,
             tuple(stage.name for stage in task.plan.stages),
             task.request.tenant,
+            answer_text(task),
         )
         task = replace(task, is_searchable=self._is_searchable)
         try:
@@ -123,6 +126,7 @@ class Workflows:
             str(memo["profile"]),
             tuple(memo["stages"]),
             str(memo.get("tenant", "")),
+            str(memo.get("answer_text", AnswerText.UNSPECIFIED)),
         )
 
     async def result(self, request_id: str) -> SolveResult:

@@ -48,6 +48,7 @@ def solve_request_from_pb(request: tandem_pb2.SolveRequest, default_task: Task =
         task=task_from_pb(request.task, default_task),
         checks=[check_from_pb(check) for check in request.checks],
         json_schema=request.json_schema,
+        max_answer_tokens=optional(request, "max_answer_tokens"),
     )
 
 

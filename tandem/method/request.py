@@ -45,6 +45,7 @@ class SolveRequest:
     checks: list[CheckSpec] = field(default_factory=list)
     json_schema: str = ""
     history: list[Message] = field(default_factory=list)
+    max_answer_tokens: int | None = None
 
 
 @dataclass(frozen=True)

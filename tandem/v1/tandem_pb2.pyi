@@ -90,6 +90,36 @@ TASK_CHAT: Task.ValueType  # 3
 """Free text: the models read the messages as they are, with no instruction added."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
+class _AnswerText:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AnswerTextEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerText.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ANSWER_TEXT_UNSPECIFIED: _AnswerText.ValueType  # 0
+    """Only the result says it: deltas are drafts."""
+    ANSWER_TEXT_INSIGHT: _AnswerText.ValueType  # 1
+    """The insight deltas are the answer: nothing stops the large model."""
+    ANSWER_TEXT_CONTINUATION: _AnswerText.ValueType  # 2
+    """The answer deltas go on from the insight up to the stage that suffices, and both are the answer."""
+    ANSWER_TEXT_ANSWER: _AnswerText.ValueType  # 3
+    """The answer deltas are the answer."""
+
+class AnswerText(_AnswerText, metaclass=_AnswerTextEnumTypeWrapper):
+    """Where the answer's text comes from, for a client that shows it while it is written. Leading and trailing white space is not part
+    of it.
+    """
+
+ANSWER_TEXT_UNSPECIFIED: AnswerText.ValueType  # 0
+"""Only the result says it: deltas are drafts."""
+ANSWER_TEXT_INSIGHT: AnswerText.ValueType  # 1
+"""The insight deltas are the answer: nothing stops the large model."""
+ANSWER_TEXT_CONTINUATION: AnswerText.ValueType  # 2
+"""The answer deltas go on from the insight up to the stage that suffices, and both are the answer."""
+ANSWER_TEXT_ANSWER: AnswerText.ValueType  # 3
+"""The answer deltas are the answer."""
+Global___AnswerText: _TypeAlias = AnswerText  # noqa: Y015
+
 class _Role:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -194,6 +224,7 @@ class SolveRequest(_message.Message):
     CHECKS_FIELD_NUMBER: _builtins.int
     JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
+    MAX_ANSWER_TOKENS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key and workflow id; [A-Za-z0-9._-], at most 128 characters. Empty: the gateway makes one."""
     question: _builtins.str
@@ -212,6 +243,10 @@ class SolveRequest(_message.Message):
     """
     json_schema: _builtins.str
     """JSON schema that the answer must follow: both models are held to it, and the check `json_schema` validates the answer."""
+    max_answer_tokens: _builtins.int
+    """Cap of the answer's tokens, > 0, where it is below the profile's. With the hand-off `continuation` no insight is longer, and in a
+    chat the insight that the answer goes on from counts.
+    """
     @_builtins.property
     def budget(self) -> Global___Budget: ...
     @_builtins.property
@@ -244,12 +279,15 @@ class SolveRequest(_message.Message):
         checks: _abc.Iterable[Global___Check] | None = ...,
         json_schema: _builtins.str = ...,
         messages: _abc.Iterable[Global___Message] | None = ...,
+        max_answer_tokens: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "sampling", b"sampling", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "budget", b"budget", "max_answer_tokens", b"max_answer_tokens", "sampling", b"sampling", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "checks", b"checks", "json_schema", b"json_schema", "keep_running", b"keep_running", "messages", b"messages", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop", "task", b"task", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "budget", b"budget", "checks", b"checks", "json_schema", b"json_schema", "keep_running", b"keep_running", "max_answer_tokens", b"max_answer_tokens", "messages", b"messages", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop", "task", b"task", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_answer_tokens: _TypeAlias = _typing.Literal["max_answer_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_answer_tokens: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_answer_tokens) -> _WhichOneofReturnType__max_answer_tokens | None: ...
 
 Global___SolveRequest: _TypeAlias = SolveRequest  # noqa: Y015
 
@@ -578,12 +616,15 @@ class Accepted(_message.Message):
     TRACE_ID_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
+    ANSWER_TEXT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     trace_id: _builtins.str
     """W3C trace id, 32 hexadecimal digits."""
     profile: _builtins.str
     stages: _builtins.int
     """Number of stages that the large model may write."""
+    answer_text: Global___AnswerText.ValueType
+    """Where the answer's text comes from, as far as that is known before it is written."""
     def __init__(
         self,
         *,
@@ -591,10 +632,11 @@ class Accepted(_message.Message):
         trace_id: _builtins.str = ...,
         profile: _builtins.str = ...,
         stages: _builtins.int = ...,
+        answer_text: Global___AnswerText.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile", "request_id", b"request_id", "stages", b"stages", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_text", b"answer_text", "profile", b"profile", "request_id", b"request_id", "stages", b"stages", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

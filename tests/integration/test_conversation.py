@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from services.engine.api import GenerationRequest
-from tandem import RequestError, to_dict
+from tandem import Accepted, RequestError, to_dict
 from tandem.v1 import tandem_pb2
 from tests.integration.asking import ask, idle, shadow_of
 from tests.integration.conftest import CheckedSystems, System
@@ -135,3 +135,37 @@ async def test_the_shadow_reads_the_conversation(shadowed_system: System) -> Non
     await shadowed_system.client.ask(said, request_id=request_id, threshold=0.8)
     shadow = await shadow_of(shadowed_system, request_id)
     assert (shadow["answer"], shadow["agrees"]) == ("yes", True)
+
+
+async def test_the_answers_cap_holds_for_whoever_writes_it(system: System, finishing_system: System) -> None:
+    script = "[llm=word_ slm=more_ slm_eos=99 scores=16:0.9]"
+    alone = await ask(finishing_system, conversation("And now?", script), max_answer_tokens=9)
+    assert (alone["answer"], alone["complete"], alone["usage"]["llm"]["output_tokens"]) == ("word word", False, 9)
+    shared = await ask(system, conversation("And now?", script), max_answer_tokens=20, threshold=0.8)
+    assert (shared["answer"], shared["complete"]) == ("word word word wmore", False)
+    small = await ask(system, conversation("And now?", script), max_answer_tokens=16, threshold=0.8)
+    assert (small["answer"], small["usage"]["llm"]["output_tokens"]) == ("more more more m", 0)
+    with pytest.raises(RequestError) as caught:
+        await ask(system, "why?", max_answer_tokens=0)
+    assert caught.value.field == "max_answer_tokens"
+
+
+async def test_a_request_says_where_its_answers_text_will_come_from(
+    system: System, finishing_system: System, brief_system: System, checked_systems: CheckedSystems
+) -> None:
+    tried = await checked_systems("scripted-later")
+    chat = conversation("And now?", "[slm_eos=3 llm_eos=3 scores=0:0.9]")
+    for asked, question, options, source in (
+        (system, chat, {"threshold": 0.8}, "continuation"),
+        (finishing_system, chat, {}, "insight"),
+        (finishing_system, chat, {"threshold": 0.8}, "continuation"),
+        (finishing_system, chat, {"max_llm_tokens": 40}, "continuation"),
+        (brief_system, chat, {}, "answer"),
+        (system, "[slm_eos=3 scores=0:0.9]", {}, "unspecified"),
+        (tried, "[slm_eos=3 llm_eos=3]", {"checks": ["agreement"]}, "unspecified"),
+    ):
+        request_id = uuid4().hex
+        for _ in range(2):  # the second one joins
+            seen = [event async for event in asked.client.solve(question, request_id=request_id, **options)]
+            assert isinstance(seen[0], Accepted)
+            assert seen[0].answer_text == source

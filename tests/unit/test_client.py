@@ -48,7 +48,7 @@ def test_every_option_reaches_the_message() -> None:
     options = SolveOptions(
         profile="p", request_id="r", max_cost_usd=1.5, max_llm_tokens=7, threshold=0.25, thresholds={1: 0.5}, max_stage=2,
         temperature=0.75, top_p=0.5, seed=3, keep_running=True, tenant="t", code=True, task="chat", checks=["choice:a\nb", "regex:x:y"],
-        json_schema="{}",
+        json_schema="{}", max_answer_tokens=9,
     )  # fmt: skip
     assert set(options) == set(SolveOptions.__annotations__)
     message = solve_request("why?", **options)
@@ -58,7 +58,7 @@ def test_every_option_reaches_the_message() -> None:
     assert (message.sampling.temperature, message.sampling.top_p, message.sampling.seed) == (0.75, 0.5, 3)
     assert (message.keep_running, message.task) == (True, tandem_pb2.TASK_CODE)
     assert [(c.name, c.argument) for c in message.checks] == [("choice", "a\nb"), ("regex", "x:y")]
-    assert message.json_schema == "{}"
+    assert (message.json_schema, message.max_answer_tokens) == ("{}", 9)
 
 
 def test_a_task_and_a_conversation_reach_the_message() -> None:

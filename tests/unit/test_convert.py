@@ -106,7 +106,7 @@ def test_a_request_keeps_every_field() -> None:
         request_id="r", question="q", profile="p", budget=tandem_pb2.Budget(max_cost_usd=0.5, max_llm_tokens=0),
         stop=tandem_pb2.StopOverrides(threshold=0.25, thresholds={1: 0.75}, max_stage=0),
         sampling=tandem_pb2.Sampling(temperature=0.5, top_p=0.9, seed=3), tenant="t", task=tandem_pb2.TASK_CODE,
-        resume_after="1.2.3", keep_running=True, checks=[tandem_pb2.Check(name="regex", argument="a+")], json_schema="{}",
+        resume_after="1.2.3", keep_running=True, checks=[tandem_pb2.Check(name="regex", argument="a+")], json_schema="{}", max_answer_tokens=9,
         messages=[
             tandem_pb2.Message(speaker=tandem_pb2.SPEAKER_SYSTEM, text="s"), tandem_pb2.Message(speaker=tandem_pb2.SPEAKER_USER, text="q"),
         ],
@@ -117,7 +117,7 @@ def test_a_request_keeps_every_field() -> None:
     request = requests.solve_request_from_pb(message)
     assert request == SolveRequest(
         "r", "q", "p", Budget(0.5, 0), StopOverrides(0.25, {1: 0.75}, 0), Sampling(0.5, 0.9, 3), "t", "code",
-        [CheckSpec("regex", "a+")], "{}", [SAID("system", "s")],
+        [CheckSpec("regex", "a+")], "{}", [SAID("system", "s")], 9,
     )  # fmt: skip
     of_the_stream = {"resume_after", "keep_running"}
     known = {f.name for f in message.DESCRIPTOR.fields} - of_the_stream - {"messages"}
