@@ -101,8 +101,12 @@ class Client:
         """
         yield from self.solve_request(solve_request(question, **options))
 
-    def solve_request(self, request: tandem_pb2.SolveRequest) -> Generator[Event, None, None]:
-        """As `solve`, for a message that was built by hand."""
+    def solve_request(self, request: tandem_pb2.SolveRequest, *, cancels: bool = True) -> Generator[Event, None, None]:
+        """As `solve`, for a message that was built by hand.
+
+        Without `cancels`, closing the generator early only leaves: the gateway then cancels the request after its grace, unless
+        another client reads it.
+        """
         progress = _Progress(request)
         metadata = (*_solve_metadata(), *self._gateway.metadata)
         try:
@@ -120,7 +124,7 @@ class Client:
                 finally:
                     call.cancel()  # type: ignore[no-untyped-call]
         except GeneratorExit:
-            if not (request.keep_running or progress.is_complete):
+            if cancels and not (request.keep_running or progress.is_complete):
                 self.cancel(progress.request_id)
             raise
 
@@ -177,8 +181,14 @@ class AsyncClient:
         """
         return self.solve_request(solve_request(question, **options))
 
-    async def solve_request(self, request: tandem_pb2.SolveRequest) -> AsyncGenerator[Event, None]:
-        """As `solve`, for a message that was built by hand."""
+    async def solve_request(
+        self, request: tandem_pb2.SolveRequest, *, cancels: bool = True
+    ) -> AsyncGenerator[Event, None]:
+        """As `solve`, for a message that was built by hand.
+
+        Without `cancels`, closing the generator early only leaves: the gateway then cancels the request after its grace, unless
+        another client reads it.
+        """
         progress = _Progress(request)
         metadata = (*_solve_metadata(), *self._gateway.metadata)
         try:
@@ -196,7 +206,7 @@ class AsyncClient:
                 finally:
                     call.cancel()
         except (GeneratorExit, asyncio.CancelledError):
-            if not (request.keep_running or progress.is_complete):
+            if cancels and not (request.keep_running or progress.is_complete):
                 await self.cancel(progress.request_id)
             raise
 
