@@ -18,7 +18,7 @@ USED: dict[str, str] = {
     "temperature": "0 to 2, in both models; not given: 0, which is greedy",
     "top_p": "above 0, at most 1, in both models",
     "seed": "seed of the draw, from 0",
-    "response_format": "`text`, `json_object` or `json_schema`: both models are held to it, and the answer is checked",
+    "response_format": "`text`, `json_object` or `json_schema`: both models are held to it",
     "user": "tenant of the request, at most 64 characters; requests can be searched by it",
     "metadata": "at most 16 texts; attributes of the request's span, and repeated in the reply",
     "tandem": "Tandem's own options, see below",

@@ -34,8 +34,9 @@ def up(
     elif not json:
         console.print(f"already up with profile {stack.profile}")
     if json:
-        print_json({"gateway": stack.gateway, "profile": stack.profile, "ports": stack.ports})
+        print_json({"gateway": stack.gateway, "http": stack.http, "profile": stack.profile, "ports": stack.ports})
     else:
+        console.print(f"OpenAI's API at [bold]{stack.http}/v1[/]   its page at {stack.http}/docs", soft_wrap=True)
         console.print(f"gateway at [bold]{stack.gateway}[/]   state in {stack.folder}   `tandem down` stops it")
 
 

@@ -129,6 +129,8 @@ class Stack(Layout):
                 return answers_ping(port)
             case "jaeger":
                 return answers_http(f"http://127.0.0.1:{port}/api/services")
+        if process.speaks_http:
+            return answers_http(f"http://127.0.0.1:{port}{process.health}")
         return is_serving(port, process.health)
 
     def _tail(self, process: str, lines: int = 15) -> str:
@@ -152,7 +154,13 @@ class Stack(Layout):
         )
         if done.returncode:
             raise StackError(f"supervisord does not start: {done.stderr or done.stdout}")
-        written = {"gateway": self.gateway, "jaeger": self.jaeger, **asdict(self), "folder": str(self.folder)}
+        written = {
+            "gateway": self.gateway,
+            "http": self.http,
+            "jaeger": self.jaeger,
+            **asdict(self),
+            "folder": str(self.folder),
+        }
         self.file.write_text(json.dumps(written, indent=2) + "\n")
         deadline = time.monotonic() + 10
         while not self._socket.exists():
