@@ -39,7 +39,7 @@ run: models  ## let two real models complete a function (examples/running_total.
 	@if [ -n "$$Q" ]; then $(TANDEM) ask --up "$$Q"; else \
 	  $(TANDEM) ask --up --code - < examples/running_total.txt && \
 	  echo 'A question in words: make run Q="Tom has 3 apples and buys 4 more. How many has he?"'; fi
-	@echo 'To keep the stack running: source $(UV_PROJECT_ENVIRONMENT)/bin/activate, then tandem up'
+	@echo 'To keep it running: source $(UV_PROJECT_ENVIRONMENT)/bin/activate, then tandem up; OpenAI clients reach it at http://127.0.0.1:8080/v1'
 
 test: develop  ## all tests: real servers, and small models that the tests create
 	@$(RUN) pytest

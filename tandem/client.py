@@ -13,7 +13,7 @@ from tandem.errors import RequestError, from_rpc
 from tandem.events import Completed, Event, event_from_pb
 from tandem.gateway import Gateway
 from tandem.method.timeouts import Timeouts
-from tandem.request import SolveOptions, solve_request
+from tandem.request import Question, SolveOptions, solve_request
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
 _DEADLINE_SECONDS = Timeouts.client_deadline.total_seconds()
@@ -94,15 +94,19 @@ class Client:
     def close(self) -> None:
         self._channel.close()
 
-    def solve(self, question: str, **options: Unpack[SolveOptions]) -> Generator[Event, None, None]:
+    def solve(self, question: Question, **options: Unpack[SolveOptions]) -> Generator[Event, None, None]:
         """The events as they happen, `Completed` last. Closing the generator early cancels the request.
 
         Raises RequestError.
         """
         yield from self.solve_request(solve_request(question, **options))
 
-    def solve_request(self, request: tandem_pb2.SolveRequest) -> Generator[Event, None, None]:
-        """As `solve`, for a message that was built by hand."""
+    def solve_request(self, request: tandem_pb2.SolveRequest, *, cancels: bool = True) -> Generator[Event, None, None]:
+        """As `solve`, for a message that was built by hand.
+
+        Without `cancels`, closing the generator early only leaves: the gateway then cancels the request after its grace, unless
+        another client reads it.
+        """
         progress = _Progress(request)
         metadata = (*_solve_metadata(), *self._gateway.metadata)
         try:
@@ -120,11 +124,11 @@ class Client:
                 finally:
                     call.cancel()  # type: ignore[no-untyped-call]
         except GeneratorExit:
-            if not (request.keep_running or progress.is_complete):
+            if cancels and not (request.keep_running or progress.is_complete):
                 self.cancel(progress.request_id)
             raise
 
-    def ask(self, question: str, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveResult:
+    def ask(self, question: Question, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveResult:
         """The result alone: answer, stop, usage and bill. Raises RequestError."""
         [result] = [e.result for e in self.solve(question, **options) if isinstance(e, Completed)]
         return result
@@ -170,15 +174,21 @@ class AsyncClient:
     async def close(self) -> None:
         await self._channel.close(None)
 
-    def solve(self, question: str, **options: Unpack[SolveOptions]) -> AsyncGenerator[Event, None]:
+    def solve(self, question: Question, **options: Unpack[SolveOptions]) -> AsyncGenerator[Event, None]:
         """The events as they happen, `Completed` last. Closing the generator early (contextlib.aclosing) cancels the request.
 
         Raises RequestError.
         """
         return self.solve_request(solve_request(question, **options))
 
-    async def solve_request(self, request: tandem_pb2.SolveRequest) -> AsyncGenerator[Event, None]:
-        """As `solve`, for a message that was built by hand."""
+    async def solve_request(
+        self, request: tandem_pb2.SolveRequest, *, cancels: bool = True
+    ) -> AsyncGenerator[Event, None]:
+        """As `solve`, for a message that was built by hand.
+
+        Without `cancels`, closing the generator early only leaves: the gateway then cancels the request after its grace, unless
+        another client reads it.
+        """
         progress = _Progress(request)
         metadata = (*_solve_metadata(), *self._gateway.metadata)
         try:
@@ -196,11 +206,11 @@ class AsyncClient:
                 finally:
                     call.cancel()
         except (GeneratorExit, asyncio.CancelledError):
-            if not (request.keep_running or progress.is_complete):
+            if cancels and not (request.keep_running or progress.is_complete):
                 await self.cancel(progress.request_id)
             raise
 
-    async def ask(self, question: str, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveResult:
+    async def ask(self, question: Question, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveResult:
         """The result alone: answer, stop, usage and bill. Raises RequestError."""
         [result] = [e.result async for e in self.solve(question, **options) if isinstance(e, Completed)]
         return result

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tandem.method.answer_text import AnswerText
 from tandem.method.checks import Verdict
 from tandem.method.events import (
     Accepted,
@@ -30,6 +31,7 @@ __all__ = [
     "event_from_pb",
 ]  # fmt: skip
 
+_ANSWER_TEXTS = {tandem_pb2.AnswerText.Value(f"ANSWER_TEXT_{text.upper()}"): text for text in AnswerText}
 _VERDICTS = {tandem_pb2.Verdict.Value(f"VERDICT_{verdict.upper()}"): verdict for verdict in Verdict}
 
 
@@ -49,7 +51,8 @@ def event_from_pb(message: tandem_pb2.SolveEvent) -> Event | None:
     match message.WhichOneof("event"):
         case "accepted":
             accepted = message.accepted
-            return Accepted(accepted.request_id, accepted.trace_id, accepted.profile, accepted.stages)
+            source = _ANSWER_TEXTS.get(accepted.answer_text, AnswerText.UNSPECIFIED)
+            return Accepted(accepted.request_id, accepted.trace_id, accepted.profile, accepted.stages, source)
         case "insight_delta":
             return InsightDelta(message.insight_delta.text, message.insight_delta.tokens)
         case "answer_delta":

@@ -7,6 +7,7 @@ from typing import TypedDict, Unpack
 from uuid import uuid4
 
 from tandem.method.checks import CheckSpec
+from tandem.method.conversation import Task
 from tandem.v1 import tandem_pb2
 
 
@@ -27,6 +28,8 @@ class SolveOptions(TypedDict, total=False):
     """The same for single stages, by number; 0 is the bare question."""
     max_stage: int | None
     """Last stage that the large model may generate, >= 0."""
+    max_answer_tokens: int | None
+    """Upper bound of the answer's tokens."""
     temperature: float | None
     """0 is greedy, the default."""
     top_p: float | None
@@ -38,19 +41,26 @@ class SolveOptions(TypedDict, total=False):
     tenant: str
     """Whom the request is for; at most 64 characters."""
     code: bool
-    """The question is the head of a Python function, and the answer its code."""
+    """The question is the head of a Python function, and the answer its code: short for `task="code"`."""
+    task: Task
+    """`answer`, `code` or `chat` (free text, with no instruction added); the profile's default if not given."""
     checks: Sequence[str]
     """Checks that the answer must pass, beside the profile's: `name` or `name:argument`, as in "regex:[0-9]+"."""
     json_schema: str
     """JSON schema of the answer: both models are held to it."""
 
 
-def solve_request(question: str, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveRequest:
-    """The message for a question. Generates a request id if none is given."""
-    is_code = options.get("code", False)
+Question = str | Sequence[Mapping[str, str]]
+"""A question, or a conversation: messages with `role` (system, user or assistant) and `content`, the user's last."""
+
+
+def solve_request(question: Question, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveRequest:
+    """The message for a question or a conversation. Generates a request id if none is given."""
+    task: str = "code" if options.get("code", False) else options.get("task", "unspecified")
     return tandem_pb2.SolveRequest(
         request_id=options.get("request_id") or uuid4().hex,
-        question=question,
+        question=question if isinstance(question, str) else "",
+        messages=[] if isinstance(question, str) else [_message(given) for given in question],
         profile=options.get("profile", ""),
         budget=tandem_pb2.Budget(
             max_cost_usd=options.get("max_cost_usd"), max_llm_tokens=options.get("max_llm_tokens")
@@ -65,10 +75,16 @@ def solve_request(question: str, **options: Unpack[SolveOptions]) -> tandem_pb2.
         ),
         keep_running=options.get("keep_running", False),
         tenant=options.get("tenant", ""),
-        task=tandem_pb2.TASK_CODE if is_code else tandem_pb2.TASK_UNSPECIFIED,
+        task=tandem_pb2.Task.Value(f"TASK_{task.upper()}"),
         checks=[_check(given) for given in options.get("checks", ())],
         json_schema=options.get("json_schema", ""),
+        max_answer_tokens=options.get("max_answer_tokens"),
     )
+
+
+def _message(given: Mapping[str, str]) -> tandem_pb2.Message:
+    speaker = tandem_pb2.Speaker.Value(f"SPEAKER_{given['role'].upper()}")
+    return tandem_pb2.Message(speaker=speaker, text=given["content"])
 
 
 def _check(given: str) -> tandem_pb2.Check:

@@ -17,6 +17,7 @@ CHART = ROOT / "helm"
 CI = sorted(path.stem.removesuffix("-values") for path in (CHART / "ci").glob("*-values.yaml"))
 MODELS = tuple(process.name for process in OWN_PROCESSES if process.runs_model)
 [CHECKER] = [process.name for process in OWN_PROCESSES if process.isolated]
+[EDGE] = [process.name for process in OWN_PROCESSES if process.speaks_http]
 COMPONENTS = tuple(process.name for process in OWN_PROCESSES)
 HELM = programs_folder() / "helm"
 needs_helm = pytest.mark.skipif(not HELM.is_file(), reason="needs helm: `make k8s-tools` gets it")

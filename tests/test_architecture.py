@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TOPS = ("tandem", "services", "workflows", "training", "deploy", "bench", "tests")
-SERVICES = ("gateway", "insight_generator", "sufficiency_scorer", "slm_executor", "answer_checker")
+SERVICES = ("gateway", "http_gateway", "insight_generator", "sufficiency_scorer", "slm_executor", "answer_checker")
 PLUMBING = {"services.process", "services.request_log", "services.observability"}
 MODELS = {"services.engine", "services.generation"}
 BASE = {"tandem.method", "tandem.v1", "tandem", "tandem.convert"}
@@ -31,6 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "services.checks": {"tandem.method"},
     "services.identity": {"tandem.method", "tandem"},
     "services.gateway": {*BASE, *PLUMBING, "services.checks", "services.identity"},
+    "services.http_gateway": {*BASE, *PLUMBING},
     "services.insight_generator": {*BASE, *PLUMBING, *MODELS},
     "services.slm_executor": {*BASE, *PLUMBING, *MODELS},
     "services.sufficiency_scorer": {*BASE, *PLUMBING, *MODELS},

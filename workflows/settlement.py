@@ -9,7 +9,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from services.process.search_attributes import at_end
-    from tandem.method.errors import PROFILE_MISMATCH
+    from tandem.method.errors import PROFILE_MISMATCH, PROMPT_REFUSED
     from tandem.method.request_state import RequestState
     from tandem.method.result import ShadowInput, SolveResult, Stop, StopReason
     from tandem.method.tasks import GenerationOutcome
@@ -80,10 +80,11 @@ class Settlement:
             served_usd=result.cost.usd,
             estimate_usd=result.cost.usd_llm_alone,
             llm_finished=result.usage.llm if finished else None,
+            history=request.history,
         )
 
 
 def _failure_type(error: ActivityError) -> str:
-    """A process with another profile needs an operator; any other failure may pass."""
-    is_mismatch = isinstance(error.cause, ApplicationError) and error.cause.type == PROFILE_MISMATCH
-    return PROFILE_MISMATCH if is_mismatch else "SLM_UNAVAILABLE"
+    """A process with another profile needs an operator, a refused prompt another conversation; any other failure may pass."""
+    reason = error.cause.type if isinstance(error.cause, ApplicationError) else None
+    return reason if reason in (PROFILE_MISMATCH, PROMPT_REFUSED) else "SLM_UNAVAILABLE"

@@ -50,6 +50,7 @@ class ShadowWorkflow:
             prices=task.plan.prices.llm,
             llm_alone=True,
             task=task.task,
+            history=tuple(task.history),
         )
 
     async def _settle(self, task: ShadowInput, answer: str, counts: TokenCounts, is_paid: bool) -> ShadowResult:

@@ -77,9 +77,8 @@ class SmallModel:
     async def try_answer(self, stage: int, number: int, repair: Repair | None) -> GenerationOutcome:
         """Trial `number` from `stage`: an answer that is checked. Raises ActivityError."""
         cap = self._state.plan.trial.max_tokens
-        task = replace(
-            self._trial_task(stage, number, 0), max_tokens=(min(cap, *self._task.max_tokens),), repair=repair
-        )
+        task = self._trial_task(stage, number, 0)
+        task = replace(task, max_tokens=(min(cap, *task.max_tokens),), repair=repair)
         outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=_RETRY_TRIAL)
         return outcome
 
@@ -100,4 +99,13 @@ class SmallModel:
         return outcome
 
     def _trial_task(self, stage: int, number: int, base_epoch: int) -> ModelTask:
-        return replace(self._task, stage=stage, trial=number, epoch=number * TRIAL_EPOCHS + base_epoch)
+        epoch = number * TRIAL_EPOCHS + base_epoch
+        return replace(self._task, stage=stage, trial=number, epoch=epoch, max_tokens=(self._max_tokens(stage),))
+
+    def _max_tokens(self, stage: int) -> int:
+        """The answer's cap; an answer that has the insight as its beginning has no more with it."""
+        [cap] = self._task.max_tokens
+        if self._state.plan.answer_format != "whole" or stage == 0 or self._state.plan.handoff != "continuation":
+            return cap
+        written = [score.tokens for score in self._state.scores if score.stage == stage]
+        return max(1, cap - (written[-1] if written else self._state.plan.stages[stage - 1].max_tokens))

@@ -101,8 +101,8 @@ class SolveWorkflow:
         return len(self._allowance.caps) if self._llm.handle is not None else 0
 
     def _start_llm(self) -> None:
-        if self._llm.handle is None and self._allowance.caps and not self._state.is_cancelled:
-            caps = tuple(self._allowance.llm_caps)
+        caps = tuple(self._allowance.llm_caps)
+        if self._llm.handle is None and caps and not self._state.is_cancelled:
             self._llm.start(model_task(self._input, self._plan.prices.llm, max_tokens=caps))
 
     async def _visit(self, stage: int) -> Stop | None:

@@ -1,4 +1,4 @@
-{{/* The one definition of a component, for all six. */}}
+{{/* The one definition of a component, for all seven. */}}
 
 {{/* dict root, key -> the component's values over the defaults, with the fixed facts of its process */}}
 {{- define "tandem.component" -}}
@@ -95,18 +95,22 @@ containers:
     lifecycle: {{- toYaml . | nindent 6 }}
     {{- end }}
     ports:
-      - {name: grpc, containerPort: {{ $c.service.port }}, protocol: TCP}
+      - {name: {{ ternary "http" "grpc" $c.fixed.http }}, containerPort: {{ $c.service.port }}, protocol: TCP}
       {{- if not .kserve }}
       - {name: metrics, containerPort: 9090, protocol: TCP}
       {{- end }}
     startupProbe:
-      grpc: {port: {{ $c.service.port }}, service: {{ $c.fixed.ready }}}
+      {{- include "tandem.readyProbe" $c | nindent 6 }}
       {{- toYaml $c.probes.startup | nindent 6 }}
     readinessProbe:
-      grpc: {port: {{ $c.service.port }}, service: {{ $c.fixed.ready }}}
+      {{- include "tandem.readyProbe" $c | nindent 6 }}
       {{- toYaml $c.probes.readiness | nindent 6 }}
     livenessProbe:
+      {{- if $c.fixed.http }}
+      httpGet: {path: /healthz, port: http}
+      {{- else }}
       grpc: {port: {{ $c.service.port }}}
+      {{- end }}
       {{- toYaml $c.probes.liveness | nindent 6 }}
     resources: {{- include "tandem.resources" . | nindent 6 }}
     env: {{- include "tandem.env" . | nindent 6 }}
@@ -114,7 +118,7 @@ containers:
 volumes:
   - name: tmp
     emptyDir: {{- if $c.fixed.isolated }} {medium: Memory, sizeLimit: {{ $c.scratchSize }}}{{ else }} {}{{ end }}
-  {{- if not $c.fixed.isolated }}
+  {{- if include "tandem.needsProfile" . }}
   - name: profile
     configMap: {name: {{ include "tandem.fullname" $root }}-profile}
   {{- end }}
@@ -137,9 +141,22 @@ volumes:
   {{- with $c.extraVolumes }}{{ toYaml . | nindent 2 }}{{ end }}
 {{- end }}
 
-{{/* The gateway needs the tokenizers, to count a question's tokens; worker and checker need no part of a model. */}}
+{{- define "tandem.readyProbe" -}}
+{{- if .fixed.http -}}
+httpGet: {path: {{ .fixed.ready }}, port: http}
+{{- else -}}
+grpc: {port: {{ .service.port }}, service: {{ .fixed.ready }}}
+{{- end -}}
+{{- end }}
+
+{{/* The HTTP gateway asks the gateway for whatever it has to know. */}}
+{{- define "tandem.needsProfile" -}}
+{{- if not (or .component.fixed.isolated .component.fixed.http) }}yes{{ end -}}
+{{- end }}
+
+{{/* The gateway needs the tokenizers, to count a question's tokens; worker, checker and HTTP gateway need no part of a model. */}}
 {{- define "tandem.needsModels" -}}
-{{- if not (or (eq .component.name "worker") .component.fixed.isolated .component.isApi) }}yes{{ end -}}
+{{- if not (or (eq .component.name "worker") .component.fixed.isolated .component.fixed.http .component.isApi) }}yes{{ end -}}
 {{- end }}
 
 {{- define "tandem.modelVolume" -}}
@@ -157,7 +174,7 @@ emptyDir: {sizeLimit: {{ $cache.size }}}
 
 {{- define "tandem.mounts" -}}
 - {name: tmp, mountPath: /tmp}
-{{- if not .component.fixed.isolated }}
+{{- if include "tandem.needsProfile" . }}
 - {name: profile, mountPath: /etc/tandem/profiles/{{ .root.Values.profile.name }}, readOnly: true}
 {{- end }}
 {{- if and .component.fixed.temporal .root.Values.temporal.tls.existingSecret }}

@@ -11,8 +11,12 @@
 - {name: TANDEM_CHECKER_CONCURRENCY, value: {{ $c.concurrency | quote }}}
 - {name: TANDEM_CHECK_SECONDS, value: {{ $c.checkSeconds | quote }}}
 - {name: TANDEM_CHECKER_ALLOW_WEAK_SANDBOX, value: {{ $c.allowWeakSandbox | quote }}}
+{{- else if $c.fixed.http }}
+- {name: TANDEM_GATEWAY, value: {{ include "tandem.target" (dict "root" $root "key" "gateway") }}}
+{{ include "tandem.otelEnv" $root }}
 {{- else }}
 {{ include "tandem.connectedEnv" . }}
+{{ include "tandem.otelEnv" $root }}
 {{- end }}
 {{- with $c.extraEnv }}
 {{ toYaml . }}
@@ -70,6 +74,10 @@
 {{- if $c.fixed.temporal }}
 {{ include "tandem.temporalEnv" $root }}
 {{- end }}
+{{- end }}
+
+{{- define "tandem.otelEnv" -}}
+{{- $root := . -}}{{- $v := .Values -}}
 {{- with include "tandem.otelEndpoint" $root }}
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
 - {name: OTEL_EXPORTER_OTLP_PROTOCOL, value: grpc}

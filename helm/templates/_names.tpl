@@ -37,3 +37,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- $port := (include "tandem.component" (dict "root" .root "key" .key) | fromYaml).service.port -}}
 dns:///{{ include "tandem.fullname" .root }}-{{ kebabcase .key }}-pods.{{ .root.Release.Namespace }}.svc:{{ $port }}
 {{- end }}
+
+{{/* dict component, target: the port of a Service */}}
+{{- define "tandem.servicePort" -}}
+{{- $c := .component -}}
+{name: {{ ternary "http" "grpc" $c.fixed.http }}, port: {{ $c.service.port }}, targetPort: {{ .target }}, protocol: TCP, appProtocol: {{ ternary "http" "kubernetes.io/h2c" $c.fixed.http }}}
+{{- end }}

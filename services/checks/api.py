@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tandem.method.checks import Verdict
-from tandem.method.prompts import Task
+from tandem.method.conversation import TASKS, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +54,4 @@ class Check:
     compare: Compare | None
     validate: Callable[[str], None] = _anything
     applies: Callable[[str, str], bool] = _always
-    tasks: tuple[Task, ...] = ("answer", "code")
+    tasks: tuple[Task, ...] = TASKS

@@ -10,8 +10,8 @@ from services.checks.json_schema import JSON_SCHEMA
 from services.checks.python_examples import PYTHON_EXAMPLES
 from services.checks.texts import CHOICE, REGEX
 from tandem.method.checks import AGREEMENT, CheckSpec, agreement
+from tandem.method.conversation import Task
 from tandem.method.errors import InvalidArgument
-from tandem.method.prompts import Task
 
 GROUP = "tandem.checks"
 UNKNOWN_CHECK = "UNKNOWN_CHECK"

@@ -19,6 +19,7 @@ class EngineError(Exception):
 
     EngineError
     ├── PromptTooLong   prompt + answer exceed the context length
+    ├── PromptRefused   the model's chat template does not take these messages
     ├── QueueFull       as many requests wait as the engine accepts
     ├── DuplicateRequest   a request with this id is running
     ├── EngineStopped   the engine is shutting down or its thread has died
@@ -37,6 +38,10 @@ class EngineError(Exception):
 
 class PromptTooLong(EngineError):
     reason = "PROMPT_TOO_LONG"
+
+
+class PromptRefused(EngineError):
+    reason = "PROMPT_REFUSED"
 
 
 class QueueFull(EngineError):
@@ -189,7 +194,10 @@ class Tokenizer(Protocol):
         ...
 
     def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
-        """The chat template's text for (role, content) messages, up to and including the assistant's header."""
+        """The chat template's text for (role, content) messages, up to and including the assistant's header.
+
+        Raises PromptRefused.
+        """
         ...
 
 

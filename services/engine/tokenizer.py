@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
-from services.engine.api import Tokenizer
+from services.engine.api import PromptRefused, Tokenizer
 
 _INCOMPLETE = "�"
 
@@ -43,11 +44,11 @@ class ChatTokenizer:
         return text
 
     def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
-        text: str = self._tokenizer.apply_chat_template(
-            [{"role": role, "content": content} for role, content in messages],
-            tokenize=False,
-            add_generation_prompt=True,
-        )
+        turns = [{"role": role, "content": content} for role, content in messages]
+        try:
+            text: str = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:  # some templates want no system message, or turns that alternate
+            raise PromptRefused(f"the model's chat template does not take these messages: {error}") from error
         return text
 
 

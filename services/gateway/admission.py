@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from services.gateway.checks import applicable_checks, check_profile
 from services.process.json_schema import check_schema
+from tandem.method.conversation import TOKENS_PER_MESSAGE, Task
 from tandem.method.errors import InvalidArgument, ResourceExhausted
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
@@ -41,18 +42,9 @@ class Admission:
         """The workflow's input. Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small."""
         _check(request)
         profile = self._profile(request.profile)
-        text = request.question + request.json_schema
-        _check_length(text, profile)
-        tokens = self._count_tokens[profile.name](text)
-        if tokens > profile.max_question_tokens:
-            what = "question and JSON schema have" if request.json_schema else "the question has"
-            raise InvalidArgument(
-                f"{what} {tokens} tokens; profile {profile.name} takes {profile.max_question_tokens}",
-                field="question",
-                reason="QUESTION_TOO_LONG",
-            )
-        if request.task == "code" and not profile.prompts.code:
-            raise InvalidArgument(f"profile {profile.name} has no prompt for code", field="task")
+        tokens = self._counted(request, profile)
+        if not profile.takes(request.task):
+            raise InvalidArgument(f"profile {profile.name} has no prompt for {request.task}", field="task")
         if request.json_schema and not profile.prompts.structured:
             raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
         plan = _overridden(make_plan(profile, request.task, request.json_schema), request)
@@ -65,6 +57,24 @@ class Admission:
         request_id = request.request_id or uuid4().hex
         checks = applicable_checks(profile, request)
         return SolveInput(replace(request, request_id=request_id), plan, tokens, trace_id, checks=checks)
+
+    def default_task(self, profile: str, *, is_conversation: bool) -> Task:
+        """What a request to `profile` asks for that does not say. Raises InvalidArgument for an unknown profile."""
+        default = self._profile(profile).default_task
+        return default.messages if is_conversation else default.question
+
+    def _counted(self, request: SolveRequest, profile: Profile) -> int:
+        """Tokens of all that is asked. Raises InvalidArgument where there are too many."""
+        said = "".join(message.text for message in request.history)
+        text = said + request.question + request.json_schema
+        limit = (request.history and profile.max_conversation_tokens) or profile.max_question_tokens
+        # Before any work on a text: tokenising one that cannot be short enough takes seconds and gigabytes.
+        if len(text) > limit * _MAX_CHARACTERS_PER_TOKEN:
+            raise _too_long(request, profile, f"{len(text)} characters, more than any {limit} tokens", limit)
+        tokens = self._count_tokens[profile.name](text) + TOKENS_PER_MESSAGE * len(request.history)
+        if tokens > limit:
+            raise _too_long(request, profile, f"{tokens} tokens", limit)
+        return tokens
 
     def _profile(self, name: str) -> Profile:
         try:
@@ -88,7 +98,9 @@ class _Terms:
 def request_fingerprint(task: SolveInput) -> str:
     """Distinguishes a repeated request from another one under the same id: whatever changes its answer, its price or its payer."""
     request = task.request
-    identity = f"{task.plan.profile}\0{request.question}" + ("\0code" if request.task == "code" else "")
+    identity = f"{task.plan.profile}\0{request.question}" + (f"\0{request.task}" if request.task != "answer" else "")
+    if request.history:
+        identity += f"\0{json.dumps([[message.speaker, message.text] for message in request.history])}"
     identity += "".join(f"\0{check.name}:{check.argument}" for check in request.checks)
     identity += f"\0{request.json_schema}" if request.json_schema else ""
     terms = asdict(_Terms(request.tenant, request.budget, request.stop, request.sampling))
@@ -109,8 +121,17 @@ def _overridden(plan: Plan, request: SolveRequest) -> Plan:
     finishes = plan.llm_finishes
     if request.stop.max_stage is not None:
         stages, finishes = stages[: request.stop.max_stage], False
+    answer_tokens = plan.answer_max_tokens
+    if request.max_answer_tokens is not None and request.max_answer_tokens < answer_tokens:
+        answer_tokens = request.max_answer_tokens
+        if plan.handoff == "continuation":
+            stages = [stage for stage in stages if stage.max_tokens < answer_tokens]
     return replace(
-        plan, stages=stages, llm_finishes=finishes, stage_zero_threshold=wanted.get(0, plan.stage_zero_threshold)
+        plan,
+        answer_max_tokens=answer_tokens,
+        stages=stages,
+        llm_finishes=finishes,
+        stage_zero_threshold=wanted.get(0, plan.stage_zero_threshold),
     )
 
 
@@ -121,16 +142,14 @@ def check_request_id(request_id: str) -> str:
     return request_id
 
 
-def _check_length(text: str, profile: Profile) -> None:
-    """Before any work on a text: tokenising one that cannot be short enough takes seconds and gigabytes."""
-    most = profile.max_question_tokens * _MAX_CHARACTERS_PER_TOKEN
-    if len(text) > most:
-        raise InvalidArgument(
-            f"the question has {len(text)} characters, more than any {profile.max_question_tokens} tokens, which profile "
-            f"{profile.name} takes",
-            field="question",
-            reason="QUESTION_TOO_LONG",
-        )
+def _too_long(request: SolveRequest, profile: Profile, length: str, limit: int) -> InvalidArgument:
+    what = "the conversation" if request.history else "the question"
+    what = f"{what} and its JSON schema have" if request.json_schema else f"{what} has"
+    return InvalidArgument(
+        f"{what} {length}; profile {profile.name} takes {limit}",
+        field="messages" if request.history else "question",
+        reason="QUESTION_TOO_LONG",
+    )
 
 
 def _check(request: SolveRequest) -> None:
@@ -146,6 +165,8 @@ def _check(request: SolveRequest) -> None:
             )
     if len(request.tenant) > _MAX_TENANT_LENGTH:
         raise InvalidArgument(f"a tenant has at most {_MAX_TENANT_LENGTH} characters", field="tenant")
+    if request.max_answer_tokens == 0:
+        raise InvalidArgument("an answer has at least one token", field="max_answer_tokens")
     cost = request.budget.max_cost_usd
     if cost is not None and not (math.isfinite(cost) and cost > 0):
         raise InvalidArgument(f"a cost limit is a positive number, not {cost}", field="budget.max_cost_usd")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.checks.registry import applies, validate
 from tandem.method.checks import CheckSpec
+from tandem.method.conversation import TASKS
 from tandem.method.errors import InvalidArgument
 from tandem.method.profile import Profile
 from tandem.method.request import SolveRequest
@@ -11,8 +12,9 @@ from tandem.method.request import SolveRequest
 
 def check_profile(profile: Profile) -> None:
     """Raises InvalidArgument for a check of the profile that is unknown here or whose argument it cannot use."""
-    for spec in (*profile.checks.of("answer"), *profile.checks.of("code")):
-        validate(spec)
+    for task in TASKS:
+        for spec in profile.checks.of(task):
+            validate(spec)
 
 
 def applicable_checks(profile: Profile, request: SolveRequest) -> list[CheckSpec]:

@@ -109,10 +109,12 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
 
     async def _start_or_join(self, request: tandem_pb2.SolveRequest) -> AdmittedRequest:
         """Start the request, or join it; an id without a question joins what there is."""
-        if request.request_id and not request.question:
+        if request.request_id and not (request.question or request.messages):
             return await self._workflows.join(check_request_id(request.request_id))
+        default = self._admission.default_task(request.profile, is_conversation=bool(request.messages))
         # In a thread: tokenising a question and compiling a schema would delay all other requests.
-        task = await asyncio.to_thread(self._admission.admit, solve_request_from_pb(request), current_trace_id())
+        asked = solve_request_from_pb(request, default)
+        task = await asyncio.to_thread(self._admission.admit, asked, current_trace_id())
         request.request_id = task.request_id
         return await self._workflows.start_or_join(task, request_fingerprint(task), keep_running=request.keep_running)
 
@@ -171,6 +173,7 @@ def _accepted(request: AdmittedRequest, cursor: str, caller: Caller) -> tandem_p
         trace_id=request.trace_id,
         profile=request.profile,
         stages=len(request.stages),
+        answer_text=tandem_pb2.AnswerText.Value(f"ANSWER_TEXT_{request.answer_text.upper()}"),
     )
     return tandem_pb2.SolveEvent(cursor=cursor, accepted=accepted)
 

@@ -25,8 +25,10 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from services.process.search_attributes import at_start
+from tandem.method.answer_text import AnswerText, answer_text
 from tandem.method.errors import (
     PROFILE_MISMATCH,
+    PROMPT_REFUSED,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -55,7 +57,7 @@ class Status:
 @dataclass(frozen=True, slots=True)
 class AdmittedRequest:
     """A request that has a workflow; `stages` names those that the large model may write. `keep_running`: its caller wants it
-    to go on without a reader.
+    to go on without a reader. `answer_text` is an AnswerText.
     """
 
     request_id: str
@@ -64,6 +66,7 @@ class AdmittedRequest:
     stages: tuple[str, ...]
     tenant: str = ""
     keep_running: bool = False
+    answer_text: str = AnswerText.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Workflows:
             tuple(stage.name for stage in task.plan.stages),
             task.request.tenant,
             keep_running,
+            answer_text(task),
         )
         task = replace(task, is_searchable=self._is_searchable)
         try:
@@ -154,7 +158,7 @@ class Workflows:
         except WorkflowFailureError as error:
             cause = error.cause
             reason = cause.type if isinstance(cause, ApplicationError) and cause.type else "WORKFLOW_FAILED"
-            failure = FailedPrecondition if reason == PROFILE_MISMATCH else Unavailable
+            failure = FailedPrecondition if reason in (PROFILE_MISMATCH, PROMPT_REFUSED) else Unavailable
             raise failure(str(cause), reason=reason) from error
         except RPCError as error:
             raise _unavailable(error) from error
@@ -238,6 +242,7 @@ def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:
         tuple(memo["stages"]),
         str(memo.get("tenant", "")),
         bool(memo.get("keep_running", False)),
+        str(memo.get("answer_text", AnswerText.UNSPECIFIED)),
     )
 
 

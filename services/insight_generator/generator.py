@@ -36,7 +36,9 @@ class InsightGenerator:
 
     def _work(self, task: ModelTask, resumed: Resumption) -> RoleWork:
         prompt_of = llm_alone_prompt if task.llm_alone else insight_prompt
-        prompt = prompt_of(self._profile, self._engine.tokenizer, task.question, task.task, task.json_schema)
+        prompt = prompt_of(
+            self._profile, self._engine.tokenizer, task.question, task.task, task.json_schema, task.history
+        )
         is_brief = self._profile.handoff == "brief" and not task.llm_alone
         labels = self._profile.section_ends if is_brief else ()
         splitter = StageSplitter(task.max_tokens, labels, resumed.stage, resumed.tokens)

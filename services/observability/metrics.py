@@ -52,6 +52,8 @@ NOTES = Counter(
     "Requests whose result has notes: something failed, and the request was still answered.",
     ["profile"],
 )
+HTTP_REQUESTS = Counter("tandem_http_requests", "HTTP requests, by the time that the reply began.", ["route", "status"])
+HTTP_SECONDS = Histogram("tandem_http_reply_seconds", "To the beginning of the reply.", ["route"], buckets=_SLOW)
 FIRST_TOKEN = Histogram(
     "gen_ai_server_time_to_first_token_seconds",
     "From an attempt's start to its first token.",
@@ -173,6 +175,12 @@ def expose(host: str, port: int) -> None:
     if port:
         start_http_server(port, addr=host)
         logger.info("metrics on port %d", port)
+
+
+def count_http(route: str, status: int, seconds: float) -> None:
+    """Count an HTTP request whose reply begins."""
+    HTTP_REQUESTS.labels(route, status).inc()
+    HTTP_SECONDS.labels(route).observe(seconds)
 
 
 def count_inference(

@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from tandem.method.errors import (
+    PROMPT_REFUSED,
     FailedPrecondition,
     Fenced,
     InvalidArgument,
@@ -77,6 +78,7 @@ _RETRY_QUEUE_SECONDS = 1.0
 # By the `reason` of each engine error: the engine knows nothing of gRPC, and this module nothing of engines.
 _FROM_ENGINE: dict[str, Callable[..., TandemError]] = {
     "PROMPT_TOO_LONG": partial(InvalidArgument, field="question"),
+    PROMPT_REFUSED: partial(InvalidArgument, field="messages"),
     "QUEUE_FULL": partial(ResourceExhausted, retry_after_s=_RETRY_QUEUE_SECONDS),
     "DUPLICATE_REQUEST": FailedPrecondition,
     "ENGINE_STOPPED": Unavailable,

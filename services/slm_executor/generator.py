@@ -42,9 +42,11 @@ class AnswerGenerator:
     def _work(self, task: ModelTask, insight: str) -> RoleWork:
         tokenizer, schema = self._engine.tokenizer, task.json_schema
         if task.repair is not None:
-            prompt = repair_prompt(self._profile, tokenizer, task.question, task.repair, task.task, schema)
+            prompt = repair_prompt(
+                self._profile, tokenizer, task.question, task.repair, task.task, schema, task.history
+            )
             return RoleWork(prompt.ids, WholeSplitter(), json_schema=schema)
-        prompt = answer_prompt(self._profile, tokenizer, task.question, insight, task.task, schema)
+        prompt = answer_prompt(self._profile, tokenizer, task.question, insight, task.task, schema, task.history)
         continued = insight if self._profile.handoff == "continuation" else ""
         begun = num_continued(self._engine, schema, continued) if schema else 0
         return RoleWork(prompt.ids, WholeSplitter(), continued if begun or not schema else "", schema, begun)

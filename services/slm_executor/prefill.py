@@ -30,7 +30,7 @@ class Prefiller:
         self._profile.check_digest(task.profile_digest)
         insight = await self._log.streams.insight(task.request_id, task.stage)
         prompt = answer_prompt(
-            self._profile, self._engine.tokenizer, task.question, insight, task.task, task.json_schema
+            self._profile, self._engine.tokenizer, task.question, insight, task.task, task.json_schema, task.history
         )
         self.abort(task.request_id)  # an earlier stage's, whose cached prefix this one continues
         counts = await self._run(task, prompt.ids)

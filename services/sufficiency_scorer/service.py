@@ -2,7 +2,8 @@
 
 Inputs, one element each: `question` BYTES, and either `request_id` BYTES with `stage` INT32 (the insight comes from the
 request log) or `insight` BYTES (for any other client; `stage` defaults to 1, or to 0 for an empty insight).
-Request parameters, all optional: `task` (answer or code), `json_schema`, `price_input` and `price_cached_input` (USD per million tokens,
+Request parameters, all optional: `task` (answer, code or chat), `json_schema`, `history` (what was said before the question: a JSON
+list of [speaker, text]), `price_input` and `price_cached_input` (USD per million tokens,
 for the span's cost), `profile_digest` (refused with PROFILE_MISMATCH unless it is the served profile's).
 Outputs: `score` FP32[1], `features` FP32[16], `tokens_scored` INT64[1], `tokens_cached` INT64[1]. Response parameters: the
 scorer, whether it is trained, its model, and `request_scored` and `request_cached`, the tokens of all passes of the request.
@@ -26,6 +27,7 @@ from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from kserve.protocol.rest.server import RESTServer
+from pydantic import TypeAdapter, ValidationError
 
 from services.observability.spans import Inference, describe_scoring
 from services.observability.tracing import server_interceptors, tracer
@@ -33,13 +35,14 @@ from services.process.interceptors import ErrorInterceptor
 from services.process.server import SERVER_OPTIONS, add_health_and_reflection, set_health
 from services.process.slow_readers import SlowReaderInterceptor
 from services.sufficiency_scorer.stage_scorer import StageAssessment, StageScorer
+from tandem.method.conversation import TASKS, Message, Speaker, Task
 from tandem.method.errors import InvalidArgument
 from tandem.method.prices import RolePrices
-from tandem.method.prompts import Task
 
 NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_NAME = "sufficiency"
 _HEALTH_INTERVAL_SECONDS = 1.0
+_HISTORY = TypeAdapter(list[tuple[Speaker, str]])
 
 
 class SufficiencyModel(Model):  # type: ignore[misc]
@@ -58,15 +61,15 @@ class SufficiencyModel(Model):  # type: ignore[misc]
     async def _assess(self, payload: InferRequest) -> StageAssessment:
         inputs = {tensor.name: tensor for tensor in payload.inputs}
         question, task = _text(inputs, "question"), _task(payload)
-        schema = _parameter(payload, "json_schema")
+        schema, history = _parameter(payload, "json_schema"), _history(payload)
         with tracer.start_as_current_span(f"evaluate {self._model}") as span:
             if "request_id" in inputs:
                 request_id, stage = _text(inputs, "request_id"), _stage(inputs)
-                assessment = await self._stage_scorer.score_stage(request_id, stage, question, task, schema)
+                assessment = await self._stage_scorer.score_stage(request_id, stage, question, task, schema, history)
             else:
                 insight = _text(inputs, "insight")
                 request_id, stage = uuid4().hex, _stage(inputs) if "stage" in inputs else int(bool(insight))
-                assessment = await self._stage_scorer.score(request_id, question, insight, stage, task, schema)
+                assessment = await self._stage_scorer.score(request_id, question, insight, stage, task, schema, history)
             inference = Inference(self._model, "scorer", request_id, 1, _prices(payload))
             describe_scoring(span, inference, stage, assessment.score, assessment.tokens)
         return assessment
@@ -102,9 +105,21 @@ def _parameter(request: InferRequest, name: str, default: str = "") -> str:
 def _task(request: InferRequest) -> Task:
     """Raises InvalidArgument."""
     name = _parameter(request, "task", "answer")
-    if name not in ("answer", "code"):
-        raise InvalidArgument(f"parameter 'task' must be answer or code, got {name!r}", field="parameters")
-    return "code" if name == "code" else "answer"
+    for task in TASKS:
+        if name == task:
+            return task
+    raise InvalidArgument(f"parameter 'task' must be {', '.join(TASKS)}, got {name!r}", field="parameters")
+
+
+def _history(request: InferRequest) -> list[Message]:
+    """Raises InvalidArgument."""
+    try:
+        given = _HISTORY.validate_json(_parameter(request, "history", "[]"))
+        return [Message(speaker, text) for speaker, text in given]
+    except ValidationError as error:
+        raise InvalidArgument(
+            f"parameter 'history' is no list of [speaker, text]: {error}", field="parameters"
+        ) from error
 
 
 def _prices(request: InferRequest) -> RolePrices:

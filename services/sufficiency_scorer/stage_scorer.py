@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -14,9 +15,10 @@ from services.request_log.log import RequestLog
 from services.sufficiency_scorer.drift import DriftMonitor
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs
 from services.sufficiency_scorer.scorers import Scorer
+from tandem.method.conversation import Message, Task
 from tandem.method.errors import InvalidArgument, Unavailable
 from tandem.method.profile import Profile
-from tandem.method.prompts import Task, answer_prompt
+from tandem.method.prompts import answer_prompt
 from tandem.method.tokens import TokenCounts
 
 
@@ -40,21 +42,34 @@ class StageScorer:
         self._engine, self._log = engine, log
 
     async def score_stage(
-        self, request_id: str, stage: int, question: str, task: Task = "answer", json_schema: str = ""
+        self,
+        request_id: str,
+        stage: int,
+        question: str,
+        task: Task = "answer",
+        json_schema: str = "",
+        history: Sequence[Message] = (),
     ) -> StageAssessment:
         """Score `question` with the insight that the request log holds up to `stage` (0: no insight).
 
         Raises FailedPrecondition if the log lacks the stage, Unavailable if it does not answer.
         """
         insight = await self._log.streams.insight(request_id, stage)
-        assessment = await self.score(request_id, question, insight, stage, task, json_schema)
+        assessment = await self.score(request_id, question, insight, stage, task, json_schema, history)
         with suppress(Unavailable):
             total = await self._log.ledger.add_pass(request_id, Pass.SCORER, assessment.tokens)
             return replace(assessment, request_tokens=total)
         return assessment
 
     async def score(
-        self, key: str, question: str, insight: str, stage: int, task: Task = "answer", json_schema: str = ""
+        self,
+        key: str,
+        question: str,
+        insight: str,
+        stage: int,
+        task: Task = "answer",
+        json_schema: str = "",
+        history: Sequence[Message] = (),
     ) -> StageAssessment:
         """Score `question` with `insight`. A prefix that an earlier call with `key` has prefilled comes from the cache.
 
@@ -64,7 +79,8 @@ class StageScorer:
             raise InvalidArgument(f"stage {stage} of {len(self.profile.stages)}", field="stage")
         tokens = TokenCounts()
         if self.scorer.needs_pass:
-            prompt = answer_prompt(self.profile, self._engine.tokenizer, question, insight, task, json_schema)
+            tokenizer = self._engine.tokenizer
+            prompt = answer_prompt(self.profile, tokenizer, question, insight, task, json_schema, history)
             scores = await self._engine.score(key, prompt.ids)
             tokens = scores.usage
             inputs = ScorerInputs.of(scores, prompt, stage, question)

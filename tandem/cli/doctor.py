@@ -58,6 +58,8 @@ def _checks(profile: str) -> Iterator[Check]:
         advice = "to run models on this machine, clone the repository and run `make setup` in it"
         yield Check("local stack", False, "only the client is installed", advice, required=False)
     yield _gateway()
+    if address := (read_stack() or {}).get("http"):
+        yield _http_gateway(address)
 
 
 def _gateway() -> Check:
@@ -73,6 +75,13 @@ def _gateway() -> Check:
                 required=False,
             )
         return Check("gateway", True, client.address)
+
+
+def _http_gateway(address: str) -> Check:
+    from tandem.local.probes import answers_http
+
+    ready = answers_http(f"{address}/readyz")
+    return Check("http-gateway", ready, address, "see `tandem logs http-gateway`", required=False)
 
 
 def _precedence() -> dict[str, dict[str, str]]:

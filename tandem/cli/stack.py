@@ -43,8 +43,9 @@ def up(
         require_same(stack, profile, jaeger=jaeger)
         start_missing(stack, quiet=json)
     if json:
-        print_json({"gateway": stack.gateway, "profile": stack.profile, "ports": stack.ports})
+        print_json({"gateway": stack.gateway, "http": stack.http, "profile": stack.profile, "ports": stack.ports})
     else:
+        console.print(f"OpenAI's API at [bold]{stack.http}/v1[/]   its page at {stack.http}/docs", soft_wrap=True)
         console.print(f"gateway at [bold]{stack.gateway}[/]   state in {stack.folder}   `tandem down` stops it")
 
 

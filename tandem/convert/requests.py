@@ -7,6 +7,8 @@ from typing import Any
 from tandem.convert.values import (
     check_from_pb,
     check_to_pb,
+    message_from_pb,
+    message_to_pb,
     optional,
     prices_from_pb,
     prices_to_pb,
@@ -16,6 +18,8 @@ from tandem.convert.values import (
     task_to_pb,
 )
 from tandem.method.checks import Repair
+from tandem.method.conversation import Message, Task, split_conversation
+from tandem.method.errors import InvalidArgument
 from tandem.method.request import Budget, SolveRequest, StopOverrides
 from tandem.method.tasks import CheckTask, ModelTask
 from tandem.v1 import checking_pb2, execution_pb2, insight_pb2, tandem_pb2
@@ -23,11 +27,15 @@ from tandem.v1 import checking_pb2, execution_pb2, insight_pb2, tandem_pb2
 TaskRequest = insight_pb2.GenerateRequest | execution_pb2.ExecuteRequest | execution_pb2.PrefillRequest
 
 
-def solve_request_from_pb(request: tandem_pb2.SolveRequest) -> SolveRequest:
-    """Raises InvalidArgument for an unknown task."""
+def solve_request_from_pb(request: tandem_pb2.SolveRequest, default_task: Task = "answer") -> SolveRequest:
+    """`default_task`: what a request asks for that does not say. Raises InvalidArgument for an unknown task or speaker, and for a
+    conversation that has no question.
+    """
+    history, question = _asked(request)
     return SolveRequest(
         request_id=request.request_id,
-        question=request.question,
+        question=question,
+        history=history,
         profile=request.profile,
         budget=Budget(optional(request.budget, "max_cost_usd"), optional(request.budget, "max_llm_tokens")),
         stop=StopOverrides(
@@ -37,10 +45,20 @@ def solve_request_from_pb(request: tandem_pb2.SolveRequest) -> SolveRequest:
         ),
         sampling=sampling_from_pb(request.sampling),
         tenant=request.tenant,
-        task=task_from_pb(request.task),
+        task=task_from_pb(request.task, default_task),
         checks=[check_from_pb(check) for check in request.checks],
         json_schema=request.json_schema,
+        max_answer_tokens=optional(request, "max_answer_tokens"),
     )
+
+
+def _asked(request: tandem_pb2.SolveRequest) -> tuple[list[Message], str]:
+    """What was said before, and the question."""
+    if not request.messages:
+        return [], request.question
+    if request.question:
+        raise InvalidArgument("a request has a question or messages, not both", field="messages")
+    return split_conversation([message_from_pb(message) for message in request.messages])
 
 
 def generate_request_to_pb(task: ModelTask) -> insight_pb2.GenerateRequest:
@@ -79,6 +97,7 @@ def model_task_from_pb(request: TaskRequest, profile: str) -> ModelTask:
         "prices": prices_from_pb(request.prices),
         "task": task_from_pb(request.task),
         "json_schema": request.json_schema,
+        "history": tuple(message_from_pb(message) for message in request.history),
     }
     if isinstance(request, execution_pb2.PrefillRequest):
         return ModelTask(**common, stage=request.stage)
@@ -119,4 +138,5 @@ def _common_to_pb(task: ModelTask) -> dict[str, Any]:
         "task": task_to_pb(task.task),
         "profile_digest": task.profile_digest,
         "json_schema": task.json_schema,
+        "history": [message_to_pb(message) for message in task.history],
     }

@@ -92,8 +92,9 @@ def profile_to_pb(profile: Profile) -> tandem_pb2.Profile:
         scorer=profile.stop.scorer,
         scorer_trained=profile.stop.is_trained,
         max_question_tokens=profile.max_question_tokens,
+        max_conversation_tokens=profile.max_conversation_tokens or profile.max_question_tokens,
         price_version=profile.prices.version,
-        checks=tandem_pb2.ProfileChecks(answer=profile.checks.answer, code=profile.checks.code),
+        checks=tandem_pb2.ProfileChecks(**profile.checks.model_dump()),
         trial_stages=profile.trial.stages,
         trial_mode=profile.trial.mode,
     )

@@ -6,18 +6,23 @@ from dataclasses import asdict
 from typing import Any
 
 from tandem.method.checks import CheckSpec, Verdict
+from tandem.method.conversation import Message, Speaker, Task
 from tandem.method.errors import InvalidArgument
 from tandem.method.prices import RolePrices
-from tandem.method.prompts import Task
 from tandem.method.result import StopReason
 from tandem.method.sampling import Sampling
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, tandem_pb2
 
 _TASKS: dict[int, Task] = {
-    tandem_pb2.TASK_UNSPECIFIED: "answer",
     tandem_pb2.TASK_ANSWER: "answer",
     tandem_pb2.TASK_CODE: "code",
+    tandem_pb2.TASK_CHAT: "chat",
+}
+_SPEAKERS: dict[int, Speaker] = {
+    tandem_pb2.SPEAKER_SYSTEM: "system",
+    tandem_pb2.SPEAKER_USER: "user",
+    tandem_pb2.SPEAKER_ASSISTANT: "assistant",
 }
 FINISH_REASONS = {
     "eos": execution_pb2.FINISH_REASON_EOS,
@@ -27,15 +32,28 @@ FINISH_REASONS = {
 _ROLES = {"llm": tandem_pb2.ROLE_LLM, "slm": tandem_pb2.ROLE_SLM}
 
 
-def task_from_pb(task: int) -> Task:
+def task_from_pb(task: int, unspecified: Task = "answer") -> Task:
     """Raises InvalidArgument for a number that this version does not know."""
+    if task == tandem_pb2.TASK_UNSPECIFIED:
+        return unspecified
     if task not in _TASKS:
         raise InvalidArgument(f"unknown task {task}", field="task")
     return _TASKS[task]
 
 
 def task_to_pb(task: Task) -> tandem_pb2.Task.ValueType:
-    return tandem_pb2.TASK_CODE if task == "code" else tandem_pb2.TASK_ANSWER
+    return tandem_pb2.Task.Value(f"TASK_{task.upper()}")
+
+
+def message_from_pb(message: tandem_pb2.Message) -> Message:
+    """Raises InvalidArgument for a speaker that is not given, or that this version does not know."""
+    if message.speaker not in _SPEAKERS:
+        raise InvalidArgument(f"a message needs a speaker, not {message.speaker}", field="messages")
+    return Message(_SPEAKERS[message.speaker], message.text)
+
+
+def message_to_pb(message: Message) -> tandem_pb2.Message:
+    return tandem_pb2.Message(speaker=tandem_pb2.Speaker.Value(f"SPEAKER_{message.speaker.upper()}"), text=message.text)
 
 
 def stop_reason_to_pb(reason: StopReason | str) -> tandem_pb2.StopReason.ValueType:

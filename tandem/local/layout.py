@@ -22,7 +22,8 @@ class StackError(UserError):
 class Process:
     """One process. A wave starts when every process of the wave before it is ready.
 
-    `ports`: preferred numbers by purpose. `health`: the gRPC service name whose health says "ready". `module`: what
+    `ports`: preferred numbers by purpose. `health`: the gRPC service name whose health says "ready"; a path for a process that
+    speaks HTTP. `module`: what
     `python -m` runs; empty for programs that are not part of this repository. `isolated`: it runs code that a model
     wrote, so it gets no address of another process, and opens no connection.
     """
@@ -35,6 +36,10 @@ class Process:
     runs_model: bool = False
     uses_temporal: bool = False
     isolated: bool = False
+
+    @property
+    def speaks_http(self) -> bool:
+        return self.health.startswith("/")
 
     @property
     def key(self) -> str:
@@ -72,6 +77,7 @@ PROCESSES = (
         "gateway", 2, {"main": 50050, "metrics": 9450},
         "tandem.v1.TandemService", "services.gateway", uses_temporal=True,
     ),
+    Process("http-gateway", 3, {"main": 8080, "metrics": 9456}, "/readyz", "services.http_gateway"),
 )  # fmt: skip
 OWN_PROCESSES = tuple(process for process in PROCESSES if process.module)
 
@@ -104,6 +110,11 @@ class Layout:
     @property
     def gateway(self) -> str:
         return self.address("gateway")
+
+    @property
+    def http(self) -> str:
+        """URL of OpenAI's API."""
+        return f"http://{self.address('http-gateway')}"
 
     @property
     def jaeger(self) -> str:

@@ -75,6 +75,8 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
     }
     if process.isolated:
         return common
+    if process.speaks_http:
+        return {**common, "TANDEM_GATEWAY": layout.gateway}
     common |= {
         "REDIS_URL": f"redis://{layout.address('redis')}/0",
         "TANDEM_PROFILE": layout.profile,

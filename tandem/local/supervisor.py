@@ -207,6 +207,8 @@ class Stack(Layout):
             return answers_http(f"http://127.0.0.1:{port}/api/services")
         if not listens(pid, port):
             return False
+        if process.speaks_http:
+            return answers_http(f"http://127.0.0.1:{port}{process.health}")
         return answers_ping(port) if process.name == "redis" else is_serving(port, process.health)
 
     def _ended(self, found: ProcessStatus) -> StackError:
@@ -233,7 +235,8 @@ class Stack(Layout):
         if done.returncode:
             raise StackError(f"supervisord does not start: {done.stderr or done.stdout}")
         layout = {each.name: getattr(self, each.name) for each in fields(Layout)}
-        written = {"gateway": self.gateway, "jaeger": self.jaeger, **layout, "folder": str(self.folder)}
+        addresses = {"gateway": self.gateway, "http": self.http, "jaeger": self.jaeger}
+        written = {**addresses, **layout, "folder": str(self.folder)}
         self.file.write_text(json.dumps(written, indent=2) + "\n")
         deadline = time.monotonic() + 10
         while not self.socket.exists():

@@ -11,11 +11,13 @@ def final_answer(text: str, answer_format: str, continued: str = "") -> str:
     """Extract the final answer from `text`.
 
     `answer_format` boxed: the content of the last complete \\boxed{...}; code: the last code block, which may begin in
-    `continued`, the text that this one continues; json: the whole text, which may begin in `continued`, in the compact form
-    where it is JSON. Otherwise, and if there is none, the whole text.
+    `continued`, the text that this one continues; whole: all of the text, which begins in `continued`; json: the same, in the
+    compact form where it is JSON. Otherwise, and if there is none, the whole text.
     """
     if answer_format == "code":
         return last_block(text, continued)
+    if answer_format == "whole":
+        return (continued + text).strip()
     if answer_format == "json":
         return _compact(continued + text) or _compact(text) or text.strip()
     if answer_format == "boxed":

@@ -6,19 +6,24 @@ Each class has a `kind`, the name of its field in the message.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tandem.method.answer_text import AnswerText
 from tandem.method.checks import CheckResult
 from tandem.method.result import SolveResult
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The request has begun, or was joined. `stages`: how many the large model may write. `trace_id`: 32 hex digits (W3C)."""
+    """The request has begun, or was joined. `stages`: how many the large model may write. `trace_id`: 32 hex digits (W3C).
+
+    `answer_text`: where the answer's text comes from.
+    """
 
     kind: ClassVar[str] = "accepted"
     request_id: str
     trace_id: str
     profile: str
     stages: int
+    answer_text: AnswerText = AnswerText.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tandem.method.conversation import Task
 from tandem.method.prices import Prices, Rates
-from tandem.method.prompts import Task
 from tandem.method.trial_plan import TrialPlan
 
 if TYPE_CHECKING:  # a client that reads plans and results need not load pydantic
@@ -50,7 +50,7 @@ class Plan:
 
 def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "") -> Plan:
     is_scored = task in profile.stop.tasks
-    formats = {"code": "code", "answer": profile.execution.answer_format}
+    formats = {"code": "code", "answer": profile.execution.answer_format, "chat": "whole"}
     return Plan(
         profile=profile.name,
         profile_digest=profile.digest,
@@ -70,6 +70,6 @@ def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "") 
         llm_finishes=profile.stop.otherwise == "llm_finishes",
         prefill_ahead=profile.execution.prefill_ahead,
         unavailable_timeout_seconds=profile.execution.unavailable_timeout_seconds,
-        trial=profile.trial.as_plan(profile.execution.max_tokens),
+        trial=profile.trial.as_plan(task, profile.execution.max_tokens),
         rates=profile.rates,
     )

@@ -6,15 +6,16 @@ import hashlib
 import json
 import tomllib
 from functools import cached_property
-from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from tandem.method.checks import CheckSpec
+from tandem.method.conversation import Task
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
-from tandem.method.prices import Prices, Rates, RolePrices, RoleRates
+from tandem.method.price_sections import Section, parse_prices, parse_rates
+from tandem.method.prices import Prices, Rates
 from tandem.method.templates import Prompts
 from tandem.method.trial_plan import TrialMode, TrialPlan
 
@@ -22,11 +23,7 @@ TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-
-class Model(_Section):
+class Model(Section):
     """A model of the catalogue (deploy/models.toml) and how it is run."""
 
     name: str
@@ -37,14 +34,14 @@ class Model(_Section):
     )
 
 
-class Stage(_Section):
+class Stage(Section):
     name: str
     max_tokens: int = Field(gt=0, description="cumulative cap of the large model's tokens")
     threshold: Probability
     ends_before: str = Field(default="", description="brief: a line that begins with this ends the stage")
 
 
-class StopPolicy(_Section):
+class StopPolicy(Section):
     scorer: str = Field(description="name of a registered scorer, with `:subfolder` of the profile for a trained one")
     stage_zero: bool = Field(default=True, description="score the bare question before asking the large model")
     stage_zero_threshold: Probability = 1.0
@@ -52,7 +49,7 @@ class StopPolicy(_Section):
         default="best_stage",
         description="where no stage suffices; the large model can only finish in continuation mode",
     )
-    tasks: tuple[Literal["answer", "code"], ...] = Field(
+    tasks: tuple[Task, ...] = Field(
         default=("answer", "code"),
         description="tasks whose stages are scored, those that the scorer was trained for; in others the large model finishes",
     )
@@ -62,7 +59,7 @@ class StopPolicy(_Section):
         return self.scorer.partition(":")[0] in TRAINED_SCORERS
 
 
-class Execution(_Section):
+class Execution(Section):
     max_tokens: int = Field(gt=0, description="cap of the small model's answer")
     answer_format: Literal["boxed", "text"] = "boxed"
     prefill_ahead: bool = Field(
@@ -77,21 +74,23 @@ class Execution(_Section):
     )
 
 
-class Checks(_Section):
+class Checks(Section):
     """Names of checks that are made of every answer, by task; `name:argument` gives one its argument."""
 
     answer: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
+    chat: tuple[str, ...] = ()
 
-    def of(self, task: str) -> list[CheckSpec]:
-        names = self.code if task == "code" else self.answer
+    def of(self, task: Task) -> list[CheckSpec]:
+        names: tuple[str, ...] = getattr(self, task)
         return [CheckSpec.parse(given) for given in names]
 
 
-class Trial(_Section):
+class Trial(Section):
     """Where the small model answers before the large one is asked, if a check can tell whether it is right (TrialPlan)."""
 
     stages: tuple[int, ...] = ()
+    tasks: tuple[Task, ...] = Field(default=("answer", "code"), description="tasks that are tried")
     mode: TrialMode = "sequential"
     repairs: int = Field(default=0, ge=0, le=3)
     max_tokens: int = Field(default=0, ge=0, description="cap of a trial's tokens; 0: the answer's")
@@ -101,83 +100,12 @@ class Trial(_Section):
         description="a longer question whose trials failed is not asked of the large model; 0: no limit",
     )
 
-    def as_plan(self, answer_max_tokens: int) -> TrialPlan:
-        cap = self.max_tokens or answer_max_tokens
-        return TrialPlan(list(self.stages), self.mode, self.repairs, cap, self.escalate_max_tokens)
+    def as_plan(self, task: Task, answer_max_tokens: int) -> TrialPlan:
+        cap, stages = self.max_tokens or answer_max_tokens, self.stages if task in self.tasks else ()
+        return TrialPlan(list(stages), self.mode, self.repairs, cap, self.escalate_max_tokens)
 
 
-class TokenRate(_Section):
-    """Tokens a second that the pool of one role was measured to read, to read out of its cache, and to write."""
-
-    input: float = Field(gt=0)
-    cached_input: float = Field(default=inf, gt=0, description="inf: a cached token takes no time")
-    output: float = Field(gt=0)
-
-    def as_rates(self) -> RoleRates:
-        return RoleRates(self.input, self.cached_input, self.output)
-
-
-class GpuPrices(_Section):
-    """USD per GPU-second. A GPU's second is shared by all the requests of a batch, so a request is billed by its tokens,
-    at the cost of a token at the GPUs' measured rate; idle time is not billed.
-    """
-
-    usd_per_gpu_second: float = Field(ge=0)
-    gpus: int = Field(default=1, gt=0)
-    tokens_per_second: TokenRate
-
-    def per_million_tokens(self) -> dict[str, float]:
-        million = self.usd_per_gpu_second * self.gpus * 1e6
-        return {kind: million / rate for kind, rate in self.tokens_per_second.model_dump().items()}
-
-
-class RolePricesSection(_Section):
-    """USD per million tokens; a profile may give USD per GPU-second and the rate of the GPUs instead (GpuPrices)."""
-
-    input: float = Field(ge=0)
-    cached_input: float = Field(ge=0)
-    output: float = Field(ge=0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_gpu_seconds(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "usd_per_gpu_second" in given:
-            return GpuPrices.model_validate(given).per_million_tokens()
-        return given
-
-    def as_prices(self) -> RolePrices:
-        return RolePrices(self.input, self.cached_input, self.output)
-
-
-class _PricesSection(_Section):
-    version: str
-    llm: RolePricesSection
-    slm: RolePricesSection
-    scorer: RolePricesSection
-
-
-def _parse_prices(given: Any) -> Any:
-    if isinstance(given, Prices):
-        return given
-    section = _PricesSection.model_validate(given)
-    return Prices(section.version, *(role.as_prices() for role in (section.llm, section.slm, section.scorer)))
-
-
-class _RatesSection(_Section):
-    version: str
-    llm: TokenRate
-    slm: TokenRate
-    scorer: TokenRate
-
-
-def _parse_rates(given: Any) -> Any:
-    if given is None or isinstance(given, Rates):
-        return given
-    section = _RatesSection.model_validate(given)
-    return Rates(section.version, *(role.as_rates() for role in (section.llm, section.slm, section.scorer)))
-
-
-class LlmAlone(_Section):
+class LlmAlone(Section):
     """What the calibration found the large model to need by itself; the base of every `llm_alone` estimate."""
 
     output_tokens: float = Field(gt=0, description="mean tokens of its answer")
@@ -187,28 +115,39 @@ class LlmAlone(_Section):
         return (task == "code" and self.code_output_tokens) or self.output_tokens
 
 
-class Shadow(_Section):
+class Shadow(Section):
     """The large model answers a share of the requests alone too, beside them, so that savings are measured."""
 
     share: Probability = 0.0
 
 
-class Profile(_Section):
+class DefaultTask(Section):
+    """What is asked for where a request does not say: by a question, and by a conversation."""
+
+    question: Task = "answer"
+    messages: Task = "chat"
+
+
+class Profile(Section):
     name: str
     description: str
     handoff: Literal["continuation", "brief"]
     max_question_tokens: int = Field(gt=0)
+    max_conversation_tokens: int = Field(
+        default=0, ge=0, description="of a question with what was said before it; 0: as max_question_tokens"
+    )
     llm: Model
     slm: Model
     stages: tuple[Stage, ...] = Field(min_length=1)
     prompts: Prompts
     stop: StopPolicy
     execution: Execution
-    prices: Annotated[Prices, BeforeValidator(_parse_prices)]
+    prices: Annotated[Prices, BeforeValidator(parse_prices)]
     llm_alone: LlmAlone
+    default_task: DefaultTask = DefaultTask()
     checks: Checks = Checks()
     trial: Trial = Trial()
-    rates: Annotated[Rates | None, BeforeValidator(_parse_rates)] = None
+    rates: Annotated[Rates | None, BeforeValidator(parse_rates)] = None
     shadow: Shadow = Shadow()
     folder: Path = Field(exclude=True, description="where the profile's files are")
 
@@ -221,7 +160,7 @@ class Profile(_Section):
             raise ValueError(f"trial.stages: there are stages 0 to {len(self.stages)}")
         if list(self.trial.stages) != sorted(set(self.trial.stages)):
             raise ValueError("trial.stages must ascend")
-        if len(set(self.stop.tasks)) < 2 and self.stop.otherwise != "llm_finishes":
+        if not {"answer", "code"} <= set(self.stop.tasks) and self.stop.otherwise != "llm_finishes":
             raise ValueError("stop.tasks: a task that is not scored needs stop.otherwise = 'llm_finishes'")
         if self.trial.repairs and not self.prompts.repair:
             raise ValueError("trial.repairs needs prompts.repair")
@@ -258,6 +197,11 @@ class Profile(_Section):
                 "restart the processes that hold the older profile",
                 reason=PROFILE_MISMATCH,
             )
+
+    def takes(self, task: Task) -> bool:
+        """Whether there is a prompt for it."""
+        needed = {"code": self.prompts.code, "chat": self.handoff == "continuation" or self.prompts.brief_chat}
+        return bool(needed.get(task, True))
 
     @cached_property
     def section_ends(self) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """The prompts of both models. `answer_prompt` is the ONE text that is scored and answered from (docs/method.md, Hand-off).
 
 Question and insight are encoded as plain text, so a special token in them is only its letters and cannot end a turn;
-and they are encoded apart from the template, so that the prompt of a longer insight begins with the shorter one's.
+and they are encoded apart from the template, so that the prompt of a longer insight begins with the shorter one's. The same
+holds for the messages of a conversation, and a later turn's prompt begins with the earlier turns.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tandem.method.checks import Repair
+from tandem.method.conversation import Message, Task
 
 if TYPE_CHECKING:  # a client that names a task need not load pydantic
     from tandem.method.profile import Profile
 
-Task = Literal["answer", "code"]
-_HOLE = re.compile(r"⟦(question|schema|insight|answer|failure)⟧")
+_HOLE = re.compile(r"⟦(question|schema|insight|answer|failure|message\d+)⟧")
 
 
 class PromptTokenizer(Protocol):
@@ -37,20 +38,30 @@ class Prompt:
 
 
 def insight_prompt(
-    profile: Profile, tokenizer: PromptTokenizer, question: str, task: Task = "answer", json_schema: str = ""
+    profile: Profile,
+    tokenizer: PromptTokenizer,
+    question: str,
+    task: Task = "answer",
+    json_schema: str = "",
+    history: Sequence[Message] = (),
 ) -> Prompt:
-    """What the large model writes its insight after."""
+    """What the large model writes its insight after. `history` is what was said before the question, here and below."""
     template = profile.prompts.brief if profile.handoff == "brief" else _plain(profile, task, json_schema)
     values = {"question": question, "schema": json_schema}
-    return _fill(profile, tokenizer, template, profile.prompts.llm_prefix, values)
+    return _Conversation(profile, tokenizer, history).prompt(template, profile.prompts.llm_prefix, values)
 
 
 def llm_alone_prompt(
-    profile: Profile, tokenizer: PromptTokenizer, question: str, task: Task = "answer", json_schema: str = ""
+    profile: Profile,
+    tokenizer: PromptTokenizer,
+    question: str,
+    task: Task = "answer",
+    json_schema: str = "",
+    history: Sequence[Message] = (),
 ) -> Prompt:
     """What the large model would read if it answered by itself."""
     values = {"question": question, "schema": json_schema}
-    return _fill(profile, tokenizer, _plain(profile, task, json_schema), "", values)
+    return _Conversation(profile, tokenizer, history).prompt(_plain(profile, task, json_schema), "", values)
 
 
 def answer_prompt(
@@ -60,13 +71,14 @@ def answer_prompt(
     insight: str,
     task: Task = "answer",
     json_schema: str = "",
+    history: Sequence[Message] = (),
 ) -> Prompt:
     """What the small model answers from, and what the scorer reads. An empty insight is stage 0."""
-    template = _plain(profile, task, json_schema)
+    template, conversation = _plain(profile, task, json_schema), _Conversation(profile, tokenizer, history)
     values = {"question": question, "schema": json_schema, "insight": insight}
     if profile.handoff == "continuation":
-        return _fill(profile, tokenizer, template, "{insight}", values)
-    return _fill(profile, tokenizer, profile.prompts.brief_answer if insight else template, "", values)
+        return conversation.prompt(template, "{insight}", values)
+    return conversation.prompt(profile.prompts.briefed(task) if insight else template, "", values)
 
 
 def repair_prompt(
@@ -76,43 +88,55 @@ def repair_prompt(
     repair: Repair,
     task: Task = "answer",
     json_schema: str = "",
+    history: Sequence[Message] = (),
 ) -> Prompt:
     """What the small model corrects an answer from that failed its check: it reads question, answer and failure as a dialogue."""
     plain = _plain(profile, task, json_schema)
     turns = [("user", plain), ("assistant", "{answer}"), ("user", profile.prompts.repair)]
     values = {"question": question, "schema": json_schema, "answer": repair.answer, "failure": repair.failure}
-    return _encode(tokenizer, _rendered(profile, tokenizer, turns), values)
+    conversation = _Conversation(profile, tokenizer, history)
+    return conversation.encode(conversation.rendered(turns), values)
 
 
 def _plain(profile: Profile, task: Task, json_schema: str) -> str:
     if json_schema and profile.prompts.structured:
         return profile.prompts.structured
-    return (task == "code" and profile.prompts.code) or profile.prompts.question
+    return profile.prompts.plain(task)
 
 
-def _fill(profile: Profile, tokenizer: PromptTokenizer, user: str, assistant: str, values: Mapping[str, str]) -> Prompt:
-    rendered = _rendered(profile, tokenizer, [("user", user)]) + _with_holes(assistant)
-    return _encode(tokenizer, rendered, values)
+class _Conversation:
+    """The turns before the question, and how what follows them is rendered and encoded.
 
+    The system prompt is the conversation's own where it begins with one, else the profile's.
+    """
 
-def _rendered(profile: Profile, tokenizer: PromptTokenizer, turns: Sequence[tuple[str, str]]) -> str:
-    """The turns in the model's chat template, up to where its own turn begins."""
-    system = [("system", profile.prompts.system)] if profile.prompts.system else []
-    return tokenizer.render_chat([*system, *((role, _with_holes(text)) for role, text in turns)])
+    def __init__(self, profile: Profile, tokenizer: PromptTokenizer, history: Sequence[Message]) -> None:
+        self._tokenizer = tokenizer
+        has_system = bool(history) and history[0].speaker == "system"
+        self._turns = [("system", profile.prompts.system)] if profile.prompts.system and not has_system else []
+        self._turns += [(message.speaker, f"⟦message{index}⟧") for index, message in enumerate(history)]
+        self._texts = {f"message{index}": message.text for index, message in enumerate(history)}
 
+    def prompt(self, user: str, assistant: str, values: Mapping[str, str]) -> Prompt:
+        return self.encode(self.rendered([("user", user)]) + _with_holes(assistant), values)
 
-def _encode(tokenizer: PromptTokenizer, rendered: str, values: Mapping[str, str]) -> Prompt:
-    ids: list[int] = []
-    span_start = 0
-    # re.split with one group alternates: text, name of a hole, text, ...
-    for index, piece in enumerate(_HOLE.split(rendered)):
-        if index % 2 == 0:
-            ids += tokenizer.encode(piece)
-        else:
-            if piece == "question":
-                span_start = len(ids)
-            ids += tokenizer.encode(values[piece], plain=True)
-    return Prompt(tuple(ids), span_start)
+    def rendered(self, turns: Sequence[tuple[str, str]]) -> str:
+        """The turns in the model's chat template, up to where its own turn begins."""
+        return self._tokenizer.render_chat([*self._turns, *((role, _with_holes(text)) for role, text in turns)])
+
+    def encode(self, rendered: str, values: Mapping[str, str]) -> Prompt:
+        ids: list[int] = []
+        span_start = 0
+        texts = {**self._texts, **values}
+        # re.split with one group alternates: text, name of a hole, text, ...
+        for index, piece in enumerate(_HOLE.split(rendered)):
+            if index % 2 == 0:
+                ids += self._tokenizer.encode(piece)
+            else:
+                if piece == "question":
+                    span_start = len(ids)
+                ids += self._tokenizer.encode(texts[piece], plain=True)
+        return Prompt(tuple(ids), span_start)
 
 
 def _with_holes(template: str) -> str:

@@ -5,8 +5,8 @@
 from dataclasses import dataclass, field
 
 from tandem.method.checks import CheckSpec
+from tandem.method.conversation import Message, Task
 from tandem.method.plan import Plan
-from tandem.method.prompts import Task
 from tandem.method.sampling import Sampling
 
 
@@ -29,7 +29,10 @@ class StopOverrides:
 
 @dataclass(frozen=True)
 class SolveRequest:
-    """The part of the message tandem.v1.SolveRequest that says what is asked. Empty strings mean "not given"."""
+    """The part of the message tandem.v1.SolveRequest that says what is asked. Empty strings mean "not given".
+
+    `history` is what was said before the question: in a conversation the question is its last message.
+    """
 
     request_id: str
     question: str
@@ -41,6 +44,8 @@ class SolveRequest:
     task: Task = "answer"
     checks: list[CheckSpec] = field(default_factory=list)
     json_schema: str = ""
+    history: list[Message] = field(default_factory=list)
+    max_answer_tokens: int | None = None
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tandem.method.checks import CheckResult, Trial
+from tandem.method.conversation import Message, Task
 from tandem.method.plan import Plan
-from tandem.method.prompts import Task
 from tandem.method.sampling import Sampling
 from tandem.method.tokens import TokenCounts
 
@@ -132,6 +132,7 @@ class ShadowInput:
     served_usd: float
     estimate_usd: float
     llm_finished: TokenCounts | None = None  # the large model's own tokens, where it had answered by itself
+    history: list[Message] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def allowance(plan: Plan, budget: Budget, question_tokens: int) -> Allowance:
     Where not even the bare question's answer fits, the answer's cap shrinks; 0 means that nothing can be afforded.
     """
     planned = [stage.max_tokens for stage in plan.stages]
-    finishes = plan.llm_finishes and plan.answer_max_tokens > planned[-1]
+    finishes = plan.llm_finishes and plan.answer_max_tokens > max(planned, default=0)
     caps = [*planned, plan.answer_max_tokens] if finishes else planned
     if budget.max_llm_tokens is not None:
         caps = _capped(caps, budget.max_llm_tokens)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from tandem.method.checks import CheckSpec, Repair
+from tandem.method.conversation import Message, Task
 from tandem.method.prices import RolePrices
-from tandem.method.prompts import Task
 from tandem.method.request import SolveInput
 from tandem.method.sampling import Sampling
 from tandem.method.tokens import TokenCounts
@@ -18,8 +18,9 @@ class ModelTask:
     stage of an insight, one for an answer. `epoch` identifies the attempt; a higher one fences every lower one off.
     `llm_alone`: the large model answers the plain question by itself. A service that serves another profile than
     `profile_digest` says refuses the task. `trial`: number of the answer, from 1, where it is checked; a higher one begins a new
-    text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty: nothing.
-    `used_before`: what the role had used for this text before the activity; it stays with the worker, for the bill.
+    text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty: nothing. `history`: what was
+    said before the question. `used_before`: what the role had used for this text before the activity; it stays with the worker,
+    for the bill.
     """
 
     request_id: str
@@ -37,6 +38,7 @@ class ModelTask:
     repair: Repair | None = None
     json_schema: str = ""
     used_before: TokenCounts = field(default_factory=TokenCounts)
+    history: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,4 +139,5 @@ def model_task(task: SolveInput, prices: RolePrices, *, stage: int = 0, max_toke
         prices=prices,
         task=task.request.task,
         json_schema=task.request.json_schema,
+        history=tuple(task.request.history),
     )

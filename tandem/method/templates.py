@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tandem.method.conversation import Task
+
 
 class Prompts(BaseModel):
     """Templates; {question} and {insight} are replaced. An empty system prompt is left out.
@@ -23,14 +25,27 @@ class Prompts(BaseModel):
     )
     brief: str = Field(default="", description="brief: user turn that asks the large model for an insight")
     brief_answer: str = Field(default="", description="brief: user turn with question and insight for the small model")
+    brief_chat: str = Field(
+        default="", description="brief: the same for free text, as in a chat; empty: none is written"
+    )
     llm_prefix: str = Field(default="", description="what the large model's turn begins with")
     repair: str = Field(
         default="", description="user turn that follows an answer that failed its check; {failure} says why"
     )
 
+    def plain(self, task: Task) -> str:
+        """The user's turn without an insight; a chat is the bare question."""
+        if task == "chat":
+            return "{question}"
+        return (task == "code" and self.code) or self.question
+
+    def briefed(self, task: Task) -> str:
+        """brief: the user's turn with an insight."""
+        return self.brief_chat if task == "chat" else self.brief_answer
+
     def scored(self) -> dict[str, str]:
         """The templates of the texts that scorers are trained on."""
-        return self.model_dump(exclude={"repair", "structured"})
+        return self.model_dump(exclude={"repair", "structured", "brief_chat"})
 
     def check_holes(self, handoff: str) -> None:
         """Raises ValueError where a template lacks what is to be replaced in it."""
@@ -42,6 +57,8 @@ class Prompts(BaseModel):
         if handoff == "brief":
             _check("brief", self.brief, "{question}")
             _check("brief_answer", self.brief_answer, "{question}", "{insight}")
+            if self.brief_chat:
+                _check("brief_chat", self.brief_chat, "{question}", "{insight}")
 
 
 def _check(name: str, template: str, *holes: str) -> None:

@@ -3,8 +3,10 @@
 isort:skip_file
 The small model's service: reads question and insight, reasons to the answer."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tandem.v1 import tandem_pb2 as _tandem_pb2
 import builtins as _builtins
@@ -59,6 +61,7 @@ class ExecuteRequest(_message.Message):
     TRIAL_FIELD_NUMBER: _builtins.int
     REPAIR_FIELD_NUMBER: _builtins.int
     JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -84,6 +87,10 @@ class ExecuteRequest(_message.Message):
     def repair(self) -> Global___Repair:
         """Set where this trial corrects an answer that failed its check."""
 
+    @_builtins.property
+    def history(self) -> _containers.RepeatedCompositeFieldContainer[_tandem_pb2.Message]:
+        """What was said before the question."""
+
     def __init__(
         self,
         *,
@@ -99,10 +106,11 @@ class ExecuteRequest(_message.Message):
         trial: _builtins.int = ...,
         repair: Global___Repair | None = ...,
         json_schema: _builtins.str = ...,
+        history: _abc.Iterable[_tandem_pb2.Message] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "repair", b"repair", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "json_schema", b"json_schema", "max_tokens", b"max_tokens", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "repair", b"repair", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage", "task", b"task", "trial", b"trial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "history", b"history", "json_schema", b"json_schema", "max_tokens", b"max_tokens", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "repair", b"repair", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage", "task", b"task", "trial", b"trial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -244,6 +252,7 @@ class PrefillRequest(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     PROFILE_DIGEST_FIELD_NUMBER: _builtins.int
     JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     question: _builtins.str
     stage: _builtins.int
@@ -255,6 +264,10 @@ class PrefillRequest(_message.Message):
     """As in ExecuteRequest: the prompt holds it."""
     @_builtins.property
     def prices(self) -> _tandem_pb2.RolePrices: ...
+    @_builtins.property
+    def history(self) -> _containers.RepeatedCompositeFieldContainer[_tandem_pb2.Message]:
+        """As in ExecuteRequest."""
+
     def __init__(
         self,
         *,
@@ -265,10 +278,11 @@ class PrefillRequest(_message.Message):
         task: _tandem_pb2.Task.ValueType = ...,
         profile_digest: _builtins.str = ...,
         json_schema: _builtins.str = ...,
+        history: _abc.Iterable[_tandem_pb2.Message] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["json_schema", b"json_schema", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "stage", b"stage", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["history", b"history", "json_schema", b"json_schema", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "stage", b"stage", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

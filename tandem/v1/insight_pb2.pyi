@@ -34,6 +34,7 @@ class GenerateRequest(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     PROFILE_DIGEST_FIELD_NUMBER: _builtins.int
     JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -55,6 +56,10 @@ class GenerateRequest(_message.Message):
     def prices(self) -> _tandem_pb2.RolePrices:
         """For the cost on this attempt's span; the bill itself is the workflow's."""
 
+    @_builtins.property
+    def history(self) -> _containers.RepeatedCompositeFieldContainer[_tandem_pb2.Message]:
+        """What was said before the question."""
+
     def __init__(
         self,
         *,
@@ -68,10 +73,11 @@ class GenerateRequest(_message.Message):
         task: _tandem_pb2.Task.ValueType = ...,
         profile_digest: _builtins.str = ...,
         json_schema: _builtins.str = ...,
+        history: _abc.Iterable[_tandem_pb2.Message] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "epoch", b"epoch", "json_schema", b"json_schema", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "epoch", b"epoch", "history", b"history", "json_schema", b"json_schema", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -19,6 +19,25 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Speaker:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SpeakerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Speaker.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SPEAKER_UNSPECIFIED: _Speaker.ValueType  # 0
+    SPEAKER_SYSTEM: _Speaker.ValueType  # 1
+    SPEAKER_USER: _Speaker.ValueType  # 2
+    SPEAKER_ASSISTANT: _Speaker.ValueType  # 3
+
+class Speaker(_Speaker, metaclass=_SpeakerEnumTypeWrapper): ...
+
+SPEAKER_UNSPECIFIED: Speaker.ValueType  # 0
+SPEAKER_SYSTEM: Speaker.ValueType  # 1
+SPEAKER_USER: Speaker.ValueType  # 2
+SPEAKER_ASSISTANT: Speaker.ValueType  # 3
+Global___Speaker: _TypeAlias = Speaker  # noqa: Y015
+
 class _Verdict:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -51,21 +70,55 @@ class _Task:
 class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TASK_UNSPECIFIED: _Task.ValueType  # 0
-    """The default, which is TASK_ANSWER."""
+    """The default of the profile for what is given."""
     TASK_CODE: _Task.ValueType  # 1
     """A function to be completed; the answer is its code."""
     TASK_ANSWER: _Task.ValueType  # 2
     """A question with a final answer."""
+    TASK_CHAT: _Task.ValueType  # 3
+    """Free text: the models read the messages as they are, with no instruction added."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper): ...
 
 TASK_UNSPECIFIED: Task.ValueType  # 0
-"""The default, which is TASK_ANSWER."""
+"""The default of the profile for what is given."""
 TASK_CODE: Task.ValueType  # 1
 """A function to be completed; the answer is its code."""
 TASK_ANSWER: Task.ValueType  # 2
 """A question with a final answer."""
+TASK_CHAT: Task.ValueType  # 3
+"""Free text: the models read the messages as they are, with no instruction added."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
+
+class _AnswerText:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AnswerTextEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerText.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ANSWER_TEXT_UNSPECIFIED: _AnswerText.ValueType  # 0
+    """Only the result says it: deltas are drafts."""
+    ANSWER_TEXT_INSIGHT: _AnswerText.ValueType  # 1
+    """The insight deltas are the answer: nothing stops the large model."""
+    ANSWER_TEXT_CONTINUATION: _AnswerText.ValueType  # 2
+    """The answer deltas go on from the insight up to the stage that suffices, and both are the answer."""
+    ANSWER_TEXT_ANSWER: _AnswerText.ValueType  # 3
+    """The answer deltas are the answer."""
+
+class AnswerText(_AnswerText, metaclass=_AnswerTextEnumTypeWrapper):
+    """Where the answer's text comes from, for a client that shows it while it is written. Leading and trailing white space is not part
+    of it.
+    """
+
+ANSWER_TEXT_UNSPECIFIED: AnswerText.ValueType  # 0
+"""Only the result says it: deltas are drafts."""
+ANSWER_TEXT_INSIGHT: AnswerText.ValueType  # 1
+"""The insight deltas are the answer: nothing stops the large model."""
+ANSWER_TEXT_CONTINUATION: AnswerText.ValueType  # 2
+"""The answer deltas go on from the insight up to the stage that suffices, and both are the answer."""
+ANSWER_TEXT_ANSWER: AnswerText.ValueType  # 3
+"""The answer deltas are the answer."""
+Global___AnswerText: _TypeAlias = AnswerText  # noqa: Y015
 
 class _Role:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -170,10 +223,12 @@ class SolveRequest(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
     JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    MAX_ANSWER_TOKENS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key and workflow id; [A-Za-z0-9._-], at most 128 characters. Empty: the gateway makes one."""
     question: _builtins.str
-    """The question, at most the profile's `max_question_tokens`."""
+    """The question, at most the profile's `max_question_tokens`. Instead of it a conversation may be given: `messages`."""
     profile: _builtins.str
     """Name of a served profile. Empty: the gateway's default."""
     resume_after: _builtins.str
@@ -183,9 +238,15 @@ class SolveRequest(_message.Message):
     tenant: _builtins.str
     """Tenant of the request, at most 64 characters. It is on the trace and requests can be searched by it."""
     task: Global___Task.ValueType
-    """What is asked for; a profile without a prompt for code refuses TASK_CODE."""
+    """What is asked for; a profile without a prompt for it refuses. Unspecified: the profile's default, which is TASK_ANSWER for a
+    question and TASK_CHAT for messages unless the profile says otherwise.
+    """
     json_schema: _builtins.str
     """JSON schema that the answer must follow: both models are held to it, and the check `json_schema` validates the answer."""
+    max_answer_tokens: _builtins.int
+    """Cap of the answer's tokens, > 0, where it is below the profile's. With the hand-off `continuation` no insight is longer, and in a
+    chat the insight that the answer goes on from counts.
+    """
     @_builtins.property
     def budget(self) -> Global___Budget: ...
     @_builtins.property
@@ -195,6 +256,12 @@ class SolveRequest(_message.Message):
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Check]:
         """Checks that an answer must pass, beside the profile's for this task. One that no process knows is refused by name."""
+
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
+        """A conversation, instead of `question`: its last message is the user's, which is answered. All texts together are at most the
+        profile's `max_conversation_tokens`.
+        """
 
     def __init__(
         self,
@@ -211,14 +278,43 @@ class SolveRequest(_message.Message):
         task: Global___Task.ValueType = ...,
         checks: _abc.Iterable[Global___Check] | None = ...,
         json_schema: _builtins.str = ...,
+        messages: _abc.Iterable[Global___Message] | None = ...,
+        max_answer_tokens: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "sampling", b"sampling", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "budget", b"budget", "max_answer_tokens", b"max_answer_tokens", "sampling", b"sampling", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "checks", b"checks", "json_schema", b"json_schema", "keep_running", b"keep_running", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop", "task", b"task", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "budget", b"budget", "checks", b"checks", "json_schema", b"json_schema", "keep_running", b"keep_running", "max_answer_tokens", b"max_answer_tokens", "messages", b"messages", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop", "task", b"task", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_answer_tokens: _TypeAlias = _typing.Literal["max_answer_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_answer_tokens: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_answer_tokens) -> _WhichOneofReturnType__max_answer_tokens | None: ...
+
+Global___SolveRequest: _TypeAlias = SolveRequest  # noqa: Y015
+
+@_typing.final
+class Message(_message.Message):
+    """One message of a conversation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEAKER_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    speaker: Global___Speaker.ValueType
+    """Whose it is. Only the first message can be the system's; it takes the place of the profile's system prompt."""
+    text: _builtins.str
+    def __init__(
+        self,
+        *,
+        speaker: Global___Speaker.ValueType = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["speaker", b"speaker", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SolveRequest: _TypeAlias = SolveRequest  # noqa: Y015
+Global___Message: _TypeAlias = Message  # noqa: Y015
 
 @_typing.final
 class Check(_message.Message):
@@ -520,12 +616,15 @@ class Accepted(_message.Message):
     TRACE_ID_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
+    ANSWER_TEXT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     trace_id: _builtins.str
     """W3C trace id, 32 hexadecimal digits."""
     profile: _builtins.str
     stages: _builtins.int
     """Number of stages that the large model may write."""
+    answer_text: Global___AnswerText.ValueType
+    """Where the answer's text comes from, as far as that is known before it is written."""
     def __init__(
         self,
         *,
@@ -533,10 +632,11 @@ class Accepted(_message.Message):
         trace_id: _builtins.str = ...,
         profile: _builtins.str = ...,
         stages: _builtins.int = ...,
+        answer_text: Global___AnswerText.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile", "request_id", b"request_id", "stages", b"stages", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_text", b"answer_text", "profile", b"profile", "request_id", b"request_id", "stages", b"stages", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -734,8 +834,11 @@ class SolveResult(_message.Message):
     request_id: _builtins.str
     profile: _builtins.str
     question: _builtins.str
+    """In a conversation its last message."""
     answer: _builtins.str
-    """The final answer: the last boxed expression, or the whole text where the profile asks for none."""
+    """The final answer: the last boxed expression, or the whole text where none is asked for. In a chat the insight that the small
+    model went on from is part of it.
+    """
     reasoning: _builtins.str
     """All that was written on the way to the answer, the answer included."""
     trace_id: _builtins.str
@@ -1444,6 +1547,7 @@ class Profile(_message.Message):
     CHECKS_FIELD_NUMBER: _builtins.int
     TRIAL_STAGES_FIELD_NUMBER: _builtins.int
     TRIAL_MODE_FIELD_NUMBER: _builtins.int
+    MAX_CONVERSATION_TOKENS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     llm: _builtins.str
@@ -1456,6 +1560,8 @@ class Profile(_message.Message):
     price_version: _builtins.str
     trial_mode: _builtins.str
     """"sequential" or "overlapped"."""
+    max_conversation_tokens: _builtins.int
+    """Limit of a question with what was said before it."""
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileStage]: ...
     @_builtins.property
@@ -1482,10 +1588,11 @@ class Profile(_message.Message):
         checks: Global___ProfileChecks | None = ...,
         trial_stages: _abc.Iterable[_builtins.int] | None = ...,
         trial_mode: _builtins.str = ...,
+        max_conversation_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "description", b"description", "handoff", b"handoff", "llm", b"llm", "max_question_tokens", b"max_question_tokens", "name", b"name", "price_version", b"price_version", "scorer", b"scorer", "scorer_trained", b"scorer_trained", "slm", b"slm", "stages", b"stages", "trial_mode", b"trial_mode", "trial_stages", b"trial_stages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "description", b"description", "handoff", b"handoff", "llm", b"llm", "max_conversation_tokens", b"max_conversation_tokens", "max_question_tokens", b"max_question_tokens", "name", b"name", "price_version", b"price_version", "scorer", b"scorer", "scorer_trained", b"scorer_trained", "slm", b"slm", "stages", b"stages", "trial_mode", b"trial_mode", "trial_stages", b"trial_stages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1499,19 +1606,23 @@ class ProfileChecks(_message.Message):
 
     ANSWER_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
+    CHAT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def answer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def code(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def chat(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         answer: _abc.Iterable[_builtins.str] | None = ...,
         code: _abc.Iterable[_builtins.str] | None = ...,
+        chat: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "code", b"code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "chat", b"chat", "code", b"code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

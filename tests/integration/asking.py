@@ -34,6 +34,17 @@ def generated(usage: dict[str, Any]) -> int:
     return int(usage["output_tokens"] + usage["overrun_tokens"] + usage["discarded_tokens"])
 
 
+async def shadow_of(system: System, request_id: str) -> dict[str, Any]:
+    """The request's shadow, once there is one."""
+    deadline = time.monotonic() + BOUND_SECONDS
+    while time.monotonic() < deadline:
+        found = await system.client.get(request_id)
+        if found.HasField("shadow"):
+            return to_dict(found.shadow)
+        await asyncio.sleep(0.02)
+    raise AssertionError("the request has no shadow")
+
+
 async def idle(system: System) -> None:
     """Until no engine runs a sequence."""
     deadline = time.monotonic() + BOUND_SECONDS

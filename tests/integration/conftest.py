@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 from kserve.model_repository import ModelRepository
@@ -51,6 +52,7 @@ from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
 from tests.fakes import ScriptedEngine
 from tests.integration.backends import Backend, api_backend, serve_api, transformers_backend, vllm_backend
 from tests.integration.checking import Running, run_checker
+from tests.integration.edge import serving
 from tests.tiny_model import write_tiny_model
 from workflows.activities import Activities, ServiceAddresses
 from workflows.worker import WorkerSettings, make_workers
@@ -202,6 +204,18 @@ async def in_a_pod() -> AsyncIterator[Running]:
     """A checker as in a pod: no namespaces, but landlock and seccomp."""
     async with run_checker(without=(NAMESPACES,)) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def http(system: System) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(system.client.address) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def finishing_http(finishing_system: System) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(finishing_system.client.address) as client:
+        yield client
 
 
 CheckedSystems = Callable[[str], Awaitable[System]]

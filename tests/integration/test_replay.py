@@ -16,6 +16,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from tandem import InsightDelta, RequestError
+from tandem.request import Question
 from tests.integration.conftest import CheckedSystems, System
 from workflows.solve import SolveWorkflow
 
@@ -27,7 +28,7 @@ RECORDED = Path(__file__).parents[1] / "histories"
 class Scenario:
     """A question to a system that serves `profile`; empty: the one without checks."""
 
-    question: str
+    question: Question
     profile: str = ""
     checks: tuple[str, ...] = ()
 
@@ -46,6 +47,13 @@ SCENARIOS = {
     "unverified_best": Scenario(_YES, "scripted-checked", ("choice:maybe",)),
     "repaired": Scenario("[slm=bad slm_eos=4 repaired=good llm=no llm_eos=3]", "scripted-repairing", ("choice:goo",)),
     "overlapped": Scenario("[slm=yes slm_eos=4 llm_hold=8]", "scripted-overlapped", ("choice:yes",)),
+    "conversation": Scenario(
+        [
+            {"role": "user", "content": "[scores=16:0.9 slm_eos=5]"},
+            {"role": "assistant", "content": "Hello."},
+            {"role": "user", "content": "And?"},
+        ]
+    ),
     "agreeing": Scenario("[slm=yes slm_eos=4 llm_hold=40]", "scripted-later", ("agreement",)),
 }
 

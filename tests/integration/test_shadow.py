@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,20 +10,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from tandem import to_dict
 from tandem.method.names import shadow_id
-from tests.integration.asking import BOUND_SECONDS
+from tests.integration.asking import shadow_of
 from tests.integration.conftest import SPANS, System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-async def shadow_of(system: System, request_id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + BOUND_SECONDS
-    while time.monotonic() < deadline:
-        found = await system.client.get(request_id)
-        if found.HasField("shadow"):
-            return to_dict(found.shadow)
-        await asyncio.sleep(0.02)
-    raise AssertionError("the request has no shadow")
 
 
 def num_agreeing() -> float:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from deploy import chart
-from tests.chart import CHART, CHECKER, CI, COMPONENTS, MODELS, ROOT, helm, named, needs_helm, pod_specs, render
+from tests.chart import CHART, CHECKER, CI, COMPONENTS, EDGE, MODELS, ROOT, helm, named, needs_helm, pod_specs, render
 
 
 def test_generated_parts_are_up_to_date() -> None:
@@ -79,7 +79,7 @@ def test_models_land_on_their_pools_and_nothing_else_asks_for_a_gpu() -> None:
         assert spec["tolerations"][0]["key"] == "nvidia.com/gpu"
         assert spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
         assert spec["containers"][0]["image"].endswith("-cuda")
-    for component in ("gateway", "worker", CHECKER):
+    for component in ("gateway", EDGE, "worker", CHECKER):
         spec = specs[f"Deployment/t-tandem-{component}"]
         assert "nodeSelector" not in spec
         assert "nvidia.com/gpu" not in spec["containers"][0]["resources"]["limits"]
@@ -144,11 +144,12 @@ def test_network_policies_are_the_arrows_of_the_picture() -> None:
         return {s["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for s in selectors if "podSelector" in s}
 
     assert {component: callers(component) for component in COMPONENTS} == {
-        "gateway": {"test"},  # and the clients that the values name
+        "gateway": {"test", EDGE},  # and the clients that the values name
+        EDGE: set(),  # those alone, on a port of its own
         "worker": set(),
         **{callee: {"worker"} for callee in (*MODELS, CHECKER)},
     }
-    for component in set(COMPONENTS) - {CHECKER}:
+    for component in set(COMPONENTS) - {CHECKER, EDGE}:
         ports = {p["port"] for rule in policies[f"t-tandem-{component}"]["egress"] for p in rule["ports"]}
         assert 6380 in ports  # redis
         assert (7233 in ports) == (component in ("gateway", "worker"))

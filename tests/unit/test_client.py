@@ -47,8 +47,8 @@ def test_what_is_unknown_is_none_and_enums_are_words() -> None:
 def test_every_option_reaches_the_message() -> None:
     options = SolveOptions(
         profile="p", request_id="r", max_cost_usd=1.5, max_llm_tokens=7, threshold=0.25, thresholds={1: 0.5}, max_stage=2,
-        temperature=0.75, top_p=0.5, seed=3, keep_running=True, tenant="t", code=True, checks=["choice:a\nb", "regex:x:y"],
-        json_schema="{}",
+        temperature=0.75, top_p=0.5, seed=3, keep_running=True, tenant="t", code=True, task="chat", checks=["choice:a\nb", "regex:x:y"],
+        json_schema="{}", max_answer_tokens=9,
     )  # fmt: skip
     assert set(options) == set(SolveOptions.__annotations__)
     message = solve_request("why?", **options)
@@ -58,7 +58,17 @@ def test_every_option_reaches_the_message() -> None:
     assert (message.sampling.temperature, message.sampling.top_p, message.sampling.seed) == (0.75, 0.5, 3)
     assert (message.keep_running, message.task) == (True, tandem_pb2.TASK_CODE)
     assert [(c.name, c.argument) for c in message.checks] == [("choice", "a\nb"), ("regex", "x:y")]
-    assert message.json_schema == "{}"
+    assert (message.json_schema, message.max_answer_tokens) == ("{}", 9)
+
+
+def test_a_task_and_a_conversation_reach_the_message() -> None:
+    message = solve_request(
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}], task="chat"
+    )
+    assert (message.question, message.task) == ("", tandem_pb2.TASK_CHAT)
+    assert [(tandem_pb2.Speaker.Name(m.speaker), m.text) for m in message.messages] == [
+        ("SPEAKER_SYSTEM", "Be brief."), ("SPEAKER_USER", "Hi")
+    ]  # fmt: skip
 
 
 def test_what_is_not_asked_for_is_left_to_the_profile() -> None:

@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.message import Message
 
 from tandem.convert import outcomes, requests, results, values
+from tandem.method import conversation
 from tandem.method.checks import CheckResult, CheckSpec, Repair, Trial, Verdict
 from tandem.method.errors import InvalidArgument
 from tandem.method.events import AnswerDelta, Checked, InsightDelta, LlmStopped, Restarted, Scored, StageCompleted
@@ -31,6 +32,7 @@ from tandem.method.tokens import TokenCounts
 from tandem.results import to_dict
 from tandem.v1 import execution_pb2, insight_pb2, tandem_pb2
 
+SAID = conversation.Message
 COUNTS = TokenCounts(prompt=1, cached=2, completion=3, overrun=4, discarded=5)
 CHECK = CheckResult("regex", 1, "slm", Verdict.FAIL, "no match", 0.5, 0.25, 2)
 RESULT = SolveResult(
@@ -43,7 +45,7 @@ RESULT = SolveResult(
 TASK = ModelTask(
     request_id="r", question="q", profile="p", profile_digest="d", stage=2, max_tokens=(7,), epoch=3,
     sampling=Sampling(0.5, 0.25, 9), prices=RolePrices(1.0, 2.0, 3.0), task="code",
-    trial=2, repair=Repair("wrong", "f(1) is 2"), json_schema="{}",
+    trial=2, repair=Repair("wrong", "f(1) is 2"), json_schema="{}", history=(SAID("user", "Hi"), SAID("assistant", "Hello.")),
 )  # fmt: skip
 
 
@@ -104,19 +106,35 @@ def test_a_request_keeps_every_field() -> None:
         request_id="r", question="q", profile="p", budget=tandem_pb2.Budget(max_cost_usd=0.5, max_llm_tokens=0),
         stop=tandem_pb2.StopOverrides(threshold=0.25, thresholds={1: 0.75}, max_stage=0),
         sampling=tandem_pb2.Sampling(temperature=0.5, top_p=0.9, seed=3), tenant="t", task=tandem_pb2.TASK_CODE,
-        resume_after="1.2.3", keep_running=True, checks=[tandem_pb2.Check(name="regex", argument="a+")], json_schema="{}",
+        resume_after="1.2.3", keep_running=True, checks=[tandem_pb2.Check(name="regex", argument="a+")], json_schema="{}", max_answer_tokens=9,
+        messages=[
+            tandem_pb2.Message(speaker=tandem_pb2.SPEAKER_SYSTEM, text="s"), tandem_pb2.Message(speaker=tandem_pb2.SPEAKER_USER, text="q"),
+        ],
     )  # fmt: skip
+    with pytest.raises(InvalidArgument, match="not both"):
+        requests.solve_request_from_pb(message)
+    message.question = ""
     request = requests.solve_request_from_pb(message)
     assert request == SolveRequest(
         "r", "q", "p", Budget(0.5, 0), StopOverrides(0.25, {1: 0.75}, 0), Sampling(0.5, 0.9, 3), "t", "code",
-        [CheckSpec("regex", "a+")], "{}",
+        [CheckSpec("regex", "a+")], "{}", [SAID("system", "s")], 9,
     )  # fmt: skip
     of_the_stream = {"resume_after", "keep_running"}
-    assert names(SolveRequest) == {f.name for f in message.DESCRIPTOR.fields} - of_the_stream
+    known = {f.name for f in message.DESCRIPTOR.fields} - of_the_stream - {"messages"}
+    assert names(SolveRequest) - {"history"} == known
 
 
 def test_what_a_request_does_not_set_has_the_defaults() -> None:
-    assert requests.solve_request_from_pb(tandem_pb2.SolveRequest(question="q")) == SolveRequest("", "q")
+    plain = tandem_pb2.SolveRequest(question="q")
+    assert requests.solve_request_from_pb(plain) == SolveRequest("", "q")
+    assert requests.solve_request_from_pb(plain, "chat").task == "chat"
+
+
+@pytest.mark.parametrize("speaker", [tandem_pb2.SPEAKER_UNSPECIFIED, 9])
+def test_a_message_needs_a_speaker(speaker: int) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        values.message_from_pb(tandem_pb2.Message(speaker=speaker, text="q"))
+    assert caught.value.field == "messages"
 
 
 @pytest.mark.parametrize("task", [tandem_pb2.TASK_UNSPECIFIED, tandem_pb2.TASK_ANSWER])
@@ -136,9 +154,25 @@ def test_a_task_survives_each_request_that_carries_it() -> None:
     assert requests.model_task_from_pb(execute, "p") == TASK
     prefill = requests.prefill_request_to_pb(TASK)
     assert unset(prefill) == []
-    only_reads = ModelTask("r", "q", "p", "d", 2, prices=TASK.prices, task="code", json_schema="{}")
+    only_reads = ModelTask(
+        "r", "q", "p", "d", 2, prices=TASK.prices, task="code", json_schema="{}", history=TASK.history
+    )
     assert requests.model_task_from_pb(prefill, "p") == only_reads
-    insight = ModelTask("r", "q", "p", "d", 0, (7, 9), 3, True, TASK.sampling, TASK.prices, "code", json_schema="{}")
+    insight = ModelTask(
+        "r",
+        "q",
+        "p",
+        "d",
+        0,
+        (7, 9),
+        3,
+        True,
+        TASK.sampling,
+        TASK.prices,
+        "code",
+        json_schema="{}",
+        history=TASK.history,
+    )
     generate = requests.generate_request_to_pb(insight)
     assert unset(generate) == []
     assert requests.model_task_from_pb(generate, "p") == insight

@@ -79,6 +79,17 @@ def test_the_worker_is_told_the_address_of_every_service_that_it_calls(tmp_path:
     assert set(variables) <= read
 
 
+def test_the_http_gateway_is_told_the_gateways_address_and_no_other(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "any", PORTS)
+    [edge] = [process for process in OWN_PROCESSES if process.speaks_http]
+    environment = program(layout, edge).environment
+    assert environment["TANDEM_GATEWAY"] == layout.gateway
+    composed = COMPOSE[edge.name]["environment"]
+    assert composed["TANDEM_GATEWAY"] == "dns:///gateway:50051"
+    for variables in (environment, composed):
+        assert not {"REDIS_URL", "TEMPORAL_ADDRESS"} & variables.keys()
+
+
 def test_compose_runs_temporal_and_jaeger_as_the_local_stack_does() -> None:
     pairs = zip(TEMPORAL_FLAGS[::2], TEMPORAL_FLAGS[1::2], strict=True)
     expected = [f"{flag}={value}" for flag, value in pairs if flag != "--sqlite-pragma"]  # a container has no file

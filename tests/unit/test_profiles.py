@@ -12,7 +12,8 @@ from services.sufficiency_scorer.scorers import make_scorer
 from tandem.local.models import catalogue
 from tandem.method.errors import InvalidArgument, NotFound
 from tandem.method.plan import make_plan
-from tandem.method.profile import Profile, RolePricesSection, load_profile
+from tandem.method.price_sections import RolePricesSection
+from tandem.method.profile import Profile, load_profile
 from tandem.paths import REPOSITORY
 
 SHIPPED = REPOSITORY / "deploy" / "profiles"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import grpc
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
@@ -85,6 +87,7 @@ def infer_request(task: ModelTask) -> oip.ModelInferRequest:
     parameters = {
         "task": task.task,
         "json_schema": task.json_schema,
+        "history": json.dumps([[message.speaker, message.text] for message in task.history]),
         "price_input": repr(task.prices.input),
         "price_cached_input": repr(task.prices.cached_input),
         "profile_digest": task.profile_digest,

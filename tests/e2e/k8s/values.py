@@ -36,6 +36,7 @@ def release_values(mode: str, *, scripted: bool) -> dict[str, Any]:
             },
             "gateway": {"resources": _SMALL},
             "worker": {"resources": _SMALL, "handoverSeconds": 60},
+            "httpGateway": {"replicaCount": 1, "resources": _SMALL},
             "answerChecker": {"replicaCount": 1, "resources": _SMALL},
             # A fake GPU is one that a pod can have, not one that computes.
             **{key: {"device": "cpu", "threads": 2, "resources": _SMALL} for key in MODEL_KEYS},

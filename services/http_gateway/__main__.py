@@ -1,0 +1,62 @@
+"""Start the HTTP gateway: `python -m services.http_gateway`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import uvicorn
+import uvloop
+from pydantic import Field
+
+from services.http_gateway.readiness import Readiness
+from services.http_gateway.service import make_app
+from services.observability import metrics, tracing
+from services.process.server import termination
+from services.process.settings import ProcessSettings, read_settings
+from tandem.client import AsyncClient
+
+
+class HttpGatewaySettings(ProcessSettings):
+    gateway: str = Field("127.0.0.1:50050", validation_alias="TANDEM_GATEWAY", description="the gRPC gateway")
+
+
+class _Server(uvicorn.Server):
+    """Signals are ours: readiness ends before the port closes."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def main() -> None:
+    settings = read_settings(HttpGatewaySettings)
+    tracing.setup("tandem-http-gateway", settings.log_level)
+    metrics.expose(settings.host, settings.metrics_port)
+    async with AsyncClient(settings.gateway) as client, termination() as stop:
+        readiness = Readiness(client)
+        server = _Server(
+            uvicorn.Config(
+                make_app(client, readiness),
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=max(1, round(settings.drain.total_seconds())),
+            )
+        )
+        serving = asyncio.create_task(server.serve())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        readiness.is_draining = True
+        if not serving.done():
+            await asyncio.sleep(settings.unready_pause.total_seconds())
+        server.should_exit = True
+        stopping.cancel()
+        await serving
+    tracing.shutdown()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

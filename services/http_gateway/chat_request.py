@@ -1,0 +1,168 @@
+"""The body of POST /v1/chat/completions, and the request that it becomes."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from services.http_gateway.parameters import RefusedParameter, used_parameters
+from tandem.method.conversation import Task
+from tandem.request import SolveOptions, solve_request
+from tandem.v1 import tandem_pb2
+
+_MOST_METADATA = 16
+_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TextPart(_Body):
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(_Body):
+    """Its text, as one string or in parts."""
+
+    role: str = Field(description="system, developer, user or assistant")
+    content: str | list[TextPart] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        """What a client repeats of an earlier reply has fields that are empty."""
+        return {name: value for name, value in given.items() if value not in (None, [])} if _is_object(given) else given
+
+    @property
+    def text(self) -> str:
+        parts = self.content
+        return parts if isinstance(parts, str) else "\n".join(part.text for part in parts)
+
+
+class StreamOptions(_Body):
+    include_usage: bool = False
+
+
+class JsonSchema(_Body):
+    """`strict` makes no difference: an answer is always held to its schema."""
+
+    name: str
+    schema_: dict[str, Any] = Field(alias="schema")
+    description: str = ""
+    strict: bool | None = None
+
+
+class ResponseFormat(_Body):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    def as_text(self) -> str:
+        """The JSON schema, which has the given name and description where it has none; empty for plain text."""
+        if self.type == "text":
+            return ""
+        if self.json_schema is None:
+            return '{"type": "object"}'
+        said = {"title": self.json_schema.name, "description": self.json_schema.description}
+        return json.dumps({**{key: text for key, text in said.items() if text}, **self.json_schema.schema_})
+
+    @model_validator(mode="after")
+    def _check(self) -> ResponseFormat:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise ValueError("json_schema belongs to the type json_schema")
+        return self
+
+
+class TandemOptions(_Body):
+    """What OpenAI's API has no name for; each as in tandem.v1.SolveRequest."""
+
+    task: Task | None = None
+    threshold: float | None = None
+    thresholds: dict[int, float] | None = None
+    max_stage: int | None = Field(default=None, ge=0)
+    max_cost_usd: float | None = None
+    max_llm_tokens: int | None = Field(default=None, ge=0)
+    checks: list[str] = Field(default_factory=list)
+    keep_running: bool = False
+
+
+class ChatCompletionRequest(_Body):
+    """Every other parameter of OpenAI's is refused by name (services.http_gateway.parameters)."""
+
+    model: str
+    messages: list[ChatMessage] = Field(min_length=1)
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    max_tokens: int | None = Field(default=None, gt=0)
+    max_completion_tokens: int | None = Field(default=None, gt=0)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    seed: int | None = Field(default=None, ge=0, lt=1 << 64)
+    response_format: ResponseFormat = ResponseFormat(type="text")
+    user: str = ""
+    metadata: dict[
+        Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]
+    ] = Field(default_factory=dict, max_length=_MOST_METADATA)
+    tandem: TandemOptions = TandemOptions()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> Any:
+        return used_parameters(given) if _is_object(given) else given
+
+    def as_solve_request(self, request_id: str) -> tandem_pb2.SolveRequest:
+        """Raises RefusedParameter."""
+        profile, threshold = _model(self.model)
+        own = self.tandem
+        options = SolveOptions(
+            profile=profile,
+            request_id=request_id,
+            threshold=threshold if own.threshold is None else own.threshold,
+            thresholds=own.thresholds,
+            max_stage=own.max_stage,
+            max_cost_usd=own.max_cost_usd,
+            max_llm_tokens=own.max_llm_tokens,
+            max_answer_tokens=self._max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=self.seed,
+            tenant=self.user,
+            checks=own.checks,
+            json_schema=self.response_format.as_text(),
+            keep_running=own.keep_running,
+        )
+        if own.task is not None:
+            options["task"] = own.task
+        return solve_request([_message(index, message) for index, message in enumerate(self.messages)], **options)
+
+    @property
+    def _max_tokens(self) -> int | None:
+        if self.max_tokens is not None and self.max_completion_tokens not in (None, self.max_tokens):
+            raise RefusedParameter(
+                "max_tokens", "max_tokens and max_completion_tokens differ: give one", "invalid_value"
+            )
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+
+def _is_object(given: Any) -> bool:
+    return isinstance(given, dict)
+
+
+def _message(index: int, message: ChatMessage) -> dict[str, str]:
+    if message.role not in _ROLES:
+        raise RefusedParameter(
+            f"messages[{index}].role", f"messages of {message.role!r} are not supported", "unsupported_value"
+        )
+    return {"role": _ROLES[message.role], "content": message.text}
+
+
+def _model(name: str) -> tuple[str, float | None]:
+    """Profile and threshold of `profile` or `profile@threshold`."""
+    profile, is_given, threshold = name.partition("@")
+    try:
+        return profile, float(threshold) if is_given else None
+    except ValueError:
+        raise RefusedParameter("model", f"{threshold!r} is no threshold: 0 to 1", "invalid_value") from None

@@ -1,0 +1,90 @@
+"""Errors in OpenAI's shape, from the gateway's statuses and from bodies that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.http_gateway.parameters import RefusedParameter
+from tandem.errors import RequestError
+
+# The names that the gateway gives to what OpenAI calls otherwise.
+_PARAMS = {
+    "profile": "model",
+    "question": "messages",
+    "json_schema": "response_format",
+    "tenant": "user",
+    "max_answer_tokens": "max_completion_tokens",
+    "request_id": "Idempotency-Key",
+    "sampling.temperature": "temperature",
+    "sampling.top_p": "top_p",
+    "sampling.seed": "seed",
+}
+_CODES = {"UNKNOWN_PROFILE": "model_not_found", "QUESTION_TOO_LONG": "context_length_exceeded"}
+_STATUSES = {
+    "INVALID_ARGUMENT": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "FAILED_PRECONDITION": 409,
+    "ABORTED": 409,
+    "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+# By reason, where the status alone would say something else to an HTTP client.
+_STATUSES_OF_REASONS = {"UNKNOWN_PROFILE": 404, "BUDGET_TOO_SMALL": 400, "PROMPT_REFUSED": 400, "PROFILE_MISMATCH": 503}
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+CANCELLED = 499
+
+
+@dataclass(frozen=True, slots=True)
+class HttpError:
+    status: int
+    message: str
+    param: str | None = None
+    code: str | None = None
+    retry_after_s: float | None = None
+
+    @property
+    def body(self) -> dict[str, Any]:
+        kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "api_error")
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """OpenAI's clients repeat a request that is in conflict; that would change nothing."""
+        headers = {} if self.retry_after_s is None else {"retry-after": f"{self.retry_after_s:.0f}"}
+        return headers | ({"x-should-retry": "false"} if self.status in (409, CANCELLED) else {})
+
+
+def from_gateway(error: RequestError) -> HttpError:
+    status = _STATUSES_OF_REASONS.get(error.reason) or _STATUSES.get(error.code.name, 500)
+    is_budget = error.reason == "BUDGET_TOO_SMALL"
+    return HttpError(
+        status,
+        str(error),
+        "tandem.max_cost_usd" if is_budget else _PARAMS.get(error.field, _own(error.field)),
+        _CODES.get(error.reason) or error.reason.lower() or None,
+        error.retry_after_s,
+    )
+
+
+def from_parameter(error: RefusedParameter) -> HttpError:
+    return HttpError(400, str(error), error.param, error.code)
+
+
+def from_validation(problems: Sequence[Any]) -> HttpError:
+    """The first problem that pydantic found."""
+    problem = problems[0]
+    path = [part for part in problem["loc"] if part != "body"]
+    named = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    code = "unsupported_value" if problem["type"] == "extra_forbidden" else "invalid_value"
+    return HttpError(400, f"{named or 'body'}: {problem['msg']}", named or None, code)
+
+
+def _own(field: str) -> str | None:
+    """`budget.max_cost_usd` and `stop.thresholds` are Tandem's own options; so are the rest."""
+    return f"tandem.{field.rpartition('.')[2]}" if field and field != "messages" else field or None

@@ -1,0 +1,100 @@
+"""What a chat client sees of a request while it runs: the events as pieces of reasoning and of the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tandem.events import AnswerDelta, Completed, Event, InsightDelta, Restarted, Scored, StageCompleted
+from tandem.method.answer_text import AnswerText
+from tandem.v1 import tandem_pb2
+
+
+class TextWasLost(Exception):
+    """What was shown of the answer is not its beginning: an attempt was lost, and the next one wrote something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    reasoning: str = ""
+    content: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.reasoning or self.content)
+
+
+@dataclass(slots=True)
+class _Written:
+    """One model's text: `ends` are (tokens, characters) where pieces end."""
+
+    text: str = ""
+    ends: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, text: str, tokens: int) -> None:
+        self.text += text
+        self.ends.append((tokens, len(self.text)))
+
+    def until(self, tokens: int) -> str:
+        return self.text[: max((length for count, length in self.ends if count <= tokens), default=0)]
+
+    def cut(self, tokens: int) -> None:
+        self.text = self.until(tokens)
+        self.ends = [end for end in self.ends if end[0] <= tokens]
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What a client has of a text. A text that was cut is written again, and only what is new is shown."""
+
+    text: str = ""
+
+    def advance(self, text: str) -> str:
+        if not text.startswith(self.text):
+            return ""
+        new, self.text = text[len(self.text) :], text
+        return new
+
+
+class LiveText:
+    """`push` each event of a request; the pieces' contents together are the answer, character by character."""
+
+    def __init__(self, source: AnswerText) -> None:
+        self._source = source
+        self._insight, self._answer = _Written(), _Written()
+        self._reasoning, self._content = _Shown(), _Shown()
+        self._stage_tokens = {0: 0}
+        self._stop_stage: int | None = None
+
+    def push(self, event: Event) -> Piece:
+        """Raises TextWasLost at the end."""
+        match event:
+            case InsightDelta(text=text, tokens=tokens):
+                self._insight.add(text, tokens)
+            case AnswerDelta(text=text, tokens=tokens):
+                self._answer.add(text, tokens)
+            case StageCompleted(stage=stage, tokens=tokens):
+                self._stage_tokens[stage] = tokens
+            case Scored(stage=stage, sufficient=True):
+                self._stop_stage = stage
+            case Restarted(role=role, tokens=tokens):
+                (self._insight if role == "llm" else self._answer).cut(tokens)
+            case Completed(result=result):
+                return Piece(content=self._rest(result))
+        return Piece(self._new_reasoning(), self._content.advance(self._answer_so_far().strip()))
+
+    def _new_reasoning(self) -> str:
+        return "" if self._source is AnswerText.INSIGHT else self._reasoning.advance(self._insight.text)
+
+    def _answer_so_far(self) -> str:
+        match self._source:
+            case AnswerText.INSIGHT:
+                return self._insight.text
+            case AnswerText.ANSWER:
+                return self._answer.text
+            case AnswerText.CONTINUATION if self._stop_stage in self._stage_tokens:
+                return self._insight.until(self._stage_tokens[self._stop_stage]) + self._answer.text
+        return ""
+
+    def _rest(self, result: tandem_pb2.SolveResult) -> str:
+        if not result.answer.startswith(self._content.text):
+            raise TextWasLost("an attempt was lost in the middle of the answer, and the next one wrote another text")
+        return self._content.advance(result.answer)

@@ -1,0 +1,82 @@
+"""What happens to each parameter of OpenAI's chat completions: it is used, or refused by name unless it asks for nothing.
+
+docs/openai.md shows this table, and a test compares the two with each other and with the parameters of OpenAI's own client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+USED: dict[str, str] = {
+    "model": "a profile, or `profile@0.6` with the threshold at which a stage suffices",
+    "messages": "text of system, developer, user and assistant; the last one is the user's",
+    "stream": "server-sent events",
+    "stream_options": "`include_usage` adds a last chunk with the usage",
+    "max_tokens": "cap of the answer's tokens; the older name of `max_completion_tokens`",
+    "max_completion_tokens": "cap of the answer's tokens, where it is below the profile's",
+    "temperature": "0 to 2, in both models; not given: 0, which is greedy",
+    "top_p": "above 0, at most 1, in both models",
+    "seed": "seed of the draw, from 0",
+    "response_format": "`text`, `json_object` or `json_schema`: both models are held to it",
+    "user": "tenant of the request, at most 64 characters; requests can be searched by it",
+    "metadata": "at most 16 texts; attributes of the request's span, and repeated in the reply",
+    "tandem": "Tandem's own options, see below",
+}
+
+NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
+    "n": ((1,), "one answer per request"),
+    "stop": (([],), "stop sequences are not supported"),
+    "logprobs": ((False,), "two models write the answer"),
+    "top_logprobs": ((0,), "two models write the answer"),
+    "logit_bias": (({},), "not supported by every engine"),
+    "presence_penalty": ((0,), "not supported by every engine"),
+    "frequency_penalty": ((0,), "not supported by every engine"),
+    "tools": (([],), "tools are not supported"),
+    "tool_choice": (("none",), "tools are not supported"),
+    "parallel_tool_calls": ((), "tools are not supported"),
+    "functions": (([],), "tools are not supported"),
+    "function_call": (("none",), "tools are not supported"),
+    "modalities": ((["text"],), "text only"),
+    "audio": ((), "text only"),
+    "prediction": ((), "not supported"),
+    "reasoning_effort": ((), "the stop rule decides how much is written: use `model@threshold`"),
+    "verbosity": ((), "say it in a message"),
+    "service_tier": (("auto", "default"), "there are no tiers"),
+    "store": ((False,), "nothing is kept beyond the request's own record"),
+    "web_search_options": ((), "nothing is searched"),
+    "moderation": ((), "nothing is moderated"),
+    "prompt_cache_key": ((), "what has the same beginning is found without a key"),
+    "prompt_cache_options": ((), "what has the same beginning is found without options"),
+    "prompt_cache_retention": ((), "caches have the engine's own limits"),
+    "safety_identifier": ((), "use `user`"),
+}
+"""Refused by name, except for these values (and null), which ask for nothing."""
+
+
+class RefusedParameter(Exception):
+    """A parameter that cannot be honoured; `param` names it as OpenAI's errors do."""
+
+    def __init__(self, param: str, message: str, code: str = "unsupported_parameter") -> None:
+        super().__init__(message)
+        self.param, self.code = param, code
+
+
+def used_parameters(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body without nulls and without what asks for nothing. Raises RefusedParameter for any other parameter."""
+    used: dict[str, Any] = {}
+    for name, value in body.items():
+        if name in USED:
+            if value is not None:
+                used[name] = value
+        elif name not in NEUTRAL:
+            raise RefusedParameter(name, f"Unrecognized request argument supplied: {name}", "unknown_parameter")
+        elif value is not None:
+            _refuse_unless_neutral(name, value)
+    return used
+
+
+def _refuse_unless_neutral(name: str, value: Any) -> None:
+    values, reason = NEUTRAL[name]
+    if not any(value == neutral and isinstance(value, bool) == isinstance(neutral, bool) for neutral in values):
+        raise RefusedParameter(name, f"{name} = {value!r} is not supported: {reason}")

@@ -1,0 +1,87 @@
+"""The sections of a profile that say what tokens cost and how long they take."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tandem.method.prices import Prices, Rates, RolePrices, RoleRates
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class TokenRate(Section):
+    """Tokens a second that the pool of one role was measured to read, to read out of its cache, and to write."""
+
+    input: float = Field(gt=0)
+    cached_input: float = Field(default=inf, gt=0, description="inf: a cached token takes no time")
+    output: float = Field(gt=0)
+
+    def as_rates(self) -> RoleRates:
+        return RoleRates(self.input, self.cached_input, self.output)
+
+
+class GpuPrices(Section):
+    """USD per GPU-second. A GPU's second is shared by all the requests of a batch, so a request is billed by its tokens,
+    at the cost of a token at the GPUs' measured rate; idle time is not billed.
+    """
+
+    usd_per_gpu_second: float = Field(ge=0)
+    gpus: int = Field(default=1, gt=0)
+    tokens_per_second: TokenRate
+
+    def per_million_tokens(self) -> dict[str, float]:
+        million = self.usd_per_gpu_second * self.gpus * 1e6
+        return {kind: million / rate for kind, rate in self.tokens_per_second.model_dump().items()}
+
+
+class RolePricesSection(Section):
+    """USD per million tokens; a profile may give USD per GPU-second and the rate of the GPUs instead (GpuPrices)."""
+
+    input: float = Field(ge=0)
+    cached_input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_gpu_seconds(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "usd_per_gpu_second" in given:
+            return GpuPrices.model_validate(given).per_million_tokens()
+        return given
+
+    def as_prices(self) -> RolePrices:
+        return RolePrices(self.input, self.cached_input, self.output)
+
+
+class _PricesSection(Section):
+    version: str
+    llm: RolePricesSection
+    slm: RolePricesSection
+    scorer: RolePricesSection
+
+
+def parse_prices(given: Any) -> Any:
+    if isinstance(given, Prices):
+        return given
+    section = _PricesSection.model_validate(given)
+    return Prices(section.version, *(role.as_prices() for role in (section.llm, section.slm, section.scorer)))
+
+
+class _RatesSection(Section):
+    version: str
+    llm: TokenRate
+    slm: TokenRate
+    scorer: TokenRate
+
+
+def parse_rates(given: Any) -> Any:
+    if given is None or isinstance(given, Rates):
+        return given
+    section = _RatesSection.model_validate(given)
+    return Rates(section.version, *(role.as_rates() for role in (section.llm, section.slm, section.scorer)))

@@ -1,0 +1,58 @@
+"""An HTTP gateway for tests, and how they ask it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import uvicorn
+
+from services.http_gateway.__main__ import _Server
+from services.http_gateway.readiness import Readiness
+from services.http_gateway.service import make_app
+from tandem.client import AsyncClient
+from tests.conftest import free_port
+
+Chunks = list[dict[str, Any]]
+
+
+@contextlib.asynccontextmanager
+async def serving(gateway: str) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP gateway before `gateway`, and a client of it."""
+    async with AsyncClient(gateway) as client:
+        app = make_app(client, Readiness(client))
+        server = _Server(uvicorn.Config(app, port=free_port(), log_config=None, lifespan="off"))
+        running = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.config.port}", timeout=60) as http:
+            yield http
+        server.should_exit = True
+        await running
+
+
+def body(script: str, **more: Any) -> dict[str, Any]:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": script}]
+    return {"model": "scripted@0.8", "messages": messages, **more}
+
+
+async def ask(http: httpx.AsyncClient, script: str, **more: Any) -> httpx.Response:
+    return await http.post("/v1/chat/completions", json=body(script, **more))
+
+
+async def stream(http: httpx.AsyncClient, script: str, **more: Any) -> Chunks:
+    """All chunks; the stream ends as OpenAI's does."""
+    async with http.stream("POST", "/v1/chat/completions", json=body(script, stream=True, **more)) as reply:
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        lines = [line async for line in reply.aiter_lines() if line and not line.startswith(":")]
+    assert lines[-1] == "data: [DONE]"
+    return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+
+def said(chunks: Chunks, field: str = "content") -> str:
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    return "".join(delta.get(field) or "" for delta in deltas)

@@ -1,0 +1,92 @@
+"""What the HTTP gateway refuses, how it says so, and what it takes because it asks for nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.edge import ask, body
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.mark.parametrize(
+    ("more", "param", "status"),
+    [
+        ({"tools": [{"type": "function"}]}, "tools", 400),
+        ({"n": 2}, "n", 400),
+        ({"stop": ["x"]}, "stop", 400),
+        ({"logprobs": True}, "logprobs", 400),
+        ({"presence_penalty": 0.5}, "presence_penalty", 400),
+        ({"reasoning_effort": "low"}, "reasoning_effort", 400),
+        ({"nonsense": 1}, "nonsense", 400),
+        ({"model": "nobody"}, "model", 404),
+        ({"model": "scripted@much"}, "model", 400),
+        ({"model": "scripted@1.5"}, "tandem.threshold", 400),
+        ({"temperature": 3}, "temperature", 400),
+        ({"max_tokens": 0}, "max_tokens", 400),
+        ({"max_tokens": 3, "max_completion_tokens": 4}, "max_tokens", 400),
+        ({"seed": -1}, "seed", 400),
+        ({"user": "u" * 65}, "user", 400),
+        ({"metadata": {"a": 1}}, "metadata.a", 400),
+        ({"tandem": {"taks": "code"}}, "tandem.taks", 400),
+        ({"tandem": {"checks": ["nonsense"]}}, "tandem.checks", 400),
+        ({"tandem": {"max_cost_usd": 1e-9}}, "tandem.max_cost_usd", 400),
+        ({"response_format": {"type": "json_schema"}}, "response_format", 400),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"not": {}}}}},
+            "response_format",
+            400,
+        ),
+        ({"messages": []}, "messages", 400),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", 400),
+        ({"messages": [{"role": "user", "content": "x", "name": "Eve"}]}, "messages[0].name", 400),
+        ({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}, "messages", 400),
+        ({"messages": [{"role": "user", "content": "x" * 601}]}, "messages", 400),
+    ],
+)
+async def test_what_cannot_be_honoured_is_refused_by_name(
+    http: httpx.AsyncClient, more: dict[str, Any], param: str, status: int
+) -> None:
+    for is_stream in (False, True):
+        reply = await ask(http, "[slm_eos=3 scores=0:0.9]", stream=is_stream, **more)
+        error = reply.json()["error"]
+        assert (reply.status_code, error["param"]) == (status, param), error
+        assert error["message"]
+        assert error["code"]
+        assert error["type"] == "invalid_request_error"
+
+
+async def test_an_image_is_refused_by_its_place(http: httpx.AsyncClient) -> None:
+    parts = [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "data:"}}]
+    reply = await http.post("/v1/chat/completions", json=body("x", messages=[{"role": "user", "content": parts}]))
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"].startswith("messages[0].content")
+
+
+async def test_what_asks_for_nothing_is_taken(http: httpx.AsyncClient) -> None:
+    nothing = {
+        "n": 1, "stop": None, "logprobs": False, "presence_penalty": 0.0, "frequency_penalty": 0, "tools": [], "store": False,
+        "tool_choice": "none", "logit_bias": {}, "service_tier": "auto", "modalities": ["text"],
+    }  # fmt: skip
+    assert (await ask(http, "[slm_eos=3 scores=0:0.9]", **nothing)).status_code == 200
+
+
+async def test_text_in_parts_and_what_a_reply_repeats_is_read(http: httpx.AsyncClient) -> None:
+    script = "[slm=ok_ slm_eos=3 scores=0:0.9]"
+    messages = [
+        {"role": "developer", "content": [{"type": "text", "text": "Be"}, {"type": "text", "text": "brief."}]},
+        {"role": "user", "content": script},
+        {"role": "assistant", "content": "ok", "refusal": None, "tool_calls": None, "annotations": []},
+        {"role": "user", "content": "And?"},
+    ]
+    reply = await http.post("/v1/chat/completions", json=body(script, messages=messages))
+    assert reply.json()["choices"][0]["message"]["content"] == "ok"
+
+
+async def test_what_is_not_there_and_what_is_no_json_is_said_in_openais_shape(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/v1/nothing")).json()["error"]["type"] == "invalid_request_error"
+    broken = await http.post("/v1/chat/completions", content="{", headers={"content-type": "application/json"})
+    assert (broken.status_code, broken.json()["error"]["type"]) == (400, "invalid_request_error")

@@ -1,0 +1,92 @@
+"""The HTTP gateway's pods as they render: a client of the gateway, with nothing else to reach and nothing to hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.chart import CHART, CI, EDGE, helm, named, needs_helm, pod_specs, render
+
+
+def ports_out(objects: list[dict[str, Any]]) -> dict[int, set[str]]:
+    """Each port that it may call, and the components that are there; none: any address."""
+    found: dict[int, set[str]] = {}
+    for rule in named(objects, "NetworkPolicy", EDGE)["spec"]["egress"]:
+        names = {to["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for to in rule.get("to", [])}
+        found |= {port["port"]: names for port in rule["ports"]}
+    return found
+
+
+@needs_helm
+@pytest.mark.parametrize("values", CI)
+def test_it_holds_no_profile_no_model_and_no_secret(values: str) -> None:
+    spec = pod_specs(render(values))[f"Deployment/t-tandem-{EDGE}"]
+    [container] = spec["containers"]
+    assert container["args"] == ["python", "-m", "services.http_gateway"]
+    variables = {variable["name"]: variable for variable in container["env"]}
+    assert variables["TANDEM_GATEWAY"]["value"] == "dns:///t-tandem-gateway-pods.ns.svc:50051"
+    assert not {"REDIS_URL", "TEMPORAL_ADDRESS", "TANDEM_PROFILE", "TANDEM_MODELS"} & variables.keys()
+    assert not [v for v in variables.values() if "secretKeyRef" in v.get("valueFrom", {})]
+    assert [volume["name"] for volume in spec["volumes"]] == ["tmp"]
+    assert "initContainers" not in spec
+
+
+@needs_helm
+def test_it_is_probed_and_reached_by_http() -> None:
+    objects = render("gpu")
+    [container] = pod_specs(objects)[f"Deployment/t-tandem-{EDGE}"]["containers"]
+    paths = [container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")]
+    assert paths == ["/readyz", "/readyz", "/healthz"]
+    assert (container["ports"][0]["name"], container["ports"][0]["containerPort"]) == ("http", 8080)
+    [port] = named(objects, "Service", EDGE)["spec"]["ports"]
+    assert (port["name"], port["port"], port["targetPort"], port["appProtocol"]) == ("http", 8080, "http", "http")
+
+
+@needs_helm
+def test_it_may_call_the_gateway_and_the_collector_alone() -> None:
+    assert ports_out(render("hardened")) == {53: set(), 50051: {"gateway"}}
+    assert ports_out(render("gpu", "networkPolicy.enabled=true")) == {53: set(), 50051: {"gateway"}, 4317: set()}
+
+
+@needs_helm
+def test_the_clients_that_the_values_name_may_call_it_and_it_may_call_the_gateway() -> None:
+    objects = render("hardened")
+    sources = [
+        [source for rule in named(objects, "NetworkPolicy", component)["spec"]["ingress"] for source in rule["from"]]
+        for component in (EDGE, "gateway")
+    ]
+    clients = {"namespaceSelector": {"matchLabels": {"tandem.dev/client": "true"}}}
+    assert all(clients in each for each in sources)
+    of_pods = [
+        [s["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for s in each if "podSelector" in s]
+        for each in sources
+    ]
+    assert (of_pods[0], EDGE in of_pods[1]) == (["test"], True)
+
+
+@needs_helm
+def test_ingress_and_route_lead_to_it_with_tls() -> None:
+    objects = render(
+        "gpu", "ingress.enabled=true", "ingress.className=nginx", "ingress.hosts[0]=ai.example.org",
+        "ingress.tls[0].secretName=ai-tls", "ingress.tls[0].hosts[0]=ai.example.org",
+        "httpRoute.enabled=true", "httpRoute.parentRefs[0].name=edge", "httpRoute.hostnames[0]=ai.example.org",
+    )  # fmt: skip
+    [ingress] = [o["spec"] for o in objects if o["kind"] == "Ingress"]
+    assert ingress["tls"] == [{"secretName": "ai-tls", "hosts": ["ai.example.org"]}]
+    [path] = ingress["rules"][0]["http"]["paths"]
+    assert path["backend"]["service"] == {"name": f"t-tandem-{EDGE}", "port": {"number": 8080}}
+    [route] = [o["spec"] for o in objects if o["kind"] == "HTTPRoute"]
+    assert (route["parentRefs"], route["hostnames"]) == ([{"name": "edge"}], ["ai.example.org"])
+    assert route["rules"][0]["backendRefs"] == [{"name": f"t-tandem-{EDGE}", "port": 8080}]
+    assert not [o for o in render("gpu") if o["kind"] in ("Ingress", "HTTPRoute")]
+
+
+@needs_helm
+def test_it_scales_by_its_load() -> None:
+    objects = render("gpu", "httpGateway.autoscaling.enabled=true")
+    scaler = named(objects, "HorizontalPodAutoscaler", EDGE)["spec"]
+    assert [(m["type"], m["resource"]["name"]) for m in scaler["metrics"]] == [("Resource", "cpu")]
+    words = ("template", "t", str(CHART), "-f", str(CHART / "ci/gpu-values.yaml"))
+    done = helm(*words, "--set", "httpGateway.autoscaling.enabled=true", "--set", "httpGateway.autoscaling.kind=keda")
+    assert "httpGateway.autoscaling.kind must be hpa" in done.stderr

@@ -1,0 +1,58 @@
+"""The table of OpenAI's parameters: the documents, the code and OpenAI's own client agree on what there is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+
+from services.http_gateway.chat_request import ChatCompletionRequest, TandemOptions
+from services.http_gateway.parameters import NEUTRAL, USED, RefusedParameter, used_parameters
+
+PAGE = (Path(__file__).parents[2] / "docs" / "openai.md").read_text()
+ROWS = dict(
+    re.findall(
+        r"^\| `(\w+)` \| (.+?) \|", PAGE.partition("<!-- parameters -->")[2].partition("<!-- end -->")[0], re.MULTILINE
+    )
+)
+
+
+def test_every_parameter_of_openais_client_has_a_place() -> None:
+    theirs = {*CompletionCreateParamsBase.__annotations__, "stream"}
+    assert theirs == {*USED, *NEUTRAL} - {"tandem"}
+    assert not set(USED) & set(NEUTRAL)
+
+
+def test_the_page_says_what_the_code_does() -> None:
+    refused = {
+        name: "refused" + (", except " + ", ".join(f"`{json.dumps(value)}`" for value in values) if values else "")
+        for name, (values, _) in NEUTRAL.items()
+    }
+    assert {**dict.fromkeys(USED, "used"), **refused} == ROWS
+
+
+def test_what_is_used_is_a_field_of_the_body() -> None:
+    assert set(ChatCompletionRequest.model_fields) == set(USED)
+
+
+def test_the_page_names_tandems_own_options() -> None:
+    section = PAGE.partition("### Tandem's own options")[2].partition("## The reply")[0]
+    named = {
+        name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+    assert named == set(TandemOptions.model_fields)
+
+
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_a_parameter_that_cannot_be_honoured_is_refused_unless_it_asks_for_nothing(name: str) -> None:
+    for value in (*NEUTRAL[name][0], None):
+        assert used_parameters({name: value}) == {}
+    wanted: list[Any] = [True, 2, "x", ["x"], {"x": 1}]
+    for value in wanted:
+        with pytest.raises(RefusedParameter) as caught:
+            used_parameters({name: value})
+        assert (caught.value.param, caught.value.code) == (name, "unsupported_parameter")
