@@ -95,14 +95,9 @@ def tracing() -> None:
 
 @contextlib.asynccontextmanager
 async def run_system(
-    profile_name: str,
-    folder: Path,
-    redis_url: str,
-    temporal_address: str,
-    checker: str = NO_CHECKER,
-    authentication: Authentication = NO_AUTHENTICATION,
-    converter: DataConverter = DataConverter.default,
-) -> AsyncIterator[System]:
+    profile_name: str, folder: Path, redis_url: str, temporal_address: str, checker: str = NO_CHECKER, *,
+    authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = DataConverter.default,
+) -> AsyncIterator[System]:  # fmt: skip
     profile = load_profile(profile_name, (folder,))
     log = RequestLog(redis_url, TTL)
     llm, slm, judge_engine = (ScriptedEngine(n) for n in ("scripted-llm", "scripted-slm", "scripted-slm"))
