@@ -22,6 +22,7 @@ evaluation() {
   collect mbpp_test --no-extras --out "$out/mbpp_test.parquet"
   collect humaneval --out "$out/humaneval.parquet"
   collect math_test --n 60 --out "$out/math_test.parquet"
+  collect extraction --no-extras --out "$out/extraction.parquet"
 }
 training & evaluation
 wait

@@ -34,6 +34,12 @@ class Collected:
         table = self.table.take(np.array([q not in excluded for q in self.table.questions], bool))
         return replace(self, runs=tuple(run for run in self.runs if run.question not in excluded), table=table)
 
+    def unscored(self, questions: Iterable[str]) -> Collected:
+        """With `questions` as tasks that a policy may leave unscored."""
+        named = set(questions)
+        special = self.table.is_special | np.array([q in named for q in self.table.questions], bool)
+        return replace(self, table=replace(self.table, is_special=special))
+
     @cached_property
     def sources(self) -> list[TrainingSource]:
         """One per file."""

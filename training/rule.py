@@ -22,8 +22,8 @@ class Rule:
     """`scores` float64[n, K + 1] against `thresholds` of stage 0, 1, ..., K.
 
     If no stage reaches its threshold, the stage with the highest score is used, or with `llm_finishes` the large model's own
-    answer, which may be truncated at its cap. Without `needs_pass` scoring costs nothing, without `scores_code` no programming
-    task is scored.
+    answer, which may be truncated at its cap. Without `needs_pass` scoring costs nothing, without `scores_code` no special
+    task (Table) is scored.
     """
 
     scores: Floats
@@ -44,7 +44,7 @@ def stop_rule(
     exists, columns = table.slm.exists, rule.scores.shape[1]
     scored = exists & [is_scored(t, rule.llm_finishes) for t in thresholds]
     if not rule.scores_code:
-        scored &= ~table.is_code[:, None]
+        scored &= ~table.is_special[:, None]
     if skipped is not None:
         scored &= ~skipped
     passed = np.stack([is_sufficient(cast(Any, scores[:, k]), thresholds[k]) for k in range(columns)], axis=1) & scored

@@ -50,8 +50,8 @@ class Answers:
 class Table:
     """n questions, K stages with insight. `slm` and `forced` are [n, K + 1]; `llm`, `concise` and `repair` are [n].
 
-    `final_answers` str[n, K + 1] are the small model's. `is_code` bool[n]: a programming task. `is_checked` bool[n]: a check
-    applies to the question, so the small model tries. `question_tokens` float64[n], without the template; 0: unknown.
+    `final_answers` str[n, K + 1] are the small model's. `is_special` bool[n]: a task that a policy may leave unscored, a program
+    or an extraction. `is_checked` bool[n]: a check applies to the question, so the small model tries. `question_tokens` float64[n], without the template; 0: unknown.
 
     `insight` float64[n, K + 1] holds the large model's tokens up to each stage; a stage after its end does not exist.
     `features` float32[n, K + 1, 16], `states` float32[n, K + 1, 2 d], `answer_features` float32[n, 16], `words` float32[n,
@@ -65,7 +65,7 @@ class Table:
     slm: Answers
     repair: Answers
     final_answers: NDArray[np.object_]
-    is_code: Bools
+    is_special: Bools
     is_checked: Bools
     question_tokens: Floats
     insight: Floats
@@ -93,7 +93,7 @@ class Table:
             slm=self.slm.take(rows),
             repair=self.repair.take(rows),
             final_answers=self.final_answers[rows],
-            is_code=self.is_code[rows],
+            is_special=self.is_special[rows],
             is_checked=self.is_checked[rows],
             question_tokens=self.question_tokens[rows],
             insight=self.insight[rows],
@@ -126,7 +126,7 @@ def make_table(
         slm=_answers(rows, "slm", columns),
         repair=_answers(rows, "repair", [0]).first_column,
         final_answers=np.array([[run.answer if run else "" for run in row] for row in slm], object),
-        is_code=np.array([bool(row["llm", 0].verdict) for row in rows]),
+        is_special=np.array([bool(row["llm", 0].verdict) for row in rows]),
         is_checked=np.array([is_checked(row["llm", 0]) for row in rows]),
         question_tokens=np.array([float(row["llm", 0].question_tokens) for row in rows]),
         insight=np.array([[float(run.insight_tokens if run else 0) for run in row] for row in slm]),

@@ -58,6 +58,8 @@ def evaluate(
         if ask:
             gather(loaded, wanted, n, 0, Scope(), file, Machine(max(1, cores() // 2)), quiet)
         found = load_collected([file], loaded)
+        if "json" not in loaded.stop.tasks:
+            found = found.unscored(f"{wanted.name}/{item.id}" for item in wanted.items if item.json_schema)
         if same := set(found.table.questions) & {*judged.training().questions, *judged.training().more_questions}:
             console_error(f"{file}: {len(same)} of its questions are in the training set")
             sys.exit(1)

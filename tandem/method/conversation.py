@@ -10,6 +10,8 @@ from tandem.method.errors import InvalidArgument
 Task = Literal["answer", "code", "chat"]
 """`answer`: a question with a final answer; `code`: a function to be completed; `chat`: free text, no instruction is added."""
 TASKS: tuple[Task, ...] = ("answer", "code", "chat")
+Kind = Literal["answer", "code", "chat", "json"]
+"""What evidence of sufficiency there is differs by task, and again where an answer is held to a JSON schema (`json`)."""
 Speaker = Literal["system", "user", "assistant"]
 TOKENS_PER_MESSAGE = 8
 """What a chat template adds to a message, at most."""
@@ -19,6 +21,10 @@ TOKENS_PER_MESSAGE = 8
 class Message:
     speaker: Speaker
     text: str
+
+
+def kind_of(task: Task, json_schema: str) -> Kind:
+    return "json" if json_schema else task
 
 
 def split_conversation(messages: Sequence[Message]) -> tuple[list[Message], str]:

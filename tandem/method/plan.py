@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tandem.method.conversation import Task
+from tandem.method.conversation import Task, kind_of
 from tandem.method.prices import Prices, Rates
 from tandem.method.trial_plan import TrialPlan
 
@@ -49,7 +49,8 @@ class Plan:
 
 
 def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "") -> Plan:
-    is_scored = task in profile.stop.tasks
+    kind = kind_of(task, json_schema)
+    is_scored = kind in profile.stop.tasks
     formats = {"code": "code", "answer": profile.execution.answer_format, "chat": "whole"}
     return Plan(
         profile=profile.name,
@@ -70,6 +71,6 @@ def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "") 
         llm_finishes=profile.stop.otherwise == "llm_finishes",
         prefill_ahead=profile.execution.prefill_ahead,
         unavailable_timeout_seconds=profile.execution.unavailable_timeout_seconds,
-        trial=profile.trial.as_plan(task, profile.execution.max_tokens),
+        trial=profile.trial.as_plan(kind, profile.execution.max_tokens),
         rates=profile.rates,
     )

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from tandem.method.checks import CheckSpec
-from tandem.method.conversation import Task
+from tandem.method.conversation import Kind, Task
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
 from tandem.method.price_sections import Section, parse_prices, parse_rates
 from tandem.method.prices import Prices, Rates
@@ -49,8 +49,8 @@ class StopPolicy(Section):
         default="best_stage",
         description="where no stage suffices; the large model can only finish in continuation mode",
     )
-    tasks: tuple[Task, ...] = Field(
-        default=("answer", "code"),
+    tasks: tuple[Kind, ...] = Field(
+        default=("answer", "code", "json"),
         description="tasks whose stages are scored, those that the scorer was trained for; in others the large model finishes",
     )
 
@@ -90,7 +90,10 @@ class Trial(Section):
     """Where the small model answers before the large one is asked, if a check can tell whether it is right (TrialPlan)."""
 
     stages: tuple[int, ...] = ()
-    tasks: tuple[Task, ...] = Field(default=("answer", "code"), description="tasks that are tried")
+    tasks: tuple[Kind, ...] = Field(
+        default=("answer", "code"),
+        description="tasks that are tried; not json by default: what is held to a schema follows it, right or wrong",
+    )
     mode: TrialMode = "sequential"
     repairs: int = Field(default=0, ge=0, le=3)
     max_tokens: int = Field(default=0, ge=0, description="cap of a trial's tokens; 0: the answer's")
@@ -100,8 +103,8 @@ class Trial(Section):
         description="a longer question whose trials failed is not asked of the large model; 0: no limit",
     )
 
-    def as_plan(self, task: Task, answer_max_tokens: int) -> TrialPlan:
-        cap, stages = self.max_tokens or answer_max_tokens, self.stages if task in self.tasks else ()
+    def as_plan(self, kind: Kind, answer_max_tokens: int) -> TrialPlan:
+        cap, stages = self.max_tokens or answer_max_tokens, self.stages if kind in self.tasks else ()
         return TrialPlan(list(stages), self.mode, self.repairs, cap, self.escalate_max_tokens)
 
 
@@ -160,7 +163,7 @@ class Profile(Section):
             raise ValueError(f"trial.stages: there are stages 0 to {len(self.stages)}")
         if list(self.trial.stages) != sorted(set(self.trial.stages)):
             raise ValueError("trial.stages must ascend")
-        if not {"answer", "code"} <= set(self.stop.tasks) and self.stop.otherwise != "llm_finishes":
+        if not {"answer", "code", "json"} <= set(self.stop.tasks) and self.stop.otherwise != "llm_finishes":
             raise ValueError("stop.tasks: a task that is not scored needs stop.otherwise = 'llm_finishes'")
         if self.trial.repairs and not self.prompts.repair:
             raise ValueError("trial.repairs needs prompts.repair")

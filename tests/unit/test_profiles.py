@@ -92,6 +92,14 @@ def test_a_task_that_is_not_scored_has_no_threshold_that_a_score_reaches() -> No
     assert make_plan(profile).stage_zero_threshold < 1
 
 
+def test_a_schema_that_every_answer_follows_starts_no_trial() -> None:
+    profile = load_profile("qwen2.5-coder-1.5b-0.5b", (SHIPPED,))
+    plan = make_plan(profile, "answer", '{"type": "object"}')
+    assert [plan.stage_zero_threshold, *(stage.threshold for stage in plan.stages)] == [1.0] * 4
+    assert plan.trial.stages == []
+    assert make_plan(profile, "code").trial.stages == [0]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
