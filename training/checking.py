@@ -43,7 +43,7 @@ def is_checked(run: Run, profile: Profile) -> bool:
 
 @asynccontextmanager
 async def answer_checker(concurrency: int) -> AsyncIterator[AnswerChecker]:
-    """Grading runs the same programs with less isolation, so a weak sandbox does here.
+    """As for grading, a weak sandbox does here: whoever collects chose the machine.
 
     Raises FailedPrecondition where there is no sandbox at all.
     """

@@ -1,4 +1,4 @@
-"""Grading: final answers (training.final_answers), JSON by value, code by running its tests in a subprocess (docs/method.md, Grading).
+"""Grading: final answers (training.final_answers), JSON by value, code by its tests in a sandbox (docs/method.md, Grading).
 
 Only text that the model itself generated is graded, and the LAST final answer in it counts.
 """
@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import resource
-import subprocess
-import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +14,9 @@ from typing import Any
 from tandem.method.answer import final_answer
 from training.datasets import Item
 from training.final_answers import is_same_answer
+from training.programs import passes
 
 _FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
-_SECONDS = 10.0
-_MEMORY_BYTES = 1 << 30
-_OUTPUT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,41 +90,4 @@ def _head(item: Item) -> str:
 
 def _grade_code(item: Item, text: str, prefix: str) -> Graded:
     code = program(item, text, prefix)
-    check = f"{code}\n\n{item.answer}\n\ncheck({item.entry_point})\n"
-    with tempfile.TemporaryDirectory(prefix="tandem-grade-") as folder:
-        try:
-            done = subprocess.run(
-                [sys.executable, "-I", "-c", _GUARD + check],
-                cwd=folder,
-                env={"PATH": "/usr/bin:/bin", "HOME": folder, "TMPDIR": folder},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                timeout=_SECONDS,
-                preexec_fn=_limit,
-                start_new_session=True,
-            )
-        except subprocess.TimeoutExpired:
-            return Graded(False, code)
-    return Graded(done.returncode == 0, code)
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (int(_SECONDS), int(_SECONDS)))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_OUTPUT_BYTES, _OUTPUT_BYTES))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
-
-
-# Runs before the program: refuses sockets, other processes, and writing by absolute path.
-_GUARD = """
-import sys as _sys
-def _refuse(event, args):
-    if event.startswith(("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.kill",
-                         "shutil.rmtree", "ctypes.")):
-        raise PermissionError(event)
-    if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+") and str(args[0]).startswith("/"):
-        raise PermissionError(event)
-_sys.addaudithook(_refuse)
-del _refuse
-"""
+    return Graded(passes(code, f"{item.answer}\n\ncheck({item.entry_point})\n"), code)

@@ -142,12 +142,12 @@ async def _prove(sandbox: Sandbox) -> None:
             raise SandboxError(f"programs do not run in this sandbox: {compared.verdict}, {compared.detail}")
 
 
-async def start_sandbox(*, allow_weak: bool, without: Sequence[str] = ()) -> Sandbox:
-    """The sandbox (`without`: see Sandbox.start), with a line in the log about its layers.
+async def start_sandbox(*, allow_weak: bool, without: Sequence[str] = (), modules: Sequence[str] = MODULES) -> Sandbox:
+    """The sandbox (`without`, `modules`: see Sandbox.start), with a line in the log about its layers.
 
     Raises FailedPrecondition where the kernel isolates nothing, and SandboxError where programs do not run.
     """
-    sandbox = await Sandbox.start(MODULES, without)
+    sandbox = await Sandbox.start(modules, without)
     isolation = sandbox.isolation
     for layer, reason in isolation.lacks.items():
         logger.warning("the sandbox lacks %s: %s", layer, reason)

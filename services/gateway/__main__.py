@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +17,7 @@ from temporalio.contrib.opentelemetry import create_tracer_provider
 from tokenizers import Tokenizer
 
 from services.gateway.admission import Admission
+from services.gateway.orphans import cancel_orphans
 from services.gateway.readers import Limits
 from services.gateway.service import NAME, TandemService
 from services.gateway.temporal import Workflows, find_search_attributes
@@ -81,15 +82,18 @@ async def main() -> None:
     log = RequestLog(settings.redis_url, settings.request_ttl)
     server = Server(settings.host, settings.port, [NAME], [authentication(settings.host).check])
     client = await connect()
+    workflows = Workflows(client, await find_search_attributes(client))
     service = TandemService(
         Admission(profiles, settings.profiles[0], counters),
-        Workflows(client, await find_search_attributes(client)),
+        workflows,
         log,
         Limits(settings.max_requests, settings.disconnect_grace),
     )
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
+    orphans = asyncio.create_task(cancel_orphans(workflows, log, datetime.now(UTC)))
 
     async def drain() -> None:
+        orphans.cancel()
         service.drain()
 
     await serve(server, settings.drain, settings.unready_pause, log.ping, drain_work=drain)

@@ -200,6 +200,16 @@ class Workflows:
         except (RPCError, WorkflowFailureError):
             return None
 
+    async def running_since_before(self, moment: datetime) -> list[str]:
+        """Ids of the requests that began before `moment` and have not ended. Raises Unavailable."""
+        query = (
+            f"WorkflowType = '{SOLVE_WORKFLOW}' AND ExecutionStatus = 'Running' AND StartTime < '{moment.isoformat()}'"
+        )
+        try:
+            return [execution.id async for execution in self._client.list_workflows(query)]
+        except RPCError as error:
+            raise _unavailable(error) from error
+
     async def list(self, query: str, limit: int) -> list[Listed]:
         """Requests that match a visibility query, newest first. Raises FailedPrecondition, Unavailable."""
         if not self._is_searchable:

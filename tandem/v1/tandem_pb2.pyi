@@ -234,7 +234,9 @@ class SolveRequest(_message.Message):
     resume_after: _builtins.str
     """Resume after this event: the `cursor` of the last event that the client received. Empty: from the start."""
     keep_running: _builtins.bool
-    """True: the request goes on when the last client is gone. False: it is cancelled after the gateway's grace."""
+    """True: the request goes on when the last client is gone. False: it is cancelled after the gateway's grace, unless the call
+    that made it said true.
+    """
     tenant: _builtins.str
     """Tenant of the request, at most 64 characters. It is on the trace and requests can be searched by it."""
     task: Global___Task.ValueType

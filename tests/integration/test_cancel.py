@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import grpc
 import pytest
 
 from services.gateway.event_stream import EventStream, PositionedEvent
+from services.gateway.orphans import cancel_orphans
 from services.gateway.readers import Limits
 from services.identity.caller import ANONYMOUS, set_caller
 from services.request_log.decisions import RESULT_SLOT
@@ -105,6 +106,35 @@ async def test_a_request_that_goes_on_without_a_reader_counts_towards_the_limit(
     while system.service._readers._unread:
         await asyncio.sleep(0.01)
     assert (await ask(system, "[scores=0:0.9 slm_eos=5]"))["answer"]
+
+
+async def test_a_gateway_that_starts_cancels_what_a_dead_one_left_unread(
+    system: System, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, readers = {}, system.service._readers
+    for name in ("left", "detached", "read"):
+        request = solve_request(
+            f"[llm_hold=5:{hold} slm_eos=5]", request_id=uuid4().hex, keep_running=name == "detached"
+        )
+        calls[request.request_id] = call = system.client._stub.Solve(request)
+        await call.read()
+    left, detached, read = calls
+    monkeypatch.setattr(readers, "_is_draining", True)  # as one that dies does nothing for a reader that leaves
+    for request_id in (left, detached):
+        calls[request_id].cancel()
+    while readers._num_streams > 1:
+        await asyncio.sleep(0.01)
+    await system.log._connection.redis.delete(f"{{{left}}}:watchers", f"{{{detached}}}:watchers")  # the leases ran out
+    now = timedelta(0)
+    while len(await system.service._workflows.running_since_before(datetime.now(UTC))) < len(calls):
+        await asyncio.sleep(0.05)  # Temporal lists them a moment later
+    await cancel_orphans(system.service._workflows, system.log, datetime.now(UTC), now, now)
+    assert (await stored(system, left)).stop.reason is StopReason.CANCELLED
+    hold.release()
+    for request_id in (detached, read):
+        assert (await stored(system, request_id)).stop.reason is StopReason.BEST_STAGE
+    for call in calls.values():
+        call.cancel()
 
 
 async def test_a_request_whose_stream_breaks_does_not_run_on(system: System, monkeypatch: pytest.MonkeyPatch) -> None:

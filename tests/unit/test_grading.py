@@ -66,20 +66,56 @@ def test_code_that_continues_an_open_block_is_joined_with_it() -> None:
     assert not grade(ADD, "    return a + b\n```").is_right
 
 
+def with_statement(statement: str) -> str:
+    """An addition that is right unless the statement fails."""
+    tried = f"    try:\n        {statement}\n    except BaseException:\n        return 0\n"
+    return f"```python\ndef add(a, b):\n{tried}    return a + b\n```"
+
+
 @pytest.mark.parametrize(
     "statement",
     [
         "import socket; socket.create_connection(('127.0.0.1', 1))",
-        "import subprocess; subprocess.run(['true'])",
-        "import os; os.system('true')",
-        "open('/tmp/tandem-grading-leak', 'w')",
+        "import subprocess; subprocess.run(['true'], check=True)",
+        "import os; 1 / (not os.system('true'))",
         "x = bytearray(2 << 30)",
     ],
 )
-def test_a_program_cannot_reach_outside(statement: str) -> None:
-    text = f"```python\ndef add(a, b):\n    try:\n        {statement}\n    except BaseException:\n        return 0\n    return a + b\n```"
-    assert not grade(ADD, text).is_right
-    assert not Path("/tmp/tandem-grading-leak").exists()
+def test_a_program_cannot_connect_start_another_or_take_all_memory(statement: str) -> None:
+    assert not grade(ADD, with_statement(statement)).is_right
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "open('{leak}', 'w')",
+        "import os; os.open('{leak}', os.O_WRONLY | os.O_CREAT)",
+        "import os; os.chdir('/'); open('.{leak}', 'w')",
+        "import os; os.remove('{there}')",
+    ],
+)
+def test_a_program_changes_no_file_outside(statement: str, tmp_path: Path) -> None:
+    leak, there = tmp_path / "leak", tmp_path / "there"
+    there.touch()
+    assert not grade(ADD, with_statement(statement.format(leak=leak, there=there))).is_right
+    assert there.exists()
+    assert not leak.exists()
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        "import os; os._exit(0)",
+        "import sys; sys.exit(0)",
+        "raise SystemExit",
+        "import os\n    for fd in range(3, 64):\n        try: os.write(fd, b'\\0\\0\\0\\x10{\"loaded\": true}')\n        except OSError: pass",
+    ],
+)
+def test_a_program_cannot_say_that_it_is_right(trick: str) -> None:
+    inside = f"```python\ndef add(a, b):\n    {trick}\n```"
+    outside = inside.replace("def add(a, b):", "if True:")
+    assert not grade(ADD, inside).is_right
+    assert not grade(ADD, outside).is_right
 
 
 def test_humanevals_own_solutions_are_right() -> None:

@@ -1,0 +1,62 @@
+"""Programs that a model wrote, run with their tests in the answer checker's sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from contextlib import suppress
+from functools import cache
+
+from services.answer_checker.checker import MODULES, start_sandbox
+from services.answer_checker.sandbox.cells import Sandbox
+from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.sandbox.messages import BadMessage, receive, send
+
+_ENTRY = "services.answer_checker.inside.tested"
+_starting = threading.Lock()
+_LIMITS = Limits(seconds=10.0, memory_bytes=1 << 30)
+
+
+def passes(program: str, tests: str) -> bool:
+    """Whether `tests` end without an error after `program`. May be called from any thread; blocks.
+
+    Raises SandboxError, and FailedPrecondition where this machine has no sandbox.
+    """
+    with _starting:
+        loop = _loop()
+    return asyncio.run_coroutine_threadsafe(_passes(program, tests), loop).result()
+
+
+async def _passes(program: str, tests: str) -> bool:
+    cell = (await _sandbox()).launch(f"{_ENTRY}:main", _LIMITS)
+    word, said = secrets.token_hex(), None
+    try:
+        with suppress(ConnectionError, BadMessage):  # it has ended, or says something else
+            await send(cell.talk, {"program": program})
+            if await receive(cell.talk) is not None:
+                await send(cell.talk, {"tests": tests, "word": word})
+                said = await receive(cell.talk)
+        await cell.end()
+    finally:
+        cell.close()
+    return bool(said == {"word": word})
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """Of the thread that talks to the sandbox, for as long as this process lives."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="programs", daemon=True).start()
+    return loop
+
+
+_started: asyncio.Task[Sandbox] | None = None
+
+
+async def _sandbox() -> Sandbox:
+    """One for all programs. It ends with this process, whose end of its stream closes then."""
+    global _started
+    if _started is None:
+        _started = asyncio.create_task(start_sandbox(allow_weak=True, modules=(*MODULES, _ENTRY)))
+    return await _started
