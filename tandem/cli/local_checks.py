@@ -128,7 +128,7 @@ def _stack() -> Check | None:
     except UserError as error:
         return Check("local stack", False, "its supervisor died", str(error))
     unready = ", ".join(f"{row.name} is {row.state}" for row in rows if row.state != "ready")
-    ended = ", ".join(f"{row.name} ended {row.exits} times" for row in rows if row.exits)
+    ended = ", ".join(f"{row.name} ended {row.times_ended}" for row in rows if row.exits)
     found = unready or f"{len(rows)} processes are ready" + (f" ({ended})" if ended else "")
     return Check("local stack", not unready, found, "run `tandem up`, which starts what has ended; see `tandem logs`")
 

@@ -148,9 +148,8 @@ def _table(rows: list[ProcessStatus]) -> Table:
 
 
 def _history(row: ProcessStatus) -> str:
-    times = "once" if row.exits == 1 else f"{row.exits} times"
     advice = "" if row.pid or row.state == "restarting" else "; `tandem up` starts it again"
-    return f"{row.name} ended {times}, last with: {row.last_exit}{advice} (`tandem logs {row.name}`)"
+    return f"{row.name} ended {row.times_ended}, last with: {row.last_exit}{advice} (`tandem logs {row.name}`)"
 
 
 def stop_stack(quiet: bool = False) -> bool:

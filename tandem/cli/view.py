@@ -113,7 +113,7 @@ def print_result(console: Console, result: tandem_pb2.SolveResult) -> None:
     console.print(Text("stop     ", style="bold") + Text(_stop(data)))
     for line in _bill(data):
         console.print(line, soft_wrap=True)
-    if not data["complete"]:
+    if not data["complete"] and data["stop"]["reason"] != "cancelled":
         console.print(Text("note     the answer was truncated at its token limit", style="red"))
     for note in data["notes"]:
         console.print(Text(f"note     {note}", style="red"))

@@ -55,6 +55,10 @@ class ProcessStatus:
     exits: int = 0
     last_exit: str = ""
 
+    @property
+    def times_ended(self) -> str:
+        return "once" if self.exits == 1 else f"{self.exits} times"
+
 
 Report = Callable[[ProcessStatus], None]
 """Called when a process starts, and when it is ready."""

@@ -30,6 +30,7 @@ def test_a_cancelled_request_saved_nothing() -> None:
     print_result(console, tandem_pb2.SolveResult(stop={"reason": tandem_pb2.STOP_REASON_CANCELLED}, cost=cost))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "no answer, nothing saved" in text
+    assert "truncated" not in text
     assert "%" not in text
 
 

@@ -1,0 +1,71 @@
+"""What supervisord is told, and what is said of the states that it reports."""
+
+from __future__ import annotations
+
+import configparser
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tandem.local.configuration import configuration
+from tandem.local.layout import PROCESSES, Layout
+from tandem.local.processes import exits_in
+from tandem.local.programs import program
+from tandem.local.supervisor import Stack
+
+PORTS = {process.name: dict(process.ports) for process in PROCESSES if process.name != "jaeger"}
+WORKER = next(process for process in PROCESSES if process.name == "worker")
+LOG = """\
+2026-11-26 20:00:00,000 INFO spawned: 'worker' with pid 7
+2026-11-26 20:00:01,000 WARN exited: worker (exit status 1; not expected)
+2026-11-26 20:00:09,000 INFO exited: worker (exit status 0; expected)
+2026-11-26 20:00:10,000 WARN exited: gateway (terminated by SIGKILL; not expected)
+2026-11-26 20:00:11,000 INFO stopped: redis (exit status 0)
+"""
+
+
+def parsed(layout: Layout) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser()
+    parser.read_string(configuration(layout))
+    return parser
+
+
+@pytest.mark.parametrize(("restarts", "told"), [(True, "true"), (False, "false")])
+def test_every_process_is_restarted_unless_a_test_wants_it_dead(tmp_path: Path, restarts: bool, told: str) -> None:
+    parser = parsed(Layout(tmp_path, "any", PORTS, restarts=restarts))
+    assert {parser[f"program:{name}"]["autorestart"] for name in PORTS} == {told}
+    # With 0 a process counts as started at once, and supervisord waits for nothing before it starts it again.
+    assert (int(parser["program:worker"]["startsecs"]) > 0) == restarts
+
+
+def test_a_folder_with_a_space_and_a_percent_sign_reaches_the_program_whole(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "Application Support 100%", "any", PORTS)
+    parser = parsed(layout)
+    for process in layout.processes:
+        command = parser[f"program:{process.name}"]["command"].replace("%%", "%")
+        assert shlex.split(command) == program(layout, process).command
+
+
+def test_only_ends_that_nobody_asked_for_are_counted(tmp_path: Path) -> None:
+    log = tmp_path / "supervisord.log"
+    assert exits_in(log) == {}
+    log.write_text(LOG)
+    assert exits_in(log) == {"worker": ["exit status 1", "exit status 0"], "gateway": ["terminated by SIGKILL"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("BACKOFF", "restarting"),
+        ("FATAL", "given up after 20 restarts"),
+        ("EXITED", "exited (exit status 1)"),
+        ("STOPPED", "stopped"),
+    ],
+)
+def test_each_state_of_supervisord_says_what_it_means(tmp_path: Path, name: str, state: str) -> None:
+    stack = Stack(tmp_path, "any", PORTS)
+    info: dict[str, Any] = {"statename": name, "pid": 0}
+    row = stack._status(WORKER, info, {"worker": ["exit status 2", "exit status 1"]})
+    assert (row.state, row.pid, row.exits, row.last_exit) == (state, None, 2, "exit status 1")
