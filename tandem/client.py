@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from dataclasses import replace
 from typing import TypeVar, Unpack
 
 import grpc
@@ -170,6 +172,12 @@ class AsyncClient:
     @property
     def address(self) -> str:
         return self._gateway.address
+
+    def for_caller(self, api_key: str) -> AsyncClient:
+        """This client on behalf of somebody else, over the same connection: nothing but `api_key` is sent, or nothing."""
+        other = copy.copy(self)
+        other._gateway = replace(self._gateway, credential=api_key)
+        return other
 
     async def close(self) -> None:
         await self._channel.close(None)

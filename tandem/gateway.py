@@ -17,6 +17,7 @@ _OPTIONS = [
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.lb_policy_name", "round_robin"),  # a name may stand for several gateways
 ]
 
 

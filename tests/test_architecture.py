@@ -31,7 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "services.checks": {"tandem.method"},
     "services.identity": {"tandem.method", "tandem"},
     "services.gateway": {*BASE, *PLUMBING, "services.checks", "services.identity"},
-    "services.http_gateway": {*BASE, *PLUMBING},
+    "services.http_gateway": {*BASE, *PLUMBING, "services.identity"},
     "services.insight_generator": {*BASE, *PLUMBING, *MODELS},
     "services.slm_executor": {*BASE, *PLUMBING, *MODELS},
     "services.sufficiency_scorer": {*BASE, *PLUMBING, *MODELS},

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from services.http_gateway.readiness import Readiness
 from services.http_gateway.service import make_app
+from services.identity.settings import is_loopback
 from services.observability import metrics, tracing
 from services.process.server import termination
 from services.process.settings import ProcessSettings, read_settings
@@ -20,6 +21,11 @@ from tandem.client import AsyncClient
 
 class HttpGatewaySettings(ProcessSettings):
     gateway: str = Field("127.0.0.1:50050", validation_alias="TANDEM_GATEWAY", description="the gRPC gateway")
+    allow_anonymous: bool = Field(
+        False,
+        validation_alias="TANDEM_ALLOW_ANONYMOUS",
+        description="serve beyond this machine what a gateway answers without a credential",
+    )
 
 
 class _Server(uvicorn.Server):
@@ -35,7 +41,7 @@ async def main() -> None:
     tracing.setup("tandem-http-gateway", settings.log_level)
     metrics.expose(settings.host, settings.metrics_port)
     async with AsyncClient(settings.gateway) as client, termination() as stop:
-        readiness = Readiness(client)
+        readiness = Readiness(client, may_be_open=settings.allow_anonymous or is_loopback(settings.host))
         server = _Server(
             uvicorn.Config(
                 make_app(client, readiness),

@@ -87,6 +87,7 @@ class TandemOptions(_Body):
     max_llm_tokens: int | None = Field(default=None, ge=0)
     checks: list[str] = Field(default_factory=list)
     keep_running: bool = False
+    tenant: str = ""
 
 
 class ChatCompletionRequest(_Body):
@@ -129,7 +130,7 @@ class ChatCompletionRequest(_Body):
             temperature=self.temperature,
             top_p=self.top_p,
             seed=self.seed,
-            tenant=self.user,
+            tenant=own.tenant,
             checks=own.checks,
             json_schema=self.response_format.as_text(),
             keep_running=own.keep_running,

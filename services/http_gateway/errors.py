@@ -14,7 +14,6 @@ _PARAMS = {
     "profile": "model",
     "question": "messages",
     "json_schema": "response_format",
-    "tenant": "user",
     "max_answer_tokens": "max_completion_tokens",
     "request_id": "Idempotency-Key",
     "sampling.temperature": "temperature",

@@ -19,7 +19,7 @@ USED: dict[str, str] = {
     "top_p": "above 0, at most 1, in both models",
     "seed": "seed of the draw, from 0",
     "response_format": "`text`, `json_object` or `json_schema`: both models are held to it",
-    "user": "tenant of the request, at most 64 characters; requests can be searched by it",
+    "user": "the attribute `enduser.id` of the request's span; the tenant comes from the credential",
     "metadata": "at most 16 texts; attributes of the request's span, and repeated in the reply",
     "tandem": "Tandem's own options, see below",
 }

@@ -9,13 +9,20 @@ from tandem.client import AsyncClient
 from tandem.errors import RequestError
 
 _KNOWN_SECONDS = 1.0
+_OPEN = (
+    "the gateway asks nobody who they are, and others reach this process: give the gateway TANDEM_API_KEYS or "
+    "TANDEM_OIDC_ISSUER, or say TANDEM_ALLOW_ANONYMOUS=true here as well"
+)
 
 
 class Readiness:
-    """Asks the gateway at most once a second, however often it is asked itself."""
+    """Asks the gateway at most once a second, however often it is asked itself.
 
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
+    Unless `may_be_open`, a gateway that asks nobody who they are must not be reached through this process.
+    """
+
+    def __init__(self, client: AsyncClient, *, may_be_open: bool) -> None:
+        self._client, self._may_be_open = client.for_caller(""), may_be_open
         self._lock = asyncio.Lock()
         self._asked_at = 0.0
         self._reason = "the gateway has not been asked yet"
@@ -35,5 +42,7 @@ class Readiness:
         try:
             await self._client.profiles()
         except RequestError as error:
+            if error.code.name in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+                return ""
             return f"the gateway does not answer: {error}"
-        return ""
+        return "" if self._may_be_open else _OPEN

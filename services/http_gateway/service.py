@@ -35,6 +35,7 @@ from tandem.errors import RequestError
 _PING_SECONDS = 10.0
 _DONE = b"data: [DONE]\n\n"
 _FAILURES = (RequestError, TextWasLost, Cancelled)
+Authorization = Annotated[str, Header(description="`Bearer KEY`: the gateway asks who it is, not this process")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", description="the request id: a repeated one joins")]
 
 
@@ -45,12 +46,17 @@ class OpenAIService:
         self._client, self._readiness = client, readiness
 
     async def chat_completions(
-        self, body: ChatCompletionRequest, request: Request, idempotency_key: IdempotencyKey = ""
+        self,
+        body: ChatCompletionRequest,
+        request: Request,
+        idempotency_key: IdempotencyKey = "",
+        authorization: Authorization = "",
     ) -> Response:
         """A completion, or with `stream` its chunks as server-sent events. A client that hangs up stops the models."""
         request_id = idempotency_key or uuid4().hex
         asked = body.as_solve_request(request_id)
-        exchange = Exchange(self._client, asked, _span(request, body, request_id), cancels=not idempotency_key)
+        client = self._for(authorization)
+        exchange = Exchange(client, asked, _span(request, body, request_id), cancels=not idempotency_key)
         try:
             accepted = await exchange.start()
             reply = Reply(accepted.request_id, accepted.profile, body.metadata)
@@ -62,16 +68,21 @@ class OpenAIService:
             exchange.close()
             raise
 
-    async def models(self) -> dict[str, Any]:
+    async def models(self, authorization: Authorization = "") -> dict[str, Any]:
         """One model for each profile; `profile@0.6` sets the threshold at which a stage suffices."""
-        profiles = (await self._client.profiles()).profiles
+        profiles = (await self._for(authorization).profiles()).profiles
         return {"object": "list", "data": [completion.model(profile) for profile in profiles]}
 
-    async def model(self, name: str) -> dict[str, Any]:
-        for known in (await self.models())["data"]:
+    async def model(self, name: str, authorization: Authorization = "") -> dict[str, Any]:
+        for known in (await self.models(authorization))["data"]:
             if known["id"] == name.partition("@")[0]:
                 return {**known, "id": name}
         raise HTTPException(404, f"the model {name!r} does not exist")
+
+    def _for(self, authorization: str) -> AsyncClient:
+        """The gateway's client for the sender of this header, whose credential goes on as it is."""
+        scheme, _, credential = authorization.strip().partition(" ")
+        return self._client.for_caller(credential.strip() if scheme.lower() == "bearer" else "")
 
     async def healthz(self) -> PlainTextResponse:
         """This process is alive."""
@@ -222,6 +233,7 @@ def _span(request: Request, body: ChatCompletionRequest, request_id: str) -> tra
         "http.request.method": request.method,
         "http.route": request.url.path,
         "tandem.request.id": request_id,
+        **({"enduser.id": body.user} if body.user else {}),
         **{f"tandem.metadata.{name}": value for name, value in body.metadata.items()},
     }
     return tracer.start_span(

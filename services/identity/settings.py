@@ -35,7 +35,7 @@ class IdentitySettings(BaseSettings):
     def authentication(self, host: str) -> Authentication:
         """Raises ValueError where anyone who reaches `host` could call, and no setting says so; KeyFileError for a bad file."""
         found = Authentication(ApiKeys(self.api_keys) if self.api_keys else None, self._tokens())
-        if not (found.is_on or self.allow_anonymous or _is_loopback(host)):
+        if not (found.is_on or self.allow_anonymous or is_loopback(host)):
             raise ValueError(
                 f"anyone who reaches {host} could ask, read and cancel every request: set TANDEM_API_KEYS (a file of "
                 "`tandem keys create`) or TANDEM_OIDC_ISSUER, or say TANDEM_ALLOW_ANONYMOUS=true"
@@ -51,7 +51,8 @@ class IdentitySettings(BaseSettings):
         return Tokens(issuer)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Only this machine reaches it."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -24,7 +24,7 @@ Chunks = list[dict[str, Any]]
 async def serving(gateway: str) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP gateway before `gateway`, and a client of it."""
     async with AsyncClient(gateway) as client:
-        app = make_app(client, Readiness(client))
+        app = make_app(client, Readiness(client, may_be_open=True))
         server = _Server(uvicorn.Config(app, port=free_port(), log_config=None, lifespan="off"))
         running = asyncio.create_task(server.serve())
         while not server.started:

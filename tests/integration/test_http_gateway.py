@@ -97,11 +97,13 @@ async def test_a_cap_says_length(http: httpx.AsyncClient) -> None:
 
 
 async def test_user_and_metadata_are_kept(http: httpx.AsyncClient, system: System) -> None:
-    reply = await ask(http, "[slm_eos=3 scores=0:0.9]", user="lab", metadata={"run": "7"})
+    own = {"tenant": "lab"}
+    reply = await ask(http, "[slm_eos=3 scores=0:0.9]", user="Ada", metadata={"run": "7"}, tandem=own)
     assert reply.json()["tandem"]["metadata"] == {"run": "7"}
     memo = await (await system.temporal.get_workflow_handle(reply.headers["x-request-id"]).describe()).memo()
     assert memo["tenant"] == "lab"
     [span] = [s for s in SPANS.get_finished_spans() if (s.attributes or {}).get("tandem.metadata.run") == "7"]
+    assert (span.attributes or {})["enduser.id"] == "Ada"
     assert f"{span.context.trace_id:032x}" == reply.headers["x-tandem-trace-id"]
 
 

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
         ({"max_tokens": 0}, "max_tokens", 400),
         ({"max_tokens": 3, "max_completion_tokens": 4}, "max_tokens", 400),
         ({"seed": -1}, "seed", 400),
-        ({"user": "u" * 65}, "user", 400),
+        ({"tandem": {"tenant": "u" * 65}}, "tandem.tenant", 400),
         ({"metadata": {"a": 1}}, "metadata.a", 400),
         ({"tandem": {"taks": "code"}}, "tandem.taks", 400),
         ({"tandem": {"checks": ["nonsense"]}}, "tandem.checks", 400),
