@@ -12,6 +12,8 @@ from tandem.local.programs import program
 _CRASH_SECONDS = 60
 MAX_RESTARTS = 20
 """In succession, before the supervisor gives a process up."""
+PRIVATE = 0o077
+"""The umask of every process: questions are in the logs and in Temporal's database, for this user alone."""
 
 
 def configuration(layout: Layout) -> str:
@@ -21,6 +23,7 @@ def configuration(layout: Layout) -> str:
             "logfile": str(layout.supervisor_log),
             "pidfile": str(layout.pidfile),
             "directory": str(layout.folder),
+            "umask": f"{PRIVATE:03o}",
         },
         "unix_http_server": {"file": str(layout.socket)},
         "rpcinterface:supervisor": {

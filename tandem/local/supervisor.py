@@ -23,7 +23,7 @@ import psutil
 from filelock import FileLock, Timeout
 from supervisor.xmlrpc import SupervisorTransport
 
-from tandem.local.configuration import MAX_RESTARTS, configuration
+from tandem.local.configuration import MAX_RESTARTS, PRIVATE, configuration
 from tandem.local.layout import Layout, Process, StackError
 from tandem.local.ports import HeldPorts, listens
 from tandem.local.probes import answers_http, answers_ping, is_serving
@@ -228,6 +228,7 @@ class Stack(Layout):
         for log in (self.supervisor_log, *(self.log(process.name) for process in self.processes)):
             log.unlink(missing_ok=True)
         file = self.folder / "supervisord.conf"
+        file.touch(mode=0o600)
         file.write_text(configuration(self))
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(file)],
@@ -235,6 +236,7 @@ class Stack(Layout):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            umask=PRIVATE,
         )
         if done.returncode:
             raise StackError(f"supervisord does not start: {done.stderr or done.stdout}")

@@ -245,6 +245,15 @@ def test_each_process_shows_its_metrics(local: LocalStack) -> None:
         assert "otel_sdk_processor_span_processed_total" in text, component
 
 
+def test_what_holds_questions_is_for_this_user_alone(local: LocalStack) -> None:
+    local.client.ask("[scores=0:0.9 slm_eos=5]")
+    folder = local.stack.folder
+    files = [*folder.glob("temporal.db*"), *(folder / "logs").iterdir(), *folder.glob("supervisord.*")]
+    files = [file for file in files if file.is_file()]
+    assert len(files) > 5
+    assert [file.name for file in files if file.stat().st_mode & 0o077] == []
+
+
 def test_requests_are_listed_by_what_they_cost(local: LocalStack) -> None:
     tandem("ask", "--tenant", "lists", "[scores=16:0.9 slm_eos=5]")
     found: list[dict[str, Any]] = []
