@@ -134,7 +134,7 @@ def make_app(client: AsyncClient, readiness: Readiness) -> FastAPI:
     app.get("/metrics", include_in_schema=False, response_model=None)(_metrics)
     app.get("/docs", include_in_schema=False, response_model=None)(_docs)
     app.mount("/docs/assets", StaticFiles(directory=swagger_ui_bundle.swagger_ui_path))
-    app.middleware("http")(_counted)
+    app.add_middleware(_Counted)
     handlers: dict[type[Exception], Callable[[Any], HttpError]] = {
         RequestError: errors.from_gateway,
         RefusedParameter: errors.from_parameter,
@@ -183,12 +183,22 @@ def _span(request: Request, body: ChatCompletionRequest, request_id: str) -> tra
     )
 
 
-async def _counted(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    began = time.monotonic()
-    response = await call_next(request)
-    route = request.scope.get("route")
-    metrics.count_http(getattr(route, "path", "other"), response.status_code, time.monotonic() - began)
-    return response
+class _Counted:
+    """Counts each reply as it begins. Not Starlette's middleware for functions, which sends every chunk through a queue of its own."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        began = time.monotonic()
+
+        async def counted(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "other")
+                metrics.count_http(route, message["status"], time.monotonic() - began)
+            await send(message)
+
+        await self._app(scope, receive, counted if scope["type"] == "http" else send)
 
 
 async def _metrics() -> Response:
