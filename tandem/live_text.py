@@ -61,7 +61,7 @@ class LiveText:
         self._source = source
         self._insight, self._answer = _Written(), _Written()
         self._reasoning, self._content = _Shown(), _Shown()
-        self._stage_tokens = {0: 0}
+        self._stage_tokens: dict[int | None, int] = {0: 0}
         self._stop_stage: int | None = None
 
     def push(self, event: Event) -> Piece:
@@ -82,7 +82,13 @@ class LiveText:
         return Piece(self._new_reasoning(), self._content.advance(self._answer_so_far().strip()))
 
     def _new_reasoning(self) -> str:
-        return "" if self._source is AnswerText.INSIGHT else self._reasoning.advance(self._insight.text)
+        """What the large model writes after the decision is nobody's reasoning any more."""
+        return "" if self._source is AnswerText.INSIGHT else self._reasoning.advance(self._insight_to_the_stop)
+
+    @property
+    def _insight_to_the_stop(self) -> str:
+        tokens = self._stage_tokens.get(self._stop_stage)
+        return self._insight.text if tokens is None else self._insight.until(tokens)
 
     def _answer_so_far(self) -> str:
         match self._source:
@@ -91,7 +97,7 @@ class LiveText:
             case AnswerText.ANSWER:
                 return self._answer.text
             case AnswerText.CONTINUATION if self._stop_stage in self._stage_tokens:
-                return self._insight.until(self._stage_tokens[self._stop_stage]) + self._answer.text
+                return self._insight_to_the_stop + self._answer.text
         return ""
 
     def _rest(self, result: tandem_pb2.SolveResult) -> str:

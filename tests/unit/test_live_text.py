@@ -31,6 +31,15 @@ def test_a_continuation_begins_with_the_stage_that_suffices() -> None:
     assert shown(AnswerText.CONTINUATION, *events, completed("We add two.")) == ("We add too much", "We add two.")
 
 
+def test_what_is_written_after_the_decision_is_not_shown() -> None:
+    late = InsightDelta(" by far", 5)
+    assert (
+        shown(AnswerText.CONTINUATION, *INSIGHT, SUFFICIENT, late, AnswerDelta("two", 1), late)[0] == "We add too much"
+    )
+    early = [*INSIGHT[:2], SUFFICIENT, *INSIGHT[2:], AnswerDelta("two", 1)]
+    assert shown(AnswerText.CONTINUATION, *early) == ("We add ", "We add two")
+
+
 def test_a_continuation_waits_for_its_stage() -> None:
     live = LiveText(AnswerText.CONTINUATION)
     assert [live.push(event).content for event in (*INSIGHT, AnswerDelta("two", 1), SUFFICIENT)] == [
