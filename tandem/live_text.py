@@ -8,6 +8,8 @@ from tandem.events import AnswerDelta, Completed, Event, InsightDelta, Restarted
 from tandem.method.answer_text import AnswerText
 from tandem.v1 import tandem_pb2
 
+_OF_THE_WHOLE_INSIGHT = (tandem_pb2.STOP_REASON_LLM_FINISHED, tandem_pb2.STOP_REASON_UNVERIFIED_BEST)
+
 
 class TextWasLost(Exception):
     """What was shown of the answer is not its beginning: an attempt was lost, and the next one wrote something else."""
@@ -78,12 +80,19 @@ class LiveText:
             case Restarted(role=role, tokens=tokens):
                 (self._insight if role == "llm" else self._answer).cut(tokens)
             case Completed(result=result):
+                if result.stop.reason not in _OF_THE_WHOLE_INSIGHT:
+                    self._stop_stage = result.stop.stage
                 return Piece(content=self._rest(result))
         return Piece(self._new_reasoning(), self._content.advance(self._answer_so_far().strip()))
 
+    @property
+    def reasoning(self) -> str:
+        """The insight so far, up to the stage that the answer was written from; at the end it is the same whoever asks when."""
+        return "" if self._source is AnswerText.INSIGHT else self._insight_to_the_stop
+
     def _new_reasoning(self) -> str:
         """What the large model writes after the decision is nobody's reasoning any more."""
-        return "" if self._source is AnswerText.INSIGHT else self._reasoning.advance(self._insight_to_the_stop)
+        return self._reasoning.advance(self.reasoning)
 
     @property
     def _insight_to_the_stop(self) -> str:

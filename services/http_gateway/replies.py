@@ -58,19 +58,19 @@ class EventStream(StreamingResponse):
 
 async def send_whole(exchange: Exchange, reply: Reply, headers: dict[str, str], request: Request) -> Response:
     """Wait for the result, or for the client to hang up. Raises RequestError, TextWasLost, Cancelled."""
-    collecting = asyncio.ensure_future(_reasoning(exchange))
+    collecting = asyncio.ensure_future(_drained(exchange))
     leaving = asyncio.ensure_future(_left(request))
     try:
         await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not collecting.done():
             return Response(status_code=errors.CANCELLED)  # nobody reads it
-        reasoning = collecting.result()
+        collecting.result()
     finally:
         collecting.cancel()
         leaving.cancel()
         exchange.close()
     assert exchange.result is not None
-    whole = reply.whole(exchange.result, reasoning)
+    whole = reply.whole(exchange.result, exchange.reasoning)
     return JSONResponse(whole, headers={**headers, **completion.headers_of_result(exchange.result)})
 
 
@@ -117,8 +117,9 @@ async def _with_pings(exchange: Exchange) -> AsyncIterator[Piece | None]:
         coming.cancel()
 
 
-async def _reasoning(exchange: Exchange) -> str:
-    return "".join([piece.reasoning async for piece in exchange.pieces()])
+async def _drained(exchange: Exchange) -> None:
+    async for _ in exchange.pieces():
+        pass
 
 
 async def _left(request: Request) -> None:

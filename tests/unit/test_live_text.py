@@ -40,6 +40,15 @@ def test_what_is_written_after_the_decision_is_not_shown() -> None:
     assert shown(AnswerText.CONTINUATION, *early) == ("We add ", "We add two")
 
 
+def test_at_the_end_the_reasoning_is_what_the_answer_was_written_from() -> None:
+    live = LiveText(AnswerText.UNSPECIFIED)
+    for event in (*INSIGHT, AnswerDelta("two", 1)):
+        live.push(event)
+    assert live.reasoning == "We add too much"
+    live.push(completed("2", stop={"stage": 1, "reason": tandem_pb2.STOP_REASON_BEST_STAGE}))
+    assert live.reasoning == "We add "
+
+
 def test_a_continuation_waits_for_its_stage() -> None:
     live = LiveText(AnswerText.CONTINUATION)
     assert [live.push(event).content for event in (*INSIGHT, AnswerDelta("two", 1), SUFFICIENT)] == [
