@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: docs bench-compare bench-access bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
+.PHONY: docs bench-edge bench-compare bench-access bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -123,6 +123,9 @@ bench-stop: setup  ## time from the decision to the engine's stop, 200 requests 
 
 bench-stop-real: compiled  ## the same, 50 requests on the real pair (half an hour)
 	@$(RUN) python -m bench.stop --runs 50 --real
+
+bench-edge: setup  ## what OpenAI's API adds to gRPC, and 200 streams at once for two minutes
+	@$(RUN) python -m bench.edge
 
 bench-checks: setup  ## checks per second and their latency, from 1, 8 and 32 callers at once
 	@$(RUN) python -m bench.checks

@@ -18,6 +18,9 @@ from services.process.server import termination
 from services.process.settings import ProcessSettings, read_settings
 from tandem.client import AsyncClient
 
+# Longer than clients and load balancers keep idle connections: who closes first must not be the one that may be asked again.
+_KEEP_ALIVE_SECONDS = 75
+
 
 class HttpGatewaySettings(ProcessSettings):
     gateway: str = Field("127.0.0.1:50050", validation_alias="TANDEM_GATEWAY", description="the gRPC gateway")
@@ -49,6 +52,7 @@ async def main() -> None:
                 port=settings.port,
                 log_config=None,
                 access_log=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=max(1, round(settings.drain.total_seconds())),
             )
         )

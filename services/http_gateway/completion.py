@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.http_gateway.live_text import Piece
+from services.http_gateway.errors import HttpError
+from tandem.live_text import Piece
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
 
@@ -27,34 +28,38 @@ _SHOWN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class CompletionReply:
     """The objects of one request's reply. `metadata` is repeated as it was given."""
 
     request_id: str
     profile: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    include_usage: bool = False
     created: int = field(default_factory=lambda: int(time.time()))
+    end: bytes = b"data: [DONE]\n\n"
 
-    def completion(self, result: tandem_pb2.SolveResult, reasoning: str) -> dict[str, Any]:
+    def whole(self, result: tandem_pb2.SolveResult, reasoning: str) -> dict[str, Any]:
         message = {"role": "assistant", "content": result.answer, "refusal": None}
         if reasoning:
             message["reasoning_content"] = reasoning
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(result)}
-        whole = {"choices": [choice], "usage": usage(result), "tandem": self._tandem(result)}
+        whole = {"choices": [choice], "usage": usage(result), "tandem": own_fields(result, self.metadata)}
         return self._object("chat.completion") | whole
 
-    def first_chunk(self) -> dict[str, Any]:
-        return self._chunk({"role": "assistant", "content": ""})
+    def first(self) -> list[dict[str, Any]]:
+        return [self._chunk({"role": "assistant", "content": ""})]
 
-    def chunk(self, piece: Piece) -> dict[str, Any]:
+    def piece(self, piece: Piece) -> list[dict[str, Any]]:
         delta = {"reasoning_content": piece.reasoning, "content": piece.content}
-        return self._chunk({name: text for name, text in delta.items() if text})
+        return [self._chunk({name: text for name, text in delta.items() if text})]
 
-    def last_chunk(self, result: tandem_pb2.SolveResult) -> dict[str, Any]:
-        return self._chunk({}, finish_reason(result)) | {"tandem": self._tandem(result)}
+    def last(self, result: tandem_pb2.SolveResult) -> list[dict[str, Any]]:
+        last = self._chunk({}, finish_reason(result)) | {"tandem": own_fields(result, self.metadata)}
+        with_usage = self._object("chat.completion.chunk") | {"choices": [], "usage": usage(result)}
+        return [last, with_usage] if self.include_usage else [last]
 
-    def usage_chunk(self, result: tandem_pb2.SolveResult) -> dict[str, Any]:
-        return self._object("chat.completion.chunk") | {"choices": [], "usage": usage(result)}
+    def failure(self, error: HttpError) -> list[dict[str, Any]]:
+        return [error.body]
 
     def _chunk(self, delta: dict[str, str], finished: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finished}
@@ -63,9 +68,11 @@ class Reply:
     def _object(self, kind: str) -> dict[str, Any]:
         return {"id": f"chatcmpl-{self.request_id}", "object": kind, "created": self.created, "model": self.profile}
 
-    def _tandem(self, result: tandem_pb2.SolveResult) -> dict[str, Any]:
-        everything = to_dict(result)
-        return {name: everything[name] for name in _SHOWN} | {"metadata": dict(self.metadata)}
+
+def own_fields(result: tandem_pb2.SolveResult, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What OpenAI has no name for."""
+    everything = to_dict(result)
+    return {name: everything[name] for name in _SHOWN} | {"metadata": dict(metadata)}
 
 
 def finish_reason(result: tandem_pb2.SolveResult) -> str:

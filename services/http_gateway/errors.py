@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from services.http_gateway.parameters import RefusedParameter
@@ -37,6 +38,7 @@ _STATUSES = {
 _STATUSES_OF_REASONS = {"UNKNOWN_PROFILE": 404, "BUDGET_TOO_SMALL": 400, "PROMPT_REFUSED": 400, "PROFILE_MISMATCH": 503}
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 CANCELLED = 499
+_ALTERNATIVE = re.compile(r"str|list\[.*\]")  # how pydantic names the members of a union in a path
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,20 @@ def from_parameter(error: RefusedParameter) -> HttpError:
 
 
 def from_validation(problems: Sequence[Any]) -> HttpError:
-    """The first problem that pydantic found."""
-    problem = problems[0]
-    path = [part for part in problem["loc"] if part != "body"]
+    """Of the problems that pydantic found, the one that is deepest in the body: of alternatives it is the one that was meant."""
+    problem = max(problems, key=lambda found: len(found["loc"]))
+    path = [part for part in problem["loc"] if part != "body" and not _ALTERNATIVE.fullmatch(str(part))]
     named = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
     code = "unsupported_value" if problem["type"] == "extra_forbidden" else "invalid_value"
     return HttpError(400, f"{named or 'body'}: {problem['msg']}", named or None, code)
+
+
+def of_responses(error: HttpError) -> HttpError:
+    """The same for a body of /v1/responses, which has other names."""
+    names = {"messages": "input", "max_completion_tokens": "max_output_tokens", "response_format": "text.format"}
+    first, dot, rest = (error.param or "").partition(".")
+    root, bracket, index = first.partition("[")
+    return replace(error, param=f"{names[root]}{bracket}{index}{dot}{rest}") if root in names else error
 
 
 def _own(field: str) -> str | None:

@@ -8,9 +8,9 @@ from contextlib import aclosing
 
 from opentelemetry import trace
 
-from services.http_gateway.live_text import LiveText, Piece
 from tandem.client import AsyncClient
 from tandem.events import Accepted, Completed, Event
+from tandem.live_text import LiveText, Piece
 from tandem.v1 import tandem_pb2
 
 
@@ -30,6 +30,7 @@ class Exchange:
         self._events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         self._span = span
         self.accepted: Accepted
+        self._live: LiveText
         self.result: tandem_pb2.SolveResult | None = None
         with trace.use_span(span):
             self._following = asyncio.create_task(self._follow(client, request, cancels))
@@ -46,7 +47,7 @@ class Exchange:
 
         Raises RequestError, TextWasLost, Cancelled.
         """
-        live = LiveText(self.accepted.answer_text)
+        live = self._live = LiveText(self.accepted.answer_text)
         while self.result is None:
             event = await self._next()
             if isinstance(event, Completed):
@@ -54,6 +55,11 @@ class Exchange:
                     raise Cancelled("the request was cancelled")
                 self.result = event.result
             yield live.push(event)
+
+    @property
+    def reasoning(self) -> str:
+        """The insight that the answer was written from; `result` is set."""
+        return self._live.reasoning
 
     def close(self) -> None:
         """The client is served, or gone."""

@@ -54,6 +54,48 @@ NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
 """Refused by name, except for these values (and null), which ask for nothing."""
 
 
+RESPONSES_USED: dict[str, str] = {
+    "model": USED["model"],
+    "input": "a text, or messages of text; the last one is the user's",
+    "instructions": "the system message before the input",
+    "stream": USED["stream"],
+    "max_output_tokens": USED["max_completion_tokens"],
+    "temperature": USED["temperature"],
+    "top_p": USED["top_p"],
+    "text": "`format`: " + USED["response_format"],
+    "user": USED["user"],
+    "metadata": USED["metadata"],
+    "tandem": USED["tandem"],
+}
+
+RESPONSES_NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
+    "previous_response_id": ((), "this process keeps no state: send the whole conversation"),
+    "conversation": ((), "this process keeps no state: send the whole conversation"),
+    "store": ((False,), "nothing is kept beyond the request's own record"),
+    "background": ((False,), "use the gRPC API, or `tandem.keep_running`"),
+    "background_options": ((), "use the gRPC API, or `tandem.keep_running`"),
+    "include": (([],), "there is nothing more to include"),
+    "reasoning": ((), "the stop rule decides how much is written: use `model@threshold`"),
+    "tools": (([],), "tools are not supported"),
+    "tool_choice": (("none",), "tools are not supported"),
+    "parallel_tool_calls": ((False,), "tools are not supported"),
+    "max_tool_calls": ((), "tools are not supported"),
+    "access_programs": ((), "tools are not supported"),
+    "prompt": ((), "there are no stored prompts"),
+    "image": ((), "text only"),
+    "stream_options": ((), "not supported"),
+    "truncation": (("disabled",), "nothing is cut: a conversation that is too long is refused"),
+    "context_management": ((), "nothing is cut: a conversation that is too long is refused"),
+    "top_logprobs": ((0,), "two models write the answer"),
+    **{
+        name: NEUTRAL[name]
+        for name in (
+            "service_tier", "moderation", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier",
+        )
+    },
+}  # fmt: skip
+
+
 class RefusedParameter(Exception):
     """A parameter that cannot be honoured; `param` names it as OpenAI's errors do."""
 
@@ -62,21 +104,25 @@ class RefusedParameter(Exception):
         self.param, self.code = param, code
 
 
-def used_parameters(body: Mapping[str, Any]) -> dict[str, Any]:
+Neutral = Mapping[str, tuple[tuple[Any, ...], str]]
+
+
+def used_parameters(
+    body: Mapping[str, Any], known: Mapping[str, str] = USED, neutral: Neutral = NEUTRAL
+) -> dict[str, Any]:
     """The body without nulls and without what asks for nothing. Raises RefusedParameter for any other parameter."""
     used: dict[str, Any] = {}
     for name, value in body.items():
-        if name in USED:
+        if name in known:
             if value is not None:
                 used[name] = value
-        elif name not in NEUTRAL:
+        elif name not in neutral:
             raise RefusedParameter(name, f"Unrecognized request argument supplied: {name}", "unknown_parameter")
         elif value is not None:
-            _refuse_unless_neutral(name, value)
+            _refuse_unless_neutral(name, value, *neutral[name])
     return used
 
 
-def _refuse_unless_neutral(name: str, value: Any) -> None:
-    values, reason = NEUTRAL[name]
+def _refuse_unless_neutral(name: str, value: Any, values: tuple[Any, ...], reason: str) -> None:
     if not any(value == neutral and isinstance(value, bool) == isinstance(neutral, bool) for neutral in values):
         raise RefusedParameter(name, f"{name} = {value!r} is not supported: {reason}")

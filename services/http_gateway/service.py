@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -13,28 +11,30 @@ import swagger_ui_bundle
 from fastapi import FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from opentelemetry import propagate, trace
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from services.http_gateway import completion, errors
 from services.http_gateway.chat_request import ChatCompletionRequest
-from services.http_gateway.completion import Reply
+from services.http_gateway.completion import CompletionReply
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled, Exchange
-from services.http_gateway.live_text import TextWasLost
 from services.http_gateway.parameters import RefusedParameter
 from services.http_gateway.readiness import Readiness
+from services.http_gateway.replies import EventStream, Reply, failure, send_whole
+from services.http_gateway.responses import ResponsesReply
+from services.http_gateway.responses_request import ResponsesRequest
 from services.observability import metrics
 from services.observability.tracing import tracer
 from tandem.client import AsyncClient
 from tandem.errors import RequestError
+from tandem.events import Accepted
+from tandem.live_text import TextWasLost
 
-_PING_SECONDS = 10.0
-_DONE = b"data: [DONE]\n\n"
-_FAILURES = (RequestError, TextWasLost, Cancelled)
 Authorization = Annotated[str, Header(description="`Bearer KEY`: the gateway asks who it is, not this process")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", description="the request id: a repeated one joins")]
 
@@ -53,17 +53,45 @@ class OpenAIService:
         authorization: Authorization = "",
     ) -> Response:
         """A completion, or with `stream` its chunks as server-sent events. A client that hangs up stops the models."""
-        request_id = idempotency_key or uuid4().hex
-        asked = body.as_solve_request(request_id)
-        client = self._for(authorization)
-        exchange = Exchange(client, asked, _span(request, body, request_id), cancels=not idempotency_key)
+
+        def reply(accepted: Accepted) -> Reply:
+            return CompletionReply(
+                accepted.request_id, accepted.profile, body.metadata, body.stream_options.include_usage
+            )
+
+        return await self._reply(body, reply, request, idempotency_key, authorization)
+
+    async def responses(
+        self,
+        body: ResponsesRequest,
+        request: Request,
+        idempotency_key: IdempotencyKey = "",
+        authorization: Authorization = "",
+    ) -> Response:
+        """The same as a response, or with `stream` as its events."""
+
+        def reply(accepted: Accepted) -> Reply:
+            return ResponsesReply(accepted.request_id, accepted.profile, body.metadata)
+
+        return await self._reply(body.as_chat(), reply, request, idempotency_key, authorization)
+
+    async def _reply(
+        self,
+        body: ChatCompletionRequest,
+        make_reply: Callable[[Accepted], Reply],
+        request: Request,
+        key: str,
+        authorization: str,
+    ) -> Response:
+        request_id = key or uuid4().hex
+        asked, client = body.as_solve_request(request_id), self._for(authorization)
+        exchange = Exchange(client, asked, _span(request, body, request_id), cancels=not key)
         try:
             accepted = await exchange.start()
-            reply = Reply(accepted.request_id, accepted.profile, body.metadata)
             headers = {"x-request-id": accepted.request_id, "x-tandem-trace-id": accepted.trace_id}
             if body.stream:
-                return _EventStream(exchange, _chunks(exchange, reply, body.stream_options.include_usage), headers)
-            return await _whole(exchange, reply, headers, request)
+                return EventStream(exchange, make_reply(accepted), headers)
+            return await send_whole(exchange, make_reply(accepted), headers, request)
         except BaseException:
             exchange.close()
             raise
@@ -98,6 +126,7 @@ def make_app(client: AsyncClient, readiness: Readiness) -> FastAPI:
     service = OpenAIService(client, readiness)
     app = FastAPI(title="Tandem", description="OpenAI's chat API", docs_url=None, redoc_url=None)
     app.post("/v1/chat/completions", response_model=None)(service.chat_completions)
+    app.post("/v1/responses", response_model=None)(service.responses)
     app.get("/v1/models")(service.models)
     app.get("/v1/models/{name}")(service.model)
     app.get("/healthz", include_in_schema=False, response_model=None)(service.healthz)
@@ -105,13 +134,15 @@ def make_app(client: AsyncClient, readiness: Readiness) -> FastAPI:
     app.get("/metrics", include_in_schema=False, response_model=None)(_metrics)
     app.get("/docs", include_in_schema=False, response_model=None)(_docs)
     app.mount("/docs/assets", StaticFiles(directory=swagger_ui_bundle.swagger_ui_path))
-    app.middleware("http")(_counted)
+    app.add_middleware(_Counted)
     handlers: dict[type[Exception], Callable[[Any], HttpError]] = {
         RequestError: errors.from_gateway,
         RefusedParameter: errors.from_parameter,
         RequestValidationError: lambda error: errors.from_validation(error.errors()),
         HTTPException: lambda error: HttpError(error.status_code, str(error.detail), code=_code(error.status_code)),
-        Cancelled: _failure,
+        ValidationError: lambda error: errors.from_validation(error.errors()),
+        Cancelled: failure,
+        TextWasLost: failure,
     }
     for kind, convert in handlers.items():
         app.exception_handler(kind)(_handler(convert))
@@ -121,107 +152,15 @@ def make_app(client: AsyncClient, readiness: Readiness) -> FastAPI:
 def _handler(convert: Callable[[Any], HttpError]) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
     async def handle(request: Request, error: Exception) -> JSONResponse:
         converted = convert(error)
+        if request.url.path == "/v1/responses":
+            converted = errors.of_responses(converted)
         return JSONResponse(converted.body, converted.status, converted.headers)
 
     return handle
 
 
-def _failure(error: Exception) -> HttpError:
-    """What ends a reply that has begun."""
-    if isinstance(error, RequestError):
-        return errors.from_gateway(error)
-    if isinstance(error, Cancelled):
-        return HttpError(errors.CANCELLED, str(error), code="cancelled")
-    return HttpError(503, str(error), code="text_was_lost")
-
-
 def _code(status: int) -> str | None:
     return "model_not_found" if status == 404 else None
-
-
-# -- replies ----------------------------------------------------------------------------------------------------------
-
-
-class _EventStream(StreamingResponse):
-    """Server-sent events; however they end, so does the exchange."""
-
-    def __init__(self, exchange: Exchange, content: AsyncIterator[bytes], headers: dict[str, str]) -> None:
-        super().__init__(content, media_type="text/event-stream", headers={**headers, "cache-control": "no-cache"})
-        self._exchange = exchange
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._exchange.close()
-
-
-async def _chunks(exchange: Exchange, reply: Reply, include_usage: bool) -> AsyncIterator[bytes]:
-    yield _event(reply.first_chunk())
-    try:
-        async for piece in _with_pings(exchange):
-            if piece is None:
-                yield b": ping\n\n"
-            elif piece:
-                yield _event(reply.chunk(piece))
-    except _FAILURES as error:
-        yield _event(_failure(error).body)
-        return
-    assert exchange.result is not None
-    yield _event(reply.last_chunk(exchange.result))
-    if include_usage:
-        yield _event(reply.usage_chunk(exchange.result))
-    yield _DONE
-
-
-async def _with_pings(exchange: Exchange) -> AsyncIterator[Any]:
-    """The pieces, and None where none came for a while: proxies close connections that are silent."""
-    pieces = exchange.pieces()
-    coming = asyncio.ensure_future(anext(pieces, None))
-    try:
-        while True:
-            done, _ = await asyncio.wait({coming}, timeout=_PING_SECONDS)
-            if not done:
-                yield None
-                continue
-            piece = coming.result()
-            if piece is None:
-                return
-            yield piece
-            coming = asyncio.ensure_future(anext(pieces, None))
-    finally:
-        coming.cancel()
-
-
-async def _whole(exchange: Exchange, reply: Reply, headers: dict[str, str], request: Request) -> Response:
-    collecting = asyncio.ensure_future(_reasoning(exchange))
-    leaving = asyncio.ensure_future(_left(request))
-    try:
-        await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not collecting.done():
-            return Response(status_code=errors.CANCELLED)  # nobody reads it
-        reasoning = collecting.result()
-    finally:
-        collecting.cancel()
-        leaving.cancel()
-        exchange.close()
-    assert exchange.result is not None
-    whole = reply.completion(exchange.result, reasoning)
-    return JSONResponse(whole, headers={**headers, **completion.headers_of_result(exchange.result)})
-
-
-async def _reasoning(exchange: Exchange) -> str:
-    return "".join([piece.reasoning async for piece in exchange.pieces()])
-
-
-async def _left(request: Request) -> None:
-    """Until the client hangs up."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _event(data: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
 
 
 # -- observation ------------------------------------------------------------------------------------------------------
@@ -244,12 +183,22 @@ def _span(request: Request, body: ChatCompletionRequest, request_id: str) -> tra
     )
 
 
-async def _counted(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    began = time.monotonic()
-    response = await call_next(request)
-    route = request.scope.get("route")
-    metrics.count_http(getattr(route, "path", "other"), response.status_code, time.monotonic() - began)
-    return response
+class _Counted:
+    """Counts each reply as it begins. Not Starlette's middleware for functions, which sends every chunk through a queue of its own."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        began = time.monotonic()
+
+        async def counted(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "other")
+                metrics.count_http(route, message["status"], time.monotonic() - began)
+            await send(message)
+
+        await self._app(scope, receive, counted if scope["type"] == "http" else send)
 
 
 async def _metrics() -> Response:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
-import grpc
 import typer
 
+from tandem.cli.interrupts import cancels, leaves
 from tandem.cli.output import JsonFlag, console, print_json
-from tandem.cli.parts import needs
-from tandem.cli.silence import explained_silence
+from tandem.cli.session import stack_for, traced
+from tandem.cli.silence import explained_silence, heard
 from tandem.cli.view import LiveView
 from tandem.client import Client
-from tandem.errors import RequestError
 from tandem.events import Accepted, Completed, Event
 from tandem.paths import read_stack
 from tandem.request import solve_request
@@ -69,7 +62,7 @@ def ask(
         checks=[_check(given) for given in check or []],
         json_schema=schema.read_text() if schema else "",
     )
-    with _traced(), _stack_for(up, profile, quiet=json), Client() as client:
+    with traced(), stack_for(up, profile, quiet=json), Client() as client:
         if detach:
             _start(client, request, json)
         else:
@@ -79,9 +72,9 @@ def ask(
 def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None:
     """Print a request's events to its end. Ctrl-C cancels it, and the stream continues to the bill."""
     view = LiveView(console)
-    on_interrupt = _leaves() if request.keep_running else _cancels(client, request.request_id)
+    on_interrupt = leaves() if request.keep_running else cancels(client, request.request_id)
     with on_interrupt, explained_silence(client.address) as hear:
-        result = _print_events(_heard(client.solve_request(request), hear), view, json)
+        result = _print_events(heard(client.solve_request(request), hear), view, json)
     if json:
         print_json(to_dict(result))
     elif jaeger := (read_stack() or {}).get("jaeger"):
@@ -90,51 +83,6 @@ def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None
         )
     if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
         raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def _leaves() -> Iterator[None]:
-    """Ctrl-C ends the command and not the request."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise typer.Exit(1) from None
-
-
-@contextlib.contextmanager
-def _cancels(client: Client, request_id: str) -> Iterator[None]:
-    """The first Ctrl-C cancels the request, whose stream continues to its bill; the second ends the command at once.
-
-    The first raises no KeyboardInterrupt: inside gRPC that may leave a lock of the channel held for ever.
-    """
-
-    def cancel(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        threading.Thread(target=_cancel_when_known, args=(client, request_id), daemon=True).start()
-
-    before = signal.signal(signal.SIGINT, cancel)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _cancel_when_known(client: Client, request_id: str) -> None:
-    """The gateway may not know a request that was sent a moment ago."""
-    for _ in range(20):
-        try:
-            client.cancel(request_id)
-            return
-        except RequestError as error:
-            if error.code is not grpc.StatusCode.NOT_FOUND:
-                return  # the stream reports the same error
-            time.sleep(0.1)
-
-
-def _heard(events: Iterator[Event], hear: Callable[[], None]) -> Iterator[Event]:
-    for event in events:
-        hear()
-        yield event
 
 
 def _print_events(events: Iterator[Event], view: LiveView, json: bool) -> tandem_pb2.SolveResult:
@@ -190,51 +138,3 @@ def _thresholds(values: list[str]) -> tuple[float | None, dict[int, float]]:
         except ValueError:
             raise typer.BadParameter(f"{value!r} is neither VALUE nor STAGE=VALUE", param_hint="--threshold") from None
     return every, single
-
-
-@contextlib.contextmanager
-def _stack_for(wanted: bool, profile: str, quiet: bool) -> Iterator[None]:
-    if not wanted:
-        yield
-        return
-    with needs("ask --up", "local"):
-        from tandem.cli.stack import start_missing, start_stack, stop_stack
-        from tandem.local.planning import open_stack, require_same
-    if (running := open_stack()) is not None:
-        require_same(running, profile, jaeger=False)
-        start_missing(running, quiet=True)
-        yield
-        return
-    start_stack(profile, quiet=quiet)
-    try:
-        yield
-    finally:
-        stop_stack(quiet=quiet)
-
-
-@contextlib.contextmanager
-def _traced() -> Iterator[None]:
-    """Export the client's own span to the collector of OTEL_EXPORTER_OTLP_ENDPOINT or of the local stack.
-
-    Only where OpenTelemetry's SDK is installed (the extra `service`): the client itself requires the API alone.
-    """
-    of_stack = (read_stack() or {}).get("environment", {}).get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or of_stack
-    if not endpoint or find_spec("opentelemetry.sdk") is None:
-        yield
-        return
-    from opentelemetry import trace
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    provider = TracerProvider(resource=Resource.create({"service.name": "tandem-cli"}))
-    provider.add_span_processor(
-        BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"), timeout=2))
-    )
-    trace.set_tracer_provider(provider)
-    try:
-        yield
-    finally:
-        provider.shutdown()

@@ -26,6 +26,7 @@ class Bench(StrEnum):
     SCALING = "scaling"
     LEDGER = "ledger"
     ACCESS = "access"
+    EDGE = "edge"
     EXPORTER = "exporter"
     ALL = "all"
     REPORT = "report"
@@ -43,6 +44,7 @@ _MODULES = {
     Bench.SCALING: "bench.scaling",
     Bench.LEDGER: "bench.ledger",
     Bench.ACCESS: "bench.access",
+    Bench.EDGE: "bench.edge",
     Bench.EXPORTER: "bench.exporter",
 }
 

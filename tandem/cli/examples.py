@@ -9,6 +9,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'tandem ask --max-cost 0.001 --threshold 1=0.6 "..."',
         'tandem ask --json "..." | jq .cost',
     ),
+    "chat": (
+        "tandem chat",
+        'tandem chat --system "Answer in one sentence." --threshold 0.6',
+        "tandem chat --json < questions.txt | jq .answer",
+    ),
     "request get": ("tandem request get REQUEST", "tandem request get REQUEST --json | jq .result.cost"),
     "request list": (
         'tandem request list --where "cost > 0.01 and stage = 2"',

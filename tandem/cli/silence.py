@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from tandem.cli.output import console_note
 from tandem.errors import UserError
+from tandem.events import Event
 from tandem.paths import read_stack
 
 _SILENT_SECONDS = 3.0
@@ -37,6 +38,13 @@ def explained_silence(address: str, seconds: float = _SILENT_SECONDS) -> Iterato
     finally:
         ended.set()
         hear()
+
+
+def heard(events: Iterator[Event], hear: Callable[[], None]) -> Iterator[Event]:
+    """The events, and `hear` at each."""
+    for event in events:
+        hear()
+        yield event
 
 
 def unready_processes(address: str) -> str:

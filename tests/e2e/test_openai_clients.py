@@ -84,6 +84,27 @@ def test_openais_structured_output(client: openai.OpenAI) -> None:
     assert reply.choices[0].message.parsed == Person(name="Ada", age=36)
 
 
+def test_openais_responses(client: openai.OpenAI) -> None:
+    reply = client.responses.create(model=MODEL, input=SCRIPT, instructions="Be brief.", store=False)
+    assert (reply.output_text, reply.status) == (ANSWER, "completed")
+    assert [item.type for item in reply.output] == ["reasoning", "message"]
+    assert reply.usage
+    assert reply.usage.output_tokens_details.reasoning_tokens
+    said: list[Any] = [{"role": "user", "content": SCRIPT}, *reply.output[1:], {"role": "user", "content": "And?"}]
+    again: list[Any] = [item if isinstance(item, dict) else item.model_dump() for item in said]
+    assert client.responses.create(model=MODEL, input=again).output_text == ANSWER
+    with client.responses.stream(model=MODEL, input=SCRIPT) as stream:
+        deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
+        assert stream.get_final_response().output_text == "".join(deltas) == ANSWER
+    parsed = client.responses.parse(model=MODEL, input=PERSON, text_format=Person)
+    assert parsed.output_parsed == Person(name="Ada", age=36)
+    cut = client.responses.create(model=MODEL, input=SCRIPT, max_output_tokens=20)
+    assert (cut.status, cut.incomplete_details and cut.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model=MODEL, input=SCRIPT, previous_response_id="resp_1")
+    assert refused.value.param == "previous_response_id"
+
+
 def test_openais_sdk_raises_its_own_errors(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         client.chat.completions.create(model=MODEL, messages=MESSAGES, n=2)

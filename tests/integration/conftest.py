@@ -207,12 +207,6 @@ async def http(system: System) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def finishing_http(finishing_system: System) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(finishing_system.client.address) as client:
-        yield client
-
-
 CheckedSystems = Callable[[str], Awaitable[System]]
 
 

@@ -72,15 +72,14 @@ async def test_the_pieces_of_a_stream_are_the_completion(
     assert {chunk["id"] for chunk in chunks} == {before[0]["id"]}
 
 
-async def test_a_large_model_that_nothing_stops_streams_its_answer(
-    finishing_http: httpx.AsyncClient, finishing_system: System
-) -> None:
+async def test_a_large_model_that_nothing_stops_streams_its_answer(finishing_system: System) -> None:
     asked = {"model": "scripted-finishing"}
-    chunks = await stream(finishing_http, "[llm=word_ llm_eos=30 ms=5]", **asked)
+    async with serving(finishing_system.client.address) as http:
+        chunks = await stream(http, "[llm=word_ llm_eos=30 ms=5]", **asked)
+        whole = (await ask(http, "[llm=word_ llm_eos=30]", **asked)).json()
     assert said(chunks) == " ".join(["word"] * 6)
     assert said(chunks, "reasoning_content") == ""
     assert len([chunk for chunk in chunks if said([chunk])]) > 3  # in pieces, not at the end
-    whole = (await ask(finishing_http, "[llm=word_ llm_eos=30]", **asked)).json()
     assert "reasoning_content" not in whole["choices"][0]["message"]
     assert whole["usage"]["completion_tokens_details"]["reasoning_tokens"] == 0
     await idle(finishing_system)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from services.http_gateway.live_text import LiveText, TextWasLost
 from tandem.events import AnswerDelta, Completed, Event, InsightDelta, Restarted, Scored, StageCompleted
+from tandem.live_text import LiveText, TextWasLost
 from tandem.method.answer_text import AnswerText
 from tandem.v1 import tandem_pb2
 
@@ -29,6 +29,24 @@ def test_a_continuation_begins_with_the_stage_that_suffices() -> None:
     events = [*INSIGHT, SUFFICIENT, AnswerDelta("two", 1)]
     assert shown(AnswerText.CONTINUATION, *events) == ("We add too much", "We add two")
     assert shown(AnswerText.CONTINUATION, *events, completed("We add two.")) == ("We add too much", "We add two.")
+
+
+def test_what_is_written_after_the_decision_is_not_shown() -> None:
+    late = InsightDelta(" by far", 5)
+    assert (
+        shown(AnswerText.CONTINUATION, *INSIGHT, SUFFICIENT, late, AnswerDelta("two", 1), late)[0] == "We add too much"
+    )
+    early = [*INSIGHT[:2], SUFFICIENT, *INSIGHT[2:], AnswerDelta("two", 1)]
+    assert shown(AnswerText.CONTINUATION, *early) == ("We add ", "We add two")
+
+
+def test_at_the_end_the_reasoning_is_what_the_answer_was_written_from() -> None:
+    live = LiveText(AnswerText.UNSPECIFIED)
+    for event in (*INSIGHT, AnswerDelta("two", 1)):
+        live.push(event)
+    assert live.reasoning == "We add too much"
+    live.push(completed("2", stop={"stage": 1, "reason": tandem_pb2.STOP_REASON_BEST_STAGE}))
+    assert live.reasoning == "We add "
 
 
 def test_a_continuation_waits_for_its_stage() -> None:

@@ -9,34 +9,55 @@ from typing import Any
 
 import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from services.http_gateway.chat_request import ChatCompletionRequest, TandemOptions
-from services.http_gateway.parameters import NEUTRAL, USED, RefusedParameter, used_parameters
+from services.http_gateway.parameters import (
+    NEUTRAL,
+    RESPONSES_NEUTRAL,
+    RESPONSES_USED,
+    USED,
+    RefusedParameter,
+    used_parameters,
+)
+from services.http_gateway.responses_request import ResponsesRequest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "openai.md").read_text()
-ROWS = dict(
-    re.findall(
-        r"^\| `(\w+)` \| (.+?) \|", PAGE.partition("<!-- parameters -->")[2].partition("<!-- end -->")[0], re.MULTILINE
-    )
-)
 
 
-def test_every_parameter_of_openais_client_has_a_place() -> None:
-    theirs = {*CompletionCreateParamsBase.__annotations__, "stream"}
-    assert theirs == {*USED, *NEUTRAL} - {"tandem"}
-    assert not set(USED) & set(NEUTRAL)
+def rows(mark: str) -> dict[str, str]:
+    """What the page says of each parameter."""
+    table = PAGE.partition(f"<!-- {mark} -->")[2].partition("<!-- end -->")[0]
+    return dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", table, re.MULTILINE))
 
 
-def test_the_page_says_what_the_code_does() -> None:
+DIALECTS = {
+    "parameters": (CompletionCreateParamsBase, ChatCompletionRequest, USED, NEUTRAL),
+    "responses": (ResponseCreateParamsBase, ResponsesRequest, RESPONSES_USED, RESPONSES_NEUTRAL),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_parameter_of_openais_client_has_a_place(dialect: str) -> None:
+    theirs, _, used, neutral = DIALECTS[dialect]
+    assert {*theirs.__annotations__, "stream"} == {*used, *neutral} - {"tandem"}
+    assert not set(used) & set(neutral)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_page_says_what_the_code_does(dialect: str) -> None:
+    _, _, used, neutral = DIALECTS[dialect]
     refused = {
         name: "refused" + (", except " + ", ".join(f"`{json.dumps(value)}`" for value in values) if values else "")
-        for name, (values, _) in NEUTRAL.items()
+        for name, (values, _) in neutral.items()
     }
-    assert {**dict.fromkeys(USED, "used"), **refused} == ROWS
+    assert {**dict.fromkeys(used, "used"), **refused} == rows(dialect)
 
 
-def test_what_is_used_is_a_field_of_the_body() -> None:
-    assert set(ChatCompletionRequest.model_fields) == set(USED)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_is_used_is_a_field_of_the_body(dialect: str) -> None:
+    _, body, used, _ = DIALECTS[dialect]
+    assert set(body.model_fields) == set(used)
 
 
 def test_the_page_names_tandems_own_options() -> None:

@@ -8,6 +8,8 @@ from tandem.events import AnswerDelta, Completed, Event, InsightDelta, Restarted
 from tandem.method.answer_text import AnswerText
 from tandem.v1 import tandem_pb2
 
+_OF_THE_WHOLE_INSIGHT = (tandem_pb2.STOP_REASON_LLM_FINISHED, tandem_pb2.STOP_REASON_UNVERIFIED_BEST)
+
 
 class TextWasLost(Exception):
     """What was shown of the answer is not its beginning: an attempt was lost, and the next one wrote something else."""
@@ -61,7 +63,7 @@ class LiveText:
         self._source = source
         self._insight, self._answer = _Written(), _Written()
         self._reasoning, self._content = _Shown(), _Shown()
-        self._stage_tokens = {0: 0}
+        self._stage_tokens: dict[int | None, int] = {0: 0}
         self._stop_stage: int | None = None
 
     def push(self, event: Event) -> Piece:
@@ -78,11 +80,24 @@ class LiveText:
             case Restarted(role=role, tokens=tokens):
                 (self._insight if role == "llm" else self._answer).cut(tokens)
             case Completed(result=result):
+                if result.stop.reason not in _OF_THE_WHOLE_INSIGHT:
+                    self._stop_stage = result.stop.stage
                 return Piece(content=self._rest(result))
         return Piece(self._new_reasoning(), self._content.advance(self._answer_so_far().strip()))
 
+    @property
+    def reasoning(self) -> str:
+        """The insight so far, up to the stage that the answer was written from; at the end it is the same whoever asks when."""
+        return "" if self._source is AnswerText.INSIGHT else self._insight_to_the_stop
+
     def _new_reasoning(self) -> str:
-        return "" if self._source is AnswerText.INSIGHT else self._reasoning.advance(self._insight.text)
+        """What the large model writes after the decision is nobody's reasoning any more."""
+        return self._reasoning.advance(self.reasoning)
+
+    @property
+    def _insight_to_the_stop(self) -> str:
+        tokens = self._stage_tokens.get(self._stop_stage)
+        return self._insight.text if tokens is None else self._insight.until(tokens)
 
     def _answer_so_far(self) -> str:
         match self._source:
@@ -91,7 +106,7 @@ class LiveText:
             case AnswerText.ANSWER:
                 return self._answer.text
             case AnswerText.CONTINUATION if self._stop_stage in self._stage_tokens:
-                return self._insight.until(self._stage_tokens[self._stop_stage]) + self._answer.text
+                return self._insight_to_the_stop + self._answer.text
         return ""
 
     def _rest(self, result: tandem_pb2.SolveResult) -> str:

@@ -1,0 +1,138 @@
+"""How a reply is sent, whatever its dialect: whole, or as server-sent events while it is written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from services.http_gateway import completion, errors
+from services.http_gateway.errors import HttpError
+from services.http_gateway.exchange import Cancelled, Exchange
+from tandem.errors import RequestError
+from tandem.live_text import Piece, TextWasLost
+from tandem.v1 import tandem_pb2
+
+_PING_SECONDS = 10.0
+_FAILURES = (RequestError, TextWasLost, Cancelled)
+Data = dict[str, Any]
+
+
+class Reply(Protocol):
+    """One request's reply in one of OpenAI's two dialects. Every method but `whole` gives the events of a stream."""
+
+    @property
+    def end(self) -> bytes:
+        """What follows the last event."""
+        ...
+
+    def whole(self, result: tandem_pb2.SolveResult, reasoning: str) -> Data: ...
+
+    def first(self) -> list[Data]: ...
+
+    def piece(self, piece: Piece) -> list[Data]: ...
+
+    def last(self, result: tandem_pb2.SolveResult) -> list[Data]: ...
+
+    def failure(self, error: HttpError) -> list[Data]: ...
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events; however they end, so does the exchange."""
+
+    def __init__(self, exchange: Exchange, reply: Reply, headers: dict[str, str]) -> None:
+        headers = {**headers, "cache-control": "no-cache"}
+        super().__init__(_events(exchange, reply), media_type="text/event-stream", headers=headers)
+        self._exchange = exchange
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._exchange.close()
+
+
+async def send_whole(exchange: Exchange, reply: Reply, headers: dict[str, str], request: Request) -> Response:
+    """Wait for the result, or for the client to hang up. Raises RequestError, TextWasLost, Cancelled."""
+    collecting = asyncio.ensure_future(_drained(exchange))
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not collecting.done():
+            return Response(status_code=errors.CANCELLED)  # nobody reads it
+        collecting.result()
+    finally:
+        collecting.cancel()
+        leaving.cancel()
+        exchange.close()
+    assert exchange.result is not None
+    whole = reply.whole(exchange.result, exchange.reasoning)
+    return JSONResponse(whole, headers={**headers, **completion.headers_of_result(exchange.result)})
+
+
+def failure(error: Exception) -> HttpError:
+    """What ends a reply that has begun."""
+    if isinstance(error, RequestError):
+        return errors.from_gateway(error)
+    if isinstance(error, Cancelled):
+        return HttpError(errors.CANCELLED, str(error), code="cancelled")
+    return HttpError(503, str(error), code="text_was_lost")
+
+
+async def _events(exchange: Exchange, reply: Reply) -> AsyncIterator[bytes]:
+    yield _encoded(reply.first())
+    try:
+        async for piece in _with_pings(exchange):
+            if piece is None:
+                yield b": ping\n\n"
+            elif piece:
+                yield _encoded(reply.piece(piece))
+    except _FAILURES as error:
+        yield _encoded(reply.failure(failure(error)))
+        return
+    assert exchange.result is not None
+    yield _encoded(reply.last(exchange.result)) + reply.end
+
+
+async def _with_pings(exchange: Exchange) -> AsyncIterator[Piece | None]:
+    """The pieces, and None where none came for a while: proxies close connections that are silent."""
+    pieces = exchange.pieces()
+    coming = asyncio.ensure_future(anext(pieces, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait({coming}, timeout=_PING_SECONDS)
+            if not done:
+                yield None
+                continue
+            piece = coming.result()
+            if piece is None:
+                return
+            yield piece
+            coming = asyncio.ensure_future(anext(pieces, None))
+    finally:
+        coming.cancel()
+
+
+async def _drained(exchange: Exchange) -> None:
+    async for _ in exchange.pieces():
+        pass
+
+
+async def _left(request: Request) -> None:
+    """Until the client hangs up."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _encoded(events: list[Data]) -> bytes:
+    """An event that has a type is named after it."""
+    return b"".join(_event(data) for data in events)
+
+
+def _event(data: Data) -> bytes:
+    name = f"event: {data['type']}\n" if isinstance(data.get("type"), str) else ""
+    return f"{name}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()

@@ -1,0 +1,142 @@
+"""The objects and events of OpenAI's responses: a reasoning item with the insight, and a message with the answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from services.http_gateway import completion
+from services.http_gateway.errors import HttpError
+from tandem.live_text import Piece
+from tandem.v1 import tandem_pb2
+
+Data = dict[str, Any]
+_REASONING, _MESSAGE = "reasoning", "message"
+_PREFIXES = {_REASONING: "rs", _MESSAGE: "msg"}
+_PARTS = {_REASONING: "reasoning_text", _MESSAGE: "output_text"}
+
+
+@dataclass(slots=True)
+class _Item:
+    """One item of the output, as far as it is written."""
+
+    kind: str
+    id: str
+    index: int
+    text: str = ""
+
+    def part(self, text: str) -> Data:
+        more: Data = {"annotations": [], "logprobs": []} if self.kind == _MESSAGE else {}
+        return {"type": _PARTS[self.kind], "text": text, **more}
+
+    def as_data(self, status: str) -> Data:
+        content = [] if status == "in_progress" else [self.part(self.text)]
+        more: Data = {"role": "assistant"} if self.kind == _MESSAGE else {"summary": []}
+        return {"id": self.id, "type": self.kind, "status": status, "content": content, **more}
+
+
+@dataclass(slots=True)
+class ResponsesReply:
+    """The items stand in the order in which their first text came."""
+
+    request_id: str
+    profile: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    created: float = field(default_factory=time.time)
+    end: bytes = b""
+    _items: dict[str, _Item] = field(default_factory=dict)
+    _numbers: Any = field(default_factory=count)
+
+    def whole(self, result: tandem_pb2.SolveResult, reasoning: str) -> Data:
+        if reasoning:
+            self._item(_REASONING).text = reasoning
+        self._item(_MESSAGE).text = result.answer
+        return self._response(result)
+
+    def first(self) -> list[Data]:
+        return [self._event(f"response.{name}", response=self._response()) for name in ("created", "in_progress")]
+
+    def piece(self, piece: Piece) -> list[Data]:
+        return [*self._delta(_REASONING, piece.reasoning), *self._delta(_MESSAGE, piece.content)]
+
+    def last(self, result: tandem_pb2.SolveResult) -> list[Data]:
+        opened = [] if _MESSAGE in self._items else self._opened(self._item(_MESSAGE))
+        closed = [event for item in self._items.values() for event in self._closed(item, result)]
+        name = "completed" if result.complete else "incomplete"
+        return [*opened, *closed, self._event(f"response.{name}", response=self._response(result))]
+
+    def failure(self, error: HttpError) -> list[Data]:
+        return [self._event("error", code=error.code, message=error.message, param=error.param)]
+
+    def _item(self, kind: str) -> _Item:
+        if kind not in self._items:
+            self._items[kind] = _Item(kind, f"{_PREFIXES[kind]}_{self.request_id}", len(self._items))
+        return self._items[kind]
+
+    def _delta(self, kind: str, text: str) -> list[Data]:
+        if not text:
+            return []
+        opened = [] if kind in self._items else self._opened(self._item(kind))
+        item = self._item(kind)
+        item.text += text
+        return [*opened, self._in_item(item, f"response.{_PARTS[kind]}.delta", delta=text, **_logprobs(item))]
+
+    def _opened(self, item: _Item) -> list[Data]:
+        added = self._event("response.output_item.added", output_index=item.index, item=item.as_data("in_progress"))
+        return [added, self._in_item(item, "response.content_part.added", part=item.part(""))]
+
+    def _closed(self, item: _Item, result: tandem_pb2.SolveResult) -> list[Data]:
+        return [
+            self._in_item(item, f"response.{_PARTS[item.kind]}.done", text=item.text, **_logprobs(item)),
+            self._in_item(item, "response.content_part.done", part=item.part(item.text)),
+            self._event("response.output_item.done", output_index=item.index, item=item.as_data(_status(result))),
+        ]
+
+    def _in_item(self, item: _Item, kind: str, **more: Any) -> Data:
+        return self._event(kind, item_id=item.id, output_index=item.index, content_index=0, **more)
+
+    def _event(self, kind: str, **more: Any) -> Data:
+        return {"type": kind, "sequence_number": next(self._numbers), **more}
+
+    def _response(self, result: tandem_pb2.SolveResult | None = None) -> Data:
+        status = _status(result) if result else "in_progress"
+        return {
+            "id": f"resp_{self.request_id}",
+            "object": "response",
+            "created_at": self.created,
+            "status": status,
+            "error": None,
+            "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
+            "model": self.profile,
+            "output": [item.as_data(status) for item in self._items.values()],
+            "parallel_tool_calls": False,
+            "tool_choice": "none",
+            "tools": [],
+            "store": False,
+            "metadata": dict(self.metadata),
+            "usage": _usage(result) if result else None,
+            **({"tandem": completion.own_fields(result, self.metadata)} if result else {}),
+        }
+
+
+def _logprobs(item: _Item) -> Data:
+    return {"logprobs": []} if item.kind == _MESSAGE else {}
+
+
+def _status(result: tandem_pb2.SolveResult) -> str:
+    return "completed" if result.complete else "incomplete"
+
+
+def _usage(result: tandem_pb2.SolveResult) -> Data:
+    counted = completion.usage(result)
+    return {
+        "input_tokens": counted["prompt_tokens"],
+        "input_tokens_details": {**counted["prompt_tokens_details"], "cache_write_tokens": 0},
+        "output_tokens": counted["completion_tokens"],
+        "output_tokens_details": counted["completion_tokens_details"],
+        "total_tokens": counted["total_tokens"],
+        "cost": counted["cost"],
+    }

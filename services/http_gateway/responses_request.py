@@ -1,0 +1,98 @@
+"""The body of POST /v1/responses, as the chat that it is."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from services.http_gateway.chat_request import ChatCompletionRequest, JsonSchema, ResponseFormat, TandemOptions
+from services.http_gateway.parameters import RESPONSES_NEUTRAL, RESPONSES_USED, used_parameters
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputPart(_Body):
+    """`output_text` is a part of an earlier reply; its annotations and log-probabilities are empty."""
+
+    type: Literal["input_text", "output_text"]
+    text: str
+    annotations: list[None] = Field(default_factory=list)
+    logprobs: list[None] = Field(default_factory=list)
+
+
+class InputMessage(_Body):
+    """A message, of the user's or of an earlier reply, which has an id and a status."""
+
+    type: Literal["message"] = "message"
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[InputPart]
+    id: str = ""
+    status: str = ""
+
+    def as_chat(self) -> dict[str, Any]:
+        parts = self.content
+        return {"role": self.role, "content": parts if isinstance(parts, str) else "\n".join(p.text for p in parts)}
+
+
+class TextFormat(_Body):
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    name: str = ""
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    description: str = ""
+    strict: bool | None = None
+
+    def as_response_format(self) -> ResponseFormat:
+        if self.schema_ is None:
+            return ResponseFormat(type=self.type)
+        schema = JsonSchema(name=self.name, schema=self.schema_, description=self.description, strict=self.strict)
+        return ResponseFormat(type=self.type, json_schema=schema)
+
+
+class TextOptions(_Body):
+    format: TextFormat = TextFormat()
+
+
+class ResponsesRequest(_Body):
+    """Every other parameter of OpenAI's is refused by name (services.http_gateway.parameters)."""
+
+    model: str
+    input: str | list[InputMessage] = Field(min_length=1)
+    instructions: str = ""
+    stream: bool = False
+    max_output_tokens: int | None = Field(default=None, gt=0)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    text: TextOptions = TextOptions()
+    user: str = ""
+    metadata: dict[str, str] = Field(default_factory=dict)
+    tandem: TandemOptions = TandemOptions()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> Any:
+        return used_parameters(given, RESPONSES_USED, RESPONSES_NEUTRAL) if isinstance(given, dict) else given
+
+    def as_chat(self) -> ChatCompletionRequest:
+        """Raises pydantic.ValidationError."""
+        said: list[dict[str, Any]] = [{"role": "system", "content": self.instructions}] if self.instructions else []
+        if isinstance(self.input, str):
+            said.append({"role": "user", "content": self.input})
+        else:
+            said += [message.as_chat() for message in self.input]
+        return ChatCompletionRequest.model_validate(
+            {
+                "model": self.model,
+                "messages": said,
+                "stream": self.stream,
+                "max_completion_tokens": self.max_output_tokens,
+                "temperature": self.temperature,
+                "top_p": self.top_p,
+                "response_format": self.text.format.as_response_format(),
+                "user": self.user,
+                "metadata": self.metadata,
+                "tandem": self.tandem,
+            }
+        )

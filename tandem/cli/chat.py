@@ -1,0 +1,146 @@
+"""tandem chat"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tandem.cli.interrupts import cancels
+from tandem.cli.output import JsonFlag, console, console_error, print_json
+from tandem.cli.session import stack_for, traced
+from tandem.cli.silence import explained_silence, heard
+from tandem.client import Client
+from tandem.errors import RequestError
+from tandem.events import Accepted, Completed, Event
+from tandem.live_text import LiveText, TextWasLost
+from tandem.request import SolveOptions, solve_request
+from tandem.results import to_dict
+from tandem.v1 import tandem_pb2
+
+Message = dict[str, str]
+_HELP = "Ctrl-C stops an answer, /new begins again, Ctrl-D or /exit ends"
+
+
+def chat(
+    profile: Annotated[str, typer.Option(help="Pair of models; the gateway's default if not given.")] = "",
+    system: Annotated[str, typer.Option(help="What the conversation begins with: who the models are to be.")] = "",
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Score at which a stage suffices. Without one, nothing stops the large model in a chat unless the profile says so.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Upper bound of an answer's tokens.")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Upper bound of each answer's bill, in USD.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy (the default).")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draw.")] = None,
+    up: Annotated[bool, typer.Option("--up", help="Start the local stack for this chat if none is up, and stop it afterwards.")] = False,
+    json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Talk to the two models. Ctrl-C stops the models and keeps the conversation. Questions may come from a pipe, one per line."""
+    options = SolveOptions(
+        profile=profile,
+        task="chat",
+        threshold=threshold,
+        max_answer_tokens=max_tokens,
+        max_cost_usd=max_cost,
+        temperature=temperature,
+        seed=seed,
+    )
+    with traced(), stack_for(up, profile, quiet=json), Client() as client:
+        failed = _Conversation(client, system, options, json).run()
+    if failed and not sys.stdin.isatty():
+        raise typer.Exit(1)
+
+
+class _Conversation:
+    def __init__(self, client: Client, system: str, options: SolveOptions, json: bool) -> None:
+        self._client, self._options, self._json = client, options, json
+        self._start: list[Message] = [{"role": "system", "content": system}] if system else []
+        self._said = list(self._start)
+        self._style = ""
+
+    def run(self) -> bool:
+        """To the end of the input. True where a question got no answer."""
+        failed = False
+        if sys.stdin.isatty() and not self._json:
+            console.print(_HELP, style="dim")
+        for question in _questions():
+            if question == "/new":
+                self._said = list(self._start)
+            else:
+                failed |= not self._answered(question)
+        return failed
+
+    def _answered(self, question: str) -> bool:
+        """Ask, and remember both; a question without an answer is forgotten."""
+        asked = [*self._said, {"role": "user", "content": question}]
+        try:
+            result = self._ask(asked)
+        except (RequestError, TextWasLost) as error:
+            console_error(str(error))
+            return False
+        if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
+            if not self._json:
+                console.print(f"\n  stopped after ${result.cost.usd:.6f}; ask something else", style="dim")
+            return False
+        self._said = [*asked, {"role": "assistant", "content": result.answer}]
+        return True
+
+    def _ask(self, asked: list[Message]) -> tandem_pb2.SolveResult:
+        request = solve_request(asked, **self._options)
+        self._style = ""
+        with cancels(self._client, request.request_id), explained_silence(self._client.address) as hear:
+            result = self._shown(heard(self._client.solve_request(request), hear))
+        if self._json:
+            print_json(to_dict(result))
+        return result
+
+    def _shown(self, events: Iterator[Event]) -> tandem_pb2.SolveResult:
+        live: LiveText | None = None
+        for event in events:
+            if isinstance(event, Accepted):
+                live = LiveText(event.answer_text)
+            elif isinstance(event, Completed) and event.result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
+                return event.result
+            elif live is not None:
+                piece = live.push(event)
+                self._write(piece.reasoning, "dim cyan")
+                self._write(piece.content, "green")
+            if isinstance(event, Completed):
+                self._end(event.result)
+                return event.result
+        raise AssertionError("a stream ends with its result")
+
+    def _write(self, text: str, style: str) -> None:
+        if text and not self._json:
+            between = "\n\n" if self._style not in ("", style) else ""
+            console.print(Text(between + text, style), end="")
+            self._style = style
+
+    def _end(self, result: tandem_pb2.SolveResult) -> None:
+        if not self._json:
+            reason = (
+                tandem_pb2.StopReason.Name(result.stop.reason).removeprefix("STOP_REASON_").lower().replace("_", " ")
+            )
+            cut = "" if result.complete else "cut at its limit; "
+            saved = f"{result.cost.saved_ratio:.0%} saved"
+            console.print(f"\n  {cut}stage {result.stop.stage}, {reason}; ${result.cost.usd:.6f}, {saved}", style="dim")
+
+
+def _questions() -> Iterator[str]:
+    """Lines that are not empty, until the input ends, /exit, or Ctrl-C at the prompt."""
+    prompt = ""
+    if sys.stdin.isatty():
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401  # arrow keys and history at the prompt
+        prompt = "> "
+    while True:
+        try:
+            line = input(prompt).strip()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if line == "/exit":
+            return
+        if line:
+            yield line
