@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import grpc
@@ -25,6 +26,15 @@ async def test_an_answer_that_does_what_the_prompt_says_passes(checker: Running)
     result = await checker.examples(RIGHT)
     assert (result.verdict, result.score, result.detail) == (PASS, 1.0, "2 examples hold")
     assert 0 < result.seconds < 2
+
+
+async def test_it_works_where_files_of_this_user_are_for_nobody_else() -> None:
+    before = os.umask(0o077)  # as in the local stack
+    try:
+        async with run_checker() as private:
+            assert (await private.examples(RIGHT)).verdict == PASS
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ def enter(readable: Sequence[str], mount_point: str, scratch: str, scratch_bytes
     `mount_point` is any folder.
     """
     user, group = os.geteuid(), os.getegid()
+    os.umask(0o022)  # where others may not read this user's files, the root's folders must be readable all the same
     try:
         kernel.libc("unshare", _ALL)
     except PermissionError:
