@@ -14,7 +14,16 @@ class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class InputPart(_Body):
+class _Repeated(_Body):
+    """What a client repeats of an earlier reply has fields that are null."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
+
+
+class InputPart(_Repeated):
     """`output_text` is a part of an earlier reply; its annotations and log-probabilities are empty."""
 
     type: Literal["input_text", "output_text"]
@@ -23,7 +32,7 @@ class InputPart(_Body):
     logprobs: list[None] = Field(default_factory=list)
 
 
-class InputMessage(_Body):
+class InputMessage(_Repeated):
     """A message, of the user's or of an earlier reply, which has an id and a status."""
 
     type: Literal["message"] = "message"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from services.http_gateway.chat_request import ChatCompletionRequest, TandemOptions
@@ -58,6 +59,16 @@ def test_the_page_says_what_the_code_does(dialect: str) -> None:
 def test_what_is_used_is_a_field_of_the_body(dialect: str) -> None:
     _, body, used, _ = DIALECTS[dialect]
     assert set(body.model_fields) == set(used)
+
+
+def test_what_a_client_repeats_of_a_response_is_read() -> None:
+    text = ResponseOutputText(type="output_text", text="Hello.", annotations=[])
+    said = ResponseOutputMessage(id="msg_1", type="message", role="assistant", status="completed", content=[text])
+    asked = [{"role": "user", "content": "Hi"}, said.model_dump(), {"role": "user", "content": "And?"}]
+    chat = ResponsesRequest.model_validate({"model": "scripted", "input": asked}).as_chat()
+    assert [(message.role, message.text) for message in chat.messages] == [
+        ("user", "Hi"), ("assistant", "Hello."), ("user", "And?")
+    ]  # fmt: skip
 
 
 def test_the_page_names_tandems_own_options() -> None:
