@@ -6,6 +6,7 @@ import asyncio
 import copy
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeVar, Unpack
 
@@ -35,14 +36,13 @@ class _Progress:
         self.is_complete = False
         self._lost_connections = 0
 
-    def next_event(self, message: tandem_pb2.SolveEvent) -> Event | None:
-        """The event to yield; None for an `accepted` that repeats the first one, and for an unknown event."""
+    def is_new(self, message: tandem_pb2.SolveEvent) -> bool:
+        """Notes where to resume. False for an `accepted` that repeats the first one."""
         self.request.resume_after = message.cursor
         self.is_complete = message.HasField("completed")
         if message.HasField("accepted"):
             self.request_id = message.accepted.request_id
-        is_repeat = message.HasField("accepted") and bool(self._lost_connections)
-        return None if is_repeat else event_from_pb(message)
+        return not (message.HasField("accepted") and self._lost_connections)
 
     def may_reconnect(self, error: RequestError) -> bool:
         self._lost_connections += 1
@@ -116,7 +116,8 @@ class Client:
                 call = self._stub.Solve(progress.request, timeout=_DEADLINE_SECONDS, metadata=metadata)
                 try:
                     for message in call:
-                        if event := progress.next_event(message):
+                        event = event_from_pb(message) if progress.is_new(message) else None
+                        if event:
                             yield event
                 except grpc.RpcError as rpc_error:
                     error = from_rpc(rpc_error)
@@ -197,6 +198,15 @@ class AsyncClient:
         Without `cancels`, closing the generator early only leaves: the gateway then cancels the request after its grace, unless
         another client reads it.
         """
+        async with aclosing(self.messages(request, cancels=cancels)) as messages:
+            async for message in messages:
+                if event := event_from_pb(message):
+                    yield event
+
+    async def messages(
+        self, request: tandem_pb2.SolveRequest, *, cancels: bool = True
+    ) -> AsyncGenerator[tandem_pb2.SolveEvent, None]:
+        """As `solve_request`, but each event as its message, with the cursor to resume after it."""
         progress = _Progress(request)
         metadata = (*_solve_metadata(), *self._gateway.metadata)
         try:
@@ -204,8 +214,8 @@ class AsyncClient:
                 call = self._stub.Solve(progress.request, timeout=_DEADLINE_SECONDS, metadata=metadata)
                 try:
                     async for message in call:
-                        if event := progress.next_event(message):
-                            yield event
+                        if progress.is_new(message):
+                            yield message
                 except grpc.RpcError as rpc_error:
                     error = from_rpc(rpc_error)
                     if not progress.may_reconnect(error):

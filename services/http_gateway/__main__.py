@@ -29,6 +29,7 @@ class HttpGatewaySettings(ProcessSettings):
         validation_alias="TANDEM_ALLOW_ANONYMOUS",
         description="serve beyond this machine what a gateway answers without a credential",
     )
+    jaeger: str = Field("", validation_alias="TANDEM_JAEGER", description="URL that the page's links to traces lead to")
 
 
 class _Server(uvicorn.Server):
@@ -47,7 +48,7 @@ async def main() -> None:
         readiness = Readiness(client, may_be_open=settings.allow_anonymous or is_loopback(settings.host))
         server = _Server(
             uvicorn.Config(
-                make_app(client, readiness),
+                make_app(client, readiness, settings.jaeger),
                 host=settings.host,
                 port=settings.port,
                 log_config=None,

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from services.http_gateway import completion, errors
+from services.http_gateway import completion, errors, sse
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled, Exchange
 from tandem.errors import RequestError
 from tandem.live_text import Piece, TextWasLost
 from tandem.v1 import tandem_pb2
 
-_PING_SECONDS = 10.0
 _FAILURES = (RequestError, TextWasLost, Cancelled)
 Data = dict[str, Any]
 
@@ -86,9 +84,9 @@ def failure(error: Exception) -> HttpError:
 async def _events(exchange: Exchange, reply: Reply) -> AsyncIterator[bytes]:
     yield _encoded(reply.first())
     try:
-        async for piece in _with_pings(exchange):
+        async for piece in sse.with_pings(exchange.pieces()):
             if piece is None:
-                yield b": ping\n\n"
+                yield sse.PING
             elif piece:
                 yield _encoded(reply.piece(piece))
     except _FAILURES as error:
@@ -96,25 +94,6 @@ async def _events(exchange: Exchange, reply: Reply) -> AsyncIterator[bytes]:
         return
     assert exchange.result is not None
     yield _encoded(reply.last(exchange.result)) + reply.end
-
-
-async def _with_pings(exchange: Exchange) -> AsyncIterator[Piece | None]:
-    """The pieces, and None where none came for a while: proxies close connections that are silent."""
-    pieces = exchange.pieces()
-    coming = asyncio.ensure_future(anext(pieces, None))
-    try:
-        while True:
-            done, _ = await asyncio.wait({coming}, timeout=_PING_SECONDS)
-            if not done:
-                yield None
-                continue
-            piece = coming.result()
-            if piece is None:
-                return
-            yield piece
-            coming = asyncio.ensure_future(anext(pieces, None))
-    finally:
-        coming.cancel()
 
 
 async def _drained(exchange: Exchange) -> None:
@@ -129,10 +108,4 @@ async def _left(request: Request) -> None:
 
 
 def _encoded(events: list[Data]) -> bytes:
-    """An event that has a type is named after it."""
-    return b"".join(_event(data) for data in events)
-
-
-def _event(data: Data) -> bytes:
-    name = f"event: {data['type']}\n" if isinstance(data.get("type"), str) else ""
-    return f"{name}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+    return b"".join(sse.event(data) for data in events)

@@ -18,7 +18,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from services.http_gateway import completion, errors
+from services.http_gateway import completion, errors, page
+from services.http_gateway.bearer import bearer
 from services.http_gateway.chat_request import ChatCompletionRequest
 from services.http_gateway.completion import CompletionReply
 from services.http_gateway.errors import HttpError
@@ -109,8 +110,7 @@ class OpenAIService:
 
     def _for(self, authorization: str) -> AsyncClient:
         """The gateway's client for the sender of this header, whose credential goes on as it is."""
-        scheme, _, credential = authorization.strip().partition(" ")
-        return self._client.for_caller(credential.strip() if scheme.lower() == "bearer" else "")
+        return self._client.for_caller(bearer(authorization))
 
     async def healthz(self) -> PlainTextResponse:
         """This process is alive."""
@@ -122,7 +122,8 @@ class OpenAIService:
         return PlainTextResponse(reason or "ok", 503 if reason else 200)
 
 
-def make_app(client: AsyncClient, readiness: Readiness) -> FastAPI:
+def make_app(client: AsyncClient, readiness: Readiness, jaeger: str = "") -> FastAPI:
+    """`jaeger`: where the page's links to traces lead; empty: it has none."""
     service = OpenAIService(client, readiness)
     app = FastAPI(title="Tandem", description="OpenAI's chat API", docs_url=None, redoc_url=None)
     app.post("/v1/chat/completions", response_model=None)(service.chat_completions)
@@ -134,6 +135,7 @@ def make_app(client: AsyncClient, readiness: Readiness) -> FastAPI:
     app.get("/metrics", include_in_schema=False, response_model=None)(_metrics)
     app.get("/docs", include_in_schema=False, response_model=None)(_docs)
     app.mount("/docs/assets", StaticFiles(directory=swagger_ui_bundle.swagger_ui_path))
+    page.mount(app, client, jaeger)
     app.add_middleware(_Counted)
     handlers: dict[type[Exception], Callable[[Any], HttpError]] = {
         RequestError: errors.from_gateway,

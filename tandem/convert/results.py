@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tandem.convert.outcomes import check_result_to_pb
-from tandem.convert.values import counts_to_pb, role_to_pb, stop_reason_to_pb, verdict_to_pb
+from tandem.convert.values import counts_to_pb, prices_to_pb, role_to_pb, stop_reason_to_pb, verdict_to_pb
 from tandem.method.checks import Trial
 from tandem.method.events import AnswerDelta, Checked, InsightDelta, LlmStopped, Restarted, SolveEvent
 from tandem.method.result import ShadowResult, SolveResult
@@ -97,4 +97,11 @@ def profile_to_pb(profile: Profile) -> tandem_pb2.Profile:
         checks=tandem_pb2.ProfileChecks(**profile.checks.model_dump()),
         trial_stages=profile.trial.stages,
         trial_mode=profile.trial.mode,
+        prices=tandem_pb2.ProfilePrices(
+            llm=prices_to_pb(profile.prices.llm),
+            slm=prices_to_pb(profile.prices.slm),
+            scorer=prices_to_pb(profile.prices.scorer),
+        ),
+        llm_alone_code_output_tokens=profile.llm_alone.tokens("code"),
+        llm_alone_output_tokens=profile.llm_alone.tokens("answer"),
     )

@@ -1550,6 +1550,9 @@ class Profile(_message.Message):
     TRIAL_STAGES_FIELD_NUMBER: _builtins.int
     TRIAL_MODE_FIELD_NUMBER: _builtins.int
     MAX_CONVERSATION_TOKENS_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
+    LLM_ALONE_CODE_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    LLM_ALONE_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     llm: _builtins.str
@@ -1564,6 +1567,9 @@ class Profile(_message.Message):
     """"sequential" or "overlapped"."""
     max_conversation_tokens: _builtins.int
     """Limit of a question with what was said before it."""
+    llm_alone_code_output_tokens: _builtins.float
+    """Tokens of the large model's answer by itself, as calibrated: of a programming task, and of others."""
+    llm_alone_output_tokens: _builtins.float
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileStage]: ...
     @_builtins.property
@@ -1574,6 +1580,8 @@ class Profile(_message.Message):
     def trial_stages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Trials of the small model before the large one is asked: their stages; empty means none."""
 
+    @_builtins.property
+    def prices(self) -> Global___ProfilePrices: ...
     def __init__(
         self,
         *,
@@ -1591,14 +1599,47 @@ class Profile(_message.Message):
         trial_stages: _abc.Iterable[_builtins.int] | None = ...,
         trial_mode: _builtins.str = ...,
         max_conversation_tokens: _builtins.int = ...,
+        prices: Global___ProfilePrices | None = ...,
+        llm_alone_code_output_tokens: _builtins.float = ...,
+        llm_alone_output_tokens: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "prices", b"prices"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "description", b"description", "handoff", b"handoff", "llm", b"llm", "max_conversation_tokens", b"max_conversation_tokens", "max_question_tokens", b"max_question_tokens", "name", b"name", "price_version", b"price_version", "scorer", b"scorer", "scorer_trained", b"scorer_trained", "slm", b"slm", "stages", b"stages", "trial_mode", b"trial_mode", "trial_stages", b"trial_stages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "description", b"description", "handoff", b"handoff", "llm", b"llm", "llm_alone_code_output_tokens", b"llm_alone_code_output_tokens", "llm_alone_output_tokens", b"llm_alone_output_tokens", "max_conversation_tokens", b"max_conversation_tokens", "max_question_tokens", b"max_question_tokens", "name", b"name", "price_version", b"price_version", "prices", b"prices", "scorer", b"scorer", "scorer_trained", b"scorer_trained", "slm", b"slm", "stages", b"stages", "trial_mode", b"trial_mode", "trial_stages", b"trial_stages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Profile: _TypeAlias = Profile  # noqa: Y015
+
+@_typing.final
+class ProfilePrices(_message.Message):
+    """What a bill is made of, so that a client can count it up while the models write."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LLM_FIELD_NUMBER: _builtins.int
+    SLM_FIELD_NUMBER: _builtins.int
+    SCORER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def llm(self) -> Global___RolePrices: ...
+    @_builtins.property
+    def slm(self) -> Global___RolePrices: ...
+    @_builtins.property
+    def scorer(self) -> Global___RolePrices: ...
+    def __init__(
+        self,
+        *,
+        llm: Global___RolePrices | None = ...,
+        slm: Global___RolePrices | None = ...,
+        scorer: Global___RolePrices | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["llm", b"llm", "scorer", b"scorer", "slm", b"slm"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["llm", b"llm", "scorer", b"scorer", "slm", b"slm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfilePrices: _TypeAlias = ProfilePrices  # noqa: Y015
 
 @_typing.final
 class ProfileChecks(_message.Message):

@@ -1,0 +1,99 @@
+// What the page asks of its server: JSON, and a request's events. The key is kept for this tab alone.
+
+const KEY = "tandem-api-key";
+const RETRY_MS = 1000;
+
+export const key = () => sessionStorage.getItem(KEY) ?? "";
+
+export function setKey(value) {
+  if (value) sessionStorage.setItem(KEY, value);
+  else sessionStorage.removeItem(KEY);
+}
+
+export class ApiError extends Error {
+  constructor(status, message, param) {
+    super(message);
+    Object.assign(this, { status, param });
+  }
+}
+
+const headers = () => (key() ? { authorization: `Bearer ${key()}` } : {});
+
+async function refusal(response) {
+  const text = await response.text();
+  try {
+    const { message, param } = JSON.parse(text).error;
+    return new ApiError(response.status, message, param);
+  } catch {
+    return new ApiError(response.status, text || response.statusText);
+  }
+}
+
+async function call(path, options = {}) {
+  const response = await fetch(`/api${path}`, { ...options, headers: { ...headers(), ...options.headers } });
+  if (!response.ok) throw await refusal(response);
+  return response.json();
+}
+
+const post = (path, body) =>
+  call(path, { method: "POST", body: JSON.stringify(body ?? {}), headers: { "content-type": "application/json" } });
+
+export const getProfiles = () => call("/profiles");
+export const getRequests = (where, limit) => call(`/requests?${new URLSearchParams({ where, limit })}`);
+export const getRequest = (id) => call(`/requests/${encodeURIComponent(id)}`);
+export const ask = (asked) => post("/requests", asked);
+export const cancel = (id) => post(`/requests/${encodeURIComponent(id)}/cancel`);
+
+/**
+ * Calls `onEvent` for each event of a request, to its last one. A lost connection is taken up after the last event that came.
+ * As EventSource does, which cannot send a key. Rejects with ApiError where the server refuses.
+ */
+export async function follow(id, onEvent, signal) {
+  let last = "";
+  while (!signal.aborted) {
+    try {
+      const sent = { ...headers(), ...(last && { "last-event-id": last }) };
+      const response = await fetch(`/api/requests/${encodeURIComponent(id)}/events`, { headers: sent, signal });
+      if (!response.ok) throw await refusal(response);
+      for await (const { id: eventId, data } of events(response.body)) {
+        last = eventId || last;
+        onEvent(data);
+        if (data.kind === "completed" || data.kind === "failed") return;
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      const isRefusal = error instanceof ApiError && error.status < 500;
+      if (isRefusal) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+}
+
+async function* events(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const blocks = (rest + value).split("\n\n");
+      rest = blocks.pop();
+      for (const block of blocks) {
+        const event = parse(block);
+        if (event) yield event;
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+function parse(block) {
+  const fields = Object.fromEntries(
+    block
+      .split("\n")
+      .filter((line) => line && !line.startsWith(":"))
+      .map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]),
+  );
+  return fields.data && { id: fields.id, data: JSON.parse(fields.data) };
+}

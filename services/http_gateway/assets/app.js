@@ -1,0 +1,91 @@
+// The frame: which view is shown, and the API key. The address after `#` is the whole state, so that a reload shows the same.
+import { Ask } from "./ask.js";
+import { getProfiles, key, setKey } from "./api.js";
+import { html, render, useEffect, useRef, useState } from "./html.js";
+import { Request } from "./request.js";
+import { Requests } from "./requests.js";
+import { Savings } from "./savings.js";
+
+const VIEWS = { ask: ["Ask", Ask], requests: ["Requests", Requests], savings: ["Savings", Savings] };
+
+function place() {
+  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  const [view, id] = path.split("/").map(decodeURIComponent);
+  return { view: view in VIEWS ? view : "ask", id: id ?? "", query: new URLSearchParams(query) };
+}
+
+function App() {
+  const [at, setAt] = useState(place());
+  const [served, setServed] = useState({ profiles: [], default_profile: "", jaeger: "" });
+  const [error, setError] = useState(null);
+  const [keyed, setKeyed] = useState(key());
+  const main = useRef(null);
+
+  useEffect(() => {
+    const move = () => {
+      setAt(place());
+      main.current?.focus({ preventScroll: true });
+    };
+    addEventListener("hashchange", move);
+    return () => removeEventListener("hashchange", move);
+  }, []);
+  useEffect(() => {
+    setError(null);
+    getProfiles().then(setServed, setError);
+  }, [keyed]);
+
+  const [name, View] = VIEWS[at.view];
+  const Shown = at.view === "requests" && at.id ? Request : View;
+  useEffect(() => {
+    document.title = `${name} – Tandem`;
+  }, [name]);
+  const changeKey = (value) => {
+    setKey(value);
+    setKeyed(value);
+  };
+  return html`
+    <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>To the content</a>
+    <header class="top">
+      <a class="mark" href="#/ask">Tandem</a>
+      <nav aria-label="Views">
+        ${Object.entries(VIEWS).map(([view, [label]]) => html`
+          <a href=${`#/${view}`} aria-current=${view === at.view ? "page" : undefined}>${label}</a>`)}
+      </nav>
+      <${Key} keyed=${keyed} isAsked=${error?.status === 401} onChange=${changeKey} />
+    </header>
+    <main id="main" tabindex="-1" ref=${main}>
+      ${error && html`<p class="problem" role="alert">${error.message}</p>`}
+      <${Shown} key=${`${at.view} ${keyed}`} ...${at} served=${served} />
+    </main>`;
+}
+
+function Key({ keyed, isAsked, onChange }) {
+  const [isOpen, setOpen] = useState(false);
+  const field = useRef(null);
+  useEffect(() => {
+    if (isAsked) setOpen(true);
+  }, [isAsked]);
+  useEffect(() => {
+    if (isOpen) field.current?.focus();
+  }, [isOpen]);
+  const submit = (event) => {
+    event.preventDefault();
+    onChange(field.current.value.trim());
+    setOpen(false);
+  };
+  return html`
+    <div class="key">
+      <button type="button" class="quiet" aria-expanded=${isOpen} onClick=${() => setOpen(!isOpen)}>
+        API key${keyed ? " set" : ""}
+      </button>
+      ${isOpen && html`
+        <form onSubmit=${submit} onKeyDown=${(event) => event.key === "Escape" && setOpen(false)}>
+          <label for="api-key">API key or token</label>
+          <input id="api-key" type="password" autocomplete="off" ref=${field} defaultValue=${keyed} />
+          <p class="note">Kept in this tab until it is closed, and sent to this server only. Empty: none is sent.</p>
+          <button type="submit">Use it</button>
+        </form>`}
+    </div>`;
+}
+
+render(html`<${App} />`, document.getElementById("app"));

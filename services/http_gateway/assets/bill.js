@@ -1,0 +1,90 @@
+// What a request costs: while it runs, and in full.
+import { count, duration, percent, usd, usdColumn } from "./format.js";
+import { html } from "./html.js";
+import { alone, spent } from "./live.js";
+
+export function Running({ state, profile, task }) {
+  const now = spent(state, profile?.prices);
+  const total = state.result ? state.result.cost.usd : now.llm + now.slm;
+  const estimate = alone(state, profile, task);
+  const scale = Math.max(total, estimate) || 1;
+  const isExact = state.result?.stop.reason === "llm_finished";
+  return html`
+    <section class="running" aria-labelledby="running-title">
+      <h2 id="running-title">Bill</h2>
+      <dl>
+        <dt>${state.result ? "This request" : "Generated so far"}</dt><dd class="amount" data-testid="bill">${usd(total)}</dd>
+        <${Bar} parts=${[["llm", now.llm], ["slm", now.slm], ["scorer", total - now.llm - now.slm]]} scale=${scale} />
+        <dt>Large model alone${isExact ? "" : ", estimate"}</dt><dd>${usd(estimate)}</dd>
+        <${Bar} parts=${[["alone", estimate]]} scale=${scale} />
+        ${state.result && html`<dt>Saved</dt><dd><b>${percent(state.result.cost.saved_ratio)}</b></dd>`}
+      </dl>
+      ${!state.result && html`<p class="note">What the models read is added at the end.</p>`}
+    </section>`;
+}
+
+function Bar({ parts, scale }) {
+  let from = 0;
+  return html`
+    <svg class="bar" height="8" aria-hidden="true">
+      ${parts.map(([name, value]) => {
+        const x = from;
+        from += (Math.max(value, 0) / scale) * 100;
+        return html`<rect class=${name} x=${`${x}%`} width=${`${from - x}%`} height="8" />`;
+      })}
+    </svg>`;
+}
+
+const ROLES = [["llm", "Large"], ["slm", "Small"], ["scorer", "Scorer"]];
+const STATES = [
+  ["input_tokens", "Read"],
+  ["cached_input_tokens", "From cache"],
+  ["output_tokens", "Written"],
+  ["overrun_tokens", "Overrun"],
+  ["discarded_tokens", "Discarded"],
+];
+const TIMES = [
+  ["first_insight", "First insight token"],
+  ["decision", "Decision"],
+  ["cancel", "Decision to halt"],
+  ["first_answer_token", "Decision to first answer token"],
+  ["total", "Whole request"],
+];
+
+const sum = (usage, name) => ROLES.reduce((whole, [role]) => whole + usage[role][name], 0);
+
+/** Tokens by role and state, times, and where the trace is. */
+export function Bill({ result, jaeger }) {
+  const { usage, cost, timings_ms: times } = result;
+  const inUsd = usdColumn([...Object.values(cost.usd_by_role), cost.usd]);
+  return html`
+    <section class="bill" aria-labelledby="bill-title">
+      <h2 id="bill-title">Bill by role and state</h2>
+      <div class="account">
+        <table>
+          <thead><tr><th scope="col">Tokens</th>
+            ${ROLES.map(([role, label]) => html`<th scope="col" class=${role}>${label}</th>`)}<th scope="col">All</th></tr></thead>
+          <tbody>
+            ${STATES.map(([name, label]) => html`
+              <tr><th scope="row">${label}</th>
+                ${[...ROLES.map(([role]) => usage[role][name]), sum(usage, name)].map((tokens) => html`
+                  <td class=${tokens ? "" : "zero"}>${count(tokens)}</td>`)}</tr>`)}
+          </tbody>
+          <tfoot><tr><th scope="row">USD</th>
+            ${[...ROLES.map(([role]) => cost.usd_by_role[role]), cost.usd].map((value) => html`
+              <td>${inUsd(value).replace("$", "")}</td>`)}</tr></tfoot>
+        </table>
+        <table>
+          <thead><tr><th scope="colgroup" colspan="2">Time</th></tr></thead>
+          <tbody>${TIMES.map(([name, label]) => html`
+            <tr><th scope="row">${label}</th><td>${duration(times[name])}</td></tr>`)}</tbody>
+        </table>
+      </div>
+      <p class="note">
+        Request <code>${result.request_id}</code>, prices <code>${cost.price_version}</code>${result.attempts > 1 && `, ${result.attempts} attempts`}.
+        ${" "}${result.trace_id && jaeger
+          ? html`<a href=${`${jaeger.replace(/\/$/, "")}/trace/${result.trace_id}`} rel="noreferrer" target="_blank">Trace in Jaeger</a>`
+          : result.trace_id && html`Trace <code>${result.trace_id}</code>`}
+      </p>
+    </section>`;
+}

@@ -1,0 +1,66 @@
+// Two lines over time: the cost so far, with the pair and by the large model alone. uPlot is loaded only where there is a chart.
+import { usd, usdColumn } from "./format.js";
+import { html, useEffect, useRef } from "./html.js";
+
+const HEIGHT = 280;
+const DAY = "\n{D} {MMM}";
+// uPlot's rows: seconds between ticks, a tick's text, and what stands below it where year, month or day begin; 1 joins both.
+const TIMES = [
+  [365 * 86400, "{YYYY}", null, null, null, null, null, null, 1],
+  [28 * 86400, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [86400, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [60, "{HH}:{mm}", DAY, null, DAY, null, null, null, 1],
+  [1, "{HH}:{mm}:{ss}", DAY, null, DAY, null, null, null, 1],
+];
+
+export function Chart({ points, label }) {
+  const box = useRef(null);
+  useEffect(() => {
+    let plot = null;
+    let isGone = false;
+    const draw = async () => {
+      const [{ default: UPlot }] = await Promise.all([import("./vendor/uplot.js"), document.fonts.ready]);
+      if (isGone || !box.current) return;
+      plot?.destroy();
+      plot = new UPlot(options(box.current), points, box.current);
+    };
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    const watch = new ResizeObserver(() => plot?.setSize({ width: box.current.clientWidth, height: HEIGHT }));
+    watch.observe(box.current);
+    dark.addEventListener("change", draw);
+    draw();
+    return () => {
+      isGone = true;
+      watch.disconnect();
+      dark.removeEventListener("change", draw);
+      plot?.destroy();
+    };
+  }, [points]);
+  return html`<div class="chart" role="img" aria-label=${label} ref=${box}></div>`;
+}
+
+function options(box) {
+  const style = getComputedStyle(box);
+  const color = (name) => style.getPropertyValue(name).trim();
+  const axis = {
+    stroke: color("--muted"),
+    font: `12px ${style.fontFamily}`,
+    grid: { stroke: color("--rule"), width: 1 },
+    ticks: { stroke: color("--rule"), width: 1, size: 4 },
+  };
+  const line = (label, name, more) => ({
+    label, stroke: color(name), width: 2, value: (_, value) => usd(value), points: { show: false }, ...more,
+  });
+  return {
+    width: box.clientWidth,
+    height: HEIGHT,
+    series: [
+      { label: "Time", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
+      line("Cost", "--slm"),
+      line("Large model alone", "--llm", { dash: [5, 4] }),
+    ],
+    axes: [{ ...axis, values: TIMES, space: 64 }, { ...axis, size: 64, values: (_, ticks) => ticks.map(usdColumn(ticks, 1)) }],
+    scales: { y: { range: (_, __, max) => [0, max * 1.05] } },
+    cursor: { y: false },
+  };
+}

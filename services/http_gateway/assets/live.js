@@ -1,0 +1,116 @@
+// A request as its events tell it: a pure function from a state and an event to the next state.
+
+const NOTHING = { text: "", tokens: 0, ends: [] };
+
+export const start = (id) => ({
+  id,
+  phase: "running",
+  accepted: null,
+  insight: NOTHING,
+  answer: NOTHING,
+  drafts: [],
+  stages: [],
+  checks: [],
+  stop: null,
+  result: null,
+  error: "",
+});
+
+/** The same state for a request that has ended, from its result alone. */
+export function ofResult(found) {
+  const { result } = found;
+  const stages = result.stages.map((stage) => ({
+    ...stage,
+    sufficient: stage.score !== null && stage.score >= stage.threshold,
+  }));
+  return { ...start(found.request_id), phase: "done", stages, checks: result.checks, result, error: found.error };
+}
+
+export function next(state, event) {
+  switch (event.kind) {
+    case "accepted":
+      return { ...state, accepted: event };
+    case "insight_delta":
+      return { ...state, insight: add(state.insight, event) };
+    case "answer_delta":
+      return { ...state, answer: add(state.answer, event) };
+    case "stage_completed":
+    case "scored":
+      return { ...state, stages: merged(state.stages, event) };
+    case "checked":
+      return { ...state, checks: [...state.checks, event] };
+    case "llm_stopped":
+      return { ...state, stop: event };
+    case "restarted":
+      return restarted(state, event);
+    case "completed":
+      return completed(state, event);
+    case "failed":
+      return { ...state, phase: "failed", error: event.message };
+    default:
+      return state; // of a newer server
+  }
+}
+
+function add(written, { text, tokens }) {
+  const whole = written.text + text;
+  return { text: whole, tokens, ends: [...written.ends, [tokens, whole.length]] };
+}
+
+/** Characters of the first `tokens` tokens. */
+const length = (written, tokens) => written.ends.findLast(([end]) => end <= tokens)?.[1] ?? 0;
+
+function cut(written, tokens) {
+  const text = written.text.slice(0, length(written, tokens));
+  return { text, tokens, ends: written.ends.filter(([end]) => end <= tokens) };
+}
+
+function merged(stages, event) {
+  const { kind, ...fields } = event;
+  const known = stages.find(({ stage }) => stage === event.stage) ?? { score: null, name: "" };
+  const others = stages.filter(({ stage }) => stage !== event.stage);
+  return [...others, { ...known, ...fields }].sort((a, b) => a.stage - b.stage);
+}
+
+/** An attempt was lost, or another trial begins: what a trial wrote stays to be looked at. */
+function restarted(state, { role, tokens }) {
+  const which = role === "llm" ? "insight" : "answer";
+  const drafts = role === "slm" && !tokens && state.answer.text ? [...state.drafts, state.answer.text] : state.drafts;
+  return { ...state, drafts, [which]: cut(state[which], tokens) };
+}
+
+function completed(state, event) {
+  const { kind, ...result } = event;
+  const ended = ofResult({ request_id: state.id, result, error: "" });
+  return { ...state, phase: "done", result, stages: ended.stages.length ? ended.stages : state.stages };
+}
+
+/** The insight in pieces, each with the stage that it ends; the last one is of no stage yet, or came too late. */
+export function pieces({ insight, stages, stop, result }) {
+  const found = [];
+  let from = 0;
+  for (const stage of stages.filter((one) => one.stage > 0 && one.tokens !== undefined)) {
+    const to = length(insight, stage.tokens);
+    found.push({ text: insight.text.slice(from, to), stage });
+    from = to;
+  }
+  const isOverrun = (stop?.reason ?? result?.stop.reason) === "sufficient";
+  return [...found, { text: insight.text.slice(from), stage: null, isOverrun }];
+}
+
+/** What the models' words have cost so far; what they read is only known at the end. */
+export function spent(state, prices) {
+  if (state.result) return { llm: state.result.cost.usd_by_role.llm, slm: state.result.cost.usd_by_role.slm };
+  if (!prices) return { llm: 0, slm: 0 };
+  return {
+    llm: (state.insight.tokens * prices.llm.output) / 1e6,
+    slm: (state.answer.tokens * prices.slm.output) / 1e6,
+  };
+}
+
+/** What the large model alone would cost: its words, until the result says more. */
+export function alone(state, profile, task) {
+  if (state.result) return state.result.cost.usd_llm_alone;
+  const tokens = task === "code" ? profile?.llm_alone_code_output_tokens : profile?.llm_alone_output_tokens;
+  return profile ? (tokens * profile.prices.llm.output) / 1e6 : 0;
+}

@@ -1,0 +1,59 @@
+// One request: what was asked and answered, its stages, checks and bill.
+import { getRequest } from "./api.js";
+import { Bill, Running } from "./bill.js";
+import { Checks } from "./checks.js";
+import { reason, usd, words } from "./format.js";
+import { html, useEffect, useState } from "./html.js";
+import { ofResult } from "./live.js";
+import { Stages } from "./stages.js";
+
+export function Request({ id, served }) {
+  const [found, setFound] = useState(null);
+  const [error, setError] = useState(null);
+  useEffect(() => {
+    setFound(null);
+    setError(null);
+    getRequest(id).then(setFound, setError);
+  }, [id]);
+  return html`
+    <p class="back"><a href="#/requests">← Requests</a></p>
+    ${error && html`<h1>Request</h1><p class="problem" role="alert">${error.message}</p>`}
+    ${found && !found.result && html`<${Unfinished} found=${found} />`}
+    ${found?.result && html`<${Finished} found=${found} served=${served} />`}`;
+}
+
+function Unfinished({ found }) {
+  return html`
+    <h1>Request <code>${found.request_id}</code></h1>
+    <p>${words(found.state)}. ${found.error}</p>
+    ${found.state === "running" && html`<p><a href=${`#/ask/${encodeURIComponent(found.request_id)}`}>Watch it</a></p>`}`;
+}
+
+function Finished({ found, served }) {
+  const { result, shadow } = found;
+  const state = ofResult(found);
+  const profile = served.profiles.find(({ name }) => name === result.profile);
+  const steps = result.reasoning.trim() !== result.answer.trim() ? result.reasoning : "";
+  return html`
+    <h1 class="question">${result.question}</h1>
+    <div class="board opened">
+      <section class="pane slm" aria-labelledby="answer-title">
+        <header><h2 id="answer-title">Answer</h2><span class="model">${result.profile}</span></header>
+        <div class="text"><p class=${result.answer.length > 80 ? "whole" : "final"}>${result.answer || "–"}</p></div>
+        ${steps && html`<details><summary>All that was written on the way</summary><div class="text">${steps}</div></details>`}
+        <div class="ending">
+          <p><b>${words(result.stop.reason)}</b> ${reason(result.stop.reason)}.</p>
+          ${!result.complete && html`<p>The answer was cut at the token limit.</p>`}
+          ${found.error && html`<p class="problem">${found.error}</p>`}
+          ${result.notes.map((note) => html`<p>${note}</p>`)}
+          ${shadow && html`<p>The large model alone: ${usd(shadow.usd)} measured, ${shadow.agrees ? "the same" : "another"} answer.</p>`}
+        </div>
+      </section>
+      <aside aria-label="Bill and checks">
+        <${Running} state=${state} profile=${profile} />
+        <${Checks} checks=${result.checks} trials=${result.trials} />
+      </aside>
+      ${state.stages.length > 0 && html`<${Stages} state=${state} profile=${profile} />`}
+      <${Bill} result=${result} jaeger=${served.jaeger} />
+    </div>`;
+}

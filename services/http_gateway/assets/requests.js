@@ -1,0 +1,96 @@
+// Requests: those that match a filter, newest first. The filter is in the address.
+import { getRequests } from "./api.js";
+import { percent, STOP_REASONS, time, usdColumn, words } from "./format.js";
+import { html, useEffect, useState } from "./html.js";
+
+const LIMIT = 100;
+const HOUR = 3600e3;
+const SINCE = [["", "any time"], ["1", "last hour"], ["24", "last day"], ["168", "last week"], ["720", "last 30 days"]];
+
+/** The gateway's condition for a filter. */
+export function condition({ tenant, profile, reason, cost, since }, now = Date.now()) {
+  const quoted = (value) => `"${value.replaceAll('"', "")}"`;
+  return [
+    tenant && `tenant = ${quoted(tenant)}`,
+    profile && `profile = ${quoted(profile)}`,
+    reason && `reason = ${quoted(reason)}`,
+    cost && `cost >= ${cost}`,
+    since && `started > "${new Date(now - since * HOUR).toISOString()}"`,
+  ].filter(Boolean).join(" and ");
+}
+
+export function Requests({ query, served }) {
+  const filter = Object.fromEntries(query);
+  const [found, setFound] = useState(null);
+  const [error, setError] = useState(null);
+  useEffect(() => {
+    let isCurrent = true;
+    setError(null);
+    getRequests(condition(filter), LIMIT).then(
+      ({ requests }) => isCurrent && setFound(requests),
+      (refused) => isCurrent && setError(refused),
+    );
+    return () => (isCurrent = false);
+  }, [String(query)]);
+
+  const change = (name) => (event) => {
+    const next = new URLSearchParams(query);
+    if (event.target.value.trim()) next.set(name, event.target.value.trim());
+    else next.delete(name);
+    location.hash = `#/requests?${next}`;
+  };
+  return html`
+    <h1>Requests</h1>
+    <${Filter} ...${{ filter, change, served }} />
+    ${error && html`<p class="problem" role="alert">${error.message}</p>`}
+    <p class="note" role="status">${found && summary(found)}</p>
+    ${found?.length > 0 && html`<${Table} requests=${found} />`}
+    ${found?.length === 0 && html`<p class="empty">No request matches. <a href="#/ask">Ask one.</a></p>`}`;
+}
+
+const summary = (found) =>
+  found.length === 0 ? "" : `${found.length}${found.length === LIMIT ? " newest" : ""} ${found.length === 1 ? "request" : "requests"}`;
+
+function Filter({ filter, change, served }) {
+  const choice = (name, label, options) => html`
+    <label class="field"><span>${label}</span>
+      <select value=${filter[name] ?? ""} onChange=${change(name)}>
+        ${options.map(([value, text]) => html`<option value=${value}>${text}</option>`)}
+      </select></label>`;
+  const all = (names) => [["", "all"], ...names.map((name) => [name, words(name)])];
+  return html`
+    <form class="filter" role="search" aria-label="Filter" onSubmit=${(event) => event.preventDefault()}>
+      <label class="field"><span>Tenant</span>
+        <input value=${filter.tenant ?? ""} onChange=${change("tenant")} autocomplete="off" placeholder="all" /></label>
+      ${choice("profile", "Profile", [["", "all"], ...served.profiles.map(({ name }) => [name, name])])}
+      ${choice("reason", "Stop reason", all(STOP_REASONS))}
+      <label class="field"><span>USD at least</span>
+        <input value=${filter.cost ?? ""} onChange=${change("cost")} type="number" min="0" step="any" placeholder="0" /></label>
+      ${choice("since", "Started", SINCE)}
+    </form>`;
+}
+
+// The roles are said, because a narrow screen shows rows as blocks, which takes them from the elements.
+function Table({ requests }) {
+  const inUsd = usdColumn(requests.map(({ usd }) => usd));
+  const heads = ["Started", "Request", "Profile", "Tenant", "State", "Stage", "USD", "Saved"];
+  return html`
+    <table class="requests" role="table" aria-label="Requests">
+      <thead role="rowgroup"><tr role="row">${heads.map((head) => html`<th role="columnheader" scope="col">${head}</th>`)}</tr></thead>
+      <tbody role="rowgroup">
+        ${requests.map((request) => html`
+          <tr role="row" key=${request.request_id}>
+            <td role="cell" class="when">${time(request.started_at_unix_ms)}</td>
+            <td role="cell" class="id"><a href=${`#/requests/${encodeURIComponent(request.request_id)}`}>${request.request_id}</a></td>
+            <td role="cell" data-head="Profile">${request.profile}</td>
+            <td role="cell" data-head="Tenant">${request.tenant || "–"}</td>
+            <td role="cell" data-head="State" class=${request.state}>${outcome(request)}</td>
+            <td role="cell" data-head="Stage" class="number">${request.stage ?? "–"}</td>
+            <td role="cell" data-head="USD" class="number">${inUsd(request.usd)}</td>
+            <td role="cell" data-head="Saved" class="number">${percent(request.saved_ratio)}</td>
+          </tr>`)}
+      </tbody>
+    </table>`;
+}
+
+const outcome = ({ state, reason }) => (reason && reason !== "unspecified" ? words(reason) : words(state));

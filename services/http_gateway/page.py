@@ -1,0 +1,137 @@
+"""The page at `/`: its files, which come from this process alone, and the JSON that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Request
+from fastapi.responses import FileResponse, Response, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.http_gateway import sse
+from services.http_gateway.bearer import bearer
+from tandem.client import AsyncClient
+from tandem.errors import RequestError
+from tandem.method.conversation import Task
+from tandem.request import solve_request
+from tandem.results import to_dict
+from tandem.v1 import tandem_pb2
+
+_FILES = Path(__file__).parent / "assets"
+# Nothing from elsewhere, and nothing inline: what a model writes can be shown, and never runs.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-cache"}
+Messages = AsyncIterator[tandem_pb2.SolveEvent]
+
+
+class Asked(BaseModel):
+    """What the page's form holds. `threshold`: for every stage, where it is not the profile's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question: str = Field(min_length=1)
+    task: Task = "answer"
+    profile: str = ""
+    threshold: float | None = Field(default=None, ge=0, le=1)
+
+
+def _caller(request: Request, authorization: Annotated[str, Header()] = "") -> AsyncClient:
+    """The gateway's client on behalf of who looks at the page."""
+    client: AsyncClient = request.app.state.gateway
+    return client.for_caller(bearer(authorization))
+
+
+Caller = Annotated[AsyncClient, Depends(_caller)]
+
+
+def _from_here(sec_fetch_site: Annotated[str, Header()] = "") -> None:
+    """Raises HTTPException where a browser says that another site's page asks. Programs do not say, and are let in."""
+    if sec_fetch_site not in ("", "same-origin", "none"):
+        raise HTTPException(403, "this is for the page of this process; programs use /v1 or gRPC")
+
+
+api = APIRouter(prefix="/api", include_in_schema=False, dependencies=[Depends(_from_here)])
+
+
+def mount(app: FastAPI, client: AsyncClient, jaeger: str = "") -> None:
+    """Adds the page and its API. `jaeger`: where its links to traces lead; empty: it has none."""
+    app.state.gateway, app.state.jaeger = client, jaeger
+    app.include_router(api)
+    app.get("/", include_in_schema=False, response_model=None)(_index)
+    app.mount("/assets", _Files(directory=_FILES))
+
+
+@api.get("/profiles")
+async def profiles(client: Caller, request: Request) -> dict[str, Any]:
+    return {**to_dict(await client.profiles()), "jaeger": request.app.state.jaeger}
+
+
+@api.get("/requests")
+async def requests(client: Caller, where: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> dict[str, Any]:
+    """`where` as in `tandem request list`."""
+    return to_dict(await client.list(where, limit))
+
+
+@api.get("/requests/{request_id}")
+async def request(client: Caller, request_id: str) -> dict[str, Any]:
+    """Without a result there is none, rather than an empty one."""
+    response = await client.get(request_id)
+    parts = {"result": response.HasField("result"), "shadow": response.HasField("shadow")}
+    return to_dict(response) | {name: None for name, is_there in parts.items() if not is_there}
+
+
+@api.post("/requests")
+async def ask(client: Caller, asked: Asked) -> dict[str, str]:
+    """Starts a request, which goes on when the page is closed or loaded again; its stop button cancels it."""
+    started = solve_request(
+        asked.question, profile=asked.profile, task=asked.task, threshold=asked.threshold, keep_running=True
+    )
+    async with aclosing(client.messages(started)) as messages:
+        accepted = (await anext(messages)).accepted
+    return {"request_id": accepted.request_id}
+
+
+@api.post("/requests/{request_id}/cancel")
+async def cancel(client: Caller, request_id: str) -> dict[str, Any]:
+    return to_dict(await client.cancel(request_id))
+
+
+@api.get("/requests/{request_id}/events", response_model=None)
+async def events(client: Caller, request_id: str, last_event_id: Annotated[str, Header()] = "") -> StreamingResponse:
+    """The events after `Last-Event-ID`, each with its cursor as its id, to `completed` or `failed`."""
+    joined = tandem_pb2.SolveRequest(request_id=request_id, resume_after=last_event_id, keep_running=True)
+    messages = client.messages(joined)
+    first = await anext(messages)  # a refusal is an HTTP status
+    return StreamingResponse(_stream(first, messages), media_type="text/event-stream", headers=_HEADERS)
+
+
+class _Files(StaticFiles):
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(_HEADERS)
+        return response
+
+
+async def _index() -> FileResponse:
+    return FileResponse(_FILES / "index.html", headers={**_HEADERS, "content-security-policy": _POLICY})
+
+
+async def _stream(first: tandem_pb2.SolveEvent, messages: Messages) -> AsyncIterator[bytes]:
+    yield _event(first)
+    try:
+        async for message in sse.with_pings(messages):
+            yield _event(message) if message else sse.PING
+    except RequestError as error:
+        yield sse.event({"kind": "failed", "message": str(error)})
+
+
+def _event(message: tandem_pb2.SolveEvent) -> bytes:
+    kind = message.WhichOneof("event")
+    return sse.event({"kind": kind, **(to_dict(getattr(message, kind)) if kind else {})}, message.cursor)

@@ -1,0 +1,98 @@
+"""A page in a real browser: what it asks of others, what its policy refuses, and what axe finds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+WIDE, NARROW = (1440, 900), (360, 760)
+_AXE = Path(__file__).parents[1] / "vendor" / "axe.min.js"
+_SERIOUS = ("serious", "critical")
+_BOUND_MS = 30_000
+
+
+@dataclass
+class Visit:
+    """One tab. `refused` are the violations of its content security policy, `errors` what its scripts threw."""
+
+    page: Page
+    address: str
+    requested: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    async def open(self, view: str = "") -> None:
+        await self.page.goto(f"{self.address}/{view}")
+        await expect(self.page.locator("main h1").first).to_be_attached()
+
+    async def ask(self, question: str, task: str = "Answer") -> str:
+        """The id of the request that the form has started."""
+        await self.page.get_by_label("Question", exact=True).fill(question)
+        await self.page.locator(f".segments label:has-text('{task}')").click()
+        before = self.page.url
+        await self.page.get_by_role("button", name="Ask", exact=True).click()
+        await expect(self.page).not_to_have_url(before)
+        return self.page.url.rpartition("/")[2]
+
+    async def done(self) -> None:
+        await expect(self.page.get_by_role("heading", name="Bill by role and state")).to_be_visible()
+
+    async def overflow(self) -> int:
+        """Pixels by which the page is wider than its window."""
+        return int(await self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+
+    async def serious_findings(self) -> list[str]:
+        await self.page.evaluate(_AXE.read_text())
+        found: dict[str, Any] = await self.page.evaluate("axe.run()")
+        return [
+            f"{rule['id']}: {json.dumps([node['target'] for node in rule['nodes']])}"
+            for rule in found["violations"]
+            if rule["impact"] in _SERIOUS
+        ]
+
+    def assert_kept_to_itself(self) -> None:
+        """Nothing was asked of another host, nothing was refused, and nothing failed."""
+        own = urlsplit(self.address).netloc
+        assert {urlsplit(url).netloc for url in self.requested} == {own}
+        assert self.refused == []
+        assert self.errors == []
+
+
+@contextlib.asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        # Without its own sandbox it also runs as root; it opens nothing but this test's page.
+        browser = await playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+@contextlib.asynccontextmanager
+async def visit(
+    browser: Browser, address: str, size: tuple[int, int] = WIDE, scheme: Any = "light"
+) -> AsyncIterator[Visit]:
+    """A tab with a storage of its own."""
+    context = await browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    context.set_default_timeout(_BOUND_MS)
+    expect.set_options(timeout=_BOUND_MS)
+    page = await context.new_page()
+    visiting = Visit(page, address)
+    await page.expose_function("refusedByPolicy", lambda refused: visiting.refused.append(refused))
+    await page.add_init_script(
+        "addEventListener('securitypolicyviolation', e => refusedByPolicy(`${e.violatedDirective} ${e.blockedURI}`))"
+    )
+    page.on("request", lambda request: visiting.requested.append(request.url))
+    page.on("pageerror", lambda error: visiting.errors.append(str(error)))
+    yield visiting
+    await context.close()
