@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_browser = pytest.mark.skipif(PROGRAM is None, reason="no Chromium is on PATH: `make browser` installs it")
 WIDE, NARROW = (1440, 900), (360, 760)
 _AXE = Path(__file__).parents[1] / "vendor" / "axe.min.js"
 _SERIOUS = ("serious", "critical")

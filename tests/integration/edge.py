@@ -21,11 +21,12 @@ Chunks = list[dict[str, Any]]
 
 
 @contextlib.asynccontextmanager
-async def serving(gateway: str) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP gateway before `gateway`, and a client of it."""
+async def serving(gateway: str, port: int = 0) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP gateway before `gateway`, and a client of it. `port` 0: a free one."""
     async with AsyncClient(gateway) as client:
         app = make_app(client, Readiness(client, may_be_open=True))
-        server = _Server(uvicorn.Config(app, port=free_port(), log_config=None, lifespan="off"))
+        settings = {"port": port or free_port(), "timeout_graceful_shutdown": 1}
+        server = _Server(uvicorn.Config(app, log_config=None, lifespan="off", **settings))
         running = asyncio.create_task(server.serve())
         while not server.started:
             await asyncio.sleep(0.01)

@@ -1,0 +1,231 @@
+"""The page in a real browser, before a real gateway, Temporal and Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from tests.conftest import Hold, free_port
+from tests.integration.asking import idle
+from tests.integration.browser import Visit, chromium, needs_browser, visit
+from tests.integration.conftest import System
+from tests.integration.edge import serving
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
+FIRST_VIEW_BYTES = 300_000
+EARLY = "[scores=16:0.9,32:0.2 llm=word_ slm=more_ slm_eos=9]"
+INSIGHT, ANSWER = "section.pane.llm .text", "section.pane.slm .text"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def address(system: System) -> AsyncIterator[str]:
+    async with serving(system.client.address) as http:
+        yield str(http.base_url).rstrip("/")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def tab(browser: Browser, address: str) -> AsyncIterator[Visit]:
+    """A tab; after every test, whatever it did, nothing was asked of others, refused or thrown."""
+    async with visit(browser, address) as visiting:
+        yield visiting
+        visiting.assert_kept_to_itself()
+
+
+async def text(page: Page, selector: str) -> str:
+    return await page.locator(selector).inner_text()
+
+
+async def test_a_question_shows_both_models_scores_the_stop_and_the_bill(tab: Visit, system: System) -> None:
+    await tab.open()
+    request_id = await tab.ask(EARLY)
+    await tab.done()
+    result = (await system.client.get(request_id)).result
+    assert (await text(tab.page, INSIGHT)).startswith("word word word w")
+    assert "more mor" in await text(tab.page, ANSWER)
+    used = tab.page.locator(".stages .sufficient")
+    await expect(used).to_have_count(1)
+    await expect(used).to_contain_text("0.90 of 0.80")
+    await expect(used.get_by_role("img", name="score 0.90, threshold 0.80")).to_be_visible()
+    await expect(tab.page.locator(".ending")).to_contain_text("A stage's score reached its threshold: 0.90 of 0.80.")
+    await expect(tab.page.locator(".ending")).to_contain_text("The large model halted")
+    shown = await text(tab.page, "[data-testid=bill]")
+    assert float(shown.removeprefix("$")) == pytest.approx(result.cost.usd, rel=0.01)
+    overrun = tab.page.get_by_role("row", name="Overrun").get_by_role("cell").first
+    await expect(overrun).to_have_text(str(result.usage.llm.overrun_tokens))
+
+
+async def test_the_bill_counts_up_and_the_estimate_stands_beside_it(tab: Visit, hold: Hold) -> None:
+    await tab.open()
+    await tab.ask(f"[llm_hold=24:{hold} scores=32:0.9 slm_eos=5]")
+    await expect(tab.page.locator(".pane.llm .figure")).to_have_text("24 tokens")
+    await expect(tab.page.locator(".running")).to_contain_text("Generated so far")
+    await expect(tab.page.get_by_test_id("bill")).to_have_text("$0.000144")  # 24 tokens at 6 USD a million
+    await expect(tab.page.locator(".running")).to_contain_text("$0.000600")  # 100 tokens alone
+    hold.release()
+    await tab.done()
+    assert float((await text(tab.page, "[data-testid=bill]")).removeprefix("$")) > 0.000144
+
+
+async def test_stop_ends_both_models_and_keeps_the_bill(tab: Visit, system: System) -> None:
+    await tab.open()
+    await tab.ask("[llm_hold=20]")
+    await expect(tab.page.locator(".pane.llm .figure")).to_have_text("20 tokens")
+    await tab.page.get_by_role("button", name="Stop").click()
+    await idle(system)
+    await tab.done()
+    await expect(tab.page.locator(".ending")).to_contain_text("Stopped by hand")
+    await expect(tab.page.get_by_role("button", name="Ask", exact=True)).to_be_visible()
+
+
+async def test_a_reload_in_the_middle_goes_on_reading(tab: Visit, hold: Hold) -> None:
+    await tab.open()
+    question = f"[llm_hold=24:{hold} llm=word_ scores=32:0.9 slm_eos=5]"
+    await tab.ask(question)
+    await expect(tab.page.locator(".pane.llm .figure")).to_have_text("24 tokens")
+    before = await text(tab.page, INSIGHT)
+    await tab.page.reload()
+    await expect(tab.page.locator(".pane.llm .figure")).to_have_text("24 tokens")
+    assert await text(tab.page, INSIGHT) == before
+    await expect(tab.page.get_by_label("Question", exact=True)).to_have_value(question)
+    hold.release()
+    await tab.done()
+    assert (await text(tab.page, INSIGHT)).startswith(before.rstrip())
+
+
+async def test_two_tabs_read_one_request(tab: Visit, browser: Browser, hold: Hold) -> None:
+    await tab.open()
+    request_id = await tab.ask(f"[llm_hold=24:{hold} scores=32:0.9 slm=more_ slm_eos=5]")
+    async with visit(browser, tab.address) as other:
+        await other.open(f"#/ask/{request_id}")
+        await expect(other.page.locator(".pane.llm .figure")).to_have_text("24 tokens")
+        hold.release()
+        for one in (tab, other):
+            await one.done()
+        assert await text(tab.page, ANSWER) == await text(other.page, ANSWER) == "more"
+
+
+async def test_a_restart_of_the_edge_in_the_middle_loses_nothing(browser: Browser, system: System, hold: Hold) -> None:
+    port = free_port()
+    async with visit(browser, f"http://127.0.0.1:{port}") as tab:
+        async with serving(system.client.address, port):
+            await tab.open()
+            await tab.ask(f"[llm_hold=24:{hold} llm=word_ scores=32:0.9 slm=more_ slm_eos=5]")
+            await expect(tab.page.locator(".pane.llm .figure")).to_have_text("24 tokens")
+            await tab.page.evaluate("window.isTheSamePage = true")
+        hold.release()
+        async with serving(system.client.address, port):
+            await tab.done()
+        assert await tab.page.evaluate("window.isTheSamePage")
+        assert (await text(tab.page, INSIGHT)).startswith("word word word word word wor")
+        assert await text(tab.page, ANSWER) == "more"
+
+
+async def test_requests_are_listed_filtered_and_opened(tab: Visit, system: System) -> None:
+    tenant = f"t-{uuid4().hex[:8]}"
+    early = await system.client.ask(EARLY, tenant=tenant)
+    late = await system.client.ask("[scores=48:0.2 slm_eos=5]", tenant=tenant)
+    rows = tab.page.locator("table.requests tbody tr")
+    await tab.open("#/requests")
+    await tab.page.get_by_label("Tenant").fill(tenant)
+    await tab.page.get_by_label("Tenant").press("Enter")
+    await expect(tab.page).to_have_url(re.compile(f"tenant={tenant}"))
+    await _until_listed(tab, 2)
+    await expect(rows.first).to_contain_text(late.request_id)
+    await tab.page.get_by_label("Stop reason").select_option("sufficient")
+    await expect(rows).to_have_count(1)
+    await tab.page.reload()  # the filter is in the address
+    await expect(rows).to_have_count(1)
+    await expect(tab.page.get_by_label("Stop reason")).to_have_value("sufficient")
+    await tab.page.get_by_role("link", name=early.request_id).click()
+    await expect(tab.page.get_by_role("heading", name=EARLY)).to_be_visible()
+    await tab.done()
+    await expect(tab.page.locator(".stages .used")).to_contain_text("0.90 of 0.80")
+    await expect(tab.page.locator(".opened")).to_contain_text(early.trace_id)
+
+
+async def test_savings_are_the_sums_of_the_requests(tab: Visit, system: System) -> None:
+    await system.client.ask(EARLY)
+    await tab.open("#/savings?since=")
+    await expect(tab.page.locator(".figures .lead")).to_contain_text("%")
+    await expect(tab.page.locator(".chart canvas")).to_be_visible()
+    listed = (await system.client.list(limit=1000)).requests
+    counted = [request for request in listed if request.state == 2 and request.HasField("usd")]  # completed
+    await expect(tab.page.locator(".figures")).to_contain_text(f"{len(counted)}")
+    shown = await text(tab.page, ".figures > div:nth-child(2) dd")
+    assert float(shown.removeprefix("$")) == pytest.approx(sum(request.usd for request in counted), rel=0.01)
+
+
+async def test_a_refusal_is_said_and_the_form_stays(tab: Visit) -> None:
+    await tab.open()
+    await tab.page.get_by_label("Question", exact=True).fill("x" * 500)
+    await tab.page.get_by_role("button", name="Ask", exact=True).click()
+    await expect(tab.page.get_by_role("alert")).to_contain_text("400")
+    await expect(tab.page.get_by_label("Question", exact=True)).to_have_value("x" * 500)
+
+
+async def test_the_key_is_kept_in_this_tab_and_sent_with_every_call(tab: Visit, browser: Browser) -> None:
+    sent: list[str | None] = []
+    tab.page.on("request", lambda request: "/api/" in request.url and sent.append(request.headers.get("authorization")))
+    await tab.open()
+    await tab.page.get_by_role("button", name="API key").click()
+    await tab.page.get_by_label("API key or token").fill("tdm_secret")
+    await tab.page.get_by_role("button", name="Use it").click()
+    await expect(tab.page.get_by_role("button", name="API key set")).to_be_visible()
+    await expect(tab.page.get_by_label("Profile")).to_be_visible()
+    sent.clear()
+    await tab.ask(EARLY)
+    await tab.done()
+    assert len(sent) == 2  # asked, and read
+    assert set(sent) == {"Bearer tdm_secret"}
+    async with visit(browser, tab.address) as other:
+        await other.open()
+        await expect(other.page.get_by_role("button", name="API key", exact=True)).to_be_visible()
+
+
+async def test_everything_is_reached_by_the_keyboard(tab: Visit) -> None:
+    await tab.open()
+    await tab.page.get_by_label("Question", exact=True).focus()
+    await tab.page.keyboard.type(EARLY)
+    await tab.page.keyboard.press("Control+Enter")
+    await tab.done()
+    await tab.page.get_by_role("link", name="Requests").focus()
+    await tab.page.keyboard.press("Enter")
+    await expect(tab.page.get_by_role("heading", name="Requests")).to_be_visible()
+    assert await tab.page.evaluate("document.activeElement.id") == "main"
+
+
+async def test_the_first_view_is_small(tab: Visit) -> None:
+    await tab.open()
+    await expect(tab.page.get_by_label("Profile")).to_be_visible()
+    await asyncio.sleep(0.5)  # what it would load later
+    sizes = "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+    loaded = await tab.page.evaluate(f"{sizes}.reduce((sum, entry) => sum + entry.decodedBodySize, 0)")
+    assert 0 < loaded < FIRST_VIEW_BYTES
+
+
+async def test_what_a_model_writes_is_shown_and_never_runs(tab: Visit) -> None:
+    await tab.open()
+    await tab.ask("[scores=0:0.9 slm=<img/src=x/onerror=alert(1)><script>alert(2)</script> slm_eos=60]")
+    await tab.done()
+    assert "<script>alert(2)</script>" in await text(tab.page, ANSWER)
+    await expect(tab.page.locator(".board img, .board script")).to_have_count(0)
+
+
+async def _until_listed(tab: Visit, rows: int) -> None:
+    """Temporal lists a request a moment after its end."""
+    async with asyncio.timeout(30):
+        while await tab.page.locator("table.requests tbody tr:has-text('%')").count() < rows:
+            await tab.page.reload()
+            await tab.page.locator("p[role=status]:not(:empty)").wait_for()
