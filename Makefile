@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: docs bench-edge bench-compare bench-access bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
+.PHONY: browser pictures docs bench-edge bench-compare bench-access bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -39,7 +39,7 @@ run: models  ## let two real models complete a function (examples/running_total.
 	@if [ -n "$$Q" ]; then $(TANDEM) ask --up "$$Q"; else \
 	  $(TANDEM) ask --up --code - < examples/running_total.txt && \
 	  echo 'A question in words: make run Q="Tom has 3 apples and buys 4 more. How many has he?"'; fi
-	@echo 'To keep it running: source $(UV_PROJECT_ENVIRONMENT)/bin/activate, then tandem up; OpenAI clients reach it at http://127.0.0.1:8080/v1'
+	@echo 'To keep it running: source $(UV_PROJECT_ENVIRONMENT)/bin/activate, then tandem up; open http://127.0.0.1:8080 to watch, OpenAI clients use http://127.0.0.1:8080/v1'
 
 test: develop  ## all tests: real servers, and small models that the tests create
 	@$(RUN) pytest
@@ -52,6 +52,12 @@ integration: develop  ## tests of requests through a real gateway, Temporal and 
 
 e2e: develop jaeger  ## tests of the local stack's processes, killed and restarted, and of a real Jaeger
 	@$(RUN) pytest tests/e2e
+
+browser:  ## install Chromium for the tests of the page, where there is none (Debian, root)
+	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; }
+
+pictures: develop  ## draw the pictures of docs/page.md from the page itself (needs Chromium)
+	@TANDEM_PICTURES=docs/page $(RUN) pytest tests/integration/test_page_pictures.py
 
 jaeger: setup  ## build Jaeger into the cache folder (once; needs Go, takes minutes)
 	@deploy/build-jaeger.sh

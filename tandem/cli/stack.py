@@ -45,7 +45,7 @@ def up(
     if json:
         print_json({"gateway": stack.gateway, "http": stack.http, "profile": stack.profile, "ports": stack.ports})
     else:
-        console.print(f"OpenAI's API at [bold]{stack.http}/v1[/]   its page at {stack.http}/docs", soft_wrap=True)
+        console.print(f"watch at [bold]{stack.http}[/]   OpenAI's API at {stack.http}/v1", soft_wrap=True)
         console.print(f"gateway at [bold]{stack.gateway}[/]   state in {stack.folder}   `tandem down` stops it")
 
 

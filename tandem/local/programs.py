@@ -76,7 +76,7 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
     if process.isolated:
         return common
     if process.speaks_http:
-        return {**common, "TANDEM_GATEWAY": layout.gateway}
+        return {**common, "TANDEM_GATEWAY": layout.gateway, "TANDEM_JAEGER": layout.jaeger}
     common |= {
         "REDIS_URL": f"redis://{layout.address('redis')}/0",
         "TANDEM_PROFILE": layout.profile,

@@ -84,6 +84,7 @@ def test_the_http_gateway_is_told_the_gateways_address_and_no_other(tmp_path: Pa
     [edge] = [process for process in OWN_PROCESSES if process.speaks_http]
     environment = program(layout, edge).environment
     assert environment["TANDEM_GATEWAY"] == layout.gateway
+    assert environment["TANDEM_JAEGER"] == layout.jaeger
     composed = COMPOSE[edge.name]["environment"]
     assert composed["TANDEM_GATEWAY"] == "dns:///gateway:50051"
     for variables in (environment, composed):

@@ -7,6 +7,9 @@ import { html, useEffect, useState } from "./html.js";
 import { ofResult } from "./live.js";
 import { Stages } from "./stages.js";
 
+/** A result does not tell its task. */
+const CODE = /^(```|def |class |from \w+ import |import )/m;
+
 export function Request({ id, served }) {
   const [found, setFound] = useState(null);
   const [error, setError] = useState(null);
@@ -39,7 +42,8 @@ function Finished({ found, served }) {
     <div class="board opened">
       <section class="pane slm" aria-labelledby="answer-title">
         <header><h2 id="answer-title">Answer</h2><span class="model">${result.profile}</span></header>
-        <div class="text"><p class=${result.answer.length > 80 ? "whole" : "final"}>${result.answer || "–"}</p></div>
+        <div class=${`text${CODE.test(result.answer) ? " code" : ""}`}>
+          <p class=${result.answer.length > 80 || CODE.test(result.answer) ? undefined : "final"}>${result.answer || "–"}</p></div>
         ${steps && html`<details><summary>All that was written on the way</summary><div class="text">${steps}</div></details>`}
         <div class="ending">
           <p><b>${words(result.stop.reason)}</b> ${reason(result.stop.reason)}.</p>

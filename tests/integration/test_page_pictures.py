@@ -1,0 +1,98 @@
+"""Every view, light and dark, wide and narrow: it fits its window and axe finds nothing serious.
+
+With TANDEM_PICTURES the pictures are kept in that folder, those of docs/page.md (`make pictures`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from PIL import Image
+from playwright.async_api import Browser, expect
+
+from tests.integration.browser import NARROW, WIDE, Visit, chromium, needs_browser, visit
+from tests.integration.conftest import run_system
+from tests.integration.edge import serving
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
+QUESTION = "A train leaves at 9:40 and arrives at 13:05. How long is the journey?"
+CODE = 'def mean(values):\n    """The mean.\n\n    >>> mean([2, 4, 9])\n    5.0\n    """\n'
+TENANTS = ("web", "lab", "batch")
+THRESHOLDS = (None, 0.5, 0.95, 0.3)
+_COLORS = 64
+_PICTURE_HEIGHT = 1400
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def address(
+    redis_url: str, temporal_address: str, profiles_folder: Path, checker_address: str
+) -> AsyncIterator[str]:
+    """A page with some requests behind it; the profile's prompts hold the script, so that questions look like ones."""
+    running = run_system("scripted-page", profiles_folder, redis_url, temporal_address, checker_address)
+    async with running as system, serving(system.client.address) as http:
+        for index in range(12):
+            await system.client.ask(
+                CODE if index % 4 == 3 else QUESTION,
+                task="code" if index % 4 == 3 else "answer",
+                tenant=TENANTS[index % 3],
+                threshold=THRESHOLDS[index % 4],
+            )
+        yield str(http.base_url).rstrip("/")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+async def test_every_view_fits_and_axe_finds_nothing_serious(
+    browser: Browser, address: str, size: tuple[int, int], scheme: str
+) -> None:
+    suffix = f"{'wide' if size == WIDE else 'narrow'}-{scheme}"
+    async with visit(browser, address, size, scheme) as tab:
+        await tab.open()
+        await _look(tab, f"empty-{suffix}")
+        request_id = await tab.ask(QUESTION)
+        await expect(tab.page.locator(".stage-end").nth(1)).to_be_visible()
+        await _look(tab, f"live-{suffix}")
+        await tab.done()
+        await _look(tab, f"ask-{suffix}")
+        await tab.ask(CODE, "Code")
+        await expect(tab.page.locator(".checks .pass")).to_be_visible()
+        await tab.done()
+        await _look(tab, f"code-{suffix}")
+        await tab.open(f"#/requests/{request_id}")
+        await tab.done()
+        await _look(tab, f"request-{suffix}")
+        await tab.open("#/requests")
+        await expect(tab.page.locator("table.requests tbody tr").nth(11)).to_be_visible()
+        await _look(tab, f"requests-{suffix}")
+        await tab.open("#/savings")
+        await expect(tab.page.locator(".chart canvas")).to_be_visible()
+        await _look(tab, f"savings-{suffix}")
+        await tab.page.get_by_role("button", name="API key").click()
+        await _look(tab, f"key-{suffix}")
+        tab.assert_kept_to_itself()
+
+
+async def _look(tab: Visit, name: str) -> None:
+    if folder := os.environ.get("TANDEM_PICTURES"):
+        _save(await tab.page.screenshot(full_page=True), Path(folder) / f"{name}.png")
+    assert await tab.overflow() == 0, name
+    assert await tab.serious_findings() == [], name
+
+
+def _save(picture: bytes, file: Path) -> None:
+    """Few colours are enough for ink on paper, and make a small file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(BytesIO(picture)) as image:
+        top = image.convert("RGB").crop((0, 0, image.width, min(image.height, _PICTURE_HEIGHT)))
+        top.quantize(_COLORS).save(file, optimize=True)
