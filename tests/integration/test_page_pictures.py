@@ -24,6 +24,7 @@ QUESTION = "A train leaves at 9:40 and arrives at 13:05. How long is the journey
 CODE = 'def mean(values):\n    """The mean.\n\n    >>> mean([2, 4, 9])\n    5.0\n    """\n'
 TENANTS = ("web", "lab", "batch")
 THRESHOLDS = (None, 0.5, 0.95, 0.3)
+_KEPT = ("ask-", "code-wide-dark", "request-", "requests-", "savings-")
 _COLORS = 64
 _PICTURE_HEIGHT = 1400
 
@@ -84,7 +85,8 @@ async def test_every_view_fits_and_axe_finds_nothing_serious(
 
 
 async def _look(tab: Visit, name: str) -> None:
-    if folder := os.environ.get("TANDEM_PICTURES"):
+    folder = os.environ.get("TANDEM_PICTURES")
+    if folder and name.startswith(_KEPT):
         _save(await tab.page.screenshot(full_page=True), Path(folder) / f"{name}.png")
     assert await tab.overflow() == 0, name
     assert await tab.serious_findings() == [], name

@@ -1,5 +1,5 @@
 // Two lines over time: the cost so far, with the pair and by the large model alone. uPlot is loaded only where there is a chart.
-import { usd, usdColumn } from "./format.js";
+import { time, usd, usdColumn } from "./format.js";
 import { html, useEffect, useRef } from "./html.js";
 
 const HEIGHT = 280;
@@ -49,13 +49,14 @@ function options(box) {
     ticks: { stroke: color("--rule"), width: 1, size: 4 },
   };
   const line = (label, name, more) => ({
-    label, stroke: color(name), width: 2, value: (_, value) => usd(value), points: { show: false }, ...more,
+    label, stroke: color(name), width: 2, points: { show: false }, ...more,
+    value: (plot, value, series, index) => usd(index === null ? plot.data[series].at(-1) : value),
   });
   return {
     width: box.clientWidth,
     height: HEIGHT,
     series: [
-      { label: "Time", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
+      { label: "Until", value: (plot, value, _, index) => time((index === null ? plot.data[0].at(-1) : value) * 1000) },
       line("Cost", "--slm"),
       line("Large model alone", "--llm", { dash: [5, 4] }),
     ],

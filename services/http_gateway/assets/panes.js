@@ -66,7 +66,7 @@ function Ending({ state }) {
     <div class="ending">
       <p><b>${words(why)}</b> ${reason(why)}${isScored ? `: ${score(decisive.score)} of ${score(decisive.threshold)}` : ""}.</p>
       ${halted !== null && halted !== undefined && html`
-        <p>The large model halted ${duration(halted)} after the decision, ${count(overrun)} tokens too late.</p>`}
+        <p>The large model halted ${duration(halted)} after the decision, ${count(overrun)} ${overrun === 1 ? "token" : "tokens"} too late.</p>`}
       ${result?.notes.map((note) => html`<p>${note}</p>`)}
     </div>`;
 }
