@@ -113,3 +113,12 @@ async def test_the_page_allows_nothing_from_elsewhere_and_nothing_inline(http: h
         assert (await http.get(path)).headers["x-content-type-options"] == "nosniff"
     assert (await http.get("/assets/../service.py")).status_code == 404
     assert "/api/profiles" not in (await http.get("/openapi.json")).json()["paths"]
+
+
+@pytest.mark.parametrize(("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 200)])
+async def test_a_page_of_another_site_cannot_ask_through_its_readers_browser(
+    http: httpx.AsyncClient, site: str, status: int
+) -> None:
+    headers = {"sec-fetch-site": site}
+    assert (await http.get("/api/profiles", headers=headers)).status_code == status
+    assert (await http.post("/api/requests", json={"question": EARLY}, headers=headers)).status_code == status
