@@ -34,3 +34,14 @@ def test_our_files_have_no_inline_script_or_style_and_no_address_of_others() -> 
 
 def test_no_script_of_ours_outgrows_a_readers_patience() -> None:
     assert [file for file in ASSETS.glob("*.js") if len(file.read_text().splitlines()) > 300] == []
+
+
+def imported(file: Path) -> set[Path]:
+    """What `file` needs before it runs, with what that needs."""
+    found = {(file.parent / name).resolve() for name in re.findall(r'from\s*"(\./[^"]+)"', file.read_text())}
+    return found.union(*map(imported, found))
+
+
+def test_every_module_of_the_first_view_is_loaded_at_once() -> None:
+    preloaded = re.findall(r'<link rel="modulepreload" href="/assets/([^"]+)">', (ASSETS / "index.html").read_text())
+    assert {(ASSETS / name).resolve() for name in preloaded} == imported(ASSETS / "app.js")
