@@ -180,6 +180,13 @@ async def test_a_refusal_is_said_and_the_form_stays(tab: Visit) -> None:
     await expect(tab.page.get_by_label("Question", exact=True)).to_have_value("x" * 500)
 
 
+async def test_a_request_that_fails_says_why(tab: Visit) -> None:
+    await tab.open()
+    await tab.ask("[fail=slm scores=16:0.9 llm_hold=20]")
+    await expect(tab.page.locator(".ending.problem")).not_to_be_empty()
+    await expect(tab.page.get_by_role("button", name="Ask", exact=True)).to_be_visible()
+
+
 async def test_the_key_is_kept_in_this_tab_and_sent_with_every_call(tab: Visit, browser: Browser) -> None:
     sent: list[str | None] = []
     tab.page.on("request", lambda request: "/api/" in request.url and sent.append(request.headers.get("authorization")))
