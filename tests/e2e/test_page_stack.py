@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from playwright.async_api import expect
 
+from tests.browser import chromium, needs_browser, visit
 from tests.conftest import Hold
 from tests.e2e.conftest import LocalStack
-from tests.integration.browser import chromium, needs_browser, visit
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
 

@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from tests.browser import Visit, chromium, needs_browser, visit
 from tests.conftest import Hold, free_port
 from tests.integration.asking import idle
-from tests.integration.browser import Visit, chromium, needs_browser, visit
 from tests.integration.conftest import System
 from tests.integration.edge import serving
 

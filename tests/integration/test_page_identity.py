@@ -14,7 +14,7 @@ from services.identity.api_keys import ApiKeys
 from services.identity.authentication import Authentication
 from tandem import AsyncClient
 from tandem.keys import KeyFile
-from tests.integration.browser import chromium, needs_browser, visit
+from tests.browser import chromium, needs_browser, visit
 from tests.integration.conftest import run_system
 from tests.integration.edge import serving
 

@@ -15,7 +15,7 @@ import pytest_asyncio
 from PIL import Image
 from playwright.async_api import Browser, expect
 
-from tests.integration.browser import NARROW, WIDE, Visit, chromium, needs_browser, visit
+from tests.browser import NARROW, WIDE, Visit, chromium, needs_browser, visit
 from tests.integration.conftest import run_system
 from tests.integration.edge import serving
 

@@ -17,7 +17,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(PROGRAM is None, reason="no Chromium is on PATH: `make browser` installs it")
 WIDE, NARROW = (1440, 900), (360, 760)
-_AXE = Path(__file__).parents[1] / "vendor" / "axe.min.js"
+_AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 _SERIOUS = ("serious", "critical")
 _BOUND_MS = 30_000
 
