@@ -19,6 +19,7 @@ from hypothesis import settings
 from tandem.local.probes import answers_ping, is_serving
 from tandem.local.programs import TEMPORAL_FLAGS
 from tandem.paths import find_binary
+from tests.stacks import environment
 
 torch.set_num_threads(2)
 # The same examples in every run: a test that fails has met a change, not a draw.
@@ -71,6 +72,13 @@ def _listens(process: psutil.Popen, port: int) -> bool:
         look = getattr(process, "net_connections", None) or process.connections  # the name before psutil 6
         return any(c.laddr.port == port for c in look("tcp") if c.status == psutil.CONN_LISTEN)
     return False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_stack_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees the stack that its user may have running."""
+    with environment({"TANDEM_STATE": str(tmp_path_factory.mktemp("state"))}):
+        yield
 
 
 @pytest.fixture(scope="session")
