@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -14,7 +15,7 @@ from temporalio.converter import DataConverter
 
 from services.process.payload_codec import data_converter
 from tandem import RequestError
-from tests.integration.asking import ask
+from tests.integration.asking import BOUND_SECONDS, ask
 from tests.integration.conftest import run_system
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -70,6 +71,19 @@ async def test_a_request_is_read_with_the_key_that_it_was_written_with(
             found = (await system.client.get(earlier["request_id"])).result
             assert found.answer == earlier["answer"]
     assert b"new" in await history(temporal_address, second["request_id"])
+
+
+async def test_a_request_whose_key_is_gone_does_not_hide_others_from_a_list(
+    redis_url: str, temporal_address: str, profiles_folder: Path, tmp_path: Path
+) -> None:
+    gone = keys(tmp_path, "gone", ["gone"])
+    async with run_system("scripted", profiles_folder, redis_url, temporal_address, converter=gone) as system:
+        lost = (await ask(system, QUESTION))["request_id"]
+    async with run_system("scripted", profiles_folder, redis_url, temporal_address) as system:
+        read = (await ask(system, QUESTION))["request_id"]
+        async with asyncio.timeout(BOUND_SECONDS):
+            while not {lost, read} <= {row.request_id for row in (await system.client.list(limit=1000)).requests}:
+                await asyncio.sleep(0.05)
 
 
 async def test_a_changed_payload_and_an_unknown_key_are_refused(tmp_path: Path) -> None:

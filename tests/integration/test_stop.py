@@ -65,7 +65,7 @@ async def test_a_large_model_that_ends_by_itself_has_answered(system: System) ->
 
 
 async def test_where_no_stage_suffices_the_large_model_may_finish(finishing_system: System) -> None:
-    result = await ask(finishing_system, "[llm_eos=60 ms=10]")
+    result = await ask(finishing_system, "[llm_eos=60 ms=50]")  # time to score the last stage before the end
     assert (result["stop"]["reason"], len(result["stages"])) == ("llm_finished", 4)
     assert result["complete"]
     assert (generated(result["usage"]["llm"]), generated(result["usage"]["slm"])) == (60, 0)
