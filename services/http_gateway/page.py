@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.http_gateway import sse
-from services.http_gateway.bearer import bearer
+from services.identity.bearer import bearer
 from tandem.client import AsyncClient
 from tandem.errors import RequestError
 from tandem.method.conversation import Task

@@ -19,7 +19,6 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from services.http_gateway import completion, errors, page
-from services.http_gateway.bearer import bearer
 from services.http_gateway.chat_request import ChatCompletionRequest
 from services.http_gateway.completion import CompletionReply
 from services.http_gateway.errors import HttpError
@@ -29,6 +28,7 @@ from services.http_gateway.readiness import Readiness
 from services.http_gateway.replies import EventStream, Reply, failure, send_whole
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
+from services.identity.bearer import bearer
 from services.observability import metrics
 from services.observability.tracing import tracer
 from tandem.client import AsyncClient

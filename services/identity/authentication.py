@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.identity.api_keys import ApiKeys
+from services.identity.bearer import bearer
 from services.identity.caller import ANONYMOUS, Caller, set_caller
 from services.identity.tokens import Tokens
 from tandem.method.errors import Unauthenticated
-
-_SCHEME = "bearer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +31,13 @@ class Authentication:
         """Who sent this header. Raises Unauthenticated, and Unavailable where a token cannot be checked now."""
         if not self.is_on:
             return ANONYMOUS
-        scheme, _, credential = authorization.strip().partition(" ")
-        if scheme.lower() != _SCHEME or not credential.strip():
+        credential = bearer(authorization)
+        if not credential:
             raise Unauthenticated(
                 "a credential is needed: send `Authorization: Bearer KEY`; `tandem` reads the key from TANDEM_API_KEY",
                 reason="NO_CREDENTIAL",
             )
-        found = await self._found(credential.strip())
+        found = await self._found(credential)
         if found is None:
             raise Unauthenticated("this credential is not valid here, or no longer", reason="INVALID_CREDENTIAL")
         return found
