@@ -24,6 +24,7 @@ from temporalio.converter import value_to_type
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from services.gateway.query import visibility_query
 from services.process.search_attributes import at_start
 from tandem.method.answer_text import AnswerText, answer_text
 from tandem.method.errors import (
@@ -202,9 +203,7 @@ class Workflows:
 
     async def running_since_before(self, moment: datetime) -> list[str]:
         """Ids of the requests that began before `moment` and have not ended. Raises Unavailable."""
-        query = (
-            f"WorkflowType = '{SOLVE_WORKFLOW}' AND ExecutionStatus = 'Running' AND StartTime < '{moment.isoformat()}'"
-        )
+        query = visibility_query(f'state = running and started < "{moment.isoformat()}"')
         try:
             return [execution.id async for execution in self._client.list_workflows(query)]
         except RPCError as error:
