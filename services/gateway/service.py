@@ -115,7 +115,6 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         # In a thread: tokenising a question and compiling a schema would delay all other requests.
         asked = solve_request_from_pb(request, default)
         task = await asyncio.to_thread(self._admission.admit, asked, current_trace_id())
-        request.request_id = task.request_id
         return await self._workflows.start_or_join(task, request_fingerprint(task), keep_running=request.keep_running)
 
     async def _status(self, request_id: str) -> Status:
@@ -138,7 +137,8 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
 def _scope(request: tandem_pb2.SolveRequest, caller: Caller) -> None:
     """Make the caller's tenant and the internal id the request's. Raises PermissionDenied."""
     request.tenant = caller.tenant_of(request.tenant)
-    request.request_id = caller.internal_id(request.request_id or uuid4().hex, request.tenant)
+    if request.request_id or request.question or request.messages:  # else admission says that nothing is asked
+        request.request_id = caller.internal_id(request.request_id or uuid4().hex, request.tenant)
 
 
 def _position(cursor: str) -> Position:

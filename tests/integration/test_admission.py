@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from tandem import RequestError
+from tandem.v1 import tandem_pb2
 from tests.integration.asking import ask
 from tests.integration.conftest import System
 
@@ -112,3 +113,10 @@ async def test_profiles_say_whether_the_scorer_was_trained(system: System) -> No
         "untrained",
         False,
     )
+
+
+async def test_a_call_that_asks_nothing_is_told_so(system: System) -> None:
+    with pytest.raises(RequestError) as refused:
+        async for _ in system.client.solve_request(tandem_pb2.SolveRequest()):
+            pass
+    assert (refused.value.reason, refused.value.field) == ("EMPTY_QUESTION", "question")
