@@ -51,12 +51,9 @@ def _writing(behavior: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[An
 
 
 async def _is_taken(context: grpc.aio.ServicerContext[Any, Any], message: Any) -> bool:
-    writing = asyncio.ensure_future(context.write(message))
     try:
-        done, _ = await asyncio.wait({writing}, timeout=WRITE_TIMEOUT.total_seconds())
-    except asyncio.CancelledError:
-        writing.cancel()
-        raise
-    if done:
-        writing.result()
-    return bool(done)
+        async with asyncio.timeout(WRITE_TIMEOUT.total_seconds()):  # no task: this runs for every message
+            await context.write(message)
+    except TimeoutError:
+        return False
+    return True
