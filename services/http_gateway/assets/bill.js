@@ -1,6 +1,6 @@
 // What a request costs: while it runs, and in full.
 import { count, duration, percent, usd, usdColumn } from "./format.js";
-import { html } from "./html.js";
+import { html, Scroll } from "./html.js";
 import { alone, spent } from "./live.js";
 
 export function Running({ state, profile, task }) {
@@ -61,19 +61,21 @@ export function Bill({ result, jaeger }) {
     <section class="bill" aria-labelledby="bill-title">
       <h2 id="bill-title">Bill by role and state</h2>
       <div class="account">
-        <table>
-          <thead><tr><th scope="col">Tokens</th>
-            ${ROLES.map(([role, label]) => html`<th scope="col" class=${role}>${label}</th>`)}<th scope="col">All</th></tr></thead>
-          <tbody>
-            ${STATES.map(([name, label]) => html`
-              <tr><th scope="row">${label}</th>
-                ${[...ROLES.map(([role]) => usage[role][name]), sum(usage, name)].map((tokens) => html`
-                  <td class=${tokens ? "" : "zero"}>${count(tokens)}</td>`)}</tr>`)}
-          </tbody>
-          <tfoot><tr><th scope="row">USD</th>
-            ${[...ROLES.map(([role]) => cost.usd_by_role[role]), cost.usd].map((value) => html`
-              <td>${inUsd(value).replace("$", "")}</td>`)}</tr></tfoot>
-        </table>
+        <${Scroll} label="Tokens by role and state">
+          <table>
+            <thead><tr><th scope="col">Tokens</th>
+              ${ROLES.map(([role, label]) => html`<th scope="col" class=${role}>${label}</th>`)}<th scope="col">All</th></tr></thead>
+            <tbody>
+              ${STATES.map(([name, label]) => html`
+                <tr><th scope="row">${label}</th>
+                  ${[...ROLES.map(([role]) => usage[role][name]), sum(usage, name)].map((tokens) => html`
+                    <td class=${tokens ? "" : "zero"}>${count(tokens)}</td>`)}</tr>`)}
+            </tbody>
+            <tfoot><tr><th scope="row">USD</th>
+              ${[...ROLES.map(([role]) => cost.usd_by_role[role]), cost.usd].map((value) => html`
+                <td>${inUsd(value).replace("$", "")}</td>`)}</tr></tfoot>
+          </table>
+        <//>
         <table>
           <thead><tr><th scope="colgroup" colspan="2">Time</th></tr></thead>
           <tbody>${TIMES.map(([name, label]) => html`

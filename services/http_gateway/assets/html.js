@@ -5,3 +5,6 @@ import htm from "./vendor/htm.js";
 export { render } from "./vendor/preact.js";
 export { useEffect, useRef, useState } from "./vendor/preact-hooks.js";
 export const html = htm.bind(h);
+
+/** What is wider than its place, and scrolls there; the keyboard reaches it. */
+export const Scroll = ({ label, children }) => html`<div class="scroll" tabindex="0" role="group" aria-label=${label}>${children}</div>`;

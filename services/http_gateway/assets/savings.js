@@ -2,7 +2,7 @@
 import { getRequests } from "./api.js";
 import { Chart } from "./chart.js";
 import { count, percent, usd, usdColumn, words } from "./format.js";
-import { html, useEffect, useState } from "./html.js";
+import { html, Scroll, useEffect, useState } from "./html.js";
 import { condition } from "./requests.js";
 import { by, points, total } from "./sums.js";
 
@@ -58,24 +58,24 @@ const left = ({ cancelled, unfinished }) =>
 function Group({ title, groups }) {
   const inUsd = usdColumn(groups.flatMap(([, sum]) => [sum.usd, sum.alone]));
   return html`
-    <section><table class="sums">
+    <${Scroll} label=${title}><table class="sums">
       <caption>${title}</caption>
       <thead><tr><th scope="col">Name</th><th scope="col">Requests</th><th scope="col">USD</th><th scope="col">Alone</th>
         <th scope="col">Saved</th></tr></thead>
       <tbody>${groups.map(([name, sum]) => html`
         <tr><th scope="row">${name}</th><td>${count(sum.count)}</td><td>${inUsd(sum.usd)}</td><td>${inUsd(sum.alone)}</td>
           <td>${percent(sum.saved)}</td></tr>`)}</tbody>
-    </table></section>`;
+    </table><//>`;
 }
 
 function Reasons({ groups, all }) {
   return html`
-    <section><table class="sums reasons">
+    <${Scroll} label="Stop reasons"><table class="sums reasons">
       <caption>Stop reasons</caption>
       <thead><tr><th scope="col">Reason</th><th scope="col">Requests</th><th scope="col">Share</th></tr></thead>
       <tbody>${groups.map(([name, sum]) => html`
         <tr><th scope="row">${name}
             <svg class="bar" height="3" aria-hidden="true"><rect class="alone" width=${`${(sum.count / all) * 100}%`} height="3" /></svg></th>
           <td>${count(sum.count)}</td><td>${percent(sum.count / all)}</td></tr>`)}</tbody>
-    </table></section>`;
+    </table><//>`;
 }
