@@ -96,9 +96,13 @@ def tracing() -> None:
 @contextlib.asynccontextmanager
 async def run_system(
     profile_name: str, folder: Path, redis_url: str, temporal_address: str, checker: str = NO_CHECKER, *,
-    authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = DataConverter.default,
+    authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = DataConverter.default, alias: str = "",
 ) -> AsyncIterator[System]:  # fmt: skip
+    """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work."""
     profile = load_profile(profile_name, (folder,))
+    if alias:
+        profile = profile.model_copy(update={"name": f"{profile.name}-{alias}"})
+    profile_name = profile.name
     log = RequestLog(redis_url, TTL)
     llm, slm, judge_engine = (ScriptedEngine(n) for n in ("scripted-llm", "scripted-slm", "scripted-slm"))
     insight, answer = InsightGenerator(llm, log, profile), AnswerGenerator(slm, log, profile)

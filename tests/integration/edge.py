@@ -38,7 +38,7 @@ async def serving(gateway: str, port: int = 0) -> AsyncIterator[httpx.AsyncClien
 
 def body(script: str, **more: Any) -> dict[str, Any]:
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": script}]
-    return {"model": "scripted@0.8", "messages": messages, **more}
+    return {"model": "scripted@0.8", "messages": messages} | more
 
 
 async def ask(http: httpx.AsyncClient, script: str, **more: Any) -> httpx.Response:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
@@ -19,7 +21,7 @@ from services.request_log.streams import StreamWriter
 from tandem import RequestError, to_dict
 from tandem.method.errors import Unavailable
 from tests.integration.asking import BOUND_SECONDS, ask, forget, generated
-from tests.integration.conftest import System
+from tests.integration.conftest import System, run_system
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
@@ -55,6 +57,13 @@ async def bill(system: System, script: str, leave_after: int | None) -> dict[str
                 return to_dict(found.result)
         await asyncio.sleep(0.02)
     raise AssertionError(f"request {request_id} has no bill")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def system(redis_url: str, temporal_address: str, profiles_folder: Path) -> AsyncIterator[System]:
+    """A system that no other test asks: its engines count what these tests ask, and no more."""
+    async with run_system("scripted", profiles_folder, redis_url, temporal_address, alias="bills") as running:
+        yield running
 
 
 def computed(system: System) -> dict[str, tuple[int, int]]:

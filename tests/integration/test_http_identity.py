@@ -45,7 +45,9 @@ async def guarded(
 ) -> AsyncIterator[System]:
     """A system that asks for API keys."""
     authentication = Authentication(ApiKeys(key_file.path))
-    running = run_system("scripted", profiles_folder, redis_url, temporal_address, authentication=authentication)
+    running = run_system(
+        "scripted", profiles_folder, redis_url, temporal_address, authentication=authentication, alias="http-keys"
+    )
     async with running as system:
         yield system
 
@@ -56,7 +58,8 @@ async def test_each_caller_is_who_its_key_says(guarded: System, keys: dict[str, 
 
         async def post(caller: str, script: str = "[scores=16:0.9 slm_eos=5]") -> httpx.Response:
             headers = {"Idempotency-Key": key} | ({"Authorization": f"Bearer {keys[caller]}"} if keys[caller] else {})
-            return await http.post("/v1/chat/completions", json=body(script), headers=headers)
+            asked = body(script, model="scripted-http-keys")
+            return await http.post("/v1/chat/completions", json=asked, headers=headers)
 
         assert (await post("tenant")).json()["id"] == f"chatcmpl-{key}"
         assert (await post("other", "[slm_eos=4 scores=0:0.9]")).status_code == 200  # an id counts within its tenant

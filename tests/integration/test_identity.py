@@ -46,7 +46,9 @@ async def guarded(
     revoked, credentials["revoked"] = keys.create("tenant")
     keys.revoke(revoked.id)
     authentication = Authentication(ApiKeys(keys.path))
-    running = run_system("scripted", profiles_folder, redis_url, temporal_address, authentication=authentication)
+    running = run_system(
+        "scripted", profiles_folder, redis_url, temporal_address, authentication=authentication, alias="keys"
+    )
     async with running as system:
         clients = {name: AsyncClient(system.client.address, credentials[name]) for name in CALLERS}
         asked = (await clients["tenant"].ask(QUESTION)).request_id

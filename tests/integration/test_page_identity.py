@@ -38,7 +38,9 @@ async def guarded(
     keys = KeyFile(tmp_path_factory.mktemp("keys") / "keys.json")
     key, of_another = keys.create("mine")[1], keys.create("another")[1]
     authentication = Authentication(ApiKeys(keys.path))
-    running = run_system("scripted", profiles_folder, redis_url, temporal_address, authentication=authentication)
+    running = run_system(
+        "scripted", profiles_folder, redis_url, temporal_address, authentication=authentication, alias="page-keys"
+    )
     async with running as system, serving(system.client.address) as http:
         async with AsyncClient(system.client.address, of_another) as client:
             asked = await client.ask(QUESTION)

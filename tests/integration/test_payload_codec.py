@@ -41,7 +41,9 @@ async def test_temporal_holds_no_word_of_a_request(
     redis_url: str, temporal_address: str, profiles_folder: Path, tmp_path: Path
 ) -> None:
     converter = keys(tmp_path, "old", ["old"])
-    async with run_system("scripted", profiles_folder, redis_url, temporal_address, converter=converter) as system:
+    async with run_system(
+        "scripted", profiles_folder, redis_url, temporal_address, converter=converter, alias="codec-1"
+    ) as system:
         result = await ask(system, QUESTION)
         failing = uuid4().hex
         with pytest.raises(RequestError, match="no answer"):
@@ -51,7 +53,7 @@ async def test_temporal_holds_no_word_of_a_request(
             assert kept
             for word in (*SECRET_WORDS, result["answer"].encode()[:20]):
                 assert word not in kept
-    async with run_system("scripted", profiles_folder, redis_url, temporal_address) as system:
+    async with run_system("scripted", profiles_folder, redis_url, temporal_address, alias="codec-2") as system:
         plain = await ask(system, QUESTION)
         assert SECRET_WORDS[0] in await history(temporal_address, plain["request_id"])
 
@@ -59,13 +61,17 @@ async def test_temporal_holds_no_word_of_a_request(
 async def test_a_request_is_read_with_the_key_that_it_was_written_with(
     redis_url: str, temporal_address: str, profiles_folder: Path, tmp_path: Path
 ) -> None:
-    async with run_system("scripted", profiles_folder, redis_url, temporal_address) as system:
+    async with run_system("scripted", profiles_folder, redis_url, temporal_address, alias="codec-3") as system:
         plain = await ask(system, QUESTION)
     old = keys(tmp_path, "old", ["old"])
-    async with run_system("scripted", profiles_folder, redis_url, temporal_address, converter=old) as system:
+    async with run_system(
+        "scripted", profiles_folder, redis_url, temporal_address, converter=old, alias="codec-4"
+    ) as system:
         first = await ask(system, QUESTION)
     new = keys(tmp_path, "new", ["old", "new"])
-    async with run_system("scripted", profiles_folder, redis_url, temporal_address, converter=new) as system:
+    async with run_system(
+        "scripted", profiles_folder, redis_url, temporal_address, converter=new, alias="codec-5"
+    ) as system:
         second = await ask(system, QUESTION)
         for earlier in (plain, first, second):
             found = (await system.client.get(earlier["request_id"])).result
@@ -77,9 +83,11 @@ async def test_a_request_whose_key_is_gone_does_not_hide_others_from_a_list(
     redis_url: str, temporal_address: str, profiles_folder: Path, tmp_path: Path
 ) -> None:
     gone = keys(tmp_path, "gone", ["gone"])
-    async with run_system("scripted", profiles_folder, redis_url, temporal_address, converter=gone) as system:
+    async with run_system(
+        "scripted", profiles_folder, redis_url, temporal_address, converter=gone, alias="codec-6"
+    ) as system:
         lost = (await ask(system, QUESTION))["request_id"]
-    async with run_system("scripted", profiles_folder, redis_url, temporal_address) as system:
+    async with run_system("scripted", profiles_folder, redis_url, temporal_address, alias="codec-7") as system:
         read = (await ask(system, QUESTION))["request_id"]
         async with asyncio.timeout(BOUND_SECONDS):
             while not {lost, read} <= {row.request_id for row in (await system.client.list(limit=1000)).requests}:
