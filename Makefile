@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: browser pictures docs bench-edge bench-compare bench-access bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
+.PHONY: security audit browser pictures docs bench-edge bench-compare bench-access bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -162,6 +162,18 @@ protos-check: protos  ## check that the committed stubs match the contract
 
 docs: $(filter .tools/bin/uv,$(UV))  ## build the documentation into site/; fails on a broken link
 	@NO_MKDOCS_2_WARNING=1 $(UV) run --isolated --locked --only-group docs mkdocs build --strict
+
+# Accepted by the scan for secrets: checksums and commits, names of Kubernetes secrets and of their keys, words of tests.
+NO_SECRETS := ^([0-9a-f]{40}|[0-9a-f]{64}|(tandem|temporal)-[a-z-]+|ai-tls|url|api-key|(payload-)?keys\.json|none|secret)$$
+security: $(filter .tools/bin/uv,$(UV))  ## scan for unsafe code, secrets and copyleft licences; list all packages in dist/sbom.json and dist/licenses.md
+	@$(call sync,--extra local --extra training --group security)
+	@$(RUN) bandit -q -c pyproject.toml -r tandem services workflows deploy training bench
+	@git ls-files | grep -vE '\.jsonl?$$|^uv\.lock$$|_pb2' | xargs $(RUN) detect-secrets-hook --no-verify --exclude-secrets '$(NO_SECRETS)'
+	@mkdir -p dist && $(UV) export --quiet --locked --no-dev --extra local --extra openai --extra training --format cyclonedx1.5 --output-file dist/sbom.json >/dev/null
+	@$(RUN) pip-licenses --format=markdown --with-urls --partial-match --fail-on 'GPL;General Public License' > dist/licenses.md
+
+audit: $(filter .tools/bin/uv,$(UV))  ## look the locked packages up in the OSV database of known vulnerabilities (network)
+	@$(UV) audit --locked
 
 package: $(filter .tools/bin/uv,$(UV))  ## build wheel and sdist into dist/ and check them
 	@rm -rf dist && $(UV) build --quiet --out-dir dist

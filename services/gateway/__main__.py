@@ -68,7 +68,7 @@ def token_counter(models_folder: Path, model: str) -> Callable[[str], int]:
 def authentication(host: str) -> Authentication:
     """Ends the process where it would be open to anyone, and for a file that holds no keys."""
     try:
-        return IdentitySettings().authentication(host)
+        return read_settings(IdentitySettings).authentication(host)
     except (ValueError, KeyFileError) as error:
         sys.exit(str(error))
 

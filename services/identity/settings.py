@@ -12,6 +12,8 @@ from services.identity.api_keys import ApiKeys
 from services.identity.authentication import Authentication
 from services.identity.tokens import Issuer, Tokens
 
+_HTTP_URL_OR_EMPTY = r"^(https?://.+)?$"
+
 
 class IdentitySettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
@@ -19,10 +21,15 @@ class IdentitySettings(BaseSettings):
     api_keys: Path | None = Field(
         None, validation_alias="TANDEM_API_KEYS", description="file of `tandem keys`; its keys are accepted"
     )
-    oidc_issuer: str = Field("", validation_alias="TANDEM_OIDC_ISSUER", description="its tokens are accepted")
+    oidc_issuer: str = Field(
+        "", validation_alias="TANDEM_OIDC_ISSUER", description="its tokens are accepted", pattern=_HTTP_URL_OR_EMPTY
+    )
     oidc_audience: str = Field("tandem", validation_alias="TANDEM_OIDC_AUDIENCE")
     oidc_jwks_url: str = Field(
-        "", validation_alias="TANDEM_OIDC_JWKS_URL", description="the issuer's discovery document names it if empty"
+        "",
+        validation_alias="TANDEM_OIDC_JWKS_URL",
+        description="the issuer's discovery document names it if empty",
+        pattern=_HTTP_URL_OR_EMPTY,
     )
     oidc_tenant_claim: str = Field("tenant", validation_alias="TANDEM_OIDC_TENANT_CLAIM")
     oidc_roles_claim: str = Field("roles", validation_alias="TANDEM_OIDC_ROLES_CLAIM")

@@ -140,3 +140,10 @@ def test_a_gateway_that_others_reach_does_not_start_open_by_accident(
     else:
         with pytest.raises(ValueError, match="TANDEM_API_KEYS"):
             found.authentication(host)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "issuer.example.com", "ftp://issuer"])
+@pytest.mark.parametrize("setting", ["oidc_issuer", "oidc_jwks_url"])
+def test_an_issuer_is_read_by_http_alone(setting: str, url: str) -> None:
+    with pytest.raises(ValueError, match="should match pattern"):
+        IdentitySettings(**{setting: url})

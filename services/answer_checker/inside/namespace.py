@@ -21,7 +21,7 @@ def make_namespace(setup: str, entry: str, examples: Iterable[Example], remote: 
     """
     names: dict[str, Any] = {"__name__": "examples"}
     with suppress(Exception):  # a prompt that does not run: its names come from the answer
-        exec(compile(setup, "prompt.py", "exec"), names)
+        exec(compile(setup, "prompt.py", "exec"), names)  # nosec B102  # runs in the sandbox
     if entry:
         names[entry] = remote.function(entry)
     open_names = [name for name in _used(examples) if name not in names and not hasattr(builtins, name)]
