@@ -108,7 +108,7 @@ class ModelServiceSettings(ProcessSettings):
         }
 
 
-S = TypeVar("S", bound=ProcessSettings)
+S = TypeVar("S", bound=BaseSettings)
 
 
 def read_settings(kind: type[S]) -> S:
