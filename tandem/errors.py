@@ -10,6 +10,7 @@ UserError               the message says what to do; the command line prints it 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # every command needs this module, and only those that call the gateway need gRPC
@@ -28,13 +29,21 @@ class RequestError(UserError):
     """The gateway refused a request, or no gateway could be reached.
 
     `code` is the gRPC status, `reason` the machine-readable cause (google.rpc.ErrorInfo), `field` the name of an
-    invalid argument, `retry_after_s` the seconds after which a retry may succeed.
+    invalid argument, `retry_after_s` the seconds after which a retry may succeed. `metadata` says more, by reason: of a
+    tenant's limit its name (`limit`), its value (`most`) and what is left of it (`left`).
     """
 
     def __init__(
-        self, code: grpc.StatusCode, message: str, reason: str = "", field: str = "", retry_after_s: float | None = None
+        self,
+        code: grpc.StatusCode,
+        message: str,
+        reason: str = "",
+        field: str = "",
+        retry_after_s: float | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
+        self.metadata = dict(metadata or {})
         self.code, self.reason, self.field, self.retry_after_s = code, reason, field, retry_after_s
 
     @property
@@ -58,4 +67,5 @@ def from_rpc(error: grpc.RpcError) -> RequestError:
         reason=info.reason,
         field=bad.field_violations[0].field if bad.field_violations else "",
         retry_after_s=retry.retry_delay.ToMilliseconds() / 1000 if retry.HasField("retry_delay") else None,
+        metadata=info.metadata,
     )

@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.errors import PROFILE_MISMATCH, PROMPT_REFUSED
     from tandem.method.request_state import RequestState
     from tandem.method.result import ShadowInput, SolveResult, Stop, StopReason
-    from tandem.method.tasks import GenerationOutcome
+    from tandem.method.tasks import GenerationOutcome, Payer
     from workflows.activities.publishing import PublishingActivities
     from workflows.activities.scoring import ScoringActivities
     from workflows.activities.shadow import ShadowActivities
@@ -27,7 +27,7 @@ class Settlement:
 
     async def settle(self, stop: Stop, answer: GenerationOutcome | None) -> SolveResult:
         result = await self._result(stop, answer)
-        published: SolveResult | None = await self._calls.locally(PublishingActivities.publish_result, result, False)
+        published = await self._publish(result, failed=False)
         if published:
             # A cancel came just after the end had been published, and this step runs again: the first result is final.
             result = published
@@ -40,8 +40,17 @@ class Settlement:
         """The request ends without an answer, but not without its bill, which the error carries."""
         self._state.notes.append(f"the small model failed: {cause_of(error)}")
         result = await self._result(stop, None)
-        await self._calls.locally(PublishingActivities.publish_result, result, True)
+        await self._publish(result, failed=True)
         return ApplicationError(f"no answer: {cause_of(error)}", result, type=_failure_type(error), non_retryable=True)
+
+    async def _publish(self, result: SolveResult, *, failed: bool) -> SolveResult | None:
+        source = self._state.input
+        # The day of the request's beginning, as its hold was: a request belongs to one day, however long it takes.
+        payer = Payer(source.request.tenant, self._state.started_at.strftime("%Y-%m-%d")) if source.bound else None
+        published: SolveResult | None = await self._calls.locally(
+            PublishingActivities.publish_result, result, failed, payer
+        )
+        return published
 
     async def _result(self, stop: Stop, answer: GenerationOutcome | None) -> SolveResult:
         await self._count_lost_scores()

@@ -16,11 +16,14 @@ from pydantic_settings import NoDecode
 from temporalio.contrib.opentelemetry import create_tracer_provider
 from tokenizers import Tokenizer
 
+from services.gateway.account_keeper import AccountKeeper
 from services.gateway.admission import Admission
 from services.gateway.orphans import cancel_orphans
 from services.gateway.readers import Limits
 from services.gateway.service import NAME, TandemService
+from services.gateway.spending import Spending
 from services.gateway.temporal import Workflows, find_search_attributes
+from services.gateway.tenancy import Tenancy
 from services.identity.authentication import Authentication
 from services.identity.settings import IdentitySettings
 from services.observability import metrics, tracing
@@ -30,7 +33,9 @@ from services.process.temporal import connect
 from services.request_log.log import RequestLog
 from tandem.keys import KeyFileError
 from tandem.method.profile import load_profile
+from tandem.tenants import TenantFile, TenantFileError, Tenants
 from tandem.v1 import tandem_pb2_grpc
+from tandem.watched_file import WatchedFile
 
 
 class GatewaySettings(ProcessSettings):
@@ -44,6 +49,9 @@ class GatewaySettings(ProcessSettings):
         user_cache_path("tandem") / "models", validation_alias="TANDEM_MODELS", description="for the tokenizers"
     )
     max_requests: int = Field(256, gt=0, validation_alias="TANDEM_MAX_REQUESTS", description="streams at once")
+    tenants: Path | None = Field(
+        None, validation_alias="TANDEM_TENANTS", description="file of `tandem tenants`: what each tenant may use"
+    )
     disconnect_grace: Seconds = Field(
         timedelta(seconds=1),
         validation_alias="TANDEM_DISCONNECT_GRACE",
@@ -73,6 +81,14 @@ def authentication(host: str) -> Authentication:
         sys.exit(str(error))
 
 
+def tenants_in(file: Path | None) -> WatchedFile[Tenants] | None:
+    """Ends the process for a file that holds no limits: without them, everything would be allowed."""
+    try:
+        return WatchedFile(file, TenantFile(file).read, "the tenants' limits") if file else None
+    except TenantFileError as error:
+        sys.exit(str(error))
+
+
 async def main() -> None:
     settings = read_settings(GatewaySettings)
     tracing.setup("tandem-gateway", settings.log_level, create_tracer_provider)
@@ -83,17 +99,23 @@ async def main() -> None:
     server = Server(settings.host, settings.port, [NAME], [authentication(settings.host).check])
     client = await connect()
     workflows = Workflows(client, await find_search_attributes(client))
+    tenancy = Tenancy(tenants_in(settings.tenants), log.accounts, Spending(client, workflows.is_searchable))
     service = TandemService(
         Admission(profiles, settings.profiles[0], counters),
         workflows,
         log,
         Limits(settings.max_requests, settings.disconnect_grace),
+        tenancy,
     )
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
-    orphans = asyncio.create_task(cancel_orphans(workflows, log, datetime.now(UTC)))
+    keeper = AccountKeeper(tenancy, log.accounts, workflows.status)
+    chores = [asyncio.create_task(cancel_orphans(workflows, log, datetime.now(UTC)))]
+    if tenancy.is_on:
+        chores.append(asyncio.create_task(keeper.keep()))
 
     async def drain() -> None:
-        orphans.cancel()
+        for chore in chores:
+            chore.cancel()
         service.drain()
 
     await serve(server, settings.drain, settings.unready_pause, log.ping, drain_work=drain)

@@ -95,15 +95,18 @@ class _Terms:
     sampling: Sampling
 
 
-def request_fingerprint(task: SolveInput) -> str:
-    """Distinguishes a repeated request from another one under the same id: whatever changes its answer, its price or its payer."""
+def request_fingerprint(task: SolveInput, asked: Budget) -> str:
+    """Distinguishes a repeated request from another one under the same id: whatever changes its answer, its price or its payer.
+
+    `asked` is the budget that the caller named: a change of the tenant's limits makes no other request of it.
+    """
     request = task.request
     identity = f"{task.plan.profile}\0{request.question}" + (f"\0{request.task}" if request.task != "answer" else "")
     if request.history:
         identity += f"\0{json.dumps([[message.speaker, message.text] for message in request.history])}"
     identity += "".join(f"\0{check.name}:{check.argument}" for check in request.checks)
     identity += f"\0{request.json_schema}" if request.json_schema else ""
-    terms = asdict(_Terms(request.tenant, request.budget, request.stop, request.sampling))
+    terms = asdict(_Terms(request.tenant, asked, request.stop, request.sampling))
     identity += f"\0{json.dumps(terms, sort_keys=True)}"
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 

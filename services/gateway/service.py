@@ -16,6 +16,7 @@ from services.gateway.event_stream import Position
 from services.gateway.query import visibility_query
 from services.gateway.readers import Limits, Readers
 from services.gateway.temporal import AdmittedRequest, Listed, Status, Workflows
+from services.gateway.tenancy import Tenancy
 from services.identity.caller import Caller, current_caller
 from services.observability.tracing import current_trace_id
 from services.request_log.decisions import RESULT_SLOT
@@ -24,6 +25,7 @@ from tandem.convert.requests import solve_request_from_pb
 from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb
 from tandem.convert.values import stop_reason_to_pb
 from tandem.method.errors import InvalidArgument, TandemError
+from tandem.method.request import SolveInput
 from tandem.method.result import ShadowResult, SolveResult, StopReason
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
@@ -37,8 +39,10 @@ _STATES = {
 
 
 class TandemService(tandem_pb2_grpc.TandemServiceServicer):
-    def __init__(self, admission: Admission, workflows: Workflows, log: RequestLog, limits: Limits) -> None:
-        self._admission, self._workflows, self._log = admission, workflows, log
+    def __init__(
+        self, admission: Admission, workflows: Workflows, log: RequestLog, limits: Limits, tenancy: Tenancy
+    ) -> None:
+        self._admission, self._workflows, self._log, self._tenancy = admission, workflows, log, tenancy
         self._readers = Readers(workflows, log, limits)
 
     def drain(self) -> None:
@@ -114,8 +118,14 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         default = self._admission.default_task(request.profile, is_conversation=bool(request.messages))
         # In a thread: tokenising a question and compiling a schema would delay all other requests.
         asked = solve_request_from_pb(request, default)
-        task = await asyncio.to_thread(self._admission.admit, asked, current_trace_id())
-        return await self._workflows.start_or_join(task, request_fingerprint(task), keep_running=request.keep_running)
+        permitted = self._tenancy.permit(asked, request.profile or self._admission.default)
+        task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id())
+        fingerprint = request_fingerprint(task, asked.budget)
+
+        async def start(task: SolveInput) -> AdmittedRequest:
+            return await self._workflows.start_or_join(task, fingerprint, keep_running=request.keep_running)
+
+        return await self._tenancy.begin(task, start)
 
     async def _status(self, request_id: str) -> Status:
         """As Temporal has it; a request whose result is published ends in Temporal a moment later, and is waited for."""

@@ -68,6 +68,7 @@ class AdmittedRequest:
     tenant: str = ""
     keep_running: bool = False
     answer_text: str = AnswerText.UNSPECIFIED
+    began_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Workflows:
     """`is_searchable`: the namespace has our search attributes (see `find_search_attributes`)."""
 
     def __init__(self, client: Client, is_searchable: bool = False) -> None:
-        self._client, self._is_searchable = client, is_searchable
+        self._client, self.is_searchable = client, is_searchable
 
     async def start_or_join(self, task: SolveInput, fingerprint: str, *, keep_running: bool = False) -> AdmittedRequest:
         """Start the request's workflow, or join the one there is.
@@ -103,7 +104,7 @@ class Workflows:
             keep_running,
             answer_text(task),
         )
-        task = replace(task, is_searchable=self._is_searchable)
+        task = replace(task, is_searchable=self.is_searchable)
         try:
             await self._client.start_workflow(
                 SOLVE_WORKFLOW,
@@ -112,14 +113,14 @@ class Workflows:
                 task_queue=solve_queue(task.plan.profile),
                 execution_timeout=Timeouts.workflow,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                memo={"fingerprint": fingerprint, **asdict(admitted)},
+                memo=_memo(task, admitted, fingerprint),
                 search_attributes=at_start(task),
             )
             return admitted
         except WorkflowAlreadyStartedError:
             return await self._join_own(task.request_id, fingerprint)
         except RPCError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     async def join(self, request_id: str) -> AdmittedRequest:
         """The request with this id, whether it runs or has ended. Raises NotFound, Unavailable."""
@@ -132,12 +133,13 @@ class Workflows:
             reason="REQUEST_ID_REUSED",
         )
         try:
-            memo = await (await self._describe(request_id)).memo()
+            description = await self._describe(request_id)
+            memo = await description.memo()
         except NotFound:
             raise reused from None
         if memo.get("fingerprint") != fingerprint:
             raise reused
-        return _admitted(request_id, memo)
+        return replace(_admitted(request_id, memo), began_at=description.start_time)
 
     async def _describe(self, request_id: str) -> WorkflowExecutionDescription:
         """Raises Unavailable, and NotFound also for a workflow of another kind: others may use the namespace as well."""
@@ -162,7 +164,7 @@ class Workflows:
             failure = FailedPrecondition if reason in (PROFILE_MISMATCH, PROMPT_REFUSED) else Unavailable
             raise failure(str(cause), reason=reason) from error
         except RPCError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     async def status(self, request_id: str) -> Status:
         """Raises NotFound for an id that is no request's."""
@@ -183,7 +185,7 @@ class Workflows:
             await self._handle(request_id).signal(CANCEL_SIGNAL)
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:  # it has ended
-                raise _unavailable(error) from error
+                raise unavailable(error) from error
 
     async def cancel_abandoned(self, request_id: str) -> None:
         """Cancel a request that has no reader, unless its caller wants it to go on. Raises NotFound, Unavailable."""
@@ -207,11 +209,11 @@ class Workflows:
         try:
             return [execution.id async for execution in self._client.list_workflows(query)]
         except RPCError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     async def list(self, query: str, limit: int) -> list[Listed]:
         """Requests that match a visibility query, newest first. Raises FailedPrecondition, Unavailable."""
-        if not self._is_searchable:
+        if not self.is_searchable:
             raise FailedPrecondition(
                 f"this Temporal namespace does not have the search attributes {', '.join(SEARCH_ATTRIBUTES.values())}; "
                 "`temporal operator search-attribute create` adds them",
@@ -222,7 +224,7 @@ class Workflows:
         except RPCError as error:
             if error.status == RPCStatusCode.INVALID_ARGUMENT:
                 raise InvalidArgument(f"the query cannot be run: {error.message}", field="where") from error
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def _handle(self, request_id: str) -> WorkflowHandle[Any, SolveResult]:
         return self._client.get_workflow_handle(request_id, result_type=SolveResult)
@@ -243,6 +245,10 @@ async def find_search_attributes(client: Client) -> bool:
     return not missing
 
 
+def _memo(task: SolveInput, admitted: AdmittedRequest, fingerprint: str) -> dict[str, Any]:
+    return {"fingerprint": fingerprint, "bound": task.bound and asdict(task.bound), **asdict(admitted)}
+
+
 def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:
     return AdmittedRequest(
         request_id,
@@ -255,7 +261,7 @@ def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:
     )
 
 
-async def _readable_memo(execution: WorkflowExecution) -> Mapping[str, Any]:
+async def readable_memo(execution: WorkflowExecution) -> Mapping[str, Any]:
     """Empty where it was encrypted with a key that is gone: one old request must not hide all others."""
     try:
         return await execution.memo()
@@ -265,7 +271,7 @@ async def _readable_memo(execution: WorkflowExecution) -> Mapping[str, Any]:
 
 
 async def _listed(execution: WorkflowExecution) -> Listed:
-    memo = await _readable_memo(execution)
+    memo = await readable_memo(execution)
     found = {pair.key.name: pair.value for pair in execution.typed_search_attributes}
     status = execution.status.name.lower() if execution.status else "running"
     return Listed(
@@ -282,12 +288,12 @@ async def _listed(execution: WorkflowExecution) -> Listed:
 def _not_found_or_unavailable(error: RPCError, request_id: str) -> TandemError:
     if error.status == RPCStatusCode.NOT_FOUND:
         return _not_found(request_id)
-    return _unavailable(error)
+    return unavailable(error)
 
 
 def _not_found(request_id: str) -> NotFound:
     return NotFound(f"there is no request {request_id!r}", reason="UNKNOWN_REQUEST")
 
 
-def _unavailable(error: RPCError) -> Unavailable:
+def unavailable(error: RPCError) -> Unavailable:
     return Unavailable(f"Temporal does not answer: {error.message}", reason="TEMPORAL_UNAVAILABLE")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.http_gateway.parameters import RefusedParameter
@@ -21,7 +22,11 @@ _PARAMS = {
     "sampling.top_p": "top_p",
     "sampling.seed": "seed",
 }
-_CODES = {"UNKNOWN_PROFILE": "model_not_found", "QUESTION_TOO_LONG": "context_length_exceeded"}
+_CODES = {
+    "UNKNOWN_PROFILE": "model_not_found",
+    "QUESTION_TOO_LONG": "context_length_exceeded",
+    "QUOTA_EXCEEDED": "insufficient_quota",
+}
 _STATUSES = {
     "INVALID_ARGUMENT": 400,
     "UNAUTHENTICATED": 401,
@@ -38,6 +43,9 @@ _STATUSES = {
 _STATUSES_OF_REASONS = {"UNKNOWN_PROFILE": 404, "BUDGET_TOO_SMALL": 400, "PROMPT_REFUSED": 400, "PROFILE_MISMATCH": 503}
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 CANCELLED = 499
+_MAX_RETRY_SECONDS = 60.0  # OpenAI's clients wait no longer, but ask earlier
+# OpenAI's names of what its headers count; the rest are Tandem's.
+_COUNTED = {"requests_per_minute": "requests", "tokens_per_minute": "tokens"}
 _ALTERNATIVE = re.compile(r"str|list\[.*\]")  # how pydantic names the members of a union in a path
 
 
@@ -48,6 +56,7 @@ class HttpError:
     param: str | None = None
     code: str | None = None
     retry_after_s: float | None = None
+    limits: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def body(self) -> dict[str, Any]:
@@ -56,9 +65,12 @@ class HttpError:
 
     @property
     def headers(self) -> dict[str, str]:
-        """OpenAI's clients repeat a request that is in conflict; that would change nothing."""
-        headers = {} if self.retry_after_s is None else {"retry-after": f"{self.retry_after_s:.0f}"}
-        return headers | ({"x-should-retry": "false"} if self.status in (409, CANCELLED) else {})
+        """OpenAI's clients repeat a request that is in conflict, or has no money left; that would change nothing."""
+        after = self.retry_after_s
+        headers = {} if after is None else {"retry-after": str(math.ceil(after))}
+        is_final = self.limits and (after is None or after > _MAX_RETRY_SECONDS)
+        is_final = is_final or self.status in (409, CANCELLED)
+        return {**headers, **_rate_limit_headers(self), **({"x-should-retry": "false"} if is_final else {})}
 
 
 def from_gateway(error: RequestError) -> HttpError:
@@ -70,7 +82,22 @@ def from_gateway(error: RequestError) -> HttpError:
         "tandem.max_cost_usd" if is_budget else _PARAMS.get(error.field, _own(error.field)),
         _CODES.get(error.reason) or error.reason.lower() or None,
         error.retry_after_s,
+        error.metadata if "limit" in error.metadata else {},
     )
+
+
+def _rate_limit_headers(error: HttpError) -> dict[str, str]:
+    """What is left of the limit that refused, and when it resets."""
+    if not error.limits:
+        return {}
+    name = error.limits["limit"]
+    counted = _COUNTED.get(name, name.replace("_", "-"))
+    reset = {} if error.retry_after_s is None else {f"x-ratelimit-reset-{counted}": f"{error.retry_after_s:g}s"}
+    return {
+        f"x-ratelimit-limit-{counted}": error.limits["most"],
+        f"x-ratelimit-remaining-{counted}": error.limits["left"],
+        **reset,
+    }
 
 
 def from_parameter(error: RefusedParameter) -> HttpError:

@@ -16,6 +16,7 @@ from tandem.method.errors import (
     FailedPrecondition,
     Fenced,
     InvalidArgument,
+    LimitReached,
     NotFound,
     PermissionDenied,
     ResourceExhausted,
@@ -32,6 +33,7 @@ STATUS_OF: dict[type[TandemError], grpc.StatusCode] = {
     NotFound: grpc.StatusCode.NOT_FOUND,
     FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
     ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    LimitReached: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
@@ -40,12 +42,19 @@ STATUS_OF: dict[type[TandemError], grpc.StatusCode] = {
 
 
 def to_status(error: TandemError) -> status_pb2.Status:
-    """google.rpc.Status of an error: ErrorInfo always, BadRequest for a field, RetryInfo where waiting helps."""
+    """google.rpc.Status of an error: ErrorInfo always, BadRequest for a field, QuotaFailure for a tenant's limit, RetryInfo where
+    waiting helps.
+    """
     message = _shortened(str(error))
     details: list[Any] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
     if isinstance(error, InvalidArgument):
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, LimitReached):
+        used_up = error_details_pb2.QuotaFailure.Violation(
+            subject=f"tenant:{error.tenant}", description=error.metadata["limit"]
+        )
+        details.append(error_details_pb2.QuotaFailure(violations=[used_up]))
     if isinstance(error, ResourceExhausted) and error.retry_after_s is not None:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(int(error.retry_after_s * 1000))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from services.request_log.accounts import Accounts
 from services.request_log.connection import STAGES, Connection, Role, key, translated_errors
 from services.request_log.decisions import Decisions
 from services.request_log.ledger import Ledger
@@ -29,6 +30,7 @@ class RequestLog:
         self.stops = StopFlags(self._connection)
         self.decisions = Decisions(self._connection)
         self.watchers = Watchers(self._connection)
+        self.accounts = Accounts(self._connection)
 
     async def close(self) -> None:
         await self._connection.close()

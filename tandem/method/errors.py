@@ -11,6 +11,7 @@ class TandemError(Exception):
     ├── NotFound             no such request or profile
     ├── FailedPrecondition   right request, wrong moment or wrong deployment
     ├── ResourceExhausted    budget or queue; `retry_after_s` where waiting helps
+    │   └── LimitReached     a limit of the tenant
     ├── Unauthenticated      no credential, or one that is not valid
     ├── PermissionDenied     a valid credential that does not allow this
     ├── Unavailable          a process cannot be reached; retrying may help
@@ -44,9 +45,21 @@ class FailedPrecondition(TandemError):
 class ResourceExhausted(TandemError):
     default_reason = "RESOURCE_EXHAUSTED"
 
-    def __init__(self, message: str, *, reason: str = "", retry_after_s: float | None = None) -> None:
-        super().__init__(message, reason=reason)
+    def __init__(self, message: str, *, reason: str = "", retry_after_s: float | None = None, **metadata: str) -> None:
+        super().__init__(message, reason=reason, **metadata)
         self.retry_after_s = retry_after_s
+
+
+class LimitReached(ResourceExhausted):
+    """Of a tenant. `limit` names it, `most` is its value and `left` what is left of it, as text."""
+
+    default_reason = "RATE_LIMIT_EXCEEDED"
+
+    def __init__(
+        self, message: str, *, reason: str, tenant: str, limit: str, most: str, left: str, retry_after_s: float | None
+    ) -> None:
+        super().__init__(message, reason=reason, retry_after_s=retry_after_s, limit=limit, most=most, left=left)
+        self.tenant = tenant
 
 
 class Unauthenticated(TandemError):

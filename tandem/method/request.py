@@ -4,6 +4,7 @@
 # annotations again for every message, which took a tenth of a worker's time.
 from dataclasses import dataclass, field
 
+from tandem.method.charge import Charge
 from tandem.method.checks import CheckSpec
 from tandem.method.conversation import Message, Task
 from tandem.method.plan import Plan
@@ -54,7 +55,8 @@ class SolveInput:
 
     `checks` are those of profile and request that have something to compare with; without any, no trial is made.
 
-    `is_searchable`: the Temporal namespace has our search attributes.
+    `is_searchable`: the Temporal namespace has our search attributes. `bound`: what the tenant's account holds until the bill is
+    known; None where the tenant has no account.
     """
 
     request: SolveRequest
@@ -63,6 +65,7 @@ class SolveInput:
     trace_id: str = ""
     is_searchable: bool = False
     checks: list[CheckSpec] = field(default_factory=list)
+    bound: Charge | None = None
 
     @property
     def request_id(self) -> str:

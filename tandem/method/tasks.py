@@ -141,3 +141,11 @@ def model_task(task: SolveInput, prices: RolePrices, *, stage: int = 0, max_toke
         json_schema=task.request.json_schema,
         history=tuple(task.request.history),
     )
+
+
+@dataclass(frozen=True)
+class Payer:
+    """Whose account the bill goes to, and the UTC day (YYYY-MM-DD) that it counts towards."""
+
+    tenant: str
+    day: str

@@ -6,7 +6,7 @@ import importlib.util
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -27,11 +27,14 @@ from services.answer_checker.sandbox.layers import NAMESPACES
 from services.answer_checker.sandbox.limits import Limits as CheckLimits
 from services.engine.compiled import compile_model
 from services.engine.int8 import is_supported
+from services.gateway.__main__ import tenants_in
 from services.gateway.admission import Admission
 from services.gateway.readers import Limits
 from services.gateway.service import NAME as GATEWAY
 from services.gateway.service import TandemService
+from services.gateway.spending import Spending
 from services.gateway.temporal import Workflows, find_search_attributes
+from services.gateway.tenancy import Tenancy
 from services.generation.attempts import listen_for_stops
 from services.identity.authentication import Authentication
 from services.insight_generator.generator import InsightGenerator
@@ -81,6 +84,8 @@ class System:
     scorer_address: str
     executor_address: str
     generator_address: str
+    tenancy: Tenancy
+    workflows: Workflows
 
     def idle(self) -> bool:
         return not (self.llm.running or self.slm.running)
@@ -97,6 +102,7 @@ def tracing() -> None:
 async def run_system(
     profile_name: str, folder: Path, redis_url: str, temporal_address: str, checker: str = NO_CHECKER, *,
     authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = DataConverter.default, alias: str = "",
+    tenants: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> AsyncIterator[System]:  # fmt: skip
     """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work."""
     profile = load_profile(profile_name, (folder,))
@@ -135,12 +141,9 @@ async def run_system(
     settings = WorkerSettings(profile=profile_name, drain=timedelta(0))
     gateway = Server("127.0.0.1", 0, [GATEWAY], [authentication.check])
     admission = Admission({profile_name: profile}, profile_name, {profile_name: len})
-    service = TandemService(
-        admission,
-        Workflows(temporal, await find_search_attributes(temporal)),
-        log,
-        Limits(64, timedelta(milliseconds=200)),
-    )
+    workflows = Workflows(temporal, await find_search_attributes(temporal))
+    tenancy = Tenancy(tenants_in(tenants), log.accounts, Spending(temporal, workflows.is_searchable), clock)
+    service = TandemService(admission, workflows, log, Limits(64, timedelta(milliseconds=200)), tenancy)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, gateway.grpc)
     await gateway.start()
     await gateway.serving()
@@ -151,6 +154,7 @@ async def run_system(
         yield System(
             client, llm, slm, judge_engine, log, temporal, service,
             addresses.sufficiency_scorer, addresses.slm_executor, addresses.insight_generator,
+            tenancy, workflows,
         )  # fmt: skip
     for server in (gateway, generator, executor):
         await server.stop(timedelta(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import UTC, datetime
 
 from temporalio import activity
 
@@ -13,10 +14,11 @@ from services.request_log.connection import Role
 from services.request_log.decisions import LLM_STOPPED_SLOT, RESULT_SLOT
 from services.request_log.log import RequestLog
 from services.request_log.stops import StopSignal
+from tandem.method.bound import charge_of
 from tandem.method.errors import TandemError
 from tandem.method.events import LlmStopped
 from tandem.method.result import SolveResult
-from tandem.method.tasks import StopOrder
+from tandem.method.tasks import Payer, StopOrder
 
 
 class PublishingActivities:
@@ -35,18 +37,30 @@ class PublishingActivities:
         await self._log.decisions.publish(request_id, LLM_STOPPED_SLOT, stopped)
 
     @activity.defn
-    async def publish_result(self, result: SolveResult, failed: bool) -> SolveResult | None:
+    async def publish_result(self, result: SolveResult, failed: bool, payer: Payer | None = None) -> SolveResult | None:
         """Publish the result, and its totals for trace and metrics: the gateway's span has none when its client has gone.
+        The bill goes to the payer's account.
 
         Returns the result that was published before, which is final: a cancel that comes after the end changes nothing.
         Readers of a failed request get the workflow's error instead.
         """
+        if payer:  # before readers hear of the end: what this request held is free for their next one
+            await self._charge(payer, result)
         published = None if failed else await self._publish(result)
         with tracer.start_as_current_span("settle") as span:
             describe_result(span, published or result)
         if published is None:
             count_result(result, failed=failed)
         return published
+
+    async def _charge(self, payer: Payer, result: SolveResult) -> None:
+        """Once, however often it runs. Where Redis does not answer, the gateway finds the bill in Temporal."""
+        try:
+            await self._log.accounts.settle(
+                payer.tenant, result.request_id, charge_of(result), payer.day, datetime.now(UTC)
+            )
+        except TandemError as error:
+            activity.logger.warning("the bill of %s is not on its account yet: %s", result.request_id, error)
 
     async def _publish(self, result: SolveResult) -> SolveResult | None:
         """Readers who cannot be reached this way read the result from Temporal."""

@@ -1,0 +1,166 @@
+"""What a request's tenant may use, decided before any work begins, in this one place.
+
+The request's upper bound is held on the tenant's account in Redis; the worker puts the bill in its place at the end. What
+neither does, because a process died, `AccountKeeper` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from services.gateway.spending import Spending, Spent
+from services.gateway.temporal import AdmittedRequest
+from services.request_log.accounts import (
+    AccountLimits,
+    Accounts,
+    Hold,
+    Refusal,
+    UnknownAccount,
+    day_of,
+    start_of_month,
+)
+from tandem.method.bound import upper_bound
+from tandem.method.charge import nano_usd
+from tandem.method.errors import FailedPrecondition, LimitReached, PermissionDenied, Unavailable
+from tandem.method.request import SolveInput, SolveRequest
+from tandem.tenants import TenantLimits, Tenants
+from tandem.watched_file import WatchedFile
+
+LOOK_AFTER = timedelta(seconds=30)
+"""When a hold that has not settled is looked into: the longest that one of a dead gateway stays."""
+_SAME_START = timedelta(minutes=1)
+_ATTEMPTS = 3
+
+
+class Tenancy:
+    """`seen` are the tenants that have an account and asked here. Without a file nobody has limits."""
+
+    def __init__(
+        self,
+        file: WatchedFile[Tenants] | None,
+        accounts: Accounts,
+        spending: Spending,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._file, self._accounts, self._spending, self.clock = file, accounts, spending, clock
+        self._restoring: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.seen: set[str] = set()
+
+    @property
+    def is_on(self) -> bool:
+        return self._file is not None
+
+    @property
+    def tenants(self) -> Tenants:
+        return self._file.value if self._file else Tenants()
+
+    def permit(self, asked: SolveRequest, profile: str) -> SolveRequest:
+        """The request with the tenant's largest budget where it names none. Raises PermissionDenied."""
+        limits = self.tenants.limits(asked.tenant)
+        if limits.profiles is not None and profile not in limits.profiles:
+            allowed = ", ".join(limits.profiles) or "none"
+            raise PermissionDenied(
+                f"tenant {asked.tenant!r} may not use profile {profile!r}; it may use {allowed}",
+                reason="PROFILE_NOT_ALLOWED",
+            )
+        most, wanted = limits.usd_per_request, asked.budget.max_cost_usd
+        if most is None:
+            return asked
+        if wanted is not None and wanted > most:
+            raise PermissionDenied(
+                f"tenant {asked.tenant!r} may spend {most:g} USD on one request, not {wanted:g}",
+                reason="BUDGET_NOT_ALLOWED",
+            )
+        return asked if wanted is not None else replace(asked, budget=replace(asked.budget, max_cost_usd=most))
+
+    async def begin(
+        self, task: SolveInput, start: Callable[[SolveInput], Awaitable[AdmittedRequest]]
+    ) -> AdmittedRequest:
+        """`start` the request, or join the one there is, once its upper bound is held.
+
+        Raises LimitReached, Unavailable where Redis does not answer, and what `start` raises.
+        """
+        tenant = task.request.tenant
+        limits = self.tenants.limits(tenant)
+        if not limits.counts:
+            return await start(task)
+        self.seen.add(tenant)
+        task = replace(task, bound=upper_bound(task))
+        began_at = self.clock()
+        is_held_anew = await self._reserve(task, limits, began_at)
+        try:
+            admitted = await start(task)
+        except FailedPrecondition:  # the id is another request's
+            if is_held_anew:
+                await self._accounts.release(tenant, task.request_id, self.clock())
+            raise
+        # Of two callers that start one id at once either may hold it; one that began long ago has been paid.
+        if is_held_anew and admitted.began_at and admitted.began_at < began_at - _SAME_START:
+            await self._accounts.release(tenant, task.request_id, self.clock())
+        return admitted
+
+    async def _reserve(self, task: SolveInput, limits: TenantLimits, now: datetime) -> bool:
+        assert task.bound is not None
+        tenant, hold = task.request.tenant, Hold(task.request_id, task.bound, now, now + LOOK_AFTER)
+        for _ in range(_ATTEMPTS):
+            try:
+                outcome = await self._accounts.reserve(tenant, hold, _counted(limits), now)
+            except UnknownAccount:
+                await self._restore(tenant, now)
+                continue
+            if isinstance(outcome, Refusal):
+                raise _reached(tenant, outcome)
+            return outcome
+        raise Unavailable(f"the account of tenant {tenant!r} was lost again and again", reason="ACCOUNT_UNAVAILABLE")
+
+    async def _restore(self, tenant: str, now: datetime) -> None:
+        """The month's account, from what Temporal knows: the bills, and the bounds of what runs."""
+        async with self._restoring[
+            tenant
+        ]:  # callers that wait here find it restored, and a second time changes nothing
+            requests = await self._spending.since(tenant, start_of_month(now))
+            ended = [request for request in requests if not request.is_running]
+            today = [request for request in ended if day_of(request.began_at) == day_of(now)]
+            # Temporal may show as running what has just ended: somebody looks at once.
+            running = [Hold(r.request_id, r.charge, r.began_at, now) for r in requests if r.is_running]
+            await self._accounts.restore(tenant, (_sum(today), _sum(ended)), running, now)
+
+
+def _sum(requests: list[Spent]) -> int:
+    return sum(request.charge.nano_usd for request in requests)
+
+
+def _counted(limits: TenantLimits) -> AccountLimits:
+    day, month = limits.usd_per_day, limits.usd_per_month
+    return AccountLimits(
+        limits.requests_per_minute,
+        limits.tokens_per_minute,
+        limits.concurrent_requests,
+        None if day is None else nano_usd(day),
+        None if month is None else nano_usd(month),
+    )
+
+
+def _reached(tenant: str, refusal: Refusal) -> LimitReached:
+    is_money = refusal.limit.startswith("usd")
+    most, left = (f"{n / 1e9:.9g}" if is_money else str(n) for n in (refusal.most, refusal.left))
+    what = refusal.limit.replace("_", " ")
+    if refusal.wait is None:
+        reason = "REQUEST_TOO_LARGE"
+        advice = "this request alone may need more: lower its budget or its answer's length"
+    else:
+        reason = "QUOTA_EXCEEDED" if is_money else "RATE_LIMIT_EXCEEDED"
+        advice = f"it resets in {refusal.wait.total_seconds():.0f} s"
+    return LimitReached(
+        f"tenant {tenant!r} has {left} of {most} {what} left, less than this request may need; {advice}",
+        reason=reason,
+        tenant=tenant,
+        limit=refusal.limit,
+        most=most,
+        left=left,
+        retry_after_s=refusal.wait.total_seconds() if refusal.wait is not None else None,
+    )

@@ -1,0 +1,184 @@
+-- A tenant's account. One script, so that every request is admitted or refused on what is true at that moment.
+-- KEYS: holds, spent, minute, settled.  ARGV: command, now in ms, and the command's own. USD are whole nano-USD.
+-- holds:   request id -> "usd tokens day second due": the upper bound of a request that runs
+-- spent:   "YYYY-MM-DD" and "YYYY-MM" -> bills; "held" -> the sum of the holds. Without the month's field nothing is known.
+-- minute:  "r<second>" and "t<second>" -> requests and tokens that began in this second
+-- settled: request id -> until when (ms) it is known that its bill is in `spent`
+local holds, spent, minute, settled = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local command, now = ARGV[1], tonumber(ARGV[2])
+local second = math.floor(now / 1000)
+local DAY, HOUR = 86400000, 3600000
+local WINDOW = 60 -- this second and the 60 before it hold every minute that ends in it
+
+local function number(key, name) return tonumber(redis.call("HGET", key, name) or "0") end
+local function whole(value) return string.format("%.0f", value) end
+local function month_of(day) return string.sub(day, 1, 7) end
+local function keep_alive()
+  redis.call("PEXPIRE", holds, DAY)
+  redis.call("PEXPIRE", spent, 40 * DAY)
+  redis.call("PEXPIRE", minute, 2 * WINDOW * 1000)
+  redis.call("PEXPIRE", settled, HOUR)
+end
+local function hold_of(id)
+  local found = redis.call("HGET", holds, id)
+  if not found then return nil end
+  local usd, tokens, day, began, due = string.match(found, "(%S+) (%S+) (%S+) (%S+) (%S+)")
+  return {usd = tonumber(usd), tokens = tonumber(tokens), day = day, began = tonumber(began), due = tonumber(due)}
+end
+local function put_hold(id, hold)
+  local fields = {whole(hold.usd), whole(hold.tokens), hold.day, whole(hold.began), whole(hold.due)}
+  redis.call("HSET", holds, id, table.concat(fields, " "))
+end
+local function drop_hold(id, hold)
+  redis.call("HDEL", holds, id)
+  redis.call("HINCRBY", spent, "held", whole(-hold.usd))
+end
+-- Requests and tokens of the last minute by the second that they began in, without what is older.
+local function recent()
+  local found, old, all = {r = {}, t = {}, r_sum = 0, t_sum = 0}, {}, redis.call("HGETALL", minute)
+  for i = 1, #all, 2 do
+    local kind, at, value = string.sub(all[i], 1, 1), tonumber(string.sub(all[i], 2)), tonumber(all[i + 1])
+    if at < second - WINDOW then
+      table.insert(old, all[i])
+    else
+      table.insert(found[kind], {at = at, value = value})
+      found[kind .. "_sum"] = found[kind .. "_sum"] + value
+    end
+  end
+  if #old > 0 then redis.call("HDEL", minute, unpack(old)) end
+  return found
+end
+-- Milliseconds until so much has left the window that `need` fits.
+local function until_free(entries, sum, need, limit)
+  table.sort(entries, function(a, b) return a.at < b.at end)
+  for _, entry in ipairs(entries) do
+    sum = sum - entry.value
+    if sum + need <= limit then return (entry.at + WINDOW + 1) * 1000 - now end
+  end
+  return WINDOW * 1000
+end
+
+if command == "reserve" then
+  -- ARGV[3..7]: id, day, usd, tokens, when the hold is looked into; [8..9]: ms to the end of day and month; [10..14]: the
+  -- limits of requests and tokens a minute, requests at once, USD a day and a month, each -1 for none.
+  -- Answers OK, HELD, UNKNOWN or {FULL, limit's name, limit, left, ms to wait or -1 for ever}.
+  local id, day, usd, tokens, due = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+  if redis.call("HEXISTS", spent, month_of(day)) == 0 then return {"UNKNOWN"} end
+  redis.call("ZREMRANGEBYSCORE", settled, "-inf", now)
+  if redis.call("HEXISTS", holds, id) == 1 or redis.call("ZSCORE", settled, id) then return {"HELD"} end
+  local last, held, refusal = recent(), number(spent, "held"), nil
+  local function check(name, limit, used, need, wait)
+    limit = tonumber(limit)
+    if limit < 0 or used + need <= limit then return end
+    local after = need > limit and -1 or wait(limit)
+    local is_longer = not refusal or (refusal.wait >= 0 and (after < 0 or after > refusal.wait))
+    if is_longer then refusal = {name = name, limit = limit, left = math.max(0, limit - used), wait = after} end
+  end
+  local function budget(bills, to_end) -- what is only held may come back in a moment
+    return function(limit) return bills + usd <= limit and 1000 or to_end end
+  end
+  check("requests_per_minute", ARGV[10], last.r_sum, 1, function(l) return until_free(last.r, last.r_sum, 1, l) end)
+  check("tokens_per_minute", ARGV[11], last.t_sum, tokens, function(l)
+    return until_free(last.t, last.t_sum, tokens, l)
+  end)
+  check("concurrent_requests", ARGV[12], redis.call("HLEN", holds), 1, function() return 1000 end)
+  local of_day, of_month = number(spent, day), number(spent, month_of(day))
+  check("usd_per_day", ARGV[13], of_day + held, usd, budget(of_day, tonumber(ARGV[8])))
+  check("usd_per_month", ARGV[14], of_month + held, usd, budget(of_month, tonumber(ARGV[9])))
+  if refusal then
+    return {"FULL", refusal.name, whole(refusal.limit), whole(refusal.left), whole(refusal.wait)}
+  end
+  put_hold(id, {usd = usd, tokens = tokens, day = day, began = second, due = due})
+  redis.call("HINCRBY", spent, "held", whole(usd))
+  redis.call("HINCRBY", minute, "r" .. second, 1)
+  redis.call("HINCRBY", minute, "t" .. second, whole(tokens))
+  keep_alive()
+  return {"OK"}
+end
+
+if command == "settle" then
+  -- ARGV[3..6]: id, usd, tokens, the day it began. Again, or where Redis lost the month, it does nothing.
+  local id, usd, tokens, day = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+  local hold = hold_of(id)
+  if hold then
+    day = hold.day
+    drop_hold(id, hold)
+    if redis.call("HEXISTS", minute, "t" .. whole(hold.began)) == 1 then
+      redis.call("HINCRBY", minute, "t" .. whole(hold.began), whole(tokens - hold.tokens))
+    end
+  elseif redis.call("ZSCORE", settled, id) or redis.call("HEXISTS", spent, month_of(day)) == 0 then
+    return {"OK"}
+  end
+  redis.call("HINCRBY", spent, day, whole(usd))
+  redis.call("HINCRBY", spent, month_of(day), whole(usd))
+  redis.call("ZADD", settled, whole(now + HOUR), id)
+  keep_alive()
+  return {"OK"}
+end
+
+if command == "release" then
+  -- ARGV[3]: the id of a request that never began.
+  local hold = hold_of(ARGV[3])
+  if hold then
+    drop_hold(ARGV[3], hold)
+    if redis.call("HEXISTS", minute, "r" .. whole(hold.began)) == 1 then
+      redis.call("HINCRBY", minute, "r" .. whole(hold.began), -1)
+      redis.call("HINCRBY", minute, "t" .. whole(hold.began), whole(-hold.tokens))
+    end
+  end
+  return {"OK"}
+end
+
+if command == "defer" then
+  -- ARGV[3..4]: id, when the hold is looked into.
+  local hold = hold_of(ARGV[3])
+  if hold then
+    hold.due = tonumber(ARGV[4])
+    put_hold(ARGV[3], hold)
+  end
+  return {"OK"}
+end
+
+if command == "due" then
+  -- The ids of the holds that are to be looked into, with usd, tokens and day of each.
+  local found, all = {"OK"}, redis.call("HGETALL", holds)
+  for i = 1, #all, 2 do
+    local hold = hold_of(all[i])
+    if hold.due <= now then
+      for _, value in ipairs({all[i], whole(hold.usd), whole(hold.tokens), hold.day}) do table.insert(found, value) end
+    end
+  end
+  return found
+end
+
+if command == "restore" then
+  -- ARGV[3..5]: day, its bills, the month's; then id, usd, tokens, day, second and due of each request that runs. Once a month,
+  -- or after a loss: whatever was written since is newer.
+  local day = ARGV[3]
+  if redis.call("HEXISTS", spent, month_of(day)) == 1 then return {"OK"} end
+  for _, name in ipairs(redis.call("HKEYS", spent)) do
+    if name ~= "held" then redis.call("HDEL", spent, name) end
+  end
+  redis.call("HSET", spent, day, ARGV[4], month_of(day), ARGV[5])
+  for i = 6, #ARGV, 6 do
+    local hold = {usd = tonumber(ARGV[i + 1]), tokens = tonumber(ARGV[i + 2]), day = ARGV[i + 3],
+                  began = tonumber(ARGV[i + 4]), due = tonumber(ARGV[i + 5])}
+    if redis.call("HEXISTS", holds, ARGV[i]) == 0 then
+      put_hold(ARGV[i], hold)
+      redis.call("HINCRBY", spent, "held", whole(hold.usd))
+      redis.call("HINCRBY", minute, "r" .. whole(hold.began), 1)
+      redis.call("HINCRBY", minute, "t" .. whole(hold.began), whole(hold.tokens))
+    end
+  end
+  keep_alive()
+  return {"OK"}
+end
+
+if command == "standing" then
+  -- ARGV[3]: the day. Answers requests and tokens of the last minute, requests at once, bills and holds of day and month.
+  local last, held, day = recent(), number(spent, "held"), ARGV[3]
+  local of_day, of_month = number(spent, day) + held, number(spent, month_of(day)) + held
+  return {"OK", whole(last.r_sum), whole(last.t_sum), whole(redis.call("HLEN", holds)), whole(of_day), whole(of_month)}
+end
+
+return redis.error_reply("unknown command " .. command)

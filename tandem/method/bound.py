@@ -1,0 +1,47 @@
+"""The most that a request can cost and compute, whatever the caches do: what is set aside before it begins."""
+
+from tandem.method.charge import Charge, nano_usd
+from tandem.method.cost import TRIAL_FAILURE_TOKENS
+from tandem.method.request import SolveInput
+from tandem.method.result import SolveResult, Usage
+from tandem.method.stop_rule import TEMPLATE_TOKENS, Allowance, allowance
+from tandem.method.tokens import TokenCounts
+
+
+def upper_bound(task: SolveInput) -> Charge:
+    """Every stage is written and read from its beginning, every trial is made, nothing is in a cache.
+
+    A bill can be higher by what lost attempts generated; nobody can know that before.
+    """
+    usage = _worst_usage(task, allowance(task.plan, task.request.budget, task.question_tokens))
+    prices = task.plan.prices
+    usd = prices.llm.usd(usage.llm) + prices.slm.usd(usage.slm) + prices.scorer.usd(usage.scorer)
+    return Charge(nano_usd(usd), _computed(usage))
+
+
+def charge_of(result: SolveResult) -> Charge:
+    """The bill."""
+    return Charge(nano_usd(result.cost.usd), _computed(result.usage))
+
+
+def _worst_usage(task: SolveInput, allowed: Allowance) -> Usage:
+    plan, caps = task.plan, allowed.llm_caps
+    written = caps[-1] if caps else 0
+    prompt = task.question_tokens + TEMPLATE_TOKENS
+    read = prompt + written
+    num_prefills = len(plan.stages) + 1 if plan.prefill_ahead else 1
+    slm = TokenCounts(prompt=num_prefills * read, completion=allowed.answer_tokens)
+    if task.checks and allowed.pays_for_trials:
+        trial = plan.trial
+        num_trials = len(trial.stages) + (trial.repairs if 0 in trial.stages else 0)
+        of_each = TokenCounts(prompt=read + trial.max_tokens + TRIAL_FAILURE_TOKENS, completion=trial.max_tokens)
+        slm = sum([of_each] * num_trials, slm)
+    return Usage(
+        llm=TokenCounts(prompt=prompt if written else 0, completion=written),
+        slm=slm,
+        scorer=TokenCounts(prompt=(len(plan.stages) + 1) * read),
+    )
+
+
+def _computed(usage: Usage) -> int:
+    return usage.llm.computed + usage.slm.computed + usage.scorer.computed

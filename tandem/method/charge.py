@@ -1,0 +1,20 @@
+"""An amount that a tenant's account holds or has paid."""
+
+# No `from __future__ import annotations`: see tandem.method.request.
+import math
+from dataclasses import dataclass
+
+_NANO = 1e9
+_MAX_USD = 1e6  # sums of such amounts are whole numbers of a double, which Redis's scripts count in
+
+
+@dataclass(frozen=True)
+class Charge:
+    """`nano_usd` is USD times 1e9, rounded up; `tokens` are those computed: read anew or written, by all models."""
+
+    nano_usd: int
+    tokens: int
+
+
+def nano_usd(usd: float) -> int:
+    return math.ceil(min(usd, _MAX_USD) * _NANO)

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from tandem.local.probes import answers_ping
+from tandem.paths import find_binary
+from tandem.tenants import TenantFile
+from tests.conftest import run_server
+from tests.integration.conftest import run_system
+from tests.integration.tenants.limiting import Clock, Limited
+
+
+@pytest.fixture(scope="module")
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    program, folder = str(find_binary("redis-server")), str(tmp_path_factory.mktemp("redis"))
+
+    def command(port: int) -> list[str]:
+        return [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+
+    with run_server(command, answers_ping) as port:
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def limited(
+    own_redis: str, temporal_address: str, profiles_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Limited]:
+    file, clock = TenantFile(tmp_path_factory.mktemp("tenants") / "tenants.json"), Clock()
+    file.set("somebody", {})
+    running = run_system(
+        "scripted", profiles_folder, own_redis, temporal_address, alias="tenants", tenants=file.path, clock=clock
+    )
+    async with running as system, Redis.from_url(own_redis) as redis:
+        yield Limited(system, file, clock, redis)
+
+
+@pytest.fixture(autouse=True)
+def _clock_is_right(limited: Limited) -> Iterator[None]:
+    yield
+    limited.clock.ahead = timedelta()

@@ -1,0 +1,165 @@
+"""Every request is charged once, and what it cost, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from uuid import uuid4
+
+import grpc
+import pytest
+from temporalio.client import WorkflowExecutionStatus
+
+from services.gateway.tenancy import LOOK_AFTER
+from services.request_log.accounts import AccountLimits, Hold
+from tandem import InsightDelta, RequestError
+from tandem.method.charge import Charge
+from tandem.request import solve_request
+from tandem.v1 import tandem_pb2
+from tests.conftest import Hold as HoldFile
+from tests.integration.tenants.limiting import BRIEF, Limited, nano, refused, served, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+# -- one request, one charge ------------------------------------------------------------------------------------------
+
+
+async def test_callers_that_join_a_request_hold_nothing_more(limited: Limited, hold: HoldFile) -> None:
+    tenant, name = limited.tenant(concurrent_requests=1, requests_per_minute=1), uuid4().hex
+    question = f"[slm_hold=2:{hold} slm_eos=5 scores=0:0.9]"
+    calls = [asyncio.create_task(served(limited, tenant, question, request_id=name)) for _ in range(20)]
+    await limited.has(tenant, lambda standing: standing.concurrent_requests == 1)
+    hold.release()
+    [usd] = {result["cost"]["usd"] for result in await asyncio.gather(*calls)}
+    again = await served(
+        limited, tenant, question, request_id=name
+    )  # it has ended, and the minute's request is used up
+    assert again["cost"]["usd"] == usd
+    standing = await limited.standing(tenant)
+    assert (standing.requests_per_minute, standing.usd_per_day) == (1, nano(usd))
+
+
+async def test_an_id_of_another_question_gives_its_hold_back(limited: Limited) -> None:
+    tenant, name = limited.tenant(usd_per_day=1.0), uuid4().hex
+    await served(limited, "somebody", request_id=name)
+    error = await refused(limited.system.client, BRIEF, tenant=tenant, request_id=name)
+    assert error.reason == "REQUEST_ID_REUSED"
+    standing = await limited.standing(tenant)
+    assert (standing.concurrent_requests, standing.requests_per_minute, standing.usd_per_day) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("by", ["call", "hanging up"])
+async def test_a_cancelled_request_is_charged_what_it_cost(limited: Limited, by: str) -> None:
+    tenant, name = limited.tenant(usd_per_day=1.0), uuid4().hex
+    async with aclosing(limited.system.client.solve("[llm_hold=5]", request_id=name, tenant=tenant)) as events:
+        async for event in events:
+            if isinstance(event, InsightDelta):
+                if by == "hanging up":
+                    break
+                await limited.system.client.cancel(name)
+    standing = await limited.has(tenant, lambda standing: standing.concurrent_requests == 0)
+    bill = (await limited.system.client.get(name)).result.cost.usd
+    assert standing.usd_per_day == nano(bill) > 0
+
+
+async def test_a_failed_request_is_charged_what_it_cost(limited: Limited) -> None:
+    tenant, name = limited.tenant(usd_per_day=1.0), uuid4().hex
+    await refused(limited.system.client, "[fail=slm scores=16:0.9]", tenant=tenant, request_id=name)
+    bill = (await limited.system.client.get(name)).result.cost.usd
+    assert (await limited.standing(tenant)).usd_per_day == nano(bill) > 0
+
+
+async def test_a_hold_of_a_gateway_that_died_before_the_start_comes_back(limited: Limited) -> None:
+    tenant = limited.tenant(concurrent_requests=1)
+    await served(limited, tenant)
+    now = limited.clock()
+    hold = Hold(uuid4().hex, Charge(1000, 10), now, now + LOOK_AFTER)
+    assert await limited.system.log.accounts.reserve(tenant, hold, AccountLimits(), now) is True
+    assert (await refused(limited.system.client, BRIEF, tenant=tenant)).metadata["limit"] == "concurrent_requests"
+    limited.clock.ahead = LOOK_AFTER
+    await limited.look()
+    await served(limited, tenant)
+
+
+async def test_a_running_request_that_is_looked_into_stays_held(limited: Limited, hold: HoldFile) -> None:
+    tenant = limited.tenant(concurrent_requests=1)
+    task = asyncio.create_task(served(limited, tenant, f"[slm_hold=2:{hold} slm_eos=5 scores=0:0.9]"))
+    await limited.has(tenant, lambda standing: standing.concurrent_requests == 1)
+    limited.clock.ahead = LOOK_AFTER
+    await limited.look()
+    assert (await limited.standing(tenant)).concurrent_requests == 1
+    hold.release()
+    await task
+    assert (await limited.standing(tenant)).concurrent_requests == 0
+
+
+async def test_a_terminated_request_is_charged_its_bound(limited: Limited) -> None:
+    tenant, name = limited.tenant(usd_per_day=1.0), uuid4().hex
+    task = asyncio.create_task(limited.system.client.ask("[llm_hold=5]", tenant=tenant, request_id=name))
+    held = (await limited.has(tenant, lambda standing: standing.concurrent_requests == 1)).usd_per_day
+    handle = limited.system.temporal.get_workflow_handle(name)
+    await until(handle.describe, lambda found: found.status == WorkflowExecutionStatus.RUNNING)
+    await handle.terminate()
+    with pytest.raises(RequestError):
+        await task
+    limited.clock.ahead = LOOK_AFTER
+    await limited.look()
+    standing = await limited.standing(tenant)
+    assert (standing.concurrent_requests, standing.usd_per_day) == (0, held)
+
+
+# -- what Redis lost --------------------------------------------------------------------------------------------------
+
+
+async def test_an_account_that_redis_lost_is_rebuilt_from_temporal(limited: Limited, hold: HoldFile) -> None:
+    tenant = limited.tenant(usd_per_day=1.0, concurrent_requests=4)
+    bills = [nano((await served(limited, tenant))["cost"]["usd"]) for _ in range(3)]
+    held = f"[slm_hold=2:{hold} slm_eos=5 scores=0:0.9]"
+    running = [uuid4().hex for _ in range(2)]
+    for name in running:
+        request = solve_request(held, tenant=tenant, request_id=name, keep_running=True)
+        async for event in limited.system.client._stub.Solve(request):
+            if event.HasField("answer_delta"):
+                break
+    before = await limited.standing(tenant)
+    await until(lambda: _listed(limited, tenant, "completed"), lambda found: found == 3)
+    await until(lambda: _listed(limited, tenant, "running"), lambda found: found == 2)
+    await limited.redis.flushall()
+    bills.append(nano((await served(limited, tenant))["cost"]["usd"]))
+    after = await limited.standing(tenant)
+    assert (after.concurrent_requests, after.usd_per_day) == (2, before.usd_per_day + bills[-1])
+    assert after.usd_per_month == after.usd_per_day
+    hold.release()
+    for name in running:
+        await until(lambda: limited.system.client.get(name), lambda r: r.state == tandem_pb2.REQUEST_STATE_COMPLETED)  # noqa: B023
+        bills.append(nano((await limited.system.client.get(name)).result.cost.usd))
+    settled = await limited.has(tenant, lambda standing: standing.concurrent_requests == 0)
+    assert settled.usd_per_day == sum(bills)
+
+
+async def test_a_request_that_temporal_still_shows_as_running_is_settled_when_somebody_looks(limited: Limited) -> None:
+    tenant, name = limited.tenant(usd_per_day=1.0), uuid4().hex
+    bill = nano((await served(limited, tenant, request_id=name))["cost"]["usd"])
+    now = limited.clock()
+    await limited.redis.flushall()
+    stale = Hold(name, Charge(10**6, 10), now, now)
+    await limited.system.log.accounts.restore(tenant, (0, 0), [stale], now)
+    limited.system.tenancy.seen.add(tenant)
+    await limited.look()
+    standing = await limited.standing(tenant)
+    assert (standing.concurrent_requests, standing.usd_per_day) == (0, bill)
+
+
+async def test_without_redis_a_tenant_with_limits_is_told_to_try_again(limited: Limited) -> None:
+    tenant = limited.tenant(usd_per_day=1.0)
+    await limited.redis.config_set("maxmemory", "1")
+    try:
+        error = await refused(limited.system.client, BRIEF, tenant=tenant)
+    finally:
+        await limited.redis.config_set("maxmemory", "0")
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "REQUEST_LOG_UNAVAILABLE")
+
+
+async def _listed(limited: Limited, tenant: str, state: str) -> int:
+    return len((await limited.system.client.list(f"tenant = {tenant} and state = {state}")).requests)
