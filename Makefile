@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: security audit browser pictures docs bench-edge bench-compare bench-access bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
+.PHONY: security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -136,8 +136,11 @@ bench-edge: setup  ## what OpenAI's API adds to gRPC, and 200 streams at once fo
 bench-checks: setup  ## checks per second and their latency, from 1, 8 and 32 callers at once
 	@$(RUN) python -m bench.checks
 
-bench-access: setup  ## cost of asking callers for a key, and the time of another tenant's id against an unknown one
+bench-access: setup  ## cost of asking callers for a key and of their limits, and the time of another tenant's id against an unknown one
 	@$(RUN) python -m bench.access
+
+bench-fairness: setup  ## how much slower a tenant's requests are while another tenant floods the system
+	@$(RUN) python -m bench.fairness
 
 bench-orchestration: setup  ## latency that the system adds to the same work in one process
 	@$(RUN) python -m bench.orchestration

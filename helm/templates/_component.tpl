@@ -134,6 +134,14 @@ volumes:
   - name: api-keys
     secret: {secretName: {{ $root.Values.auth.existingSecret }}}
   {{- end }}
+  {{- if and (eq $c.name "gateway") (include "tandem.hasTenants" $root) }}
+  - name: tenants
+    {{- if $root.Values.tenants.existingSecret }}
+    secret: {secretName: {{ $root.Values.tenants.existingSecret }}}
+    {{- else }}
+    configMap: {name: {{ include "tandem.fullname" $root }}-tenants}
+    {{- end }}
+  {{- end }}
   {{- if include "tandem.needsModels" . }}
   - name: models
     {{- include "tandem.modelVolume" . | nindent 4 }}
@@ -185,6 +193,9 @@ emptyDir: {sizeLimit: {{ $cache.size }}}
 {{- end }}
 {{- if and (eq .component.name "gateway") .root.Values.auth.existingSecret }}
 - {name: api-keys, mountPath: /etc/tandem/keys, readOnly: true}
+{{- end }}
+{{- if and (eq .component.name "gateway") (include "tandem.hasTenants" .root) }}
+- {name: tenants, mountPath: /etc/tandem/tenants, readOnly: true}
 {{- end }}
 {{- if include "tandem.needsModels" . }}
 - {name: models, mountPath: /models}

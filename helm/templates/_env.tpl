@@ -58,6 +58,9 @@
 - {name: TANDEM_MAX_REQUESTS, value: {{ $c.maxRequests | quote }}}
 - {name: TANDEM_DISCONNECT_GRACE, value: {{ $c.disconnectGraceSeconds | quote }}}
 {{ include "tandem.authEnv" $root }}
+{{- if include "tandem.hasTenants" $root }}
+- {name: TANDEM_TENANTS, value: /etc/tandem/tenants/{{ $root.Values.tenants.secretKey }}}
+{{- end }}
 {{- end }}
 {{- if eq $c.name "worker" }}
 - {name: TANDEM_INSIGHT_GENERATOR, value: {{ include "tandem.target" (dict "root" $root "key" "insightGenerator") }}}
@@ -111,6 +114,11 @@
 {{- end }}
 - {name: TANDEM_ALLOW_ANONYMOUS, value: "true"}
 {{- end }}
+{{- end }}
+
+{{/* Not empty where tenants have limits. */}}
+{{- define "tandem.hasTenants" -}}
+{{- if or .Values.tenants.existingSecret .Values.tenants.limits }}yes{{ end -}}
 {{- end }}
 
 {{- define "tandem.temporalEnv" -}}

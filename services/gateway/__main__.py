@@ -98,7 +98,7 @@ async def main() -> None:
     log = RequestLog(settings.redis_url, settings.request_ttl)
     server = Server(settings.host, settings.port, [NAME], [authentication(settings.host).check])
     client = await connect()
-    workflows = Workflows(client, await find_search_attributes(client))
+    workflows = Workflows(client, await find_search_attributes(client), is_fair=settings.tenants is not None)
     tenancy = Tenancy(tenants_in(settings.tenants), log.accounts, Spending(client, workflows.is_searchable))
     service = TandemService(
         Admission(profiles, settings.profiles[0], counters),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from datetime import timedelta
 
 from services.gateway.temporal import Status
 from services.gateway.tenancy import Tenancy
+from services.observability.metrics import export_used_limits
 from services.request_log.accounts import Accounts, DueHold
 from tandem.method.bound import charge_of
 from tandem.method.errors import NotFound, TandemError
+from tandem.tenants import TenantLimits
 
 logger = logging.getLogger(__name__)
 _PAUSE = timedelta(seconds=10)
@@ -34,10 +37,24 @@ class AccountKeeper:
                 logger.warning("tenants' accounts were not looked into: %s", error)
 
     async def look(self) -> None:
-        """Settle, release or leave each hold that is due. Raises Unavailable."""
-        for tenant in {*self._tenancy.seen, *self._tenancy.tenants.by_name}:
+        """Settle, release or leave each hold that is due, and export how much of each limit is used. Raises Unavailable."""
+        named = self._tenancy.tenants.by_name
+        for tenant in {*self._tenancy.seen, *named}:
             for hold in await self._accounts.due(tenant, self._tenancy.clock()):
                 await self._look_into(tenant, hold)
+        used = {
+            (tenant, n): r for tenant, limits in named.items() for n, r in (await self._used(tenant, limits)).items()
+        }
+        export_used_limits(used)
+
+    async def _used(self, tenant: str, limits: TenantLimits) -> dict[str, float]:
+        """The used share of each limit that is counted; 1 where nothing is allowed."""
+        if not limits.counts:
+            return {}
+        standing = asdict(await self._accounts.standing(tenant, self._tenancy.clock()))
+        found = {name: getattr(limits, name) for name in standing}
+        used = {name: count / 1e9 if name.startswith("usd") else count for name, count in standing.items()}
+        return {name: used[name] / most if most else 1.0 for name, most in found.items() if most is not None}
 
     async def _look_into(self, tenant: str, hold: DueHold) -> None:
         now = self._tenancy.clock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Limits:
 class Readers:
     def __init__(self, workflows: Workflows, log: RequestLog, limits: Limits) -> None:
         self.workflows, self.log, self._limits = workflows, log, limits
-        self._num_streams = 0
+        self._streams: Counter[str] = Counter()
         self._is_draining = False
         self._pending: set[asyncio.Task[None]] = set()
         self._unread: dict[str, asyncio.Task[None]] = {}
@@ -45,21 +46,26 @@ class Readers:
         self._is_draining = True
 
     @contextmanager
-    def admitted(self) -> Iterator[Reader]:
-        """One more reader. Raises ResourceExhausted at the limit, which requests that go on without a reader count towards."""
-        num_requests = self._num_streams + len(self._unread)
-        if num_requests >= self._limits.max_requests:
-            raise ResourceExhausted(
-                f"{num_requests} requests are being served, which is the limit",
-                reason="TOO_MANY_REQUESTS",
-                retry_after_s=_RETRY_AFTER_SECONDS,
-            )
-        self._num_streams += 1
+    def admitted(self, tenant: str = "", *, shares: bool = False) -> Iterator[Reader]:
+        """One more reader. Raises ResourceExhausted at the limit, which requests that go on without a reader count towards.
+
+        `shares`: a tenant has at most as many places as are free, so that none takes them all (the dynamic threshold of
+        Choudhury and Hahne, 1998): one has half of the places at most, two a third each.
+        """
+        num_requests = self._streams.total() + len(self._unread)
+        num_free = self._limits.max_requests - num_requests
+        if num_free <= 0:
+            raise _no_place(f"{num_requests} requests are being served, which is the limit")
+        if shares and self._streams[tenant] >= num_free:
+            raise _no_place(f"{self._streams[tenant]} requests of the tenant are being served; the rest is for others")
+        self._streams[tenant] += 1
         STREAMS.inc()
         try:
             yield Reader(self)
         finally:
-            self._num_streams -= 1
+            self._streams[tenant] -= 1
+            if not self._streams[tenant]:
+                del self._streams[tenant]
             STREAMS.dec()
 
     def cancel_unless_watched(self, request_id: str, watcher: str) -> None:
@@ -90,6 +96,10 @@ class Readers:
         if not is_watched:
             with suppress(TandemError):
                 await self.workflows.cancel_abandoned(request_id)
+
+
+def _no_place(message: str) -> ResourceExhausted:
+    return ResourceExhausted(message, reason="TOO_MANY_REQUESTS", retry_after_s=_RETRY_AFTER_SECONDS)
 
 
 class Reader:

@@ -53,7 +53,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     ) -> AsyncIterator[tandem_pb2.SolveEvent]:
         caller, position = current_caller(), _position(request.resume_after)
         _scope(request, caller)
-        with self._readers.admitted() as reader:
+        with self._readers.admitted(request.tenant, shares=self._tenancy.is_on) as reader:
             is_admitted = False
             try:
                 admitted = await self._start_or_join(request)

@@ -19,7 +19,7 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
 )
-from temporalio.common import WorkflowIDReusePolicy
+from temporalio.common import Priority, WorkflowIDReusePolicy
 from temporalio.converter import value_to_type
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -85,10 +85,10 @@ class Listed:
 
 
 class Workflows:
-    """`is_searchable`: the namespace has our search attributes (see `find_search_attributes`)."""
+    """`is_searchable`: see `find_search_attributes`. `is_fair`: tenants take turns where work waits in a queue."""
 
-    def __init__(self, client: Client, is_searchable: bool = False) -> None:
-        self._client, self.is_searchable = client, is_searchable
+    def __init__(self, client: Client, is_searchable: bool = False, is_fair: bool = False) -> None:
+        self._client, self.is_searchable, self._is_fair = client, is_searchable, is_fair
 
     async def start_or_join(self, task: SolveInput, fingerprint: str, *, keep_running: bool = False) -> AdmittedRequest:
         """Start the request's workflow, or join the one there is.
@@ -115,6 +115,7 @@ class Workflows:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 memo=_memo(task, admitted, fingerprint),
                 search_attributes=at_start(task),
+                priority=Priority(fairness_key=task.request.tenant) if self._is_fair else Priority.default,
             )
             return admitted
         except WorkflowAlreadyStartedError:

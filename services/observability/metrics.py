@@ -1,13 +1,14 @@
 """The Prometheus metrics of a process, all in one place.
 
-Labels are bounded: models, roles, profiles, stages, reasons; never a request or a tenant. Exemplars link to the trace.
+Labels are bounded: models, roles, profiles, stages, reasons, tenants with limits of their own; never a request. Exemplars link
+to the trace.
 The activity that publishes a result counts it, once. Workflow code counts nothing, because it is replayed.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -70,6 +71,9 @@ INFERENCE_SECONDS = Histogram(
     "gen_ai_server_request_duration_seconds", "Duration of one attempt of a model.", ["model", "role"], buckets=_SLOW
 )
 STREAMS = Gauge("tandem_gateway_streams", "Open Solve streams.")
+LIMIT_USED = Gauge(
+    "tandem_tenant_limit_used_ratio", "Used share of a tenant's limit, with what is held.", ["tenant", "limit"]
+)
 SHADOW_PAID = Counter("tandem_shadow_paid_usd", "Cost of shadows, which no request's bill contains.", ["profile"])
 SHADOW_ALONE = Counter(
     "tandem_shadow_llm_alone_usd", "Cost of the large model alone, measured by shadows.", ["profile"]
@@ -254,6 +258,13 @@ def _by_state(counts: TokenCounts) -> dict[str, int]:
         "overrun": counts.overrun,
         "discarded": counts.discarded,
     }
+
+
+def export_used_limits(used: Mapping[tuple[str, str], float]) -> None:
+    """Used share by tenant and limit; those that are not named are exported no longer."""
+    LIMIT_USED.clear()
+    for (tenant, limit), share in used.items():
+        LIMIT_USED.labels(tenant, limit).set(share)
 
 
 def count_shadow(profile: str, result: ShadowResult) -> None:

@@ -26,6 +26,7 @@ class Bench(StrEnum):
     SCALING = "scaling"
     LEDGER = "ledger"
     ACCESS = "access"
+    FAIRNESS = "fairness"
     EDGE = "edge"
     EXPORTER = "exporter"
     ALL = "all"
@@ -44,6 +45,7 @@ _MODULES = {
     Bench.SCALING: "bench.scaling",
     Bench.LEDGER: "bench.ledger",
     Bench.ACCESS: "bench.access",
+    Bench.FAIRNESS: "bench.fairness",
     Bench.EDGE: "bench.edge",
     Bench.EXPORTER: "bench.exporter",
 }

@@ -50,6 +50,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "keys create": ("tandem keys create acme", "tandem keys create operations --role admin --file keys.json"),
     "keys list": ("tandem keys list", "tandem keys list --json"),
     "keys revoke": ("tandem keys revoke KEY",),
+    "tenants list": ("tandem tenants list", "tandem tenants list --json"),
+    "tenants show": ("tandem tenants show acme",),
+    "tenants set": (
+        "tandem tenants set acme requests_per_minute=60 usd_per_day=5 profiles=qwen2.5-coder-1.5b-0.5b",
+        "tandem tenants set default concurrent_requests=4",
+        "tandem tenants set acme usd_per_day=none",
+    ),
+    "tenants check": ("tandem tenants check --file tenants.json",),
+    "spend": ("tandem spend", "tandem spend --by tenant,day --since 2026-11-01", "tandem spend --by profile --json"),
     "doctor": ("tandem doctor", "tandem doctor --json | jq .ok"),
     "version": ("tandem version", "tandem --version"),
 }

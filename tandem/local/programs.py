@@ -19,6 +19,8 @@ TEMPORAL_FLAGS = (
     "--dynamic-config-value", "frontend.WorkerCommandsEnabled=true",
     # The development server polls each queue 20 times a second by default: 50 ms for every step.
     "--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000",
+    # Tenants take turns where work waits in a queue (the fairness keys that the gateway sets).
+    "--dynamic-config-value", "matching.enableFairness=true",
     # A killed server loses nothing; a power failure may. Waiting for the disk costs 3 ms at every step.
     "--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off",
     # The attributes that `tandem request list --where` searches by (SEARCH_ATTRIBUTES of tandem.method).

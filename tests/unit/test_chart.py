@@ -232,3 +232,20 @@ def test_everyone_is_served_where_the_values_say_so_by_name_or_for_a_trial() -> 
     for objects in (open_one, render("minimal")):
         [container] = named(objects, "Deployment", "gateway")["spec"]["template"]["spec"]["containers"]
         assert {"name": "TANDEM_ALLOW_ANONYMOUS", "value": "true"} in container["env"]
+
+
+@needs_helm
+def test_the_tenants_limits_reach_the_gateway_as_a_file_that_can_change() -> None:
+    limits = "tenants.limits.tenants.acme.usd_per_day=5"
+    objects = render("gpu", limits)
+    [text] = named(objects, "ConfigMap", "tenants")["data"].values()
+    assert json.loads(text) == {"tenants": {"acme": {"usd_per_day": 5}}}
+    for given in (limits, "tenants.existingSecret=limits"):
+        for name, spec in pod_specs(render("gpu", given)).items():
+            container, is_gateway = spec["containers"][0], name == "Deployment/t-tandem-gateway"
+            variables = {e["name"]: e.get("value") for e in container.get("env", [])}
+            mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+            assert (variables.get("TANDEM_TENANTS") == "/etc/tandem/tenants/tenants.json") == is_gateway, name
+            assert ("/etc/tandem/tenants" in mounts) == is_gateway, name
+            assert "subPath" not in mounts.get("/etc/tandem/tenants", {})
+    assert "TANDEM_TENANTS" not in json.dumps(render("gpu"))

@@ -119,6 +119,15 @@ def test_a_check_is_counted_by_its_verdict() -> None:
     assert value("tandem_check_duration_seconds_sum", check="counted") == pytest.approx(0.02)
 
 
+def test_a_limit_that_is_taken_away_is_exported_no_longer() -> None:
+    metrics.export_used_limits({("acme", "usd_per_day"): 0.5, ("acme", "usd_per_month"): 0.1})
+    metrics.export_used_limits({("acme", "usd_per_month"): 0.2})
+    assert value("tandem_tenant_limit_used_ratio", tenant="acme", limit="usd_per_month") == 0.2
+    assert (
+        REGISTRY.get_sample_value("tandem_tenant_limit_used_ratio", {"tenant": "acme", "limit": "usd_per_day"}) is None
+    )
+
+
 def test_metrics_are_served_over_http() -> None:
     from tests.conftest import free_port
 
@@ -156,6 +165,7 @@ def exported() -> set[str]:
     shadow = ShadowResult("a", agrees=True, usd=1.0, usd_paid=1.0, usd_served=1.0, usd_estimate=1.0, output_tokens=1)
     metrics.count_shadow("every", shadow)
     metrics.count_check("every", "pass", 0.01, TRACE_ID)
+    metrics.export_used_limits({("every", "usd_per_day"): 0.5})
     if "tandem_scorer_feature_shift" not in generate_latest(REGISTRY).decode():
         metrics.watch_drift(Shifted())
     InferenceSpan(Inference("every", "llm", "r", 1, RolePrices())).end("eos", 1.0, TokenCounts(1, 0, 5))

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
 
+from tandem.cli import app
 from tandem.method.bound import upper_bound
 from tandem.method.charge import nano_usd
 from tandem.method.checks import CheckSpec
@@ -136,3 +138,41 @@ def test_a_smaller_budget_holds_less() -> None:
 def test_trials_are_held_where_there_is_something_to_check() -> None:
     plan = replace(PLAN, trial=TrialPlan(stages=[0, 1], repairs=1, max_tokens=50))
     assert upper_bound(_task(plan, 100, None, is_checked=True)).nano_usd > upper_bound(_task(plan, 100, None)).nano_usd
+
+
+# -- the command line -------------------------------------------------------------------------------------------------
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["tenants", *arguments])
+
+
+def test_the_command_line_sets_shows_lists_and_checks(file: TenantFile) -> None:
+    at = ["--file", str(file.path)]
+    assert _run("set", "acme", "usd_per_day=5.5", "requests_per_minute=7", "profiles=a,b", *at).exit_code == 0
+    assert _run("set", "default", "concurrent_requests=2", *at).exit_code == 0
+    assert _run("set", "acme", "requests_per_minute=none", *at).exit_code == 0
+    acme, default = {"usd_per_day": 5.5, "profiles": ["a", "b"]}, {"concurrent_requests": 2}
+    assert json.loads(_run("list", "--json", *at).stdout) == [
+        {"tenant": "default", **default},
+        {"tenant": "acme", **acme},
+    ]
+    assert json.loads(_run("show", "acme", "--json", *at).stdout) == {"tenant": "acme", **acme}
+    assert json.loads(_run("show", "other", "--json", *at).stdout) == {"tenant": "other", **default}
+    assert json.loads(_run("check", "--json", *at).stdout)["tenants"] == 1
+    assert "not limited" in _run("show", "acme", *at).stdout
+
+
+@pytest.mark.parametrize(
+    "change", ["usd=5", "usd_per_day", "usd_per_day=much", "requests_per_minute=1.5", "usd_per_day=-1"]
+)
+def test_a_limit_that_means_nothing_is_refused_by_name(file: TenantFile, change: str) -> None:
+    done = _run("set", "acme", change, "--file", str(file.path))
+    assert isinstance(done.exception, TenantFileError)
+    assert not file.path.exists()
+
+
+def test_a_file_is_checked_before_a_gateway_reads_it(file: TenantFile) -> None:
+    file.path.parent.mkdir()
+    file.path.write_text('{"tenants": {"acme": {"usd_per_week": 5}}}')
+    assert "usd_per_week" in str(_run("check", "--file", str(file.path)).exception)

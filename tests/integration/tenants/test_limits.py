@@ -9,6 +9,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from prometheus_client import REGISTRY
 
 from tandem import RequestError
 from tandem.request import solve_request
@@ -185,3 +186,16 @@ async def test_http_says_that_there_is_no_money_as_openai_does(limited: Limited)
         reply = await ask_http(http, BRIEF, model=model, tandem={"tenant": tenant})
     assert (reply.status_code, reply.headers["x-should-retry"]) == (429, "false")
     assert reply.headers["x-ratelimit-remaining-usd-per-day"] == "0"
+
+
+async def test_the_used_share_of_each_limit_is_exported(limited: Limited) -> None:
+    tenant = limited.tenant(usd_per_day=0.5, requests_per_minute=4, tokens_per_minute=None)
+    usd = (await served(limited, tenant))["cost"]["usd"]
+    await limited.look()
+
+    def share(limit: str) -> float | None:
+        return REGISTRY.get_sample_value("tandem_tenant_limit_used_ratio", {"tenant": tenant, "limit": limit})
+
+    assert share("usd_per_day") == pytest.approx(usd / 0.5, abs=1e-8)
+    assert share("requests_per_minute") == 0.25
+    assert share("usd_per_month") is None

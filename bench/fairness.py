@@ -1,0 +1,108 @@
+"""How much slower is a tenant's request while another tenant floods the system?
+
+`python -m bench.fairness --runs 100`. A local stack with the test engine whose large model has few slots; one tenant asks one
+request after another, alone and while another one keeps 32 callers busy, in turns. The same with a stack that has no file of
+tenants, where requests are served as they come.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from bench.common import Figures, quantiles, report
+from tandem import AsyncClient, RequestError
+from tandem.tenants import TenantFile
+from tests import stacks
+from training.metrics import bootstrap
+
+_SLOTS = 4
+_CALLERS = 32
+_ROUNDS = 10
+_WARM_UP = 3
+_QUESTION = "[ms=12 scores=16:0.9 slm_eos=5] whose turn is it?"  # about 0.2 s of the large model
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--runs", type=int, default=100)
+    runs = arguments.parse_args().runs
+    with tempfile.TemporaryDirectory() as folder:
+        file = TenantFile(Path(folder) / "tenants.json")
+        file.set("", {"usd_per_month": 1000})
+        shared = asyncio.run(_measured(runs, {"TANDEM_TENANTS": str(file.path)}))
+        plain = asyncio.run(_measured(max(_ROUNDS, runs // 4), {}))
+    figures = {"slots": _SLOTS, "callers": _CALLERS}
+    report("fairness", {**figures, "in_turns": _figures(*shared), "as_they_come": _figures(*plain)})
+
+
+async def _measured(runs: int, settings: dict[str, str]) -> tuple[list[float], list[float]]:
+    """Seconds of each request of the quiet tenant: alone, and during the flood."""
+    alone: list[float] = []
+    flooded: list[float] = []
+    with ExitStack() as stack:
+        gateway = stack.enter_context(stacks.scripted_stack({"TANDEM_MAX_LLM": str(_SLOTS), **settings})).gateway
+        async with AsyncClient(gateway) as client:
+            for number in range(_ROUNDS):
+                await _ask_in_turn(client, alone, _WARM_UP if number == 0 else 0, runs // _ROUNDS)
+                async with _flood(client):
+                    await _ask_in_turn(client, flooded, _WARM_UP, runs // _ROUNDS)
+    return alone, flooded
+
+
+async def _ask_in_turn(client: AsyncClient, seconds: list[float], warm_up: int, runs: int) -> None:
+    for run in range(warm_up + runs):
+        begin = time.perf_counter()
+        await client.ask(_QUESTION, tenant="quiet")
+        if run >= warm_up:
+            seconds.append(time.perf_counter() - begin)
+
+
+@contextlib.asynccontextmanager
+async def _flood(client: AsyncClient) -> AsyncIterator[None]:
+    """Until the block ends; what runs then is waited for."""
+    is_over = asyncio.Event()
+
+    async def keep_asking() -> None:
+        while not is_over.is_set():
+            try:
+                await client.ask(_QUESTION, tenant="loud")
+            except RequestError as error:
+                await asyncio.sleep(error.retry_after_s or 0.1)
+
+    callers = [asyncio.create_task(keep_asking()) for _ in range(_CALLERS)]
+    try:
+        yield
+    finally:
+        is_over.set()
+        await asyncio.gather(*callers)
+
+
+def _figures(alone: list[float], flooded: list[float]) -> Figures:
+    """Times in ms, and how many times as long the 95th percentile is during the flood, with a 95 % interval."""
+    first, second = np.array(alone) * 1000, np.array(flooded) * 1000
+
+    def ratio(rows: np.ndarray) -> float:
+        return float(np.percentile(second[rows], 95) / np.percentile(first[rows], 95))
+
+    every: Callable[[np.ndarray], float] = ratio
+    found = bootstrap(every, min(len(first), len(second)))
+    return {
+        "alone_ms": quantiles(list(first)),
+        "flooded_ms": quantiles(list(second)),
+        "p95_alone_ms": float(np.percentile(first, 95)),
+        "p95_flooded_ms": float(np.percentile(second, 95)),
+        "p95_ratio": {"ratio": ratio(np.arange(len(first))), "low": found.low, "high": found.high},
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""tandem spend"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from tandem.cli.output import JsonFlag, print_json, print_table
+from tandem.client import Client
+from tandem.spending import GROUPS, spending
+
+
+def spend(
+    by: Annotated[str, typer.Option(help=f"What sums are made by, separated by commas: {', '.join(GROUPS)}.")] = "tenant,day",
+    since: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The first UTC day; default: the first of the month.")] = None,
+    json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Sum up what requests have cost, by the day that they began on: tandem spend --by tenant,day."""
+    names = [name.strip() for name in by.split(",") if name.strip()]
+    if not names or (unknown := [name for name in names if name not in GROUPS]):
+        raise typer.BadParameter(f"{(unknown or [by])[0]!r} is none of {', '.join(GROUPS)}", param_hint="--by")
+    first = since or datetime.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    with Client() as client:
+        sums = spending(client, first.replace(tzinfo=UTC), names)
+    rows = [
+        {**dict(zip(names, key, strict=True)), "requests": found.requests, "open": found.open, "usd": found.usd}
+        for key, found in sums.items()
+    ]
+    if json:
+        print_json(rows)
+        return
+    table = Table(*names, "requests", "without a bill", "USD", box=None)
+    for row in rows:
+        table.add_row(
+            *(str(row[name]) for name in names), str(row["requests"]), str(row["open"] or ""), f"{row['usd']:.8f}"
+        )
+    print_table(table, optional=("without a bill",))

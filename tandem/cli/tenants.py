@@ -1,0 +1,121 @@
+"""tandem tenants"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from tandem.cli.output import JsonFlag, console, print_json, print_table
+from tandem.cli.parts import new_app
+from tandem.paths import config_folder
+from tandem.tenants import LIMITS, TenantFile, TenantFileError, shown
+
+app = new_app(no_args_is_help=True)
+DEFAULT = "default"
+File = Annotated[
+    Path | None,
+    typer.Option(
+        "--file", help="File of the limits; default: TANDEM_TENANTS, else tenants.json in the user's settings."
+    ),
+]
+Tenant = Annotated[str, typer.Argument(help=f"The tenant; `{DEFAULT}`: all without limits of their own.")]
+
+
+@app.callback()
+def tenants() -> None:
+    """List, show, set and check what tenants may use. The gateway reads the file that TANDEM_TENANTS names, and sees changes at once."""
+
+
+@app.command("list")
+def list_tenants(file: File = None, json: JsonFlag = False) -> None:
+    """List all tenants with limits."""
+    found = _open(file).read()
+    rows = [{"tenant": DEFAULT, **shown(found.default)}]
+    rows += [{"tenant": name, **shown(limits)} for name, limits in sorted(found.by_name.items())]
+    if json:
+        print_json(rows)
+        return
+    table = Table("tenant", *(name.replace("_", " ") for name in LIMITS), box=None)
+    for row in rows:
+        table.add_row(row["tenant"], *(_text(row.get(name)) for name in LIMITS))
+    print_table(table)
+
+
+@app.command()
+def show(tenant: Tenant, file: File = None, json: JsonFlag = False) -> None:
+    """Show the limits that hold for a tenant."""
+    found = _open(file).read()
+    limits = shown(found.default if tenant == DEFAULT else found.limits(tenant))
+    if json:
+        print_json({"tenant": tenant, **limits})
+        return
+    for name in LIMITS:
+        console.print(f"[bold]{name.replace('_', ' '):<20}[/] {_text(limits.get(name)) or 'not limited'}")
+
+
+@app.command("set")
+def set_limits(
+    tenant: Tenant,
+    limits: Annotated[list[str], typer.Argument(metavar="LIMIT=VALUE...", help=f"Of {', '.join(LIMITS)}; `none` takes a limit away.")],
+    file: File = None,
+    json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Change limits: tandem tenants set acme usd_per_day=5 profiles=fast,exact."""
+    changes = dict(_change(each) for each in limits)
+    tenant_file = _open(file)
+    changed = shown(tenant_file.set("" if tenant == DEFAULT else tenant, changes))
+    if json:
+        print_json({"tenant": tenant, **changed, "file": str(tenant_file.path)})
+        return
+    console.print(
+        f"{tenant}: {', '.join(f'{name}={_text(value)}' for name, value in changed.items()) or 'not limited'}"
+    )
+    if not os.environ.get("TANDEM_TENANTS"):
+        console.print(f"in {tenant_file.path}; a gateway holds to it with TANDEM_TENANTS={tenant_file.path}")
+
+
+@app.command()
+def check(file: File = None, json: JsonFlag = False) -> None:
+    """Check a file before a gateway reads it."""
+    tenant_file = _open(file)
+    number = len(tenant_file.read().by_name)
+    if json:
+        print_json({"file": str(tenant_file.path), "tenants": number})
+        return
+    console.print(f"{tenant_file.path} is right: {number} tenants have limits of their own")
+
+
+def _open(file: Path | None) -> TenantFile:
+    named = os.environ.get("TANDEM_TENANTS")
+    return TenantFile(file or (Path(named) if named else config_folder() / "tenants.json"))
+
+
+def _change(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals or name not in LIMITS:
+        raise TenantFileError(f"{text!r} is not LIMIT=VALUE; the limits are {', '.join(LIMITS)}")
+    if value == "none":
+        return name, None
+    if name == "profiles":
+        return name, [each for each in value.split(",") if each]
+    try:
+        return name, float(value) if name.startswith("usd") else int(value)
+    except ValueError:
+        kind = "number" if name.startswith("usd") else "whole number"
+        raise TenantFileError(f"{name} is a {kind}, not {value!r}") from None
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return (
+        (", ".join(value) or "none")
+        if isinstance(value, list)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )

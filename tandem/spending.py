@@ -1,0 +1,65 @@
+"""What requests have cost, summed over what the gateway lists of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from tandem.client import Client
+from tandem.v1 import tandem_pb2
+
+_PAGE = 1000
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(slots=True)
+class Sum:
+    """`open`: requests that have no bill: they run, or ended without one."""
+
+    requests: int = 0
+    open: int = 0
+    usd: float = 0.0
+
+
+def _day(request: tandem_pb2.RequestSummary) -> str:
+    return _began(request).strftime("%Y-%m-%d")
+
+
+GROUPS: dict[str, Callable[[tandem_pb2.RequestSummary], str]] = {
+    "tenant": lambda request: request.tenant,
+    "profile": lambda request: request.profile,
+    "day": _day,
+    "month": lambda request: _day(request)[:7],
+}
+
+
+def spending(client: Client, since: datetime, by: Sequence[str]) -> dict[tuple[str, ...], Sum]:
+    """Sums of the requests that began at `since` or later, by `by` of GROUPS, in order. Days are UTC. Raises RequestError."""
+    sums: dict[tuple[str, ...], Sum] = {}
+    for request in _requests(client, since):
+        found = sums.setdefault(tuple(GROUPS[name](request) for name in by), Sum())
+        found.requests += 1
+        if request.HasField("usd"):
+            found.usd += request.usd
+        else:
+            found.open += 1
+    return dict(sorted(sums.items()))
+
+
+def _requests(client: Client, since: datetime) -> Iterator[tandem_pb2.RequestSummary]:
+    """Newest first, in pages: a page begins at the moment of the last one's oldest, whose requests are seen twice."""
+    seen: set[str] = set()
+    where = f'started >= "{since.isoformat()}"'
+    until = ""
+    while True:
+        page = [r for r in client.list(where + until, _PAGE).requests if r.request_id not in seen]
+        yield from page
+        if not page:
+            return
+        seen |= {request.request_id for request in page}
+        until = f' and started <= "{(_began(page[-1]) + _MILLISECOND).isoformat(timespec="milliseconds")}"'
+
+
+def _began(request: tandem_pb2.RequestSummary) -> datetime:
+    return datetime.fromtimestamp(request.started_at_unix_ms / 1000, UTC)
