@@ -36,7 +36,7 @@ class Limits:
 class Readers:
     def __init__(self, workflows: Workflows, log: RequestLog, limits: Limits) -> None:
         self.workflows, self.log, self._limits = workflows, log, limits
-        self._streams: Counter[str] = Counter()
+        self._places: Counter[str] = Counter()  # taken, by tenant
         self._is_draining = False
         self._pending: set[asyncio.Task[None]] = set()
         self._unread: dict[str, asyncio.Task[None]] = {}
@@ -52,21 +52,28 @@ class Readers:
         `shares`: a tenant has at most as many places as are free, so that none takes them all (the dynamic threshold of
         Choudhury and Hahne, 1998): one has half of the places at most, two a third each.
         """
-        num_requests = self._streams.total() + len(self._unread)
-        num_free = self._limits.max_requests - num_requests
+        taken, of_tenant = self._places.total(), self._places[tenant]
+        num_free = self._limits.max_requests - taken
         if num_free <= 0:
-            raise _no_place(f"{num_requests} requests are being served, which is the limit")
-        if shares and self._streams[tenant] >= num_free:
-            raise _no_place(f"{self._streams[tenant]} requests of the tenant are being served; the rest is for others")
-        self._streams[tenant] += 1
+            raise _no_place(f"{taken} requests are being served, which is the limit")
+        if shares and of_tenant >= num_free:
+            raise _no_place(
+                f"{of_tenant} requests of the tenant are being served; the places that are left are for others"
+            )
+        self._take(tenant)
         STREAMS.inc()
         try:
-            yield Reader(self)
+            yield Reader(self, tenant)
         finally:
-            self._streams[tenant] -= 1
-            if not self._streams[tenant]:
-                del self._streams[tenant]
+            self._give_back(tenant)
             STREAMS.dec()
+
+    def _take(self, tenant: str) -> None:
+        self._places[tenant] += 1
+
+    def _give_back(self, tenant: str) -> None:
+        self._places[tenant] -= 1
+        self._places += Counter()  # forgets who has none
 
     def cancel_unless_watched(self, request_id: str, watcher: str) -> None:
         """After the disconnect grace, cancel a request that has no readers left."""
@@ -75,11 +82,18 @@ class Readers:
             self._pending.add(pending)
             pending.add_done_callback(self._pending.discard)
 
-    def keep_slot(self, request_id: str) -> None:
+    def keep_slot(self, request_id: str, tenant: str) -> None:
         """A request that goes on without its reader keeps its place until it ends."""
-        if not (self._is_draining or request_id in self._unread):
-            unread = self._unread[request_id] = asyncio.create_task(self._until_over(request_id))
-            unread.add_done_callback(lambda _: self._unread.pop(request_id, None))
+        if self._is_draining or request_id in self._unread:
+            return
+
+        def over(_: object) -> None:
+            del self._unread[request_id]
+            self._give_back(tenant)
+
+        self._take(tenant)
+        unread = self._unread[request_id] = asyncio.create_task(self._until_over(request_id))
+        unread.add_done_callback(over)
 
     async def _until_over(self, request_id: str) -> None:
         with suppress(TandemError):
@@ -105,8 +119,8 @@ def _no_place(message: str) -> ResourceExhausted:
 class Reader:
     """One client's stream."""
 
-    def __init__(self, readers: Readers) -> None:
-        self._readers, self._watcher = readers, uuid4().hex
+    def __init__(self, readers: Readers, tenant: str) -> None:
+        self._readers, self._tenant, self._watcher = readers, tenant, uuid4().hex
         self._renewed_at = 0.0
         self._is_over = self._keeps_running = False
 
@@ -133,7 +147,7 @@ class Reader:
         if self._is_over:
             return
         if keep_running or self._keeps_running:
-            self._readers.keep_slot(request_id)
+            self._readers.keep_slot(request_id, self._tenant)
         else:
             self._readers.cancel_unless_watched(request_id, self._watcher)
 

@@ -141,7 +141,7 @@ async def run_system(
     settings = WorkerSettings(profile=profile_name, drain=timedelta(0))
     gateway = Server("127.0.0.1", 0, [GATEWAY], [authentication.check])
     admission = Admission({profile_name: profile}, profile_name, {profile_name: len})
-    workflows = Workflows(temporal, await find_search_attributes(temporal))
+    workflows = Workflows(temporal, await find_search_attributes(temporal), is_fair=tenants is not None)
     tenancy = Tenancy(tenants_in(tenants), log.accounts, Spending(temporal, workflows.is_searchable), clock)
     service = TandemService(admission, workflows, log, Limits(64, timedelta(milliseconds=200)), tenancy)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, gateway.grpc)

@@ -1,0 +1,63 @@
+"""Tenants take turns where work waits."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from services.gateway.readers import Limits
+from tandem.request import solve_request
+from tandem.v1 import tandem_pb2
+from tests.conftest import Hold
+from tests.integration.asking import BOUND_SECONDS
+from tests.integration.tenants.limiting import Limited, served, until
+from workflows.worker import WorkerSettings
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_tenant_that_comes_last_does_not_wait_for_all_of_anothers_requests(
+    limited: Limited, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limited.system.service._readers, "_limits", Limits(256, timedelta(milliseconds=200)))
+    first, second = Hold(tmp_path / "first"), Hold(tmp_path / "second")
+    num_slots = WorkerSettings().max_llm
+    loud, quiet = limited.tenant(), limited.tenant()
+    llm, names = limited.system.llm, []
+
+    async def detach(hold: Hold) -> None:
+        names.append(uuid4().hex)
+        request = solve_request(
+            f"[llm_hold=2:{hold} llm_eos=3 slm_eos=2]", request_id=names[-1], tenant=loud, keep_running=True
+        )
+        await anext(aiter(limited.system.client._stub.Solve(request)))
+
+    try:
+        for _ in range(num_slots):
+            await detach(first)
+        await _running(limited, num_slots)
+        for _ in range(num_slots + 4):
+            await detach(second)
+        # All of the large model's slots are taken twice over by the loud one's, of which the second half waits.
+        waiting = asyncio.create_task(served(limited, quiet, "[llm_eos=3 slm_eos=2]"))
+        await until(lambda: limited.system.client.list(f"tenant = {quiet}"), lambda found: len(found.requests) == 1)
+        await asyncio.sleep(1)
+        first.release()
+        assert (await asyncio.wait_for(waiting, BOUND_SECONDS))["answer"]
+        assert llm.running
+    finally:
+        first.release()
+        second.release()
+    for name in names:
+        await until(lambda: limited.system.client.get(name), lambda r: r.state == tandem_pb2.REQUEST_STATE_COMPLETED)  # noqa: B023
+
+
+async def _running(limited: Limited, number: int) -> None:
+    async def running() -> int:
+        return len(limited.system.llm.running)
+
+    await until(running, lambda found: found == number)
