@@ -26,9 +26,9 @@ from training.metrics import bootstrap
 
 _SLOTS = 4
 _CALLERS = 32
-_ROUNDS = 10
-_WARM_UP = 3
-_QUESTION = "[ms=12 scores=16:0.9 slm_eos=5] whose turn is it?"  # about 0.2 s of the large model
+_ROUNDS = 5
+_WARM_UP = 2
+_QUESTION = "[ms=50 scores=16:0.9 slm_eos=5] whose turn is it?"  # about 0.8 s of a slot of the large model
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
         file = TenantFile(Path(folder) / "tenants.json")
         file.set("", {"usd_per_month": 1000})
         shared = asyncio.run(_measured(runs, {"TANDEM_TENANTS": str(file.path)}))
-        plain = asyncio.run(_measured(max(_ROUNDS, runs // 4), {}))
+        plain = asyncio.run(_measured(max(2 * _ROUNDS, runs // 4), {}))
     figures = {"slots": _SLOTS, "callers": _CALLERS}
     report("fairness", {**figures, "in_turns": _figures(*shared), "as_they_come": _figures(*plain)})
 

@@ -1,37 +1,49 @@
 -- A tenant's account. One script, so that every request is admitted or refused on what is true at that moment.
--- KEYS: holds, spent, minute, settled.  ARGV: command, now in ms, and the command's own. USD are whole nano-USD.
--- holds:   request id -> "usd tokens day second due": the upper bound of a request that runs
--- spent:   "YYYY-MM-DD" and "YYYY-MM" -> bills; "held" -> the sum of the holds. Without the month's field nothing is known.
+-- KEYS: account, minute, settled.  ARGV: command, now in ms, and the command's own. USD are whole nano-USD.
+-- account: "hold:ID" -> "usd tokens day second due", the upper bound of a request that runs; "held", "running" -> the sum and the
+--          number of the holds; "YYYY-MM-DD", "YYYY-MM" -> bills. Without the month's field nothing is known. One key, so that
+--          Redis keeps or loses all of it.
 -- minute:  "r<second>" and "t<second>" -> requests and tokens that began in this second
--- settled: request id -> until when (ms) it is known that its bill is in `spent`
-local holds, spent, minute, settled = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- settled: request id -> until when (ms) it is known that its bill is on the account
+local account, minute, settled = KEYS[1], KEYS[2], KEYS[3]
 local command, now = ARGV[1], tonumber(ARGV[2])
 local second = math.floor(now / 1000)
 local DAY, HOUR = 86400000, 3600000
 local WINDOW = 60 -- this second and the 60 before it hold every minute that ends in it
 
-local function number(key, name) return tonumber(redis.call("HGET", key, name) or "0") end
+local function number(name) return tonumber(redis.call("HGET", account, name) or "0") end
+local function is_known(name) return redis.call("HEXISTS", account, name) == 1 end
+local function add(name, amount) redis.call("HINCRBY", account, name, string.format("%.0f", amount)) end
 local function whole(value) return string.format("%.0f", value) end
 local function month_of(day) return string.sub(day, 1, 7) end
 local function keep_alive()
-  redis.call("PEXPIRE", holds, DAY)
-  redis.call("PEXPIRE", spent, 40 * DAY)
+  redis.call("PEXPIRE", account, 40 * DAY)
   redis.call("PEXPIRE", minute, 2 * WINDOW * 1000)
   redis.call("PEXPIRE", settled, HOUR)
 end
-local function hold_of(id)
-  local found = redis.call("HGET", holds, id)
-  if not found then return nil end
+local function parsed(found)
   local usd, tokens, day, began, due = string.match(found, "(%S+) (%S+) (%S+) (%S+) (%S+)")
   return {usd = tonumber(usd), tokens = tonumber(tokens), day = day, began = tonumber(began), due = tonumber(due)}
 end
-local function put_hold(id, hold)
+local function hold_of(id)
+  local found = redis.call("HGET", account, "hold:" .. id)
+  return found and parsed(found)
+end
+local function write_hold(id, hold)
   local fields = {whole(hold.usd), whole(hold.tokens), hold.day, whole(hold.began), whole(hold.due)}
-  redis.call("HSET", holds, id, table.concat(fields, " "))
+  redis.call("HSET", account, "hold:" .. id, table.concat(fields, " "))
+end
+local function put_hold(id, hold)
+  write_hold(id, hold)
+  add("held", hold.usd)
+  add("running", 1)
+  redis.call("HINCRBY", minute, "r" .. whole(hold.began), 1)
+  redis.call("HINCRBY", minute, "t" .. whole(hold.began), whole(hold.tokens))
 end
 local function drop_hold(id, hold)
-  redis.call("HDEL", holds, id)
-  redis.call("HINCRBY", spent, "held", whole(-hold.usd))
+  redis.call("HDEL", account, "hold:" .. id)
+  add("held", -hold.usd)
+  add("running", -1)
 end
 -- Requests and tokens of the last minute by the second that they began in, without what is older.
 local function recent()
@@ -63,10 +75,10 @@ if command == "reserve" then
   -- limits of requests and tokens a minute, requests at once, USD a day and a month, each -1 for none.
   -- Answers OK, HELD, UNKNOWN or {FULL, limit's name, limit, left, ms to wait or -1 for ever}.
   local id, day, usd, tokens, due = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-  if redis.call("HEXISTS", spent, month_of(day)) == 0 then return {"UNKNOWN"} end
+  if not is_known(month_of(day)) then return {"UNKNOWN"} end
   redis.call("ZREMRANGEBYSCORE", settled, "-inf", now)
-  if redis.call("HEXISTS", holds, id) == 1 or redis.call("ZSCORE", settled, id) then return {"HELD"} end
-  local last, held, refusal = recent(), number(spent, "held"), nil
+  if is_known("hold:" .. id) or redis.call("ZSCORE", settled, id) then return {"HELD"} end
+  local last, held, refusal = recent(), number("held"), nil
   local function check(name, limit, used, need, wait)
     limit = tonumber(limit)
     if limit < 0 or used + need <= limit then return end
@@ -81,17 +93,14 @@ if command == "reserve" then
   check("tokens_per_minute", ARGV[11], last.t_sum, tokens, function(l)
     return until_free(last.t, last.t_sum, tokens, l)
   end)
-  check("concurrent_requests", ARGV[12], redis.call("HLEN", holds), 1, function() return 1000 end)
-  local of_day, of_month = number(spent, day), number(spent, month_of(day))
+  check("concurrent_requests", ARGV[12], number("running"), 1, function() return 1000 end)
+  local of_day, of_month = number(day), number(month_of(day))
   check("usd_per_day", ARGV[13], of_day + held, usd, budget(of_day, tonumber(ARGV[8])))
   check("usd_per_month", ARGV[14], of_month + held, usd, budget(of_month, tonumber(ARGV[9])))
   if refusal then
     return {"FULL", refusal.name, whole(refusal.limit), whole(refusal.left), whole(refusal.wait)}
   end
   put_hold(id, {usd = usd, tokens = tokens, day = day, began = second, due = due})
-  redis.call("HINCRBY", spent, "held", whole(usd))
-  redis.call("HINCRBY", minute, "r" .. second, 1)
-  redis.call("HINCRBY", minute, "t" .. second, whole(tokens))
   keep_alive()
   return {"OK"}
 end
@@ -106,11 +115,11 @@ if command == "settle" then
     if redis.call("HEXISTS", minute, "t" .. whole(hold.began)) == 1 then
       redis.call("HINCRBY", minute, "t" .. whole(hold.began), whole(tokens - hold.tokens))
     end
-  elseif redis.call("ZSCORE", settled, id) or redis.call("HEXISTS", spent, month_of(day)) == 0 then
+  elseif redis.call("ZSCORE", settled, id) or not is_known(month_of(day)) then
     return {"OK"}
   end
-  redis.call("HINCRBY", spent, day, whole(usd))
-  redis.call("HINCRBY", spent, month_of(day), whole(usd))
+  add(day, usd)
+  add(month_of(day), usd)
   redis.call("ZADD", settled, whole(now + HOUR), id)
   keep_alive()
   return {"OK"}
@@ -134,18 +143,19 @@ if command == "defer" then
   local hold = hold_of(ARGV[3])
   if hold then
     hold.due = tonumber(ARGV[4])
-    put_hold(ARGV[3], hold)
+    write_hold(ARGV[3], hold)
   end
   return {"OK"}
 end
 
 if command == "due" then
   -- The ids of the holds that are to be looked into, with usd, tokens and day of each.
-  local found, all = {"OK"}, redis.call("HGETALL", holds)
+  local found, all = {"OK"}, redis.call("HGETALL", account)
   for i = 1, #all, 2 do
-    local hold = hold_of(all[i])
-    if hold.due <= now then
-      for _, value in ipairs({all[i], whole(hold.usd), whole(hold.tokens), hold.day}) do table.insert(found, value) end
+    local id = string.match(all[i], "^hold:(.*)")
+    local hold = id and parsed(all[i + 1])
+    if hold and hold.due <= now then
+      for _, value in ipairs({id, whole(hold.usd), whole(hold.tokens), hold.day}) do table.insert(found, value) end
     end
   end
   return found
@@ -155,20 +165,15 @@ if command == "restore" then
   -- ARGV[3..5]: day, its bills, the month's; then id, usd, tokens, day, second and due of each request that runs. Once a month,
   -- or after a loss: whatever was written since is newer.
   local day = ARGV[3]
-  if redis.call("HEXISTS", spent, month_of(day)) == 1 then return {"OK"} end
-  for _, name in ipairs(redis.call("HKEYS", spent)) do
-    if name ~= "held" then redis.call("HDEL", spent, name) end
+  if is_known(month_of(day)) then return {"OK"} end
+  for _, name in ipairs(redis.call("HKEYS", account)) do
+    if string.match(name, "^%d") then redis.call("HDEL", account, name) end -- bills of other months
   end
-  redis.call("HSET", spent, day, ARGV[4], month_of(day), ARGV[5])
+  redis.call("HSET", account, day, ARGV[4], month_of(day), ARGV[5])
   for i = 6, #ARGV, 6 do
     local hold = {usd = tonumber(ARGV[i + 1]), tokens = tonumber(ARGV[i + 2]), day = ARGV[i + 3],
                   began = tonumber(ARGV[i + 4]), due = tonumber(ARGV[i + 5])}
-    if redis.call("HEXISTS", holds, ARGV[i]) == 0 then
-      put_hold(ARGV[i], hold)
-      redis.call("HINCRBY", spent, "held", whole(hold.usd))
-      redis.call("HINCRBY", minute, "r" .. whole(hold.began), 1)
-      redis.call("HINCRBY", minute, "t" .. whole(hold.began), whole(hold.tokens))
-    end
+    if not is_known("hold:" .. ARGV[i]) then put_hold(ARGV[i], hold) end
   end
   keep_alive()
   return {"OK"}
@@ -176,9 +181,9 @@ end
 
 if command == "standing" then
   -- ARGV[3]: the day. Answers requests and tokens of the last minute, requests at once, bills and holds of day and month.
-  local last, held, day = recent(), number(spent, "held"), ARGV[3]
-  local of_day, of_month = number(spent, day) + held, number(spent, month_of(day)) + held
-  return {"OK", whole(last.r_sum), whole(last.t_sum), whole(redis.call("HLEN", holds)), whole(of_day), whole(of_month)}
+  local last, held, day = recent(), number("held"), ARGV[3]
+  local of_day, of_month = number(day) + held, number(month_of(day)) + held
+  return {"OK", whole(last.r_sum), whole(last.t_sum), whole(number("running")), whole(of_day), whole(of_month)}
 end
 
 return redis.error_reply("unknown command " .. command)

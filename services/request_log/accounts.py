@@ -11,7 +11,7 @@ from typing import Any
 from services.request_log.connection import Connection, translated_errors
 from tandem.method.charge import Charge
 
-_KEYS = ("holds", "spent", "minute", "settled")
+_KEYS = ("account", "minute", "settled")
 
 
 @dataclass(frozen=True, slots=True)

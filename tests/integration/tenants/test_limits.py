@@ -156,7 +156,7 @@ async def test_everything_that_an_account_keeps_expires(limited: Limited) -> Non
     tenant = limited.tenant(usd_per_day=1.0)
     await served(limited, tenant)
     keys = await limited.redis.keys(f"{{tenant:{tenant}}}*")
-    assert len(keys) == 3  # no hold is left
+    assert len(keys) == 3
     assert all([await limited.redis.pttl(key) > 0 for key in keys])
 
 
