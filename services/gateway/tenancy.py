@@ -7,7 +7,6 @@ neither does, because a process died, `AccountKeeper` does.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -47,7 +46,7 @@ class Tenancy:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._file, self._accounts, self._spending, self.clock = file, accounts, spending, clock
-        self._restoring: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._restoring: dict[str, asyncio.Task[None]] = {}
         self.seen: set[str] = set()
 
     @property
@@ -118,16 +117,21 @@ class Tenancy:
         raise Unavailable(f"the account of tenant {tenant!r} was lost again and again", reason="ACCOUNT_UNAVAILABLE")
 
     async def _restore(self, tenant: str, now: datetime) -> None:
+        """Once for all callers that find the account unknown."""
+        restoring = self._restoring.get(tenant)
+        if restoring is None:
+            restoring = self._restoring[tenant] = asyncio.create_task(self._restore_now(tenant, now))
+            restoring.add_done_callback(lambda _: self._restoring.pop(tenant))
+        await asyncio.shield(restoring)
+
+    async def _restore_now(self, tenant: str, now: datetime) -> None:
         """The month's account, from what Temporal knows: the bills, and the bounds of what runs."""
-        async with self._restoring[
-            tenant
-        ]:  # callers that wait here find it restored, and a second time changes nothing
-            requests = await self._spending.since(tenant, start_of_month(now))
-            ended = [request for request in requests if not request.is_running]
-            today = [request for request in ended if day_of(request.began_at) == day_of(now)]
-            # Temporal may show as running what has just ended: somebody looks at once.
-            running = [Hold(r.request_id, r.charge, r.began_at, now) for r in requests if r.is_running]
-            await self._accounts.restore(tenant, (_sum(today), _sum(ended)), running, now)
+        requests = await self._spending.since(tenant, start_of_month(now))
+        ended = [request for request in requests if not request.is_running]
+        today = [request for request in ended if day_of(request.began_at) == day_of(now)]
+        # Temporal may show as running what has just ended: somebody looks at once.
+        running = [Hold(r.request_id, r.charge, r.began_at, now) for r in requests if r.is_running]
+        await self._accounts.restore(tenant, (_sum(today), _sum(ended)), running, now)
 
 
 def _sum(requests: list[Spent]) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from datetime import datetime
 from uuid import uuid4
 
 import grpc
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
+from services.gateway.spending import Spent
 from services.gateway.tenancy import LOOK_AFTER
 from services.request_log.accounts import AccountLimits, Hold
 from tandem import InsightDelta, RequestError
@@ -136,6 +138,22 @@ async def test_an_account_that_redis_lost_is_rebuilt_from_temporal(limited: Limi
         bills.append(nano((await limited.system.client.get(name)).result.cost.usd))
     settled = await limited.has(tenant, lambda standing: standing.concurrent_requests == 0)
     assert settled.usd_per_day == sum(bills)
+
+
+async def test_callers_that_find_an_account_lost_at_once_rebuild_it_once(
+    limited: Limited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant, asked = limited.tenant(usd_per_day=1.0), []
+    since = limited.system.tenancy._spending.since
+
+    async def counted(tenant: str, moment: datetime) -> list[Spent]:
+        asked.append(tenant)
+        return await since(tenant, moment)
+
+    monkeypatch.setattr(limited.system.tenancy._spending, "since", counted)
+    bills = [r["cost"]["usd"] for r in await asyncio.gather(*(served(limited, tenant) for _ in range(12)))]
+    assert asked == [tenant]
+    assert (await limited.standing(tenant)).usd_per_day == sum(nano(bill) for bill in bills)
 
 
 async def test_a_request_that_temporal_still_shows_as_running_is_settled_when_somebody_looks(limited: Limited) -> None:
