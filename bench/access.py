@@ -28,6 +28,11 @@ from training.metrics import bootstrap
 
 _QUESTION = "[slm_eos=5 scores=0:0.9] whose is it?"
 _WARM_UP = 20
+_OF_ACCESS = {
+    "another_less_unknown_ms": ("another_tenants_id_ms", "unknown_id_ms"),
+    "key_less_none_ms": ("call_with_key_ms", "call_without_key_ms"),
+}
+_OF_LIMITS = {"limits_less_none_ms": ("accepted_with_limits_ms", "accepted_without_limits_ms")}
 _LIMITS = {  # all that are counted, and never reached
     "requests_per_minute": 10**6,
     "tokens_per_minute": 10**9,
@@ -65,7 +70,13 @@ def main() -> None:
             "accepted_without_limits_ms": lambda: _to_accepted(owner),
         }
         times = _take_turns(calls, runs)
-    report("access", {**{name: quantiles(times[name]) for name in calls}, **_differences(times)})
+    limits = [name for name in times if name.startswith("accepted")]
+    report("access", {**_figures(times, [n for n in times if n not in limits]), **_differences(times, _OF_ACCESS)})
+    report("limits", {**_figures(times, limits), **_differences(times, _OF_LIMITS)})
+
+
+def _figures(times: dict[str, list[float]], names: list[str]) -> Figures:
+    return {name: quantiles(times[name]) for name in names}
 
 
 def _take_turns(calls: dict[str, Callable[[], float]], runs: int) -> dict[str, list[float]]:
@@ -99,13 +110,8 @@ def _to_accepted(client: Client) -> float:
     return taken
 
 
-def _differences(times: dict[str, list[float]]) -> Figures:
+def _differences(times: dict[str, list[float]], pairs: dict[str, tuple[str, str]]) -> Figures:
     """Medians of the paired differences in ms, with a 95 % interval."""
-    pairs = {
-        "another_less_unknown_ms": ("another_tenants_id_ms", "unknown_id_ms"),
-        "key_less_none_ms": ("call_with_key_ms", "call_without_key_ms"),
-        "limits_less_none_ms": ("accepted_with_limits_ms", "accepted_without_limits_ms"),
-    }
     return {name: _median(np.subtract(times[a], times[b])) for name, (a, b) in pairs.items()}
 
 

@@ -26,7 +26,6 @@ from training.metrics import bootstrap
 
 _SLOTS = 4
 _CALLERS = 32
-_ROUNDS = 5
 _WARM_UP = 2
 _QUESTION = "[ms=50 scores=16:0.9 slm_eos=5] whose turn is it?"  # about 0.8 s of a slot of the large model
 
@@ -34,27 +33,35 @@ _QUESTION = "[ms=50 scores=16:0.9 slm_eos=5] whose turn is it?"  # about 0.8 s o
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--runs", type=int, default=100)
-    runs = arguments.parse_args().runs
+    arguments.add_argument("--rounds", type=int, default=10)
+    arguments.add_argument(
+        "--concurrent", type=int, help="each tenant's requests at once; below the slots one stays free"
+    )
+    given = arguments.parse_args()
+    runs, rounds = given.runs, given.rounds
     with tempfile.TemporaryDirectory() as folder:
         file = TenantFile(Path(folder) / "tenants.json")
-        file.set("", {"usd_per_month": 1000})
-        shared = asyncio.run(_measured(runs, {"TANDEM_TENANTS": str(file.path)}))
-        plain = asyncio.run(_measured(max(2 * _ROUNDS, runs // 4), {}))
+        file.set("", {"usd_per_month": 1000, "concurrent_requests": given.concurrent})
+        shared = asyncio.run(_measured(runs, rounds, {"TANDEM_TENANTS": str(file.path)}))
+        if given.concurrent:
+            report("fairness_limited", {"slots": _SLOTS, "callers": _CALLERS, "in_turns": _figures(*shared)})
+            return
+        plain = asyncio.run(_measured(max(2 * rounds, runs // 4), rounds, {}))
     figures = {"slots": _SLOTS, "callers": _CALLERS}
     report("fairness", {**figures, "in_turns": _figures(*shared), "as_they_come": _figures(*plain)})
 
 
-async def _measured(runs: int, settings: dict[str, str]) -> tuple[list[float], list[float]]:
+async def _measured(runs: int, rounds: int, settings: dict[str, str]) -> tuple[list[float], list[float]]:
     """Seconds of each request of the quiet tenant: alone, and during the flood."""
     alone: list[float] = []
     flooded: list[float] = []
     with ExitStack() as stack:
         gateway = stack.enter_context(stacks.scripted_stack({"TANDEM_MAX_LLM": str(_SLOTS), **settings})).gateway
         async with AsyncClient(gateway) as client:
-            for number in range(_ROUNDS):
-                await _ask_in_turn(client, alone, _WARM_UP if number == 0 else 0, runs // _ROUNDS)
+            for number in range(rounds):
+                await _ask_in_turn(client, alone, _WARM_UP if number == 0 else 0, runs // rounds)
                 async with _flood(client):
-                    await _ask_in_turn(client, flooded, _WARM_UP, runs // _ROUNDS)
+                    await _ask_in_turn(client, flooded, _WARM_UP, runs // rounds)
     return alone, flooded
 
 
