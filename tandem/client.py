@@ -137,23 +137,21 @@ class Client:
         return result
 
     def get(self, request_id: str) -> tandem_pb2.GetRequestResponse:
-        return self._unary(self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id))
+        return _unary(self._gateway, self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id))
 
     def cancel(self, request_id: str) -> tandem_pb2.CancelRequestResponse:
-        return self._unary(self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id))
+        return _unary(self._gateway, self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id))
+
+    def delete(self, request_id: str) -> tandem_pb2.DeleteRequestResponse:
+        """Erase a request that has ended. Raises RequestError."""
+        return _unary(self._gateway, self._stub.DeleteRequest, tandem_pb2.DeleteRequestRequest(request_id=request_id))
 
     def list(self, where: str = "", limit: int = 20) -> tandem_pb2.ListRequestsResponse:
         """Requests that match `where` (`cost > 0.01 and stage = 2`), newest first. Raises RequestError."""
-        return self._unary(self._stub.ListRequests, tandem_pb2.ListRequestsRequest(where=where, limit=limit))
+        return _unary(self._gateway, self._stub.ListRequests, tandem_pb2.ListRequestsRequest(where=where, limit=limit))
 
     def profiles(self) -> tandem_pb2.ListProfilesResponse:
-        return self._unary(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
-
-    def _unary(self, method: Callable[..., T], request: object) -> T:
-        try:
-            return method(request, timeout=_UNARY_SECONDS, metadata=(*_metadata(), *self._gateway.metadata))
-        except grpc.RpcError as error:
-            raise from_rpc(error) from None
+        return _unary(self._gateway, self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
 
 
 class AsyncClient:
@@ -234,20 +232,40 @@ class AsyncClient:
         return result
 
     async def get(self, request_id: str) -> tandem_pb2.GetRequestResponse:
-        return await self._unary(self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id))
+        return await _async_unary(
+            self._gateway, self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id)
+        )
 
     async def cancel(self, request_id: str) -> tandem_pb2.CancelRequestResponse:
-        return await self._unary(self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id))
+        return await _async_unary(
+            self._gateway, self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id)
+        )
+
+    async def delete(self, request_id: str) -> tandem_pb2.DeleteRequestResponse:
+        """Erase a request that has ended. Raises RequestError."""
+        return await _async_unary(
+            self._gateway, self._stub.DeleteRequest, tandem_pb2.DeleteRequestRequest(request_id=request_id)
+        )
 
     async def list(self, where: str = "", limit: int = 20) -> tandem_pb2.ListRequestsResponse:
         """Requests that match `where` (`cost > 0.01 and stage = 2`), newest first. Raises RequestError."""
-        return await self._unary(self._stub.ListRequests, tandem_pb2.ListRequestsRequest(where=where, limit=limit))
+        return await _async_unary(
+            self._gateway, self._stub.ListRequests, tandem_pb2.ListRequestsRequest(where=where, limit=limit)
+        )
 
     async def profiles(self) -> tandem_pb2.ListProfilesResponse:
-        return await self._unary(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
+        return await _async_unary(self._gateway, self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
 
-    async def _unary(self, method: Callable[..., Awaitable[T]], request: object) -> T:
-        try:
-            return await method(request, timeout=_UNARY_SECONDS, metadata=(*_metadata(), *self._gateway.metadata))
-        except grpc.RpcError as error:
-            raise from_rpc(error) from None
+
+def _unary(gateway: Gateway, method: Callable[..., T], request: object) -> T:
+    try:
+        return method(request, timeout=_UNARY_SECONDS, metadata=(*_metadata(), *gateway.metadata))
+    except grpc.RpcError as error:
+        raise from_rpc(error) from None
+
+
+async def _async_unary(gateway: Gateway, method: Callable[..., Awaitable[T]], request: object) -> T:
+    try:
+        return await method(request, timeout=_UNARY_SECONDS, metadata=(*_metadata(), *gateway.metadata))
+    except grpc.RpcError as error:
+        raise from_rpc(error) from None

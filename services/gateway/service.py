@@ -23,7 +23,7 @@ from services.request_log.log import RequestLog
 from tandem.convert.requests import solve_request_from_pb
 from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb
 from tandem.convert.values import stop_reason_to_pb
-from tandem.method.errors import InvalidArgument, TandemError
+from tandem.method.errors import FailedPrecondition, InvalidArgument, TandemError
 from tandem.method.result import ShadowResult, SolveResult, StopReason
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
@@ -90,6 +90,15 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         if status.state == "running":
             await self._workflows.cancel(request_id)
         return tandem_pb2.CancelRequestResponse(request_id=request.request_id, state=_state(status))
+
+    async def DeleteRequest(
+        self, request: tandem_pb2.DeleteRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> tandem_pb2.DeleteRequestResponse:
+        request_id = current_caller().internal_id(_required_id(request.request_id))
+        if (await self._status(request_id)).state == "running":
+            raise FailedPrecondition("the request still runs; cancel it first", reason="REQUEST_RUNS")
+        await self._workflows.deletion(self._log).delete(request_id)
+        return tandem_pb2.DeleteRequestResponse(request_id=request.request_id)
 
     async def ListRequests(
         self, request: tandem_pb2.ListRequestsRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -24,8 +24,10 @@ from temporalio.converter import value_to_type
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from services.gateway.deletion import Deletion
 from services.gateway.query import visibility_query
 from services.process.search_attributes import at_start
+from services.request_log.log import RequestLog
 from tandem.method.answer_text import AnswerText, answer_text
 from tandem.method.errors import (
     PROFILE_MISMATCH,
@@ -200,6 +202,9 @@ class Workflows:
             return shadow
         except (RPCError, WorkflowFailureError):
             return None
+
+    def deletion(self, log: RequestLog) -> Deletion:
+        return Deletion(self._client, log)
 
     async def running_since_before(self, moment: datetime) -> list[str]:
         """Ids of the requests that began before `moment` and have not ended. Raises Unavailable."""

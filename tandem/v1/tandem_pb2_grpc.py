@@ -49,6 +49,11 @@ class TandemServiceStub:
                 request_serializer=tandem_dot_v1_dot_tandem__pb2.CancelRequestRequest.SerializeToString,
                 response_deserializer=tandem_dot_v1_dot_tandem__pb2.CancelRequestResponse.FromString,
                 _registered_method=True)
+        self.DeleteRequest = channel.unary_unary(
+                '/tandem.v1.TandemService/DeleteRequest',
+                request_serializer=tandem_dot_v1_dot_tandem__pb2.DeleteRequestRequest.SerializeToString,
+                response_deserializer=tandem_dot_v1_dot_tandem__pb2.DeleteRequestResponse.FromString,
+                _registered_method=True)
         self.ListRequests = channel.unary_unary(
                 '/tandem.v1.TandemService/ListRequests',
                 request_serializer=tandem_dot_v1_dot_tandem__pb2.ListRequestsRequest.SerializeToString,
@@ -86,6 +91,13 @@ class TandemServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteRequest(self, request, context):
+        """Erases an ended request, from Redis at once and from Temporal in the background. Traces and logs hold no text of it, and stay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRequests(self, request, context):
         """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read.
         """
@@ -117,6 +129,11 @@ def add_TandemServiceServicer_to_server(servicer, server):
                     servicer.CancelRequest,
                     request_deserializer=tandem_dot_v1_dot_tandem__pb2.CancelRequestRequest.FromString,
                     response_serializer=tandem_dot_v1_dot_tandem__pb2.CancelRequestResponse.SerializeToString,
+            ),
+            'DeleteRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRequest,
+                    request_deserializer=tandem_dot_v1_dot_tandem__pb2.DeleteRequestRequest.FromString,
+                    response_serializer=tandem_dot_v1_dot_tandem__pb2.DeleteRequestResponse.SerializeToString,
             ),
             'ListRequests': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRequests,
@@ -210,6 +227,33 @@ class TandemService:
             '/tandem.v1.TandemService/CancelRequest',
             tandem_dot_v1_dot_tandem__pb2.CancelRequestRequest.SerializeToString,
             tandem_dot_v1_dot_tandem__pb2.CancelRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.v1.TandemService/DeleteRequest',
+            tandem_dot_v1_dot_tandem__pb2.DeleteRequestRequest.SerializeToString,
+            tandem_dot_v1_dot_tandem__pb2.DeleteRequestResponse.FromString,
             options,
             channel_credentials,
             insecure,

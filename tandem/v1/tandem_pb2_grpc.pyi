@@ -39,6 +39,8 @@ class TandemServiceStub:
     """State of one request, with its result once there is one. NOT_FOUND for an unknown id."""
     CancelRequest: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.CancelRequestRequest, _tandem_pb2.CancelRequestResponse]
     """Stops a running request in all services and keeps its bill. Idempotent."""
+    DeleteRequest: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.DeleteRequestRequest, _tandem_pb2.DeleteRequestResponse]
+    """Erases an ended request, from Redis at once and from Temporal in the background. Traces and logs hold no text of it, and stay."""
     ListRequests: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListRequestsRequest, _tandem_pb2.ListRequestsResponse]
     """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read."""
     ListProfiles: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListProfilesRequest, _tandem_pb2.ListProfilesResponse]
@@ -55,6 +57,8 @@ class TandemServiceAsyncStub(TandemServiceStub):
     """State of one request, with its result once there is one. NOT_FOUND for an unknown id."""
     CancelRequest: _aio.UnaryUnaryMultiCallable[_tandem_pb2.CancelRequestRequest, _tandem_pb2.CancelRequestResponse]  # type: ignore[assignment]
     """Stops a running request in all services and keeps its bill. Idempotent."""
+    DeleteRequest: _aio.UnaryUnaryMultiCallable[_tandem_pb2.DeleteRequestRequest, _tandem_pb2.DeleteRequestResponse]  # type: ignore[assignment]
+    """Erases an ended request, from Redis at once and from Temporal in the background. Traces and logs hold no text of it, and stay."""
     ListRequests: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListRequestsRequest, _tandem_pb2.ListRequestsResponse]  # type: ignore[assignment]
     """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read."""
     ListProfiles: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListProfilesRequest, _tandem_pb2.ListProfilesResponse]  # type: ignore[assignment]
@@ -86,6 +90,14 @@ class TandemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_tandem_pb2.CancelRequestResponse, _abc.Awaitable[_tandem_pb2.CancelRequestResponse]]:
         """Stops a running request in all services and keeps its bill. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def DeleteRequest(
+        self,
+        request: _tandem_pb2.DeleteRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tandem_pb2.DeleteRequestResponse, _abc.Awaitable[_tandem_pb2.DeleteRequestResponse]]:
+        """Erases an ended request, from Redis at once and from Temporal in the background. Traces and logs hold no text of it, and stay."""
 
     @_abc_1.abstractmethod
     def ListRequests(

@@ -78,6 +78,11 @@ async def _cancel(client: AsyncClient, guarded: Guarded) -> None:
     await client.cancel(_name(client, guarded))
 
 
+async def _delete(client: AsyncClient, guarded: Guarded) -> None:
+    asked = (await guarded.clients["tenant"].ask(QUESTION)).request_id
+    await client.delete(f"tenant/{asked}" if client is guarded.clients["admin"] else asked)
+
+
 async def _list(client: AsyncClient, guarded: Guarded) -> None:
     await client.list()
 
@@ -97,6 +102,7 @@ CALLS: dict[str, Callable[[AsyncClient, Guarded], Awaitable[None]]] = {
     "follow a request of `tenant`": _follow,
     "read a request of `tenant`": _get,
     "cancel a request of `tenant`": _cancel,
+    "delete a request of `tenant`": _delete,
     "list requests": _list,
     "list profiles": _profiles,
 }
@@ -123,7 +129,7 @@ async def test_each_caller_may_do_what_the_documents_say(guarded: Guarded) -> No
 
 async def test_the_table_has_every_call_of_the_service() -> None:
     methods = {method.name for method in tandem_pb2.DESCRIPTOR.services_by_name["TandemService"].methods}
-    assert methods == {"Solve", "GetRequest", "CancelRequest", "ListRequests", "ListProfiles"}
+    assert methods == {"Solve", "GetRequest", "CancelRequest", "DeleteRequest", "ListRequests", "ListProfiles"}
 
 
 async def test_anothers_id_is_answered_like_an_unknown_one(guarded: Guarded) -> None:
