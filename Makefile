@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: security audit browser pictures docs bench-edge bench-compare bench-access bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
+.PHONY: security audit browser pictures docs bench-edge bench-compare bench-access bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -136,6 +136,12 @@ bench-edge: setup  ## what OpenAI's API adds to gRPC, and 200 streams at once fo
 bench-checks: setup  ## checks per second and their latency, from 1, 8 and 32 callers at once
 	@$(RUN) python -m bench.checks
 
+bench-batch: setup  ## 2,000 questions as one batch while worker, HTTP gateway and Temporal are killed (ten minutes)
+	@$(RUN) python -m bench.batch
+
+bench-batch-real: models develop  ## 60 functions of HumanEval as one batch, to the real pair (ten minutes)
+	@$(RUN) python -m bench.batch --real --questions 60 --concurrency 4 --kill "" --name batch-real
+
 bench-access: setup  ## cost of asking callers for a key, and the time of another tenant's id against an unknown one
 	@$(RUN) python -m bench.access
 
@@ -180,7 +186,7 @@ package: $(filter .tools/bin/uv,$(UV))  ## build wheel and sdist into dist/ and 
 	@$(UV) run --isolated --locked --only-group package twine check --strict dist/*
 
 histories: develop  ## record the workflow histories that must replay, after an intended incompatible change
-	@TANDEM_RECORD=1 $(RUN) pytest tests/integration/test_replay.py
+	@TANDEM_RECORD=1 $(RUN) pytest tests/integration/test_replay.py tests/integration/test_batch_replay.py
 
 clean:  ## remove what make created here; models and state remain in the user's folders
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache

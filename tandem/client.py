@@ -12,6 +12,7 @@ from typing import TypeVar, Unpack
 
 import grpc
 
+from tandem.batches import AsyncBatches, Batches
 from tandem.errors import RequestError, from_rpc
 from tandem.events import Completed, Event, event_from_pb
 from tandem.gateway import Gateway
@@ -82,6 +83,7 @@ class Client:
         self._gateway = Gateway.of(address, api_key)
         self._channel = self._gateway.channel()
         self._stub = tandem_pb2_grpc.TandemServiceStub(self._channel)
+        self.batches = Batches(self._channel, self._gateway.metadata)
 
     def __enter__(self) -> Client:
         return self
@@ -161,6 +163,7 @@ class AsyncClient:
         self._gateway = Gateway.of(address, api_key)
         self._channel = self._gateway.aio_channel()
         self._stub = tandem_pb2_grpc.TandemServiceStub(self._channel)
+        self.batches = AsyncBatches(self._channel, self._gateway.metadata)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -176,6 +179,7 @@ class AsyncClient:
         """This client on behalf of somebody else, over the same connection: nothing but `api_key` is sent, or nothing."""
         other = copy.copy(self)
         other._gateway = replace(self._gateway, credential=api_key)
+        other.batches = AsyncBatches(self._channel, other._gateway.metadata)
         return other
 
     async def close(self) -> None:

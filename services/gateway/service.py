@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import grpc
 
@@ -15,6 +14,7 @@ from services.gateway.admission import Admission, check_request_id, request_fing
 from services.gateway.event_stream import Position
 from services.gateway.query import visibility_query
 from services.gateway.readers import Limits, Readers
+from services.gateway.scope import scope
 from services.gateway.temporal import AdmittedRequest, Listed, Status, Workflows
 from services.identity.caller import Caller, current_caller
 from services.observability.tracing import current_trace_id
@@ -48,7 +48,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         self, request: tandem_pb2.SolveRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[tandem_pb2.SolveEvent]:
         caller, position = current_caller(), _position(request.resume_after)
-        _scope(request, caller)
+        scope(request, caller)
         with self._readers.admitted() as reader:
             is_admitted = False
             try:
@@ -141,13 +141,6 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
 
 
 # -- in ---------------------------------------------------------------------------------------------------------------
-
-
-def _scope(request: tandem_pb2.SolveRequest, caller: Caller) -> None:
-    """Make the caller's tenant and the internal id the request's. Raises PermissionDenied."""
-    request.tenant = caller.tenant_of(request.tenant)
-    if request.request_id or request.question or request.messages:  # else admission says that nothing is asked
-        request.request_id = caller.internal_id(request.request_id or uuid4().hex, request.tenant)
 
 
 def _position(cursor: str) -> Position:

@@ -96,16 +96,7 @@ class Workflows:
 
         Raises FailedPrecondition when the id belongs to another question, Unavailable when Temporal does not answer.
         """
-        admitted = AdmittedRequest(
-            task.request_id,
-            task.trace_id,
-            task.plan.profile,
-            tuple(stage.name for stage in task.plan.stages),
-            task.request.tenant,
-            keep_running,
-            answer_text(task),
-        )
-        task = replace(task, is_searchable=self._is_searchable)
+        task, admitted = self.prepared(task, keep_running=keep_running)
         try:
             await self._client.start_workflow(
                 SOLVE_WORKFLOW,
@@ -114,7 +105,7 @@ class Workflows:
                 task_queue=solve_queue(task.plan.profile),
                 execution_timeout=Timeouts.workflow,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                memo={"fingerprint": fingerprint, **asdict(admitted)},
+                memo=memo_of(admitted, fingerprint),
                 search_attributes=at_start(task),
             )
             return admitted
@@ -122,6 +113,13 @@ class Workflows:
             return await self._join_own(task.request_id, fingerprint)
         except RPCError as error:
             raise _unavailable(error) from error
+
+    def prepared(self, task: SolveInput, *, keep_running: bool) -> tuple[SolveInput, AdmittedRequest]:
+        """What is started, and what is known of it."""
+        stages = tuple(stage.name for stage in task.plan.stages)
+        whose = (task.request_id, task.trace_id, task.plan.profile, stages, task.request.tenant)
+        admitted = AdmittedRequest(*whose, keep_running, answer_text(task))
+        return replace(task, is_searchable=self._is_searchable), admitted
 
     async def join(self, request_id: str) -> AdmittedRequest:
         """The request with this id, whether it runs or has ended. Raises NotFound, Unavailable."""
@@ -246,6 +244,11 @@ async def find_search_attributes(client: Client) -> bool:
     if missing:
         logger.warning("requests cannot be searched for: the namespace has no %s", ", ".join(sorted(missing)))
     return not missing
+
+
+def memo_of(admitted: AdmittedRequest, fingerprint: str) -> dict[str, Any]:
+    """What goes with a request's workflow: by the fingerprint a repeated request is told from another one."""
+    return {"fingerprint": fingerprint, **asdict(admitted)}
 
 
 def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:

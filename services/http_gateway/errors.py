@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from services.http_gateway.parameters import RefusedParameter
 from tandem.errors import RequestError
+from tandem.openai.parameters import RefusedParameter
 
 # The names that the gateway gives to what OpenAI calls otherwise.
 _PARAMS = {
@@ -20,6 +20,8 @@ _PARAMS = {
     "sampling.temperature": "temperature",
     "sampling.top_p": "top_p",
     "sampling.seed": "seed",
+    "batch_id": "Idempotency-Key",
+    **{name: name for name in ("input_file_id", "purpose", "file", "limit", "metadata")},
 }
 _CODES = {"UNKNOWN_PROFILE": "model_not_found", "QUESTION_TOO_LONG": "context_length_exceeded"}
 _STATUSES = {
@@ -35,7 +37,14 @@ _STATUSES = {
     "DEADLINE_EXCEEDED": 504,
 }
 # By reason, where the status alone would say something else to an HTTP client.
-_STATUSES_OF_REASONS = {"UNKNOWN_PROFILE": 404, "BUDGET_TOO_SMALL": 400, "PROMPT_REFUSED": 400, "PROFILE_MISMATCH": 503}
+_STATUSES_OF_REASONS = {
+    "UNKNOWN_PROFILE": 404,
+    "BUDGET_TOO_SMALL": 400,
+    "PROMPT_REFUSED": 400,
+    "PROFILE_MISMATCH": 503,
+    "FILE_TOO_LARGE": 413,
+    "NO_FILE_STORE": 501,
+}
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 CANCELLED = 499
 _ALTERNATIVE = re.compile(r"str|list\[.*\]")  # how pydantic names the members of a union in a path

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from services.http_gateway import completion
 from services.http_gateway.errors import HttpError
 from tandem.live_text import Piece
+from tandem.openai import completion
 from tandem.v1 import tandem_pb2
 
 Data = dict[str, Any]

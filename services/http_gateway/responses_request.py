@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.http_gateway.chat_request import ChatCompletionRequest, JsonSchema, ResponseFormat, TandemOptions
-from services.http_gateway.parameters import RESPONSES_NEUTRAL, RESPONSES_USED, used_parameters
+from tandem.openai.chat_request import ChatCompletionRequest, JsonSchema, ResponseFormat, TandemOptions
+from tandem.openai.parameters import RESPONSES_NEUTRAL, RESPONSES_USED, used_parameters
 
 
 class _Body(BaseModel):
@@ -65,7 +65,7 @@ class TextOptions(_Body):
 
 
 class ResponsesRequest(_Body):
-    """Every other parameter of OpenAI's is refused by name (services.http_gateway.parameters)."""
+    """Every other parameter of OpenAI's is refused by name (tandem.openai.parameters)."""
 
     model: str
     input: str | list[InputMessage] = Field(min_length=1)

@@ -18,12 +18,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from services.http_gateway import completion, errors, page
-from services.http_gateway.chat_request import ChatCompletionRequest
+from services.http_gateway import batches, completion, errors, page
 from services.http_gateway.completion import CompletionReply
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled, Exchange
-from services.http_gateway.parameters import RefusedParameter
 from services.http_gateway.readiness import Readiness
 from services.http_gateway.replies import EventStream, Reply, failure, send_whole
 from services.http_gateway.responses import ResponsesReply
@@ -35,6 +33,8 @@ from tandem.client import AsyncClient
 from tandem.errors import RequestError
 from tandem.events import Accepted
 from tandem.live_text import TextWasLost
+from tandem.openai.chat_request import ChatCompletionRequest
+from tandem.openai.parameters import RefusedParameter
 
 Authorization = Annotated[str, Header(description="`Bearer KEY`: the gateway asks who it is, not this process")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", description="the request id: a repeated one joins")]
@@ -136,6 +136,7 @@ def make_app(client: AsyncClient, readiness: Readiness, jaeger: str = "") -> Fas
     app.get("/docs", include_in_schema=False, response_model=None)(_docs)
     app.mount("/docs/assets", StaticFiles(directory=swagger_ui_bundle.swagger_ui_path))
     page.mount(app, client, jaeger)
+    app.include_router(batches.router)
     app.add_middleware(_Counted)
     handlers: dict[type[Exception], Callable[[Any], HttpError]] = {
         RequestError: errors.from_gateway,

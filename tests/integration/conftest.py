@@ -25,9 +25,14 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from services.answer_checker.sandbox.layers import NAMESPACES
 from services.answer_checker.sandbox.limits import Limits as CheckLimits
+from services.batches.service import BATCHES, FILES
+from services.batches.temporal import BatchWorkflows
 from services.engine.compiled import compile_model
 from services.engine.int8 import is_supported
+from services.file_store.store import FileStore
+from services.gateway.__main__ import add_batches
 from services.gateway.admission import Admission
+from services.gateway.batched import BatchedRequests
 from services.gateway.readers import Limits
 from services.gateway.service import NAME as GATEWAY
 from services.gateway.service import TandemService
@@ -96,7 +101,7 @@ def tracing() -> None:
 @contextlib.asynccontextmanager
 async def run_system(
     profile_name: str, folder: Path, redis_url: str, temporal_address: str, checker: str = NO_CHECKER, *,
-    authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = DataConverter.default, alias: str = "",
+    authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = DataConverter.default, alias: str = "", files: str = "",
 ) -> AsyncIterator[System]:  # fmt: skip
     """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work."""
     profile = load_profile(profile_name, (folder,))
@@ -128,20 +133,19 @@ async def run_system(
     addresses = ServiceAddresses(
         f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.port}", f"127.0.0.1:{executor.port}", checker
     )
-    activities = Activities(addresses, log)
+    activities = Activities(addresses, log, files)
     temporal = await TemporalClient.connect(
         temporal_address, data_converter=converter, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)]
     )
     settings = WorkerSettings(profile=profile_name, drain=timedelta(0))
-    gateway = Server("127.0.0.1", 0, [GATEWAY], [authentication.check])
+    gateway = Server("127.0.0.1", 0, [GATEWAY, FILES, BATCHES], [authentication.check])
     admission = Admission({profile_name: profile}, profile_name, {profile_name: len})
-    service = TandemService(
-        admission,
-        Workflows(temporal, await find_search_attributes(temporal)),
-        log,
-        Limits(64, timedelta(milliseconds=200)),
-    )
+    is_searchable = await find_search_attributes(temporal)
+    workflows = Workflows(temporal, is_searchable)
+    service = TandemService(admission, workflows, log, Limits(64, timedelta(milliseconds=200)))
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, gateway.grpc)
+    batched = BatchedRequests(admission, workflows)
+    add_batches(gateway, FileStore(files), BatchWorkflows(temporal, is_searchable), batched)
     await gateway.start()
     await gateway.serving()
     async with contextlib.AsyncExitStack() as stack:
