@@ -15,13 +15,14 @@ from services.gateway.admission import Admission, check_request_id, request_fing
 from services.gateway.event_stream import Position
 from services.gateway.query import visibility_query
 from services.gateway.readers import Limits, Readers
-from services.gateway.temporal import AdmittedRequest, Listed, Status, Workflows
+from services.gateway.records import AdmittedRequest, Listed, Status
+from services.gateway.temporal import Workflows
 from services.identity.caller import Caller, current_caller
 from services.observability.tracing import current_trace_id
 from services.request_log.decisions import RESULT_SLOT
 from services.request_log.log import RequestLog
 from tandem.convert.requests import solve_request_from_pb
-from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb
+from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb, timeline_to_pb
 from tandem.convert.values import stop_reason_to_pb
 from tandem.method.errors import InvalidArgument, TandemError
 from tandem.method.result import ShadowResult, SolveResult, StopReason
@@ -81,6 +82,12 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             error=status.error,
             shadow=shadow_to_pb(shadow) if shadow else None,
         )
+
+    async def GetTimeline(
+        self, request: tandem_pb2.GetTimelineRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> tandem_pb2.GetTimelineResponse:
+        request_id = current_caller().internal_id(_required_id(request.request_id))
+        return timeline_to_pb(request.request_id, await self._workflows.timeline(request_id))
 
     async def CancelRequest(
         self, request: tandem_pb2.CancelRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -193,6 +200,7 @@ def _summary(listed: Listed, caller: Caller) -> tandem_pb2.RequestSummary:
         stage=found.get("stage"),
         reason=stop_reason_to_pb(reason) if reason else tandem_pb2.STOP_REASON_UNSPECIFIED,
         trace_id=listed.trace_id,
+        duration_ms=None if listed.ended_at is None else (listed.ended_at - listed.started_at).total_seconds() * 1000,
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,9 @@ from temporalio.converter import value_to_type
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from services.gateway.history import read_timeline
 from services.gateway.query import visibility_query
+from services.gateway.records import AdmittedRequest, Listed, Status
 from services.process.search_attributes import at_start
 from tandem.method.answer_text import AnswerText, answer_text
 from tandem.method.errors import (
@@ -39,48 +41,12 @@ from tandem.method.errors import (
 from tandem.method.names import CANCEL_SIGNAL, SEARCH_ATTRIBUTES, SOLVE_WORKFLOW, shadow_id, solve_queue
 from tandem.method.request import SolveInput
 from tandem.method.result import ShadowResult, SolveResult
+from tandem.method.timeline import Timeline
 from tandem.method.timeouts import Timeouts
 
 logger = logging.getLogger(__name__)
 # One in a thousand of Temporal's long polls misses a workflow that ends as the poll begins, and returns after 20 s.
 _POLL_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """`state` is running, completed or failed; `result` is on failure the bill so far."""
-
-    state: str
-    result: SolveResult | None = None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AdmittedRequest:
-    """A request that has a workflow; `stages` names those that the large model may write. `keep_running`: its caller wants it
-    to go on without a reader. `answer_text` is an AnswerText.
-    """
-
-    request_id: str
-    trace_id: str
-    profile: str
-    stages: tuple[str, ...]
-    tenant: str = ""
-    keep_running: bool = False
-    answer_text: str = AnswerText.UNSPECIFIED
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One request as Temporal's visibility has it; `attributes` by the names of `SEARCH_ATTRIBUTES`, those that are set."""
-
-    request_id: str
-    state: str
-    started_at: datetime
-    trace_id: str
-    profile: str
-    tenant: str
-    attributes: dict[str, Any]
 
 
 class Workflows:
@@ -174,6 +140,15 @@ class Workflows:
             cause = error.cause
             details = cause.details if isinstance(cause, ApplicationError) else ()
             return Status("failed", value_to_type(SolveResult, details[0]) if details else None, str(cause))
+        except RPCError as error:
+            raise _not_found_or_unavailable(error, request_id) from error
+
+    async def timeline(self, request_id: str) -> Timeline:
+        """Raises NotFound, Unavailable."""
+        await self._describe(request_id)
+        try:
+            events = self._handle(request_id).fetch_history_events()
+            return await read_timeline(events, self._client.data_converter)
         except RPCError as error:
             raise _not_found_or_unavailable(error, request_id) from error
 
@@ -272,6 +247,7 @@ async def _listed(execution: WorkflowExecution) -> Listed:
         request_id=execution.id,
         state=status if status in ("running", "completed") else "failed",
         started_at=execution.start_time,
+        ended_at=execution.close_time,
         trace_id=str(memo.get("trace_id", "")),
         profile=str(memo.get("profile", "")),
         tenant=str(memo.get("tenant", "")),
