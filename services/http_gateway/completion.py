@@ -39,7 +39,7 @@ class CompletionReply:
     end: bytes = b"data: [DONE]\n\n"
 
     def whole(self, result: tandem_pb2.SolveResult, reasoning: str) -> dict[str, Any]:
-        message = {"role": "assistant", "content": result.answer, "refusal": None}
+        message: dict[str, Any] = {"role": "assistant", "content": result.answer, "refusal": None, "annotations": []}
         if reasoning:
             message["reasoning_content"] = reasoning
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(result)}

@@ -73,7 +73,7 @@ class OpenAIService:
         """The same as a response, or with `stream` as its events."""
 
         def reply(accepted: Accepted) -> Reply:
-            return ResponsesReply(accepted.request_id, accepted.profile, body.metadata)
+            return ResponsesReply(accepted.request_id, accepted.profile, body.repeated)
 
         return await self._reply(body.as_chat(), reply, request, idempotency_key, authorization)
 
