@@ -6,7 +6,7 @@ import asyncio
 import copy
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from typing import TypeVar, Unpack
 
@@ -141,6 +141,10 @@ class Client:
     def get(self, request_id: str) -> tandem_pb2.GetRequestResponse:
         return _unary(self._gateway, self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id))
 
+    def timeline(self, request_id: str) -> tandem_pb2.GetTimelineResponse:
+        """What the request did and when. Raises RequestError."""
+        return self._unary(self._stub.GetTimeline, tandem_pb2.GetTimelineRequest(request_id=request_id))
+
     def cancel(self, request_id: str) -> tandem_pb2.CancelRequestResponse:
         return _unary(self._gateway, self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id))
 
@@ -156,7 +160,7 @@ class Client:
         return _unary(self._gateway, self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
 
 
-class AsyncClient:
+class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
     """`Client` for asyncio, with the same arguments."""
 
     def __init__(self, address: str = "", api_key: str = "") -> None:
@@ -164,9 +168,6 @@ class AsyncClient:
         self._channel = self._gateway.aio_channel()
         self._stub = tandem_pb2_grpc.TandemServiceStub(self._channel)
         self.batches = AsyncBatches(self._channel, self._gateway.metadata)
-
-    async def __aenter__(self) -> AsyncClient:
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
@@ -239,6 +240,9 @@ class AsyncClient:
         return await _async_unary(
             self._gateway, self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id)
         )
+
+    async def timeline(self, request_id: str) -> tandem_pb2.GetTimelineResponse:
+        return await self._unary(self._stub.GetTimeline, tandem_pb2.GetTimelineRequest(request_id=request_id))
 
     async def cancel(self, request_id: str) -> tandem_pb2.CancelRequestResponse:
         return await _async_unary(

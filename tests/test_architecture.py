@@ -76,7 +76,7 @@ WIRE = {"grpc", "redis", "temporalio", "kserve"}
 MAX_LINES = 300
 MAX_METHODS = 15
 
-TEMPORAL_ADAPTERS = [ROOT / "services/gateway" / name for name in ("temporal.py", "deletion.py")]
+TEMPORAL_ADAPTERS = [ROOT / "services/gateway" / name for name in ("temporal.py", "history.py", "deletion.py")]
 
 
 def sources(*packages: str) -> Iterator[Path]:

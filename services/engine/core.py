@@ -34,6 +34,7 @@ class EngineCore:
             self.queue,
             self.runner.cache,
             PrefixCache(settings.prefix_cache_bytes),
+            PrefixCache(settings.conversation_cache_bytes),
             max_batch=settings.max_batch,
             prefill_chunk=settings.prefill_chunk,
         )

@@ -42,11 +42,19 @@ class Scheduler:
     """
 
     def __init__(
-        self, queue: RequestQueue, rows: Rows, prefixes: PrefixCache, *, max_batch: int, prefill_chunk: int
+        self,
+        queue: RequestQueue,
+        rows: Rows,
+        prefixes: PrefixCache,
+        conversations: PrefixCache,
+        *,
+        max_batch: int,
+        prefill_chunk: int,
     ) -> None:
         self.running: list[Sequence] = []
         self.prefilling: Sequence | None = None
-        self._queue, self._rows, self._prefixes = queue, rows, prefixes
+        self._queue, self._rows = queue, rows
+        self._prefixes, self._conversations = prefixes, conversations
         self._max_batch, self._prefill_chunk = max_batch, prefill_chunk
 
     @property
@@ -81,8 +89,14 @@ class Scheduler:
         return None
 
     def remove(self, sequence: Sequence) -> None:
-        """Take a running sequence out. The last row moves into the gap, and the prompt being prefilled follows it."""
+        """Take a running sequence out. The last row moves into the gap, and the prompt being prefilled follows it.
+
+        What was computed for a conversation stays in the cache of conversations.
+        """
         row, last = self.running.index(sequence), len(self.running) - 1
+        if sequence.generation.keep_for is not None:
+            ids = sequence.computed_ids
+            self._conversations.put(ids, self._rows.extract(row, len(ids)), sequence.generation.keep_for)
         if row != last:
             self._rows.copy_row(last, row, self.running[last].computed)
             self.running[row] = self.running[last]
@@ -120,7 +134,7 @@ class Scheduler:
         return self._queue.pop() if row < self._max_batch else None
 
     def _reuse_prefix(self, sequence: Sequence, prefilled_now: list[Sequence]) -> bool:
-        """Copy the longest common prefix from a running sequence or from the prefix cache.
+        """Copy the longest common prefix from a running sequence or from a cache.
 
         The last token of a prompt is computed where a completion follows. False: the sequence should wait for the next step,
         because one of those `prefilled_now` will have more to copy.
@@ -129,7 +143,7 @@ class Scheduler:
         reusable = prompt if sequence.is_prefill_only else prompt[:-1]
         lengths = [common_prefix(other.prompt_ids, reusable) for other in self.running]
         in_batch = max(lengths, default=0)
-        in_cache, keys_values = self._prefixes.longest(reusable)
+        in_cache, keys_values = self._longest_cached(sequence, reusable)
         length = max(in_batch, in_cache)
         if any(common_prefix(other.prompt_ids, reusable) >= length + _MIN_SAVED for other in prefilled_now):
             return False
@@ -140,6 +154,13 @@ class Scheduler:
         elif in_cache:
             self._rows.insert(row, keys_values, in_cache)
         return True
+
+    def _longest_cached(self, sequence: Sequence, reusable: tuple[int, ...]) -> tuple[int, Any]:
+        found = self._prefixes.longest(reusable)
+        owner = sequence.generation.keep_for
+        if owner is None:
+            return found
+        return max(found, self._conversations.longest(reusable, owner), key=lambda entry: entry[0])
 
     def _end_prefilling(self) -> Sequence:
         sequence, self.prefilling = self.prefilling, None

@@ -48,6 +48,11 @@ class Sequence:
         return self.generation.max_new_tokens == 0
 
     @property
+    def computed_ids(self) -> tuple[int, ...]:
+        """The tokens in the KV cache."""
+        return (*self.prompt_ids, *self.completion)[: self.computed]
+
+    @property
     def num_prompt_left(self) -> int:
         """Tokens of the prompt that are not in the KV cache."""
         return max(0, len(self.prompt_ids) - self.computed)

@@ -13,7 +13,8 @@ class EngineSettings:
     `max_batch` sequences run at once and `max_waiting` wait; a step prefills at most `prefill_chunk` tokens.
     `quantization` is "none", or "auto" or "int8" for int8 on a CPU that has it. With `compiled`, an int8 model generates with
     the code that was compiled for this process, where its folder has such code; the model itself is then loaded with the first
-    scoring pass. The two caches hold keys and values of scored prompts and of prompts that were prefilled ahead.
+    scoring pass. The three caches hold keys and values of scored prompts, of prompts that were prefilled ahead, and of
+    conversations that may go on.
     """
 
     path: Path
@@ -27,5 +28,6 @@ class EngineSettings:
     prefill_chunk: int = 256
     score_cache_bytes: int = 1 << 30
     prefix_cache_bytes: int = 1 << 28
+    conversation_cache_bytes: int = 1 << 28
     quantization: str = "none"
     compiled: bool = True

@@ -13,17 +13,17 @@ from tandem.method.names import shadow_id
 
 
 class Deletion:
-    def __init__(self, client: Client, log: RequestLog) -> None:
-        self._client, self._log = client, log
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
-    async def delete(self, request_id: str) -> None:
+    async def delete(self, request_id: str, log: RequestLog) -> None:
         """Erase a request that has ended: from Redis at once, from Temporal in the background, within about a minute.
 
         Raises Unavailable where Temporal or Redis does not answer; repeat it then.
         """
         # The request's own workflow last: a deletion that was cut off is found, and repeated, by the request's id.
         for workflow_id in (shadow_id(request_id), request_id):
-            await self._log.forget(workflow_id)
+            await log.forget(workflow_id)
             execution = WorkflowExecution(workflow_id=workflow_id)
             asked = DeleteWorkflowExecutionRequest(namespace=self._client.namespace, workflow_execution=execution)
             try:

@@ -14,14 +14,15 @@ from services.gateway.admission import Admission, check_request_id, request_fing
 from services.gateway.event_stream import Position
 from services.gateway.query import visibility_query
 from services.gateway.readers import Limits, Readers
+from services.gateway.records import AdmittedRequest, Listed, Status
 from services.gateway.scope import scope
-from services.gateway.temporal import AdmittedRequest, Listed, Status, Workflows
+from services.gateway.temporal import Workflows
 from services.identity.caller import Caller, current_caller
 from services.observability.tracing import current_trace_id
 from services.request_log.decisions import RESULT_SLOT
 from services.request_log.log import RequestLog
 from tandem.convert.requests import solve_request_from_pb
-from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb
+from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb, timeline_to_pb
 from tandem.convert.values import stop_reason_to_pb
 from tandem.method.errors import FailedPrecondition, InvalidArgument, TandemError
 from tandem.method.result import ShadowResult, SolveResult, StopReason
@@ -82,6 +83,12 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             shadow=shadow_to_pb(shadow) if shadow else None,
         )
 
+    async def GetTimeline(
+        self, request: tandem_pb2.GetTimelineRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> tandem_pb2.GetTimelineResponse:
+        request_id = current_caller().internal_id(_required_id(request.request_id))
+        return timeline_to_pb(request.request_id, await self._workflows.timeline(request_id))
+
     async def CancelRequest(
         self, request: tandem_pb2.CancelRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.CancelRequestResponse:
@@ -97,7 +104,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         request_id = current_caller().internal_id(_required_id(request.request_id))
         if (await self._status(request_id)).state == "running":
             raise FailedPrecondition("the request still runs; cancel it first", reason="REQUEST_RUNS")
-        await self._workflows.deletion(self._log).delete(request_id)
+        await self._workflows.deletion.delete(request_id, self._log)
         return tandem_pb2.DeleteRequestResponse(request_id=request.request_id)
 
     async def ListRequests(
@@ -195,6 +202,7 @@ def _summary(listed: Listed, caller: Caller) -> tandem_pb2.RequestSummary:
         stage=found.get("stage"),
         reason=stop_reason_to_pb(reason) if reason else tandem_pb2.STOP_REASON_UNSPECIFIED,
         trace_id=listed.trace_id,
+        duration_ms=None if listed.ended_at is None else (listed.ended_at - listed.started_at).total_seconds() * 1000,
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -25,9 +25,10 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from services.gateway.deletion import Deletion
+from services.gateway.history import read_timeline
 from services.gateway.query import visibility_query
+from services.gateway.records import AdmittedRequest, Listed, Status
 from services.process.search_attributes import at_start
-from services.request_log.log import RequestLog
 from tandem.method.answer_text import AnswerText, answer_text
 from tandem.method.errors import (
     PROFILE_MISMATCH,
@@ -41,6 +42,7 @@ from tandem.method.errors import (
 from tandem.method.names import CANCEL_SIGNAL, SEARCH_ATTRIBUTES, SOLVE_WORKFLOW, shadow_id, solve_queue
 from tandem.method.request import SolveInput
 from tandem.method.result import ShadowResult, SolveResult
+from tandem.method.timeline import Timeline
 from tandem.method.timeouts import Timeouts
 
 logger = logging.getLogger(__name__)
@@ -48,48 +50,12 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """`state` is running, completed or failed; `result` is on failure the bill so far."""
-
-    state: str
-    result: SolveResult | None = None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AdmittedRequest:
-    """A request that has a workflow; `stages` names those that the large model may write. `keep_running`: its caller wants it
-    to go on without a reader. `answer_text` is an AnswerText.
-    """
-
-    request_id: str
-    trace_id: str
-    profile: str
-    stages: tuple[str, ...]
-    tenant: str = ""
-    keep_running: bool = False
-    answer_text: str = AnswerText.UNSPECIFIED
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One request as Temporal's visibility has it; `attributes` by the names of `SEARCH_ATTRIBUTES`, those that are set."""
-
-    request_id: str
-    state: str
-    started_at: datetime
-    trace_id: str
-    profile: str
-    tenant: str
-    attributes: dict[str, Any]
-
-
 class Workflows:
     """`is_searchable`: the namespace has our search attributes (see `find_search_attributes`)."""
 
     def __init__(self, client: Client, is_searchable: bool = False) -> None:
         self._client, self._is_searchable = client, is_searchable
+        self.deletion = Deletion(client)
 
     async def start_or_join(self, task: SolveInput, fingerprint: str, *, keep_running: bool = False) -> AdmittedRequest:
         """Start the request's workflow, or join the one there is.
@@ -177,6 +143,15 @@ class Workflows:
         except RPCError as error:
             raise _not_found_or_unavailable(error, request_id) from error
 
+    async def timeline(self, request_id: str) -> Timeline:
+        """Raises NotFound, Unavailable."""
+        await self._describe(request_id)
+        try:
+            events = self._handle(request_id).fetch_history_events()
+            return await read_timeline(events, self._client.data_converter)
+        except RPCError as error:
+            raise _not_found_or_unavailable(error, request_id) from error
+
     async def cancel(self, request_id: str) -> None:
         """Ask a running request to stop; one that has ended stays as it is. Raises Unavailable."""
         try:
@@ -200,9 +175,6 @@ class Workflows:
             return shadow
         except (RPCError, WorkflowFailureError):
             return None
-
-    def deletion(self, log: RequestLog) -> Deletion:
-        return Deletion(self._client, log)
 
     async def running_since_before(self, moment: datetime) -> list[str]:
         """Ids of the requests that began before `moment` and have not ended. Raises Unavailable."""
@@ -280,6 +252,7 @@ async def _listed(execution: WorkflowExecution) -> Listed:
         request_id=execution.id,
         state=status if status in ("running", "completed") else "failed",
         started_at=execution.start_time,
+        ended_at=execution.close_time,
         trace_id=str(memo.get("trace_id", "")),
         profile=str(memo.get("profile", "")),
         tenant=str(memo.get("tenant", "")),

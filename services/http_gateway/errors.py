@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
 from tandem.errors import RequestError
 from tandem.openai.parameters import RefusedParameter
 
@@ -24,6 +26,7 @@ _PARAMS = {
     **{name: name for name in ("input_file_id", "purpose", "file", "limit", "metadata")},
 }
 _CODES = {"UNKNOWN_PROFILE": "model_not_found", "QUESTION_TOO_LONG": "context_length_exceeded"}
+_HTTP_CODES = {404: "model_not_found", 413: "request_too_large"}
 _STATUSES = {
     "INVALID_ARGUMENT": 400,
     "UNAUTHENTICATED": 401,
@@ -57,6 +60,7 @@ class HttpError:
     param: str | None = None
     code: str | None = None
     retry_after_s: float | None = None
+    closes: bool = False  # the connection
 
     @property
     def body(self) -> dict[str, Any]:
@@ -67,6 +71,7 @@ class HttpError:
     def headers(self) -> dict[str, str]:
         """OpenAI's clients repeat a request that is in conflict; that would change nothing."""
         headers = {} if self.retry_after_s is None else {"retry-after": f"{self.retry_after_s:.0f}"}
+        headers |= {"connection": "close"} if self.closes else {}
         return headers | ({"x-should-retry": "false"} if self.status in (409, CANCELLED) else {})
 
 
@@ -80,6 +85,11 @@ def from_gateway(error: RequestError) -> HttpError:
         _CODES.get(error.reason) or error.reason.lower() or None,
         error.retry_after_s,
     )
+
+
+def from_http(error: HTTPException) -> HttpError:
+    closes = (error.headers or {}).get("connection") == "close"
+    return HttpError(error.status_code, str(error.detail), code=_HTTP_CODES.get(error.status_code), closes=closes)
 
 
 def from_parameter(error: RefusedParameter) -> HttpError:

@@ -27,7 +27,7 @@ def completion(
     result: tandem_pb2.SolveResult, request_id: str, created: int, metadata: Mapping[str, str], reasoning: str = ""
 ) -> dict[str, Any]:
     """The object `chat.completion`. `reasoning` is the insight, where it is known; `metadata` is repeated as it was given."""
-    message = {"role": "assistant", "content": result.answer, "refusal": None}
+    message: dict[str, Any] = {"role": "assistant", "content": result.answer, "refusal": None, "annotations": []}
     if reasoning:
         message["reasoning_content"] = reasoning
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(result)}

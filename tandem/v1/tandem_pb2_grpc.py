@@ -44,6 +44,11 @@ class TandemServiceStub:
                 request_serializer=tandem_dot_v1_dot_tandem__pb2.GetRequestRequest.SerializeToString,
                 response_deserializer=tandem_dot_v1_dot_tandem__pb2.GetRequestResponse.FromString,
                 _registered_method=True)
+        self.GetTimeline = channel.unary_unary(
+                '/tandem.v1.TandemService/GetTimeline',
+                request_serializer=tandem_dot_v1_dot_tandem__pb2.GetTimelineRequest.SerializeToString,
+                response_deserializer=tandem_dot_v1_dot_tandem__pb2.GetTimelineResponse.FromString,
+                _registered_method=True)
         self.CancelRequest = channel.unary_unary(
                 '/tandem.v1.TandemService/CancelRequest',
                 request_serializer=tandem_dot_v1_dot_tandem__pb2.CancelRequestRequest.SerializeToString,
@@ -79,6 +84,13 @@ class TandemServiceServicer:
 
     def GetRequest(self, request, context):
         """State of one request, with its result once there is one. NOT_FOUND for an unknown id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTimeline(self, request, context):
+        """What a request did and when, step by step. NOT_FOUND for an unknown id, or one that Temporal has forgotten.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,6 +136,11 @@ def add_TandemServiceServicer_to_server(servicer, server):
                     servicer.GetRequest,
                     request_deserializer=tandem_dot_v1_dot_tandem__pb2.GetRequestRequest.FromString,
                     response_serializer=tandem_dot_v1_dot_tandem__pb2.GetRequestResponse.SerializeToString,
+            ),
+            'GetTimeline': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTimeline,
+                    request_deserializer=tandem_dot_v1_dot_tandem__pb2.GetTimelineRequest.FromString,
+                    response_serializer=tandem_dot_v1_dot_tandem__pb2.GetTimelineResponse.SerializeToString,
             ),
             'CancelRequest': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelRequest,
@@ -200,6 +217,33 @@ class TandemService:
             '/tandem.v1.TandemService/GetRequest',
             tandem_dot_v1_dot_tandem__pb2.GetRequestRequest.SerializeToString,
             tandem_dot_v1_dot_tandem__pb2.GetRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTimeline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.v1.TandemService/GetTimeline',
+            tandem_dot_v1_dot_tandem__pb2.GetTimelineRequest.SerializeToString,
+            tandem_dot_v1_dot_tandem__pb2.GetTimelineResponse.FromString,
             options,
             channel_credentials,
             insecure,

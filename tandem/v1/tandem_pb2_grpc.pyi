@@ -37,6 +37,8 @@ class TandemServiceStub:
     """
     GetRequest: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.GetRequestRequest, _tandem_pb2.GetRequestResponse]
     """State of one request, with its result once there is one. NOT_FOUND for an unknown id."""
+    GetTimeline: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.GetTimelineRequest, _tandem_pb2.GetTimelineResponse]
+    """What a request did and when, step by step. NOT_FOUND for an unknown id, or one that Temporal has forgotten."""
     CancelRequest: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.CancelRequestRequest, _tandem_pb2.CancelRequestResponse]
     """Stops a running request in all services and keeps its bill. Idempotent."""
     DeleteRequest: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.DeleteRequestRequest, _tandem_pb2.DeleteRequestResponse]
@@ -55,6 +57,8 @@ class TandemServiceAsyncStub(TandemServiceStub):
     """
     GetRequest: _aio.UnaryUnaryMultiCallable[_tandem_pb2.GetRequestRequest, _tandem_pb2.GetRequestResponse]  # type: ignore[assignment]
     """State of one request, with its result once there is one. NOT_FOUND for an unknown id."""
+    GetTimeline: _aio.UnaryUnaryMultiCallable[_tandem_pb2.GetTimelineRequest, _tandem_pb2.GetTimelineResponse]  # type: ignore[assignment]
+    """What a request did and when, step by step. NOT_FOUND for an unknown id, or one that Temporal has forgotten."""
     CancelRequest: _aio.UnaryUnaryMultiCallable[_tandem_pb2.CancelRequestRequest, _tandem_pb2.CancelRequestResponse]  # type: ignore[assignment]
     """Stops a running request in all services and keeps its bill. Idempotent."""
     DeleteRequest: _aio.UnaryUnaryMultiCallable[_tandem_pb2.DeleteRequestRequest, _tandem_pb2.DeleteRequestResponse]  # type: ignore[assignment]
@@ -82,6 +86,14 @@ class TandemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_tandem_pb2.GetRequestResponse, _abc.Awaitable[_tandem_pb2.GetRequestResponse]]:
         """State of one request, with its result once there is one. NOT_FOUND for an unknown id."""
+
+    @_abc_1.abstractmethod
+    def GetTimeline(
+        self,
+        request: _tandem_pb2.GetTimelineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tandem_pb2.GetTimelineResponse, _abc.Awaitable[_tandem_pb2.GetTimelineResponse]]:
+        """What a request did and when, step by step. NOT_FOUND for an unknown id, or one that Temporal has forgotten."""
 
     @_abc_1.abstractmethod
     def CancelRequest(

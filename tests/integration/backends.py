@@ -23,7 +23,7 @@ from tests.conftest import free_port, wait_until
 class Backend:
     """`make(model, max_batch, max_waiting)` returns a new engine. Not `is_exact`: the usage of a cut stream is an estimate.
 
-    Not `holds_schemas`: it refuses a JSON schema.
+    Not `holds_schemas`: it refuses a JSON schema. `keeps_conversations`: its usage says what was cached of an earlier turn.
     An engine that `starts_slowly` is reused by the next test, unless the test is to stop it.
     """
 
@@ -34,6 +34,7 @@ class Backend:
     starts_slowly: bool = False
     is_int8: bool = False
     holds_schemas: bool = True
+    keeps_conversations: bool = False
     idle: dict[tuple[int, int], Engine] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -63,7 +64,7 @@ def transformers_backend(checkpoint: Path, *, is_int8: bool = False, **settings:
             EngineSettings(model, "tiny", dtype="float32", quantization=quantization, **limits, **settings)
         )
 
-    return Backend(make, checkpoint, is_exact=True, is_int8=is_int8)
+    return Backend(make, checkpoint, is_exact=True, is_int8=is_int8, keeps_conversations=True)
 
 
 def vllm_backend(checkpoint: Path) -> Backend:

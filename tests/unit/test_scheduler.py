@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any, cast
 
@@ -37,11 +38,18 @@ class Bench:
     def __init__(self, max_batch: int = 4, prefill_chunk: int = 16) -> None:
         self.queue, self.rows = RequestQueue(max_waiting=8), RecordedRows()
         self.scheduler = Scheduler(
-            self.queue, self.rows, PrefixCache(1 << 20), max_batch=max_batch, prefill_chunk=prefill_chunk
+            self.queue,
+            self.rows,
+            PrefixCache(1 << 20),
+            PrefixCache(1 << 20),
+            max_batch=max_batch,
+            prefill_chunk=prefill_chunk,
         )
 
-    def submit(self, name: str, prompt: range, max_new_tokens: int = 100) -> Sequence:
-        generation = GenerationRequest(name, tuple(prompt), max_new_tokens)
+    def submit(
+        self, name: str, prompt: Iterable[int], max_new_tokens: int = 100, keep_for: str | None = None
+    ) -> Sequence:
+        generation = GenerationRequest(name, tuple(prompt), max_new_tokens, keep_for=keep_for)
         sequence = Sequence(generation, lambda _: None, cast(Any, None))
         self.queue.submit(sequence)
         return sequence
@@ -101,6 +109,21 @@ def test_prefill_only_requests_wait_for_all_others_and_end_in_the_prefix_cache()
     bench.submit("b", range(12))
     assert bench.step() == [("a", 1), ("b", 1)]  # the last token of a prompt is computed again
     assert bench.rows.calls == [("extract", 1, 12), ("insert", 1, 11)]
+
+
+def test_a_conversation_is_kept_for_its_owner_alone() -> None:
+    bench = Bench()
+    first = bench.submit("a", range(1, 11), keep_for="tenant")
+    for _ in range(3):
+        bench.step()
+    bench.scheduler.remove(first)
+    assert bench.rows.calls == [("extract", 0, 12)]  # the last token of the completion was not computed
+    for name, keep_for, computed in (("own", "tenant", 3), ("other", "else", 15), ("question", None, 15)):
+        again = bench.submit(name, (*range(1, 11), 0, 0, *range(50, 53)), keep_for=keep_for)
+        assert bench.step() == [(name, computed)], name
+        assert again.cached == 15 - computed
+        again.generation = GenerationRequest(name, again.prompt_ids, 100)  # it is not kept itself
+        bench.scheduler.remove(again)
 
 
 def test_aborts_are_dropped_wherever_the_sequence_is() -> None:
