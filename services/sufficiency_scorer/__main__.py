@@ -33,7 +33,7 @@ def main() -> None:
     except ValueError as error:
         sys.exit(f"profile {profile.name}: {error}")
     metrics.expose(settings.host, settings.metrics_port)
-    engine = make_engine(settings.engine, settings.engine_arguments(profile.slm) | {"compiled": False})
+    engine = make_engine(settings.engine, settings.engine_arguments(profile.slm) | {"generates": False})
     metrics.watch_engine(engine, "scorer")
     engine.start()
     if isinstance(scorer, TrainedScorer):

@@ -16,16 +16,16 @@ import torch
 
 from services.engine.api import GenerationRequest
 from services.engine.batch import generate
+from services.engine.chunk import Chunk
 from services.engine.compiled import code_folder, load_compiled, main, open_code, probe_command
 from services.engine.kv_cache import KVCache
 from services.engine.model import Checkpoint
-from services.engine.segments import Chunk
 from services.engine.settings import EngineSettings
 from services.engine.transformers_engine import TransformersEngine
 from services.engine.varlen import forward_varlen
 from tandem.local.catalogue import ModelError
 from tandem.local.models import compile_ahead
-from tests.integration.conftest import COMPILED_THREADS, needs_compiler
+from tests.integration.backends import COMPILED_THREADS, needs_compiler
 from tests.tiny_model import random_prompt, write_tiny_model
 
 pytestmark = [needs_compiler, pytest.mark.timeout(600)]
