@@ -1,4 +1,4 @@
-"""Engines by name: `transformers`, `llamacpp`, `vllm`, `openai` (any compatible API), or `module:function` for an engine of your own."""
+"""Engines by name: `auto`, `transformers`, `llamacpp`, `vllm`, `openai` (any compatible API), or `module:function` for an engine of your own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from services.engine.api import Engine
+from services.engine.choice import choose
 from services.engine.settings import EngineSettings
 
 
@@ -15,6 +16,8 @@ def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
 
     Raises ValueError for a name that is neither known nor a `module:function`.
     """
+    if spec == "auto":
+        spec = choose(arguments)
     if spec == "transformers":
         from services.engine.transformers_engine import TransformersEngine
 
@@ -34,7 +37,7 @@ def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
     module, _, function = spec.partition(":")
     if not function:
         raise ValueError(
-            f"unknown engine {spec!r}: use 'transformers', 'llamacpp', 'vllm', 'openai' or 'module:function'"
+            f"unknown engine {spec!r}: use 'auto', 'transformers', 'llamacpp', 'vllm', 'openai' or 'module:function'"
         )
     engine: Engine = getattr(importlib.import_module(module), function)(arguments)
     return engine

@@ -83,10 +83,11 @@ def _profiles(wanted: str) -> Check:
 
 def _models(profile: str) -> Check:
     from tandem.local.catalogue import catalogue, models_of
+    from tandem.local.layout import engine_name
     from tandem.local.models import fault_of
 
     try:
-        faults = {name: fault for name in models_of(profile) if (fault := fault_of(name))}
+        faults = {name: fault for name in models_of(profile) if (fault := fault_of(name, engine_name()))}
     except UserError as error:
         return Check("models", False, str(error), "set TANDEM_PROFILES_PATH to folders of profiles")
     found = "; ".join(f"{name} {fault}" for name, fault in faults.items()) or str(models_folder())

@@ -160,7 +160,7 @@ def test_compiled_code_runs_in_a_new_process_on_a_processor_with_amx(compiled_ch
 
 def test_a_missing_compiler_or_model_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TANDEM_MODELS", str(tmp_path))
-    with pytest.raises(ModelError, match="run `tandem models pull`"):
+    with pytest.raises(ModelError, match="run `tandem models pull --engine transformers`"):
         compile_ahead("nobody", "bfloat16", 2)
     monkeypatch.setenv("CXX", "no-compiler")
     with pytest.raises(ModelError, match="install no-compiler"):

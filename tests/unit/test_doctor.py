@@ -48,15 +48,25 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_model_is_judged_by_its_content_and_not_by_its_mark(model: Path) -> None:
-    assert fault_of("scripted-llm") == ""
+    assert fault_of("scripted-llm", "transformers") == ""
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])  # as a full disk leaves it
-    assert "has a broken model.safetensors" in fault_of("scripted-llm")
+    assert "has a broken model.safetensors" in fault_of("scripted-llm", "transformers")
     weights.unlink()
-    assert fault_of("scripted-llm") == "has no weights"
+    assert fault_of("scripted-llm", "transformers") == "has no weights"
     (model / "tokenizer.json").unlink()
-    assert fault_of("scripted-llm") == "has no tokenizer.json"
-    assert fault_of("another") == "is missing"
+    assert fault_of("scripted-llm", "transformers") == "has no tokenizer.json and no weights"
+    assert fault_of("another", "transformers") == "is missing"
+
+
+def test_a_gguf_file_is_judged_by_how_it_begins(model: Path) -> None:
+    (model / "model.safetensors").unlink()
+    (model / "config.json").unlink()
+    (model / "some.gguf").write_bytes(b"GGUF...")
+    assert fault_of("scripted-llm", "llamacpp") == ""
+    assert fault_of("scripted-llm", "transformers") == "has no config.json and no weights"
+    (model / "some.gguf").write_bytes(b"<html>")
+    assert "has a broken some.gguf" in fault_of("scripted-llm", "llamacpp")
 
 
 def test_profiles_on_any_path_are_checked_with_their_models(
