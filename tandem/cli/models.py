@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.cli.parts import new_app
 from tandem.local.catalogue import CatalogueEntry, ModelError, catalogue, models_of
 from tandem.local.layout import engine_threads
-from tandem.local.models import compile_ahead, compiled_for, fault_of, pull
+from tandem.local.models import compile_ahead, compiled_for, pull
 from tandem.method.errors import TandemError
 from tandem.method.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
@@ -78,9 +79,14 @@ def compile_models(
 def pull_missing(profile: str, engine: str, quiet: bool) -> None:
     """Download the models of `profile` that `engine` lacks. A model outside the catalogue may have been put there by hand."""
     entries, names = catalogue(), models_of(profile)
-    missing = [n for n in names if not (n in entries and entries[n].is_ready(engine)) and fault_of(n, engine)]
-    missing += [n for n in names if n in entries and not entries[n].is_pulled and n not in missing]
+    missing = [
+        n for n in names if not (entries[n].is_ready(engine) if n in entries else _is_there(models_folder() / n))
+    ]
     _pull_all(missing, engine, quiet)
+
+
+def _is_there(folder: Path) -> bool:
+    return (folder / "config.json").is_file() or any(folder.glob("*.gguf"))
 
 
 def _row(entry: CatalogueEntry) -> dict[str, object]:
