@@ -29,7 +29,7 @@ setup: $(filter .tools/bin/uv,$(UV))  ## install what `make run` needs into .ven
 develop: $(filter .tools/bin/uv,$(UV))  ## setup, and what tests and training need
 	@$(call sync,--extra local --extra training)
 
-models: setup  ## download and verify the default pair (once)
+models: setup  ## download, verify and, for transformers, convert the default pair (once)
 	@$(TANDEM) models pull
 
 compiled: setup  ## convert the default pair for transformers and compile it for this processor (once; takes minutes, a C++ compiler and 16 GB)

@@ -25,7 +25,7 @@ app = new_app(no_args_is_help=True)
 def pull_models(
     models: Annotated[list[str] | None, typer.Argument(help="Names of the catalogue; default: the profile's two models.")] = None,
     profile: Annotated[str, typer.Option(help="Download the two models of this profile.")] = DEFAULT_PROFILE,
-    engine: Annotated[str, typer.Option(envvar="TANDEM_ENGINE", help="For this engine: all but `llamacpp` need a GGUF file converted, which takes 3 times the disk.")] = "auto",
+    engine: Annotated[str, typer.Option(envvar="TANDEM_ENGINE", help="For this engine: all but `llamacpp` need a GGUF file converted, which takes 3 times the disk.")] = "transformers",
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Download, verify and, where the engine needs it, convert models. An interrupted download is resumed."""

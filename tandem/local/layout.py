@@ -142,8 +142,8 @@ class Layout:
 
 
 def engine_name() -> str:
-    """Of each process that runs a model: TANDEM_ENGINE, or "auto"."""
-    return os.environ.get("TANDEM_ENGINE", "").strip() or "auto"
+    """Of each process that runs a model: TANDEM_ENGINE, or the one that the shipped report was made with."""
+    return os.environ.get("TANDEM_ENGINE", "").strip() or "transformers"
 
 
 def engine_threads() -> int:
