@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: security audit browser pictures docs bench-edge bench-compare bench-access bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
+.PHONY: security audit browser pictures docs bench-edge bench-compare bench-access bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-local
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -29,10 +29,11 @@ setup: $(filter .tools/bin/uv,$(UV))  ## install what `make run` needs into .ven
 develop: $(filter .tools/bin/uv,$(UV))  ## setup, and what tests and training need
 	@$(call sync,--extra local --extra training)
 
-models: setup  ## download, verify and convert the default pair (once)
+models: setup  ## download, verify and, for transformers, convert the default pair (once)
 	@$(TANDEM) models pull
 
-compiled: models  ## compile the default pair for this processor: up to 2.5 times as fast (once; takes minutes, a C++ compiler and 16 GB)
+compiled: setup  ## convert the default pair for transformers and compile it for this processor (once; takes minutes, a C++ compiler and 16 GB)
+	@$(TANDEM) models pull --engine transformers
 	@$(TANDEM) models compile
 
 run: models  ## let two real models complete a function (examples/running_total.txt), or answer: make run Q="..."
@@ -83,12 +84,14 @@ plan-map: develop  ## draw docs/plan.svg, the map of savings, from the default p
 
 bench: bench-stop bench-orchestration bench-ledger bench-exporter bench-checks  ## all benchmarks that need no real model
 
-bench-score: models develop  ## scoring with cached stages against scoring each stage from the start, on the real small model
+bench-score: develop  ## scoring with cached stages against scoring each stage from the start, on the real small model
+	@$(TANDEM) models pull --engine transformers
 	@$(RUN) python -m bench.score
 
 K8S ?= $(HOME)/.cache/tandem/k8s
 
-e2e-k8s: models develop jaeger k8s-tools  ## test the chart on a real two-node cluster with fake GPUs (root, Go, containerd, buildah; the first build takes 15 minutes)
+e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster with fake GPUs (root, Go, containerd, buildah; the first build takes 15 minutes)
+	@$(TANDEM) models pull --engine transformers
 	@bash tests/e2e/k8s/build.sh $(K8S) && bash tests/e2e/k8s/images.sh $(K8S) worker gateway
 	@TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s.cluster up && { \
 	  TANDEM_K8S=$(K8S) $(RUN) nsenter --net=/run/netns/kn1 pytest tests/e2e/k8s -v; result=$$?; \
@@ -104,6 +107,11 @@ bench-engine: peers compiled  ## the engine against llama.cpp and vLLM, on the s
 bench-accuracy: compiled develop  ## accuracy of both models in bfloat16 and in compiled int8, 100 questions (half an hour)
 	@$(RUN) python -m bench.accuracy --model slm
 	@$(RUN) python -m bench.accuracy --model llm
+
+bench-local: develop  ## llama.cpp against int8 in transformers, both uncompiled: speed, start and memory, and the answers to 40 questions (an hour)
+	@for engine in llamacpp transformers; do $(TANDEM) models pull --engine $$engine || exit 1; done
+	@for model in slm llm; do $(RUN) python -m bench.local --model $$model --engines int8 llamacpp llamacpp-repacked && \
+	  $(RUN) python -m bench.accuracy --model $$model --questions 40 --engines int8 llamacpp || exit 1; done
 
 bench-ahead: compiled develop  ## time from the stop to the answer's first token, with and without prefill
 	@$(RUN) python -m bench.ahead
@@ -128,7 +136,7 @@ bench-stop: setup  ## time from the decision to the engine's stop, 200 requests 
 	@$(RUN) python -m bench.stop --runs 200 --concurrent 16 --token-ms 50
 
 bench-stop-real: compiled  ## the same, 50 requests on the real pair (half an hour)
-	@$(RUN) python -m bench.stop --runs 50 --real
+	@TANDEM_ENGINE=transformers $(RUN) python -m bench.stop --runs 50 --real
 
 bench-edge: setup  ## what OpenAI's API adds to gRPC, and 200 streams at once for two minutes
 	@$(RUN) python -m bench.edge

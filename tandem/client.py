@@ -143,7 +143,7 @@ class Client:
 
     def timeline(self, request_id: str) -> tandem_pb2.GetTimelineResponse:
         """What the request did and when. Raises RequestError."""
-        return self._unary(self._stub.GetTimeline, tandem_pb2.GetTimelineRequest(request_id=request_id))
+        return _unary(self._gateway, self._stub.GetTimeline, tandem_pb2.GetTimelineRequest(request_id=request_id))
 
     def cancel(self, request_id: str) -> tandem_pb2.CancelRequestResponse:
         return _unary(self._gateway, self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id))
@@ -242,7 +242,9 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         )
 
     async def timeline(self, request_id: str) -> tandem_pb2.GetTimelineResponse:
-        return await self._unary(self._stub.GetTimeline, tandem_pb2.GetTimelineRequest(request_id=request_id))
+        return await _async_unary(
+            self._gateway, self._stub.GetTimeline, tandem_pb2.GetTimelineRequest(request_id=request_id)
+        )
 
     async def cancel(self, request_id: str) -> tandem_pb2.CancelRequestResponse:
         return await _async_unary(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-if TYPE_CHECKING:  # a process that only compares ids does not load torch
-    from services.engine.kv_cache import KeysValues
+KeysValues = Sequence[tuple[Any, ...]]
+"""Of one text, in arrays: what `Rows.extract` returned (services.engine.scheduler)."""
 
 
 class _Sized(Protocol):
@@ -85,8 +85,8 @@ class PrefixCache:
         return [prefix for prefix in self._prefixes.values() if prefix.owner == owner]
 
 
-def num_bytes(keys_values: KeysValues) -> int:
-    return sum(keys.nbytes + values.nbytes for keys, values in keys_values)
+def num_bytes(keys_values: Iterable[Iterable[Any]]) -> int:
+    return sum(part.nbytes for parts in keys_values for part in parts)
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

@@ -26,13 +26,15 @@ class ScheduledChunk:
 
 
 class Rows(Protocol):
-    """The rows of services.engine.kv_cache.KVCache."""
+    """As services.engine.kv_cache.KVCache."""
 
     def copy_row(self, source: int, target: int, length: int) -> None: ...
 
     def extract(self, row: int, length: int) -> Any: ...
 
     def insert(self, row: int, keys_values: Any, length: int) -> None: ...
+
+    def drop_row(self, row: int) -> None: ...
 
 
 class Scheduler:
@@ -49,13 +51,15 @@ class Scheduler:
         conversations: PrefixCache,
         *,
         max_batch: int,
+        max_tokens: int,
         prefill_chunk: int,
     ) -> None:
+        """At most `max_batch` sequences run, which at their ends have at most `max_tokens` tokens together."""
         self.running: list[Sequence] = []
         self.prefilling: Sequence | None = None
         self._queue, self._rows = queue, rows
         self._prefixes, self._conversations = prefixes, conversations
-        self._max_batch, self._prefill_chunk = max_batch, prefill_chunk
+        self._max_batch, self._max_tokens, self._prefill_chunk = max_batch, max_tokens, prefill_chunk
 
     @property
     def num_running(self) -> int:
@@ -102,6 +106,8 @@ class Scheduler:
             self.running[row] = self.running[last]
         if self.prefilling and self.prefilling.computed:
             self._rows.copy_row(last + 1, last, self.prefilling.computed)
+            last += 1
+        self._rows.drop_row(last)
         self.running.pop()
 
     def clear(self) -> None:
@@ -114,7 +120,7 @@ class Scheduler:
         """
         chunks: list[ScheduledChunk] = []
         room = self._prefill_chunk
-        while sequence := self.prefilling or self._admit(len(self.running) + len(chunks)):
+        while sequence := self.prefilling or self._admit([chunk.sequence for chunk in chunks]):
             self.prefilling = sequence
             if not sequence.computed and not self._reuse_prefix(sequence, [chunk.sequence for chunk in chunks]):
                 break
@@ -130,8 +136,11 @@ class Scheduler:
             self.prefilling = None
         return chunks
 
-    def _admit(self, row: int) -> Sequence | None:
-        return self._queue.pop() if row < self._max_batch else None
+    def _admit(self, prefilled_now: list[Sequence]) -> Sequence | None:
+        """The next sequence, where a row is free and no sequence will lack room before its end."""
+        live = [*self.running, *prefilled_now]
+        room = self._max_tokens - sum(sequence.most_tokens for sequence in live)
+        return self._queue.pop(room) if len(live) < self._max_batch else None
 
     def _reuse_prefix(self, sequence: Sequence, prefilled_now: list[Sequence]) -> bool:
         """Copy the longest common prefix from a running sequence or from a cache.
@@ -168,4 +177,5 @@ class Scheduler:
         if sequence.is_prefill_only and sequence.computed:
             ids = sequence.prompt_ids[: sequence.computed]
             self._prefixes.put(ids, self._rows.extract(len(self.running), len(ids)))
+        self._rows.drop_row(len(self.running))
         return sequence

@@ -34,7 +34,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "down": ("tandem down",),
     "status": ("tandem status", "tandem status --json | jq .processes"),
     "logs": ("tandem logs", "tandem logs worker --follow", "tandem logs gateway --lines 100"),
-    "models pull": ("tandem models pull", "tandem models pull --profile qwen2.5-coder-1.5b-0.5b"),
+    "models pull": ("tandem models pull", "tandem models pull --engine transformers"),
     "models list": ("tandem models list",),
     "models compile": ("tandem models compile", "tandem models compile --threads 4"),
     "trace cost": (

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,7 +26,6 @@ from services.answer_checker.sandbox.limits import Limits as CheckLimits
 from services.batches.service import BATCHES, FILES
 from services.batches.temporal import BatchWorkflows
 from services.engine.compiled import compile_model
-from services.engine.int8 import is_supported
 from services.file_store.store import FileStore
 from services.gateway.__main__ import add_batches
 from services.gateway.admission import Admission
@@ -55,9 +52,19 @@ from tandem import AsyncClient
 from tandem.method.profile import load_profile
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
 from tests.fakes import ScriptedEngine
-from tests.integration.backends import Backend, api_backend, serve_api, transformers_backend, vllm_backend
+from tests.integration.backends import (
+    BACKENDS,
+    COMPILED_THREADS,
+    Backend,
+    api_backend,
+    llamacpp_backend,
+    serve_api,
+    transformers_backend,
+    vllm_backend,
+)
 from tests.integration.checking import Running, run_checker
 from tests.integration.edge import serving
+from tests.tiny_gguf import write_tiny_gguf
 from tests.tiny_model import write_tiny_model
 from workflows.activities import Activities, ServiceAddresses
 from workflows.worker import WorkerSettings, make_workers
@@ -249,12 +256,6 @@ async def _engines_are_left_idle(request: pytest.FixtureRequest) -> AsyncIterato
                 await asyncio.sleep(0.01)
 
 
-COMPILED_THREADS = 2
-needs_compiler = pytest.mark.skipif(
-    not is_supported() or shutil.which("g++") is None, reason="compiling a model needs an x86 processor and g++"
-)
-
-
 @pytest.fixture(scope="session")
 def compiled_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with code compiled ahead, for COMPILED_THREADS."""
@@ -263,20 +264,11 @@ def compiled_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-BACKENDS = [
-    "cpu",
-    pytest.param("compiled", marks=needs_compiler),
-    pytest.param("cuda", marks=pytest.mark.gpu),
-    pytest.param(
-        "vllm", marks=pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs tandem-insights[vllm]")
-    ),
-    "openai",
-]
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("tiny"), head_dim=32)  # the least that vLLM computes on a CPU
+    folder = write_tiny_model(tmp_path_factory.mktemp("tiny"), head_dim=32)  # the least that vLLM computes on a CPU
+    write_tiny_gguf(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +282,8 @@ def backend(request: pytest.FixtureRequest, checkpoint: Path) -> Iterator[Backen
     match request.param:
         case "compiled":
             backend = transformers_backend(request.getfixturevalue("compiled_checkpoint"), is_int8=True)
+        case "llamacpp":
+            backend = llamacpp_backend(checkpoint)
         case "vllm":
             backend = vllm_backend(checkpoint)
         case "openai":

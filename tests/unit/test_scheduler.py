@@ -20,6 +20,7 @@ from services.engine.sequence import Sequence
 class RecordedRows:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.dropped: list[int] = []
 
     def copy_row(self, source: int, target: int, length: int) -> None:
         self.calls.append(("copy", source, target, length))
@@ -31,11 +32,14 @@ class RecordedRows:
     def insert(self, row: int, keys_values: Any, length: int) -> None:
         self.calls.append(("insert", row, length))
 
+    def drop_row(self, row: int) -> None:
+        self.dropped.append(row)
+
 
 class Bench:
     """A scheduler whose passes cost nothing."""
 
-    def __init__(self, max_batch: int = 4, prefill_chunk: int = 16) -> None:
+    def __init__(self, max_batch: int = 4, prefill_chunk: int = 16, max_tokens: int = 10_000) -> None:
         self.queue, self.rows = RequestQueue(max_waiting=8), RecordedRows()
         self.scheduler = Scheduler(
             self.queue,
@@ -43,6 +47,7 @@ class Bench:
             PrefixCache(1 << 20),
             PrefixCache(1 << 20),
             max_batch=max_batch,
+            max_tokens=max_tokens,
             prefill_chunk=prefill_chunk,
         )
 
@@ -83,6 +88,17 @@ def test_no_more_sequences_run_than_the_batch_has_rows() -> None:
     assert bench.step() == [("0", 1), ("1", 1)]
     bench.scheduler.remove(bench.scheduler.running[0])
     assert bench.step() == [("1", 1), ("2", 4)]
+
+
+def test_a_sequence_waits_until_there_is_room_for_it_to_its_end_and_none_overtakes_it() -> None:
+    bench = Bench(max_tokens=200)
+    bench.submit("a", range(4), 100)
+    bench.submit("b", range(100, 104), 93)
+    bench.submit("c", range(200, 204), 1)
+    assert bench.step() == [("a", 4)]
+    assert bench.step() == [("a", 1)]
+    bench.scheduler.remove(bench.scheduler.running[0])
+    assert bench.step() == [("b", 4), ("c", 4)]
 
 
 def test_the_last_row_moves_into_a_gap_and_the_prompt_being_prefilled_follows() -> None:
@@ -150,7 +166,7 @@ def test_the_queue_refuses_a_second_request_of_one_id_more_than_may_wait_and_eve
         queue.submit(sequences[0])
     with pytest.raises(QueueFull, match="8 requests"):
         queue.submit(sequences[8])
-    assert queue.pop() is sequences[0]
+    assert queue.pop(1000) is sequences[0]
     queue.submit(sequences[8])
     job = ScoringJob("key", (1, 2), Future())
     queue.submit_job(job)
