@@ -20,6 +20,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "tandem request list --limit 100 --json",
     ),
     "request cancel": ("tandem request cancel REQUEST",),
+    "request delete": ("tandem request delete REQUEST",),
     "request follow": ("tandem request follow $(tandem ask --detach '...')",),
     "batch run": (
         "tandem batch run questions.jsonl --out answers.jsonl --max-cost 2",
