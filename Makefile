@@ -9,6 +9,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --quiet --locked --extra local
 TANDEM := $(RUN) tandem
 PROTOS := $(wildcard protos/tandem/v1/*.proto)
+TESTS ?= tests/integration
 PAIR ?= qwen2.5-coder-1.5b-0.5b
 export Q
 export UV_PROJECT_ENVIRONMENT ?= .venv
@@ -48,8 +49,8 @@ test: develop  ## all tests: real servers, and small models that the tests creat
 unit: develop  ## the fast tests
 	@$(RUN) pytest tests/unit tests/test_architecture.py
 
-integration: develop  ## tests of requests through a real gateway, Temporal and Redis
-	@$(RUN) pytest tests/integration
+integration: develop  ## tests of requests through a real gateway, Temporal and Redis (TESTS="..." for some of them)
+	@$(RUN) pytest $(TESTS)
 
 e2e: develop jaeger  ## tests of the local stack's processes, killed and restarted, and of a real Jaeger
 	@$(RUN) pytest tests/e2e
