@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean
+.PHONY: security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-local
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -9,6 +9,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --quiet --locked --extra local
 TANDEM := $(RUN) tandem
 PROTOS := $(wildcard protos/tandem/v1/*.proto)
+TESTS ?= tests/integration
 PAIR ?= qwen2.5-coder-1.5b-0.5b
 export Q
 export UV_PROJECT_ENVIRONMENT ?= .venv
@@ -29,10 +30,11 @@ setup: $(filter .tools/bin/uv,$(UV))  ## install what `make run` needs into .ven
 develop: $(filter .tools/bin/uv,$(UV))  ## setup, and what tests and training need
 	@$(call sync,--extra local --extra training)
 
-models: setup  ## download, verify and convert the default pair (once)
+models: setup  ## download, verify and, for transformers, convert the default pair (once)
 	@$(TANDEM) models pull
 
-compiled: models  ## compile the default pair for this processor: up to 2.5 times as fast (once; takes minutes, a C++ compiler and 16 GB)
+compiled: setup  ## convert the default pair for transformers and compile it for this processor (once; takes minutes, a C++ compiler and 16 GB)
+	@$(TANDEM) models pull --engine transformers
 	@$(TANDEM) models compile
 
 run: models  ## let two real models complete a function (examples/running_total.txt), or answer: make run Q="..."
@@ -47,8 +49,8 @@ test: develop  ## all tests: real servers, and small models that the tests creat
 unit: develop  ## the fast tests
 	@$(RUN) pytest tests/unit tests/test_architecture.py
 
-integration: develop  ## tests of requests through a real gateway, Temporal and Redis
-	@$(RUN) pytest tests/integration
+integration: develop  ## tests of requests through a real gateway, Temporal and Redis (TESTS="..." for some of them)
+	@$(RUN) pytest $(TESTS)
 
 e2e: develop jaeger  ## tests of the local stack's processes, killed and restarted, and of a real Jaeger
 	@$(RUN) pytest tests/e2e
@@ -83,12 +85,14 @@ plan-map: develop  ## draw docs/plan.svg, the map of savings, from the default p
 
 bench: bench-stop bench-orchestration bench-ledger bench-exporter bench-checks  ## all benchmarks that need no real model
 
-bench-score: models develop  ## scoring with cached stages against scoring each stage from the start, on the real small model
+bench-score: develop  ## scoring with cached stages against scoring each stage from the start, on the real small model
+	@$(TANDEM) models pull --engine transformers
 	@$(RUN) python -m bench.score
 
 K8S ?= $(HOME)/.cache/tandem/k8s
 
-e2e-k8s: models develop jaeger k8s-tools  ## test the chart on a real two-node cluster with fake GPUs (root, Go, containerd, buildah; the first build takes 15 minutes)
+e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster with fake GPUs (root, Go, containerd, buildah; the first build takes 15 minutes)
+	@$(TANDEM) models pull --engine transformers
 	@bash tests/e2e/k8s/build.sh $(K8S) && bash tests/e2e/k8s/images.sh $(K8S) worker gateway
 	@TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s.cluster up && { \
 	  TANDEM_K8S=$(K8S) $(RUN) nsenter --net=/run/netns/kn1 pytest tests/e2e/k8s -v; result=$$?; \
@@ -104,6 +108,11 @@ bench-engine: peers compiled  ## the engine against llama.cpp and vLLM, on the s
 bench-accuracy: compiled develop  ## accuracy of both models in bfloat16 and in compiled int8, 100 questions (half an hour)
 	@$(RUN) python -m bench.accuracy --model slm
 	@$(RUN) python -m bench.accuracy --model llm
+
+bench-local: develop  ## llama.cpp against int8 in transformers, both uncompiled: speed, start and memory, and the answers to 40 questions (an hour)
+	@for engine in llamacpp transformers; do $(TANDEM) models pull --engine $$engine || exit 1; done
+	@for model in slm llm; do $(RUN) python -m bench.local --model $$model --engines int8 llamacpp llamacpp-repacked && \
+	  $(RUN) python -m bench.accuracy --model $$model --questions 40 --engines int8 llamacpp || exit 1; done
 
 bench-ahead: compiled develop  ## time from the stop to the answer's first token, with and without prefill
 	@$(RUN) python -m bench.ahead
@@ -128,13 +137,19 @@ bench-stop: setup  ## time from the decision to the engine's stop, 200 requests 
 	@$(RUN) python -m bench.stop --runs 200 --concurrent 16 --token-ms 50
 
 bench-stop-real: compiled  ## the same, 50 requests on the real pair (half an hour)
-	@$(RUN) python -m bench.stop --runs 50 --real
+	@TANDEM_ENGINE=transformers $(RUN) python -m bench.stop --runs 50 --real
 
 bench-edge: setup  ## what OpenAI's API adds to gRPC, and 200 streams at once for two minutes
 	@$(RUN) python -m bench.edge
 
 bench-checks: setup  ## checks per second and their latency, from 1, 8 and 32 callers at once
 	@$(RUN) python -m bench.checks
+
+bench-batch: setup  ## 2,000 questions as one batch while worker, HTTP gateway and Temporal are killed (ten minutes)
+	@$(RUN) python -m bench.batch
+
+bench-batch-real: models develop  ## 60 functions of HumanEval as one batch, to the real pair (ten minutes)
+	@$(RUN) python -m bench.batch --real --questions 60 --concurrency 4 --kill "" --name batch-real
 
 bench-access: setup  ## cost of asking callers for a key and of their limits, and the time of another tenant's id against an unknown one
 	@$(RUN) python -m bench.access
@@ -183,7 +198,7 @@ package: $(filter .tools/bin/uv,$(UV))  ## build wheel and sdist into dist/ and 
 	@$(UV) run --isolated --locked --only-group package twine check --strict dist/*
 
 histories: develop  ## record the workflow histories that must replay, after an intended incompatible change
-	@TANDEM_RECORD=1 $(RUN) pytest tests/integration/test_replay.py
+	@TANDEM_RECORD=1 $(RUN) pytest tests/integration/test_replay.py tests/integration/test_batch_replay.py
 
 clean:  ## remove what make created here; models and state remain in the user's folders
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache

@@ -1,6 +1,7 @@
-"""What int8 costs in accuracy: the same GSM8K questions, greedy, in bfloat16 and in compiled int8.
+"""What a quantization or an engine costs in accuracy: the same GSM8K questions, greedy, on several engines.
 
-`python -m bench.accuracy --model slm`, on the default pair. `python -m bench.engine` measures the speed of each.
+`python -m bench.accuracy --model slm` compares compiled int8 with bfloat16, on the default pair; `--engines int8 llamacpp` the
+4-bit file on llama.cpp with int8. The first is the baseline. `python -m bench.engine` and `bench.local` measure speeds.
 """
 
 from __future__ import annotations
@@ -9,23 +10,29 @@ import argparse
 import asyncio
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 from rich.progress import track
 
-from bench.common import Figures, default_profile, model_engine, must_be_compiled, report
-from services.engine.api import GenerationRequest
+from bench.common import Figures, default_profile, local_engine, must_be_compiled, report
+from services.engine.api import Engine, GenerationRequest
 from services.engine.batch import generate_batch
 from services.engine.transformers_engine import TransformersEngine
 from tandem.method.profile import Model, Profile
 from tandem.method.prompts import llm_alone_prompt
 from training.datasets import Item, load
 from training.grading import grade
-from training.metrics import accuracy, mcnemar
+from training.metrics import Interval, accuracy, bootstrap, mcnemar
 
-_BATCH = 25
-_BASELINE, _INT8 = "bfloat16", "int8 compiled"
-_QUANTIZATION = {_BASELINE: "none", _INT8: "int8"}
+_BATCH = 20
+_COMPILED = "int8-compiled"
+_ENGINES: dict[str, dict[str, Any]] = {
+    "bfloat16": {"spec": "transformers", "quantization": "none"},
+    "int8": {"spec": "transformers", "quantization": "int8", "compiled": False},
+    _COMPILED: {"spec": "transformers", "quantization": "int8"},
+    "llamacpp": {"spec": "llamacpp"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +41,34 @@ class _Graded:
 
     right: list[bool] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--questions", type=int, default=100)
     arguments.add_argument("--model", choices=["llm", "slm"], default="slm", help="of the default pair")
+    arguments.add_argument("--engines", nargs="+", choices=list(_ENGINES), default=["bfloat16", _COMPILED])
     options = arguments.parse_args()
     profile = default_profile()
     items = list(load("gsm8k").sample(options.questions, 0).items)
-    report(f"accuracy-{options.model}", asyncio.run(_measure(profile, getattr(profile, options.model), items)))
+    name = "-".join(["accuracy", options.model, *(["llamacpp"] if "llamacpp" in options.engines else [])])
+    model = getattr(profile, options.model)
+    report(name, asyncio.run(_measure(profile, model, items, options.engines)))
 
 
-async def _measure(profile: Profile, model: Model, items: list[Item]) -> Figures:
+async def _measure(profile: Profile, model: Model, items: list[Item], names: list[str]) -> Figures:
     with ExitStack() as stack:
         engines = {
-            name: stack.enter_context(model_engine(model, max_batch=_BATCH, quantization=quantization))
-            for name, quantization in _QUANTIZATION.items()
+            name: stack.enter_context(local_engine(model=model, max_batch=_BATCH, **_ENGINES[name])) for name in names
         }
-        must_be_compiled(engines[_INT8])
+        if _COMPILED in engines:
+            must_be_compiled(cast(TransformersEngine, engines[_COMPILED]))
         graded = await _grade(profile, model, engines, items)
     return {"model": model.name, "n": len(items), **_figures(graded)}
 
 
-async def _grade(
-    profile: Profile, model: Model, engines: dict[str, TransformersEngine], items: list[Item]
-) -> dict[str, _Graded]:
+async def _grade(profile: Profile, model: Model, engines: dict[str, Engine], items: list[Item]) -> dict[str, _Graded]:
     graded = {name: _Graded() for name in engines}
     for begin in track(range(0, len(items), _BATCH), description=model.name):
         batch = items[begin : begin + _BATCH]
@@ -69,10 +78,11 @@ async def _grade(
                 grading = grade(item, texts[item.id], "")
                 graded[name].right.append(grading.is_right)
                 graded[name].answers.append(grading.answer)
+                graded[name].texts.append(texts[item.id])
     return graded
 
 
-async def _answer(profile: Profile, engine: TransformersEngine, items: list[Item]) -> dict[str, str]:
+async def _answer(profile: Profile, engine: Engine, items: list[Item]) -> dict[str, str]:
     """The generated text by the item's id."""
     max_tokens = profile.execution.max_tokens
     prompts = {item.id: llm_alone_prompt(profile, engine.tokenizer, item.question, item.task).ids for item in items}
@@ -81,17 +91,29 @@ async def _answer(profile: Profile, engine: TransformersEngine, items: list[Item
 
 
 def _figures(graded: dict[str, _Graded]) -> Figures:
-    baseline, int8 = graded[_BASELINE], graded[_INT8]
-    same = [ours == theirs for ours, theirs in zip(int8.answers, baseline.answers, strict=True)]
+    [(baseline_name, baseline), *others] = graded.items()
     return {
         "accuracy": {name: vars(accuracy(np.array(each.right))) for name, each in graded.items()},
-        "against_bfloat16": {
-            _INT8: {
-                "mcnemar_p": mcnemar(np.array(int8.right), np.array(baseline.right)),
-                "same_answer": float(np.mean(same)),
+        f"against_{baseline_name}": {
+            name: {
+                "mcnemar_p": mcnemar(np.array(each.right), np.array(baseline.right)),
+                "same_answer": _share(each.answers, baseline.answers),
+                "same_text": _share(each.texts, baseline.texts),
+                "accuracy_less_its": vars(_difference(each.right, baseline.right)),
             }
+            for name, each in others
         },
     }
+
+
+def _difference(ours: list[bool], theirs: list[bool]) -> Interval:
+    """Paired, with a bootstrap interval."""
+    differences = np.subtract(ours, theirs, dtype=float)
+    return bootstrap(lambda rows: float(differences[rows].mean()), len(differences))
+
+
+def _share(ours: list[str], theirs: list[str]) -> float:
+    return float(np.mean([a == b for a, b in zip(ours, theirs, strict=True)]))
 
 
 if __name__ == "__main__":

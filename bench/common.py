@@ -43,6 +43,20 @@ def must_be_compiled(engine: TransformersEngine) -> None:
 
 
 @contextlib.contextmanager
+def local_engine(spec: str, model: Model, **settings: Any) -> Iterator[Engine]:
+    """The engine named `spec`, started, on a model of the cache as its profile configures it; `settings` as in `model_engine`."""
+    from services.engine.registry import make_engine
+
+    fields = {"dtype": model.dtype, "quantization": model.quantization, **settings}
+    engine = make_engine(spec, {"path": models_folder() / model.name, "name": model.name, **fields})
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.stop()
+
+
+@contextlib.contextmanager
 def model_engine(model: Model, **settings: Any) -> Iterator[TransformersEngine]:
     """Our engine, started, on a model of the cache as its profile configures it; `settings` are more fields of EngineSettings."""
     from services.engine.settings import EngineSettings

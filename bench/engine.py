@@ -9,16 +9,13 @@ to the last token.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +23,8 @@ from rich.progress import track
 
 from bench import peers
 from bench.common import Figures, default_profile, model_engine, must_be_compiled, report
-from services.engine.api import GenerationRequest, Token
+from bench.lines import Prompts, answer_lines, line_process
 from services.engine.tokenizer import ChatTokenizer
-from services.engine.transformers_engine import TransformersEngine
 from tandem.method.profile import Model, Profile
 from tandem.method.prompts import llm_alone_prompt
 from tandem.paths import models_folder
@@ -40,7 +36,6 @@ _THREADS = 2
 _VLLM_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "0-1", "VLLM_NO_USAGE_STATS": "1",
 }  # fmt: skip
-Prompts = list[tuple[int, ...]]
 Run = Callable[[Prompts], float]
 """Tokens per second with one sequence for each prompt."""
 Speeds = dict[str, dict[int, list[float]]]
@@ -129,27 +124,13 @@ def _serve_lines(model: Model, *, is_compiled: bool) -> None:
     with model_engine(model, threads=_THREADS, max_batch=64, compiled=is_compiled) as engine:
         if is_compiled:
             must_be_compiled(engine)
-        for line in sys.stdin:
-            started = time.time()
-            token_times = asyncio.run(_token_times(engine, json.loads(line)["prompts"]))
-            print(json.dumps({"started": started, "token_times": token_times}), flush=True)
+        answer_lines(engine)
 
 
-async def _token_times(engine: TransformersEngine, prompts: list[list[int]]) -> list[float]:
-    """Unix seconds of each token of all sequences, in order."""
-
-    async def stream(number: int, ids: list[int]) -> list[float]:
-        request = GenerationRequest(f"{number}", tuple(ids), _GENERATED)
-        return [item.generated_at async for item in engine.generate(request) if isinstance(item, Token)]
-
-    return sorted(chain(*await asyncio.gather(*(stream(number, ids) for number, ids in enumerate(prompts)))))
-
-
-def _tokens_per_second(started: float, token_times: Sequence[float], width: int) -> float:
-    """For one sequence, from its first token: decoding alone."""
-    if width == 1:
-        return (len(token_times) - 1) / (token_times[-1] - token_times[0])
-    return len(token_times) / (max(token_times) - started)
+@contextmanager
+def _process(command: list[str], environment: Mapping[str, str] | None = None) -> Iterator[Run]:
+    with line_process(command, environment) as process:
+        yield lambda prompts: process.tokens_per_second(prompts, _GENERATED)
 
 
 def _run_llama(weights: Path, prompts: Prompts) -> float:
@@ -169,33 +150,6 @@ def _run_llama(weights: Path, prompts: Prompts) -> float:
 
 def _output(command: list[str]) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-@contextmanager
-def _process(command: list[str], environment: Mapping[str, str] | None = None) -> Iterator[Run]:
-    """An engine in a process of its own that answers each line of JSON with a line of JSON."""
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env={**(environment or {}), **os.environ},
-    )  # fmt: skip
-    assert process.stdin is not None
-    assert process.stdout is not None
-    stdin, stdout = process.stdin, process.stdout
-
-    def run(prompts: Prompts) -> float:
-        stdin.write(json.dumps({"prompts": prompts, "max_tokens": _GENERATED}) + "\n")
-        stdin.flush()
-        while not (line := stdout.readline()).startswith("{"):
-            if not line:
-                raise SystemExit(f"an engine has ended: run {' '.join(command)} to see why")
-        reply = json.loads(line)
-        return _tokens_per_second(reply["started"], reply["token_times"], len(prompts))
-
-    try:
-        yield run
-    finally:
-        stdin.close()
-        process.wait(60)
 
 
 if __name__ == "__main__":

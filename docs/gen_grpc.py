@@ -23,7 +23,7 @@ from grpc_tools import protoc
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "protos" / "tandem" / "v1"
 # The public contract first, then what the workflow's activities call.
-ORDER = ("tandem.proto", "insight.proto", "execution.proto", "checking.proto")
+ORDER = ("tandem.proto", "batch.proto", "insight.proto", "execution.proto", "checking.proto")
 _MESSAGES, _ENUMS, _SERVICES = 4, 5, 6  # field numbers in FileDescriptorProto, which source paths begin with
 _FIELDS, _VALUES, _METHODS = 2, 2, 2
 _SYNTAX = 12

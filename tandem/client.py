@@ -6,12 +6,13 @@ import asyncio
 import copy
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from typing import TypeVar, Unpack
 
 import grpc
 
+from tandem.batches import AsyncBatches, Batches
 from tandem.errors import RequestError, from_rpc
 from tandem.events import Completed, Event, event_from_pb
 from tandem.gateway import Gateway
@@ -82,6 +83,7 @@ class Client:
         self._gateway = Gateway.of(address, api_key)
         self._channel = self._gateway.channel()
         self._stub = tandem_pb2_grpc.TandemServiceStub(self._channel)
+        self.batches = Batches(self._channel, self._gateway.metadata)
 
     def __enter__(self) -> Client:
         return self
@@ -137,35 +139,35 @@ class Client:
         return result
 
     def get(self, request_id: str) -> tandem_pb2.GetRequestResponse:
-        return self._unary(self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id))
+        return _unary(self._gateway, self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id))
+
+    def timeline(self, request_id: str) -> tandem_pb2.GetTimelineResponse:
+        """What the request did and when. Raises RequestError."""
+        return _unary(self._gateway, self._stub.GetTimeline, tandem_pb2.GetTimelineRequest(request_id=request_id))
 
     def cancel(self, request_id: str) -> tandem_pb2.CancelRequestResponse:
-        return self._unary(self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id))
+        return _unary(self._gateway, self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id))
+
+    def delete(self, request_id: str) -> tandem_pb2.DeleteRequestResponse:
+        """Erase a request that has ended. Raises RequestError."""
+        return _unary(self._gateway, self._stub.DeleteRequest, tandem_pb2.DeleteRequestRequest(request_id=request_id))
 
     def list(self, where: str = "", limit: int = 20) -> tandem_pb2.ListRequestsResponse:
         """Requests that match `where` (`cost > 0.01 and stage = 2`), newest first. Raises RequestError."""
-        return self._unary(self._stub.ListRequests, tandem_pb2.ListRequestsRequest(where=where, limit=limit))
+        return _unary(self._gateway, self._stub.ListRequests, tandem_pb2.ListRequestsRequest(where=where, limit=limit))
 
     def profiles(self) -> tandem_pb2.ListProfilesResponse:
-        return self._unary(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
-
-    def _unary(self, method: Callable[..., T], request: object) -> T:
-        try:
-            return method(request, timeout=_UNARY_SECONDS, metadata=(*_metadata(), *self._gateway.metadata))
-        except grpc.RpcError as error:
-            raise from_rpc(error) from None
+        return _unary(self._gateway, self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
 
 
-class AsyncClient:
+class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
     """`Client` for asyncio, with the same arguments."""
 
     def __init__(self, address: str = "", api_key: str = "") -> None:
         self._gateway = Gateway.of(address, api_key)
         self._channel = self._gateway.aio_channel()
         self._stub = tandem_pb2_grpc.TandemServiceStub(self._channel)
-
-    async def __aenter__(self) -> AsyncClient:
-        return self
+        self.batches = AsyncBatches(self._channel, self._gateway.metadata)
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
@@ -178,6 +180,7 @@ class AsyncClient:
         """This client on behalf of somebody else, over the same connection: nothing but `api_key` is sent, or nothing."""
         other = copy.copy(self)
         other._gateway = replace(self._gateway, credential=api_key)
+        other.batches = AsyncBatches(self._channel, other._gateway.metadata)
         return other
 
     async def close(self) -> None:
@@ -234,20 +237,45 @@ class AsyncClient:
         return result
 
     async def get(self, request_id: str) -> tandem_pb2.GetRequestResponse:
-        return await self._unary(self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id))
+        return await _async_unary(
+            self._gateway, self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id)
+        )
+
+    async def timeline(self, request_id: str) -> tandem_pb2.GetTimelineResponse:
+        return await _async_unary(
+            self._gateway, self._stub.GetTimeline, tandem_pb2.GetTimelineRequest(request_id=request_id)
+        )
 
     async def cancel(self, request_id: str) -> tandem_pb2.CancelRequestResponse:
-        return await self._unary(self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id))
+        return await _async_unary(
+            self._gateway, self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id)
+        )
+
+    async def delete(self, request_id: str) -> tandem_pb2.DeleteRequestResponse:
+        """Erase a request that has ended. Raises RequestError."""
+        return await _async_unary(
+            self._gateway, self._stub.DeleteRequest, tandem_pb2.DeleteRequestRequest(request_id=request_id)
+        )
 
     async def list(self, where: str = "", limit: int = 20) -> tandem_pb2.ListRequestsResponse:
         """Requests that match `where` (`cost > 0.01 and stage = 2`), newest first. Raises RequestError."""
-        return await self._unary(self._stub.ListRequests, tandem_pb2.ListRequestsRequest(where=where, limit=limit))
+        return await _async_unary(
+            self._gateway, self._stub.ListRequests, tandem_pb2.ListRequestsRequest(where=where, limit=limit)
+        )
 
     async def profiles(self) -> tandem_pb2.ListProfilesResponse:
-        return await self._unary(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
+        return await _async_unary(self._gateway, self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
 
-    async def _unary(self, method: Callable[..., Awaitable[T]], request: object) -> T:
-        try:
-            return await method(request, timeout=_UNARY_SECONDS, metadata=(*_metadata(), *self._gateway.metadata))
-        except grpc.RpcError as error:
-            raise from_rpc(error) from None
+
+def _unary(gateway: Gateway, method: Callable[..., T], request: object) -> T:
+    try:
+        return method(request, timeout=_UNARY_SECONDS, metadata=(*_metadata(), *gateway.metadata))
+    except grpc.RpcError as error:
+        raise from_rpc(error) from None
+
+
+async def _async_unary(gateway: Gateway, method: Callable[..., Awaitable[T]], request: object) -> T:
+    try:
+        return await method(request, timeout=_UNARY_SECONDS, metadata=(*_metadata(), *gateway.metadata))
+    except grpc.RpcError as error:
+        raise from_rpc(error) from None

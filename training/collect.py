@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from services.engine.api import Engine, FinishReason, GenerationRequest, Token
 from services.engine.batch import Completion, generate, run_all
-from services.engine.tokenizer import Detokenizer
+from services.engine.detokenizer import Detokenizer
 from services.generation.continued_json import num_continued
 from services.insight_generator.stages import StageSplitter
 from services.sufficiency_scorer.features import features

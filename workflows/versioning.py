@@ -38,10 +38,18 @@ class Version:
 
     @property
     def config(self) -> WorkerDeploymentConfig:
+        return self._config(VersioningBehavior.PINNED)
+
+    @property
+    def config_of_batches(self) -> WorkerDeploymentConfig:
+        """A batch may take days: it goes on with the newest build, which must be able to replay it."""
+        return self._config(VersioningBehavior.AUTO_UPGRADE)
+
+    def _config(self, behavior: VersioningBehavior) -> WorkerDeploymentConfig:
         return WorkerDeploymentConfig(
             version=WorkerDeploymentVersion(self.deployment, self.build),
             use_worker_versioning=True,
-            default_versioning_behavior=VersioningBehavior.PINNED,
+            default_versioning_behavior=behavior,
         )
 
 

@@ -19,9 +19,10 @@ from services.process.server import Server, serve
 from services.process.settings import ProcessSettings, Seconds, read_settings
 from services.process.temporal import connect
 from services.request_log.log import RequestLog
-from tandem.method.names import llm_queue, solve_queue
+from tandem.method.names import batch_queue, llm_queue, solve_queue
 from tandem.method.timeouts import Timeouts
 from workflows.activities import Activities, ServiceAddresses
+from workflows.batch import BatchWorkflow
 from workflows.shadow import ShadowWorkflow
 from workflows.solve import SolveWorkflow
 from workflows.versioning import Presence, Version
@@ -37,6 +38,13 @@ class WorkerSettings(ProcessSettings):
     answer_checker: str = Field("127.0.0.1:50055", validation_alias="TANDEM_ANSWER_CHECKER")
     max_llm: int = Field(16, gt=0, validation_alias="TANDEM_MAX_LLM", description="insights that run at once")
     max_activities: int = Field(500, gt=0, validation_alias="TANDEM_MAX_ACTIVITIES")
+    max_batched: int = Field(
+        64,
+        gt=0,
+        validation_alias="TANDEM_MAX_BATCHED",
+        description="requests of all batches that this worker waits for",
+    )
+    files: str = Field("", validation_alias="TANDEM_FILES", description="folder or URL of the batches' files")
     deployment: str = Field("tandem", validation_alias="TANDEM_DEPLOYMENT", description="Temporal's worker deployment")
     build: str = Field(
         "", validation_alias="TANDEM_BUILD", description="version of this worker in the deployment; empty: no versions"
@@ -55,7 +63,7 @@ class WorkerSettings(ProcessSettings):
 def make_workers(
     client: Client, settings: WorkerSettings, activities: Activities, runner: WorkflowRunner | None = None
 ) -> list[Worker]:
-    """Two workers: the large model's, whose slots are its pool's capacity, and one for all else.
+    """Three workers: the large model's, whose slots are its pool's capacity, the batches', and one for all else.
 
     Temporal's sandbox costs several milliseconds of every decision; the tests run in it, production does not.
     """
@@ -84,6 +92,19 @@ def make_workers(
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
             graceful_shutdown_timeout=shutdown,
         ),
+        Worker(
+            client,
+            task_queue=batch_queue(settings.profile),
+            workflows=[BatchWorkflow],
+            workflow_runner=runner or UnsandboxedWorkflowRunner(),
+            deployment_config=settings.version.config_of_batches if settings.version else None,
+            activities=activities.of_batch_queue(),
+            max_concurrent_activities=settings.max_batched,
+            max_heartbeat_throttle_interval=Timeouts.heartbeat_interval,
+            sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
+            # Another worker joins the requests that this one waits for.
+            graceful_shutdown_timeout=timedelta(0),
+        ),
     ]
 
 
@@ -110,6 +131,7 @@ async def main() -> None:
             settings.insight_generator, settings.sufficiency_scorer, settings.slm_executor, settings.answer_checker
         ),
         log,
+        settings.files,
     )
     server = Server(settings.host, settings.port, [NAME])
     async with contextlib.AsyncExitStack() as workers:

@@ -114,6 +114,9 @@ containers:
       {{- toYaml $c.probes.liveness | nindent 6 }}
     resources: {{- include "tandem.resources" . | nindent 6 }}
     env: {{- include "tandem.env" . | nindent 6 }}
+    {{- if and $c.fixed.temporal $root.Values.fileStore.existingSecret }}
+    envFrom: [{secretRef: {name: {{ $root.Values.fileStore.existingSecret }}}}]
+    {{- end }}
     volumeMounts: {{- include "tandem.mounts" . | nindent 6 }}
 volumes:
   - name: tmp
@@ -141,6 +144,10 @@ volumes:
     {{- else }}
     configMap: {name: {{ include "tandem.fullname" $root }}-tenants}
     {{- end }}
+  {{- end }}
+  {{- if and $c.fixed.temporal $root.Values.fileStore.existingClaim }}
+  - name: files
+    persistentVolumeClaim: {claimName: {{ $root.Values.fileStore.existingClaim }}}
   {{- end }}
   {{- if include "tandem.needsModels" . }}
   - name: models
@@ -196,6 +203,9 @@ emptyDir: {sizeLimit: {{ $cache.size }}}
 {{- end }}
 {{- if and (eq .component.name "gateway") (include "tandem.hasTenants" .root) }}
 - {name: tenants, mountPath: /etc/tandem/tenants, readOnly: true}
+{{- end }}
+{{- if and .component.fixed.temporal .root.Values.fileStore.existingClaim }}
+- {name: files, mountPath: /files}
 {{- end }}
 {{- if include "tandem.needsModels" . }}
 - {name: models, mountPath: /models}

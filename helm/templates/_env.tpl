@@ -68,6 +68,7 @@
 - {name: TANDEM_SLM_EXECUTOR, value: {{ include "tandem.target" (dict "root" $root "key" "slmExecutor") }}}
 - {name: TANDEM_ANSWER_CHECKER, value: {{ include "tandem.target" (dict "root" $root "key" "answerChecker") }}}
 - {name: TANDEM_MAX_LLM, value: {{ $c.maxLlm | quote }}}
+- {name: TANDEM_MAX_BATCHED, value: {{ $c.maxBatched | quote }}}
 {{- if $c.versioning }}
 - {name: TANDEM_DEPLOYMENT, value: {{ include "tandem.fullname" $root }}}
 - {name: TANDEM_BUILD, value: {{ include "tandem.build" . | quote }}}
@@ -76,6 +77,16 @@
 {{- end }}
 {{- if $c.fixed.temporal }}
 {{ include "tandem.temporalEnv" $root }}
+{{- include "tandem.filesEnv" $root }}
+{{- end }}
+{{- end }}
+
+{{/* Where the files of batches lie. */}}
+{{- define "tandem.filesEnv" -}}
+{{- $files := .Values.fileStore -}}
+{{- if and $files.url $files.existingClaim }}{{ fail "fileStore.url and fileStore.existingClaim exclude each other" }}{{ end }}
+{{- if or $files.url $files.existingClaim }}
+- {name: TANDEM_FILES, value: {{ default "/files" $files.url | quote }}}
 {{- end }}
 {{- end }}
 

@@ -95,6 +95,9 @@ class GenerationRequest:
 
     With `json_schema` the text is a JSON text that follows it, and ends by itself only where that is complete. Its first tokens
     may be the last `num_written` of the prompt: of an earlier attempt, or of a model that it goes on from.
+
+    `keep_for` names whom a conversation belongs to: what was computed stays cached at the end for a later prompt of the same owner
+    that begins with it, and for no other owner's, whose usage would tell what was asked here. None: it is not kept.
     """
 
     request_id: str
@@ -103,6 +106,7 @@ class GenerationRequest:
     sampling: Sampling = field(default_factory=Sampling)
     json_schema: str = ""
     num_written: int = 0
+    keep_for: str | None = None
 
     @property
     def written(self) -> tuple[int, ...]:

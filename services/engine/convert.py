@@ -1,7 +1,7 @@
-"""Convert a GGUF file into a folder in Hugging Face layout, which an engine loads in seconds.
+"""Convert a GGUF file into a folder in Hugging Face layout, which an engine of transformers loads in seconds.
 
 Run as `python -m services.engine.convert GGUF FOLDER`. Dequantising needs several times the file's size in memory, and a process
-of its own returns all of it.
+of its own returns all of it. With `--tokenizer-only` the weights stay in the file, for llama.cpp.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ def convert(gguf: Path, folder: Path) -> None:
 
     Raises OSError where transformers cannot read the file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    write_tokenizer(gguf, folder)
     model = AutoModelForCausalLM.from_pretrained(
         str(gguf.parent),
         gguf_file=gguf.name,
@@ -27,8 +26,16 @@ def convert(gguf: Path, folder: Path) -> None:
         dtype=torch.bfloat16,
     )
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+
+
+def write_tokenizer(gguf: Path, folder: Path) -> None:
+    """Raises OSError where transformers cannot read the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name).save_pretrained(folder)
+    # What transformers adds to such a tokenizer when it loads it (a normalizer) is then in the file too.
+    AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
 
 
 if __name__ == "__main__":
-    convert(Path(sys.argv[1]), Path(sys.argv[2]))
+    main = write_tokenizer if "--tokenizer-only" in sys.argv else convert
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

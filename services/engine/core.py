@@ -4,19 +4,77 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
-import torch
-
-from services.engine.api import EngineCounters, EngineStopped, Finished, FinishReason, Token
-from services.engine.grammar import Grammars
+from services.engine.api import EngineCounters, EngineStopped, Finished, FinishReason, PromptScores, Token, Tokenizer
+from services.engine.grammar import Grammars, JsonTokenizer
 from services.engine.prefix_cache import PrefixCache
-from services.engine.request_queue import RequestQueue
-from services.engine.runner import Runner
-from services.engine.scheduler import ScheduledChunk, Scheduler
+from services.engine.request_queue import RequestQueue, ScoringJob
+from services.engine.scheduler import Rows, ScheduledChunk, Scheduler
 from services.engine.sequence import Sequence
 from services.engine.settings import EngineSettings
-from services.engine.tokenizer import ChatTokenizer
 from tandem.method.tokens import TokenCounts
+
+
+class ModelTokenizer(Tokenizer, JsonTokenizer, Protocol):
+    """A tokenizer whose vocabulary a grammar can read."""
+
+
+class ServedModel(Protocol):
+    """What a file says of its model."""
+
+    @property
+    def context_length(self) -> int: ...
+
+    def eos_ids(self) -> frozenset[int]: ...
+
+    def num_parameters(self) -> int: ...
+
+
+class ModelRunner(Protocol):
+    """A model and its keys and values, for the engine's thread alone."""
+
+    @property
+    def model(self) -> ServedModel:
+        """After `load`."""
+        ...
+
+    @property
+    def cache(self) -> Rows: ...
+
+    @property
+    def max_tokens(self) -> int:
+        """As many as the rows of `cache` hold together."""
+        ...
+
+    def load(self) -> None:
+        """Raises OSError where there is no model."""
+        ...
+
+    def tokenizer(self) -> ModelTokenizer:
+        """Raises OSError where the model has none."""
+        ...
+
+    def stepping(self) -> AbstractContextManager[Any]:
+        """What the engine's thread holds while it uses the runner and its rows."""
+        ...
+
+    def warm_up(self) -> None: ...
+
+    def run(self, chunks: list[ScheduledChunk]) -> list[int]:
+        """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their order."""
+        ...
+
+    def num_scored_together(self, jobs: list[ScoringJob]) -> int:
+        """How many of the first `jobs` are best scored in one pass."""
+        ...
+
+    def score(self, jobs: list[ScoringJob]) -> list[PromptScores]: ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
 
 
 class EngineCore:
@@ -25,16 +83,18 @@ class EngineCore:
     Aborts take effect between two steps, so a sequence never outlives the step under way.
     """
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, settings: EngineSettings, runner: ModelRunner) -> None:
         self._settings = settings
         self.counters = EngineCounters()
         self.queue = RequestQueue(settings.max_waiting)
-        self.runner = Runner(settings)
+        self.runner = runner
         self.scheduler = Scheduler(
             self.queue,
-            self.runner.cache,
+            runner.cache,
             PrefixCache(settings.prefix_cache_bytes),
+            PrefixCache(settings.conversation_cache_bytes),
             max_batch=settings.max_batch,
+            max_tokens=runner.max_tokens,
             prefill_chunk=settings.prefill_chunk,
         )
 
@@ -46,7 +106,7 @@ class EngineCore:
         failure: BaseException | None = None
         try:
             self._load()
-            with torch.inference_mode():
+            with self.runner.stepping():
                 self.runner.warm_up()
                 started.set_result(None)
                 while self.queue.wait(is_busy=self.scheduler.num_running > 0):
@@ -58,10 +118,11 @@ class EngineCore:
             started.set_exception(error)
         finally:
             self._end(failure)
+            self.runner.close()
 
     def _load(self) -> None:
         self.runner.load()
-        self.tokenizer = ChatTokenizer.load(self._settings.path)
+        self.tokenizer = self.runner.tokenizer()
         self.eos_ids, self.num_parameters = self.runner.model.eos_ids(), self.runner.model.num_parameters()
         self.grammars = Grammars(self.tokenizer, self.eos_ids)
 

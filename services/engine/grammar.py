@@ -5,19 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Sequence
 from functools import cached_property, lru_cache
+from typing import Protocol
 
-import llguidance.hf
 import numpy as np
-import torch
 from llguidance import LLMatcher, LLTokenizer
-from torch import Tensor
+from numpy.typing import NDArray
 
 from services.engine.api import InvalidSchema, SchemaNotSupported
 from services.engine.json_schema import grammar_of
-from services.engine.tokenizer import ChatTokenizer
 
 _NUM_CACHED = 64
 _WORD_BITS = 32
+
+
+class JsonTokenizer(Protocol):
+    def to_json(self) -> str:
+        """As the library `tokenizers` writes it. Raises ValueError for a tokenizer of another kind."""
+        ...
 
 
 class Matcher:
@@ -31,8 +35,8 @@ class Matcher:
         self._words = np.zeros(-(-vocab_size // _WORD_BITS), np.int32)
         self.failure = ""
 
-    def mask(self, logits: Tensor) -> None:
-        """Set `logits`, float[vocabulary], to -inf for every token that may not come next. Where the text is complete and
+    def mask(self, logits: NDArray[np.float32]) -> None:
+        """Set `logits`, float32[vocabulary], to -inf for every token that may not come next. Where the text is complete and
         nothing can follow, only the end remains.
         """
         self._matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
@@ -41,8 +45,8 @@ class Matcher:
         # A model's vocabulary may be padded beyond its tokenizer's.
         size = min(self._vocab_size, len(logits))
         allowed = np.unpackbits(self._words.view(np.uint8), bitorder="little", count=size)
-        logits[:size].masked_fill_(~torch.from_numpy(allowed).to(logits.device, torch.bool), -torch.inf)
-        logits[size:] = -torch.inf
+        logits[:size][allowed == 0] = -np.inf
+        logits[size:] = -np.inf
 
     def accept(self, token: int) -> None:
         """The text goes on with `token`."""
@@ -56,8 +60,8 @@ class Matcher:
 class Grammars:
     """Grammars for one tokenizer, each compiled once. Its methods may be called from any thread."""
 
-    def __init__(self, tokenizer: ChatTokenizer, eos_ids: Collection[int]) -> None:
-        self._hugging_face, self._eos_ids = tokenizer.hugging_face, sorted(eos_ids)
+    def __init__(self, tokenizer: JsonTokenizer, eos_ids: Collection[int]) -> None:
+        self._tokenizer, self._eos_ids = tokenizer, sorted(eos_ids)
         self._lock = threading.Lock()
         self._compiled = lru_cache(_NUM_CACHED)(self._compile)
 
@@ -82,6 +86,6 @@ class Grammars:
     @cached_property
     def _vocabulary(self) -> LLTokenizer:
         try:
-            return llguidance.hf.from_tokenizer(self._hugging_face, eos_token=self._eos_ids)
+            return LLTokenizer(self._tokenizer.to_json(), eos_token=self._eos_ids)
         except ValueError as error:
             raise SchemaNotSupported(f"this model's tokenizer cannot be held to a schema: {error}") from error

@@ -47,6 +47,9 @@ class KVCache:
         for layer, (keys, values) in zip(self._layers, keys_values, strict=True):
             layer.insert(row, keys[:, :length], values[:, :length])
 
+    def drop_row(self, row: int) -> None:
+        """`row` is not in use any more. Its memory is kept for the next sequence."""
+
 
 class _Layer:
     """One layer's keys and values, float[rows, heads, length, head_dim] each."""

@@ -26,6 +26,10 @@ class Checkpoint:
     def __init__(self, path: Path, dtype: str, device: str, quantization: str) -> None:
         """Raises OSError where `path` holds no model."""
         self._path, self._dtype = path, dtype
+        if not (path / "config.json").is_file():
+            raise OSError(
+                f"there is no model for transformers in {path}: run `tandem models pull --engine transformers`"
+            )
         self._config = AutoConfig.from_pretrained(path)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-if TYPE_CHECKING:  # a process that only compares ids does not load torch
-    from services.engine.kv_cache import KeysValues
+KeysValues = Sequence[tuple[Any, ...]]
+"""Of one text, in arrays: what `Rows.extract` returned (services.engine.scheduler)."""
 
 
 class _Sized(Protocol):
@@ -48,39 +48,45 @@ class LRUCache(Generic[V]):
 class _Prefix:
     ids: tuple[int, ...]
     keys_values: KeysValues
+    owner: str
 
     def num_bytes(self) -> int:
         return num_bytes(self.keys_values)
 
 
 class PrefixCache:
-    """Keys and values of prompts that were prefilled ahead of their generations, the most recently used within `max_bytes`."""
+    """Keys and values of prompts that were computed ahead of their generations, or of conversations that may go on, the most
+    recently used within `max_bytes`. Each owner has its own.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._prefixes: LRUCache[_Prefix] = LRUCache(max_bytes)
 
-    def put(self, ids: tuple[int, ...], keys_values: KeysValues) -> None:
+    def put(self, ids: tuple[int, ...], keys_values: KeysValues, owner: str = "") -> None:
         """Replaces every entry that `ids` begins with."""
-        for prefix in self._prefixes.values():
+        for prefix in self._of(owner):
             if ids[: len(prefix.ids)] == prefix.ids:
-                self._prefixes.pop(prefix.ids)
-        self._prefixes.put(ids, _Prefix(ids, keys_values))
+                self._prefixes.pop((owner, prefix.ids))
+        self._prefixes.put((owner, ids), _Prefix(ids, keys_values, owner))
 
-    def longest(self, ids: Sequence[int]) -> tuple[int, KeysValues]:
+    def longest(self, ids: Sequence[int], owner: str = "") -> tuple[int, KeysValues]:
         """The number of tokens that `ids` shares with the best entry, and the entry's keys and values."""
         best, found = 0, None
-        for prefix in self._prefixes.values():
+        for prefix in self._of(owner):
             shared = common_prefix(prefix.ids, ids)
             if shared > best:
                 best, found = shared, prefix
         if found is None:
             return 0, []
-        self._prefixes.put(found.ids, found)
+        self._prefixes.put((owner, found.ids), found)
         return best, found.keys_values
 
+    def _of(self, owner: str) -> list[_Prefix]:
+        return [prefix for prefix in self._prefixes.values() if prefix.owner == owner]
 
-def num_bytes(keys_values: KeysValues) -> int:
-    return sum(keys.nbytes + values.nbytes for keys, values in keys_values)
+
+def num_bytes(keys_values: Iterable[Iterable[Any]]) -> int:
+    return sum(part.nbytes for parts in keys_values for part in parts)
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

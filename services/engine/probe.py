@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
+from services.engine.chunk import Chunk
 from services.engine.compiled import open_code
 from services.engine.kv_cache import KVCache
-from services.engine.segments import Chunk
 from services.engine.varlen import forward_varlen
 
 _LENGTHS = (1, 64)  # the code may have other instructions for many rows than for one

@@ -1,4 +1,4 @@
-"""Engines by name: `transformers`, `vllm`, `openai` (any compatible API), or `module:function` for an engine of your own."""
+"""Engines by name: `auto`, `transformers`, `llamacpp`, `vllm`, `openai` (any compatible API), or `module:function` for an engine of your own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from services.engine.api import Engine
+from services.engine.choice import choose
+from services.engine.settings import EngineSettings
 
 
 def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
@@ -14,12 +16,16 @@ def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
 
     Raises ValueError for a name that is neither known nor a `module:function`.
     """
+    if spec == "auto":
+        spec = choose(arguments)
     if spec == "transformers":
-        from services.engine.settings import EngineSettings
         from services.engine.transformers_engine import TransformersEngine
 
-        known = {field.name for field in fields(EngineSettings)}
-        return TransformersEngine(EngineSettings(**{name: arguments[name] for name in known & arguments.keys()}))
+        return TransformersEngine(_settings(arguments))
+    if spec == "llamacpp":
+        from services.engine.llamacpp_engine import LlamaCppEngine
+
+        return LlamaCppEngine(_settings(arguments))
     if spec == "openai":
         from services.engine.openai_engine import make
 
@@ -30,6 +36,13 @@ def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
         return vllm_engine.make(arguments)
     module, _, function = spec.partition(":")
     if not function:
-        raise ValueError(f"unknown engine {spec!r}: use 'transformers', 'vllm', 'openai' or 'module:function'")
+        raise ValueError(
+            f"unknown engine {spec!r}: use 'auto', 'transformers', 'llamacpp', 'vllm', 'openai' or 'module:function'"
+        )
     engine: Engine = getattr(importlib.import_module(module), function)(arguments)
     return engine
+
+
+def _settings(arguments: dict[str, Any]) -> EngineSettings:
+    known = {field.name for field in fields(EngineSettings)}
+    return EngineSettings(**{name: arguments[name] for name in known & arguments.keys()})

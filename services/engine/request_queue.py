@@ -75,10 +75,11 @@ class RequestQueue:
         with self.changed:
             self._by_id.pop(sequence.request_id, None)
 
-    def pop(self) -> Sequence | None:
+    def pop(self, room: int) -> Sequence | None:
+        """The next request, unless it may come to more than `room` tokens: none that came later overtakes it."""
         with self.changed:
             queue = self._waiting or self._waiting_prefill_only
-            return queue.popleft() if queue else None
+            return queue.popleft() if queue and queue[0].most_tokens <= room else None
 
     def pop_aborted(self) -> list[Sequence]:
         with self.changed:

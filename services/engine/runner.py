@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import AbstractContextManager
 from functools import cached_property
-from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from services.engine.api import PromptScores
+from services.engine.choosing import choose_tokens
+from services.engine.chunk import Chunk
 from services.engine.compiled import load_compiled
 from services.engine.kv_cache import KVCache
 from services.engine.model import Checkpoint, Logits
 from services.engine.request_queue import ScoringJob
-from services.engine.sampler import Sampler
 from services.engine.scheduler import ScheduledChunk
 from services.engine.scoring import PromptScorer
-from services.engine.segments import Chunk
-from services.engine.sequence import Sequence
 from services.engine.settings import EngineSettings
+from services.engine.step import Step
+from services.engine.tokenizer import ChatTokenizer
 from services.engine.varlen import forward_varlen
 
 
 class Runner:
     def __init__(self, settings: EngineSettings) -> None:
         self.cache = KVCache()
+        self.max_tokens = sys.maxsize  # its rows grow as needed
         self._settings = settings
 
     def load(self) -> None:
@@ -35,10 +39,20 @@ class Runner:
         torch.set_num_threads(settings.threads)
         self.model = Checkpoint(settings.path, settings.dtype, settings.device, settings.quantization)
         compiled = None
-        if settings.compiled and self.model.is_int8:
+        if settings.compiled and settings.generates and self.model.is_int8:
             compiled = load_compiled(settings.path, settings.dtype, settings.threads)
         self.is_compiled = compiled is not None
         self._logits: Logits = compiled or self.model.logits_model()
+
+    def tokenizer(self) -> ChatTokenizer:
+        """Raises OSError where the model has none."""
+        return ChatTokenizer.load(self._settings.path)
+
+    def stepping(self) -> AbstractContextManager[Any]:
+        return torch.inference_mode()
+
+    def close(self) -> None:
+        """Nothing: the model's memory is freed with this object."""
 
     def warm_up(self) -> None:
         """One pass over a token, so that the first request does not pay for allocations."""
@@ -48,12 +62,8 @@ class Runner:
         """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their order."""
         if not chunks:
             return []
-        parts = [Chunk(row, chunk.sequence.computed, chunk.length) for row, chunk in enumerate(chunks)]
-        tokens = [token for chunk in chunks for token in chunk.sequence.next_tokens(chunk.length)]
-        ends = list(accumulate(chunk.length for chunk in chunks))
-        last = [end - 1 for chunk, end in zip(chunks, ends, strict=True) if chunk.generates]
-        logits = self._forward(parts, tokens, last)
-        return self._choose([chunk.sequence for chunk in chunks if chunk.generates], logits)
+        step = Step.of(chunks)
+        return choose_tokens(step.sequences, self._forward(step.chunks, step.tokens, step.ends).cpu().numpy())
 
     def num_scored_together(self, jobs: list[ScoringJob]) -> int:
         """How many of the first `jobs` are best scored in one pass."""
@@ -72,26 +82,3 @@ class Runner:
         device = self.model.device
         wanted = torch.tensor(ends or [0], device=device)  # compiled code has no pass without logits
         return forward_varlen(self._logits, self.cache, chunks, tokens, device, wanted)[: len(ends)].float()
-
-    def _choose(self, sequences: list[Sequence], logits: Tensor) -> list[int]:
-        """The next token of each sequence, from its row of `logits`, float32[sequences, vocabulary]."""
-        for row, sequence in enumerate(sequences):
-            if sequence.matcher:
-                with sequence.fails_alone():
-                    sequence.matcher.mask(logits[row])
-        tokens: list[int] = logits.argmax(dim=-1).tolist()
-        for row, sequence in enumerate(sequences):
-            with sequence.fails_alone():
-                tokens[row] = self._draw(sequence, logits[row], tokens[row])
-        return tokens
-
-    @staticmethod
-    def _draw(sequence: Sequence, logits: Tensor, likeliest: int) -> int:
-        """The next token, which the sequence's grammar accepts."""
-        token, sampling = likeliest, sequence.generation.sampling
-        if sampling.temperature > 0:
-            sequence.sampler = sequence.sampler or Sampler(sampling, logits.device)
-            token = sequence.sampler.draw(logits)
-        if sequence.matcher:
-            sequence.matcher.accept(token)
-        return token

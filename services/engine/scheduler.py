@@ -26,13 +26,15 @@ class ScheduledChunk:
 
 
 class Rows(Protocol):
-    """The rows of services.engine.kv_cache.KVCache."""
+    """As services.engine.kv_cache.KVCache."""
 
     def copy_row(self, source: int, target: int, length: int) -> None: ...
 
     def extract(self, row: int, length: int) -> Any: ...
 
     def insert(self, row: int, keys_values: Any, length: int) -> None: ...
+
+    def drop_row(self, row: int) -> None: ...
 
 
 class Scheduler:
@@ -42,12 +44,22 @@ class Scheduler:
     """
 
     def __init__(
-        self, queue: RequestQueue, rows: Rows, prefixes: PrefixCache, *, max_batch: int, prefill_chunk: int
+        self,
+        queue: RequestQueue,
+        rows: Rows,
+        prefixes: PrefixCache,
+        conversations: PrefixCache,
+        *,
+        max_batch: int,
+        max_tokens: int,
+        prefill_chunk: int,
     ) -> None:
+        """At most `max_batch` sequences run, which at their ends have at most `max_tokens` tokens together."""
         self.running: list[Sequence] = []
         self.prefilling: Sequence | None = None
-        self._queue, self._rows, self._prefixes = queue, rows, prefixes
-        self._max_batch, self._prefill_chunk = max_batch, prefill_chunk
+        self._queue, self._rows = queue, rows
+        self._prefixes, self._conversations = prefixes, conversations
+        self._max_batch, self._max_tokens, self._prefill_chunk = max_batch, max_tokens, prefill_chunk
 
     @property
     def num_running(self) -> int:
@@ -81,13 +93,21 @@ class Scheduler:
         return None
 
     def remove(self, sequence: Sequence) -> None:
-        """Take a running sequence out. The last row moves into the gap, and the prompt being prefilled follows it."""
+        """Take a running sequence out. The last row moves into the gap, and the prompt being prefilled follows it.
+
+        What was computed for a conversation stays in the cache of conversations.
+        """
         row, last = self.running.index(sequence), len(self.running) - 1
+        if sequence.generation.keep_for is not None:
+            ids = sequence.computed_ids
+            self._conversations.put(ids, self._rows.extract(row, len(ids)), sequence.generation.keep_for)
         if row != last:
             self._rows.copy_row(last, row, self.running[last].computed)
             self.running[row] = self.running[last]
         if self.prefilling and self.prefilling.computed:
             self._rows.copy_row(last + 1, last, self.prefilling.computed)
+            last += 1
+        self._rows.drop_row(last)
         self.running.pop()
 
     def clear(self) -> None:
@@ -100,7 +120,7 @@ class Scheduler:
         """
         chunks: list[ScheduledChunk] = []
         room = self._prefill_chunk
-        while sequence := self.prefilling or self._admit(len(self.running) + len(chunks)):
+        while sequence := self.prefilling or self._admit([chunk.sequence for chunk in chunks]):
             self.prefilling = sequence
             if not sequence.computed and not self._reuse_prefix(sequence, [chunk.sequence for chunk in chunks]):
                 break
@@ -116,11 +136,14 @@ class Scheduler:
             self.prefilling = None
         return chunks
 
-    def _admit(self, row: int) -> Sequence | None:
-        return self._queue.pop() if row < self._max_batch else None
+    def _admit(self, prefilled_now: list[Sequence]) -> Sequence | None:
+        """The next sequence, where a row is free and no sequence will lack room before its end."""
+        live = [*self.running, *prefilled_now]
+        room = self._max_tokens - sum(sequence.most_tokens for sequence in live)
+        return self._queue.pop(room) if len(live) < self._max_batch else None
 
     def _reuse_prefix(self, sequence: Sequence, prefilled_now: list[Sequence]) -> bool:
-        """Copy the longest common prefix from a running sequence or from the prefix cache.
+        """Copy the longest common prefix from a running sequence or from a cache.
 
         The last token of a prompt is computed where a completion follows. False: the sequence should wait for the next step,
         because one of those `prefilled_now` will have more to copy.
@@ -129,7 +152,7 @@ class Scheduler:
         reusable = prompt if sequence.is_prefill_only else prompt[:-1]
         lengths = [common_prefix(other.prompt_ids, reusable) for other in self.running]
         in_batch = max(lengths, default=0)
-        in_cache, keys_values = self._prefixes.longest(reusable)
+        in_cache, keys_values = self._longest_cached(sequence, reusable)
         length = max(in_batch, in_cache)
         if any(common_prefix(other.prompt_ids, reusable) >= length + _MIN_SAVED for other in prefilled_now):
             return False
@@ -141,10 +164,18 @@ class Scheduler:
             self._rows.insert(row, keys_values, in_cache)
         return True
 
+    def _longest_cached(self, sequence: Sequence, reusable: tuple[int, ...]) -> tuple[int, Any]:
+        found = self._prefixes.longest(reusable)
+        owner = sequence.generation.keep_for
+        if owner is None:
+            return found
+        return max(found, self._conversations.longest(reusable, owner), key=lambda entry: entry[0])
+
     def _end_prefilling(self) -> Sequence:
         sequence, self.prefilling = self.prefilling, None
         assert sequence is not None
         if sequence.is_prefill_only and sequence.computed:
             ids = sequence.prompt_ids[: sequence.computed]
             self._prefixes.put(ids, self._rows.extract(len(self.running), len(ids)))
+        self._rows.drop_row(len(self.running))
         return sequence

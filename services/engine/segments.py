@@ -9,14 +9,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Tokens `start` to `start + length` of the sequence in `row` of the KV cache, which holds the tokens before them."""
-
-    row: int
-    start: int
-    length: int
+from services.engine.chunk import Chunk
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from services.engine.api import EngineError, Finished, GenerationFailed, GenerationRequest, InvalidSchema, Token
 
 if TYPE_CHECKING:  # scheduling needs neither torch nor a tokenizer
+    from services.engine.detokenizer import Detokenizer
     from services.engine.grammar import Matcher
     from services.engine.sampler import Sampler
-    from services.engine.tokenizer import Detokenizer
 
 
 class Sequence:
@@ -46,6 +46,16 @@ class Sequence:
     @property
     def is_prefill_only(self) -> bool:
         return self.generation.max_new_tokens == 0
+
+    @property
+    def computed_ids(self) -> tuple[int, ...]:
+        """The tokens in the KV cache."""
+        return (*self.prompt_ids, *self.completion)[: self.computed]
+
+    @property
+    def most_tokens(self) -> int:
+        """Of the prompt and the longest completion."""
+        return len(self.prompt_ids) + self.generation.max_new_tokens
 
     @property
     def num_prompt_left(self) -> int:

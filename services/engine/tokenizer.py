@@ -1,20 +1,17 @@
-"""A Hugging Face tokenizer behind the Engine's Tokenizer protocol, and incremental detokenisation."""
+"""A tokenizer of transformers behind the Engine's Tokenizer protocol."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from jinja2 import TemplateError
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from services.engine.api import PromptRefused, Tokenizer
-
-_INCOMPLETE = "�"
+from services.engine.api import PromptRefused
+from services.engine.file_tokenizer import digest, json_of
 
 
 class ChatTokenizer:
@@ -28,13 +25,18 @@ class ChatTokenizer:
 
     @cached_property
     def sha256(self) -> str:
-        content = [sorted(self._tokenizer.get_vocab().items()), self._tokenizer.chat_template]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        return digest(self._tokenizer.get_vocab(), self._tokenizer.chat_template)
 
     @property
     def hugging_face(self) -> Any:
         """The tokenizer of transformers."""
         return self._tokenizer
+
+    def to_json(self) -> str:
+        """As the library `tokenizers` writes it. Raises ValueError for a tokenizer that is not its."""
+        if not isinstance(self._tokenizer, PreTrainedTokenizerFast):
+            raise ValueError("the tokenizer is not one of the library tokenizers")
+        return json_of(self._tokenizer.backend_tokenizer)
 
     def encode(self, text: str, *, plain: bool = False) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain).input_ids)
@@ -50,34 +52,3 @@ class ChatTokenizer:
         except TemplateError as error:  # some templates want no system message, or turns that alternate
             raise PromptRefused(f"the model's chat template does not take these messages: {error}") from error
         return text
-
-
-class Detokenizer:
-    """The text of a growing list of tokens, in increments of whole characters.
-
-    Each step decodes a window of tokens: a byte-level tokenizer's text of a token depends on the tokens just before it, and
-    decoding from the start each time would be quadratic.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int]) -> None:
-        self._tokenizer = tokenizer
-        self._ids = list(prompt_ids[-4:])
-        self._shown = tokenizer.decode(self._ids)
-
-    def push(self, token_id: int) -> str:
-        """The text that `token_id` completes; empty while a character is incomplete."""
-        self._ids.append(token_id)
-        text = self._tokenizer.decode(self._ids)
-        if text.endswith(_INCOMPLETE):
-            return ""
-        return self._advance(text)
-
-    def flush(self) -> str:
-        """The text that is still held back, with replacement characters for incomplete ones."""
-        return self._advance(self._tokenizer.decode(self._ids))
-
-    def _advance(self, text: str) -> str:
-        new = text[len(self._shown) :]
-        self._ids = self._ids[-4:]
-        self._shown = self._tokenizer.decode(self._ids)
-        return new

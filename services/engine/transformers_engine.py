@@ -1,50 +1,25 @@
-"""The transformers back end: the Engine protocol over an EngineCore in a thread of its own."""
+"""The transformers back end."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import threading
-from collections import abc
-from concurrent.futures import Future
-
 import transformers
 
-from services.engine.api import (
-    EngineCounters,
-    EngineLoad,
-    Finished,
-    GenerationRequest,
-    ModelInfo,
-    PromptScores,
-    PromptTooLong,
-    Token,
-)
-from services.engine.core import EngineCore
-from services.engine.grammar import Matcher
-from services.engine.request_queue import ScoringJob
-from services.engine.sequence import Sequence
+from services.engine.api import ModelInfo
+from services.engine.runner import Runner
 from services.engine.settings import EngineSettings
-from services.engine.tokenizer import ChatTokenizer, Detokenizer
+from services.engine.threaded_engine import ThreadedEngine
 
 
-class TransformersEngine:
-    """An Engine (services.engine.api) of a decoder-only transformers model with full attention.
-
-    Its methods may be called from any thread.
-    """
-
-    continues_json = True
+class TransformersEngine(ThreadedEngine):
+    """An Engine (services.engine.api) of a decoder-only transformers model with full attention."""
 
     def __init__(self, settings: EngineSettings) -> None:
-        self._settings = settings
-        self._core = EngineCore(settings)
-        self.counters: EngineCounters = self._core.counters
-        self._thread: threading.Thread | None = None
+        self._runner = Runner(settings)
+        super().__init__(settings, self._runner)
 
     @property
     def info(self) -> ModelInfo:
-        settings, model = self._settings, self._core.runner.model
+        settings, model = self._settings, self._runner.model
         return ModelInfo(
             name=settings.name,
             revision=settings.revision,
@@ -57,75 +32,5 @@ class TransformersEngine:
         )
 
     @property
-    def tokenizer(self) -> ChatTokenizer:
-        return self._core.tokenizer
-
-    @property
-    def load(self) -> EngineLoad:
-        return EngineLoad(self._core.scheduler.num_running, self._core.queue.num_waiting)
-
-    @property
     def is_compiled(self) -> bool:
-        return self._core.runner.is_compiled
-
-    @property
-    def is_alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
-
-    def start(self) -> None:
-        """Returns when the model is loaded and warm. Raises OSError where `path` holds none."""
-        started: Future[None] = Future()
-        name = f"engine-{self._settings.name}"
-        self._thread = threading.Thread(target=self._core.run, args=(started,), name=name, daemon=True)
-        self._thread.start()
-        started.result()
-
-    def stop(self) -> None:
-        self._core.queue.stop()
-        if self._thread is not None:
-            self._thread.join()
-
-    async def generate(self, generation: GenerationRequest) -> abc.AsyncGenerator[Token | Finished, None]:
-        if not generation.prompt_ids or generation.max_new_tokens < 0:
-            raise ValueError("a generation needs a prompt, and a number of new tokens that is not negative")
-        self._check_length(len(generation.prompt_ids) + generation.max_new_tokens, "prompt and answer")
-        loop, items = asyncio.get_running_loop(), asyncio.Queue[Token | Finished]()
-
-        def deliver(item: Token | Finished) -> None:
-            with contextlib.suppress(RuntimeError):  # the caller's loop has closed, so nobody waits for the item
-                loop.call_soon_threadsafe(items.put_nowait, item)
-
-        detokenizer = Detokenizer(self.tokenizer, generation.prompt_ids)
-        sequence = Sequence(generation, deliver, detokenizer, await self._matcher(generation))
-        self._core.queue.submit(sequence)
-        try:
-            while True:
-                item = await items.get()
-                if isinstance(item, Finished):
-                    sequence.raise_failure()
-                yield item
-                if isinstance(item, Finished):
-                    return
-        finally:
-            sequence.is_aborted = True  # not by its id, which another request may have by now
-
-    def abort(self, request_id: str) -> bool:
-        return self._core.queue.abort(request_id)
-
-    async def score(self, key: str, prompt_ids: abc.Sequence[int]) -> PromptScores:
-        if len(prompt_ids) < 2:
-            raise ValueError("a prompt to score has at least two tokens")
-        self._check_length(len(prompt_ids), "prompt")
-        job = ScoringJob(key, tuple(prompt_ids), Future())
-        self._core.queue.submit_job(job)
-        return await asyncio.wrap_future(job.scores)
-
-    async def _matcher(self, generation: GenerationRequest) -> Matcher | None:
-        if not generation.json_schema or not generation.max_new_tokens:
-            return None
-        return await asyncio.to_thread(self._core.grammars.matcher, generation.json_schema, generation.written)
-
-    def _check_length(self, tokens: int, what: str) -> None:
-        context_length = self._core.runner.model.context_length
-        if tokens > context_length:
-            raise PromptTooLong(f"{what} of {tokens} tokens exceed the context length of {context_length}")
+        return self._runner.is_compiled

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
+from services.engine.chunk import Chunk
 from services.engine.kv_cache import KVCache
-from services.engine.segments import Chunk, Segment, make_segments
+from services.engine.segments import Segment, make_segments
 
 ATTENTION = "tandem_varlen"
 """The `attn_implementation` that a model must be loaded with."""

@@ -32,8 +32,9 @@ from services.engine.api import (
     SchemaNotSupported,
     Token,
 )
+from services.engine.detokenizer import Detokenizer
 from services.engine.json_schema import grammar_of
-from services.engine.tokenizer import ChatTokenizer, Detokenizer
+from services.engine.tokenizer import ChatTokenizer
 from tandem.method.tokens import TokenCounts
 
 _CLOSE_SECONDS = 5.0

@@ -16,8 +16,14 @@ from pydantic_settings import NoDecode
 from temporalio.contrib.opentelemetry import create_tracer_provider
 from tokenizers import Tokenizer
 
+from services.batches.batches import Batches
+from services.batches.files import Files
+from services.batches.service import BATCHES, FILES, BatchService, FileService
+from services.batches.temporal import BatchWorkflows
+from services.file_store.store import FileStore
 from services.gateway.account_keeper import AccountKeeper
 from services.gateway.admission import Admission
+from services.gateway.batched import BatchedRequests
 from services.gateway.orphans import cancel_orphans
 from services.gateway.readers import Limits
 from services.gateway.service import NAME, TandemService
@@ -34,7 +40,7 @@ from services.request_log.log import RequestLog
 from tandem.keys import KeyFileError
 from tandem.method.profile import load_profile
 from tandem.tenants import TenantFile, TenantFileError, Tenants
-from tandem.v1 import tandem_pb2_grpc
+from tandem.v1 import batch_pb2_grpc, tandem_pb2_grpc
 from tandem.watched_file import WatchedFile
 
 
@@ -47,6 +53,9 @@ class GatewaySettings(ProcessSettings):
     )
     models_folder: Path = Field(
         user_cache_path("tandem") / "models", validation_alias="TANDEM_MODELS", description="for the tokenizers"
+    )
+    files: str = Field(
+        "", validation_alias="TANDEM_FILES", description="folder or URL of the batches' files; empty: no batches"
     )
     max_requests: int = Field(256, gt=0, validation_alias="TANDEM_MAX_REQUESTS", description="streams at once")
     tenants: Path | None = Field(
@@ -89,6 +98,12 @@ def tenants_in(file: Path | None) -> WatchedFile[Tenants] | None:
         sys.exit(str(error))
 
 
+def add_batches(server: Server, store: FileStore, workflows: BatchWorkflows, requests: BatchedRequests) -> None:
+    batch_pb2_grpc.add_FileServiceServicer_to_server(FileService(Files(store)), server.grpc)
+    batches = Batches(store, workflows, requests.admit)
+    batch_pb2_grpc.add_BatchServiceServicer_to_server(BatchService(batches), server.grpc)
+
+
 async def main() -> None:
     settings = read_settings(GatewaySettings)
     tracing.setup("tandem-gateway", settings.log_level, create_tracer_provider)
@@ -96,18 +111,16 @@ async def main() -> None:
     profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
     counters = {name: token_counter(settings.models_folder, p.slm.name) for name, p in profiles.items()}
     log = RequestLog(settings.redis_url, settings.request_ttl)
-    server = Server(settings.host, settings.port, [NAME], [authentication(settings.host).check])
+    server = Server(settings.host, settings.port, [NAME, FILES, BATCHES], [authentication(settings.host).check])
     client = await connect()
+    admission = Admission(profiles, settings.profiles[0], counters)
     workflows = Workflows(client, await find_search_attributes(client), is_fair=settings.tenants is not None)
     tenancy = Tenancy(tenants_in(settings.tenants), log.accounts, Spending(client, workflows.is_searchable))
-    service = TandemService(
-        Admission(profiles, settings.profiles[0], counters),
-        workflows,
-        log,
-        Limits(settings.max_requests, settings.disconnect_grace),
-        tenancy,
-    )
+    limits = Limits(settings.max_requests, settings.disconnect_grace)
+    service = TandemService(admission, workflows, log, limits, tenancy)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
+    batched = BatchedRequests(admission, workflows, tenancy)
+    add_batches(server, FileStore(settings.files), BatchWorkflows(client, workflows.is_searchable), batched)
     keeper = AccountKeeper(tenancy, log.accounts, workflows.status)
     chores = [asyncio.create_task(cancel_orphans(workflows, log, datetime.now(UTC)))]
     if tenancy.is_on:

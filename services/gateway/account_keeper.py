@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import timedelta
 
-from services.gateway.temporal import Status
+from services.gateway.records import Status
 from services.gateway.tenancy import Tenancy
 from services.observability.metrics import export_used_limits
 from services.request_log.accounts import Accounts, DueHold

@@ -27,6 +27,7 @@ _BLOCK, _NO_BLOCK = timedelta(milliseconds=500), timedelta(milliseconds=1)
 # Each read and each message costs gateway and client more than a token does: what is written faster is read together.
 _MIN_READ_SECONDS = 0.01
 _RETRY_SECONDS = 0.5
+_LAST_READS = 4
 _MODELS: dict[str, Literal["llm", "slm"]] = {Role.INSIGHT: "llm", Role.ANSWER: "slm"}
 
 
@@ -102,10 +103,9 @@ class EventStream:
                 yield event
             await renew_lease()
             await asyncio.sleep(began + _MIN_READ_SECONDS - time.monotonic())
-        with suppress(Unavailable):
-            while events := await self._news(_NO_BLOCK):  # entries written before the end that were not read yet
-                for event in events:
-                    yield event
+        while events := await self._rest():
+            for event in events:
+                yield event
 
     async def _news_unless(self, ending: asyncio.Future[SolveResult]) -> list[PositionedEvent]:
         """News as they come. None when the request ends first, and after a pause when Redis does not answer: it may again."""
@@ -119,6 +119,14 @@ class EventStream:
             return []
         finally:
             reading.cancel()
+
+    async def _rest(self) -> list[PositionedEvent]:
+        """Entries written before the end that were not read yet. A read that fails is tried again: it would cut the text."""
+        for _ in range(_LAST_READS):
+            with suppress(Unavailable):
+                return await self._news(_NO_BLOCK)
+            await asyncio.sleep(_RETRY_SECONDS)
+        return []
 
     async def _lost(self) -> list[PositionedEvent]:
         """Streams that Redis has lost, and that their writers have begun again: they are read from their beginning."""

@@ -14,7 +14,8 @@ from uuid import uuid4
 from opentelemetry import trace
 
 from services.gateway.event_stream import EventStream, Position, PositionedEvent
-from services.gateway.temporal import AdmittedRequest, Workflows
+from services.gateway.records import AdmittedRequest
+from services.gateway.temporal import Workflows
 from services.observability.metrics import STREAMS
 from services.observability.spans import describe_result, set_attributes
 from services.request_log.log import RequestLog

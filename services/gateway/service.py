@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import grpc
 
@@ -15,16 +14,18 @@ from services.gateway.admission import Admission, check_request_id, request_fing
 from services.gateway.event_stream import Position
 from services.gateway.query import visibility_query
 from services.gateway.readers import Limits, Readers
-from services.gateway.temporal import AdmittedRequest, Listed, Status, Workflows
+from services.gateway.records import AdmittedRequest, Listed, Status
+from services.gateway.scope import scope
+from services.gateway.temporal import Workflows
 from services.gateway.tenancy import Tenancy
 from services.identity.caller import Caller, current_caller
 from services.observability.tracing import current_trace_id
 from services.request_log.decisions import RESULT_SLOT
 from services.request_log.log import RequestLog
 from tandem.convert.requests import solve_request_from_pb
-from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb
+from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb, timeline_to_pb
 from tandem.convert.values import stop_reason_to_pb
-from tandem.method.errors import InvalidArgument, TandemError
+from tandem.method.errors import FailedPrecondition, InvalidArgument, TandemError
 from tandem.method.request import SolveInput
 from tandem.method.result import ShadowResult, SolveResult, StopReason
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
@@ -52,7 +53,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         self, request: tandem_pb2.SolveRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[tandem_pb2.SolveEvent]:
         caller, position = current_caller(), _position(request.resume_after)
-        _scope(request, caller)
+        scope(request, caller)
         with self._readers.admitted(request.tenant, shares=self._tenancy.is_on) as reader:
             is_admitted = False
             try:
@@ -86,6 +87,12 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             shadow=shadow_to_pb(shadow) if shadow else None,
         )
 
+    async def GetTimeline(
+        self, request: tandem_pb2.GetTimelineRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> tandem_pb2.GetTimelineResponse:
+        request_id = current_caller().internal_id(_required_id(request.request_id))
+        return timeline_to_pb(request.request_id, await self._workflows.timeline(request_id))
+
     async def CancelRequest(
         self, request: tandem_pb2.CancelRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.CancelRequestResponse:
@@ -94,6 +101,15 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         if status.state == "running":
             await self._workflows.cancel(request_id)
         return tandem_pb2.CancelRequestResponse(request_id=request.request_id, state=_state(status))
+
+    async def DeleteRequest(
+        self, request: tandem_pb2.DeleteRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> tandem_pb2.DeleteRequestResponse:
+        request_id = current_caller().internal_id(_required_id(request.request_id))
+        if (await self._status(request_id)).state == "running":
+            raise FailedPrecondition("the request still runs; cancel it first", reason="REQUEST_RUNS")
+        await self._workflows.deletion.delete(request_id, self._log)
+        return tandem_pb2.DeleteRequestResponse(request_id=request.request_id)
 
     async def ListRequests(
         self, request: tandem_pb2.ListRequestsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -142,13 +158,6 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
 
 
 # -- in ---------------------------------------------------------------------------------------------------------------
-
-
-def _scope(request: tandem_pb2.SolveRequest, caller: Caller) -> None:
-    """Make the caller's tenant and the internal id the request's. Raises PermissionDenied."""
-    request.tenant = caller.tenant_of(request.tenant)
-    if request.request_id or request.question or request.messages:  # else admission says that nothing is asked
-        request.request_id = caller.internal_id(request.request_id or uuid4().hex, request.tenant)
 
 
 def _position(cursor: str) -> Position:
@@ -203,6 +212,7 @@ def _summary(listed: Listed, caller: Caller) -> tandem_pb2.RequestSummary:
         stage=found.get("stage"),
         reason=stop_reason_to_pb(reason) if reason else tandem_pb2.STOP_REASON_UNSPECIFIED,
         trace_id=listed.trace_id,
+        duration_ms=None if listed.ended_at is None else (listed.ended_at - listed.started_at).total_seconds() * 1000,
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,10 @@ from temporalio.converter import value_to_type
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from services.gateway.deletion import Deletion
+from services.gateway.history import read_timeline
 from services.gateway.query import visibility_query
+from services.gateway.records import AdmittedRequest, Listed, Status
 from services.process.search_attributes import at_start
 from tandem.method.answer_text import AnswerText, answer_text
 from tandem.method.errors import (
@@ -39,6 +42,7 @@ from tandem.method.errors import (
 from tandem.method.names import CANCEL_SIGNAL, SEARCH_ATTRIBUTES, SOLVE_WORKFLOW, shadow_id, solve_queue
 from tandem.method.request import SolveInput
 from tandem.method.result import ShadowResult, SolveResult
+from tandem.method.timeline import Timeline
 from tandem.method.timeouts import Timeouts
 
 logger = logging.getLogger(__name__)
@@ -46,65 +50,19 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """`state` is running, completed or failed; `result` is on failure the bill so far."""
-
-    state: str
-    result: SolveResult | None = None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AdmittedRequest:
-    """A request that has a workflow; `stages` names those that the large model may write. `keep_running`: its caller wants it
-    to go on without a reader. `answer_text` is an AnswerText.
-    """
-
-    request_id: str
-    trace_id: str
-    profile: str
-    stages: tuple[str, ...]
-    tenant: str = ""
-    keep_running: bool = False
-    answer_text: str = AnswerText.UNSPECIFIED
-    began_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One request as Temporal's visibility has it; `attributes` by the names of `SEARCH_ATTRIBUTES`, those that are set."""
-
-    request_id: str
-    state: str
-    started_at: datetime
-    trace_id: str
-    profile: str
-    tenant: str
-    attributes: dict[str, Any]
-
-
 class Workflows:
     """`is_searchable`: see `find_search_attributes`. `is_fair`: tenants take turns where work waits in a queue."""
 
     def __init__(self, client: Client, is_searchable: bool = False, is_fair: bool = False) -> None:
         self._client, self.is_searchable, self._is_fair = client, is_searchable, is_fair
+        self.deletion = Deletion(client)
 
     async def start_or_join(self, task: SolveInput, fingerprint: str, *, keep_running: bool = False) -> AdmittedRequest:
         """Start the request's workflow, or join the one there is.
 
         Raises FailedPrecondition when the id belongs to another question, Unavailable when Temporal does not answer.
         """
-        admitted = AdmittedRequest(
-            task.request_id,
-            task.trace_id,
-            task.plan.profile,
-            tuple(stage.name for stage in task.plan.stages),
-            task.request.tenant,
-            keep_running,
-            answer_text(task),
-        )
-        task = replace(task, is_searchable=self.is_searchable)
+        task, admitted = self.prepared(task, keep_running=keep_running)
         try:
             await self._client.start_workflow(
                 SOLVE_WORKFLOW,
@@ -113,7 +71,7 @@ class Workflows:
                 task_queue=solve_queue(task.plan.profile),
                 execution_timeout=Timeouts.workflow,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                memo=_memo(task, admitted, fingerprint),
+                memo=memo_of(task, admitted, fingerprint),
                 search_attributes=at_start(task),
                 priority=Priority(fairness_key=task.request.tenant) if self._is_fair else Priority.default,
             )
@@ -122,6 +80,13 @@ class Workflows:
             return await self._join_own(task.request_id, fingerprint)
         except RPCError as error:
             raise unavailable(error) from error
+
+    def prepared(self, task: SolveInput, *, keep_running: bool) -> tuple[SolveInput, AdmittedRequest]:
+        """What is started, and what is known of it."""
+        stages = tuple(stage.name for stage in task.plan.stages)
+        whose = (task.request_id, task.trace_id, task.plan.profile, stages, task.request.tenant)
+        admitted = AdmittedRequest(*whose, keep_running, answer_text(task))
+        return replace(task, is_searchable=self.is_searchable), admitted
 
     async def join(self, request_id: str) -> AdmittedRequest:
         """The request with this id, whether it runs or has ended. Raises NotFound, Unavailable."""
@@ -177,6 +142,15 @@ class Workflows:
             cause = error.cause
             details = cause.details if isinstance(cause, ApplicationError) else ()
             return Status("failed", value_to_type(SolveResult, details[0]) if details else None, str(cause))
+        except RPCError as error:
+            raise _not_found_or_unavailable(error, request_id) from error
+
+    async def timeline(self, request_id: str) -> Timeline:
+        """Raises NotFound, Unavailable."""
+        await self._describe(request_id)
+        try:
+            events = self._handle(request_id).fetch_history_events()
+            return await read_timeline(events, self._client.data_converter)
         except RPCError as error:
             raise _not_found_or_unavailable(error, request_id) from error
 
@@ -246,7 +220,8 @@ async def find_search_attributes(client: Client) -> bool:
     return not missing
 
 
-def _memo(task: SolveInput, admitted: AdmittedRequest, fingerprint: str) -> dict[str, Any]:
+def memo_of(task: SolveInput, admitted: AdmittedRequest, fingerprint: str) -> dict[str, Any]:
+    """What goes with a request's workflow: by the fingerprint a repeated request is told from another one."""
     return {"fingerprint": fingerprint, "bound": task.bound and asdict(task.bound), **asdict(admitted)}
 
 
@@ -279,6 +254,7 @@ async def _listed(execution: WorkflowExecution) -> Listed:
         request_id=execution.id,
         state=status if status in ("running", "completed") else "failed",
         started_at=execution.start_time,
+        ended_at=execution.close_time,
         trace_id=str(memo.get("trace_id", "")),
         profile=str(memo.get("profile", "")),
         tenant=str(memo.get("tenant", "")),

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from services.gateway.records import AdmittedRequest
 from services.gateway.spending import Spending, Spent
-from services.gateway.temporal import AdmittedRequest
 from services.request_log.accounts import (
     AccountLimits,
     Accounts,

@@ -113,6 +113,7 @@ class RoleGenerator:
             sampling=task.sampling,
             json_schema=work.json_schema,
             num_written=work.num_continued + len(written) if work.json_schema else 0,
+            keep_for=conversation_owner(task),
         )
         return LoggedGeneration(
             begin=lambda: self.begin(task),
@@ -124,6 +125,11 @@ class RoleGenerator:
 
     def _inference(self, task: ModelTask, epoch: int) -> Inference:
         return Inference(self._engine.info.name, _MODEL_ROLES[self._role], task.request_id, epoch, task.prices)
+
+
+def conversation_owner(task: ModelTask) -> str | None:
+    """Whose conversation it is: the tenant, which the id of a request begins with where callers are known. None: it is no chat."""
+    return task.request_id.rpartition("/")[0] if task.task == "chat" else None
 
 
 def _finished_before(task: ModelTask, before: Transcript, resumed: Resumption, work: RoleWork) -> GenerationOutcome:

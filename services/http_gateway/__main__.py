@@ -10,6 +10,7 @@ import uvicorn
 import uvloop
 from pydantic import Field
 
+from services.http_gateway.body_limit import MAX_BODY_BYTES
 from services.http_gateway.readiness import Readiness
 from services.http_gateway.service import make_app
 from services.identity.settings import is_loopback
@@ -30,6 +31,9 @@ class HttpGatewaySettings(ProcessSettings):
         description="serve beyond this machine what a gateway answers without a credential",
     )
     jaeger: str = Field("", validation_alias="TANDEM_JAEGER", description="URL that the page's links to traces lead to")
+    max_body_bytes: int = Field(
+        MAX_BODY_BYTES, gt=0, validation_alias="TANDEM_MAX_BODY_BYTES", description="a larger body is refused with 413"
+    )
 
 
 class _Server(uvicorn.Server):
@@ -48,7 +52,7 @@ async def main() -> None:
         readiness = Readiness(client, may_be_open=settings.allow_anonymous or is_loopback(settings.host))
         server = _Server(
             uvicorn.Config(
-                make_app(client, readiness, settings.jaeger),
+                make_app(client, readiness, settings.jaeger, settings.max_body_bytes),
                 host=settings.host,
                 port=settings.port,
                 log_config=None,

@@ -1,4 +1,4 @@
-"""OpenAI's objects: completion, chunks, usage, models. What OpenAI has no name for is in `tandem`."""
+"""The objects of a reply in OpenAI's chat format: completion, chunks, headers, models."""
 
 from __future__ import annotations
 
@@ -9,22 +9,9 @@ from typing import Any
 
 from services.http_gateway.errors import HttpError
 from tandem.live_text import Piece
+from tandem.openai.completion import completion, completion_object, finish_reason, own_fields, usage
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
-
-_SHOWN = (
-    "request_id",
-    "trace_id",
-    "profile",
-    "stop",
-    "cost",
-    "usage",
-    "stages",
-    "checks",
-    "trials",
-    "timings_ms",
-    "notes",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +26,7 @@ class CompletionReply:
     end: bytes = b"data: [DONE]\n\n"
 
     def whole(self, result: tandem_pb2.SolveResult, reasoning: str) -> dict[str, Any]:
-        message = {"role": "assistant", "content": result.answer, "refusal": None}
-        if reasoning:
-            message["reasoning_content"] = reasoning
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(result)}
-        whole = {"choices": [choice], "usage": usage(result), "tandem": own_fields(result, self.metadata)}
-        return self._object("chat.completion") | whole
+        return completion(result, self.request_id, self.created, self.metadata, reasoning)
 
     def first(self) -> list[dict[str, Any]]:
         return [self._chunk({"role": "assistant", "content": ""})]
@@ -66,37 +48,7 @@ class CompletionReply:
         return self._object("chat.completion.chunk") | {"choices": [choice]}
 
     def _object(self, kind: str) -> dict[str, Any]:
-        return {"id": f"chatcmpl-{self.request_id}", "object": kind, "created": self.created, "model": self.profile}
-
-
-def own_fields(result: tandem_pb2.SolveResult, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What OpenAI has no name for."""
-    everything = to_dict(result)
-    return {name: everything[name] for name in _SHOWN} | {"metadata": dict(metadata)}
-
-
-def finish_reason(result: tandem_pb2.SolveResult) -> str:
-    return "stop" if result.complete else "length"
-
-
-def usage(result: tandem_pb2.SolveResult) -> dict[str, Any]:
-    """All tokens that were paid for: prompts of both models and of the scorer, and whatever either model generated.
-
-    The large model's are reasoning, unless its text is the answer.
-    """
-    roles = [result.usage.llm, result.usage.slm, result.usage.scorer]
-    cached = sum(role.cached_input_tokens for role in roles)
-    prompt = cached + sum(role.input_tokens for role in roles)
-    generated = [role.output_tokens + role.overrun_tokens + role.discarded_tokens for role in roles]
-    is_llms = result.stop.reason == tandem_pb2.STOP_REASON_LLM_FINISHED
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": sum(generated),
-        "total_tokens": prompt + sum(generated),
-        "prompt_tokens_details": {"cached_tokens": cached},
-        "completion_tokens_details": {"reasoning_tokens": 0 if is_llms else generated[0]},
-        "cost": result.cost.usd,
-    }
+        return completion_object(kind, self.request_id, self.created, self.profile)
 
 
 def headers_of_result(result: tandem_pb2.SolveResult) -> dict[str, str]:

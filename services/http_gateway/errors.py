@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.http_gateway.parameters import RefusedParameter
+from starlette.exceptions import HTTPException
+
 from tandem.errors import RequestError
+from tandem.openai.parameters import RefusedParameter
 
 # The names that the gateway gives to what OpenAI calls otherwise.
 _PARAMS = {
@@ -21,12 +23,15 @@ _PARAMS = {
     "sampling.temperature": "temperature",
     "sampling.top_p": "top_p",
     "sampling.seed": "seed",
+    "batch_id": "Idempotency-Key",
+    **{name: name for name in ("input_file_id", "purpose", "file", "limit", "metadata")},
 }
 _CODES = {
     "UNKNOWN_PROFILE": "model_not_found",
     "QUESTION_TOO_LONG": "context_length_exceeded",
     "QUOTA_EXCEEDED": "insufficient_quota",
 }
+_HTTP_CODES = {404: "model_not_found", 413: "request_too_large"}
 _STATUSES = {
     "INVALID_ARGUMENT": 400,
     "UNAUTHENTICATED": 401,
@@ -40,7 +45,14 @@ _STATUSES = {
     "DEADLINE_EXCEEDED": 504,
 }
 # By reason, where the status alone would say something else to an HTTP client.
-_STATUSES_OF_REASONS = {"UNKNOWN_PROFILE": 404, "BUDGET_TOO_SMALL": 400, "PROMPT_REFUSED": 400, "PROFILE_MISMATCH": 503}
+_STATUSES_OF_REASONS = {
+    "UNKNOWN_PROFILE": 404,
+    "BUDGET_TOO_SMALL": 400,
+    "PROMPT_REFUSED": 400,
+    "PROFILE_MISMATCH": 503,
+    "FILE_TOO_LARGE": 413,
+    "NO_FILE_STORE": 501,
+}
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 CANCELLED = 499
 _MAX_RETRY_SECONDS = 60.0  # OpenAI's clients wait no longer, but ask earlier
@@ -57,6 +69,7 @@ class HttpError:
     code: str | None = None
     retry_after_s: float | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
+    closes: bool = False  # the connection
 
     @property
     def body(self) -> dict[str, Any]:
@@ -68,6 +81,7 @@ class HttpError:
         """OpenAI's clients repeat a request that is in conflict, or has no money left; that would change nothing."""
         after = self.retry_after_s
         headers = {} if after is None else {"retry-after": str(math.ceil(after))}
+        headers |= {"connection": "close"} if self.closes else {}
         is_final = self.limits and (after is None or after > _MAX_RETRY_SECONDS)
         is_final = is_final or self.status in (409, CANCELLED)
         return {**headers, **_rate_limit_headers(self), **({"x-should-retry": "false"} if is_final else {})}
@@ -84,6 +98,11 @@ def from_gateway(error: RequestError) -> HttpError:
         error.retry_after_s,
         error.metadata if "limit" in error.metadata else {},
     )
+
+
+def from_http(error: HTTPException) -> HttpError:
+    closes = (error.headers or {}).get("connection") == "close"
+    return HttpError(error.status_code, str(error.detail), code=_HTTP_CODES.get(error.status_code), closes=closes)
 
 
 def _rate_limit_headers(error: HttpError) -> dict[str, str]:

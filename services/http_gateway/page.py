@@ -87,6 +87,12 @@ async def request(client: Caller, request_id: str) -> dict[str, Any]:
     return to_dict(response) | {name: None for name, is_there in parts.items() if not is_there}
 
 
+@api.get("/requests/{request_id}/timeline")
+async def timeline(client: Caller, request_id: str) -> dict[str, Any]:
+    """What the request did and when, from Temporal's history of it."""
+    return to_dict(await client.timeline(request_id))
+
+
 @api.post("/requests")
 async def ask(client: Caller, asked: Asked) -> dict[str, str]:
     """Starts a request, which goes on when the page is closed or loaded again; its stop button cancels it."""

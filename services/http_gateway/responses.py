@@ -8,14 +8,32 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from services.http_gateway import completion
 from services.http_gateway.errors import HttpError
 from tandem.live_text import Piece
+from tandem.openai import completion
 from tandem.v1 import tandem_pb2
 
 Data = dict[str, Any]
 _REASONING, _MESSAGE = "reasoning", "message"
 _PREFIXES = {_REASONING: "rs", _MESSAGE: "msg"}
+# What a request cannot ask for here, as OpenAI writes that it was not asked for.
+_NOT_ASKED: Data = {
+    "background": False,
+    "frequency_penalty": 0.0,
+    "max_tool_calls": None,
+    "parallel_tool_calls": False,
+    "presence_penalty": 0.0,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "reasoning": None,
+    "safety_identifier": None,
+    "service_tier": "default",
+    "store": False,
+    "tool_choice": "none",
+    "tools": [],
+    "top_logprobs": 0,
+    "truncation": "disabled",
+}
 _PARTS = {_REASONING: "reasoning_text", _MESSAGE: "output_text"}
 
 
@@ -40,12 +58,12 @@ class _Item:
 
 @dataclass(slots=True)
 class ResponsesReply:
-    """The items stand in the order in which their first text came."""
+    """The items stand in the order in which their first text came. `asked`: what a response repeats of its request."""
 
     request_id: str
     profile: str
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    created: float = field(default_factory=time.time)
+    asked: Mapping[str, Any]
+    created: int = field(default_factory=lambda: int(time.time()))
     end: bytes = b""
     _items: dict[str, _Item] = field(default_factory=dict)
     _numbers: Any = field(default_factory=count)
@@ -112,13 +130,11 @@ class ResponsesReply:
             "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
             "model": self.profile,
             "output": [item.as_data(status) for item in self._items.values()],
-            "parallel_tool_calls": False,
-            "tool_choice": "none",
-            "tools": [],
-            "store": False,
-            "metadata": dict(self.metadata),
+            "completed_at": int(time.time()) if result else None,
+            **_NOT_ASKED,
+            **self.asked,
             "usage": _usage(result) if result else None,
-            **({"tandem": completion.own_fields(result, self.metadata)} if result else {}),
+            **({"tandem": completion.own_fields(result, self.asked["metadata"])} if result else {}),
         }
 
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.http_gateway.chat_request import ChatCompletionRequest, JsonSchema, ResponseFormat, TandemOptions
-from services.http_gateway.parameters import RESPONSES_NEUTRAL, RESPONSES_USED, used_parameters
+from tandem.openai.chat_request import ChatCompletionRequest, JsonSchema, ResponseFormat, TandemOptions
+from tandem.openai.parameters import RESPONSES_NEUTRAL, RESPONSES_USED, used_parameters
 
 
 class _Body(BaseModel):
@@ -53,6 +53,17 @@ class TextFormat(_Body):
     description: str = ""
     strict: bool | None = None
 
+    def as_data(self) -> dict[str, Any]:
+        if self.type != "json_schema":
+            return {"type": self.type}
+        return {
+            "type": self.type,
+            "name": self.name,
+            "description": self.description or None,
+            "schema": self.schema_,
+            "strict": bool(self.strict),
+        }
+
     def as_response_format(self) -> ResponseFormat:
         if self.schema_ is None:
             return ResponseFormat(type=self.type)
@@ -65,7 +76,7 @@ class TextOptions(_Body):
 
 
 class ResponsesRequest(_Body):
-    """Every other parameter of OpenAI's is refused by name (services.http_gateway.parameters)."""
+    """Every other parameter of OpenAI's is refused by name (tandem.openai.parameters)."""
 
     model: str
     input: str | list[InputMessage] = Field(min_length=1)
@@ -83,6 +94,18 @@ class ResponsesRequest(_Body):
     @classmethod
     def _known(cls, given: Any) -> Any:
         return used_parameters(given, RESPONSES_USED, RESPONSES_NEUTRAL) if isinstance(given, dict) else given
+
+    @property
+    def repeated(self) -> dict[str, Any]:
+        """What a response says of its request."""
+        return {
+            "instructions": self.instructions or None,
+            "max_output_tokens": self.max_output_tokens,
+            "temperature": self.temperature or 0.0,
+            "top_p": 1.0 if self.top_p is None else self.top_p,
+            "text": {"format": self.text.format.as_data()},
+            "metadata": self.metadata,
+        }
 
     def as_chat(self) -> ChatCompletionRequest:
         """Raises pydantic.ValidationError."""

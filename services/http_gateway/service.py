@@ -18,12 +18,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from services.http_gateway import completion, errors, page
-from services.http_gateway.chat_request import ChatCompletionRequest
+from services.http_gateway import batches, completion, errors, page
+from services.http_gateway.body_limit import MAX_BODY_BYTES, BodyLimit
 from services.http_gateway.completion import CompletionReply
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled, Exchange
-from services.http_gateway.parameters import RefusedParameter
 from services.http_gateway.readiness import Readiness
 from services.http_gateway.replies import EventStream, Reply, failure, send_whole
 from services.http_gateway.responses import ResponsesReply
@@ -35,6 +34,8 @@ from tandem.client import AsyncClient
 from tandem.errors import RequestError
 from tandem.events import Accepted
 from tandem.live_text import TextWasLost
+from tandem.openai.chat_request import ChatCompletionRequest
+from tandem.openai.parameters import RefusedParameter
 
 Authorization = Annotated[str, Header(description="`Bearer KEY`: the gateway asks who it is, not this process")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", description="the request id: a repeated one joins")]
@@ -72,7 +73,7 @@ class OpenAIService:
         """The same as a response, or with `stream` as its events."""
 
         def reply(accepted: Accepted) -> Reply:
-            return ResponsesReply(accepted.request_id, accepted.profile, body.metadata)
+            return ResponsesReply(accepted.request_id, accepted.profile, body.repeated)
 
         return await self._reply(body.as_chat(), reply, request, idempotency_key, authorization)
 
@@ -122,7 +123,9 @@ class OpenAIService:
         return PlainTextResponse(reason or "ok", 503 if reason else 200)
 
 
-def make_app(client: AsyncClient, readiness: Readiness, jaeger: str = "") -> FastAPI:
+def make_app(
+    client: AsyncClient, readiness: Readiness, jaeger: str = "", max_body_bytes: int = MAX_BODY_BYTES
+) -> FastAPI:
     """`jaeger`: where the page's links to traces lead; empty: it has none."""
     service = OpenAIService(client, readiness)
     app = FastAPI(title="Tandem", description="OpenAI's chat API", docs_url=None, redoc_url=None)
@@ -136,12 +139,14 @@ def make_app(client: AsyncClient, readiness: Readiness, jaeger: str = "") -> Fas
     app.get("/docs", include_in_schema=False, response_model=None)(_docs)
     app.mount("/docs/assets", StaticFiles(directory=swagger_ui_bundle.swagger_ui_path))
     page.mount(app, client, jaeger)
+    app.include_router(batches.router)
+    app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
     app.add_middleware(_Counted)
     handlers: dict[type[Exception], Callable[[Any], HttpError]] = {
         RequestError: errors.from_gateway,
         RefusedParameter: errors.from_parameter,
         RequestValidationError: lambda error: errors.from_validation(error.errors()),
-        HTTPException: lambda error: HttpError(error.status_code, str(error.detail), code=_code(error.status_code)),
+        HTTPException: errors.from_http,
         ValidationError: lambda error: errors.from_validation(error.errors()),
         Cancelled: failure,
         TextWasLost: failure,
@@ -159,10 +164,6 @@ def _handler(convert: Callable[[Any], HttpError]) -> Callable[[Request, Exceptio
         return JSONResponse(converted.body, converted.status, converted.headers)
 
     return handle
-
-
-def _code(status: int) -> str | None:
-    return "model_not_found" if status == 404 else None
 
 
 # -- observation ------------------------------------------------------------------------------------------------------

@@ -49,6 +49,12 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
                 _tolerant(handler.request_deserializer),
                 handler.response_serializer,
             )
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(
+                _guard_upload(handler.stream_unary, self._checks, details.method, self._pass_unknown),
+                _tolerant(handler.request_deserializer),
+                handler.response_serializer,
+            )
         return handler
 
 
@@ -75,6 +81,24 @@ def _guard_unary(behavior: Any, checks: Sequence[Check], method: str, pass_unkno
     return guarded
 
 
+def _guard_upload(behavior: Any, checks: Sequence[Check], method: str, pass_unknown: bool) -> Any:
+    async def guarded(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        try:
+            await _run(checks, None, context)
+            return await behavior(_well_formed(requests), context)
+        except Exception as error:
+            await _abort(context, error, method, pass_unknown)
+
+    return guarded
+
+
+async def _well_formed(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Raises InvalidArgument for bytes that are no message."""
+    async for request in requests:
+        _check_form(request)
+        yield request
+
+
 class _Malformed:
     """In a request's place: its bytes are no message of the method."""
 
@@ -96,6 +120,10 @@ async def _run(checks: Sequence[Check], request: Any, context: grpc.aio.Servicer
     metadata = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
     for check in checks:
         await check(metadata)
+    _check_form(request)
+
+
+def _check_form(request: Any) -> None:
     if isinstance(request, _Malformed):
         raise InvalidArgument("the request's bytes are no message of this method", field="", reason="MALFORMED")
 

@@ -21,11 +21,14 @@ KEYS: tuple[SearchAttributeKey[Any], ...] = (_COST, _SAVED, _STAGE, _REASON, _PR
 
 def at_start(task: SolveInput) -> TypedSearchAttributes:
     """Empty where the namespace does not have them."""
-    if not task.is_searchable:
-        return TypedSearchAttributes.empty
-    pairs: list[SearchAttributePair[str]] = [SearchAttributePair(_PROFILE, task.plan.profile)]
-    if task.request.tenant:
-        pairs.append(SearchAttributePair(_TENANT, task.request.tenant))
+    return whose(task.plan.profile, task.request.tenant) if task.is_searchable else TypedSearchAttributes.empty
+
+
+def whose(profile: str, tenant: str) -> TypedSearchAttributes:
+    """Those that are known before anything is asked."""
+    pairs: list[SearchAttributePair[str]] = [SearchAttributePair(_PROFILE, profile)]
+    if tenant:
+        pairs.append(SearchAttributePair(_TENANT, tenant))
     return TypedSearchAttributes(pairs)
 
 

@@ -80,10 +80,17 @@ class ModelServiceSettings(ProcessSettings):
     engine: str = Field(
         "transformers",
         validation_alias="TANDEM_ENGINE",
-        description="'transformers', 'vllm', 'openai', or 'module:function' that makes an Engine from these settings and a model",
+        description="'auto', 'transformers', 'llamacpp', 'vllm', 'openai', or 'module:function' that makes an Engine from these "
+        "settings and a model",
     )
     device: str = Field("auto", validation_alias="TANDEM_DEVICE", description="auto, cpu, cuda, cuda:1")
     threads: int = Field(2, gt=0, validation_alias="TANDEM_THREADS", description="CPU threads of the engine")
+    kv_cache_tokens: int = Field(
+        16384,
+        gt=0,
+        validation_alias="TANDEM_KV_CACHE_TOKENS",
+        description="llamacpp: of all running sequences together",
+    )
     max_batch: int = Field(16, gt=0, validation_alias="TANDEM_MAX_BATCH", description="sequences that run at once")
     max_waiting: int = Field(64, ge=0, validation_alias="TANDEM_MAX_WAITING", description="requests that may queue")
 
@@ -102,6 +109,7 @@ class ModelServiceSettings(ProcessSettings):
             "quantization": model.quantization,
             "device": self.device,
             "threads": self.threads,
+            "kv_cache_tokens": self.kv_cache_tokens,
             "max_batch": self.max_batch,
             "max_waiting": self.max_waiting,
             "vllm_args": self.vllm_args,

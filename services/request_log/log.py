@@ -17,6 +17,7 @@ from services.request_log.stops import StopFlags
 from services.request_log.streams import Streams
 from services.request_log.watchers import Watchers
 
+_NAMES = (*Role, STAGES, "decisions", "state", "watchers")
 _FINISHED_TTL = timedelta(minutes=5)
 
 
@@ -38,6 +39,11 @@ class RequestLog:
     async def ping(self) -> None:
         with translated_errors():
             await self._connection.redis.ping()
+
+    async def forget(self, request_id: str) -> None:
+        """Delete all keys of a request that has ended."""
+        with translated_errors():
+            await self._connection.redis.delete(*(key(request_id, name) for name in _NAMES))
 
     async def expire_soon(self, request_id: str) -> None:
         """The request has ended: its keys stay for a few minutes, for a client that comes back."""

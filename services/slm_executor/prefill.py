@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from services.engine.api import Engine, GenerationRequest
 from services.engine.batch import generate
+from services.generation.role_generator import conversation_owner
 from services.observability.spans import Inference, describe_prefill
 from services.observability.tracing import tracer
 from services.request_log.ledger import Pass
@@ -48,7 +49,8 @@ class Prefiller:
         inference = Inference(self._engine.info.name, "slm", task.request_id, 1, task.prices)
         with tracer.start_as_current_span(f"prefill {inference.model}") as span:
             try:
-                counts = (await generate(self._engine, GenerationRequest(key, prompt_ids, 0))).usage
+                ahead = GenerationRequest(key, prompt_ids, 0, keep_for=conversation_owner(task))
+                counts = (await generate(self._engine, ahead)).usage
             finally:
                 if self._running.get(task.request_id) == key:
                     del self._running[task.request_id]

@@ -8,12 +8,14 @@ import kserve.model_server
 from kserve import ModelServer
 from pydantic import Field
 
+from services.engine.api import ModelInfo
 from services.engine.registry import make_engine
 from services.observability import metrics, tracing
 from services.process.settings import ModelServiceSettings, read_settings
 from services.request_log.log import RequestLog
 from services.sufficiency_scorer.artefact import TrainedScorer
-from services.sufficiency_scorer.scorers import make_scorer
+from services.sufficiency_scorer.description import TRANSFORMERS
+from services.sufficiency_scorer.scorers import Scorer, make_scorer
 from services.sufficiency_scorer.service import ScorerRestServer, ScorerServer, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
 from tandem.method.profile import load_profile
@@ -33,12 +35,12 @@ def main() -> None:
     except ValueError as error:
         sys.exit(f"profile {profile.name}: {error}")
     metrics.expose(settings.host, settings.metrics_port)
-    engine = make_engine(settings.engine, settings.engine_arguments(profile.slm) | {"compiled": False})
+    engine = make_engine(_engine_for(scorer, settings.engine), settings.engine_arguments(profile.slm) | _needs(scorer))
     metrics.watch_engine(engine, "scorer")
     engine.start()
     if isinstance(scorer, TrainedScorer):
         try:
-            scorer.check_compatible(profile, engine.tokenizer.sha256)
+            scorer.check_compatible(profile, engine.tokenizer.sha256, _computed_by(engine.info))
         except ValueError as error:
             sys.exit(f"profile {profile.name}: {error}")
     stage_scorer = StageScorer(engine, RequestLog(settings.redis_url, settings.request_ttl), profile, scorer)
@@ -55,6 +57,21 @@ def main() -> None:
     server.start([SufficiencyModel(stage_scorer, engine.info.name)])
     engine.stop()
     tracing.shutdown()
+
+
+def _engine_for(scorer: Scorer, chosen: str) -> str:
+    """With "auto", a scorer whose score depends on the engine gets the one that it was trained on, if that is transformers."""
+    if chosen == "auto" and isinstance(scorer, TrainedScorer) and scorer.needs_pass:
+        return chosen if scorer.artefact.description.computed_by != TRANSFORMERS else "transformers"
+    return chosen
+
+
+def _needs(scorer: Scorer) -> dict[str, bool]:
+    return {"generates": False, "needs_states": isinstance(scorer, TrainedScorer) and scorer.needs_states}
+
+
+def _computed_by(info: ModelInfo) -> str:
+    return f"llamacpp {info.dtype}" if info.engine == "llamacpp" else TRANSFORMERS
 
 
 if __name__ == "__main__":

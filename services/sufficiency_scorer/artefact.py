@@ -65,13 +65,22 @@ class TrainedScorer:
     def score(self, inputs: ScorerInputs) -> float:
         return float(self.artefact.network.probabilities(ScorerInputsBatch.single(inputs))[0])
 
-    def check_compatible(self, profile: Profile, tokenizer_sha256: str) -> None:
-        """Raises ValueError naming what differs: scores are valid only for their pair, prompts and stages."""
+    @property
+    def needs_states(self) -> bool:
+        return self.artefact.network.shape.states > 0
+
+    def check_compatible(self, profile: Profile, tokenizer_sha256: str, computed_by: str) -> None:
+        """Raises ValueError naming what differs: scores are valid only for their pair, prompts, stages, and what computes them.
+
+        A scorer that needs no pass is the same on every engine.
+        """
         description = self.artefact.description
         fingerprint = profile.prompt_fingerprint()
         different = [name for name in fingerprint if fingerprint[name] != description.pair.get(name)]
         if description.tokenizer_sha256 != tokenizer_sha256:
             different.append("the small model's tokenizer")
+        if self.needs_pass and computed_by != description.computed_by:
+            different.append(f"the engine (trained on {description.computed_by}, here {computed_by})")
         if different:
             raise ValueError(
                 f"the scorer was trained for another pair: {', '.join(different)} differ; train one with "

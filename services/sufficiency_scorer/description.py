@@ -13,6 +13,8 @@ Label = Literal["nothing_lost", "right"]
 """The event whose probability a score estimates. `right` (the paper's): the small model, stopped here, answers right.
 `nothing_lost`: it does, or the large model alone does not either, so that continuing gains nothing."""
 
+TRANSFORMERS = "transformers"
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -67,13 +69,14 @@ class TrainingSource(_Part):
 
 class Description(_Part):
     """`pair` is Profile.prompt_fingerprint of the profile, which the scores depend on; `tokenizer_sha256` is that of the
-    small model's tokenizer."""
+    small model's tokenizer. `computed_by` is what computed the features: TRANSFORMERS, or llama.cpp and the file's quantization."""
 
     kind: str
     label: Label = "right"
     features: list[str]
     shape: Shape
     pair: dict[str, JsonValue]
+    computed_by: str = TRANSFORMERS
     tokenizer_sha256: str
     spread_by_stage: list[Moments]
     trained_on: list[TrainingSource]

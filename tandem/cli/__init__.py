@@ -32,7 +32,8 @@ class Verb:
 VERBS = {
     "ask": Verb("Ask a question and watch the two models answer it.", "ask:ask"),
     "chat": Verb("Talk to the two models.", "chat:chat"),
-    "request": Verb("Show, list, follow or cancel requests.", "request:app"),
+    "request": Verb("Show, list, follow, cancel or delete requests.", "request:app"),
+    "batch": Verb("Ask all questions of a file, within one budget.", "batch:app"),
     "profiles": Verb("List the profiles that the gateway serves.", "profiles:profiles"),
     "up": Verb("Start the local stack.", "stack:up", "local"),
     "down": Verb("Stop the local stack.", "stack:down", "local"),

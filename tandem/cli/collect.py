@@ -79,7 +79,7 @@ def gather(
     """Collect with a progress bar. Raises StoreError."""
     from training import session
 
-    pull_missing(profile.name, quiet=quiet)
+    pull_missing(profile.name, "transformers", quiet=quiet)
     with _progress(f"{wanted.name} with {profile.name}", quiet) as report:
         return asyncio.run(session.collect(profile, wanted, n, seed, scope, target, models_folder(), machine, report))
 

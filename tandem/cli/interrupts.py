@@ -25,6 +25,22 @@ def leaves() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def noticed() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; the second ends the command at once."""
+    event = threading.Event()
+
+    def notice(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        event.set()
+
+    before = signal.signal(signal.SIGINT, notice)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
 def cancels(client: Client, request_id: str) -> Iterator[None]:
     """The first Ctrl-C cancels the request, whose stream continues to its bill; the second ends the command at once.
 

@@ -10,6 +10,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def local_checks(profile: str = "") -> Iterator[Check]:
     wanted = profile or (read_stack() or {}).get("profile", DEFAULT_PROFILE)
     yield _profiles(wanted)
     yield _models(wanted)
-    yield _compiled(wanted)
+    yield from _engine(wanted)
     yield _sandbox()
     memory = psutil.virtual_memory().available / 1e9
     yield Check(
@@ -83,10 +84,11 @@ def _profiles(wanted: str) -> Check:
 
 def _models(profile: str) -> Check:
     from tandem.local.catalogue import catalogue, models_of
+    from tandem.local.layout import engine_name
     from tandem.local.models import fault_of
 
     try:
-        faults = {name: fault for name in models_of(profile) if (fault := fault_of(name))}
+        faults = {name: fault for name in models_of(profile) if (fault := fault_of(name, engine_name()))}
     except UserError as error:
         return Check("models", False, str(error), "set TANDEM_PROFILES_PATH to folders of profiles")
     found = "; ".join(f"{name} {fault}" for name, fault in faults.items()) or str(models_folder())
@@ -98,6 +100,19 @@ def _models(profile: str) -> Check:
     elif broken:
         advice = f"delete {' and '.join(str(models_folder() / name) for name in broken)}, and {advice}"
     return Check("models", not faults, found, advice)
+
+
+def _engine(profile: str) -> Iterator[Check]:
+    from tandem.local.catalogue import runs_gguf
+    from tandem.local.layout import engine_name
+
+    name = engine_name()
+    if runs_gguf(name):
+        is_installed = find_spec("xllamacpp") is not None
+        yield Check("engine", is_installed, f"{name}: llama.cpp, without a conversion of models", "run `make setup`")
+    else:
+        yield Check("engine", True, name)
+        yield _compiled(profile)
 
 
 def _compiled(profile: str) -> Check:

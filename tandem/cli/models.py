@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,11 +25,12 @@ app = new_app(no_args_is_help=True)
 def pull_models(
     models: Annotated[list[str] | None, typer.Argument(help="Names of the catalogue; default: the profile's two models.")] = None,
     profile: Annotated[str, typer.Option(help="Download the two models of this profile.")] = DEFAULT_PROFILE,
+    engine: Annotated[str, typer.Option(envvar="TANDEM_ENGINE", help="For this engine: all but `llamacpp` need a GGUF file converted, which takes 3 times the disk.")] = "transformers",
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Download, verify and convert models. An interrupted download is resumed."""
+    """Download, verify and, where the engine needs it, convert models. An interrupted download is resumed."""
     names = models or models_of(profile)
-    _pull_all(names, quiet=json)
+    _pull_all(names, engine, quiet=json)
     if json:
         print_json({name: str(catalogue()[name].folder) for name in names})
     else:
@@ -74,12 +76,17 @@ def compile_models(
         console.print("engines that start from now on use the compiled models")
 
 
-def pull_missing(profile: str, quiet: bool) -> None:
-    """Download the models of `profile` that are missing. A model outside the catalogue may have been put there by hand."""
-    entries = catalogue()
-    missing = [n for n in models_of(profile) if not (models_folder() / n / "config.json").is_file()]
-    missing += [n for n in models_of(profile) if n in entries and not entries[n].is_pulled and n not in missing]
-    _pull_all(missing, quiet)
+def pull_missing(profile: str, engine: str, quiet: bool) -> None:
+    """Download the models of `profile` that `engine` lacks. A model outside the catalogue may have been put there by hand."""
+    entries, names = catalogue(), models_of(profile)
+    missing = [
+        n for n in names if not (entries[n].is_ready(engine) if n in entries else _is_there(models_folder() / n))
+    ]
+    _pull_all(missing, engine, quiet)
+
+
+def _is_there(folder: Path) -> bool:
+    return (folder / "config.json").is_file() or any(folder.glob("*.gguf"))
 
 
 def _row(entry: CatalogueEntry) -> dict[str, object]:
@@ -90,10 +97,10 @@ def _row(entry: CatalogueEntry) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _pull_all(names: list[str], quiet: bool) -> None:
+def _pull_all(names: list[str], engine: str, quiet: bool) -> None:
     if quiet:
         for name in names:
-            pull(name, lambda *_: None)
+            pull(name, lambda *_: None, engine)
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"))
     with Progress(*columns, TimeElapsedColumn(), console=console) as display:
@@ -104,5 +111,5 @@ def _pull_all(names: list[str], quiet: bool) -> None:
                 amount = f"{done / 1e6:,.0f} / {total / 1e6:,.0f} MB" if total > 1_000_000 else ""
                 display.update(task, description=f"{name}: {step}", completed=done, total=total, amount=amount)  # type: ignore[arg-type]
 
-            pull(name, report)
+            pull(name, report, engine)
             display.update(task, description=f"{name}: ready", completed=1, total=1, amount="")

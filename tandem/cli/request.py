@@ -83,6 +83,17 @@ def cancel(request: RequestId, json: JsonFlag = False) -> None:
     console.print("cancelled" if reply["state"] == "running" else f"the request had already ended: {reply['state']}")
 
 
+@app.command()
+def delete(request: RequestId, json: JsonFlag = False) -> None:
+    """Erase a request that has ended, with its question, answer and bill, everywhere but in traces, which hold no text."""
+    with Client() as client:
+        reply = to_dict(client.delete(request))
+    if json:
+        print_json(reply)
+        return
+    console.print("deleted; Temporal forgets it within about a minute")
+
+
 def _shadow(shadow: tandem_pb2.Shadow) -> str:
     verdict = "the same answer" if shadow.agrees else f"another answer, {shadow.answer!r}"
     return (

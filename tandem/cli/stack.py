@@ -15,7 +15,7 @@ from rich.table import Table
 from tandem.cli.models import pull_missing
 from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.local import planning
-from tandem.local.layout import PROCESSES, StackError
+from tandem.local.layout import PROCESSES, StackError, engine_name
 from tandem.local.planning import open_stack, require_same
 from tandem.local.supervisor import ProcessStatus, Report, Stack
 from tandem.paths import DEFAULT_PROFILE, read_stack, state_folder
@@ -104,7 +104,7 @@ def _last_lines(file: str, count: int) -> list[str]:
 def start_stack(profile: str, quiet: bool = False, jaeger: bool = False) -> Stack:
     """Download missing models, start the stack and wait. Nothing is left running after a failure or an interrupt."""
     profile = profile or DEFAULT_PROFILE
-    pull_missing(profile, quiet=quiet)
+    pull_missing(profile, engine_name(), quiet=quiet)
     with _reporting(quiet) as report:
         return planning.start_stack(profile, jaeger=jaeger, report=report)
 

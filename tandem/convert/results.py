@@ -10,6 +10,7 @@ from tandem.convert.values import counts_to_pb, prices_to_pb, role_to_pb, stop_r
 from tandem.method.checks import Trial
 from tandem.method.events import AnswerDelta, Checked, InsightDelta, LlmStopped, Restarted, SolveEvent
 from tandem.method.result import ShadowResult, SolveResult
+from tandem.method.timeline import Timeline
 from tandem.v1 import tandem_pb2
 
 if TYPE_CHECKING:
@@ -77,6 +78,19 @@ def _trial_to_pb(trial: Trial, model: str) -> tandem_pb2.Trial:
 
 def shadow_to_pb(shadow: ShadowResult) -> tandem_pb2.Shadow:
     return tandem_pb2.Shadow(**asdict(shadow))
+
+
+def timeline_to_pb(request_id: str, timeline: Timeline) -> tandem_pb2.GetTimelineResponse:
+    steps = [
+        tandem_pb2.Step(**asdict(step) | {"outcome": f"STEP_OUTCOME_{step.outcome.upper()}"}) for step in timeline.steps
+    ]
+    return tandem_pb2.GetTimelineResponse(
+        request_id=request_id,
+        started_at_unix_ms=timeline.started_at,
+        duration_ms=timeline.duration,
+        taken=timeline.taken,
+        steps=steps,
+    )
 
 
 def profile_to_pb(profile: Profile) -> tandem_pb2.Profile:

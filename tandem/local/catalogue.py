@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,27 @@ class CatalogueEntry:
 
     @property
     def is_pulled(self) -> bool:
+        """In any format."""
         return (self.folder / MARK).is_file()
+
+    def is_ready(self, engine: str) -> bool:
+        """`engine` can load it."""
+        return self.is_pulled and (self.kind != "gguf" or format_of(self.folder, engine) != "")
+
+
+def runs_gguf(engine: str) -> bool:
+    """`engine`, a name of services.engine.registry, runs GGUF files as they are; "auto" does not on an NVIDIA GPU."""
+    if engine == "auto":
+        return find_spec("xllamacpp") is not None and not any(Path("/dev").glob("nvidia[0-9]*"))
+    return engine == "llamacpp"
+
+
+def format_of(folder: Path, engine: str) -> str:
+    """The format of weights in a model's folder that `engine` loads: "gguf", "safetensors", or "" where there is none."""
+    for form in ("gguf", "safetensors") if runs_gguf(engine) else ("safetensors",):
+        if any(folder.glob(f"*.{form}")) and not (form == "safetensors" and engine == "llamacpp"):
+            return form
+    return ""
 
 
 def catalogue() -> dict[str, CatalogueEntry]:

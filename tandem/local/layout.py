@@ -141,6 +141,11 @@ class Layout:
         return self.folder / "logs" / f"{process}.log"
 
 
+def engine_name() -> str:
+    """Of each process that runs a model: TANDEM_ENGINE, or the one that the shipped report was made with."""
+    return os.environ.get("TANDEM_ENGINE", "").strip() or "transformers"
+
+
 def engine_threads() -> int:
     """Processor threads of each process that runs a model: TANDEM_THREADS, or the physical cores up to 8.
 

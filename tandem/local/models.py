@@ -1,6 +1,7 @@
-"""Models on this machine: download, verify, convert once, compile, all in the cache folder.
+"""Models on this machine: download, verify, convert once where an engine needs it, compile, all in the cache folder.
 
-A model's folder is renamed into place when it is complete, so a folder that exists is usable.
+llama.cpp runs a GGUF file as it was downloaded; for other engines it is converted. A model's folder is renamed into place when
+it is complete, so a folder that exists is usable.
 """
 
 from __future__ import annotations
@@ -17,25 +18,27 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tandem.local.catalogue import MARK, CatalogueEntry, ModelError, catalogue
+from tandem.local.catalogue import MARK, CatalogueEntry, ModelError, catalogue, format_of, runs_gguf
 from tandem.local.downloads import Progress, fetch_gguf, fetch_snapshot
 from tandem.paths import REPOSITORY, models_folder
 
+_GGUF = b"GGUF"
 
-def pull(name: str, progress: Progress) -> Path:
-    """The model's folder, downloaded and converted unless it exists. Raises ModelError."""
+
+def pull(name: str, progress: Progress, engine: str) -> Path:
+    """The model's folder, with what `engine` needs, downloaded and converted unless it is there. Raises ModelError."""
     entries = catalogue()
     if name not in entries:
         raise ModelError(f"{name!r} is not in the catalogue; it has: {', '.join(entries)}")
     entry = entries[name]
-    if entry.is_pulled:
+    if entry.is_ready(engine):
         return entry.folder
     downloads = models_folder() / ".download" / name
     try:
         downloads.mkdir(parents=True, exist_ok=True)
         with _alone(downloads.with_name(f"{name}.lock"), progress):
-            if not entry.is_pulled:  # by the command that had the lock before
-                _download(entry, downloads, progress)
+            if not entry.is_ready(engine):  # by the command that had the lock before
+                _download(entry, downloads, progress, engine)
     except OSError as error:
         raise ModelError(
             f"{name} cannot be written to {models_folder()} ({error.strerror or error}): make room there, or set "
@@ -59,19 +62,22 @@ def _alone(lock: Path, progress: Progress) -> Iterator[None]:
         held.release()
 
 
-def _download(entry: CatalogueEntry, downloads: Path, progress: Progress) -> None:
+def _download(entry: CatalogueEntry, downloads: Path, progress: Progress, engine: str) -> None:
     downloads.mkdir(exist_ok=True)
     with _completed_folder(entry) as folder:
-        if entry.kind == "gguf":
-            source = fetch_gguf(entry, downloads, progress)
-            progress("converting", 0, 1)
-            _convert(downloads / entry.file, folder)
-            progress("converting", 1, 1)
-        else:
-            source = fetch_snapshot(entry, downloads)
+        source = fetch_snapshot(entry, downloads) if entry.kind != "gguf" else _fetch(entry, downloads, progress)
+        if entry.kind != "gguf":
             for path in downloads.iterdir():
                 if path.name != ".cache":  # the hub's own notes on what is complete
                     shutil.move(path, folder / path.name)
+        elif runs_gguf(engine):
+            progress("reading the tokenizer", 0, 1)
+            _convert(downloads / entry.file, folder, "--tokenizer-only")
+            shutil.move(downloads / entry.file, folder / entry.file)
+        else:
+            progress("converting", 0, 1)
+            _convert(downloads / entry.file, folder)
+            progress("converting", 1, 1)
         mark = {
             "name": entry.name,
             "source": source,
@@ -83,6 +89,14 @@ def _download(entry: CatalogueEntry, downloads: Path, progress: Progress) -> Non
     shutil.rmtree(downloads)
 
 
+def _fetch(entry: CatalogueEntry, downloads: Path, progress: Progress) -> str:
+    """Put the GGUF file into `downloads`, from the model's folder where an engine has it. Returns the name of its source."""
+    here = entry.folder / entry.file
+    if entry.is_pulled and here.is_file() and not (downloads / entry.file).exists():
+        os.link(here, downloads / entry.file)
+    return fetch_gguf(entry, downloads, progress)
+
+
 def fetch_file(name: str, folder: Path, progress: Progress = lambda *_: None) -> Path:
     """The catalogue's GGUF file itself, verified, in `folder`, for programs that load GGUF. Raises ModelError."""
     entry = catalogue()[name]
@@ -92,24 +106,34 @@ def fetch_file(name: str, folder: Path, progress: Progress = lambda *_: None) ->
     return folder / entry.file
 
 
-def fault_of(name: str) -> str:
-    """What makes the model's folder unusable, from its content; empty where nothing does."""
+def fault_of(name: str, engine: str) -> str:
+    """What makes the model's folder unusable for `engine`, from its content; empty where nothing does."""
     folder = models_folder() / name
     if not folder.is_dir():
         return "is missing"
-    missing = [file for file in ("config.json", "tokenizer.json") if not (folder / file).is_file()]
-    weights = sorted(folder.glob("*.safetensors"))
-    if missing or not weights:
-        return f"has no {' and no '.join(missing or ['weights'])}"
+    found = format_of(folder, engine)
+    needed = ("tokenizer.json",) if found == "gguf" else ("config.json", "tokenizer.json")
+    missing = [file for file in needed if not (folder / file).is_file()]
+    missing += [] if found else ["weights"]
+    if missing:
+        return f"has no {' and no '.join(missing)}"
+    for file in sorted(folder.glob(f"*.{found}")):
+        if fault := _fault_in(file):
+            return f"has a broken {file.name} ({fault})"
+    return ""
+
+
+def _fault_in(file: Path) -> str:
+    if file.suffix == ".gguf":
+        with file.open("rb") as stream:
+            return "" if stream.read(len(_GGUF)) == _GGUF else "it is no GGUF file"
     from safetensors import SafetensorError, safe_open
 
-    for file in weights:
-        try:
-            with safe_open(file, framework="numpy"):
-                pass
-        except (SafetensorError, OSError) as error:
-            return f"has a broken {file.name} ({error})"
-    return ""
+    try:
+        with safe_open(file, framework="numpy"):
+            return ""
+    except (SafetensorError, OSError) as error:
+        return str(error)
 
 
 def compile_ahead(name: str, dtype: str, threads: int) -> Path:
@@ -121,7 +145,7 @@ def compile_ahead(name: str, dtype: str, threads: int) -> Path:
     if shutil.which(compiler) is None:
         raise ModelError(f"there is no C++ compiler: install {compiler}, or set CXX to another")
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{name} is not downloaded: run `tandem models pull`")
+        raise ModelError(f"{name} is not here for transformers: run `tandem models pull --engine transformers`")
     with tempfile.TemporaryDirectory(prefix="tandem-compile-") as cache:
         arguments = (str(folder), dtype, str(threads))
         _run(f"{name} cannot be compiled", "services.engine.compiled", *arguments, TORCHINDUCTOR_CACHE_DIR=cache)
@@ -135,7 +159,7 @@ def compiled_for(name: str) -> list[int]:
 
 @contextmanager
 def _completed_folder(entry: CatalogueEntry) -> Iterator[Path]:
-    """A folder to fill; renamed into place when the block ends without an error."""
+    """A folder to fill; renamed into place when the block ends without an error, with what a usable folder has besides."""
     partial = entry.folder.with_name(f".partial-{entry.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -143,13 +167,17 @@ def _completed_folder(entry: CatalogueEntry) -> Iterator[Path]:
     for file in partial.iterdir():
         if file.is_file():
             file.chmod(0o644)  # safetensors creates files for its user alone; a pod that mounts them has another
+    if entry.is_pulled:
+        for path in entry.folder.iterdir():
+            if not (partial / path.name).exists():
+                path.rename(partial / path.name)
     shutil.rmtree(entry.folder, ignore_errors=True)
     partial.rename(entry.folder)
 
 
-def _convert(gguf: Path, folder: Path) -> None:
+def _convert(gguf: Path, folder: Path, *options: str) -> None:
     """In a child process: dequantising takes several times the file's size in memory, which is then freed."""
-    _run(f"{gguf.name} cannot be converted", "services.engine.convert", str(gguf), str(folder))
+    _run(f"{gguf.name} cannot be converted", "services.engine.convert", str(gguf), str(folder), *options)
 
 
 def _run(failure: str, module: str, *arguments: str, **environment: str) -> None:

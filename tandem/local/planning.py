@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tandem import jaeger as jaeger_api
-from tandem.local.layout import PROCESSES, Layout, StackError, engine_threads
+from tandem.local.layout import PROCESSES, Layout, StackError, engine_name, engine_threads
 from tandem.local.ports import HeldPorts
 from tandem.local.programs import require_binary, require_jaeger
 from tandem.local.supervisor import PortTaken, Report, Stack
@@ -50,6 +50,7 @@ def plan_stack(profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts
     environment = {
         "TANDEM_MODELS": str(models_folder()),
         "TANDEM_PROFILES_PATH": os.pathsep.join(str(f.resolve()) for f in profile_folders()),
+        "TANDEM_ENGINE": engine_name(),
         "TANDEM_THREADS": str(engine_threads()),
         "TRANSFORMERS_VERBOSITY": "error",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",

@@ -90,6 +90,7 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
         common["TANDEM_HTTP_PORT"] = str(ports["http"])
     if process.uses_temporal:
         common["TEMPORAL_ADDRESS"] = layout.address("temporal")
+        common["TANDEM_FILES"] = os.environ.get("TANDEM_FILES") or str(layout.folder / "files")
     if process.name == "worker":
         common |= _services(layout)
     return common

@@ -5,6 +5,9 @@ DISTRIBUTION = "tandem-insights"
 
 SOLVE_WORKFLOW = "Solve"
 SHADOW_WORKFLOW = "Shadow"
+BATCH_WORKFLOW = "Batch"
+BATCH_PROGRESS = "progress"
+"""Field of a batch's memo: its BatchProgress."""
 CANCEL_SIGNAL = "cancel"
 # Search attributes of Temporal, by the name under which `tandem request list --where` knows them.
 SEARCH_ATTRIBUTES = {
@@ -25,6 +28,16 @@ def solve_queue(profile: str) -> str:
 def llm_queue(profile: str) -> str:
     """Task queue of the large model's activities: few slots, one for each sequence that the pool can run."""
     return f"tandem-{profile}-llm"
+
+
+def batch_queue(profile: str) -> str:
+    """Task queue of one profile's batches: what waits for a batch's requests must not take the slots that they need."""
+    return f"tandem-{profile}-batch"
+
+
+def batched_id(batch_id: str, number: int) -> str:
+    """The id of the request in line `number` of a batch (from 1): a line that is asked again joins the request that there is."""
+    return f"{batch_id}.{number}"
 
 
 def shadow_id(request_id: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tandem.method.cost import worst_case_usd, worst_case_usd_of_trials
 from tandem.method.plan import Plan
-from tandem.method.request import Budget
+from tandem.method.request import Budget, SolveInput
 from tandem.method.result import Stop, StopReason
 from tandem.method.tasks import StageScore
 
@@ -92,6 +92,17 @@ def allowance(plan: Plan, budget: Budget, question_tokens: int) -> Allowance:
     stages = caps[: len(planned)]
     is_limited = stages != planned or (finishes and finish is None)
     return Allowance(stages, finish, answer, is_limited, _pays_for_trials(plan, budget, question_tokens, caps, answer))
+
+
+def most_usd(task: SolveInput) -> float:
+    """Upper bound of a request's bill, attempts that are lost left out."""
+    budget, prompt = task.request.budget, task.question_tokens + TEMPLATE_TOKENS
+    allowed = allowance(task.plan, budget, task.question_tokens)
+    llm_tokens = max(allowed.llm_caps, default=0)
+    most = worst_case_usd(task.plan, prompt, llm_tokens, allowed.answer_tokens)
+    if task.checks and allowed.pays_for_trials:
+        most += worst_case_usd_of_trials(task.plan, prompt, llm_tokens)
+    return most if budget.max_cost_usd is None else min(most, budget.max_cost_usd)
 
 
 def _pays_for_trials(plan: Plan, budget: Budget, question_tokens: int, caps: Sequence[int], answer: int) -> bool:

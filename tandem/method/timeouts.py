@@ -20,4 +20,6 @@ class Timeouts:
     attempt = timedelta(minutes=8)
     activity = timedelta(minutes=10)
     workflow = timedelta(minutes=14)
+    batched_workflow = timedelta(days=1)  # no client waits: a request of a batch outlives an outage of everything
+    batch_step = timedelta(minutes=10)  # one attempt at reading or writing files of a batch
     client_deadline = timedelta(minutes=15)

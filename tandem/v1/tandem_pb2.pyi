@@ -207,6 +207,29 @@ REQUEST_STATE_FAILED: RequestState.ValueType  # 3
 REQUEST_STATE_CANCELLED: RequestState.ValueType  # 4
 Global___RequestState: _TypeAlias = RequestState  # noqa: Y015
 
+class _StepOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StepOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STEP_OUTCOME_UNSPECIFIED: _StepOutcome.ValueType  # 0
+    STEP_OUTCOME_RUNNING: _StepOutcome.ValueType  # 1
+    STEP_OUTCOME_COMPLETED: _StepOutcome.ValueType  # 2
+    STEP_OUTCOME_FAILED: _StepOutcome.ValueType  # 3
+    STEP_OUTCOME_CANCELLED: _StepOutcome.ValueType  # 4
+    STEP_OUTCOME_TIMED_OUT: _StepOutcome.ValueType  # 5
+
+class StepOutcome(_StepOutcome, metaclass=_StepOutcomeEnumTypeWrapper): ...
+
+STEP_OUTCOME_UNSPECIFIED: StepOutcome.ValueType  # 0
+STEP_OUTCOME_RUNNING: StepOutcome.ValueType  # 1
+STEP_OUTCOME_COMPLETED: StepOutcome.ValueType  # 2
+STEP_OUTCOME_FAILED: StepOutcome.ValueType  # 3
+STEP_OUTCOME_CANCELLED: StepOutcome.ValueType  # 4
+STEP_OUTCOME_TIMED_OUT: StepOutcome.ValueType  # 5
+Global___StepOutcome: _TypeAlias = StepOutcome  # noqa: Y015
+
 @_typing.final
 class SolveRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -1388,6 +1411,44 @@ class CancelRequestResponse(_message.Message):
 Global___CancelRequestResponse: _TypeAlias = CancelRequestResponse  # noqa: Y015
 
 @_typing.final
+class DeleteRequestRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteRequestRequest: _TypeAlias = DeleteRequestRequest  # noqa: Y015
+
+@_typing.final
+class DeleteRequestResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteRequestResponse: _TypeAlias = DeleteRequestResponse  # noqa: Y015
+
+@_typing.final
 class ListRequestsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1449,6 +1510,7 @@ class RequestSummary(_message.Message):
     STAGE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
+    DURATION_MS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     state: Global___RequestState.ValueType
     profile: _builtins.str
@@ -1460,6 +1522,8 @@ class RequestSummary(_message.Message):
     stage: _builtins.int
     reason: Global___StopReason.ValueType
     trace_id: _builtins.str
+    duration_ms: _builtins.float
+    """Milliseconds from its start to its end. Unset while it runs."""
     def __init__(
         self,
         *,
@@ -1473,17 +1537,22 @@ class RequestSummary(_message.Message):
         stage: _builtins.int | None = ...,
         reason: Global___StopReason.ValueType = ...,
         trace_id: _builtins.str = ...,
+        duration_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "saved_ratio", b"saved_ratio", "stage", b"stage", "usd", b"usd"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "duration_ms", b"duration_ms", "saved_ratio", b"saved_ratio", "stage", b"stage", "usd", b"usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "profile", b"profile", "reason", b"reason", "request_id", b"request_id", "saved_ratio", b"saved_ratio", "stage", b"stage", "started_at_unix_ms", b"started_at_unix_ms", "state", b"state", "tenant", b"tenant", "trace_id", b"trace_id", "usd", b"usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "duration_ms", b"duration_ms", "profile", b"profile", "reason", b"reason", "request_id", b"request_id", "saved_ratio", b"saved_ratio", "stage", b"stage", "started_at_unix_ms", b"started_at_unix_ms", "state", b"state", "tenant", b"tenant", "trace_id", b"trace_id", "usd", b"usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
+    _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015
     _WhichOneofReturnType__saved_ratio: _TypeAlias = _typing.Literal["saved_ratio"]  # noqa: Y015
     _WhichOneofArgType__saved_ratio: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio"]  # noqa: Y015
     _WhichOneofReturnType__stage: _TypeAlias = _typing.Literal["stage"]  # noqa: Y015
     _WhichOneofArgType__stage: _TypeAlias = _typing.Literal["_stage", b"_stage"]  # noqa: Y015
     _WhichOneofReturnType__usd: _TypeAlias = _typing.Literal["usd"]  # noqa: Y015
     _WhichOneofArgType__usd: _TypeAlias = _typing.Literal["_usd", b"_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__duration_ms) -> _WhichOneofReturnType__duration_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__saved_ratio) -> _WhichOneofReturnType__saved_ratio | None: ...
     @_typing.overload
@@ -1492,6 +1561,126 @@ class RequestSummary(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__usd) -> _WhichOneofReturnType__usd | None: ...
 
 Global___RequestSummary: _TypeAlias = RequestSummary  # noqa: Y015
+
+@_typing.final
+class GetTimelineRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTimelineRequest: _TypeAlias = GetTimelineRequest  # noqa: Y015
+
+@_typing.final
+class GetTimelineResponse(_message.Message):
+    """From the history that Temporal keeps of the request: there is one where no trace was recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STARTED_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    DURATION_MS_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    TAKEN_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    started_at_unix_ms: _builtins.float
+    """Unix time in milliseconds."""
+    duration_ms: _builtins.float
+    """Milliseconds from its start to its end. Unset while it runs."""
+    taken: _builtins.float
+    """Milliseconds from its start until a worker took it: the result's timings count from here. Unset while none has."""
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]:
+        """In the order in which they were scheduled."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        started_at_unix_ms: _builtins.float = ...,
+        duration_ms: _builtins.float | None = ...,
+        steps: _abc.Iterable[Global___Step] | None = ...,
+        taken: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_taken", b"_taken", "duration_ms", b"duration_ms", "taken", b"taken"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_taken", b"_taken", "duration_ms", b"duration_ms", "request_id", b"request_id", "started_at_unix_ms", b"started_at_unix_ms", "steps", b"steps", "taken", b"taken"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
+    _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015
+    _WhichOneofReturnType__taken: _TypeAlias = _typing.Literal["taken"]  # noqa: Y015
+    _WhichOneofArgType__taken: _TypeAlias = _typing.Literal["_taken", b"_taken"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__duration_ms) -> _WhichOneofReturnType__duration_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__taken) -> _WhichOneofReturnType__taken | None: ...
+
+Global___GetTimelineResponse: _TypeAlias = GetTimelineResponse  # noqa: Y015
+
+@_typing.final
+class Step(_message.Message):
+    """One activity of the request's workflow: a call of a service, over all its attempts. Times in milliseconds since the request's start."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    SCHEDULED_FIELD_NUMBER: _builtins.int
+    STARTED_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The activity: generate_insight, wait_for_stage, wait_and_score, prefill, execute, check and others."""
+    stage: _builtins.int
+    """The stage that is waited for, scored, or answered from. Unset where it concerns none."""
+    attempts: _builtins.int
+    """Attempts so far."""
+    scheduled: _builtins.float
+    started: _builtins.float
+    """Start of its last attempt. Unset while no attempt has ended."""
+    ended: _builtins.float
+    """Unset while it runs."""
+    outcome: Global___StepOutcome.ValueType
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        stage: _builtins.int | None = ...,
+        attempts: _builtins.int = ...,
+        scheduled: _builtins.float = ...,
+        started: _builtins.float | None = ...,
+        ended: _builtins.float | None = ...,
+        outcome: Global___StepOutcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ended", b"_ended", "_stage", b"_stage", "_started", b"_started", "ended", b"ended", "stage", b"stage", "started", b"started"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ended", b"_ended", "_stage", b"_stage", "_started", b"_started", "attempts", b"attempts", "ended", b"ended", "name", b"name", "outcome", b"outcome", "scheduled", b"scheduled", "stage", b"stage", "started", b"started"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ended: _TypeAlias = _typing.Literal["ended"]  # noqa: Y015
+    _WhichOneofArgType__ended: _TypeAlias = _typing.Literal["_ended", b"_ended"]  # noqa: Y015
+    _WhichOneofReturnType__stage: _TypeAlias = _typing.Literal["stage"]  # noqa: Y015
+    _WhichOneofArgType__stage: _TypeAlias = _typing.Literal["_stage", b"_stage"]  # noqa: Y015
+    _WhichOneofReturnType__started: _TypeAlias = _typing.Literal["started"]  # noqa: Y015
+    _WhichOneofArgType__started: _TypeAlias = _typing.Literal["_started", b"_started"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ended) -> _WhichOneofReturnType__ended | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stage) -> _WhichOneofReturnType__stage | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__started) -> _WhichOneofReturnType__started | None: ...
+
+Global___Step: _TypeAlias = Step  # noqa: Y015
 
 @_typing.final
 class ListProfilesRequest(_message.Message):

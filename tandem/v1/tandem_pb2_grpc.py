@@ -44,10 +44,20 @@ class TandemServiceStub:
                 request_serializer=tandem_dot_v1_dot_tandem__pb2.GetRequestRequest.SerializeToString,
                 response_deserializer=tandem_dot_v1_dot_tandem__pb2.GetRequestResponse.FromString,
                 _registered_method=True)
+        self.GetTimeline = channel.unary_unary(
+                '/tandem.v1.TandemService/GetTimeline',
+                request_serializer=tandem_dot_v1_dot_tandem__pb2.GetTimelineRequest.SerializeToString,
+                response_deserializer=tandem_dot_v1_dot_tandem__pb2.GetTimelineResponse.FromString,
+                _registered_method=True)
         self.CancelRequest = channel.unary_unary(
                 '/tandem.v1.TandemService/CancelRequest',
                 request_serializer=tandem_dot_v1_dot_tandem__pb2.CancelRequestRequest.SerializeToString,
                 response_deserializer=tandem_dot_v1_dot_tandem__pb2.CancelRequestResponse.FromString,
+                _registered_method=True)
+        self.DeleteRequest = channel.unary_unary(
+                '/tandem.v1.TandemService/DeleteRequest',
+                request_serializer=tandem_dot_v1_dot_tandem__pb2.DeleteRequestRequest.SerializeToString,
+                response_deserializer=tandem_dot_v1_dot_tandem__pb2.DeleteRequestResponse.FromString,
                 _registered_method=True)
         self.ListRequests = channel.unary_unary(
                 '/tandem.v1.TandemService/ListRequests',
@@ -79,8 +89,22 @@ class TandemServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTimeline(self, request, context):
+        """What a request did and when, step by step. NOT_FOUND for an unknown id, or one that Temporal has forgotten.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelRequest(self, request, context):
         """Stops a running request in all services and keeps its bill. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRequest(self, request, context):
+        """Erases an ended request, from Redis at once and from Temporal in the background. Traces and logs hold no text of it, and stay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,10 +137,20 @@ def add_TandemServiceServicer_to_server(servicer, server):
                     request_deserializer=tandem_dot_v1_dot_tandem__pb2.GetRequestRequest.FromString,
                     response_serializer=tandem_dot_v1_dot_tandem__pb2.GetRequestResponse.SerializeToString,
             ),
+            'GetTimeline': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTimeline,
+                    request_deserializer=tandem_dot_v1_dot_tandem__pb2.GetTimelineRequest.FromString,
+                    response_serializer=tandem_dot_v1_dot_tandem__pb2.GetTimelineResponse.SerializeToString,
+            ),
             'CancelRequest': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelRequest,
                     request_deserializer=tandem_dot_v1_dot_tandem__pb2.CancelRequestRequest.FromString,
                     response_serializer=tandem_dot_v1_dot_tandem__pb2.CancelRequestResponse.SerializeToString,
+            ),
+            'DeleteRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRequest,
+                    request_deserializer=tandem_dot_v1_dot_tandem__pb2.DeleteRequestRequest.FromString,
+                    response_serializer=tandem_dot_v1_dot_tandem__pb2.DeleteRequestResponse.SerializeToString,
             ),
             'ListRequests': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRequests,
@@ -194,6 +228,33 @@ class TandemService:
             _registered_method=True)
 
     @staticmethod
+    def GetTimeline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.v1.TandemService/GetTimeline',
+            tandem_dot_v1_dot_tandem__pb2.GetTimelineRequest.SerializeToString,
+            tandem_dot_v1_dot_tandem__pb2.GetTimelineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CancelRequest(request,
             target,
             options=(),
@@ -210,6 +271,33 @@ class TandemService:
             '/tandem.v1.TandemService/CancelRequest',
             tandem_dot_v1_dot_tandem__pb2.CancelRequestRequest.SerializeToString,
             tandem_dot_v1_dot_tandem__pb2.CancelRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.v1.TandemService/DeleteRequest',
+            tandem_dot_v1_dot_tandem__pb2.DeleteRequestRequest.SerializeToString,
+            tandem_dot_v1_dot_tandem__pb2.DeleteRequestResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,8 +37,12 @@ class TandemServiceStub:
     """
     GetRequest: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.GetRequestRequest, _tandem_pb2.GetRequestResponse]
     """State of one request, with its result once there is one. NOT_FOUND for an unknown id."""
+    GetTimeline: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.GetTimelineRequest, _tandem_pb2.GetTimelineResponse]
+    """What a request did and when, step by step. NOT_FOUND for an unknown id, or one that Temporal has forgotten."""
     CancelRequest: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.CancelRequestRequest, _tandem_pb2.CancelRequestResponse]
     """Stops a running request in all services and keeps its bill. Idempotent."""
+    DeleteRequest: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.DeleteRequestRequest, _tandem_pb2.DeleteRequestResponse]
+    """Erases an ended request, from Redis at once and from Temporal in the background. Traces and logs hold no text of it, and stay."""
     ListRequests: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListRequestsRequest, _tandem_pb2.ListRequestsResponse]
     """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read."""
     ListProfiles: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListProfilesRequest, _tandem_pb2.ListProfilesResponse]
@@ -53,8 +57,12 @@ class TandemServiceAsyncStub(TandemServiceStub):
     """
     GetRequest: _aio.UnaryUnaryMultiCallable[_tandem_pb2.GetRequestRequest, _tandem_pb2.GetRequestResponse]  # type: ignore[assignment]
     """State of one request, with its result once there is one. NOT_FOUND for an unknown id."""
+    GetTimeline: _aio.UnaryUnaryMultiCallable[_tandem_pb2.GetTimelineRequest, _tandem_pb2.GetTimelineResponse]  # type: ignore[assignment]
+    """What a request did and when, step by step. NOT_FOUND for an unknown id, or one that Temporal has forgotten."""
     CancelRequest: _aio.UnaryUnaryMultiCallable[_tandem_pb2.CancelRequestRequest, _tandem_pb2.CancelRequestResponse]  # type: ignore[assignment]
     """Stops a running request in all services and keeps its bill. Idempotent."""
+    DeleteRequest: _aio.UnaryUnaryMultiCallable[_tandem_pb2.DeleteRequestRequest, _tandem_pb2.DeleteRequestResponse]  # type: ignore[assignment]
+    """Erases an ended request, from Redis at once and from Temporal in the background. Traces and logs hold no text of it, and stay."""
     ListRequests: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListRequestsRequest, _tandem_pb2.ListRequestsResponse]  # type: ignore[assignment]
     """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read."""
     ListProfiles: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListProfilesRequest, _tandem_pb2.ListProfilesResponse]  # type: ignore[assignment]
@@ -80,12 +88,28 @@ class TandemServiceServicer(metaclass=_abc_1.ABCMeta):
         """State of one request, with its result once there is one. NOT_FOUND for an unknown id."""
 
     @_abc_1.abstractmethod
+    def GetTimeline(
+        self,
+        request: _tandem_pb2.GetTimelineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tandem_pb2.GetTimelineResponse, _abc.Awaitable[_tandem_pb2.GetTimelineResponse]]:
+        """What a request did and when, step by step. NOT_FOUND for an unknown id, or one that Temporal has forgotten."""
+
+    @_abc_1.abstractmethod
     def CancelRequest(
         self,
         request: _tandem_pb2.CancelRequestRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tandem_pb2.CancelRequestResponse, _abc.Awaitable[_tandem_pb2.CancelRequestResponse]]:
         """Stops a running request in all services and keeps its bill. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def DeleteRequest(
+        self,
+        request: _tandem_pb2.DeleteRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tandem_pb2.DeleteRequestResponse, _abc.Awaitable[_tandem_pb2.DeleteRequestResponse]]:
+        """Erases an ended request, from Redis at once and from Temporal in the background. Traces and logs hold no text of it, and stay."""
 
     @_abc_1.abstractmethod
     def ListRequests(

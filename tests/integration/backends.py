@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -11,19 +13,38 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from services.engine.api import Engine, Finished, GenerationRequest
+from services.engine.int8 import is_supported
+from services.engine.llamacpp_engine import LlamaCppEngine
 from services.engine.openai_engine import ApiSettings, OpenAIEngine
 from services.engine.settings import EngineSettings
 from services.engine.transformers_engine import TransformersEngine
 from tandem.method.sampling import Sampling
 from tests.conftest import free_port, wait_until
 
+COMPILED_THREADS = 2
+needs_compiler = pytest.mark.skipif(
+    not is_supported() or shutil.which("g++") is None, reason="compiling a model needs an x86 processor and g++"
+)
+BACKENDS = [
+    "cpu",
+    pytest.param("compiled", marks=needs_compiler),
+    pytest.param("cuda", marks=pytest.mark.gpu),
+    pytest.param(
+        "vllm", marks=pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs tandem-insights[vllm]")
+    ),
+    "llamacpp",
+    "openai",
+]
+
 
 @dataclass(frozen=True)
 class Backend:
     """`make(model, max_batch, max_waiting)` returns a new engine. Not `is_exact`: the usage of a cut stream is an estimate.
 
-    Not `holds_schemas`: it refuses a JSON schema.
+    Not `holds_schemas`: it refuses a JSON schema. `keeps_conversations`: its usage says what was cached of an earlier turn.
     An engine that `starts_slowly` is reused by the next test, unless the test is to stop it.
     """
 
@@ -34,6 +55,7 @@ class Backend:
     starts_slowly: bool = False
     is_int8: bool = False
     holds_schemas: bool = True
+    keeps_conversations: bool = False
     idle: dict[tuple[int, int], Engine] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -63,7 +85,15 @@ def transformers_backend(checkpoint: Path, *, is_int8: bool = False, **settings:
             EngineSettings(model, "tiny", dtype="float32", quantization=quantization, **limits, **settings)
         )
 
-    return Backend(make, checkpoint, is_exact=True, is_int8=is_int8)
+    return Backend(make, checkpoint, is_exact=True, is_int8=is_int8, keeps_conversations=True)
+
+
+def llamacpp_backend(checkpoint: Path) -> Backend:
+    def make(model: Path, max_batch: int, max_waiting: int) -> Engine:
+        limits = {"max_batch": max_batch, "max_waiting": max_waiting, "prefill_chunk": 16}
+        return LlamaCppEngine(EngineSettings(model, "tiny", **limits))
+
+    return Backend(make, checkpoint, is_exact=True)
 
 
 def vllm_backend(checkpoint: Path) -> Backend:

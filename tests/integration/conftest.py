@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,10 +23,13 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from services.answer_checker.sandbox.layers import NAMESPACES
 from services.answer_checker.sandbox.limits import Limits as CheckLimits
+from services.batches.service import BATCHES, FILES
+from services.batches.temporal import BatchWorkflows
 from services.engine.compiled import compile_model
-from services.engine.int8 import is_supported
-from services.gateway.__main__ import tenants_in
+from services.file_store.store import FileStore
+from services.gateway.__main__ import add_batches, tenants_in
 from services.gateway.admission import Admission
+from services.gateway.batched import BatchedRequests
 from services.gateway.readers import Limits
 from services.gateway.service import NAME as GATEWAY
 from services.gateway.service import TandemService
@@ -53,9 +54,19 @@ from tandem import AsyncClient
 from tandem.method.profile import load_profile
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
 from tests.fakes import ScriptedEngine
-from tests.integration.backends import Backend, api_backend, serve_api, transformers_backend, vllm_backend
+from tests.integration.backends import (
+    BACKENDS,
+    COMPILED_THREADS,
+    Backend,
+    api_backend,
+    llamacpp_backend,
+    serve_api,
+    transformers_backend,
+    vllm_backend,
+)
 from tests.integration.checking import Running, run_checker
 from tests.integration.edge import serving
+from tests.tiny_gguf import write_tiny_gguf
 from tests.tiny_model import write_tiny_model
 from workflows.activities import Activities, ServiceAddresses
 from workflows.worker import WorkerSettings, make_workers
@@ -101,7 +112,7 @@ def tracing() -> None:
 @contextlib.asynccontextmanager
 async def run_system(
     profile_name: str, folder: Path, redis_url: str, temporal_address: str, checker: str = NO_CHECKER, *,
-    authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = DataConverter.default, alias: str = "",
+    authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = DataConverter.default, alias: str = "", files: str = "",
     tenants: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> AsyncIterator[System]:  # fmt: skip
     """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work."""
@@ -134,17 +145,19 @@ async def run_system(
     addresses = ServiceAddresses(
         f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.port}", f"127.0.0.1:{executor.port}", checker
     )
-    activities = Activities(addresses, log)
+    activities = Activities(addresses, log, files)
     temporal = await TemporalClient.connect(
         temporal_address, data_converter=converter, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)]
     )
     settings = WorkerSettings(profile=profile_name, drain=timedelta(0))
-    gateway = Server("127.0.0.1", 0, [GATEWAY], [authentication.check])
+    gateway = Server("127.0.0.1", 0, [GATEWAY, FILES, BATCHES], [authentication.check])
     admission = Admission({profile_name: profile}, profile_name, {profile_name: len})
     workflows = Workflows(temporal, await find_search_attributes(temporal), is_fair=tenants is not None)
     tenancy = Tenancy(tenants_in(tenants), log.accounts, Spending(temporal, workflows.is_searchable), clock)
     service = TandemService(admission, workflows, log, Limits(64, timedelta(milliseconds=200)), tenancy)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, gateway.grpc)
+    batched = BatchedRequests(admission, workflows, tenancy)
+    add_batches(gateway, FileStore(files), BatchWorkflows(temporal, workflows.is_searchable), batched)
     await gateway.start()
     await gateway.serving()
     async with contextlib.AsyncExitStack() as stack:
@@ -249,12 +262,6 @@ async def _engines_are_left_idle(request: pytest.FixtureRequest) -> AsyncIterato
                 await asyncio.sleep(0.01)
 
 
-COMPILED_THREADS = 2
-needs_compiler = pytest.mark.skipif(
-    not is_supported() or shutil.which("g++") is None, reason="compiling a model needs an x86 processor and g++"
-)
-
-
 @pytest.fixture(scope="session")
 def compiled_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with code compiled ahead, for COMPILED_THREADS."""
@@ -263,20 +270,11 @@ def compiled_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-BACKENDS = [
-    "cpu",
-    pytest.param("compiled", marks=needs_compiler),
-    pytest.param("cuda", marks=pytest.mark.gpu),
-    pytest.param(
-        "vllm", marks=pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs tandem-insights[vllm]")
-    ),
-    "openai",
-]
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("tiny"), head_dim=32)  # the least that vLLM computes on a CPU
+    folder = write_tiny_model(tmp_path_factory.mktemp("tiny"), head_dim=32)  # the least that vLLM computes on a CPU
+    write_tiny_gguf(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +288,8 @@ def backend(request: pytest.FixtureRequest, checkpoint: Path) -> Iterator[Backen
     match request.param:
         case "compiled":
             backend = transformers_backend(request.getfixturevalue("compiled_checkpoint"), is_int8=True)
+        case "llamacpp":
+            backend = llamacpp_backend(checkpoint)
         case "vllm":
             backend = vllm_backend(checkpoint)
         case "openai":

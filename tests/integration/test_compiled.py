@@ -16,16 +16,16 @@ import torch
 
 from services.engine.api import GenerationRequest
 from services.engine.batch import generate
+from services.engine.chunk import Chunk
 from services.engine.compiled import code_folder, load_compiled, main, open_code, probe_command
 from services.engine.kv_cache import KVCache
 from services.engine.model import Checkpoint
-from services.engine.segments import Chunk
 from services.engine.settings import EngineSettings
 from services.engine.transformers_engine import TransformersEngine
 from services.engine.varlen import forward_varlen
 from tandem.local.catalogue import ModelError
 from tandem.local.models import compile_ahead
-from tests.integration.conftest import COMPILED_THREADS, needs_compiler
+from tests.integration.backends import COMPILED_THREADS, needs_compiler
 from tests.tiny_model import random_prompt, write_tiny_model
 
 pytestmark = [needs_compiler, pytest.mark.timeout(600)]
@@ -160,7 +160,7 @@ def test_compiled_code_runs_in_a_new_process_on_a_processor_with_amx(compiled_ch
 
 def test_a_missing_compiler_or_model_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TANDEM_MODELS", str(tmp_path))
-    with pytest.raises(ModelError, match="run `tandem models pull`"):
+    with pytest.raises(ModelError, match="run `tandem models pull --engine transformers`"):
         compile_ahead("nobody", "bfloat16", 2)
     monkeypatch.setenv("CXX", "no-compiler")
     with pytest.raises(ModelError, match="install no-compiler"):

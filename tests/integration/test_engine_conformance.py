@@ -15,23 +15,27 @@ import pytest
 
 from services.engine.api import (
     DuplicateRequest,
+    Engine,
     EngineError,
     EngineLoad,
     EngineStopped,
     Finished,
     FinishReason,
+    GenerationRequest,
     QueueFull,
     Token,
 )
 from services.engine.openai_engine import ApiSettings, OpenAIEngine
 from services.engine.tokenizer import ChatTokenizer
 from tandem.method.sampling import Sampling
+from tandem.method.tokens import TokenCounts
 from tests.conftest import free_port
 from tests.integration.backends import Backend, generation, run
 from tests.tiny_model import reference
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 LONG = 1200
+Turns = list[tuple[str, str]]
 
 
 def expected(checkpoint: Path, question: str, most: int) -> tuple[str, int, int]:
@@ -137,6 +141,27 @@ async def test_prefill_ahead_changes_only_what_is_computed(backend: Backend) -> 
     assert after[:2] == plain[:2]
     usage, plain_usage = after[2].usage, plain[2].usage
     assert usage.prompt + usage.cached == plain_usage.prompt + plain_usage.cached
+
+
+async def test_the_next_turn_of_a_conversation_reads_only_what_is_new(backend: Backend) -> None:
+    question = "so far, so good? " * 8
+
+    async def turn(engine: Engine, name: str, said: Turns, owner: str | None) -> tuple[str, TokenCounts, int]:
+        ids = tuple(engine.tokenizer.encode(engine.tokenizer.render_chat(said)))
+        text, _, end = await run(engine, GenerationRequest(name, ids, 12, keep_for=owner))
+        return text, end.usage, len(ids)
+
+    with backend.running() as engine:
+        answer, _, read = await turn(engine, "first", [("user", question)], "own")
+        said = [("user", question), ("assistant", letters(answer)), ("user", "and then?")]
+        plain, _, whole = await turn(engine, "plain", said, None)
+        other, others, _ = await turn(engine, "other", said, "another's")
+        own, usage, _ = await turn(engine, "own", said, "own")
+    assert own == other == plain
+    if backend.keeps_conversations:
+        assert (others.prompt, others.cached) == (whole, 0)
+        assert usage.cached >= read
+        assert usage.prompt + usage.cached == whole
 
 
 async def test_closing_the_stream_early_aborts(backend: Backend) -> None:

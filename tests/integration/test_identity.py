@@ -74,8 +74,17 @@ async def _get(client: AsyncClient, guarded: Guarded) -> None:
     await client.get(_name(client, guarded))
 
 
+async def _timeline(client: AsyncClient, guarded: Guarded) -> None:
+    await client.timeline(_name(client, guarded))
+
+
 async def _cancel(client: AsyncClient, guarded: Guarded) -> None:
     await client.cancel(_name(client, guarded))
+
+
+async def _delete(client: AsyncClient, guarded: Guarded) -> None:
+    asked = (await guarded.clients["tenant"].ask(QUESTION)).request_id
+    await client.delete(f"tenant/{asked}" if client is guarded.clients["admin"] else asked)
 
 
 async def _list(client: AsyncClient, guarded: Guarded) -> None:
@@ -96,7 +105,9 @@ CALLS: dict[str, Callable[[AsyncClient, Guarded], Awaitable[None]]] = {
     "ask in the name of `tenant`": _ask_for_tenant,
     "follow a request of `tenant`": _follow,
     "read a request of `tenant`": _get,
+    "read the steps of a request of `tenant`": _timeline,
     "cancel a request of `tenant`": _cancel,
+    "delete a request of `tenant`": _delete,
     "list requests": _list,
     "list profiles": _profiles,
 }
@@ -123,14 +134,22 @@ async def test_each_caller_may_do_what_the_documents_say(guarded: Guarded) -> No
 
 async def test_the_table_has_every_call_of_the_service() -> None:
     methods = {method.name for method in tandem_pb2.DESCRIPTOR.services_by_name["TandemService"].methods}
-    assert methods == {"Solve", "GetRequest", "CancelRequest", "ListRequests", "ListProfiles"}
+    assert methods == {
+        "Solve",
+        "GetRequest",
+        "GetTimeline",
+        "CancelRequest",
+        "DeleteRequest",
+        "ListRequests",
+        "ListProfiles",
+    }
 
 
 async def test_anothers_id_is_answered_like_an_unknown_one(guarded: Guarded) -> None:
     other = guarded.clients["other"]
     messages = []
     for request_id in (guarded.asked, uuid4().hex):
-        for call in (other.get, other.cancel):
+        for call in (other.get, other.timeline, other.cancel):
             with pytest.raises(RequestError) as refused:
                 await call(request_id)
             messages.append((refused.value.code, str(refused.value).replace(request_id, "ID"), refused.value.reason))

@@ -160,16 +160,54 @@ async def test_requests_are_listed_filtered_and_opened(tab: Visit, system: Syste
     await expect(tab.page.locator(".opened")).to_contain_text(early.trace_id)
 
 
+async def test_an_opened_request_shows_its_steps_over_time(tab: Visit, system: System) -> None:
+    result = await system.client.ask(EARLY)
+    await tab.open(f"#/requests/{result.request_id}")
+    steps = tab.page.get_by_role("table", name="Steps").get_by_role("row")
+    await expect(steps.filter(has_text="Large model writes")).to_have_count(1)
+    await expect(steps.filter(has_text="Score stage 1")).to_have_count(1)
+    answers = steps.filter(has_text="Small model answers from stage 1")
+    timeline = await system.client.timeline(result.request_id)
+    [step] = [step for step in timeline.steps if step.name == "execute"]
+    await expect(answers.get_by_role("cell").first).to_have_text(f"{step.started:.0f} ms")
+    await expect(answers.get_by_role("cell").last).to_have_text(f"{step.ended - step.started:.0f} ms")
+    bar = await answers.locator(".bar").evaluate("bar => [bar.style.left, bar.style.width].map(parseFloat)")
+    shares = [100 * step.started / timeline.duration_ms, 100 * (step.ended - step.started) / timeline.duration_ms]
+    assert bar == pytest.approx(shares, abs=0.01)
+    await expect(tab.page.locator(".waterfall")).to_contain_text("From Temporal's history")
+
+
 async def test_savings_are_the_sums_of_the_requests(tab: Visit, system: System) -> None:
     await system.client.ask(EARLY)
     await tab.open("#/savings?since=")
     await expect(tab.page.locator(".figures .lead")).to_contain_text("%")
-    await expect(tab.page.locator(".chart canvas")).to_be_visible()
+    await expect(tab.page.get_by_role("img", name="Cost over time").locator("canvas")).to_be_visible()
     listed = (await system.client.list(limit=1000)).requests
     counted = [request for request in listed if request.state == 2 and request.HasField("usd")]  # completed
-    await expect(tab.page.locator(".figures")).to_contain_text(f"{len(counted)}")
-    shown = await text(tab.page, ".figures > div:nth-child(2) dd")
+    figures = tab.page.locator(".figures").first
+    await expect(figures).to_contain_text(f"{len(counted)}")
+    shown = await figures.locator("> div:nth-child(2) dd").inner_text()
     assert float(shown.removeprefix("$")) == pytest.approx(sum(request.usd for request in counted), rel=0.01)
+
+
+async def test_savings_show_how_long_requests_take_for_one_tenant(tab: Visit, system: System) -> None:
+    tenant = f"t-{uuid4().hex[:8]}"
+    for script in (EARLY, EARLY, "[scores=16:0.9 slm_eos=3 score_ms=900]"):
+        await system.client.ask(script, tenant=tenant)
+    await tab.open("#/requests?tenant=" + tenant)
+    await _until_listed(tab, 3)
+    listed = (await system.client.list(f'tenant = "{tenant}"')).requests
+    took = sorted(request.duration_ms for request in listed)
+    await tab.open(f"#/savings?since=&tenant={tenant}")
+    quantiles = dict(zip(("p50", "p95", "p99"), (took[1], took[2], took[2]), strict=True))
+    for name, ms in quantiles.items():
+        shown = tab.page.locator(f".figures > div:has(dt:text-is('{name}')) dd")
+        await expect(shown).to_have_text(f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s")
+    row = tab.page.get_by_role("table", name="Time by tenant").get_by_role("row", name=tenant)
+    await expect(row).to_contain_text("3")
+    await expect(tab.page.get_by_role("table", name="Stop reasons").get_by_role("row").nth(1)).to_contain_text(
+        "sufficient"
+    )
 
 
 async def test_a_refusal_is_said_and_the_form_stays(tab: Visit) -> None:

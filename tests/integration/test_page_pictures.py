@@ -24,14 +24,14 @@ QUESTION = "A train leaves at 9:40 and arrives at 13:05. How long is the journey
 CODE = 'def mean(values):\n    """The mean.\n\n    >>> mean([2, 4, 9])\n    5.0\n    """\n'
 TENANTS = ("web", "lab", "batch")
 THRESHOLDS = (None, 0.5, 0.95, 0.3)
-_KEPT = ("ask-", "code-wide-dark", "request-", "requests-", "savings-")
+_KEPT = ("ask-", "code-wide-dark", "request-", "requests-", "savings-", "plan-")
 # Text spaced as WCAG 1.4.12 lets a reader space it, in letters that are wider than ours, and form controls that are by themselves
 # wider than a narrow column: more than what another machine's fonts and another browser's controls do.
 WIDE_LETTERS = """
 *, *::before { font-family: "Tandem Mono" !important; letter-spacing: 0.12em !important; word-spacing: 0.16em !important; }
 :where(select, input:not([type="radio"])) { width: 24rem; }
 """
-_COLORS = 64
+_COLORS = 128
 _PICTURE_HEIGHT = 1400
 
 
@@ -89,13 +89,17 @@ async def _tour(tab: Visit, suffix: str) -> None:
     await _look(tab, f"code-{suffix}")
     await tab.open(f"#/requests/{request_id}")
     await tab.done()
+    await expect(tab.page.get_by_role("table", name="Steps")).to_be_visible()
     await _look(tab, f"request-{suffix}")
     await tab.open("#/requests")
     await expect(tab.page.locator("table.requests tbody tr").nth(11)).to_be_visible()
     await _look(tab, f"requests-{suffix}")
     await tab.open("#/savings")
-    await expect(tab.page.locator(".chart canvas")).to_be_visible()
+    await expect(tab.page.locator(".chart canvas").nth(1)).to_be_visible()
     await _look(tab, f"savings-{suffix}")
+    await tab.open("#/plan")
+    await expect(tab.page.locator(".plot rect").first).to_be_attached()
+    await _look(tab, f"plan-{suffix}")
     await tab.page.get_by_role("button", name="API key").click()
     await _look(tab, f"key-{suffix}")
     tab.assert_kept_to_itself()

@@ -58,6 +58,12 @@ SCENARIOS = {
 }
 
 
+def anonymous(history: WorkflowHistory) -> str:
+    """The history as JSON, without what names this machine."""
+    text = re.sub(r'"identity": "[^"]*"', '"identity": "recorder"', history.to_json())
+    return re.sub(r'"stackTrace": "(?:[^"\\]|\\.)*"', '"stackTrace": ""', text) + "\n"
+
+
 def replayer() -> Replayer:
     return Replayer(workflows=[SolveWorkflow])
 
@@ -75,10 +81,7 @@ async def test_a_history_of_today_replays(system: System, checked_systems: Check
         assert name == "failed"
     history = await asked.temporal.get_workflow_handle(request_id).fetch_history()
     if os.environ.get("TANDEM_RECORD"):
-        RECORDED.mkdir(exist_ok=True)
-        anonymous = re.sub(r'"identity": "[^"]*"', '"identity": "recorder"', history.to_json())
-        anonymous = re.sub(r'"stackTrace": "(?:[^"\\]|\\.)*"', '"stackTrace": ""', anonymous)
-        (RECORDED / f"{name}.json").write_text(anonymous + "\n")
+        (RECORDED / f"{name}.json").write_text(anonymous(history))
     await replayer().replay_workflow(history)
 
 

@@ -71,6 +71,16 @@ def test_every_pod_may_run_under_pod_security_restricted(values: str) -> None:
 
 
 @needs_helm
+@pytest.mark.parametrize("values", CI)
+def test_every_mount_is_of_a_volume_that_the_pod_has(values: str) -> None:
+    for name, pod in pod_specs(render(values)).items():
+        volumes = {volume["name"] for volume in pod.get("volumes", [])}
+        for container in [*pod["containers"], *pod.get("initContainers", [])]:
+            mounts = {mount["name"] for mount in container.get("volumeMounts", [])}
+            assert mounts <= volumes, f"{name}: {container['name']} mounts {mounts - volumes}"
+
+
+@needs_helm
 def test_models_land_on_their_pools_and_nothing_else_asks_for_a_gpu() -> None:
     specs = pod_specs(render("gpu"))
     for component, pool in (("insight-generator", "llm"), ("sufficiency-scorer", "slm"), ("slm-executor", "slm")):

@@ -48,15 +48,35 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_model_is_judged_by_its_content_and_not_by_its_mark(model: Path) -> None:
-    assert fault_of("scripted-llm") == ""
+    assert fault_of("scripted-llm", "transformers") == ""
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])  # as a full disk leaves it
-    assert "has a broken model.safetensors" in fault_of("scripted-llm")
+    assert "has a broken model.safetensors" in fault_of("scripted-llm", "transformers")
     weights.unlink()
-    assert fault_of("scripted-llm") == "has no weights"
+    assert fault_of("scripted-llm", "transformers") == "has no weights"
     (model / "tokenizer.json").unlink()
-    assert fault_of("scripted-llm") == "has no tokenizer.json"
-    assert fault_of("another") == "is missing"
+    assert fault_of("scripted-llm", "transformers") == "has no tokenizer.json and no weights"
+    assert fault_of("another", "transformers") == "is missing"
+
+
+def test_the_engine_is_named_and_compiled_code_is_asked_for_only_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_ENGINE", "llamacpp")
+    found = {check.name: check for check in local_checks()}
+    assert "compiled" not in found
+    assert found["engine"].found.startswith("llamacpp: llama.cpp")
+    monkeypatch.setenv("TANDEM_ENGINE", "transformers")
+    found = {check.name: check for check in local_checks()}
+    assert (found["engine"].found, "compiled" in found) == ("transformers", True)
+
+
+def test_a_gguf_file_is_judged_by_how_it_begins(model: Path) -> None:
+    (model / "model.safetensors").unlink()
+    (model / "config.json").unlink()
+    (model / "some.gguf").write_bytes(b"GGUF...")
+    assert fault_of("scripted-llm", "llamacpp") == ""
+    assert fault_of("scripted-llm", "transformers") == "has no config.json and no weights"
+    (model / "some.gguf").write_bytes(b"<html>")
+    assert "has a broken some.gguf" in fault_of("scripted-llm", "llamacpp")
 
 
 def test_profiles_on_any_path_are_checked_with_their_models(
@@ -77,6 +97,7 @@ def test_a_broken_profile_is_named_with_what_is_wrong(tmp_path: Path, monkeypatc
     (tmp_path / "mine/profile.toml").write_text("[llm\n")
     monkeypatch.setenv("TANDEM_PROFILES_PATH", str(tmp_path))
     monkeypatch.setenv("TANDEM_THREADS", "many")
+    monkeypatch.setenv("TANDEM_ENGINE", "transformers")
     found = {check.name: check for check in local_checks("mine")}
     assert "mine/profile.toml is no valid TOML" in found["profiles"].found
     assert not found["models"].ok

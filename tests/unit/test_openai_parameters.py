@@ -12,8 +12,9 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
-from services.http_gateway.chat_request import ChatCompletionRequest, TandemOptions
-from services.http_gateway.parameters import (
+from services.http_gateway.responses_request import ResponsesRequest
+from tandem.openai.chat_request import ChatCompletionRequest, TandemOptions
+from tandem.openai.parameters import (
     NEUTRAL,
     RESPONSES_NEUTRAL,
     RESPONSES_USED,
@@ -21,7 +22,6 @@ from services.http_gateway.parameters import (
     RefusedParameter,
     used_parameters,
 )
-from services.http_gateway.responses_request import ResponsesRequest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "openai.md").read_text()
 

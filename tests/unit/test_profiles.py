@@ -36,7 +36,8 @@ def test_a_shipped_profile_is_whole(profile: Profile) -> None:
     states = 0
     if isinstance(scorer, TrainedScorer):
         states = scorer.artefact.network.shape.states
-        scorer.check_compatible(profile, scorer.artefact.description.tokenizer_sha256)
+        description = scorer.artefact.description
+        scorer.check_compatible(profile, description.tokenizer_sha256, description.computed_by)
     inputs = ScorerInputs(0, 40, np.ones(16, np.float32), np.zeros(states, np.float32), bag_of_words("How many?"))
     assert 0 <= scorer.score(inputs) <= 1
     assert make_plan(profile).stages[-1].max_tokens == profile.stages[-1].max_tokens

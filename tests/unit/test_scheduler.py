@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from services.engine.sequence import Sequence
 class RecordedRows:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.dropped: list[int] = []
 
     def copy_row(self, source: int, target: int, length: int) -> None:
         self.calls.append(("copy", source, target, length))
@@ -30,18 +32,29 @@ class RecordedRows:
     def insert(self, row: int, keys_values: Any, length: int) -> None:
         self.calls.append(("insert", row, length))
 
+    def drop_row(self, row: int) -> None:
+        self.dropped.append(row)
+
 
 class Bench:
     """A scheduler whose passes cost nothing."""
 
-    def __init__(self, max_batch: int = 4, prefill_chunk: int = 16) -> None:
+    def __init__(self, max_batch: int = 4, prefill_chunk: int = 16, max_tokens: int = 10_000) -> None:
         self.queue, self.rows = RequestQueue(max_waiting=8), RecordedRows()
         self.scheduler = Scheduler(
-            self.queue, self.rows, PrefixCache(1 << 20), max_batch=max_batch, prefill_chunk=prefill_chunk
+            self.queue,
+            self.rows,
+            PrefixCache(1 << 20),
+            PrefixCache(1 << 20),
+            max_batch=max_batch,
+            max_tokens=max_tokens,
+            prefill_chunk=prefill_chunk,
         )
 
-    def submit(self, name: str, prompt: range, max_new_tokens: int = 100) -> Sequence:
-        generation = GenerationRequest(name, tuple(prompt), max_new_tokens)
+    def submit(
+        self, name: str, prompt: Iterable[int], max_new_tokens: int = 100, keep_for: str | None = None
+    ) -> Sequence:
+        generation = GenerationRequest(name, tuple(prompt), max_new_tokens, keep_for=keep_for)
         sequence = Sequence(generation, lambda _: None, cast(Any, None))
         self.queue.submit(sequence)
         return sequence
@@ -77,6 +90,17 @@ def test_no_more_sequences_run_than_the_batch_has_rows() -> None:
     assert bench.step() == [("1", 1), ("2", 4)]
 
 
+def test_a_sequence_waits_until_there_is_room_for_it_to_its_end_and_none_overtakes_it() -> None:
+    bench = Bench(max_tokens=200)
+    bench.submit("a", range(4), 100)
+    bench.submit("b", range(100, 104), 93)
+    bench.submit("c", range(200, 204), 1)
+    assert bench.step() == [("a", 4)]
+    assert bench.step() == [("a", 1)]
+    bench.scheduler.remove(bench.scheduler.running[0])
+    assert bench.step() == [("b", 4), ("c", 4)]
+
+
 def test_the_last_row_moves_into_a_gap_and_the_prompt_being_prefilled_follows() -> None:
     bench = Bench()
     for index in range(3):
@@ -103,6 +127,21 @@ def test_prefill_only_requests_wait_for_all_others_and_end_in_the_prefix_cache()
     assert bench.rows.calls == [("extract", 1, 12), ("insert", 1, 11)]
 
 
+def test_a_conversation_is_kept_for_its_owner_alone() -> None:
+    bench = Bench()
+    first = bench.submit("a", range(1, 11), keep_for="tenant")
+    for _ in range(3):
+        bench.step()
+    bench.scheduler.remove(first)
+    assert bench.rows.calls == [("extract", 0, 12)]  # the last token of the completion was not computed
+    for name, keep_for, computed in (("own", "tenant", 3), ("other", "else", 15), ("question", None, 15)):
+        again = bench.submit(name, (*range(1, 11), 0, 0, *range(50, 53)), keep_for=keep_for)
+        assert bench.step() == [(name, computed)], name
+        assert again.cached == 15 - computed
+        again.generation = GenerationRequest(name, again.prompt_ids, 100)  # it is not kept itself
+        bench.scheduler.remove(again)
+
+
 def test_aborts_are_dropped_wherever_the_sequence_is() -> None:
     bench = Bench()
     running, stays = bench.submit("running", range(4)), bench.submit("stays", range(100, 104))
@@ -127,7 +166,7 @@ def test_the_queue_refuses_a_second_request_of_one_id_more_than_may_wait_and_eve
         queue.submit(sequences[0])
     with pytest.raises(QueueFull, match="8 requests"):
         queue.submit(sequences[8])
-    assert queue.pop() is sequences[0]
+    assert queue.pop(1000) is sequences[0]
     queue.submit(sequences[8])
     job = ScoringJob("key", (1, 2), Future())
     queue.submit_job(job)

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from services.sufficiency_scorer.artefact import Artefact, TrainedScorer
 from services.sufficiency_scorer.bag_of_words import COUNTS
+from services.sufficiency_scorer.description import TRANSFORMERS
 from services.sufficiency_scorer.drift import DriftMonitor
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs
 from services.sufficiency_scorer.scorers import make_scorer
@@ -160,10 +161,14 @@ def test_serving_and_evaluation_compute_the_same_score(study: Study, unseen: Col
 
 def test_a_scorer_of_another_pair_is_refused(study: Study, profile: Profile) -> None:
     scorer = TrainedScorer(study.artefact("mlp"))
-    scorer.check_compatible(profile, "1" * 64)
+    scorer.check_compatible(profile, "1" * 64, TRANSFORMERS)
     other = profile.model_copy(update={"handoff": "brief"})
     with pytest.raises(ValueError, match=r"handoff, the small model's tokenizer differ"):
-        scorer.check_compatible(other, "2" * 64)
+        scorer.check_compatible(other, "2" * 64, TRANSFORMERS)
+    with pytest.raises(ValueError, match=r"trained on transformers, here llamacpp Q4_K - Medium"):
+        scorer.check_compatible(profile, "1" * 64, "llamacpp Q4_K - Medium")
+    words = TrainedScorer(study.artefact("words"))
+    words.check_compatible(profile, "1" * 64, "llamacpp Q4_K - Medium")
 
 
 def test_drift_is_detected_in_the_features(study: Study, collected: Collected) -> None:

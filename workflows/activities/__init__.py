@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from typing import Any
 
+from services.file_store.store import FileStore
 from services.process.channels import open_channel
 from services.request_log.log import RequestLog
 from workflows.activities.answer import AnswerActivities
+from workflows.activities.batch import BatchActivities
 from workflows.activities.checking import CheckingActivities
 from workflows.activities.insight import InsightActivities
 from workflows.activities.lost_usage import LostUsageActivities, ReportedUsage
@@ -26,9 +28,9 @@ class ServiceAddresses:
 
 
 class Activities:
-    """All activities of a worker, over one channel to each service."""
+    """All activities of a worker, over one channel to each service. `files` is the URL of the batches' files."""
 
-    def __init__(self, addresses: ServiceAddresses, log: RequestLog) -> None:
+    def __init__(self, addresses: ServiceAddresses, log: RequestLog, files: str = "") -> None:
         generator, scorer, executor, checker = self._channels = [
             open_channel(address) for address in astuple(addresses)
         ]
@@ -40,6 +42,7 @@ class Activities:
         self._publishing = PublishingActivities(log)
         self._lost_usage = LostUsageActivities(log, reported)
         self._shadow = ShadowActivities()
+        self._batch = BatchActivities(FileStore(files))
 
     def of_llm_queue(self) -> list[Callable[..., Any]]:
         """Activities that take one of the large model's slots."""
@@ -60,6 +63,16 @@ class Activities:
             self._lost_usage.settle_lost_usage,
             self._shadow.start_shadow,
             self._shadow.count_shadow,
+        ]
+
+    def of_batch_queue(self) -> list[Callable[..., Any]]:
+        """Activities that wait for a batch's requests, and read and write its files."""
+        return [
+            self._batch.bounds_of_page,
+            self._batch.ask,
+            self._batch.cancel_asked,
+            self._batch.store_page,
+            self._batch.finish,
         ]
 
     async def close(self) -> None:

@@ -40,6 +40,7 @@ const post = (path, body) =>
 
 export const getProfiles = () => call("/profiles");
 export const getRequests = (where, limit) => call(`/requests?${new URLSearchParams({ where, limit })}`);
+export const getTimeline = (id) => call(`/requests/${encodeURIComponent(id)}/timeline`);
 export const getRequest = (id) => call(`/requests/${encodeURIComponent(id)}`);
 export const ask = (asked) => post("/requests", asked);
 export const cancel = (id) => post(`/requests/${encodeURIComponent(id)}/cancel`);

@@ -2,11 +2,12 @@
 import { Ask } from "./ask.js";
 import { getProfiles, key, setKey } from "./api.js";
 import { html, render, useEffect, useRef, useState } from "./html.js";
+import { Plan } from "./plan.js";
 import { Request } from "./request.js";
 import { Requests } from "./requests.js";
 import { Savings } from "./savings.js";
 
-const VIEWS = { ask: ["Ask", Ask], requests: ["Requests", Requests], savings: ["Savings", Savings] };
+const VIEWS = { ask: ["Ask", Ask], requests: ["Requests", Requests], savings: ["Savings", Savings], plan: ["Plan", Plan] };
 
 function place() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");

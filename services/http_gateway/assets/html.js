@@ -3,7 +3,7 @@ import { h } from "./vendor/preact.js";
 import htm from "./vendor/htm.js";
 
 export { render } from "./vendor/preact.js";
-export { useEffect, useRef, useState } from "./vendor/preact-hooks.js";
+export { useEffect, useMemo, useRef, useState } from "./vendor/preact-hooks.js";
 export const html = htm.bind(h);
 
 /** What is wider than its place, and scrolls there; the keyboard reaches it. */

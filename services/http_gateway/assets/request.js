@@ -6,6 +6,7 @@ import { reason, usd, words } from "./format.js";
 import { html, useEffect, useState } from "./html.js";
 import { ofResult } from "./live.js";
 import { Stages } from "./stages.js";
+import { Waterfall } from "./waterfall.js";
 
 /** A result does not tell its task. */
 const CODE = /^(```|def |class |from \w+ import |import )/m;
@@ -58,6 +59,7 @@ function Finished({ found, served }) {
         <${Checks} checks=${result.checks} trials=${result.trials} />
       </aside>
       ${state.stages.length > 0 && html`<${Stages} state=${state} profile=${profile} />`}
+      <${Waterfall} id=${found.request_id} result=${result} jaeger=${served.jaeger} />
       <${Bill} result=${result} jaeger=${served.jaeger} />
     </div>`;
 }

@@ -1,29 +1,47 @@
-// Savings: what requests cost, and what the large model alone would have cost.
+// Savings: what requests cost, what the large model alone would have cost, and how long they took.
 import { getRequests } from "./api.js";
 import { Chart } from "./chart.js";
-import { count, percent, usd, usdColumn, words } from "./format.js";
+import { count, duration, percent, usd, usdColumn, words } from "./format.js";
 import { html, Scroll, useEffect, useState } from "./html.js";
 import { condition } from "./requests.js";
-import { by, points, total } from "./sums.js";
+import { by, latencies, latencyPoints, points, QUANTILES, quantile, timed, total } from "./sums.js";
 
 const LIMIT = 1000;
 const SINCE = [["24", "1 day"], ["168", "7 days"], ["720", "30 days"], ["", "all"]];
 
-export function Savings({ query }) {
-  const since = query.get("since") ?? "168";
+const COST = [{ label: "Cost", name: "--slm" }, { label: "Large model alone", name: "--llm", dash: [5, 4] }];
+const LATENCY = [{ label: "p50", name: "--ink" }, { label: "p95", name: "--muted", dash: [5, 4] }];
+
+export function Savings({ query, served }) {
+  const filter = { since: "168", ...Object.fromEntries(query) };
   const [found, setFound] = useState(null);
   const [error, setError] = useState(null);
   useEffect(() => {
+    let isCurrent = true;
     setError(null);
-    getRequests(condition({ since }), LIMIT).then(({ requests }) => setFound(requests), setError);
-  }, [since]);
+    getRequests(condition(filter), LIMIT).then(
+      ({ requests }) => isCurrent && setFound(requests),
+      (refused) => isCurrent && setError(refused),
+    );
+    return () => (isCurrent = false);
+  }, [String(query)]);
+  const address = (changed) => `#/savings?${new URLSearchParams({ ...filter, ...changed })}`;
+  const change = (name) => (event) => (location.hash = address({ [name]: event.target.value.trim() }));
   return html`
     <div class="heading">
       <h1>Savings</h1>
-      <nav class="segments" aria-label="Period">
-        ${SINCE.map(([value, label]) => html`
-          <a href=${`#/savings?since=${value}`} aria-current=${value === since ? "true" : undefined}><span>${label}</span></a>`)}
-      </nav>
+      <form class="controls" role="search" aria-label="Filter" onSubmit=${(event) => event.preventDefault()}>
+        <label class="field"><span>Tenant</span>
+          <input class="short" value=${filter.tenant ?? ""} onChange=${change("tenant")} autocomplete="off" placeholder="all" /></label>
+        <label class="field"><span>Profile</span>
+          <select value=${filter.profile ?? ""} onChange=${change("profile")}>
+            ${["", ...served.profiles.map(({ name }) => name)].map((name) => html`<option value=${name}>${name || "all"}</option>`)}
+          </select></label>
+        <nav class="segments" aria-label="Period">
+          ${SINCE.map(([value, label]) => html`
+            <a href=${address({ since: value })} aria-current=${value === filter.since ? "true" : undefined}><span>${label}</span></a>`)}
+        </nav>
+      </form>
     </div>
     ${error && html`<p class="problem" role="alert">${error.message}</p>`}
     ${found && html`<${Figures} requests=${found} />`}`;
@@ -32,6 +50,7 @@ export function Savings({ query }) {
 function Figures({ requests }) {
   const all = total(requests);
   if (!all.count) return html`<p class="empty">No request of this period has ended. <a href="#/ask">Ask one.</a></p>`;
+  const timings = timed(requests);
   return html`
     <dl class="figures">
       <div><dt>Saved</dt><dd class="lead">${percent(all.saved)}</dd></div>
@@ -39,7 +58,8 @@ function Figures({ requests }) {
       <div><dt>Large model alone</dt><dd>${usd(all.alone)}</dd></div>
       <div><dt>Requests</dt><dd>${count(all.count)}</dd></div>
     </dl>
-    <${Chart} points=${points(requests)} label=${`Cost over time: ${usd(all.usd)} in all, ${usd(all.alone)} by the large model alone`} />
+    <${Chart} points=${points(requests)} lines=${COST} value=${usd} axis=${(ticks) => usdColumn(ticks, 1)}
+      label=${`Cost over time: ${usd(all.usd)} in all, ${usd(all.alone)} by the large model alone`} />
     <div class="tables">
       <${Group} title="By profile" groups=${by(requests, ({ profile }) => profile)} />
       <${Group} title="By tenant" groups=${by(requests, ({ tenant }) => tenant || "–")} />
@@ -48,7 +68,28 @@ function Figures({ requests }) {
     <p class="note">
       The large model alone is an estimate, except where it has answered. ${left(all)}
       ${requests.length === LIMIT && `Only the newest ${count(LIMIT)} requests are counted.`}
-    </p>`;
+    </p>
+    <h2 class="part">Time from question to answer</h2>
+    <dl class="figures">${QUANTILES.map(([name, share]) => html`
+      <div><dt>${name}</dt><dd>${duration(quantile(timings, share))}</dd></div>`)}</dl>
+    <${Chart} points=${latencyPoints(requests)} lines=${LATENCY} value=${duration} axis=${() => duration}
+      label=${`Time over the period: p50 ${duration(quantile(timings, 0.5))}, p95 ${duration(quantile(timings, 0.95))}`} />
+    <div class="tables">
+      <${Latencies} title="Time by profile" groups=${latencies(requests, ({ profile }) => profile)} />
+      <${Latencies} title="Time by tenant" groups=${latencies(requests, ({ tenant }) => tenant || "–")} />
+    </div>`;
+}
+
+function Latencies({ title, groups }) {
+  return html`
+    <${Scroll} label=${title}><table class="sums">
+      <caption>${title}</caption>
+      <thead><tr><th scope="col">Name</th><th scope="col">Requests</th>
+        ${QUANTILES.map(([name]) => html`<th scope="col">${name}</th>`)}</tr></thead>
+      <tbody>${groups.map(([name, members]) => html`
+        <tr><th scope="row">${name}</th><td>${count(members.length)}</td>
+          ${QUANTILES.map(([, share]) => html`<td>${duration(quantile(members, share))}</td>`)}</tr>`)}</tbody>
+    </table><//>`;
 }
 
 const left = ({ cancelled, unfinished }) =>

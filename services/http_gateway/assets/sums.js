@@ -38,3 +38,33 @@ export function points(requests) {
   }
   return columns;
 }
+
+export const QUANTILES = [["p50", 0.5], ["p95", 0.95], ["p99", 0.99]];
+const BUCKETS = 24;
+
+/** Smallest duration that so many of the requests do not exceed, in milliseconds; null without requests. */
+export function quantile(requests, share) {
+  const sorted = requests.map(({ duration_ms: ms }) => ms).sort((a, b) => a - b);
+  return sorted.length ? sorted[Math.ceil(share * sorted.length) - 1] : null;
+}
+
+export const timed = (requests) => requests.filter((request) => isCounted(request) && request.duration_ms !== null);
+
+/** [name, requests] of each profile or tenant, the largest first. */
+export const latencies = (requests, name) =>
+  [...Map.groupBy(timed(requests), name)].sort(([, a], [, b]) => b.length - a.length);
+
+/** [seconds, p50, p95] as columns, one row for each part of the period that has requests. */
+export function latencyPoints(requests) {
+  const all = timed(requests);
+  const starts = all.map(({ started_at_unix_ms: at }) => at);
+  const [first, last] = [Math.min(...starts), Math.max(...starts)];
+  const size = (last - first) / Math.min(BUCKETS, Math.ceil(Math.sqrt(all.length))) || 1;
+  const buckets = Map.groupBy(all, ({ started_at_unix_ms: at }) => Math.min(Math.floor((at - first) / size), BUCKETS - 1));
+  const rows = [...buckets].sort(([a], [b]) => a - b);
+  return [
+    rows.map(([index]) => (first + (index + 0.5) * size) / 1000),
+    rows.map(([, found]) => quantile(found, 0.5)),
+    rows.map(([, found]) => quantile(found, 0.95)),
+  ];
+}

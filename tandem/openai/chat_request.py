@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from services.http_gateway.parameters import RefusedParameter, used_parameters
 from tandem.method.conversation import Task
+from tandem.openai.parameters import RefusedParameter, used_parameters
 from tandem.request import SolveOptions, solve_request
 from tandem.v1 import tandem_pb2
 
@@ -91,7 +91,7 @@ class TandemOptions(_Body):
 
 
 class ChatCompletionRequest(_Body):
-    """Every other parameter of OpenAI's is refused by name (services.http_gateway.parameters)."""
+    """Every other parameter of OpenAI's is refused by name (tandem.openai.parameters)."""
 
     model: str
     messages: list[ChatMessage] = Field(min_length=1)

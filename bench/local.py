@@ -1,0 +1,121 @@
+"""The engines that a machine without a GPU may run: speed, start and memory of each, in turns, for one model.
+
+`python -m bench.local --model slm`. Each round starts every engine in a process of its own, asks it for everything, reads its
+memory and ends it, so that other load on the machine affects all alike. An interval is over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from bench.common import Figures, default_profile, local_engine, report
+from bench.lines import LineProcess, answer_lines, line_process
+from services.engine.file_tokenizer import FileTokenizer
+from tandem.method.profile import Model, Profile
+from tandem.method.prompts import llm_alone_prompt
+from tandem.paths import models_folder
+from training.datasets import load
+from training.metrics import Interval, bootstrap, ratio_of_means
+
+_WIDTHS = (1, 8, 32)
+_PREFILL = 512
+_THREADS = 2
+_BASELINE = "int8"
+_ENGINES: dict[str, dict[str, Any]] = {
+    _BASELINE: {"spec": "transformers", "quantization": "int8", "compiled": False},
+    "int8-compiled": {"spec": "transformers", "quantization": "int8"},
+    "llamacpp": {"spec": "llamacpp"},
+    "llamacpp-repacked": {"spec": "llamacpp", "repack": True},
+}
+Figure = dict[str, float]
+"""By what was measured."""
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--generated", type=int, default=32, help="tokens of each sequence")
+    arguments.add_argument("--model", choices=["llm", "slm"], default="slm", help="of the default pair")
+    arguments.add_argument("--engines", nargs="+", choices=list(_ENGINES), default=[_BASELINE, "llamacpp"])
+    arguments.add_argument("--as-one-of-them", choices=list(_ENGINES), help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    profile = default_profile()
+    model: Model = getattr(profile, options.model)
+    if options.as_one_of_them:
+        with local_engine(model=model, threads=_THREADS, max_batch=32, **_ENGINES[options.as_one_of_them]) as engine:
+            answer_lines(engine)
+        return
+    rounds: dict[str, list[Figure]] = {name: [] for name in options.engines}
+    prompts = _prompts(profile, model, options.rounds * sum(_WIDTHS))
+    for _ in track(range(options.rounds), description=model.name):
+        work = [list(islice(prompts, width)) for width in _WIDTHS]
+        for name in options.engines:
+            rounds[name].append(_measure(options.model, name, work, options.generated))
+    settings = {"model": model.name, "threads": _THREADS, "rounds": options.rounds, "tokens_written": options.generated}
+    report(f"local-{options.model}", settings | _figures(rounds))
+
+
+def _prompts(profile: Profile, model: Model, count: int) -> Iterator[tuple[int, ...]]:
+    tokenizer = FileTokenizer.load(models_folder() / model.name)
+    items = load("math_train").sample(count, 2).items
+    return (llm_alone_prompt(profile, tokenizer, item.question).ids for item in items)
+
+
+def _measure(model: str, name: str, work: list[list[tuple[int, ...]]], generated: int) -> Figure:
+    command = [sys.executable, "-m", "bench.local", "--model", model, "--as-one-of-them", name]
+    started = time.monotonic()
+    with line_process(command) as process:
+        process.wait_until_ready()
+        figures = {"start_seconds": time.monotonic() - started}
+        process.tokens_per_second([work[0][0][:20]], 4)  # warms up
+        figures["prefill_512"] = process.prefilled_per_second(_long(work))
+        for prompts in work:
+            figures[f"streams_{len(prompts)}"] = process.tokens_per_second(prompts, generated)
+        return figures | _memory(process)
+
+
+def _long(work: list[list[tuple[int, ...]]]) -> tuple[int, ...]:
+    """_PREFILL tokens of this round's prompts, from behind, so that none of them begins alike."""
+    ids = [token for prompts in work for prompt in reversed(prompts) for token in reversed(prompt)]
+    return tuple(ids[:_PREFILL])
+
+
+def _memory(process: LineProcess) -> Figure:
+    """Of the process, in MB: resident; and the part that no other process can share."""
+    status = dict(
+        line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if ":" in line
+    )
+    return {
+        f"{name}_mb": int(status[key].split()[0]) / 1000 for name, key in (("resident", "VmRSS"), ("own", "RssAnon"))
+    }
+
+
+def _figures(rounds: dict[str, list[Figure]]) -> Figures:
+    columns = {name: {key: np.array([each[key] for each in rows]) for key in rows[0]} for name, rows in rounds.items()}
+    baseline = next(iter(columns))
+    return {
+        "means": {name: {key: vars(_mean(values)) for key, values in by.items()} for name, by in columns.items()},
+        f"relative_to_{baseline}": {
+            name: {key: vars(ratio_of_means(values, columns[baseline][key])) for key, values in by.items()}
+            for name, by in columns.items()
+            if name != baseline
+        },
+    }
+
+
+def _mean(values: NDArray[np.float64]) -> Interval:
+    return bootstrap(lambda rows: float(values[rows].mean()), len(values))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""All lines of a file as admitted requests, before anything is paid: one bad line refuses the whole file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from services.batches.lines import BadLine, parse
+from services.batches.owners import Owned
+from services.file_store.pages import write_page
+from services.file_store.paths import requests_path
+from services.file_store.store import FileStore
+from services.identity.caller import Caller
+from tandem.method.batch import PAGE_SIZE, AdmittedLine
+from tandem.method.errors import InvalidArgument, TandemError
+from tandem.method.names import batched_id
+from tandem.method.request import SolveInput
+from tandem.method.stop_rule import most_usd
+from tandem.v1 import tandem_pb2
+
+MOST_LINES = 50_000
+_SHOWN_PROBLEMS = 10
+
+Admit = Callable[[tandem_pb2.SolveRequest, Caller], tuple[SolveInput, dict[str, Any]]]
+"""A request of a caller as the workflow's input and memo. Raises TandemError where it is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What all lines have in common."""
+
+    profile: str
+    total: int
+
+
+class Admission:
+    """Admits the lines of one file for `batch`, whose requests have ids derived from its own."""
+
+    def __init__(self, admit: Admit, caller: Caller, batch: Owned) -> None:
+        self._admit, self._caller, self._batch = admit, caller, batch
+        self._names: set[str] = set()
+        self._problems: list[str] = []
+        self._profile, self._total = "", 0
+
+    def lines(self, content: Iterable[bytes]) -> Iterator[AdmittedLine]:
+        """Those that are admitted; when all are read, `admitted` says whether all were."""
+        for number, text in enumerate(content, 1):
+            if not text.strip():
+                continue
+            if self._total == MOST_LINES:
+                raise InvalidArgument(f"a batch has at most {MOST_LINES} lines", field="input_file_id")
+            self._total += 1
+            try:
+                yield self._line(number, text)
+            except BadLine as error:
+                self._problems.append(f"line {number}: {error}")
+            except TandemError as error:
+                field = f"{error.metadata['field']}: " if error.metadata.get("field") else ""
+                self._problems.append(f"line {number}: {field}{error}")
+
+    def admitted(self) -> Admitted:
+        """Raises InvalidArgument that names the lines that were refused."""
+        if self._problems:
+            shown = self._problems[:_SHOWN_PROBLEMS]
+            more = len(self._problems) - len(shown)
+            count = f"{len(self._problems)} of {self._total} lines are refused, so nothing is asked"
+            raise InvalidArgument(
+                "\n".join([f"{count}:", *shown, *([f"and {more} more"] if more else [])]),
+                field="input_file_id",
+                reason="BAD_LINES",
+            )
+        if not self._total:
+            raise InvalidArgument("the file has no lines", field="input_file_id", reason="BAD_LINES")
+        return Admitted(self._profile, self._total)
+
+    def _line(self, number: int, text: bytes) -> AdmittedLine:
+        line = parse(text)
+        name = line.custom_id or str(number)
+        if name in self._names:
+            raise BadLine(f"another line is called {name!r}")
+        self._names.add(name)
+        line.request.request_id = batched_id(self._batch.id, self._total)
+        task, memo = self._admit(line.request, self._caller)
+        self._profile = self._profile or task.plan.profile
+        if task.plan.profile != self._profile:
+            raise BadLine(f"a batch is for one profile: {self._profile}, not {task.plan.profile}")
+        return AdmittedLine(self._total, name, line.form, dict(line.metadata), most_usd(task), task, memo)
+
+
+def write_pages(store: FileStore, folder: str, content: Iterable[bytes], admission: Admission) -> Admitted:
+    """Admit the lines and write them, page by page; nothing stays where one is refused. Raises as `Admission`."""
+    lines, pages = admission.lines(content), 0
+    try:
+        while page := list(islice(lines, PAGE_SIZE)):
+            write_page(store, folder, pages, page)
+            pages += 1
+        return admission.admitted()
+    except BaseException:
+        for page_number in range(pages):
+            store.delete(requests_path(folder, page_number))
+        raise

@@ -1,0 +1,139 @@
+"""Batches of a tenant: made, looked at, cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from services.batches.admitted import Admission, Admit, write_pages
+from services.batches.files import Files, following
+from services.batches.owners import Owned
+from services.batches.temporal import BatchWorkflows, reused
+from services.file_store import paths
+from services.file_store.records import BatchRecord, Records
+from services.file_store.store import FileStore
+from services.identity.caller import Caller
+from tandem.method.batch import BatchProgress, BatchState, BatchTask
+from tandem.method.errors import NotFound
+
+_BEGINS_SECONDS = 120.0  # at most, from a batch's record to its workflow
+_UNKNOWN = BatchProgress(
+    BatchState.FAILED, error="Temporal does not know this batch: it never began, or its record is gone"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a batch is made with, besides its file. `window_seconds` 0: no limit."""
+
+    max_cost_usd: float | None = None
+    concurrency: int = 8
+    window_seconds: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def fingerprint(self, digest: str) -> str:
+        """Distinguishes a repeated batch from another one under the same id; `digest` is the file's."""
+        terms: list[Any] = [digest, self.max_cost_usd, self.concurrency, self.window_seconds, dict(self.metadata)]
+        return hashlib.sha256(json.dumps(terms, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch with what has become of it so far."""
+
+    record: BatchRecord
+    progress: BatchProgress
+
+
+class Batches:
+    def __init__(self, store: FileStore, workflows: BatchWorkflows, admit: Admit) -> None:
+        self._store, self._workflows, self._admit = store, workflows, admit
+        self._records, self._files = Records(store), Files(store)
+
+    async def create(self, batch: Owned, file: Owned, terms: Terms, caller: Caller) -> Batch:
+        """Raises InvalidArgument that names bad lines, FailedPrecondition where the id is another batch's, NotFound, Unavailable."""
+        record = await asyncio.to_thread(self._recorded, batch, file, terms, caller)
+        if await asyncio.to_thread(self._records.end, record.folder) is None:
+            task = BatchTask(
+                batch.internal_id,
+                record.folder,
+                record.profile,
+                record.total,
+                record.concurrency,
+                record.max_cost_usd,
+                record.deadline,
+            )
+            await self._workflows.start(task, batch.tenant, record.fingerprint)
+        return await self._with_progress(batch, record)
+
+    async def get(self, batch: Owned) -> Batch:
+        """Raises NotFound, Unavailable."""
+        return await self._with_progress(batch, await asyncio.to_thread(self._records.batch, batch.tenant, batch.id))
+
+    async def cancel(self, batch: Owned) -> Batch:
+        """Raises as `get`."""
+        found = await self.get(batch)
+        if found.progress.state is not BatchState.RUNNING:
+            return found
+        await self._workflows.cancel(batch.internal_id)
+        return replace(found, progress=replace(found.progress, state=BatchState.CANCELLING))
+
+    async def list(self, tenant: str, limit: int, after: str) -> tuple[list[Batch], bool]:
+        """The newest first, from the one after `after`, and whether there are more. Raises NotFound, Unavailable."""
+        entries = await asyncio.to_thread(self._store.entries, paths.batch_list(tenant))
+        names = following([entry.name for entry in entries], after)
+        found = await asyncio.gather(*(self.get(Owned(tenant, name)) for name in names[:limit]))
+        return list(found), len(names) > limit
+
+    def _recorded(self, batch: Owned, file: Owned, terms: Terms, caller: Caller) -> BatchRecord:
+        """The batch's record, made from its file unless there is one: nothing of it has been started then."""
+        fingerprint = terms.fingerprint(_digest(self._files.lines(file)))
+        try:
+            known = self._records.batch(batch.tenant, batch.id)
+        except NotFound:
+            return self._made(batch, file, terms, fingerprint, caller)
+        if known.fingerprint != fingerprint:
+            raise reused(batch.id)
+        return known
+
+    def _made(self, batch: Owned, file: Owned, terms: Terms, fingerprint: str, caller: Caller) -> BatchRecord:
+        folder = paths.batch_folder(batch.tenant, batch.id, fingerprint)
+        admission = Admission(self._admit, caller, batch)
+        admitted = write_pages(self._store, folder, self._files.lines(file), admission)
+        now = time.time()
+        record = BatchRecord(
+            batch.id,
+            folder,
+            fingerprint,
+            admitted.profile,
+            file.id,
+            admitted.total,
+            terms.concurrency,
+            terms.max_cost_usd,
+            now,
+            now + terms.window_seconds if terms.window_seconds else 0.0,
+            dict(terms.metadata),
+        )
+        self._records.write_batch(batch.tenant, record)
+        return record
+
+    async def _with_progress(self, batch: Owned, record: BatchRecord) -> Batch:
+        """How it ended is in the store, and outlives what Temporal keeps."""
+        ended = await asyncio.to_thread(self._records.end, record.folder)
+        progress = ended or await self._workflows.progress(batch.internal_id)
+        if progress is None:
+            is_new = time.time() - record.created_at < _BEGINS_SECONDS
+            progress = BatchProgress() if is_new else _UNKNOWN
+        return Batch(record, progress)
+
+
+def _digest(lines: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line)
+    return digest.hexdigest()

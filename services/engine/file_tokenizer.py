@@ -1,0 +1,99 @@
+"""A tokenizer from its files, without transformers and torch: they take seconds to import, and half a gigabyte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from copy import copy
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+from jinja2 import TemplateError
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer as RustTokenizer
+
+from services.engine.api import PromptRefused
+
+_FILE, _CONFIG, _TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+_SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")  # that a chat template may name
+
+
+class FileTokenizer:
+    """Behaves as services.engine.tokenizer.ChatTokenizer of the same folder."""
+
+    def __init__(self, tokenizer: RustTokenizer, config: Mapping[str, Any], template: str | None) -> None:
+        """`config` has the special tokens by name, each a text or a mapping with `content`."""
+        self._tokenizer, self._template = tokenizer, template
+        self._plain = copy(tokenizer)
+        self._plain.encode_special_tokens = True
+        self._special = {name: _text(config[name]) for name in _SPECIAL_TOKENS if config.get(name)}
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Raises OSError where `folder` has no tokenizer."""
+        if not (folder / _FILE).is_file():
+            raise OSError(f"there is no {_FILE} in {folder}: run `tandem models pull`")
+        config_file, template_file = folder / _CONFIG, folder / _TEMPLATE
+        config = json.loads(config_file.read_text()) if config_file.is_file() else {}
+        template = template_file.read_text() if template_file.is_file() else config.get("chat_template")
+        return cls(RustTokenizer.from_file(str(folder / _FILE)), config, template)
+
+    @cached_property
+    def sha256(self) -> str:
+        return digest(self._tokenizer.get_vocab(), self._template)
+
+    def to_json(self) -> str:
+        return json_of(self._tokenizer)
+
+    def encode(self, text: str, *, plain: bool = False) -> list[int]:
+        return list((self._plain if plain else self._tokenizer).encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
+        turns = [{"role": role, "content": content} for role, content in messages]
+        try:
+            return str(self._compiled.render(messages=turns, add_generation_prompt=True, **self._special))
+        except TemplateError as error:
+            raise PromptRefused(f"the model's chat template does not take these messages: {error}") from error
+
+    @cached_property
+    def _compiled(self) -> Any:
+        """In the environment that transformers gives a chat template."""
+        if self._template is None:
+            raise PromptRefused("the model has no chat template")
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+        environment.filters["tojson"] = _to_json
+        environment.globals["raise_exception"] = _raise
+        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+        return environment.from_string(self._template)
+
+
+def digest(vocabulary: Mapping[str, int], template: str | None) -> str:
+    """Of a tokenizer: sha256 of vocabulary and chat template."""
+    return hashlib.sha256(json.dumps([sorted(vocabulary.items()), template]).encode()).hexdigest()
+
+
+def json_of(tokenizer: RustTokenizer) -> str:
+    """Without padding and truncation, which are no part of the vocabulary."""
+    bare = copy(tokenizer)
+    bare.no_padding()
+    bare.no_truncation()
+    return str(bare.to_str())
+
+
+def _text(token: str | Mapping[str, Any]) -> str:
+    return token if isinstance(token, str) else str(token["content"])
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _raise(message: str) -> NoReturn:
+    raise TemplateError(message)

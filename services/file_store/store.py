@@ -1,0 +1,146 @@
+"""The file store: a folder, or any store that fsspec knows, such as `s3://bucket/prefix`.
+
+Calls block: they are made in threads. A file appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from uuid import uuid4
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from tandem.method.errors import FailedPrecondition, NotFound
+
+CHUNK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of a folder, by its name there."""
+
+    name: str
+    bytes: int
+    modified_at: float
+
+
+class FileStore:
+    """`url` is a folder or a URL of fsspec; empty: there is none, and every call raises FailedPrecondition.
+
+    A store's own settings come from its own variables, such as AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID.
+    """
+
+    def __init__(self, url: str) -> None:
+        found: tuple[Any, str] = fsspec.url_to_fs(url, use_listings_cache=False) if url else (None, "")
+        self._fs, self._root = found
+
+    def write(self, path: str, chunks: Iterable[bytes]) -> int:
+        """The number of bytes. What an iterator raises leaves no file."""
+        fs, target, size = self._store, self._at(path), 0
+        fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+        if isinstance(fs, LocalFileSystem):
+            return _write_locally(Path(target), chunks)
+        file = fs.open(target, "wb", autocommit=False)
+        try:
+            for chunk in chunks:
+                size += file.write(chunk)
+            file.close()
+        except BaseException:
+            with suppress(Exception):
+                file.close()
+            file.discard()
+            raise
+        file.commit()
+        return size
+
+    def read(self, path: str) -> bytes:
+        """Raises NotFound."""
+        try:
+            return cast(bytes, self._store.cat_file(self._at(path)))
+        except FileNotFoundError:
+            raise _not_found(path) from None
+
+    def chunks(self, path: str) -> Iterator[bytes]:
+        """The content, in pieces. Raises NotFound."""
+        with self._open(path) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """The content, line by line, each with its end. Raises NotFound."""
+        with self._open(path) as file:
+            yield from file
+
+    def size(self, path: str) -> int | None:
+        """In bytes; None where there is no such file."""
+        try:
+            return int(self._store.size(self._at(path)))
+        except FileNotFoundError:
+            return None
+
+    def entries(self, folder: str) -> list[Entry]:
+        """The files in a folder, newest first; none where there is no such folder."""
+        try:
+            found = self._store.ls(self._at(folder), detail=True)
+        except FileNotFoundError:
+            return []
+        entries = [
+            Entry(str(f["name"]).rstrip("/").rpartition("/")[2], int(f["size"] or 0), _modified(f))
+            for f in found
+            if f["type"] == "file" and not _is_partial(str(f["name"]))
+        ]
+        return sorted(entries, key=lambda entry: (entry.modified_at, entry.name), reverse=True)
+
+    def delete(self, path: str) -> None:
+        with suppress(FileNotFoundError):
+            self._store.rm_file(self._at(path))
+
+    def _open(self, path: str) -> BinaryIO:
+        try:
+            return cast(BinaryIO, self._store.open(self._at(path), "rb"))
+        except FileNotFoundError:
+            raise _not_found(path) from None
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    @property
+    def _store(self) -> Any:
+        if self._fs is None:
+            raise FailedPrecondition(
+                "there is no file store here: set TANDEM_FILES to a folder or to s3://BUCKET/PREFIX, for gateway and worker",
+                reason="NO_FILE_STORE",
+            )
+        return self._fs
+
+
+def _is_partial(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(".")
+
+
+def _write_locally(target: Path, chunks: Iterable[bytes]) -> int:
+    """Beside the target first: fsspec's own way is through the folder for temporary files, which may be on another disk."""
+    partial = target.with_name(f".{target.name}.{uuid4().hex}")
+    try:
+        with partial.open("wb") as file:
+            size = sum(map(file.write, chunks))
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return size
+
+
+def _modified(found: dict[str, object]) -> float:
+    """Each store calls it otherwise; a folder's is a number, S3's a time."""
+    at = found.get("mtime") or found.get("LastModified") or found.get("created") or 0.0
+    return at.timestamp() if hasattr(at, "timestamp") else float(cast(float, at))
+
+
+def _not_found(path: str) -> NotFound:
+    return NotFound(f"there is no file {path.rpartition('/')[2]!r}", reason="UNKNOWN_FILE")

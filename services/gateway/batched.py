@@ -1,0 +1,33 @@
+"""Requests of a batch, admitted as all others are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from services.gateway.admission import Admission, request_fingerprint
+from services.gateway.scope import scope
+from services.gateway.temporal import Workflows, memo_of
+from services.gateway.tenancy import Tenancy
+from services.identity.caller import Caller
+from tandem.convert.requests import solve_request_from_pb
+from tandem.method.request import SolveInput
+from tandem.v1 import tandem_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedRequests:
+    admission: Admission
+    workflows: Workflows
+    tenancy: Tenancy
+
+    def admit(self, request: tandem_pb2.SolveRequest, caller: Caller) -> tuple[SolveInput, dict[str, Any]]:
+        """The workflow's input and memo; it has no reader, and goes on without.
+
+        Raises TandemError where the request is refused.
+        """
+        scope(request, caller)
+        default = self.admission.default_task(request.profile, is_conversation=bool(request.messages))
+        asked = solve_request_from_pb(request, default)
+        task, admitted = self.workflows.prepared(self.admission.admit(asked, trace_id=""), keep_running=True)
+        return task, memo_of(task, admitted, request_fingerprint(task, asked.budget))

@@ -1,0 +1,114 @@
+// Plan: would a pair pay? Sliders for its figures; the answer is that of `tandem plan` for the same figures.
+import { percent } from "./format.js";
+import { html, Scroll, useEffect, useMemo, useState } from "./html.js";
+import { bothRight, bounds, CORRELATION, effects, payoff } from "./payoff.js";
+import { PayoffMap } from "./payoff_map.js";
+
+const GOAL = 0.05;
+// The shipped pair on HumanEval, n = 164 (docs/plan.md).
+const START = { small: 0.51, large: 0.67, both: 0.41, ratio: 8, check: 0.7, auroc: 0.73 };
+const SLIDERS = [
+  ["small", "Small model right", 0.01, 0.99, 0.01, percent],
+  ["large", "Large model right", 0.01, 0.99, 0.01, percent],
+  ["both", "Both right", 0, 0.99, 0.01, percent],
+  ["ratio", "Price of a large token : of a small one", 0, 2, 0.01, (value) => value.toPrecision(value < 10 ? 2 : 3)],
+  ["check", "Tasks with a check", 0, 1, 0.01, percent],
+  ["auroc", "AUROC of a score of the small answer", 0.5, 1, 0.01, (value) => value.toFixed(2)],
+];
+const POLICIES = {
+  cascade: "A score of the small model's answer decides",
+  check: "A check decides, else the score",
+  check_all: "A check decides; every failure goes to the large model",
+};
+/** Sliders of a ratio move by its logarithm. */
+const SCALES = { ratio: [Math.log10, (value) => 10 ** value] };
+const same = [(value) => value, (value) => value];
+
+export function Plan({ query }) {
+  const [pair, setPair] = useState(START);
+  useEffect(() => setPair({ ...START, ...asked(query) }), [String(query)]);
+  const change = (name, value) => {
+    const next = within({ ...pair, [name]: value }, name);
+    setPair(next);
+    history.replaceState(null, "", `#/plan?${new URLSearchParams(next)}`);
+  };
+  const found = useMemo(() => payoff(pair), [pair]);
+  const levers = useMemo(() => effects(pair), [pair]);
+  return html`
+    <h1>Plan</h1>
+    <div class="plan">
+      <form aria-label="Figures of the pair" onSubmit=${(event) => event.preventDefault()}>
+        ${SLIDERS.map((slider) => html`<${Slider} ...${{ slider, pair, change }} />`)}
+      </form>
+      <section aria-labelledby="verdict">
+        <${Verdict} found=${found} />
+        <${PayoffMap} pair=${pair} />
+      </section>
+    </div>
+    <div class="tables">
+      <${Scroll} label="Policies"><table class="sums">
+        <caption>Policies</caption>
+        <thead><tr><th scope="col">Policy</th><th scope="col">Cost</th><th scope="col">Right</th></tr></thead>
+        <tbody>${Object.entries(found).map(([name, { cost, accuracy }]) => html`
+          <tr><th scope="row">${POLICIES[name]}</th><td>${percent(cost)}</td><td>${(accuracy * 100).toFixed(1)} %</td></tr>`)}</tbody>
+      </table><//>
+      <${Scroll} label="Levers"><table class="sums">
+        <caption>What would save more</caption>
+        <thead><tr><th scope="col">Lever</th><th scope="col">Change</th><th scope="col">Points</th></tr></thead>
+        <tbody>${levers.map(([name, step, saving]) => html`
+          <tr><th scope="row">${name}</th><td>${step}</td><td>${(100 * saving).toFixed(1)}</td></tr>`)}</tbody>
+      </table><//>
+    </div>
+    <p class="note">
+      Costs are of the large model's own answer. A check passes 97 % of the right answers and 6 % of the wrong ones; the score is taken
+      to tell nothing of the large model, which is optimistic. The first figures are those of the shipped pair on HumanEval.
+      The same in the terminal, where <code>--n</code> adds intervals and a file of <code>tandem collect</code> measures all figures:
+    </p>
+    <${Scroll} label="Command"><p class="code command">${command(pair)}</p><//>`;
+}
+
+function Slider({ slider: [name, label, low, high, step, text], pair, change }) {
+  const [to, from] = SCALES[name] ?? same;
+  const [least, most] = name === "both" ? bounds(pair) : [low, high];
+  return html`
+    <label class="slider">
+      <span>${label}</span><b aria-hidden="true">${text(pair[name])}</b>
+      <input type="range" min=${least} max=${most} step=${step} value=${to(pair[name])} aria-valuetext=${text(pair[name])}
+        onInput=${(event) => change(name, from(Number(event.target.value)))} />
+    </label>`;
+}
+
+function Verdict({ found }) {
+  const best = Math.min(...["cascade", "check"].filter((name) => found[name]).map((name) => found[name].cost));
+  const pays = best <= 1 - GOAL;
+  return html`
+    <div role="status"><dl class="figures">
+      <div><dt id="verdict">${pays ? "It pays. Expected saving" : "It does not pay. Expected saving"}</dt>
+        <dd class="lead">${percent(1 - best)}</dd></div>
+      <div><dt>Cost at the large model's accuracy</dt><dd>${percent(best)}</dd></div>
+    </dl></div>`;
+}
+
+/** The figures that the address holds. */
+function asked(query) {
+  const known = SLIDERS.map(([name]) => [name, Number.parseFloat(query.get(name))]).filter(([, value]) => Number.isFinite(value));
+  return known.length ? within({ ...START, ...Object.fromEntries(known) }) : {};
+}
+
+/** `both` moves along where the accuracies leave it no room. */
+function within(pair, changed) {
+  const clip = (value, low, high) => Math.min(high, Math.max(low, value));
+  const small = clip(pair.small, 0.01, 0.99);
+  const large = clip(pair.large, 0.01, 0.99);
+  const usual = changed === "small" || changed === "large" ? bothRight(small, large, CORRELATION) : pair.both;
+  return {
+    small, large, both: clip(usual, ...bounds({ small, large })), ratio: clip(pair.ratio, 1, 100),
+    check: clip(pair.check, 0, 1), auroc: clip(pair.auroc, 0.5, 1),
+  };
+}
+
+const short = (value) => String(Number(value.toFixed(4)));
+
+const command = ({ small, large, both, ratio, check, auroc }) =>
+  `tandem plan --small ${short(small)} --large ${short(large)} --both ${short(both)} --price-ratio ${short(ratio)} ` +
+  `--check-share ${short(check)} --auroc ${short(auroc)}`;

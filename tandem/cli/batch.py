@@ -1,0 +1,167 @@
+"""tandem batch"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
+
+import grpc
+import typer
+from rich.table import Column, Table
+from typer.core import TyperGroup
+
+from tandem.batches import Batches, new_batch
+from tandem.cli.batch_progress import follow as follow_batch
+from tandem.cli.batch_progress import is_over, summary
+from tandem.cli.interrupts import noticed
+from tandem.cli.output import JsonFlag, console, console_note, print_json, print_table
+from tandem.cli.parts import new_app
+from tandem.cli.session import stack_for
+from tandem.client import Client
+from tandem.errors import RequestError, UserError
+from tandem.results import to_dict
+from tandem.v1 import batch_pb2
+
+_CHUNK_BYTES = 256 * 1024
+BatchId = Annotated[str, typer.Argument(metavar="BATCH", help="The batch's id.")]
+Out = Annotated[Path, typer.Option(help="File that the answers are written to, one line each.", dir_okay=False)]
+
+
+class _RunByDefault(TyperGroup):
+    """`tandem batch FILE` is `tandem batch run FILE`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        if args and args[0] not in self.commands and not ctx.resilient_parsing:
+            args = ["run", *args]
+        return super().resolve_command(ctx, args)
+
+
+app = new_app(cls=_RunByDefault, no_args_is_help=True)
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Questions, one JSON object a line: {\"id\", \"question\"} or OpenAI's batch format.", exists=True, dir_okay=False)],
+    out: Out,
+    max_cost: Annotated[float | None, typer.Option(help="Upper bound of what all requests cost together, in USD.")] = None,
+    concurrency: Annotated[int, typer.Option(help="Requests that run at once.", min=1, max=64)] = 8,
+    window: Annotated[float, typer.Option(help="Hours after which nothing more is asked; 0: no limit.", min=0)] = 0,
+    batch_id: Annotated[str, typer.Option(help="Idempotency key; by default one that follows from the file and these options.")] = "",
+    again: Annotated[bool, typer.Option("--again", help="Ask anew what the same command has asked before.")] = False,
+    detach: Annotated[bool, typer.Option(help="Print the batch's id and exit; `tandem batch follow` gets the answers.")] = False,
+    up: Annotated[bool, typer.Option("--up", help="Start the local stack if none is up, and stop it afterwards.")] = False,
+    json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Ask all questions of a file: tandem batch FILE --out OUT. Ctrl-C leaves the batch running.
+
+    The same command again goes on where the batch is, and pays for nothing twice.
+    """
+    seconds = round(window * 3600)
+    terms = f"{max_cost} {concurrency} {seconds}"
+    name = batch_id or (f"batch_{uuid4().hex}" if again else _derived_id(file, terms))
+    with stack_for(up, "", quiet=json), Client() as client:
+        batch = _known(client.batches, name) or _created(client.batches, file, name, max_cost, concurrency, seconds)
+        if detach:
+            print_json(to_dict(batch)) if json else console.print(name)
+        else:
+            _follow(client.batches, batch, out, json)
+
+
+@app.command()
+def follow(batch: BatchId, out: Out, json: JsonFlag = False) -> None:
+    """Show a batch's progress to its end, and get its answers. Ctrl-C leaves it running."""
+    with Client() as client:
+        _follow(client.batches, client.batches.get(batch), out, json)
+
+
+@app.command()
+def status(batch: BatchId, json: JsonFlag = False) -> None:
+    """Show a batch's state and cost so far."""
+    with Client() as client:
+        found = client.batches.get(batch)
+    print_json(to_dict(found)) if json else console.print(summary(found), markup=False)
+
+
+@app.command()
+def cancel(batch: BatchId, json: JsonFlag = False) -> None:
+    """Cancel a batch and the requests that run; what is there is kept, and written."""
+    with Client() as client:
+        found = client.batches.cancel(batch)
+    print_json(to_dict(found)) if json else console.print(summary(found), markup=False)
+
+
+@app.command("list")
+def list_batches(
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Maximum number of batches.")] = 20, json: JsonFlag = False
+) -> None:
+    """List batches, newest first."""
+    with Client() as client:
+        found = [to_dict(batch) for batch in client.batches.list(limit).batches]
+    if json:
+        print_json(found)
+        return
+    table = Table(Column("batch", no_wrap=True), "created", "state", "profile", "answered", "USD", box=None)
+    for row in found:
+        created = datetime.fromtimestamp(row["created_at_unix_ms"] / 1000).strftime("%Y-%m-%d %H:%M:%S")
+        counts = row["counts"]
+        table.add_row(
+            row["batch_id"], created, row["state"], row["profile"], f"{counts['answered']}/{counts['total']}",
+            f"{row['usd']:.6f}",
+        )  # fmt: skip
+    print_table(table, optional=("profile", "created"))
+
+
+def _derived_id(file: Path, terms: str) -> str:
+    digest = hashlib.sha256(terms.encode())
+    digest.update(file.read_bytes())
+    return f"batch_{digest.hexdigest()[:32]}"
+
+
+def _known(batches: Batches, batch_id: str) -> batch_pb2.Batch | None:
+    try:
+        batch = batches.get(batch_id)
+    except RequestError as error:
+        if error.code is grpc.StatusCode.NOT_FOUND:
+            return None
+        raise
+    console_note(f"the same file was asked before with the same options: this is batch {batch_id}; --again asks anew")
+    return batch
+
+
+def _created(
+    batches: Batches, file: Path, batch_id: str, max_cost: float | None, concurrency: int, seconds: int
+) -> batch_pb2.Batch:
+    with file.open("rb") as content:
+        uploaded = batches.upload(file.name, iter(lambda: content.read(_CHUNK_BYTES), b""))
+    return batches.create(new_batch(uploaded.file_id, batch_id, max_cost, concurrency, seconds))
+
+
+def _follow(batches: Batches, batch: batch_pb2.Batch, out: Path, json: bool) -> None:
+    """To the end of the batch, or to Ctrl-C."""
+    with noticed() as interrupted:
+        batch = follow_batch(batches, batch, interrupted, quiet=json)
+    if not is_over(batch):
+        console_note(
+            f"batch {batch.batch_id} goes on: `tandem batch follow {batch.batch_id} --out {out}` comes back to it, "
+            f"`tandem batch cancel {batch.batch_id}` ends it"
+        )
+        raise typer.Exit(1)
+    _download(batches, batch, out)
+    print_json(to_dict(batch)) if json else console.print(f"{summary(batch)}\nin {out}", markup=False)
+    if batch.counts.answered < batch.counts.total:
+        raise typer.Exit(1)
+
+
+def _download(batches: Batches, batch: batch_pb2.Batch, out: Path) -> None:
+    """Answers, then requests without one; whole or not at all. Raises UserError."""
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
+                file.writelines(batches.read(file_id))
+        partial.replace(out)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror}); the batch keeps its answers") from error

@@ -1,0 +1,70 @@
+"""OpenAI's completion from a result: text, usage. What OpenAI has no name for is in `tandem`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tandem.results import to_dict
+from tandem.v1 import tandem_pb2
+
+_SHOWN = (
+    "request_id",
+    "trace_id",
+    "profile",
+    "stop",
+    "cost",
+    "usage",
+    "stages",
+    "checks",
+    "trials",
+    "timings_ms",
+    "notes",
+)
+
+
+def completion(
+    result: tandem_pb2.SolveResult, request_id: str, created: int, metadata: Mapping[str, str], reasoning: str = ""
+) -> dict[str, Any]:
+    """The object `chat.completion`. `reasoning` is the insight, where it is known; `metadata` is repeated as it was given."""
+    message: dict[str, Any] = {"role": "assistant", "content": result.answer, "refusal": None, "annotations": []}
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(result)}
+    whole = {"choices": [choice], "usage": usage(result), "tandem": own_fields(result, metadata)}
+    return completion_object("chat.completion", request_id, created, result.profile) | whole
+
+
+def completion_object(kind: str, request_id: str, created: int, profile: str) -> dict[str, Any]:
+    """`created` is Unix time in seconds."""
+    return {"id": f"chatcmpl-{request_id}", "object": kind, "created": created, "model": profile}
+
+
+def own_fields(result: tandem_pb2.SolveResult, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What OpenAI has no name for."""
+    everything = to_dict(result)
+    return {name: everything[name] for name in _SHOWN} | {"metadata": dict(metadata)}
+
+
+def finish_reason(result: tandem_pb2.SolveResult) -> str:
+    return "stop" if result.complete else "length"
+
+
+def usage(result: tandem_pb2.SolveResult) -> dict[str, Any]:
+    """All tokens that were paid for: prompts of both models and of the scorer, and whatever either model generated.
+
+    The large model's are reasoning, unless its text is the answer.
+    """
+    roles = [result.usage.llm, result.usage.slm, result.usage.scorer]
+    cached = sum(role.cached_input_tokens for role in roles)
+    prompt = cached + sum(role.input_tokens for role in roles)
+    generated = [role.output_tokens + role.overrun_tokens + role.discarded_tokens for role in roles]
+    is_llms = result.stop.reason == tandem_pb2.STOP_REASON_LLM_FINISHED
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": sum(generated),
+        "total_tokens": prompt + sum(generated),
+        "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": 0 if is_llms else generated[0]},
+        "cost": result.cost.usd,
+    }

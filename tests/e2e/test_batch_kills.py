@@ -1,0 +1,33 @@
+"""A batch outlives the processes that it runs in, and pays for nothing twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.batches import run_batch, scripted_questions
+from tests.stacks import scripted_stack
+
+pytestmark = pytest.mark.timeout(900)
+VICTIMS = ("worker", "http-gateway", "temporal")
+
+
+def test_every_question_is_answered_once_although_processes_are_killed_and_its_cost_is_the_ledgers(
+    tmp_path: Path,
+) -> None:
+    journal = tmp_path / "journal"
+    with scripted_stack({"TANDEM_TEST_JOURNAL": str(journal)}) as stack:
+        seen = run_batch(stack, scripted_questions(120, seed=1), tmp_path, 8, VICTIMS, journal)
+    assert set(seen["killed"]) == set(VICTIMS)
+    assert (seen["state"], seen["answered_once"], seen["counts"]["answered"]) == ("completed", 120, 120)
+    assert seen["different_answers"] == 0
+    assert seen["batch_usd"] == pytest.approx(seen["bills_usd"], abs=1e-12)
+    assert seen["output_usd"] == pytest.approx(seen["bills_usd"], abs=1e-12)
+
+
+def test_a_batch_outlives_everything_at_once(tmp_path: Path) -> None:
+    with scripted_stack() as stack:
+        seen = run_batch(stack, scripted_questions(40, seed=2), tmp_path, 8, ("everything",))
+    assert (seen["state"], seen["answered_once"], set(seen["killed"])) == ("completed", 40, {"everything"})
+    assert seen["batch_usd"] == pytest.approx(seen["bills_usd"], abs=1e-12)

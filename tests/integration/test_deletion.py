@@ -1,0 +1,61 @@
+"""A deleted request is unknown everywhere, and only one that has ended can be deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+import grpc
+import pytest
+from redis.asyncio import Redis
+
+from tandem import RequestError
+from tests.conftest import Hold
+from tests.integration.asking import BOUND_SECONDS, ask, shadow_of
+from tests.integration.conftest import System
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+QUESTION = "[scores=16:0.9 slm_eos=5]"
+
+
+async def keys_of(redis_url: str, request_id: str) -> list[bytes]:
+    async with Redis.from_url(redis_url) as redis:
+        return [key async for key in redis.scan_iter(f"*{request_id}*")]
+
+
+async def unknown(system: System, request_id: str) -> None:
+    """Wait until Temporal, which deletes in the background, has deleted it."""
+    async with asyncio.timeout(BOUND_SECONDS):
+        while True:
+            try:
+                await system.client.get(request_id)
+            except RequestError as error:
+                if error.code == grpc.StatusCode.NOT_FOUND:
+                    return
+                raise
+            await asyncio.sleep(0.2)
+
+
+async def test_a_deleted_request_and_its_shadow_are_nowhere(shadowed_system: System, redis_url: str) -> None:
+    request_id = (await ask(shadowed_system, QUESTION))["request_id"]
+    await shadow_of(shadowed_system, request_id)
+    assert await keys_of(redis_url, request_id)
+    await shadowed_system.client.delete(request_id)
+    assert await keys_of(redis_url, request_id) == []
+    await unknown(shadowed_system, request_id)
+    assert await shadowed_system.service._workflows.shadow(request_id) is None
+    for call in (shadowed_system.client.cancel, shadowed_system.client.delete):
+        with pytest.raises(RequestError, match="there is no request"):
+            await call(request_id)
+
+
+async def test_a_running_request_is_not_deleted(system: System, hold: Hold) -> None:
+    request_id = uuid4().hex
+    asked = asyncio.create_task(ask(system, f"[llm_hold=24:{hold} scores=32:0.9 slm_eos=5]", request_id=request_id))
+    async with asyncio.timeout(BOUND_SECONDS):
+        while not system.llm.running:
+            await asyncio.sleep(0.01)
+    with pytest.raises(RequestError, match="cancel it first"):
+        await system.client.delete(request_id)
+    hold.release()
+    assert (await asked)["answer"]
