@@ -14,7 +14,7 @@ from services.file_store.paths import requests_path
 from services.file_store.store import FileStore
 from services.identity.caller import Caller
 from tandem.method.batch import PAGE_SIZE, AdmittedLine
-from tandem.method.errors import InvalidArgument, TandemError
+from tandem.method.errors import FailedPrecondition, InvalidArgument, TandemError
 from tandem.method.names import batched_id
 from tandem.method.request import SolveInput
 from tandem.method.stop_rule import most_usd
@@ -24,7 +24,10 @@ MOST_LINES = 50_000
 _SHOWN_PROBLEMS = 10
 
 Admit = Callable[[tandem_pb2.SolveRequest, Caller], tuple[SolveInput, dict[str, Any]]]
-"""A request of a caller as the workflow's input and memo. Raises TandemError where it is refused."""
+"""A request of a caller as the workflow's input and memo.
+
+Raises FailedPrecondition where its tenant may have no batch, and another TandemError where the request is refused.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Admission:
         self._profile, self._total = "", 0
 
     def lines(self, content: Iterable[bytes]) -> Iterator[AdmittedLine]:
-        """Those that are admitted; when all are read, `admitted` says whether all were."""
+        """Those that are admitted; when all are read, `admitted` says whether all were. Raises FailedPrecondition as `Admit`."""
         for number, text in enumerate(content, 1):
             if not text.strip():
                 continue
@@ -56,6 +59,8 @@ class Admission:
                 yield self._line(number, text)
             except BadLine as error:
                 self._problems.append(f"line {number}: {error}")
+            except FailedPrecondition:  # no line is bad: its tenant may have no batch
+                raise
             except TandemError as error:
                 field = f"{error.metadata['field']}: " if error.metadata.get("field") else ""
                 self._problems.append(f"line {number}: {field}{error}")

@@ -56,7 +56,10 @@ class Batches:
         self._records, self._files = Records(store), Files(store)
 
     async def create(self, batch: Owned, file: Owned, terms: Terms, caller: Caller) -> Batch:
-        """Raises InvalidArgument that names bad lines, FailedPrecondition where the id is another batch's, NotFound, Unavailable."""
+        """Raises InvalidArgument that names bad lines, NotFound, Unavailable.
+
+        Raises FailedPrecondition where the id is another batch's, or a line's tenant may have no batch.
+        """
         record = await asyncio.to_thread(self._recorded, batch, file, terms, caller)
         if await asyncio.to_thread(self._records.end, record.folder) is None:
             task = BatchTask(

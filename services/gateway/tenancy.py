@@ -26,7 +26,7 @@ from tandem.method.bound import upper_bound
 from tandem.method.charge import nano_usd
 from tandem.method.errors import FailedPrecondition, LimitReached, PermissionDenied, Unavailable
 from tandem.method.request import SolveInput, SolveRequest
-from tandem.tenants import TenantLimits, Tenants
+from tandem.tenants import NO_LIMITS, TenantLimits, Tenants
 from tandem.watched_file import WatchedFile
 
 LOOK_AFTER = timedelta(seconds=30)
@@ -75,6 +75,15 @@ class Tenancy:
                 reason="BUDGET_NOT_ALLOWED",
             )
         return asked if wanted is not None else replace(asked, budget=replace(asked.budget, max_cost_usd=most))
+
+    def require_unlimited(self, tenant: str) -> None:
+        """Raises FailedPrecondition where the tenant has limits: requests of a batch are not held on an account."""
+        if self.tenants.limits(tenant) != NO_LIMITS:
+            raise FailedPrecondition(
+                f"tenant {tenant!r} has limits, which batches are not counted against: ask for the requests one by one, "
+                "or let an operator remove the tenant's limits",
+                reason="BATCHES_NOT_LIMITED",
+            )
 
     async def begin(
         self, task: SolveInput, start: Callable[[SolveInput], Awaitable[AdmittedRequest]]

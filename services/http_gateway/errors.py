@@ -52,6 +52,7 @@ _STATUSES_OF_REASONS = {
     "PROFILE_MISMATCH": 503,
     "FILE_TOO_LARGE": 413,
     "NO_FILE_STORE": 501,
+    "BATCHES_NOT_LIMITED": 403,
 }
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 CANCELLED = 499

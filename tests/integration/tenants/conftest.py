@@ -31,11 +31,13 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def limited(
     own_redis: str, temporal_address: str, profiles_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Limited]:
-    file, clock = TenantFile(tmp_path_factory.mktemp("tenants") / "tenants.json"), Clock()
+    folder, clock = tmp_path_factory.mktemp("tenants"), Clock()
+    file, files = TenantFile(folder / "tenants.json"), str(folder / "files")
     file.set("somebody", {})
     running = run_system(
-        "scripted", profiles_folder, own_redis, temporal_address, alias="tenants", tenants=file.path, clock=clock
-    )
+        "scripted", profiles_folder, own_redis, temporal_address,
+        alias="tenants", files=files, tenants=file.path, clock=clock,
+    )  # fmt: skip
     async with running as system, Redis.from_url(own_redis) as redis:
         yield Limited(system, file, clock, redis)
 
