@@ -6,7 +6,6 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal
@@ -27,7 +26,7 @@ _BLOCK, _NO_BLOCK = timedelta(milliseconds=500), timedelta(milliseconds=1)
 # Each read and each message costs gateway and client more than a token does: what is written faster is read together.
 _MIN_READ_SECONDS = 0.01
 _RETRY_SECONDS = 0.5
-_LAST_READS = 4
+_LAST_READS_SECONDS = 2.0
 _MODELS: dict[str, Literal["llm", "slm"]] = {Role.INSIGHT: "llm", Role.ANSWER: "slm"}
 
 
@@ -121,12 +120,17 @@ class EventStream:
             reading.cancel()
 
     async def _rest(self) -> list[PositionedEvent]:
-        """Entries written before the end that were not read yet. A read that fails is tried again: it would cut the text."""
-        for _ in range(_LAST_READS):
-            with suppress(Unavailable):
+        """Entries written before the end that were not read yet. A read that fails is tried again: it would cut the text. A Redis
+        that is silent holds the result up for one read's timeout, and no longer.
+        """
+        began = time.monotonic()
+        while True:
+            try:
                 return await self._news(_NO_BLOCK)
+            except Unavailable:
+                if time.monotonic() - began > _LAST_READS_SECONDS:
+                    return []
             await asyncio.sleep(_RETRY_SECONDS)
-        return []
 
     async def _lost(self) -> list[PositionedEvent]:
         """Streams that Redis has lost, and that their writers have begun again: they are read from their beginning."""
