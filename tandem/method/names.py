@@ -31,8 +31,11 @@ def llm_queue(profile: str) -> str:
 
 
 def batch_queue(profile: str) -> str:
-    """Task queue of one profile's batches: what waits for a batch's requests must not take the slots that they need."""
-    return f"tandem-{profile}-batch"
+    """Task queue of one profile's batches: what waits for a batch's requests must not take the slots that they need.
+
+    No profile's name has a slash: the queue is no other profile's.
+    """
+    return f"tandem-{profile}/batch"
 
 
 def batched_id(batch_id: str, number: int) -> str:
