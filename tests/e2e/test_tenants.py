@@ -13,6 +13,7 @@ from services.request_log.accounts import Standing
 from services.request_log.log import RequestLog
 from tandem import Client
 from tandem.local.supervisor import Stack
+from tandem.method.charge import nano_usd
 from tandem.request import solve_request
 from tandem.tenants import TenantFile
 from tandem.v1 import tandem_pb2
@@ -51,7 +52,7 @@ def test_a_killed_gateway_and_worker_leave_no_hold_and_every_bill_is_on_the_acco
         bills = []
         for name in names:
             wait_until(lambda: client.get(name).state == tandem_pb2.REQUEST_STATE_COMPLETED)  # noqa: B023
-            bills.append(round(client.get(name).result.cost.usd * 1e9))
+            bills.append(nano_usd(client.get(name).result.cost.usd))
         standing = _standing(stack, "acme")
         assert (standing.concurrent_requests, standing.usd_per_day) == (0, sum(bills))
         assert client.ask("[scores=0:0.9 slm_eos=5]", tenant="acme").answer
