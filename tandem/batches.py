@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import grpc
 
+from tandem.calls import Metadata, async_unary_call, unary_call
 from tandem.errors import from_rpc
 from tandem.v1 import batch_pb2, batch_pb2_grpc
 
-Metadata = tuple[tuple[str, str], ...]
 _CALL_SECONDS = 30.0
 _FILE_SECONDS = 600.0  # of a whole file, and of checking all its lines
 T = TypeVar("T")
@@ -74,10 +74,7 @@ class Batches:
         return self._call(self._batches.ListBatches, batch_pb2.ListBatchesRequest(limit=limit, after=after))
 
     def _call(self, method: Callable[..., T], request: object, seconds: float = _CALL_SECONDS) -> T:
-        try:
-            return method(request, timeout=seconds, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise from_rpc(error) from None
+        return unary_call(method, request, seconds, self._metadata)
 
 
 class AsyncBatches:
@@ -137,10 +134,7 @@ class AsyncBatches:
         return await self._call(self._batches.ListBatches, batch_pb2.ListBatchesRequest(limit=limit, after=after))
 
     async def _call(self, method: Callable[..., Awaitable[T]], request: object, seconds: float = _CALL_SECONDS) -> T:
-        try:
-            return await method(request, timeout=seconds, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise from_rpc(error) from None
+        return await async_unary_call(method, request, seconds, self._metadata)
 
 
 def _first(filename: str, purpose: str = "batch") -> batch_pb2.CreateFileRequest:

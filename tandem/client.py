@@ -13,6 +13,7 @@ from typing import TypeVar, Unpack
 import grpc
 
 from tandem.batches import AsyncBatches, Batches
+from tandem.calls import Metadata, async_unary_call, unary_call
 from tandem.errors import RequestError, from_rpc
 from tandem.events import Completed, Event, event_from_pb
 from tandem.gateway import Gateway
@@ -49,9 +50,6 @@ class _Progress:
         self._lost_connections += 1
         is_retryable = error.is_connection_lost and self._lost_connections <= _RECONNECTS
         return is_retryable and bool(self.request.resume_after)
-
-
-Metadata = tuple[tuple[str, str], ...]
 
 
 def _metadata() -> Metadata:
@@ -268,14 +266,8 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
 
 
 def _unary(gateway: Gateway, method: Callable[..., T], request: object) -> T:
-    try:
-        return method(request, timeout=_UNARY_SECONDS, metadata=(*_metadata(), *gateway.metadata))
-    except grpc.RpcError as error:
-        raise from_rpc(error) from None
+    return unary_call(method, request, _UNARY_SECONDS, (*_metadata(), *gateway.metadata))
 
 
 async def _async_unary(gateway: Gateway, method: Callable[..., Awaitable[T]], request: object) -> T:
-    try:
-        return await method(request, timeout=_UNARY_SECONDS, metadata=(*_metadata(), *gateway.metadata))
-    except grpc.RpcError as error:
-        raise from_rpc(error) from None
+    return await async_unary_call(method, request, _UNARY_SECONDS, (*_metadata(), *gateway.metadata))

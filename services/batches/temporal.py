@@ -15,8 +15,9 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from services.process.search_attributes import whose
+from services.process.temporal import unavailable
 from tandem.method.batch import BatchProgress, BatchState, BatchTask
-from tandem.method.errors import FailedPrecondition, Unavailable
+from tandem.method.errors import FailedPrecondition
 from tandem.method.names import BATCH_PROGRESS, BATCH_WORKFLOW, CANCEL_SIGNAL, batch_queue
 
 
@@ -41,7 +42,7 @@ class BatchWorkflows:
         except WorkflowAlreadyStartedError:
             await self._require_same(task.batch_id, fingerprint)
         except RPCError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     async def progress(self, batch_id: str) -> BatchProgress | None:
         """As the workflow has told it, with or without a worker; None where there is no workflow. Raises Unavailable."""
@@ -55,7 +56,7 @@ class BatchWorkflows:
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 return None
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     async def cancel(self, batch_id: str) -> None:
         """Ask a running batch to end; one that has ended stays as it is. Raises Unavailable."""
@@ -63,13 +64,13 @@ class BatchWorkflows:
             await self._handle(batch_id).signal(CANCEL_SIGNAL)
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
-                raise _unavailable(error) from error
+                raise unavailable(error) from error
 
     async def _require_same(self, batch_id: str, fingerprint: str) -> None:
         try:
             memo = await (await self._handle(batch_id).describe()).memo()
         except RPCError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         if memo.get("fingerprint") != fingerprint:
             raise reused(batch_id)
 
@@ -88,7 +89,3 @@ async def _told(description: WorkflowExecutionDescription) -> BatchProgress:
     found = (await description.memo()).get(BATCH_PROGRESS)
     progress: BatchProgress = value_to_type(BatchProgress, found) if found else BatchProgress()
     return progress
-
-
-def _unavailable(error: RPCError) -> Unavailable:
-    return Unavailable(f"Temporal does not answer: {error.message}", reason="TEMPORAL_UNAVAILABLE")

@@ -7,8 +7,8 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from services.process.temporal import unavailable
 from services.request_log.log import RequestLog
-from tandem.method.errors import Unavailable
 from tandem.method.names import shadow_id
 
 
@@ -30,6 +30,4 @@ class Deletion:
                 await self._client.workflow_service.delete_workflow_execution(asked)
             except RPCError as error:
                 if error.status != RPCStatusCode.NOT_FOUND:
-                    raise Unavailable(
-                        f"Temporal does not answer: {error.message}", reason="TEMPORAL_UNAVAILABLE"
-                    ) from error
+                    raise unavailable(error) from error

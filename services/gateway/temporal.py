@@ -29,6 +29,7 @@ from services.gateway.history import read_timeline
 from services.gateway.query import visibility_query
 from services.gateway.records import AdmittedRequest, Listed, Status
 from services.process.search_attributes import at_start
+from services.process.temporal import unavailable
 from tandem.method.answer_text import AnswerText, answer_text
 from tandem.method.errors import (
     PROFILE_MISMATCH,
@@ -270,7 +271,3 @@ def _not_found_or_unavailable(error: RPCError, request_id: str) -> TandemError:
 
 def _not_found(request_id: str) -> NotFound:
     return NotFound(f"there is no request {request_id!r}", reason="UNKNOWN_REQUEST")
-
-
-def unavailable(error: RPCError) -> Unavailable:
-    return Unavailable(f"Temporal does not answer: {error.message}", reason="TEMPORAL_UNAVAILABLE")

@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from temporalio.client import Client
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
+from temporalio.service import RPCError
 
 from services.process.payload_codec import data_converter
+from tandem.method.errors import Unavailable
 
 _DEFAULT_ADDRESS = "127.0.0.1:7233"
 
@@ -33,3 +35,8 @@ async def connect() -> Client:
         data_converter=data_converter(os.environ.get("TANDEM_PAYLOAD_KEYS", "")),
         plugins=[OpenTelemetryPlugin(add_temporal_spans=True)],
     )
+
+
+def unavailable(error: RPCError) -> Unavailable:
+    """What a caller is told where Temporal does not answer."""
+    return Unavailable(f"Temporal does not answer: {error.message}", reason="TEMPORAL_UNAVAILABLE")
