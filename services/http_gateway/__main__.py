@@ -11,6 +11,7 @@ import uvloop
 from pydantic import Field
 
 from services.http_gateway.body_limit import MAX_BODY_BYTES
+from services.http_gateway.protocol import BoundedProtocol
 from services.http_gateway.readiness import Readiness
 from services.http_gateway.service import make_app
 from services.identity.settings import is_loopback
@@ -55,6 +56,7 @@ async def main() -> None:
                 make_app(client, readiness, settings.jaeger, settings.max_body_bytes),
                 host=settings.host,
                 port=settings.port,
+                http=BoundedProtocol,
                 log_config=None,
                 access_log=False,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,

@@ -12,6 +12,7 @@ import httpx
 import uvicorn
 
 from services.http_gateway.__main__ import _Server
+from services.http_gateway.protocol import BoundedProtocol
 from services.http_gateway.readiness import Readiness
 from services.http_gateway.service import make_app
 from tandem.client import AsyncClient
@@ -26,7 +27,7 @@ async def serving(gateway: str, port: int = 0) -> AsyncIterator[httpx.AsyncClien
     async with AsyncClient(gateway) as client:
         app = make_app(client, Readiness(client, may_be_open=True))
         settings = {"port": port or free_port(), "timeout_graceful_shutdown": 1}
-        server = _Server(uvicorn.Config(app, log_config=None, lifespan="off", **settings))
+        server = _Server(uvicorn.Config(app, http=BoundedProtocol, log_config=None, lifespan="off", **settings))
         running = asyncio.create_task(server.serve())
         while not server.started:
             await asyncio.sleep(0.01)

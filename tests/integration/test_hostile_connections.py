@@ -1,0 +1,119 @@
+"""Connections that come and go, say nothing or say too much: the gateways close them, and go on serving others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import grpc
+import httpx
+import psutil
+import pytest
+import pytest_asyncio
+
+from services.http_gateway import protocol
+from tandem.v1 import tandem_pb2, tandem_pb2_grpc
+from tests.integration.asking import ask
+from tests.integration.conftest import System
+from tests.integration.edge import serving
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+_CONNECTIONS = 1000
+_AT_ONCE = 100
+_BOUND_SECONDS = 120.0
+_MOST_MORE_FDS = 32
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+# What a connection sends before it goes: nothing, the beginning of a call, of a TLS handshake, of an HTTP request, noise.
+_BEGINNINGS = (
+    b"",
+    _PREFACE,
+    _PREFACE[:9],
+    b"\x16\x03\x01\x02\x00",
+    b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n",
+    b"\x00" * 300,
+)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def edge(system: System) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(system.client.address) as client:
+        yield client
+
+
+async def _come_and_go(host: str, port: int, said: bytes) -> None:
+    _, writer = await asyncio.open_connection(host, port)
+    writer.write(said)
+    with contextlib.suppress(ConnectionError):
+        await writer.drain()
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def test_a_thousand_connections_come_and_go_and_none_is_kept(system: System, edge: httpx.AsyncClient) -> None:
+    host, _, grpc_port = system.client.address.partition(":")
+    process, places = psutil.Process(), asyncio.Semaphore(_AT_ONCE)
+    before = process.num_fds()
+
+    async def one(number: int) -> None:
+        async with places:
+            port = int(grpc_port) if number % 2 else int(str(edge.base_url.port))
+            await _come_and_go(host, port, _BEGINNINGS[number % len(_BEGINNINGS)])
+
+    await asyncio.gather(*(one(number) for number in range(_CONNECTIONS)))
+    assert (await ask(system, "[scores=16:0.9 slm_eos=5]"))["answer"]
+    assert (await edge.get("/healthz")).status_code == 200
+    async with asyncio.timeout(_BOUND_SECONDS):
+        while process.num_fds() > before + _MOST_MORE_FDS:
+            await asyncio.sleep(0.1)
+
+
+async def test_metadata_of_a_megabyte_is_refused(system: System) -> None:
+    async with grpc.aio.insecure_channel(system.client.address) as channel:
+        stub = tandem_pb2_grpc.TandemServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.ListProfiles(tandem_pb2.ListProfilesRequest(), metadata=[("x-flood", "x" * 2**20)], timeout=30)
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (await ask(system, "[scores=16:0.9 slm_eos=5]"))["answer"]
+
+
+async def test_headers_of_a_megabyte_are_refused(system: System, edge: httpx.AsyncClient) -> None:
+    for headers in ({"x-flood": "x" * 2**20}, {f"x-flood-{number}": "x" * 100 for number in range(10_000)}):
+        with contextlib.suppress(httpx.TransportError):  # closed while the client still writes
+            assert (await edge.get("/v1/models", headers=headers)).status_code == 400
+    assert (await edge.get("/v1/models")).status_code == 200
+
+
+async def test_a_header_that_never_ends_is_refused_before_it_fills_the_memory(edge: httpx.AsyncClient) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.base_url.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Flood: ")
+    with contextlib.suppress(ConnectionError):
+        for _ in range(1024):
+            writer.write(b"x" * 2**10)
+            await writer.drain()
+    assert (await reader.read(100)).startswith(b"HTTP/1.1 400")
+    writer.close()
+
+
+async def test_a_connection_that_does_not_finish_its_headers_is_closed(
+    edge: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.1)
+    for said in (b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.base_url.port)
+        writer.write(said)
+        assert await asyncio.wait_for(reader.read(), _BOUND_SECONDS) == b""
+        writer.close()
+
+
+async def test_a_connection_that_is_used_again_outlives_the_time_for_headers(
+    edge: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.base_url.port)
+    for _ in range(2):
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(2**16), _BOUND_SECONDS)).startswith(b"HTTP/1.1 200")
+        await asyncio.sleep(0.5)
+    writer.close()
