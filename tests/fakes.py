@@ -152,7 +152,7 @@ class ScriptedEngine:
                 pause = began + generated * delay - time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(aborted.wait(), max(pause, 0))
-            rest = "" if reason is FinishReason.ABORTED else stops.flush()
+            rest = stops.last(is_aborted=reason is FinishReason.ABORTED)
             yield Finished(reason, TokenCounts(computed, cached, generated), rest, time.time())
         finally:
             self._aborted.pop(generation.request_id, None)

@@ -131,10 +131,8 @@ def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def _ended(end: Finished, stops: StopStrings) -> Finished:
-    if stops.has_matched:
-        return replace(end, reason=FinishReason.EOS, text="")
-    text = stops.push(end.text)
-    return replace(end, text=text if end.reason is FinishReason.ABORTED else text + stops.flush())
+    rest = stops.last(end.text, is_aborted=end.reason is FinishReason.ABORTED)
+    return replace(end, reason=FinishReason.EOS if stops.has_matched else end.reason, text=rest)
 
 
 async def unless_aborted(work: Any, aborted: asyncio.Event) -> bool:

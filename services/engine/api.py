@@ -138,8 +138,8 @@ class Token:
 class Finished:
     """End of a generation. `text` is what was held back. `halted_at` is Unix time in seconds.
 
-    `reason` is EOS where the model ended by itself or a stop string ended its text. The possible beginning of a stop string is not in
-    the `text` of an aborted one: another attempt may go on from it.
+    `reason` is EOS where the model ended by itself or a stop string ended its text. With stop strings, `text` is empty after an abort:
+    another attempt may go on from what is held back.
 
     `usage.completion` includes the stop token. `usage.is_estimated`: an API reported no usage, because its stream was cut.
     """

@@ -181,10 +181,8 @@ class EngineCore:
         usage = TokenCounts(
             prompt=sequence.num_prompt_computed, cached=sequence.cached, completion=len(sequence.completion)
         )
-        text = sequence.stops.push(sequence.detokenizer.flush())
-        if reason is not FinishReason.ABORTED:
-            text += sequence.stops.flush()
-        sequence.deliver(Finished(reason, usage, text, time.time()))
+        rest = sequence.stops.last(sequence.detokenizer.flush(), is_aborted=reason is FinishReason.ABORTED)
+        sequence.deliver(Finished(reason, usage, rest, time.time()))
 
     def _end(self, failure: BaseException | None) -> None:
         sequences, jobs = self.queue.close(failure)

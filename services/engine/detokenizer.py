@@ -19,7 +19,9 @@ class Detokenizer:
     def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int]) -> None:
         self._tokenizer = tokenizer
         self._ids = list(prompt_ids[-4:])
-        self._shown = tokenizer.decode(self._ids).rstrip(_INCOMPLETE)  # an earlier attempt may have ended within a character
+        self._shown = tokenizer.decode(self._ids).rstrip(
+            _INCOMPLETE
+        )  # an earlier attempt may have ended within a character
 
     def push(self, token_id: int) -> str:
         """The text that `token_id` completes; empty while a character is incomplete."""

@@ -28,9 +28,14 @@ class StopStrings:
         self.held = known[decided:]
         return known[:decided]
 
-    def flush(self) -> str:
-        """At the end of the text: what was held back turned out to be no string's beginning."""
-        rest, self.held = self.held, ""
+    def last(self, text: str = "", *, is_aborted: bool = False) -> str:
+        """At the end of the text, which is `text`: what is left turned out to be no string's beginning. A text that was aborted has
+        not ended, and another attempt may go on from it: nothing is decided.
+        """
+        if is_aborted and self._strings:
+            return ""
+        rest = self.push(text) + self.held
+        self.held = ""
         return rest
 
     def _first_match(self, text: str) -> tuple[int, int] | None:

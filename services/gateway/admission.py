@@ -187,7 +187,9 @@ def _check(request: SolveRequest) -> None:
 
 def _check_stop_strings(strings: Sequence[str]) -> None:
     if len(strings) > _MAX_STOP_STRINGS:
-        raise InvalidArgument(f"there are at most {_MAX_STOP_STRINGS} stop strings, not {len(strings)}", field="stop_strings")
+        raise InvalidArgument(
+            f"there are at most {_MAX_STOP_STRINGS} stop strings, not {len(strings)}", field="stop_strings"
+        )
     for string in strings:
         if not 1 <= len(string) <= _MAX_STOP_LENGTH:
             raise InvalidArgument(

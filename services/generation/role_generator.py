@@ -104,9 +104,7 @@ class RoleGenerator:
             continued_from=work.continued_from,
         )
 
-    def _generation(
-        self, task: ModelTask, writer: Writer, work: RoleWork, before: EarlierText
-    ) -> LoggedGeneration:
+    def _generation(self, task: ModelTask, writer: Writer, work: RoleWork, before: EarlierText) -> LoggedGeneration:
         key = f"{task.request_id}/{self._role}/{task.epoch}"
         ids = work.prompt_ids + before.ids
         request = GenerationRequest(

@@ -45,12 +45,21 @@ def test_text_is_let_through_up_to_the_first_stop_string(
 
 def test_what_was_held_back_is_given_at_the_end() -> None:
     got, stops = let_through(["\n\n"], ["one", "\n"])
-    assert (got, stops.held, stops.flush(), stops.flush()) == (["one", ""], "\n", "\n", "")
+    assert (got, stops.held, stops.last(), stops.last()) == (["one", ""], "\n", "\n", "")
+
+
+def test_the_last_text_may_complete_a_string_and_an_abort_decides_nothing() -> None:
+    _, stops = let_through(["END"], ["so EN"])
+    assert (stops.last("D"), stops.has_matched) == ("", True)
+    _, stops = let_through(["END"], ["so EN"])
+    assert (stops.last("d", is_aborted=True), stops.held) == ("", "EN")
+    _, stops = let_through([], ["so EN"])
+    assert stops.last("d", is_aborted=True) == "d"
 
 
 def test_nothing_follows_a_match() -> None:
     _, stops = let_through(["#"], ["a#", "b"])
-    assert (stops.push("c"), stops.flush()) == ("", "")
+    assert (stops.push("c"), stops.last()) == ("", "")
 
 
 def test_a_text_goes_on_from_what_was_held_back() -> None:
@@ -71,7 +80,7 @@ def test_how_a_text_is_cut_into_tokens_changes_nothing(strings: list[str], text:
 @given(STRINGS, LETTERS)
 def test_what_is_let_through_is_the_text_up_to_the_match_and_holds_no_string(strings: list[str], text: str) -> None:
     got, stops = let_through(strings, list(text))
-    whole = "".join(got) + stops.flush()
+    whole = "".join(got) + stops.last()
     assert text.startswith(whole)
     assert not any(string in whole for string in strings)
     assert stops.has_matched == any(string in text for string in strings)
@@ -85,7 +94,7 @@ def test_another_text_after_what_was_let_through_is_judged_alone(strings: list[s
     got, stops = let_through(strings, list(one))
     following, end = let_through(strings, list(two))
     if not stops.has_matched:
-        joined = "".join(got + following) + end.flush()
+        joined = "".join(got + following) + end.last()
         assert not any(string in joined for string in strings)
 
 
