@@ -74,7 +74,7 @@ class _PlainLine(_Strict):
     temperature: float | None = None
     top_p: float | None = None
     seed: int | None = Field(default=None, ge=0, lt=1 << 64)
-    stop: str | list[str] = Field(default_factory=list)
+    stop: str | list[str] | None = None
     checks: list[str] = Field(default_factory=list)
     json_schema: dict[str, Any] | None = None
     tenant: str = ""

@@ -19,9 +19,8 @@ class Detokenizer:
     def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int]) -> None:
         self._tokenizer = tokenizer
         self._ids = list(prompt_ids[-4:])
-        self._shown = tokenizer.decode(self._ids).rstrip(
-            _INCOMPLETE
-        )  # an earlier attempt may have ended within a character
+        # An earlier attempt may have ended within a character, which it has not shown.
+        self._shown = tokenizer.decode(self._ids).rstrip(_INCOMPLETE)
 
     def push(self, token_id: int) -> str:
         """The text that `token_id` completes; empty while a character is incomplete."""

@@ -19,8 +19,8 @@ class ModelTask:
     `llm_alone`: the large model answers the plain question by itself. A service that serves another profile than
     `profile_digest` says refuses the task. `trial`: number of the answer, from 1, where it is checked; a higher one begins a new
     text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty: nothing. `history`: what was
-    said before the question. `stop_strings`: they end an answer before the first of them. `used_before`: what the role had used for this text before the activity; it stays with the worker,
-    for the bill.
+    said before the question. `stop_strings`: an answer ends before the first of them. `used_before`: what the role had used for this
+    text before the activity; it stays with the worker, for the bill.
     """
 
     request_id: str

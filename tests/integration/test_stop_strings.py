@@ -64,7 +64,7 @@ async def test_an_insight_that_is_the_answers_beginning_is_ended_too(system: Sys
 
 async def test_a_string_that_begins_in_the_insight_does_not_end_in_the_answer(system: System) -> None:
     """The stage ends after 16 tokens, and what may begin a string stays out of what the small model goes on from."""
-    script = "[scores=16:0.9 llm=wwwwwwwwwwwwwwENdless slm=D_more slm_eos=7]"
+    script = "[scores=14:0.9 llm=wwwwwwwwwwwwwwENdless slm=D_more slm_eos=7]"
     result = await chatted(system, script, stop="END")
     assert result["answer"] == "w" * 14 + "D more"
     assert result["complete"]
@@ -114,15 +114,15 @@ async def test_the_shadow_ends_at_the_same_strings(shadowed_system: System) -> N
 
 async def test_a_stream_never_shows_what_may_begin_a_string(system: System) -> None:
     asked = solve_request(chat("[scores=0:0.9 slm=one_EN_two_END_three slm_eos=40 ms=12]"), threshold=0.8, stop="END")
-    live, shown, texts = LiveText(AnswerText.CONTINUATION), "", []
+    live, shown, written = LiveText(AnswerText.CONTINUATION), [], ""
     async with aclosing(system.client.messages(asked)) as messages:
         async for message in messages:
+            written += message.answer_delta.text
+            assert not written.endswith(("E", "EN"))
             if event := event_from_pb(message):
-                shown += live.push(event).content
-                texts.append(shown)
-    assert shown == "one EN two"
-    assert not any(text.endswith(("E", "one EN")) for text in texts)
-    assert len({*texts}) > 3  # in pieces
+                shown.append(live.push(event).content)
+    assert ("".join(shown), written) == ("one EN two", "one EN two ")
+    assert len([piece for piece in shown if piece]) > 3  # in pieces, not at the end
 
 
 async def test_a_reader_who_comes_back_reads_the_same_text(system: System) -> None:
