@@ -93,8 +93,8 @@ class GenerationRequest:
     With 0 the prompt is only prefilled, after every other request, and cached for a generation that begins with it. A back end
     without such a cache computes nothing.
 
-    With `json_schema` the text is a JSON text that follows it, and ends by itself only where that is complete. Its first tokens
-    may be the last `num_written` of the prompt: of an earlier attempt, or of a model that it goes on from.
+    The text's first tokens may be the last `num_written` of the prompt: of an earlier attempt, or, of a JSON text, of a model that it
+    goes on from. With `json_schema` the text is a JSON text that follows it, and ends by itself only where that is complete.
 
     With `stop_strings` the text ends before the first of them, and the generation with the token that completes it (a back end whose
     tokens are generated elsewhere aborts at it). `held` is the end of the prompt's text that may be the beginning of one.

@@ -113,7 +113,7 @@ class RoleGenerator:
             max_new_tokens=task.max_tokens[-1] - len(before.ids),
             sampling=task.sampling,
             json_schema=work.json_schema,
-            num_written=work.num_continued + len(before.ids) if work.json_schema else 0,
+            num_written=work.num_continued + len(before.ids),
             stop_strings=work.stop_strings,
             held=before.held,
             keep_for=conversation_owner(task),

@@ -105,7 +105,7 @@ def test_a_text_that_is_resumed_within_a_character_loses_nothing(number: int) ->
     tokens = list("a🧪b".encode())
     first = Detokenizer(ByteTokenizer(), [])
     before = "".join(first.push(token) for token in tokens[:number])
-    second = Detokenizer(ByteTokenizer(), tokens[:number])
+    second = Detokenizer(ByteTokenizer(), tokens[:number], is_resumed=True)
     assert before + "".join(second.push(token) for token in tokens[number:]) == "a🧪b"
 
 
