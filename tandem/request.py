@@ -30,6 +30,8 @@ class SolveOptions(TypedDict, total=False):
     """Last stage that the large model may generate, >= 0."""
     max_answer_tokens: int | None
     """Upper bound of the answer's tokens."""
+    stop: str | Sequence[str] | None
+    """Strings that end the answer before the first of them: at most 4, each of 1 to 64 characters."""
     temperature: float | None
     """0 is greedy, the default."""
     top_p: float | None
@@ -79,12 +81,17 @@ def solve_request(question: Question, **options: Unpack[SolveOptions]) -> tandem
         checks=[_check(given) for given in options.get("checks", ())],
         json_schema=options.get("json_schema", ""),
         max_answer_tokens=options.get("max_answer_tokens"),
+        stop_strings=_stop_strings(options.get("stop")),
     )
 
 
 def _message(given: Mapping[str, str]) -> tandem_pb2.Message:
     speaker = tandem_pb2.Speaker.Value(f"SPEAKER_{given['role'].upper()}")
     return tandem_pb2.Message(speaker=speaker, text=given["content"])
+
+
+def _stop_strings(given: str | Sequence[str] | None) -> Sequence[str]:
+    return [given] if isinstance(given, str) else given or []
 
 
 def _check(given: str) -> tandem_pb2.Check:

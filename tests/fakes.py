@@ -38,6 +38,7 @@ from services.engine.api import (
     Token,
 )
 from services.engine.prefix_cache import common_prefix
+from services.engine.stop_strings import StopStrings
 from tandem.method.tokens import TokenCounts
 
 _SCRIPT = re.compile(r"\[([^\]]*)\]")
@@ -132,6 +133,7 @@ class ScriptedEngine:
         aborted = self._aborted[generation.request_id] = asyncio.Event()
         generated, reason, began = 0, FinishReason.ABORTED, time.monotonic()
         computed, cached = self._prefill(generation)
+        stops = StopStrings(generation.stop_strings, generation.held)
         try:
             while not aborted.is_set():
                 generated += 1
@@ -140,16 +142,18 @@ class ScriptedEngine:
                 letter = text[(done + generated - 1) % len(text)]
                 first = computed if generated == 1 else None
                 now = time.time()
-                yield Token(_EOS, "", now, first) if is_last else Token(ord(letter), letter, now, first)
-                if is_last or generated >= generation.max_new_tokens:
-                    reason = FinishReason.EOS if is_last else FinishReason.LENGTH
+                yield Token(_EOS, "", now, first) if is_last else Token(ord(letter), stops.push(letter), now, first)
+                has_ended = is_last or stops.has_matched
+                if has_ended or generated >= generation.max_new_tokens:
+                    reason = FinishReason.EOS if has_ended else FinishReason.LENGTH
                     break
                 # Like an engine with a thread of its own: a busy event loop does not slow it down.
                 began += await _held(script.get(f"{self._role}_hold", ""), done + generated, aborted)
                 pause = began + generated * delay - time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(aborted.wait(), max(pause, 0))
-            yield Finished(reason, TokenCounts(computed, cached, generated), "", time.time())
+            rest = stops.last(is_aborted=reason is FinishReason.ABORTED)
+            yield Finished(reason, TokenCounts(computed, cached, generated), rest, time.time())
         finally:
             self._aborted.pop(generation.request_id, None)
 

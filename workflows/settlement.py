@@ -90,6 +90,7 @@ class Settlement:
             estimate_usd=result.cost.usd_llm_alone,
             llm_finished=result.usage.llm if finished else None,
             history=request.history,
+            stop_strings=request.stop_strings,
         )
 
 

@@ -51,6 +51,7 @@ class ShadowWorkflow:
             llm_alone=True,
             task=task.task,
             history=tuple(task.history),
+            stop_strings=tuple(task.stop_strings),
         )
 
     async def _settle(self, task: ShadowInput, answer: str, counts: TokenCounts, is_paid: bool) -> ShadowResult:

@@ -74,6 +74,7 @@ class _PlainLine(_Strict):
     temperature: float | None = None
     top_p: float | None = None
     seed: int | None = Field(default=None, ge=0, lt=1 << 64)
+    stop: str | list[str] | None = None
     checks: list[str] = Field(default_factory=list)
     json_schema: dict[str, Any] | None = None
     tenant: str = ""
@@ -97,6 +98,7 @@ class _PlainLine(_Strict):
             temperature=self.temperature,
             top_p=self.top_p,
             seed=self.seed,
+            stop=self.stop,
             checks=self.checks,
             json_schema=json.dumps(self.json_schema) if self.json_schema else "",
             tenant=self.tenant,

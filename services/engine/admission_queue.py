@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from services.engine.api import (
@@ -19,6 +20,7 @@ from services.engine.api import (
     QueueFull,
     Token,
 )
+from services.engine.stop_strings import StopStrings
 from tandem.method.tokens import TokenCounts
 
 Stream = Callable[[GenerationRequest, asyncio.Event], AsyncGenerator[Token | Finished, None]]
@@ -47,6 +49,7 @@ class AdmissionQueue:
         Raises EngineStopped, DuplicateRequest, QueueFull, and what `stream` raises.
         """
         end = Finished(FinishReason.ABORTED, TokenCounts(), "", time.time())
+        stops = StopStrings(generation.stop_strings, generation.held)
         with self._admitted(generation.request_id) as aborted:
             async with self._slot(aborted) as has_slot:
                 if has_slot:
@@ -55,8 +58,10 @@ class AdmissionQueue:
                             if isinstance(item, Finished):
                                 end = item
                             else:
-                                yield item
-        yield end
+                                yield replace(item, text=stops.push(item.text)) if generation.stop_strings else item
+                                if stops.has_matched:
+                                    aborted.set()
+        yield _ended(end, stops)
 
     @contextmanager
     def _admitted(self, request_id: str) -> Iterator[asyncio.Event]:
@@ -123,6 +128,11 @@ def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
     with suppress(RuntimeError):
         return asyncio.get_running_loop() is loop
     return False
+
+
+def _ended(end: Finished, stops: StopStrings) -> Finished:
+    rest = stops.last(end.text, is_aborted=end.reason is FinishReason.ABORTED)
+    return replace(end, reason=FinishReason.EOS if stops.has_matched else end.reason, text=rest)
 
 
 async def unless_aborted(work: Any, aborted: asyncio.Event) -> bool:

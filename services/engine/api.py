@@ -93,8 +93,11 @@ class GenerationRequest:
     With 0 the prompt is only prefilled, after every other request, and cached for a generation that begins with it. A back end
     without such a cache computes nothing.
 
-    With `json_schema` the text is a JSON text that follows it, and ends by itself only where that is complete. Its first tokens
-    may be the last `num_written` of the prompt: of an earlier attempt, or of a model that it goes on from.
+    The text's first tokens may be the last `num_written` of the prompt: of an earlier attempt, or, of a JSON text, of a model that it
+    goes on from. With `json_schema` the text is a JSON text that follows it, and ends by itself only where that is complete.
+
+    With `stop_strings` the text ends before the first of them, and the generation with the token that completes it (a back end whose
+    tokens are generated elsewhere aborts at it). `held` is the end of the prompt's text that may be the beginning of one.
 
     `keep_for` names whom a conversation belongs to: what was computed stays cached at the end for a later prompt of the same owner
     that begins with it, and for no other owner's, whose usage would tell what was asked here. None: it is not kept.
@@ -106,6 +109,8 @@ class GenerationRequest:
     sampling: Sampling = field(default_factory=Sampling)
     json_schema: str = ""
     num_written: int = 0
+    stop_strings: tuple[str, ...] = ()
+    held: str = ""
     keep_for: str | None = None
 
     @property
@@ -116,7 +121,8 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A generated token. `text` is empty while a character's bytes are incomplete. `generated_at` is Unix time in seconds.
+    """A generated token. `text` is empty while a character's bytes are incomplete, or while it is held back as the possible beginning
+    of a stop string. `generated_at` is Unix time in seconds.
 
     `prompt_computed`, on the first token: how many tokens of the prompt were computed for it; None where a back end does not
     report it.
@@ -130,7 +136,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """End of a generation. `text` is what was held back as an incomplete character. `halted_at` is Unix time in seconds.
+    """End of a generation. `text` is what was held back. `halted_at` is Unix time in seconds.
+
+    `reason` is EOS where the model ended by itself or a stop string ended its text. With stop strings, `text` is empty after an abort:
+    another attempt may go on from what is held back.
 
     `usage.completion` includes the stop token. `usage.is_estimated`: an API reported no usage, because its stream was cut.
     """

@@ -162,16 +162,17 @@ class EngineCore:
                 self._finish(sequence, FinishReason.ABORTED)
                 continue
             self._deliver(sequence, token, now)
-            if token in self.eos_ids or sequence.is_at_limit:
+            has_ended = token in self.eos_ids or sequence.stops.has_matched
+            if has_ended or sequence.is_at_limit:
                 self.scheduler.remove(sequence)
-                self._finish(sequence, FinishReason.EOS if token in self.eos_ids else FinishReason.LENGTH)
+                self._finish(sequence, FinishReason.EOS if has_ended else FinishReason.LENGTH)
         if prefilled := self.scheduler.pop_prefilled():
             self._finish(prefilled, FinishReason.LENGTH)
 
     def _deliver(self, sequence: Sequence, token: int, now: float) -> None:
         sequence.completion.append(token)
         self.counters.output_tokens += 1
-        text = "" if token in self.eos_ids else sequence.detokenizer.push(token)
+        text = "" if token in self.eos_ids else sequence.stops.push(sequence.detokenizer.push(token))
         is_first = len(sequence.completion) == 1
         sequence.deliver(Token(token, text, now, sequence.num_prompt_computed if is_first else None))
 
@@ -180,7 +181,8 @@ class EngineCore:
         usage = TokenCounts(
             prompt=sequence.num_prompt_computed, cached=sequence.cached, completion=len(sequence.completion)
         )
-        sequence.deliver(Finished(reason, usage, sequence.detokenizer.flush(), time.time()))
+        rest = sequence.stops.last(sequence.detokenizer.flush(), is_aborted=reason is FinishReason.ABORTED)
+        sequence.deliver(Finished(reason, usage, rest, time.time()))
 
     def _end(self, failure: BaseException | None) -> None:
         sequences, jobs = self.queue.close(failure)

@@ -13,13 +13,15 @@ class Detokenizer:
     """The text of a growing list of tokens, in increments of whole characters.
 
     Each step decodes a window of tokens: a byte-level tokenizer's text of a token depends on the tokens just before it, and
-    decoding from the start each time would be quadratic.
+    decoding from the start each time would be quadratic. `is_resumed`: the prompt ends with the text's own tokens, maybe within a
+    character, which has not been shown.
     """
 
-    def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int]) -> None:
+    def __init__(self, tokenizer: Tokenizer, prompt_ids: Sequence[int], *, is_resumed: bool = False) -> None:
         self._tokenizer = tokenizer
         self._ids = list(prompt_ids[-4:])
-        self._shown = tokenizer.decode(self._ids)
+        shown = tokenizer.decode(self._ids)
+        self._shown = shown.rstrip(_INCOMPLETE) if is_resumed else shown
 
     def push(self, token_id: int) -> str:
         """The text that `token_id` completes; empty while a character is incomplete."""

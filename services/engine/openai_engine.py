@@ -193,6 +193,8 @@ class OpenAIEngine:
         if generation.json_schema:
             schema = {"name": "answer", "schema": json.loads(generation.json_schema), "strict": True}
             arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if generation.stop_strings:  # the API ends, and bills, at the very token
+            arguments["stop"] = list(generation.stop_strings)
         return {**arguments, "top_p": sampling.top_p, "seed": sampling.seed} if sampling.temperature else arguments
 
 

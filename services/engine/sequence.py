@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from services.engine.api import EngineError, Finished, GenerationFailed, GenerationRequest, InvalidSchema, Token
+from services.engine.stop_strings import StopStrings
 
 if TYPE_CHECKING:  # scheduling needs neither torch nor a tokenizer
     from services.engine.detokenizer import Detokenizer
@@ -28,6 +29,7 @@ class Sequence:
         self.deliver = deliver
         self.detokenizer = detokenizer
         self.matcher = matcher  # None: the text is held to nothing
+        self.stops = StopStrings(generation.stop_strings, generation.held)
         self.is_aborted = False
         self.computed = 0  # tokens of prompt and completion in the KV cache
         self.cached = 0  # those of them that were copied from another sequence or from the prefix cache

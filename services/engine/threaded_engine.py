@@ -71,7 +71,8 @@ class ThreadedEngine:
             with contextlib.suppress(RuntimeError):  # the caller's loop has closed, so nobody waits for the item
                 loop.call_soon_threadsafe(items.put_nowait, item)
 
-        detokenizer = Detokenizer(self.tokenizer, generation.prompt_ids)
+        is_resumed = generation.num_written > 0
+        detokenizer = Detokenizer(self.tokenizer, generation.prompt_ids, is_resumed=is_resumed)
         sequence = Sequence(generation, deliver, detokenizer, await self._matcher(generation))
         self._core.queue.submit(sequence)
         try:

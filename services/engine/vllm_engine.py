@@ -147,7 +147,7 @@ class VllmEngine:
         from vllm.inputs import TokensPrompt
 
         prompt, is_prefill_only = generation.prompt_ids, not generation.max_new_tokens
-        detokenizer = Detokenizer(self._tokenizer, prompt)
+        detokenizer = Detokenizer(self._tokenizer, prompt, is_resumed=generation.num_written > 0)
         outputs = self._llm.generate(
             TokensPrompt(prompt_token_ids=list(prompt)), _sampling(generation), generation.request_id
         )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
 
@@ -23,6 +23,7 @@ from tandem.method.stop_rule import allowance
 _REQUEST_ID = re.compile(r"([A-Za-z0-9._-]{1,64}/)?[A-Za-z0-9._-]{1,128}")  # after the tenant, where callers have one
 _MAX_TENANT_LENGTH = 64
 _MIN_ANSWER_TOKENS = 16
+_MAX_STOP_STRINGS, _MAX_STOP_LENGTH = 4, 64
 _MAX_CHARACTERS_PER_TOKEN = 32  # on average; the longest tokens, of white space, have some hundred
 # Below, logits divided by it leave the range of a float16; every back end takes what lies between.
 _MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.01, 2.0
@@ -106,6 +107,7 @@ def request_fingerprint(task: SolveInput, asked: Budget) -> str:
         identity += f"\0{json.dumps([[message.speaker, message.text] for message in request.history])}"
     identity += "".join(f"\0{check.name}:{check.argument}" for check in request.checks)
     identity += f"\0{request.json_schema}" if request.json_schema else ""
+    identity += f"\0stop:{json.dumps(request.stop_strings)}" if request.stop_strings else ""
     terms = asdict(_Terms(request.tenant, asked, request.stop, request.sampling))
     identity += f"\0{json.dumps(terms, sort_keys=True)}"
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
@@ -179,7 +181,20 @@ def _check(request: SolveRequest) -> None:
     ):
         if value is not None and not 0 <= value <= 1:
             raise InvalidArgument(f"a threshold lies in 0..1, not {value}", field=name)
+    _check_stop_strings(request.stop_strings)
     _check_sampling(request.sampling)
+
+
+def _check_stop_strings(strings: Sequence[str]) -> None:
+    if len(strings) > _MAX_STOP_STRINGS:
+        raise InvalidArgument(
+            f"there are at most {_MAX_STOP_STRINGS} stop strings, not {len(strings)}", field="stop_strings"
+        )
+    for string in strings:
+        if not 1 <= len(string) <= _MAX_STOP_LENGTH:
+            raise InvalidArgument(
+                f"a stop string has 1 to {_MAX_STOP_LENGTH} characters, not {len(string)}", field="stop_strings"
+            )
 
 
 def _check_sampling(sampling: Sampling) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 from services.engine.api import Engine, GenerationRequest
 from services.generation.attempts import RunningAttempts
 from services.generation.deltas import Splitter
+from services.generation.earlier_text import EarlierText
 from services.generation.logged_generation import EngineStream, LoggedGeneration, UnloggedWriter, Writer
 from services.observability.spans import Inference, report_discarded
 from services.request_log.connection import Role
@@ -45,7 +46,7 @@ GenerationEvent = GenerationStarted | StageWritten | GenerationOutcome
 class RoleWork:
     """What a role writes: after which prompt, cut how. `continued_from` is the insight that an answer goes on from.
 
-    Under `json_schema` the last `num_continued` tokens of the prompt are the beginning of the text.
+    Under `json_schema` the last `num_continued` tokens of the prompt are the beginning of the text. `stop_strings` end it.
     """
 
     prompt_ids: tuple[int, ...]
@@ -53,6 +54,7 @@ class RoleWork:
     continued_from: str = ""
     json_schema: str = ""
     num_continued: int = 0
+    stop_strings: tuple[str, ...] = ()
 
 
 class RoleGenerator:
@@ -79,11 +81,12 @@ class RoleGenerator:
         resumed = writer.resumption
         report_discarded(self._inference(task, resumed.previous_epoch), resumed.unreported)
         yield GenerationStarted(resumed, isinstance(writer, StreamWriter))
-        before = await self._log.streams.read(task.request_id, self._role) if resumed.tokens else Transcript()
-        if before.is_complete or before.tokens >= task.max_tokens[-1]:
-            yield _finished_before(task, before, resumed, work)
+        logged = await self._log.streams.read(task.request_id, self._role) if resumed.tokens else Transcript()
+        before = EarlierText(logged, self._engine.tokenizer, work.prompt_ids, work.stop_strings)
+        if reason := before.reason_of_end(task.max_tokens[-1]):
+            yield _finished_before(task, reason, before, resumed, work)
             return
-        generation = self._generation(task, writer, work, before.ids)
+        generation = self._generation(task, writer, work, before)
         with self.running.track(task.request_id, task.epoch, generation):
             async with aclosing(generation.stages()) as stages:
                 async for stage in stages:
@@ -101,18 +104,18 @@ class RoleGenerator:
             continued_from=work.continued_from,
         )
 
-    def _generation(
-        self, task: ModelTask, writer: Writer, work: RoleWork, written: tuple[int, ...]
-    ) -> LoggedGeneration:
+    def _generation(self, task: ModelTask, writer: Writer, work: RoleWork, before: EarlierText) -> LoggedGeneration:
         key = f"{task.request_id}/{self._role}/{task.epoch}"
-        ids = work.prompt_ids + written
+        ids = work.prompt_ids + before.ids
         request = GenerationRequest(
             request_id=key,
             prompt_ids=ids,
-            max_new_tokens=task.max_tokens[-1] - len(written),
+            max_new_tokens=task.max_tokens[-1] - len(before.ids),
             sampling=task.sampling,
             json_schema=work.json_schema,
-            num_written=work.num_continued + len(written) if work.json_schema else 0,
+            num_written=work.num_continued + len(before.ids),
+            stop_strings=work.stop_strings,
+            held=before.held,
             keep_for=conversation_owner(task),
         )
         return LoggedGeneration(
@@ -132,11 +135,13 @@ def conversation_owner(task: ModelTask) -> str | None:
     return task.request_id.rpartition("/")[0] if task.task == "chat" else None
 
 
-def _finished_before(task: ModelTask, before: Transcript, resumed: Resumption, work: RoleWork) -> GenerationOutcome:
-    """The outcome of a stream that an earlier attempt completed, or filled to its cap, without living to report it."""
+def _finished_before(
+    task: ModelTask, reason: str, before: EarlierText, resumed: Resumption, work: RoleWork
+) -> GenerationOutcome:
+    """The outcome of a text that an earlier attempt ended, for `reason`, without living to report it."""
     return GenerationOutcome(
-        reason=before.end.reason if before.end else "length",
-        text=before.text,
+        reason=reason,
+        text=before.whole,
         counts=resumed.counts + TokenCounts(completion=resumed.tokens),
         finished_at=time.time(),
         first_token_at=None,

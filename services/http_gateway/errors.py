@@ -19,6 +19,7 @@ _PARAMS = {
     "question": "messages",
     "json_schema": "response_format",
     "max_answer_tokens": "max_completion_tokens",
+    "stop_strings": "stop",
     "request_id": "Idempotency-Key",
     "sampling.temperature": "temperature",
     "sampling.top_p": "top_p",

@@ -42,5 +42,6 @@ class InsightGenerator:
         is_brief = self._profile.handoff == "brief" and not task.llm_alone
         labels = self._profile.section_ends if is_brief else ()
         splitter = StageSplitter(task.max_tokens, labels, resumed.stage, resumed.tokens)
-        # A brief is about the answer, in words; any other insight is the beginning of an answer.
-        return RoleWork(prompt.ids, splitter, json_schema="" if is_brief else task.json_schema)
+        if is_brief:  # it is about the answer, in words; any other insight is the beginning of an answer
+            return RoleWork(prompt.ids, splitter)
+        return RoleWork(prompt.ids, splitter, json_schema=task.json_schema, stop_strings=task.stop_strings)

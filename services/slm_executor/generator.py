@@ -45,8 +45,10 @@ class AnswerGenerator:
             prompt = repair_prompt(
                 self._profile, tokenizer, task.question, task.repair, task.task, schema, task.history
             )
-            return RoleWork(prompt.ids, WholeSplitter(), json_schema=schema)
+            return RoleWork(prompt.ids, WholeSplitter(), json_schema=schema, stop_strings=task.stop_strings)
         prompt = answer_prompt(self._profile, tokenizer, task.question, insight, task.task, schema, task.history)
         continued = insight if self._profile.handoff == "continuation" else ""
         begun = num_continued(self._engine, schema, continued) if schema else 0
-        return RoleWork(prompt.ids, WholeSplitter(), continued if begun or not schema else "", schema, begun)
+        return RoleWork(
+            prompt.ids, WholeSplitter(), continued if begun or not schema else "", schema, begun, task.stop_strings
+        )

@@ -49,6 +49,7 @@ def solve_request_from_pb(request: tandem_pb2.SolveRequest, default_task: Task =
         checks=[check_from_pb(check) for check in request.checks],
         json_schema=request.json_schema,
         max_answer_tokens=optional(request, "max_answer_tokens"),
+        stop_strings=list(request.stop_strings),
     )
 
 
@@ -68,6 +69,7 @@ def generate_request_to_pb(task: ModelTask) -> insight_pb2.GenerateRequest:
         stage_max_tokens=task.max_tokens,
         sampling=sampling_to_pb(task.sampling),
         alone=task.llm_alone,
+        stop_strings=task.stop_strings,
     )
 
 
@@ -79,6 +81,7 @@ def execute_request_to_pb(task: ModelTask) -> execution_pb2.ExecuteRequest:
         max_tokens=task.max_tokens[-1],
         sampling=sampling_to_pb(task.sampling),
         trial=task.trial,
+        stop_strings=task.stop_strings,
         repair=execution_pb2.Repair(answer=task.repair.answer, failure=task.repair.failure) if task.repair else None,
     )
 
@@ -104,6 +107,7 @@ def model_task_from_pb(request: TaskRequest, profile: str) -> ModelTask:
     common |= {
         "epoch": request.epoch,
         "sampling": sampling_from_pb(request.sampling),
+        "stop_strings": tuple(request.stop_strings),
     }
     if isinstance(request, execution_pb2.ExecuteRequest):
         repair = Repair(request.repair.answer, request.repair.failure) if request.HasField("repair") else None

@@ -32,7 +32,8 @@ class StopOverrides:
 class SolveRequest:
     """The part of the message tandem.v1.SolveRequest that says what is asked. Empty strings mean "not given".
 
-    `history` is what was said before the question: in a conversation the question is its last message.
+    `history` is what was said before the question: in a conversation the question is its last message. `stop_strings` end the
+    answer before the first of them.
     """
 
     request_id: str
@@ -47,6 +48,7 @@ class SolveRequest:
     json_schema: str = ""
     history: list[Message] = field(default_factory=list)
     max_answer_tokens: int | None = None
+    stop_strings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

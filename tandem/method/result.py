@@ -133,6 +133,7 @@ class ShadowInput:
     estimate_usd: float
     llm_finished: TokenCounts | None = None  # the large model's own tokens, where it had answered by itself
     history: list[Message] = field(default_factory=list)
+    stop_strings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

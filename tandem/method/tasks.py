@@ -19,8 +19,8 @@ class ModelTask:
     `llm_alone`: the large model answers the plain question by itself. A service that serves another profile than
     `profile_digest` says refuses the task. `trial`: number of the answer, from 1, where it is checked; a higher one begins a new
     text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty: nothing. `history`: what was
-    said before the question. `used_before`: what the role had used for this text before the activity; it stays with the worker,
-    for the bill.
+    said before the question. `stop_strings`: an answer ends before the first of them. `used_before`: what the role had used for this
+    text before the activity; it stays with the worker, for the bill.
     """
 
     request_id: str
@@ -39,6 +39,7 @@ class ModelTask:
     json_schema: str = ""
     used_before: TokenCounts = field(default_factory=TokenCounts)
     history: tuple[Message, ...] = ()
+    stop_strings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def model_task(task: SolveInput, prices: RolePrices, *, stage: int = 0, max_toke
         task=task.request.task,
         json_schema=task.request.json_schema,
         history=tuple(task.request.history),
+        stop_strings=tuple(task.request.stop_strings),
     )
 
 

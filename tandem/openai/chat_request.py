@@ -102,6 +102,7 @@ class ChatCompletionRequest(_Body):
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = Field(default=None, ge=0, lt=1 << 64)
+    stop: str | list[str] = Field(default_factory=list)
     response_format: ResponseFormat = ResponseFormat(type="text")
     user: str = ""
     metadata: dict[
@@ -130,6 +131,7 @@ class ChatCompletionRequest(_Body):
             temperature=self.temperature,
             top_p=self.top_p,
             seed=self.seed,
+            stop=self.stop,
             tenant=own.tenant,
             checks=own.checks,
             json_schema=self.response_format.as_text(),

@@ -18,6 +18,7 @@ USED: dict[str, str] = {
     "temperature": "0 to 2, in both models; not given: 0, which is greedy",
     "top_p": "above 0, at most 1, in both models",
     "seed": "seed of the draw, from 0",
+    "stop": "a text, or at most 4, each of 1 to 64 characters: the answer ends before the first of them",
     "response_format": "`text`, `json_object` or `json_schema`: both models are held to it",
     "user": "the attribute `enduser.id` of the request's span; the tenant comes from the credential",
     "metadata": "at most 16 texts; attributes of the request's span, and repeated in the reply",
@@ -26,7 +27,6 @@ USED: dict[str, str] = {
 
 NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
     "n": ((1,), "one answer per request"),
-    "stop": (([],), "stop sequences are not supported"),
     "logprobs": ((False,), "two models write the answer"),
     "top_logprobs": ((0,), "two models write the answer"),
     "logit_bias": (({},), "not supported by every engine"),

@@ -28,7 +28,7 @@ class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishRe
     DESCRIPTOR: _descriptor.EnumDescriptor
     FINISH_REASON_UNSPECIFIED: _FinishReason.ValueType  # 0
     FINISH_REASON_EOS: _FinishReason.ValueType  # 1
-    """The model ended by itself."""
+    """The model ended by itself, or a stop string ended its text."""
     FINISH_REASON_LENGTH: _FinishReason.ValueType  # 2
     """The token cap was reached."""
     FINISH_REASON_ABORTED: _FinishReason.ValueType  # 3
@@ -38,7 +38,7 @@ class FinishReason(_FinishReason, metaclass=_FinishReasonEnumTypeWrapper): ...
 
 FINISH_REASON_UNSPECIFIED: FinishReason.ValueType  # 0
 FINISH_REASON_EOS: FinishReason.ValueType  # 1
-"""The model ended by itself."""
+"""The model ended by itself, or a stop string ended its text."""
 FINISH_REASON_LENGTH: FinishReason.ValueType  # 2
 """The token cap was reached."""
 FINISH_REASON_ABORTED: FinishReason.ValueType  # 3
@@ -62,6 +62,7 @@ class ExecuteRequest(_message.Message):
     REPAIR_FIELD_NUMBER: _builtins.int
     JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
+    STOP_STRINGS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -91,6 +92,10 @@ class ExecuteRequest(_message.Message):
     def history(self) -> _containers.RepeatedCompositeFieldContainer[_tandem_pb2.Message]:
         """What was said before the question."""
 
+    @_builtins.property
+    def stop_strings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The answer ends before the first of these; its tokens end with the one that completes it."""
+
     def __init__(
         self,
         *,
@@ -107,10 +112,11 @@ class ExecuteRequest(_message.Message):
         repair: Global___Repair | None = ...,
         json_schema: _builtins.str = ...,
         history: _abc.Iterable[_tandem_pb2.Message] | None = ...,
+        stop_strings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "repair", b"repair", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "history", b"history", "json_schema", b"json_schema", "max_tokens", b"max_tokens", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "repair", b"repair", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage", "task", b"task", "trial", b"trial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "history", b"history", "json_schema", b"json_schema", "max_tokens", b"max_tokens", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "repair", b"repair", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage", "stop_strings", b"stop_strings", "task", b"task", "trial", b"trial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

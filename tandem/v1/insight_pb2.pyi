@@ -35,6 +35,7 @@ class GenerateRequest(_message.Message):
     PROFILE_DIGEST_FIELD_NUMBER: _builtins.int
     JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
+    STOP_STRINGS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -60,6 +61,10 @@ class GenerateRequest(_message.Message):
     def history(self) -> _containers.RepeatedCompositeFieldContainer[_tandem_pb2.Message]:
         """What was said before the question."""
 
+    @_builtins.property
+    def stop_strings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in ExecuteRequest, where the insight is the beginning of an answer; a brief is not ended by them."""
+
     def __init__(
         self,
         *,
@@ -74,10 +79,11 @@ class GenerateRequest(_message.Message):
         profile_digest: _builtins.str = ...,
         json_schema: _builtins.str = ...,
         history: _abc.Iterable[_tandem_pb2.Message] | None = ...,
+        stop_strings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "epoch", b"epoch", "history", b"history", "json_schema", b"json_schema", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "epoch", b"epoch", "history", b"history", "json_schema", b"json_schema", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens", "stop_strings", b"stop_strings", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -248,6 +248,7 @@ class SolveRequest(_message.Message):
     JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
     MAX_ANSWER_TOKENS_FIELD_NUMBER: _builtins.int
+    STOP_STRINGS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key and workflow id; [A-Za-z0-9._-], at most 128 characters. Empty: the gateway makes one."""
     question: _builtins.str
@@ -288,6 +289,12 @@ class SolveRequest(_message.Message):
         profile's `max_conversation_tokens`.
         """
 
+    @_builtins.property
+    def stop_strings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Strings that end the answer: the first of them and what follows is not generated, or not returned. At most 4, each of 1 to 64
+        characters. With the hand-off `continuation` the insight is the answer's beginning, so they end it too; a brief they do not.
+        """
+
     def __init__(
         self,
         *,
@@ -305,10 +312,11 @@ class SolveRequest(_message.Message):
         json_schema: _builtins.str = ...,
         messages: _abc.Iterable[Global___Message] | None = ...,
         max_answer_tokens: _builtins.int | None = ...,
+        stop_strings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "budget", b"budget", "max_answer_tokens", b"max_answer_tokens", "sampling", b"sampling", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "budget", b"budget", "checks", b"checks", "json_schema", b"json_schema", "keep_running", b"keep_running", "max_answer_tokens", b"max_answer_tokens", "messages", b"messages", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop", "task", b"task", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "budget", b"budget", "checks", b"checks", "json_schema", b"json_schema", "keep_running", b"keep_running", "max_answer_tokens", b"max_answer_tokens", "messages", b"messages", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop", "stop_strings", b"stop_strings", "task", b"task", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_answer_tokens: _TypeAlias = _typing.Literal["max_answer_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_answer_tokens: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens"]  # noqa: Y015

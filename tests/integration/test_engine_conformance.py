@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -91,6 +92,37 @@ async def test_no_sampling_arguments_end_another_request(backend: Backend) -> No
     for done in sampled:  # an API may refuse arguments, which ends that request alone
         assert isinstance(done, EngineError) if isinstance(done, BaseException) else done[1] > 0
         assert backend.port or not isinstance(done, BaseException)
+
+
+async def test_a_stop_string_ends_the_text_and_the_generation(backend: Backend) -> None:
+    with backend.running() as engine:
+        work = generation(engine, "plain", "go on", 60)
+        pieces = [item.text async for item in engine.generate(work)]
+        text = "".join(pieces)
+        start = next(i for i in range(9, len(text) - 2) if text[i : i + 2].isascii() and text[i : i + 2].isprintable())
+        string = text[start : start + 2]
+        before = engine.counters.output_tokens
+        cut, tokens, end = await run(engine, replace(work, request_id="cut", stop_strings=("~never~", string)))
+        computed = engine.counters.output_tokens - before
+        goes_on = await run(engine, replace(work, request_id="on", stop_strings=(text[-3:] + "~",)))
+    assert (cut, end.reason) == (text[: text.find(string)], FinishReason.EOS)
+    assert goes_on[0] == text
+    if backend.is_exact:
+        needed = next(n for n in range(len(pieces) + 1) if string in "".join(pieces[:n]))
+        assert (tokens, end.usage.completion, computed, end.usage.is_estimated) == (needed, needed, needed, False)
+
+
+async def test_a_text_goes_on_within_a_stop_string(backend: Backend) -> None:
+    with backend.running() as engine:
+        work = generation(engine, "plain", "go on", 60)
+        text, _, _ = await run(engine, work)
+        first = next(i for i, letter in enumerate(text) if letter.isascii() and letter.isprintable())
+        string = "EN" + text[: first + 1]
+        held = replace(work, request_id="held", stop_strings=(string,), held="EN")
+        cut, _, end = await run(engine, held)
+        other, _, _ = await run(engine, replace(held, request_id="other", stop_strings=("EN~",)))
+    assert (cut, end.reason) == ("", FinishReason.EOS)
+    assert other == "EN" + text
 
 
 async def test_an_abort_while_decoding_counts_every_token(backend: Backend) -> None:

@@ -17,7 +17,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
     [
         ({"tools": [{"type": "function"}]}, "tools", 400),
         ({"n": 2}, "n", 400),
-        ({"stop": ["x"]}, "stop", 400),
+        ({"stop": ["x"] * 5}, "stop", 400),
+        ({"stop": "x" * 65}, "stop", 400),
+        ({"stop": [""]}, "stop", 400),
+        ({"stop": 7}, "stop", 400),
         ({"logprobs": True}, "logprobs", 400),
         ({"presence_penalty": 0.5}, "presence_penalty", 400),
         ({"reasoning_effort": "low"}, "reasoning_effort", 400),

@@ -48,7 +48,7 @@ def test_every_option_reaches_the_message() -> None:
     options = SolveOptions(
         profile="p", request_id="r", max_cost_usd=1.5, max_llm_tokens=7, threshold=0.25, thresholds={1: 0.5}, max_stage=2,
         temperature=0.75, top_p=0.5, seed=3, keep_running=True, tenant="t", code=True, task="chat", checks=["choice:a\nb", "regex:x:y"],
-        json_schema="{}", max_answer_tokens=9,
+        json_schema="{}", max_answer_tokens=9, stop=["###", "\n\n"],
     )  # fmt: skip
     assert set(options) == set(SolveOptions.__annotations__)
     message = solve_request("why?", **options)
@@ -59,6 +59,8 @@ def test_every_option_reaches_the_message() -> None:
     assert (message.keep_running, message.task) == (True, tandem_pb2.TASK_CODE)
     assert [(c.name, c.argument) for c in message.checks] == [("choice", "a\nb"), ("regex", "x:y")]
     assert (message.json_schema, message.max_answer_tokens) == ("{}", 9)
+    assert message.stop_strings == ["###", "\n\n"]
+    assert solve_request("why?", stop="###").stop_strings == ["###"]
 
 
 def test_a_task_and_a_conversation_reach_the_message() -> None:

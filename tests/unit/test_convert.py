@@ -46,6 +46,7 @@ TASK = ModelTask(
     request_id="r", question="q", profile="p", profile_digest="d", stage=2, max_tokens=(7,), epoch=3,
     sampling=Sampling(0.5, 0.25, 9), prices=RolePrices(1.0, 2.0, 3.0), task="code",
     trial=2, repair=Repair("wrong", "f(1) is 2"), json_schema="{}", history=(SAID("user", "Hi"), SAID("assistant", "Hello.")),
+    stop_strings=("###", "\n\n"),
 )  # fmt: skip
 
 
@@ -107,6 +108,7 @@ def test_a_request_keeps_every_field() -> None:
         stop=tandem_pb2.StopOverrides(threshold=0.25, thresholds={1: 0.75}, max_stage=0),
         sampling=tandem_pb2.Sampling(temperature=0.5, top_p=0.9, seed=3), tenant="t", task=tandem_pb2.TASK_CODE,
         resume_after="1.2.3", keep_running=True, checks=[tandem_pb2.Check(name="regex", argument="a+")], json_schema="{}", max_answer_tokens=9,
+        stop_strings=["###"],
         messages=[
             tandem_pb2.Message(speaker=tandem_pb2.SPEAKER_SYSTEM, text="s"), tandem_pb2.Message(speaker=tandem_pb2.SPEAKER_USER, text="q"),
         ],
@@ -117,7 +119,7 @@ def test_a_request_keeps_every_field() -> None:
     request = requests.solve_request_from_pb(message)
     assert request == SolveRequest(
         "r", "q", "p", Budget(0.5, 0), StopOverrides(0.25, {1: 0.75}, 0), Sampling(0.5, 0.9, 3), "t", "code",
-        [CheckSpec("regex", "a+")], "{}", [SAID("system", "s")], 9,
+        [CheckSpec("regex", "a+")], "{}", [SAID("system", "s")], 9, ["###"],
     )  # fmt: skip
     of_the_stream = {"resume_after", "keep_running"}
     known = {f.name for f in message.DESCRIPTOR.fields} - of_the_stream - {"messages"}
@@ -172,6 +174,7 @@ def test_a_task_survives_each_request_that_carries_it() -> None:
         "code",
         json_schema="{}",
         history=TASK.history,
+        stop_strings=TASK.stop_strings,
     )
     generate = requests.generate_request_to_pb(insight)
     assert unset(generate) == []
