@@ -20,7 +20,6 @@ from services.sufficiency_scorer.features import NAMES
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile, load_profile
 from tandem.method.trial_plan import TrialPlan
-from tandem.paths import profile_folders
 from training.checking import check_runs, without_verdicts
 from training.collect import Run
 from training.datasets import Item, load
@@ -98,10 +97,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data")
     parser.add_argument("--collected", type=Path, required=True)
-    parser.add_argument("--profile", required=True)
+    parser.add_argument("--profile", type=Path, required=True, help="folder of the profile")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    profile = load_profile(given.profile, tuple(profile_folders()))
+    profile = load_profile(given.profile.name, (given.profile.parent,))
     origin, runs = read(given.collected)
     checked = asyncio.run(_checked(runs, load(given.data).items, profile))
     table, plan = make_table(checked, len(profile.stages)), make_plan(profile, "code")

@@ -12,7 +12,7 @@ for data in mbpp_train mbpp_test humaneval; do tandem collect "$data" --checks-o
 # How strong a pass is, by the number of examples: from it the profile's check and trial were fixed.
 python -m training.strength mbpp_train --collected "$collected/mbpp_train.parquet" --profile "$pair" --out "$report/strength.json"
 # Whether the entropy of the answer beside one example would do: tried, not used.
-python -m training.confidence mbpp_train --collected "$collected/mbpp_train.parquet" --profile "$pair" --out "$report/confidence.json"
+python -m training.confidence mbpp_train --collected "$collected/mbpp_train.parquet" --profile "deploy/profiles/$pair" --out "$report/confidence.json"
 tandem train "${files[@]}" "${also[@]}" --study "$study"
 tandem calibrate "${files[@]}" --study "$study" --below 0 --llm-finishes --write
 for data in gsm8k math_test mbpp_test humaneval extraction; do

@@ -1,0 +1,71 @@
+"""What must not be left of requests that have ended: workflows, keys without a time to live, descriptors, threads, zombies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import psutil
+from redis import Redis
+
+from tandem import Client
+from tandem.local.supervisor import Stack
+from tests import stacks
+
+_BOUND_SECONDS = 60.0
+_MOST_MORE_FDS, _MOST_MORE_THREADS = 40, 24  # pools and connections that are kept for the next request
+_KEPT_KEYS = ("tandem:workers",)  # prefixes of what belongs to no request
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a process holds. `pid` tells whether it is still the same."""
+
+    pid: int
+    fds: int
+    threads: int
+
+
+def held(stack: Stack) -> dict[str, Held]:
+    found = {}
+    for row in stack.status():
+        process = psutil.Process(stacks.pid_of(stack, row.name))
+        found[row.name] = Held(process.pid, process.num_fds(), process.num_threads())
+    return found
+
+
+def remains(stack: Stack, client: Client, before: Mapping[str, Held]) -> list[str]:
+    """In words; empty where nothing is left. Waits for what is being cleared."""
+    deadline, left = time.monotonic() + _BOUND_SECONDS, ["not looked"]
+    while left and time.monotonic() < deadline:
+        left = list(_remains(stack, client, before))
+        time.sleep(0.5 if left else 0.0)
+    return left
+
+
+def _remains(stack: Stack, client: Client, before: Mapping[str, Held]) -> Iterator[str]:
+    for row in stack.status():
+        if row.state != "ready":
+            yield f"{row.name} is {row.state}"
+    if running := [request.request_id for request in client.list("state = running").requests]:
+        yield f"running: {', '.join(running)}"
+    yield from _lasting_keys(stack)
+    for name, now in held(stack).items():
+        then = before.get(name)
+        if then and then.pid == now.pid:
+            if now.fds > then.fds + _MOST_MORE_FDS:
+                yield f"{name} has {now.fds} descriptors, {then.fds} before"
+            if now.threads > then.threads + _MOST_MORE_THREADS:
+                yield f"{name} has {now.threads} threads, {then.threads} before"
+        for child in psutil.Process(now.pid).children(recursive=True):
+            if child.status() == psutil.STATUS_ZOMBIE:
+                yield f"{name} has a zombie"
+
+
+def _lasting_keys(stack: Stack) -> Iterator[str]:
+    host, _, port = stack.address("redis").partition(":")
+    with Redis(host=host, port=int(port), decode_responses=True) as redis:
+        for key in redis.scan_iter():
+            if redis.ttl(key) == -1 and not key.startswith(_KEPT_KEYS):
+                yield f"{key} has no time to live"
