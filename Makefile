@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-local
+.PHONY: fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-local bench-sealing
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -160,6 +160,9 @@ bench-batch-real: models develop  ## 60 functions of HumanEval as one batch, to 
 
 bench-access: setup  ## cost of asking callers for a key and of their limits, and the time of another tenant's id against an unknown one
 	@$(RUN) python -m bench.access
+
+bench-sealing: setup  ## cost of encrypting the text in Redis
+	@$(RUN) python -m bench.sealing
 
 bench-fairness: setup  ## how much slower a tenant's requests are while another tenant floods the system
 	@$(RUN) python -m bench.fairness

@@ -12,8 +12,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TOPS = ("tandem", "services", "workflows", "training", "deploy", "bench", "tests")
-SERVICES = ("gateway", "http_gateway", "insight_generator", "sufficiency_scorer", "slm_executor", "answer_checker")
-PLUMBING = {"services.process", "services.request_log", "services.observability"}
+SERVICES = (
+    "gateway",
+    "http_gateway",
+    "insight_generator",
+    "sufficiency_scorer",
+    "slm_executor",
+    "answer_checker",
+    "codec_server",
+)
+PLUMBING = {"services.process", "services.request_log", "services.observability", "services.sealing"}
 MODELS = {"services.engine", "services.generation"}
 BASE = {"tandem.method", "tandem.v1", "tandem", "tandem.convert"}
 # What the files of a folder may import of ours, besides their own folder. Nothing below imports anything above.
@@ -25,10 +33,11 @@ ARROWS: dict[str, set[str]] = {
     "tandem.openai": {"tandem", "tandem.method", "tandem.v1"},
     "services": set(),
     "services.observability": {"tandem.method"},
-    "services.request_log": {"tandem.method", "services.observability"},
+    "services.sealing": {"tandem.method"},
+    "services.request_log": {"tandem.method", "services.observability", "services.sealing"},
     "services.engine": {"tandem.method"},
     "services.generation": {"tandem.method", "services.engine", "services.observability", "services.request_log"},
-    "services.process": {*BASE, *MODELS, "services.observability", "services.request_log"},
+    "services.process": {*BASE, *MODELS, "services.observability", "services.request_log", "services.sealing"},
     "services.checks": {"tandem.method"},
     "services.identity": {"tandem.method", "tandem"},
     "services.file_store": {"tandem.method"},
@@ -42,6 +51,7 @@ ARROWS: dict[str, set[str]] = {
         "services.batches",
     },
     "services.http_gateway": {*BASE, *PLUMBING, "tandem.openai", "services.identity"},
+    "services.codec_server": {*BASE, *PLUMBING, "services.identity", "services.http_gateway"},
     "services.insight_generator": {*BASE, *PLUMBING, *MODELS},
     "services.slm_executor": {*BASE, *PLUMBING, *MODELS},
     "services.sufficiency_scorer": {*BASE, *PLUMBING, *MODELS},

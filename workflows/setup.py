@@ -1,6 +1,7 @@
 """Prepare Temporal for this build, once its workers run: `python -m workflows.setup`. Run again, it changes nothing.
 
-Adds the search attributes that `tandem request list` finds requests by, and lets new requests start on this build.
+Adds the search attributes that `tandem request list` finds requests by, sets the namespace's retention where
+TANDEM_RETENTION names one, and lets new requests start on this build.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
@@ -39,9 +43,36 @@ async def add_search_attributes(client: Client, keys: Sequence[SearchAttributeKe
     return [key.name for key in missing]
 
 
+async def set_retention(client: Client, kept: timedelta) -> timedelta | None:
+    """Keep workflows for this long after their end. Returns what it was before, None where it was the same.
+
+    Raises RPCError where it may not be changed.
+    """
+    service = client.workflow_service
+    found = await service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    before = found.config.workflow_execution_retention_ttl.ToTimedelta()
+    if before == kept:
+        return None
+    wanted = Duration()
+    wanted.FromTimedelta(kept)
+    config = NamespaceConfig(workflow_execution_retention_ttl=wanted)
+    await service.update_namespace(UpdateNamespaceRequest(namespace=client.namespace, config=config))
+    return before
+
+
+async def _set_retention(client: Client, kept: timedelta) -> None:
+    try:
+        before = await set_retention(client, kept)
+    except RPCError as error:  # not to be overlooked: text would be kept for longer than the operator has said
+        sys.exit(f"the retention of the namespace {client.namespace!r} was not set to {kept}: {error.message}")
+    print(f"retention: {kept}" + (f", {before} before" if before else ", as before"))
+
+
 async def main() -> None:
     settings = read_settings(WorkerSettings)
     client = await connect()
+    if settings.retention:
+        await _set_retention(client, settings.retention)
     try:
         added = await add_search_attributes(client)
         print(f"search attributes added: {', '.join(added) or 'none, they are there'}")

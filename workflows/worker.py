@@ -125,7 +125,7 @@ async def main() -> None:
     settings = read_settings(WorkerSettings)
     tracing.setup("tandem-worker", settings.log_level, create_tracer_provider)
     metrics.expose(settings.host, settings.metrics_port)
-    log = RequestLog(settings.redis_url, settings.request_ttl)
+    log = RequestLog(settings.redis_url, settings.request_ttl, settings.sealer())
     activities = Activities(
         ServiceAddresses(
             settings.insight_generator, settings.sufficiency_scorer, settings.slm_executor, settings.answer_checker

@@ -129,7 +129,7 @@ volumes:
   - name: temporal-tls
     secret: {secretName: {{ $root.Values.temporal.tls.existingSecret }}}
   {{- end }}
-  {{- if and $c.fixed.temporal $root.Values.temporal.payloadKeysSecret }}
+  {{- if include "tandem.hasPayloadKeys" . }}
   - name: payload-keys
     secret: {secretName: {{ $root.Values.temporal.payloadKeysSecret }}}
   {{- end }}
@@ -169,6 +169,11 @@ grpc: {port: {{ .service.port }}, service: {{ .fixed.ready }}}
 {{- if not (or .component.fixed.isolated .component.fixed.http) }}yes{{ end -}}
 {{- end }}
 
+{{/* Whoever reads or writes text of a request in Temporal or Redis. */}}
+{{- define "tandem.hasPayloadKeys" -}}
+{{- if and .root.Values.temporal.payloadKeysSecret (not (or .component.fixed.isolated .component.fixed.http)) }}yes{{ end -}}
+{{- end }}
+
 {{/* The gateway needs the tokenizers, to count a question's tokens; worker, checker and HTTP gateway need no part of a model. */}}
 {{- define "tandem.needsModels" -}}
 {{- if not (or (eq .component.name "worker") .component.fixed.isolated .component.fixed.http .component.isApi) }}yes{{ end -}}
@@ -195,7 +200,7 @@ emptyDir: {sizeLimit: {{ $cache.size }}}
 {{- if and .component.fixed.temporal .root.Values.temporal.tls.existingSecret }}
 - {name: temporal-tls, mountPath: /etc/tandem/temporal, readOnly: true}
 {{- end }}
-{{- if and .component.fixed.temporal .root.Values.temporal.payloadKeysSecret }}
+{{- if include "tandem.hasPayloadKeys" . }}
 - {name: payload-keys, mountPath: /etc/tandem/payload-keys, readOnly: true}
 {{- end }}
 {{- if and (eq .component.name "gateway") .root.Values.auth.existingSecret }}

@@ -34,6 +34,9 @@
 {{- else }}
   value: {{ include "tandem.redisUrl" $root | quote }}
 {{- end }}
+{{- if include "tandem.hasPayloadKeys" . }}
+- {name: TANDEM_PAYLOAD_KEYS, value: /etc/tandem/payload-keys/{{ $v.temporal.payloadKeysSecretKey }}}
+{{- end }}
 {{- if $c.fixed.model }}
 - {name: TANDEM_MODELS, value: /models}
 - {name: TANDEM_ENGINE, value: {{ $c.engine | quote }}}
@@ -147,8 +150,8 @@
 {{- with $t.tls.serverName }}
 - {name: TEMPORAL_TLS_SERVER_NAME, value: {{ . | quote }}}
 {{- end }}
-{{- if $t.payloadKeysSecret }}
-- {name: TANDEM_PAYLOAD_KEYS, value: /etc/tandem/payload-keys/{{ $t.payloadKeysSecretKey }}}
+{{- with .Values.retention }}
+- {name: TANDEM_RETENTION, value: {{ . | quote }}}
 {{- end }}
 {{- if $t.apiKeySecret }}
 - name: TEMPORAL_API_KEY

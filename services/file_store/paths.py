@@ -16,8 +16,12 @@ def tenant_folder(tenant: str) -> str:
     return f"tenant-{tenant}" if tenant else "anonymous"
 
 
+def files(tenant: str) -> str:
+    return f"{tenant_folder(tenant)}/files"
+
+
 def file_path(tenant: str, file_id: str) -> str:
-    return f"{tenant_folder(tenant)}/files/{file_id}"
+    return f"{files(tenant)}/{file_id}"
 
 
 def file_description_path(tenant: str, file_id: str) -> str:
@@ -36,9 +40,13 @@ def batch_path(tenant: str, batch_id: str) -> str:
     return f"{batch_list(tenant)}/{batch_id}"
 
 
+def batches(tenant: str) -> str:
+    return f"{tenant_folder(tenant)}/batches"
+
+
 def batch_folder(tenant: str, batch_id: str, fingerprint: str) -> str:
     """The fingerprint keeps two batches apart that are made with one id at the same moment: one of them is then refused."""
-    return f"{tenant_folder(tenant)}/batches/{batch_id}-{fingerprint}"
+    return f"{batches(tenant)}/{batch_id}-{fingerprint}"
 
 
 def requests_path(folder: str, page: int) -> str:

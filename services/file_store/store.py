@@ -96,6 +96,19 @@ class FileStore:
         ]
         return sorted(entries, key=lambda entry: (entry.modified_at, entry.name), reverse=True)
 
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders in a folder; "" is the store itself."""
+        try:
+            found = self._store.ls(self._at(folder).rstrip("/"), detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(str(f["name"]).rstrip("/").rpartition("/")[2] for f in found if f["type"] == "directory")
+
+    def delete_folder(self, folder: str) -> None:
+        """With all that is in it."""
+        with suppress(FileNotFoundError):
+            self._store.rm(self._at(folder), recursive=True)
+
     def delete(self, path: str) -> None:
         with suppress(FileNotFoundError):
             self._store.rm_file(self._at(path))

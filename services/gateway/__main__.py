@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from services.batches.batches import Batches
 from services.batches.files import Files
+from services.batches.retention import Retention
 from services.batches.service import BATCHES, FILES, BatchService, FileService
 from services.batches.temporal import BatchWorkflows
 from services.file_store.store import FileStore
@@ -110,7 +111,7 @@ async def main() -> None:
     metrics.expose(settings.host, settings.metrics_port)
     profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
     counters = {name: token_counter(settings.models_folder, p.slm.name) for name, p in profiles.items()}
-    log = RequestLog(settings.redis_url, settings.request_ttl)
+    log = RequestLog(settings.redis_url, settings.request_ttl, settings.sealer())
     server = Server(settings.host, settings.port, [NAME, FILES, BATCHES], [authentication(settings.host).check])
     client = await connect()
     admission = Admission(profiles, settings.profiles[0], counters)
@@ -120,11 +121,15 @@ async def main() -> None:
     service = TandemService(admission, workflows, log, limits, tenancy)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
     batched = BatchedRequests(admission, workflows, tenancy)
-    add_batches(server, FileStore(settings.files), BatchWorkflows(client, workflows.is_searchable), batched)
+    store, batches = FileStore(settings.files), BatchWorkflows(client, workflows.is_searchable)
+    add_batches(server, store, batches, batched)
     keeper = AccountKeeper(tenancy, log.accounts, workflows.status)
     chores = [asyncio.create_task(cancel_orphans(workflows, log, datetime.now(UTC)))]
     if tenancy.is_on:
         chores.append(asyncio.create_task(keeper.keep()))
+
+    if settings.retention and settings.files:
+        chores.append(asyncio.create_task(Retention(store, batches, settings.retention).keep_erasing()))
 
     async def drain() -> None:
         for chore in chores:

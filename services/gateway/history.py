@@ -9,6 +9,7 @@ from typing import Any
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import DataConverter
 
+from tandem.method.errors import FailedPrecondition
 from tandem.method.timeline import Step, StepOutcome, Timeline
 
 _ENDS = {
@@ -56,7 +57,7 @@ async def _stage(scheduled: Any, converter: DataConverter) -> int | None:
     """Of a ModelTask; None for another input, or one whose key is gone."""
     try:
         [task, *_] = await converter.decode(scheduled.input.payloads)
-    except (ValueError, KeyError):
+    except (FailedPrecondition, ValueError, KeyError):
         return None
     stage = task.get("stage") if isinstance(task, dict) else None
     return stage if isinstance(stage, int) else None

@@ -242,7 +242,7 @@ async def readable_memo(execution: WorkflowExecution) -> Mapping[str, Any]:
     """Empty where it was encrypted with a key that is gone: one old request must not hide all others."""
     try:
         return await execution.memo()
-    except (ValueError, KeyError) as error:  # KeyError: there are no keys at all, so nothing decrypts
+    except (TandemError, KeyError) as error:  # KeyError: there are no keys at all, so nothing decrypts
         logger.warning("request %s cannot be read: %s", execution.id, error)
         return {}
 

@@ -24,7 +24,7 @@ async def main() -> None:
     metrics.expose(settings.host, settings.metrics_port)
     engine = make_engine(settings.engine, settings.engine_arguments(profile.llm))
     metrics.watch_engine(engine, "llm")
-    log = RequestLog(settings.redis_url, settings.request_ttl)
+    log = RequestLog(settings.redis_url, settings.request_ttl, settings.sealer())
     generator = InsightGenerator(engine, log, profile)
     server = Server(settings.host, settings.port, [NAME])
     insight_pb2_grpc.add_InsightGeneratorServicer_to_server(

@@ -22,6 +22,7 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.observability import metrics
+from services.observability.text import LOG_FORMAT, TextlessExporter, TextlessFormatter
 from tandem.method.names import DISTRIBUTION
 
 _FLUSH_SECONDS = 5.0
@@ -47,6 +48,11 @@ class TelemetrySettings(BaseSettings):
         validation_alias="OTEL_EXPORTER_OTLP_TIMEOUT",
         description="of one export, as the Python SDK reads it",
     )
+    has_text: bool = Field(
+        False,
+        validation_alias="TANDEM_TELEMETRY_TEXT",
+        description="messages of errors, which may quote a request, stay in logs and spans",
+    )
 
 
 def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = TracerProvider) -> None:
@@ -55,8 +61,8 @@ def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = Tr
     `provider_factory(resource=..., sampler=...)` creates the provider. A process with a Temporal client passes Temporal's
     own factory, whose span ids are the same on replay. Raises pydantic.ValidationError on a bad OTEL_EXPORTER_OTLP_TIMEOUT.
     """
-    _setup_logging(log_level)
     settings = TelemetrySettings()
+    _setup_logging(log_level, has_text=settings.has_text)
     resource = Resource.create({"service.name": service_name, "service.version": version(DISTRIBUTION)})
     if settings.endpoint:
         _enable_sdk_metrics()
@@ -65,7 +71,8 @@ def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = Tr
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
         # The exporter reads the endpoint and further OTEL_EXPORTER_OTLP_* variables itself.
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=settings.timeout_seconds)))
+        exporter = OTLPSpanExporter(timeout=settings.timeout_seconds)
+        provider.add_span_processor(BatchSpanProcessor(exporter if settings.has_text else TextlessExporter(exporter)))
     trace.set_tracer_provider(provider)
 
 
@@ -94,10 +101,10 @@ def current_trace_id() -> str:
     return trace.format_trace_id(trace.get_current_span().get_span_context().trace_id)
 
 
-def _setup_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+def _setup_logging(level: str, *, has_text: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter((logging.Formatter if has_text else TextlessFormatter)(LOG_FORMAT))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("httpx", "urllib3", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # A stream whose client has disconnected is closed in another context than it was opened in, which the API logs as an

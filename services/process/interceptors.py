@@ -9,7 +9,9 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
+from opentelemetry import trace
 
+from services.observability.spans import set_attributes
 from services.process.status import from_engine, to_status
 from tandem.method.errors import InvalidArgument, TandemError
 
@@ -140,5 +142,6 @@ async def _abort(
         logger.exception("%s failed", method)
         await context.abort(grpc.StatusCode.INTERNAL, "internal error; the server's log has the cause")
         return
+    set_attributes(trace.get_current_span(), {"error.type": known.reason})
     status = rpc_status.to_status(to_status(known))
     await context.abort(status.code, status.details, status.trailing_metadata)

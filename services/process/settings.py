@@ -11,13 +11,17 @@ import os
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 from platformdirs import user_cache_path
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from services.sealing.keys import read_keys
 from tandem.method.profile import Model
+
+if TYPE_CHECKING:  # the library is loaded where there are keys
+    from services.sealing.sealer import Sealer
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -63,6 +67,31 @@ class ProcessSettings(BaseSettings):
         0, ge=0, le=65535, validation_alias="TANDEM_METRICS_PORT", description="Prometheus' /metrics; 0 serves none"
     )
     log_level: str = Field("INFO", validation_alias="TANDEM_LOG_LEVEL")
+    payload_keys: str = Field(
+        "",
+        validation_alias="TANDEM_PAYLOAD_KEYS",
+        description="file of the keys that encrypt what Temporal and Redis keep of a request",
+    )
+
+    retention: Seconds | None = Field(
+        None,
+        ge=timedelta(hours=1),  # Temporal keeps nothing for a shorter time
+        validation_alias="TANDEM_RETENTION",
+        description="how long the text of a request is kept after its end; empty: as long as Temporal and the file store keep it",
+    )
+
+    def sealer(self) -> Sealer | None:
+        """None without keys. Ends the process with code 2 for a file that holds none."""
+        try:
+            keys = read_keys(self.payload_keys)
+        except ValueError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from None
+        if keys is None:
+            return None
+        from services.sealing.sealer import Sealer
+
+        return Sealer(keys)
 
     @field_validator("profile_folders", mode="before")
     @classmethod

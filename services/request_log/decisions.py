@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from redis.exceptions import ResponseError
 
 from services.request_log.connection import Connection, key, translated_errors
+from services.request_log.sealed_text import SealedText
 from tandem.method.events import Checked, Decision, LlmStopped, Scored
 from tandem.method.result import SolveResult
 
@@ -36,8 +37,10 @@ def checked_slot(last_scored: int, number: int) -> int:
 
 
 class Decisions:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    """Every read raises FailedPrecondition where this process lacks the key."""
+
+    def __init__(self, connection: Connection, sealed: SealedText) -> None:
+        self._connection, self._sealed = connection, sealed
 
     async def publish(self, request_id: str, slot: int, decision: Decision) -> Decision | None:
         """Write a slot, which can be written once: a repeated activity publishes nothing twice.
@@ -45,7 +48,8 @@ class Decisions:
         Returns what the slot held already, which is final; None when this was the first.
         """
         stream = key(request_id, "decisions")
-        entry = {"kind": _NAMES[type(decision)], "payload": _adapter(type(decision)).dump_json(decision).decode()}
+        payload = _adapter(type(decision)).dump_json(decision).decode()
+        entry = {"kind": _NAMES[type(decision)], **self._sealed.decision(request_id, slot, payload)}
         with translated_errors():
             async with self._connection.redis.pipeline(transaction=False) as pipe:
                 pipe.xadd(stream, entry, id=f"{slot}-0").pexpire(stream, self._connection.ttl_ms)
@@ -60,11 +64,14 @@ class Decisions:
         """What a slot holds; None while it is empty."""
         with translated_errors():
             entries = await self._connection.redis.xrange(key(request_id, "decisions"), f"{slot}-0", f"{slot}-0")
-        return parse_decision(entries[0][1]) if entries else None
+        if not entries:
+            return None
+        entry_id, fields = entries[0]
+        return parse_decision(self._sealed.opened(request_id, "decisions", entry_id, fields))
 
 
 def parse_decision(fields: dict[str, str]) -> Decision:
-    """From a raw entry of the stream."""
+    """From an entry of the stream."""
     decision: Decision = _adapter(_KINDS[fields["kind"]]).validate_json(fields["payload"])
     return decision
 

@@ -8,28 +8,34 @@ the leases of readers. All keys of a request share a hash tag and expire.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from services.request_log.accounts import Accounts
 from services.request_log.connection import STAGES, Connection, Role, key, translated_errors
 from services.request_log.decisions import Decisions
 from services.request_log.ledger import Ledger
+from services.request_log.sealed_text import SealedText
 from services.request_log.stops import StopFlags
 from services.request_log.streams import Streams
 from services.request_log.watchers import Watchers
+
+if TYPE_CHECKING:  # the library is loaded where there are keys
+    from services.sealing.sealer import Sealer
 
 _NAMES = (*Role, STAGES, "decisions", "state", "watchers")
 _FINISHED_TTL = timedelta(minutes=5)
 
 
 class RequestLog:
-    """All access to Redis. Every call raises Unavailable when Redis does not answer."""
+    """All access to Redis. Every call raises Unavailable when Redis does not answer. `sealer` encrypts the text; None: nothing is."""
 
-    def __init__(self, url: str, ttl: timedelta) -> None:
+    def __init__(self, url: str, ttl: timedelta, sealer: Sealer | None = None) -> None:
         self._connection = Connection(url, ttl)
-        self.streams = Streams(self._connection)
+        sealed = SealedText(sealer)
+        self.streams = Streams(self._connection, sealed)
         self.ledger = Ledger(self._connection)
         self.stops = StopFlags(self._connection)
-        self.decisions = Decisions(self._connection)
+        self.decisions = Decisions(self._connection, sealed)
         self.watchers = Watchers(self._connection)
         self.accounts = Accounts(self._connection)
 

@@ -61,13 +61,14 @@ if not owner then return {"LOST", ""} end
 if tonumber(owner) ~= epoch then return {"FENCED", owner} end
 
 if command == "append" then
-  -- ARGV[5..10]: sequence, tokens after this entry, text, ids, finished stage or 0, prompt tokens prefilled for it
+  -- ARGV[5..11]: sequence, tokens after this entry, text, ids, finished stage or 0, prompt tokens prefilled for it, and the name
+  -- of the key that text and ids are encrypted with, or ""
   local stopped = tonumber(redis.call("HGET", state, field("stop_epoch")) or "-1")
   if stopped >= epoch then return {"STOPPED", redis.call("HGET", state, field("stop_at"))} end
   local seq, have = tonumber(ARGV[5]), number("seq")
   if seq <= have then return {"DUP", tostring(have)} end
   if seq > have + 1 then return {"GAP", tostring(have)} end
-  add("delta", ARGV[6], ARGV[9], "text", ARGV[7], "ids", ARGV[8])
+  add("delta", ARGV[6], ARGV[9], "text", ARGV[7], "ids", ARGV[8], "key", ARGV[11])
   redis.call("HSET", state, field("tokens"), ARGV[6])
   if ARGV[9] ~= "0" then redis.call("HSET", state, field("stage"), ARGV[9], field("stage_tokens"), ARGV[6]) end
   if ARGV[10] ~= "0" then redis.call("HINCRBY", state, field("input"), ARGV[10]) end

@@ -7,13 +7,13 @@ harmless and a write of a lost attempt is void.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
 from services.request_log.connection import STAGES, Connection, Role, key, translated_errors
+from services.request_log.sealed_text import SealedText
 from services.request_log.transcript import Transcript, parse_entry
 from tandem.method.errors import FailedPrecondition
 from tandem.method.tokens import TokenCounts
@@ -60,8 +60,17 @@ class Closing:
 class StreamWriter:
     """The owner of one stream under one epoch. Every write raises Stopped, Fenced, Lost, Unavailable."""
 
-    def __init__(self, connection: Connection, request_id: str, role: Role, epoch: int, resumption: Resumption) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        sealed: SealedText,
+        request_id: str,
+        role: Role,
+        epoch: int,
+        resumption: Resumption,
+    ) -> None:
         self._connection, self._request_id, self._role, self._epoch = connection, request_id, role, epoch
+        self._sealed = sealed
         self.resumption = resumption
         self._seq = resumption.seq
         self.tokens = resumption.tokens
@@ -75,9 +84,10 @@ class StreamWriter:
         await _complete(self._run("close", *astuple(closing)))
 
     async def _append(self, text: str, ids: Sequence[int], stage: int, prompt_tokens: int) -> None:
-        tokens = self.tokens + len(ids)
-        await self._run("append", self._seq + 1, tokens, text, json.dumps(list(ids)), stage, prompt_tokens)
-        self._seq += 1
+        tokens, seq = self.tokens + len(ids), self._seq + 1
+        text, listed, key_name = self._sealed.delta(self._request_id, self._role, seq, text, ids)
+        await self._run("append", seq, tokens, text, listed, stage, prompt_tokens, key_name)
+        self._seq = seq
         self.tokens = tokens
 
     async def _run(self, command: str, *arguments: Any) -> None:
@@ -95,8 +105,10 @@ async def _complete(write: Coroutine[Any, Any, None]) -> None:
 
 
 class Streams:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    """Every read of text raises FailedPrecondition where this process lacks its key."""
+
+    def __init__(self, connection: Connection, sealed: SealedText) -> None:
+        self._connection, self._sealed = connection, sealed
 
     async def begin(
         self, request_id: str, role: Role, epoch: int, keep: Literal["stage", "token"], trial: int = 0
@@ -106,14 +118,14 @@ class Streams:
         Raises Fenced when a higher or equal epoch has the stream.
         """
         reply = await self._connection.run_script(request_id, role, epoch, "begin", keep, trial)
-        return StreamWriter(self._connection, request_id, role, epoch, _resumption(reply))
+        return StreamWriter(self._connection, self._sealed, request_id, role, epoch, _resumption(reply))
 
     async def read(self, request_id: str, role: Role) -> Transcript:
         with translated_errors():
             raw = await self._connection.redis.xrange(key(request_id, role))
         transcript = Transcript()
-        for entry in raw:
-            transcript.apply(parse_entry(*entry))
+        for entry_id, fields in raw:
+            transcript.apply(parse_entry(entry_id, self._sealed.opened(request_id, role, entry_id, fields)))
         return transcript
 
     async def insight(self, request_id: str, stage: int) -> str:
@@ -137,7 +149,10 @@ class Streams:
                 {k: cursors[name] for k, name in names.items()}, count=PAGE, block=int(block.total_seconds() * 1000)
             )
         pairs = reply.items() if isinstance(reply, dict) else (reply or [])
-        return {names[k]: [(i, f) for i, f in entries if f] for k, entries in pairs}
+        return {
+            names[k]: [(i, self._sealed.opened(request_id, names[k], i, f)) for i, f in entries if f]
+            for k, entries in pairs
+        }
 
     async def lengths(self, request_id: str) -> dict[str, tuple[int, int]]:
         """(entries, epoch of the last writer) of the insight and of the answer; zeros where Redis knows of none."""

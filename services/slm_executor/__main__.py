@@ -24,7 +24,7 @@ async def main() -> None:
     metrics.expose(settings.host, settings.metrics_port)
     engine = make_engine(settings.engine, settings.engine_arguments(profile.slm))
     metrics.watch_engine(engine, "slm")
-    log = RequestLog(settings.redis_url, settings.request_ttl)
+    log = RequestLog(settings.redis_url, settings.request_ttl, settings.sealer())
     generator = AnswerGenerator(engine, log, profile)
     server = Server(settings.host, settings.port, [NAME])
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(

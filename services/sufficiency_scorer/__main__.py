@@ -43,11 +43,14 @@ def main() -> None:
             scorer.check_compatible(profile, engine.tokenizer.sha256, _computed_by(engine.info))
         except ValueError as error:
             sys.exit(f"profile {profile.name}: {error}")
-    stage_scorer = StageScorer(engine, RequestLog(settings.redis_url, settings.request_ttl), profile, scorer)
+    stage_scorer = StageScorer(
+        engine, RequestLog(settings.redis_url, settings.request_ttl, settings.sealer()), profile, scorer
+    )
     metrics.watch_drift(stage_scorer.drift)
     ScorerServer.host = ScorerRestServer.host = settings.host
     ScorerServer.is_alive = staticmethod(lambda: engine.is_alive)
     kserve.model_server.GRPCServer, kserve.model_server.RESTServer = ScorerServer, ScorerRestServer
+    leave_logging_to_us()
     server = ModelServer(
         http_port=settings.http_port,
         grpc_port=settings.port,
@@ -57,6 +60,11 @@ def main() -> None:
     server.start([SufficiencyModel(stage_scorer, engine.info.name)])
     engine.stop()
     tracing.shutdown()
+
+
+def leave_logging_to_us() -> None:
+    """KServe's own handlers would write messages of errors, which may quote a request (services.observability.text)."""
+    kserve.model_server.args.configure_logging = False
 
 
 def _engine_for(scorer: Scorer, chosen: str) -> str:

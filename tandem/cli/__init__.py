@@ -41,6 +41,9 @@ VERBS = {
     "logs": Verb("Print the logs of the local stack.", "stack:logs", "local"),
     "models": Verb("Download, list and compile models.", "models:app", "models"),
     "keys": Verb("Make, list and revoke API keys.", "keys:app"),
+    "codec-server": Verb(
+        "Decrypt payloads for Temporal's page and command line.", "codec_server:codec_server", "local"
+    ),
     "tenants": Verb("List, show, set and check what tenants may use.", "tenants:app"),
     "spend": Verb("Sum up what requests have cost, by tenant and day.", "spend:spend"),
     "trace": Verb("Show what a request cost, from its trace in Jaeger.", "trace:app"),

@@ -26,6 +26,7 @@ class Bench(StrEnum):
     SCALING = "scaling"
     LEDGER = "ledger"
     ACCESS = "access"
+    SEALING = "sealing"
     FAIRNESS = "fairness"
     EDGE = "edge"
     EXPORTER = "exporter"
@@ -45,6 +46,7 @@ _MODULES = {
     Bench.SCALING: "bench.scaling",
     Bench.LEDGER: "bench.ledger",
     Bench.ACCESS: "bench.access",
+    Bench.SEALING: "bench.sealing",
     Bench.FAIRNESS: "bench.fairness",
     Bench.EDGE: "bench.edge",
     Bench.EXPORTER: "bench.exporter",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +14,7 @@ from tandem.local.layout import PROCESSES, Layout, StackError, engine_name, engi
 from tandem.local.ports import HeldPorts
 from tandem.local.programs import require_binary, require_jaeger
 from tandem.local.supervisor import PortTaken, Report, Stack
-from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders, read_stack, state_folder
+from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder, profile_folders, read_stack, state_folder
 
 _START_ATTEMPTS = 3
 
@@ -29,7 +31,22 @@ def start_stack(
         except PortTaken:
             if not remaining:
                 raise
+    if os.environ.get("TANDEM_RETENTION"):
+        try:
+            set_retention(stack.address("temporal"))
+        except StackError:
+            stack.down()
+            raise
     return stack
+
+
+def set_retention(temporal: str) -> None:
+    """What the chart's setup job does elsewhere: the Temporal at this address follows TANDEM_RETENTION. Raises StackError."""
+    environment = {**os.environ, "TEMPORAL_ADDRESS": temporal, "TANDEM_BUILD": ""}
+    command = [sys.executable, "-m", "workflows.setup"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StackError(done.stderr.strip() or "Temporal's retention could not be set")
 
 
 def plan_stack(profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts: bool = True) -> Stack:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,6 +41,7 @@ from services.identity.authentication import Authentication
 from services.insight_generator.generator import InsightGenerator
 from services.insight_generator.service import NAME as GENERATOR
 from services.insight_generator.service import InsightGeneratorService
+from services.observability.text import TextlessExporter
 from services.process.server import Server
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
@@ -72,9 +73,7 @@ from workflows.activities import Activities, ServiceAddresses
 from workflows.worker import WorkerSettings, make_workers
 
 SPANS = InMemorySpanExporter()
-TTL = timedelta(hours=1)
-IDLE_SECONDS = 120.0
-NO_CHECKER = "127.0.0.1:1"
+TTL, IDLE_SECONDS, NO_CHECKER = timedelta(hours=1), 120.0, "127.0.0.1:1"
 NO_AUTHENTICATION = Authentication()
 SANDBOX = SandboxedWorkflowRunner(
     SandboxRestrictions.default.with_passthrough_modules("workflows", "services", "protos", "google", "redis")
@@ -105,7 +104,7 @@ class System:
 @pytest.fixture(scope="session", autouse=True)
 def tracing() -> None:
     provider = create_tracer_provider()
-    provider.add_span_processor(SimpleSpanProcessor(SPANS))
+    provider.add_span_processor(SimpleSpanProcessor(TextlessExporter(SPANS)))
     trace.set_tracer_provider(provider)
 
 
@@ -113,16 +112,16 @@ def tracing() -> None:
 async def run_system(
     profile_name: str, folder: Path, redis_url: str, temporal_address: str, checker: str = NO_CHECKER, *,
     authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = DataConverter.default, alias: str = "", files: str = "",
-    tenants: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    tenants: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC), logs: Mapping[str, RequestLog] = {},
 ) -> AsyncIterator[System]:  # fmt: skip
     """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work."""
     profile = load_profile(profile_name, (folder,))
     if alias:
         profile = profile.model_copy(update={"name": f"{profile.name}-{alias}"})
     profile_name = profile.name
-    log = RequestLog(redis_url, TTL)
+    log = logs.get("worker") or RequestLog(redis_url, TTL)
     llm, slm, judge_engine = (ScriptedEngine(n) for n in ("scripted-llm", "scripted-slm", "scripted-slm"))
-    insight, answer = InsightGenerator(llm, log, profile), AnswerGenerator(slm, log, profile)
+    insight, answer = InsightGenerator(llm, log, profile), AnswerGenerator(slm, logs.get("executor", log), profile)
     generator, executor = Server("127.0.0.1", 0, [GENERATOR]), Server("127.0.0.1", 0, [EXECUTOR])
     insight_pb2_grpc.add_InsightGeneratorServicer_to_server(
         InsightGeneratorService(insight, llm, profile.name), generator.grpc
@@ -154,7 +153,8 @@ async def run_system(
     admission = Admission({profile_name: profile}, profile_name, {profile_name: len})
     workflows = Workflows(temporal, await find_search_attributes(temporal), is_fair=tenants is not None)
     tenancy = Tenancy(tenants_in(tenants), log.accounts, Spending(temporal, workflows.is_searchable), clock)
-    service = TandemService(admission, workflows, log, Limits(64, timedelta(milliseconds=200)), tenancy)
+    limits = Limits(64, timedelta(milliseconds=200))
+    service = TandemService(admission, workflows, logs.get("gateway", log), limits, tenancy)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, gateway.grpc)
     batched = BatchedRequests(admission, workflows, tenancy)
     add_batches(gateway, FileStore(files), BatchWorkflows(temporal, workflows.is_searchable), batched)

@@ -42,6 +42,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
     return FileStore(str(tmp_path) if request.param == "folder" else f"{request.getfixturevalue('s3')}/{uuid4().hex}")
 
 
+async def test_folders_are_listed_and_deleted_with_what_is_in_them(store: FileStore) -> None:
+    for path in ("a/b/c", "a/d", "e/f"):
+        store.write(path, [b"text"])
+    assert (store.folders(""), store.folders("a"), store.folders("nowhere")) == (["a", "e"], ["b"], [])
+    store.delete_folder("a")
+    store.delete_folder("a")
+    assert (store.folders(""), store.entries("a"), store.size("a/b/c"), store.size("e/f")) == (["e"], [], None, 4)
+
+
 async def test_what_is_written_is_read_listed_and_deleted(store: FileStore) -> None:
     assert store.write("a/b", [b"one\n", b"two"]) == 7
     assert store.read("a/b") == b"one\ntwo"

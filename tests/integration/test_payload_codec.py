@@ -15,6 +15,7 @@ from temporalio.converter import DataConverter
 
 from services.process.payload_codec import data_converter
 from tandem import RequestError
+from tandem.method.errors import FailedPrecondition
 from tests.integration.asking import BOUND_SECONDS, ask
 from tests.integration.conftest import run_system
 
@@ -98,10 +99,10 @@ async def test_a_changed_payload_and_an_unknown_key_are_refused(tmp_path: Path) 
     converter = keys(tmp_path, "one", ["one"])
     [payload] = await converter.encode(["text"])
     assert await converter.decode([payload], [str]) == ["text"]
-    with pytest.raises(ValueError, match="lacks"):
+    with pytest.raises(FailedPrecondition, match="lacks"):
         await keys(tmp_path, "two", ["two"]).decode([payload], [str])
     payload.data = payload.data[:-1] + bytes([payload.data[-1] ^ 1])
-    with pytest.raises(ValueError, match="was changed"):
+    with pytest.raises(FailedPrecondition, match="was changed"):
         await converter.decode([payload], [str])
 
 

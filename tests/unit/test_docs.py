@@ -96,7 +96,7 @@ def test_every_command_exists(document: str) -> None:
     if document == "CHANGELOG.md":
         known |= {"serve"}  # it names what was, too
     for text in code_of(document):
-        for verb, sub in re.findall(r"(?:^|[\n`$] ?)tandem ([a-z]+)(?: ([a-z]+)\b(?![./:]))?", text):
+        for verb, sub in re.findall(r"(?:^|[\n`$] ?)tandem ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+)\b(?![./:]))?", text):
             assert verb in known, f"{document}: tandem {verb}"
             if any(name.startswith(f"{verb} ") for name in known) and sub:
                 assert f"{verb} {sub}" in known, f"{document}: tandem {verb} {sub}"

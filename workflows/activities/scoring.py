@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from services.request_log.decisions import scored_slot
 from services.request_log.ledger import Pass
 from services.request_log.log import RequestLog
-from tandem.method.errors import TandemError
+from tandem.method.errors import FailedPrecondition, TandemError
 from tandem.method.events import Scored
 from tandem.method.stop_rule import is_sufficient
 from tandem.method.tasks import ModelTask, PassOutcome, StageScore
@@ -68,7 +68,10 @@ class ScoringActivities:
                 if transcript.is_complete:
                     return None
         except TandemError as error:
-            raise ApplicationError(str(error), StageScore(task.stage), type=error.reason) from error
+            is_final = isinstance(error, FailedPrecondition)
+            raise ApplicationError(
+                str(error), StageScore(task.stage), type=error.reason, non_retryable=is_final
+            ) from error
         raise AssertionError("follow_stages does not end")
 
     async def _publish(self, request_id: str, score: StageScore, threshold: float) -> None:

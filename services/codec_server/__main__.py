@@ -1,0 +1,69 @@
+"""Start the codec server: `python -m services.codec_server`; `tandem codec-server` calls it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import uvicorn
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
+
+from services.codec_server.service import CodecService, make_app
+from services.identity.authentication import Authentication
+from services.identity.settings import IdentitySettings, is_loopback
+from services.observability import tracing
+from services.process.payload_codec import EncryptionCodec
+from services.process.settings import ProcessSettings, read_settings
+from services.sealing.keys import read_keys
+from tandem.keys import KeyFileError
+
+logger = logging.getLogger(__name__)
+
+
+class CodecServerSettings(ProcessSettings):
+    origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        validation_alias="TANDEM_CODEC_ORIGINS",
+        description="origins whose pages may ask, such as Temporal's http://127.0.0.1:8233; separated by commas",
+    )
+
+    @field_validator("origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        return tuple(o.strip().rstrip("/") for o in value.split(",") if o.strip()) if isinstance(value, str) else value
+
+
+def authentication(host: str, identity: IdentitySettings) -> Authentication:
+    """Raises ValueError where anyone beyond this machine could read every question; no setting allows that. Raises KeyFileError."""
+    if not (identity.api_keys or identity.oidc_issuer or is_loopback(host)):
+        raise ValueError(
+            f"anyone who reaches {host} could read every question: set TANDEM_API_KEYS (a file with a key of "
+            "`tandem keys create NAME --role admin`) or TANDEM_OIDC_ISSUER"
+        )
+    return identity.authentication(host)
+
+
+def main() -> None:
+    settings = read_settings(CodecServerSettings)
+    tracing.setup("tandem-codec-server", settings.log_level)
+    try:
+        keys = read_keys(settings.payload_keys)
+        checked = authentication(settings.host, read_settings(IdentitySettings))
+    except (ValueError, KeyFileError) as error:
+        sys.exit(str(error))
+    if keys is None:
+        sys.exit("TANDEM_PAYLOAD_KEYS is not set: it names the file of the keys that payloads are encrypted with")
+    service = CodecService(EncryptionCodec(keys), checked, settings.origins)
+    logger.info(
+        "decodes on %s:%d; %s", settings.host, settings.port, "asks for a key" if checked.is_on else "asks nobody"
+    )
+    uvicorn.run(
+        make_app(service, settings.origins), host=settings.host, port=settings.port, log_config=None, access_log=False
+    )
+    tracing.shutdown()
+
+
+if __name__ == "__main__":
+    main()
