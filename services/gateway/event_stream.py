@@ -21,7 +21,8 @@ from tandem.method.result import SolveResult
 
 _DECISIONS = "decisions"
 _STREAMS = (str(Role.INSIGHT), str(Role.ANSWER), _DECISIONS)
-_CURSOR = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18}){2}")
+_HAS_TEXT = "+"
+_CURSOR = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18}){2}\+?")
 _BLOCK, _NO_BLOCK = timedelta(milliseconds=500), timedelta(milliseconds=1)
 # Each read and each message costs gateway and client more than a token does: what is written faster is read together.
 _MIN_READ_SECONDS = 0.01
@@ -44,9 +45,13 @@ class PositionedEvent:
 
 @dataclass(slots=True)
 class Position:
-    """How far each stream was read. As text: the three sequence numbers, joined by dots."""
+    """How far each stream was read. As text: the three sequence numbers, joined by dots.
+
+    `has_text`, as text a plus at the end: the text of the insight's next entry was sent as well, the stage that it ends was not.
+    """
 
     read: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_STREAMS, 0))
+    has_text: bool = False
 
     @classmethod
     def parse(cls, cursor: str) -> Position:
@@ -55,18 +60,29 @@ class Position:
             return cls()
         if not _CURSOR.fullmatch(cursor):
             raise ValueError(cursor)
-        numbers = [int(part) for part in cursor.split(".")]
-        return cls(dict(zip(_STREAMS, numbers, strict=True)))
+        numbers = [int(part) for part in cursor.removesuffix(_HAS_TEXT).split(".")]
+        return cls(dict(zip(_STREAMS, numbers, strict=True)), cursor.endswith(_HAS_TEXT))
 
     def advance(self, stream: str, entry_id: str) -> str:
+        """The cursor after an entry."""
         self.read[stream] = int(entry_id.split("-")[0])
+        self.has_text = self.has_text and stream != Role.INSIGHT
         return str(self)
+
+    def advance_to_text(self) -> str:
+        """The cursor between the text of the insight's next entry and the stage that it ends."""
+        self.has_text = True
+        return str(self)
+
+    def rewind(self, stream: str) -> str:
+        """The cursor before a stream's first entry."""
+        return self.advance(stream, "0")
 
     def cursors(self) -> dict[str, str]:
         return {stream: f"{number}-0" for stream, number in self.read.items()}
 
     def __str__(self) -> str:
-        return ".".join(str(self.read[stream]) for stream in _STREAMS)
+        return ".".join(str(self.read[stream]) for stream in _STREAMS) + (_HAS_TEXT if self.has_text else "")
 
 
 class EventStream:
@@ -137,8 +153,8 @@ class EventStream:
         events = []
         for stream, (length, epoch) in (await self._log.streams.lengths(self._request_id)).items():
             if 0 < length < self._position.read[stream]:
-                self._position.read[stream] = 0
-                events.append(PositionedEvent(str(self._position), Restarted(_MODELS[stream], 0, epoch)))
+                cursor = self._position.rewind(stream)
+                events.append(PositionedEvent(cursor, Restarted(_MODELS[stream], 0, epoch)))
         return events
 
     async def _news(self, block: timedelta) -> list[PositionedEvent]:
@@ -148,24 +164,30 @@ class EventStream:
         events: list[PositionedEvent] = []
         for stream in _STREAMS:
             for entry_id, fields in news.get(stream, ()):
-                cursor = self._position.advance(stream, entry_id)
                 if stream == _DECISIONS:
+                    cursor = self._position.advance(stream, entry_id)
                     events.append(PositionedEvent(cursor, parse_decision(fields)))
                 else:
                     for event in self._written(stream, entry_id, fields):
-                        _add(events, PositionedEvent(cursor, event))
+                        _add(events, event)
         return events
 
-    def _written(self, stream: str, entry_id: str, fields: Mapping[str, str]) -> list[SolveEvent]:
+    def _written(self, stream: str, entry_id: str, fields: Mapping[str, str]) -> list[PositionedEvent]:
+        """Each event with a cursor of its own: a reader who is cut between a text and its stage's end gets the end later."""
         entry = parse_entry(entry_id, fields)
         is_insight = stream == Role.INSIGHT
+        # Beyond the stages lies the cap of a large model that was to finish.
+        stage = entry.stage if is_insight and entry.stage <= len(self._stage_names) else 0
+        events: list[PositionedEvent] = []
+        if entry.kind == "delta" and not (is_insight and self._position.has_text):
+            delta = (InsightDelta if is_insight else AnswerDelta)(entry.text, entry.tokens)
+            cursor = self._position.advance_to_text() if stage else self._position.advance(stream, entry_id)
+            events.append(PositionedEvent(cursor, delta))
+        cursor = self._position.advance(stream, entry_id)
         if entry.kind == "restart":
-            return [Restarted(_MODELS[stream], entry.tokens, entry.epoch)]
-        events: list[SolveEvent] = []
-        if entry.kind == "delta":
-            events.append((InsightDelta if is_insight else AnswerDelta)(entry.text, entry.tokens))
-        if 0 < entry.stage <= len(self._stage_names):  # beyond them lies the cap of a large model that was to finish
-            events.append(StageCompleted(entry.stage, self._stage_names[entry.stage - 1], entry.tokens))
+            events.append(PositionedEvent(cursor, Restarted(_MODELS[stream], entry.tokens, entry.epoch)))
+        if stage:
+            events.append(PositionedEvent(cursor, StageCompleted(stage, self._stage_names[stage - 1], entry.tokens)))
         return events
 
 

@@ -1,4 +1,4 @@
-"""What a reader gets of a request that has ended while the log could not be read."""
+"""What a reader gets of a request's log: the rest after a failed read, and after any event it was cut at."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import pytest
 
-from services.gateway.event_stream import EventStream, Position
+from services.gateway.event_stream import EventStream, Position, PositionedEvent
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from tandem.method.errors import Unavailable
-from tandem.method.events import InsightDelta
+from tandem.method.events import InsightDelta, Restarted, StageCompleted
 from tandem.method.result import SolveResult
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -49,4 +49,44 @@ async def test_a_read_that_fails_after_the_end_does_not_cut_the_text(
         "".join(event.text for event in events if isinstance(event, InsightDelta)) == "the first part, and the second"
     )
     assert events[-1] is end
+    await log.close()
+
+
+async def read(log: RequestLog, request_id: str, cursor: str = "") -> list[PositionedEvent]:
+    """All events of a request that has ended."""
+    result: asyncio.Future[SolveResult] = asyncio.get_running_loop().create_future()
+    result.set_result(cast(SolveResult, object()))
+
+    async def renew() -> None: ...
+
+    stream = EventStream(log, request_id, ("one", "two"), Position.parse(cursor))
+    return [positioned async for positioned in stream.events(result, renew)][:-1]
+
+
+def told(events: list[PositionedEvent]) -> tuple[str, list[object]]:
+    """The insight's text, and all other events."""
+    deltas = [each.event for each in events if isinstance(each.event, InsightDelta)]
+    return "".join(delta.text for delta in deltas), [e.event for e in events if not isinstance(e.event, InsightDelta)]
+
+
+async def test_a_reader_that_is_cut_at_any_event_gets_the_rest_once(redis_url: str) -> None:
+    """Also between a text and the stage that it ends, which are one entry of the log."""
+    log, request_id = RequestLog(redis_url, timedelta(minutes=1)), uuid4().hex
+    lost = await log.streams.begin(request_id, Role.INSIGHT, 1, "stage")
+    await lost.append("one ends ", [1, 2], stage=1)
+    await lost.append("lost", [3])
+    writer = await log.streams.begin(request_id, Role.INSIGHT, 2, "stage")
+    await writer.append("two ", [4])
+    await writer.append("ends", [5], stage=2)
+    whole = await read(log, request_id)
+    assert told(whole) == (
+        "one ends losttwo ends",
+        [StageCompleted(1, "one", 2), Restarted("llm", 2, 2), StageCompleted(2, "two", 4)],
+    )
+    assert len({each.cursor for each in whole}) == len(whole)
+    for number, last in enumerate(whole, 1):
+        rest = await read(log, request_id, last.cursor)
+        text, others = told(whole[:number])
+        more, later = told(rest)
+        assert (text + more, others + later) == told(whole), last
     await log.close()

@@ -2,6 +2,7 @@
 
 const KEY = "tandem-api-key";
 const RETRY_MS = 1000;
+const MOST_ENDS = 10;
 
 export const key = () => sessionStorage.getItem(KEY) ?? "";
 
@@ -48,18 +49,23 @@ export const cancel = (id) => post(`/requests/${encodeURIComponent(id)}/cancel`)
 /**
  * Calls `onEvent` for each event of a request, to its last one. A lost connection is taken up after the last event that came.
  * As EventSource does, which cannot send a key. Rejects with ApiError where the server refuses.
+ *
+ * A gateway whose log does not answer sends the result without the text before it. `isWhole` then says so, and what is missing is
+ * asked for a few times more; an event that came already may come again.
  */
-export async function follow(id, onEvent, signal) {
+export async function follow(id, onEvent, isWhole, signal) {
   let last = "";
+  let ends = 0;
   while (!signal.aborted) {
     try {
       const sent = { ...headers(), ...(last && { "last-event-id": last }) };
       const response = await fetch(`/api/requests/${encodeURIComponent(id)}/events`, { headers: sent, signal });
       if (!response.ok) throw await refusal(response);
       for await (const { id: eventId, data } of events(response.body)) {
-        last = eventId || last;
         onEvent(data);
-        if (data.kind === "completed" || data.kind === "failed") return;
+        if (data.kind === "failed") return;
+        if (data.kind !== "completed") last = eventId || last;
+        else if (isWhole() || (ends += 1) === MOST_ENDS) return;
       }
     } catch (error) {
       if (signal.aborted) return;

@@ -3,7 +3,7 @@ import { ApiError, ask, cancel, follow } from "./api.js";
 import { Bill, Running } from "./bill.js";
 import { Checks } from "./checks.js";
 import { html, useEffect, useState } from "./html.js";
-import { next, start } from "./live.js";
+import { isWhole, next, start } from "./live.js";
 import { Answer, Insight } from "./panes.js";
 import { Stages } from "./stages.js";
 import { score, words } from "./format.js";
@@ -26,7 +26,12 @@ export function Ask({ id, served }) {
     setState(id ? start(id) : null);
     if (!id) return undefined;
     const leaving = new AbortController();
-    follow(id, (event) => setState((before) => next(before, event)), leaving.signal).catch(setError);
+    let seen = start(id);
+    const show = (event) => {
+      seen = next(seen, event);
+      setState(seen);
+    };
+    follow(id, show, () => isWhole(seen), leaving.signal).catch(setError);
     return () => leaving.abort();
   }, [id]);
 

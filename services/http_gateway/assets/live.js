@@ -85,6 +85,13 @@ function completed(state, event) {
   return { ...state, phase: "done", result, stages: ended.stages.length ? ended.stages : state.stages };
 }
 
+/** Whether all text came that the bill has: of several trials only that there is some. */
+export function isWhole({ insight, answer, result }) {
+  const { llm, slm } = result.usage;
+  const expected = result.trials.length > 1 ? Math.min(1, slm.output_tokens) : slm.output_tokens;
+  return insight.tokens >= llm.output_tokens && answer.tokens >= expected;
+}
+
 /** The insight in pieces, each with the stage that it ends; the last one is of no stage yet, or came too late. */
 export function pieces({ insight, stages, stop, result }) {
   const found = [];

@@ -1,0 +1,87 @@
+"""The page where a result comes without the text before it: the gateway could not read the log when the request ended."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import expect
+
+from services.gateway.event_stream import EventStream, PositionedEvent
+from tandem.method.errors import Unavailable
+from tests.browser import Visit, chromium, needs_browser, visit
+from tests.conftest import Hold
+from tests.integration.conftest import System
+from tests.integration.edge import serving
+from tests.integration.test_page_api import events, start
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
+IS_WHOLE = """async (seen) => {
+  const { isWhole, next, start } = await import("/assets/live.js");
+  return isWhole(seen.reduce(next, start("1")));
+}"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def tab(system: System) -> AsyncIterator[Visit]:
+    async with (
+        serving(system.client.address) as http,
+        chromium() as browser,
+        visit(browser, str(http.base_url).rstrip("/")) as visiting,
+    ):
+        yield visiting
+        visiting.assert_kept_to_itself()
+
+
+async def insight(tab: Visit) -> str:
+    """What the large model wrote, without the numbers at the ends of stages."""
+    return "".join(await tab.page.locator("section.pane.llm .text > span:not(.stage-end)").all_text_contents())
+
+
+async def test_text_that_a_result_came_without_is_read_later(
+    tab: Visit, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway cannot read the log when the request ends, so that only Temporal's result comes."""
+    reads, is_silent = EventStream._news, False
+
+    async def news(stream: EventStream, block: timedelta) -> list[PositionedEvent]:
+        if is_silent:
+            raise Unavailable("the log does not answer", reason="REQUEST_LOG_UNAVAILABLE")
+        return await reads(stream, block)
+
+    monkeypatch.setattr(EventStream, "_news", news)
+    await tab.open()
+    await tab.ask(f"[llm_hold=24:{hold} llm=abcdefg scores=48:0.9 slm=more_ slm_eos=5]")
+    await expect(tab.page.locator(".pane.llm .figure")).to_have_text("24 tokens")
+    is_silent = True
+    hold.release()
+    await tab.done()
+    assert len(await insight(tab)) < 48  # a read that had begun before may have brought one token more
+    is_silent = False
+    await expect(tab.page.locator(".pane.llm .figure")).to_have_text("48 tokens")
+    assert await insight(tab) == ("abcdefg" * 7)[:48]
+    assert (await tab.page.locator("section.pane.slm .text").inner_text()).strip() == "more"
+    await expect(tab.page.locator(".pane.slm .figure")).to_have_text("5 tokens")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "[scores=16:0.9 slm_eos=9]",
+        "[scores=0:0.9 slm_eos=5]",
+        "[llm_eos=20 slm_eos=5]",
+        "[slm_eos=20]",
+        "[fail=score slm_eos=5]",
+        "[fail=llm slm_eos=5]",
+    ],
+)
+async def test_a_whole_text_is_taken_for_whole(tab: Visit, http: httpx.AsyncClient, script: str) -> None:
+    """Else the page would ask for it again and again."""
+    seen = [data for _, data in await events(http, await start(http, script))]
+    await tab.open()
+    without_text = [each for each in seen if not each["kind"].endswith("delta")]
+    for shown, expected in ((seen, True), (without_text, False)):
+        assert await tab.page.evaluate(IS_WHOLE, shown) is expected
