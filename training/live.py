@@ -46,15 +46,18 @@ def compare(
             Compared(
                 question=table.questions[row],
                 offline_stage=int(stages[row]),
-                live_stage=_stage(result),
+                live_stage=stage_of(result),
                 score_gap=_score_gap(scores[row], result["stages"]),
             )
         )
     return found
 
 
-def _stage(result: Mapping[str, Any]) -> int:
-    """An unverified answer is the large model's own where no trial was made at its stage."""
+def stage_of(result: Mapping[str, Any]) -> int:
+    """The stage that the answer came from, LLM for the large model's own.
+
+    An unverified answer is the large model's own where no trial was made at its stage.
+    """
     stop, tried = result["stop"], {trial["stage"] for trial in result["trials"]}
     is_llms = stop["reason"] == "llm_finished" or (stop["reason"] == "unverified_best" and stop["stage"] not in tried)
     return LLM if is_llms else int(stop["stage"])

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import uuid4
 
-import grpc
 import typer
 from rich.table import Column, Table
 from typer.core import TyperGroup
 
-from tandem.batches import Batches, new_batch
+from tandem.batches import Batches
+from tandem.cli import batch_start
 from tandem.cli.batch_progress import follow as follow_batch
 from tandem.cli.batch_progress import is_over, summary
+from tandem.cli.batch_start import Terms
 from tandem.cli.interrupts import noticed
 from tandem.cli.output import JsonFlag, console, console_note, print_json, print_table
 from tandem.cli.parts import new_app
 from tandem.cli.session import stack_for
 from tandem.client import Client
-from tandem.errors import RequestError, UserError
+from tandem.errors import UserError
 from tandem.results import to_dict
 from tandem.v1 import batch_pb2
 
-_CHUNK_BYTES = 256 * 1024
 BatchId = Annotated[str, typer.Argument(metavar="BATCH", help="The batch's id.")]
 Out = Annotated[Path, typer.Option(help="File that the answers are written to, one line each.", dir_okay=False)]
 
@@ -59,11 +57,10 @@ def run(
 
     The same command again goes on where the batch is, and pays for nothing twice.
     """
-    seconds = round(window * 3600)
-    terms = f"{max_cost} {concurrency} {seconds}"
-    name = batch_id or (f"batch_{uuid4().hex}" if again else _derived_id(file, terms))
+    terms = Terms(max_cost, concurrency, round(window * 3600))
+    name = batch_id or batch_start.batch_id(file, terms, again=again)
     with stack_for(up, "", quiet=json), Client() as client:
-        batch = _known(client.batches, name) or _created(client.batches, file, name, max_cost, concurrency, seconds)
+        batch = batch_start.started(client.batches, file, name, terms)
         if detach:
             print_json(to_dict(batch)) if json else console.print(name)
         else:
@@ -112,31 +109,6 @@ def list_batches(
             f"{row['usd']:.6f}",
         )  # fmt: skip
     print_table(table, optional=("profile", "created"))
-
-
-def _derived_id(file: Path, terms: str) -> str:
-    digest = hashlib.sha256(terms.encode())
-    digest.update(file.read_bytes())
-    return f"batch_{digest.hexdigest()[:32]}"
-
-
-def _known(batches: Batches, batch_id: str) -> batch_pb2.Batch | None:
-    try:
-        batch = batches.get(batch_id)
-    except RequestError as error:
-        if error.code is grpc.StatusCode.NOT_FOUND:
-            return None
-        raise
-    console_note(f"the same file was asked before with the same options: this is batch {batch_id}; --again asks anew")
-    return batch
-
-
-def _created(
-    batches: Batches, file: Path, batch_id: str, max_cost: float | None, concurrency: int, seconds: int
-) -> batch_pb2.Batch:
-    with file.open("rb") as content:
-        uploaded = batches.upload(file.name, iter(lambda: content.read(_CHUNK_BYTES), b""))
-    return batches.create(new_batch(uploaded.file_id, batch_id, max_cost, concurrency, seconds))
 
 
 def _follow(batches: Batches, batch: batch_pb2.Batch, out: Path, json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from tandem.cli.batch_progress import summary
+from tandem.cli.batch_start import Terms
 from tandem.cli.collect import cores, default_file, gather
 from tandem.cli.offline import ProfileName, any_study, explained, find_profile, known_unit, new_study, working
 from tandem.cli.output import console, console_error, print_table
+from tandem.cli.served_eval import batch_facts, num_stages, served_answers, show_served
 from tandem.client import Client
 from tandem.method.profile import Profile
 from tandem.paths import DEFAULT_PROFILE
@@ -21,13 +25,19 @@ from tandem.results import to_dict
 
 if TYPE_CHECKING:
     from training.collected import Collected
-    from training.datasets import Item
+    from training.datasets import Dataset, Item
     from training.evaluate import Evaluation
     from training.live import Compared
     from training.study import Study
 
 
+# Options that only one of the two ways has; each is refused by name in the other.
+_OF_ENGINES = ("cost", "methods", "collected", "ask", "live")
+_OF_BATCHES = ("max_cost", "concurrency", "again")
+
+
 def evaluate(
+    context: typer.Context,
     data: Annotated[str, typer.Option(help="A data set by name, such as gsm8k, mbpp_test or humaneval, or a .jsonl file of questions and answers.")],
     profile: ProfileName = DEFAULT_PROFILE,
     cost: Annotated[str, typer.Option(help="What cost is counted in: paper or full (TFLOPs), usd, or seconds of the devices.")] = "full",
@@ -38,10 +48,18 @@ def evaluate(
     study: Annotated[Path | None, typer.Option(help="Folder of the study; default: studies/PROFILE, or the one shipped with the profile.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report; default: studies/PROFILE.")] = None,
     live: Annotated[int, typer.Option(help="Also ask the running system this many questions, and compare its decisions.", min=0)] = 0,
+    through_batch: Annotated[bool, typer.Option("--through-batch", help="Ask a running system (TANDEM_ADDRESS) the questions, as one batch, and evaluate its answers alone.")] = False,
+    max_cost: Annotated[float | None, typer.Option(help="With --through-batch: upper bound of what all questions cost together, in USD.")] = None,
+    concurrency: Annotated[int, typer.Option(help="With --through-batch: questions that are asked at once.", min=1, max=64)] = 8,
+    again: Annotated[bool, typer.Option("--again", help="With --through-batch: ask anew what the same command has asked before.")] = False,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON to this file; - prints them.")] = None,
 ) -> None:  # fmt: skip
     """Evaluate the stop rule on questions that it was not trained on, against simple alternatives. Writes a report."""
     quiet = json_out == Path("-")
+    _refuse_others(context, through_batch)
+    if through_batch:
+        _evaluate_served(data, profile, n, study, out, Terms(max_cost, concurrency), again, json_out)
+        return
     with explained():
         from training import datasets
         from training.collected import load_collected
@@ -75,11 +93,66 @@ def evaluate(
         compared = _ask(loaded, judged, found, {item.id: item for item in wanted.items}, live, quiet) if live else []
     if compared:
         figures["live"] = [{**vars(c), "agrees": c.agrees} for c in compared]
-    if json_out:
-        text = json.dumps(figures, indent=2)
-        typer.echo(text) if quiet else json_out.write_text(text + "\n")
+    _write(figures, json_out)
     if not quiet:
         _show(evaluation, compared, report)
+
+
+def _evaluate_served(
+    data: str, profile: str, n: int | None, study: Path | None, out: Path | None, terms: Terms, again: bool,
+    json_out: Path | None,
+) -> None:  # fmt: skip
+    """Exits with code 1 where a question was not answered."""
+    quiet = json_out == Path("-")
+    with explained():
+        from training import datasets
+        from training.served import as_contract, evaluate_served
+        from training.served_report import write_served_report
+
+        wanted = datasets.load(data).sample(n, 0)
+        _refuse_trained(wanted, study or any_study(profile))
+        with Client() as client:
+            stages = num_stages(client, profile)
+            batch, lines = served_answers(client, wanted, profile, terms, again=again, quiet=quiet)
+        if not batch.counts.answered:
+            console_error(f"no question was answered: {summary(batch)}")
+            sys.exit(1)
+        served = evaluate_served(wanted, lines, stages, cores())
+    facts = batch_facts(batch)
+    report = write_served_report(served, profile, facts, out or new_study(profile))
+    _write(as_contract(served, profile, data, wanted.sha256, facts), json_out)
+    if not quiet:
+        show_served(served, batch, report)
+    if served.unanswered:
+        sys.exit(1)
+
+
+def _refuse_others(context: typer.Context, through_batch: bool) -> None:
+    """Raises BadParameter for an option of the other way: none is ignored."""
+    for name in _OF_ENGINES if through_batch else _OF_BATCHES:
+        source = context.get_parameter_source(name)
+        if source and source.name == "COMMANDLINE":
+            how = "does not go with" if through_batch else "needs"
+            raise typer.BadParameter(f"it {how} --through-batch", param_hint=f"--{name.replace('_', '-')}")
+
+
+def _refuse_trained(wanted: Dataset, folder: Path) -> None:
+    """End the command where the profile's rule was trained on one of the questions; without a study none was."""
+    from training.study import TRAINING, Study
+
+    if not (folder / TRAINING).is_file():
+        return
+    training = Study(folder).training()
+    asked = {f"{wanted.name}/{item.id}" for item in wanted.items}
+    if same := asked & {*training.questions, *training.more_questions}:
+        console_error(f"{wanted.path}: {len(same)} of its questions are in the training set")
+        sys.exit(1)
+
+
+def _write(figures: Mapping[str, object], json_out: Path | None) -> None:
+    if json_out:
+        text = json.dumps(figures, indent=2)
+        typer.echo(text) if json_out == Path("-") else json_out.write_text(text + "\n")
 
 
 def _show(evaluation: Evaluation, compared: list[Compared], report: Path | None) -> None:

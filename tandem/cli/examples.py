@@ -53,6 +53,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "eval": (
         "tandem eval --data mine.jsonl",
         "tandem eval --data gsm8k --n 100 --methods tandem,llm,slm --json figures.json",
+        "tandem eval --data mine.jsonl --through-batch --max-cost 2",
     ),
     "bench": ("tandem bench stop", "tandem bench report"),
     "check": ("tandem check", "tandem check --jaeger http://127.0.0.1:16686"),
