@@ -72,7 +72,11 @@ class StreamWriter:
 
     async def close(self, closing: Closing) -> None:
         """End the stream."""
-        await _complete(self._run("close", *astuple(closing)))
+        await _complete(self._run("close", *astuple(closing), self._seq))
+
+    def rewind(self, seq: int, tokens: int) -> None:
+        """Go on after entry `seq`, where the stream has `tokens`: the log has lost what came later."""
+        self._seq, self.tokens = seq, tokens
 
     async def _append(self, text: str, ids: Sequence[int], stage: int, prompt_tokens: int) -> None:
         tokens = self.tokens + len(ids)
@@ -132,12 +136,8 @@ class Streams:
         `block`.
         """
         names = {key(request_id, name): name for name in cursors}
-        with translated_errors():
-            reply = await self._connection.blocking.xread(
-                {k: cursors[name] for k, name in names.items()}, count=PAGE, block=int(block.total_seconds() * 1000)
-            )
-        pairs = reply.items() if isinstance(reply, dict) else (reply or [])
-        return {names[k]: [(i, f) for i, f in entries if f] for k, entries in pairs}
+        news = await self._connection.read_new({k: cursors[name] for k, name in names.items()}, block, PAGE)
+        return {names[k]: entries for k, entries in news.items()}
 
     async def lengths(self, request_id: str) -> dict[str, tuple[int, int]]:
         """(entries, epoch of the last writer) of the insight and of the answer; zeros where Redis knows of none."""

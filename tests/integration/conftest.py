@@ -36,13 +36,11 @@ from services.gateway.service import TandemService
 from services.gateway.spending import Spending
 from services.gateway.temporal import Workflows, find_search_attributes
 from services.gateway.tenancy import Tenancy
-from services.generation.attempts import listen_for_stops
 from services.identity.authentication import Authentication
 from services.insight_generator.generator import InsightGenerator
 from services.insight_generator.service import NAME as GENERATOR
 from services.insight_generator.service import InsightGeneratorService
 from services.process.server import Server
-from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
 from services.slm_executor.service import NAME as EXECUTOR
@@ -132,11 +130,7 @@ async def run_system(
     stage_scorer = StageScorer(judge_engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
     repository.update(SufficiencyModel(stage_scorer, profile.slm.name))
     scorer = ScorerServer(0, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
-    listeners = [
-        asyncio.create_task(listen_for_stops(log, Role.INSIGHT, insight.running)),
-        asyncio.create_task(listen_for_stops(log, Role.ANSWER, answer.running)),
-        asyncio.create_task(scorer.start(4)),
-    ]
+    scoring = asyncio.create_task(scorer.start(4))
     for server in (generator, executor):
         await server.start()
         await server.serving()
@@ -172,8 +166,7 @@ async def run_system(
     for server in (gateway, generator, executor):
         await server.stop(timedelta(0))
     await scorer.stop()
-    for listener in listeners:
-        listener.cancel()
+    scoring.cancel()
     await activities.close()
     await log.close()
 

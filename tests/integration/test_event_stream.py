@@ -13,8 +13,9 @@ from services.gateway.event_stream import EventStream, Position
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from tandem.method.errors import Unavailable
-from tandem.method.events import InsightDelta
+from tandem.method.events import InsightDelta, Restarted
 from tandem.method.result import SolveResult
+from tests.integration.asking import forget
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -49,4 +50,21 @@ async def test_a_read_that_fails_after_the_end_does_not_cut_the_text(
         "".join(event.text for event in events if isinstance(event, InsightDelta)) == "the first part, and the second"
     )
     assert events[-1] is end
+    await log.close()
+
+
+async def test_what_a_failover_lost_between_two_reads_is_read_again(redis_url: str) -> None:
+    log, request_id = RequestLog(redis_url, timedelta(minutes=1)), uuid4().hex
+    writer = await log.streams.begin(request_id, Role.INSIGHT, 1, "stage")
+    for letter in "abc":
+        await writer.append(letter, [1])
+    stream = EventStream(log, request_id, (), Position())
+    seen = [event.event for event in await stream._news(timedelta(milliseconds=10))]
+    await forget(log, request_id)
+    again = await log.streams.begin(request_id, Role.INSIGHT, 2, "stage")
+    for letter in "wxyz":
+        await again.append(letter, [1])
+    for _ in range(2):
+        seen += [event.event for event in await stream._news(timedelta(milliseconds=10))]
+    assert seen == [InsightDelta("abc", 3), Restarted("llm", 0, 2), InsightDelta("wxyz", 4)]
     await log.close()
