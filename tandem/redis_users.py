@@ -18,7 +18,19 @@ from tandem.errors import UserError
 _CONNECTION = ("hello", "ping", "select", "client|setinfo", "client|setname", "command", "cluster|slots", "asking")
 _SCRIPTS = ("evalsha", "script|load")
 _WRITER = (*_SCRIPTS, "hget", "hset", "hdel", "hincrby", "xadd", "pexpire", "xrange", "xread")
-_ACCOUNTS = ("hexists", "hgetall", "hkeys", "hget", "hset", "hdel", "hincrby", "zscore", "zadd", "zremrangebyscore", "pexpire")
+_ACCOUNTS = (
+    "hexists",
+    "hgetall",
+    "hkeys",
+    "hget",
+    "hset",
+    "hdel",
+    "hincrby",
+    "zscore",
+    "zadd",
+    "zremrangebyscore",
+    "pexpire",
+)
 _ACCOUNT_KEYS = tuple(f"{{tenant:*}}:{name}" for name in ("account", "minute", "settled"))
 
 

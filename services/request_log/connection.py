@@ -87,7 +87,9 @@ class Connection:
         with translated_errors():
             target = await self._node_of(next(iter(cursors)))
             milliseconds = int(block.total_seconds() * 1000)
-            reply = await self.blocking.xread(dict(cursors), count=count, block=milliseconds, **target)
+            limit = () if count is None else ("COUNT", count)
+            streams = ("STREAMS", *cursors.keys(), *cursors.values())
+            reply = await self.blocking.execute_command("XREAD", *limit, "BLOCK", milliseconds, *streams, **target)
         pairs = reply.items() if isinstance(reply, dict) else (reply or [])
         return {name: [(i, fields) for i, fields in entries if fields] for name, entries in pairs}
 

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
@@ -42,6 +43,7 @@ from services.insight_generator.service import NAME as GENERATOR
 from services.insight_generator.service import InsightGeneratorService
 from services.process.server import Server
 from services.request_log.log import RequestLog
+from services.request_log.servers import Access
 from services.slm_executor.generator import AnswerGenerator
 from services.slm_executor.service import NAME as EXECUTOR
 from services.slm_executor.service import SlmExecutorService
@@ -50,6 +52,7 @@ from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
 from tandem import AsyncClient
 from tandem.method.profile import load_profile
+from tandem.redis_users import USERS
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
 from tests.fakes import ScriptedEngine
 from tests.integration.backends import (
@@ -112,22 +115,31 @@ async def run_system(
     profile_name: str, folder: Path, redis_url: str, temporal_address: str, checker: str = NO_CHECKER, *,
     authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = DataConverter.default, alias: str = "", files: str = "",
     tenants: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    access: Mapping[str, Access] = MappingProxyType({}),
 ) -> AsyncIterator[System]:  # fmt: skip
-    """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work."""
+    """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work. `access`:
+    how a process enters Redis.
+    """
     profile = load_profile(profile_name, (folder,))
     if alias:
         profile = profile.model_copy(update={"name": f"{profile.name}-{alias}"})
     profile_name = profile.name
-    log = RequestLog(redis_url, TTL)
+    logs = {user.process: RequestLog(redis_url, TTL, access.get(user.process)) for user in USERS}
+    log = logs["gateway"]
     llm, slm, judge_engine = (ScriptedEngine(n) for n in ("scripted-llm", "scripted-slm", "scripted-slm"))
-    insight, answer = InsightGenerator(llm, log, profile), AnswerGenerator(slm, log, profile)
+    insight, answer = (
+        InsightGenerator(llm, logs["insight-generator"], profile),
+        AnswerGenerator(slm, logs["slm-executor"], profile),
+    )
     generator, executor = Server("127.0.0.1", 0, [GENERATOR]), Server("127.0.0.1", 0, [EXECUTOR])
     insight_pb2_grpc.add_InsightGeneratorServicer_to_server(
         InsightGeneratorService(insight, llm, profile.name), generator.grpc
     )
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(SlmExecutorService(answer, slm, profile.name), executor.grpc)
     repository = ModelRepository()
-    stage_scorer = StageScorer(judge_engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
+    stage_scorer = StageScorer(
+        judge_engine, logs["sufficiency-scorer"], profile, make_scorer(profile.stop.scorer, profile.folder)
+    )
     repository.update(SufficiencyModel(stage_scorer, profile.slm.name))
     scorer = ScorerServer(0, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
     scoring = asyncio.create_task(scorer.start(4))
@@ -139,7 +151,7 @@ async def run_system(
     addresses = ServiceAddresses(
         f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.port}", f"127.0.0.1:{executor.port}", checker
     )
-    activities = Activities(addresses, log, files)
+    activities = Activities(addresses, logs["worker"], files)
     temporal = await TemporalClient.connect(
         temporal_address, data_converter=converter, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)]
     )
@@ -168,7 +180,7 @@ async def run_system(
     await scorer.stop()
     scoring.cancel()
     await activities.close()
-    await log.close()
+    await asyncio.gather(*(each.close() for each in logs.values()))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

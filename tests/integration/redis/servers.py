@@ -68,7 +68,7 @@ def run_sentinels(
     """A primary, two replicas and three Sentinels, two of which must agree."""
     with contextlib.ExitStack() as stack:
         primary, process = stack.enter_context(_server(folder, options))
-        following = ["--replicaof", f"127.0.0.1 {primary}", *options]
+        following = ["--replicaof", "127.0.0.1", str(primary), *options]
         data = {primary: process} | dict(stack.enter_context(_server(folder, following)) for _ in range(2))
         watching = _watching(primary, of_sentinels)
         sentinels = dict(stack.enter_context(_sentinel(folder, watching)) for _ in range(3))
