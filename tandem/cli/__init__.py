@@ -42,6 +42,7 @@ VERBS = {
     "models": Verb("Download, list and compile models.", "models:app", "models"),
     "keys": Verb("Make, list and revoke API keys.", "keys:app"),
     "tenants": Verb("List, show, set and check what tenants may use.", "tenants:app"),
+    "redis": Verb("Print the users that Redis needs, with what each process may do.", "redis:app"),
     "spend": Verb("Sum up what requests have cost, by tenant and day.", "spend:spend"),
     "trace": Verb("Show what a request cost, from its trace in Jaeger.", "trace:app"),
     "plan": Verb("Forecast whether a pair of models pays.", "plan:plan", "training"),

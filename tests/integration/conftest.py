@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import MappingProxyType
 
 import httpx
 import pytest
@@ -43,7 +42,6 @@ from services.insight_generator.service import NAME as GENERATOR
 from services.insight_generator.service import InsightGeneratorService
 from services.process.server import Server
 from services.request_log.log import RequestLog
-from services.request_log.servers import Access
 from services.slm_executor.generator import AnswerGenerator
 from services.slm_executor.service import NAME as EXECUTOR
 from services.slm_executor.service import SlmExecutorService
@@ -52,7 +50,6 @@ from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
 from tandem import AsyncClient
 from tandem.method.profile import load_profile
-from tandem.redis_users import USERS
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
 from tests.fakes import ScriptedEngine
 from tests.integration.backends import (
@@ -67,6 +64,7 @@ from tests.integration.backends import (
 )
 from tests.integration.checking import Running, run_checker
 from tests.integration.edge import serving
+from tests.integration.request_logs import Logs, request_logs
 from tests.tiny_gguf import write_tiny_gguf
 from tests.tiny_model import write_tiny_model
 from workflows.activities import Activities, ServiceAddresses
@@ -112,19 +110,16 @@ def tracing() -> None:
 
 @contextlib.asynccontextmanager
 async def run_system(
-    profile_name: str, folder: Path, redis_url: str, temporal_address: str, checker: str = NO_CHECKER, *,
+    profile_name: str, folder: Path, redis_url: str | Logs, temporal_address: str, checker: str = NO_CHECKER, *,
     authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = DataConverter.default, alias: str = "", files: str = "",
     tenants: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    access: Mapping[str, Access] = MappingProxyType({}),
 ) -> AsyncIterator[System]:  # fmt: skip
-    """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work. `access`:
-    how a process enters Redis.
-    """
+    """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work."""
     profile = load_profile(profile_name, (folder,))
     if alias:
         profile = profile.model_copy(update={"name": f"{profile.name}-{alias}"})
     profile_name = profile.name
-    logs = {user.process: RequestLog(redis_url, TTL, access.get(user.process)) for user in USERS}
+    logs = request_logs(redis_url, TTL)
     log = logs["gateway"]
     llm, slm, judge_engine = (ScriptedEngine(n) for n in ("scripted-llm", "scripted-slm", "scripted-slm"))
     insight, answer = (
@@ -137,9 +132,8 @@ async def run_system(
     )
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(SlmExecutorService(answer, slm, profile.name), executor.grpc)
     repository = ModelRepository()
-    stage_scorer = StageScorer(
-        judge_engine, logs["sufficiency-scorer"], profile, make_scorer(profile.stop.scorer, profile.folder)
-    )
+    untrained = make_scorer(profile.stop.scorer, profile.folder)
+    stage_scorer = StageScorer(judge_engine, logs["sufficiency-scorer"], profile, untrained)
     repository.update(SufficiencyModel(stage_scorer, profile.slm.name))
     scorer = ScorerServer(0, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
     scoring = asyncio.create_task(scorer.start(4))

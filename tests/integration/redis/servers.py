@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -191,3 +192,14 @@ def _asks_for_login(port: int) -> bool:
 
 def _program() -> str:
     return str(find_binary("redis-server"))
+
+
+@contextlib.contextmanager
+def run_server_with_users(folder: Path, lines: Callable[[int], Sequence[str]]) -> Iterator[int]:
+    """One that knows only the users of an ACL file, whose `lines` depend on Redis's major version, and `tester`, who may all."""
+    version = subprocess.run([_program(), "--version"], capture_output=True, text=True, check=True).stdout
+    [major] = re.findall(r"v=(\d+)\.", version)
+    file = folder / "users.acl"
+    file.write_text("\n".join([*lines(int(major)), "user tester on >tester ~* &* +@all"]) + "\n")
+    with _server(folder, ["--aclfile", str(file)]) as (port, _):
+        yield port
