@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,11 +95,11 @@ def acl_lines(passwords: Mapping[str, str], version: int) -> list[str]:
     return [*users, "user default off resetpass -@all"]
 
 
-def passwords_in(folder: Path, processes: Iterable[str] = tuple(user.process for user in USERS)) -> dict[str, str]:
+def passwords_in(folder: Path) -> dict[str, str]:
     """The password of each process, in a file of its name; one that is missing is made. Raises RedisUsersError."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return {process: _password(folder / process) for process in processes}
+        return {process: _password(folder / process) for process in [user.process for user in USERS]}
     except OSError as error:
         raise RedisUsersError(f"the passwords in {folder} cannot be read or written: {error}") from error
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.maint_notifications import MaintNotificationsConfig
 
-Client = Redis | RedisCluster
+Client: TypeAlias = Redis | RedisCluster
 
 _CONNECT_TIMEOUT_SECONDS = 2.0
 _SENTINEL_TIMEOUT_SECONDS = 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,14 +15,16 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from services.gateway.account_keeper import AccountKeeper
+from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from services.request_log.servers import Access, Login
+from services.request_log.stops import StopSignal
 from tandem.redis_users import USERS, acl_lines, passwords_in, user_of
 from tandem.tenants import TenantFile
 from tests.conftest import Hold
 from tests.integration.asking import BOUND_SECONDS, ask, events, kinds, shadow_of
 from tests.integration.conftest import TTL, System, run_system
-from tests.integration.redis.servers import call, run_server_with_users
+from tests.integration.redis.servers import call, run_cluster, run_server_with_users
 from tests.integration.test_batch import plain, read, run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -169,3 +172,26 @@ async def test_nobody_without_a_password_may_do_anything(guarded: Guarded) -> No
     async with Redis(port=guarded.port, username="tandem-gateway", password="guessed") as redis:
         with pytest.raises(AuthenticationError):
             await redis.ping()
+
+
+async def test_the_users_can_enter_a_cluster(tmp_path: Path) -> None:
+    passwords, request_id = passwords_in(tmp_path / "passwords"), uuid4().hex
+    with run_cluster(tmp_path) as nodes:
+        for line in acl_lines(passwords, 6)[:-1]:
+            for port in nodes.data:
+                nodes.call(port, "ACL", "SETUSER", *line.split()[1:])
+        logs = {
+            user.process: RequestLog(nodes.url, TTL, Access(Login(user.name, passwords[user.process])))
+            for user in USERS
+        }
+        for process, role in (("insight-generator", Role.INSIGHT), ("slm-executor", Role.ANSWER)):
+            writer = await logs[process].streams.begin(request_id, role, 1, "token")
+            await writer.append("a", [1], stage=1)
+        assert await logs["sufficiency-scorer"].streams.insight(request_id, 1) == "a"
+        await logs["worker"].stops.publish(StopSignal(request_id, Role.INSIGHT, 1, 1.0))
+        assert await anext(logs["insight-generator"].stops.follow(request_id))
+        read = await logs["gateway"].streams.tail(request_id, {"insight": "0-0", "answer": "0-0"}, timedelta(seconds=1))
+        assert {name: len(entries) for name, entries in read.items()} == {"insight": 1, "answer": 1}
+        await logs["gateway"].forget(request_id)
+        for log in logs.values():
+            await log.close()
