@@ -141,4 +141,5 @@ class translated_errors:
         if isinstance(error, ResponseError) and not _is_temporary(error):
             return
         if isinstance(error, (RedisError, RedisClusterException, OSError)):
-            raise Unavailable(f"the request log does not answer: {error}", reason="REQUEST_LOG_UNAVAILABLE") from error
+            message = f"the request log does not answer: {error}"
+            raise Unavailable(message, reason="REQUEST_LOG_UNAVAILABLE", retry_after_s=_RETRY_SECONDS) from error

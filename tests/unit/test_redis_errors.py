@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from google.rpc import error_details_pb2
 from redis import exceptions
 
+from services.process.status import to_status
 from services.request_log.connection import translated_errors
 from tandem.method.errors import Unavailable
 
@@ -28,6 +30,10 @@ def test_a_redis_that_cannot_do_it_now_is_unavailable(code: str, frame: str) -> 
     with pytest.raises(Unavailable) as caught, translated_errors():
         raise exceptions.ResponseError(frame.format(f"{code} {CODES[code]}"))
     assert caught.value.reason == "REQUEST_LOG_UNAVAILABLE"
+    [_, retry] = to_status(caught.value).details
+    info = error_details_pb2.RetryInfo()
+    assert retry.Unpack(info)
+    assert info.retry_delay.ToMilliseconds() == 1000
 
 
 @pytest.mark.parametrize(
