@@ -33,7 +33,7 @@ _KEYS = PayloadKeys(active="a", keys={"a": base64.b64encode(bytes(32)).decode()}
 
 async def measured(url: str, runs: int) -> Figures:
     ttl = timedelta(minutes=5)
-    logs = {"with_keys": RequestLog(url, ttl, Sealer(_KEYS)), "without_keys": RequestLog(url, ttl)}
+    logs = {"with_keys": RequestLog(url, ttl, sealer=Sealer(_KEYS)), "without_keys": RequestLog(url, ttl)}
     ids = {name: uuid4().hex for name in logs}
     writers = {name: await log.streams.begin(ids[name], Role.ANSWER, 1, "token") for name, log in logs.items()}
 

@@ -15,6 +15,7 @@ from temporalio.contrib.opentelemetry import create_tracer_provider
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from services.observability import metrics, tracing
+from services.process.redis import open_request_log
 from services.process.server import Server, serve
 from services.process.settings import ProcessSettings, Seconds, read_settings
 from services.process.temporal import connect
@@ -125,7 +126,7 @@ async def main() -> None:
     settings = read_settings(WorkerSettings)
     tracing.setup("tandem-worker", settings.log_level, create_tracer_provider)
     metrics.expose(settings.host, settings.metrics_port)
-    log = RequestLog(settings.redis_url, settings.request_ttl, settings.sealer())
+    log = open_request_log(settings.sealer())
     activities = Activities(
         ServiceAddresses(
             settings.insight_generator, settings.sufficiency_scorer, settings.slm_executor, settings.answer_checker

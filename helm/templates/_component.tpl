@@ -125,6 +125,7 @@ volumes:
   - name: profile
     configMap: {name: {{ include "tandem.fullname" $root }}-profile}
   {{- end }}
+  {{- include "tandem.redisVolumes" . | nindent 2 }}
   {{- if and $c.fixed.temporal $root.Values.temporal.tls.existingSecret }}
   - name: temporal-tls
     secret: {secretName: {{ $root.Values.temporal.tls.existingSecret }}}
@@ -197,6 +198,7 @@ emptyDir: {sizeLimit: {{ $cache.size }}}
 {{- if include "tandem.needsProfile" . }}
 - {name: profile, mountPath: /etc/tandem/profiles/{{ .root.Values.profile.name }}, readOnly: true}
 {{- end }}
+{{- include "tandem.redisMounts" . }}
 {{- if and .component.fixed.temporal .root.Values.temporal.tls.existingSecret }}
 - {name: temporal-tls, mountPath: /etc/tandem/temporal, readOnly: true}
 {{- end }}

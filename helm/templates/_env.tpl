@@ -28,12 +28,7 @@
 {{- $root := .root -}}{{- $c := .component -}}{{- $v := .root.Values -}}
 - {name: TANDEM_PROFILES_PATH, value: "/etc/tandem/profiles:/app/deploy/profiles"}
 - {name: {{ if eq $c.name "gateway" }}TANDEM_PROFILES{{ else }}TANDEM_PROFILE{{ end }}, value: {{ $v.profile.name | quote }}}
-- name: REDIS_URL
-{{- if $v.redis.existingSecret }}
-  valueFrom: {secretKeyRef: {name: {{ $v.redis.existingSecret }}, key: {{ $v.redis.secretKey }}}}
-{{- else }}
-  value: {{ include "tandem.redisUrl" $root | quote }}
-{{- end }}
+{{ include "tandem.redisEnv" . }}
 {{- if include "tandem.hasPayloadKeys" . }}
 - {name: TANDEM_PAYLOAD_KEYS, value: /etc/tandem/payload-keys/{{ $v.temporal.payloadKeysSecretKey }}}
 {{- end }}

@@ -34,10 +34,10 @@ from services.gateway.tenancy import Tenancy
 from services.identity.authentication import Authentication
 from services.identity.settings import IdentitySettings
 from services.observability import metrics, tracing
+from services.process.redis import open_request_log
 from services.process.server import Server, serve
 from services.process.settings import ProcessSettings, Seconds, read_settings
 from services.process.temporal import connect
-from services.request_log.log import RequestLog
 from tandem.keys import KeyFileError
 from tandem.method.profile import load_profile
 from tandem.tenants import TenantFile, TenantFileError, Tenants
@@ -111,7 +111,7 @@ async def main() -> None:
     metrics.expose(settings.host, settings.metrics_port)
     profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
     counters = {name: token_counter(settings.models_folder, p.slm.name) for name, p in profiles.items()}
-    log = RequestLog(settings.redis_url, settings.request_ttl, settings.sealer())
+    log = open_request_log(settings.sealer())
     server = Server(settings.host, settings.port, [NAME, FILES, BATCHES], [authentication(settings.host).check])
     client = await connect()
     admission = Admission(profiles, settings.profiles[0], counters)

@@ -91,6 +91,7 @@ class EventStream:
     def __init__(self, log: RequestLog, request_id: str, stage_names: tuple[str, ...], position: Position) -> None:
         self._log, self._request_id, self._stage_names = log, request_id, stage_names
         self._position = position
+        self._epochs: dict[str, int] = {}  # of the last entry of each stream that was read
 
     async def events(
         self, result: Awaitable[SolveResult], renew_lease: Callable[[], Awaitable[None]]
@@ -153,9 +154,20 @@ class EventStream:
         events = []
         for stream, (length, epoch) in (await self._log.streams.lengths(self._request_id)).items():
             if 0 < length < self._position.read[stream]:
-                cursor = self._position.rewind(stream)
-                events.append(PositionedEvent(cursor, Restarted(_MODELS[stream], 0, epoch)))
+                events.append(self._read_again(stream, epoch))
         return events
+
+    def _read_again(self, stream: str, epoch: int) -> PositionedEvent:
+        cursor = self._position.rewind(stream)
+        self._epochs.pop(stream, None)
+        return PositionedEvent(cursor, Restarted(_MODELS[stream], 0, epoch))
+
+    def _follows(self, stream: str, fields: Mapping[str, str]) -> bool:
+        """False where the entry with which its writer began is missing: Redis lost it with others, which have been read."""
+        epoch = int(fields["epoch"])
+        is_known = self._epochs.get(stream, epoch) == epoch or fields["kind"] == "restart"
+        self._epochs[stream] = epoch
+        return is_known
 
     async def _news(self, block: timedelta) -> list[PositionedEvent]:
         news = await self._log.streams.tail(self._request_id, self._position.cursors(), block)
@@ -164,6 +176,9 @@ class EventStream:
         events: list[PositionedEvent] = []
         for stream in _STREAMS:
             for entry_id, fields in news.get(stream, ()):
+                if stream != _DECISIONS and not self._follows(stream, fields):
+                    events.append(self._read_again(stream, int(fields["epoch"])))
+                    break
                 if stream == _DECISIONS:
                     cursor = self._position.advance(stream, entry_id)
                     events.append(PositionedEvent(cursor, parse_decision(fields)))

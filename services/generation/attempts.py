@@ -16,7 +16,7 @@ from tandem.method.errors import Unavailable
 from tandem.method.tokens import TokenCounts
 
 logger = logging.getLogger(__name__)
-_RESUBSCRIBE_SECONDS = 1.0
+_LISTEN_AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,24 @@ class Stoppable(Protocol):
 
 
 class RunningAttempts:
-    """The attempts that run in this process, by request and epoch, so that a stop reaches the right one."""
+    """The attempts of one role that run in this process, by request and epoch, so that a stop reaches the right one."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: RequestLog, role: Role) -> None:
+        self._log, self._role = log, role
         self._running: dict[str, tuple[int, Stoppable]] = {}
+        self._listening: set[asyncio.Task[None]] = set()
 
     @contextlib.contextmanager
     def track(self, request_id: str, epoch: int, generation: Stoppable) -> Iterator[None]:
-        self._running[request_id] = (epoch, generation)
+        """Stop the generation as its stop is published. This is the fastest path; without Redis the gRPC abort remains."""
+        tracked = self._running[request_id] = (epoch, generation)
+        listening = asyncio.create_task(self._listen(request_id, tracked))
+        self._listening.add(listening)
+        listening.add_done_callback(self._listening.discard)
         try:
             yield
         finally:
-            if self._running.get(request_id) == (epoch, generation):
+            if self._running.get(request_id) == tracked:
                 del self._running[request_id]
 
     def stop(self, stop: StopSignal) -> bool:
@@ -57,14 +63,16 @@ class RunningAttempts:
         generation.stop(stop.decided_at)
         return True
 
-
-async def listen_for_stops(log: RequestLog, role: Role, running: RunningAttempts) -> None:
-    """Stop attempts as their stops are published, until cancelled. This is the fastest path; without Redis the gRPC abort remains."""
-    while True:
-        try:
-            async for stop in log.stops.subscribe():
-                if stop.role is role:
-                    running.stop(stop)
-        except Unavailable as error:
-            logger.warning("stops cannot be received: %s", error)
-            await asyncio.sleep(_RESUBSCRIBE_SECONDS)
+    async def _listen(self, request_id: str, tracked: tuple[int, Stoppable]) -> None:
+        """Not cancelled when the attempt ends: that would cost its connection. Its read ends within a second."""
+        while self._running.get(request_id) == tracked:
+            try:
+                async for stops in self._log.stops.follow(request_id):
+                    if self._running.get(request_id) != tracked:
+                        return
+                    for stop in stops:
+                        if stop.role is self._role:
+                            self.stop(stop)
+            except Unavailable as error:
+                logger.warning("stops of %s cannot be received: %s", request_id, error)
+                await asyncio.sleep(_LISTEN_AGAIN_SECONDS)

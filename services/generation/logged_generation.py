@@ -145,8 +145,8 @@ class LoggedGeneration:
     async def _log(self, delta: Delta) -> None:
         try:
             await self._append(delta)
-        except Lost:
-            await self._publish_again()
+        except Lost as lost:
+            await self._publish_again(lost)
             await self._append(delta)
         self._logged.append(delta)
 
@@ -155,12 +155,18 @@ class LoggedGeneration:
         prompt_tokens = self._prompt_tokens if self._writer.tokens == self._resumption.tokens else 0
         await self._writer.append(delta.text, delta.ids, delta.stage, prompt_tokens)
 
-    async def _publish_again(self) -> None:
-        """Redis lost the stream: the attempt writes again what it still has."""
-        if self._resumption.tokens:
+    async def _publish_again(self, lost: Lost) -> None:
+        """Redis lost the stream, or its end: the attempt writes again what it still has."""
+        if lost.seq is None and not self._resumption.tokens:
+            self._writer = await self._begin()
+            kept = -1 if self._writer.resumption.tokens else 0
+        else:
+            kept = -1 if lost.seq is None else lost.seq - self._writer.resumption.seq
+        if kept < 0 or not isinstance(self._writer, StreamWriter):
             raise Unavailable("the request log lost what an earlier attempt wrote", reason="REQUEST_LOG_LOST")
-        self._writer = await self._begin()
-        for delta in self._logged:
+        tokens = sum(len(delta.ids) for delta in self._logged[:kept])
+        self._writer.rewind(self._writer.resumption.seq + kept, self._writer.resumption.tokens + tokens)
+        for delta in self._logged[kept:]:
             await self._append(delta)
 
     async def _abort_and_wait(self, pump: asyncio.Task[None]) -> None:
@@ -215,8 +221,12 @@ class LoggedGeneration:
         await self._close(closing)
 
     async def _close(self, closing: Closing) -> None:
-        with contextlib.suppress(TandemError, Lost):  # the caller still gets the counts from `attempt`
-            await self._writer.close(closing)
+        with contextlib.suppress(TandemError, Lost, Stopped):  # the caller still gets the counts from `attempt`
+            try:
+                await self._writer.close(closing)
+            except Lost as lost:
+                await self._publish_again(lost)
+                await self._writer.close(closing)
 
     def _own_counts(self, end: Finished, generated: int, logged: int) -> TokenCounts:
         """Each generated token in one state. Without a stop, tokens that the log did not take are discarded."""

@@ -62,7 +62,7 @@ class RoleGenerator:
 
     def __init__(self, engine: Engine, log: RequestLog, role: Role, keep: Literal["stage", "token"]) -> None:
         self._engine, self._log, self._role, self._keep = engine, log, role, keep
-        self.running = RunningAttempts()
+        self.running = RunningAttempts(log, role)
 
     async def begin(self, task: ModelTask, *, may_run_unlogged: bool = False) -> Writer:
         """Take the role's stream over. Raises Fenced, and Unavailable unless the work `may_run_unlogged`."""

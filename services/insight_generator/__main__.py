@@ -9,10 +9,9 @@ from services.insight_generator.generator import InsightGenerator
 from services.insight_generator.service import NAME, InsightGeneratorService
 from services.observability import metrics, tracing
 from services.process.model_process import run_model_process
+from services.process.redis import open_request_log
 from services.process.server import Server
 from services.process.settings import ModelServiceSettings, read_settings
-from services.request_log.connection import Role
-from services.request_log.log import RequestLog
 from tandem.method.profile import load_profile
 from tandem.v1 import insight_pb2_grpc
 
@@ -24,13 +23,13 @@ async def main() -> None:
     metrics.expose(settings.host, settings.metrics_port)
     engine = make_engine(settings.engine, settings.engine_arguments(profile.llm))
     metrics.watch_engine(engine, "llm")
-    log = RequestLog(settings.redis_url, settings.request_ttl, settings.sealer())
+    log = open_request_log(settings.sealer())
     generator = InsightGenerator(engine, log, profile)
     server = Server(settings.host, settings.port, [NAME])
     insight_pb2_grpc.add_InsightGeneratorServicer_to_server(
         InsightGeneratorService(generator, engine, profile.name), server.grpc
     )
-    await run_model_process(server, settings, engine, log, Role.INSIGHT, generator.running)
+    await run_model_process(server, settings, engine, log)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The life of a process that generates tokens: load, serve, listen for stops, drain."""
+"""The life of a process that generates tokens: load, serve, drain."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import asyncio
 import logging
 
 from services.engine.api import Engine
-from services.generation.attempts import RunningAttempts, listen_for_stops
 from services.observability import tracing
 from services.process.server import Server, serve
 from services.process.settings import ModelServiceSettings
-from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 
 logger = logging.getLogger(__name__)
@@ -21,8 +19,6 @@ async def run_model_process(
     settings: ModelServiceSettings,
     engine: Engine,
     log: RequestLog,
-    role: Role,
-    running: RunningAttempts,
 ) -> None:
     """Serve until SIGTERM. Raises what the engine's loading raises."""
 
@@ -30,11 +26,9 @@ async def run_model_process(
         await asyncio.to_thread(engine.start)
         logger.info("engine is ready")
 
-    listener = asyncio.create_task(listen_for_stops(log, role, running))
     try:
         await serve(server, settings.drain, settings.unready_pause, load, is_alive=lambda: engine.is_alive)
     finally:
-        listener.cancel()
         await asyncio.to_thread(engine.stop)
         await log.close()
         tracing.shutdown()

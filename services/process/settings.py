@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -48,8 +49,6 @@ class ProcessSettings(BaseSettings):
 
     host: str = Field("127.0.0.1", validation_alias="TANDEM_HOST", description="address to listen on")
     port: int = Field(0, ge=0, le=65535, validation_alias="TANDEM_PORT", description="0 takes a free one")
-    redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
-    request_ttl: Seconds = Field(timedelta(minutes=15), validation_alias="TANDEM_REQUEST_TTL")
     profile_folders: Annotated[tuple[Path, ...], NoDecode] = Field(
         (_REPOSITORY / "deploy" / "profiles",),
         validation_alias="TANDEM_PROFILES_PATH",
@@ -159,5 +158,6 @@ def read_settings(kind: type[S]) -> S:
 def _exit_with(error: ValidationError) -> NoReturn:
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
-        print(f"{name}: {problem['msg']} (got {problem['input']!r})", file=sys.stderr)
+        got = re.sub(r"//[^/]*@", "//***@", repr(problem["input"]))  # a URL may have a password
+        print(f"{name}: {problem['msg']} (got {got})", file=sys.stderr)
     raise SystemExit(2)

@@ -55,7 +55,7 @@ def to_status(error: TandemError) -> status_pb2.Status:
             subject=f"tenant:{error.tenant}", description=error.metadata["limit"]
         )
         details.append(error_details_pb2.QuotaFailure(violations=[used_up]))
-    if isinstance(error, ResourceExhausted) and error.retry_after_s is not None:
+    if isinstance(error, ResourceExhausted | Unavailable) and error.retry_after_s is not None:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(int(error.retry_after_s * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))

@@ -1,35 +1,42 @@
-"""The connection to Redis: two pools, the script that all writes of tokens go through, and keys with one hash tag a request."""
+"""The connection to Redis: two clients, the script that all writes of tokens go through, and keys with one hash tag a request."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from importlib import resources
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import (
+    AskError,
     ClusterDownError,
     ExecAbortError,
     MasterDownError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     RedisError,
     ResponseError,
     TryAgainError,
 )
 
+from services.request_log.servers import Access, Client, open_client
 from tandem.method.errors import Fenced, Unavailable
 
-_COMMAND_TIMEOUT_SECONDS = 2.0
-_BLOCKING_TIMEOUT_SECONDS = 3.0  # of a reply to a read that blocks for up to a second
-# Redis answers, but cannot do it now: full, failing over, without its replicas or its disk, or busy with a script.
-_TEMPORARY = (OutOfMemoryError, ReadOnlyError, ClusterDownError, MasterDownError, TryAgainError, ExecAbortError)
+_COMMANDS, _COMMAND_TIMEOUT_SECONDS = 64, 2.0
+_BLOCKING, _BLOCKING_TIMEOUT_SECONDS = 4096, 3.0  # of a reply to a read that blocks for up to a second
+# Redis answers, but cannot do it now: full, failing over, moving keys, without its replicas or its disk, or busy with a script.
+_TEMPORARY = (
+    OutOfMemoryError, ReadOnlyError, ClusterDownError, MasterDownError, TryAgainError, ExecAbortError, AskError,
+)  # fmt: skip
 # The same as text: what the library has no class for, and what Redis before 7 wraps where a script meets it.
-_TEMPORARY_CODES = re.compile(r"(^|-)(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY) ")
+_TEMPORARY_CODES = re.compile(
+    r"(^|-)(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|LOADING|UNBLOCKED|BUSY) "
+)
+_RETRY_SECONDS = 1.0
 STAGES = "stages"
 
 
@@ -49,33 +56,49 @@ class Stopped(Exception):
 
 
 class Lost(Exception):
-    """Redis does not know this request any more: its memory was lost or the keys expired."""
+    """Redis does not know this request any more, or lacks its last entries: its memory was lost, the keys expired, or a replica
+    that did not have them has become the primary. `seq` is the last entry that it has; None: it does not know the writer.
+    """
+
+    def __init__(self, message: str, seq: int | None = None) -> None:
+        super().__init__(message)
+        self.seq = seq
 
 
 class Connection:
-    """One pool for short commands, one for blocking reads. No hidden retries: Temporal is the one layer that retries."""
+    """One client for short commands, one for reads that block. No hidden retries: Temporal is the one layer that retries."""
 
-    def __init__(self, url: str, ttl: timedelta) -> None:
-        no_retry: dict[str, Any] = {
-            "retry": Retry(NoBackoff(), 0), "decode_responses": True, "socket_connect_timeout": 2.0, "timeout": 5,
-        }  # fmt: skip
-        self.redis = Redis(
-            connection_pool=BlockingConnectionPool.from_url(
-                url, max_connections=64, socket_timeout=_COMMAND_TIMEOUT_SECONDS, **no_retry
-            )
-        )
-        self.blocking = Redis(
-            connection_pool=BlockingConnectionPool.from_url(
-                url, max_connections=4096, socket_timeout=_BLOCKING_TIMEOUT_SECONDS, **no_retry
-            )
-        )
+    def __init__(self, url: str, ttl: timedelta, access: Access | None = None) -> None:
+        access = access or Access()
+        self.redis: Client = open_client(url, access, _COMMANDS, _COMMAND_TIMEOUT_SECONDS)
+        self.blocking: Client = open_client(url, access, _BLOCKING, _BLOCKING_TIMEOUT_SECONDS)
         self.ttl_ms = int(ttl.total_seconds() * 1000)
         script = resources.files("services.request_log").joinpath("request_log.lua").read_text()
         self._script = self.redis.register_script(script)
 
     async def close(self) -> None:
-        await self.redis.aclose(close_connection_pool=True)
-        await self.blocking.aclose(close_connection_pool=True)
+        await self.redis.aclose()
+        await self.blocking.aclose()
+
+    async def read_new(
+        self, cursors: Mapping[str, str], block: timedelta, count: int | None = None
+    ) -> dict[str, list[tuple[str, dict[str, str]]]]:
+        """Entries of streams of one request after `cursors`, by key; empty when none came within `block`. Raises Unavailable."""
+        with translated_errors():
+            target = await self._node_of(next(iter(cursors)))
+            milliseconds = int(block.total_seconds() * 1000)
+            limit = () if count is None else ("COUNT", count)
+            streams = ("STREAMS", *cursors.keys(), *cursors.values())
+            reply = await self.blocking.execute_command("XREAD", *limit, "BLOCK", milliseconds, *streams, **target)
+        pairs = reply.items() if isinstance(reply, dict) else (reply or [])
+        return {name: [(i, fields) for i, fields in entries if fields] for name, entries in pairs}
+
+    async def _node_of(self, name: str) -> dict[str, Any]:
+        """Where a cluster has a key. Its client would ask a node for the keys of each XREAD, and go on asking a dead one."""
+        if not isinstance(self.blocking, RedisCluster):
+            return {}
+        await self.blocking.initialize()
+        return {"target_nodes": self.blocking.get_node_from_key(name)}
 
     async def run_script(self, request_id: str, role: Role, epoch: int, command: str, *arguments: Any) -> list[str]:
         """Raises Stopped, Fenced, Lost, Unavailable."""
@@ -90,7 +113,10 @@ class Connection:
             raise Stopped(float(rest[0]))
         if code == "FENCED":
             raise Fenced(f"attempt {rest[0]} owns the {role} of request {request_id!r}", reason="FENCED")
-        raise Lost(f"{code}: Redis does not know the {role} of request {request_id!r} up to here")
+        raise Lost(
+            f"{code}: Redis does not know the {role} of request {request_id!r} up to here",
+            int(rest[0]) if code == "GAP" else None,
+        )
 
 
 def key(request_id: str, name: str) -> str:
@@ -114,5 +140,6 @@ class translated_errors:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ResponseError) and not _is_temporary(error):
             return
-        if isinstance(error, (RedisError, OSError)):
-            raise Unavailable(f"the request log does not answer: {error}", reason="REQUEST_LOG_UNAVAILABLE") from error
+        if isinstance(error, (RedisError, RedisClusterException, OSError)):
+            message = f"the request log does not answer: {error}"
+            raise Unavailable(message, reason="REQUEST_LOG_UNAVAILABLE", retry_after_s=_RETRY_SECONDS) from error

@@ -1,8 +1,9 @@
 """The request log: everything that processes share about a request while it runs, in Redis.
 
 `{id}:insight` and `{id}:answer` hold deltas, stage ends, restarts and the end; `{id}:stages` the insight's entries without the
-deltas between stage ends; `{id}:decisions` what the worker decided; `{id}:state` epochs, stop flag and ledger; `{id}:watchers`
-the leases of readers. All keys of a request share a hash tag and expire.
+deltas between stage ends; `{id}:decisions` what the worker decided; `{id}:state` epochs, stop flag and ledger; `{id}:stops` the
+stops as their writers hear them; `{id}:watchers` the leases of readers. All keys of a request share a hash tag, and so one node
+of a cluster, and expire.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from services.request_log.connection import STAGES, Connection, Role, key, trans
 from services.request_log.decisions import Decisions
 from services.request_log.ledger import Ledger
 from services.request_log.sealed_text import SealedText
+from services.request_log.servers import Access
 from services.request_log.stops import StopFlags
 from services.request_log.streams import Streams
 from services.request_log.watchers import Watchers
@@ -22,15 +24,16 @@ from services.request_log.watchers import Watchers
 if TYPE_CHECKING:  # the library is loaded where there are keys
     from services.sealing.sealer import Sealer
 
-_NAMES = (*Role, STAGES, "decisions", "state", "watchers")
+_KEPT = (*Role, STAGES, "decisions", "state", "stops")
+_NAMES = (*_KEPT, "watchers")
 _FINISHED_TTL = timedelta(minutes=5)
 
 
 class RequestLog:
     """All access to Redis. Every call raises Unavailable when Redis does not answer. `sealer` encrypts the text; None: nothing is."""
 
-    def __init__(self, url: str, ttl: timedelta, sealer: Sealer | None = None) -> None:
-        self._connection = Connection(url, ttl)
+    def __init__(self, url: str, ttl: timedelta, access: Access | None = None, sealer: Sealer | None = None) -> None:
+        self._connection = Connection(url, ttl, access)
         sealed = SealedText(sealer)
         self.streams = Streams(self._connection, sealed)
         self.ledger = Ledger(self._connection)
@@ -43,8 +46,9 @@ class RequestLog:
         await self._connection.close()
 
     async def ping(self) -> None:
+        """Not PING, which a cluster's client sends to every node, also to a dead one."""
         with translated_errors():
-            await self._connection.redis.ping()
+            await self._connection.redis.exists(key("ping", "state"))
 
     async def forget(self, request_id: str) -> None:
         """Delete all keys of a request that has ended."""
@@ -55,6 +59,6 @@ class RequestLog:
         """The request has ended: its keys stay for a few minutes, for a client that comes back."""
         with translated_errors():
             async with self._connection.redis.pipeline(transaction=False) as pipe:
-                for name in (*Role, STAGES, "decisions", "state"):
+                for name in _KEPT:
                     pipe.pexpire(key(request_id, name), int(_FINISHED_TTL.total_seconds() * 1000))
                 await pipe.execute()

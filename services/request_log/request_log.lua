@@ -57,7 +57,8 @@ if command == "take_unreported" then
   return {"OK", prompt, generated}
 end
 
-if not owner then return {"LOST", ""} end
+-- An owner of before: a replica that had not heard of this writer has become the primary.
+if not owner or tonumber(owner) < epoch then return {"LOST", ""} end
 if tonumber(owner) ~= epoch then return {"FENCED", owner} end
 
 if command == "append" then
@@ -78,7 +79,9 @@ end
 
 if command == "close" then
   -- ARGV[5..10]: reason, generated tokens that are in no entry and discarded, or in none because of the stop, unlogged prompt
-  -- tokens, prompt and generated tokens of this attempt, which are on its span
+  -- tokens, prompt and generated tokens of this attempt, which are on its span; ARGV[11]: the writer's last entry
+  local have = number("seq")
+  if tonumber(ARGV[11]) > have then return {"GAP", tostring(have)} end
   local tokens = number("tokens")
   if ARGV[6] ~= "0" then redis.call("HINCRBY", state, field("discarded"), ARGV[6]) end
   if ARGV[8] ~= "0" then redis.call("HINCRBY", state, field("input"), ARGV[8]) end

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from datetime import timedelta
 
 from services.request_log.connection import Connection, Role, key, translated_errors
 
-_CHANNEL = "tandem:stops"
+_BLOCK = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,26 +23,32 @@ class StopSignal:
 
 
 class StopFlags:
+    """Each request has a stream of its own for its stops, beside its other keys: only the processes that write it hear them."""
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def publish(self, stop: StopSignal) -> None:
-        state = key(stop.request_id, "state")
+        state, stops = key(stop.request_id, "state"), key(stop.request_id, "stops")
         fields = {f"{stop.role}:stop_epoch": stop.epoch, f"{stop.role}:stop_at": repr(stop.decided_at)}
-        message = json.dumps([stop.request_id, str(stop.role), stop.epoch, stop.decided_at])
         with translated_errors():
-            async with self._connection.redis.pipeline(transaction=True) as pipe:
-                pipe.hset(state, mapping=fields).pexpire(state, self._connection.ttl_ms).publish(_CHANNEL, message)
+            async with self._connection.redis.pipeline(transaction=False) as pipe:
+                pipe.hset(state, mapping=fields).xadd(stops, {"stop": json.dumps(astuple(stop))})
+                pipe.pexpire(state, self._connection.ttl_ms).pexpire(stops, self._connection.ttl_ms)
                 await pipe.execute()
 
-    async def subscribe(self) -> AsyncIterator[StopSignal]:
-        """Stops of all requests as they are published. At most once: only the flag cannot be missed."""
-        async with self._connection.blocking.pubsub() as pubsub:
-            with translated_errors():
-                await pubsub.subscribe(_CHANNEL)
-            while True:
-                with translated_errors():
-                    message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=None)
-                if message:
-                    request_id, role, epoch, decided_at = json.loads(message["data"])
-                    yield StopSignal(request_id, Role(role), epoch, decided_at)
+    async def follow(self, request_id: str, block: timedelta = _BLOCK) -> AsyncIterator[list[StopSignal]]:
+        """The request's stops, those from before included, as they are published; none when none came within `block`.
+
+        Raises Unavailable.
+        """
+        name, cursor = key(request_id, "stops"), "0-0"
+        while True:
+            entries = (await self._connection.read_new({name: cursor}, block)).get(name, [])
+            cursor = entries[-1][0] if entries else cursor
+            yield [_parse(fields) for _, fields in entries]
+
+
+def _parse(fields: dict[str, str]) -> StopSignal:
+    request_id, role, epoch, decided_at = json.loads(fields["stop"])
+    return StopSignal(request_id, Role(role), epoch, decided_at)

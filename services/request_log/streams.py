@@ -81,7 +81,11 @@ class StreamWriter:
 
     async def close(self, closing: Closing) -> None:
         """End the stream."""
-        await _complete(self._run("close", *astuple(closing)))
+        await _complete(self._run("close", *astuple(closing), self._seq))
+
+    def rewind(self, seq: int, tokens: int) -> None:
+        """Go on after entry `seq`, where the stream has `tokens`: the log has lost what came later."""
+        self._seq, self.tokens = seq, tokens
 
     async def _append(self, text: str, ids: Sequence[int], stage: int, prompt_tokens: int) -> None:
         tokens, seq = self.tokens + len(ids), self._seq + 1
@@ -144,14 +148,10 @@ class Streams:
         `block`.
         """
         names = {key(request_id, name): name for name in cursors}
-        with translated_errors():
-            reply = await self._connection.blocking.xread(
-                {k: cursors[name] for k, name in names.items()}, count=PAGE, block=int(block.total_seconds() * 1000)
-            )
-        pairs = reply.items() if isinstance(reply, dict) else (reply or [])
+        news = await self._connection.read_new({k: cursors[name] for k, name in names.items()}, block, PAGE)
         return {
-            names[k]: [(i, self._sealed.opened(request_id, names[k], i, f)) for i, f in entries if f]
-            for k, entries in pairs
+            names[k]: [(i, self._sealed.opened(request_id, names[k], i, f)) for i, f in entries]
+            for k, entries in news.items()
         }
 
     async def lengths(self, request_id: str) -> dict[str, tuple[int, int]]:

@@ -7,10 +7,9 @@ import uvloop
 from services.engine.registry import make_engine
 from services.observability import metrics, tracing
 from services.process.model_process import run_model_process
+from services.process.redis import open_request_log
 from services.process.server import Server
 from services.process.settings import ModelServiceSettings, read_settings
-from services.request_log.connection import Role
-from services.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
 from services.slm_executor.service import NAME, SlmExecutorService
 from tandem.method.profile import load_profile
@@ -24,13 +23,13 @@ async def main() -> None:
     metrics.expose(settings.host, settings.metrics_port)
     engine = make_engine(settings.engine, settings.engine_arguments(profile.slm))
     metrics.watch_engine(engine, "slm")
-    log = RequestLog(settings.redis_url, settings.request_ttl, settings.sealer())
+    log = open_request_log(settings.sealer())
     generator = AnswerGenerator(engine, log, profile)
     server = Server(settings.host, settings.port, [NAME])
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(
         SlmExecutorService(generator, engine, profile.name), server.grpc
     )
-    await run_model_process(server, settings, engine, log, Role.ANSWER, generator.running)
+    await run_model_process(server, settings, engine, log)
 
 
 if __name__ == "__main__":

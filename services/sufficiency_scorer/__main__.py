@@ -11,8 +11,8 @@ from pydantic import Field
 from services.engine.api import ModelInfo
 from services.engine.registry import make_engine
 from services.observability import metrics, tracing
+from services.process.redis import open_request_log
 from services.process.settings import ModelServiceSettings, read_settings
-from services.request_log.log import RequestLog
 from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.description import TRANSFORMERS
 from services.sufficiency_scorer.scorers import Scorer, make_scorer
@@ -43,9 +43,7 @@ def main() -> None:
             scorer.check_compatible(profile, engine.tokenizer.sha256, _computed_by(engine.info))
         except ValueError as error:
             sys.exit(f"profile {profile.name}: {error}")
-    stage_scorer = StageScorer(
-        engine, RequestLog(settings.redis_url, settings.request_ttl, settings.sealer()), profile, scorer
-    )
+    stage_scorer = StageScorer(engine, open_request_log(settings.sealer()), profile, scorer)
     metrics.watch_drift(stage_scorer.drift)
     ScorerServer.host = ScorerRestServer.host = settings.host
     ScorerServer.is_alive = staticmethod(lambda: engine.is_alive)

@@ -45,6 +45,7 @@ VERBS = {
         "Decrypt payloads for Temporal's page and command line.", "codec_server:codec_server", "local"
     ),
     "tenants": Verb("List, show, set and check what tenants may use.", "tenants:app"),
+    "redis": Verb("Print the users that Redis needs, with what each process may do.", "redis:app"),
     "spend": Verb("Sum up what requests have cost, by tenant and day.", "spend:spend"),
     "trace": Verb("Show what a request cost, from its trace in Jaeger.", "trace:app"),
     "plan": Verb("Forecast whether a pair of models pays.", "plan:plan", "training"),

@@ -73,6 +73,10 @@ class PermissionDenied(TandemError):
 class Unavailable(TandemError):
     default_reason = "UNAVAILABLE"
 
+    def __init__(self, message: str, *, reason: str = "", retry_after_s: float | None = None, **metadata: str) -> None:
+        super().__init__(message, reason=reason, **metadata)
+        self.retry_after_s = retry_after_s
+
 
 class Fenced(TandemError):
     default_reason = "FENCED"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,14 +36,12 @@ from services.gateway.service import TandemService
 from services.gateway.spending import Spending
 from services.gateway.temporal import Workflows, find_search_attributes
 from services.gateway.tenancy import Tenancy
-from services.generation.attempts import listen_for_stops
 from services.identity.authentication import Authentication
 from services.insight_generator.generator import InsightGenerator
 from services.insight_generator.service import NAME as GENERATOR
 from services.insight_generator.service import InsightGeneratorService
 from services.observability.text import TextlessExporter
 from services.process.server import Server
-from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
 from services.slm_executor.service import NAME as EXECUTOR
@@ -67,6 +65,7 @@ from tests.integration.backends import (
 )
 from tests.integration.checking import Running, run_checker
 from tests.integration.edge import serving
+from tests.integration.request_logs import Logs, request_logs
 from tests.tiny_gguf import write_tiny_gguf
 from tests.tiny_model import write_tiny_model
 from workflows.activities import Activities, ServiceAddresses
@@ -110,32 +109,33 @@ def tracing() -> None:
 
 @contextlib.asynccontextmanager
 async def run_system(
-    profile_name: str, folder: Path, redis_url: str, temporal_address: str, checker: str = NO_CHECKER, *,
+    profile_name: str, folder: Path, redis_url: str | Logs, temporal_address: str, checker: str = NO_CHECKER, *,
     authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = DataConverter.default, alias: str = "", files: str = "",
-    tenants: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC), logs: Mapping[str, RequestLog] = {},
+    tenants: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> AsyncIterator[System]:  # fmt: skip
     """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work."""
     profile = load_profile(profile_name, (folder,))
     if alias:
         profile = profile.model_copy(update={"name": f"{profile.name}-{alias}"})
     profile_name = profile.name
-    log = logs.get("worker") or RequestLog(redis_url, TTL)
+    logs = request_logs(redis_url, TTL)
+    log = logs["gateway"]
     llm, slm, judge_engine = (ScriptedEngine(n) for n in ("scripted-llm", "scripted-slm", "scripted-slm"))
-    insight, answer = InsightGenerator(llm, log, profile), AnswerGenerator(slm, logs.get("executor", log), profile)
+    insight, answer = (
+        InsightGenerator(llm, logs["insight-generator"], profile),
+        AnswerGenerator(slm, logs["slm-executor"], profile),
+    )
     generator, executor = Server("127.0.0.1", 0, [GENERATOR]), Server("127.0.0.1", 0, [EXECUTOR])
     insight_pb2_grpc.add_InsightGeneratorServicer_to_server(
         InsightGeneratorService(insight, llm, profile.name), generator.grpc
     )
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(SlmExecutorService(answer, slm, profile.name), executor.grpc)
     repository = ModelRepository()
-    stage_scorer = StageScorer(judge_engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
+    untrained = make_scorer(profile.stop.scorer, profile.folder)
+    stage_scorer = StageScorer(judge_engine, logs["sufficiency-scorer"], profile, untrained)
     repository.update(SufficiencyModel(stage_scorer, profile.slm.name))
     scorer = ScorerServer(0, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
-    listeners = [
-        asyncio.create_task(listen_for_stops(log, Role.INSIGHT, insight.running)),
-        asyncio.create_task(listen_for_stops(log, Role.ANSWER, answer.running)),
-        asyncio.create_task(scorer.start(4)),
-    ]
+    scoring = asyncio.create_task(scorer.start(4))
     for server in (generator, executor):
         await server.start()
         await server.serving()
@@ -144,7 +144,7 @@ async def run_system(
     addresses = ServiceAddresses(
         f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.port}", f"127.0.0.1:{executor.port}", checker
     )
-    activities = Activities(addresses, log, files)
+    activities = Activities(addresses, logs["worker"], files)
     temporal = await TemporalClient.connect(
         temporal_address, data_converter=converter, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)]
     )
@@ -154,7 +154,7 @@ async def run_system(
     workflows = Workflows(temporal, await find_search_attributes(temporal), is_fair=tenants is not None)
     tenancy = Tenancy(tenants_in(tenants), log.accounts, Spending(temporal, workflows.is_searchable), clock)
     limits = Limits(64, timedelta(milliseconds=200))
-    service = TandemService(admission, workflows, logs.get("gateway", log), limits, tenancy)
+    service = TandemService(admission, workflows, log, limits, tenancy)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, gateway.grpc)
     batched = BatchedRequests(admission, workflows, tenancy)
     add_batches(gateway, FileStore(files), BatchWorkflows(temporal, workflows.is_searchable), batched)
@@ -172,10 +172,9 @@ async def run_system(
     for server in (gateway, generator, executor):
         await server.stop(timedelta(0))
     await scorer.stop()
-    for listener in listeners:
-        listener.cancel()
+    scoring.cancel()
     await activities.close()
-    await log.close()
+    await asyncio.gather(*(each.close() for each in logs.values()))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -126,14 +126,15 @@ async def test_questions_without_an_answer_are_counted_apart_and_the_command_fai
 
 
 async def test_a_budget_ends_the_questions_and_what_was_answered_is_evaluated(serving: System, tmp_path: Path) -> None:
-    data = questions(tmp_path, *[RIGHT] * 6)
+    dear = RIGHT.replace("slm_eos=11", "slm_eos=60")
+    data = questions(tmp_path, *[dear] * 30)
     code, figures, errors = await evaluate(serving, data, "--max-cost", "0.0025", "--concurrency", "1")
     assert figures, errors
     answered = figures["methods"]["tandem"]["n"]
     assert (code, figures["batch"]["state"], figures["unanswered"]) == (
-        1, "budget_exhausted", {"budget_exhausted": 6 - answered},
+        1, "budget_exhausted", {"budget_exhausted": 30 - answered},
     )  # fmt: skip
-    assert 0 < answered < 6
+    assert 0 < answered < 30
 
 
 async def test_a_profile_that_is_not_served_is_named(serving: System, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from services.request_log.log import RequestLog
 from tandem.method.errors import Unavailable
 from tandem.method.events import InsightDelta, Restarted, StageCompleted
 from tandem.method.result import SolveResult
+from tests.integration.asking import forget
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -89,4 +90,21 @@ async def test_a_reader_that_is_cut_at_any_event_gets_the_rest_once(redis_url: s
         text, others = told(whole[:number])
         more, later = told(rest)
         assert (text + more, others + later) == told(whole), last
+    await log.close()
+
+
+async def test_what_a_failover_lost_between_two_reads_is_read_again(redis_url: str) -> None:
+    log, request_id = RequestLog(redis_url, timedelta(minutes=1)), uuid4().hex
+    writer = await log.streams.begin(request_id, Role.INSIGHT, 1, "stage")
+    for letter in "abc":
+        await writer.append(letter, [1])
+    stream = EventStream(log, request_id, (), Position())
+    seen = [event.event for event in await stream._news(timedelta(milliseconds=10))]
+    await forget(log, request_id)
+    again = await log.streams.begin(request_id, Role.INSIGHT, 2, "stage")
+    for letter in "wxyz":
+        await again.append(letter, [1])
+    for _ in range(2):
+        seen += [event.event for event in await stream._news(timedelta(milliseconds=10))]
+    assert seen == [InsightDelta("abc", 3), Restarted("llm", 0, 2), InsightDelta("wxyz", 4)]
     await log.close()

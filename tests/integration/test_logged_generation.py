@@ -174,3 +174,42 @@ async def test_a_retried_answer_that_was_complete_is_not_generated_again(
                 texts.append((event.text, event.counts.completion))
     assert texts[0] == texts[1]
     assert engine.counters.output_tokens == 9
+
+
+async def lose_the_last(log: RequestLog, request_id: str, role: Role, num_entries: int) -> None:
+    """As a replica does that had not received them when it became the primary. Each had one token."""
+    redis, state = log._connection.redis, f"{{{request_id}}}:state"
+    entries = await redis.xrange(f"{{{request_id}}}:{role}")
+    last = await redis.xrange(f"{{{request_id}}}:{role}", max=entries[-num_entries - 1][0])
+    await redis.delete(f"{{{request_id}}}:{role}")
+    for entry_id, fields in last:
+        await redis.xadd(f"{{{request_id}}}:{role}", fields, id=entry_id)
+    for name in ("seq", "tokens"):
+        await redis.hincrby(state, f"{role}:{name}", -num_entries)
+
+
+async def test_the_end_of_an_answer_that_a_failover_lost_is_written_again(
+    log: RequestLog, profiles_folder: Path, hold: Hold
+) -> None:
+    engine = ScriptedEngine("scripted-slm")
+    generator = AnswerGenerator(engine, log, load_profile("scripted", (profiles_folder,)))
+    request_id, role = uuid4().hex, Role.ANSWER
+    asked = ModelTask(
+        request_id, f"[slm=abc ms=3 slm_eos=21 slm_hold=12:{hold}]", "scripted", max_tokens=(64,), epoch=1
+    )
+
+    async def read() -> list[object]:
+        return [event async for event in generator.generate(asked)]
+
+    reading = asyncio.create_task(read())
+    while (await log.streams.read(request_id, role)).tokens < 12:
+        await asyncio.sleep(0.01)
+    await lose_the_last(log, request_id, role, 3)
+    hold.release()
+    done = (await reading)[-1]
+    assert isinstance(done, GenerationOutcome)
+    seen = await log.streams.read(request_id, role)
+    assert (seen.text, seen.is_complete) == (done.text, True)
+    assert [int(piece.id.split("-")[0]) for piece in seen.pieces] == list(range(1, len(seen.pieces) + 1))
+    counts = await log.ledger.counts(request_id, role)
+    assert (counts.prompt, counts.discarded) == (engine.counters.input_tokens, engine.counters.output_tokens)

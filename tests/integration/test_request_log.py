@@ -127,15 +127,15 @@ async def test_the_stop_flag_refuses_appends_of_its_epoch_and_older_but_not_of_a
     await newer.append("c", [3])
 
 
-async def test_a_stop_reaches_its_listeners_at_once(log: RequestLog) -> None:
-    stop = StopSignal(uuid4().hex, Role.INSIGHT, 1, 1.5)
-    stops = log.stops.subscribe()
+async def test_a_stop_reaches_its_listeners_at_once_and_those_that_come_late(log: RequestLog) -> None:
+    stop, other = (StopSignal(uuid4().hex, Role.INSIGHT, 1, 1.5) for _ in range(2))
+    stops = log.stops.follow(stop.request_id, timedelta(seconds=20))
     hearing = asyncio.ensure_future(anext(stops))
-    while not hearing.done():
-        await log.stops.publish(stop)
-        await asyncio.sleep(0.01)
-    assert hearing.result() == stop
-    await stops.aclose()  # type: ignore[attr-defined]
+    await log.stops.publish(other)
+    await log.stops.publish(stop)
+    assert await asyncio.wait_for(hearing, 10) == [stop]
+    assert await anext(log.stops.follow(stop.request_id, SHORT)) == [stop]
+    assert await anext(log.stops.follow(uuid4().hex, SHORT)) == []
 
 
 async def test_a_gap_and_a_lost_request_are_refused_and_a_repeat_is_not(log: RequestLog) -> None:
@@ -145,12 +145,21 @@ async def test_a_gap_and_a_lost_request_are_refused_and_a_repeat_is_not(log: Req
     await log._connection.run_script(
         rid, Role.INSIGHT, 1, "append", 1, 1, "a", "[1]", 0, 0
     )  # the same again: nothing happens
-    with pytest.raises(Lost):
+    with pytest.raises(Lost) as gap:
         await log._connection.run_script(rid, Role.INSIGHT, 1, "append", 5, 2, "b", "[2]", 0, 0)
+    assert gap.value.seq == 1
     assert (await log.streams.read(rid, Role.INSIGHT)).text == "a"
     await forget(log, rid)
-    with pytest.raises(Lost):
+    with pytest.raises(Lost) as lost:
         await writer.append("b", [2])
+    assert lost.value.seq is None
+
+
+async def test_a_writer_whose_beginning_is_lost_is_not_fenced_off_by_the_one_before_it(log: RequestLog) -> None:
+    rid = uuid4().hex
+    await log.streams.begin(rid, Role.INSIGHT, 1, "stage")
+    with pytest.raises(Lost):
+        await log._connection.run_script(rid, Role.INSIGHT, 2, "append", 3, 1, "a", "[1]", 0, 0)
 
 
 async def test_a_follower_of_a_lost_stream_starts_over(log: RequestLog) -> None:
@@ -204,8 +213,9 @@ async def test_every_key_expires_and_minutes_after_the_end(log: RequestLog) -> N
         writer = await log.streams.begin(rid, role, 1, cached)
         await writer.append("a", [1], stage=1 if role is Role.INSIGHT else 0)
     await log.decisions.publish(rid, scored_slot(0), SCORED)
+    await log.stops.publish(StopSignal(rid, Role.INSIGHT, 1, 1.5))
     before = await lifetimes(log, rid)
-    assert set(before) == {"insight", "stages", "answer", "decisions", "state"}
+    assert set(before) == {"insight", "stages", "answer", "decisions", "state", "stops"}
     assert all(3600 < seconds <= TTL.total_seconds() for seconds in before.values()), before
     await log.expire_soon(rid)
     after = await lifetimes(log, rid)

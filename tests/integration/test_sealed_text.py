@@ -30,6 +30,7 @@ from tests.conftest import Hold
 from tests.integration.asking import BOUND_SECONDS, ask, forget
 from tests.integration.conftest import TTL, System, run_system
 from tests.integration.keys import key_file, sealer
+from tests.integration.request_logs import sealed_logs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 LISTED_IDS = re.compile(rb"\[\d+(, \d+)*\]")
@@ -38,7 +39,7 @@ NO_WAIT = timedelta(milliseconds=50)
 
 @contextlib.asynccontextmanager
 async def log_with(redis_url: str, keys: Sealer | None) -> AsyncIterator[RequestLog]:
-    log = RequestLog(redis_url, TTL, keys)
+    log = RequestLog(redis_url, TTL, sealer=keys)
     yield log
     await log.close()
 
@@ -108,11 +109,10 @@ async def test_redis_holds_no_word_and_no_token_of_a_request(
 ) -> None:  # fmt: skip
     plain, sealed = f"w{uuid4().hex}"[:16], f"w{uuid4().hex}"[:16]
     for word, keys in ((plain, None), (sealed, sealer("one"))):
-        log = RequestLog(redis_url, TTL, keys)
         converter = data_converter(key_file(tmp_path, "one") if keys else "")
         async with run_system(
-            "scripted-checked", profiles_folder, redis_url, temporal_address, checker_address, converter=converter,
-            alias=f"sealed-{word}", files=str(tmp_path / word), logs={"worker": log, "executor": log, "gateway": log},
+            "scripted-checked", profiles_folder, sealed_logs(redis_url, TTL, keys), temporal_address, checker_address,
+            converter=converter, alias=f"sealed-{word}", files=str(tmp_path / word),
         ) as system:  # fmt: skip
             ids = await ask_in_every_way(system, word, hold)
         hold._file.touch()
@@ -162,12 +162,11 @@ async def test_what_is_written_with_the_old_key_is_read_and_continued_with_the_n
 async def test_a_request_is_answered_while_its_processes_change_their_key_one_after_another(
     redis_url: str, temporal_address: str, profiles_folder: Path
 ) -> None:
+    behind, ahead = sealer("old", "new"), sealer("new", "old")
     async with (
-        log_with(redis_url, sealer("old", "new")) as behind,
-        log_with(redis_url, sealer("new", "old")) as ahead,
         run_system(
-            "scripted", profiles_folder, redis_url, temporal_address, alias="sealed-rotation",
-            logs={"worker": behind, "executor": ahead, "gateway": ahead},
+            "scripted", profiles_folder, sealed_logs(redis_url, TTL, behind, {"slm-executor": ahead, "gateway": ahead}),
+            temporal_address, alias="sealed-rotation",
         ) as system,
         Redis.from_url(redis_url, decode_responses=True) as redis,
     ):  # fmt: skip
@@ -184,11 +183,9 @@ async def test_an_answer_by_a_process_without_the_key_does_without_the_insight_a
     redis_url: str, temporal_address: str, profiles_folder: Path
 ) -> None:
     async with (
-        log_with(redis_url, sealer("one")) as right,
-        log_with(redis_url, None) as other,
         run_system(
-            "scripted", profiles_folder, redis_url, temporal_address, alias="sealed-executor",
-            logs={"worker": right, "executor": other},
+            "scripted", profiles_folder, sealed_logs(redis_url, TTL, sealer("one"), {"slm-executor": None}),
+            temporal_address, alias="sealed-executor",
         ) as system,
     ):  # fmt: skip
         result = await ask(system, "[scores=16:0.9 slm_eos=5] ?")
@@ -202,11 +199,9 @@ async def test_what_a_process_wrote_with_a_key_of_its_own_is_no_answer_and_nothi
     redis_url: str, temporal_address: str, profiles_folder: Path
 ) -> None:
     async with (
-        log_with(redis_url, sealer("one")) as right,
-        log_with(redis_url, sealer("other")) as other,
         run_system(
-            "scripted", profiles_folder, redis_url, temporal_address, alias="sealed-other",
-            logs={"worker": right, "executor": other},
+            "scripted", profiles_folder, sealed_logs(redis_url, TTL, sealer("one"), {"slm-executor": sealer("other")}),
+            temporal_address, alias="sealed-other",
         ) as system,
     ):  # fmt: skip
         with pytest.raises(RequestError, match="the key 'other', which TANDEM_PAYLOAD_KEYS lacks") as caught:
@@ -223,11 +218,9 @@ async def test_a_reader_without_the_key_is_told_at_once_and_another_gets_the_ans
 ) -> None:
     request_id = uuid4().hex
     async with (
-        log_with(redis_url, sealer("one")) as right,
-        log_with(redis_url, wrong) as other,
         run_system(
-            "scripted", profiles_folder, redis_url, temporal_address, alias=f"sealed-gateway-{wrong is None}",
-            logs={"worker": right, "executor": right, "gateway": other},
+            "scripted", profiles_folder, sealed_logs(redis_url, TTL, sealer("one"), {"gateway": wrong}), temporal_address,
+            alias=f"sealed-gateway-{wrong is None}",
         ) as system,
     ):  # fmt: skip
         with pytest.raises(RequestError, match="TANDEM_PAYLOAD_KEYS") as caught:

@@ -1,0 +1,62 @@
+{{/* How a process enters Redis: its address, its own user, and certificates. */}}
+
+{{/* dict root, component */}}
+{{- define "tandem.redisEnv" -}}
+{{- $redis := .root.Values.redis -}}
+- name: REDIS_URL
+{{- if $redis.existingSecret }}
+  valueFrom: {secretKeyRef: {name: {{ $redis.existingSecret }}, key: {{ $redis.secretKey }}}}
+{{- else }}
+  value: {{ include "tandem.redisUrl" .root | quote }}
+{{- end }}
+{{- if $redis.usersSecret }}
+- {name: REDIS_USERNAME, value: tandem-{{ .component.name }}}
+- {name: REDIS_PASSWORD_FILE, value: /etc/tandem/redis/password}
+{{- end }}
+{{- if $redis.tls.existingSecret }}
+- {name: REDIS_CA_FILE, value: /etc/tandem/redis-tls/ca.crt}
+{{- if $redis.tls.client }}
+- {name: REDIS_CERT_FILE, value: /etc/tandem/redis-tls/tls.crt}
+- {name: REDIS_KEY_FILE, value: /etc/tandem/redis-tls/tls.key}
+{{- end }}
+{{- end }}
+{{- if $redis.sentinel.existingSecret }}
+- {name: REDIS_SENTINEL_USERNAME, value: {{ $redis.sentinel.username | quote }}}
+- name: REDIS_SENTINEL_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ $redis.sentinel.existingSecret }}, key: {{ $redis.sentinel.secretKey }}}}
+{{- end }}
+{{- end }}
+
+{{/* dict root, component: a pod sees its own user's password alone */}}
+{{- define "tandem.redisVolumes" -}}
+{{- if include "tandem.needsProfile" . }}
+{{- with .root.Values.redis.usersSecret }}
+- name: redis-password
+  secret: {secretName: {{ . }}, items: [{key: {{ $.component.name }}, path: password}]}
+{{- end }}
+{{- with .root.Values.redis.tls.existingSecret }}
+- name: redis-tls
+  secret: {secretName: {{ . }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "tandem.redisMounts" -}}
+{{- if include "tandem.needsProfile" . }}
+{{- if .root.Values.redis.usersSecret }}
+- {name: redis-password, mountPath: /etc/tandem/redis, readOnly: true}
+{{- end }}
+{{- if .root.Values.redis.tls.existingSecret }}
+- {name: redis-tls, mountPath: /etc/tandem/redis-tls, readOnly: true}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Ports for the network policies: those of the values, else those that the URL names. */}}
+{{- define "tandem.redisPorts" -}}
+{{- $named := list -}}
+{{- range regexFindAll ":[0-9]+(,|/|$)" .Values.redis.url -1 -}}
+{{- $named = append $named (regexFind "[0-9]+" . | int) -}}
+{{- end -}}
+{{ default (default (list 6379) $named) .Values.redis.ports | uniq | toJson }}
+{{- end }}

@@ -1,0 +1,111 @@
+"""The one table of what each process may do in Redis, as users of Redis's ACL: `tandem redis users` prints them.
+
+A request's keys are `{ID}:insight`, `{ID}:state` and so on, an account's `{tenant:NAME}:account`. A script runs as its caller, so
+its commands are in the table too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tandem.errors import UserError
+
+# What redis-py needs to open a connection: as a client of one server, or of a cluster, whose slots and commands it asks for.
+_CONNECTION = ("hello", "ping", "select", "client|setinfo", "client|setname", "command", "cluster|slots", "asking")
+_SCRIPTS = ("evalsha", "script|load")
+_WRITER = (*_SCRIPTS, "hget", "hset", "hdel", "hincrby", "xadd", "pexpire", "xrange", "xread")
+_ACCOUNTS = (
+    "hexists",
+    "hgetall",
+    "hkeys",
+    "hget",
+    "hset",
+    "hdel",
+    "hincrby",
+    "zscore",
+    "zadd",
+    "zremrangebyscore",
+    "pexpire",
+)
+_ACCOUNT_KEYS = tuple(f"{{tenant:*}}:{name}" for name in ("account", "minute", "settled"))
+
+
+class RedisUsersError(UserError):
+    """A folder of passwords cannot be read or written."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUser:
+    """`process` names it. `reads` and `writes` are names of a request's keys; `keys` are other patterns, written and read."""
+
+    process: str
+    commands: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"tandem-{self.process}"
+
+    def rules(self, version: int) -> str:
+        """Redis before 7 does not tell reading a key from writing it."""
+        read = "%R~" if version >= 7 else "~"
+        keys = [f"~{{*}}:{name}" for name in self.writes] + [f"{read}{{*}}:{name}" for name in self.reads]
+        keys += [f"~{pattern}" for pattern in self.keys]
+        commands = [f"+{command}" for command in sorted({*_CONNECTION, *self.commands})]
+        return " ".join(["resetchannels", *keys, "-@all", *commands])
+
+
+USERS = (
+    RedisUser(
+        "gateway",
+        ("exists", "xread", "xrange", "hmget", "zadd", "zrem", "zcount", "pexpire", "del", *_SCRIPTS, *_ACCOUNTS),
+        writes=("insight", "answer", "stages", "decisions", "state", "stops", "watchers"),  # a deletion's
+        keys=_ACCOUNT_KEYS,
+    ),
+    RedisUser(
+        "worker",
+        ("xread", "xrange", "xadd", "hmget", "zrem", "zcount", *_SCRIPTS, *_ACCOUNTS),
+        writes=("insight", "answer", "stages", "decisions", "state", "stops", "watchers"),  # their time to live
+        keys=_ACCOUNT_KEYS,
+    ),
+    RedisUser("insight-generator", _WRITER, reads=("stops",), writes=("insight", "stages", "state")),
+    RedisUser("slm-executor", _WRITER, reads=("stops", "insight"), writes=("answer", "stages", "state")),
+    RedisUser("sufficiency-scorer", ("xrange", "hincrby", "pexpire"), reads=("insight",), writes=("state",)),
+)
+"""Every process that uses Redis; the others are told no address of it."""
+
+
+def user_of(process: str) -> RedisUser:
+    return next(user for user in USERS if user.process == process)
+
+
+def acl_lines(passwords: Mapping[str, str], version: int) -> list[str]:
+    """Lines of an ACL file, one for each user, with the SHA-256 of its password; `passwords` by process.
+
+    The user without a name is switched off last: whoever has no password may do nothing.
+    """
+    digests = {process: hashlib.sha256(password.encode()).hexdigest() for process, password in passwords.items()}
+    users = [f"user {user.name} on #{digests[user.process]} {user.rules(version)}" for user in USERS]
+    return [*users, "user default off resetpass -@all"]
+
+
+def passwords_in(folder: Path) -> dict[str, str]:
+    """The password of each process, in a file of its name; one that is missing is made. Raises RedisUsersError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return {process: _password(folder / process) for process in [user.process for user in USERS]}
+    except OSError as error:
+        raise RedisUsersError(f"the passwords in {folder} cannot be read or written: {error}") from error
+
+
+def _password(file: Path) -> str:
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(32))
+    return file.read_text().strip()

@@ -1,0 +1,23 @@
+"""The request log as each process opens it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from services.request_log.log import RequestLog
+from services.sealing.sealer import Sealer
+from tandem.redis_users import USERS
+
+Logs = Mapping[str, RequestLog]
+"""By process."""
+
+
+def request_logs(redis: str | Logs, ttl: timedelta) -> Logs:
+    """One for each process, at a URL that asks nobody who it is; or those that a test has opened."""
+    return sealed_logs(redis, ttl, None) if isinstance(redis, str) else redis
+
+
+def sealed_logs(url: str, ttl: timedelta, keys: Sealer | None, others: Mapping[str, Sealer | None] = {}) -> Logs:
+    """One for each process, which encrypts with `keys`, or with its own of `others`."""
+    return {u.process: RequestLog(url, ttl, sealer=others.get(u.process, keys)) for u in USERS}
