@@ -35,7 +35,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "down": ("tandem down",),
     "status": ("tandem status", "tandem status --json | jq .processes"),
     "logs": ("tandem logs", "tandem logs worker --follow", "tandem logs gateway --lines 100"),
-    "models pull": ("tandem models pull", "tandem models pull --engine transformers"),
+    "models pull": (
+        "tandem models pull",
+        "tandem models pull --engine transformers",
+        "tandem models pull --profile qwen2.5-coder-1.5b-0.5b --only slm --tokenizer-only",
+    ),
+    "models wait": ("tandem models wait --only llm",),
     "models list": ("tandem models list",),
     "models compile": ("tandem models compile", "tandem models compile --threads 4"),
     "trace cost": (
