@@ -13,8 +13,10 @@ _POLL_SECONDS = 1.0
 
 def wait_until_ready(names: Sequence[str], engine: str, seconds: float, report: Callable[[list[str]], None]) -> None:
     """Until `engine` can load every model; `report` gets the names of those that lack. Raises ModelError after `seconds`."""
-    give_up = time.monotonic() + seconds
-    while missing := [name for name in names if not catalogue()[name].is_ready(engine)]:
+    give_up, known = time.monotonic() + seconds, catalogue()
+    if unknown := [name for name in names if name not in known]:
+        raise ModelError(f"{' and '.join(unknown)} cannot be downloaded: the catalogue has {', '.join(known)}")
+    while missing := [name for name in names if not known[name].is_ready(engine)]:
         report(missing)
         if time.monotonic() > give_up:
             raise ModelError(
