@@ -51,6 +51,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "plan": (
         "tandem plan --small 0.77 --large 0.81 --price-ratio 4.6 --auroc 0.7 --n 200",
         "tandem plan collected/PROFILE/mine.parquet --llm-usd 2/12 --slm-usd 0.25/1.5 --out plan.svg",
+        "tandem plan --capacity --profile deepseek-r1-32b-7b --llm-rate 9000/1500 --slm-rate 20000/4000",
     ),
     "collect": ("tandem collect mine.jsonl", "tandem collect math_train --n 200"),
     "train": ("tandem train collected/PROFILE/mine.parquet",),

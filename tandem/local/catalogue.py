@@ -24,7 +24,8 @@ class ModelError(UserError):
 class CatalogueEntry:
     """`kind` is gguf (one file of `bytes` and `sha256`) or snapshot (a repository at `revision`).
 
-    `head`: `bytes` and `sha256` of the beginning of a GGUF file, up to its weights.
+    `head`: `bytes` and `sha256` of the beginning of a GGUF file, up to its weights. `kv_bytes_per_token`: of the cache,
+    2 * layers * KV heads * head size * 2 bytes; for `tandem plan --capacity`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class CatalogueEntry:
     revision: str = "main"
     wheels: Any = None
     head: Any = None
+    kv_bytes_per_token: int = 0
 
     @property
     def folder(self) -> Path:
