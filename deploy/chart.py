@@ -23,38 +23,76 @@ _PROCESSES_FILE = CHART / "templates" / "_processes.tpl"
 
 # Values whose keys the user or Kubernetes defines: the schema cannot list them.
 _FREE = {
-    "commonLabels", "podAnnotations", "files", "binaryFiles", "nodeSelector", "affinity", "podSecurityContext",
+    "commonLabels", "podAnnotations", "podLabels", "files", "binaryFiles", "nodeSelector", "affinity", "podSecurityContext",
     "securityContext", "annotations", "labels", "lifecycle", "startup", "readiness", "liveness", "requests", "limits",
+    "vllmArgs",
 }  # fmt: skip
 _ENUMS = {
     "pullPolicy": ["Always", "IfNotPresent", "Never"],
     "mode": ["deployment", "kserve"],
     "accelerator": ["nvidia", "none"],
     "kind": ["keda", "hpa"],
-    "pool": ["llm", "slm"],
-    "accessMode": ["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"],
+    "accessMode": ["", "ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"],
+    "device": ["", "cuda", "cpu", "auto"],
 }
-_IMAGE = {"repository": "", "tag": "", "digest": "", "pullPolicy": "IfNotPresent", "cudaSuffix": ""}
+_ENGINES = {
+    "insightGenerator": ["transformers", "vllm", "llamacpp", "openai"],
+    "sufficiencyScorer": ["transformers", "llamacpp"],
+    "slmExecutor": ["transformers", "vllm", "llamacpp"],
+}
+_OWN_ENGINE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"  # module:function
+_CACHES = ["shared", "pvc", "ephemeral", "hostPath", "emptyDir", "existingClaim"]
+_PER_PAIR = ("worker", *_ENGINES)
+_KEY = r"^[a-z]([a-z0-9-]{0,14}[a-z0-9])?$"  # part of the names of objects
+_IMAGE = {
+    "registry": "", "repository": "", "roles": False, "tag": "", "digest": "", "pullPolicy": "IfNotPresent", "cudaSuffix": "",
+    "vllmSuffix": "",
+}  # fmt: skip
 _RESOURCES: dict[str, Any] = {"requests": {}, "limits": {}}
 
 
 def schema(values: dict[str, Any]) -> dict[str, Any]:
     """JSON Schema draft 7 of the values: every key is listed; a component has the keys of the defaults and its own."""
-    components = {process.key for process in OWN_PROCESSES}
-    properties: dict[str, Any] = {}
-    for name, value in values.items():
-        if name in components:
-            properties[name] = _object({**values["defaults"], **value})
-        else:
-            properties[name] = _schema(name, value)
-    cache = properties["modelCache"]["properties"]["type"]
-    cache["enum"] = ["pvc", "existingClaim", "hostPath", "emptyDir"]
+    components = {p.key: _component(p.key, values) for p in OWN_PROCESSES}
+    properties = {name: components.get(name) or _schema(name, value) for name, value in values.items()}
+    properties["modelCache"]["properties"]["type"] = {"type": "string", "enum": _CACHES}
+    properties["pools"] = {"type": "object", "additionalProperties": _schema("pool", values["pools"]["llm"])}
+    properties["profiles"] = {"type": ["array", "null"], "items": _pair(values, components)}
+    properties["extraObjects"] = {"type": ["array", "null"], "items": {"type": ["object", "string"]}}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the Tandem chart",
         **_object({}),
         "properties": {**properties, "global": {"type": "object"}},
     }
+
+
+def _component(key: str, values: dict[str, Any]) -> dict[str, Any]:
+    schema = _object(_merged(values["defaults"], values[key]))
+    if key in _ENGINES:
+        engine = schema["properties"]["engine"]
+        engine["anyOf"] = [{"enum": _ENGINES[key]}, {"pattern": _OWN_ENGINE}]
+    return schema
+
+
+def _pair(values: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
+    """An item of `profiles`."""
+    schema = _object(values["profile"])
+    schema["required"] = ["name"]
+    schema["properties"]["key"] = {"type": "string", "pattern": _KEY}
+    for key in _PER_PAIR:
+        own = components[key]["properties"] | ({} if key == "worker" else {"sharedWith": {"type": "string"}})
+        schema["properties"][key] = {**components[key], "properties": own}
+    return schema
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` over `below`, mapping by mapping, as the chart merges a component's values over the defaults."""
+    both = dict(below)
+    for name, value in above.items():
+        old = both.get(name)
+        both[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return both
 
 
 def _object(fields: dict[str, Any]) -> dict[str, Any]:

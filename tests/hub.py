@@ -12,15 +12,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 _COMMIT = "0" * 40
+_LARGE = 1000
 
 
 class Hub:
-    """`files` by `repository/file`, `wheels` by file name. `cuts`: bytes after which the next downloads lose their connection."""
+    """`files` by `repository/file`, `wheels` by file name. `cuts`: bytes after which the next downloads lose their connection.
+
+    `served`: what is sent in place of a file that is listed. A download of the path `holds` sets `is_held` and waits for `go_on`.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.wheels: dict[str, bytes] = {}
         self.cuts: list[int] = []
+        self.served: dict[str, bytes] = {}
+        self.holds = ""
+        self.is_held, self.go_on = threading.Event(), threading.Event()
         self.ranges: list[str] = []
         self.requested: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
@@ -54,6 +61,15 @@ class Hub:
         self.wheels[f"{package}-{version}-py3-none-any.whl"] = buffer.getvalue()
 
 
+def _listed(name: str, content: bytes) -> dict[str, Any]:
+    """As the hub lists a file: a large one with its sha256, a small one with Git's hash."""
+    row: dict[str, Any] = {"type": "file", "path": name, "size": len(content)}
+    row["oid"] = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    if len(content) >= _LARGE:
+        row["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+    return row
+
+
 class _Handler(BaseHTTPRequestHandler):
     hub: Hub
     protocol_version = "HTTP/1.1"
@@ -73,17 +89,18 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/":
             self._send(b"", with_body)
         elif found := re.fullmatch(r"/(\w+/\w+)/resolve/[^/]+/(.+)", self.path):
-            self._file(self.hub.files.get("/".join(found.groups())), with_body)
+            if with_body and self.path == self.hub.holds:
+                self.hub.is_held.set()
+                self.hub.go_on.wait(60)
+            name = "/".join(found.groups())
+            self._file(self.hub.served.get(name, self.hub.files.get(name)), with_body)
         elif found := re.fullmatch(r"/api/models/(\w+/\w+)/revision/\w+", self.path):
             files = self._files(found[1])
             model = {"id": found[1], "sha": _COMMIT, "siblings": [{"rfilename": name} for name in files]}
             self._send(json.dumps(model).encode(), with_body, status=200 if files else 404)
-        elif found := re.match(rf"/api/models/(\w+/\w+)/tree/{_COMMIT}", self.path):
-            tree = [
-                {"type": "file", "path": name, "size": len(content), "oid": "0"}
-                for name, content in self._files(found[1]).items()
-            ]
-            self._send(json.dumps(tree).encode(), with_body)
+        elif found := re.match(r"/api/models/(\w+/\w+)/tree/\w+", self.path):
+            tree = [_listed(name, content) for name, content in self._files(found[1]).items()]
+            self._send(json.dumps(tree).encode() if tree else b"", with_body, status=200 if tree else 404)
         elif found := re.fullmatch(r"/simple/([^/]+)/", self.path):
             names = [name for name in self.hub.wheels if name.startswith(found[1].replace("-", "_") + "-")]
             links = "".join(f'<a href="/wheels/{name}#{self._hash(name)}">{name}</a>' for name in names)
@@ -105,13 +122,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(b"", with_body, status=404)
             return
         headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": _COMMIT}
-        status, start = 200, 0
+        status, start, end = 200, 0, len(content)
         if wanted := self.headers.get("Range"):
             self.hub.ranges.append(wanted)
-            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])  # type: ignore[index]
-            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted).groups()  # type: ignore[union-attr]
+            start, end = int(first), int(last or len(content) - 1) + 1
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(content)}"
             status = 206
-        self._send(content[start:], with_body, status=status, can_be_cut=with_body, **headers)
+        self._send(content[start:end], with_body, status=status, can_be_cut=with_body, **headers)
 
     def _send(self, body: bytes, with_body: bool, status: int = 200, can_be_cut: bool = False, **headers: str) -> None:
         self.send_response(status)

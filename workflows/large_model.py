@@ -17,9 +17,11 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.timeouts import Timeouts
     from workflows.activities.insight import InsightActivities
     from workflows.activities.publishing import PublishingActivities
+    from workflows.activities.retries import unavailable_retry_policy
     from workflows.calls import ActivityCalls, cause_of
 
-_RETRY = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=4)
+_MAX_ATTEMPTS = 4
+_RETRY = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=_MAX_ATTEMPTS)
 
 
 class LargeModel:
@@ -29,7 +31,9 @@ class LargeModel:
 
     def start(self, task: ModelTask) -> None:
         queue = llm_queue(task.profile)
-        self.handle = self._calls.start(InsightActivities.generate_insight, task, retry_policy=_RETRY, task_queue=queue)
+        patience = self._state.plan.llm_unavailable_timeout_seconds
+        retry = unavailable_retry_policy(patience) if patience else _RETRY
+        self.handle = self._calls.start(InsightActivities.generate_insight, task, retry_policy=retry, task_queue=queue)
 
     @property
     def has_succeeded(self) -> bool:
@@ -79,6 +83,10 @@ class LargeModel:
         try:
             self._state.insight = await handle
             self._state.llm_counts = self._state.insight.counts
+            if self._state.insight.attempt > _MAX_ATTEMPTS:
+                self._state.notes.append(
+                    f"the large model could not be reached at first: attempt {self._state.insight.attempt} reached it"
+                )
         except ActivityError as error:
             if not is_cancelled_exception(error):
                 self._state.notes.append(f"the large model failed: {cause_of(error)}")

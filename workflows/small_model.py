@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.tokens import TokenCounts
     from workflows.activities.answer import AnswerActivities
     from workflows.activities.earlier_usage import at_least
-    from workflows.activities.retries import answer_retry_policy
+    from workflows.activities.retries import unavailable_retry_policy
     from workflows.calls import FALLBACK_EPOCH, ONCE, TRIAL_EPOCHS, ActivityCalls, cause_of
 
 # Without a trial the request goes on, so a trial does not wait for a service that is away.
@@ -94,7 +94,7 @@ class SmallModel:
     async def _execute(self, stage: int, base_epoch: int, used_before: TokenCounts) -> GenerationOutcome:
         number = len(self._state.trials) + 1 if self._state.trials else 0  # begins a new text after earlier trials
         task = replace(self._trial_task(stage, number, base_epoch), used_before=used_before)
-        policy = answer_retry_policy(self._state.plan.unavailable_timeout_seconds)
+        policy = unavailable_retry_policy(self._state.plan.unavailable_timeout_seconds)
         outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=policy)
         return outcome
 

@@ -1,27 +1,38 @@
-{{/* The one definition of a component, for all seven. */}}
+{{/* The one definition of a component, for all of them. */}}
 
-{{/* dict root, key -> the component's values over the defaults, with the fixed facts of its process */}}
+{{/* dict root, key, pair (optional: the default) -> the component's values over the defaults, with the fixed facts of its process */}}
 {{- define "tandem.component" -}}
-{{- $values := mustMergeOverwrite (deepCopy .root.Values.defaults) (deepCopy (index .root.Values .key)) -}}
+{{- $pair := dict "key" "" "name" "" -}}
+{{- if has .key (splitList " " (include "tandem.perPair" .root)) -}}
+{{- $pair = include "tandem.pair" (dict "root" .root "name" .pair) | fromYaml -}}
+{{- end -}}
+{{- $values := mustMergeOverwrite (deepCopy .root.Values.defaults) (deepCopy (index .root.Values .key)) (deepCopy (index $pair .key | default dict)) -}}
 {{- $fixed := index (include "tandem.processes" .root | fromYaml) .key -}}
 {{- $isApi := eq (default "" $values.engine) "openai" -}}
 {{- $onGpu := and $fixed.model (not $isApi) (ne .root.Values.accelerator "none") (gt (int $values.gpus) 0) -}}
+{{- if and $onGpu (not (hasKey .root.Values.pools $values.pool)) }}{{ fail (printf "%s.pool: there is no pool %s in `pools`" .key $values.pool) }}{{ end -}}
+{{- if and (eq (default "" $values.engine) "vllm") (not $onGpu) }}{{ fail (printf "%s.engine vllm needs GPUs: gpus and accelerator" .key) }}{{ end -}}
 {{- $seconds := int $values.terminationGracePeriodSeconds -}}
 {{- if not $seconds -}}
 {{- $seconds = add $values.unreadyPauseSeconds $values.drainSeconds 10 | int -}}
 {{- if and (eq .key "worker") $values.versioning -}}{{- $seconds = add $seconds $values.handoverSeconds | int -}}{{- end -}}
 {{- end -}}
-{{- $more := dict "fixed" $fixed "name" (kebabcase .key) "onGpu" $onGpu "isApi" $isApi "grace" $seconds -}}
+{{- $name := kebabcase .key -}}{{- with $pair.key }}{{ $name = printf "%s-%s" $name . }}{{ end -}}
+{{- $serves := (include "tandem.served" (dict "root" .root "key" .key "pair" $pair.name) | fromYaml).names -}}
+{{- $more := dict "fixed" $fixed "key" .key "name" $name "role" (kebabcase .key) "pair" $pair.name "pairKey" $pair.key "serves" $serves "onGpu" $onGpu "isApi" $isApi "grace" $seconds -}}
 {{- mustMergeOverwrite $values $more | toYaml -}}
 {{- end }}
 
 {{/* dict root, component -> image reference */}}
 {{- define "tandem.image" -}}
 {{- $image := mustMergeOverwrite (deepCopy .root.Values.image) (deepCopy .component.image) -}}
+{{- $repository := $image.repository -}}
+{{- if $image.roles }}{{ $repository = printf "%s-%s" $repository .component.role }}{{ end -}}
+{{- with $image.registry }}{{ $repository = printf "%s/%s" . $repository }}{{ end -}}
 {{- if $image.digest -}}
-{{ $image.repository }}@{{ $image.digest }}
+{{ $repository }}@{{ $image.digest }}
 {{- else -}}
-{{ $image.repository }}:{{ default .root.Chart.AppVersion $image.tag }}{{ if .component.onGpu }}{{ $image.cudaSuffix }}{{ end }}
+{{ $repository }}:{{ default .root.Chart.AppVersion $image.tag }}{{ if eq (default "" .component.engine) "vllm" }}{{ $image.vllmSuffix }}{{ else if .component.onGpu }}{{ $image.cudaSuffix }}{{ end }}
 {{- end -}}
 {{- end }}
 
@@ -30,196 +41,12 @@
 {{- include "tandem.image" . | sha256sum | trunc 12 -}}
 {{- end }}
 
-{{/* dict root, component -> the pod's spec, the same in a Deployment and in an InferenceService */}}
-{{- define "tandem.podSpec" -}}
-{{- $root := .root -}}{{- $c := .component -}}
-{{- $pool := dict -}}
-{{- if $c.onGpu -}}{{- $pool = index $root.Values.pools $c.pool -}}{{- end -}}
-serviceAccountName: {{ include "tandem.serviceAccount" . }}
-automountServiceAccountToken: false
-enableServiceLinks: false
-terminationGracePeriodSeconds: {{ $c.grace }}
-securityContext: {{- toYaml $c.podSecurityContext | nindent 2 }}
-{{- with $root.Values.imagePullSecrets }}
-imagePullSecrets: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $c.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
-{{- with $c.runtimeClassName }}
-runtimeClassName: {{ . }}
-{{- end }}
-{{- with mustMergeOverwrite (deepCopy (default dict $pool.nodeSelector)) $c.nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with concat (default list $pool.tolerations) $c.tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $c.affinity }}
-affinity: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $c.topologySpreadConstraints }}
-topologySpreadConstraints:
-{{- range . }}
-  - {{- toYaml . | nindent 4 }}
-    {{- if not .labelSelector }}
-    labelSelector:
-      matchLabels: {{- include "tandem.selector" (dict "root" $root "component" $c.name) | nindent 8 }}
-    {{- end }}
-{{- end }}
-{{- end }}
-{{- if and (include "tandem.needsModels" .) $root.Values.modelCache.pull }}
-initContainers:
-  - name: pull-models
-    image: {{ include "tandem.image" . | quote }}
-    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
-    args: [tandem, models, pull, --profile, {{ $root.Values.profile.name | quote }}]
-    securityContext: {{- toYaml $c.securityContext | nindent 6 }}
-    env:
-      - {name: HOME, value: /tmp}
-      - {name: TANDEM_MODELS, value: /models}
-      - {name: TANDEM_PROFILES_PATH, value: "/etc/tandem/profiles:/app/deploy/profiles"}
-      {{- with $root.Values.modelCache.pullEnv }}{{ toYaml . | nindent 6 }}{{ end }}
-    resources:
-      requests: {cpu: 500m, memory: 1Gi}
-      limits: {memory: 8Gi}
-    volumeMounts: {{- include "tandem.mounts" . | nindent 6 }}
-{{- end }}
-containers:
-  - name: {{ if .kserve }}kserve-container{{ else }}{{ $c.name }}{{ end }}
-    image: {{ include "tandem.image" . | quote }}
-    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
-    args: [python, -m, {{ $c.fixed.module }}{{ range $c.extraArgs }}, {{ . | quote }}{{ end }}]
-    securityContext: {{- toYaml $c.securityContext | nindent 6 }}
-    {{- with $c.lifecycle }}
-    lifecycle: {{- toYaml . | nindent 6 }}
-    {{- end }}
-    ports:
-      - {name: {{ ternary "http" "grpc" $c.fixed.http }}, containerPort: {{ $c.service.port }}, protocol: TCP}
-      {{- if not .kserve }}
-      - {name: metrics, containerPort: 9090, protocol: TCP}
-      {{- end }}
-    startupProbe:
-      {{- include "tandem.readyProbe" $c | nindent 6 }}
-      {{- toYaml $c.probes.startup | nindent 6 }}
-    readinessProbe:
-      {{- include "tandem.readyProbe" $c | nindent 6 }}
-      {{- toYaml $c.probes.readiness | nindent 6 }}
-    livenessProbe:
-      {{- if $c.fixed.http }}
-      httpGet: {path: /healthz, port: http}
-      {{- else }}
-      grpc: {port: {{ $c.service.port }}}
-      {{- end }}
-      {{- toYaml $c.probes.liveness | nindent 6 }}
-    resources: {{- include "tandem.resources" . | nindent 6 }}
-    env: {{- include "tandem.env" . | nindent 6 }}
-    {{- if and $c.fixed.temporal $root.Values.fileStore.existingSecret }}
-    envFrom: [{secretRef: {name: {{ $root.Values.fileStore.existingSecret }}}}]
-    {{- end }}
-    volumeMounts: {{- include "tandem.mounts" . | nindent 6 }}
-volumes:
-  - name: tmp
-    emptyDir: {{- if $c.fixed.isolated }} {medium: Memory, sizeLimit: {{ $c.scratchSize }}}{{ else }} {}{{ end }}
-  {{- if include "tandem.needsProfile" . }}
-  - name: profile
-    configMap: {name: {{ include "tandem.fullname" $root }}-profile}
-  {{- end }}
-  {{- include "tandem.redisVolumes" . | nindent 2 }}
-  {{- if and $c.fixed.temporal $root.Values.temporal.tls.existingSecret }}
-  - name: temporal-tls
-    secret: {secretName: {{ $root.Values.temporal.tls.existingSecret }}}
-  {{- end }}
-  {{- if include "tandem.hasPayloadKeys" . }}
-  - name: payload-keys
-    secret: {secretName: {{ $root.Values.temporal.payloadKeysSecret }}}
-  {{- end }}
-  {{- if and (eq $c.name "gateway") $root.Values.auth.existingSecret }}
-  - name: api-keys
-    secret: {secretName: {{ $root.Values.auth.existingSecret }}}
-  {{- end }}
-  {{- if and (eq $c.name "gateway") (include "tandem.hasTenants" $root) }}
-  - name: tenants
-    {{- if $root.Values.tenants.existingSecret }}
-    secret: {secretName: {{ $root.Values.tenants.existingSecret }}}
-    {{- else }}
-    configMap: {name: {{ include "tandem.fullname" $root }}-tenants}
-    {{- end }}
-  {{- end }}
-  {{- if and $c.fixed.temporal $root.Values.fileStore.existingClaim }}
-  - name: files
-    persistentVolumeClaim: {claimName: {{ $root.Values.fileStore.existingClaim }}}
-  {{- end }}
-  {{- if include "tandem.needsModels" . }}
-  - name: models
-    {{- include "tandem.modelVolume" . | nindent 4 }}
-  {{- end }}
-  {{- with $c.extraVolumes }}{{ toYaml . | nindent 2 }}{{ end }}
-{{- end }}
-
 {{- define "tandem.readyProbe" -}}
 {{- if .fixed.http -}}
 httpGet: {path: {{ .fixed.ready }}, port: http}
 {{- else -}}
 grpc: {port: {{ .service.port }}, service: {{ .fixed.ready }}}
 {{- end -}}
-{{- end }}
-
-{{/* The HTTP gateway asks the gateway for whatever it has to know. */}}
-{{- define "tandem.needsProfile" -}}
-{{- if not (or .component.fixed.isolated .component.fixed.http) }}yes{{ end -}}
-{{- end }}
-
-{{/* Whoever reads or writes text of a request in Temporal or Redis. */}}
-{{- define "tandem.hasPayloadKeys" -}}
-{{- if and .root.Values.temporal.payloadKeysSecret (not (or .component.fixed.isolated .component.fixed.http)) }}yes{{ end -}}
-{{- end }}
-
-{{/* The gateway needs the tokenizers, to count a question's tokens; worker, checker and HTTP gateway need no part of a model. */}}
-{{- define "tandem.needsModels" -}}
-{{- if not (or (eq .component.name "worker") .component.fixed.isolated .component.fixed.http .component.isApi) }}yes{{ end -}}
-{{- end }}
-
-{{- define "tandem.modelVolume" -}}
-{{- $cache := .root.Values.modelCache -}}
-{{- if eq $cache.type "pvc" -}}
-persistentVolumeClaim: {claimName: {{ include "tandem.fullname" .root }}-{{ .component.name }}-models}
-{{- else if eq $cache.type "existingClaim" -}}
-persistentVolumeClaim: {claimName: {{ required "modelCache.existingClaim is needed for modelCache.type existingClaim" $cache.existingClaim }}}
-{{- else if eq $cache.type "hostPath" -}}
-hostPath: {path: {{ required "modelCache.hostPath is needed for modelCache.type hostPath" $cache.hostPath }}, type: Directory}
-{{- else -}}
-emptyDir: {sizeLimit: {{ $cache.size }}}
-{{- end -}}
-{{- end }}
-
-{{- define "tandem.mounts" -}}
-- {name: tmp, mountPath: /tmp}
-{{- if include "tandem.needsProfile" . }}
-- {name: profile, mountPath: /etc/tandem/profiles/{{ .root.Values.profile.name }}, readOnly: true}
-{{- end }}
-{{- include "tandem.redisMounts" . }}
-{{- if and .component.fixed.temporal .root.Values.temporal.tls.existingSecret }}
-- {name: temporal-tls, mountPath: /etc/tandem/temporal, readOnly: true}
-{{- end }}
-{{- if include "tandem.hasPayloadKeys" . }}
-- {name: payload-keys, mountPath: /etc/tandem/payload-keys, readOnly: true}
-{{- end }}
-{{- if and (eq .component.name "gateway") .root.Values.auth.existingSecret }}
-- {name: api-keys, mountPath: /etc/tandem/keys, readOnly: true}
-{{- end }}
-{{- if and (eq .component.name "gateway") (include "tandem.hasTenants" .root) }}
-- {name: tenants, mountPath: /etc/tandem/tenants, readOnly: true}
-{{- end }}
-{{- if and .component.fixed.temporal .root.Values.fileStore.existingClaim }}
-- {name: files, mountPath: /files}
-{{- end }}
-{{- if include "tandem.needsModels" . }}
-- {name: models, mountPath: /models}
-{{- end }}
-{{- with .component.extraVolumeMounts }}
-{{ toYaml . }}
-{{- end }}
 {{- end }}
 
 {{- define "tandem.resources" -}}
@@ -234,6 +61,11 @@ emptyDir: {sizeLimit: {{ $cache.size }}}
 {{- define "tandem.serviceAccount" -}}
 {{- $account := .component.serviceAccount -}}
 {{- if $account.name -}}{{ $account.name }}
-{{- else if $account.create -}}{{ include "tandem.fullname" .root }}-{{ .component.name }}
+{{- else if $account.create -}}{{ include "tandem.objectName" . }}
 {{- else -}}default{{- end -}}
+{{- end }}
+
+{{/* component -> how many pods it may have at once */}}
+{{- define "tandem.maxPods" -}}
+{{- ternary .autoscaling.maxReplicas .replicaCount .autoscaling.enabled -}}
 {{- end }}

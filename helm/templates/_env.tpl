@@ -12,7 +12,7 @@
 - {name: TANDEM_CHECK_SECONDS, value: {{ $c.checkSeconds | quote }}}
 - {name: TANDEM_CHECKER_ALLOW_WEAK_SANDBOX, value: {{ $c.allowWeakSandbox | quote }}}
 {{- else if $c.fixed.http }}
-- {name: TANDEM_GATEWAY, value: {{ include "tandem.target" (dict "root" $root "key" "gateway") }}}
+- {name: TANDEM_GATEWAY, value: {{ include "tandem.target" (dict "root" $root "key" "gateway" "pair" "") }}}
 {{ include "tandem.otelEnv" $root }}
 {{- else }}
 {{ include "tandem.connectedEnv" . }}
@@ -27,7 +27,11 @@
 {{- define "tandem.connectedEnv" -}}
 {{- $root := .root -}}{{- $c := .component -}}{{- $v := .root.Values -}}
 - {name: TANDEM_PROFILES_PATH, value: "/etc/tandem/profiles:/app/deploy/profiles"}
-- {name: {{ if eq $c.name "gateway" }}TANDEM_PROFILES{{ else }}TANDEM_PROFILE{{ end }}, value: {{ $v.profile.name | quote }}}
+{{- if or (eq $c.key "gateway") (gt (len $c.serves) 1) }}
+- {name: TANDEM_PROFILES, value: {{ join "," $c.serves | quote }}}
+{{- else }}
+- {name: TANDEM_PROFILE, value: {{ first $c.serves | quote }}}
+{{- end }}
 {{ include "tandem.redisEnv" . }}
 {{- if include "tandem.hasPayloadKeys" . }}
 - {name: TANDEM_PAYLOAD_KEYS, value: /etc/tandem/payload-keys/{{ $v.temporal.payloadKeysSecretKey }}}
@@ -38,6 +42,9 @@
 - {name: TANDEM_DEVICE, value: {{ default (ternary "cuda" "cpu" $c.onGpu) $c.device }}}
 - {name: TANDEM_THREADS, value: {{ $c.threads | quote }}}
 - {name: TANDEM_MAX_BATCH, value: {{ $c.maxBatch | quote }}}
+{{- with $c.vllmArgs }}
+- {name: TANDEM_VLLM_ARGS, value: {{ toJson . | quote }}}
+{{- end }}
 # Waiting threads must not spin (services/engine gives the reason): other processes share the node's cores.
 - {name: OMP_WAIT_POLICY, value: passive}
 - {name: GOMP_SPINCOUNT, value: "2000"}
@@ -51,7 +58,7 @@
   value: none
 {{- end }}
 {{- end }}
-{{- if eq $c.name "gateway" }}
+{{- if eq $c.key "gateway" }}
 - {name: TANDEM_MODELS, value: /models}
 - {name: TANDEM_MAX_REQUESTS, value: {{ $c.maxRequests | quote }}}
 - {name: TANDEM_DISCONNECT_GRACE, value: {{ $c.disconnectGraceSeconds | quote }}}
@@ -60,15 +67,15 @@
 - {name: TANDEM_TENANTS, value: /etc/tandem/tenants/{{ $root.Values.tenants.secretKey }}}
 {{- end }}
 {{- end }}
-{{- if eq $c.name "worker" }}
-- {name: TANDEM_INSIGHT_GENERATOR, value: {{ include "tandem.target" (dict "root" $root "key" "insightGenerator") }}}
-- {name: TANDEM_SUFFICIENCY_SCORER, value: {{ include "tandem.target" (dict "root" $root "key" "sufficiencyScorer") }}}
-- {name: TANDEM_SLM_EXECUTOR, value: {{ include "tandem.target" (dict "root" $root "key" "slmExecutor") }}}
-- {name: TANDEM_ANSWER_CHECKER, value: {{ include "tandem.target" (dict "root" $root "key" "answerChecker") }}}
+{{- if eq $c.key "worker" }}
+- {name: TANDEM_INSIGHT_GENERATOR, value: {{ include "tandem.target" (dict "root" $root "key" "insightGenerator" "pair" $c.pair) }}}
+- {name: TANDEM_SUFFICIENCY_SCORER, value: {{ include "tandem.target" (dict "root" $root "key" "sufficiencyScorer" "pair" $c.pair) }}}
+- {name: TANDEM_SLM_EXECUTOR, value: {{ include "tandem.target" (dict "root" $root "key" "slmExecutor" "pair" $c.pair) }}}
+- {name: TANDEM_ANSWER_CHECKER, value: {{ include "tandem.target" (dict "root" $root "key" "answerChecker" "pair" $c.pair) }}}
 - {name: TANDEM_MAX_LLM, value: {{ $c.maxLlm | quote }}}
 - {name: TANDEM_MAX_BATCHED, value: {{ $c.maxBatched | quote }}}
 {{- if $c.versioning }}
-- {name: TANDEM_DEPLOYMENT, value: {{ include "tandem.fullname" $root }}}
+- {name: TANDEM_DEPLOYMENT, value: {{ include "tandem.fullname" $root }}{{ with $c.pairKey }}-{{ . }}{{ end }}}
 - {name: TANDEM_BUILD, value: {{ include "tandem.build" . | quote }}}
 - {name: TANDEM_HANDOVER, value: {{ $c.handoverSeconds | quote }}}
 {{- end }}

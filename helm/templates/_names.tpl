@@ -32,10 +32,18 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{/* dict root, component: host:port; the client balances over the pods */}}
+{{/* dict root, component (the component's values) -> name of its objects; a Service's may have 63 characters, with its end */}}
+{{- define "tandem.objectName" -}}
+{{- $room := sub 57 (len .component.name) | int -}}
+{{ include "tandem.fullname" .root | trunc $room | trimSuffix "-" }}-{{ .component.name }}
+{{- end }}
+
+{{/* dict root, key, pair: host:port of the pods that serve the pair; the client balances over them */}}
 {{- define "tandem.target" -}}
-{{- $port := (include "tandem.component" (dict "root" .root "key" .key) | fromYaml).service.port -}}
-dns:///{{ include "tandem.fullname" .root }}-{{ kebabcase .key }}-pods.{{ .root.Release.Namespace }}.svc:{{ $port }}
+{{- $host := .pair -}}
+{{- if has .key (splitList " " (include "tandem.perPair" .root)) -}}{{- $host = include "tandem.hostOf" . -}}{{- end -}}
+{{- $c := include "tandem.component" (dict "root" .root "key" .key "pair" $host) | fromYaml -}}
+dns:///{{ include "tandem.objectName" (dict "root" .root "component" $c) }}-pods.{{ .root.Release.Namespace }}.svc:{{ $c.service.port }}
 {{- end }}
 
 {{/* dict component, target: the port of a Service */}}

@@ -29,7 +29,7 @@
 
 {{/* dict root, component: a pod sees its own user's password alone */}}
 {{- define "tandem.redisVolumes" -}}
-{{- if include "tandem.needsProfile" . }}
+{{- if .component.serves }}
 {{- with .root.Values.redis.usersSecret }}
 - name: redis-password
   secret: {secretName: {{ . }}, items: [{key: {{ $.component.name }}, path: password}]}
@@ -42,7 +42,7 @@
 {{- end }}
 
 {{- define "tandem.redisMounts" -}}
-{{- if include "tandem.needsProfile" . }}
+{{- if .component.serves }}
 {{- if .root.Values.redis.usersSecret }}
 - {name: redis-password, mountPath: /etc/tandem/redis, readOnly: true}
 {{- end }}

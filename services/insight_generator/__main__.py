@@ -12,22 +12,24 @@ from services.process.model_process import run_model_process
 from services.process.redis import open_request_log
 from services.process.server import Server
 from services.process.settings import ModelServiceSettings, read_settings
-from tandem.method.profile import load_profile
+from tandem.method.served_profiles import shared_model
 from tandem.v1 import insight_pb2_grpc
 
 
 async def main() -> None:
     settings = read_settings(ModelServiceSettings)
     tracing.setup("tandem-insight-generator", settings.log_level)
-    profile = load_profile(settings.profile, settings.profile_folders)
+    profiles = settings.load_profiles()
     metrics.expose(settings.host, settings.metrics_port)
-    engine = make_engine(settings.engine, settings.engine_arguments(profile.llm))
+    engine = make_engine(
+        settings.engine, settings.engine_arguments(shared_model(profiles, lambda profile: profile.llm))
+    )
     metrics.watch_engine(engine, "llm")
     log = open_request_log(settings.sealer())
-    generator = InsightGenerator(engine, log, profile)
+    generator = InsightGenerator(engine, log, *profiles)
     server = Server(settings.host, settings.port, [NAME])
     insight_pb2_grpc.add_InsightGeneratorServicer_to_server(
-        InsightGeneratorService(generator, engine, profile.name), server.grpc
+        InsightGeneratorService(generator, engine, profiles[0].name), server.grpc
     )
     await run_model_process(server, settings, engine, log)
 

@@ -13,12 +13,13 @@ from services.request_log.log import RequestLog
 from services.request_log.streams import Resumption
 from tandem.method.profile import Profile
 from tandem.method.prompts import insight_prompt, llm_alone_prompt
+from tandem.method.served_profiles import ServedProfiles
 from tandem.method.tasks import ModelTask
 
 
 class InsightGenerator:
-    def __init__(self, engine: Engine, log: RequestLog, profile: Profile) -> None:
-        self._engine, self._profile = engine, profile
+    def __init__(self, engine: Engine, log: RequestLog, *profiles: Profile) -> None:
+        self._engine, self._profiles = engine, ServedProfiles(*profiles)
         self._generator = RoleGenerator(engine, log, Role.INSIGHT, keep="stage")
         self.running = self._generator.running
 
@@ -28,19 +29,17 @@ class InsightGenerator:
         Raises FailedPrecondition (another profile), Fenced, Unavailable and EngineError. Closing the generator aborts the
         engine.
         """
-        self._profile.check_digest(task.profile_digest)
+        profile = self._profiles.of(task.profile_digest)
         writer = await self._generator.begin(task)
-        async with aclosing(self._generator.run(task, writer, self._work(task, writer.resumption))) as events:
+        async with aclosing(self._generator.run(task, writer, self._work(profile, task, writer.resumption))) as events:
             async for event in events:
                 yield event
 
-    def _work(self, task: ModelTask, resumed: Resumption) -> RoleWork:
+    def _work(self, profile: Profile, task: ModelTask, resumed: Resumption) -> RoleWork:
         prompt_of = llm_alone_prompt if task.llm_alone else insight_prompt
-        prompt = prompt_of(
-            self._profile, self._engine.tokenizer, task.question, task.task, task.json_schema, task.history
-        )
-        is_brief = self._profile.handoff == "brief" and not task.llm_alone
-        labels = self._profile.section_ends if is_brief else ()
+        prompt = prompt_of(profile, self._engine.tokenizer, task.question, task.task, task.json_schema, task.history)
+        is_brief = profile.handoff == "brief" and not task.llm_alone
+        labels = profile.section_ends if is_brief else ()
         splitter = StageSplitter(task.max_tokens, labels, resumed.stage, resumed.tokens)
         if is_brief:  # it is about the answer, in words; any other insight is the beginning of an answer
             return RoleWork(prompt.ids, splitter)

@@ -142,28 +142,31 @@ class MeasuredDrift(Protocol):
 
 
 class DriftCollector(Collector):
-    """Distance of the scorer's features from those of its training; no series for an untrained scorer."""
+    """Distance of each profile's scorer's features from those of its training; no series for an untrained scorer."""
 
-    def __init__(self, drift: MeasuredDrift) -> None:
-        self._drift = drift
+    def __init__(self, drifts: Mapping[str, MeasuredDrift]) -> None:
+        self._drifts = drifts
 
     def collect(self) -> Iterator[Metric]:
-        seen = GaugeMetricFamily("tandem_scorer_drift_requests", "Requests in the mean of tandem_scorer_feature_shift.")
-        seen.add_metric([], self._drift.requests)
-        yield seen
+        seen = GaugeMetricFamily(
+            "tandem_scorer_drift_requests", "Requests in the mean of tandem_scorer_feature_shift.", labels=["profile"]
+        )
         shift = GaugeMetricFamily(
             "tandem_scorer_feature_shift",
             "Mean distance from the feature's mean at training, in standard deviations.",
-            labels=["feature"],
+            labels=["profile", "feature"],
         )
-        for feature, value in zip(self._drift.monitored, self._drift.shift(), strict=False):
-            shift.add_metric([feature], float(value))
+        for profile, drift in self._drifts.items():
+            seen.add_metric([profile], drift.requests)
+            for feature, value in zip(drift.monitored, drift.shift(), strict=False):
+                shift.add_metric([profile, feature], float(value))
+        yield seen
         yield shift
 
 
-def watch_drift(drift: MeasuredDrift) -> None:
-    """Export the drift of this process's scorer."""
-    REGISTRY.register(DriftCollector(drift))
+def watch_drift(drifts: Mapping[str, MeasuredDrift]) -> None:
+    """Export the drift of this process's scorers, by profile."""
+    REGISTRY.register(DriftCollector(drifts))
 
 
 def watch_telemetry() -> None:

@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from services.sealing.keys import read_keys
-from tandem.method.profile import Model
+from tandem.method.profile import Model, Profile, load_profile
 
 if TYPE_CHECKING:  # the library is loaded where there are keys
     from services.sealing.sealer import Sealer
@@ -102,6 +102,11 @@ class ModelServiceSettings(ProcessSettings):
     """What a process that runs a model reads besides."""
 
     profile: str = Field("qwen2.5-coder-1.5b-0.5b", validation_alias="TANDEM_PROFILE")
+    more_profiles: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        validation_alias="TANDEM_PROFILES",
+        description="instead of TANDEM_PROFILE: profiles that have this process's model in common, separated by commas",
+    )
     models_folder: Path = Field(
         user_cache_path("tandem") / "models", validation_alias="TANDEM_MODELS", description="one folder per model"
     )
@@ -127,6 +132,15 @@ class ModelServiceSettings(ProcessSettings):
         validation_alias="TANDEM_VLLM_ARGS",
         description="more fields of vllm.AsyncEngineArgs, as a JSON object",
     )
+
+    @field_validator("more_profiles", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        return tuple(p.strip() for p in value.split(",") if p.strip()) if isinstance(value, str) else value
+
+    def load_profiles(self) -> tuple[Profile, ...]:
+        """The profiles that the process serves, its default first. Raises NotFound, InvalidArgument."""
+        return tuple(load_profile(name, self.profile_folders) for name in self.more_profiles or (self.profile,))
 
     def engine_arguments(self, model: Model) -> dict[str, Any]:
         """What an engine needs to know to run `model` here."""

@@ -12,22 +12,24 @@ from services.process.server import Server
 from services.process.settings import ModelServiceSettings, read_settings
 from services.slm_executor.generator import AnswerGenerator
 from services.slm_executor.service import NAME, SlmExecutorService
-from tandem.method.profile import load_profile
+from tandem.method.served_profiles import shared_model
 from tandem.v1 import execution_pb2_grpc
 
 
 async def main() -> None:
     settings = read_settings(ModelServiceSettings)
     tracing.setup("tandem-slm-executor", settings.log_level)
-    profile = load_profile(settings.profile, settings.profile_folders)
+    profiles = settings.load_profiles()
     metrics.expose(settings.host, settings.metrics_port)
-    engine = make_engine(settings.engine, settings.engine_arguments(profile.slm))
+    engine = make_engine(
+        settings.engine, settings.engine_arguments(shared_model(profiles, lambda profile: profile.slm))
+    )
     metrics.watch_engine(engine, "slm")
     log = open_request_log(settings.sealer())
-    generator = AnswerGenerator(engine, log, profile)
+    generator = AnswerGenerator(engine, log, *profiles)
     server = Server(settings.host, settings.port, [NAME])
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(
-        SlmExecutorService(generator, engine, profile.name), server.grpc
+        SlmExecutorService(generator, engine, profiles[0].name), server.grpc
     )
     await run_model_process(server, settings, engine, log)
 

@@ -14,14 +14,15 @@ from services.request_log.log import RequestLog
 from services.slm_executor.prefill import Prefiller
 from tandem.method.profile import Profile
 from tandem.method.prompts import answer_prompt, repair_prompt
+from tandem.method.served_profiles import ServedProfiles
 from tandem.method.tasks import ModelTask
 
 
 class AnswerGenerator:
-    def __init__(self, engine: Engine, log: RequestLog, profile: Profile) -> None:
-        self._engine, self._log, self._profile = engine, log, profile
+    def __init__(self, engine: Engine, log: RequestLog, *profiles: Profile) -> None:
+        self._engine, self._log, self._profiles = engine, log, ServedProfiles(*profiles)
         self._generator = RoleGenerator(engine, log, Role.ANSWER, keep="token")
-        self.prefiller = Prefiller(engine, log, profile)
+        self.prefiller = Prefiller(engine, log, self._profiles)
         self.running = self._generator.running
 
     async def generate(self, task: ModelTask) -> AsyncGenerator[GenerationEvent, None]:
@@ -30,24 +31,22 @@ class AnswerGenerator:
         Raises FailedPrecondition (the log has no such stage, or another profile), Fenced, Unavailable and EngineError.
         Closing the generator aborts the engine.
         """
-        self._profile.check_digest(task.profile_digest)
+        profile = self._profiles.of(task.profile_digest)
         self.prefiller.abort(task.request_id)
         insight = await self._log.streams.insight(task.request_id, task.stage)
         # Without insight the answer needs nothing from the log: if the log is unavailable, only streaming is lost.
         writer = await self._generator.begin(task, may_run_unlogged=task.stage == 0)
-        async with aclosing(self._generator.run(task, writer, self._work(task, insight))) as events:
+        async with aclosing(self._generator.run(task, writer, self._work(profile, task, insight))) as events:
             async for event in events:
                 yield event
 
-    def _work(self, task: ModelTask, insight: str) -> RoleWork:
+    def _work(self, profile: Profile, task: ModelTask, insight: str) -> RoleWork:
         tokenizer, schema = self._engine.tokenizer, task.json_schema
         if task.repair is not None:
-            prompt = repair_prompt(
-                self._profile, tokenizer, task.question, task.repair, task.task, schema, task.history
-            )
+            prompt = repair_prompt(profile, tokenizer, task.question, task.repair, task.task, schema, task.history)
             return RoleWork(prompt.ids, WholeSplitter(), json_schema=schema, stop_strings=task.stop_strings)
-        prompt = answer_prompt(self._profile, tokenizer, task.question, insight, task.task, schema, task.history)
-        continued = insight if self._profile.handoff == "continuation" else ""
+        prompt = answer_prompt(profile, tokenizer, task.question, insight, task.task, schema, task.history)
+        continued = insight if profile.handoff == "continuation" else ""
         begun = num_continued(self._engine, schema, continued) if schema else 0
         return RoleWork(
             prompt.ids, WholeSplitter(), continued if begun or not schema else "", schema, begun, task.stop_strings

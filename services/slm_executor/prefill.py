@@ -12,15 +12,15 @@ from services.observability.tracing import tracer
 from services.request_log.ledger import Pass
 from services.request_log.log import RequestLog
 from tandem.method.errors import Unavailable
-from tandem.method.profile import Profile
 from tandem.method.prompts import answer_prompt
+from tandem.method.served_profiles import ServedProfiles
 from tandem.method.tasks import ModelTask, PassOutcome
 from tandem.method.tokens import TokenCounts
 
 
 class Prefiller:
-    def __init__(self, engine: Engine, log: RequestLog, profile: Profile) -> None:
-        self._engine, self._log, self._profile = engine, log, profile
+    def __init__(self, engine: Engine, log: RequestLog, profiles: ServedProfiles) -> None:
+        self._engine, self._log, self._profiles = engine, log, profiles
         self._running: dict[str, str] = {}  # request -> its prefill's id in the engine
 
     async def prefill(self, task: ModelTask) -> PassOutcome:
@@ -28,10 +28,10 @@ class Prefiller:
 
         Counts are in the ledger before they are returned. Raises Unavailable, FailedPrecondition and EngineError.
         """
-        self._profile.check_digest(task.profile_digest)
+        profile = self._profiles.of(task.profile_digest)
         insight = await self._log.streams.insight(task.request_id, task.stage)
         prompt = answer_prompt(
-            self._profile, self._engine.tokenizer, task.question, insight, task.task, task.json_schema, task.history
+            profile, self._engine.tokenizer, task.question, insight, task.task, task.json_schema, task.history
         )
         self.abort(task.request_id)  # an earlier stage's, whose cached prefix this one continues
         counts = await self._run(task, prompt.ids)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import kserve.model_server
 from kserve import ModelServer
 from pydantic import Field
 
-from services.engine.api import ModelInfo
+from services.engine.api import Engine, ModelInfo
 from services.engine.registry import make_engine
 from services.observability import metrics, tracing
 from services.process.redis import open_request_log
@@ -18,7 +20,8 @@ from services.sufficiency_scorer.description import TRANSFORMERS
 from services.sufficiency_scorer.scorers import Scorer, make_scorer
 from services.sufficiency_scorer.service import ScorerRestServer, ScorerServer, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
-from tandem.method.profile import load_profile
+from tandem.method.profile import Profile
+from tandem.method.served_profiles import shared_model
 
 
 class ScorerSettings(ModelServiceSettings):
@@ -28,23 +31,19 @@ class ScorerSettings(ModelServiceSettings):
 def main() -> None:
     settings = read_settings(ScorerSettings)
     tracing.setup("tandem-sufficiency-scorer", settings.log_level)
-    profile = load_profile(settings.profile, settings.profile_folders)
-    try:
-        others = (folder / profile.name for folder in settings.profile_folders)
-        scorer = make_scorer(profile.stop.scorer, profile.folder, *others)
-    except ValueError as error:
-        sys.exit(f"profile {profile.name}: {error}")
+    profiles = settings.load_profiles()
+    scorers = [_scorer_of(profile, settings.profile_folders) for profile in profiles]
     metrics.expose(settings.host, settings.metrics_port)
-    engine = make_engine(_engine_for(scorer, settings.engine), settings.engine_arguments(profile.slm) | _needs(scorer))
+    model = shared_model(profiles, lambda profile: profile.slm)
+    engine = make_engine(_engine_for(scorers, settings.engine), settings.engine_arguments(model) | _needs(scorers))
     metrics.watch_engine(engine, "scorer")
     engine.start()
-    if isinstance(scorer, TrainedScorer):
-        try:
-            scorer.check_compatible(profile, engine.tokenizer.sha256, _computed_by(engine.info))
-        except ValueError as error:
-            sys.exit(f"profile {profile.name}: {error}")
-    stage_scorer = StageScorer(engine, open_request_log(settings.sealer()), profile, scorer)
-    metrics.watch_drift(stage_scorer.drift)
+    log = open_request_log(settings.sealer())
+    stage_scorers = []
+    for profile, scorer in zip(profiles, scorers, strict=True):
+        _require_fit(profile, scorer, engine)
+        stage_scorers.append(StageScorer(engine, log, profile, scorer))
+    metrics.watch_drift({scorer.profile.name: scorer.drift for scorer in stage_scorers})
     ScorerServer.host = ScorerRestServer.host = settings.host
     ScorerServer.is_alive = staticmethod(lambda: engine.is_alive)
     kserve.model_server.GRPCServer, kserve.model_server.RESTServer = ScorerServer, ScorerRestServer
@@ -55,7 +54,7 @@ def main() -> None:
         grace_period=int(settings.drain.total_seconds()),
         enable_latency_logging=False,
     )
-    server.start([SufficiencyModel(stage_scorer, engine.info.name)])
+    server.start([SufficiencyModel(stage_scorers, engine.info.name)])
     engine.stop()
     tracing.shutdown()
 
@@ -65,15 +64,33 @@ def leave_logging_to_us() -> None:
     kserve.model_server.args.configure_logging = False
 
 
-def _engine_for(scorer: Scorer, chosen: str) -> str:
+def _scorer_of(profile: Profile, folders: Sequence[Path]) -> Scorer:
+    """Ends the process where the profile names none that exists."""
+    try:
+        return make_scorer(profile.stop.scorer, profile.folder, *(folder / profile.name for folder in folders))
+    except ValueError as error:
+        sys.exit(f"profile {profile.name}: {error}")
+
+
+def _require_fit(profile: Profile, scorer: Scorer, engine: Engine) -> None:
+    """Ends the process for a scorer that was trained for another pair, prompt, tokenizer or engine."""
+    if not isinstance(scorer, TrainedScorer):
+        return
+    try:
+        scorer.check_compatible(profile, engine.tokenizer.sha256, _computed_by(engine.info))
+    except ValueError as error:
+        sys.exit(f"profile {profile.name}: {error}")
+
+
+def _engine_for(scorers: Sequence[Scorer], chosen: str) -> str:
     """With "auto", a scorer whose score depends on the engine gets the one that it was trained on, if that is transformers."""
-    if chosen == "auto" and isinstance(scorer, TrainedScorer) and scorer.needs_pass:
-        return chosen if scorer.artefact.description.computed_by != TRANSFORMERS else "transformers"
-    return chosen
+    trained = [scorer for scorer in scorers if isinstance(scorer, TrainedScorer) and scorer.needs_pass]
+    on_transformers = [s for s in trained if s.artefact.description.computed_by == TRANSFORMERS]
+    return "transformers" if chosen == "auto" and on_transformers else chosen
 
 
-def _needs(scorer: Scorer) -> dict[str, bool]:
-    return {"generates": False, "needs_states": isinstance(scorer, TrainedScorer) and scorer.needs_states}
+def _needs(scorers: Sequence[Scorer]) -> dict[str, bool]:
+    return {"generates": False, "needs_states": any(isinstance(s, TrainedScorer) and s.needs_states for s in scorers)}
 
 
 def _computed_by(info: ModelInfo) -> str:

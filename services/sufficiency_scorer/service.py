@@ -4,7 +4,7 @@ Inputs, one element each: `question` BYTES, and either `request_id` BYTES with `
 request log) or `insight` BYTES (for any other client; `stage` defaults to 1, or to 0 for an empty insight).
 Request parameters, all optional: `task` (answer, code or chat), `json_schema`, `history` (what was said before the question: a JSON
 list of [speaker, text]), `price_input` and `price_cached_input` (USD per million tokens,
-for the span's cost), `profile_digest` (refused with PROFILE_MISMATCH unless it is the served profile's).
+for the span's cost), `profile_digest` (refused with PROFILE_MISMATCH unless it is a served profile's).
 Outputs: `score` FP32[1], `features` FP32[16], `tokens_scored` INT64[1], `tokens_cached` INT64[1]. Response parameters: the
 scorer, whether it is trained, its model, and `request_scored` and `request_cached`, the tokens of all passes of the request.
 KServe's own gRPC server lacks health, reflection, tracing and error details, so ScorerServer replaces it.
@@ -13,7 +13,7 @@ KServe's own gRPC server lacks health, reflection, tracing and error details, so
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -38,6 +38,7 @@ from services.sufficiency_scorer.stage_scorer import StageAssessment, StageScore
 from tandem.method.conversation import TASKS, Message, Speaker, Task
 from tandem.method.errors import InvalidArgument
 from tandem.method.prices import RolePrices
+from tandem.method.served_profiles import ServedProfiles
 
 NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_NAME = "sufficiency"
@@ -46,36 +47,43 @@ _HISTORY = TypeAdapter(list[tuple[Speaker, str]])
 
 
 class SufficiencyModel(Model):  # type: ignore[misc]
-    def __init__(self, stage_scorer: StageScorer, model: str) -> None:
+    """`stage_scorer`: one for each profile that has the model in common, the default first."""
+
+    def __init__(self, stage_scorer: StageScorer | Sequence[StageScorer], model: str) -> None:
         super().__init__(MODEL_NAME)
-        self._stage_scorer, self._model = stage_scorer, model
+        scorers = [stage_scorer] if isinstance(stage_scorer, StageScorer) else stage_scorer
+        self._profiles = ServedProfiles(*(scorer.profile for scorer in scorers))
+        self._scorers = {scorer.profile.digest: scorer for scorer in reversed(scorers)}
+        self._model = model
         self.ready = True
 
     async def predict(
         self, payload: InferRequest, headers: dict[str, str] | None = None, response_headers: Any = None
     ) -> InferResponse:
-        self._stage_scorer.profile.check_digest(_parameter(payload, "profile_digest"))
+        scorer = self._scorers[self._profiles.of(_parameter(payload, "profile_digest")).digest]
         # A disconnecting caller does not cancel the pass: it is computed anyway, so it must be counted and reported.
-        return self._response(payload, await asyncio.shield(asyncio.ensure_future(self._assess(payload))))
+        return self._response(
+            payload, scorer, await asyncio.shield(asyncio.ensure_future(self._assess(payload, scorer)))
+        )
 
-    async def _assess(self, payload: InferRequest) -> StageAssessment:
+    async def _assess(self, payload: InferRequest, scorer: StageScorer) -> StageAssessment:
         inputs = {tensor.name: tensor for tensor in payload.inputs}
         question, task = _text(inputs, "question"), _task(payload)
         schema, history = _parameter(payload, "json_schema"), _history(payload)
         with tracer.start_as_current_span(f"evaluate {self._model}") as span:
             if "request_id" in inputs:
                 request_id, stage = _text(inputs, "request_id"), _stage(inputs)
-                assessment = await self._stage_scorer.score_stage(request_id, stage, question, task, schema, history)
+                assessment = await scorer.score_stage(request_id, stage, question, task, schema, history)
             else:
                 insight = _text(inputs, "insight")
                 request_id, stage = uuid4().hex, _stage(inputs) if "stage" in inputs else int(bool(insight))
-                assessment = await self._stage_scorer.score(request_id, question, insight, stage, task, schema, history)
+                assessment = await scorer.score(request_id, question, insight, stage, task, schema, history)
             inference = Inference(self._model, "scorer", request_id, 1, _prices(payload))
             describe_scoring(span, inference, stage, assessment.score, assessment.tokens)
         return assessment
 
-    def _response(self, request: InferRequest, assessment: StageAssessment) -> InferResponse:
-        scorer = self._stage_scorer.scorer
+    def _response(self, request: InferRequest, by: StageScorer, assessment: StageAssessment) -> InferResponse:
+        scorer = by.scorer
         return InferResponse(
             response_id=request.id,
             model_name=MODEL_NAME,

@@ -35,7 +35,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "down": ("tandem down",),
     "status": ("tandem status", "tandem status --json | jq .processes"),
     "logs": ("tandem logs", "tandem logs worker --follow", "tandem logs gateway --lines 100"),
-    "models pull": ("tandem models pull", "tandem models pull --engine transformers"),
+    "models pull": (
+        "tandem models pull",
+        "tandem models pull --engine transformers",
+        "tandem models pull --profile qwen2.5-coder-1.5b-0.5b --only slm --tokenizer-only",
+    ),
+    "models wait": ("tandem models wait --only llm",),
     "models list": ("tandem models list",),
     "models compile": ("tandem models compile", "tandem models compile --threads 4"),
     "trace cost": (
@@ -46,6 +51,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "plan": (
         "tandem plan --small 0.77 --large 0.81 --price-ratio 4.6 --auroc 0.7 --n 200",
         "tandem plan collected/PROFILE/mine.parquet --llm-usd 2/12 --slm-usd 0.25/1.5 --out plan.svg",
+        "tandem plan --capacity --profile deepseek-r1-32b-7b --llm-rate 9000/1500 --slm-rate 20000/4000",
     ),
     "collect": ("tandem collect mine.jsonl", "tandem collect math_train --n 200"),
     "train": ("tandem train collected/PROFILE/mine.parquet",),

@@ -187,11 +187,15 @@ def judge_drift(metrics: str) -> Check | None:
     from prometheus_client.parser import text_string_to_metric_families
 
     samples = [s for family in text_string_to_metric_families(metrics) for s in family.samples]
-    requests = sum(s.value for s in samples if s.name == "tandem_scorer_drift_requests")
-    shifts = {s.labels["feature"]: s.value for s in samples if s.name == "tandem_scorer_feature_shift"}
-    if requests < _FEWEST_REQUESTS or not shifts:
+    seen = {s.labels["profile"]: s.value for s in samples if s.name == "tandem_scorer_drift_requests"}
+    shifts = [
+        (s.value, s.labels["feature"], seen[s.labels["profile"]])
+        for s in samples
+        if s.name == "tandem_scorer_feature_shift" and seen[s.labels["profile"]] >= _FEWEST_REQUESTS
+    ]
+    if not shifts:
         return None
-    feature, shift = max(shifts.items(), key=lambda item: abs(item[1]))
+    shift, feature, requests = max(shifts, key=lambda found: abs(found[0]))
     return Check(
         "questions", abs(shift) < _LARGEST_SHIFT,
         f"{feature} lies {shift:+.1f} standard deviations from the scorer's training, over {requests:.0f} requests",

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.cli.parts import new_app
+from tandem.cli.pull_progress import Report, reporting
 from tandem.local.catalogue import CatalogueEntry, ModelError, catalogue, models_of
 from tandem.local.layout import engine_threads
-from tandem.local.models import compile_ahead, compiled_for, pull
+from tandem.local.models import compile_ahead, compiled_for, pull, pull_tokenizer
+from tandem.local.waiting import wait_until_ready
 from tandem.method.errors import TandemError
 from tandem.method.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
@@ -21,16 +24,56 @@ from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 app = new_app(no_args_is_help=True)
 
 
+Profiles = Annotated[
+    list[str] | None, typer.Option("--profile", help="Of this profile; repeatable. Default: the shipped pair.")
+]
+Only = Annotated[Literal["both", "llm", "slm"], typer.Option(help="Only the profiles' large or small model.")]
+Engine = Annotated[str, typer.Option(envvar="TANDEM_ENGINE", help="For this engine: all but `llamacpp` need a GGUF file converted, which takes 3 times the disk.")]  # fmt: skip
+
+
 @app.command("pull")
 def pull_models(
     models: Annotated[list[str] | None, typer.Argument(help="Names of the catalogue; default: the profile's two models.")] = None,
-    profile: Annotated[str, typer.Option(help="Download the two models of this profile.")] = DEFAULT_PROFILE,
-    engine: Annotated[str, typer.Option(envvar="TANDEM_ENGINE", help="For this engine: all but `llamacpp` need a GGUF file converted, which takes 3 times the disk.")] = "transformers",
+    profile: Profiles = None,
+    only: Only = "both",
+    tokenizer_only: Annotated[bool, typer.Option(help="Only the tokenizers, a few megabytes: all that a gateway needs.")] = False,
+    engine: Engine = "transformers",
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Download, verify and, where the engine needs it, convert models. An interrupted download is resumed."""
-    names = models or models_of(profile)
-    _pull_all(names, engine, quiet=json)
+    """Download, verify and, where the engine needs it, convert models. An interrupted download is resumed.
+
+    A profile's folder may hold a models.toml with models that the catalogue lacks.
+    """
+    names = models or _models_of(profile, only)
+    if tokenizer_only:
+        _pull_each(names, pull_tokenizer, quiet=json)
+    else:
+        _pull_all(names, engine, quiet=json)
+    if json:
+        print_json({name: str(catalogue()[name].folder) for name in names})
+    else:
+        console.print(f"{'tokenizers' if tokenizer_only else 'models'} are in {models_folder()}")
+
+
+@app.command("wait")
+def wait_for_models(
+    profile: Profiles = None,
+    only: Only = "both",
+    engine: Engine = "transformers",
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=0)] = 3600,
+    json: JsonFlag = False,
+) -> None:
+    """Wait until another command has downloaded a profile's models into the same folder."""
+    reported: list[str] = []
+
+    def report(missing: list[str]) -> None:
+        nonlocal reported
+        if missing != reported and not json:
+            console.print(f"waiting for {' and '.join(missing)} in {models_folder()}")
+            reported = missing
+
+    names = _models_of(profile, only)
+    wait_until_ready(names, engine, timeout, report)
     if json:
         print_json({name: str(catalogue()[name].folder) for name in names})
     else:
@@ -97,19 +140,20 @@ def _row(entry: CatalogueEntry) -> dict[str, object]:
     }  # fmt: skip
 
 
+def _models_of(profiles: list[str] | None, only: str) -> list[str]:
+    """Names of the models, each once."""
+    pairs = [models_of(profile) for profile in profiles or [DEFAULT_PROFILE]]
+    wanted = slice(None) if only == "both" else slice(0, 1) if only == "llm" else slice(1, 2)
+    return list(dict.fromkeys(name for pair in pairs for name in pair[wanted]))
+
+
 def _pull_all(names: list[str], engine: str, quiet: bool) -> None:
-    if quiet:
-        for name in names:
-            pull(name, lambda *_: None, engine)
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"))
-    with Progress(*columns, TimeElapsedColumn(), console=console) as display:
-        for name in names:
-            task = display.add_task(name, total=None, amount="")
+    _pull_each(names, lambda name, report: pull(name, report, engine), quiet)
 
-            def report(step: str, done: int, total: int, task: object = task, name: str = name) -> None:
-                amount = f"{done / 1e6:,.0f} / {total / 1e6:,.0f} MB" if total > 1_000_000 else ""
-                display.update(task, description=f"{name}: {step}", completed=done, total=total, amount=amount)  # type: ignore[arg-type]
 
-            pull(name, report, engine)
-            display.update(task, description=f"{name}: ready", completed=1, total=1, amount="")
+def _pull_each(names: list[str], get: Callable[[str, Report], object], quiet: bool) -> None:
+    with reporting(quiet=quiet) as report_of:
+        for name in names:
+            report = report_of(name)
+            get(name, report)
+            report("ready", 1, 1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from tandem.cli.capacity import CapacityOptions
 from tandem.cli.offline import ProfileName, explained, find_profile, working
 from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.cli.plan_options import Given
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from training.forecast import Estimate, Forecast
     from training.levers import Need
 
+_RATES = (1.0, 10.0, 100.0)
 _POLICIES = {
     "cascade": "cascade: a score of the small model's answer",
     "router": "router: a score of the question",
@@ -59,6 +61,15 @@ def plan(
     n: Annotated[int | None, typer.Option(help="Number of questions that the figures were measured on, for intervals.", min=10)] = None,
     goal: Annotated[float, typer.Option(help="Saving from which the pair pays.", min=0.001, max=0.999)] = 0.05,
     profile: ProfileName = DEFAULT_PROFILE,
+    capacity: Annotated[bool, typer.Option("--capacity", help="Instead of the forecast: pods, GPU memory and tokens a second for rates of requests.")] = False,
+    rps: Annotated[list[float] | None, typer.Option(help="Capacity: requests a second; repeatable, default: 1, 10, 100.", min=0.001)] = None,
+    load: Annotated[str, typer.Option(metavar="ASKED/INSIGHT/ANSWER", help="Capacity: mean tokens of a request; default: 200, the profile's middle stage, the large model's answer.")] = "",
+    llm_share: Annotated[float, typer.Option(help="Capacity: share of the requests that ask the large model.", min=0.001, max=1)] = 1.0,
+    llm_rate: Annotated[str, typer.Option(metavar="IN/OUT", help="Capacity: tokens a second that a pod of the large model reads and writes with a full batch; default: the profile's [rates].")] = "",
+    slm_rate: Annotated[str, typer.Option(metavar="IN/OUT", help="Capacity: the same of the small model.")] = "",
+    scorer_rate: Annotated[float | None, typer.Option(help="Capacity: tokens a second that a scorer reads; default: as the small model.", min=0.001)] = None,
+    batch: Annotated[int, typer.Option(help="Capacity: sequences at once in a pod, its maxBatch.", min=1)] = 16,
+    utilisation: Annotated[float, typer.Option(help="Capacity: how busy a pod may be on average, of 1.", min=0.01, max=0.99)] = 0.7,
     out: Annotated[Path | None, typer.Option(help="Write the map of savings to this SVG file.")] = None,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
@@ -66,6 +77,12 @@ def plan(
 
     Shares are of 1; costs are relative to the large model's own answer. Give typed figures, or a file of `tandem collect`.
     """
+    if capacity:
+        wanted = CapacityOptions(
+            tuple(rps or _RATES), load, llm_share, llm_rate, slm_rate, scorer_rate, batch, utilisation
+        )
+        wanted.show(find_profile(profile), json=json)
+        return
     given = Given(
         small=small, large=large, both=both, correlation=correlation, price_ratio=price_ratio, llm_usd=llm_usd,
         slm_usd=slm_usd, tokens=tokens, length=length, auroc=auroc, auroc_large=auroc_large, early_auroc=early_auroc,

@@ -139,7 +139,7 @@ class Given:
             raise typer.BadParameter("give --price-ratio, or --llm-usd, --slm-usd and --tokens")
         if self.price_ratio is None and not self.tokens:
             _refuse("--tokens", "is needed with USD prices, for example 300/600")
-        prompt, output = _two(self.tokens, "--tokens") if self.tokens else (0.0, 1.0)
+        prompt, output = parse_two(self.tokens, "--tokens") if self.tokens else (0.0, 1.0)
         alone = _usd(prices.llm, prompt, output)
         return _usd(prices.slm, prompt, length * output) / alone, _usd(prices.slm, prompt, 0) / alone
 
@@ -153,14 +153,17 @@ class Given:
             return Prices("price ratio", RolePrices(output=self.price_ratio), small, small)
         if not self.llm_usd:
             return None
-        (large_in, large_out), (small_in, small_out) = _two(self.llm_usd, "--llm-usd"), _two(self.slm_usd, "--slm-usd")
+        (large_in, large_out), (small_in, small_out) = (
+            parse_two(self.llm_usd, "--llm-usd"),
+            parse_two(self.slm_usd, "--slm-usd"),
+        )
         small = RolePrices(input=small_in, output=small_out)
         return Prices("typed", RolePrices(input=large_in, output=large_out), small, small)
 
     def _stages(self, answer: float) -> tuple[StageFigures, ...]:
         from training.payoff import StageFigures
 
-        found = [StageFigures(*_two(text, "--stage"), answer=answer) for text in self.stages]
+        found = [StageFigures(*parse_two(text, "--stage"), answer=answer) for text in self.stages]
         costs = [stage.insight for stage in found]
         if costs != sorted(costs) or any(not 0 < stage.right < 1 or stage.insight >= 1 for stage in found):
             _refuse("--stage", "needs ascending costs and accuracies between 0 and 1, for example 0.04/0.79")
@@ -175,7 +178,8 @@ def _replaced(value: Any, **changes: Any) -> Any:
     return replace(value, **{name: new for name, new in changes.items() if new is not None})
 
 
-def _two(text: str, option: str) -> tuple[float, float]:
+def parse_two(text: str, option: str) -> tuple[float, float]:
+    """Two numbers with a slash between them. Raises typer.BadParameter, which names `option`."""
     try:
         first, second = (float(part) for part in text.split("/"))
     except ValueError:

@@ -22,7 +22,11 @@ class ModelError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """`kind` is gguf (one file of `bytes` and `sha256`) or snapshot (a repository at `revision`)."""
+    """`kind` is gguf (one file of `bytes` and `sha256`) or snapshot (a repository at `revision`).
+
+    `head`: `bytes` and `sha256` of the beginning of a GGUF file, up to its weights. `kv_bytes_per_token`: of the cache,
+    2 * layers * KV heads * head size * 2 bytes; for `tandem plan --capacity`.
+    """
 
     name: str
     kind: str
@@ -34,6 +38,8 @@ class CatalogueEntry:
     sha256: str = ""
     revision: str = "main"
     wheels: Any = None
+    head: Any = None
+    kv_bytes_per_token: int = 0
 
     @property
     def folder(self) -> Path:
@@ -43,6 +49,10 @@ class CatalogueEntry:
     def is_pulled(self) -> bool:
         """In any format."""
         return (self.folder / MARK).is_file()
+
+    @property
+    def has_tokenizer(self) -> bool:
+        return (self.folder / "tokenizer.json").is_file()
 
     def is_ready(self, engine: str) -> bool:
         """`engine` can load it."""
@@ -65,8 +75,30 @@ def format_of(folder: Path, engine: str) -> str:
 
 
 def catalogue() -> dict[str, CatalogueEntry]:
-    entries = tomllib.loads((REPOSITORY / "deploy" / "models.toml").read_text())
-    return {name: CatalogueEntry(name, **fields) for name, fields in entries.items()}
+    """The repository's, and what the profiles' own `models.toml` add. Raises ModelError for a file that breaks a rule."""
+    found: dict[str, CatalogueEntry] = {}
+    for file in (REPOSITORY / "deploy" / "models.toml", *_own_catalogues()):
+        for name, fields in _tables(file).items():
+            try:
+                entry = CatalogueEntry(name, **fields)
+            except TypeError as error:
+                raise ModelError(f"{file}: {name}: {str(error).partition(') ')[2] or error}") from error
+            if found.setdefault(name, entry) != entry:
+                raise ModelError(
+                    f"{file}: {name} is another model than that of the same name; give it a name of its own"
+                )
+    return found
+
+
+def _own_catalogues() -> list[Path]:
+    return sorted({file.resolve() for folder in profile_folders() for file in folder.glob("*/models.toml")})
+
+
+def _tables(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{file} is no valid TOML: {error}") from error
 
 
 def models_of(profile: str) -> list[str]:

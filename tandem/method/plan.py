@@ -46,6 +46,7 @@ class Plan:
     unavailable_timeout_seconds: float = 8.0
     trial: TrialPlan = field(default_factory=TrialPlan)
     rates: Rates | None = None
+    llm_unavailable_timeout_seconds: float = 0.0
 
 
 def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "") -> Plan:
@@ -73,4 +74,5 @@ def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "") 
         unavailable_timeout_seconds=profile.execution.unavailable_timeout_seconds,
         trial=profile.trial.as_plan(kind, profile.execution.max_tokens),
         rates=profile.rates,
+        llm_unavailable_timeout_seconds=profile.execution.llm_unavailable_timeout_seconds,
     )

@@ -72,6 +72,12 @@ class Execution(Section):
         le=540,
         description="how long to wait for a small model that cannot be reached, as while its pod is replaced",
     )
+    llm_unavailable_timeout_seconds: float = Field(
+        default=0,
+        ge=0,
+        le=540,
+        description="the same for the large model, as while its first pod starts; 0: not, the small model answers without it",
+    )
 
 
 class Checks(Section):

@@ -105,6 +105,7 @@ def test_nobody_sets_replicas_that_an_autoscaler_owns(values: str) -> None:
     options = (
         "insightGenerator.autoscaling.enabled=true",
         "insightGenerator.autoscaling.prometheusAddress=http://p:9090",
+        "modelCache.type=shared",
     )
     objects = render(values, *options)
     [scaled] = [o for o in objects if o["kind"] == "ScaledObject"]

@@ -146,7 +146,7 @@ def test_a_cost_lies_in_the_bucket_of_its_decade(usd: float, bucket: str) -> Non
 
 
 def test_feature_drift_is_exported_and_the_doctor_warns() -> None:
-    shifted = metrics.DriftCollector(Shifted())
+    shifted = metrics.DriftCollector({"mine": Shifted()})
     registry = CollectorRegistry()
     registry.register(shifted)
     check = judge_drift(generate_latest(registry).decode())
@@ -167,7 +167,7 @@ def exported() -> set[str]:
     metrics.count_check("every", "pass", 0.01, TRACE_ID)
     metrics.export_used_limits({("every", "usd_per_day"): 0.5})
     if "tandem_scorer_feature_shift" not in generate_latest(REGISTRY).decode():
-        metrics.watch_drift(Shifted())
+        metrics.watch_drift({"mine": Shifted()})
     InferenceSpan(Inference("every", "llm", "r", 1, RolePrices())).end("eos", 1.0, TokenCounts(1, 0, 5))
     collector = metrics.EngineCollector(ScriptedEngine("every"), "llm")
     ours = {s.name for family in collector.collect() for s in family.samples}

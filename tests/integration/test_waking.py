@@ -1,0 +1,55 @@
+"""A large model without pods: the first request waits for the one that starts, where its profile says so."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from services.generation.role_generator import GenerationEvent
+from services.insight_generator.generator import InsightGenerator
+from tandem.method.errors import Unavailable
+from tandem.method.tasks import ModelTask
+from tests.integration.asking import ask
+from tests.integration.conftest import System
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.fixture
+def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids of requests to refuse, each once, as a service that cannot be reached does."""
+    left: list[str] = []
+    generate = InsightGenerator.generate
+
+    async def refused_first(self: InsightGenerator, task: ModelTask) -> AsyncGenerator[GenerationEvent, None]:
+        if left:
+            left.pop()
+            raise Unavailable("no pod is there")
+        async for event in generate(self, task):
+            yield event
+
+    monkeypatch.setattr(InsightGenerator, "generate", refused_first)
+    return left
+
+
+async def test_a_request_waits_for_a_large_model_that_starts_and_says_so(
+    system: System, monkeypatch: pytest.MonkeyPatch, refusals: list[str]
+) -> None:
+    profile = system.service._admission.profiles["scripted"]
+    execution = profile.execution.model_copy(update={"llm_unavailable_timeout_seconds": 20})
+    patient = profile.model_copy(update={"execution": execution})
+    monkeypatch.setattr(system.service._admission, "profiles", {"scripted": patient})
+    refusals += ["refused"] * 5
+    result = await ask(system, "[scores=16:0.9 slm_eos=5]")
+    assert refusals == []
+    assert (result["stop"]["reason"], result["stop"]["stage"]) == ("sufficient", 1)
+    assert any("the large model could not be reached at first: attempt 6 reached it" in n for n in result["notes"])
+
+
+async def test_without_patience_the_small_model_answers_alone(system: System, refusals: list[str]) -> None:
+    refusals += ["refused"] * 5
+    result = await ask(system, "[scores=16:0.9 slm_eos=5]")
+    assert len(refusals) == 1  # four attempts
+    assert result["stop"]["reason"] == "llm_unavailable"
+    refusals.clear()

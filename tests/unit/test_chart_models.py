@@ -1,0 +1,159 @@
+"""Weights in the chart: downloaded once, by whom, and into what. A claim that pods could not share is refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.chart import CHART, EDGE, MODELS, helm, named, needs_helm, pod_specs, render
+
+PAIR = "qwen2.5-coder-1.5b-0.5b"
+ROLES = {"insight-generator": "llm", "sufficiency-scorer": "slm", "slm-executor": "slm"}
+TYPES = ("shared", "pvc", "ephemeral", "hostPath", "emptyDir", "existingClaim")
+ONE_EACH = ("insightGenerator.replicaCount=1", "insightGenerator.autoscaling.enabled=false", "slmExecutor.autoscaling.enabled=false")  # fmt: skip
+NEEDED = {"existingClaim": ("modelCache.existingClaim=mine",), "hostPath": ("modelCache.hostPath=/data/models",)}
+
+
+def of_type(kind: str, *more: str) -> dict[str, dict[str, Any]]:
+    objects = render("gpu", f"modelCache.type={kind}", *NEEDED.get(kind, ()), *ONE_EACH, *more)
+    return pod_specs(objects)
+
+
+def refusal(*sets: str) -> str:
+    options = [word for pair in sets for word in ("--set", pair)]
+    done = helm("template", "t", str(CHART), "-f", str(CHART / "ci" / "gpu-values.yaml"), *options)
+    assert done.returncode != 0
+    return done.stderr
+
+
+def init(spec: dict[str, Any]) -> list[str]:
+    [container] = spec["initContainers"]
+    return list(container["args"])
+
+
+def volume(spec: dict[str, Any]) -> dict[str, Any]:
+    return next(v for v in spec["volumes"] if v["name"] == "models")
+
+
+@needs_helm
+@pytest.mark.parametrize("kind", TYPES)
+def test_gateways_get_tokenizers_alone_and_no_claim(kind: str) -> None:
+    specs = of_type(kind)
+    spec = specs["Deployment/t-tandem-gateway"]
+    assert init(spec) == [
+        "tandem", "models", "pull", "--tokenizer-only", "--only", "slm", "--profile", PAIR,
+    ]  # fmt: skip
+    assert volume(spec) == {"name": "models", "emptyDir": {"sizeLimit": "2Gi"}}
+    for other in (EDGE, "worker"):
+        assert "initContainers" not in specs[f"Deployment/t-tandem-{other}"]
+        assert "models" not in {v["name"] for v in specs[f"Deployment/t-tandem-{other}"]["volumes"]}
+
+
+@needs_helm
+@pytest.mark.parametrize("kind", ["pvc", "ephemeral", "hostPath", "emptyDir"])
+def test_a_model_pod_downloads_its_own_model_where_nothing_is_shared(kind: str) -> None:
+    specs = of_type(kind)
+    for component, role in ROLES.items():
+        words = init(specs[f"Deployment/t-tandem-{component}"])
+        assert words == ["tandem", "models", "pull", "--profile", PAIR, "--only", role, "--engine", "transformers"]
+    assert not [name for name in specs if name.startswith("Job/t-tandem-pull")]
+
+
+@needs_helm
+@pytest.mark.parametrize("kind", ["shared", "existingClaim"])
+def test_one_job_fills_a_shared_claim_and_the_pods_wait_for_it(kind: str) -> None:
+    specs = of_type(kind)
+    [job] = [spec for name, spec in specs.items() if name.startswith("Job/t-tandem-pull")]
+    words = [c["args"] for c in [*job["initContainers"], *job["containers"]]]
+    assert words == [
+        ["tandem", "models", "pull", "--only", role, "--engine", "transformers", "--profile", PAIR]
+        for role in ("llm", "slm")
+    ]
+    assert "nvidia.com/gpu" not in str(job)
+    for component in MODELS:
+        spec = specs[f"Deployment/t-tandem-{component}"]
+        assert init(spec)[:3] == ["tandem", "models", "wait"]
+        assert init(spec)[-2:] == ["--timeout", "3600"]
+        assert volume(spec) == volume(job)
+        [mount] = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "models"]
+        assert mount["readOnly"] is True
+
+
+@needs_helm
+def test_another_download_is_another_job_because_a_job_cannot_change() -> None:
+    names = {
+        name
+        for sets in ((), ("image.tag=v2",), ("profile.name=mine",))
+        for name in pod_specs(render("gpu", *sets))
+        if name.startswith("Job/t-tandem-pull")
+    }
+    assert len(names) == 3
+
+
+@needs_helm
+def test_what_each_type_mounts() -> None:
+    claims = {kind: volume(of_type(kind)["Deployment/t-tandem-slm-executor"]) for kind in TYPES}
+    assert claims["shared"]["persistentVolumeClaim"] == {"claimName": "t-tandem-models"}
+    assert claims["pvc"]["persistentVolumeClaim"] == {"claimName": "t-tandem-slm-executor-models"}
+    assert claims["existingClaim"]["persistentVolumeClaim"] == {"claimName": "mine"}
+    assert claims["hostPath"]["hostPath"] == {"path": "/data/models", "type": "Directory"}
+    assert claims["emptyDir"]["emptyDir"] == {"sizeLimit": "60Gi"}
+    spec = claims["ephemeral"]["ephemeral"]["volumeClaimTemplate"]["spec"]
+    assert (spec["accessModes"], spec["storageClassName"]) == (["ReadWriteOnce"], "shared-files")
+    objects = render("gpu")
+    assert named(objects, "PersistentVolumeClaim", "models")["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert len([o for o in objects if o["kind"] == "PersistentVolumeClaim"]) == 1
+
+
+@needs_helm
+def test_a_claim_of_one_node_is_refused_where_several_pods_need_it() -> None:
+    several = refusal("modelCache.type=pvc")
+    assert re.search(r"a ReadWriteOnce claim serves one pod, and insight-generator may have 8\. Set modelCache\.type", several)  # fmt: skip
+    assert "slm-executor may have 3" in refusal("modelCache.type=pvc", *ONE_EACH, "slmExecutor.replicaCount=3")
+    assert "pods on several nodes cannot share it" in refusal("modelCache.accessMode=ReadWriteOnce")
+    assert "nothing can be downloaded into such a claim" in refusal("modelCache.accessMode=ReadOnlyMany")
+    render("gpu", "modelCache.type=pvc", "modelCache.accessMode=ReadWriteMany")
+    render("gpu", "modelCache.accessMode=ReadWriteOnce", "modelCache.singleNode=true")
+    api = ("insightGenerator.engine=openai", "insightGenerator.api.baseUrl=https://a")
+    render("gpu", "modelCache.type=pvc", "slmExecutor.autoscaling.enabled=false", *api)  # no weights, no claim
+
+
+@needs_helm
+def test_a_claim_of_one_node_is_released_before_the_next_pod_takes_it() -> None:
+    objects = render("gpu", "modelCache.type=pvc", "accelerator=none", *ONE_EACH)
+    rolling = {
+        component: named(objects, "Deployment", component)["spec"]["strategy"]["rollingUpdate"]
+        for component in (*MODELS, "worker")
+    }
+    assert {rolling[component]["maxSurge"] for component in MODELS} == {0}
+    assert rolling["worker"]["maxSurge"] == 1
+
+
+@needs_helm
+def test_without_a_download_the_models_must_be_in_place_for_gateways_too() -> None:
+    for kind in ("shared", "pvc", "ephemeral", "emptyDir"):
+        assert "needs models that are in place" in refusal(f"modelCache.type={kind}", "modelCache.pull=false", *ONE_EACH)  # fmt: skip
+    specs = of_type("existingClaim", "modelCache.pull=false")
+    for component in (*MODELS, "gateway"):
+        spec = specs[f"Deployment/t-tandem-{component}"]
+        assert "initContainers" not in spec
+        assert volume(spec)["persistentVolumeClaim"] == {"claimName": "mine"}
+    assert not [name for name in specs if name.startswith("Job/t-tandem-pull")]
+
+
+@needs_helm
+def test_an_unknown_type_is_refused_by_the_schema() -> None:
+    assert re.search("modelCache.type|/modelCache/type", refusal("modelCache.type=nfs"))
+
+
+@needs_helm
+def test_llama_cpp_gets_files_that_nobody_converts() -> None:
+    specs = pod_specs(
+        render("minimal", "insightGenerator.engine=llamacpp", "slmExecutor.engine=llamacpp", "modelCache.type=shared")
+    )
+    [job] = [spec for name, spec in specs.items() if name.startswith("Job/t-tandem-pull")]
+    steps = {c["name"]: c["args"] for c in [*job["initContainers"], *job["containers"]]}
+    assert set(steps) == {"llm-llamacpp", "slm-llamacpp", "slm-transformers"}  # the scorer's is transformers'
+    assert steps["slm-llamacpp"][4:6] == ["slm", "--engine"]

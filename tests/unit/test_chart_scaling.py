@@ -1,0 +1,112 @@
+"""Autoscaling in the chart: what each scaler looks at, with which credentials, and who may go to zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.chart import CHART, helm, named, needs_helm, render
+
+QUEUE = "tandem-qwen2.5-coder-1.5b-0.5b"
+
+
+def triggers(objects: list[dict[str, Any]], component: str, kind: str) -> list[dict[str, Any]]:
+    return [t for t in named(objects, "ScaledObject", component)["spec"]["triggers"] if t["type"] == kind]
+
+
+def refusal(*sets: str) -> str:
+    options = [word for pair in sets for word in ("--set", pair)]
+    done = helm("template", "t", str(CHART), "-f", str(CHART / "ci" / "sleep-values.yaml"), *options)
+    assert done.returncode != 0
+    return done.stderr
+
+
+@needs_helm
+def test_workers_scale_by_the_tasks_of_all_their_queues_activities_among_them() -> None:
+    looked_at = {
+        trigger["metadata"]["taskQueue"]: trigger["metadata"]["queueTypes"]
+        for trigger in triggers(render("sleep"), "worker", "temporal")
+    }
+    assert looked_at == {
+        QUEUE: "workflow,activity", f"{QUEUE}-llm": "activity", f"{QUEUE}/batch": "workflow,activity",
+    }  # fmt: skip
+
+
+@needs_helm
+def test_the_queues_are_those_that_the_code_names() -> None:
+    from tandem.method.names import batch_queue, llm_queue, solve_queue
+
+    profile = QUEUE.removeprefix("tandem-")
+    names = {trigger["metadata"]["taskQueue"] for trigger in triggers(render("sleep"), "worker", "temporal")}
+    assert names == {queue(profile) for queue in (solve_queue, llm_queue, batch_queue)}
+
+
+@needs_helm
+def test_keda_gets_the_credentials_that_the_workers_have() -> None:
+    cloud = render("sleep")
+    authentication = named(cloud, "TriggerAuthentication", "temporal")["spec"]["secretTargetRef"]
+    assert authentication == [{"parameter": "apiKey", "name": "tandem-temporal", "key": "api-key"}]
+    assert {t["authenticationRef"]["name"] for t in triggers(cloud, "worker", "temporal")} == {"t-tandem-temporal"}
+    mutual = render(
+        "sleep",
+        "temporal.apiKeySecret=",
+        "temporal.tls.existingSecret=mtls",
+        "temporal.tls.serverName=temporal.internal",
+    )
+    parts = {p["parameter"]: (p["name"], p["key"]) for p in named(mutual, "TriggerAuthentication", "temporal")["spec"]["secretTargetRef"]}  # fmt: skip
+    assert parts == {"ca": ("mtls", "ca.crt"), "cert": ("mtls", "tls.crt"), "key": ("mtls", "tls.key")}
+    assert triggers(mutual, "worker", "temporal")[0]["metadata"]["tlsServerName"] == "temporal.internal"
+    open_one = render("sleep", "temporal.apiKeySecret=")
+    assert not [o for o in open_one if o["kind"] == "TriggerAuthentication"]
+    assert all("authenticationRef" not in t for t in triggers(open_one, "worker", "temporal"))
+    [prometheus] = triggers(cloud, "insight-generator", "prometheus")
+    assert prometheus["authenticationRef"] == {"name": "prometheus-reader"}
+
+
+@needs_helm
+def test_a_large_model_at_zero_is_woken_by_a_running_request_of_any_pair_that_it_serves() -> None:
+    objects = render("sleep", "profiles[0].name=second", "profiles[0].insightGenerator.sharedWith=" + QUEUE.removeprefix("tandem-"))  # fmt: skip
+    scaled = named(objects, "ScaledObject", "insight-generator")["spec"]
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"], scaled["cooldownPeriod"]) == (0, 4, 900)
+    waking = [t["metadata"] for t in triggers(objects, "insight-generator", "temporal")]
+    assert [m["workflowTaskQueueForCount"] for m in waking] == [QUEUE, "tandem-second"]
+    assert {m["includeRunningWorkflowCount"] for m in waking} == {"true"}
+    [load] = triggers(objects, "insight-generator", "prometheus")
+    assert 'role="llm"' in load["metadata"]["query"]
+    assert not triggers(render("sleep"), "sufficiency-scorer", "temporal")
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (("worker.autoscaling.minReplicas=0",), "worker.autoscaling.minReplicas must be at least 1"),
+        (("insightGenerator.autoscaling.kind=hpa",), "only insightGenerator and slmExecutor with kind keda go to 0"),
+        (("insightGenerator.autoscaling.prometheusAddress=",), "insightGenerator.autoscaling.prometheusAddress is needed"),
+        (("worker.autoscaling.kind=hpa",), "worker.autoscaling.externalMetric is needed"),
+        (("worker.autoscaling.kind=vpa",), "kind"),
+    ],
+)  # fmt: skip
+def test_a_scaler_that_could_not_work_is_refused(sets: tuple[str, ...], message: str) -> None:
+    assert message in refusal(*sets)
+
+
+@needs_helm
+def test_without_keda_the_same_metrics_come_from_an_adapter() -> None:
+    objects = render(
+        "sleep", "worker.autoscaling.kind=hpa", "worker.autoscaling.externalMetric=temporal_backlog",
+        "insightGenerator.autoscaling.kind=hpa", "insightGenerator.autoscaling.minReplicas=1",
+    )  # fmt: skip
+    waiting = [m["external"]["metric"] for m in named(objects, "HorizontalPodAutoscaler", "worker")["spec"]["metrics"]]
+    assert [m["selector"]["matchLabels"]["taskqueue"] for m in waiting] == [QUEUE, f"{QUEUE}-llm"]
+    assert {m["name"] for m in waiting} == {"temporal_backlog"}
+    [load] = named(objects, "HorizontalPodAutoscaler", "insight-generator")["spec"]["metrics"]
+    assert load["pods"]["metric"]["name"] == "tandem_engine_requests"
+
+
+@needs_helm
+def test_each_pairs_pods_scale_by_their_own_load() -> None:
+    objects = render("profiles")
+    [trigger] = triggers(objects, "insight-generator-support", "prometheus")
+    assert 'pod=~"t-tandem-insight-generator-support-[a-z0-9]+-[a-z0-9]+"' in trigger["metadata"]["query"]
