@@ -24,7 +24,7 @@ _PROCESSES_FILE = CHART / "templates" / "_processes.tpl"
 # Values whose keys the user or Kubernetes defines: the schema cannot list them.
 _FREE = {
     "commonLabels", "podAnnotations", "files", "binaryFiles", "nodeSelector", "affinity", "podSecurityContext",
-    "securityContext", "annotations", "labels", "lifecycle", "startup", "readiness", "liveness", "requests", "limits",
+    "securityContext", "annotations", "labels", "lifecycle", "startup", "readiness", "liveness", "requests", "limits", "issuerRef",
 }  # fmt: skip
 _ENUMS = {
     "pullPolicy": ["Always", "IfNotPresent", "Never"],

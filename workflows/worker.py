@@ -18,6 +18,7 @@ from services.observability import metrics, tracing
 from services.process.server import Server, serve
 from services.process.settings import ProcessSettings, Seconds, read_settings
 from services.process.temporal import connect
+from services.process.transport import own_transport
 from services.request_log.log import RequestLog
 from tandem.method.names import batch_queue, llm_queue, solve_queue
 from tandem.method.timeouts import Timeouts
@@ -126,14 +127,16 @@ async def main() -> None:
     tracing.setup("tandem-worker", settings.log_level, create_tracer_provider)
     metrics.expose(settings.host, settings.metrics_port)
     log = RequestLog(settings.redis_url, settings.request_ttl, settings.sealer())
+    transport = own_transport()
     activities = Activities(
         ServiceAddresses(
             settings.insight_generator, settings.sufficiency_scorer, settings.slm_executor, settings.answer_checker
         ),
         log,
         settings.files,
+        transport,
     )
-    server = Server(settings.host, settings.port, [NAME])
+    server = Server(settings.host, settings.port, [NAME], transport=transport)
     async with contextlib.AsyncExitStack() as workers:
 
         async def load() -> None:

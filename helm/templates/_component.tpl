@@ -11,7 +11,10 @@
 {{- $seconds = add $values.unreadyPauseSeconds $values.drainSeconds 10 | int -}}
 {{- if and (eq .key "worker") $values.versioning -}}{{- $seconds = add $seconds $values.handoverSeconds | int -}}{{- end -}}
 {{- end -}}
-{{- $more := dict "fixed" $fixed "name" (kebabcase .key) "onGpu" $onGpu "isApi" $isApi "grace" $seconds -}}
+{{- $tls := .root.Values.tls -}}
+{{- $health := ternary $tls.healthPort $values.service.port $tls.enabled -}}
+{{- $isSecured := and $tls.enabled (or $tls.public (ne .key "gateway")) -}}
+{{- $more := dict "fixed" $fixed "key" .key "name" (kebabcase .key) "onGpu" $onGpu "isApi" $isApi "grace" $seconds "healthPort" $health "tls" $isSecured -}}
 {{- mustMergeOverwrite $values $more | toYaml -}}
 {{- end }}
 
@@ -109,7 +112,7 @@ containers:
       {{- if $c.fixed.http }}
       httpGet: {path: /healthz, port: http}
       {{- else }}
-      grpc: {port: {{ $c.service.port }}}
+      grpc: {port: {{ $c.healthPort }}}
       {{- end }}
       {{- toYaml $c.probes.liveness | nindent 6 }}
     resources: {{- include "tandem.resources" . | nindent 6 }}
@@ -121,6 +124,9 @@ containers:
 volumes:
   - name: tmp
     emptyDir: {{- if $c.fixed.isolated }} {medium: Memory, sizeLimit: {{ $c.scratchSize }}}{{ else }} {}{{ end }}
+  {{- if $root.Values.tls.enabled }}
+  - {{- include "tandem.tlsVolume" (dict "root" $root "key" $c.key) | nindent 4 }}
+  {{- end }}
   {{- if include "tandem.needsProfile" . }}
   - name: profile
     configMap: {name: {{ include "tandem.fullname" $root }}-profile}
@@ -160,7 +166,7 @@ volumes:
 {{- if .fixed.http -}}
 httpGet: {path: {{ .fixed.ready }}, port: http}
 {{- else -}}
-grpc: {port: {{ .service.port }}, service: {{ .fixed.ready }}}
+grpc: {port: {{ .healthPort }}, service: {{ .fixed.ready }}}
 {{- end -}}
 {{- end }}
 
@@ -194,6 +200,9 @@ emptyDir: {sizeLimit: {{ $cache.size }}}
 
 {{- define "tandem.mounts" -}}
 - {name: tmp, mountPath: /tmp}
+{{- if .root.Values.tls.enabled }}
+- {name: tls, mountPath: /etc/tandem/tls, readOnly: true}
+{{- end }}
 {{- if include "tandem.needsProfile" . }}
 - {name: profile, mountPath: /etc/tandem/profiles/{{ .root.Values.profile.name }}, readOnly: true}
 {{- end }}

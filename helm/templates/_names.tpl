@@ -35,11 +35,16 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{/* dict root, component: host:port; the client balances over the pods */}}
 {{- define "tandem.target" -}}
 {{- $port := (include "tandem.component" (dict "root" .root "key" .key) | fromYaml).service.port -}}
-dns:///{{ include "tandem.fullname" .root }}-{{ kebabcase .key }}-pods.{{ .root.Release.Namespace }}.svc:{{ $port }}
+{{ include "tandem.podsTarget" (dict "root" .root "key" .key "port" $port) }}
+{{- end }}
+
+{{/* dict root, key, port */}}
+{{- define "tandem.podsTarget" -}}
+dns:///{{ include "tandem.fullname" .root }}-{{ kebabcase .key }}-pods.{{ .root.Release.Namespace }}.svc:{{ .port }}
 {{- end }}
 
 {{/* dict component, target: the port of a Service */}}
 {{- define "tandem.servicePort" -}}
 {{- $c := .component -}}
-{name: {{ ternary "http" "grpc" $c.fixed.http }}, port: {{ $c.service.port }}, targetPort: {{ .target }}, protocol: TCP, appProtocol: {{ ternary "http" "kubernetes.io/h2c" $c.fixed.http }}}
+{name: {{ ternary "http" "grpc" $c.fixed.http }}, port: {{ $c.service.port }}, targetPort: {{ .target }}, protocol: TCP, appProtocol: {{ ternary "http" (ternary "https" "kubernetes.io/h2c" $c.tls) $c.fixed.http }}}
 {{- end }}

@@ -12,6 +12,7 @@ from services.engine.api import ModelInfo
 from services.engine.registry import make_engine
 from services.observability import metrics, tracing
 from services.process.settings import ModelServiceSettings, read_settings
+from services.process.transport import own_transport
 from services.request_log.log import RequestLog
 from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.description import TRANSFORMERS
@@ -35,6 +36,7 @@ def main() -> None:
     except ValueError as error:
         sys.exit(f"profile {profile.name}: {error}")
     metrics.expose(settings.host, settings.metrics_port)
+    transport = own_transport()
     engine = make_engine(_engine_for(scorer, settings.engine), settings.engine_arguments(profile.slm) | _needs(scorer))
     metrics.watch_engine(engine, "scorer")
     engine.start()
@@ -48,6 +50,8 @@ def main() -> None:
     )
     metrics.watch_drift(stage_scorer.drift)
     ScorerServer.host = ScorerRestServer.host = settings.host
+    ScorerServer.transport = transport
+    ScorerRestServer.is_open = not transport.is_on
     ScorerServer.is_alive = staticmethod(lambda: engine.is_alive)
     kserve.model_server.GRPCServer, kserve.model_server.RESTServer = ScorerServer, ScorerRestServer
     leave_logging_to_us()
