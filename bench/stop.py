@@ -15,10 +15,11 @@ from rich.progress import track
 
 from bench.common import Figures, peak_memory_mb, quantiles, report
 from tandem import Client
+from tandem.local.certificates import authority_file
 from tandem.local.supervisor import Stack
 from tandem.paths import DEFAULT_PROFILE
 from tandem.v1 import tandem_pb2
-from tests.stacks import scripted_stack, started_stack
+from tests.stacks import environment, scripted_stack, started_stack
 
 _WARM_UP = 3
 
@@ -29,6 +30,7 @@ class _Options:
     concurrent: int
     token_ms: int
     real: bool
+    tls: bool
 
 
 def main() -> None:
@@ -39,11 +41,16 @@ def main() -> None:
         "--token-ms", type=int, default=2, help="of the test engine; raise it with --concurrent, on a busier machine"
     )
     arguments.add_argument("--real", action="store_true", help="the default pair instead of the test engine")
+    arguments.add_argument("--tls", action="store_true", help="the processes and the client speak TLS")
     options = _Options(**vars(arguments.parse_args()))
-    with started_stack(DEFAULT_PROFILE, {}) if options.real else scripted_stack() as stack:
+    stacks = started_stack(DEFAULT_PROFILE, {}, tls=options.tls) if options.real else scripted_stack(tls=options.tls)
+    with (
+        stacks as stack,
+        environment({"TANDEM_CA_FILE": str(authority_file(stack.certificates))} if options.tls else {}),
+    ):
         results = _stop_requests(stack, options)
         memory = peak_memory_mb(stack)
-    name = f"stop-{'real' if options.real else 'scripted'}-{options.concurrent}"
+    name = f"stop-{'real' if options.real else 'scripted'}-{options.concurrent}{'-tls' if options.tls else ''}"
     report(name, {**_figures(results, options), "peak_memory_mb": memory})
 
 

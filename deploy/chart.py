@@ -25,7 +25,7 @@ _PROCESSES_FILE = CHART / "templates" / "_processes.tpl"
 _FREE = {
     "commonLabels", "podAnnotations", "podLabels", "files", "binaryFiles", "nodeSelector", "affinity", "podSecurityContext",
     "securityContext", "annotations", "labels", "lifecycle", "startup", "readiness", "liveness", "requests", "limits",
-    "vllmArgs",
+    "vllmArgs", "issuerRef",
 }  # fmt: skip
 _ENUMS = {
     "pullPolicy": ["Always", "IfNotPresent", "Never"],

@@ -159,11 +159,11 @@ class Client:
 
 
 class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
-    """`Client` for asyncio, with the same arguments."""
+    """`Client` for asyncio, with the same arguments; `channel` replaces the one to `address`, and is closed with the client."""
 
-    def __init__(self, address: str = "", api_key: str = "") -> None:
+    def __init__(self, address: str = "", api_key: str = "", channel: grpc.aio.Channel | None = None) -> None:
         self._gateway = Gateway.of(address, api_key)
-        self._channel = self._gateway.aio_channel()
+        self._channel = channel or self._gateway.aio_channel()
         self._stub = tandem_pb2_grpc.TandemServiceStub(self._channel)
         self.batches = AsyncBatches(self._channel, self._gateway.metadata)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 
 from tandem.errors import UserError
-from tandem.paths import default_address
+from tandem.paths import default_address, local_authority
 
 _TLS = "https://"
 _OPTIONS = [
@@ -24,7 +24,7 @@ _OPTIONS = [
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """`address` is `host:port`, or `https://host:port` for TLS, which is checked with the certificates in the file that
-    TANDEM_CA_FILE names, else the usual ones. `credential` is sent as `Authorization: Bearer`; empty: nothing is sent.
+    TANDEM_CA_FILE names, else those of the local stack at this address, else the usual ones. `credential` is sent as `Authorization: Bearer`; empty: nothing is sent.
     """
 
     address: str
@@ -45,11 +45,17 @@ class Gateway:
             return grpc.secure_channel(self._target, self._tls(), options=_OPTIONS)
         return grpc.insecure_channel(self._target, options=_OPTIONS)
 
-    def aio_channel(self) -> grpc.aio.Channel:
-        """Raises as `channel`."""
-        if self._is_tls:
-            return grpc.aio.secure_channel(self._target, self._tls(), options=_OPTIONS)
+    def aio_channel(self, credentials: grpc.ChannelCredentials | None = None) -> grpc.aio.Channel:
+        """`credentials` instead of what the address stands for. Raises as `channel`."""
+        if credentials or self._is_tls:
+            return grpc.aio.secure_channel(self._target, credentials or self._tls(), options=_OPTIONS)
         return grpc.aio.insecure_channel(self._target, options=_OPTIONS)
+
+    @property
+    def authority(self) -> Path | None:
+        """The file of the certificates that the gateway's is checked with; None: the usual ones."""
+        named = os.environ.get("TANDEM_CA_FILE")
+        return Path(named) if named else local_authority(self.address)
 
     @property
     def _is_tls(self) -> bool:
@@ -59,10 +65,9 @@ class Gateway:
     def _target(self) -> str:
         return self.address.removeprefix(_TLS).rstrip("/")
 
-    @staticmethod
-    def _tls() -> grpc.ChannelCredentials:
-        file = os.environ.get("TANDEM_CA_FILE", "")
+    def _tls(self) -> grpc.ChannelCredentials:
+        file = self.authority
         try:
-            return grpc.ssl_channel_credentials(Path(file).read_bytes() if file else None)
+            return grpc.ssl_channel_credentials(file.read_bytes() if file else None)
         except OSError as error:
             raise UserError(f"TANDEM_CA_FILE: {error}") from error

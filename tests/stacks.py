@@ -35,27 +35,27 @@ def environment(values: Mapping[str, str | None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def started_stack(profile: str, values: Mapping[str, str | None]) -> Iterator[Stack]:
+def started_stack(profile: str, values: Mapping[str, str | None], *, tls: bool = False) -> Iterator[Stack]:
     """A running stack in a state folder of its own; `values` is the environment of its processes.
 
     The variables are set only while the stack starts, because the processes inherit them from this one.
     """
     with tempfile.TemporaryDirectory(prefix="tandem-stack-") as folder:
         with environment({"TANDEM_STATE": folder, **values}):
-            stack = start_stack(profile)
+            stack = start_stack(profile, tls=tls)
         try:
             yield stack
         finally:
             stack.down()
 
 
-def start_stack(profile: str, *, jaeger: bool = False) -> Stack:
+def start_stack(profile: str, *, jaeger: bool = False, tls: bool = False) -> Stack:
     """A running stack."""
-    return planning.start_stack(profile, jaeger=jaeger, restarts=False)
+    return planning.start_stack(profile, jaeger=jaeger, restarts=False, tls=tls)
 
 
 @contextlib.contextmanager
-def scripted_stack(values: Mapping[str, str | None] | None = None) -> Iterator[Stack]:
+def scripted_stack(values: Mapping[str, str | None] | None = None, *, tls: bool = False) -> Iterator[Stack]:
     """A running stack whose engines follow the script in the question (tests.fakes)."""
     with tempfile.TemporaryDirectory(prefix="tandem-models-") as models:
         for name in ("scripted-llm", "scripted-slm"):
@@ -65,7 +65,7 @@ def scripted_stack(values: Mapping[str, str | None] | None = None) -> Iterator[S
             "TANDEM_PROFILES_PATH": str(SCRIPTED_PROFILES),
             "TANDEM_ENGINE": "tests.fakes:make_engine",
         }
-        with started_stack("scripted", {**scripted, **(values or {})}) as stack:
+        with started_stack("scripted", {**scripted, **(values or {})}, tls=tls) as stack:
             yield stack
 
 

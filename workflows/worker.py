@@ -19,6 +19,7 @@ from services.process.redis import open_request_log
 from services.process.server import Server, serve
 from services.process.settings import ProcessSettings, Seconds, read_settings
 from services.process.temporal import connect
+from services.process.transport import own_transport
 from services.request_log.log import RequestLog
 from tandem.method.names import batch_queue, llm_queue, solve_queue
 from tandem.method.timeouts import Timeouts
@@ -127,14 +128,16 @@ async def main() -> None:
     tracing.setup("tandem-worker", settings.log_level, create_tracer_provider)
     metrics.expose(settings.host, settings.metrics_port)
     log = open_request_log(settings.sealer())
+    transport = own_transport()
     activities = Activities(
         ServiceAddresses(
             settings.insight_generator, settings.sufficiency_scorer, settings.slm_executor, settings.answer_checker
         ),
         log,
         settings.files,
+        transport,
     )
-    server = Server(settings.host, settings.port, [NAME])
+    server = Server(settings.host, settings.port, [NAME], transport=transport)
     async with contextlib.AsyncExitStack() as workers:
 
         async def load() -> None:

@@ -19,7 +19,10 @@
 {{- end -}}
 {{- $name := kebabcase .key -}}{{- with $pair.key }}{{ $name = printf "%s-%s" $name . }}{{ end -}}
 {{- $serves := (include "tandem.served" (dict "root" .root "key" .key "pair" $pair.name) | fromYaml).names -}}
-{{- $more := dict "fixed" $fixed "key" .key "name" $name "role" (kebabcase .key) "pair" $pair.name "pairKey" $pair.key "serves" $serves "onGpu" $onGpu "isApi" $isApi "grace" $seconds -}}
+{{- $tls := .root.Values.tls -}}
+{{- $health := ternary $tls.healthPort $values.service.port $tls.enabled -}}
+{{- $isSecured := and $tls.enabled (or $tls.public (ne .key "gateway")) -}}
+{{- $more := dict "fixed" $fixed "key" .key "name" $name "role" (kebabcase .key) "pair" $pair.name "pairKey" $pair.key "serves" $serves "onGpu" $onGpu "isApi" $isApi "grace" $seconds "healthPort" $health "tls" $isSecured -}}
 {{- mustMergeOverwrite $values $more | toYaml -}}
 {{- end }}
 
@@ -45,7 +48,7 @@
 {{- if .fixed.http -}}
 httpGet: {path: {{ .fixed.ready }}, port: http}
 {{- else -}}
-grpc: {port: {{ .service.port }}, service: {{ .fixed.ready }}}
+grpc: {port: {{ .healthPort }}, service: {{ .fixed.ready }}}
 {{- end -}}
 {{- end }}
 

@@ -7,12 +7,15 @@
 - {name: TANDEM_METRICS_PORT, value: "9090"}
 - {name: TANDEM_DRAIN, value: {{ $c.drainSeconds | quote }}}
 - {name: TANDEM_UNREADY_PAUSE, value: {{ $c.unreadyPauseSeconds | quote }}}
+{{- if $v.tls.enabled }}
+{{ include "tandem.tlsEnv" . }}
+{{- end }}
 {{- if $c.fixed.isolated }}
 - {name: TANDEM_CHECKER_CONCURRENCY, value: {{ $c.concurrency | quote }}}
 - {name: TANDEM_CHECK_SECONDS, value: {{ $c.checkSeconds | quote }}}
 - {name: TANDEM_CHECKER_ALLOW_WEAK_SANDBOX, value: {{ $c.allowWeakSandbox | quote }}}
 {{- else if $c.fixed.http }}
-- {name: TANDEM_GATEWAY, value: {{ include "tandem.target" (dict "root" $root "key" "gateway" "pair" "") }}}
+- {name: TANDEM_GATEWAY, value: {{ include "tandem.podsTarget" (dict "root" $root "component" (include "tandem.component" (dict "root" $root "key" "gateway" "pair" "") | fromYaml) "port" (include "tandem.internalGatewayPort" $root)) }}}
 {{ include "tandem.otelEnv" $root }}
 {{- else }}
 {{ include "tandem.connectedEnv" . }}

@@ -43,11 +43,16 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- $host := .pair -}}
 {{- if has .key (splitList " " (include "tandem.perPair" .root)) -}}{{- $host = include "tandem.hostOf" . -}}{{- end -}}
 {{- $c := include "tandem.component" (dict "root" .root "key" .key "pair" $host) | fromYaml -}}
-dns:///{{ include "tandem.objectName" (dict "root" .root "component" $c) }}-pods.{{ .root.Release.Namespace }}.svc:{{ $c.service.port }}
+{{ include "tandem.podsTarget" (dict "root" .root "component" $c "port" $c.service.port) }}
+{{- end }}
+
+{{/* dict root, component, port */}}
+{{- define "tandem.podsTarget" -}}
+dns:///{{ include "tandem.objectName" . }}-pods.{{ .root.Release.Namespace }}.svc:{{ .port }}
 {{- end }}
 
 {{/* dict component, target: the port of a Service */}}
 {{- define "tandem.servicePort" -}}
 {{- $c := .component -}}
-{name: {{ ternary "http" "grpc" $c.fixed.http }}, port: {{ $c.service.port }}, targetPort: {{ .target }}, protocol: TCP, appProtocol: {{ ternary "http" "kubernetes.io/h2c" $c.fixed.http }}}
+{name: {{ ternary "http" "grpc" $c.fixed.http }}, port: {{ $c.service.port }}, targetPort: {{ .target }}, protocol: TCP, appProtocol: {{ ternary "http" (ternary "https" "kubernetes.io/h2c" $c.tls) $c.fixed.http }}}
 {{- end }}

@@ -66,7 +66,7 @@ containers:
       {{- if $c.fixed.http }}
       httpGet: {path: /healthz, port: http}
       {{- else }}
-      grpc: {port: {{ $c.service.port }}}
+      grpc: {port: {{ $c.healthPort }}}
       {{- end }}
       {{- toYaml $c.probes.liveness | nindent 6 }}
     resources: {{- include "tandem.resources" . | nindent 6 }}

@@ -26,6 +26,9 @@
 {{- $root := .root -}}{{- $c := .component -}}
 - name: tmp
   emptyDir: {{- if $c.fixed.isolated }} {medium: Memory, sizeLimit: {{ $c.scratchSize }}}{{ else }} {}{{ end }}
+{{- if $root.Values.tls.enabled }}
+- {{- include "tandem.tlsVolume" . | nindent 2 }}
+{{- end }}
 {{- include "tandem.profileVolumes" (dict "root" $root "names" $c.serves) }}
 {{- include "tandem.redisVolumes" . }}
 {{- if include "tandem.hasPayloadKeys" . }}
@@ -79,6 +82,9 @@
 {{- define "tandem.mounts" -}}
 {{- $root := .root -}}{{- $c := .component -}}
 - {name: tmp, mountPath: /tmp}
+{{- if $root.Values.tls.enabled }}
+- {name: tls, mountPath: /etc/tandem/tls, readOnly: true}
+{{- end }}
 {{- include "tandem.profileMounts" (dict "root" $root "names" $c.serves) }}
 {{- include "tandem.redisMounts" . }}
 {{- if include "tandem.hasPayloadKeys" . }}

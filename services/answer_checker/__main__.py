@@ -12,8 +12,10 @@ from services.answer_checker.sandbox.limits import Limits
 from services.answer_checker.service import NAME, AnswerCheckerService
 from services.answer_checker.settings import CheckerSettings
 from services.observability import metrics, tracing
+from services.process.callers import Callers
 from services.process.server import Server, serve
 from services.process.settings import read_settings
+from services.process.transport import own_transport
 from tandem.method.errors import FailedPrecondition
 from tandem.v1 import checking_pb2_grpc
 
@@ -29,7 +31,8 @@ async def main() -> None:
         raise SystemExit(2) from None
     limits = Limits(seconds=settings.check_seconds, memory_bytes=settings.memory_mib << 20)
     checker = AnswerChecker(sandbox, limits, settings.concurrency, settings.max_waiting)
-    server = Server(settings.host, settings.port, [NAME])
+    # The sandbox's fork server is older than the key in this process's memory.
+    server = Server(settings.host, settings.port, [NAME], transport=own_transport(), callers=Callers.only("worker"))
     checking_pb2_grpc.add_AnswerCheckerServicer_to_server(AnswerCheckerService(checker), server.grpc)
 
     async def load() -> None:

@@ -34,15 +34,20 @@ from services.gateway.tenancy import Tenancy
 from services.identity.authentication import Authentication
 from services.identity.settings import IdentitySettings
 from services.observability import metrics, tracing
+from services.process.callers import Callers
 from services.process.redis import open_request_log
 from services.process.server import Server, serve
 from services.process.settings import ProcessSettings, Seconds, read_settings
 from services.process.temporal import connect
+from services.process.transport import own_transport
 from tandem.keys import KeyFileError
 from tandem.method.profile import load_profile
 from tandem.tenants import TenantFile, TenantFileError, Tenants
 from tandem.v1 import batch_pb2_grpc, tandem_pb2_grpc
 from tandem.watched_file import WatchedFile
+
+# A credential decides about every call, also of the HTTP gateway.
+CALLERS = Callers(frozenset({"http-gateway"}), anyone=True)
 
 
 class GatewaySettings(ProcessSettings):
@@ -57,6 +62,13 @@ class GatewaySettings(ProcessSettings):
     )
     files: str = Field(
         "", validation_alias="TANDEM_FILES", description="folder or URL of the batches' files; empty: no batches"
+    )
+    internal_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        validation_alias="TANDEM_INTERNAL_PORT",
+        description="for the HTTP gateway: asks for its certificate, where there are certificates; 0 opens none",
     )
     max_requests: int = Field(256, gt=0, validation_alias="TANDEM_MAX_REQUESTS", description="streams at once")
     tenants: Path | None = Field(
@@ -112,7 +124,12 @@ async def main() -> None:
     profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
     counters = {name: token_counter(settings.models_folder, p.slm.name) for name, p in profiles.items()}
     log = open_request_log(settings.sealer())
-    server = Server(settings.host, settings.port, [NAME, FILES, BATCHES], [authentication(settings.host).check])
+    server = Server(
+        settings.host, settings.port, [NAME, FILES, BATCHES], [authentication(settings.host).check],
+        transport=own_transport(), callers=CALLERS,
+    )  # fmt: skip
+    if settings.internal_port:
+        server.listen_for_processes(settings.internal_port)
     client = await connect()
     admission = Admission(profiles, settings.profiles[0], counters)
     workflows = Workflows(client, await find_search_attributes(client), is_fair=settings.tenants is not None)

@@ -18,7 +18,9 @@ from services.identity.settings import is_loopback
 from services.observability import metrics, tracing
 from services.process.server import termination
 from services.process.settings import ProcessSettings, read_settings
+from services.process.transport import own_transport
 from tandem.client import AsyncClient
+from tandem.gateway import Gateway
 
 # Longer than clients and load balancers keep idle connections: who closes first must not be the one that may be asked again.
 _KEEP_ALIVE_SECONDS = 75
@@ -49,7 +51,8 @@ async def main() -> None:
     settings = read_settings(HttpGatewaySettings)
     tracing.setup("tandem-http-gateway", settings.log_level)
     metrics.expose(settings.host, settings.metrics_port)
-    async with AsyncClient(settings.gateway) as client, termination() as stop:
+    channel = own_transport().secured(Gateway(settings.gateway).aio_channel)
+    async with AsyncClient(settings.gateway, channel=channel) as client, termination() as stop:
         readiness = Readiness(client, may_be_open=settings.allow_anonymous or is_loopback(settings.host))
         server = _Server(
             uvicorn.Config(

@@ -8,10 +8,12 @@ from services.engine.registry import make_engine
 from services.insight_generator.generator import InsightGenerator
 from services.insight_generator.service import NAME, InsightGeneratorService
 from services.observability import metrics, tracing
+from services.process.callers import Callers
 from services.process.model_process import run_model_process
 from services.process.redis import open_request_log
 from services.process.server import Server
 from services.process.settings import ModelServiceSettings, read_settings
+from services.process.transport import own_transport
 from tandem.method.served_profiles import shared_model
 from tandem.v1 import insight_pb2_grpc
 
@@ -21,13 +23,14 @@ async def main() -> None:
     tracing.setup("tandem-insight-generator", settings.log_level)
     profiles = settings.load_profiles()
     metrics.expose(settings.host, settings.metrics_port)
+    transport = own_transport()
     engine = make_engine(
         settings.engine, settings.engine_arguments(shared_model(profiles, lambda profile: profile.llm))
     )
     metrics.watch_engine(engine, "llm")
     log = open_request_log(settings.sealer())
     generator = InsightGenerator(engine, log, *profiles)
-    server = Server(settings.host, settings.port, [NAME])
+    server = Server(settings.host, settings.port, [NAME], transport=transport, callers=Callers.only("worker"))
     insight_pb2_grpc.add_InsightGeneratorServicer_to_server(
         InsightGeneratorService(generator, engine, profiles[0].name), server.grpc
     )

@@ -6,6 +6,7 @@ import grpc
 
 from services.observability.tracing import client_interceptors
 from services.process.server import MESSAGE_LIMIT
+from services.process.transport import PLAIN, Transport
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
@@ -24,6 +25,14 @@ _OPTIONS = [
 ]
 
 
-def open_channel(address: str) -> grpc.aio.Channel:
-    """An insecure channel to `host:port` or `dns:///headless-service:port`."""
-    return grpc.aio.insecure_channel(address, options=_OPTIONS, interceptors=client_interceptors())
+def open_channel(address: str, transport: Transport = PLAIN) -> grpc.aio.Channel:
+    """A channel to `host:port` or `dns:///headless-service:port`: by TLS where `transport` has a certificate, which the name must
+    be in.
+    """
+
+    def secure(credentials: grpc.ChannelCredentials) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(address, credentials, options=_OPTIONS, interceptors=client_interceptors())
+
+    return transport.secured(secure) or grpc.aio.insecure_channel(
+        address, options=_OPTIONS, interceptors=client_interceptors()
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -12,24 +12,22 @@ from grpc_status import rpc_status
 from opentelemetry import trace
 
 from services.observability.spans import set_attributes
+from services.process.guard import NO_GUARD, Guard
 from services.process.status import from_engine, to_status
 from tandem.method.errors import InvalidArgument, TandemError
 
 logger = logging.getLogger(__name__)
 
-Check = Callable[[Mapping[str, str]], Awaitable[None]]
-"""Is given the metadata of a call; raises a TandemError to refuse it."""
-
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
     """Turns a TandemError into its status with details; any other error into INTERNAL with a fixed text and a log.
 
-    Each of `checks` reads a call's metadata before it is served, and refuses it by raising. With `pass_unknown` any other
-    error goes on to the next interceptor, for a server that has its own.
+    A call is served once `guard` lets it pass. With `pass_unknown` any other error goes on to the next interceptor, for a
+    server that has its own.
     """
 
-    def __init__(self, checks: Sequence[Check] = (), *, pass_unknown: bool = False) -> None:
-        self._checks, self._pass_unknown = tuple(checks), pass_unknown
+    def __init__(self, guard: Guard = NO_GUARD, *, pass_unknown: bool = False) -> None:
+        self._guard, self._pass_unknown = guard, pass_unknown
 
     async def intercept_service(
         self,
@@ -41,29 +39,30 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
             return handler
         if handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(
-                _guard_stream(handler.unary_stream, self._checks, details.method, self._pass_unknown),
+                _guard_stream(handler.unary_stream, self._guard, details.method, self._pass_unknown),
                 _tolerant(handler.request_deserializer),
                 handler.response_serializer,
             )
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
-                _guard_unary(handler.unary_unary, self._checks, details.method, self._pass_unknown),
+                _guard_unary(handler.unary_unary, self._guard, details.method, self._pass_unknown),
                 _tolerant(handler.request_deserializer),
                 handler.response_serializer,
             )
         if handler.stream_unary:
             return grpc.stream_unary_rpc_method_handler(
-                _guard_upload(handler.stream_unary, self._checks, details.method, self._pass_unknown),
+                _guard_upload(handler.stream_unary, self._guard, details.method, self._pass_unknown),
                 _tolerant(handler.request_deserializer),
                 handler.response_serializer,
             )
         return handler
 
 
-def _guard_stream(behavior: Any, checks: Sequence[Check], method: str, pass_unknown: bool) -> Any:
+def _guard_stream(behavior: Any, guard: Guard, method: str, pass_unknown: bool) -> Any:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         try:
-            await _run(checks, request, context)
+            await guard.admit(context, method)
+            _check_form(request)
             async for response in behavior(request, context):
                 yield response
         except Exception as error:
@@ -72,10 +71,11 @@ def _guard_stream(behavior: Any, checks: Sequence[Check], method: str, pass_unkn
     return guarded
 
 
-def _guard_unary(behavior: Any, checks: Sequence[Check], method: str, pass_unknown: bool) -> Any:
+def _guard_unary(behavior: Any, guard: Guard, method: str, pass_unknown: bool) -> Any:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
-            await _run(checks, request, context)
+            await guard.admit(context, method)
+            _check_form(request)
             return await behavior(request, context)
         except Exception as error:
             await _abort(context, error, method, pass_unknown)
@@ -83,10 +83,10 @@ def _guard_unary(behavior: Any, checks: Sequence[Check], method: str, pass_unkno
     return guarded
 
 
-def _guard_upload(behavior: Any, checks: Sequence[Check], method: str, pass_unknown: bool) -> Any:
+def _guard_upload(behavior: Any, guard: Guard, method: str, pass_unknown: bool) -> Any:
     async def guarded(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
-            await _run(checks, None, context)
+            await guard.admit(context, method)
             return await behavior(_well_formed(requests), context)
         except Exception as error:
             await _abort(context, error, method, pass_unknown)
@@ -117,15 +117,8 @@ def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], A
     return parsed
 
 
-async def _run(checks: Sequence[Check], request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-    """Raises what a check raises, then InvalidArgument for bytes that are no message."""
-    metadata = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
-    for check in checks:
-        await check(metadata)
-    _check_form(request)
-
-
 def _check_form(request: Any) -> None:
+    """Raises InvalidArgument for bytes that are no message."""
     if isinstance(request, _Malformed):
         raise InvalidArgument("the request's bytes are no message of this method", field="", reason="MALFORMED")
 

@@ -15,8 +15,12 @@ from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined
 from grpc_reflection.v1alpha import reflection
 
 from services.observability.tracing import server_interceptors
-from services.process.interceptors import Check, ErrorInterceptor
+from services.process.callers import NOBODY, Callers
+from services.process.guard import Check
+from services.process.health_port import HealthPort
+from services.process.interceptors import ErrorInterceptor
 from services.process.slow_readers import SlowReaderInterceptor
+from services.process.transport import PLAIN, Transport
 from tandem.method.errors import Unavailable
 from tandem.method.timeouts import Timeouts
 
@@ -43,20 +47,32 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
 class Server:
     """A grpc.aio server that is alive at once and ready when `serving` is called; until then its calls are UNAVAILABLE.
 
-    `checks` may refuse a call by its metadata.
+    `checks` may refuse a call by its metadata. With certificates (`transport`), only `callers` may call.
     """
 
-    def __init__(self, host: str, port: int, services: Sequence[str], checks: Sequence[Check] = ()) -> None:
+    def __init__(
+        self, host: str, port: int, services: Sequence[str], checks: Sequence[Check] = (), *,
+        transport: Transport = PLAIN, callers: Callers = NOBODY,
+    ) -> None:  # fmt: skip
         self.services = tuple(services)
+        self._host, self._transport = host, transport
         self._has_loaded = False
-        errors = ErrorInterceptor([self._check_loaded, *checks])
+        errors = ErrorInterceptor(transport.guard(callers, [self._check_loaded, *checks]))
         interceptors = [SlowReaderInterceptor(), *server_interceptors(), errors]
         self.grpc = grpc.aio.server(interceptors=interceptors, options=list(SERVER_OPTIONS))
-        self.port = self.grpc.add_insecure_port(f"{host}:{port}")
-        self._health = add_health_and_reflection(self.grpc, self.services)
+        self.port = transport.listen(self.grpc, f"{host}:{port}", is_public=callers.anyone)
+        self._health = add_health(self.grpc)
+        if callers.anyone or not transport.is_on:
+            add_reflection(self.grpc, self.services)
+        self._health_port = HealthPort(host, transport.health_port, self._health)
+
+    def listen_for_processes(self, port: int) -> int:
+        """A further port, which asks for a certificate where the first one does not. Before the start. Returns its number."""
+        return self._transport.listen(self.grpc, f"{self._host}:{port}")
 
     async def start(self) -> None:
         await set_health(self._health, self.services, serving=False)
+        await self._health_port.start()
         await self.grpc.start()
 
     async def serving(self) -> None:
@@ -72,6 +88,7 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(pause.total_seconds())
         await self.grpc.stop(grace.total_seconds())
+        await self._health_port.stop()
 
     async def _check_loaded(self, metadata: Mapping[str, str]) -> None:
         # Not every caller asks for the health first: a channel that was connected before a restart reconnects at once.
@@ -79,12 +96,15 @@ class Server:
             raise Unavailable("this process is still loading; its health turns to SERVING when it is ready")
 
 
-def add_health_and_reflection(server: grpc.aio.Server, services: Sequence[str]) -> health_aio.HealthServicer:
+def add_health(server: grpc.aio.Server) -> health_aio.HealthServicer:
     servicer = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    return servicer
+
+
+def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
     names = [*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
     reflection.enable_server_reflection(names, server)
-    return servicer
 
 
 async def set_health(servicer: health_aio.HealthServicer, services: Sequence[str], *, serving: bool) -> None:

@@ -6,10 +6,12 @@ import uvloop
 
 from services.engine.registry import make_engine
 from services.observability import metrics, tracing
+from services.process.callers import Callers
 from services.process.model_process import run_model_process
 from services.process.redis import open_request_log
 from services.process.server import Server
 from services.process.settings import ModelServiceSettings, read_settings
+from services.process.transport import own_transport
 from services.slm_executor.generator import AnswerGenerator
 from services.slm_executor.service import NAME, SlmExecutorService
 from tandem.method.served_profiles import shared_model
@@ -21,13 +23,14 @@ async def main() -> None:
     tracing.setup("tandem-slm-executor", settings.log_level)
     profiles = settings.load_profiles()
     metrics.expose(settings.host, settings.metrics_port)
+    transport = own_transport()
     engine = make_engine(
         settings.engine, settings.engine_arguments(shared_model(profiles, lambda profile: profile.slm))
     )
     metrics.watch_engine(engine, "slm")
     log = open_request_log(settings.sealer())
     generator = AnswerGenerator(engine, log, *profiles)
-    server = Server(settings.host, settings.port, [NAME])
+    server = Server(settings.host, settings.port, [NAME], transport=transport, callers=Callers.only("worker"))
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(
         SlmExecutorService(generator, engine, profiles[0].name), server.grpc
     )

@@ -15,6 +15,7 @@ from services.engine.registry import make_engine
 from services.observability import metrics, tracing
 from services.process.redis import open_request_log
 from services.process.settings import ModelServiceSettings, read_settings
+from services.process.transport import own_transport
 from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.description import TRANSFORMERS
 from services.sufficiency_scorer.scorers import Scorer, make_scorer
@@ -34,6 +35,7 @@ def main() -> None:
     profiles = settings.load_profiles()
     scorers = [_scorer_of(profile, settings.profile_folders) for profile in profiles]
     metrics.expose(settings.host, settings.metrics_port)
+    transport = own_transport()
     model = shared_model(profiles, lambda profile: profile.slm)
     engine = make_engine(_engine_for(scorers, settings.engine), settings.engine_arguments(model) | _needs(scorers))
     metrics.watch_engine(engine, "scorer")
@@ -45,6 +47,8 @@ def main() -> None:
         stage_scorers.append(StageScorer(engine, log, profile, scorer))
     metrics.watch_drift({scorer.profile.name: scorer.drift for scorer in stage_scorers})
     ScorerServer.host = ScorerRestServer.host = settings.host
+    ScorerServer.transport = transport
+    ScorerRestServer.is_open = not transport.is_on
     ScorerServer.is_alive = staticmethod(lambda: engine.is_alive)
     kserve.model_server.GRPCServer, kserve.model_server.RESTServer = ScorerServer, ScorerRestServer
     leave_logging_to_us()

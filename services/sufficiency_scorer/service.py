@@ -31,9 +31,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from services.observability.spans import Inference, describe_scoring
 from services.observability.tracing import server_interceptors, tracer
+from services.process.callers import Callers
+from services.process.health_port import HealthPort
 from services.process.interceptors import ErrorInterceptor
-from services.process.server import SERVER_OPTIONS, add_health_and_reflection, set_health
+from services.process.server import SERVER_OPTIONS, add_health, add_reflection, set_health
 from services.process.slow_readers import SlowReaderInterceptor
+from services.process.transport import PLAIN
 from services.sufficiency_scorer.stage_scorer import StageAssessment, StageScorer
 from tandem.method.conversation import TASKS, Message, Speaker, Task
 from tandem.method.errors import InvalidArgument
@@ -42,6 +45,7 @@ from tandem.method.served_profiles import ServedProfiles
 
 NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_NAME = "sufficiency"
+CALLERS = Callers.only("worker")
 _HEALTH_INTERVAL_SECONDS = 1.0
 _HISTORY = TypeAdapter(list[tuple[Speaker, str]])
 
@@ -172,31 +176,42 @@ class ScorerRestServer(RESTServer):  # type: ignore[misc]
     """KServe's REST server, bound to the address of the settings instead of all addresses."""
 
     host = "127.0.0.1"
+    is_open = True
 
     def __init__(self, app: str, data_plane: DataPlane, _: ModelRepositoryExtension, *args: Any, **kwargs: Any) -> None:
         super().__init__(app, data_plane, _closed(data_plane), *args, **kwargs)
         self.config.host = self.host
+
+    async def start(self) -> None:
+        """Not beside a gRPC port that asks for certificates: anyone could call it, and no process of ours does."""
+        if self.is_open:
+            await super().start()
 
 
 class ScorerServer(GRPCServer):  # type: ignore[misc]
     """KServe's gRPC server with the health, reflection, tracing and error details of the other services."""
 
     host = "127.0.0.1"
+    transport = PLAIN
     is_alive: Callable[[], bool] = staticmethod(lambda: True)
 
     async def start(self, max_workers: int) -> None:
         self._server = grpc.aio.server(
             interceptors=[
                 SlowReaderInterceptor(), *server_interceptors(), ExceptionToStatusInterceptor(),
-                ErrorInterceptor(pass_unknown=True),
+                ErrorInterceptor(self.transport.guard(CALLERS), pass_unknown=True),
             ],
             options=list(SERVER_OPTIONS),
         )  # fmt: skip
         servicer = InferenceServicer(self._data_plane, _closed(self._data_plane))
         grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
-        self._health = add_health_and_reflection(self._server, [NAME])
-        self.port = self._server.add_insecure_port(f"{self.host}:{self._port}")
+        self._health = add_health(self._server)
+        if not self.transport.is_on:
+            add_reflection(self._server, [NAME])
+        self._health_port = HealthPort(self.host, self.transport.health_port, self._health)
+        self.port = self.transport.listen(self._server, f"{self.host}:{self._port}")
         await set_health(self._health, [NAME], serving=True)
+        await self._health_port.start()
         await self._server.start()
         while await self._server.wait_for_termination(_HEALTH_INTERVAL_SECONDS):
             await set_health(self._health, [NAME], serving=self.is_alive())
@@ -205,3 +220,4 @@ class ScorerServer(GRPCServer):  # type: ignore[misc]
         if self._server:
             await self._health.enter_graceful_shutdown()
             await self._server.stop(grace=self._grace_period)
+            await self._health_port.stop()

@@ -31,7 +31,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "batch cancel": ("tandem batch cancel BATCH",),
     "batch list": ("tandem batch list", "tandem batch list --limit 100 --json"),
     "profiles": ("tandem profiles", "tandem profiles --json | jq .default_profile"),
-    "up": ("tandem up", "tandem up --jaeger", "TANDEM_STATE=/tmp/second tandem up"),
+    "up": ("tandem up", "tandem up --jaeger", "tandem up --tls", "TANDEM_STATE=/tmp/second tandem up"),
     "down": ("tandem down",),
     "status": ("tandem status", "tandem status --json | jq .processes"),
     "logs": ("tandem logs", "tandem logs worker --follow", "tandem logs gateway --lines 100"),

@@ -30,6 +30,12 @@ def up(
             help="Export every trace to Jaeger: the one that TANDEM_JAEGER names, else a local binary, else a container.",
         ),
     ] = False,
+    tls: Annotated[
+        bool,
+        typer.Option(
+            "--tls", help="Encrypt what the processes say to each other, with certificates made for this run."
+        ),
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Start the local stack and wait until every process is ready. It runs until `tandem down`.
@@ -38,9 +44,9 @@ def up(
     """
     stack = open_stack()
     if stack is None:
-        stack = start_stack(profile, quiet=json, jaeger=jaeger)
+        stack = start_stack(profile, quiet=json, jaeger=jaeger, tls=tls)
     else:
-        require_same(stack, profile, jaeger=jaeger)
+        require_same(stack, profile, jaeger=jaeger, tls=tls)
         start_missing(stack, quiet=json)
     if json:
         print_json({"gateway": stack.gateway, "http": stack.http, "profile": stack.profile, "ports": stack.ports})
@@ -101,12 +107,12 @@ def _last_lines(file: str, count: int) -> list[str]:
     return Path(file).read_text(errors="replace").splitlines()[-count:] if count else []
 
 
-def start_stack(profile: str, quiet: bool = False, jaeger: bool = False) -> Stack:
+def start_stack(profile: str, quiet: bool = False, jaeger: bool = False, tls: bool = False) -> Stack:
     """Download missing models, start the stack and wait. Nothing is left running after a failure or an interrupt."""
     profile = profile or DEFAULT_PROFILE
     pull_missing(profile, engine_name(), quiet=quiet)
     with _reporting(quiet) as report:
-        return planning.start_stack(profile, jaeger=jaeger, report=report)
+        return planning.start_stack(profile, jaeger=jaeger, tls=tls, report=report)
 
 
 def start_missing(stack: Stack, quiet: bool = False) -> None:

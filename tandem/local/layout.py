@@ -74,7 +74,7 @@ PROCESSES = (
         "worker", 2, {"main": 50054, "metrics": 9454}, "tandem.v1.Worker", "workflows.worker", uses_temporal=True
     ),
     Process(
-        "gateway", 2, {"main": 50050, "metrics": 9450},
+        "gateway", 2, {"main": 50050, "internal": 50056, "metrics": 9450},
         "tandem.v1.TandemService", "services.gateway", uses_temporal=True,
     ),
     Process("http-gateway", 3, {"main": 8080, "metrics": 9456}, "/readyz", "services.http_gateway"),
@@ -86,7 +86,7 @@ OWN_PROCESSES = tuple(process for process in PROCESSES if process.module)
 class Layout:
     """Where a stack runs. `ports[process][purpose]`; `environment` is given to every process.
 
-    `restarts`: a process that ends is started again.
+    `restarts`: a process that ends is started again. `tls`: the processes, and the gateway's callers, speak TLS.
     """
 
     folder: Path
@@ -95,6 +95,7 @@ class Layout:
     environment: dict[str, str] = field(default_factory=dict)
     external_jaeger: str = ""
     restarts: bool = True
+    tls: bool = False
 
     @property
     def processes(self) -> tuple[Process, ...]:
@@ -109,7 +110,13 @@ class Layout:
 
     @property
     def gateway(self) -> str:
-        return self.address("gateway")
+        """The address for clients."""
+        return f"https://{self.address('gateway')}" if self.tls else self.address("gateway")
+
+    @property
+    def internal_gateway(self) -> str:
+        """The address for the HTTP gateway."""
+        return f"https://127.0.0.1:{self.ports['gateway']['internal']}" if self.tls else self.gateway
 
     @property
     def http(self) -> str:
@@ -124,6 +131,11 @@ class Layout:
     @property
     def file(self) -> Path:
         return self.folder / "stack.json"
+
+    @property
+    def certificates(self) -> Path:
+        """One folder of PEM files per process."""
+        return self.folder / "tls"
 
     @property
     def socket(self) -> Path:

@@ -20,11 +20,12 @@ _START_ATTEMPTS = 3
 
 
 def start_stack(
-    profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts: bool = True, report: Report = lambda _: None
-) -> Stack:
+    profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts: bool = True, tls: bool = False,
+    report: Report = lambda _: None,
+) -> Stack:  # fmt: skip
     """`plan_stack`, and start it. Where another program takes a port in between, it is planned again. Raises StackError."""
     for remaining in reversed(range(_START_ATTEMPTS)):
-        stack = plan_stack(profile, jaeger=jaeger, restarts=restarts)
+        stack = plan_stack(profile, jaeger=jaeger, restarts=restarts, tls=tls)
         try:
             stack.up(report)
             break
@@ -49,11 +50,13 @@ def set_retention(temporal: str) -> None:
         raise StackError(done.stderr.strip() or "Temporal's retention could not be set")
 
 
-def plan_stack(profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts: bool = True) -> Stack:
+def plan_stack(
+    profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts: bool = True, tls: bool = False
+) -> Stack:
     """A stack on the preferred ports, or on free ones where they are taken, which it holds until it starts.
 
     `jaeger`: send every trace to the Jaeger that TANDEM_JAEGER names, or to one that the stack starts. `restarts`: start
-    a process that ends again. Raises StackError when a binary is missing.
+    a process that ends again. `tls`: processes and clients speak TLS. Raises StackError when a binary is missing.
     """
     folder = _writable(state_folder())
     for name in ("redis-server", "temporal"):
@@ -74,7 +77,7 @@ def plan_stack(profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts
     }
     if jaeger:
         environment |= _trace_export(held.numbers, external)
-    return Stack(folder, profile, held.numbers, environment, external, restarts, held)
+    return Stack(folder, profile, held.numbers, environment, external, restarts, tls, held)
 
 
 def open_stack() -> Stack | None:
@@ -87,7 +90,7 @@ def open_stack() -> Stack | None:
     return stack if stack.is_up() else None
 
 
-def require_same(stack: Stack, profile: str, *, jaeger: bool) -> None:
+def require_same(stack: Stack, profile: str, *, jaeger: bool, tls: bool = False) -> None:
     """Raises StackError where the stack that runs is not what is asked for. An empty profile is any."""
     wanted = []
     if profile not in ("", stack.profile):
@@ -95,6 +98,8 @@ def require_same(stack: Stack, profile: str, *, jaeger: bool) -> None:
     external = os.environ.get("TANDEM_JAEGER", "")
     if jaeger and (not stack.jaeger or external not in ("", stack.jaeger)):
         wanted.append(f"Jaeger {external}".rstrip())
+    if tls and not stack.tls:
+        wanted.append("TLS")
     if wanted:
         traces = f"traces to {stack.jaeger}" if stack.jaeger else "no Jaeger"
         raise StackError(

@@ -26,8 +26,10 @@ def answers_http(url: str) -> bool:
         return False
 
 
-def is_serving(port: int, service: str) -> bool:
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+def is_serving(port: int, service: str, credentials: grpc.ChannelCredentials | None = None) -> bool:
+    """By TLS with `credentials`."""
+    address = f"127.0.0.1:{port}"
+    with grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             reply = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=1)

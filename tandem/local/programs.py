@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tandem.local.certificates import certificate_environment
 from tandem.local.layout import Layout, Process, StackError
 from tandem.paths import REPOSITORY, find_binary
 
@@ -75,10 +76,12 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
         "TANDEM_DRAIN": "2",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
     }
+    if layout.tls:
+        common |= certificate_environment(layout.certificates, process.name)
     if process.isolated:
         return common
     if process.speaks_http:
-        return {**common, "TANDEM_GATEWAY": layout.gateway, "TANDEM_JAEGER": layout.jaeger}
+        return {**common, "TANDEM_GATEWAY": layout.internal_gateway, "TANDEM_JAEGER": layout.jaeger}
     common |= {
         "REDIS_URL": f"redis://{layout.address('redis')}/0",
         "TANDEM_PROFILE": layout.profile,
@@ -91,6 +94,8 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
     if process.uses_temporal:
         common["TEMPORAL_ADDRESS"] = layout.address("temporal")
         common["TANDEM_FILES"] = os.environ.get("TANDEM_FILES") or str(layout.folder / "files")
+    if "internal" in ports and layout.tls:
+        common["TANDEM_INTERNAL_PORT"] = str(ports["internal"])
     if process.name == "worker":
         common |= _services(layout)
     return common

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ import psutil
 from filelock import FileLock, Timeout
 from supervisor.xmlrpc import SupervisorTransport
 
+from tandem.local.certificates import authority_file, probe_credentials, write_certificates
 from tandem.local.configuration import MAX_RESTARTS, PRIVATE, configuration
 from tandem.local.layout import Layout, Process, StackError
 from tandem.local.ports import HeldPorts, listens
@@ -167,6 +169,7 @@ class Stack(Layout):
             raise StackError(f"still running: {', '.join(f'{p.pid} {p.name()}' for p in alive)}")
         for leftover in (self.file, self.socket, self.pidfile):
             leftover.unlink(missing_ok=True)
+        shutil.rmtree(self.certificates, ignore_errors=True)
         return bool(processes)
 
     def _status(self, process: Process, info: dict[str, Any], exits: Mapping[str, Sequence[str]]) -> ProcessStatus:
@@ -213,7 +216,10 @@ class Stack(Layout):
             return False
         if process.speaks_http:
             return answers_http(f"http://127.0.0.1:{port}{process.health}")
-        return answers_ping(port) if process.name == "redis" else is_serving(port, process.health)
+        if process.name == "redis":
+            return answers_ping(port)
+        credentials = probe_credentials(self.certificates) if self.tls and process.module else None
+        return is_serving(port, process.health, credentials)
 
     def _ended(self, found: ProcessStatus) -> StackError:
         try:
@@ -227,6 +233,8 @@ class Stack(Layout):
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         for log in (self.supervisor_log, *(self.log(process.name) for process in self.processes)):
             log.unlink(missing_ok=True)
+        if self.tls:
+            write_certificates(self.certificates, [process.name for process in self.processes if process.module])
         file = self.folder / "supervisord.conf"
         file.touch(mode=0o600)
         file.write_text(configuration(self))
@@ -241,7 +249,8 @@ class Stack(Layout):
         if done.returncode:
             raise StackError(f"supervisord does not start: {done.stderr or done.stdout}")
         layout = {each.name: getattr(self, each.name) for each in fields(Layout)}
-        addresses = {"gateway": self.gateway, "http": self.http, "jaeger": self.jaeger}
+        authority = str(authority_file(self.certificates)) if self.tls else ""
+        addresses = {"authority": authority, "gateway": self.gateway, "http": self.http, "jaeger": self.jaeger}
         written = {**addresses, **layout, "folder": str(self.folder)}
         self.file.write_text(json.dumps(written, indent=2) + "\n")
         deadline = time.monotonic() + 10

@@ -26,10 +26,12 @@ def test_the_checker_holds_nothing_that_its_code_could_take(values: str) -> None
     [container] = spec["containers"]
     allowed = {"HOME", "TANDEM_HOST", "TANDEM_PORT", "TANDEM_METRICS_PORT", "TANDEM_DRAIN", "TANDEM_UNREADY_PAUSE"}
     limits = {"TANDEM_CHECKER_CONCURRENCY", "TANDEM_CHECK_SECONDS", "TANDEM_CHECKER_ALLOW_WEAK_SANDBOX"}
-    assert {variable["name"] for variable in container["env"]} == allowed | limits
+    # Its own certificate, which no process accepts calls from.
+    tls = {"TANDEM_TLS_CERT", "TANDEM_TLS_KEY", "TANDEM_TLS_CA", "TANDEM_TLS_TRUST_DOMAIN", "TANDEM_HEALTH_PORT"}
+    assert {variable["name"] for variable in container["env"]} - tls == allowed | limits
     assert all("valueFrom" not in variable for variable in container["env"])
     assert "initContainers" not in spec
-    [scratch] = spec["volumes"]
+    [scratch] = [volume for volume in spec["volumes"] if volume["name"] != "tls"]
     assert scratch["emptyDir"] == {"medium": "Memory", "sizeLimit": "256Mi"}
     assert container["resources"]["limits"].keys() == {"cpu", "memory"}
     others = [each for name, each in pod_specs(objects).items() if name != f"Deployment/t-tandem-{CHECKER}"]

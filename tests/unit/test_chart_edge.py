@@ -25,10 +25,11 @@ def test_it_holds_no_profile_no_model_and_no_secret(values: str) -> None:
     [container] = spec["containers"]
     assert container["args"] == ["python", "-m", "services.http_gateway"]
     variables = {variable["name"]: variable for variable in container["env"]}
-    assert variables["TANDEM_GATEWAY"]["value"] == "dns:///t-tandem-gateway-pods.ns.svc:50051"
+    port = 50056 if "TANDEM_TLS_CERT" in variables else 50051
+    assert variables["TANDEM_GATEWAY"]["value"] == f"dns:///t-tandem-gateway-pods.ns.svc:{port}"
     assert not {"REDIS_URL", "TEMPORAL_ADDRESS", "TANDEM_PROFILE", "TANDEM_MODELS"} & variables.keys()
     assert not [v for v in variables.values() if "secretKeyRef" in v.get("valueFrom", {})]
-    assert [volume["name"] for volume in spec["volumes"]] == ["tmp"]
+    assert {volume["name"] for volume in spec["volumes"]} - {"tls"} == {"tmp"}
     assert "initContainers" not in spec
 
 

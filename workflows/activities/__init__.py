@@ -8,6 +8,7 @@ from typing import Any
 
 from services.file_store.store import FileStore
 from services.process.channels import open_channel
+from services.process.transport import PLAIN, Transport
 from services.request_log.log import RequestLog
 from workflows.activities.answer import AnswerActivities
 from workflows.activities.batch import BatchActivities
@@ -30,9 +31,11 @@ class ServiceAddresses:
 class Activities:
     """All activities of a worker, over one channel to each service. `files` is the URL of the batches' files."""
 
-    def __init__(self, addresses: ServiceAddresses, log: RequestLog, files: str = "") -> None:
+    def __init__(
+        self, addresses: ServiceAddresses, log: RequestLog, files: str = "", transport: Transport = PLAIN
+    ) -> None:
         generator, scorer, executor, checker = self._channels = [
-            open_channel(address) for address in astuple(addresses)
+            open_channel(address, transport) for address in astuple(addresses)
         ]
         reported = ReportedUsage()
         self._insight = InsightActivities(generator, reported)

@@ -1,0 +1,285 @@
+"""Processes know each other by certificates: who may call whom, what a stranger finds, and certificates that change."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from kserve.model_repository import ModelRepository
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
+from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
+from kserve.protocol.model_repository_extension import ModelRepositoryExtension
+
+from services.gateway.__main__ import CALLERS as GATEWAY_CALLERS
+from services.gateway.service import NAME as GATEWAY
+from services.process.callers import Callers
+from services.process.channels import open_channel
+from services.process.server import Server
+from services.process.status import error_info
+from services.process.transport import PLAIN, Transport
+from services.request_log.log import RequestLog
+from services.slm_executor.service import NAME as EXECUTOR
+from services.sufficiency_scorer.scorers import make_scorer
+from services.sufficiency_scorer.service import MODEL_NAME, ScorerServer, SufficiencyModel
+from services.sufficiency_scorer.stage_scorer import StageScorer
+from tandem.local.certificates import Authority
+from tandem.local.ports import free_port
+from tandem.method.profile import load_profile
+from tandem.v1 import execution_pb2, execution_pb2_grpc
+from tests.certificates import issue
+from tests.fakes import ScriptedEngine
+from tests.integration.test_services import infer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+BOUND_SECONDS = 60.0
+CODES = grpc.StatusCode
+
+
+class Executor(execution_pb2_grpc.SlmExecutorServicer):
+    """Tells its model at once; `Execute` says that it has begun, and ends when it is let go."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+
+    async def GetModelInfo(
+        self, request: execution_pb2.GetModelInfoRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> execution_pb2.GetModelInfoResponse:
+        return execution_pb2.GetModelInfoResponse(model="small")
+
+    async def Execute(
+        self, request: execution_pb2.ExecuteRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[execution_pb2.ExecuteEvent]:
+        yield execution_pb2.ExecuteEvent()
+        await self.may_end.wait()
+        yield execution_pb2.ExecuteEvent(finished=execution_pb2.ExecuteFinished(text=request.request_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    main: int
+    internal: int
+
+
+@contextlib.asynccontextmanager
+async def running(
+    transport: Transport, callers: Callers, executor: Executor | None = None, name: str = EXECUTOR
+) -> AsyncIterator[Ports]:
+    server = Server("127.0.0.1", 0, [name], transport=transport, callers=callers)
+    execution_pb2_grpc.add_SlmExecutorServicer_to_server(executor or Executor(), server.grpc)
+    ports = Ports(server.port, server.listen_for_processes(0))
+    await server.start()
+    await server.serving()
+    try:
+        yield ports
+    finally:
+        await server.stop(timedelta(0))
+
+
+async def outcome(port: int, transport: Transport = PLAIN) -> grpc.StatusCode:
+    """Of a call of the executor's, by a peer that presents `transport`."""
+    async with open_channel(f"127.0.0.1:{port}", transport) as channel:
+        return await outcome_over(channel)
+
+
+async def outcome_over(channel: grpc.aio.Channel) -> grpc.StatusCode:
+    try:
+        await execution_pb2_grpc.SlmExecutorStub(channel).GetModelInfo(
+            execution_pb2.GetModelInfoRequest(), timeout=BOUND_SECONDS
+        )
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return CODES.OK
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+async def test_only_the_worker_may_call_an_internal_service(authority: Authority, tmp_path: Path) -> None:
+    def transport(process: str, **settings: str) -> Transport:
+        return issue(tmp_path, authority, process).transport(**settings)
+
+    async with running(transport("slm-executor"), Callers.only("worker")) as server:
+        assert await outcome(server.main, transport("worker")) is CODES.OK
+        for other in ("sufficiency-scorer", "gateway", "slm-executor", "probe", "worker-of-another"):
+            assert await outcome(server.main, transport(other)) is CODES.PERMISSION_DENIED, other
+    async with running(transport("slm-executor", trust_domain="elsewhere"), Callers.only("worker")) as server:
+        assert await outcome(server.main, transport("worker")) is CODES.PERMISSION_DENIED
+
+
+async def test_a_peer_without_a_certificate_of_the_authority_gets_no_connection(
+    authority: Authority, tmp_path: Path
+) -> None:
+    server_files = issue(tmp_path, authority, "slm-executor")
+    stranger = issue(tmp_path, Authority(), "worker", trusted=authority.pem)
+    async with running(server_files.transport(), Callers.only("worker")) as server:
+        assert await outcome(server.main) is CODES.UNAVAILABLE
+        assert await outcome(server.main, stranger.transport()) is CODES.UNAVAILABLE
+        credentials = grpc.ssl_channel_credentials(authority.pem)
+        async with grpc.aio.secure_channel(f"127.0.0.1:{server.main}", credentials) as channel:
+            assert await outcome_over(channel) is CODES.UNAVAILABLE
+
+
+async def test_a_process_calls_no_server_of_another_authority(authority: Authority, tmp_path: Path) -> None:
+    impostor = issue(tmp_path, Authority(), "slm-executor", trusted=authority.pem)
+    worker = issue(tmp_path, authority, "worker")
+    async with running(impostor.transport(), Callers.only("worker")) as server:
+        assert await outcome(server.main, worker.transport()) is CODES.UNAVAILABLE
+    async with running(PLAIN, Callers.only("worker")) as server:
+        assert await outcome(server.main, worker.transport()) is CODES.UNAVAILABLE
+
+
+async def test_health_needs_no_name_and_its_own_port_no_certificate(authority: Authority, tmp_path: Path) -> None:
+    port = free_port()
+    transport = issue(tmp_path, authority, "slm-executor").transport(health_port=port)
+    probe = issue(tmp_path, authority, "probe").transport()
+    async with running(transport, Callers.only("worker")) as server:
+        for channel in (open_channel(f"127.0.0.1:{server.main}", probe), open_channel(f"127.0.0.1:{port}")):
+            async with channel:
+                reply = await health_pb2_grpc.HealthStub(channel).Check(
+                    health_pb2.HealthCheckRequest(service=EXECUTOR), timeout=BOUND_SECONDS
+                )
+                assert reply.status == health_pb2.HealthCheckResponse.SERVING
+        assert await outcome(port) is CODES.UNIMPLEMENTED
+        async with open_channel(f"127.0.0.1:{server.main}", probe) as channel:
+            listing = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+                iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+            )
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await listing.read()
+            assert caught.value.code() is CODES.UNIMPLEMENTED
+
+
+async def test_the_gateway_asks_processes_for_certificates_and_clients_for_none(
+    authority: Authority, tmp_path: Path
+) -> None:
+    def transport(process: str, **settings: bool) -> Transport:
+        return issue(tmp_path, authority, process).transport(**settings)
+
+    async with running(transport("gateway"), GATEWAY_CALLERS, name=GATEWAY) as server:
+        assert await outcome(server.internal, transport("http-gateway")) is CODES.OK
+        assert await outcome(server.internal, transport("slm-executor")) is CODES.PERMISSION_DENIED
+        credentials = grpc.ssl_channel_credentials(authority.pem)
+        for port, expected in ((server.main, CODES.OK), (server.internal, CODES.UNAVAILABLE)):
+            async with grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
+                assert await outcome_over(channel) is expected
+            assert await outcome(port) is CODES.UNAVAILABLE
+    async with running(transport("gateway", is_public_encrypted=False), GATEWAY_CALLERS, name=GATEWAY) as server:
+        assert await outcome(server.main) is CODES.OK
+        assert await outcome(server.internal) is CODES.UNAVAILABLE
+
+
+@contextlib.asynccontextmanager
+async def scorer_with(transport: Transport, redis_url: str, profiles_folder: Path) -> AsyncIterator[int]:
+    profile = load_profile("scripted", (profiles_folder,))
+    log, engine = RequestLog(redis_url, timedelta(hours=1)), ScriptedEngine("scripted-slm")
+    stage_scorer = StageScorer(engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
+    repository = ModelRepository()
+    repository.update(SufficiencyModel(stage_scorer, profile.slm.name))
+    server = ScorerServer(0, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
+    server.transport = transport
+    serving = asyncio.create_task(server.start(4))
+    while not hasattr(server, "port"):
+        await asyncio.sleep(0.01)
+    yield server.port
+    await server.stop()
+    await serving
+    await log.close()
+
+
+async def test_nobody_unloads_the_scorer_and_only_the_worker_asks_it(
+    authority: Authority, tmp_path: Path, redis_url: str, profiles_folder: Path
+) -> None:
+    scorer, worker = (issue(tmp_path, authority, name).transport() for name in ("sufficiency-scorer", "worker"))
+    other = issue(tmp_path, authority, "answer-checker").transport()
+    async with scorer_with(scorer, redis_url, profiles_folder) as port:
+        for transport, expected in ((worker, CODES.INVALID_ARGUMENT), (other, CODES.PERMISSION_DENIED)):
+            async with open_channel(f"127.0.0.1:{port}", transport) as channel:
+                stub = oip_grpc.GRPCInferenceServiceStub(channel)
+                for call, request in (
+                    (stub.RepositoryModelUnload, oip.RepositoryModelUnloadRequest(model_name=MODEL_NAME)),
+                    (stub.RepositoryModelLoad, oip.RepositoryModelLoadRequest(model_name=MODEL_NAME)),
+                ):
+                    with pytest.raises(grpc.aio.AioRpcError) as caught:
+                        await call(request, timeout=BOUND_SECONDS)
+                    assert caught.value.code() is expected
+        async with open_channel(f"127.0.0.1:{port}", other) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await oip_grpc.GRPCInferenceServiceStub(channel).ModelInfer(infer(question="q", insight="i"))
+            assert error_info(caught.value).reason == "WRONG_PROCESS"
+        async with open_channel(f"127.0.0.1:{port}", worker) as channel:
+            stub = oip_grpc.GRPCInferenceServiceStub(channel)
+            assert (await stub.ModelReady(oip.ModelReadyRequest(name=MODEL_NAME))).ready
+            assert (await stub.ModelInfer(infer(question="q", insight="i"))).outputs
+
+
+async def test_certificates_and_their_authority_change_under_calls_in_flight(tmp_path: Path) -> None:
+    old, new = Authority(), Authority()
+    names = ("slm-executor", "worker")
+    files = {name: issue(tmp_path, old, name) for name in names}
+    stranger = issue(tmp_path, old, "worker-of-before").write(old, "worker", trusted=new.pem + old.pem)
+    executor = Executor()
+    async with (
+        running(files["slm-executor"].transport(), Callers.only("worker"), executor) as server,
+        open_channel(f"127.0.0.1:{server.main}", files["worker"].transport()) as channel,
+    ):
+        stub = execution_pb2_grpc.SlmExecutorStub(channel)
+        calls: list[Any] = []
+
+        async def begin(number: int) -> None:
+            for _ in range(number):
+                call = stub.Execute(execution_pb2.ExecuteRequest(request_id=str(len(calls))), timeout=BOUND_SECONDS)
+                await call.read()  # it is in flight
+                calls.append(call)
+
+        await begin(20)
+        for signer, trusted in ((old, old.pem + new.pem), (new, old.pem + new.pem), (new, new.pem)):
+            for name in names:
+                files[name].write(signer, name, trusted)
+                await begin(5)
+        assert await outcome(server.main, stranger.transport()) is CODES.UNAVAILABLE
+        executor.may_end.set()
+        texts = [(await call.read()).finished.text for call in calls]
+    assert texts == [str(number) for number in range(50)]
+
+
+async def test_a_channel_is_closed_when_the_last_call_with_its_certificate_ends(
+    authority: Authority, tmp_path: Path
+) -> None:
+    files, executor = issue(tmp_path, authority, "worker"), Executor()
+    opened: list[grpc.aio.Channel] = []
+
+    def open_one(credentials: grpc.ChannelCredentials) -> grpc.aio.Channel:
+        opened.append(grpc.aio.secure_channel(f"127.0.0.1:{server.main}", credentials))
+        return opened[-1]
+
+    async with running(
+        issue(tmp_path, authority, "slm-executor").transport(), Callers.only("worker"), executor
+    ) as server:
+        channel = files.transport().secured(open_one)
+        assert channel is not None
+        call = execution_pb2_grpc.SlmExecutorStub(channel).Execute(execution_pb2.ExecuteRequest())
+        await call.read()
+        files.write(authority, "worker")
+        assert await outcome_over(channel) is CODES.OK
+        assert [each.get_state() for each in opened] == [grpc.ChannelConnectivity.READY] * 2
+        executor.may_end.set()
+        assert (await call.read()).HasField("finished")
+        assert await call.read() is grpc.aio.EOF
+        async with asyncio.timeout(BOUND_SECONDS):
+            while opened[0].get_state() is not grpc.ChannelConnectivity.SHUTDOWN:
+                await asyncio.sleep(0.01)
+        assert await outcome_over(channel) is CODES.OK
+        assert len(opened) == 2
+        await channel.close(None)
