@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-local bench-sealing
+.PHONY: chaos bench-turns fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-local bench-sealing
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -142,8 +142,15 @@ bench-stop-real: compiled  ## the same, 50 requests on the real pair (half an ho
 bench-edge: setup  ## what OpenAI's API adds to gRPC, and 200 streams at once for two minutes
 	@$(RUN) python -m bench.edge
 
+chaos: setup  ## a thousand faults under five thousand requests on the local stack, with an oracle after each round (hours; SEED=n)
+	@$(RUN) python -m bench.chaos --rounds 700 --seed $(or $(SEED),0)
+
 fuzz: develop  ## 300 hostile inputs to each method and path, some 20,000 in all (five minutes)
 	@TANDEM_FUZZ_CASES=300 $(RUN) pytest tests/integration/test_hostile_input.py
+
+bench-turns: develop  ## a chat's second turn: prompt tokens computed, and time to the first token, real pair (a quarter of an hour)
+	@$(TANDEM) models pull --engine transformers
+	@$(RUN) python -m bench.turns
 
 bench-modes: develop  ## time to a checked answer: the small model first, or both at once; 30 functions, the real pair (an hour)
 	@$(TANDEM) models pull --engine transformers

@@ -101,7 +101,7 @@ def test_a_setting_that_makes_no_sense_is_named_without_its_password(
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(SystemExit):
-        open_request_log()
+        open_request_log(None)
     printed = capsys.readouterr().err
     assert variable in printed
     assert "secret" not in printed
