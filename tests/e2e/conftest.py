@@ -169,6 +169,7 @@ def running(variables: Mapping[str, str], collector: Collector) -> Iterator[Loca
 
 
 @pytest.fixture
-def local(running: LocalStack) -> LocalStack:
+def local(running: LocalStack) -> Iterator[LocalStack]:
     running.heal()
-    return running
+    yield running
+    running.heal()  # now, or another stack would take the free ports of what is dead
