@@ -81,8 +81,10 @@ if command == "close" then
   -- ARGV[5..10]: reason, generated tokens that are in no entry and discarded, or in none because of the stop, unlogged prompt
   -- tokens, prompt and generated tokens of this attempt, which are on its span; ARGV[11]: the writer's last entry
   local have = number("seq")
+  if number("closed") == epoch then return {"OK", tostring(have)} end -- repeated: its first reply was lost
   if tonumber(ARGV[11]) > have then return {"GAP", tostring(have)} end
   local tokens = number("tokens")
+  redis.call("HSET", state, field("closed"), epoch)
   if ARGV[6] ~= "0" then redis.call("HINCRBY", state, field("discarded"), ARGV[6]) end
   if ARGV[8] ~= "0" then redis.call("HINCRBY", state, field("input"), ARGV[8]) end
   redis.call("HINCRBY", state, field("reported_prompt"), ARGV[9])

@@ -245,3 +245,14 @@ async def test_a_dead_redis_is_unavailable_at_once_and_nothing_is_retried() -> N
         await log.ping()
     assert caught.value.reason == "REQUEST_LOG_UNAVAILABLE"
     await log.close()
+
+
+async def test_a_close_that_is_repeated_counts_its_tokens_once(log: RequestLog) -> None:
+    """A client repeats a command whose reply it has not got."""
+    request_id = uuid4().hex
+    writer = await log.streams.begin(request_id, Role.ANSWER, 1, "token")
+    await writer.append("a", [1], prompt_tokens=5)
+    for _ in range(2):
+        await writer.close(Closing("aborted", lost=3, unlogged=0, unbooked_prompt=7, prompt=12, generated=4))
+    after = (await log.streams.begin(request_id, Role.ANSWER, 2, "token")).resumption
+    assert (after.counts.prompt, after.counts.discarded, after.tokens) == (12, 3, 1)
