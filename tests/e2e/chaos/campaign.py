@@ -57,7 +57,9 @@ def run(load: Load, numbers: Iterable[int]) -> Iterator[Round]:
         journal = Path(folder) / "journal"
         journal.touch()
         with stacks.scripted_stack({"TANDEM_TEST_JOURNAL": str(journal)}) as stack, Client(stack.gateway) as client:
-            traffic.run(client, traffic.draw(random.Random(0), load.requests, "warm-up"))  # connections are kept from then on
+            traffic.run(
+                client, traffic.draw(random.Random(0), load.requests, "warm-up")
+            )  # connections are kept from then on
             for number in numbers:
                 yield _round(stack, client, journal, load, number)
 
