@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
+from redis import Redis
 
 from tandem.local import planning
 from tandem.local.supervisor import Stack
@@ -21,6 +22,7 @@ from tests.fakes import write_tokenizer
 
 SCRIPTED_PROFILES = Path(__file__).parent / "profiles"
 _READY_SECONDS = 300.0
+_SECONDS_DOWN = 0.2
 
 
 @contextlib.contextmanager
@@ -85,6 +87,20 @@ def kill(stack: Stack, component: str) -> None:
 def start(stack: Stack, component: str) -> None:
     with stack.supervisor() as supervisor:
         supervisor.startProcess(component, False)
+
+
+def restart(stack: Stack, component: str) -> None:
+    """Kill it, and start it a moment later."""
+    kill(stack, component)
+    time.sleep(_SECONDS_DOWN)
+    start(stack, component)
+
+
+@contextlib.contextmanager
+def redis_of(stack: Stack) -> Iterator[Redis]:
+    host, _, port = stack.address("redis").partition(":")
+    with Redis(host=host, port=int(port), socket_timeout=10, decode_responses=True) as redis:
+        yield redis
 
 
 def heal(stack: Stack) -> None:

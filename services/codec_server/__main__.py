@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Annotated
 
 import uvicorn
 from pydantic import Field, field_validator
-from pydantic_settings import NoDecode
 
 from services.codec_server.service import CodecService, make_app
 from services.identity.authentication import Authentication
 from services.identity.settings import IdentitySettings, is_loopback
 from services.observability import tracing
 from services.process.payload_codec import EncryptionCodec
-from services.process.settings import ProcessSettings, read_settings
+from services.process.settings import Names, ProcessSettings, read_settings
 from services.sealing.keys import read_keys
 from tandem.keys import KeyFileError
 
@@ -23,16 +21,16 @@ logger = logging.getLogger(__name__)
 
 
 class CodecServerSettings(ProcessSettings):
-    origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    origins: Names = Field(
         (),
         validation_alias="TANDEM_CODEC_ORIGINS",
         description="origins whose pages may ask, such as Temporal's http://127.0.0.1:8233; separated by commas",
     )
 
-    @field_validator("origins", mode="before")
+    @field_validator("origins")
     @classmethod
-    def _split_origins(cls, value: object) -> object:
-        return tuple(o.strip().rstrip("/") for o in value.split(",") if o.strip()) if isinstance(value, str) else value
+    def _without_slash(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(origin.rstrip("/") for origin in origins)
 
 
 def authentication(host: str, identity: IdentitySettings) -> Authentication:

@@ -7,12 +7,10 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
 
 import uvloop
 from platformdirs import user_cache_path
-from pydantic import Field, field_validator
-from pydantic_settings import NoDecode
+from pydantic import Field
 from temporalio.contrib.opentelemetry import create_tracer_provider
 from tokenizers import Tokenizer
 
@@ -37,7 +35,7 @@ from services.observability import metrics, tracing
 from services.process.callers import Callers
 from services.process.redis import open_request_log
 from services.process.server import Server, serve
-from services.process.settings import ProcessSettings, Seconds, read_settings
+from services.process.settings import Names, ProcessSettings, Seconds, read_settings
 from services.process.temporal import connect
 from services.process.transport import own_transport
 from tandem.keys import KeyFileError
@@ -51,7 +49,7 @@ CALLERS = Callers(frozenset({"http-gateway"}), anyone=True)
 
 
 class GatewaySettings(ProcessSettings):
-    profiles: Annotated[tuple[str, ...], NoDecode] = Field(
+    profiles: Names = Field(
         ("qwen2.5-coder-1.5b-0.5b",),
         min_length=1,
         validation_alias="TANDEM_PROFILES",
@@ -79,11 +77,6 @@ class GatewaySettings(ProcessSettings):
         validation_alias="TANDEM_DISCONNECT_GRACE",
         description="how long a request waits for a client that has gone before it is cancelled",
     )
-
-    @field_validator("profiles", mode="before")
-    @classmethod
-    def _split_names(cls, value: object) -> object:
-        return tuple(p.strip() for p in value.split(",") if p.strip()) if isinstance(value, str) else value
 
 
 def token_counter(models_folder: Path, model: str) -> Callable[[str], int]:

@@ -38,6 +38,12 @@ def _from_json(value: object) -> object:
     return json.loads(value) if isinstance(value, str) else value
 
 
+def _from_commas(value: object) -> object:
+    return tuple(p.strip() for p in value.split(",") if p.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_from_commas)]
+"""In the environment separated by commas."""
 Seconds = Annotated[timedelta, BeforeValidator(_from_seconds)]
 """A duration; in the environment a number of seconds, or ISO 8601."""
 
@@ -102,7 +108,7 @@ class ModelServiceSettings(ProcessSettings):
     """What a process that runs a model reads besides."""
 
     profile: str = Field("qwen2.5-coder-1.5b-0.5b", validation_alias="TANDEM_PROFILE")
-    more_profiles: Annotated[tuple[str, ...], NoDecode] = Field(
+    more_profiles: Names = Field(
         (),
         validation_alias="TANDEM_PROFILES",
         description="instead of TANDEM_PROFILE: profiles that have this process's model in common, separated by commas",
@@ -132,11 +138,6 @@ class ModelServiceSettings(ProcessSettings):
         validation_alias="TANDEM_VLLM_ARGS",
         description="more fields of vllm.AsyncEngineArgs, as a JSON object",
     )
-
-    @field_validator("more_profiles", mode="before")
-    @classmethod
-    def _split_names(cls, value: object) -> object:
-        return tuple(p.strip() for p in value.split(",") if p.strip()) if isinstance(value, str) else value
 
     def load_profiles(self) -> tuple[Profile, ...]:
         """The profiles that the process serves, its default first. Raises NotFound, InvalidArgument."""

@@ -36,7 +36,6 @@ _SCRIPTS = (
     "[ms=3 fail=score slm_eos=10]",
 )
 _SHARE_CANCELLED = 0.15
-_SECONDS_DOWN = 0.2
 _BILL_SECONDS = 120.0
 Bill = dict[str, Any]
 """A SolveResult as `tandem.to_dict` gives it."""
@@ -157,10 +156,8 @@ class _Killer:
         stacks.heal(self._stack)
 
     def _kill_and_start(self) -> None:
-        stacks.kill(self._stack, self._victim)
+        stacks.restart(self._stack, self._victim)
         self.killed[self._victim] += 1
-        time.sleep(_SECONDS_DOWN)
-        stacks.start(self._stack, self._victim)
 
 
 @contextmanager

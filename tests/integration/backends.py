@@ -88,6 +88,15 @@ def transformers_backend(checkpoint: Path, *, is_int8: bool = False, **settings:
     return Backend(make, checkpoint, is_exact=True, is_int8=is_int8, keeps_conversations=True)
 
 
+@contextlib.contextmanager
+def tiny_engine(checkpoint: Path) -> Iterator[TransformersEngine]:
+    """Ours on the tiny model, started, with no limits of its own."""
+    engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32"))
+    engine.start()
+    yield engine
+    engine.stop()
+
+
 def llamacpp_backend(checkpoint: Path) -> Backend:
     def make(model: Path, max_batch: int, max_waiting: int) -> Engine:
         limits = {"max_batch": max_batch, "max_waiting": max_waiting, "prefill_chunk": 16}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 
 from services.request_log.log import RequestLog
@@ -21,3 +22,11 @@ def request_logs(redis: str | Logs, ttl: timedelta) -> Logs:
 def sealed_logs(url: str, ttl: timedelta, keys: Sealer | None, others: Mapping[str, Sealer | None] = {}) -> Logs:
     """One for each process, which encrypts with `keys`, or with its own of `others`."""
     return {u.process: RequestLog(url, ttl, sealer=others.get(u.process, keys)) for u in USERS}
+
+
+@contextlib.asynccontextmanager
+async def open_log(url: str, keys: Sealer | None = None) -> AsyncIterator[RequestLog]:
+    """The log of a test that runs no processes, for longer than the test lasts."""
+    log = RequestLog(url, timedelta(hours=2), sealer=keys)
+    yield log
+    await log.close()

@@ -16,7 +16,6 @@ import httpx
 import psutil
 import pytest
 import pytest_asyncio
-from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
@@ -70,26 +69,12 @@ async def hardy(system: System) -> AsyncIterator[System]:
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 async def test_any_message_gets_a_status_that_the_method_means(hardy: System, method: Method) -> None:
-    with grpc.insecure_channel(address_of(hardy, method)) as channel:
-
-        @_many
-        @given(message=messages(method.request))
-        def claim(message: Message) -> None:
-            assert _status(channel, method, message.SerializeToString()) not in _DEFECTS
-
-        await asyncio.to_thread(claim)
+    await _takes(hardy, method, messages(method.request).map(lambda message: message.SerializeToString()))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 async def test_broken_bytes_get_a_status_that_the_method_means(hardy: System, method: Method) -> None:
-    with grpc.insecure_channel(address_of(hardy, method)) as channel:
-
-        @_many
-        @given(data=broken_bytes(method.request))
-        def claim(data: bytes) -> None:
-            assert _status(channel, method, data) not in _DEFECTS
-
-        await asyncio.to_thread(claim)
+    await _takes(hardy, method, broken_bytes(method.request))
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -123,6 +108,18 @@ async def test_any_bytes_get_an_error_of_openais_form(hardy: System, path: str) 
                 assert reply.json()["error"]["message"]
 
             await asyncio.to_thread(claim)
+
+
+async def _takes(system: System, method: Method, sent: st.SearchStrategy[bytes]) -> None:
+    """None of these ends in a status that is a defect."""
+    with grpc.insecure_channel(address_of(system, method)) as channel:
+
+        @_many
+        @given(data=sent)
+        def claim(data: bytes) -> None:
+            assert _status(channel, method, data) not in _DEFECTS
+
+        await asyncio.to_thread(claim)
 
 
 def _status(channel: grpc.Channel, method: Method, data: bytes) -> grpc.StatusCode:

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,15 +25,15 @@ from tandem.method.tasks import GenerationOutcome, ModelTask
 from tests.conftest import Hold
 from tests.fakes import ScriptedEngine
 from tests.integration.asking import forget
+from tests.integration.request_logs import open_log
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def log(redis_url: str) -> AsyncIterator[RequestLog]:
-    log = RequestLog(redis_url, timedelta(hours=2))
-    yield log
-    await log.close()
+    async with open_log(redis_url) as log:
+        yield log
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from tests.browser import Visit, chromium, needs_browser, visit
+from tests.browser import Visit, needs_browser
 from tests.integration.conftest import System
-from tests.integration.edge import serving
+from tests.integration.tabs import own_tab
 from training.forecast import forecast
 from training.payoff import Check, Pair, Score, correlation_of
 
@@ -27,13 +27,8 @@ Figures = dict[str, float]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def tab(system: System) -> AsyncIterator[Visit]:
-    async with (
-        serving(system.client.address) as http,
-        chromium() as browser,
-        visit(browser, str(http.base_url).rstrip("/")) as visiting,
-    ):
+    async with own_tab(system.client.address) as visiting:
         yield visiting
-        visiting.assert_kept_to_itself()
 
 
 def pairs(count: int) -> list[Figures]:

@@ -12,10 +12,10 @@ from playwright.async_api import expect
 
 from services.gateway.event_stream import EventStream, PositionedEvent
 from tandem.method.errors import Unavailable
-from tests.browser import Visit, chromium, needs_browser, visit
+from tests.browser import Visit, needs_browser
 from tests.conftest import Hold
 from tests.integration.conftest import System
-from tests.integration.edge import serving
+from tests.integration.tabs import own_tab
 from tests.integration.test_page_api import events, start
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
@@ -27,13 +27,8 @@ IS_WHOLE = """async (seen) => {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def tab(system: System) -> AsyncIterator[Visit]:
-    async with (
-        serving(system.client.address) as http,
-        chromium() as browser,
-        visit(browser, str(http.base_url).rstrip("/")) as visiting,
-    ):
+    async with own_tab(system.client.address) as visiting:
         yield visiting
-        visiting.assert_kept_to_itself()
 
 
 async def insight(tab: Visit) -> str:

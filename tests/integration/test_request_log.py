@@ -19,6 +19,7 @@ from tandem.method.errors import Fenced, Unavailable
 from tandem.method.events import Scored
 from tandem.method.tokens import TokenCounts
 from tests.integration.asking import forget
+from tests.integration.request_logs import open_log
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SHORT, TTL = timedelta(milliseconds=100), timedelta(hours=2)
@@ -27,9 +28,8 @@ SCORED = Scored(0, 0.5, 0.8, False, "untrained", False)
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def log(redis_url: str) -> AsyncIterator[RequestLog]:
-    log = RequestLog(redis_url, TTL)
-    yield log
-    await log.close()
+    async with open_log(redis_url) as log:
+        yield log
 
 
 async def test_readers_see_text_stages_and_the_end(log: RequestLog) -> None:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,8 +13,6 @@ import pytest
 import pytest_asyncio
 
 from services.engine.api import Engine, Finished, GenerationRequest, Token
-from services.engine.settings import EngineSettings
-from services.engine.transformers_engine import TransformersEngine
 from services.insight_generator.generator import InsightGenerator
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
@@ -24,6 +21,8 @@ from services.slm_executor.generator import AnswerGenerator
 from tandem.method.profile import Profile, load_profile
 from tandem.method.prompts import answer_prompt
 from tandem.method.tasks import GenerationOutcome, ModelTask
+from tests.integration.backends import tiny_engine
+from tests.integration.request_logs import open_log
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 MOST = 48
@@ -31,17 +30,14 @@ MOST = 48
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def log(redis_url: str) -> AsyncIterator[RequestLog]:
-    log = RequestLog(redis_url, timedelta(hours=2))
-    yield log
-    await log.close()
+    async with open_log(redis_url) as log:
+        yield log
 
 
 @pytest.fixture(scope="module")
 def engine(checkpoint: Path) -> Iterator[Engine]:
-    engine = TransformersEngine(EngineSettings(checkpoint, "tiny", dtype="float32"))
-    engine.start()
-    yield engine
-    engine.stop()
+    with tiny_engine(checkpoint) as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
 from collections.abc import AsyncIterator
@@ -19,7 +18,6 @@ from redis.asyncio import Redis
 from services.process.payload_codec import data_converter
 from services.request_log.connection import STAGES, Role
 from services.request_log.decisions import scored_slot
-from services.request_log.log import RequestLog
 from services.request_log.streams import Closing
 from services.sealing.sealer import Sealer
 from tandem import RequestError
@@ -30,18 +28,11 @@ from tests.conftest import Hold
 from tests.integration.asking import BOUND_SECONDS, ask, forget
 from tests.integration.conftest import TTL, System, run_system
 from tests.integration.keys import key_file, sealer
-from tests.integration.request_logs import sealed_logs
+from tests.integration.request_logs import open_log, sealed_logs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 LISTED_IDS = re.compile(rb"\[\d+(, \d+)*\]")
 NO_WAIT = timedelta(milliseconds=50)
-
-
-@contextlib.asynccontextmanager
-async def log_with(redis_url: str, keys: Sealer | None) -> AsyncIterator[RequestLog]:
-    log = RequestLog(redis_url, TTL, sealer=keys)
-    yield log
-    await log.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -136,12 +127,12 @@ async def test_redis_holds_no_word_and_no_token_of_a_request(
 
 async def test_what_is_written_with_the_old_key_is_read_and_continued_with_the_new_one(redis_url: str) -> None:
     request_id = uuid4().hex
-    async with log_with(redis_url, None) as before, log_with(redis_url, sealer("old")) as old:
+    async with open_log(redis_url, None) as before, open_log(redis_url, sealer("old")) as old:
         unsealed = await before.streams.begin(request_id, Role.INSIGHT, 1, "stage")
         await unsealed.append("plain ", [1], stage=1)
         first = await old.streams.begin(request_id, Role.INSIGHT, 2, "stage")
         await first.append("old ", [2, 3], stage=2)
-    async with log_with(redis_url, sealer("new", "old")) as new, log_with(redis_url, sealer("old", "new")) as behind:
+    async with open_log(redis_url, sealer("new", "old")) as new, open_log(redis_url, sealer("old", "new")) as behind:
         second = await new.streams.begin(request_id, Role.INSIGHT, 3, "stage")
         assert (second.resumption.tokens, second.resumption.stage) == (3, 2)
         await second.append("new", [4], stage=3)
@@ -237,7 +228,7 @@ async def test_a_reader_without_the_key_is_told_at_once_and_another_gets_the_ans
 
 async def test_an_entry_that_was_changed_or_moved_is_refused(redis_url: str) -> None:
     one, two = uuid4().hex, uuid4().hex
-    async with log_with(redis_url, sealer("one")) as log, Redis.from_url(redis_url, decode_responses=True) as redis:
+    async with open_log(redis_url, sealer("one")) as log, Redis.from_url(redis_url, decode_responses=True) as redis:
         for request_id in (one, two):
             writer = await log.streams.begin(request_id, Role.ANSWER, 1, "token")
             await writer.append(f"of {request_id}", [1])
@@ -262,7 +253,7 @@ async def test_an_entry_that_was_changed_or_moved_is_refused(redis_url: str) -> 
 
 async def test_the_size_of_what_is_encrypted_does_not_tell_one_token_from_another(redis_url: str) -> None:
     request_id = uuid4().hex
-    async with log_with(redis_url, sealer("one")) as log, Redis.from_url(redis_url, decode_responses=True) as redis:
+    async with open_log(redis_url, sealer("one")) as log, Redis.from_url(redis_url, decode_responses=True) as redis:
         writer = await log.streams.begin(request_id, Role.ANSWER, 1, "token")
         for text, token in (("a", 1), (" internationalization", 128_255), ("é" * 8, 0), ("", 7)):
             await writer.append(text, [token])
@@ -273,7 +264,7 @@ async def test_the_size_of_what_is_encrypted_does_not_tell_one_token_from_anothe
 async def test_a_decision_is_published_once_whatever_the_key(redis_url: str) -> None:
     request_id, slot = uuid4().hex, scored_slot(0)
     first, second = (Scored(0, score, 0.8, False, "untrained", False) for score in (0.5, 0.6))
-    async with log_with(redis_url, sealer("old")) as old, log_with(redis_url, sealer("new", "old")) as new:
+    async with open_log(redis_url, sealer("old")) as old, open_log(redis_url, sealer("new", "old")) as new:
         assert await old.decisions.publish(request_id, slot, first) is None
         assert await new.decisions.publish(request_id, slot, second) == first
         assert await new.decisions.get(request_id, slot) == first

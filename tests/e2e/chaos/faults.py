@@ -6,12 +6,11 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
-from redis import Redis
 from redis.exceptions import RedisError
 
 from tandem.local.supervisor import Stack
@@ -20,7 +19,6 @@ from tests import stacks
 MODELS = "insight-generator", "sufficiency-scorer", "slm-executor"
 CONTROL = "worker", "gateway", "http-gateway"
 STORES = "temporal", "redis"
-_SECONDS_DOWN = 0.2
 _NOWHERE = ("127.0.0.1", "1")
 Act = Callable[[Stack, str, float], None]
 """(stack, the process that is hit, seconds that it lasts)"""
@@ -55,9 +53,7 @@ class Kind:
 
 
 def _kill(stack: Stack, victim: str, seconds: float) -> None:
-    stacks.kill(stack, victim)
-    time.sleep(_SECONDS_DOWN)
-    stacks.start(stack, victim)
+    stacks.restart(stack, victim)
 
 
 def _terminate(stack: Stack, victim: str, seconds: float) -> None:
@@ -77,13 +73,13 @@ def _pause(stack: Stack, victim: str, seconds: float) -> None:
 
 
 def _flush(stack: Stack, victim: str, seconds: float) -> None:
-    with _redis(stack) as redis:
+    with stacks.redis_of(stack) as redis:
         redis.flushall()
 
 
 def _fill(stack: Stack, victim: str, seconds: float) -> None:
     """Redis refuses whatever needs memory."""
-    with _redis(stack) as redis:
+    with stacks.redis_of(stack) as redis:
         redis.config_set("maxmemory", 1)
         time.sleep(seconds)
         redis.config_set("maxmemory", 0)
@@ -91,14 +87,14 @@ def _fill(stack: Stack, victim: str, seconds: float) -> None:
 
 def _make_read_only(stack: Stack, victim: str, seconds: float) -> None:
     """As after a failover that the clients have not noticed."""
-    with _redis(stack) as redis:
+    with stacks.redis_of(stack) as redis:
         redis.replicaof(*_NOWHERE)
         time.sleep(seconds)
         redis.replicaof("NO", "ONE")
 
 
 def _cut_connections(stack: Stack, victim: str, seconds: float) -> None:
-    with _redis(stack) as redis:
+    with stacks.redis_of(stack) as redis:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for kind in ("normal", "pubsub"):
@@ -128,10 +124,3 @@ def draw(dice: random.Random, most: int) -> list[Fault]:
         victim = dice.choice(kind.victims)
         found[victim] = Fault(name, victim, round(dice.uniform(0.0, 1.0), 3), round(dice.uniform(*kind.seconds), 3))
     return list(found.values())
-
-
-@contextmanager
-def _redis(stack: Stack) -> Iterator[Redis]:
-    host, _, port = stack.address("redis").partition(":")
-    with Redis(host=host, port=int(port), socket_timeout=10) as redis:
-        yield redis

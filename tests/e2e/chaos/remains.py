@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import psutil
-from redis import Redis
 
 from tandem import Client
 from tandem.local.supervisor import Stack
@@ -64,8 +63,7 @@ def _remains(stack: Stack, client: Client, before: Mapping[str, Held]) -> Iterat
 
 
 def _lasting_keys(stack: Stack) -> Iterator[str]:
-    host, _, port = stack.address("redis").partition(":")
-    with Redis(host=host, port=int(port), decode_responses=True) as redis:
+    with stacks.redis_of(stack) as redis:
         for key in redis.scan_iter():
             if redis.ttl(key) == -1 and not key.startswith(_KEPT_KEYS):
                 yield f"{key} has no time to live"

@@ -98,9 +98,8 @@ def _ask(client: Client, request: Request) -> None:
     leaves_after = {Behaviour.LEAVE: 5, Behaviour.DETACH: 5, Behaviour.COME_BACK: 8}.get(request.behaviour, 10**9)
     while True:
         try:
-            if not _read(client, message, leaves_after, cancels=request.behaviour is Behaviour.LEAVE):
-                return
-            if request.behaviour is not Behaviour.COME_BACK:
+            has_left = _read(client, message, leaves_after, cancels=request.behaviour is Behaviour.LEAVE)
+            if not has_left or request.behaviour is not Behaviour.COME_BACK:
                 return
             leaves_after = 10**9
         except RequestError as error:
