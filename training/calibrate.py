@@ -9,9 +9,9 @@ import numpy as np
 
 from tandem.method.plan import Plan
 from tandem.method.trial_plan import TrialPlan
-from training.estimators import WORDS
 from training.evaluate import relative_costs
 from training.metrics import Interval, bootstrap
+from training.names import WORDS
 from training.outcomes import cascade, llm_alone, route
 from training.policy import (
     NEVER,

@@ -15,7 +15,8 @@ from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
 from training.checking import is_checked
 from training.collect import Run
-from training.store import Origin, StoreError, read
+from training.errors import StoreError
+from training.store import Origin, read
 from training.table import Table, make_table
 
 

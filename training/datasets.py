@@ -15,16 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from training.errors import DatasetError
+
 FOLDER = Path(__file__).parent / "data"
 NAMES = "math_train", "math_test", "word_problems", "mbpp_train", "mbpp_test", "gsm8k", "humaneval", "extraction"
 # Lines 101 to 148 of GSM8K were inspected during development: no evaluation may use them.
 _INSPECTED_GSM8K = slice(100, 148)
 
 Task = Literal["answer", "code"]
-
-
-class DatasetError(Exception):
-    """A file without usable questions; the message names the line and the problem."""
 
 
 @dataclass(frozen=True, slots=True)

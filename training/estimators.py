@@ -19,8 +19,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import GroupKFold
 
-from services.sufficiency_scorer.network import Input, Shape, SufficiencyNetwork
+from services.sufficiency_scorer.network import SufficiencyNetwork
 from services.sufficiency_scorer.scorer_inputs import ScorerInputsBatch
+from services.sufficiency_scorer.shape import Input, Shape
+from training.names import BOOSTING, WORDS
 from training.table import Bools
 
 _COMPONENTS = 48
@@ -131,8 +133,6 @@ class Boosting:
         return np.column_stack([batch.features, batch.stage, batch.tokens])
 
 
-WORDS = "words"  # the only kind without a scoring pass
-BOOSTING = "boosting"  # the only kind that cannot be served
 PLAIN: tuple[Input, ...] = ("features", "stage", "tokens")
 ESTIMATORS: dict[str, Fit] = {
     "mlp": fit_mlp,

@@ -13,19 +13,9 @@ from services.sufficiency_scorer.artefact import Artefact
 from services.sufficiency_scorer.description import Quality
 from tandem.method.plan import Plan
 from training.course import LLM
-from training.estimators import BOOSTING
 from training.fitting import as_grid, examples_of
 from training.headroom import Headroom, headroom
-from training.methods import (
-    LLM_ALONE,
-    ORACLE,
-    ORACLE_FINISHING,
-    OURS,
-    SLM_ALONE,
-    display_name,
-    run_methods,
-    stop_shares,
-)
+from training.methods import display_name, run_methods, stop_shares
 from training.metrics import (
     Interval,
     accuracy,
@@ -36,6 +26,7 @@ from training.metrics import (
     ratio_of_means,
     reliability,
 )
+from training.names import BOOSTING, LLM_ALONE, ORACLE, ORACLE_FINISHING, OURS, SLM_ALONE
 from training.outcomes import random_stops
 from training.policy import UNITS, Unit, must_be_counted
 from training.pricing import PRICE_LISTS, Outcome

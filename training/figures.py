@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from training.evaluate import Evaluation, MethodResult
-from training.headroom import Headroom
-from training.methods import LLM_ALONE
+from training.names import LLM_ALONE
+
+if TYPE_CHECKING:
+    from training.evaluate import Evaluation, MethodResult
+    from training.headroom import Headroom
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,7 @@ import unicodedata
 from datetime import datetime
 
 from dateutil import parser as dates
-from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
-_FORMS = (LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig())
 _WORDING = re.compile(r"\\(?:text|textbf|textit|mbox|mathrm|mathbf)\s*\{([^{}]*)\}")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _NUMBER_FIRST = re.compile(r"[\s$€£\\({\[+-]*\d")
@@ -57,7 +55,11 @@ def is_mathematics(gold: str) -> bool:
 
 
 def _is_equal(gold: str, found: str) -> bool:
-    expected, given = (parse(text, extraction_config=_FORMS) for text in (f"\\boxed{{{gold}}}", found))
+    # It takes seconds to import, and most answers are compared as text.
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+
+    forms = (LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig())
+    expected, given = (parse(text, extraction_config=forms) for text in (f"\\boxed{{{gold}}}", found))
     return bool(given) and bool(verify(expected, given))
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tandem.method.plan import Plan
 from training.course import LLM
 from training.datasets import Item
-from training.policy import Policy
 from training.table import Floats, Table
+
+if TYPE_CHECKING:
+    from training.policy import Policy
 
 Ask = Callable[[Item], Mapping[str, Any]]
 """(question) -> SolveResult as JSON"""

@@ -9,8 +9,8 @@ import numpy as np
 
 from tandem.method.plan import Plan
 from tandem.method.trial_plan import TrialPlan
-from training.estimators import WORDS
 from training.fitting import answer_examples
+from training.names import LLM_ALONE, ORACLE, ORACLE_FINISHING, OURS, SLM_ALONE, TRIAL, WORDS
 from training.outcomes import cascade, fixed, forced, llm_alone, oracle, random_stops, route, slm_alone
 from training.policy import NEVER, Policy
 from training.pricing import Outcome
@@ -18,10 +18,6 @@ from training.rule import Rule
 from training.study import CASCADE, PAPER, Policies, Study
 from training.table import Floats, Table
 from training.verified import checked_llm, llm_first, verified
-
-OURS, LLM_ALONE, SLM_ALONE = "tandem", "llm", "slm"
-TRIAL = "trial"
-ORACLE, ORACLE_FINISHING = "oracle", "oracle:llm-finishes"
 
 
 def run_methods(

@@ -3,7 +3,8 @@
 Wilson intervals, exact tests, Brier score and log-loss are scipy's and scikit-learn's. Own code is left where theirs does
 not fit: `scipy.stats.bootstrap` (same resamples, same interval) refuses a single question and returns NaN if any resample
 is undefined, as the oracle gap can be; `roc_auc_score` is 15 times slower, which counts inside a bootstrap; and
-`calibration_curve` bins by quantile edges, which tied scores make unequal.
+`calibration_curve` bins by quantile edges, which tied scores make unequal. Both libraries take seconds to import, so that
+is done where they are used.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, rankdata
-from sklearn.metrics import brier_score_loss, log_loss
 
 from services.sufficiency_scorer.description import Quality, ScorerMetrics
 from training.table import Bools, Floats
@@ -40,6 +39,8 @@ def quality(probability: Floats, target: Bools) -> Quality:
     """Of n predictions: `probability` float64[n] in 0..1, `target` bool[n]. Zeros for a stage that no question reached."""
     if not len(target):
         return Quality(n=0, right=0.0, auroc=None, ece=0.0, brier=0.0, log_loss=0.0)
+    from sklearn.metrics import brier_score_loss, log_loss
+
     clipped = np.clip(probability, _EPSILON, 1 - _EPSILON)
     return Quality(
         n=len(target),
@@ -78,6 +79,8 @@ def scorer_metrics(scores: Floats, exists: Bools, targets: Bools) -> ScorerMetri
 
 def auroc(probability: Floats, target: Bools) -> float | None:
     """Area under the ROC curve from the Mann-Whitney U statistic; None if all targets are equal."""
+    from scipy.stats import rankdata
+
     positives, negatives = int(target.sum()), int((~target).sum())
     if not positives or not negatives:
         return None
@@ -100,12 +103,16 @@ def expected_calibration_error(probability: Floats, target: Bools) -> float:
 
 def accuracy(right: Bools) -> Interval:
     """With Wilson's interval."""
+    from scipy.stats import binomtest
+
     found = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
     return Interval(float(right.mean()), float(found.low), float(found.high))
 
 
 def mcnemar(ours: Bools, theirs: Bools) -> float:
     """Two-sided p-value of McNemar's exact test; 1 without discordant pairs."""
+    from scipy.stats import binomtest
+
     only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     return float(binomtest(only_ours, only_ours + only_theirs).pvalue) if only_ours + only_theirs else 1.0
 

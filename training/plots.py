@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from training.calibrate import Calibration
 from training.evaluate import Evaluation
 from training.fitting import LearningCurve
-from training.methods import LLM_ALONE, ORACLE, OURS, SLM_ALONE
+from training.names import LLM_ALONE, ORACLE, OURS, SLM_ALONE
 
 # Reproducible files: no dates, no random ids.
 mpl.rcParams.update({"svg.hashsalt": "tandem", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})

@@ -17,7 +17,7 @@ import numpy as np
 
 from tandem.method.plan import Plan
 from tandem.method.trial_plan import TrialPlan
-from training.estimators import WORDS
+from training.names import WORDS
 from training.outcomes import llm_alone, tandem
 from training.pricing import Outcome, priced
 from training.rule import Rule, stop_rule

@@ -8,8 +8,9 @@ from pathlib import Path
 from services.sufficiency_scorer.description import Quality
 from training import plots
 from training.evaluate import Evaluation, MethodResult
-from training.methods import LLM_ALONE, ORACLE_FINISHING, OURS, display_name
+from training.methods import display_name
 from training.metrics import Interval
+from training.names import LLM_ALONE, ORACLE_FINISHING, OURS
 from training.study import Policies, Study, Training
 
 _UNITS = {

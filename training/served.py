@@ -20,8 +20,8 @@ from training.datasets import Dataset, Item
 from training.figures import Data, MethodFigures
 from training.grading import grade_all
 from training.live import stage_of
-from training.methods import OURS
 from training.metrics import Interval, accuracy, ratio_of_means
+from training.names import OURS
 from training.table import Floats
 
 Line = Mapping[str, Any]

@@ -20,8 +20,9 @@ from tandem.method.profile import Profile
 from training.checking import check_runs, checker_version, without_verdicts
 from training.collect import Collector, Run
 from training.datasets import Dataset
+from training.errors import StoreError
 from training.repairs import repair_all, unrepaired
-from training.store import CollectedProfile, Origin, StoreError, read, write
+from training.store import CollectedProfile, Origin, read, write
 
 Progress = Callable[[int, int, int], None]
 """(questions done, questions in total, tokens generated since the start)"""

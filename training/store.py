@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tandem.method.profile import Model, Profile
 from training.collect import Run
+from training.errors import StoreError
 
 _KEY = b"tandem"
 _SCHEMA = pa.schema(
@@ -41,10 +42,6 @@ _SCHEMA = pa.schema(
         ("check_seconds", pa.float32()),
     ]
 )
-
-
-class StoreError(Exception):
-    """The file belongs to another profile, dataset or model; the message says which."""
 
 
 class _Part(BaseModel):

@@ -15,17 +15,15 @@ from safetensors.numpy import load_file, save_file
 from services.sufficiency_scorer.artefact import Artefact
 from services.sufficiency_scorer.description import Label, ScorerMetrics, TrainingSource
 from tandem.method.trial_plan import TrialPlan
+from training.errors import StudyError
 from training.fitting import LearningCurve
+from training.names import TRAINING
 from training.policy import Policy
 from training.table import Floats, Table
 
-TRAINING, SCORES, POLICY = "training.json", "scores.safetensors", "policy.json"
+SCORES, POLICY = "scores.safetensors", "policy.json"
 CASCADE = "cascade"
 PAPER = "paper"  # the paper's MLP on the paper's label
-
-
-class StudyError(Exception):
-    """The folder lacks a file; the message names the command that writes it."""
 
 
 class Training(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from services.sufficiency_scorer.bag_of_words import bag_of_words
 from services.sufficiency_scorer.description import Label
 from tandem.method.checks import Verdict
-from training.collect import Run
+
+if TYPE_CHECKING:
+    from training.collect import Run
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp] | Bools
-RunsOfQuestion = Mapping[tuple[str, int], Run]
+RunsOfQuestion = Mapping[tuple[str, int], "Run"]
 """The runs of one question by (name, stage)."""
 
 

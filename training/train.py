@@ -24,7 +24,8 @@ from services.sufficiency_scorer.features import NAMES, log_compress
 from services.sufficiency_scorer.network import SufficiencyNetwork
 from tandem.method.profile import Profile
 from training.collected import Collected
-from training.estimators import BOOSTING, ESTIMATORS, PLAIN, WORDS, Examples, Fit, fit_linear, fit_mlp
+from training.errors import TooFew
+from training.estimators import ESTIMATORS, PLAIN, Examples, Fit, fit_linear, fit_mlp
 from training.fitting import (
     CrossFit,
     LearningCurve,
@@ -37,6 +38,7 @@ from training.fitting import (
     with_extra,
 )
 from training.metrics import scorer_metrics
+from training.names import BOOSTING, WORDS
 from training.study import CASCADE, PAPER, Study, Training
 from training.table import Table
 
@@ -44,10 +46,6 @@ MIN_QUESTIONS = 40
 AUTO = "auto"
 _CURVE = (0.25, 0.5, 0.75)
 Progress = Callable[[str], None]
-
-
-class TooFew(Exception):
-    """Too few questions, or all with the same outcome."""
 
 
 @dataclass(frozen=True)

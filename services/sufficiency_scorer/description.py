@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from services.sufficiency_scorer.network import Shape
+from services.sufficiency_scorer.shape import Shape
 
 Label = Literal["nothing_lost", "right"]
 """The event whose probability a score estimates. `right` (the paper's): the small model, stopped here, answers right.

@@ -138,10 +138,12 @@ def _refuse_others(context: typer.Context, through_batch: bool) -> None:
 
 def _refuse_trained(wanted: Dataset, folder: Path) -> None:
     """End the command where the profile's rule was trained on one of the questions; without a study none was."""
-    from training.study import TRAINING, Study
+    from training.names import TRAINING
 
     if not (folder / TRAINING).is_file():
         return
+    from training.study import Study
+
     training = Study(folder).training()
     asked = {f"{wanted.name}/{item.id}" for item in wanted.items}
     if same := asked & {*training.questions, *training.more_questions}:

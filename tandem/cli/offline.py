@@ -29,14 +29,11 @@ ProfileName = Annotated[str, typer.Option("--profile", help="The pair of models 
 def explained() -> Iterator[None]:
     """Print an expected error of the training as one sentence, and exit with code 1."""
     from tandem.method.errors import TandemError
-    from training.datasets import DatasetError
-    from training.store import StoreError
-    from training.study import StudyError
-    from training.train import TooFew
+    from training.errors import TrainingError
 
     try:
         yield
-    except (DatasetError, StoreError, StudyError, TooFew, TandemError) as error:
+    except (TrainingError, TandemError) as error:
         console_error(str(error))
         sys.exit(1)
 
@@ -69,7 +66,7 @@ def any_study(profile: str) -> Path:
 
     A folder alone is none: `tandem eval` writes its report into it.
     """
-    from training.study import TRAINING
+    from training.names import TRAINING
 
     here = new_study(profile)
     return here if (here / TRAINING).is_file() else REPOSITORY / "training" / "studies" / profile

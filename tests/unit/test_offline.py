@@ -8,7 +8,7 @@ import pytest
 
 from tandem.cli.offline import any_study, new_study
 from tandem.paths import REPOSITORY
-from training.study import TRAINING
+from training.names import TRAINING
 
 
 def test_the_report_of_an_evaluation_is_not_taken_for_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,16 +30,16 @@ from tests.unit.synthetic import ignore, store, synthetic_runs
 from training import estimators
 from training.calibrate import Calibration, calibrate
 from training.collected import Collected, load_collected
-from training.estimators import WORDS
+from training.errors import StoreError, StudyError, TooFew
 from training.evaluate import UnknownMethod, evaluate, scores_of
 from training.headroom import headroom
-from training.methods import LLM_ALONE, OURS
 from training.metrics import quality
+from training.names import LLM_ALONE, OURS, WORDS
 from training.outcomes import fixed, llm_alone, oracle
 from training.policy import Objective
-from training.store import StoreError, read, write
-from training.study import PAPER, Study, StudyError
-from training.train import TooFew, TrainingOptions, train
+from training.store import read, write
+from training.study import PAPER, Study
+from training.train import TrainingOptions, train
 
 pytestmark = pytest.mark.timeout(600)
 QUESTIONS = 160

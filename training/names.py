@@ -1,0 +1,10 @@
+"""Names of methods, scorers and files, apart from the modules that compute: those take seconds to import."""
+
+OURS, LLM_ALONE, SLM_ALONE = "tandem", "llm", "slm"
+TRIAL = "trial"
+ORACLE, ORACLE_FINISHING = "oracle", "oracle:llm-finishes"
+
+WORDS = "words"  # the only kind of scorer without a scoring pass
+BOOSTING = "boosting"  # the only kind that cannot be served
+
+TRAINING = "training.json"  # the file that makes a folder a study
