@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +30,19 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def render(values: str, *sets: str) -> list[dict[str, Any]]:
+    """The objects, a copy for each caller: helm renders the same values once."""
+    objects: list[dict[str, Any]] = pickle.loads(_rendered(values, sets))
+    return objects
+
+
+@cache
+def _rendered(values: str, sets: tuple[str, ...]) -> bytes:
     options = [word for pair in sets for word in ("--set", pair)]
     done = helm(
         "template", "t", str(CHART), "--namespace", "ns", "-f", str(CHART / "ci" / f"{values}-values.yaml"), *options
     )
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return pickle.dumps([document for document in yaml.load_all(done.stdout, yaml.CSafeLoader) if document])
 
 
 def named(objects: list[dict[str, Any]], kind: str, component: str) -> dict[str, Any]:
