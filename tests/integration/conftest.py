@@ -50,7 +50,6 @@ from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
 from tandem import AsyncClient
-from tandem.method.profile import load_profile
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
 from tests.fakes import ScriptedEngine
 from tests.integration.backends import (
@@ -65,6 +64,7 @@ from tests.integration.backends import (
 )
 from tests.integration.checking import Running, run_checker
 from tests.integration.edge import serving
+from tests.integration.profiles import SECONDS, served_profile
 from tests.integration.request_logs import Logs, request_logs
 from tests.tiny_gguf import write_tiny_gguf
 from tests.tiny_model import write_tiny_model
@@ -111,12 +111,10 @@ def tracing() -> None:
 async def run_system(
     profile_name: str, folder: Path, redis_url: str | Logs, temporal_address: str, checker: str = NO_CHECKER, *,
     authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = DataConverter.default, alias: str = "", files: str = "",
-    tenants: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    tenants: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC), unavailable_seconds: float = SECONDS,
 ) -> AsyncIterator[System]:  # fmt: skip
     """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work."""
-    profile = load_profile(profile_name, (folder,))
-    if alias:
-        profile = profile.model_copy(update={"name": f"{profile.name}-{alias}"})
+    profile = served_profile(profile_name, folder, alias, unavailable_seconds)
     profile_name = profile.name
     logs = request_logs(redis_url, TTL)
     log = logs["gateway"]

@@ -5,6 +5,7 @@ With TANDEM_PICTURES the pictures are kept in that folder, those of docs/page.md
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from io import BytesIO
@@ -15,6 +16,7 @@ import pytest_asyncio
 from PIL import Image
 from playwright.async_api import Browser, Route, expect
 
+from tandem import AsyncClient
 from tests.browser import NARROW, WIDE, Visit, chromium, needs_browser, visit
 from tests.integration.conftest import run_system
 from tests.integration.edge import serving
@@ -48,14 +50,18 @@ async def address(
     """A page with some requests behind it; the profile's prompts hold the script, so that questions look like ones."""
     running = run_system("scripted-page", profiles_folder, redis_url, temporal_address, checker_address)
     async with running as system, serving(system.client.address) as http:
-        for index in range(12):
-            await system.client.ask(
-                CODE if index % 4 == 3 else QUESTION,
-                task="code" if index % 4 == 3 else "answer",
-                tenant=TENANTS[index % 3],
-                threshold=THRESHOLDS[index % 4],
-            )
+        await asyncio.gather(*(_asked(system.client, index) for index in range(12)))
         yield str(http.base_url).rstrip("/")
+
+
+async def _asked(client: AsyncClient, index: int) -> None:
+    is_code = index % 4 == 3
+    await client.ask(
+        CODE if is_code else QUESTION,
+        task="code" if is_code else "answer",
+        tenant=TENANTS[index % 3],
+        threshold=THRESHOLDS[index % 4],
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -21,6 +21,7 @@ from tests.integration.redis.servers import RedisNodes, run_cluster, run_sentine
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 NUM_REQUESTS = 20
+ELECTION_SECONDS = 7.0  # an answer is retried for longer than the others take to elect a primary
 SETS: dict[str, Callable[[Path], AbstractContextManager[RedisNodes]]] = {
     "cluster": run_cluster,
     "sentinels": run_sentinels,
@@ -36,8 +37,11 @@ def nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def system(nodes: RedisNodes, temporal_address: str, profiles_folder: Path) -> AsyncIterator[System]:
     alias = "cluster" if "cluster" in nodes.url else "sentinels"
-    async with run_system("scripted", profiles_folder, nodes.url, temporal_address, alias=alias) as running:
-        yield running
+    running = run_system(
+        "scripted", profiles_folder, nodes.url, temporal_address, alias=alias, unavailable_seconds=ELECTION_SECONDS
+    )
+    async with running as system:
+        yield system
 
 
 async def test_a_request_is_stopped_and_answered(system: System) -> None:
