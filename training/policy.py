@@ -68,6 +68,16 @@ class SearchSpace:
     measure: Measure
     llm_finishes: bool
     kind: str
+    _means: dict[tuple[float, ...], tuple[float, float]] = field(default_factory=dict, compare=False)
+
+    def mean_utility(self, thresholds: Sequence[float], price: float) -> float:
+        """The mean of `utility`. Searches for other prices come to the same thresholds, whose outcome is the same."""
+        key = tuple(thresholds)
+        if key not in self._means:
+            outcome = self.policy(thresholds).run(self.table, self.plan, self.scores)
+            self._means[key] = float(outcome.right.mean()), float(self.measure.cost(outcome).mean())
+        right, cost = self._means[key]
+        return right - price * cost
 
     def utility(self, thresholds: Sequence[float], price: float) -> Floats:
         """Right answers less price * cost, float64[n]."""
@@ -179,7 +189,7 @@ def grid_search(space: SearchSpace, price: float) -> Policy:
     """Coordinate ascent of mean utility, from the last stage to the first, until no threshold changes."""
 
     def value(thresholds: list[float]) -> float:
-        return float(space.utility(thresholds, price).mean())
+        return space.mean_utility(thresholds, price)
 
     stages = space.table.stages
     start = [NEVER] * stages

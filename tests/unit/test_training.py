@@ -27,7 +27,7 @@ from tandem.cli import app
 from tandem.method.plan import make_plan
 from tandem.method.profile import Profile, load_profile
 from tests.unit.synthetic import ignore, store, synthetic_runs
-from training import estimators
+from training import estimators, metrics
 from training.calibrate import Calibration, calibrate
 from training.collected import Collected, load_collected
 from training.errors import StoreError, StudyError, TooFew
@@ -48,11 +48,12 @@ KINDS = ("mlp", "logistic", "boosting", "probe", "combined")
 
 @pytest.fixture(autouse=True, scope="module")
 def quick() -> Iterator[None]:
-    """Faster fits: these easy questions need neither the small learning rate nor many penalties."""
+    """Faster fits and intervals: these easy questions need neither the small learning rate nor many penalties or resamples."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(estimators, "_LEARNING_RATE", 2e-3)
         patch.setattr(estimators, "_MAX_EPOCHS", 40)
         patch.setattr(estimators, "_PENALTIES", [0.01, 1.0])
+        patch.setattr(metrics, "_RESAMPLES", 400)
         yield
 
 
