@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -20,6 +21,8 @@ from tandem.gateway import Gateway
 from tandem.method.timeouts import Timeouts
 from tandem.request import Question, SolveOptions, solve_request
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
+
+logger = logging.getLogger(__name__)
 
 _DEADLINE_SECONDS = Timeouts.client_deadline.total_seconds()
 _UNARY_SECONDS = 10.0
@@ -128,7 +131,10 @@ class Client:
                     call.cancel()  # type: ignore[no-untyped-call]
         except GeneratorExit:
             if cancels and not (request.keep_running or progress.is_complete):
-                self.cancel(progress.request_id)
+                try:
+                    self.cancel(progress.request_id)
+                except RequestError as error:  # without a reader the gateway cancels the request after its grace
+                    logger.debug("request %s was not cancelled: %s", progress.request_id, error)
             raise
 
     def ask(self, question: Question, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveResult:
@@ -226,7 +232,10 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
                     call.cancel()
         except (GeneratorExit, asyncio.CancelledError):
             if cancels and not (request.keep_running or progress.is_complete):
-                await self.cancel(progress.request_id)
+                try:
+                    await self.cancel(progress.request_id)
+                except RequestError as error:  # as in Client
+                    logger.debug("request %s was not cancelled: %s", progress.request_id, error)
             raise
 
     async def ask(self, question: Question, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveResult:

@@ -9,6 +9,7 @@ import uvicorn
 from pydantic import Field, field_validator
 
 from services.codec_server.service import CodecService, make_app
+from services.http_gateway.http_server import http_config
 from services.identity.authentication import Authentication
 from services.identity.settings import IdentitySettings, is_loopback
 from services.observability import tracing
@@ -57,9 +58,7 @@ def main() -> None:
     logger.info(
         "decodes on %s:%d; %s", settings.host, settings.port, "asks for a key" if checked.is_on else "asks nobody"
     )
-    uvicorn.run(
-        make_app(service, settings.origins), host=settings.host, port=settings.port, log_config=None, access_log=False
-    )
+    uvicorn.Server(http_config(make_app(service, settings.origins), settings.host, settings.port)).run()
     tracing.shutdown()
 
 

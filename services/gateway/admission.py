@@ -108,6 +108,7 @@ def request_fingerprint(task: SolveInput, asked: Budget) -> str:
     identity += "".join(f"\0{check.name}:{check.argument}" for check in request.checks)
     identity += f"\0{request.json_schema}" if request.json_schema else ""
     identity += f"\0stop:{json.dumps(request.stop_strings)}" if request.stop_strings else ""
+    identity += f"\0max_answer_tokens:{request.max_answer_tokens}" if request.max_answer_tokens is not None else ""
     terms = asdict(_Terms(request.tenant, asked, request.stop, request.sampling))
     identity += f"\0{json.dumps(terms, sort_keys=True)}"
     return hashlib.sha256(identity.encode()).hexdigest()[:16]

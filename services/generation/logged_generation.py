@@ -8,36 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from services.engine.api import Finished, Token
+from services.generation.attempt_log import AttemptLog, UnloggedAttempt
 from services.generation.attempts import Attempt
 from services.generation.deltas import Delta, Splitter
+from services.generation.late_closings import Close, is_closed
 from services.observability.spans import Inference, InferenceSpan
-from services.request_log.connection import Lost, Stopped
-from services.request_log.streams import Closing, Resumption, StreamWriter
-from tandem.method.errors import Fenced, TandemError, Unavailable
+from services.request_log.connection import Stopped
+from services.request_log.streams import Closing
+from tandem.method.errors import Fenced, Unavailable
 from tandem.method.tokens import TokenCounts
 
 _ABORT_AGAIN_SECONDS = 0.05
-
-
-class UnloggedWriter:
-    """Takes a StreamWriter's place where there is no log to write to: the work goes on, and readers see nothing of it."""
-
-    def __init__(self) -> None:
-        self.resumption = Resumption()
-        self.tokens = 0
-
-    async def append(self, text: str, ids: Sequence[int], stage: int = 0, prompt_tokens: int = 0) -> None:
-        self.tokens += len(ids)
-
-    async def close(self, closing: Closing) -> None:
-        pass
-
-
-Writer = StreamWriter | UnloggedWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,32 +40,26 @@ class EngineStream:
 class LoggedGeneration:
     """Runs one generation. `stop` may be called at any time from the event loop, also more than once.
 
-    `begin` takes the stream over (again, when Redis has lost it).
+    `close_later` is given what the log does not take at the end, and the tokens that no log knows until then.
     """
 
     def __init__(
         self,
-        begin: Callable[[], Awaitable[Writer]],
-        writer: Writer,
+        log: AttemptLog | UnloggedAttempt,
         engine: EngineStream,
         splitter: Splitter,
         inference: Inference,
+        close_later: Callable[[Close, TokenCounts], None],
     ) -> None:
-        self._begin, self._writer, self._engine, self._splitter = begin, writer, engine, splitter
-        self._resumption: Resumption = writer.resumption
+        self._log, self._engine, self._splitter = log, engine, splitter
+        self._close_later = close_later
         self._prompt_tokens = engine.prompt_tokens
         self._items: asyncio.Queue[Token | Finished | Exception] = asyncio.Queue()
-        self._logged: list[Delta] = []
         self._generated_at: list[float] = []
         self._decided_at: float | None = None
         self._end: Finished | None = None
         self.attempt: Attempt | None = None
         self._span = InferenceSpan(inference)
-
-    @property
-    def text(self) -> str:
-        """What this attempt has logged."""
-        return "".join(delta.text for delta in self._logged)
 
     def stop(self, decided_at: float) -> None:
         """Abort; tokens generated after `decided_at` (Unix seconds, the earliest that was given) are overrun."""
@@ -98,7 +78,7 @@ class LoggedGeneration:
                 if self._decided_at is not None:  # stopped before the engine had the request
                     self._engine.abort()
                 for delta in await self._next_deltas():
-                    await self._log(delta)
+                    await self._log.log(delta, self._prompt_tokens)
                     if delta.stage:
                         yield delta.stage
         except Stopped as stopped:
@@ -142,33 +122,6 @@ class LoggedGeneration:
             deltas += self._splitter.flush(last.text, str(last.reason))
         return deltas
 
-    async def _log(self, delta: Delta) -> None:
-        try:
-            await self._append(delta)
-        except Lost as lost:
-            await self._publish_again(lost)
-            await self._append(delta)
-        self._logged.append(delta)
-
-    async def _append(self, delta: Delta) -> None:
-        """The first entry also books the prompt: it has been prefilled when there is a token."""
-        prompt_tokens = self._prompt_tokens if self._writer.tokens == self._resumption.tokens else 0
-        await self._writer.append(delta.text, delta.ids, delta.stage, prompt_tokens)
-
-    async def _publish_again(self, lost: Lost) -> None:
-        """Redis lost the stream, or its end: the attempt writes again what it still has."""
-        if lost.seq is None and not self._resumption.tokens:
-            self._writer = await self._begin()
-            kept = -1 if self._writer.resumption.tokens else 0
-        else:
-            kept = -1 if lost.seq is None else lost.seq - self._writer.resumption.seq
-        if kept < 0 or not isinstance(self._writer, StreamWriter):
-            raise Unavailable("the request log lost what an earlier attempt wrote", reason="REQUEST_LOG_LOST")
-        tokens = sum(len(delta.ids) for delta in self._logged[:kept])
-        self._writer.rewind(self._writer.resumption.seq + kept, self._writer.resumption.tokens + tokens)
-        for delta in self._logged[kept:]:
-            await self._append(delta)
-
     async def _abort_and_wait(self, pump: asyncio.Task[None]) -> None:
         """Wait for the engine's final usage, which a second cancel of the caller must not lose.
 
@@ -182,9 +135,9 @@ class LoggedGeneration:
     def _lost_counts(self) -> dict[str, str]:
         """The counts of an attempt that failed with the log, for the error's metadata: all of it is discarded."""
         prompt = self._end.usage.prompt if self._end else 0
-        counts = self._resumption.counts
-        discarded = counts.discarded + self._resumption.tokens + len(self._generated_at)
-        return {"input_tokens": str(counts.prompt + prompt), "discarded_tokens": str(discarded)}
+        earlier = self._log.resumption.earlier
+        discarded = earlier.generated + len(self._generated_at)
+        return {"input_tokens": str(earlier.prompt + prompt), "discarded_tokens": str(discarded)}
 
     def _end_span(self, reports_usage: bool) -> None:
         if self.attempt is None:
@@ -195,38 +148,26 @@ class LoggedGeneration:
     async def _settle(self) -> None:
         if self.attempt is not None:
             return
-        generated, logged = len(self._generated_at), self._writer.tokens - self._resumption.tokens
-        if (
-            self._end is None
-        ):  # the engine has failed; the next attempt, or settlement, reports what the log has by then
-            prompt = self._prompt_tokens if generated and not logged else 0
-            await self._close(Closing("aborted", generated - logged, 0, prompt, 0, 0))
+        generated, logged = len(self._generated_at), self._log.tokens
+        if self._end is None:
+            # The engine has failed. The next attempt, or settlement, reports what the log has by then.
+            prompt = self._prompt_tokens if generated else 0
+            await self._close(Closing("aborted", prompt, generated, is_on_span=False))
             return
         own = self._own_counts(self._end, generated, logged)
-        earlier = TokenCounts(
-            prompt=self._resumption.counts.prompt,
-            completion=self._resumption.tokens,
-            discarded=self._resumption.counts.discarded,
-        )
-        reason, first = str(self._end.reason), self._generated_at[0] if self._generated_at else None
-        self.attempt = Attempt(reason, own, earlier + own, first, self._end.halted_at)
-        closing = Closing(
-            reason=reason,
-            lost=own.discarded,
-            unlogged=generated - logged - own.discarded,
-            unbooked_prompt=own.prompt if logged == 0 else 0,
-            prompt=own.prompt,
-            generated=generated,
-        )
-        await self._close(closing)
+        # One that ended by itself has not ended in the log, where that lacks a part of it.
+        reason = "aborted" if own.discarded else str(self._end.reason)
+        first = self._generated_at[0] if self._generated_at else None
+        self.attempt = Attempt(reason, own, self._log.resumption.earlier + own, first, self._end.halted_at)
+        await self._close(Closing(reason, own.prompt, generated, is_stopped=self._decided_at is not None))
 
     async def _close(self, closing: Closing) -> None:
-        with contextlib.suppress(TandemError, Lost, Stopped):  # the caller still gets the counts from `attempt`
-            try:
-                await self._writer.close(closing)
-            except Lost as lost:
-                await self._publish_again(lost)
-                await self._writer.close(closing)
+        """The caller still gets the counts from `attempt`, if it lives; without a log it does not wait for one."""
+        if self._log.is_logged and await is_closed(partial(self._log.close, closing)):
+            return
+        logged = self._log.tokens if self._log.is_logged else 0
+        owed = TokenCounts(prompt=0 if logged else closing.prompt, discarded=closing.generated - logged)
+        self._close_later(partial(self._log.close, closing), owed)
 
     def _own_counts(self, end: Finished, generated: int, logged: int) -> TokenCounts:
         """Each generated token in one state. Without a stop, tokens that the log did not take are discarded."""

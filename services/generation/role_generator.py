@@ -6,17 +6,21 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
+from uuid import uuid4
 
 from services.engine.api import Engine, GenerationRequest
+from services.generation.attempt_log import AttemptLog, UnloggedAttempt
 from services.generation.attempts import RunningAttempts
 from services.generation.deltas import Splitter
 from services.generation.earlier_text import EarlierText
-from services.generation.logged_generation import EngineStream, LoggedGeneration, UnloggedWriter, Writer
+from services.generation.late_closings import LateClosings
+from services.generation.logged_generation import EngineStream, LoggedGeneration
 from services.observability.spans import Inference, report_discarded
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
-from services.request_log.streams import Resumption, StreamWriter
+from services.request_log.streams import Resumption
 from services.request_log.transcript import Transcript
 from tandem.method.errors import Unavailable
 from tandem.method.tasks import GenerationOutcome, ModelTask
@@ -63,48 +67,65 @@ class RoleGenerator:
     def __init__(self, engine: Engine, log: RequestLog, role: Role, keep: Literal["stage", "token"]) -> None:
         self._engine, self._log, self._role, self._keep = engine, log, role, keep
         self.running = RunningAttempts(log, role)
+        self._late = LateClosings()
 
-    async def begin(self, task: ModelTask, *, may_run_unlogged: bool = False) -> Writer:
+    async def begin(self, task: ModelTask, *, may_run_unlogged: bool = False) -> AttemptLog | UnloggedAttempt:
         """Take the role's stream over. Raises Fenced, and Unavailable unless the work `may_run_unlogged`."""
+        text = task.request_id, task.trial
+        begin = partial(
+            self._log.streams.begin, *(task.request_id, self._role, task.epoch, self._keep, task.trial), uuid4().hex
+        )
+        await self._late.settle(text)
         try:
-            return await self._log.streams.begin(task.request_id, self._role, task.epoch, self._keep, task.trial)
+            return AttemptLog(begin, await begin())
         except Unavailable:
             if not may_run_unlogged:
                 raise
-            return UnloggedWriter()
+            return UnloggedAttempt(begin, await self._readable_counts(task) + self._late.owed(text))
 
-    async def run(self, task: ModelTask, writer: Writer, work: RoleWork) -> AsyncGenerator[GenerationEvent, None]:
+    async def _readable_counts(self, task: ModelTask) -> TokenCounts:
+        """A Redis that takes no writes may still be read."""
+        try:
+            return await self._log.ledger.counts(task.request_id, self._role, task.trial)
+        except Unavailable:
+            return TokenCounts()
+
+    async def run(
+        self, task: ModelTask, own: AttemptLog | UnloggedAttempt, work: RoleWork
+    ) -> AsyncGenerator[GenerationEvent, None]:
         """Resume where the log stands, report each stage, end with the outcome. Closing the generator aborts the engine.
 
         Raises Fenced, Unavailable and EngineError.
         """
-        resumed = writer.resumption
+        resumed = own.resumption
         report_discarded(self._inference(task, resumed.previous_epoch), resumed.unreported)
-        yield GenerationStarted(resumed, isinstance(writer, StreamWriter))
+        yield GenerationStarted(resumed, own.is_logged)
         logged = await self._log.streams.read(task.request_id, self._role) if resumed.tokens else Transcript()
         before = EarlierText(logged, self._engine.tokenizer, work.prompt_ids, work.stop_strings)
         if reason := before.reason_of_end(task.max_tokens[-1]):
             yield _finished_before(task, reason, before, resumed, work)
             return
-        generation = self._generation(task, writer, work, before)
+        generation = self._generation(task, own, work, before)
         with self.running.track(task.request_id, task.epoch, generation):
             async with aclosing(generation.stages()) as stages:
                 async for stage in stages:
-                    yield StageWritten(stage, writer.tokens)
+                    yield StageWritten(stage, resumed.tokens + own.tokens)
         attempt = generation.attempt
         assert attempt is not None
         yield GenerationOutcome(
             reason=attempt.reason,
-            text=before.text + generation.text,
+            text=before.text + own.text,
             counts=attempt.counts,
             finished_at=attempt.finished_at,
             first_token_at=attempt.first_token_at,
             attempt=task.epoch,
-            is_logged=isinstance(writer, StreamWriter),
+            is_logged=own.is_logged,
             continued_from=work.continued_from,
         )
 
-    def _generation(self, task: ModelTask, writer: Writer, work: RoleWork, before: EarlierText) -> LoggedGeneration:
+    def _generation(
+        self, task: ModelTask, own: AttemptLog | UnloggedAttempt, work: RoleWork, before: EarlierText
+    ) -> LoggedGeneration:
         key = f"{task.request_id}/{self._role}/{task.epoch}"
         ids = work.prompt_ids + before.ids
         request = GenerationRequest(
@@ -119,11 +140,11 @@ class RoleGenerator:
             keep_for=conversation_owner(task),
         )
         return LoggedGeneration(
-            begin=lambda: self.begin(task),
-            writer=writer,
+            log=own,
             engine=EngineStream(self._engine.generate(request), lambda: self._engine.abort(key), len(ids)),
             splitter=work.splitter,
             inference=self._inference(task, task.epoch),
+            close_later=partial(self._late.add, (task.request_id, task.trial)),
         )
 
     def _inference(self, task: ModelTask, epoch: int) -> Inference:

@@ -11,7 +11,7 @@ import uvloop
 from pydantic import Field
 
 from services.http_gateway.body_limit import MAX_BODY_BYTES
-from services.http_gateway.protocol import BoundedProtocol
+from services.http_gateway.http_server import http_config
 from services.http_gateway.readiness import Readiness
 from services.http_gateway.service import make_app
 from services.identity.settings import is_loopback
@@ -55,13 +55,10 @@ async def main() -> None:
     async with AsyncClient(settings.gateway, channel=channel) as client, termination() as stop:
         readiness = Readiness(client, may_be_open=settings.allow_anonymous or is_loopback(settings.host))
         server = _Server(
-            uvicorn.Config(
+            http_config(
                 make_app(client, readiness, settings.jaeger, settings.max_body_bytes),
-                host=settings.host,
-                port=settings.port,
-                http=BoundedProtocol,
-                log_config=None,
-                access_log=False,
+                settings.host,
+                settings.port,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=max(1, round(settings.drain.total_seconds())),
             )

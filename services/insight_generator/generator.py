@@ -30,8 +30,8 @@ class InsightGenerator:
         engine.
         """
         profile = self._profiles.of(task.profile_digest)
-        writer = await self._generator.begin(task)
-        async with aclosing(self._generator.run(task, writer, self._work(profile, task, writer.resumption))) as events:
+        own = await self._generator.begin(task)
+        async with aclosing(self._generator.run(task, own, self._work(profile, task, own.resumption))) as events:
             async for event in events:
                 yield event
 

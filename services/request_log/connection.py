@@ -22,6 +22,7 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+from redis.exceptions import ConnectionError as BrokenConnection
 
 from services.request_log.servers import Access, Client, open_client
 from tandem.method.errors import Fenced, Unavailable
@@ -66,7 +67,9 @@ class Lost(Exception):
 
 
 class Connection:
-    """One client for short commands, one for reads that block. No hidden retries: Temporal is the one layer that retries."""
+    """One client for short commands, one for reads that block. Temporal is the one layer that retries; here only a numbered write
+    (Writes) is sent twice, over another connection, where its own broke.
+    """
 
     def __init__(self, url: str, ttl: timedelta, access: Access | None = None) -> None:
         access = access or Access()
@@ -100,14 +103,20 @@ class Connection:
         await self.blocking.initialize()
         return {"target_nodes": self.blocking.get_node_from_key(name)}
 
-    async def run_script(self, request_id: str, role: Role, epoch: int, command: str, *arguments: Any) -> list[str]:
-        """Raises Stopped, Fenced, Lost, Unavailable."""
+    async def run_script(
+        self, request_id: str, role: Role, epoch: int, command: str, *arguments: Any, repeats: bool = False
+    ) -> list[str]:
+        """`repeats`: sent once more where its connection broke, and Redis may have run it. Raises Stopped, Fenced, Lost, Unavailable."""
+        keys = [key(request_id, name) for name in (role, "state", STAGES)]
+        sent = [command, str(role), epoch, self.ttl_ms, *arguments]
         with translated_errors():
-            code, *rest = await self._script(
-                keys=[key(request_id, name) for name in (role, "state", STAGES)],
-                args=[command, str(role), epoch, self.ttl_ms, *arguments],
-            )
-        if code in ("OK", "DUP"):
+            try:
+                code, *rest = await self._script(keys, sent)
+            except BrokenConnection:
+                if not repeats:
+                    raise
+                code, *rest = await self._script(keys, sent)
+        if code == "OK":
             return list(rest)
         if code == "STOPPED":
             raise Stopped(float(rest[0]))

@@ -19,12 +19,17 @@ class Ledger:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def counts(self, request_id: str, role: Role) -> TokenCounts:
-        """Tokens of one role as Redis knows them, whatever became of the writer: prompt, and generated ones as discarded."""
-        names = [f"{role}:{name}" for name in ("input", "tokens", "discarded", "unlogged")]
+    async def counts(self, request_id: str, role: Role, trial: int | None = None) -> TokenCounts:
+        """Tokens of one role as Redis knows them, whatever became of the writer: prompt, and generated ones as discarded.
+
+        None where the ledger is of a trial before `trial`: that one is billed.
+        """
+        names = [f"{role}:{name}" for name in ("trial", "input", "tokens", "discarded", "unlogged")]
         with translated_errors():
             values = await self._connection.redis.hmget(key(request_id, "state"), names)
-        prompt, *generated = (int(value or 0) for value in values)
+        known, prompt, *generated = (int(value or 0) for value in values)
+        if trial is not None and known < trial:
+            return TokenCounts()
         return TokenCounts(prompt=prompt, discarded=sum(generated))
 
     async def take_unreported(self, request_id: str, role: Role) -> TokenCounts:

@@ -1,8 +1,9 @@
 -- The request log's writes. One script, so that every write sees epoch, stop flag and sequence in one step.
--- KEYS: stream, state, stages.  ARGV: command, role, epoch, ttl in ms, and the command's own.
--- Answers: {"OK", ...} or {code, detail} with code FENCED, STOPPED, LOST, GAP, DUP.
+-- KEYS: stream, state, stages.  ARGV: command, role, epoch, ttl in ms, the writer's name and its write's number, and the command's
+-- own.
+-- Answers: {"OK", ...} or {code, detail} with code FENCED, STOPPED, LOST, GAP.
 local stream, state, stages = KEYS[1], KEYS[2], KEYS[3]
-local command, role, epoch, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local command, role, epoch, ttl, writer, write = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
 
 local function field(name) return role .. ":" .. name end
 local function number(name) return tonumber(redis.call("HGET", state, field(name)) or "0") end
@@ -30,31 +31,44 @@ local function unreported()
   return tostring(prompt), tostring(generated)
 end
 
+if command == "take_unreported" then
+  local prompt, generated = unreported()
+  keep_alive()
+  return {"OK", prompt, generated}
+end
+
+-- The one guard of begin, append and close: a write that its writer sends again, because no reply came, changes nothing.
+if tonumber(owner or "-1") == epoch and redis.call("HGET", state, field("writer")) == writer and write <= number("write") then
+  if command == "begin" then return {"OK", unpack(cjson.decode(redis.call("HGET", state, field("begun"))))} end
+  return {"OK", tostring(number("seq"))}
+end
+local function done(...)
+  redis.call("HSET", state, field("write"), write)
+  keep_alive()
+  return {"OK", ...}
+end
+
 if command == "begin" then
-  -- ARGV[5]: "stage" keeps what the last finished stage holds, "token" keeps every token. ARGV[6]: the trial; a higher one than
+  -- ARGV[7]: "stage" keeps what the last finished stage holds, "token" keeps every token. ARGV[8]: the trial; a higher one than
   -- before begins a new text with a ledger of its own, because the earlier trial has ended and is billed.
   if owner and tonumber(owner) >= epoch then return {"FENCED", owner} end
   local prompt, generated = unreported()
-  if tonumber(ARGV[6]) > number("trial") then
-    redis.call("HSET", state, field("trial"), ARGV[6])
+  if tonumber(ARGV[8]) > number("trial") then
+    redis.call("HSET", state, field("trial"), ARGV[8])
     for _, name in ipairs({"tokens", "input", "discarded", "unlogged", "reported_prompt", "reported_generated"}) do
       redis.call("HDEL", state, field(name))
     end
   end
   local tokens = number("tokens")
-  local kept = ARGV[5] == "stage" and number("stage_tokens") or tokens
-  redis.call("HSET", state, field("epoch"), epoch, field("tokens"), kept)
+  local kept = ARGV[7] == "stage" and number("stage_tokens") or tokens
   if tokens > kept then redis.call("HINCRBY", state, field("discarded"), tokens - kept) end
+  redis.call("HSET", state, field("epoch"), epoch, field("writer"), writer, field("tokens"), kept,
+             field("first_token"), kept, field("first_input"), number("input"))
   if owner then add("restart", kept, "0") end
-  keep_alive()
-  return {"OK", tostring(number("seq")), tostring(kept), tostring(number("stage")), tostring(number("input")),
-          tostring(number("discarded")), owner or "0", prompt, generated}
-end
-
-if command == "take_unreported" then
-  local prompt, generated = unreported()
-  keep_alive()
-  return {"OK", prompt, generated}
+  local begun = {tostring(number("seq")), tostring(kept), tostring(number("stage")), tostring(number("input")),
+                 tostring(number("discarded")), owner or "0", prompt, generated}
+  redis.call("HSET", state, field("begun"), cjson.encode(begun))
+  return done(unpack(begun))
 end
 
 -- An owner of before: a replica that had not heard of this writer has become the primary.
@@ -62,37 +76,34 @@ if not owner or tonumber(owner) < epoch then return {"LOST", ""} end
 if tonumber(owner) ~= epoch then return {"FENCED", owner} end
 
 if command == "append" then
-  -- ARGV[5..11]: sequence, tokens after this entry, text, ids, finished stage or 0, prompt tokens prefilled for it, and the name
+  -- ARGV[7..13]: sequence, tokens after this entry, text, ids, finished stage or 0, prompt tokens prefilled for it, and the name
   -- of the key that text and ids are encrypted with, or ""
   local stopped = tonumber(redis.call("HGET", state, field("stop_epoch")) or "-1")
   if stopped >= epoch then return {"STOPPED", redis.call("HGET", state, field("stop_at"))} end
-  local seq, have = tonumber(ARGV[5]), number("seq")
-  if seq <= have then return {"DUP", tostring(have)} end
-  if seq > have + 1 then return {"GAP", tostring(have)} end
-  add("delta", ARGV[6], ARGV[9], "text", ARGV[7], "ids", ARGV[8], "key", ARGV[11])
-  redis.call("HSET", state, field("tokens"), ARGV[6])
-  if ARGV[9] ~= "0" then redis.call("HSET", state, field("stage"), ARGV[9], field("stage_tokens"), ARGV[6]) end
-  if ARGV[10] ~= "0" then redis.call("HINCRBY", state, field("input"), ARGV[10]) end
-  keep_alive()
-  return {"OK", tostring(seq)}
+  local seq, have = tonumber(ARGV[7]), number("seq")
+  if seq ~= have + 1 then return {"GAP", tostring(have)} end
+  add("delta", ARGV[8], ARGV[11], "text", ARGV[9], "ids", ARGV[10], "key", ARGV[13])
+  redis.call("HSET", state, field("tokens"), ARGV[8])
+  if ARGV[11] ~= "0" then redis.call("HSET", state, field("stage"), ARGV[11], field("stage_tokens"), ARGV[8]) end
+  if ARGV[12] ~= "0" then redis.call("HINCRBY", state, field("input"), ARGV[12]) end
+  return done(tostring(seq))
 end
 
 if command == "close" then
-  -- ARGV[5..10]: reason, generated tokens that are in no entry and discarded, or in none because of the stop, unlogged prompt
-  -- tokens, prompt and generated tokens of this attempt, which are on its span; ARGV[11]: the writer's last entry
-  local have = number("seq")
-  if number("closed") == epoch then return {"OK", tostring(have)} end -- repeated: its first reply was lost
-  if tonumber(ARGV[11]) > have then return {"GAP", tostring(have)} end
-  local tokens = number("tokens")
-  redis.call("HSET", state, field("closed"), epoch)
-  if ARGV[6] ~= "0" then redis.call("HINCRBY", state, field("discarded"), ARGV[6]) end
-  if ARGV[8] ~= "0" then redis.call("HINCRBY", state, field("input"), ARGV[8]) end
-  redis.call("HINCRBY", state, field("reported_prompt"), ARGV[9])
-  redis.call("HINCRBY", state, field("reported_generated"), ARGV[10])
-  redis.call("HINCRBY", state, field("unlogged"), ARGV[7])
-  add("end", tokens, "0", "reason", ARGV[5])
-  keep_alive()
-  return {"OK", tostring(number("seq"))}
+  -- ARGV[7..9]: reason, prompt and generated tokens of this attempt; ARGV[10]: 1 where generated tokens are in no entry because of
+  -- the stop, else those are discarded; ARGV[11]: 1 where its span has the tokens; ARGV[12]: the writer's last entry.
+  -- All tokens of the attempt, not those that the writer takes for unlogged: an entry may be here whose reply did not reach it.
+  local have, prompt, generated = number("seq"), tonumber(ARGV[8]), tonumber(ARGV[9])
+  if tonumber(ARGV[12]) > have then return {"GAP", tostring(have)} end
+  local logged = number("tokens") - number("first_token")
+  redis.call("HINCRBY", state, field(ARGV[10] == "1" and "unlogged" or "discarded"), generated - logged)
+  redis.call("HSET", state, field("input"), number("first_input") + prompt)
+  if ARGV[11] == "1" then
+    redis.call("HINCRBY", state, field("reported_prompt"), prompt)
+    redis.call("HINCRBY", state, field("reported_generated"), generated)
+  end
+  add("end", number("tokens"), "0", "reason", ARGV[7])
+  return done(tostring(number("seq")))
 end
 
 return redis.error_reply("unknown command " .. command)

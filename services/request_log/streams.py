@@ -1,7 +1,7 @@
 """The streams of a request: insight and answer, each with one writer at a time and any number of readers.
 
-A writer owns its stream by epoch: a higher one fences it off, and the log refuses gaps and repeats, so that a retried write is
-harmless and a write of a lost attempt is void.
+A writer owns its stream by epoch: a higher one fences it off, so that a write of a lost attempt is void. Its writes are numbered, so
+that one that is sent twice is made once, and the log refuses gaps.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
+from uuid import uuid4
 
 from services.request_log.connection import STAGES, Connection, Role, key, translated_errors
 from services.request_log.sealed_text import SealedText
 from services.request_log.transcript import Transcript, parse_entry
+from services.request_log.writes import Writes
 from tandem.method.errors import FailedPrecondition
 from tandem.method.tokens import TokenCounts
 
@@ -45,32 +47,22 @@ class Resumption:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """A writer's last entry. Of the tokens it generated, `lost` and `unlogged` are in no entry: discarded, or because of the
-    stop. `unbooked_prompt` was prefilled without a first entry to book it. `prompt` and `generated` are on its span.
+    """A writer's last entry, with all tokens of its attempt. Those that are in no entry are discarded, or `is_stopped`: the stop is
+    why. `is_on_span`: its span reports them.
     """
 
     reason: str
-    lost: int
-    unlogged: int
-    unbooked_prompt: int
     prompt: int
     generated: int
+    is_stopped: bool = False
+    is_on_span: bool = True
 
 
 class StreamWriter:
     """The owner of one stream under one epoch. Every write raises Stopped, Fenced, Lost, Unavailable."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        sealed: SealedText,
-        request_id: str,
-        role: Role,
-        epoch: int,
-        resumption: Resumption,
-    ) -> None:
-        self._connection, self._request_id, self._role, self._epoch = connection, request_id, role, epoch
-        self._sealed = sealed
+    def __init__(self, writes: Writes, sealed: SealedText, resumption: Resumption) -> None:
+        self._writes, self._sealed = writes, sealed
         self.resumption = resumption
         self._seq = resumption.seq
         self.tokens = resumption.tokens
@@ -80,8 +72,9 @@ class StreamWriter:
         await _complete(self._append(text, ids, stage, prompt_tokens))
 
     async def close(self, closing: Closing) -> None:
-        """End the stream."""
-        await _complete(self._run("close", *astuple(closing), self._seq))
+        """End the stream. May be called again with the same `closing` after Unavailable."""
+        reason, *numbers = astuple(closing)
+        await _complete(self._writes.make("close", reason, *map(int, numbers), self._seq))
 
     def rewind(self, seq: int, tokens: int) -> None:
         """Go on after entry `seq`, where the stream has `tokens`: the log has lost what came later."""
@@ -89,16 +82,13 @@ class StreamWriter:
 
     async def _append(self, text: str, ids: Sequence[int], stage: int, prompt_tokens: int) -> None:
         tokens, seq = self.tokens + len(ids), self._seq + 1
-        text, listed, key_name = self._sealed.delta(self._request_id, self._role, seq, text, ids)
-        await self._run("append", seq, tokens, text, listed, stage, prompt_tokens, key_name)
+        text, listed, key_name = self._sealed.delta(self._writes.request_id, self._writes.role, seq, text, ids)
+        await self._writes.make("append", seq, tokens, text, listed, stage, prompt_tokens, key_name)
         self._seq = seq
         self.tokens = tokens
 
-    async def _run(self, command: str, *arguments: Any) -> None:
-        await self._connection.run_script(self._request_id, self._role, self._epoch, command, *arguments)
 
-
-async def _complete(write: Coroutine[Any, Any, None]) -> None:
+async def _complete(write: Coroutine[Any, Any, object]) -> None:
     """Wait for a write that has begun, also when the caller is cancelled: it may have been applied, and be counted twice."""
     task = asyncio.create_task(write)
     try:
@@ -115,14 +105,15 @@ class Streams:
         self._connection, self._sealed = connection, sealed
 
     async def begin(
-        self, request_id: str, role: Role, epoch: int, keep: Literal["stage", "token"], trial: int = 0
+        self, request_id: str, role: Role, epoch: int, keep: Literal["stage", "token"], trial: int = 0, name: str = ""
     ) -> StreamWriter:
         """Take the role's stream over from any lower epoch; a higher `trial` than before begins a new text and ledger.
 
-        Raises Fenced when a higher or equal epoch has the stream.
+        A writer that does not know whether it has begun may begin again under its `name`, which no other has.
+        Raises Fenced when a higher epoch has the stream, or another writer under this one.
         """
-        reply = await self._connection.run_script(request_id, role, epoch, "begin", keep, trial)
-        return StreamWriter(self._connection, self._sealed, request_id, role, epoch, _resumption(reply))
+        writes = Writes(self._connection, request_id, role, epoch, name or uuid4().hex)
+        return StreamWriter(writes, self._sealed, _resumption(await writes.make("begin", keep, trial)))
 
     async def read(self, request_id: str, role: Role) -> Transcript:
         with translated_errors():

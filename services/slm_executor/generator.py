@@ -35,8 +35,8 @@ class AnswerGenerator:
         self.prefiller.abort(task.request_id)
         insight = await self._log.streams.insight(task.request_id, task.stage)
         # Without insight the answer needs nothing from the log: if the log is unavailable, only streaming is lost.
-        writer = await self._generator.begin(task, may_run_unlogged=task.stage == 0)
-        async with aclosing(self._generator.run(task, writer, self._work(profile, task, insight))) as events:
+        own = await self._generator.begin(task, may_run_unlogged=task.stage == 0)
+        async with aclosing(self._generator.run(task, own, self._work(profile, task, insight))) as events:
             async for event in events:
                 yield event
 

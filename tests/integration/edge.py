@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-import uvicorn
 
 from services.http_gateway.__main__ import _Server
-from services.http_gateway.protocol import BoundedProtocol
+from services.http_gateway.http_server import http_config
 from services.http_gateway.readiness import Readiness
 from services.http_gateway.service import make_app
 from tandem.client import AsyncClient
@@ -26,8 +25,8 @@ async def serving(gateway: str, port: int = 0) -> AsyncIterator[httpx.AsyncClien
     """An HTTP gateway before `gateway`, and a client of it. `port` 0: a free one."""
     async with AsyncClient(gateway) as client:
         app = make_app(client, Readiness(client, may_be_open=True))
-        settings = {"port": port or free_port(), "timeout_graceful_shutdown": 1}
-        server = _Server(uvicorn.Config(app, http=BoundedProtocol, log_config=None, lifespan="off", **settings))
+        settings = {"lifespan": "off", "timeout_graceful_shutdown": 1}
+        server = _Server(http_config(app, "127.0.0.1", port or free_port(), **settings))
         running = asyncio.create_task(server.serve())
         while not server.started:
             await asyncio.sleep(0.01)

@@ -77,7 +77,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, role: Role, tokens: int, fault: C
     append, failures = StreamWriter._append, []
 
     async def failing(writer: StreamWriter, *entry: Any) -> None:
-        if writer._role is role and writer.tokens >= tokens and not failures:
+        if writer._writes.role is role and writer.tokens >= tokens and not failures:
             failures.append(writer)
             await fault()
             raise Unavailable("the request log does not answer", reason="REQUEST_LOG_UNAVAILABLE")

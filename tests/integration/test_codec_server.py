@@ -205,6 +205,20 @@ async def test_a_body_without_end_is_refused(guarded: str, credentials: dict[str
     writer.close()
 
 
+async def test_headers_without_end_are_refused(guarded: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(guarded.rpartition(":")[2]))
+    writer.write(b"POST /decode HTTP/1.1\r\nHost: x\r\nX-Flood: ")
+    said = b""
+    async with asyncio.timeout(60):  # without a bound it would wait for the rest
+        with contextlib.suppress(ConnectionError):  # closed while the client still writes
+            for _ in range(128):
+                writer.write(b"x" * 2**10)
+                await writer.drain()
+            said = await reader.read(100)
+    assert not said or said.startswith(b"HTTP/1.1 400")
+    writer.close()
+
+
 async def test_temporals_own_command_reads_a_request_through_it(
     temporal_address: str,
     folder: Path,

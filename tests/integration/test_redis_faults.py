@@ -22,15 +22,13 @@ from services.request_log.ledger import Pass
 from services.request_log.log import RequestLog
 from services.request_log.stops import StopSignal
 from services.request_log.streams import PAGE
-from tandem.local.probes import answers_ping
 from tandem.method.errors import Unavailable
 from tandem.method.events import AnswerDelta, LlmStopped, Restarted
 from tandem.method.result import SolveResult, StopReason
 from tandem.method.tokens import TokenCounts
-from tandem.paths import find_binary
-from tests.conftest import run_server
 from tests.integration.asking import ask
-from tests.integration.conftest import TTL, System
+from tests.integration.conftest import System
+from tests.integration.request_logs import fill, log_of_its_own
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 STOPPED = LlmStopped(StopReason.SUFFICIENT, 1.0, 0)
@@ -38,20 +36,8 @@ STOPPED = LlmStopped(StopReason.SUFFICIENT, 1.0, 0)
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def log(tmp_path: Path) -> AsyncIterator[RequestLog]:
-    """Of a Redis of its own."""
-    program = str(find_binary("redis-server"))
-
-    def command(port: int) -> list[str]:
-        return [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-
-    with run_server(command, answers_ping) as port:
-        log = RequestLog(f"redis://127.0.0.1:{port}/0", TTL)
+    async with log_of_its_own(tmp_path) as log:
         yield log
-        await log.close()
-
-
-async def fill(log: RequestLog) -> None:
-    await log._connection.redis.config_set("maxmemory", "1")
 
 
 async def make_replica(log: RequestLog) -> None:

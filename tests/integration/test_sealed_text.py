@@ -136,7 +136,7 @@ async def test_what_is_written_with_the_old_key_is_read_and_continued_with_the_n
         second = await new.streams.begin(request_id, Role.INSIGHT, 3, "stage")
         assert (second.resumption.tokens, second.resumption.stage) == (3, 2)
         await second.append("new", [4], stage=3)
-        await second.close(Closing("eos", 0, 0, 0, 0, 1))
+        await second.close(Closing("eos", 0, 1))
         for log in (new, behind):
             seen = await log.streams.read(request_id, Role.INSIGHT)
             assert (seen.text, seen.ids, seen.stage_ends, seen.is_complete) == (

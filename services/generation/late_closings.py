@@ -1,0 +1,90 @@
+"""Ends of attempts that the request log did not take: repeated until it does, because their tokens stand nowhere else.
+
+The caller of an attempt may have died with what it was told. Its next attempt begins with what the log has by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from services.request_log.connection import Lost, Stopped
+from tandem.method.errors import TandemError, Unavailable
+from tandem.method.timeouts import Timeouts
+from tandem.method.tokens import TokenCounts
+
+logger = logging.getLogger(__name__)
+
+_TRY_AGAIN_SECONDS = 0.5
+_MOST = 10_000
+_FORGET_AFTER_SECONDS = Timeouts.activity.total_seconds()  # no attempt comes later
+
+Text = tuple[str, int]
+"""A request and its trial: what has a ledger."""
+Close = Callable[[], Awaitable[None]]
+"""May be called again after Unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Late:
+    close: Close
+    owed: TokenCounts
+    since: float
+
+
+class LateClosings:
+    def __init__(self) -> None:
+        self._late: dict[Text, list[_Late]] = {}
+        self._lock = asyncio.Lock()
+        self._trying: asyncio.Task[None] | None = None
+
+    def add(self, text: Text, close: Close, owed: TokenCounts) -> None:
+        """Call `close` until the log takes it. `owed`: tokens that no log knows until then."""
+        self._late.setdefault(text, []).append(_Late(close, owed, time.monotonic()))
+        if len(self._late) > _MOST:
+            del self._late[next(iter(self._late))]
+        if self._trying is None or self._trying.done():
+            self._trying = asyncio.create_task(self._try())
+
+    def owed(self, text: Text) -> TokenCounts:
+        return sum((late.owed for late in self._late.get(text, ())), TokenCounts())
+
+    async def settle(self, text: Text) -> None:
+        """Before another attempt takes the stream over, and an older one may not write any more."""
+        while text in self._late:
+            async with self._lock:
+                if text in self._late and not await is_closed(self._late[text][0].close):
+                    return
+                self._drop_first(text)
+
+    def _drop_first(self, text: Text) -> None:
+        rest = self._late.pop(text, [])[1:]
+        if rest:
+            self._late[text] = rest
+
+    async def _try(self) -> None:
+        while self._late:
+            for text in list(self._late):
+                await self.settle(text)
+            self._forget()
+            await asyncio.sleep(_TRY_AGAIN_SECONDS if self._late else 0)
+
+    def _forget(self) -> None:
+        for text, [first, *_] in list(self._late.items()):
+            if time.monotonic() - first.since > _FORGET_AFTER_SECONDS:
+                logger.warning("tokens of %s are in no log: %s", text[0], self.owed(text))
+                del self._late[text]
+
+
+async def is_closed(close: Close) -> bool:
+    """Call it. False where Redis does not answer."""
+    try:
+        await close()
+    except Unavailable as error:
+        return error.reason != "REQUEST_LOG_UNAVAILABLE"
+    except (TandemError, Lost, Stopped):  # fenced off: what another attempt began with does not change any more
+        return True
+    return True

@@ -1,0 +1,131 @@
+"""A Redis that takes no writes while a caller dies: what its attempt used is in the log before the next attempt begins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from services.generation.role_generator import GenerationStarted
+from services.request_log.connection import Role
+from services.request_log.log import RequestLog
+from services.slm_executor.generator import AnswerGenerator
+from tandem.method.profile import load_profile
+from tandem.method.tasks import GenerationOutcome, ModelTask
+from tandem.method.tokens import TokenCounts
+from tests.conftest import Hold
+from tests.fakes import ScriptedEngine
+from tests.integration.request_logs import fill, log_of_its_own, make_room
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+Executor = tuple[AnswerGenerator, ScriptedEngine]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def log(tmp_path: Path) -> AsyncIterator[RequestLog]:
+    async with log_of_its_own(tmp_path) as log:
+        yield log
+
+
+@pytest.fixture
+def executor(log: RequestLog, profiles_folder: Path) -> Executor:
+    engine = ScriptedEngine("scripted-slm")
+    return AnswerGenerator(engine, log, load_profile("scripted", (profiles_folder,))), engine
+
+
+def answer(question: str, epoch: int, request_id: str, trial: int = 0) -> ModelTask:
+    return ModelTask(request_id, question, "scripted", max_tokens=(64,), epoch=epoch, trial=trial)
+
+
+async def leave_at(executor: Executor, task: ModelTask, tokens: int) -> None:
+    """As a worker that dies does, once the engine has generated so many tokens."""
+    generator, engine = executor
+    before = engine.counters.output_tokens
+    async with aclosing(generator.generate(task)) as events:
+        await anext(events)
+        rest = asyncio.ensure_future(anext(events))
+        while engine.counters.output_tokens < before + tokens:
+            await asyncio.sleep(0.01)
+        rest.cancel()
+        await asyncio.wait({rest})
+
+
+async def outcome(executor: Executor, task: ModelTask) -> GenerationOutcome:
+    [last] = [e async for e in executor[0].generate(task) if isinstance(e, GenerationOutcome)]
+    return last
+
+
+async def counts_are(log: RequestLog, request_id: str, counts: TokenCounts) -> None:
+    async with asyncio.timeout(30):
+        while await log.ledger.counts(request_id, Role.ANSWER) != counts:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("num_left", [1, 2])
+async def test_an_answer_that_was_not_logged_and_whose_worker_died_is_on_the_bill(
+    log: RequestLog, executor: Executor, hold: Hold, num_left: int
+) -> None:
+    request_id, engine = uuid4().hex, executor[1]
+    question = f"[slm_eos=20 slm_hold=12:{hold}]"
+    await fill(log)
+    for epoch in range(1, 1 + num_left):
+        await leave_at(executor, answer(question, epoch, request_id), 12)
+    await make_room(log)
+    hold.release()
+    done = await outcome(executor, answer(question, 1 + num_left, request_id))
+    assert (done.counts.completion, done.counts.discarded) == (20, 12 * num_left)
+    assert done.counts.generated == engine.counters.output_tokens
+    assert done.counts.prompt == engine.counters.input_tokens
+
+
+async def test_what_was_logged_before_redis_was_full_is_on_the_bill_of_an_answer_that_is_not_logged(
+    log: RequestLog, executor: Executor, hold: Hold
+) -> None:
+    request_id, engine = uuid4().hex, executor[1]
+    question = f"[slm_eos=20 slm_hold=12:{hold}]"
+    await leave_at(executor, answer(question, 1, request_id), 12)
+    await fill(log)
+    await leave_at(executor, answer(question, 2, request_id), 12)
+    hold.release()
+    done = await outcome(executor, answer(question, 3, request_id))
+    assert not done.is_logged
+    assert done.counts.generated == engine.counters.output_tokens
+    assert done.counts.prompt == engine.counters.input_tokens
+
+
+async def test_a_log_that_fills_up_under_an_answer_has_its_tokens_once_there_is_room(
+    log: RequestLog, executor: Executor, hold: Hold
+) -> None:
+    """Also without another attempt in this process: settlement, or another replica, reads the log."""
+    request_id, engine = uuid4().hex, executor[1]
+    task = answer(f"[slm_eos=40 slm_hold=12:{hold}]", 1, request_id)
+    async with aclosing(executor[0].generate(task)) as events:
+        await anext(events)
+        rest = asyncio.ensure_future(anext(events))
+        while engine.counters.output_tokens < 12:
+            await asyncio.sleep(0.01)
+        await fill(log)
+        hold.release()
+        await asyncio.wait({rest})
+    await make_room(log)
+    await counts_are(
+        log, request_id, TokenCounts(prompt=engine.counters.input_tokens, discarded=engine.counters.output_tokens)
+    )
+
+
+async def test_an_unlogged_trial_does_not_pay_for_the_one_before_it(log: RequestLog, executor: Executor) -> None:
+    request_id = uuid4().hex
+    first = await outcome(executor, answer("[slm_eos=20]", 10_001, request_id, trial=1))
+    await fill(log)
+    for trial in (2, 3):
+        done = await outcome(executor, answer("[slm_eos=20]", trial * 10_000 + 1, request_id, trial))
+        assert (done.is_logged, done.counts) == (False, first.counts)
+    await make_room(log)
+    async for event in executor[0].generate(answer("[slm_eos=20]", 40_001, request_id, trial=4)):
+        if isinstance(event, GenerationStarted):
+            assert event.at.earlier == TokenCounts()
