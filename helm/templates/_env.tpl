@@ -16,6 +16,7 @@
 - {name: TANDEM_CHECKER_ALLOW_WEAK_SANDBOX, value: {{ $c.allowWeakSandbox | quote }}}
 {{- else if $c.fixed.http }}
 - {name: TANDEM_GATEWAY, value: {{ include "tandem.podsTarget" (dict "root" $root "component" (include "tandem.component" (dict "root" $root "key" "gateway" "pair" "") | fromYaml) "port" (include "tandem.internalGatewayPort" $root)) }}}
+{{- include "tandem.anonymousEnv" $root }}
 {{ include "tandem.otelEnv" $root }}
 {{- else }}
 {{ include "tandem.connectedEnv" . }}
@@ -127,6 +128,12 @@
 - {name: TANDEM_OIDC_TENANT_CLAIM, value: {{ $auth.oidc.tenantClaim | quote }}}
 - {name: TANDEM_OIDC_ROLES_CLAIM, value: {{ $auth.oidc.rolesClaim | quote }}}
 {{- end }}
+{{- include "tandem.anonymousEnv" . }}
+{{- end }}
+
+{{/* For both gateways: neither serves others through a gateway that asks nobody, unless it is told to. */}}
+{{- define "tandem.anonymousEnv" -}}
+{{- $auth := .Values.auth -}}
 {{- if not (or $auth.existingSecret $auth.oidc.issuer) }}
 {{- if not (or $auth.allowAnonymous .Values.demo.enabled) }}
 {{- fail "auth.existingSecret or auth.oidc.issuer is needed; auth.allowAnonymous=true serves anyone who reaches the gateway" }}

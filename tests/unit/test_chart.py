@@ -241,8 +241,9 @@ def test_only_the_gateway_holds_what_it_knows_its_callers_by() -> None:
 def test_everyone_is_served_where_the_values_say_so_by_name_or_for_a_trial() -> None:
     open_one = render("gpu", "auth.existingSecret=", "auth.allowAnonymous=true")
     for objects in (open_one, render("minimal")):
-        [container] = named(objects, "Deployment", "gateway")["spec"]["template"]["spec"]["containers"]
-        assert {"name": "TANDEM_ALLOW_ANONYMOUS", "value": "true"} in container["env"]
+        for gateway in ("gateway", "http-gateway"):
+            [container] = named(objects, "Deployment", gateway)["spec"]["template"]["spec"]["containers"]
+            assert {"name": "TANDEM_ALLOW_ANONYMOUS", "value": "true"} in container["env"], gateway
 
 
 @needs_helm

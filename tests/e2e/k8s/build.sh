@@ -64,7 +64,7 @@ for each in json.load(sys.stdin).get("Replace") or []:
 }
 
 crds() {
-  built "crds-$KEDA-$GATEWAY_API-$PROMETHEUS_OPERATOR" && return
+  built "crds-$KEDA-$GATEWAY_API-routes-$PROMETHEUS_OPERATOR" && return
   module crds
   local cache
   cache=$(go env GOMODCACHE)
@@ -72,10 +72,10 @@ crds() {
     "github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR"
   rm -rf "$folder/crds" && mkdir -p "$folder/crds"
   cp "$cache/github.com/kedacore/keda/v2@v$KEDA"/config/crd/bases/*.yaml \
-    "$cache/sigs.k8s.io/gateway-api@v$GATEWAY_API"/config/crd/standard/gateway.networking.k8s.io_{gateways,grpcroutes}.yaml \
+    "$cache/sigs.k8s.io/gateway-api@v$GATEWAY_API"/config/crd/standard/gateway.networking.k8s.io_{gateways,grpcroutes,httproutes}.yaml \
     "$cache/github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR"/example/prometheus-operator-crd/*_{servicemonitors,prometheusrules}.yaml \
     "$folder/crds/" && chmod -R u+w "$folder/crds"
-  stamp "crds-$KEDA-$GATEWAY_API-$PROMETHEUS_OPERATOR"
+  stamp "crds-$KEDA-$GATEWAY_API-routes-$PROMETHEUS_OPERATOR"
 }
 
 kubernetes

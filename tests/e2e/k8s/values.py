@@ -63,7 +63,7 @@ def _scripted_values() -> dict[str, Any]:
 def scripted_profile(**changed: str) -> str:
     """The tests' profile, in which a model that is away is waited for as long as by default."""
     text = (REPOSITORY / "tests" / "profiles" / "scripted" / "profile.toml").read_text()
-    for name, value in {"away_seconds": "120", **changed}.items():
+    for name, value in {"unavailable_timeout_seconds": "120", **changed}.items():
         text, found = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
         assert found == 1, name
     return text
