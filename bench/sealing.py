@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import base64
 import random
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
@@ -22,9 +24,7 @@ from services.request_log.log import RequestLog
 from services.request_log.transcript import Transcript
 from services.sealing.keys import PayloadKeys
 from services.sealing.sealer import Sealer
-from tandem.local.probes import answers_ping
-from tandem.paths import find_binary
-from tests.conftest import run_server
+from tests.conftest import run_redis
 from training.metrics import bootstrap
 
 _WARM_UP = 50
@@ -82,13 +82,8 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--runs", type=int, default=200)
     runs = arguments.parse_args().runs
-    program = str(find_binary("redis-server"))
-
-    def command(port: int) -> list[str]:
-        return [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-
-    with run_server(command, answers_ping) as port:
-        report("sealing", uvloop.run(measured(f"redis://127.0.0.1:{port}/0", runs)))
+    with tempfile.TemporaryDirectory() as folder, run_redis(Path(folder)) as url:
+        report("sealing", uvloop.run(measured(url, runs)))
 
 
 if __name__ == "__main__":

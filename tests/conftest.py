@@ -81,16 +81,22 @@ def no_stack_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield
 
 
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real redis-server, empty."""
-    program, folder = str(find_binary("redis-server")), str(tmp_path_factory.mktemp("redis"))
+@contextlib.contextmanager
+def run_redis(folder: Path) -> Iterator[str]:
+    """The URL of a real redis-server, empty."""
+    program = str(find_binary("redis-server"))
 
     def command(port: int) -> list[str]:
-        return [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        return [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
 
     with run_server(command, answers_ping) as port:
         yield f"redis://127.0.0.1:{port}/0"
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with run_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from training.names import WORDS
 from training.outcomes import llm_alone, tandem
 from training.pricing import Outcome, priced
 from training.rule import Rule, stop_rule
-from training.table import Floats, Table
+from training.table import Bools, Floats, Table
 from training.verified import agreeing, verified
 
 Unit = Literal["paper", "full", "usd", "seconds"]
@@ -68,21 +68,19 @@ class SearchSpace:
     measure: Measure
     llm_finishes: bool
     kind: str
-    _means: dict[tuple[float, ...], tuple[float, float]] = field(default_factory=dict, compare=False)
-
-    def mean_utility(self, thresholds: Sequence[float], price: float) -> float:
-        """The mean of `utility`. Searches for other prices come to the same thresholds, whose outcome is the same."""
-        key = tuple(thresholds)
-        if key not in self._means:
-            outcome = self.policy(thresholds).run(self.table, self.plan, self.scores)
-            self._means[key] = float(outcome.right.mean()), float(self.measure.cost(outcome).mean())
-        right, cost = self._means[key]
-        return right - price * cost
+    _tried: dict[tuple[float, ...], tuple[Bools, Floats]] = field(default_factory=dict, init=False, compare=False)
 
     def utility(self, thresholds: Sequence[float], price: float) -> Floats:
         """Right answers less price * cost, float64[n]."""
-        outcome = self.policy(thresholds).run(self.table, self.plan, self.scores)
-        return outcome.right - price * self.measure.cost(outcome)
+        right, cost = self._try(tuple(thresholds))
+        return right - price * cost
+
+    def _try(self, thresholds: tuple[float, ...]) -> tuple[Bools, Floats]:
+        """Right answers and cost, once: searches for other prices come to the same thresholds."""
+        if thresholds not in self._tried:
+            outcome = self.policy(thresholds).run(self.table, self.plan, self.scores)
+            self._tried[thresholds] = outcome.right, self.measure.cost(outcome)
+        return self._tried[thresholds]
 
     def policy(self, thresholds: Sequence[float], found_by: str = "") -> Policy:
         return Policy(tuple(thresholds), self.llm_finishes, found_by, self.kind, self.kind != WORDS)
@@ -189,7 +187,7 @@ def grid_search(space: SearchSpace, price: float) -> Policy:
     """Coordinate ascent of mean utility, from the last stage to the first, until no threshold changes."""
 
     def value(thresholds: list[float]) -> float:
-        return space.mean_utility(thresholds, price)
+        return float(space.utility(thresholds, price).mean())
 
     stages = space.table.stages
     start = [NEVER] * stages

@@ -34,9 +34,8 @@ class UnloggedAttempt:
 
     async def close(self, closing: Closing) -> None:
         """May be called again. Raises Fenced, Unavailable."""
-        await (await self._begin()).close(
-            replace(closing, reason="aborted")
-        )  # the log has no text that could have ended
+        writer = await self._begin()
+        await writer.close(replace(closing, reason="aborted"))  # the log has no text that could have ended
 
 
 class AttemptLog:

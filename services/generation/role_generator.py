@@ -163,7 +163,7 @@ def _finished_before(
     return GenerationOutcome(
         reason=reason,
         text=before.whole,
-        counts=resumed.counts + TokenCounts(completion=resumed.tokens),
+        counts=resumed.earlier,
         finished_at=time.time(),
         first_token_at=None,
         attempt=task.epoch,

@@ -9,10 +9,8 @@ from pathlib import Path
 
 from services.request_log.log import RequestLog
 from services.sealing.sealer import Sealer
-from tandem.local.probes import answers_ping
-from tandem.paths import find_binary
 from tandem.redis_users import USERS
-from tests.conftest import run_server
+from tests.conftest import run_redis
 
 Logs = Mapping[str, RequestLog]
 """By process."""
@@ -39,13 +37,8 @@ async def open_log(url: str, keys: Sealer | None = None) -> AsyncIterator[Reques
 @contextlib.asynccontextmanager
 async def log_of_its_own(folder: Path) -> AsyncIterator[RequestLog]:
     """The log in a Redis that no other test uses."""
-    program = str(find_binary("redis-server"))
-
-    def command(port: int) -> list[str]:
-        return [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-
-    with run_server(command, answers_ping) as port:
-        async with open_log(f"redis://127.0.0.1:{port}/0") as log:
+    with run_redis(folder) as url:
+        async with open_log(url) as log:
             yield log
 
 

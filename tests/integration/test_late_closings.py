@@ -42,15 +42,19 @@ def answer(question: str, epoch: int, request_id: str, trial: int = 0) -> ModelT
     return ModelTask(request_id, question, "scripted", max_tokens=(64,), epoch=epoch, trial=trial)
 
 
+async def has_generated(engine: ScriptedEngine, tokens: int) -> None:
+    while engine.counters.output_tokens < tokens:
+        await asyncio.sleep(0.01)
+
+
 async def leave_at(executor: Executor, task: ModelTask, tokens: int) -> None:
     """As a worker that dies does, once the engine has generated so many tokens."""
     generator, engine = executor
-    before = engine.counters.output_tokens
+    wanted = engine.counters.output_tokens + tokens
     async with aclosing(generator.generate(task)) as events:
         await anext(events)
         rest = asyncio.ensure_future(anext(events))
-        while engine.counters.output_tokens < before + tokens:
-            await asyncio.sleep(0.01)
+        await has_generated(engine, wanted)
         rest.cancel()
         await asyncio.wait({rest})
 
@@ -58,6 +62,11 @@ async def leave_at(executor: Executor, task: ModelTask, tokens: int) -> None:
 async def outcome(executor: Executor, task: ModelTask) -> GenerationOutcome:
     [last] = [e async for e in executor[0].generate(task) if isinstance(e, GenerationOutcome)]
     return last
+
+
+def all_is_billed(done: GenerationOutcome, engine: ScriptedEngine) -> None:
+    assert done.counts.generated == engine.counters.output_tokens
+    assert done.counts.prompt == engine.counters.input_tokens
 
 
 async def counts_are(log: RequestLog, request_id: str, counts: TokenCounts) -> None:
@@ -79,8 +88,7 @@ async def test_an_answer_that_was_not_logged_and_whose_worker_died_is_on_the_bil
     hold.release()
     done = await outcome(executor, answer(question, 1 + num_left, request_id))
     assert (done.counts.completion, done.counts.discarded) == (20, 12 * num_left)
-    assert done.counts.generated == engine.counters.output_tokens
-    assert done.counts.prompt == engine.counters.input_tokens
+    all_is_billed(done, engine)
 
 
 async def test_what_was_logged_before_redis_was_full_is_on_the_bill_of_an_answer_that_is_not_logged(
@@ -94,8 +102,7 @@ async def test_what_was_logged_before_redis_was_full_is_on_the_bill_of_an_answer
     hold.release()
     done = await outcome(executor, answer(question, 3, request_id))
     assert not done.is_logged
-    assert done.counts.generated == engine.counters.output_tokens
-    assert done.counts.prompt == engine.counters.input_tokens
+    all_is_billed(done, engine)
 
 
 async def test_a_log_that_fills_up_under_an_answer_has_its_tokens_once_there_is_room(
@@ -107,8 +114,7 @@ async def test_a_log_that_fills_up_under_an_answer_has_its_tokens_once_there_is_
     async with aclosing(executor[0].generate(task)) as events:
         await anext(events)
         rest = asyncio.ensure_future(anext(events))
-        while engine.counters.output_tokens < 12:
-            await asyncio.sleep(0.01)
+        await has_generated(engine, 12)
         await fill(log)
         hold.release()
         await asyncio.wait({rest})

@@ -8,23 +8,16 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from tandem.local.probes import answers_ping
-from tandem.paths import find_binary
 from tandem.tenants import TenantFile
-from tests.conftest import run_server
+from tests.conftest import run_redis
 from tests.integration.conftest import run_system
 from tests.integration.tenants.limiting import Clock, Limited
 
 
 @pytest.fixture(scope="module")
 def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program, folder = str(find_binary("redis-server")), str(tmp_path_factory.mktemp("redis"))
-
-    def command(port: int) -> list[str]:
-        return [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-
-    with run_server(command, answers_ping) as port:
-        yield f"redis://127.0.0.1:{port}/0"
+    with run_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
