@@ -87,13 +87,13 @@ class LoggedGeneration:
             reports_usage = False  # the attempt that fenced this one off has reported what it found
             raise
         except Unavailable as error:
-            reports_usage = False  # settlement reports what the error carries
+            reports_usage = False  # the next attempt or settlement reports what the log has by then, or what the error carries
             await self._abort_and_wait(pump)
             error.metadata.update(self._lost_counts())
             raise
         finally:
             await self._abort_and_wait(pump)
-            await self._settle()
+            await self._settle(reports_usage)
             self._end_span(reports_usage)
 
     async def _pump(self) -> None:
@@ -145,7 +145,7 @@ class LoggedGeneration:
             return
         self._span.end(self.attempt.reason, self.attempt.first_token_at, self.attempt.own if reports_usage else None)
 
-    async def _settle(self) -> None:
+    async def _settle(self, is_on_span: bool) -> None:
         if self.attempt is not None:
             return
         generated, logged = len(self._generated_at), self._log.tokens
@@ -159,7 +159,8 @@ class LoggedGeneration:
         reason = "aborted" if own.discarded else str(self._end.reason)
         first = self._generated_at[0] if self._generated_at else None
         self.attempt = Attempt(reason, own, self._log.resumption.earlier + own, first, self._end.halted_at)
-        await self._close(Closing(reason, own.prompt, generated, is_stopped=self._decided_at is not None))
+        is_stopped = self._decided_at is not None
+        await self._close(Closing(reason, own.prompt, generated, is_stopped, is_on_span))
 
     async def _close(self, closing: Closing) -> None:
         """The caller still gets the counts from `attempt`, if it lives; without a log it does not wait for one."""

@@ -60,14 +60,21 @@ function Filter({ filter, change, served }) {
   const all = (names) => [["", "all"], ...names.map((name) => [name, words(name)])];
   return html`
     <form class="filter" role="search" aria-label="Filter" onSubmit=${(event) => event.preventDefault()}>
-      <label class="field"><span>Tenant</span>
-        <input value=${filter.tenant ?? ""} onChange=${change("tenant")} autocomplete="off" placeholder="all" /></label>
+      <${Typed} label="Tenant" value=${filter.tenant ?? ""} onChange=${change("tenant")} autocomplete="off" placeholder="all" />
       ${choice("profile", "Profile", [["", "all"], ...served.profiles.map(({ name }) => [name, name])])}
       ${choice("reason", "Stop reason", all(STOP_REASONS))}
-      <label class="field"><span>USD at least</span>
-        <input value=${filter.cost ?? ""} onChange=${change("cost")} type="number" min="0" step="any" placeholder="0" /></label>
+      <${Typed} label="USD at least" value=${filter.cost ?? ""} onChange=${change("cost")} type="number" min="0" step="any" placeholder="0" />
       ${choice("since", "Started", SINCE)}
     </form>`;
+}
+
+// Holds what is typed until it is entered: the list may be drawn again meanwhile.
+function Typed({ label, value, ...attributes }) {
+  const [draft, setDraft] = useState(value);
+  useEffect(() => setDraft(value), [value]);
+  return html`
+    <label class="field"><span>${label}</span>
+      <input value=${draft} onInput=${(event) => setDraft(event.target.value)} ...${attributes} /></label>`;
 }
 
 // The roles are said, because a narrow screen shows rows as blocks, which takes them from the elements.
