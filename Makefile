@@ -30,10 +30,10 @@ setup: $(filter .tools/bin/uv,$(UV))  ## install what `make run` needs into .ven
 develop: $(filter .tools/bin/uv,$(UV))  ## setup, and what tests and training need
 	@$(call sync,--extra local --extra training)
 
-models: setup  ## download, verify and, for transformers, convert the default pair (once)
+models: setup  ## download and verify the default pair, and convert it where the engine needs that (once)
 	@$(TANDEM) models pull
 
-compiled: setup  ## convert the default pair for transformers and compile it for this processor (once; takes minutes, a C++ compiler and 16 GB)
+compiled: setup  ## convert the default pair and compile it for this processor; TANDEM_ENGINE=transformers then runs it (once; minutes, a C++ compiler, 16 GB)
 	@$(TANDEM) models pull --engine transformers
 	@$(TANDEM) models compile
 
@@ -152,8 +152,7 @@ bench-turns: develop  ## a chat's second turn: prompt tokens computed, and time 
 	@$(TANDEM) models pull --engine transformers
 	@$(RUN) python -m bench.turns
 
-bench-modes: develop  ## time to a checked answer: the small model first, or both at once; 30 functions, the real pair (an hour)
-	@$(TANDEM) models pull --engine transformers
+bench-modes: models develop  ## time to a checked answer: the small model first, or both at once; 30 functions, the real pair (half an hour)
 	@$(RUN) python -m bench.modes
 
 bench-checks: setup  ## checks per second and their latency, from 1, 8 and 32 callers at once

@@ -7,7 +7,6 @@ has answered one other task before; the modes take turns in being first.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import tempfile
 import time
@@ -23,6 +22,7 @@ from rich.progress import track
 from bench.common import Figures, default_profile, quantiles, report
 from services.checks.registry import applies
 from tandem import Client
+from tandem.local.layout import engine_name
 from tandem.local.supervisor import Stack
 from tandem.method.profile import Profile
 from tandem.method.trial_plan import TrialMode
@@ -57,7 +57,7 @@ def main() -> None:
         for mode in MODES if number % 2 == 0 else MODES[::-1]:
             with _stack(mode) as stack:
                 answered[mode] += _ask(stack, mode, warm_up, items[number :: options.rounds])
-    report("modes", {"engine": os.environ.get("TANDEM_ENGINE", "the default"), **_figures(answered)})
+    report("modes", {"engine": engine_name(), **_figures(answered)})
 
 
 def _checked_items(profile: Profile, count: int) -> list[Item]:

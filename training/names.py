@@ -6,5 +6,6 @@ ORACLE, ORACLE_FINISHING = "oracle", "oracle:llm-finishes"
 
 WORDS = "words"  # the only kind of scorer without a scoring pass
 BOOSTING = "boosting"  # the only kind that cannot be served
+OF_STATES = ("probe", "combined")  # kinds that read hidden states, which not every engine gives
 
 TRAINING = "training.json"  # the file that makes a folder a study

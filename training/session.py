@@ -12,10 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from services.engine.api import Tokenizer
-from services.engine.settings import EngineSettings
+from services.engine.api import Engine, Tokenizer
+from services.engine.registry import make_engine
 from services.engine.tokenizer import ChatTokenizer
-from services.engine.transformers_engine import TransformersEngine
+from services.sufficiency_scorer.description import TRANSFORMERS, computed_by
 from tandem.method.profile import Profile
 from training.checking import check_runs, checker_version, without_verdicts
 from training.collect import Collector, Run
@@ -27,19 +27,22 @@ from training.store import CollectedProfile, Origin, read, write
 Progress = Callable[[int, int, int], None]
 """(questions done, questions in total, tokens generated since the start)"""
 _SAVE_SECONDS = 60.0
+_TOKENS_A_QUESTION = 2048
+ENGINES = (TRANSFORMERS, "llamacpp")  # those that score prompts
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
     """How the pair runs: `width` questions at a time; each of the two engines has `threads` processor threads.
 
-    `programs` are checked at once.
+    `programs` are checked at once. `engine` is one of ENGINES.
     """
 
     threads: int = 1
     width: int = 64
     device: str = "auto"
     programs: int = 2
+    engine: str = TRANSFORMERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Scope:
     only_question: bool = False
 
 
-def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, models: Path) -> Origin:
+def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, models: Path, engine: str) -> Origin:
     marks = {m.name: (models / m.name / "tandem.json") for m in (profile.llm, profile.slm)}
     return Origin(
         pair=profile.name,
@@ -65,6 +68,7 @@ def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, model
             "python": platform.python_version(),
         },
         command=" ".join(["tandem", *sys.argv[1:]]),
+        engine=engine,
         only_question=scope.only_question,
         checker=checker_version(profile),
         repair=profile.prompts.repair,
@@ -80,8 +84,8 @@ async def collect(
     Programs are then checked, and where the profile has a prompt for it, the small model's failed ones are repaired once.
     Raises StoreError if `out` has another origin, OSError if a model's weights cannot be read.
     """
-    origin = origin_of(profile, dataset, seed, scope, models)
-    runs = _with_questions(_runs_so_far(out, origin), dataset, _tokenizer(profile, models))
+    origin, runs = _so_far(out, origin_of(profile, dataset, seed, scope, models, machine.engine))
+    runs = _with_questions(runs, dataset, _tokenizer(profile, models))
     items = {item.id: item for item in dataset.items}
     sample = dataset.sample(n, seed).items
     done = {run.question for run in runs}
@@ -89,6 +93,7 @@ async def collect(
     progress(len(sample) - len(missing), len(sample), 0)
     if missing:
         with _engine(profile, "llm", models, machine) as llm, _engine(profile, "slm", models, machine) as slm:
+            origin = origin.model_copy(update={"computed_by": computed_by(slm.info)})
             collector = Collector(profile, llm, slm, extras=scope.extras, only_question=scope.only_question)
             saved_at = time.monotonic()
             try:
@@ -128,14 +133,15 @@ async def check_file(
     return runs
 
 
-def _runs_so_far(out: Path, origin: Origin) -> list[Run]:
+def _so_far(out: Path, origin: Origin) -> tuple[Origin, list[Run]]:
     """Raises StoreError."""
     if not out.exists():
-        return []
+        return origin, []
     before, runs = read(out)
     if different := before.differences(origin):
         raise StoreError(f"{out} was made with another {', '.join(different)}: choose another --out, or move it away")
-    return _as_before(before, runs, origin.checker, origin.repair)
+    origin = origin.model_copy(update={"computed_by": before.computed_by})
+    return origin, _as_before(before, runs, origin.checker, origin.repair)
 
 
 def _as_before(before: Origin, runs: list[Run], checker: str, repair: str) -> list[Run]:
@@ -161,21 +167,21 @@ def _tokenizer(profile: Profile, models: Path) -> Tokenizer:
 
 
 @contextmanager
-def _engine(
-    profile: Profile, role: Literal["llm", "slm"], models: Path, machine: Machine
-) -> Iterator[TransformersEngine]:
+def _engine(profile: Profile, role: Literal["llm", "slm"], models: Path, machine: Machine) -> Iterator[Engine]:
     model = profile.llm if role == "llm" else profile.slm
-    engine = TransformersEngine(
-        EngineSettings(
-            path=models / model.name,
-            name=model.name,
-            dtype=model.dtype,
-            quantization=model.quantization,
-            device=machine.device,
-            threads=machine.threads,
-            max_batch=machine.width,
-            max_waiting=1 << 20,
-        )
+    engine = make_engine(
+        machine.engine,
+        {
+            "path": models / model.name,
+            "name": model.name,
+            "dtype": model.dtype,
+            "quantization": model.quantization,
+            "device": machine.device,
+            "threads": machine.threads,
+            "max_batch": machine.width,
+            "max_waiting": 1 << 20,
+            "kv_cache_tokens": machine.width * _TOKENS_A_QUESTION,
+        },
     )
     engine.start()
     try:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from services.sufficiency_scorer.description import TRANSFORMERS
 from tandem.method.profile import Model, Profile
 from training.collect import Run
 from training.errors import StoreError
@@ -106,7 +107,7 @@ class Origin(_Part):
 
     `order_seed` is the seed of the order in which questions were drawn, `tokenizer_sha256` the small model's.
     `only_question`: only stage 0 was collected. `checker` names what gave the verdicts (training.checking), `repair` is the
-    prompt of the repairs; both empty where there are none.
+    prompt of the repairs; both empty where there are none. `computed_by`: as a scorer's Description has it.
     """
 
     pair: str
@@ -118,13 +119,15 @@ class Origin(_Part):
     tokenizer_sha256: str
     versions: dict[str, str]
     command: str
+    engine: str = TRANSFORMERS
+    computed_by: str = TRANSFORMERS
     only_question: bool = False
     checker: str = ""
     repair: str = ""
 
     def differences(self, other: Origin) -> list[str]:
         """Names of the fields with which the runs would come out differently."""
-        names = ("profile", "dataset", "dataset_sha256", "order_seed", "models", "only_question")
+        names = ("profile", "dataset", "dataset_sha256", "order_seed", "models", "engine", "only_question")
         return [name for name in names if getattr(self, name) != getattr(other, name)]
 
 

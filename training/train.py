@@ -38,7 +38,7 @@ from training.fitting import (
     with_extra,
 )
 from training.metrics import scorer_metrics
-from training.names import BOOSTING, WORDS
+from training.names import BOOSTING, OF_STATES, WORDS
 from training.study import CASCADE, PAPER, Study, Training
 from training.table import Table
 
@@ -65,13 +65,15 @@ def train(
 ) -> Training:  # fmt: skip
     """Train on `collected` and save the study. `extra` questions (`train --also`) are used for fitting only.
 
+    Kinds that read hidden states are left out where `collected` has none.
     Raises TooFew.
     """
     _check_enough(collected.table, options.label)
     # A question with out-of-fold scores must never be learned from.
     extra = extra.without(collected.table.questions) if extra else None
     run = _TrainingRun(collected, profile, options, extra)
-    for kind in dict.fromkeys((*options.kinds, WORDS)):  # a router needs WORDS
+    kinds = [kind for kind in options.kinds if kind not in OF_STATES or collected.table.states.any()]
+    for kind in dict.fromkeys((*kinds, WORDS)):  # a router needs WORDS
         progress(f"{kind}: {options.folds} folds over {run.n} questions")
         run.cross_fit(kind)
     chosen = run.chosen
@@ -185,6 +187,7 @@ class _Describer:
             features=list(NAMES),
             shape=network.shape,
             pair=self.profile.prompt_fingerprint(),
+            computed_by=self.collected.origins[0].computed_by,
             tokenizer_sha256=self.collected.origins[0].tokenizer_sha256,
             spread_by_stage=self.moments,
             trained_on=_sources(self.collected, self.extra if uses_extra else None),

@@ -10,14 +10,14 @@ import kserve.model_server
 from kserve import ModelServer
 from pydantic import Field
 
-from services.engine.api import Engine, ModelInfo
+from services.engine.api import Engine
 from services.engine.registry import make_engine
 from services.observability import metrics, tracing
 from services.process.redis import open_request_log
 from services.process.settings import ModelServiceSettings, read_settings
 from services.process.transport import own_transport
 from services.sufficiency_scorer.artefact import TrainedScorer
-from services.sufficiency_scorer.description import TRANSFORMERS
+from services.sufficiency_scorer.description import TRANSFORMERS, computed_by
 from services.sufficiency_scorer.scorers import Scorer, make_scorer
 from services.sufficiency_scorer.service import ScorerRestServer, ScorerServer, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
@@ -81,7 +81,7 @@ def _require_fit(profile: Profile, scorer: Scorer, engine: Engine) -> None:
     if not isinstance(scorer, TrainedScorer):
         return
     try:
-        scorer.check_compatible(profile, engine.tokenizer.sha256, _computed_by(engine.info))
+        scorer.check_compatible(profile, engine.tokenizer.sha256, computed_by(engine.info))
     except ValueError as error:
         sys.exit(f"profile {profile.name}: {error}")
 
@@ -95,10 +95,6 @@ def _engine_for(scorers: Sequence[Scorer], chosen: str) -> str:
 
 def _needs(scorers: Sequence[Scorer]) -> dict[str, bool]:
     return {"generates": False, "needs_states": any(isinstance(s, TrainedScorer) and s.needs_states for s in scorers)}
-
-
-def _computed_by(info: ModelInfo) -> str:
-    return f"llamacpp {info.dtype}" if info.engine == "llamacpp" else TRANSFORMERS
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from services.engine.api import ModelInfo
 from services.sufficiency_scorer.shape import Shape
 
 Label = Literal["nothing_lost", "right"]
@@ -84,3 +85,8 @@ class Description(_Part):
     versions: dict[str, str]
     command: str
     seed: int
+
+
+def computed_by(info: ModelInfo) -> str:
+    """What an engine's features are computed by, as `Description.computed_by` has it."""
+    return f"llamacpp {info.dtype}" if info.engine == "llamacpp" else TRANSFORMERS

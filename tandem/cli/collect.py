@@ -37,6 +37,7 @@ def collect(
     only_question: Annotated[bool, typer.Option(help="Collect no insight, only both models alone and the scoring pass of the question; for `train --also`.")] = False,
     width: Annotated[int, typer.Option(help="Number of questions that run at the same time.", min=1)] = 48,
     threads: Annotated[int, typer.Option(help="Processor threads of each of the two models, which run at the same time; 0: half of the cores.", min=0)] = 0,
+    engine: Annotated[str, typer.Option(help="What runs both models: transformers, whose hidden states two kinds of scorer read, or llamacpp.")] = "transformers",
     device: Annotated[str, typer.Option(help="Where the models run: auto, cpu or cuda.")] = "auto",
     checks_only: Annotated[bool, typer.Option(help="Ask no model: check the programs of an existing file, which one of an older version lacks.")] = False,
     json: JsonFlag = False,
@@ -53,7 +54,9 @@ def collect(
         if subject:
             wanted = wanted.only(subject)
         target = out or default_file(loaded, wanted)
-        machine = session.Machine(threads or max(1, cores() // 2), width, device, cores())
+        if engine not in session.ENGINES:
+            raise typer.BadParameter(f"{engine!r} is none of {', '.join(session.ENGINES)}", param_hint="--engine")
+        machine = session.Machine(threads or max(1, cores() // 2), width, device, cores(), engine)
         scope = session.Scope(extras, only_question)
         if checks_only:
             runs = check(loaded, wanted, target, json)
@@ -79,7 +82,7 @@ def gather(
     """Collect with a progress bar. Raises StoreError."""
     from training import session
 
-    pull_missing(profile.name, "transformers", quiet=quiet)
+    pull_missing(profile.name, machine.engine, quiet=quiet)
     with _progress(f"{wanted.name} with {profile.name}", quiet) as report:
         return asyncio.run(session.collect(profile, wanted, n, seed, scope, target, models_folder(), machine, report))
 

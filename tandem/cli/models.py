@@ -28,7 +28,7 @@ Profiles = Annotated[
     list[str] | None, typer.Option("--profile", help="Of this profile; repeatable. Default: the shipped pair.")
 ]
 Only = Annotated[Literal["both", "llm", "slm"], typer.Option(help="Only the profiles' large or small model.")]
-Engine = Annotated[str, typer.Option(envvar="TANDEM_ENGINE", help="For this engine: all but `llamacpp` need a GGUF file converted, which takes 3 times the disk.")]  # fmt: skip
+Engine = Annotated[str, typer.Option(envvar="TANDEM_ENGINE", help="For this engine: `transformers` and `vllm` need a GGUF file converted, which takes 3 times the disk.")]  # fmt: skip
 
 
 @app.command("pull")
@@ -37,7 +37,7 @@ def pull_models(
     profile: Profiles = None,
     only: Only = "both",
     tokenizer_only: Annotated[bool, typer.Option(help="Only the tokenizers, a few megabytes: all that a gateway needs.")] = False,
-    engine: Engine = "transformers",
+    engine: Engine = "auto",
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Download, verify and, where the engine needs it, convert models. An interrupted download is resumed.
@@ -59,7 +59,7 @@ def pull_models(
 def wait_for_models(
     profile: Profiles = None,
     only: Only = "both",
-    engine: Engine = "transformers",
+    engine: Engine = "auto",
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=0)] = 3600,
     json: JsonFlag = False,
 ) -> None:

@@ -154,8 +154,8 @@ class Layout:
 
 
 def engine_name() -> str:
-    """Of each process that runs a model: TANDEM_ENGINE, or the one that the shipped report was made with."""
-    return os.environ.get("TANDEM_ENGINE", "").strip() or "transformers"
+    """Of each process that runs a model: TANDEM_ENGINE, or what device and files call for."""
+    return os.environ.get("TANDEM_ENGINE", "").strip() or "auto"
 
 
 def engine_threads() -> int:

@@ -121,7 +121,9 @@ async def test_a_log_that_fills_up_under_an_answer_has_its_tokens_once_there_is_
     await make_room(log)
     computed = TokenCounts(prompt=engine.counters.input_tokens, discarded=engine.counters.output_tokens)
     await counts_are(log, request_id, computed)
-    assert await log.ledger.take_unreported(request_id, Role.ANSWER) == computed  # the failed attempt's span has no usage
+    assert (
+        await log.ledger.take_unreported(request_id, Role.ANSWER) == computed
+    )  # the failed attempt's span has no usage
 
 
 async def test_an_unlogged_trial_does_not_pay_for_the_one_before_it(log: RequestLog, executor: Executor) -> None:

@@ -67,6 +67,9 @@ def test_the_engine_is_named_and_compiled_code_is_asked_for_only_where_it_runs(m
     monkeypatch.setenv("TANDEM_ENGINE", "transformers")
     found = {check.name: check for check in local_checks()}
     assert (found["engine"].found, "compiled" in found) == ("transformers", True)
+    monkeypatch.delenv("TANDEM_ENGINE")
+    found = {check.name: check for check in local_checks()}
+    assert found["engine"].found.startswith("auto")
 
 
 def test_a_gguf_file_is_judged_by_how_it_begins(model: Path) -> None:
