@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: chaos bench-turns fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-local bench-sealing
+.PHONY: chaos bench-turns fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers bench-local bench-sealing
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -113,6 +113,10 @@ bench-local: develop  ## llama.cpp against int8 in transformers, both uncompiled
 	@for engine in llamacpp transformers; do $(TANDEM) models pull --engine $$engine || exit 1; done
 	@for model in slm llm; do $(RUN) python -m bench.local --model $$model --engines int8 llamacpp llamacpp-repacked && \
 	  $(RUN) python -m bench.accuracy --model $$model --questions 40 --engines int8 llamacpp || exit 1; done
+
+bench-answers: models develop  ## do both models answer 40 questions here as they did elsewhere? ENGINE=llamacpp or transformers (a quarter of an hour)
+	@file=$$(mktemp -d)/gsm8k.parquet && $(TANDEM) collect gsm8k --engine $(or $(ENGINE),llamacpp) --only-question --n 40 --width 4 \
+	  --threads 2 --out $$file && $(RUN) python -m bench.answers $$file bench/fixtures/gsm8k-llamacpp.parquet
 
 bench-ahead: compiled develop  ## time from the stop to the answer's first token, with and without prefill
 	@$(RUN) python -m bench.ahead
