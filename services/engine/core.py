@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from services.engine.api import EngineCounters, EngineStopped, Finished, FinishReason, PromptScores, Token, Tokenizer
 from services.engine.grammar import Grammars, JsonTokenizer
+from services.engine.interrupted import Interrupted
 from services.engine.prefix_cache import PrefixCache
 from services.engine.request_queue import RequestQueue, ScoringJob
 from services.engine.scheduler import Rows, ScheduledChunk, Scheduler
@@ -63,7 +64,14 @@ class ModelRunner(Protocol):
     def warm_up(self) -> None: ...
 
     def run(self, chunks: list[ScheduledChunk]) -> list[int]:
-        """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their order."""
+        """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their order.
+
+        Raises Interrupted after `interrupt`.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """End the pass under way, where the runner can; or the next one, where that has just ended. From any thread."""
         ...
 
     def num_scored_together(self, jobs: list[ScoringJob]) -> int:
@@ -78,9 +86,10 @@ class ModelRunner(Protocol):
 
 
 class EngineCore:
-    """`_step` is the engine. Other threads reach it through `queue` alone.
+    """`_step` is the engine. Other threads reach it through `queue` and `end_unneeded_pass` alone.
 
-    Aborts take effect between two steps, so a sequence never outlives the step under way.
+    Aborts take effect between two steps, so a sequence never outlives the step under way. A step of aborted sequences alone is
+    ended, where the runner can.
     """
 
     def __init__(self, settings: EngineSettings, runner: ModelRunner) -> None:
@@ -88,6 +97,7 @@ class EngineCore:
         self.counters = EngineCounters()
         self.queue = RequestQueue(settings.max_waiting)
         self.runner = runner
+        self._under_way: list[ScheduledChunk] = []
         self.scheduler = Scheduler(
             self.queue,
             runner.cache,
@@ -129,9 +139,28 @@ class EngineCore:
     def _step(self) -> None:
         self._drop_aborted()
         self._score()
-        chunks = self.scheduler.schedule()
-        tokens = self.runner.run(chunks)
-        self._emit(chunks, tokens)
+        chunks = self._under_way = self.scheduler.schedule()
+        self.end_unneeded_pass()  # whoever aborted while the pass was chosen saw none
+        tokens = self._run(chunks)
+        self._under_way = []
+        if tokens is None:
+            self.scheduler.retreat(chunks)
+        else:
+            self._emit(chunks, tokens)
+
+    def end_unneeded_pass(self) -> None:
+        """After an abort, from any thread."""
+        if _is_unneeded(self._under_way):
+            self.runner.interrupt()
+
+    def _run(self, chunks: list[ScheduledChunk]) -> list[int] | None:
+        """None: nobody needs the pass any more. One that was interrupted for the pass before it is run again."""
+        while True:
+            try:
+                return self.runner.run(chunks)
+            except Interrupted:
+                if _is_unneeded(chunks):
+                    return None
 
     def _drop_aborted(self) -> None:
         for sequence in self.scheduler.drop_aborted():
@@ -193,3 +222,7 @@ class EngineCore:
             self._finish(sequence, FinishReason.ABORTED)
         for job in jobs:
             job.scores.set_exception(EngineStopped("the engine stopped"))
+
+
+def _is_unneeded(chunks: list[ScheduledChunk]) -> bool:
+    return bool(chunks) and all(chunk.sequence.is_aborted for chunk in chunks)

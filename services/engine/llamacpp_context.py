@@ -9,17 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.engine.chunk import Chunk
+from services.engine.interrupted import Interrupted
+from services.engine.llamacpp_interrupt import LlamaInterrupt
+from services.engine.llamacpp_library import in_pass
 from services.engine.prefix_cache import KeysValues
 
 _TO_THE_END = -1
+_INTERRUPTED = 2
 
 
 class LlamaContext:
     """The rows have one pool of cells: a row that is copied from another shares its cells. One thread at a time may use it."""
 
-    def __init__(self, interface: Any, library: Any, pointer: Any, max_step: int, vocabulary_size: int) -> None:
-        """`pointer` is a llama_context whose passes have at most `max_step` tokens; `close` frees it."""
+    def __init__(
+        self, interface: Any, library: Any, pointer: Any, interrupt: LlamaInterrupt, max_step: int, vocabulary_size: int
+    ) -> None:
+        """`pointer` is a llama_context whose passes have at most `max_step` tokens; `close` frees it.
+
+        `interrupt`, which it was made with, ends a pass.
+        """
         self._interface, self._library, self._pointer = interface, library, pointer
+        self.interrupt = interrupt
         self._memory = library.llama_get_memory(pointer)
         self._vocabulary_size = vocabulary_size
         self._batch = _Batch(interface, max_step)
@@ -27,11 +37,15 @@ class LlamaContext:
     def run(self, chunks: Sequence[Chunk], tokens: Sequence[int], outputs: Sequence[int]) -> NDArray[np.float32]:
         """One pass over the concatenated `tokens` of `chunks`: the logits at the tokens of indices `outputs`.
 
-        float32[outputs, vocabulary], in the library's memory, which the next pass overwrites.
+        float32[outputs, vocabulary], in the library's memory, which the next pass overwrites. Raises Interrupted.
         """
         for chunk in chunks:
             self._cut(chunk.row, chunk.start)
-        code = self._library.llama_decode(self._pointer, self._batch.fill(chunks, tokens, outputs))
+        with in_pass():
+            code = self._library.llama_decode(self._pointer, self._batch.fill(chunks, tokens, outputs))
+        self.interrupt.clear()
+        if code == _INTERRUPTED:
+            raise Interrupted
         if code:
             raise RuntimeError(f"llama.cpp cannot compute a pass over {len(tokens)} tokens (code {code})")
         shape = (len(outputs), self._vocabulary_size)

@@ -9,7 +9,9 @@ would be read wrongly, so no other build is opened, and the defaults are compare
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -49,6 +51,7 @@ void llama_free(void * context);
 void * llama_get_memory(void * context);
 bool llama_memory_seq_rm(void * memory, int32_t sequence, int32_t first, int32_t end);
 void llama_memory_seq_cp(void * memory, int32_t source, int32_t target, int32_t first, int32_t end);
+bool ggml_is_empty(const void * tensor);
 int32_t llama_decode(void * context, llama_batch batch);
 float * llama_get_logits(void * context);
 size_t llama_state_seq_get_size(void * context, int32_t sequence);
@@ -65,6 +68,7 @@ _LEVELS = {3: logging.INFO, 4: logging.ERROR}
 """llama.cpp's warnings and errors; the former are about the file, at each start."""
 
 logger = logging.getLogger(__name__)
+_thread = threading.local()
 
 
 def is_installed() -> bool:
@@ -104,6 +108,16 @@ def open_library() -> tuple[Any, Any]:
     return interface, library
 
 
+@contextmanager
+def in_pass() -> Iterator[None]:
+    """llama.cpp's messages are for debugging: a pass that fails says so by its code, and one that was interrupted has not failed."""
+    _thread.is_in_pass = True
+    try:
+        yield
+    finally:
+        _thread.is_in_pass = False
+
+
 def _check(params: Any, defaults: Mapping[str, float]) -> None:
     found = {name: getattr(params, name) for name in defaults}
     if found != defaults:
@@ -116,6 +130,7 @@ def _log_function(interface: Any) -> Any:
 
     def log(level: int, text: Any, _data: Any) -> None:
         if level in _LEVELS:
-            logger.log(_LEVELS[level], interface.string(text).decode(errors="replace").rstrip())
+            shown = logging.DEBUG if getattr(_thread, "is_in_pass", False) else _LEVELS[level]
+            logger.log(shown, interface.string(text).decode(errors="replace").rstrip())
 
     return interface.callback("void(int, const char *, void *)", log)

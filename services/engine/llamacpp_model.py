@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from services.engine.llamacpp_context import LlamaContext
+from services.engine.llamacpp_interrupt import LlamaInterrupt
 from services.engine.llamacpp_library import open_library
 
 _ALL_LAYERS = -1
@@ -62,10 +63,12 @@ class LlamaModel:
         params.flash_attn_type = _NO_FLASH_ATTENTION
         params.type_k = params.type_v = _FLOAT32 if is_exact else _FLOAT16
         params.n_threads = params.n_threads_batch = threads
+        interrupt = LlamaInterrupt(self._interface, self._library)
+        params.abort_callback, params.abort_callback_data = interrupt.function, interrupt.argument
         pointer = self._library.llama_init_from_model(self._model, params)
         if pointer == self._interface.NULL:
             raise OSError(f"llama.cpp cannot make a context for {max_tokens} tokens in {max_rows} sequences")
-        made = LlamaContext(self._interface, self._library, pointer, max_step, self.vocabulary_size)
+        made = LlamaContext(self._interface, self._library, pointer, interrupt, max_step, self.vocabulary_size)
         self._contexts.append(made)
         return made
 

@@ -45,11 +45,17 @@ class LlamaRunner:
             _ = self._context
 
     def run(self, chunks: list[ScheduledChunk]) -> list[int]:
-        """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their order."""
+        """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their order.
+
+        Raises Interrupted.
+        """
         if not chunks:
             return []
         step = Step.of(chunks)
         return choose_tokens(step.sequences, self._context.run(step.chunks, step.tokens, step.ends))
+
+    def interrupt(self) -> None:
+        self._context.interrupt.set()
 
     def num_scored_together(self, jobs: list[ScoringJob]) -> int:
         return self._scorer.num_together([(job.key, job.ids) for job in jobs])

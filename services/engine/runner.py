@@ -65,6 +65,9 @@ class Runner:
         step = Step.of(chunks)
         return choose_tokens(step.sequences, self._forward(step.chunks, step.tokens, step.ends).cpu().numpy())
 
+    def interrupt(self) -> None:
+        """A pass of PyTorch ends by itself."""
+
     def num_scored_together(self, jobs: list[ScoringJob]) -> int:
         """How many of the first `jobs` are best scored in one pass."""
         return self._scorer.num_together([(job.key, job.ids) for job in jobs])

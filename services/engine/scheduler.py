@@ -85,6 +85,10 @@ class Scheduler:
         self.running = [chunk.sequence for chunk in chunks if chunk.generates]
         return list(self.running)
 
+    def retreat(self, chunks: list[ScheduledChunk]) -> None:
+        """After a pass over `chunks` that was interrupted, because all were aborted: `drop_aborted` finds them in their rows."""
+        self.running = [chunk.sequence for chunk in chunks if chunk.generates]
+
     def pop_prefilled(self) -> Sequence | None:
         """The prefill-only request whose prompt is complete, if there is one. Its prompt is in the prefix cache."""
         sequence = self.prefilling
@@ -98,7 +102,7 @@ class Scheduler:
         What was computed for a conversation stays in the cache of conversations.
         """
         row, last = self.running.index(sequence), len(self.running) - 1
-        if sequence.generation.keep_for is not None:
+        if sequence.generation.keep_for is not None and sequence.computed:
             ids = sequence.computed_ids
             self._conversations.put(ids, self._rows.extract(row, len(ids)), sequence.generation.keep_for)
         if row != last:

@@ -85,9 +85,12 @@ class ThreadedEngine:
                     return
         finally:
             sequence.is_aborted = True  # not by its id, which another request may have by now
+            self._core.end_unneeded_pass()
 
     def abort(self, request_id: str) -> bool:
-        return self._core.queue.abort(request_id)
+        found = self._core.queue.abort(request_id)
+        self._core.end_unneeded_pass()
+        return found
 
     async def score(self, key: str, prompt_ids: abc.Sequence[int]) -> PromptScores:
         if len(prompt_ids) < 2:

@@ -1,0 +1,83 @@
+"""An abort ends a pass of llama.cpp in its middle, unless another request needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Iterator
+
+import pytest
+
+from services.engine.api import Finished, GenerationRequest, Token
+from services.engine.batch import generate
+from services.engine.llamacpp_engine import LlamaCppEngine
+from services.engine.settings import EngineSettings
+from tests.tiny_gguf import write_tiny_gguf
+from tests.tiny_model import random_prompt, write_tiny_model
+
+LONG = 2000  # tokens of one pass, which takes a while even on a tiny model
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaCppEngine]:
+    folder = write_tiny_model(tmp_path_factory.mktemp("tiny"), head_dim=32)
+    write_tiny_gguf(folder)
+    engine = LlamaCppEngine(EngineSettings(folder, "tiny", max_batch=4, prefill_chunk=LONG, kv_cache_tokens=4 * LONG))
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+def long_request(key: str, seed: int = 1) -> GenerationRequest:
+    return GenerationRequest(key, random_prompt(seed, LONG - 10), 5)
+
+
+async def begun(engine: LlamaCppEngine, request: GenerationRequest) -> asyncio.Future[Token | Finished]:
+    """The first item of a request that runs: its only pass is under way."""
+    item = asyncio.ensure_future(anext(engine.generate(request)))
+    await is_under_way(engine)
+    return item
+
+
+async def is_under_way(engine: LlamaCppEngine) -> None:
+    while not engine._core._under_way:
+        await asyncio.sleep(0.001)
+
+
+async def test_an_abort_ends_a_pass_in_its_middle_and_the_next_request_is_answered_as_before(
+    engine: LlamaCppEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = await generate(engine, long_request("before"))
+    computed = engine.counters.input_tokens
+    with caplog.at_level(logging.INFO):
+        item = await begun(engine, long_request("aborted", seed=2))
+        assert engine.abort("aborted")
+        end = await item
+    assert isinstance(end, Finished)
+    assert (end.usage.prompt, end.usage.completion) == (0, 0)  # nothing of the pass counts
+    assert engine.counters.input_tokens == computed
+    assert (await generate(engine, long_request("after"))).ids == before.ids
+    assert caplog.records == []  # an abort is no error of llama.cpp
+
+
+async def test_leaving_a_stream_ends_its_pass_too(engine: LlamaCppEngine) -> None:
+    computed = engine.counters.input_tokens
+    stream: AsyncGenerator[Token | Finished, None] = engine.generate(long_request("left", seed=3))
+    item = asyncio.ensure_future(anext(stream))
+    await is_under_way(engine)
+    item.cancel()
+    await asyncio.wait({item})
+    while engine._core._under_way:
+        await asyncio.sleep(0.001)
+    assert engine.counters.input_tokens == computed
+
+
+async def test_a_pass_that_another_request_needs_goes_on(engine: LlamaCppEngine) -> None:
+    alone = await generate(engine, GenerationRequest("alone", random_prompt(5, 40), 60))
+    kept = asyncio.ensure_future(generate(engine, GenerationRequest("kept", random_prompt(5, 40), 60)))
+    for number in range(20):
+        stream = engine.generate(GenerationRequest(f"a{number}", random_prompt(6, 30), 60))
+        await anext(stream)
+        assert engine.abort(f"a{number}")
+        await stream.aclose()
+    assert (await kept).ids == alone.ids
