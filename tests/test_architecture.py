@@ -51,7 +51,7 @@ ARROWS: dict[str, set[str]] = {
         "services.batches",
     },
     "services.http_gateway": {*BASE, *PLUMBING, "tandem.openai", "services.identity"},
-    "services.codec_server": {*BASE, *PLUMBING, "services.identity", "services.http_gateway"},
+    "services.codec_server": {*BASE, *PLUMBING, "services.identity"},
     "services.insight_generator": {*BASE, *PLUMBING, *MODELS},
     "services.slm_executor": {*BASE, *PLUMBING, *MODELS},
     "services.sufficiency_scorer": {*BASE, *PLUMBING, *MODELS},

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from temporalio.api.common.v1 import Payload, Payloads
 
-from services.http_gateway.body_limit import BodyLimit
 from services.identity.authentication import Authentication
+from services.process.body_limit import BodyLimit
 from services.process.payload_codec import EncryptionCodec
 from tandem.method.errors import (
     FailedPrecondition,

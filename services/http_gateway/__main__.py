@@ -10,12 +10,12 @@ import uvicorn
 import uvloop
 from pydantic import Field
 
-from services.http_gateway.body_limit import MAX_BODY_BYTES
-from services.http_gateway.http_server import http_config
 from services.http_gateway.readiness import Readiness
 from services.http_gateway.service import make_app
 from services.identity.settings import is_loopback
 from services.observability import metrics, tracing
+from services.process.body_limit import MAX_BODY_BYTES
+from services.process.http_server import http_config
 from services.process.server import termination
 from services.process.settings import ProcessSettings, read_settings
 from services.process.transport import own_transport

@@ -19,7 +19,6 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from services.http_gateway import batches, completion, errors, page
-from services.http_gateway.body_limit import MAX_BODY_BYTES, BodyLimit
 from services.http_gateway.completion import CompletionReply
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled, Exchange
@@ -30,6 +29,7 @@ from services.http_gateway.responses_request import ResponsesRequest
 from services.identity.bearer import bearer
 from services.observability import metrics
 from services.observability.tracing import tracer
+from services.process.body_limit import MAX_BODY_BYTES, BodyLimit
 from tandem.client import AsyncClient
 from tandem.errors import RequestError
 from tandem.events import Accepted

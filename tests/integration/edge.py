@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 
 from services.http_gateway.__main__ import _Server
-from services.http_gateway.http_server import http_config
 from services.http_gateway.readiness import Readiness
 from services.http_gateway.service import make_app
+from services.process.http_server import http_config
 from tandem.client import AsyncClient
 from tests.conftest import free_port
 

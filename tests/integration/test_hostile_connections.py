@@ -12,7 +12,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from services.http_gateway import protocol
+from services.process import http_protocol
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 from tests.integration.asking import ask
 from tests.integration.conftest import System
@@ -99,7 +99,7 @@ async def test_a_header_that_never_ends_is_refused_before_it_fills_the_memory(ed
 async def test_a_connection_that_does_not_finish_its_headers_is_closed(
     edge: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.1)
+    monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 0.1)
     for said in (b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.base_url.port)
         writer.write(said)
@@ -110,7 +110,7 @@ async def test_a_connection_that_does_not_finish_its_headers_is_closed(
 async def test_a_connection_that_is_used_again_outlives_the_time_for_headers(
     edge: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.base_url.port)
     for _ in range(2):
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")

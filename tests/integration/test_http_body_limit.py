@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.http_gateway.body_limit import MAX_BODY_BYTES
+from services.process.body_limit import MAX_BODY_BYTES
 from tests.integration.edge import ask, body
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -7,7 +7,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from services.http_gateway.protocol import BoundedProtocol
+from services.process.http_protocol import BoundedProtocol
 
 
 def http_config(app: ASGIApp, host: str, port: int, **more: Any) -> uvicorn.Config:
