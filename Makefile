@@ -144,8 +144,8 @@ bench-stop: setup  ## time from the decision to the engine's stop, 200 requests 
 	@$(RUN) python -m bench.stop --runs 200
 	@$(RUN) python -m bench.stop --runs 200 --concurrent 16 --token-ms 50
 
-bench-stop-real: compiled  ## the same, 50 requests on the real pair (half an hour)
-	@TANDEM_ENGINE=transformers $(RUN) python -m bench.stop --runs 50 --real
+bench-stop-real: models  ## the same, 50 requests on the real pair (ten minutes)
+	@$(RUN) python -m bench.stop --runs 50 --real
 
 bench-edge: setup  ## what OpenAI's API adds to gRPC, and 200 streams at once for two minutes
 	@$(RUN) python -m bench.edge
