@@ -91,6 +91,7 @@ class Settlement:
             llm_finished=result.usage.llm if finished else None,
             history=request.history,
             stop_strings=request.stop_strings,
+            json_schema=request.json_schema,
         )
 
 

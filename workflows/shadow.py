@@ -52,6 +52,7 @@ class ShadowWorkflow:
             task=task.task,
             history=tuple(task.history),
             stop_strings=tuple(task.stop_strings),
+            json_schema=task.json_schema,
         )
 
     async def _settle(self, task: ShadowInput, answer: str, counts: TokenCounts, is_paid: bool) -> ShadowResult:

@@ -124,8 +124,14 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     async def ListProfiles(
         self, request: tandem_pb2.ListProfilesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.ListProfilesResponse:
-        profiles = [profile_to_pb(p) for p in self._admission.profiles.values()]
-        return tandem_pb2.ListProfilesResponse(profiles=profiles, default_profile=self._admission.default)
+        caller = current_caller()
+        usable = {
+            name: profile_to_pb(profile)
+            for name, profile in self._admission.profiles.items()
+            if caller.sees_all or self._tenancy.may_use(caller.tenant, name)
+        }
+        default = self._admission.default if self._admission.default in usable else ""
+        return tandem_pb2.ListProfilesResponse(profiles=usable.values(), default_profile=default)
 
     async def _start_or_join(self, request: tandem_pb2.SolveRequest) -> AdmittedRequest:
         """Start the request, or join it; an id without a question joins what there is."""

@@ -57,11 +57,15 @@ class Tenancy:
     def tenants(self) -> Tenants:
         return self._file.value if self._file else Tenants()
 
+    def may_use(self, tenant: str, profile: str) -> bool:
+        allowed = self.tenants.limits(tenant).profiles
+        return allowed is None or profile in allowed
+
     def permit(self, asked: SolveRequest, profile: str) -> SolveRequest:
         """The request with the tenant's largest budget where it names none. Raises PermissionDenied."""
         limits = self.tenants.limits(asked.tenant)
-        if limits.profiles is not None and profile not in limits.profiles:
-            allowed = ", ".join(limits.profiles) or "none"
+        if not self.may_use(asked.tenant, profile):
+            allowed = ", ".join(limits.profiles or ()) or "none"
             raise PermissionDenied(
                 f"tenant {asked.tenant!r} may not use profile {profile!r}; it may use {allowed}",
                 reason="PROFILE_NOT_ALLOWED",

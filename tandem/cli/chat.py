@@ -34,6 +34,7 @@ def chat(
     max_cost: Annotated[float | None, typer.Option(help="Upper bound of each answer's bill, in USD.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 is greedy (the default).")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draw.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Text that ends an answer before it, of 1 to 64 characters; repeatable, at most 4.")] = None,
     up: Annotated[bool, typer.Option("--up", help="Start the local stack for this chat if none is up, and stop it afterwards.")] = False,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
@@ -46,6 +47,7 @@ def chat(
         max_cost_usd=max_cost,
         temperature=temperature,
         seed=seed,
+        stop=stop,
     )
     with traced(), stack_for(up, profile, quiet=json), Client() as client:
         failed = _Conversation(client, system, options, json).run()

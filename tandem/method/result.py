@@ -134,6 +134,7 @@ class ShadowInput:
     llm_finished: TokenCounts | None = None  # the large model's own tokens, where it had answered by itself
     history: list[Message] = field(default_factory=list)
     stop_strings: list[str] = field(default_factory=list)
+    json_schema: str = ""
 
 
 @dataclass(frozen=True)

@@ -1712,7 +1712,7 @@ class ListProfilesResponse(_message.Message):
     PROFILES_FIELD_NUMBER: _builtins.int
     DEFAULT_PROFILE_FIELD_NUMBER: _builtins.int
     default_profile: _builtins.str
-    """Name of the profile that an empty SolveRequest.profile means."""
+    """Name of the profile that an empty SolveRequest.profile means. Empty where the caller may not use it."""
     @_builtins.property
     def profiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Profile]: ...
     def __init__(

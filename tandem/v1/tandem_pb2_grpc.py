@@ -118,7 +118,7 @@ class TandemServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListProfiles(self, request, context):
-        """The profiles (pairs of models) that this gateway serves.
+        """The profiles (pairs of models) that this gateway serves and the caller may use.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

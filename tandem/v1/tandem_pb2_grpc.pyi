@@ -46,7 +46,7 @@ class TandemServiceStub:
     ListRequests: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListRequestsRequest, _tandem_pb2.ListRequestsResponse]
     """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read."""
     ListProfiles: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListProfilesRequest, _tandem_pb2.ListProfilesResponse]
-    """The profiles (pairs of models) that this gateway serves."""
+    """The profiles (pairs of models) that this gateway serves and the caller may use."""
 
 @_typing.type_check_only
 class TandemServiceAsyncStub(TandemServiceStub):
@@ -66,7 +66,7 @@ class TandemServiceAsyncStub(TandemServiceStub):
     ListRequests: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListRequestsRequest, _tandem_pb2.ListRequestsResponse]  # type: ignore[assignment]
     """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read."""
     ListProfiles: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListProfilesRequest, _tandem_pb2.ListProfilesResponse]  # type: ignore[assignment]
-    """The profiles (pairs of models) that this gateway serves."""
+    """The profiles (pairs of models) that this gateway serves and the caller may use."""
 
 class TandemServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -125,6 +125,6 @@ class TandemServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tandem_pb2.ListProfilesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tandem_pb2.ListProfilesResponse, _abc.Awaitable[_tandem_pb2.ListProfilesResponse]]:
-        """The profiles (pairs of models) that this gateway serves."""
+        """The profiles (pairs of models) that this gateway serves and the caller may use."""
 
 def add_TandemServiceServicer_to_server(servicer: TandemServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from uuid import uuid4
 
 import pytest
 from prometheus_client import REGISTRY
 from temporalio.service import RPCError, RPCStatusCode
 
+from services.engine.api import Finished, GenerationRequest, Token
 from tandem import to_dict
 from tandem.method.names import shadow_id
 from tests.integration.asking import shadow_of
@@ -65,3 +67,22 @@ async def test_only_a_profile_with_shadows_starts_one(system: System, shadowed_s
         await system.temporal.get_workflow_handle(shadow_id(ids["scripted"])).describe()
     assert refused.value.status is RPCStatusCode.NOT_FOUND
     assert not (await system.client.get(ids["scripted"])).HasField("shadow")
+
+
+async def test_the_shadow_of_structured_output_is_held_to_the_schema(
+    shadowed_system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schemas: dict[str, str] = {}
+    generate = shadowed_system.llm.generate
+
+    def recorded(generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
+        schemas[generation.request_id] = generation.json_schema
+        return generate(generation)
+
+    monkeypatch.setattr(shadowed_system.llm, "generate", recorded)
+    request_id, schema = uuid4().hex, '{"type": "object"}'
+    await shadowed_system.client.ask(
+        '[scores=0:0.9 slm={"a":_1} slm_eos=9 llm_eos=5] ?', request_id=request_id, json_schema=schema
+    )
+    await shadow_of(shadowed_system, request_id)
+    assert [held for key, held in schemas.items() if key.startswith(shadow_id(request_id))] == [schema]
