@@ -130,8 +130,11 @@ REFUSED = {
         "XREAD STREAMS {x}:answer 0",
         "DEL {x}:insight",
         "HSET {x}:state a b",
+        "HGETALL {x}:state",
+        "HINCRBY {x}:passes a 1",
     ),
     "insight-generator": (
+        "HSET {x}:passes a b",
         "XADD {x}:answer * a b",
         "XADD {x}:decisions * a b",
         "DEL {x}:insight",
