@@ -6,29 +6,28 @@ import asyncio
 import copy
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
-from typing import TypeVar, Unpack
+from typing import Unpack
 
 import grpc
 
 from tandem.batches import AsyncBatches, Batches
-from tandem.calls import Metadata, async_unary_call, unary_call
+from tandem.calls import Metadata
 from tandem.errors import RequestError, from_rpc
 from tandem.events import Completed, Event, event_from_pb
 from tandem.gateway import Gateway
 from tandem.method.timeouts import Timeouts
 from tandem.request import Question, SolveOptions, solve_request
+from tandem.unary_calls import AsyncUnaryCalls, UnaryCalls, trace_context
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
 logger = logging.getLogger(__name__)
 
 _DEADLINE_SECONDS = Timeouts.client_deadline.total_seconds()
-_UNARY_SECONDS = 10.0
 _RECONNECTS = 20
 _RECONNECT_SECONDS = 0.5
-T = TypeVar("T")
 
 
 class _Progress:
@@ -55,25 +54,16 @@ class _Progress:
         return is_retryable and bool(self.request.resume_after)
 
 
-def _metadata() -> Metadata:
-    """The current trace context, as the W3C headers of a call."""
-    from opentelemetry import propagate  # here, because it takes a tenth of the import of this module
-
-    carrier: dict[str, str] = {}
-    propagate.inject(carrier)
-    return tuple(carrier.items())
-
-
 def _solve_metadata() -> Metadata:
     """The context of a client span, which the gateway's span has as its parent."""
     from opentelemetry import trace
 
     tracer = trace.get_tracer("tandem.client")
     with tracer.start_as_current_span("tandem.v1.TandemService/Solve", kind=trace.SpanKind.CLIENT):
-        return _metadata()
+        return trace_context()
 
 
-class Client:
+class Client(UnaryCalls):
     """A blocking client.
 
     `address` is `host:port`, or `https://host:port` for TLS; empty: TANDEM_ADDRESS, else the local stack. `api_key` is an API
@@ -142,29 +132,8 @@ class Client:
         [result] = [e.result for e in self.solve(question, **options) if isinstance(e, Completed)]
         return result
 
-    def get(self, request_id: str) -> tandem_pb2.GetRequestResponse:
-        return _unary(self._gateway, self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id))
 
-    def timeline(self, request_id: str) -> tandem_pb2.GetTimelineResponse:
-        """What the request did and when. Raises RequestError."""
-        return _unary(self._gateway, self._stub.GetTimeline, tandem_pb2.GetTimelineRequest(request_id=request_id))
-
-    def cancel(self, request_id: str) -> tandem_pb2.CancelRequestResponse:
-        return _unary(self._gateway, self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id))
-
-    def delete(self, request_id: str) -> tandem_pb2.DeleteRequestResponse:
-        """Erase a request that has ended. Raises RequestError."""
-        return _unary(self._gateway, self._stub.DeleteRequest, tandem_pb2.DeleteRequestRequest(request_id=request_id))
-
-    def list(self, where: str = "", limit: int = 20) -> tandem_pb2.ListRequestsResponse:
-        """Requests that match `where` (`cost > 0.01 and stage = 2`), newest first. Raises RequestError."""
-        return _unary(self._gateway, self._stub.ListRequests, tandem_pb2.ListRequestsRequest(where=where, limit=limit))
-
-    def profiles(self) -> tandem_pb2.ListProfilesResponse:
-        return _unary(self._gateway, self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
-
-
-class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
+class AsyncClient(AsyncUnaryCalls, AbstractAsyncContextManager["AsyncClient"]):
     """`Client` for asyncio, with the same arguments; `channel` replaces the one to `address`, and is closed with the client."""
 
     def __init__(self, address: str = "", api_key: str = "", channel: grpc.aio.Channel | None = None) -> None:
@@ -242,41 +211,3 @@ class AsyncClient(AbstractAsyncContextManager["AsyncClient"]):
         """The result alone: answer, stop, usage and bill. Raises RequestError."""
         [result] = [e.result async for e in self.solve(question, **options) if isinstance(e, Completed)]
         return result
-
-    async def get(self, request_id: str) -> tandem_pb2.GetRequestResponse:
-        return await _async_unary(
-            self._gateway, self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id)
-        )
-
-    async def timeline(self, request_id: str) -> tandem_pb2.GetTimelineResponse:
-        return await _async_unary(
-            self._gateway, self._stub.GetTimeline, tandem_pb2.GetTimelineRequest(request_id=request_id)
-        )
-
-    async def cancel(self, request_id: str) -> tandem_pb2.CancelRequestResponse:
-        return await _async_unary(
-            self._gateway, self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id)
-        )
-
-    async def delete(self, request_id: str) -> tandem_pb2.DeleteRequestResponse:
-        """Erase a request that has ended. Raises RequestError."""
-        return await _async_unary(
-            self._gateway, self._stub.DeleteRequest, tandem_pb2.DeleteRequestRequest(request_id=request_id)
-        )
-
-    async def list(self, where: str = "", limit: int = 20) -> tandem_pb2.ListRequestsResponse:
-        """Requests that match `where` (`cost > 0.01 and stage = 2`), newest first. Raises RequestError."""
-        return await _async_unary(
-            self._gateway, self._stub.ListRequests, tandem_pb2.ListRequestsRequest(where=where, limit=limit)
-        )
-
-    async def profiles(self) -> tandem_pb2.ListProfilesResponse:
-        return await _async_unary(self._gateway, self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
-
-
-def _unary(gateway: Gateway, method: Callable[..., T], request: object) -> T:
-    return unary_call(method, request, _UNARY_SECONDS, (*_metadata(), *gateway.metadata))
-
-
-async def _async_unary(gateway: Gateway, method: Callable[..., Awaitable[T]], request: object) -> T:
-    return await async_unary_call(method, request, _UNARY_SECONDS, (*_metadata(), *gateway.metadata))

@@ -65,18 +65,32 @@ USERS = (
     RedisUser(
         "gateway",
         ("exists", "xread", "xrange", "hmget", "zadd", "zrem", "zcount", "pexpire", "del", *_SCRIPTS, *_ACCOUNTS),
-        writes=("insight", "answer", "stages", "decisions", "state", "stops", "watchers"),  # a deletion's
+        writes=("insight", "answer", "stages", "passes", "decisions", "state", "stops", "watchers"),  # a deletion's
         keys=_ACCOUNT_KEYS,
     ),
     RedisUser(
         "worker",
         ("xread", "xrange", "xadd", "hmget", "zrem", "zcount", *_SCRIPTS, *_ACCOUNTS),
-        writes=("insight", "answer", "stages", "decisions", "state", "stops", "watchers"),  # their time to live
+        writes=(
+            "insight",
+            "answer",
+            "stages",
+            "passes",
+            "decisions",
+            "state",
+            "stops",
+            "watchers",
+        ),  # their time to live
         keys=_ACCOUNT_KEYS,
     ),
     RedisUser("insight-generator", _WRITER, reads=("stops",), writes=("insight", "stages", "state")),
-    RedisUser("slm-executor", _WRITER, reads=("stops", "insight"), writes=("answer", "stages", "state")),
-    RedisUser("sufficiency-scorer", ("xrange", "hincrby", "pexpire"), reads=("insight",), writes=("state",)),
+    RedisUser(
+        "slm-executor",
+        (*_WRITER, "hgetall"),
+        reads=("stops", "insight"),
+        writes=("answer", "stages", "passes", "state"),
+    ),
+    RedisUser("sufficiency-scorer", ("xrange", "hset", "hgetall", "pexpire"), reads=("insight",), writes=("passes",)),
 )
 """Every process that uses Redis; the others are told no address of it."""
 

@@ -1,4 +1,4 @@
-{{/* How a process enters Redis: its address, its own user, and certificates. */}}
+{{/* How a process enters Redis: its address, its own user, and certificates; _secrets.tpl has the files. */}}
 
 {{/* dict root, component */}}
 {{- define "tandem.redisEnv" -}}
@@ -24,31 +24,6 @@
 - {name: REDIS_SENTINEL_USERNAME, value: {{ $redis.sentinel.username | quote }}}
 - name: REDIS_SENTINEL_PASSWORD
   valueFrom: {secretKeyRef: {name: {{ $redis.sentinel.existingSecret }}, key: {{ $redis.sentinel.secretKey }}}}
-{{- end }}
-{{- end }}
-
-{{/* dict root, component: a pod sees its own user's password alone */}}
-{{- define "tandem.redisVolumes" -}}
-{{- if .component.serves }}
-{{- with .root.Values.redis.usersSecret }}
-- name: redis-password
-  secret: {secretName: {{ . }}, items: [{key: {{ $.component.name }}, path: password}]}
-{{- end }}
-{{- with .root.Values.redis.tls.existingSecret }}
-- name: redis-tls
-  secret: {secretName: {{ . }}}
-{{- end }}
-{{- end }}
-{{- end }}
-
-{{- define "tandem.redisMounts" -}}
-{{- if .component.serves }}
-{{- if .root.Values.redis.usersSecret }}
-- {name: redis-password, mountPath: /etc/tandem/redis, readOnly: true}
-{{- end }}
-{{- if .root.Values.redis.tls.existingSecret }}
-- {name: redis-tls, mountPath: /etc/tandem/redis-tls, readOnly: true}
-{{- end }}
 {{- end }}
 {{- end }}
 

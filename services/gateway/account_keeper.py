@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from datetime import timedelta
 
+from services.gateway.limit_use import LimitUse, limit_uses
 from services.gateway.records import Status
 from services.gateway.tenancy import Tenancy
 from services.observability.metrics import export_used_limits
@@ -43,18 +43,18 @@ class AccountKeeper:
             for hold in await self._accounts.due(tenant, self._tenancy.clock()):
                 await self._look_into(tenant, hold)
         used = {
-            (tenant, n): r for tenant, limits in named.items() for n, r in (await self._used(tenant, limits)).items()
+            (tenant, each.limit): each.ratio
+            for tenant, limits in named.items()
+            for each in await self._used(tenant, limits)
+            if each.ratio is not None
         }
         export_used_limits(used)
 
-    async def _used(self, tenant: str, limits: TenantLimits) -> dict[str, float]:
-        """The used share of each limit that is counted; 1 where nothing is allowed."""
+    async def _used(self, tenant: str, limits: TenantLimits) -> list[LimitUse]:
         if not limits.counts:
-            return {}
-        standing = asdict(await self._accounts.standing(tenant, self._tenancy.clock()))
-        found = {name: getattr(limits, name) for name in standing}
-        used = {name: count / 1e9 if name.startswith("usd") else count for name, count in standing.items()}
-        return {name: used[name] / most if most else 1.0 for name, most in found.items() if most is not None}
+            return []
+        now = self._tenancy.clock()
+        return limit_uses(limits, await self._accounts.standing(tenant, now), now)
 
     async def _look_into(self, tenant: str, hold: DueHold) -> None:
         now = self._tenancy.clock()

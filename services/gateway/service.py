@@ -12,6 +12,7 @@ import grpc
 
 from services.gateway.admission import Admission, check_request_id, request_fingerprint
 from services.gateway.event_stream import Position
+from services.gateway.limit_use import LimitUse
 from services.gateway.query import visibility_query
 from services.gateway.readers import Limits, Readers
 from services.gateway.records import AdmittedRequest, Listed, Status
@@ -133,6 +134,12 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         default = self._admission.default if self._admission.default in usable else ""
         return tandem_pb2.ListProfilesResponse(profiles=usable.values(), default_profile=default)
 
+    async def ListTenants(
+        self, request: tandem_pb2.ListTenantsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> tandem_pb2.ListTenantsResponse:
+        used = await self._tenancy.used(current_caller())
+        return tandem_pb2.ListTenantsResponse(tenants=[_tenant_use(tenant, uses) for tenant, uses in used.items()])
+
     async def _start_or_join(self, request: tandem_pb2.SolveRequest) -> AdmittedRequest:
         """Start the request, or join it; an id without a question joins what there is."""
         if request.request_id and not (request.question or request.messages):
@@ -220,6 +227,19 @@ def _summary(listed: Listed, caller: Caller) -> tandem_pb2.RequestSummary:
         trace_id=listed.trace_id,
         duration_ms=None if listed.ended_at is None else (listed.ended_at - listed.started_at).total_seconds() * 1000,
     )
+
+
+def _tenant_use(tenant: str, uses: list[LimitUse]) -> tandem_pb2.TenantUse:
+    limits = [
+        tandem_pb2.LimitUse(
+            limit=each.limit,
+            used=each.used,
+            most=each.most,
+            resets_at_unix_ms=each.resets_at.timestamp() * 1000 if each.resets_at else None,
+        )
+        for each in uses
+    ]
+    return tandem_pb2.TenantUse(tenant=tenant, limits=limits)
 
 
 def _state(status: Status) -> tandem_pb2.RequestState.ValueType:

@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from services.gateway.limit_use import LimitUse, limit_uses
 from services.gateway.records import AdmittedRequest
 from services.gateway.spending import Spending, Spent
+from services.identity.caller import Caller
 from services.request_log.accounts import (
     AccountLimits,
     Accounts,
@@ -114,6 +116,21 @@ class Tenancy:
         if is_held_anew and admitted.began_at and admitted.began_at < began_at - _SAME_START:
             await self._accounts.release(tenant, task.request_id, self.clock())
         return admitted
+
+    async def used(self, caller: Caller) -> dict[str, list[LimitUse]]:
+        """What counts against the limits of the caller's tenant; of all that are known for a caller who sees all. Empty lists for
+        tenants whose limits are not counted. Raises Unavailable.
+        """
+        known = {*self.seen, *self.tenants.by_name} if caller.sees_all else {caller.tenant}
+        return {tenant: await self._used(tenant) for tenant in sorted(known)}
+
+    async def _used(self, tenant: str) -> list[LimitUse]:
+        limits, now = self.tenants.limits(tenant), self.clock()
+        if not limits.counts:
+            return []
+        if not await self._accounts.is_known(tenant, now):
+            await self._restore(tenant, now)
+        return limit_uses(limits, await self._accounts.standing(tenant, now), now)
 
     async def _reserve(self, task: SolveInput, limits: TenantLimits, now: datetime) -> bool:
         assert task.bound is not None

@@ -16,7 +16,7 @@ from services.engine.api import Finished, Token
 from services.generation.attempt_log import AttemptLog, UnloggedAttempt
 from services.generation.attempts import Attempt
 from services.generation.deltas import Delta, Splitter
-from services.generation.late_closings import Close, is_closed
+from services.generation.late_writes import Write, is_taken
 from services.observability.spans import Inference, InferenceSpan
 from services.request_log.connection import Stopped
 from services.request_log.streams import Closing
@@ -49,7 +49,7 @@ class LoggedGeneration:
         engine: EngineStream,
         splitter: Splitter,
         inference: Inference,
-        close_later: Callable[[Close, TokenCounts], None],
+        close_later: Callable[[Write, TokenCounts], None],
     ) -> None:
         self._log, self._engine, self._splitter = log, engine, splitter
         self._close_later = close_later
@@ -166,7 +166,7 @@ class LoggedGeneration:
 
     async def _close(self, closing: Closing) -> None:
         """The caller still gets the counts from `attempt`, if it lives; without a log it does not wait for one."""
-        if self._log.is_logged and await is_closed(partial(self._log.close, closing)):
+        if self._log.is_logged and await is_taken(partial(self._log.close, closing)):
             return
         logged = self._log.tokens if self._log.is_logged else 0
         owed = TokenCounts(prompt=0 if logged else closing.prompt, discarded=closing.generated - logged)

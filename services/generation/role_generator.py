@@ -15,7 +15,7 @@ from services.generation.attempt_log import AttemptLog, UnloggedAttempt
 from services.generation.attempts import RunningAttempts
 from services.generation.deltas import Splitter
 from services.generation.earlier_text import EarlierText
-from services.generation.late_closings import LateClosings
+from services.generation.late_writes import LateWrites
 from services.generation.logged_generation import EngineStream, LoggedGeneration
 from services.observability.spans import Inference, report_discarded
 from services.request_log.connection import Role
@@ -67,7 +67,7 @@ class RoleGenerator:
     def __init__(self, engine: Engine, log: RequestLog, role: Role, keep: Literal["stage", "token"]) -> None:
         self._engine, self._log, self._role, self._keep = engine, log, role, keep
         self.running = RunningAttempts(log, role)
-        self._late = LateClosings()
+        self._late = LateWrites()
 
     async def begin(self, task: ModelTask, *, may_run_unlogged: bool = False) -> AttemptLog | UnloggedAttempt:
         """Take the role's stream over. Raises Fenced, and Unavailable unless the work `may_run_unlogged`."""

@@ -73,6 +73,11 @@ async def profiles(client: Caller, request: Request) -> dict[str, Any]:
     return {**to_dict(await client.profiles()), "jaeger": request.app.state.jaeger}
 
 
+@api.get("/tenants")
+async def tenants(client: Caller) -> dict[str, Any]:
+    return to_dict(await client.tenants())
+
+
 @api.get("/requests")
 async def requests(client: Caller, where: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> dict[str, Any]:
     """`where` as in `tandem request list`."""

@@ -77,14 +77,14 @@ class Accounts:
 
     def __init__(self, connection: Connection) -> None:
         script = resources.files("services.request_log").joinpath("accounts.lua").read_text()
-        self._script = connection.redis.register_script(script)
+        self._redis, self._script = connection.redis, connection.redis.register_script(script)
 
     async def reserve(self, tenant: str, hold: Hold, limits: AccountLimits, now: datetime) -> Refusal | bool:
         """Hold a request's upper bound, where no limit forbids it. True: it is held; False: it was before, or has ended.
 
         Raises UnknownAccount.
         """
-        to_midnight, to_next_month = _until_resets(now)
+        to_midnight, to_next_month = (int((reset - now).total_seconds() * 1000) for reset in resets(now))
         wanted = (limits.requests_per_minute, limits.tokens_per_minute, limits.concurrent_requests)
         code, *rest = await self._run(
             tenant, "reserve", now,
@@ -129,6 +129,11 @@ class Accounts:
         ]  # fmt: skip
         await self._run(tenant, "restore", now, day_of(now), *bills, *rows)
 
+    async def is_known(self, tenant: str, now: datetime) -> bool:
+        """False where the month has just begun, or Redis has lost it."""
+        with translated_errors():
+            return bool(await self._redis.hexists(_key(tenant, "account"), day_of(now)[:7]))
+
     async def standing(self, tenant: str, now: datetime) -> Standing:
         _, *values = await self._run(tenant, "standing", now, day_of(now))
         return Standing(*(int(value) for value in values))
@@ -136,9 +141,13 @@ class Accounts:
     async def _run(self, tenant: str, command: str, now: datetime, *arguments: Any) -> list[str]:
         with translated_errors():
             reply: list[str] = await self._script(
-                keys=[f"{{tenant:{tenant}}}:{name}" for name in _KEYS], args=[command, _ms(now), *arguments]
+                keys=[_key(tenant, name) for name in _KEYS], args=[command, _ms(now), *arguments]
             )
         return reply
+
+
+def _key(tenant: str, name: str) -> str:
+    return f"{{tenant:{tenant}}}:{name}"
 
 
 def day_of(moment: datetime) -> str:
@@ -150,12 +159,10 @@ def start_of_month(now: datetime) -> datetime:
     return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
-def _until_resets(now: datetime) -> tuple[int, int]:
-    """Milliseconds to the ends of the UTC day and month."""
-    now = now.astimezone(UTC)
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    next_month = (start_of_month(now) + timedelta(days=32)).replace(day=1)
-    return int((midnight - now).total_seconds() * 1000), int((next_month - now).total_seconds() * 1000)
+def resets(now: datetime) -> tuple[datetime, datetime]:
+    """The ends of the UTC day and month."""
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    return midnight, (start_of_month(now) + timedelta(days=32)).replace(day=1)
 
 
 def _ms(moment: datetime) -> int:

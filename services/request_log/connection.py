@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import (
@@ -38,7 +39,9 @@ _TEMPORARY_CODES = re.compile(
     r"(^|-)(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|LOADING|UNBLOCKED|BUSY) "
 )
 _RETRY_SECONDS = 1.0
-STAGES = "stages"
+STAGES, PASSES = "stages", "passes"
+
+T = TypeVar("T")
 
 
 class Role(StrEnum):
@@ -67,8 +70,8 @@ class Lost(Exception):
 
 
 class Connection:
-    """One client for short commands, one for reads that block. Temporal is the one layer that retries; here only a numbered write
-    (Writes) is sent twice, over another connection, where its own broke.
+    """One client for short commands, one for reads that block. Temporal is the one layer that retries; here only a write that
+    counts once is sent twice, over another connection, where its own broke.
     """
 
     def __init__(self, url: str, ttl: timedelta, access: Access | None = None) -> None:
@@ -110,12 +113,8 @@ class Connection:
         keys = [key(request_id, name) for name in (role, "state", STAGES)]
         sent = [command, str(role), epoch, self.ttl_ms, *arguments]
         with translated_errors():
-            try:
-                code, *rest = await self._script(keys, sent)
-            except BrokenConnection:
-                if not repeats:
-                    raise
-                code, *rest = await self._script(keys, sent)
+            write = partial(self._script, keys, sent)
+            code, *rest = await (twice(write) if repeats else write())
         if code == "OK":
             return list(rest)
         if code == "STOPPED":
@@ -126,6 +125,14 @@ class Connection:
             f"{code}: Redis does not know the {role} of request {request_id!r} up to here",
             int(rest[0]) if code == "GAP" else None,
         )
+
+
+async def twice(write: Callable[[], Awaitable[T]]) -> T:
+    """A write that changes nothing when it is made again: once more where its connection broke, and Redis may have run it."""
+    try:
+        return await write()
+    except BrokenConnection:
+        return await write()
 
 
 def key(request_id: str, name: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from functools import partial
 
-from services.request_log.connection import Connection, Role, key, translated_errors
+from services.request_log.connection import PASSES, Connection, Role, key, translated_errors, twice
 from tandem.method.tokens import TokenCounts
 
 
@@ -37,19 +39,28 @@ class Ledger:
         prompt, generated = await self._connection.run_script(request_id, role, 0, "take_unreported")
         return TokenCounts(prompt=int(prompt), discarded=int(generated))
 
-    async def add_pass(self, request_id: str, kind: Pass, counts: TokenCounts) -> TokenCounts:
-        """Count a pass before its result is returned to anyone. Returns the counts of all the request's passes."""
-        state = key(request_id, "state")
+    async def add_pass(self, request_id: str, kind: Pass, name: str, counts: TokenCounts) -> TokenCounts:
+        """Count a pass before its result is returned to anyone: once, however often it is given under its `name`.
+
+        Returns the counts of all the request's passes.
+        """
         with translated_errors():
-            async with self._connection.redis.pipeline(transaction=False) as pipe:
-                pipe.hincrby(state, f"{kind}:prompt", counts.prompt).hincrby(state, f"{kind}:cached", counts.cached)
-                pipe.pexpire(state, self._connection.ttl_ms)
-                prompt, cached, _ = await pipe.execute()
-        return TokenCounts(int(prompt), int(cached))
+            return await twice(partial(self._write_pass, request_id, kind, name, counts))
 
     async def all_passes(self, request_id: str, kind: Pass) -> TokenCounts:
         """Counts of all the request's passes, including those whose result was lost."""
         with translated_errors():
-            values = await self._connection.redis.hmget(key(request_id, "state"), [f"{kind}:prompt", f"{kind}:cached"])
-        prompt, cached = (int(value or 0) for value in values)
-        return TokenCounts(prompt, cached)
+            return _sum(kind, await self._connection.redis.hgetall(key(request_id, PASSES)))
+
+    async def _write_pass(self, request_id: str, kind: Pass, name: str, counts: TokenCounts) -> TokenCounts:
+        passes = key(request_id, PASSES)
+        async with self._connection.redis.pipeline(transaction=False) as pipe:
+            pipe.hset(passes, f"{kind}:{name}", f"{counts.prompt} {counts.cached}")
+            pipe.pexpire(passes, self._connection.ttl_ms).hgetall(passes)
+            *_, fields = await pipe.execute()
+        return _sum(kind, fields)
+
+
+def _sum(kind: Pass, fields: Mapping[str, str]) -> TokenCounts:
+    passes = (value.split() for name, value in fields.items() if name.startswith(f"{kind}:"))
+    return sum((TokenCounts(int(prompt), int(cached)) for prompt, cached in passes), TokenCounts())

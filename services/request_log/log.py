@@ -1,9 +1,9 @@
 """The request log: everything that processes share about a request while it runs, in Redis.
 
 `{id}:insight` and `{id}:answer` hold deltas, stage ends, restarts and the end; `{id}:stages` the insight's entries without the
-deltas between stage ends; `{id}:decisions` what the worker decided; `{id}:state` epochs, stop flag and ledger; `{id}:stops` the
-stops as their writers hear them; `{id}:watchers` the leases of readers. All keys of a request share a hash tag, and so one node
-of a cluster, and expire.
+deltas between stage ends; `{id}:decisions` what the worker decided; `{id}:state` epochs, stop flag and ledger; `{id}:passes` the
+tokens of each pass that only read; `{id}:stops` the stops as their writers hear them; `{id}:watchers` the leases of readers. All
+keys of a request share a hash tag, and so one node of a cluster, and expire.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from services.request_log.accounts import Accounts
-from services.request_log.connection import STAGES, Connection, Role, key, translated_errors
+from services.request_log.connection import PASSES, STAGES, Connection, Role, key, translated_errors
 from services.request_log.decisions import Decisions
 from services.request_log.ledger import Ledger
 from services.request_log.sealed_text import SealedText
@@ -24,7 +24,7 @@ from services.request_log.watchers import Watchers
 if TYPE_CHECKING:  # the library is loaded where there are keys
     from services.sealing.sealer import Sealer
 
-_KEPT = (*Role, STAGES, "decisions", "state", "stops")
+_KEPT = (*Role, STAGES, PASSES, "decisions", "state", "stops")
 _NAMES = (*_KEPT, "watchers")
 _FINISHED_TTL = timedelta(minutes=5)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from services.engine.api import Engine, GenerationRequest
 from services.engine.batch import generate
+from services.generation.counted_passes import CountedPasses
 from services.generation.role_generator import conversation_owner
 from services.observability.spans import Inference, describe_prefill
 from services.observability.tracing import tracer
 from services.request_log.ledger import Pass
 from services.request_log.log import RequestLog
-from tandem.method.errors import Unavailable
 from tandem.method.prompts import answer_prompt
 from tandem.method.served_profiles import ServedProfiles
 from tandem.method.tasks import ModelTask, PassOutcome
@@ -21,12 +19,13 @@ from tandem.method.tokens import TokenCounts
 class Prefiller:
     def __init__(self, engine: Engine, log: RequestLog, profiles: ServedProfiles) -> None:
         self._engine, self._log, self._profiles = engine, log, profiles
+        self._passes = CountedPasses(log.ledger, Pass.PREFILL)
         self._running: dict[str, str] = {}  # request -> its prefill's id in the engine
 
     async def prefill(self, task: ModelTask) -> PassOutcome:
         """Prefill the answer's prompt when the engine has nothing else to prefill; the answer starts from its cached prefix.
 
-        Counts are in the ledger before they are returned. Raises Unavailable, FailedPrecondition and EngineError.
+        Counts are in the ledger before they are returned, or owed to it. Raises Unavailable, FailedPrecondition and EngineError.
         """
         profile = self._profiles.of(task.profile_digest)
         insight = await self._log.streams.insight(task.request_id, task.stage)
@@ -35,9 +34,7 @@ class Prefiller:
         )
         self.abort(task.request_id)  # an earlier stage's, whose cached prefix this one continues
         counts = await self._run(task, prompt.ids)
-        with suppress(Unavailable):
-            return PassOutcome(counts, await self._log.ledger.add_pass(task.request_id, Pass.PREFILL, counts))
-        return PassOutcome(counts)
+        return PassOutcome(counts, await self._passes.count(task.request_id, counts))
 
     def abort(self, request_id: str) -> bool:
         """Abort the request's prefill; what it computed stays cached. False: none runs."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.engine.api import Engine
+from services.generation.counted_passes import CountedPasses
 from services.request_log.ledger import Pass
 from services.request_log.log import RequestLog
 from services.sufficiency_scorer.drift import DriftMonitor
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs
 from services.sufficiency_scorer.scorers import Scorer
 from tandem.method.conversation import Message, Task
-from tandem.method.errors import InvalidArgument, Unavailable
+from tandem.method.errors import InvalidArgument
 from tandem.method.profile import Profile
 from tandem.method.prompts import answer_prompt
 from tandem.method.tokens import TokenCounts
@@ -26,7 +26,7 @@ from tandem.method.tokens import TokenCounts
 class StageAssessment:
     """`score` in 0..1; `features` float32[16], empty without a scoring pass.
 
-    `tokens` are those of this pass, `request_tokens` those of all passes of the request; zero where no log counts them.
+    `tokens` are those of this pass, `request_tokens` those of all passes of the request, as far as anybody knows.
     """
 
     score: float
@@ -40,6 +40,7 @@ class StageScorer:
         self.profile, self.scorer = profile, scorer
         self.drift = DriftMonitor(scorer, first_stage=0 if profile.stop.stage_zero else 1)
         self._engine, self._log = engine, log
+        self._passes = CountedPasses(log.ledger, Pass.SCORER)
 
     async def score_stage(
         self,
@@ -56,10 +57,7 @@ class StageScorer:
         """
         insight = await self._log.streams.insight(request_id, stage)
         assessment = await self.score(request_id, question, insight, stage, task, json_schema, history)
-        with suppress(Unavailable):
-            total = await self._log.ledger.add_pass(request_id, Pass.SCORER, assessment.tokens)
-            return replace(assessment, request_tokens=total)
-        return assessment
+        return replace(assessment, request_tokens=await self._passes.count(request_id, assessment.tokens))
 
     async def score(
         self,

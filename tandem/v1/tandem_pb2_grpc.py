@@ -69,6 +69,11 @@ class TandemServiceStub:
                 request_serializer=tandem_dot_v1_dot_tandem__pb2.ListProfilesRequest.SerializeToString,
                 response_deserializer=tandem_dot_v1_dot_tandem__pb2.ListProfilesResponse.FromString,
                 _registered_method=True)
+        self.ListTenants = channel.unary_unary(
+                '/tandem.v1.TandemService/ListTenants',
+                request_serializer=tandem_dot_v1_dot_tandem__pb2.ListTenantsRequest.SerializeToString,
+                response_deserializer=tandem_dot_v1_dot_tandem__pb2.ListTenantsResponse.FromString,
+                _registered_method=True)
 
 
 class TandemServiceServicer:
@@ -124,6 +129,13 @@ class TandemServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTenants(self, request, context):
+        """What tenants have used of their limits: the caller's own, to an admin all that the file of tenants names or that asked this gateway.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TandemServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -161,6 +173,11 @@ def add_TandemServiceServicer_to_server(servicer, server):
                     servicer.ListProfiles,
                     request_deserializer=tandem_dot_v1_dot_tandem__pb2.ListProfilesRequest.FromString,
                     response_serializer=tandem_dot_v1_dot_tandem__pb2.ListProfilesResponse.SerializeToString,
+            ),
+            'ListTenants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTenants,
+                    request_deserializer=tandem_dot_v1_dot_tandem__pb2.ListTenantsRequest.FromString,
+                    response_serializer=tandem_dot_v1_dot_tandem__pb2.ListTenantsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -352,6 +369,33 @@ class TandemService:
             '/tandem.v1.TandemService/ListProfiles',
             tandem_dot_v1_dot_tandem__pb2.ListProfilesRequest.SerializeToString,
             tandem_dot_v1_dot_tandem__pb2.ListProfilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTenants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.v1.TandemService/ListTenants',
+            tandem_dot_v1_dot_tandem__pb2.ListTenantsRequest.SerializeToString,
+            tandem_dot_v1_dot_tandem__pb2.ListTenantsResponse.FromString,
             options,
             channel_credentials,
             insecure,

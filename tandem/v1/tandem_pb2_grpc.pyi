@@ -47,6 +47,8 @@ class TandemServiceStub:
     """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read."""
     ListProfiles: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListProfilesRequest, _tandem_pb2.ListProfilesResponse]
     """The profiles (pairs of models) that this gateway serves and the caller may use."""
+    ListTenants: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListTenantsRequest, _tandem_pb2.ListTenantsResponse]
+    """What tenants have used of their limits: the caller's own, to an admin all that the file of tenants names or that asked this gateway."""
 
 @_typing.type_check_only
 class TandemServiceAsyncStub(TandemServiceStub):
@@ -67,6 +69,8 @@ class TandemServiceAsyncStub(TandemServiceStub):
     """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read."""
     ListProfiles: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListProfilesRequest, _tandem_pb2.ListProfilesResponse]  # type: ignore[assignment]
     """The profiles (pairs of models) that this gateway serves and the caller may use."""
+    ListTenants: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListTenantsRequest, _tandem_pb2.ListTenantsResponse]  # type: ignore[assignment]
+    """What tenants have used of their limits: the caller's own, to an admin all that the file of tenants names or that asked this gateway."""
 
 class TandemServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -126,5 +130,13 @@ class TandemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_tandem_pb2.ListProfilesResponse, _abc.Awaitable[_tandem_pb2.ListProfilesResponse]]:
         """The profiles (pairs of models) that this gateway serves and the caller may use."""
+
+    @_abc_1.abstractmethod
+    def ListTenants(
+        self,
+        request: _tandem_pb2.ListTenantsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tandem_pb2.ListTenantsResponse, _abc.Awaitable[_tandem_pb2.ListTenantsResponse]]:
+        """What tenants have used of their limits: the caller's own, to an admin all that the file of tenants names or that asked this gateway."""
 
 def add_TandemServiceServicer_to_server(servicer: TandemServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -95,6 +95,10 @@ async def _profiles(client: AsyncClient, guarded: Guarded) -> None:
     await client.profiles()
 
 
+async def _tenants(client: AsyncClient, guarded: Guarded) -> None:
+    await client.tenants()
+
+
 def _name(client: AsyncClient, guarded: Guarded) -> str:
     """An admin names another tenant's request in full."""
     return f"tenant/{guarded.asked}" if client is guarded.clients["admin"] else guarded.asked
@@ -110,6 +114,7 @@ CALLS: dict[str, Callable[[AsyncClient, Guarded], Awaitable[None]]] = {
     "delete a request of `tenant`": _delete,
     "list requests": _list,
     "list profiles": _profiles,
+    "list tenants": _tenants,
 }
 
 
@@ -142,6 +147,7 @@ async def test_the_table_has_every_call_of_the_service() -> None:
         "DeleteRequest",
         "ListRequests",
         "ListProfiles",
+        "ListTenants",
     }
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from playwright.async_api import Browser, Route, expect
 
 from tandem import AsyncClient
+from tandem.tenants import TenantFile
 from tests.browser import NARROW, WIDE, Visit, chromium, needs_browser, visit
 from tests.integration.conftest import run_system
 from tests.integration.edge import serving
@@ -26,7 +27,7 @@ QUESTION = "A train leaves at 9:40 and arrives at 13:05. How long is the journey
 CODE = 'def mean(values):\n    """The mean.\n\n    >>> mean([2, 4, 9])\n    5.0\n    """\n'
 TENANTS = ("web", "lab", "batch")
 THRESHOLDS = (None, 0.5, 0.95, 0.3)
-_KEPT = ("ask-", "code-wide-dark", "request-", "requests-", "savings-", "plan-")
+_KEPT = ("ask-", "code-wide-dark", "request-", "requests-", "savings-", "tenants-", "plan-")
 # Text spaced as WCAG 1.4.12 lets a reader space it, in letters that are wider than ours, and form controls that are by themselves
 # wider than a narrow column: more than what another machine's fonts and another browser's controls do.
 WIDE_LETTERS = """
@@ -45,10 +46,20 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def address(
-    redis_url: str, temporal_address: str, profiles_folder: Path, checker_address: str
+    redis_url: str,
+    temporal_address: str,
+    profiles_folder: Path,
+    checker_address: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[str]:
     """A page with some requests behind it; the profile's prompts hold the script, so that questions look like ones."""
-    running = run_system("scripted-page", profiles_folder, redis_url, temporal_address, checker_address)
+    limits = TenantFile(tmp_path_factory.mktemp("tenants") / "tenants.json")
+    limits.set("web", {"requests_per_minute": 600, "usd_per_day": 5, "usd_per_month": 100})
+    limits.set("lab", {"concurrent_requests": 16, "tokens_per_minute": 200_000, "usd_per_month": 20})
+    limits.set("batch", {})
+    running = run_system(
+        "scripted-page", profiles_folder, redis_url, temporal_address, checker_address, tenants=limits.path
+    )
     async with running as system, serving(system.client.address) as http:
         await asyncio.gather(*(_asked(system.client, index) for index in range(12)))
         yield str(http.base_url).rstrip("/")
@@ -103,6 +114,9 @@ async def _tour(tab: Visit, suffix: str) -> None:
     await tab.open("#/savings")
     await expect(tab.page.locator(".chart canvas").nth(1)).to_be_visible()
     await _look(tab, f"savings-{suffix}")
+    await tab.open("#/tenants")
+    await expect(tab.page.locator("table.sums tbody tr")).to_have_count(len(TENANTS))
+    await _look(tab, f"tenants-{suffix}")
     await tab.open("#/plan")
     await expect(tab.page.locator(".plot rect").first).to_be_attached()
     await _look(tab, f"plan-{suffix}")

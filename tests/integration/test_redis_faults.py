@@ -69,7 +69,7 @@ async def test_a_redis_that_takes_no_writes_is_unavailable(
         lambda: writer.append("a", [1]),
         lambda: log.streams.begin(rid, Role.ANSWER, 2, "token"),
         lambda: log.decisions.publish(rid, RESULT_SLOT, STOPPED),
-        lambda: log.ledger.add_pass(rid, Pass.SCORER, TokenCounts(1)),
+        lambda: log.ledger.add_pass(rid, Pass.SCORER, "first", TokenCounts(1)),
         lambda: log.stops.publish(StopSignal(rid, Role.ANSWER, 1, 0.0)),
         lambda: log.watchers.renew(rid, "a", 100.0, timedelta(seconds=5)),
     ]

@@ -40,6 +40,7 @@ const post = (path, body) =>
   call(path, { method: "POST", body: JSON.stringify(body ?? {}), headers: { "content-type": "application/json" } });
 
 export const getProfiles = () => call("/profiles");
+export const getTenants = () => call("/tenants");
 export const getRequests = (where, limit) => call(`/requests?${new URLSearchParams({ where, limit })}`);
 export const getTimeline = (id) => call(`/requests/${encodeURIComponent(id)}/timeline`);
 export const getRequest = (id) => call(`/requests/${encodeURIComponent(id)}`);

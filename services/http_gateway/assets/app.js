@@ -6,8 +6,15 @@ import { Plan } from "./plan.js";
 import { Request } from "./request.js";
 import { Requests } from "./requests.js";
 import { Savings } from "./savings.js";
+import { Tenants } from "./tenants.js";
 
-const VIEWS = { ask: ["Ask", Ask], requests: ["Requests", Requests], savings: ["Savings", Savings], plan: ["Plan", Plan] };
+const VIEWS = {
+  ask: ["Ask", Ask],
+  requests: ["Requests", Requests],
+  savings: ["Savings", Savings],
+  tenants: ["Tenants", Tenants],
+  plan: ["Plan", Plan],
+};
 
 function place() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");

@@ -111,7 +111,7 @@ function Group({ title, groups }) {
 
 function Reasons({ groups, all }) {
   return html`
-    <${Scroll} label="Stop reasons"><table class="sums reasons">
+    <${Scroll} label="Stop reasons"><table class="sums">
       <caption>Stop reasons</caption>
       <thead><tr><th scope="col">Reason</th><th scope="col">Requests</th><th scope="col">Share</th></tr></thead>
       <tbody>${groups.map(([name, sum]) => html`

@@ -1,6 +1,6 @@
-"""Ends of attempts that the request log did not take: repeated until it does, because their tokens stand nowhere else.
+"""Token counts that the request log did not take: written again until it does, because they stand nowhere else.
 
-The caller of an attempt may have died with what it was told. Its next attempt begins with what the log has by then.
+The caller may have died with what it was told. Its next attempt begins with what the log has by then.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ _FORGET_AFTER_SECONDS = Timeouts.activity.total_seconds()  # no attempt comes la
 
 Text = tuple[str, int]
 """A request and its trial: what has a ledger."""
-Close = Callable[[], Awaitable[None]]
+Write = Callable[[], Awaitable[object]]
 """May be called again after Unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Late:
-    close: Close
+    write: Write
     owed: TokenCounts
     since: float
 
 
-class LateClosings:
+class LateWrites:
     def __init__(self) -> None:
         self._late: dict[Text, list[_Late]] = {}
         self._lock = asyncio.Lock()
         self._trying: asyncio.Task[None] | None = None
 
-    def add(self, text: Text, close: Close, owed: TokenCounts) -> None:
-        """Call `close` until the log takes it. `owed`: tokens that no log knows until then."""
-        self._late.setdefault(text, []).append(_Late(close, owed, time.monotonic()))
+    def add(self, text: Text, write: Write, owed: TokenCounts) -> None:
+        """Call `write` until the log takes it. `owed`: tokens that no log knows until then."""
+        self._late.setdefault(text, []).append(_Late(write, owed, time.monotonic()))
         if len(self._late) > _MOST:
-            del self._late[next(iter(self._late))]
+            self._give_up(next(iter(self._late)))
         if self._trying is None or self._trying.done():
             self._trying = asyncio.create_task(self._try())
 
@@ -56,7 +56,7 @@ class LateClosings:
         """Before another attempt takes the stream over, and an older one may not write any more."""
         while text in self._late:
             async with self._lock:
-                if text in self._late and not await is_closed(self._late[text][0].close):
+                if text in self._late and not await is_taken(self._late[text][0].write):
                     return
                 self._drop_first(text)
 
@@ -75,14 +75,17 @@ class LateClosings:
     def _forget(self) -> None:
         for text, [first, *_] in list(self._late.items()):
             if time.monotonic() - first.since > _FORGET_AFTER_SECONDS:
-                logger.warning("tokens of %s are in no log: %s", text[0], self.owed(text))
-                del self._late[text]
+                self._give_up(text)
+
+    def _give_up(self, text: Text) -> None:
+        logger.warning("tokens of %s are in no log: %s", text[0], self.owed(text))
+        del self._late[text]
 
 
-async def is_closed(close: Close) -> bool:
+async def is_taken(write: Write) -> bool:
     """Call it. False where Redis does not answer."""
     try:
-        await close()
+        await write()
     except Unavailable as error:
         return error.reason != "REQUEST_LOG_UNAVAILABLE"
     except (TandemError, Lost, Stopped):  # fenced off: what another attempt began with does not change any more

@@ -1,0 +1,50 @@
+{{/* Which secrets a pod has: decided here alone, for its volumes and for where its container has them. */}}
+
+{{/* dict root, component -> a list of folders below /etc/tandem, each with its volume */}}
+{{- define "tandem.secrets" -}}
+{{- $v := .root.Values -}}{{- $c := .component -}}
+{{- if $v.tls.enabled }}
+- folder: tls
+  volume: {{- include "tandem.tlsVolume" . | nindent 4 }}
+{{- end }}
+{{- if $c.serves }}
+{{- with $v.redis.usersSecret }}
+{{- /* its own user's password alone */}}
+- folder: redis
+  volume: {name: redis-password, secret: {secretName: {{ . }}, items: [{key: {{ $c.name }}, path: password}]}}
+{{- end }}
+{{- with $v.redis.tls.existingSecret }}
+- folder: redis-tls
+  volume: {name: redis-tls, secret: {secretName: {{ . }}}}
+{{- end }}
+{{- end }}
+{{- if include "tandem.hasPayloadKeys" . }}
+- folder: payload-keys
+  volume: {name: payload-keys, secret: {secretName: {{ $v.temporal.payloadKeysSecret }}}}
+{{- end }}
+{{- if $c.fixed.temporal }}
+{{- with $v.temporal.tls.existingSecret }}
+- folder: temporal
+  volume: {name: temporal-tls, secret: {secretName: {{ . }}}}
+{{- end }}
+{{- end }}
+{{- if eq $c.key "gateway" }}
+{{- with $v.auth.existingSecret }}
+- folder: keys
+  volume: {name: api-keys, secret: {secretName: {{ . }}}}
+{{- end }}
+{{- if include "tandem.hasTenants" .root }}
+- folder: tenants
+  {{- if $v.tenants.existingSecret }}
+  volume: {name: tenants, secret: {secretName: {{ $v.tenants.existingSecret }}}}
+  {{- else }}
+  volume: {name: tenants, configMap: {name: {{ include "tandem.fullname" .root }}-tenants}}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Whoever reads or writes text of a request in Temporal or Redis. */}}
+{{- define "tandem.hasPayloadKeys" -}}
+{{- if and .root.Values.temporal.payloadKeysSecret .component.serves }}yes{{ end -}}
+{{- end }}

@@ -1,0 +1,44 @@
+"""Writes that no log takes are given up in the end, and a warning says which tokens that were."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from services.generation import late_writes
+from services.generation.late_writes import LateWrites
+from tandem.method.errors import Unavailable
+from tandem.method.tokens import TokenCounts
+
+
+async def refuse() -> None:
+    raise Unavailable("full", reason="REQUEST_LOG_UNAVAILABLE")
+
+
+async def test_the_oldest_of_too_many_is_given_up_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(late_writes, "_MOST", 2)
+    late = LateWrites()
+    for number in range(2):
+        late.add((f"request-{number}", 0), refuse, TokenCounts(prompt=10 + number))
+    assert not caplog.records
+    late.add(("request-2", 0), refuse, TokenCounts(prompt=12))
+    [warning] = caplog.records
+    assert "request-0" in warning.getMessage()
+    assert "prompt=10" in warning.getMessage()
+    assert [late.owed((f"request-{number}", 0)).prompt for number in range(3)] == [0, 11, 12]
+
+
+async def test_what_is_late_for_too_long_is_given_up_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(late_writes, "_FORGET_AFTER_SECONDS", 0.0)
+    late = LateWrites()
+    late.add(("request", 0), refuse, TokenCounts(prompt=10))
+    async with asyncio.timeout(10):
+        while late.owed(("request", 0)).prompt:
+            await asyncio.sleep(0.01)
+    [warning] = caplog.records
+    assert "request" in warning.getMessage()
