@@ -57,7 +57,7 @@ class Fault:
 
     @property
     def parts_callers(self) -> bool:
-        """From the gateway, which cancels what nobody reads for a second."""
+        """From the gateway, which cancels what nobody reads for its grace."""
         return self.victim == "client to gateway" and self.kind in ("disconnect", "silence")
 
     @property

@@ -20,6 +20,7 @@ from tests.links import Links
 
 _DISK_BYTES = 1 << 30
 _FILL_ATTEMPTS = 20
+_GRACE_SECONDS = "10"  # a caller may be slow to come back on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def started_system(values: Mapping[str, str]) -> Iterator[System]:
             return replace(found, environment=links.rewired(process.name, found.environment, others))
 
         with patch("tandem.local.configuration.program", linked_program):
-            stack = until_end.enter_context(stacks.scripted_stack({"TANDEM_STATE": str(disk), **values}))
+            own = {"TANDEM_STATE": str(disk), "TANDEM_DISCONNECT_GRACE": _GRACE_SECONDS}
+            stack = until_end.enter_context(stacks.scripted_stack({**own, **values}))
         client = until_end.enter_context(Client(links.between("client", "gateway", stack.gateway)))
         observer = until_end.enter_context(Client(stack.gateway))
         http = links.between("client", "http-gateway", stack.address("http-gateway"))
