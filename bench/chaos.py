@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import inf
 
 from bench.common import Figures, report
 from tests.e2e.chaos.campaign import Load, Round, run
@@ -19,20 +21,18 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rounds", type=int, default=700)
     arguments.add_argument("--requests", type=int, default=7, help="of a round")
+    arguments.add_argument("--faults", type=int, default=2, help="at most so many at once")
     arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--minutes", type=float, default=inf, help="begin no round after so many")
     arguments.add_argument("--only", type=int, help="the number of one round")
     options = arguments.parse_args()
     numbers = range(options.rounds) if options.only is None else [options.only]
-    rounds = []
-    for each in run(Load(options.requests, seed=options.seed), numbers):
+    rounds, began = [], time.monotonic()
+    for each in run(Load(options.requests, options.faults, options.seed), numbers):
         rounds.append(each)
-        struck = ", ".join(f"{fault.kind} {fault.victim}" for fault in each.faults)
-        print(
-            f"{each.number}: {struck}: {each.endings}, {each.missing} generated and {each.read} read on no bill, {each.seconds} s",
-            flush=True,
-        )
-        for defect in each.defects:
-            print(f"   {defect}", flush=True)
+        print(each, flush=True)
+        if time.monotonic() - began > 60 * options.minutes:
+            break
     if options.only is None:
         report("chaos", {"seed": options.seed, "rounds": len(rounds), **_figures(rounds)})
     sys.exit(any(each.defects for each in rounds))

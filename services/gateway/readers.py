@@ -23,6 +23,7 @@ from tandem.method.errors import ResourceExhausted, TandemError
 from tandem.method.result import SolveResult
 
 _LEASE = timedelta(seconds=5)
+_ASK_AGAIN_SECONDS = 0.25
 _RETRY_AFTER_SECONDS = 2.0
 
 
@@ -38,6 +39,7 @@ class Readers:
     def __init__(self, workflows: Workflows, log: RequestLog, limits: Limits) -> None:
         self.workflows, self.log, self._limits = workflows, log, limits
         self._places: Counter[str] = Counter()  # taken, by tenant
+        self._here: Counter[str] = Counter()  # readers of each request through this gateway
         self._is_draining = False
         self._pending: set[asyncio.Task[None]] = set()
         self._unread: dict[str, asyncio.Task[None]] = {}
@@ -104,13 +106,30 @@ class Readers:
         with suppress(TandemError):
             await self.log.watchers.remove(request_id, watcher)
         await asyncio.sleep(self._limits.disconnect_grace.total_seconds())
-        try:
-            is_watched = await self.log.watchers.exist(request_id, time.time())
-        except TandemError:
-            is_watched = False
-        if not is_watched:
+        if not await self._is_watched(request_id):
             with suppress(TandemError):
                 await self.workflows.cancel_abandoned(request_id)
+
+    async def _is_watched(self, request_id: str) -> bool:
+        """By a reader here, else, as Redis has it, elsewhere; where it does not answer for as long as a lease, by nobody."""
+        give_up = time.monotonic() + _LEASE.total_seconds()
+        while not self._here[request_id]:
+            try:
+                return await self.log.watchers.exist(request_id, time.time())
+            except TandemError:
+                if time.monotonic() > give_up:
+                    return False
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+        return True
+
+    @contextmanager
+    def reading(self, request_id: str) -> Iterator[None]:
+        self._here[request_id] += 1
+        try:
+            yield
+        finally:
+            self._here[request_id] -= 1
+            self._here += Counter()  # forgets who has none
 
 
 def _no_place(message: str) -> ResourceExhausted:
@@ -133,15 +152,16 @@ class Reader:
         async def renew_lease() -> None:
             await self._renew_lease(request.request_id)
 
-        await renew_lease()
-        result = self._readers.workflows.result(request.request_id)
-        async with aclosing(stream.events(result, renew_lease)) as events:
-            async for event in events:
-                if isinstance(event.event, SolveResult):
-                    self._is_over = True
-                    describe_result(trace.get_current_span(), event.event)
-                    set_attributes(trace.get_current_span(), {"tandem.tenant.id": request.tenant or None})
-                yield event
+        with self._readers.reading(request.request_id):
+            await renew_lease()
+            result = self._readers.workflows.result(request.request_id)
+            async with aclosing(stream.events(result, renew_lease)) as events:
+                async for event in events:
+                    if isinstance(event.event, SolveResult):
+                        self._is_over = True
+                        describe_result(trace.get_current_span(), event.event)
+                        set_attributes(trace.get_current_span(), {"tandem.tenant.id": request.tenant or None})
+                    yield event
 
     def leave(self, request_id: str, *, keep_running: bool) -> None:
         """The client is gone; `keep_running` is its own wish, beside that of whoever made the request."""

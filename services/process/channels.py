@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 
 from services.observability.tracing import client_interceptors
-from services.process.server import MESSAGE_LIMIT
+from services.process.server import MESSAGE_LIMIT, PING_TIMEOUT_MS
 from services.process.transport import PLAIN, Transport
 
 _OPTIONS = [
@@ -14,6 +14,7 @@ _OPTIONS = [
     ("grpc.enable_retries", 0),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
     ("grpc.lb_policy_name", "round_robin"),
     # A service that restarts is found again within a second, not after gRPC's two-minute backoff.
     ("grpc.initial_reconnect_backoff_ms", 100),

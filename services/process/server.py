@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 _LIFE_SIGN_SECONDS = 1.0
 MESSAGE_LIMIT = 16 * 1024 * 1024
+PING_TIMEOUT_MS = 10_000
+"""While data flows gRPC measures bandwidth by pings of its own. Where one is under way as the peer falls silent, keepalive waits
+for it, by default a minute.
+"""
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
@@ -35,6 +39,7 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
     ("grpc.so_reuseport", 0),
     # A connection that says nothing, or has no calls, is closed; one that lasts is renewed, and its calls may end.
     ("grpc.server_handshake_timeout_ms", 10_000),

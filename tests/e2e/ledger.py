@@ -8,6 +8,7 @@ last write to the request log.
 from __future__ import annotations
 
 import random
+import re
 import tempfile
 import threading
 import time
@@ -37,6 +38,7 @@ _SCRIPTS = (
 )
 _SHARE_CANCELLED = 0.15
 _BILL_SECONDS = 120.0
+_LOSS = re.compile("was started|lower bound")
 Bill = dict[str, Any]
 """A SolveResult as `tandem.to_dict` gives it."""
 
@@ -112,7 +114,7 @@ def reconcile(
         killed=dict(killed),
         reasons=dict(Counter(bill["stop"]["reason"] for bill in bills)),
         discarded_tokens=sum(b["usage"][r]["discarded_tokens"] for b in bills for r in ("llm", "slm")),
-        requests_with_a_note_of_loss=sum(any("was started" in note for note in b["notes"]) for b in bills),
+        requests_with_a_note_of_loss=sum(any(map(_LOSS.search, b["notes"])) for b in bills),
         engines=dict(journal),
         bills=dict(billed),
         difference={name: journal[name] - billed[name] for name in sorted(journal | billed)},

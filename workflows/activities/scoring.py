@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import grpc
@@ -63,6 +64,8 @@ class ScoringActivities:
         """Tokens at the end of the stage and the epoch that wrote it; None when the insight ended before."""
         try:
             async for transcript in self._log.streams.follow_stages(task.request_id):
+                if activity.is_cancelled():  # where Redis's client has lost the cancel: wait_for of Python 3.11 may
+                    raise asyncio.CancelledError
                 if task.stage in transcript.stage_ends:
                     return transcript.stage_ends[task.stage], transcript.epoch
                 if transcript.is_complete:

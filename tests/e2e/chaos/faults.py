@@ -1,4 +1,7 @@
-"""Faults of a local stack. Each is drawn from a seed, lasts for a time, and is over when it returns."""
+"""Faults of a local stack. Each is drawn from a seed, lasts for a time, and is over when it returns.
+
+Not among them: a clock that jumps, for which a process would have to be given another clock than the machine's.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,21 @@ from dataclasses import dataclass
 import psutil
 from redis.exceptions import RedisError
 
-from tandem.local.supervisor import Stack
 from tests import stacks
+from tests.e2e.chaos.system import System, can_fill_disk
 
 MODELS = "insight-generator", "sufficiency-scorer", "slm-executor"
 CONTROL = "worker", "gateway", "http-gateway"
 STORES = "temporal", "redis"
+PAIRS = (
+    "client to gateway", "client to http-gateway", "http-gateway to gateway", "gateway to temporal", "gateway to redis", "worker to temporal", "worker to redis",
+    *(f"worker to {model}" for model in MODELS), *(f"{model} to redis" for model in MODELS),
+)  # fmt: skip
+"""Processes between which requests need a connection."""
 _NOWHERE = ("127.0.0.1", "1")
-Act = Callable[[Stack, str, float], None]
-"""(stack, the process that is hit, seconds that it lasts)"""
+_DELAY_SECONDS = 0.15
+Act = Callable[[System, str, float], None]
+"""(system, the process or pair that is hit, seconds that it lasts)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +42,27 @@ class Fault:
     after: float
     seconds: float
 
-    def strike(self, stack: Stack) -> None:
+    def strike(self, system: System) -> None:
         time.sleep(self.after)
-        KINDS[self.kind].act(stack, self.victim, self.seconds)
+        KINDS[self.kind].act(system, self.victim, self.seconds)
+
+    @property
+    def ends_process(self) -> bool:
+        return self.kind in ("kill", "terminate")
 
     @property
     def loses_tokens(self) -> bool:
         """What a process had generated or read, and the request log does not know, is on no bill."""
-        return self.kind in ("kill", "terminate") or self.victim == "redis"
+        return (self.ends_process and self.victim != "temporal") or self.victim == "redis"
+
+    @property
+    def parts_callers(self) -> bool:
+        """From the gateway, which cancels what nobody reads for its grace."""
+        return self.victim == "client to gateway" and self.kind in ("disconnect", "silence")
+
+    @property
+    def loses_requests(self) -> bool:
+        return self.kind == "erase"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +74,18 @@ class Kind:
     seconds: tuple[float, float] = (0.0, 0.0)
 
 
-def _kill(stack: Stack, victim: str, seconds: float) -> None:
-    stacks.restart(stack, victim)
+def _kill(system: System, victim: str, seconds: float) -> None:
+    stacks.restart(system.stack, victim)
 
 
-def _terminate(stack: Stack, victim: str, seconds: float) -> None:
-    with stack.supervisor() as supervisor:
+def _terminate(system: System, victim: str, seconds: float) -> None:
+    with system.stack.supervisor() as supervisor:
         supervisor.stopProcess(victim, True)
-    stacks.start(stack, victim)
+    stacks.start(system.stack, victim)
 
 
-def _pause(stack: Stack, victim: str, seconds: float) -> None:
-    process = psutil.Process(stacks.pid_of(stack, victim))
+def _pause(system: System, victim: str, seconds: float) -> None:
+    process = psutil.Process(stacks.pid_of(system.stack, victim))
     os.kill(process.pid, signal.SIGSTOP)
     try:
         time.sleep(seconds)
@@ -72,35 +94,61 @@ def _pause(stack: Stack, victim: str, seconds: float) -> None:
             os.kill(process.pid, signal.SIGCONT)
 
 
-def _flush(stack: Stack, victim: str, seconds: float) -> None:
-    with stacks.redis_of(stack) as redis:
+def _flush(system: System, victim: str, seconds: float) -> None:
+    with stacks.redis_of(system.stack) as redis:
         redis.flushall()
 
 
-def _fill(stack: Stack, victim: str, seconds: float) -> None:
+def _fill(system: System, victim: str, seconds: float) -> None:
     """Redis refuses whatever needs memory."""
-    with stacks.redis_of(stack) as redis:
+    with stacks.redis_of(system.stack) as redis:
         redis.config_set("maxmemory", 1)
         time.sleep(seconds)
         redis.config_set("maxmemory", 0)
 
 
-def _make_read_only(stack: Stack, victim: str, seconds: float) -> None:
+def _make_read_only(system: System, victim: str, seconds: float) -> None:
     """As after a failover that the clients have not noticed."""
-    with stacks.redis_of(stack) as redis:
+    with stacks.redis_of(system.stack) as redis:
         redis.replicaof(*_NOWHERE)
         time.sleep(seconds)
         redis.replicaof("NO", "ONE")
 
 
-def _cut_connections(stack: Stack, victim: str, seconds: float) -> None:
-    with stacks.redis_of(stack) as redis:
+def _cut_connections(system: System, victim: str, seconds: float) -> None:
+    with stacks.redis_of(system.stack) as redis:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for kind in ("normal", "pubsub"):
                 with suppress(RedisError):
                     redis.client_kill_filter(_type=kind, skipme=True)
             time.sleep(0.2)
+
+
+def _erase(system: System, victim: str, seconds: float) -> None:
+    """Temporal is killed, and its database lost."""
+    stacks.kill(system.stack, victim)
+    for file in system.stack.folder.glob("temporal.db*"):
+        file.unlink()
+    stacks.start(system.stack, victim)
+
+
+def _fill_disk(system: System, victim: str, seconds: float) -> None:
+    """Of the state folder: Temporal's database, its log, and those of all processes."""
+    with system.full_disk():
+        time.sleep(seconds)
+
+
+def _slow(system: System, victim: str, seconds: float) -> None:
+    system.links[victim].slow(seconds, _DELAY_SECONDS)
+
+
+def _disconnect(system: System, victim: str, seconds: float) -> None:
+    system.links[victim].cut(seconds)
+
+
+def _silence(system: System, victim: str, seconds: float) -> None:
+    system.links[victim].silence(seconds)
 
 
 KINDS = {
@@ -111,16 +159,23 @@ KINDS = {
     "fill": Kind(_fill, ("redis",), (0.5, 3.0)),
     "read-only": Kind(_make_read_only, ("redis",), (0.5, 3.0)),
     "cut": Kind(_cut_connections, ("redis",), (0.2, 2.0)),
+    "erase": Kind(_erase, ("temporal",)),
+    "disk full": Kind(_fill_disk, ("temporal",), (1.0, 5.0)),
+    "slow": Kind(_slow, PAIRS, (1.0, 5.0)),
+    "disconnect": Kind(_disconnect, PAIRS, (0.0, 3.0)),
+    "silence": Kind(_silence, PAIRS, (0.5, 3.0)),
 }
 """By name, as the table of results has it."""
 
 
 def draw(dice: random.Random, most: int) -> list[Fault]:
-    """From one to `most` faults at once, of different processes."""
+    """From one to `most` faults at once, of different processes. A seed draws the same everywhere, except what only root can do."""
     found: dict[str, Fault] = {}
     for _ in range(dice.randint(1, most)):
         name = dice.choice(list(KINDS))
         kind = KINDS[name]
         victim = dice.choice(kind.victims)
-        found[victim] = Fault(name, victim, round(dice.uniform(0.0, 1.0), 3), round(dice.uniform(*kind.seconds), 3))
+        fault = Fault(name, victim, round(dice.uniform(0.0, 1.0), 3), round(dice.uniform(*kind.seconds), 3))
+        if name != "disk full" or can_fill_disk():
+            found[victim] = fault
     return list(found.values())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from tandem import Client
+from tandem import Client, RequestError
 from tandem.local.supervisor import Stack
 from tests import stacks
 
@@ -19,7 +19,7 @@ _KEPT_KEYS = ("tandem:workers",)  # prefixes of what belongs to no request
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a process holds. `pid` tells whether it is still the same."""
+    """By one process."""
 
     pid: int
     fds: int
@@ -34,16 +34,24 @@ def held(stack: Stack) -> dict[str, Held]:
     return found
 
 
-def remains(stack: Stack, client: Client, before: Mapping[str, Held]) -> list[str]:
-    """In words; empty where nothing is left. Waits for what is being cleared."""
+def stopped(stack: Stack) -> list[str]:
+    """Processes that ended and were not started again by what ended them, in words."""
+    return [f"{row.name} {row.state}" for row in stack.status() if row.state not in ("ready", "starting")]
+
+
+def remains(stack: Stack, client: Client, usual: Mapping[str, Held]) -> list[str]:
+    """In words; empty where nothing is left. Waits for what is being cleared. `usual`: what processes hold after requests."""
     deadline, left = time.monotonic() + _BOUND_SECONDS, ["not looked"]
     while left and time.monotonic() < deadline:
-        left = list(_remains(stack, client, before))
+        try:
+            left = list(_remains(stack, client, usual))
+        except RequestError as error:
+            left = [f"the gateway says {error}"]
         time.sleep(0.5 if left else 0.0)
     return left
 
 
-def _remains(stack: Stack, client: Client, before: Mapping[str, Held]) -> Iterator[str]:
+def _remains(stack: Stack, client: Client, usual: Mapping[str, Held]) -> Iterator[str]:
     for row in stack.status():
         if row.state != "ready":
             yield f"{row.name} is {row.state}"
@@ -51,12 +59,10 @@ def _remains(stack: Stack, client: Client, before: Mapping[str, Held]) -> Iterat
         yield f"running: {', '.join(running)}"
     yield from _lasting_keys(stack)
     for name, now in held(stack).items():
-        then = before.get(name)
-        if then and then.pid == now.pid:
-            if now.fds > then.fds + _MOST_MORE_FDS:
-                yield f"{name} has {now.fds} descriptors, {then.fds} before"
-            if now.threads > then.threads + _MOST_MORE_THREADS:
-                yield f"{name} has {now.threads} threads, {then.threads} before"
+        if now.fds > usual[name].fds + _MOST_MORE_FDS:
+            yield f"{name} has {now.fds} descriptors, {usual[name].fds} as a rule"
+        if now.threads > usual[name].threads + _MOST_MORE_THREADS:
+            yield f"{name} has {now.threads} threads, {usual[name].threads} as a rule"
         for child in psutil.Process(now.pid).children(recursive=True):
             if child.status() == psutil.STATUS_ZOMBIE:
                 yield f"{name} has a zombie"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -16,6 +16,8 @@ import grpc
 from tandem import AnswerDelta, Client, InsightDelta, RequestError, to_dict
 from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
+from tests.e2e.chaos import http_caller
+from tests.e2e.chaos.system import System
 
 SCRIPTS = (
     "[ms=5 scores=16:0.9 slm_eos=40]",
@@ -24,10 +26,13 @@ SCRIPTS = (
     "[ms=5 llm_eos=45]",
     "[ms=5 scores=0:0.9 slm_eos=60]",
 )
-_BOUND_SECONDS = 120.0  # to the end of a request, whatever strikes
+_BOUND_SECONDS = 120.0  # to the end of a request, whatever strikes; and, for its caller, of asking again and again
+_PATIENCE_SECONDS = 400.0  # of a caller, on a busy machine; less than an attempt may take
 _TRY_AGAIN_SECONDS = 0.3
 _CLEAR = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED", "FAILED_PRECONDITION", "ABORTED", "NOT_FOUND"}
 """gRPC statuses by which a caller knows what to do."""
+_MAY_PASS = {"", "TEMPORAL_UNAVAILABLE", "REQUEST_LOG_UNAVAILABLE", "TEXT_WAS_LOST"}
+"""Reasons of an UNAVAILABLE that says nothing about the request; none where the gateway is gone."""
 
 
 class Behaviour(StrEnum):
@@ -36,6 +41,11 @@ class Behaviour(StrEnum):
     DETACH = "detach"
     COME_BACK = "come back"
     TWICE = "twice"
+    HTTP = "http"
+
+
+_MAY_BE_CANCELLED = Behaviour.LEAVE, Behaviour.COME_BACK, Behaviour.HTTP
+"""One who was away for longer than the gateway's grace, by intent or by a fault."""
 
 
 class Ending(StrEnum):
@@ -54,12 +64,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`bill` is the SolveResult that the gateway has, None where it has none; `says` what was wrong."""
+    """`bill` is the SolveResult that the gateway has, None where it has none; `says` what was wrong. `may_be_cancelled`: its
+    caller was away, or was told.
+    """
 
     request: Request
     ending: Ending
     bill: dict[str, Any] | None
     says: str = ""
+    may_be_cancelled: bool = False
 
 
 def draw(dice: random.Random, count: int, name: str) -> list[Request]:
@@ -69,27 +82,31 @@ def draw(dice: random.Random, count: int, name: str) -> list[Request]:
     ]
 
 
-def run(client: Client, requests: Sequence[Request]) -> list[Outcome]:
+def run(system: System, requests: Sequence[Request]) -> list[Outcome]:
     """All at once, each to its end."""
     with ThreadPoolExecutor(2 * len(requests)) as pool:
-        return list(pool.map(lambda request: _follow(client, pool, request), requests))
+        return list(pool.map(lambda request: _follow(system, pool, request), requests))
 
 
-def _follow(client: Client, pool: ThreadPoolExecutor, request: Request) -> Outcome:
-    error = None
+def _follow(system: System, pool: ThreadPoolExecutor, request: Request) -> Outcome:
+    error, began = None, time.monotonic()
     try:
         if request.behaviour is Behaviour.TWICE:
-            other = pool.submit(_ask, client, request)
-            _ask(client, request)
+            other = pool.submit(_ask, system, request)
+            _ask(system, request)
             other.result()
         else:
-            _ask(client, request)
+            _ask(system, request)
     except RequestError as refused:
         error = refused
-    return _judge(request, error, *_end_of(client, request))
+    seconds = time.monotonic() - began
+    outcome = _judge(request, error, *_end_of(system.client, request))
+    if seconds > _PATIENCE_SECONDS:
+        return replace(outcome, ending=Ending.DEFECT, says=f"its caller waited {seconds:.0f} s; {outcome.says}")
+    return outcome
 
 
-def _ask(client: Client, request: Request) -> None:
+def _ask(system: System, request: Request) -> None:
     """Read as this caller does; one that lost the gateway, or was told to try again, does."""
     message = solve_request(
         request.question, request_id=request.request_id, keep_running=request.behaviour is Behaviour.DETACH
@@ -98,12 +115,14 @@ def _ask(client: Client, request: Request) -> None:
     leaves_after = {Behaviour.LEAVE: 5, Behaviour.DETACH: 5, Behaviour.COME_BACK: 8}.get(request.behaviour, 10**9)
     while True:
         try:
-            has_left = _read(client, message, leaves_after, cancels=request.behaviour is Behaviour.LEAVE)
+            if request.behaviour is Behaviour.HTTP:
+                return http_caller.read(system.http, request.request_id, request.question)
+            has_left = _read(system.client, message, leaves_after, cancels=request.behaviour is Behaviour.LEAVE)
             if not has_left or request.behaviour is not Behaviour.COME_BACK:
                 return
             leaves_after = 10**9
         except RequestError as error:
-            if error.code is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > deadline:
+            if error.reason not in _MAY_PASS or time.monotonic() > deadline:
                 raise
             time.sleep(_TRY_AGAIN_SECONDS)
 
@@ -139,10 +158,11 @@ def _judge(request: Request, error: RequestError | None, state: str, bill: dict[
     if state == "running" or (code and code not in _CLEAR):
         return Outcome(request, Ending.DEFECT, bill, says)
     if bill is None:
-        return Outcome(request, Ending.CLEAR_ERROR if error else Ending.DEFECT, None, says)
+        return Outcome(request, Ending.CLEAR_ERROR if error or state == "unknown" else Ending.DEFECT, None, says)
     if bill["stop"]["reason"] == "cancelled":
-        may_be = request.behaviour in (Behaviour.LEAVE, Behaviour.COME_BACK) or error is not None
-        return Outcome(request, Ending.CANCELLED if may_be else Ending.DEFECT, bill, says)
+        return Outcome(
+            request, Ending.CANCELLED, bill, says, request.behaviour in _MAY_BE_CANCELLED or error is not None
+        )
     if bill["answer"]:
         return Outcome(request, Ending.ANSWER, bill, says)
     return Outcome(request, Ending.CLEAR_ERROR if error or state == "failed" else Ending.DEFECT, bill, says)
