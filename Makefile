@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: chaos bench-turns fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers bench-local bench-sealing
+.PHONY: chaos chaos-short bench-turns fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers bench-local bench-sealing
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -152,6 +152,9 @@ bench-edge: setup  ## what OpenAI's API adds to gRPC, and 200 streams at once fo
 
 chaos: setup  ## a thousand faults under five thousand requests on the local stack, with an oracle after each round (hours; SEED=n)
 	@$(RUN) python -m bench.chaos --rounds 700 --seed $(or $(SEED),0)
+
+chaos-short: develop  ## 27 faults of every kind under 36 requests, with the same oracle (four minutes on an idle machine)
+	@TANDEM_CHAOS=1 $(RUN) pytest -s tests/e2e/chaos/test_chaos.py
 
 fuzz: develop  ## 300 hostile inputs to each method and path, some 20,000 in all (five minutes)
 	@TANDEM_FUZZ_CASES=300 $(RUN) pytest tests/integration/test_hostile_input.py

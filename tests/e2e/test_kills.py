@@ -230,7 +230,9 @@ def test_a_cancel_without_redis_still_ends_the_request(local: LocalStack) -> Non
 
 
 def test_an_attempt_that_redis_failed_is_made_again_and_the_first_is_billed(local: LocalStack, hold: Hold) -> None:
-    """The large model goes on while Redis is dead: its attempt fails, and the next one begins with an empty Redis."""
+    """The large model goes on while Redis is dead, and its attempt fails. What that had logged is written into the empty Redis that
+    comes back, so that the next attempt goes on after stage 1.
+    """
 
     def kill_and_start() -> None:
         with local.without_retries():
@@ -246,7 +248,7 @@ def test_an_attempt_that_redis_failed_is_made_again_and_the_first_is_billed(loca
     assert (result["stop"]["reason"], result["stop"]["stage"]) == ("sufficient", 3), result["notes"]
     assert result["attempts"] > 1
     assert result["usage"]["llm"]["output_tokens"] == 48
-    assert result["usage"]["llm"]["discarded_tokens"] >= 20
+    assert result["usage"]["llm"]["discarded_tokens"] >= 20 - 16
     assert any("was started" in note for note in result["notes"])
 
 
