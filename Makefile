@@ -115,11 +115,11 @@ bench-local: develop  ## llama.cpp against int8 in transformers, both uncompiled
 	  $(RUN) python -m bench.accuracy --model $$model --questions 40 --engines int8 llamacpp || exit 1; done
 
 ENGINE ?= llamacpp
-ANSWERS_llamacpp = bench/fixtures/gsm8k-llamacpp.parquet
-ANSWERS_transformers = training/collected/$(PAIR)/gsm8k.parquet
+ANSWERS_llamacpp = bench/fixtures/humaneval-llamacpp.parquet
+ANSWERS_transformers = training/collected/$(PAIR)/humaneval.parquet
 
-bench-answers: develop  ## do both models answer 40 questions here as they did elsewhere? ENGINE=llamacpp or transformers (a quarter of an hour)
-	@file=$$(mktemp -d)/gsm8k.parquet && $(TANDEM) collect gsm8k --engine $(ENGINE) --only-question --n 40 --width 4 --threads 2 --out $$file && \
+bench-answers: develop  ## do both models complete 40 functions here as they did elsewhere? ENGINE=llamacpp or transformers (a quarter of an hour)
+	@file=$$(mktemp -d)/humaneval.parquet && $(TANDEM) collect humaneval --engine $(ENGINE) --only-question --n 40 --width 4 --threads 2 --out $$file && \
 	  $(RUN) python -m bench.answers $$file $(ANSWERS_$(ENGINE))
 
 bench-ahead: compiled develop  ## time from the stop to the answer's first token, with and without prefill
