@@ -29,6 +29,7 @@ from tests.integration.backends import COMPILED_THREADS, needs_compiler
 from tests.tiny_model import random_prompt, write_tiny_model
 
 pytestmark = [needs_compiler, pytest.mark.timeout(600)]
+HAS_AMX = bool(torch.cpu.get_capabilities().get("amx_tile"))
 
 
 @contextmanager
@@ -74,6 +75,23 @@ def test_compiled_code_computes_the_logits_of_the_model(compiled_checkpoint: Pat
     assert (logits - expected).norm() / expected.norm() < 0.01
 
 
+def test_compiled_logits_of_a_prompt_are_close_whatever_else_is_in_the_batch(compiled_checkpoint: Path) -> None:
+    compiled = load_compiled(compiled_checkpoint, "float32", COMPILED_THREADS)
+    assert compiled is not None
+
+    def logits_of(prompts: list[tuple[int, ...]]) -> torch.Tensor:
+        ids = [token for prompt in prompts for token in prompt]
+        chunks = [Chunk(row, 0, len(prompt)) for row, prompt in enumerate(prompts)]
+        return forward_varlen(compiled, KVCache(), chunks, ids, torch.device("cpu"), torch.arange(len(ids)))
+
+    with torch.inference_mode():
+        together = torch.split(logits_of(PROMPTS), [len(prompt) for prompt in PROMPTS])
+        for prompt, logits in zip(PROMPTS, together, strict=True):
+            alone = logits_of([prompt])
+            assert (logits - alone).norm() / alone.norm() < 0.01
+
+
+@pytest.mark.skipif(HAS_AMX, reason="with AMX float32 rows of such widths are close, not equal (docs/decisions/0039)")
 async def test_compiled_completions_do_not_depend_on_the_rest_of_the_batch(compiled_checkpoint: Path) -> None:
     with engine_of(compiled_checkpoint, compiled=True) as engine:
         assert engine.is_compiled
@@ -149,10 +167,7 @@ def test_amx_is_requested_before_the_code_is_loaded(compiled_checkpoint: Path, m
     assert calls == ["amx", "load"]
 
 
-@pytest.mark.skipif(
-    not torch.cpu.get_capabilities().get("amx_tile"),
-    reason="needs a processor with AMX (Xeon, 4th generation or later)",
-)
+@pytest.mark.skipif(not HAS_AMX, reason="needs a processor with AMX (Xeon, 4th generation or later)")
 def test_compiled_code_runs_in_a_new_process_on_a_processor_with_amx(compiled_checkpoint: Path) -> None:
     command = probe_command(code_folder(compiled_checkpoint, COMPILED_THREADS), COMPILED_THREADS)
     assert subprocess.run(command).returncode == 0
