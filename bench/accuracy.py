@@ -23,7 +23,7 @@ from tandem.method.profile import Model, Profile
 from tandem.method.prompts import llm_alone_prompt
 from training.datasets import Item, load
 from training.grading import grade
-from training.metrics import Interval, accuracy, bootstrap, mcnemar
+from training.metrics import accuracy, difference_of_means, mcnemar
 
 _BATCH = 20
 _COMPILED = "int8-compiled"
@@ -99,17 +99,11 @@ def _figures(graded: dict[str, _Graded]) -> Figures:
                 "mcnemar_p": mcnemar(np.array(each.right), np.array(baseline.right)),
                 "same_answer": _share(each.answers, baseline.answers),
                 "same_text": _share(each.texts, baseline.texts),
-                "accuracy_less_its": vars(_difference(each.right, baseline.right)),
+                "accuracy_less_its": vars(difference_of_means(np.array(each.right), np.array(baseline.right))),
             }
             for name, each in others
         },
     }
-
-
-def _difference(ours: list[bool], theirs: list[bool]) -> Interval:
-    """Paired, with a bootstrap interval."""
-    differences = np.subtract(ours, theirs, dtype=float)
-    return bootstrap(lambda rows: float(differences[rows].mean()), len(differences))
 
 
 def _share(ours: list[str], theirs: list[str]) -> float:

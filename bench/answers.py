@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.common import Figures, report
 from training.collect import Run
-from training.metrics import accuracy, bootstrap
+from training.metrics import accuracy, difference_of_means
 from training.store import Origin, read
 
 LEAST_SAME_OUTCOMES = 0.7
@@ -41,12 +41,11 @@ def compared(here: dict[str, Run], before: dict[str, Run]) -> Figures:
     """Runs by question. Questions that only one of them has are left out."""
     pairs = [(run, before[question]) for question, run in here.items() if question in before]
     right, right_before = (np.array([pair[side].right for pair in pairs]) for side in (0, 1))
-    differences = right.astype(float) - right_before
     return {
         "n": len(pairs),
         "accuracy": vars(accuracy(right)),
         "accuracy_of_fixture": vars(accuracy(right_before)),
-        "accuracy_less_its": vars(bootstrap(lambda rows: float(differences[rows].mean()), len(pairs))),
+        "accuracy_less_its": vars(difference_of_means(right, right_before)),
         "same_outcome": _share([(a.right, b.right) for a, b in pairs]),
         "same_answer": _share([(a.answer, b.answer) for a, b in pairs]),
         "same_text": _share([(a.text, b.text) for a, b in pairs]),

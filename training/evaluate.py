@@ -20,6 +20,7 @@ from training.metrics import (
     Interval,
     accuracy,
     bootstrap,
+    difference_of_means,
     mcnemar,
     quality,
     quality_by_stage,
@@ -151,9 +152,7 @@ def _method_result(
     return MethodResult(
         name=name,
         accuracy=accuracy(outcome.right),
-        difference=bootstrap(
-            lambda rows: float(outcome.right[rows].mean() - alone.right[rows].mean()), len(outcome.right)
-        ),
+        difference=difference_of_means(outcome.right, alone.right),
         p_llm=mcnemar(outcome.right, alone.right),
         p_best_fixed=mcnemar(outcome.right, best_fixed.right) if best_fixed else 1.0,
         llm_tokens=float(outcome.llm_tokens.mean()),

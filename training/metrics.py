@@ -117,6 +117,11 @@ def mcnemar(ours: Bools, theirs: Bools) -> float:
     return float(binomtest(only_ours, only_ours + only_theirs).pvalue) if only_ours + only_theirs else 1.0
 
 
+def difference_of_means(ours: Floats | Bools, theirs: Floats | Bools) -> Interval:
+    """`ours` less `theirs` on the same questions, with a paired bootstrap interval."""
+    return bootstrap(lambda rows: float(ours[rows].mean() - theirs[rows].mean()), len(ours))
+
+
 def ratio_of_means(ours: Floats, theirs: Floats) -> Interval:
     """Ratio of the mean costs of two methods on the same questions, with a paired bootstrap interval."""
     return bootstrap(lambda rows: float(ours[rows].mean() / theirs[rows].mean()), len(ours))

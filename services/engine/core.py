@@ -144,7 +144,7 @@ class EngineCore:
         tokens = self._run(chunks)
         self._under_way = []
         if tokens is None:
-            self.scheduler.retreat(chunks)
+            self.scheduler.keep_rows(chunks)
         else:
             self._emit(chunks, tokens)
 

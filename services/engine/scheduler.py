@@ -82,11 +82,11 @@ class Scheduler:
         """After a pass over `chunks`: the sequences that it generated a token for, which are those that run now."""
         for chunk in chunks:
             chunk.sequence.computed += chunk.length
-        self.running = [chunk.sequence for chunk in chunks if chunk.generates]
+        self.keep_rows(chunks)
         return list(self.running)
 
-    def retreat(self, chunks: list[ScheduledChunk]) -> None:
-        """After a pass over `chunks` that was interrupted, because all were aborted: `drop_aborted` finds them in their rows."""
+    def keep_rows(self, chunks: list[ScheduledChunk]) -> None:
+        """The sequences of a pass run in its rows. Alone after one that was interrupted: `drop_aborted` finds them there."""
         self.running = [chunk.sequence for chunk in chunks if chunk.generates]
 
     def pop_prefilled(self) -> Sequence | None:

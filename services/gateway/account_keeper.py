@@ -7,14 +7,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from services.gateway.limit_use import LimitUse, limit_uses
 from services.gateway.records import Status
 from services.gateway.tenancy import Tenancy
 from services.observability.metrics import export_used_limits
 from services.request_log.accounts import Accounts, DueHold
 from tandem.method.bound import charge_of
 from tandem.method.errors import NotFound, TandemError
-from tandem.tenants import TenantLimits
 
 logger = logging.getLogger(__name__)
 _PAUSE = timedelta(seconds=10)
@@ -44,17 +42,11 @@ class AccountKeeper:
                 await self._look_into(tenant, hold)
         used = {
             (tenant, each.limit): each.ratio
-            for tenant, limits in named.items()
-            for each in await self._used(tenant, limits)
+            for tenant in named
+            for each in await self._tenancy.used_by(tenant)
             if each.ratio is not None
         }
         export_used_limits(used)
-
-    async def _used(self, tenant: str, limits: TenantLimits) -> list[LimitUse]:
-        if not limits.counts:
-            return []
-        now = self._tenancy.clock()
-        return limit_uses(limits, await self._accounts.standing(tenant, now), now)
 
     async def _look_into(self, tenant: str, hold: DueHold) -> None:
         now = self._tenancy.clock()

@@ -122,15 +122,21 @@ class Tenancy:
         tenants whose limits are not counted. Raises Unavailable.
         """
         known = {*self.seen, *self.tenants.by_name} if caller.sees_all else {caller.tenant}
-        return {tenant: await self._used(tenant) for tenant in sorted(known)}
+        for tenant in known:
+            await self._restore_lost(tenant)
+        return {tenant: await self.used_by(tenant) for tenant in sorted(known)}
 
-    async def _used(self, tenant: str) -> list[LimitUse]:
+    async def used_by(self, tenant: str) -> list[LimitUse]:
+        """As Redis has it. Raises Unavailable."""
         limits, now = self.tenants.limits(tenant), self.clock()
         if not limits.counts:
             return []
-        if not await self._accounts.is_known(tenant, now):
-            await self._restore(tenant, now)
         return limit_uses(limits, await self._accounts.standing(tenant, now), now)
+
+    async def _restore_lost(self, tenant: str) -> None:
+        now = self.clock()
+        if self.tenants.limits(tenant).counts and not await self._accounts.is_known(tenant, now):
+            await self._restore(tenant, now)
 
     async def _reserve(self, task: SolveInput, limits: TenantLimits, now: datetime) -> bool:
         assert task.bound is not None

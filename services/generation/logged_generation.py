@@ -87,9 +87,7 @@ class LoggedGeneration:
             reports_usage = False  # the attempt that fenced this one off has reported what it found
             raise
         except Unavailable as error:
-            reports_usage = (
-                False  # the next attempt or settlement reports what the log has by then, or what the error carries
-            )
+            reports_usage = False  # the next attempt or settlement reports what the log or the error has
             await self._abort_and_wait(pump)
             error.metadata.update(self._lost_counts())
             raise
