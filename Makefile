@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: chaos chaos-short bench-turns fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers bench-local bench-sealing
+.PHONY: chaos chaos-short bench-turns fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers bench-sealing
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -99,20 +99,14 @@ e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster 
 	  TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s.cluster down; exit $$result; }
 
 peers: models develop  ## install llama.cpp and vLLM for CPUs into the cache folder, to compare with (minutes)
-	@$(RUN) python -m bench.peers qwen2.5-coder-0.5b-instruct qwen2.5-coder-1.5b-instruct
+	@$(RUN) python -m bench.peers
 
-bench-engine: peers compiled  ## the engine against llama.cpp and vLLM, on the same weights and prompts
-	@$(RUN) python -m bench.engine --model slm
-	@$(RUN) python -m bench.engine --model llm --widths 1 --rounds 5
+bench-engine: peers compiled  ## every engine for machines without a GPU, llama.cpp's own server and vLLM: speed, start, memory (two hours)
+	@for model in slm llm; do $(RUN) python -m bench.engine --model $$model || exit 1; done
 
 bench-accuracy: compiled develop  ## accuracy of both models in bfloat16 and in compiled int8, 100 questions (half an hour)
 	@$(RUN) python -m bench.accuracy --model slm
 	@$(RUN) python -m bench.accuracy --model llm
-
-bench-local: develop  ## llama.cpp against int8 in transformers, both uncompiled: speed, start and memory, and the answers to 40 questions (an hour)
-	@for engine in llamacpp transformers; do $(TANDEM) models pull --engine $$engine || exit 1; done
-	@for model in slm llm; do $(RUN) python -m bench.local --model $$model --engines int8 llamacpp llamacpp-repacked && \
-	  $(RUN) python -m bench.accuracy --model $$model --questions 40 --engines int8 llamacpp || exit 1; done
 
 ENGINE ?= llamacpp
 ANSWERS_llamacpp = bench/fixtures/humaneval-llamacpp.parquet

@@ -1,7 +1,7 @@
 """What a quantization or an engine costs in accuracy: the same GSM8K questions, greedy, on several engines.
 
-`python -m bench.accuracy --model slm` compares compiled int8 with bfloat16, on the default pair; `--engines int8 llamacpp` the
-4-bit file on llama.cpp with int8. The first is the baseline. `python -m bench.engine` and `bench.local` measure speeds.
+`python -m bench.accuracy --model llm`. The first engine is the baseline. llama.cpp runs the 4-bit file as it is, or what its own
+quantizer makes of it (`make peers`); transformers runs what was converted from it (`make compiled`). `bench.engine` measures speeds.
 """
 
 from __future__ import annotations
@@ -16,22 +16,25 @@ import numpy as np
 from rich.progress import track
 
 from bench.common import Figures, default_profile, local_engine, must_be_compiled, report
+from bench.peers import requantized
 from services.engine.api import Engine, GenerationRequest
 from services.engine.batch import generate_batch
 from services.engine.transformers_engine import TransformersEngine
 from tandem.method.profile import Model, Profile
 from tandem.method.prompts import llm_alone_prompt
+from tandem.paths import models_folder
 from training.datasets import Item, load
 from training.grading import grade
 from training.metrics import accuracy, difference_of_means, mcnemar
 
 _BATCH = 20
-_COMPILED = "int8-compiled"
+_COMPILED, _Q8 = "int8-compiled", "llamacpp-q8_0"
 _ENGINES: dict[str, dict[str, Any]] = {
     "bfloat16": {"spec": "transformers", "quantization": "none"},
     "int8": {"spec": "transformers", "quantization": "int8", "compiled": False},
     _COMPILED: {"spec": "transformers", "quantization": "int8"},
     "llamacpp": {"spec": "llamacpp"},
+    _Q8: {"spec": "llamacpp"},
 }
 
 
@@ -48,24 +51,32 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--questions", type=int, default=100)
     arguments.add_argument("--model", choices=["llm", "slm"], default="slm", help="of the default pair")
-    arguments.add_argument("--engines", nargs="+", choices=list(_ENGINES), default=["bfloat16", _COMPILED])
+    arguments.add_argument(
+        "--engines", nargs="+", choices=list(_ENGINES), default=["bfloat16", "int8", "llamacpp", _Q8]
+    )
     options = arguments.parse_args()
     profile = default_profile()
     items = list(load("gsm8k").sample(options.questions, 0).items)
-    name = "-".join(["accuracy", options.model, *(["llamacpp"] if "llamacpp" in options.engines else [])])
     model = getattr(profile, options.model)
-    report(name, asyncio.run(_measure(profile, model, items, options.engines)))
+    figures = asyncio.run(_measure(profile, model, items, options.engines))
+    report(f"accuracy-{options.model}", figures)
 
 
 async def _measure(profile: Profile, model: Model, items: list[Item], names: list[str]) -> Figures:
     with ExitStack() as stack:
         engines = {
-            name: stack.enter_context(local_engine(model=model, max_batch=_BATCH, **_ENGINES[name])) for name in names
+            name: stack.enter_context(local_engine(model=model, max_batch=_BATCH, **_settings(model, name)))
+            for name in names
         }
         if _COMPILED in engines:
             must_be_compiled(cast(TransformersEngine, engines[_COMPILED]))
         graded = await _grade(profile, model, engines, items)
     return {"model": model.name, "n": len(items), **_figures(graded)}
+
+
+def _settings(model: Model, name: str) -> dict[str, Any]:
+    path = {"path": requantized(models_folder() / model.name, "Q8_0")} if name == _Q8 else {}
+    return _ENGINES[name] | path
 
 
 async def _grade(profile: Profile, model: Model, engines: dict[str, Engine], items: list[Item]) -> dict[str, _Graded]:

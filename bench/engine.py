@@ -1,155 +1,168 @@
-"""Tokens per second of our engine, llama.cpp and vLLM on this CPU, on the same weights and prompts, in turns.
+"""The engines that a machine without a GPU may run: speed, start and memory of each, in turns, for one model.
 
-`python -m bench.engine` after `make peers`. Each round runs every engine at every width, so that other load on the machine
-affects all of them alike; a ratio's interval is over the rounds. No prompt is used twice, so prefix caches help only with
-what the prompts share. Width 1 measures decoding alone. A larger width measures prefill and decoding, from the first request
-to the last token.
+`python -m bench.engine --model slm`. Each round starts every engine in a process of its own, asks it for everything, reads its
+memory and ends it, so that other load on the machine affects all alike. An interval is over the rounds; no prompt is used twice.
+
+`llamacpp` is the default; `llamacpp-server` is llama.cpp's own server in the same wheel, with its default settings, and `-mapped`
+with ours (no repacked weights, no flash attention); `llamacpp-native-mapped` is that server built for this processor, and
+`vllm` its build for CPUs (both: `make peers`). int8 and bfloat16 need the converted model (`make compiled`).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import psutil
+from numpy.typing import NDArray
 from rich.progress import track
 
 from bench import peers
-from bench.common import Figures, default_profile, model_engine, must_be_compiled, report
-from bench.lines import Prompts, answer_lines, line_process
-from services.engine.tokenizer import ChatTokenizer
+from bench.common import Figures, default_profile, local_engine, must_be_compiled, report
+from bench.lines import LineProcess, answer_lines, line_process
+from services.engine.file_tokenizer import FileTokenizer
+from services.engine.llamacpp_model import gguf_file
+from services.engine.settings import EngineSettings
+from services.engine.transformers_engine import TransformersEngine
 from tandem.method.profile import Model, Profile
 from tandem.method.prompts import llm_alone_prompt
 from tandem.paths import models_folder
 from training.datasets import load
-from training.metrics import ratio_of_means
+from training.metrics import Interval, bootstrap, ratio_of_means
 
-_GENERATED = 64
+_WIDTHS = (1, 8, 32)
+_PREFILL = 512
 _THREADS = 2
+_COMPILED = "int8-compiled"
+_ENGINES: dict[str, dict[str, Any]] = {
+    "llamacpp": {"spec": "llamacpp"},
+    "llamacpp-repacked": {"spec": "llamacpp", "repack": True},
+    "int8": {"spec": "transformers", "quantization": "int8", "compiled": False},
+    _COMPILED: {"spec": "transformers", "quantization": "int8"},
+    "bfloat16": {"spec": "transformers", "quantization": "none"},
+}
+_SERVERS = {
+    "llamacpp-server": "wheel",
+    "llamacpp-server-mapped": "wheel-mapped",
+    "llamacpp-native-mapped": "native-mapped",
+}
+_VLLM = "vllm"
 _VLLM_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "0-1", "VLLM_NO_USAGE_STATS": "1",
 }  # fmt: skip
-Run = Callable[[Prompts], float]
-"""Tokens per second with one sequence for each prompt."""
-Speeds = dict[str, dict[int, list[float]]]
-"""Tokens per second by engine and width, one entry per round."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    rounds: int
-    widths: list[int]
-    model: str
+Figure = dict[str, float]
+"""By what was measured."""
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--widths", type=int, nargs="+", default=[1, 8, 32], help="numbers of concurrent sequences")
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--generated", type=int, default=32, help="tokens of each sequence")
     arguments.add_argument("--model", choices=["llm", "slm"], default="slm", help="of the default pair")
-    arguments.add_argument("--as-one-of-them", choices=["compiled", "uncompiled"], help=argparse.SUPPRESS)
-    parsed = arguments.parse_args()
+    everything = [*_ENGINES, *_SERVERS, _VLLM]
+    arguments.add_argument(
+        "--engines", nargs="+", choices=everything, default=everything, help="the first is the baseline"
+    )
+    arguments.add_argument("--as-one-of-them", choices=list(_ENGINES), help=argparse.SUPPRESS)
+    options = arguments.parse_args()
     profile = default_profile()
-    model: Model = getattr(profile, parsed.model)
-    if parsed.as_one_of_them:
-        _serve_lines(model, is_compiled=parsed.as_one_of_them == "compiled")
+    model: Model = getattr(profile, options.model)
+    if options.as_one_of_them:
+        _serve(model, options.as_one_of_them)
         return
     if lacking := peers.missing():
         raise SystemExit(f"missing: {', '.join(lacking)}; run `make peers`")
-    options = _Options(parsed.rounds, parsed.widths, parsed.model)
-    with ExitStack() as stack:
-        speeds = _measure(_engines(model, options, stack), _prompts(profile, model, options), options)
-    report(f"engine-{options.model}", _figures(model, speeds, options))
+    rounds: dict[str, list[Figure]] = {name: [] for name in options.engines}
+    prompts = _prompts(profile, model, options.rounds * sum(_WIDTHS))
+    for _ in track(range(options.rounds), description=model.name):
+        work = [list(islice(prompts, width)) for width in _WIDTHS]
+        for name in options.engines:
+            rounds[name].append(_measure(_command(options.model, model, name), work, options.generated))
+    settings = {"model": model.name, "threads": _THREADS, "rounds": options.rounds, "tokens_written": options.generated}
+    report(f"engine-{options.model}", settings | _figures(rounds))
 
 
-def _engines(model: Model, options: _Options, stack: ExitStack) -> dict[str, Run]:
-    # Each runs in a process of its own: the threads of two engines in one process would not spin.
-    own = [sys.executable, "-m", "bench.engine", "--model", options.model, "--as-one-of-them"]
-    vllm = [str(peers.vllm_python()), str(Path(__file__).with_name("vllm_peer.py")), str(models_folder() / model.name)]
-    vllm.append(str(max(options.widths)))
-    return {
-        "ours": stack.enter_context(_process([*own, "compiled"])),
-        "uncompiled": stack.enter_context(_process([*own, "uncompiled"])),
-        "llama.cpp": lambda prompts: _run_llama(peers.gguf(model.name), prompts),
-        "vllm": stack.enter_context(_process(vllm, _VLLM_ENVIRONMENT)),
-    }
-
-
-def _prompts(profile: Profile, model: Model, options: _Options) -> Iterator[tuple[int, ...]]:
-    tokenizer = ChatTokenizer.load(models_folder() / model.name)
-    questions = load("math_train").sample((options.rounds + 1) * sum(options.widths), 2)
-    return (llm_alone_prompt(profile, tokenizer, item.question).ids for item in questions.items)
-
-
-def _measure(engines: Mapping[str, Run], prompts: Iterator[tuple[int, ...]], options: _Options) -> Speeds:
-    speeds: Speeds = {name: {width: [] for width in options.widths} for name in engines}
-    for round_ in track(range(options.rounds + 1), description="rounds"):
-        for width in options.widths:
-            batch = list(islice(prompts, width))
-            for name, run in engines.items():
-                speed = run(batch)
-                if round_:  # the first round warms up
-                    speeds[name][width].append(speed)
-    return speeds
-
-
-def _figures(model: Model, speeds: Speeds, options: _Options) -> Figures:
-    ours = {width: np.array(each) for width, each in speeds["ours"].items()}
-    return {
-        "model": model.name,
-        "weights": {"ours": "int8, from the 4-bit file, compiled", "llama.cpp": "4-bit", "vllm": model.dtype},
-        "threads": _THREADS,
-        "tokens_written": _GENERATED,
-        "rounds": options.rounds,
-        "tokens_per_second": {
-            name: {width: float(np.mean(each)) for width, each in by_width.items()} for name, by_width in speeds.items()
-        },
-        "ours_relative_to": {
-            name: {width: vars(ratio_of_means(ours[width], np.array(each))) for width, each in by_width.items()}
-            for name, by_width in speeds.items()
-            if name != "ours"
-        },
-    }
-
-
-def _serve_lines(model: Model, *, is_compiled: bool) -> None:
-    """Run our engine behind the same line protocol as bench/vllm_peer.py."""
-    with model_engine(model, threads=_THREADS, max_batch=64, compiled=is_compiled) as engine:
-        if is_compiled:
-            must_be_compiled(engine)
+def _serve(model: Model, name: str) -> None:
+    with local_engine(model=model, threads=_THREADS, max_batch=max(_WIDTHS), **_ENGINES[name]) as engine:
+        if name == _COMPILED:
+            must_be_compiled(cast(TransformersEngine, engine))
         answer_lines(engine)
 
 
-@contextmanager
-def _process(command: list[str], environment: Mapping[str, str] | None = None) -> Iterator[Run]:
-    with line_process(command, environment) as process:
-        yield lambda prompts: process.tokens_per_second(prompts, _GENERATED)
+def _prompts(profile: Profile, model: Model, count: int) -> Iterator[tuple[int, ...]]:
+    tokenizer = FileTokenizer.load(models_folder() / model.name)
+    items = load("math_train").sample(count, 2).items
+    return (llm_alone_prompt(profile, tokenizer, item.question).ids for item in items)
 
 
-def _run_llama(weights: Path, prompts: Prompts) -> float:
-    width = len(prompts)
-    threads = ["-t", str(_THREADS)]
-    if width == 1:
-        command = [str(peers.folder() / "llama-bench"), "-m", str(weights), "-p", "0", "-n", str(_GENERATED), "-r", "1"]
-        [result] = json.loads(_output([*command, *threads, "-o", "json"]))
-        return float(result["avg_ts"])
-    length = round(np.mean([len(ids) for ids in prompts]))
-    command = [str(peers.folder() / "llama-batched-bench"), "-m", str(weights), "-npp", str(length)]
-    command += ["-ntg", str(_GENERATED), "-npl", str(width), "-c", str(width * (length + _GENERATED) + 64)]
-    lines = _output([*command, *threads, "--output-format", "jsonl"]).splitlines()
-    [result] = [json.loads(line) for line in lines if line.startswith("{") and '"speed_tg"' in line]
-    return width * _GENERATED / float(result["t"])
+def _command(role: str, model: Model, name: str) -> list[str]:
+    """Of a process that answers lines."""
+    folder = models_folder() / model.name
+    if name == _VLLM:
+        return [str(peers.vllm_python()), str(_beside("vllm_peer.py")), str(folder), str(max(_WIDTHS))]
+    if name in _SERVERS:
+        tokens = EngineSettings(folder, model.name).kv_cache_tokens
+        sizes = [str(size) for size in (_THREADS, max(_WIDTHS), tokens)]
+        return [sys.executable, "-m", "bench.llamacpp_peer", _SERVERS[name], str(gguf_file(folder)), *sizes]
+    return [sys.executable, "-m", "bench.engine", "--model", role, "--as-one-of-them", name]
 
 
-def _output(command: list[str]) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def _measure(command: Sequence[str], work: list[list[tuple[int, ...]]], generated: int) -> Figure:
+    started = time.monotonic()
+    with line_process(command, _VLLM_ENVIRONMENT) as process:
+        process.tokens_per_second([work[0][0][:20]], 4)
+        figures = {"first_answer_seconds": time.monotonic() - started}
+        figures["prefill_512"] = process.prefilled_per_second(_long(work))
+        for prompts in work:
+            figures[f"streams_{len(prompts)}"] = process.tokens_per_second(prompts, generated)
+        return figures | _memory(process)
+
+
+def _beside(name: str) -> Path:
+    return Path(__file__).with_name(name)
+
+
+def _long(work: list[list[tuple[int, ...]]]) -> tuple[int, ...]:
+    """_PREFILL tokens of this round's prompts, from behind, so that none of them begins alike."""
+    ids = [token for prompts in work for prompt in reversed(prompts) for token in reversed(prompt)]
+    return tuple(ids[:_PREFILL])
+
+
+def _memory(process: LineProcess) -> Figure:
+    """Of the process and its children, in MB: resident; and the part that no other process can share."""
+    whole = psutil.Process(process.pid)
+    found = [_status(each.pid) for each in (whole, *whole.children(recursive=True))]
+    return {
+        f"{name}_mb": sum(int(status[key].split()[0]) for status in found) / 1000
+        for name, key in (("resident", "VmRSS"), ("own", "RssAnon"))
+    }
+
+
+def _status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def _figures(rounds: Mapping[str, list[Figure]]) -> Figures:
+    columns = {name: {key: np.array([each[key] for each in rows]) for key in rows[0]} for name, rows in rounds.items()}
+    [baseline, *others] = columns
+    return {
+        "means": {name: {key: vars(_mean(values)) for key, values in by.items()} for name, by in columns.items()},
+        f"relative_to_{baseline}": {
+            name: {key: vars(ratio_of_means(values, columns[baseline][key])) for key, values in columns[name].items()}
+            for name in others
+        },
+    }
+
+
+def _mean(values: NDArray[np.float64]) -> Interval:
+    return bootstrap(lambda rows: float(values[rows].mean()), len(values))
 
 
 if __name__ == "__main__":

