@@ -34,8 +34,9 @@ class Attempt:
 class Trials:
     """The tries so far. `spent` and `check_seconds` are of all, the `best_` arrays of the one whose check held most.
 
-    `failed` and `answered` bool[n, K + 1]: stages with an answer that failed, and with one that was not cut. `llm_tokens` is what
-    the large model has written by the end of the last try, while which it writes on for `overlap_seconds` (0 without rates).
+    `failed` and `answered` bool[n, K + 1]: stages with an answer that failed, and with one that was not cut. `llm_runs` bool[n]: the
+    large model has been started; `llm_tokens` is what it has written by the end of the last try, while which it writes on for
+    `overlap_seconds` (0 without rates).
     """
 
     passed: Bools
@@ -47,6 +48,7 @@ class Trials:
     best_right: Bools
     best_is_cut: Bools
     best_stage: Stages
+    llm_runs: Bools
     llm_tokens: Floats
     overlap_seconds: Floats
 
@@ -67,6 +69,7 @@ class Trials:
         """The large model had `written` so many tokens when the try began, and goes on until it ends."""
         begin = np.maximum(self.llm_tokens, written)
         meanwhile, seconds = _written_meanwhile(plan, table, attempt, begin)
+        self.llm_runs = self.llm_runs | ran
         self.llm_tokens = np.where(ran, begin + meanwhile, self.llm_tokens)
         self.overlap_seconds = self.overlap_seconds + np.where(ran, seconds, 0.0)
 
@@ -83,6 +86,7 @@ def no_trials(table: Table) -> Trials:
         best_right=np.zeros(n, bool),
         best_is_cut=np.zeros(n, bool),
         best_stage=np.zeros(n, np.intp),
+        llm_runs=np.zeros(n, bool),
         llm_tokens=np.zeros(n),
         overlap_seconds=np.zeros(n),
     )
@@ -103,6 +107,13 @@ def first_answer(table: Table, trial: TrialPlan, stage: int) -> Attempt:
         counts=tokens(slm.prompt[:, stage], np.where(is_cut, trial.max_tokens, written)),
         check_seconds=slm.check_seconds[:, stage],
     )
+
+
+def scoring_pass(table: Table) -> Attempt:
+    """The scorer reads the bare question, and writes nothing."""
+    n, read = len(table.questions), table.slm.prompt[:, 0]
+    no, none = np.zeros(n, bool), np.zeros(n)
+    return Attempt(0, no, no, no, no, none, tokens(read, none), none)
 
 
 def repair(table: Table, trial: TrialPlan, first: Attempt) -> Attempt:

@@ -9,12 +9,13 @@ import numpy as np
 
 from tandem.method.checks import AGREEMENT, CheckSpec, Verdict, agreement
 from tandem.method.plan import Plan
+from tandem.method.stop_rule import is_scored
 from tandem.method.trial_plan import TrialPlan
 from training.course import LLM, Course, course, everywhere, tokens, where
 from training.pricing import Outcome, priced
 from training.rule import OVERRUN, Rule, stop_rule
-from training.table import Bools, Table
-from training.trials import MOST_REPAIRS, Trials, first_answer, no_trials, repair
+from training.table import Bools, Floats, Table
+from training.trials import MOST_REPAIRS, Trials, first_answer, no_trials, repair, scoring_pass
 
 
 def verified(table: Table, plan: Plan, trial: TrialPlan, rule: Rule) -> Outcome:
@@ -22,11 +23,15 @@ def verified(table: Table, plan: Plan, trial: TrialPlan, rule: Rule) -> Outcome:
 
     A pass stops everything. A question whose check could not tell pays its trial; where the rule stops at the trial's stage,
     the trial is the answer. The large model's own answer is checked too: where it fails, a trial that held more is served.
-    After stage 0, or from the start in `overlapped` mode, the large model writes on while the small one tries.
+    After stage 0, or from the start in `overlapped` mode, the large model writes on while the small one tries or scores.
 
     Raises ValueError where the trial needs a repair or the length of a question that was not collected.
     """
     trials = _try_all(table, plan, trial, rule)
+    if trial.mode == "overlapped":
+        trials.let_llm_write(
+            plan, table, scoring_pass(table), _scored_first(table, rule, trials), np.zeros(len(table.questions))
+        )
     too_long = _too_long(table, trial, trials)
     asked = stop_rule(table, plan, rule, trials.failed, trials.answered)
     asked = _with_what_llm_wrote(table, _judged(table, trials, asked), trials)
@@ -107,6 +112,13 @@ def _must_have_repairs(table: Table, trial: TrialPlan, needed: Bools) -> None:
         raise ValueError(f"{missing} failed answers have no repair: collect them with prompts.repair")
 
 
+def _scored_first(table: Table, rule: Rule, trials: Trials) -> Bools:
+    """Questions whose first evidence is a scoring pass."""
+    is_read = rule.needs_pass and is_scored(rule.thresholds[0], rule.llm_finishes)
+    scored = np.ones(len(table.questions), bool) if rule.scores_code else ~table.is_special
+    return scored & ~trials.failed[:, 0] & ~trials.passed if is_read else np.zeros_like(scored)
+
+
 def _too_long(table: Table, trial: TrialPlan, trials: Trials) -> Bools:
     """The trial of the bare question failed, and the question has too many tokens to be asked of the large model."""
     if not trial.escalate_max_tokens:
@@ -120,9 +132,7 @@ def _too_long(table: Table, trial: TrialPlan, trials: Trials) -> Bools:
 
 def _served_trial(table: Table, trials: Trials) -> Course:
     """The best trial is the answer; the large model wrote until then, and a little longer."""
-    wrote = trials.llm_tokens
-    overrun = np.where(wrote > 0, np.minimum(OVERRUN, table.llm.tokens - wrote), 0.0)
-    llm = tokens(np.where(wrote > 0, table.llm.prompt, 0.0), wrote, overrun)
+    llm = tokens(np.where(trials.llm_runs, table.llm.prompt, 0.0), trials.llm_tokens, _overrun(table, trials))
     read = np.take_along_axis(table.insight, trials.best_stage[:, None], axis=1)[:, 0]
     return course(trials.best_right, trials.best_is_cut, trials.best_stage, llm=llm, read=read)
 
@@ -142,7 +152,13 @@ def _judged(table: Table, trials: Trials, asked: Course) -> Course:
 
 def _with_what_llm_wrote(table: Table, asked: Course, trials: Trials) -> Course:
     """At least what it had written when the trials ended, whatever the rule needed."""
-    ran = trials.llm_tokens > 0
     wrote = np.maximum(asked.llm.completion, trials.llm_tokens)
-    llm = tokens(np.where(ran, table.llm.prompt, asked.llm.prompt), wrote, asked.llm.overrun)
+    stopped = np.where(asked.stage == 0, _overrun(table, trials), 0.0)
+    overrun = np.maximum(stopped, asked.llm.overrun)
+    llm = tokens(np.where(trials.llm_runs, table.llm.prompt, asked.llm.prompt), wrote, overrun)
     return replace(asked, llm=llm)
+
+
+def _overrun(table: Table, trials: Trials) -> Floats:
+    """Of a large model that is stopped where the tries end."""
+    return np.where(trials.llm_runs, np.minimum(OVERRUN, table.llm.tokens - trials.llm_tokens), 0.0)

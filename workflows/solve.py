@@ -79,7 +79,7 @@ class SolveWorkflow:
 
     async def _decide(self) -> Stop:
         """Visit the bare question, then each stage as it is written, until one suffices or none is left."""
-        if self._plan.trial.mode == "overlapped" and self._trials.are_due(0):
+        if self._plan.trial.mode == "overlapped":
             self._start_llm()
         if stop := await self._visit(0):
             return stop

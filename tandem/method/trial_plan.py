@@ -11,7 +11,7 @@ class TrialPlan:
     """The small model's answers that are checked before the large model's is waited for (docs/method.md, Checks).
 
     `stages`: where it tries, 0 from the bare question; empty: nowhere. `mode`: in `overlapped` the large model writes
-    meanwhile, which costs more, and takes less time where each model has a device of its own. `repairs`: how often the small model
+    while the bare question is tried or scored, which costs more, and takes less time where each model has a device of its own. `repairs`: how often the small model
     may correct an answer of stage 0 that failed. `escalate_max_tokens`: a longer question whose trials failed gets the best trial,
     not the large model; 0: no limit.
     """

@@ -134,6 +134,14 @@ async def test_overlapped_an_answer_of_the_large_model_that_passes_stops_the_tri
     assert (trial["verdict"], trial["usage"]["output_tokens"] + trial["usage"]["overrun_tokens"]) == ("unknown", 2)
 
 
+async def test_overlapped_the_large_model_writes_while_the_bare_question_is_scored(
+    checked_systems: CheckedSystems,
+) -> None:
+    system = await checked_systems("scripted-overlapped")
+    seen = kinds(await events(system, "[score_ms=400 llm=no llm_eos=3]"))
+    assert seen.index("insight_delta") < seen.index("scored")
+
+
 async def test_a_later_stage_is_tried_when_it_is_written(checked_systems: CheckedSystems) -> None:
     system = await checked_systems("scripted-later")
     seen = await events(system, "[slm=yes slm_eos=4 llm_hold=40]", checks=["choice:yes"])

@@ -191,6 +191,22 @@ def test_overlapping_saves_time_and_costs_tokens(table: Table, plan: Plan) -> No
     assert np.isnan(verified(table, plan, TrialPlan([0]), NEVER).seconds).all()
 
 
+def test_overlapped_the_large_model_reads_and_writes_while_the_bare_question_is_scored(
+    table: Table, plan: Plan
+) -> None:
+    plain, timed = replace(table, is_checked=np.zeros(5, bool)), replace(plan, rates=RATES)
+    rule = Rule(np.where(np.arange(5)[:, None] == 0, 0.9, np.zeros((5, 3))), [0.5, 1.0, 1.0], llm_finishes=True)
+    one, both = (verified(plain, timed, TrialPlan([0], mode=mode), rule) for mode in ("sequential", "overlapped"))
+    assert both.stage.tolist() == one.stage.tolist() == [0, *[LLM] * 4]
+    # A pass reads 20 tokens in 20 ms, in which the large model does not even read the question; it is stopped a little later.
+    assert (one.llm_tokens[0], both.llm_tokens[0]) == (0, 0)
+    assert both.full[0] - one.full[0] == pytest.approx(2 * 3e9 * (20 + OVERRUN) / 1e12)
+    assert both.full[1:].tolist() == one.full[1:].tolist()
+    assert one.latency[1] - both.latency[1] == pytest.approx(20 / 1000)
+    free = replace(rule, needs_pass=False)
+    assert verified(plain, timed, TrialPlan([0], mode="overlapped"), free).full[0] < one.full[0]
+
+
 def test_the_small_model_after_a_large_one_that_failed_saves_nothing(table: Table, plan: Plan) -> None:
     outcome = llm_first(table, plan)
     assert served(table, outcome)["long"] == (True, 0)
