@@ -34,7 +34,7 @@ from training.metrics import Interval, ratio_of_means
 _ATTEMPTS = 3  # a stack's start fails if another process takes one of its ports meanwhile
 _COMPARED = {
     "stop": r".*_(ms|tokens)\.p(50|90)|peak_memory_mb\..*",
-    "orchestration": r".*_ms\.p(50|90)",
+    "orchestration": r"sequential\..*_ms\.p(50|90)",
     "ledger": r"(calm|kills)\.(difference\..*|discarded_tokens|requests_with_a_note_of_loss)",
 }
 """By bench: the figures, as paths in its result."""

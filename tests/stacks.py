@@ -37,14 +37,16 @@ def environment(values: Mapping[str, str | None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def started_stack(profile: str, values: Mapping[str, str | None], *, tls: bool = False) -> Iterator[Stack]:
+def started_stack(
+    profile: str, values: Mapping[str, str | None], *, jaeger: bool = False, tls: bool = False
+) -> Iterator[Stack]:
     """A running stack in a state folder of its own; `values` is the environment of its processes.
 
     The variables are set only while the stack starts, because the processes inherit them from this one.
     """
     with tempfile.TemporaryDirectory(prefix="tandem-stack-") as folder:
         with environment({"TANDEM_STATE": folder, **values}):
-            stack = start_stack(profile, tls=tls)
+            stack = start_stack(profile, jaeger=jaeger, tls=tls)
         try:
             yield stack
         finally:
@@ -57,8 +59,10 @@ def start_stack(profile: str, *, jaeger: bool = False, tls: bool = False) -> Sta
 
 
 @contextlib.contextmanager
-def scripted_stack(values: Mapping[str, str | None] | None = None, *, tls: bool = False) -> Iterator[Stack]:
-    """A running stack whose engines follow the script in the question (tests.fakes)."""
+def scripted_stack(
+    values: Mapping[str, str | None] | None = None, *, profile: str = "scripted", tls: bool = False
+) -> Iterator[Stack]:
+    """A running stack whose engines follow the script in the question (tests.fakes); `profile` is one of SCRIPTED_PROFILES."""
     with tempfile.TemporaryDirectory(prefix="tandem-models-") as models:
         for name in ("scripted-llm", "scripted-slm"):
             write_tokenizer(Path(models) / name)
@@ -67,7 +71,7 @@ def scripted_stack(values: Mapping[str, str | None] | None = None, *, tls: bool 
             "TANDEM_PROFILES_PATH": str(SCRIPTED_PROFILES),
             "TANDEM_ENGINE": "tests.fakes:make_engine",
         }
-        with started_stack("scripted", {**scripted, **(values or {})}, tls=tls) as stack:
+        with started_stack(profile, {**scripted, **(values or {})}, tls=tls) as stack:
             yield stack
 
 
