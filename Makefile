@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: chaos bench-live bench-scoring chaos-short bench-turns fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers bench-sealing
+.PHONY: chaos bench-guards bench-live bench-scoring chaos-short bench-turns fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers bench-sealing
 
 UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
@@ -101,6 +101,9 @@ e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster 
 peers: models develop  ## install llama.cpp and vLLM for CPUs into the cache folder, to compare with (minutes)
 	@$(RUN) python -m bench.peers
 
+bench-guards: develop  ## what TLS, API keys, limits and encryption cost together: stop, request, requests at once
+	@$(RUN) python -m bench.guards
+
 bench-live: models develop jaeger  ## 30 functions live against the collected answers, and their bills against Jaeger (a quarter of an hour)
 	@$(RUN) python -m bench.live
 
@@ -110,7 +113,7 @@ bench-scoring: compiled develop  ## scoring passes on llama.cpp and in int8 agai
 bench-engine: peers compiled  ## every engine for machines without a GPU, llama.cpp's own server and vLLM: speed, start, memory (two hours)
 	@for model in slm llm; do $(RUN) python -m bench.engine --model $$model || exit 1; done
 
-bench-accuracy: compiled develop  ## accuracy of both models in bfloat16 and in compiled int8, 100 questions (half an hour)
+bench-accuracy: peers compiled  ## accuracy of both models by engine and quantization, 100 questions (an hour)
 	@$(RUN) python -m bench.accuracy --model slm
 	@$(RUN) python -m bench.accuracy --model llm
 

@@ -10,7 +10,7 @@ import argparse
 import asyncio
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from rich.progress import track
@@ -19,7 +19,6 @@ from bench.common import Figures, default_profile, local_engine, must_be_compile
 from bench.peers import requantized
 from services.engine.api import Engine, GenerationRequest
 from services.engine.batch import generate_batch
-from services.engine.transformers_engine import TransformersEngine
 from tandem.method.profile import Model, Profile
 from tandem.method.prompts import llm_alone_prompt
 from tandem.paths import models_folder
@@ -65,11 +64,10 @@ def main() -> None:
 async def _measure(profile: Profile, model: Model, items: list[Item], names: list[str]) -> Figures:
     with ExitStack() as stack:
         engines = {
-            name: stack.enter_context(local_engine(model=model, max_batch=_BATCH, **_settings(model, name)))
-            for name in names
+            name: stack.enter_context(local_engine(model, max_batch=_BATCH, **_settings(model, name))) for name in names
         }
         if _COMPILED in engines:
-            must_be_compiled(cast(TransformersEngine, engines[_COMPILED]))
+            must_be_compiled(engines[_COMPILED])
         graded = await _grade(profile, model, engines, items)
     return {"model": model.name, "n": len(items), **_figures(graded)}
 

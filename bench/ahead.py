@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from rich.progress import track
 
-from bench.common import Figures, default_profile, model_engine, quantiles, report, synthetic_insights
+from bench.common import Figures, default_profile, local_engine, quantiles, report, synthetic_insights
 from services.engine.api import Engine, GenerationRequest, Token
 from services.engine.batch import generate
 from tandem.method.profile import Profile
@@ -40,7 +40,7 @@ def main() -> None:
 
 async def _measure(runs: int) -> Figures:
     profile = default_profile()
-    with model_engine(profile.slm) as engine:
+    with local_engine(profile.slm) as engine:
         return _figures(await _compare(profile, engine, runs), runs)
 
 

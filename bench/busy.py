@@ -17,7 +17,7 @@ import time
 import numpy as np
 from rich.progress import track
 
-from bench.common import Figures, default_profile, model_engine, report
+from bench.common import Figures, default_profile, local_engine, report
 from services.engine import SPIN_COUNT
 from services.engine.api import GenerationRequest
 from services.engine.batch import generate
@@ -77,7 +77,7 @@ def _tokens_per_second(spin_count: str, count: int) -> float:
 
 async def _decode_on_command() -> None:
     """Print "ready", wait for a line, generate, and print tokens and Unix times as JSON."""
-    with model_engine(default_profile().slm) as engine:
+    with local_engine(default_profile().slm, "transformers") as engine:
         prompt = tuple(engine.tokenizer.encode("Count from one to a hundred: one, two, three,"))
         await generate(engine, GenerationRequest("warm", prompt, 4))
         print("ready", flush=True)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
+from tandem.local.layout import engine_name
 from tandem.local.supervisor import Stack
 from tandem.method.profile import Model, Profile, load_profile
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 
 if TYPE_CHECKING:  # torch is imported only by the benches that run a model
     from services.engine.api import Engine
-    from services.engine.transformers_engine import TransformersEngine
 
 RESULTS = Path(__file__).parent / "results"
 Figures = dict[str, Any]
@@ -36,34 +36,23 @@ def default_profile() -> Profile:
     return load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
 
 
-def must_be_compiled(engine: TransformersEngine) -> None:
+def must_be_compiled(engine: Engine) -> None:
     """End the process if the engine's model is not compiled."""
-    if not engine.is_compiled:
+    if not getattr(engine, "is_compiled", False):
         raise SystemExit(f"{engine.info.name} is not compiled: run `make compiled`")
 
 
 @contextlib.contextmanager
-def local_engine(spec: str, model: Model, **settings: Any) -> Iterator[Engine]:
-    """The engine named `spec`, started, on a model of the cache as its profile configures it; `settings` as in `model_engine`."""
+def local_engine(model: Model, spec: str = "", **settings: Any) -> Iterator[Engine]:
+    """An engine, started, on a model of the cache as its profile configures it; `settings` are more fields of EngineSettings.
+
+    `spec`: services.engine.registry's name; empty: the engine with which the local stack serves.
+    """
     from services.engine.registry import make_engine
 
     fields = {"dtype": model.dtype, "quantization": model.quantization, **settings}
-    engine = make_engine(spec, {"path": models_folder() / model.name, "name": model.name, **fields})
-    engine.start()
-    try:
-        yield engine
-    finally:
-        engine.stop()
-
-
-@contextlib.contextmanager
-def model_engine(model: Model, **settings: Any) -> Iterator[TransformersEngine]:
-    """Our engine, started, on a model of the cache as its profile configures it; `settings` are more fields of EngineSettings."""
-    from services.engine.settings import EngineSettings
-    from services.engine.transformers_engine import TransformersEngine
-
-    fields = {"dtype": model.dtype, "quantization": model.quantization, **settings}
-    engine = TransformersEngine(EngineSettings(models_folder() / model.name, model.name, **fields))
+    arguments = {"path": models_folder() / model.name, "name": model.name, **fields}
+    engine = make_engine(spec or engine_name(), arguments)
     engine.start()
     try:
         yield engine

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import psutil
@@ -29,7 +29,6 @@ from bench.lines import LineProcess, answer_lines, line_process
 from services.engine.file_tokenizer import FileTokenizer
 from services.engine.llamacpp_model import gguf_file
 from services.engine.settings import EngineSettings
-from services.engine.transformers_engine import TransformersEngine
 from tandem.method.profile import Model, Profile
 from tandem.method.prompts import llm_alone_prompt
 from tandem.paths import models_folder
@@ -89,9 +88,9 @@ def main() -> None:
 
 
 def _serve(model: Model, name: str) -> None:
-    with local_engine(model=model, threads=_THREADS, max_batch=max(_WIDTHS), **_ENGINES[name]) as engine:
+    with local_engine(model, threads=_THREADS, max_batch=max(_WIDTHS), **_ENGINES[name]) as engine:
         if name == _COMPILED:
-            must_be_compiled(cast(TransformersEngine, engine))
+            must_be_compiled(engine)
         answer_lines(engine)
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from bench.common import Figures, default_profile, model_engine, save
+from bench.common import Figures, default_profile, local_engine, save
 from services.engine.api import Engine, GenerationRequest, Token
 from tandem.method.prices import Rates, RoleRates
 from tandem.method.profile import Model
@@ -55,18 +55,20 @@ def main() -> None:
     if given.write and 1 not in given.widths:
         raise SystemExit("--write needs the rates of one sequence: measure width 1 too")
     with Progress(console=Console(stderr=True), transient=True) as progress:
+        engine_used = ""
         step = progress.add_task("", total=2 * given.rounds * len(given.widths))
         measured = list[Measured]()
         for role, model in (("llm", profile.llm), ("slm", profile.slm)):
-            with model_engine(model, threads=given.threads, max_batch=max(given.widths)) as engine:
+            with local_engine(model, threads=given.threads, max_batch=max(given.widths)) as engine:
+                engine_used = f"{engine.info.engine} {engine.info.dtype}"
                 for width in given.widths:
                     progress.update(step, description=f"{model.name}, {width} at once")
                     rounds = [asyncio.run(_round(engine, width)) for _ in _advancing(given.rounds, progress, step)]
                     measured.append(_median(role, model, width, rounds))
-    save("rates", _figures(measured, given.rounds, given.threads))
+    save("rates", {"engine": engine_used, **_figures(measured, given.rounds, given.threads)})
     Console().print(_table(measured))
     if given.write:
-        ship_rates(profile, rates_of(measured, f"{datetime.now(UTC):%Y-%m-%d} {platform.machine()}"))
+        ship_rates(profile, rates_of(measured, f"{datetime.now(UTC):%Y-%m-%d} {platform.machine()} {engine_used}"))
         Console().print(f"written to {profile.folder}")
 
 

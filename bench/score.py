@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 from rich.progress import track
 
-from bench.common import Figures, default_profile, model_engine, quantiles, report, synthetic_insights
+from bench.common import Figures, default_profile, local_engine, quantiles, report, synthetic_insights
 from services.engine.api import Engine
 from tandem.method.profile import Profile
 from tandem.method.prompts import answer_prompt
@@ -38,7 +38,7 @@ def main() -> None:
 
 async def _measure(runs: int) -> Figures:
     profile = default_profile()
-    with model_engine(profile.slm, compiled=False) as engine:  # as the scorer runs it
+    with local_engine(profile.slm, "transformers", compiled=False) as engine:  # as the scorer runs it
         passes = await _compare(profile, engine, runs)
         memory = psutil.Process().memory_info().rss
     return {"stages": len(profile.stages) + 1, **_figures(passes), "memory_gb": memory / 1e9}

@@ -75,7 +75,7 @@ async def _measure(profile: Profile, questions: int) -> Figures:
     passes: list[_Pass] = []
     scored: dict[str, list[_Scored]] = {}
     for name, settings in _ENGINES.items():
-        with local_engine(model=profile.slm, compiled=False, generates=False, **settings) as engine:
+        with local_engine(profile.slm, compiled=False, generates=False, **settings) as engine:
             passes = list(_passes(profile, engine, read(folder / "gsm8k.parquet")[1], questions))
             scored[name] = [await _score(engine, each) for each in track(passes, description=name)]
     train = examples_of(make_table([r for f in _TRAINED_ON for r in read(folder / f)[1]], len(profile.stages)), "right")
