@@ -63,58 +63,65 @@ def fit_linear(inputs: Sequence[Input], examples: Examples, seed: int) -> Suffic
     uses_states = "states" in inputs
     states = examples.batch.states.shape[1] if uses_states else 0
     components = min(_COMPONENTS, len(examples.targets) // 8, states)
-    network = SufficiencyNetwork(Shape(tuple(inputs), examples.stages, states, components))
+    network = SufficiencyNetwork.blank(Shape(tuple(inputs), examples.stages, states, components))
     if uses_states:
-        network.projection.copy_(_projection(examples.batch.states, components, seed))
-    columns = _standardise(network, examples.batch)
+        network = network.having(projection=_projection(examples.batch.states, components, seed))
+    network = _standardising(network, examples.batch)
+    columns = network.standardised(network.columns(examples.batch))
     splits = list(GroupKFold(_INNER_FOLDS).split(columns, groups=examples.question))
     model = LogisticRegressionCV(
         Cs=_PENALTIES, cv=splits, scoring="neg_log_loss", max_iter=2000, l1_ratios=(0,), use_legacy_attributes=False
     ).fit(columns, examples.targets)
-    last = network.layers[-1]
-    assert isinstance(last, torch.nn.Linear)
-    with torch.no_grad():
-        last.weight.copy_(torch.from_numpy(model.coef_))
-        last.bias.copy_(torch.from_numpy(model.intercept_))
-    return network
+    return network.having(layers__0__weight=model.coef_, layers__0__bias=model.intercept_)
 
 
 def fit_mlp(examples: Examples, seed: int) -> SufficiencyNetwork:
     """The paper's MLP: 16 features -> 64 -> 32, ReLU, dropout 0.3, Adam 1e-4, early stopping on a fifth of the questions."""
     torch.manual_seed(seed)
-    network = SufficiencyNetwork(Shape(("features",), examples.stages, hidden=(64, 32), dropout=0.3))
-    columns = torch.from_numpy(_standardise(network, examples.batch)) * network.spread + network.mean
+    network = SufficiencyNetwork.blank(Shape(("features",), examples.stages, hidden=(64, 32), dropout=0.3))
+    network = _standardising(network, examples.batch)
+    layers = _layers(network.shape)
+    columns = torch.from_numpy(network.standardised(network.columns(examples.batch)))
     targets = torch.from_numpy(examples.targets).float()
     questions = np.unique(examples.question)
     np.random.default_rng(seed).shuffle(questions)
     is_validation = torch.from_numpy(np.isin(examples.question, questions[: len(questions) // 5]))
     rows = torch.nonzero(~is_validation)[:, 0]
-    optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE, fused=True)
-    best_loss, epochs_since, best_state = float("inf"), 0, _copy_of_state(network)
+    optimizer = torch.optim.Adam(layers.parameters(), lr=_LEARNING_RATE, fused=True)
+    best_loss, epochs_since, best_state = float("inf"), 0, _copy_of_state(layers)
     for _ in range(_MAX_EPOCHS):
-        network.train()
+        layers.train()
         for picked in rows[torch.randperm(len(rows))].split(_BATCH):
             optimizer.zero_grad()
-            _loss(network, columns[picked], targets[picked]).backward()
+            _loss(layers, columns[picked], targets[picked]).backward()
             optimizer.step()
-        network.eval()
+        layers.eval()
         with torch.inference_mode():
-            loss = float(_loss(network, columns[is_validation], targets[is_validation]))
+            loss = float(_loss(layers, columns[is_validation], targets[is_validation]))
         epochs_since += 1
         if loss < best_loss:
-            best_loss, epochs_since, best_state = loss, 0, _copy_of_state(network)
+            best_loss, epochs_since, best_state = loss, 0, _copy_of_state(layers)
         if epochs_since == _PATIENCE:
             break
-    network.load_state_dict(best_state)
-    return network.eval()
+    return network.having(**{f"layers__{name.replace('.', '__')}": value.numpy() for name, value in best_state.items()})
 
 
-def _loss(network: SufficiencyNetwork, columns: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.binary_cross_entropy_with_logits(network(columns), targets)
+def _layers(shape: Shape) -> torch.nn.Sequential:
+    """Of the standardised columns; the linear ones have the numbers of Shape.layers."""
+    layers: list[torch.nn.Module] = []
+    width = shape.width
+    for hidden in shape.hidden:
+        layers += [torch.nn.Linear(width, hidden), torch.nn.ReLU(), torch.nn.Dropout(shape.dropout)]
+        width = hidden
+    return torch.nn.Sequential(*layers, torch.nn.Linear(width, 1))
 
 
-def _copy_of_state(network: SufficiencyNetwork) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in network.state_dict().items()}
+def _loss(layers: torch.nn.Sequential, columns: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.binary_cross_entropy_with_logits(layers(columns)[:, 0], targets)
+
+
+def _copy_of_state(layers: torch.nn.Sequential) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in layers.state_dict().items()}
 
 
 class Boosting:
@@ -144,16 +151,17 @@ ESTIMATORS: dict[str, Fit] = {
 }
 
 
-def _projection(states: NDArray[np.float32], components: int, seed: int) -> torch.Tensor:
+def _projection(states: NDArray[np.float32], components: int, seed: int) -> NDArray[np.float32]:
     """Principal components, scaled to unit variance, float32[2 d, components]."""
     pca = PCA(components, svd_solver="randomized", random_state=seed).fit(states.astype(np.float64))
     scaled = np.asarray(pca.components_ / np.sqrt(np.maximum(pca.explained_variance_, 1e-12))[:, None])
-    return torch.from_numpy(scaled.T.astype(np.float32))
+    return scaled.T.astype(np.float32)
 
 
-def _standardise(network: SufficiencyNetwork, batch: ScorerInputsBatch) -> NDArray[np.float32]:
-    """Set the network's mean and spread from `batch`; returns its columns standardised."""
-    columns, is_standardised = network.columns(batch), torch.tensor(network.shape.is_standardised)
-    network.mean.copy_(torch.where(is_standardised, columns.mean(dim=0), 0.0))
-    network.spread.copy_(torch.where(is_standardised, columns.std(dim=0).clamp(min=1e-6), 1.0))
-    return ((columns - network.mean) / network.spread).numpy()
+def _standardising(network: SufficiencyNetwork, batch: ScorerInputsBatch) -> SufficiencyNetwork:
+    """With the mean and spread of `batch`."""
+    columns, is_standardised = network.columns(batch), network.shape.is_standardised
+    return network.having(
+        mean=np.where(is_standardised, columns.mean(axis=0), 0.0),
+        spread=np.where(is_standardised, columns.std(axis=0, ddof=1).clip(min=1e-6), 1.0),
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 
 from services.sufficiency_scorer.bag_of_words import BUCKETS, COUNTS
 from services.sufficiency_scorer.description import Description
@@ -28,7 +28,7 @@ class Artefact:
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(self.network.state_dict(), folder / WEIGHTS)
+        save_file(dict(self.network.arrays), folder / WEIGHTS)
         (folder / DESCRIPTION).write_text(self.description.model_dump_json(indent=1) + "\n")
         # safetensors writes a file that only its owner can read, and a service runs as another user.
         (folder / WEIGHTS).chmod((folder / DESCRIPTION).stat().st_mode)
@@ -42,8 +42,7 @@ class Artefact:
             description = Description.model_validate_json((folder / DESCRIPTION).read_text())
             if tuple(description.features) != NAMES:
                 raise ValueError(f"it was trained on other features than {', '.join(NAMES)}")
-            network = SufficiencyNetwork(description.shape).eval()
-            network.load_state_dict(load_file(folder / WEIGHTS))
+            network = SufficiencyNetwork(description.shape, load_file(folder / WEIGHTS))
         except (ValidationError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ValueError(f"{folder / DESCRIPTION} cannot be used: {error}") from error
         return cls(network, description)
@@ -105,6 +104,6 @@ class TrainedScorer:
     def _z_scores_of_counts(self, inputs: ScorerInputs) -> NDArray[np.float64]:
         network = self.artefact.network
         columns = network.shape.columns_of("words")
-        mean, std = (each[columns][BUCKETS:].double().numpy() for each in (network.mean, network.spread))
+        mean, std = (network.arrays[name][columns][BUCKETS:].astype(np.float64) for name in ("mean", "spread"))
         # A character that is rare in the training questions has almost no spread; one occurrence is no drift.
-        return (inputs.words[BUCKETS:] - mean) / np.maximum(std, 0.1)  # type: ignore[no-any-return]
+        return (inputs.words[BUCKETS:] - mean) / np.maximum(std, 0.1)

@@ -1,71 +1,86 @@
 """The sufficiency network: chosen inputs -> standardised -> a small MLP -> a calibrated probability (docs/method.md, Scorer).
 
 One class serves all kinds: without hidden layers it is a logistic regression, with hidden layers of 64 and 32 on the 16
-features the paper's MLP, with hidden states among the inputs a probe. Float32; a score takes microseconds on a CPU.
+features the paper's MLP, with hidden states among the inputs a probe. Float32; a score takes microseconds on a CPU. Only numpy: a
+scorer whose engine is not transformers needs no torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from services.sufficiency_scorer.features import log_compress
 from services.sufficiency_scorer.scorer_inputs import ScorerInputsBatch
-from services.sufficiency_scorer.shape import Shape
+from services.sufficiency_scorer.shape import Input, Shape
+
+Floats = NDArray[np.float32]
 
 
-class SufficiencyNetwork(nn.Module):
-    """Logit of sufficiency, float32[n], from a batch of inputs; calibrated by a slope and an offset (Platt 1999).
+@dataclass(frozen=True, slots=True)
+class SufficiencyNetwork:
+    """Logit of sufficiency, float64[n], from a batch of inputs; calibrated by a slope and an offset (Platt 1999).
 
-    The names of buffers and layers are the keys of `scorer.safetensors`.
+    `arrays` are those of `scorer.safetensors`, by name (Shape.arrays). Raises ValueError for others than `shape` has.
     """
 
-    mean: Tensor
-    spread: Tensor
-    projection: Tensor
-    slope: Tensor
-    offset: Tensor
+    shape: Shape
+    arrays: Mapping[str, Floats]
 
-    layers: nn.Sequential
+    def __post_init__(self) -> None:
+        found = {name: array.shape for name, array in self.arrays.items()}
+        if found != self.shape.arrays:
+            raise ValueError(f"the network's arrays are {found}, not {self.shape.arrays}")
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.shape = shape
-        self.register_buffer("mean", torch.zeros(shape.width))
-        self.register_buffer("spread", torch.ones(shape.width))
-        self.register_buffer("projection", torch.zeros(shape.states, shape.components))
-        self.register_buffer("slope", torch.ones(()))
-        self.register_buffer("offset", torch.zeros(()))
-        layers: list[nn.Module] = []
-        width = shape.width
-        for hidden in shape.hidden:
-            layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(shape.dropout)]
-            width = hidden
-        self.layers = nn.Sequential(*layers, nn.Linear(width, 1))
+    @classmethod
+    def blank(cls, shape: Shape) -> SufficiencyNetwork:
+        """Every logit is 0."""
+        ones = ("spread", "slope")
+        return cls(
+            shape,
+            {name: np.full(size, float(name in ones), np.float32) for name, size in shape.arrays.items()},
+        )
 
-    def forward(self, columns: Tensor) -> Tensor:
-        """Uncalibrated logits float32[n] from `columns(batch)`."""
-        logits: Tensor = self.layers((columns - self.mean) / self.spread)
-        return logits[:, 0]
+    def having(self, **arrays: NDArray[np.floating] | float) -> SufficiencyNetwork:
+        """With these arrays instead; a dot in a name is written as two underscores."""
+        given = {name.replace("__", "."): np.asarray(array, np.float32) for name, array in arrays.items()}
+        return SufficiencyNetwork(self.shape, {**self.arrays, **given})
 
-    def columns(self, batch: ScorerInputsBatch) -> Tensor:
+    def columns(self, batch: ScorerInputsBatch) -> Floats:
         """The inputs concatenated, float32[n, width], not standardised."""
-        columns_of = {
-            "features": lambda: torch.from_numpy(log_compress(batch.features)),
-            "stage": lambda: nn.functional.one_hot(torch.from_numpy(batch.stage), self.shape.stages).float(),
-            "tokens": lambda: torch.from_numpy(batch.tokens).log()[:, None],
-            "states": lambda: torch.from_numpy(batch.states) @ self.projection,
-            "words": lambda: torch.from_numpy(batch.words),
-        }
-        return torch.cat([columns_of[name]() for name in self.shape.inputs], dim=1)
+        return np.concatenate([self._columns_of(name, batch) for name in self.shape.inputs], axis=1, dtype=np.float32)
 
-    @torch.inference_mode()
+    def standardised(self, columns: Floats) -> Floats:
+        return (columns - self.arrays["mean"]) / self.arrays["spread"]
+
     def logits(self, batch: ScorerInputsBatch) -> NDArray[np.float64]:
-        """Uncalibrated logits float64[n], without dropout."""
-        return self.eval()(self.columns(batch)).double().numpy()  # type: ignore[no-any-return]
+        """Uncalibrated logits float64[n]."""
+        values = self.standardised(self.columns(batch))
+        *hidden, last = self.shape.layers
+        for layer in hidden:
+            values = np.maximum(self._apply(layer, values), 0)
+        return self._apply(last, values)[:, 0].astype(np.float64)
 
     def probabilities(self, batch: ScorerInputsBatch) -> NDArray[np.float64]:
         """Calibrated probabilities float64[n]."""
-        return 1 / (1 + np.exp(-(float(self.slope) * self.logits(batch) + float(self.offset))))
+        slope, offset = float(self.arrays["slope"]), float(self.arrays["offset"])
+        return 1 / (1 + np.exp(-(slope * self.logits(batch) + offset)))
+
+    def _columns_of(self, name: Input, batch: ScorerInputsBatch) -> Floats:
+        match name:
+            case "features":
+                return log_compress(batch.features)
+            case "stage":
+                return np.eye(self.shape.stages, dtype=np.float32)[batch.stage]
+            case "tokens":
+                return np.log(batch.tokens)[:, None]
+            case "states":
+                return batch.states @ self.arrays["projection"]
+            case "words":
+                return batch.words
+
+    def _apply(self, layer: str, values: Floats) -> Floats:
+        return values @ self.arrays[f"{layer}.weight"].T + self.arrays[f"{layer}.bias"]

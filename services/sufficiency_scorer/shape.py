@@ -1,4 +1,4 @@
-"""The layout of a sufficiency network. Without torch: it takes seconds to import, and a description of a scorer needs none."""
+"""The layout of a sufficiency network."""
 
 from __future__ import annotations
 
@@ -26,6 +26,22 @@ class Shape:
     @property
     def width(self) -> int:
         return sum(self._widths[name] for name in self.inputs)
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the linear layers. In training two others follow each hidden one (training.estimators)."""
+        return [f"layers.{3 * number}" for number in range(len(self.hidden) + 1)]
+
+    @property
+    def arrays(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each array of a network, by name."""
+        sizes: dict[str, tuple[int, ...]] = {
+            "mean": (self.width,), "spread": (self.width,), "projection": (self.states, self.components), "slope": (), "offset": (),
+        }  # fmt: skip
+        widths = (self.width, *self.hidden, 1)
+        for layer, read, written in zip(self.layers, widths[:-1], widths[1:], strict=True):
+            sizes |= {f"{layer}.weight": (written, read), f"{layer}.bias": (written,)}
+        return sizes
 
     @property
     def is_standardised(self) -> list[bool]:

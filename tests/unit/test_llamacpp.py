@@ -151,9 +151,11 @@ async def test_an_engine_that_only_scores_takes_no_memory_to_generate(checkpoint
     engine.stop()
 
 
-def test_the_engine_needs_neither_torch_nor_transformers() -> None:
+@pytest.mark.parametrize("process", ["insight_generator", "slm_executor", "sufficiency_scorer"])
+def test_a_process_with_this_engine_needs_neither_torch_nor_transformers(process: str) -> None:
     names = "torch", "transformers"
-    check = f"import sys, services.engine.llamacpp_engine; sys.exit(any(n in sys.modules for n in {names}))"
+    needed = f"services.engine.llamacpp_engine, services.{process}.__main__"
+    check = f"import sys, {needed}; sys.exit(any(n in sys.modules for n in {names}))"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
 
 

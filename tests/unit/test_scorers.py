@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from kserve import InferInput, InferRequest
 
 from services.request_log.log import RequestLog
@@ -62,7 +61,7 @@ def artefact(network: SufficiencyNetwork, kind: str = "mlp", **changes: object) 
 
 
 def test_the_registry_has_the_baselines_and_says_which_are_trained(tmp_path: Path) -> None:
-    artefact(SufficiencyNetwork(MLP)).save(tmp_path)
+    artefact(SufficiencyNetwork.blank(MLP)).save(tmp_path)
     some = inputs_of(np.ones(16))
     for spec, trained in (("untrained", False), ("constant:0.3", False), ("random:1", False), ("mlp", True)):
         scorer = make_scorer(spec, tmp_path)
@@ -93,25 +92,25 @@ def test_the_untrained_score_falls_with_entropy() -> None:
 
 
 def test_an_artefact_scores_as_the_network_that_was_saved(tmp_path: Path) -> None:
-    torch.manual_seed(3)
-    network = SufficiencyNetwork(MLP).eval()
-    network.mean.fill_(0.5)
-    network.slope.fill_(0.7)
+    dice = np.random.default_rng(3)
+    drawn = {name.replace(".", "__"): dice.uniform(-0.1, 0.2, size) for name, size in MLP.arrays.items()}
+    network = SufficiencyNetwork.blank(MLP).having(**drawn).having(spread=np.full(MLP.width, 8))
     artefact(network).save(tmp_path)
     # A service that runs as another user reads both.
     assert len({file.stat().st_mode for file in tmp_path.iterdir()}) == 1
     inputs = inputs_of(np.linspace(0, 1e8, 16))
     expected = network.probabilities(ScorerInputsBatch.single(inputs))[0]
+    assert 0.01 < expected < 0.99
     assert make_scorer("mlp", tmp_path).score(inputs) == pytest.approx(expected)
 
 
 def test_an_artefact_that_is_missing_broken_or_has_other_features_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="train a scorer"):
         make_scorer("mlp", tmp_path)
-    artefact(SufficiencyNetwork(MLP), features=["other"]).save(tmp_path)
+    artefact(SufficiencyNetwork.blank(MLP), features=["other"]).save(tmp_path)
     with pytest.raises(ValueError, match="other features"):
         make_scorer("mlp", tmp_path)
-    artefact(SufficiencyNetwork(MLP), shape=asdict(Shape(("features",), 4))).save(tmp_path)
+    artefact(SufficiencyNetwork.blank(MLP), shape=asdict(Shape(("features",), 4))).save(tmp_path)
     with pytest.raises(ValueError, match="cannot be used"):
         make_scorer("mlp", tmp_path)
 
