@@ -33,7 +33,7 @@ develop: $(filter .tools/bin/uv,$(UV))  ## setup, and what tests and training ne
 models: setup  ## download and verify the default pair, and convert it where the engine needs that (once)
 	@$(TANDEM) models pull
 
-compiled: setup  ## convert the default pair and compile it for this processor; TANDEM_ENGINE=transformers then runs it (once; minutes, a C++ compiler, 16 GB)
+compiled: setup  ## convert the default pair and compile it for this processor, which is the fastest that a CPU has (once; ten minutes, a C++ compiler, 16 GB)
 	@$(TANDEM) models pull --engine transformers
 	@$(TANDEM) models compile
 

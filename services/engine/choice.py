@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from services.engine.llamacpp_library import is_installed
+from services.engine.settings import code_folder
 
 
 def choose(arguments: Mapping[str, Any]) -> str:
     """The name of an engine. `arguments` are those of services.engine.registry.make_engine.
 
-    vLLM generates on GPUs, llama.cpp runs GGUF files on everything else. transformers does the rest: GPUs without vLLM, models
-    without a GGUF file, and scorers that read hidden states.
+    vLLM generates on GPUs. On everything else llama.cpp runs GGUF files, which need no conversion and little memory, or transformers a
+    model that `tandem models compile` has made faster than that. transformers does the rest: GPUs without vLLM, models without a
+    GGUF file, and scorers that read hidden states.
     """
     path, device = Path(arguments["path"]), arguments.get("device", "auto")
     has_gguf, has_folder = any(path.glob("*.gguf")), (path / "config.json").is_file()
     if has_folder and _has_gpu(device):
         generates = arguments.get("generates", True)
         return "vllm" if generates and find_spec("vllm") else "transformers"
+    if has_folder and code_folder(path, arguments.get("threads", 0)).is_dir():
+        return "transformers"
     if has_gguf and not arguments.get("needs_states") and (is_installed() or not has_folder):
         return "llamacpp"
     return "transformers"

@@ -25,6 +25,7 @@ import torch
 import transformers
 
 from services.engine import int8, model, varlen
+from services.engine.settings import code_folder
 
 _MARK = "tandem.json"
 _PROBED = "probed"  # holds the digest of the mark of the code that the probe has run
@@ -32,11 +33,6 @@ _SOURCES = (int8, model, varlen, sys.modules[__name__])  # what the exported gra
 _EXAMPLE = 32  # tokens of the pass for which the compiler chooses the blocks of its matrix products
 _SAMPLES, _SAMPLE_BYTES = 64, 4096
 _log = logging.getLogger(__name__)
-
-
-def code_folder(folder: Path, threads: int) -> Path:
-    """Where the code of the model in `folder` for this number of threads is."""
-    return folder / f"compiled-{threads}"
 
 
 def compile_model(folder: Path, dtype: str, threads: int) -> None:

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def code_folder(folder: Path, threads: int) -> Path:
+    """Where the code of the model in `folder` is that was compiled for this number of threads."""
+    return folder / f"compiled-{threads}"
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """`path` is a folder in Hugging Face layout.

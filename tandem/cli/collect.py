@@ -17,6 +17,7 @@ from rich.table import Table
 from tandem.cli.models import pull_missing
 from tandem.cli.offline import explained, find_profile
 from tandem.cli.output import JsonFlag, console, print_json, print_table
+from tandem.local.models import compiled_for
 from tandem.method.profile import Profile
 from tandem.paths import DEFAULT_PROFILE, models_folder
 
@@ -36,7 +37,7 @@ def collect(
     extras: Annotated[bool, typer.Option(help="Also collect the concise and the forced answers that `eval` compares with.")] = True,
     only_question: Annotated[bool, typer.Option(help="Collect no insight, only both models alone and the scoring pass of the question; for `train --also`.")] = False,
     width: Annotated[int, typer.Option(help="Number of questions that run at the same time.", min=1)] = 48,
-    threads: Annotated[int, typer.Option(help="Processor threads of each of the two models, which run at the same time; 0: half of the cores.", min=0)] = 0,
+    threads: Annotated[int, typer.Option(help="Processor threads of each of the two models, which run at the same time; 0: what both were compiled for, else half of the cores.", min=0)] = 0,
     engine: Annotated[str, typer.Option(help="What runs both models: transformers, whose hidden states two kinds of scorer read, or llamacpp.")] = "transformers",
     device: Annotated[str, typer.Option(help="Where the models run: auto, cpu or cuda.")] = "auto",
     checks_only: Annotated[bool, typer.Option(help="Ask no model: check the programs of an existing file, which one of an older version lacks.")] = False,
@@ -54,9 +55,7 @@ def collect(
         if subject:
             wanted = wanted.only(subject)
         target = out or default_file(loaded, wanted)
-        if engine not in session.ENGINES:
-            raise typer.BadParameter(f"{engine!r} is none of {', '.join(session.ENGINES)}", param_hint="--engine")
-        machine = session.Machine(threads or max(1, cores() // 2), width, device, cores(), engine)
+        machine = machine_for(loaded, engine, threads, width, device)
         scope = session.Scope(extras, only_question)
         if checks_only:
             runs = check(loaded, wanted, target, json)
@@ -113,6 +112,22 @@ def _progress(title: str, quiet: bool) -> Iterator[Callable[[int, int, int], Non
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine_for(profile: Profile, engine: str, threads: int = 0, width: int = 64, device: str = "auto") -> Machine:
+    """Raises BadParameter for an engine that does not score prompts."""
+    from training.session import ENGINES, Machine
+
+    if engine not in ENGINES:
+        raise typer.BadParameter(f"{engine!r} is none of {', '.join(ENGINES)}", param_hint="--engine")
+    return Machine(threads or model_threads(profile, engine), width, device, cores(), engine)
+
+
+def model_threads(profile: Profile, engine: str) -> int:
+    """Processor threads of each of two models that run at once: what both were compiled for, else half of the cores."""
+    compiled = set(compiled_for(profile.llm.name)) & set(compiled_for(profile.slm.name))
+    usable = [threads for threads in compiled if engine == "transformers" and threads <= cores()]
+    return max(usable, default=max(1, cores() // 2))
 
 
 def default_file(profile: Profile, wanted: Dataset) -> Path:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tandem.cli.batch_progress import summary
 from tandem.cli.batch_start import Terms
-from tandem.cli.collect import cores, default_file, gather
+from tandem.cli.collect import cores, default_file, gather, machine_for
 from tandem.cli.offline import ProfileName, any_study, explained, find_profile, known_unit, new_study, working
 from tandem.cli.output import console, console_error, print_table
 from tandem.cli.served_eval import batch_facts, num_stages, served_answers, show_served
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 # Options that only one of the two ways has; each is refused by name in the other.
-_OF_ENGINES = ("cost", "methods", "collected", "ask", "live")
+_OF_ENGINES = ("cost", "methods", "collected", "ask", "engine", "live")
 _OF_BATCHES = ("max_cost", "concurrency", "again")
 
 
@@ -45,6 +45,7 @@ def evaluate(
     n: Annotated[int | None, typer.Option(help="Number of questions; default: all.", min=1)] = None,
     collected: Annotated[Path | None, typer.Option(help="File of the models' answers; an existing one is continued.")] = None,
     ask: Annotated[bool, typer.Option(help="Ask the models the questions that are not collected yet; --no-ask evaluates only those that are.")] = True,
+    engine: Annotated[str, typer.Option(help="What runs both models that are asked: transformers or llamacpp; one file has the answers of one.")] = "transformers",
     study: Annotated[Path | None, typer.Option(help="Folder of the study; default: studies/PROFILE, or the one shipped with the profile.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report; default: studies/PROFILE.")] = None,
     live: Annotated[int, typer.Option(help="Also ask the running system this many questions, and compare its decisions.", min=0)] = 0,
@@ -67,14 +68,14 @@ def evaluate(
         from training.evaluate import evaluate as run
         from training.figures import as_contract
         from training.report import write_report
-        from training.session import Machine, Scope
+        from training.session import Scope
         from training.study import Study
 
         loaded, judged = find_profile(profile), Study(study or any_study(profile))
         wanted = datasets.load(data)
         file = collected or default_file(loaded, wanted)
         if ask:
-            gather(loaded, wanted, n, 0, Scope(), file, Machine(max(1, cores() // 2)), quiet)
+            gather(loaded, wanted, n, 0, Scope(), file, machine_for(loaded, engine), quiet)
         found = load_collected([file], loaded)
         if "json" not in loaded.stop.tasks:
             found = found.unscored(f"{wanted.name}/{item.id}" for item in wanted.items if item.json_schema)

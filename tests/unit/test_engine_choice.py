@@ -11,6 +11,7 @@ from services.engine.choice import choose
 from services.engine.registry import make_engine
 
 GGUF, FOLDER, BOTH = ("some.gguf",), ("config.json",), ("some.gguf", "config.json")
+COMPILED = (*BOTH, "compiled-2/aot")
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,8 @@ GGUF, FOLDER, BOTH = ("some.gguf",), ("config.json",), ("some.gguf", "config.jso
         (BOTH, False, True, False, {"generates": False}, "llamacpp"),
         (BOTH, False, True, False, {"generates": False, "needs_states": True}, "transformers"),
         (BOTH, False, False, False, {}, "transformers"),
+        (COMPILED, False, True, False, {"threads": 2}, "transformers"),
+        (COMPILED, False, True, False, {"threads": 4}, "llamacpp"),  # compiled for another number
         (GGUF, False, False, False, {}, "llamacpp"),  # whose error says what to install
         (FOLDER, False, True, True, {}, "transformers"),
         (BOTH, True, True, True, {}, "vllm"),
@@ -30,10 +33,11 @@ GGUF, FOLDER, BOTH = ("some.gguf",), ("config.json",), ("some.gguf", "config.jso
     ],
 )
 def test_the_engine_is_chosen_by_device_files_and_what_is_installed(
-    files: tuple[str, ...], has_gpu: bool, has_llamacpp: bool, has_vllm: bool, needs: dict[str, bool], expected: str,
+    files: tuple[str, ...], has_gpu: bool, has_llamacpp: bool, has_vllm: bool, needs: dict[str, bool | int], expected: str,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     monkeypatch.setattr(choice, "is_installed", lambda: has_llamacpp)
     monkeypatch.setattr(choice, "find_spec", lambda _: object() if has_vllm else None)
