@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import uuid4
@@ -30,6 +31,7 @@ from workflows.solve import SolveWorkflow
 from workflows.versioning import Presence, Version
 
 NAME = "tandem.v1.Worker"
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 
 class WorkerSettings(ProcessSettings):
@@ -123,6 +125,13 @@ async def _present(client: Client, log: RequestLog, settings: WorkerSettings) ->
         await presence.wait_until_dispensable(settings.handover)
 
 
+def _spare_collections() -> None:
+    """Garbage collections walk every object that the imports made, in the middle of a decision: 6 ms of a request (p50)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+
+
 async def main() -> None:
     settings = read_settings(WorkerSettings)
     tracing.setup("tandem-worker", settings.log_level, create_tracer_provider)
@@ -144,6 +153,7 @@ async def main() -> None:
             client = await connect()
             for worker in make_workers(client, settings, activities):
                 await workers.enter_async_context(worker)
+            _spare_collections()
             if settings.version:
                 await workers.enter_async_context(_present(client, log, settings))
 
