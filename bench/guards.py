@@ -22,7 +22,7 @@ from tandem import Client
 from tandem.keys import KeyFile
 from tandem.local.certificates import authority_file
 from tandem.tenants import TenantFile
-from tests.integration.keys import key_file
+from tests.keys import key_file
 from tests.stacks import environment, scripted_stack
 from training.metrics import Interval, bootstrap, ratio_of_means
 

@@ -7,6 +7,7 @@ TANDEM_RETENTION names one, and lets new requests start on this build.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -89,3 +90,5 @@ async def main() -> None:
 
 if __name__ == "__main__":
     asyncio.run(main())
+    sys.stdout.flush()
+    os._exit(0)  # temporalio's core may abort a process that ends in the usual way (sdk-python#300)

@@ -30,7 +30,7 @@ from tandem.paths import REPOSITORY, find_binary
 from tests.conftest import free_port, wait_until
 from tests.integration.asking import ask
 from tests.integration.conftest import run_system
-from tests.integration.keys import key_file
+from tests.keys import key_file
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 TANDEM = (sys.executable, "-c", "from tandem.cli import main; main()")

@@ -18,10 +18,9 @@ from services.engine.api import GenerationRequest
 from services.engine.batch import generate
 from services.engine.chunk import Chunk
 from services.engine.compiled import load_compiled, main, open_code, probe_command
-from services.engine.settings import code_folder
 from services.engine.kv_cache import KVCache
 from services.engine.model import Checkpoint
-from services.engine.settings import EngineSettings
+from services.engine.settings import EngineSettings, code_folder
 from services.engine.transformers_engine import TransformersEngine
 from services.engine.varlen import forward_varlen
 from tandem.local.catalogue import ModelError

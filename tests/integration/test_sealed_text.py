@@ -27,8 +27,8 @@ from tandem.method.events import Scored
 from tests.conftest import Hold
 from tests.integration.asking import BOUND_SECONDS, ask, forget
 from tests.integration.conftest import TTL, System, run_system
-from tests.integration.keys import key_file, sealer
 from tests.integration.request_logs import open_log, sealed_logs
+from tests.keys import key_file, sealer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 LISTED_IDS = re.compile(rb"\[\d+(, \d+)*\]")
