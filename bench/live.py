@@ -39,7 +39,8 @@ def main() -> None:
     arguments.add_argument("--tasks", type=int, default=30)
     options = arguments.parse_args()
     profile, usd = default_profile(), list[float]()
-    table, items = _checked(profile), {item.id: item for item in load("humaneval").items}
+    table = _checked(profile)
+    items = {item.id.partition("/")[2]: item for item in load("humaneval").items}  # as training.live names them
     with started_stack(DEFAULT_PROFILE, {}, jaeger=True) as stack, Client(stack.gateway) as client:
 
         def ask(item: Item) -> dict[str, Any]:
