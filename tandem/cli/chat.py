@@ -126,7 +126,8 @@ class _Conversation:
                 tandem_pb2.StopReason.Name(result.stop.reason).removeprefix("STOP_REASON_").lower().replace("_", " ")
             )
             cut = "" if result.complete else "cut at its limit; "
-            saved = f"{result.cost.saved_ratio:.0%} saved"
+            ratio = result.cost.saved_ratio
+            saved = f"{ratio:.0%} saved" if ratio >= 0 else f"{-ratio:.0%} more than the large model alone"
             console.print(f"\n  {cut}stage {result.stop.stage}, {reason}; ${result.cost.usd:.6f}, {saved}", style="dim")
 
 

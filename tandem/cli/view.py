@@ -188,7 +188,9 @@ def _bill(data: dict[str, Any]) -> list[Text]:
 
 
 def _saved(ratio: float | None) -> str:
-    return "no answer, nothing saved" if ratio is None else f"{ratio:+.0%} saved"
+    if ratio is None:
+        return "no answer, nothing saved"
+    return f"{ratio:+.0%} saved" if ratio >= 0 else f"{-ratio:.0%} more spent"
 
 
 def _usd(amount: float) -> str:
