@@ -23,7 +23,6 @@ Prompts = Sequence[Sequence[int]]
 
 def answer_lines(engine: Engine) -> None:
     """The process's side, until its input ends."""
-    print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         started = time.time()
@@ -54,10 +53,6 @@ class LineProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
-
-    def wait_until_ready(self) -> None:
-        """For an engine that `answer_lines`."""
-        assert self._read() == {"ready": True}
 
     def tokens_per_second(self, prompts: Prompts, max_tokens: int) -> float:
         """Of one sequence from its first token: decoding alone. Of several from the first request on, prefill included."""

@@ -22,6 +22,7 @@ from tandem.method.plan import make_plan
 from tandem.method.profile import Profile
 from tandem.paths import DEFAULT_PROFILE
 from tandem.results import to_dict
+from tandem.v1 import tandem_pb2
 from tests.stacks import started_stack
 from training.course import LLM
 from training.datasets import Item, load
@@ -46,7 +47,10 @@ def main() -> None:
         def ask(item: Item) -> dict[str, Any]:
             result = client.ask(item.question, code=True)
             usd.append(result.cost.usd)
-            print(f"{len(usd)}: {item.id} {result.stop.reason}, {result.cost.usd:.8f} USD", flush=True)
+            print(
+                f"{len(usd)}: {item.id} {tandem_pb2.StopReason.Name(result.stop.reason)}, {result.cost.usd:.8f} USD",
+                flush=True,
+            )
             return to_dict(result)
 
         plan, scores = make_plan(profile), np.zeros((len(table.questions), table.stages))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any
 import httpx
 
 from bench import peers
+from tandem.local.ports import free_port
 
 _LONG = 600  # seconds
 
@@ -54,7 +54,7 @@ def _of_the_wheel(file: str, threads: int, width: int, max_tokens: int, *, is_ma
 
 @contextmanager
 def _native(file: str, threads: int, width: int, max_tokens: int) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     sizes = ["-t", str(threads), "-np", str(width), "-c", str(max_tokens), "--kv-unified"]
     sizes += ["--no-repack", "--flash-attn", "off"]  # repacked for AMX, build 11434 ends by SIGSEGV
     command = [str(peers.llama_program("llama-server")), "-m", file, "--port", str(port), *sizes]
@@ -95,12 +95,6 @@ def _is_healthy(url: str) -> bool:
         return httpx.get(f"{url}/health").is_success
     except httpx.TransportError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -96,11 +96,12 @@ async def _measure(runs: int, question: str) -> Figures:
     pairs: dict[str, list[tuple[float, float]]] = {mode: [] for mode in _MODES}
     async with AsyncExitStack() as systems:
         profiles = systems.enter_context(_profiles())
+        loaded = {mode: load_profile(mode, (profiles,)) for mode in _MODES}
         stacks = {mode: systems.enter_context(_stack(profiles, mode)) for mode in _MODES}
         clients = {mode: await systems.enter_async_context(AsyncClient(each.gateway)) for mode, each in stacks.items()}
         for _ in track(range(_WARM_UP + runs), description="pairs"):
             for mode, client in clients.items():
-                pairs[mode].append(await _pair(load_profile(mode, (profiles,)), client, question))
+                pairs[mode].append(await _pair(loaded[mode], client, question))
         actions = {mode: await _actions(stack) for mode, stack in stacks.items()}
     figures = {mode: _figures(np.array(each[_WARM_UP:])) | {"actions": actions[mode]} for mode, each in pairs.items()}
     return figures | {"overlapped_less_sequential_added_ms": vars(_difference(pairs))}

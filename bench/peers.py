@@ -49,7 +49,9 @@ def requantized(model: Path, kind: str) -> Path:
     target = folder() / f"{model.name}-{kind}"
     if not target.is_dir():
         partial = target.with_suffix(".partial")
-        shutil.copytree(model, partial, ignore=shutil.ignore_patterns("*.gguf", "*.safetensors"), dirs_exist_ok=True)
+        shutil.copytree(
+            model, partial, ignore=shutil.ignore_patterns("*.gguf", "*.safetensors", "compiled-*"), dirs_exist_ok=True
+        )
         command = [str(llama_program("llama-quantize")), "--allow-requantize", str(gguf_file(model))]
         subprocess.run([*command, str(partial / f"{kind}.gguf"), kind], check=True, stdout=subprocess.DEVNULL)
         partial.rename(target)

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from bench.common import Figures, default_profile, local_engine, report
-from services.engine.api import Engine
+from services.engine.api import Engine, Tokenizer
+from services.engine.file_tokenizer import FileTokenizer
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs, ScorerInputsBatch
 from tandem.method.profile import Profile
 from tandem.method.prompts import Prompt, answer_prompt
+from tandem.paths import models_folder
 from training.collect import Run
 from training.estimators import ESTIMATORS, Examples
 from training.fitting import examples_of
@@ -72,11 +74,11 @@ def main() -> None:
 
 async def _measure(profile: Profile, questions: int) -> Figures:
     folder = _COLLECTED / profile.name
-    passes: list[_Pass] = []
+    tokenizer = FileTokenizer.load(models_folder() / profile.slm.name)
+    passes = list(_passes(profile, tokenizer, read(folder / "gsm8k.parquet")[1], questions))
     scored: dict[str, list[_Scored]] = {}
     for name, settings in _ENGINES.items():
         with local_engine(profile.slm, compiled=False, generates=False, **settings) as engine:
-            passes = list(_passes(profile, engine, read(folder / "gsm8k.parquet")[1], questions))
             scored[name] = [await _score(engine, each) for each in track(passes, description=name)]
     train = examples_of(make_table([r for f in _TRAINED_ON for r in read(folder / f)[1]], len(profile.stages)), "right")
     return {
@@ -89,15 +91,15 @@ async def _measure(profile: Profile, questions: int) -> Figures:
     }
 
 
-def _passes(profile: Profile, engine: Engine, runs: Sequence[Run], questions: int) -> Iterator[_Pass]:
+def _passes(profile: Profile, tokenizer: Tokenizer, runs: Sequence[Run], questions: int) -> Iterator[_Pass]:
     """Every pass over the first questions, with the insight as it was then."""
     large = {run.question: run for run in runs if run.name == "llm"}
     chosen = {question: index for index, question in enumerate(list(large)[:questions])}
     for run in runs:
         if run.name == "slm" and run.question in chosen:
             whole = large[run.question]
-            ids = engine.tokenizer.encode(whole.text)[: run.insight_tokens]
-            prompt = answer_prompt(profile, engine.tokenizer, whole.asked, engine.tokenizer.decode(ids))
+            ids = tokenizer.encode(whole.text)[: run.insight_tokens]
+            prompt = answer_prompt(profile, tokenizer, whole.asked, tokenizer.decode(ids))
             yield _Pass(chosen[run.question], run.stage, whole.asked, prompt, run.right)
 
 

@@ -65,14 +65,14 @@ def fit_linear(inputs: Sequence[Input], examples: Examples, seed: int) -> Suffic
     components = min(_COMPONENTS, len(examples.targets) // 8, states)
     network = SufficiencyNetwork.blank(Shape(tuple(inputs), examples.stages, states, components))
     if uses_states:
-        network = network.having(projection=_projection(examples.batch.states, components, seed))
+        network = network.having({"projection": _projection(examples.batch.states, components, seed)})
     network = _standardising(network, examples.batch)
     columns = network.standardised(network.columns(examples.batch))
     splits = list(GroupKFold(_INNER_FOLDS).split(columns, groups=examples.question))
     model = LogisticRegressionCV(
         Cs=_PENALTIES, cv=splits, scoring="neg_log_loss", max_iter=2000, l1_ratios=(0,), use_legacy_attributes=False
     ).fit(columns, examples.targets)
-    return network.having(layers__0__weight=model.coef_, layers__0__bias=model.intercept_)
+    return network.having({"layers.0.weight": model.coef_, "layers.0.bias": model.intercept_})
 
 
 def fit_mlp(examples: Examples, seed: int) -> SufficiencyNetwork:
@@ -103,7 +103,7 @@ def fit_mlp(examples: Examples, seed: int) -> SufficiencyNetwork:
             best_loss, epochs_since, best_state = loss, 0, _copy_of_state(layers)
         if epochs_since == _PATIENCE:
             break
-    return network.having(**{f"layers__{name.replace('.', '__')}": value.numpy() for name, value in best_state.items()})
+    return network.having({f"layers.{name}": value.numpy() for name, value in best_state.items()})
 
 
 def _layers(shape: Shape) -> torch.nn.Sequential:
@@ -161,7 +161,6 @@ def _projection(states: NDArray[np.float32], components: int, seed: int) -> NDAr
 def _standardising(network: SufficiencyNetwork, batch: ScorerInputsBatch) -> SufficiencyNetwork:
     """With the mean and spread of `batch`."""
     columns, is_standardised = network.columns(batch), network.shape.is_standardised
-    return network.having(
-        mean=np.where(is_standardised, columns.mean(axis=0), 0.0),
-        spread=np.where(is_standardised, columns.std(axis=0, ddof=1).clip(min=1e-6), 1.0),
-    )
+    mean = np.where(is_standardised, columns.mean(axis=0), 0.0)
+    spread = np.where(is_standardised, columns.std(axis=0, ddof=1).clip(min=1e-6), 1.0)
+    return network.having({"mean": mean, "spread": spread})

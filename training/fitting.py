@@ -108,7 +108,7 @@ def fit_all(fit: Fit, examples: Examples, platt: Platt, seed: int) -> Sufficienc
     """Fit on all questions, with the calibration of the out-of-fold logits. `fit` must return a SufficiencyNetwork."""
     fitted = fit(examples, seed)
     assert isinstance(fitted, SufficiencyNetwork)
-    return fitted.having(slope=platt.slope, offset=platt.offset)
+    return fitted.having({"slope": platt.slope, "offset": platt.offset})
 
 
 def learning_curve(

@@ -29,9 +29,7 @@ def verified(table: Table, plan: Plan, trial: TrialPlan, rule: Rule) -> Outcome:
     """
     trials = _try_all(table, plan, trial, rule)
     if trial.mode == "overlapped":
-        trials.let_llm_write(
-            plan, table, scoring_pass(table), _scored_first(table, rule, trials), np.zeros(len(table.questions))
-        )
+        trials.let_llm_write(plan, table, scoring_pass(table), _scored_first(table, rule, trials), table.insight[:, 0])
     too_long = _too_long(table, trial, trials)
     asked = stop_rule(table, plan, rule, trials.failed, trials.answered)
     asked = _with_what_llm_wrote(table, _judged(table, trials, asked), trials)

@@ -44,9 +44,9 @@ class SufficiencyNetwork:
             {name: np.full(size, float(name in ones), np.float32) for name, size in shape.arrays.items()},
         )
 
-    def having(self, **arrays: NDArray[np.floating] | float) -> SufficiencyNetwork:
-        """With these arrays instead; a dot in a name is written as two underscores."""
-        given = {name.replace("__", "."): np.asarray(array, np.float32) for name, array in arrays.items()}
+    def having(self, arrays: Mapping[str, NDArray[np.floating] | float]) -> SufficiencyNetwork:
+        """With these arrays instead."""
+        given = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
         return SufficiencyNetwork(self.shape, {**self.arrays, **given})
 
     def columns(self, batch: ScorerInputsBatch) -> Floats:

@@ -93,8 +93,8 @@ def test_the_untrained_score_falls_with_entropy() -> None:
 
 def test_an_artefact_scores_as_the_network_that_was_saved(tmp_path: Path) -> None:
     dice = np.random.default_rng(3)
-    drawn = {name.replace(".", "__"): dice.uniform(-0.1, 0.2, size) for name, size in MLP.arrays.items()}
-    network = SufficiencyNetwork.blank(MLP).having(**drawn).having(spread=np.full(MLP.width, 8))
+    drawn = {name: dice.uniform(-0.1, 0.2, size) for name, size in MLP.arrays.items()}
+    network = SufficiencyNetwork.blank(MLP).having({**drawn, "spread": np.full(MLP.width, 8)})
     artefact(network).save(tmp_path)
     # A service that runs as another user reads both.
     assert len({file.stat().st_mode for file in tmp_path.iterdir()}) == 1
