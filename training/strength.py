@@ -1,4 +1,4 @@
-"""How strong a pass of `python_examples` is, by the number of examples that it was made of.
+"""How strong a pass of `python_examples` is, by the number of examples that it was made of, and by what the first one shows.
 
     python -m training.strength mbpp_train --collected FILE --profile PAIR --out FILE
 
@@ -19,6 +19,7 @@ from services.answer_checker.checker import AnswerChecker
 from services.checks.python_examples import NAME
 from tandem.method.answer import final_answer
 from tandem.method.checks import CheckSpec, Verdict
+from tandem.method.examples import find_examples, weight
 from tandem.method.tasks import CheckTask
 from training.checking import answer_checker
 from training.collect import Run
@@ -33,10 +34,12 @@ _AT_ONCE = 2
 class Strength:
     """Of `n` answers of the small model to bare questions, `passed` did what so many examples say.
 
-    `right` of those are right; `lost` are wrong where the large model is right, `gained` right where it is wrong.
+    `weight` is that of the prompt's only example; 0: whatever it shows. `right` of those are right; `lost` are wrong where the
+    large model is right, `gained` right where it is wrong.
     """
 
     examples: int
+    weight: int
     n: int
     passed: int
     right: int
@@ -45,25 +48,37 @@ class Strength:
 
 
 async def strengths(items: Sequence[Item], slm: dict[str, Run], llm: dict[str, Run]) -> list[Strength]:
-    """For 1 and 2 examples. The runs are by question."""
+    """For 1 and 2 examples, of all questions and by the weight of the prompt's example. The runs are by question."""
     async with answer_checker(_AT_ONCE) as checker:
         passed = await asyncio.gather(*(_passed(item, slm[item.id], checker) for item in items))
-    return [_strength(number, items, passed, slm, llm) for number in range(1, _MOST + 1)]
-
-
-def _strength(
-    number: int, items: Sequence[Item], passed: Sequence[int], slm: dict[str, Run], llm: dict[str, Run]
-) -> Strength:
-    pairs = [
-        (slm[item.id].right, llm[item.id].right) for item, most in zip(items, passed, strict=True) if most >= number
+    weights = [sum(map(weight, find_examples(item.question))) for item in items]
+    answers = [
+        _Answer(most, weighs, slm[item.id].right, llm[item.id].right)
+        for item, most, weighs in zip(items, passed, weights, strict=True)
     ]
+    kinds = (0, *sorted(set(weights)))
+    return [_strength(number, kind, answers) for kind in kinds for number in range(1, _MOST + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    passed: int
+    weight: int
+    is_right: bool
+    is_llm_right: bool
+
+
+def _strength(number: int, kind: int, answers: Sequence[_Answer]) -> Strength:
+    among = [answer for answer in answers if kind in (0, answer.weight)]
+    passed = [answer for answer in among if answer.passed >= number]
     return Strength(
         number,
-        len(items),
-        len(pairs),
-        sum(small for small, _ in pairs),
-        sum(large and not small for small, large in pairs),
-        sum(small and not large for small, large in pairs),
+        kind,
+        len(among),
+        len(passed),
+        sum(answer.is_right for answer in passed),
+        sum(answer.is_llm_right and not answer.is_right for answer in passed),
+        sum(answer.is_right and not answer.is_llm_right for answer in passed),
     )
 
 
@@ -95,8 +110,10 @@ def main() -> None:
     items = [item for item in load(given.data).items if item.id in slm]
     found = asyncio.run(strengths(items, slm, llm))
     for each in found:
+        kind = f" of weight {each.weight}" if each.weight else ""
         print(
-            f"{each.examples} examples: {each.passed} of {each.n} pass, {each.right} of these are right, {each.lost} lost, {each.gained} gained"
+            f"{each.examples} examples{kind}: {each.passed} of {each.n} pass, {each.right} of these are right, "
+            f"{each.lost} lost, {each.gained} gained"
         )
     command = f"python -m training.strength {given.data} --collected {given.collected} --profile {given.profile}"
     given.out.parent.mkdir(parents=True, exist_ok=True)

@@ -13,9 +13,9 @@ from services.answer_checker.sandbox.cells import Cell, Ended, Sandbox
 from services.answer_checker.sandbox.limits import Limits
 from services.answer_checker.sandbox.messages import receive, send
 from services.checks.api import Compared, failed, passed, unknown
-from services.checks.python_examples import examples_of, least_of
+from services.checks.python_examples import counts, examples_of, least_of
 from tandem.method.checks import Verdict
-from tandem.method.examples import Example, compares
+from tandem.method.examples import Example
 from tandem.method.prompt_code import PromptCode, parse_prompt
 from tandem.method.tasks import CheckTask
 
@@ -34,9 +34,10 @@ class _Report:
     failed: str = ""
     missing: str = ""
 
-    @property
-    def num_compared(self) -> int:
-        return sum(outcome["holds"] is not None for outcome in self.outcomes)
+    def compared(self, counted: Sequence[int]) -> int:
+        """Of what the examples count, that of those which could be compared."""
+        judged = zip(counted, self.outcomes, strict=False)  # fewer outcomes, where the process ended early
+        return sum(each for each, outcome in judged if outcome["holds"] is not None)
 
     def add(self, message: dict[str, Any]) -> None:
         if "begins" in message:
@@ -54,9 +55,9 @@ async def check_examples(sandbox: Sandbox, limits: Limits, task: CheckTask, argu
         examples = examples_of(task.question, argument)
     except ValueError as error:
         return unknown(str(error)), 0.0
-    total, least = sum(map(compares, examples)), least_of(argument)
-    if total < least:
-        return unknown(f"{total} of at least {least} examples to compare with"), 0.0
+    counted, least = counts(examples, argument), least_of(argument)
+    if sum(counted) < least:
+        return unknown(_too_few(sum(counted), least)), 0.0
     prompt = parse_prompt(task.question)
     report, ended = await _run(sandbox, limits, prompt, examples, task.answer)
     candidate, evaluator = ended
@@ -64,10 +65,14 @@ async def check_examples(sandbox: Sandbox, limits: Limits, task: CheckTask, argu
     if evaluator.status and not evaluator.timed_out:
         return Compared(Verdict.ERROR, f"the examples' process ended with status {evaluator.status}"), seconds
     is_late = evaluator.timed_out
-    compared = _verdict(report, prompt, total, limits, is_late=is_late)
-    if compared.verdict is Verdict.PASS and report.num_compared < least:
-        compared = unknown(f"only {report.num_compared} of at least {least} examples could be compared")
+    compared = _verdict(report, prompt, sum(map(bool, counted)), limits, is_late=is_late)
+    if compared.verdict is Verdict.PASS and (found := report.compared(counted)) < least:
+        compared = unknown(_too_few(found, least))
     return compared, seconds
+
+
+def _too_few(found: int, least: int) -> str:
+    return f"the examples that can be compared count {found}, and a pass needs {least}"
 
 
 async def _run(

@@ -70,13 +70,29 @@ def argument_examples(argument: str) -> list[Example]:
     return [Example(Form.STATEMENT, ast.unparse(node)) for node in body][:MAX_EXAMPLES]
 
 
-def compares(example: Example) -> bool:
-    """Whether an example can fail at all: a definition or an import can not."""
+def weight(example: Example) -> int:
+    """How much a pass of it proves: 0 where it cannot fail, 2 where it shows a text or a collection, else 1.
+
+    A wrong program often says True, 0 or nothing where that is right; it seldom writes the right text (report/strength.json).
+    """
     if example.form is not Form.STATEMENT:
-        return True
+        return 2 if _is_telling(example.expected) else 1
     [node] = ast.parse(example.source).body
-    prepares = ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign
-    return not isinstance(node, prepares)
+    if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign):
+        return 0
+    match node:
+        case ast.Assert(test=ast.Compare(left=left, ops=[ast.Eq()], comparators=[right])):
+            return 2 if any(_is_telling(ast.unparse(side)) for side in (left, right)) else 1
+    return 1
+
+
+def _is_telling(text: str) -> bool:
+    """Whether it is the literal of a text or a collection that is not empty."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return isinstance(value, str | bytes | list | tuple | dict | set) and bool(value)
 
 
 def parses(source: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tandem.method.examples import MAX_EXAMPLES, Example, Form, argument_examples, find_examples
+from tandem.method.examples import MAX_EXAMPLES, Example, Form, argument_examples, find_examples, weight
 from tandem.method.prompt_code import parse_prompt
 
 CALL, SESSION, STATEMENT = Form.CALL, Form.SESSION, Form.STATEMENT
@@ -93,6 +93,30 @@ def test_a_string_in_the_code_is_no_example() -> None:
 
 def test_the_examples_are_bounded() -> None:
     assert len(find_examples(prompt("\n".join(f"f({i}) == {i}" for i in range(500))))) == MAX_EXAMPLES
+
+
+@pytest.mark.parametrize(
+    ("example", "expected"),
+    [
+        (Example(CALL, "f(1)", "[1, 2]"), 2),
+        (Example(CALL, "f(1)", "'ab'"), 2),
+        (Example(CALL, "f(1)", "12"), 1),
+        (Example(CALL, "f(1)", "True"), 1),
+        (Example(CALL, "f(1)", "[]"), 1),
+        (Example(SESSION, "f(1)", "{1: 'a'}"), 2),
+        (Example(SESSION, "f(1)", "hello"), 1),
+        (Example(SESSION, "f(1)"), 1),
+        (Example(STATEMENT, "assert f(1) == (1, 2)"), 2),
+        (Example(STATEMENT, "assert 'b' == f(1)"), 2),
+        (Example(STATEMENT, "assert set(f(1)) == set([1])"), 1),
+        (Example(STATEMENT, "assert f(1)"), 1),
+        (Example(STATEMENT, "f(1)"), 1),
+        (Example(STATEMENT, "import math"), 0),
+        (Example(STATEMENT, "x = 1"), 0),
+    ],
+)
+def test_an_example_that_shows_a_text_or_a_collection_proves_more(example: Example, expected: int) -> None:
+    assert weight(example) == expected
 
 
 def test_statements_of_a_test_keep_their_order() -> None:
