@@ -7,6 +7,7 @@ what ended.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -139,7 +140,9 @@ class Stack(Layout):
             ) from None
 
     def _start_missing(self, report: Report) -> None:
-        for wave in self.waves():
+        """Tandem's own processes wait for each other by themselves, so all start at once when what they store in is ready."""
+        stores, *rest = self.waves()
+        for wave in (stores, [*itertools.chain(*rest)]):
             before = exits_in(self.supervisor_log)
             with self.supervisor() as supervisor:
                 for process in wave:
@@ -159,6 +162,7 @@ class Stack(Layout):
     def _end(self) -> bool:
         processes = processes_of(self.folder)
         with contextlib.suppress(StackError, Fault), self.supervisor() as supervisor:
+            _stop_waves(self.waves(), supervisor)
             supervisor.shutdown()
         _, alive = psutil.wait_procs(processes, timeout=_STOP_SECONDS)
         for process in alive:
@@ -257,4 +261,15 @@ class Stack(Layout):
         while not self.socket.exists():
             if time.monotonic() > deadline:
                 raise StackError(f"supervisord does not answer; see {self.supervisor_log}")
+            time.sleep(_POLL_SECONDS)
+
+
+def _stop_waves(waves: Sequence[Sequence[Process]], supervisor: Any) -> None:
+    """End the processes of a wave at the same time, the last wave first: by itself supervisord ends one after the other."""
+    deadline = time.monotonic() + _STOP_SECONDS
+    for wave in reversed(waves):
+        for process in wave:
+            with contextlib.suppress(Fault):  # it does not run
+                supervisor.stopProcess(process.name, False)
+        while time.monotonic() < deadline and any(supervisor.getProcessInfo(p.name)["pid"] for p in wave):
             time.sleep(_POLL_SECONDS)

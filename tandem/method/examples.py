@@ -78,7 +78,9 @@ def weight(example: Example) -> int:
     if example.form is not Form.STATEMENT:
         return 2 if _is_telling(example.expected) else 1
     [node] = ast.parse(example.source).body
-    if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign):
+    if isinstance(
+        node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign
+    ):
         return 0
     match node:
         case ast.Assert(test=ast.Compare(left=left, ops=[ast.Eq()], comparators=[right])):

@@ -102,7 +102,11 @@ async def test_an_answer_cannot_replace_what_the_prompt_compares_with(checker: R
     ("question", "argument", "detail"),
     [
         ("def f(x):\n    ...", "", "the examples that can be compared count 0, and a pass needs 1"),
-        ("def f(x):\n    # f(1) == 1\n    ...", "min=2", "the examples that can be compared count 1, and a pass needs 2"),
+        (
+            "def f(x):\n    # f(1) == 1\n    ...",
+            "min=2",
+            "the examples that can be compared count 1, and a pass needs 2",
+        ),
         (
             "def f(x):\n    # f(1) == True\n    ...",
             "weight=2",

@@ -96,7 +96,12 @@ def test_an_argument_that_a_check_cannot_use_is_refused(name: str, argument: str
         (CheckSpec("python_examples", "min=2"), "def f(x):\n    # f(1) == 2\n    ...", "code", False),
         (CheckSpec("python_examples", "min=2"), "def f(x):\n    # f(1) == 2\n    # f(2) == 3\n    ...", "code", True),
         (CheckSpec("python_examples", "weight=2"), "def f(x):\n    # f(1) == 2\n    ...", "code", False),
-        (CheckSpec("python_examples", "weight=2"), "def f(x):\n    # f(1) == 2\n    # f(2) == 3\n    ...", "code", True),
+        (
+            CheckSpec("python_examples", "weight=2"),
+            "def f(x):\n    # f(1) == 2\n    # f(2) == 3\n    ...",
+            "code",
+            True,
+        ),
         (CheckSpec("python_examples", "weight=2"), "def f(x):\n    # f(1) == 'b'\n    ...", "code", True),
         (CheckSpec("python_examples", "min=2"), "def f(x):\n    # f(1) == 'b'\n    ...", "code", False),
         (CheckSpec("regex"), "How many?", "answer", False),

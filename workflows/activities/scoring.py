@@ -6,8 +6,6 @@ import asyncio
 import json
 
 import grpc
-from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
-from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -22,11 +20,12 @@ from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from workflows.activities.errors import application_error
 from workflows.activities.heartbeat import heartbeating, run_to_end
+from workflows.activities.open_inference import model_infer, oip
 
 
 class ScoringActivities:
     def __init__(self, scorer: grpc.aio.Channel, log: RequestLog) -> None:
-        self._stub, self._log = oip_grpc.GRPCInferenceServiceStub(scorer), log
+        self._infer, self._log = model_infer(scorer), log
 
     @activity.defn
     async def wait_and_score(self, task: ModelTask, threshold: float) -> StageScore:
@@ -37,7 +36,7 @@ class ScoringActivities:
                 return StageScore(task.stage, ended=True)
             tokens, epoch = written
             try:
-                call = self._stub.ModelInfer(infer_request(task), timeout=Timeouts.score_call.total_seconds())
+                call = self._infer(infer_request(task), timeout=Timeouts.score_call.total_seconds())
                 response = await run_to_end(call)
             except grpc.aio.AioRpcError as error:
                 raise application_error(error, StageScore(task.stage, tokens, epoch=epoch)) from error
