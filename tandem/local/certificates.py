@@ -43,16 +43,11 @@ class Authority:
     def pem(self) -> bytes:
         return self._certificate.public_bytes(Encoding.PEM)
 
-    def issue(self, process: str) -> tuple[bytes, bytes]:
-        """Certificate and key, in PEM, of a process on this machine."""
+    def issue(self, process: str, hosts: Iterable[str] = ("localhost", "127.0.0.1")) -> tuple[bytes, bytes]:
+        """Certificate and key, in PEM, of a process that is called at these names and addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName(
-            [
-                x509.UniformResourceIdentifier(f"spiffe://tandem/{process}"),
-                x509.DNSName("localhost"),
-                x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-            ]
-        )
+        identity = x509.UniformResourceIdentifier(f"spiffe://tandem/{process}")
+        names = x509.SubjectAlternativeName([identity, *map(_host_name, hosts)])
         usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         certificate = (
             _signable(x509.Name([]), self._certificate.subject, key.public_key())
@@ -95,6 +90,13 @@ def probe_credentials(folder: Path) -> grpc.ChannelCredentials:
 
 def _files(folder: Path, process: str) -> tuple[Path, Path, Path]:
     return folder / process / _CHAIN, folder / process / _KEY, folder / process / _AUTHORITIES
+
+
+def _host_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _write(file: Path, text: bytes) -> None:

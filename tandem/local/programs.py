@@ -22,6 +22,9 @@ TEMPORAL_FLAGS = (
     "--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000",
     # Tenants take turns where work waits in a queue (the fairness keys that the gateway sets).
     "--dynamic-config-value", "matching.enableFairness=true",
+    # Its caches hold an hour of ended workflows by default, some 60 kB each.
+    "--dynamic-config-value", "history.hostLevelCacheMaxSize=1000",
+    "--dynamic-config-value", "history.eventsHostLevelCacheMaxSizeBytes=33554432",
     # A killed server loses nothing; a power failure may. Waiting for the disk costs 3 ms at every step.
     "--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off",
     # The attributes that `tandem request list --where` searches by (SEARCH_ATTRIBUTES of tandem.method).

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Build what a Kubernetes cluster is made of into a cache folder, once: control plane, kubelet, etcd, CoreDNS, KServe's
-# controller, a device plugin with fake GPUs. Needs Go and some 20 minutes of two cores; versions stand in the stamp's name.
+# controller, kube-router, a device plugin with fake GPUs. Needs Go and some 20 minutes of two cores; versions stand in the stamp's name.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:?where to build}
-KUBERNETES=1.37.2 ETCD=3.7.3 COREDNS=1.15.0 KSERVE=0.20.0
-KEDA=2.18.3 GATEWAY_API=1.5.1 PROMETHEUS_OPERATOR=0.85.0 # their CRDs, which admit what the chart makes
+KUBERNETES=1.37.2 ETCD=3.7.3 COREDNS=1.15.0 KSERVE=0.20.0 KUBE_ROUTER=2.1.0
+KEDA=2.18.3 GATEWAY_API=1.5.1 PROMETHEUS_OPERATOR=0.85.0 CERT_MANAGER=1.21.2 # their CRDs, which admit what the chart makes
 mkdir -p "$folder/bin"
 export GOFLAGS='-mod=mod -buildvcs=false' CGO_ENABLED=0
 
@@ -64,23 +64,25 @@ for each in json.load(sys.stdin).get("Replace") or []:
 }
 
 crds() {
-  built "crds-$KEDA-$GATEWAY_API-routes-$PROMETHEUS_OPERATOR" && return
+  built "crds-$KEDA-$GATEWAY_API-routes-$PROMETHEUS_OPERATOR-$CERT_MANAGER" && return
   module crds
   local cache
   cache=$(go env GOMODCACHE)
   go mod download "github.com/kedacore/keda/v2@v$KEDA" "sigs.k8s.io/gateway-api@v$GATEWAY_API" \
-    "github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR"
+    "github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR" "github.com/cert-manager/cert-manager@v$CERT_MANAGER"
   rm -rf "$folder/crds" && mkdir -p "$folder/crds"
   cp "$cache/github.com/kedacore/keda/v2@v$KEDA"/config/crd/bases/*.yaml \
     "$cache/sigs.k8s.io/gateway-api@v$GATEWAY_API"/config/crd/standard/gateway.networking.k8s.io_{gateways,grpcroutes,httproutes}.yaml \
     "$cache/github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR"/example/prometheus-operator-crd/*_{servicemonitors,prometheusrules}.yaml \
+    "$cache/github.com/cert-manager/cert-manager@v$CERT_MANAGER"/deploy/crds/cert-manager.io_certificates.yaml \
     "$folder/crds/" && chmod -R u+w "$folder/crds"
-  stamp "crds-$KEDA-$GATEWAY_API-routes-$PROMETHEUS_OPERATOR"
+  stamp "crds-$KEDA-$GATEWAY_API-routes-$PROMETHEUS_OPERATOR-$CERT_MANAGER"
 }
 
 kubernetes
 program etcd "$ETCD" go.etcd.io/etcd/server/v3
 program coredns "$COREDNS" github.com/coredns/coredns
+program kube-router "$KUBE_ROUTER" github.com/cloudnativelabs/kube-router/v2/cmd/kube-router # enforces network policies
 kserve
 crds
 echo "the cluster's programs are in $folder/bin"

@@ -86,6 +86,7 @@ class Cluster(Layout):
             wait_for(f"node {node.name}", lambda node=node: self.kubectl("get", "node", node.name))
             self.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=90s")
             self.kubectl("label", "node", node.name, "--overwrite", *node.labels)
+            self.start(f"kube-router{node.index}")
         call("sysctl", "-q", "-p", str(before))
         self.kubectl("apply", "-f", str(HERE / "coredns.yaml"))
         self.kubectl("-n", "kube-system", "rollout", "status", "deploy/coredns", "--timeout=90s")
@@ -95,7 +96,7 @@ class Cluster(Layout):
         with contextlib.suppress(subprocess.CalledProcessError, FileNotFoundError):
             call("sysctl", "-q", "-p", str(self.run / "sysctl.before"))
         for node in self.nodes:
-            self._stop(f"kubelet{node.index}", f"kube-proxy{node.index}", f"fakegpu{node.index}")
+            self._stop(*(f"{name}{node.index}" for name in ("kubelet", "kube-router", "kube-proxy", "fakegpu")))
             self._end_containers(node)
         with contextlib.suppress(subprocess.CalledProcessError):
             self._supervise("supervisorctl", "shutdown")

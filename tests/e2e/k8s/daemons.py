@@ -80,9 +80,16 @@ def _node_daemons(layout: Layout, node: Node) -> dict[str, tuple[str, str]]:
         f"{b}/kubelet --config {home}/kubelet.yaml --kubeconfig {config}.{node.name} --root-dir {home}/kubelet "
         f"--cert-dir {home}/kubelet/pki --hostname-override {node.name} --node-ip {node.address} -v 2"
     )
+    # Policies alone: pods are routed by node.py, and services are kube-proxy's.
+    firewall = (
+        f"{b}/kube-router --kubeconfig={config} --hostname-override={node.name} --run-firewall=true --run-router=false "
+        "--run-service-proxy=false --enable-cni=false --service-cluster-ip-range=10.96.0.0/16 --iptables-sync-period=5s "
+        "--metrics-port=0 --health-port=0"
+    )
     return {
         f"containerd{i}": (node.name, f"containerd --config {home}/containerd.toml"),
         f"fakegpu{i}": (node.name, f"{b}/fakegpu {home}/kubelet {node.gpus}"),
         f"kubelet{i}": (node.name, f"unshare -m --propagation unchanged sh -c '{prepare} && exec {kubelet}'"),
         f"kube-proxy{i}": (node.name, f"{b}/kube-proxy --config {home}/proxy.yaml"),
+        f"kube-router{i}": (node.name, firewall),
     }

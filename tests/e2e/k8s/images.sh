@@ -26,17 +26,17 @@ single() { # PROGRAM NAME [USER]: an image that holds one static program
   save "localhost/$2:local" "$2"
 }
 
-base() { # A Python like the official slim image, out of Debian's packages.
-  "${buildah[@]}" images -q localhost/python:3.11-slim-bookworm > /dev/null 2>&1 && return
-  [ -f "$folder/base.tar" ] || mmdebstrap --variant=minbase --include=ca-certificates,python3,python3-pip,python3-venv,netbase \
+base() { # A Python like the official slim image, out of Debian's packages; libgomp1, as the image of the models has it.
+  "${buildah[@]}" images -q localhost/python:3.11-gomp > /dev/null 2>&1 && return
+  [ -f "$folder/base-gomp.tar" ] || mmdebstrap --variant=minbase --include=ca-certificates,python3,python3-pip,python3-venv,netbase,libgomp1 \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --customize-hook='ln -s /usr/bin/python3 "$1/usr/local/bin/python"; ln -s /usr/bin/python3 "$1/usr/local/bin/python3"' \
-    bookworm "$folder/base.tar"
+    bookworm "$folder/base-gomp.tar"
   local container
   container=$("${buildah[@]}" from scratch)
-  "${buildah[@]}" add -q "$container" "$folder/base.tar" /
+  "${buildah[@]}" add -q "$container" "$folder/base-gomp.tar" /
   "${buildah[@]}" config --env PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin --env LANG=C.UTF-8 --cmd python3 "$container"
-  "${buildah[@]}" commit -q "$container" localhost/python:3.11-slim-bookworm
+  "${buildah[@]}" commit -q "$container" localhost/python:3.11-gomp
   "${buildah[@]}" rm "$container" > /dev/null
 }
 
@@ -45,7 +45,7 @@ tandem() { # TARGET TAG: really built from the Dockerfile
   printf '[global]\ncert = %s\n' "$certificates" > "$folder/pip.conf"
   "${buildah[@]}" bud --runtime /usr/sbin/runc --pull-never --network host \
     -v "$certificates:$certificates:ro" -v "$folder/uv.toml:/etc/uv/uv.toml:ro" -v "$folder/pip.conf:/etc/pip.conf:ro" \
-    --build-arg PYTHON_IMAGE=localhost/python:3.11-slim-bookworm --target "$1" -t "$2" -f "$repository/deploy/Dockerfile" "$repository"
+    --build-arg PYTHON_IMAGE=localhost/python:3.11-gomp --target "$1" -t "$2" -f "$repository/deploy/Dockerfile" "$repository"
   save "$2" "tandem-$1"
 }
 

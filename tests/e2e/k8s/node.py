@@ -26,6 +26,8 @@ def connect_nodes() -> None:
         call(*ip, "route", "replace", "default", "via", f"172.30.0.{other}")
         call(*ip, "route", "replace", f"10.244.{other}.0/24", "via", f"172.30.0.{other}")
         call("nsenter", f"--net=/run/netns/kn{index}", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        # Connections between two pods of one node pass the policies as well.
+        call("nsenter", f"--net=/run/netns/kn{index}", "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
 
 
 def write_configuration(layout: Layout, node: Node) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tandem import Client, RequestError
 from tandem.keys import KeyFile
 from tests.e2e.k8s.cluster import Cluster
-from tests.e2e.k8s.release import CHART, NAME, Release
+from tests.e2e.k8s.release import CHART, NAME, Release, eventually
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -25,11 +25,54 @@ def test_every_ci_values_file_is_admitted(cluster: Cluster) -> None:
     cluster.kubectl("delete", "namespace", "admitted")
 
 
-def test_hardened_values_run_under_pod_security_restricted(cluster: Cluster, tmp_path: Path) -> None:
+# Asks in a pod: prints whether there was an answer, or what it was refused with.
+ASK = """
+import sys
+
+with Client(*sys.argv[1:]) as client:
+    try:
+        print("answered" if client.ask("[slm_eos=5] restricted?").reasoning else "nothing")
+    except RequestError as error:
+        print(error)
+"""
+
+
+def start_caller(cluster: Cluster, namespace: str, **labels: str) -> None:
+    """A pod that can ask, in a namespace of its own."""
+    metadata = {"name": "caller", "namespace": namespace}
+    container = {
+        "name": "caller",
+        "image": "localhost/tandem:worker",
+        "imagePullPolicy": "Never",
+        "args": ["sleep", "900"],
+    }
+    pod = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    cluster.apply(
+        [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
+            {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod},
+        ]
+    )
+    cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/caller", "--timeout=120s")
+
+
+def ask_from(cluster: Cluster, namespace: str, *words: str) -> str:
+    return cluster.kubectl("-n", namespace, "exec", "caller", "--", "timeout", "30", "python", "-c", ASK, *words)
+
+
+@pytest.fixture
+def hardened(cluster: Cluster) -> Iterator[Release]:
+    """Prepared, not installed. What it was is gone at the end: these nodes have GPUs for one release."""
     release = Release(cluster, "hardened", scripted=True)
     release.prepare(**{"pod-security.kubernetes.io/enforce": "restricted"})
-    hardened = yaml.safe_load((CHART / "ci" / "hardened-values.yaml").read_text())
-    kept = {key: value for key, value in hardened.items() if key not in ("redis", "temporal")}
+    yield release
+    release.remove()
+
+
+def test_hardened_values_run_under_pod_security_restricted(hardened: Release, tmp_path: Path) -> None:
+    release, cluster = hardened, hardened.cluster
+    values = yaml.safe_load((CHART / "ci" / "hardened-values.yaml").read_text())
+    kept = {key: value for key, value in values.items() if key not in ("redis", "temporal")}
     keys = KeyFile(tmp_path / "keys.json")
     _, credential = keys.create("acme")
     release.kubectl("create", "secret", "generic", "tandem-keys", f"--from-file={keys.path}")
@@ -37,12 +80,14 @@ def test_hardened_values_run_under_pod_security_restricted(cluster: Cluster, tmp
     kept["answerChecker"] = {"runtimeClassName": ""}  # these nodes have no gVisor
     release.upgrade("--install", values=kept)
     release.wait_until_ready()
-    with Client(release.gateway) as client, pytest.raises(RequestError, match="a credential is needed"):
-        client.ask("who asks?")
-    with Client(release.gateway, credential) as client:
-        assert client.ask("[slm_eos=5] restricted?").reasoning
+    start_caller(cluster, "callers", **{"tandem.dev/client": "true"})
+    start_caller(cluster, "others")
+    eventually("a caller's answer", lambda: "answered" in ask_from(cluster, "callers", release.gateway, credential))
+    assert "a credential is needed" in ask_from(cluster, "callers", release.gateway)
+    with pytest.raises(RuntimeError):  # its namespace is no client's: nothing answers
+        ask_from(cluster, "others", release.gateway, credential)
     warnings = release.kubectl("get", "events", "--field-selector", "reason=FailedCreate", "-o", "json")
     assert json.loads(warnings)["items"] == []
+    cluster.kubectl("delete", "namespace", "callers", "others", "--wait=false")
     release.uninstall()
     release.wait_until_nothing_is_left()
-    release.remove()

@@ -38,8 +38,8 @@ def release_values(mode: str, *, scripted: bool) -> dict[str, Any]:
             "worker": {"resources": _SMALL, "handoverSeconds": 60},
             "httpGateway": {"replicaCount": 1, "resources": _SMALL},
             "answerChecker": {"replicaCount": 1, "resources": _SMALL},
-            # A fake GPU is one that a pod can have, not one that computes.
-            **{key: {"device": "cpu", "threads": 2, "resources": _SMALL} for key in MODEL_KEYS},
+            # A fake GPU is one that a pod can have, not one that computes. GGUF files are what `make models` downloads.
+            **{key: {"engine": "llamacpp", "device": "cpu", "threads": 2, "resources": _SMALL} for key in MODEL_KEYS},
         },
         _scripted_values() if scripted else {},
     )  # fmt: skip

@@ -1,0 +1,237 @@
+"""TLS between all processes, API keys and Redis's users on the cluster: who may call whom, and certificates renewed under requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from tandem import AsyncClient, Client, RequestError
+from tandem.keys import KeyFile
+from tandem.local.certificates import Authority
+from tandem.redis_users import USERS, acl_lines, passwords_in
+from tests.e2e.k8s.cluster import Cluster
+from tests.e2e.k8s.release import CHECKER, MODELS, NAME, Release, eventually
+from tests.stacks import environment
+
+pytestmark = pytest.mark.timeout(1800)
+NAMESPACE = "trusted"
+FRONT = "10.96.200.1"  # of a Service that the certificate of the gateway can name before it is there
+PROCESSES = ("gateway", "http-gateway", "worker", CHECKER, *MODELS)
+CALLED = dict.fromkeys((CHECKER, *MODELS), "worker") | {"gateway": "http-gateway"}
+PORTS = {"gateway": 50056}
+LONG = (
+    "[ms=1000 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: as long as the kubelet takes to bring a new secret
+)
+# What a pod's own certificate opens: prints the gRPC status of one call to each target.
+CALLS = """
+import json, os, sys
+import grpc
+
+METHODS = {
+    "insight-generator": "/tandem.v1.InsightGenerator/GetModelInfo",
+    "slm-executor": "/tandem.v1.SlmExecutor/GetModelInfo",
+    "answer-checker": "/tandem.v1.AnswerChecker/GetCheckerInfo",
+    "sufficiency-scorer": "/inference.GRPCInferenceService/ServerLive",
+    "gateway": "/tandem.v1.TandemService/ListProfiles",
+}
+authority, key, chain = (open(f"/etc/tandem/tls/{name}", "rb").read() for name in ("ca.crt", "tls.key", "tls.crt"))
+credentials, found = grpc.ssl_channel_credentials(authority, key, chain), {}
+for target in sys.argv[1:]:
+    process, host, port, name = target.split(",")
+    with grpc.secure_channel(f"{host}:{port}", credentials, [("grpc.ssl_target_name_override", name)]) as channel:
+        try:
+            channel.unary_unary(METHODS[process])(b"", timeout=20)
+            found[process] = "OK"
+        except grpc.RpcError as error:
+            found[process] = error.code().name
+print(json.dumps(found))
+"""
+# What a pod's own user may do in Redis: prints what became of each command.
+COMMANDS = """
+import json, os
+from redis import Redis
+
+redis = Redis.from_url(
+    os.environ["REDIS_URL"], username=os.environ["REDIS_USERNAME"], password=open(os.environ["REDIS_PASSWORD_FILE"]).read().strip(),
+    ssl_ca_certs=os.environ["REDIS_CA_FILE"],
+)
+found = {}
+for command in ("PING", "FLUSHALL", "KEYS *", "CONFIG GET *", "ACL LIST"):
+    try:
+        redis.execute_command(*command.split())
+        found[command] = "done"
+    except Exception as error:
+        found[command] = type(error).__name__
+print(json.dumps(found))
+"""
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """A release that asks everyone for credentials. `key` is a tenant's."""
+
+    release: Release
+    authority: Authority
+    folder: Path
+    key: str
+
+    def renew(self) -> None:
+        """A new certificate for each process, by the same authority, as cert-manager does it."""
+        for process in PROCESSES:
+            self._put_secret(process, *self.authority.issue(process, hosts_of(process)))
+
+    def secrets(self) -> None:
+        self.renew()
+        self._put_secret("redis", *self.authority.issue("redis", [f"{NAME}-demo-redis"]))
+        passwords = passwords_in(self.folder / "passwords")
+        self._put("redis-users", {name: text.encode() for name, text in passwords.items()})
+        self._put("redis-acl", {"users.acl": ("\n".join(acl_lines(passwords, 7)) + "\n").encode()})
+        self._put("tandem-keys", {"keys.json": (self.folder / "keys.json").read_bytes()})
+
+    def serial_of(self, pod: dict[str, Any], port: int) -> int:
+        """Serial number of the certificate that a pod shows."""
+        pem = ssl.get_server_certificate((pod["status"]["podIP"], port), timeout=10)
+        return x509.load_pem_x509_certificate(pem.encode()).serial_number
+
+    def serials(self) -> dict[str, int]:
+        """Of all that are called, by pod."""
+        return {
+            pod["metadata"]["name"]: self.serial_of(pod, PORTS.get(process, 50051))
+            for process in CALLED
+            for pod in self.release.pods(process)
+        }
+
+    def run(self, component: str, program: str, *words: str) -> dict[str, str]:
+        """What a program prints in a pod of the component."""
+        [pod, *_] = self.release.pods(component)
+        found: dict[str, str] = json.loads(
+            self.release.kubectl("exec", pod["metadata"]["name"], "--", "python", "-c", program, *words)
+        )
+        return found
+
+    def _put_secret(self, process: str, chain: bytes, key: bytes) -> None:
+        self._put(secret_of(process), {"tls.crt": chain, "tls.key": key, "ca.crt": self.authority.pem})
+
+    def _put(self, name: str, data: dict[str, bytes]) -> None:
+        metadata = {"name": name, "namespace": NAMESPACE}
+        encoded = {file: b64encode(text).decode() for file, text in data.items()}
+        self.release.cluster.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded}])
+
+
+def secret_of(process: str) -> str:
+    return f"{process}-certificate"
+
+
+def hosts_of(process: str) -> list[str]:
+    of_pods = f"{NAME}-{process}-pods.{NAMESPACE}.svc"
+    return [of_pods, f"{NAME}-{process}", FRONT] if process == "gateway" else [of_pods]
+
+
+def values() -> dict[str, Any]:
+    given = {
+        "".join(word.capitalize() if n else word for n, word in enumerate(process.split("-"))): secret_of(process)
+        for process in PROCESSES
+    }
+    redis = (
+        "/programs/redis-server --save  --appendonly no --port 0 --tls-port 6379 --tls-cert-file /redis/tls.crt "
+        "--tls-key-file /redis/tls.key --tls-ca-cert-file /redis/ca.crt --tls-auth-clients no --aclfile /acl/users.acl"
+    )
+    mounts = [{"name": name, "mountPath": f"/{name}", "readOnly": True} for name in ("programs", "redis", "acl")]
+    return {
+        "tls": {"enabled": True, "existingSecrets": given},
+        "auth": {"existingSecret": "tandem-keys"},
+        "redis": {
+            "url": f"rediss://{NAME}-demo-redis:6379/0",
+            "usersSecret": "redis-users",
+            "tls": {"existingSecret": secret_of("redis")},
+        },
+        "demo": {
+            "redis": {"command": redis.split(" ")},
+            "extraVolumes": [
+                {"name": "programs", "persistentVolumeClaim": {"claimName": "programs"}},
+                {"name": "redis", "secret": {"secretName": secret_of("redis")}},
+                {"name": "acl", "secret": {"secretName": "redis-acl"}},
+            ],
+            "extraVolumeMounts": mounts,
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def trusted(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trusted]:
+    release, folder = Release(cluster, NAMESPACE, scripted=True), tmp_path_factory.mktemp("trusted")
+    _, key = KeyFile(folder / "keys.json").create("acme")
+    found = Trusted(release, Authority(), folder, key)
+    release.prepare()
+    found.secrets()
+    front = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "front", "namespace": NAMESPACE}}
+    selector = {"app.kubernetes.io/instance": NAME, "app.kubernetes.io/component": "gateway"}
+    ports = [{"name": "grpc", "port": 50051, "targetPort": 50051}]
+    cluster.apply([{**front, "spec": {"clusterIP": FRONT, "selector": selector, "ports": ports}}])
+    release.upgrade("--install", values=values())
+    release.wait_until_ready()
+    (folder / "ca.crt").write_bytes(found.authority.pem)
+    with environment({"TANDEM_CA_FILE": str(folder / "ca.crt")}):
+        yield found
+    release.uninstall()
+    release.remove()
+
+
+def test_a_caller_needs_the_authority_and_a_key(trusted: Trusted) -> None:
+    with Client(f"https://{FRONT}:50051", trusted.key) as client:
+        assert client.ask("[slm_eos=5] trusted?").reasoning
+    with Client(f"https://{FRONT}:50051") as client, pytest.raises(RequestError, match="a credential is needed"):
+        client.ask("who asks?")
+
+
+def test_each_process_is_called_by_one_other_alone(trusted: Trusted) -> None:
+    targets = [
+        f"{process},{trusted.release.pods(process)[0]['status']['podIP']},{PORTS.get(process, 50051)},{hosts_of(process)[0]}"
+        for process in CALLED
+    ]
+    for caller in PROCESSES:
+        found = trusted.run(caller, CALLS, *targets)
+        expected = {process: "OK" if only == caller else "PERMISSION_DENIED" for process, only in CALLED.items()}
+        assert found == expected, caller
+
+
+def test_no_process_may_see_or_empty_all_of_redis(trusted: Trusted) -> None:
+    for process in [user.process for user in USERS if user.process in PROCESSES]:
+        found = trusted.run(process, COMMANDS)
+        assert found.pop("PING") in ("done", "NoPermissionError")
+        assert set(found.values()) == {"NoPermissionError"}, (process, found)
+
+
+async def test_certificates_are_renewed_under_twenty_requests_and_none_is_lost(trusted: Trusted) -> None:
+    before, running = trusted.serials(), asyncio.Event()
+
+    async def ask(number: int) -> str:
+        async with AsyncClient(f"https://{FRONT}:50051", trusted.key) as client:
+            async for event in client.solve(LONG.format(number)):
+                if event.kind == "insight_delta":
+                    running.set()
+                if event.kind == "result":
+                    return event.result.reasoning
+        return ""
+
+    def all_are_new() -> bool:
+        now = trusted.serials()
+        return now.keys() == before.keys() and all(now[pod] != before[pod] for pod in now)
+
+    requests = [asyncio.create_task(ask(number)) for number in range(20)]
+    await running.wait()
+    trusted.renew()
+    await asyncio.to_thread(eventually, "a new certificate of every pod", all_are_new, 240)
+    assert [request.done() for request in requests] == [False] * 20
+    with Client(f"https://{FRONT}:50051", trusted.key) as client:
+        assert (await asyncio.to_thread(client.ask, "[slm_eos=5] with the new certificates?")).reasoning
+    assert all(await asyncio.gather(*requests))
