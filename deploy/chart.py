@@ -80,6 +80,7 @@ def _pair(values: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
     schema = _object(values["profile"])
     schema["required"] = ["name"]
     schema["properties"]["key"] = {"type": "string", "pattern": _KEY}
+    schema["properties"]["withdrawn"] = {"type": "boolean"}
     for key in _PER_PAIR:
         own = components[key]["properties"] | ({} if key == "worker" else {"sharedWith": {"type": "string"}})
         schema["properties"][key] = {**components[key], "properties": own}

@@ -33,6 +33,10 @@
 - {name: TANDEM_PROFILES_PATH, value: "/etc/tandem/profiles:/app/deploy/profiles"}
 {{- if or (eq $c.key "gateway") (gt (len $c.serves) 1) }}
 - {name: TANDEM_PROFILES, value: {{ join "," $c.serves | quote }}}
+{{- $withdrawn := list }}{{ range $v.profiles }}{{ if .withdrawn }}{{ $withdrawn = append $withdrawn .name }}{{ end }}{{ end }}
+{{- if and $withdrawn (eq $c.key "gateway") }}
+- {name: TANDEM_WITHDRAWN_PROFILES, value: {{ join "," $withdrawn | quote }}}
+{{- end }}
 {{- else }}
 - {name: TANDEM_PROFILE, value: {{ first $c.serves | quote }}}
 {{- end }}

@@ -55,6 +55,11 @@ class GatewaySettings(ProcessSettings):
         validation_alias="TANDEM_PROFILES",
         description="served profiles, separated by commas; the first is the default",
     )
+    withdrawn: Names = Field(
+        (),
+        validation_alias="TANDEM_WITHDRAWN_PROFILES",
+        description="served profiles that begin no new request, before they are taken out",
+    )
     models_folder: Path = Field(
         user_cache_path("tandem") / "models", validation_alias="TANDEM_MODELS", description="for the tokenizers"
     )
@@ -124,7 +129,7 @@ async def main() -> None:
     if settings.internal_port:
         server.listen_for_processes(settings.internal_port)
     client = await connect()
-    admission = Admission(profiles, settings.profiles[0], counters)
+    admission = Admission(profiles, settings.profiles[0], counters, frozenset(settings.withdrawn))
     workflows = Workflows(client, await find_search_attributes(client), is_fair=settings.tenants is not None)
     tenancy = Tenancy(tenants_in(settings.tenants), log.accounts, Spending(client, workflows.is_searchable))
     limits = Limits(settings.max_requests, settings.disconnect_grace)

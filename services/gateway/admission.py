@@ -13,7 +13,7 @@ from uuid import uuid4
 from services.gateway.checks import applicable_checks, check_profile
 from services.process.json_schema import check_schema
 from tandem.method.conversation import TOKENS_PER_MESSAGE, Task
-from tandem.method.errors import InvalidArgument, ResourceExhausted
+from tandem.method.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
 from tandem.method.request import Budget, SolveInput, SolveRequest, StopOverrides
@@ -30,12 +30,18 @@ _MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.01, 2.0
 
 
 class Admission:
-    """`count_tokens[profile]` counts a question's tokens with the profile's small model."""
+    """`count_tokens[profile]` counts a question's tokens with the profile's small model. `withdrawn` are profiles that begin no
+    new request.
+    """
 
     def __init__(
-        self, profiles: Mapping[str, Profile], default: str, count_tokens: Mapping[str, Callable[[str], int]]
+        self,
+        profiles: Mapping[str, Profile],
+        default: str,
+        count_tokens: Mapping[str, Callable[[str], int]],
+        withdrawn: frozenset[str] = frozenset(),
     ) -> None:
-        self.profiles, self.default, self._count_tokens = profiles, default, count_tokens
+        self.profiles, self.default, self._count_tokens, self.withdrawn = profiles, default, count_tokens, withdrawn
         for profile in profiles.values():
             check_profile(profile)
 
@@ -63,6 +69,14 @@ class Admission:
         """What a request to `profile` asks for that does not say. Raises InvalidArgument for an unknown profile."""
         default = self._profile(profile).default_task
         return default.messages if is_conversation else default.question
+
+    def must_begin(self, profile: str) -> None:
+        """Raises FailedPrecondition where no new request begins with it."""
+        if profile in self.withdrawn:
+            raise FailedPrecondition(
+                f"profile {profile!r} is being withdrawn: its requests go on, and no new one begins; others are served here",
+                reason="PROFILE_WITHDRAWN",
+            )
 
     def _counted(self, request: SolveRequest, profile: Profile) -> int:
         """Tokens of all that is asked. Raises InvalidArgument where there are too many."""

@@ -24,11 +24,12 @@ class BatchedRequests:
     def admit(self, request: tandem_pb2.SolveRequest, caller: Caller) -> tuple[SolveInput, dict[str, Any]]:
         """The workflow's input and memo; it has no reader, and goes on without.
 
-        Raises FailedPrecondition where the tenant has limits, and TandemError where the request is refused.
+        Raises FailedPrecondition where the tenant has limits or the profile is withdrawn, and TandemError where the request is refused.
         """
         scope(request, caller)
         self.tenancy.require_unlimited(request.tenant)
         default = self.admission.default_task(request.profile, is_conversation=bool(request.messages))
         asked = solve_request_from_pb(request, default)
         task, admitted = self.workflows.prepared(self.admission.admit(asked, trace_id=""), keep_running=True)
+        self.admission.must_begin(task.plan.profile)
         return task, memo_of(task, admitted, request_fingerprint(task, asked.budget))

@@ -26,7 +26,7 @@ from services.request_log.log import RequestLog
 from tandem.convert.requests import solve_request_from_pb
 from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb, timeline_to_pb
 from tandem.convert.values import stop_reason_to_pb
-from tandem.method.errors import FailedPrecondition, InvalidArgument, TandemError
+from tandem.method.errors import FailedPrecondition, InvalidArgument, NotFound, TandemError
 from tandem.method.request import SolveInput
 from tandem.method.result import ShadowResult, SolveResult, StopReason
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
@@ -150,11 +150,21 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         permitted = self._tenancy.permit(asked, request.profile or self._admission.default)
         task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id())
         fingerprint = request_fingerprint(task, asked.budget)
+        if task.plan.profile in self._admission.withdrawn:
+            return await self._join_withdrawn(task, fingerprint)
 
         async def start(task: SolveInput) -> AdmittedRequest:
             return await self._workflows.start_or_join(task, fingerprint, keep_running=request.keep_running)
 
         return await self._tenancy.begin(task, start)
+
+    async def _join_withdrawn(self, task: SolveInput, fingerprint: str) -> AdmittedRequest:
+        """The request of this id, which began before. Raises FailedPrecondition for a new one."""
+        try:
+            return await self._workflows.join_own(task.request_id, fingerprint)
+        except NotFound:
+            self._admission.must_begin(task.plan.profile)
+            raise
 
     async def _status(self, request_id: str) -> Status:
         """As Temporal has it; a request whose result is published ends in Temporal a moment later, and is waited for."""

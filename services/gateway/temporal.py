@@ -78,7 +78,10 @@ class Workflows:
             )
             return admitted
         except WorkflowAlreadyStartedError:
-            return await self._join_own(task.request_id, fingerprint)
+            try:
+                return await self.join_own(task.request_id, fingerprint)
+            except NotFound:  # another workflow's id
+                raise _reused(task.request_id) from None
         except RPCError as error:
             raise unavailable(error) from error
 
@@ -93,19 +96,12 @@ class Workflows:
         """The request with this id, whether it runs or has ended. Raises NotFound, Unavailable."""
         return _admitted(request_id, await (await self._describe(request_id)).memo())
 
-    async def _join_own(self, request_id: str, fingerprint: str) -> AdmittedRequest:
-        """Raises FailedPrecondition where the id has another fingerprint, or is no request's but another workflow's."""
-        reused = FailedPrecondition(
-            f"request id {request_id!r} belongs to a request with another question, profile, tenant, budget or sampling",
-            reason="REQUEST_ID_REUSED",
-        )
-        try:
-            description = await self._describe(request_id)
-            memo = await description.memo()
-        except NotFound:
-            raise reused from None
+    async def join_own(self, request_id: str, fingerprint: str) -> AdmittedRequest:
+        """As `join`. Raises FailedPrecondition where the id has another fingerprint."""
+        description = await self._describe(request_id)
+        memo = await description.memo()
         if memo.get("fingerprint") != fingerprint:
-            raise reused
+            raise _reused(request_id)
         return replace(_admitted(request_id, memo), began_at=description.start_time)
 
     async def _describe(self, request_id: str) -> WorkflowExecutionDescription:
@@ -267,6 +263,13 @@ def _not_found_or_unavailable(error: RPCError, request_id: str) -> TandemError:
     if error.status == RPCStatusCode.NOT_FOUND:
         return _not_found(request_id)
     return unavailable(error)
+
+
+def _reused(request_id: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"request id {request_id!r} belongs to a request with another question, profile, tenant, budget or sampling",
+        reason="REQUEST_ID_REUSED",
+    )
 
 
 def _not_found(request_id: str) -> NotFound:

@@ -56,7 +56,7 @@ def addresses(release: Release) -> dict[str, tuple[str, int]]:
     """Address and port of every port of every pod, by component and the port's name."""
     found = {}
     for pod in release.get("pods")["items"]:
-        component = pod["metadata"]["labels"].get("app.kubernetes.io/component", "")
+        component = pod["metadata"].get("labels", {}).get("app.kubernetes.io/component", "")
         for container in pod["spec"]["containers"]:
             for port in container.get("ports", []):
                 found[f"{component}/{port['name']}"] = (pod["status"]["podIP"], port["containerPort"])
