@@ -38,7 +38,6 @@ def real(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Release]:
     release.install()
     release.wait_until_ready()
     yield release
-    release.uninstall()
     release.remove()
 
 
@@ -49,5 +48,4 @@ def scripted(cluster: Cluster) -> Iterator[Release]:
     release.install()
     release.wait_until_ready()
     yield release
-    release.uninstall()
     release.remove()

@@ -64,8 +64,10 @@ class Release:
         self.cluster.helm("uninstall", NAME, "-n", self.namespace, "--wait", "--timeout", "5m")
 
     def remove(self) -> None:
-        """The namespace and its volumes."""
-        self.cluster.kubectl("delete", "namespace", self.namespace, "--wait", "--timeout=240s")
+        """The namespace with all that is in it, and its volumes. Pods are not asked to drain: that is for tests of it."""
+        self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
+        self.kubectl("delete", "pods", "--all", "--grace-period=1")
+        self.cluster.kubectl("wait", "--for=delete", f"namespace/{self.namespace}", "--timeout=240s")
         self.cluster.kubectl("delete", "pv", "-l", f"tandem.dev/test={self.namespace}", "--ignore-not-found")
 
     def wait_until_nothing_is_left(self) -> None:

@@ -25,9 +25,11 @@ def test_every_ci_values_file_is_admitted(cluster: Cluster) -> None:
     cluster.kubectl("delete", "namespace", "admitted")
 
 
+CALLERS = "callers", "others"  # namespaces: one that may ask, one that may not
 # Asks in a pod: prints whether there was an answer, or what it was refused with.
 ASK = """
 import sys
+from tandem import Client, RequestError
 
 with Client(*sys.argv[1:]) as client:
     try:
@@ -66,6 +68,7 @@ def hardened(cluster: Cluster) -> Iterator[Release]:
     release = Release(cluster, "hardened", scripted=True)
     release.prepare(**{"pod-security.kubernetes.io/enforce": "restricted"})
     yield release
+    cluster.kubectl("delete", "namespace", *CALLERS, "--ignore-not-found", "--wait=false")
     release.remove()
 
 
@@ -80,14 +83,13 @@ def test_hardened_values_run_under_pod_security_restricted(hardened: Release, tm
     kept["answerChecker"] = {"runtimeClassName": ""}  # these nodes have no gVisor
     release.upgrade("--install", values=kept)
     release.wait_until_ready()
-    start_caller(cluster, "callers", **{"tandem.dev/client": "true"})
-    start_caller(cluster, "others")
-    eventually("a caller's answer", lambda: "answered" in ask_from(cluster, "callers", release.gateway, credential))
-    assert "a credential is needed" in ask_from(cluster, "callers", release.gateway)
+    start_caller(cluster, CALLERS[0], **{"tandem.dev/client": "true"})
+    start_caller(cluster, CALLERS[1])
+    eventually("a caller's answer", lambda: "answered" in ask_from(cluster, CALLERS[0], release.gateway, credential))
+    assert "a credential is needed" in ask_from(cluster, CALLERS[0], release.gateway)
     with pytest.raises(RuntimeError):  # its namespace is no client's: nothing answers
-        ask_from(cluster, "others", release.gateway, credential)
+        ask_from(cluster, CALLERS[1], release.gateway, credential)
     warnings = release.kubectl("get", "events", "--field-selector", "reason=FailedCreate", "-o", "json")
     assert json.loads(warnings)["items"] == []
-    cluster.kubectl("delete", "namespace", "callers", "others", "--wait=false")
     release.uninstall()
     release.wait_until_nothing_is_left()

@@ -37,7 +37,6 @@ def pairs(cluster: Cluster) -> Iterator[Release]:
     release.install()
     release.wait_until_ready()
     yield release
-    release.uninstall()
     release.remove()
 
 
@@ -51,7 +50,7 @@ async def requests(release: Release, profile: str) -> AsyncIterator[list[tandem_
         async with AsyncClient(release.gateway) as client:
             async for event in client.solve(WORK.format(number), profile=profile):
                 running[number].set()
-                if event.kind == "result":
+                if event.kind == "completed":
                     results.append(event.result)
 
     asked = [asyncio.create_task(ask(number)) for number in range(5)]

@@ -48,7 +48,6 @@ def guarded(cluster: Cluster) -> Iterator[Release]:
     release.install(values={"networkPolicy": {"enabled": True}})
     release.wait_until_ready()
     yield release
-    release.uninstall()
     release.remove()
 
 
