@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -184,6 +185,9 @@ def test_up_takes_free_ports_and_down_leaves_nothing(elsewhere: Path) -> None:
     assert tandem("down").returncode == 0
     assert ours(elsewhere) == []
     assert not (elsewhere / "stack.json").exists()
+    ended = re.findall(r"stopped: (\S+)", (elsewhere / "supervisord.log").read_text())
+    assert ended[0] == "http-gateway"
+    assert {"redis", "temporal"} <= set(ended[-3:])  # what the others store in ends last
     assert "not up" in tandem("down").stdout
 
 
