@@ -20,7 +20,7 @@ class StackError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process. Those of wave 0 are ready before all others start together; the last wave ends first.
+    """One process. A wave starts when every process of the wave before it is ready, and ends before that one does.
 
     `ports`: preferred numbers by purpose. `health`: the gRPC service name whose health says "ready"; a path for a process that
     speaks HTTP. `module`: what

@@ -7,7 +7,6 @@ what ended.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import re
@@ -140,9 +139,7 @@ class Stack(Layout):
             ) from None
 
     def _start_missing(self, report: Report) -> None:
-        """Tandem's own processes wait for each other by themselves, so all start at once when what they store in is ready."""
-        stores, *rest = self.waves()
-        for wave in (stores, [*itertools.chain(*rest)]):
+        for wave in self.waves():
             before = exits_in(self.supervisor_log)
             with self.supervisor() as supervisor:
                 for process in wave:

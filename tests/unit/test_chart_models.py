@@ -150,9 +150,7 @@ def test_an_unknown_type_is_refused_by_the_schema() -> None:
 
 @needs_helm
 def test_llama_cpp_gets_files_that_nobody_converts() -> None:
-    specs = pod_specs(
-        render("minimal", "insightGenerator.engine=llamacpp", "slmExecutor.engine=llamacpp", "modelCache.type=shared")
-    )
+    specs = pod_specs(render("minimal", "sufficiencyScorer.engine=transformers", "modelCache.type=shared"))
     [job] = [spec for name, spec in specs.items() if name.startswith("Job/t-tandem-pull")]
     steps = {c["name"]: c["args"] for c in [*job["initContainers"], *job["containers"]]}
     assert set(steps) == {"llm-llamacpp", "slm-llamacpp", "slm-transformers"}  # the scorer's is transformers'
