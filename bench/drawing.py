@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 
 from bench.common import RESULTS
 
+__all__ = ["main", "plt"]  # with the style of every picture of the benches
 mpl.rcParams.update({"svg.hashsalt": "tandem", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
 
 

@@ -11,24 +11,20 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import cycle
 
-import matplotlib as mpl
 import numpy as np
 import psutil
 from rich.progress import Progress
 
 from bench.common import RESULTS, Figures, report
+from bench.drawing import plt
 from tandem import Client, RequestError
 from tandem.local.supervisor import Stack
 from tandem.paths import REPOSITORY
 from tests.stacks import pid_of, redis_of, scripted_stack
 
-mpl.use("svg")
-import matplotlib.pyplot as plt
-
-mpl.rcParams.update({"svg.hashsalt": "tandem", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
 # Stopped in the first stage, never stopped, answered by the large model, answered at once.
 _QUESTIONS = (
     "[ms=2 scores=16:0.9 slm_eos=8]", "[ms=1 slm_eos=8]", "[ms=1 llm_eos=20]", "[ms=2 scores=0:0.9 slm_eos=8]",
@@ -166,7 +162,7 @@ def _figures(samples: Sequence[Sample], traffic: Traffic, callers: int) -> Figur
         "callers": callers,
         "minutes": samples[-1].minutes,
         "growth": {name: growth(name) for name in ("memory_mb", "descriptors", "threads")},
-        "samples": [{name: getattr(sample, name) for name in Sample.__slots__} for sample in samples],
+        "samples": [asdict(sample) for sample in samples],
     }
 
 

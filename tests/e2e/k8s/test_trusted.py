@@ -17,6 +17,7 @@ from cryptography import x509
 from tandem import AsyncClient, Client, RequestError
 from tandem.keys import KeyFile
 from tandem.local.certificates import Authority
+from tandem.local.layout import OWN_PROCESSES
 from tandem.redis_users import USERS, acl_lines, passwords_in
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.release import CHECKER, MODELS, NAME, Release, eventually
@@ -25,7 +26,7 @@ from tests.stacks import environment
 pytestmark = pytest.mark.timeout(1800)
 NAMESPACE = "trusted"
 FRONT = "10.96.200.1"  # of a Service that the certificate of the gateway can name before it is there
-PROCESSES = ("gateway", "http-gateway", "worker", CHECKER, *MODELS)
+PROCESSES = [process.name for process in OWN_PROCESSES]
 CALLED = dict.fromkeys((CHECKER, *MODELS), "worker") | {"gateway": "http-gateway"}
 PORTS = {"gateway": 50056}
 ACCEPTED = {"OK", "UNAUTHENTICATED"}  # the gateway takes the HTTP gateway for what it is, and asks for a caller's key
@@ -136,10 +137,7 @@ def hosts_of(process: str) -> list[str]:
 
 
 def values() -> dict[str, Any]:
-    given = {
-        "".join(word.capitalize() if n else word for n, word in enumerate(process.split("-"))): secret_of(process)
-        for process in PROCESSES
-    }
+    given = {process.key: secret_of(process.name) for process in OWN_PROCESSES}
     redis = [
         "/programs/redis-server",
         "--save",
