@@ -76,7 +76,8 @@ class JournalledCounters(EngineCounters):
 
 class ScriptedEngine:
     def __init__(self, name: str, max_batch: int = 16) -> None:
-        self._name = name
+        """Requests above `max_batch` count as waiting, and run all the same."""
+        self._name, self._max_batch = name, max_batch
         self._role = "llm" if name.endswith("llm") else "slm"
         self.tokenizer = ByteTokenizer()
         journal = os.environ.get("TANDEM_TEST_JOURNAL")
@@ -95,7 +96,8 @@ class ScriptedEngine:
 
     @property
     def load(self) -> EngineLoad:
-        return EngineLoad(len(self._aborted), 0)
+        running = min(len(self._aborted), self._max_batch)
+        return EngineLoad(running, len(self._aborted) - running)
 
     is_alive = True
     continues_json = True

@@ -247,6 +247,7 @@ def test_each_process_shows_its_metrics(local: LocalStack) -> None:
         assert series in text, component
         # What the alert on lost spans reads.
         assert "otel_sdk_processor_span_processed_total" in text, component
+        assert "otel_sdk_exporter_span_exported_total" in text, component
 
 
 def test_what_holds_questions_is_for_this_user_alone(local: LocalStack) -> None:

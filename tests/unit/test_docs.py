@@ -119,10 +119,11 @@ def code_of(document: str) -> list[str]:
     return [*_FENCE.findall(text), *(f"`{code}`" for code in re.findall(r"`([^`\n]+)`", _FENCE.sub("", text)))]
 
 
-def test_every_alert_has_an_entry_in_the_runbook() -> None:
+def test_every_alert_leads_to_its_entry_in_the_runbook() -> None:
     rules = yaml.safe_load((ROOT / "deploy/alerts/tandem.yaml").read_text())
-    alerts = {rule["alert"].lower() for group in rules["groups"] for rule in group["rules"]}
-    assert alerts <= anchors(ROOT / "docs/operate.md")
+    links = {r["alert"]: r["annotations"]["runbook_url"] for group in rules["groups"] for r in group["rules"]}
+    assert links == {alert: f"docs/operate.md#{alert.lower()}" for alert in links}
+    assert {alert.lower() for alert in links} <= anchors(ROOT / "docs/operate.md")
 
 
 def test_every_stop_reason_is_in_the_glossary() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.k8s import kserve
 from tests.e2e.k8s.cluster import Cluster
-from tests.e2e.k8s.release import Release
+from tests.e2e.k8s.release import Release, installed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,18 +34,12 @@ def cluster() -> Cluster:
 @pytest.fixture(scope="module", params=["deployment", "kserve"])
 def real(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Release]:
     """The default pair, served in either mode."""
-    release = Release(cluster, f"real-{request.param}", mode=request.param)
-    release.install()
-    release.wait_until_ready()
-    yield release
-    release.remove()
+    with installed(Release(cluster, f"real-{request.param}", mode=request.param)) as release:
+        yield release
 
 
 @pytest.fixture(scope="module")
 def scripted(cluster: Cluster) -> Iterator[Release]:
     """The test engine, so that many requests run at once; two workers and gateways, so that one may go."""
-    release = Release(cluster, "scripted", scripted=True)
-    release.install()
-    release.wait_until_ready()
-    yield release
-    release.remove()
+    with installed(Release(cluster, "scripted", scripted=True)) as release:
+        yield release

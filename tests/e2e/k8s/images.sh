@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The images of the test cluster, built by buildah without a registry: a Python base, pause, CoreDNS, and Tandem's own from
-# deploy/Dockerfile. What is there in this version is kept. Needs buildah, runc, mmdebstrap, gcc.
+# The images of the test cluster, built by buildah without a registry: a Python base, pause, CoreDNS, KEDA, Prometheus, and Tandem's
+# own from deploy/Dockerfile. What is there in this version is kept. Needs buildah, runc, mmdebstrap, gcc.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:?where the cluster is kept}
@@ -16,7 +16,7 @@ save() { # IMAGE NAME: an archive that containerd imports in a second
 }
 
 single() { # PROGRAM NAME [USER]: an image that holds one static program
-  [ -f "$images/$2.tar" ] && return
+  [ "$images/$2.tar" -nt "$1" ] && return
   local container
   container=$("${buildah[@]}" from scratch)
   "${buildah[@]}" copy -q "$container" "$1" "/$2"
@@ -49,9 +49,10 @@ tandem() { # TARGET TAG: really built from the Dockerfile
   save "$2" "tandem-$1"
 }
 
-gcc -Os -static -s -o "$folder/pause" "$here/pause.c"
+[ -f "$folder/pause" ] || gcc -Os -static -s -o "$folder/pause" "$here/pause.c"
 single "$folder/pause" pause 65535:65535
 single "$folder/bin/coredns" coredns
+for program in keda keda-adapter prometheus prometheus-operator prometheus-config-reloader; do single "$folder/bin/$program" "$program" 65534:65534; done
 base
 for target in "${@:2}"; do tandem "$target" "localhost/tandem:$target"; done
 "${buildah[@]}" rmi --prune > /dev/null 2>&1 || true # what these took the names of; another build may still use some

@@ -6,7 +6,8 @@ this machine as read-only volumes (shared.py), so that no test builds gigabytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
@@ -105,6 +106,17 @@ class Release:
     @property
     def jaeger(self) -> str:
         return f"http://{self.get('service', f'{NAME}-demo-jaeger')['spec']['clusterIP']}:16686"
+
+
+@contextmanager
+def installed(release: Release, values: dict[str, Any] | None = None) -> Iterator[Release]:
+    """Installed and ready inside the block; removed after it, whatever happens: these nodes have GPUs for one release."""
+    try:
+        release.install(values=values)
+        release.wait_until_ready()
+        yield release
+    finally:
+        release.remove()
 
 
 def pod_is_ready(pod: dict[str, Any]) -> bool:

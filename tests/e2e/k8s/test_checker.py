@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tandem import Client
 from tandem.v1 import tandem_pb2
+from tests.e2e.k8s.pods import run_python, start_idle_pod
 from tests.e2e.k8s.release import CHECKER, NAME, Release, eventually
 
 pytestmark = pytest.mark.timeout(1800)
@@ -37,27 +36,20 @@ except OSError:
 def reached(release: Release, pod: str) -> set[str]:
     """What code in this pod reaches, outside any sandbox: of "gateway" and "dns"."""
     address = release.gateway.partition(":")[0]
-    words = ("python", "-c", PROBE, address, f"{NAME}-gateway.{release.namespace}.svc")
-    return set(release.kubectl("exec", pod, "--", *words).split())
+    words = (address, f"{NAME}-gateway.{release.namespace}.svc")
+    return set(run_python(release.cluster, release.namespace, pod, PROBE, *words).split())
 
 
 def plugin_enforces_policies(release: Release) -> bool:
     """A pod that one policy forbids every connection, and that shares nothing else with the checker, reaches nothing."""
     labels = {"tandem.dev/probe": "isolated"}
-    metadata: dict[str, Any] = {"name": "probe", "namespace": release.namespace, "labels": labels}
-    container = {"name": "probe", "image": "localhost/tandem:worker", "imagePullPolicy": "Never"}
+    metadata = {"name": "probe", "namespace": release.namespace}
     policy = {"podSelector": {"matchLabels": labels}, "policyTypes": ["Egress"], "egress": []}
     release.cluster.apply(
-        [
-            {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": policy},
-            {
-                "apiVersion": "v1", "kind": "Pod", "metadata": metadata,
-                "spec": {"containers": [{**container, "args": ["sleep", "600"]}], "terminationGracePeriodSeconds": 0},
-            },
-        ]
-    )  # fmt: skip
+        [{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": policy}]
+    )
     try:
-        release.kubectl("wait", "--for=condition=Ready", "pod/probe", "--timeout=120s")
+        start_idle_pod(release.cluster, "probe", release.namespace, **labels)
         return reached(release, "probe") == set()
     finally:
         release.kubectl("delete", "pod/probe", "networkpolicy/probe", "--wait")

@@ -11,6 +11,7 @@ import yaml
 
 from tandem.keys import KeyFile
 from tests.e2e.k8s.cluster import Cluster
+from tests.e2e.k8s.pods import run_python, start_idle_pod
 from tests.e2e.k8s.release import CHART, NAME, Release, eventually
 
 pytestmark = pytest.mark.timeout(600)
@@ -41,25 +42,12 @@ with Client(*sys.argv[1:]) as client:
 
 def start_caller(cluster: Cluster, namespace: str, **labels: str) -> None:
     """A pod that can ask, in a namespace of its own."""
-    metadata = {"name": "caller", "namespace": namespace}
-    container = {
-        "name": "caller",
-        "image": "localhost/tandem:worker",
-        "imagePullPolicy": "Never",
-        "args": ["sleep", "900"],
-    }
-    pod = {"containers": [container], "terminationGracePeriodSeconds": 0}
-    cluster.apply(
-        [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
-            {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod},
-        ]
-    )
-    cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/caller", "--timeout=120s")
+    cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}])
+    start_idle_pod(cluster, "caller", namespace)
 
 
 def ask_from(cluster: Cluster, namespace: str, *words: str) -> str:
-    return cluster.kubectl("-n", namespace, "exec", "caller", "--", "timeout", "30", "python", "-c", ASK, *words)
+    return run_python(cluster, namespace, "caller", ASK, *words)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from tandem import AsyncClient, Client, RequestError
 from tandem.v1 import tandem_pb2
 from tests.e2e.k8s.cluster import Cluster
-from tests.e2e.k8s.release import MODELS, Release, eventually
+from tests.e2e.k8s.release import MODELS, Release, eventually, installed
 from tests.e2e.k8s.values import MODEL_KEYS, scripted_profile
 
 pytestmark = pytest.mark.timeout(1800)
@@ -33,11 +33,8 @@ def second(*, withdrawn: bool = False, **changed: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def pairs(cluster: Cluster) -> Iterator[Release]:
-    release = Release(cluster, "pairs", scripted=True)
-    release.install()
-    release.wait_until_ready()
-    yield release
-    release.remove()
+    with installed(Release(cluster, "pairs", scripted=True)) as release:
+        yield release
 
 
 @asynccontextmanager

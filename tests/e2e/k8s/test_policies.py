@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tandem import Client
 from tests.e2e.k8s.cluster import Cluster
-from tests.e2e.k8s.release import COMPONENTS, NAME, Release, eventually
+from tests.e2e.k8s.pods import run_python, start_idle_pod
+from tests.e2e.k8s.release import COMPONENTS, NAME, Release, eventually, installed
 
 pytestmark = pytest.mark.timeout(900)
 MAY_REACH = {
@@ -44,11 +44,8 @@ with ThreadPoolExecutor(64) as pool:
 
 @pytest.fixture(scope="module")
 def guarded(cluster: Cluster) -> Iterator[Release]:
-    release = Release(cluster, "guarded", scripted=True)
-    release.install(values={"networkPolicy": {"enabled": True}})
-    release.wait_until_ready()
-    yield release
-    release.remove()
+    with installed(Release(cluster, "guarded", scripted=True), {"networkPolicy": {"enabled": True}}) as release:
+        yield release
 
 
 def addresses(release: Release) -> dict[str, tuple[str, int]]:
@@ -67,7 +64,7 @@ def reached(release: Release, component: str, targets: dict[str, tuple[str, int]
     [pod, *_] = release.pods(component)
     others = {name: target for name, target in targets.items() if not name.startswith(f"{component}/")}
     words = [f"{name},{host},{port}" for name, (host, port) in others.items()]
-    return set(release.kubectl("exec", pod["metadata"]["name"], "--", "python", "-c", PROBE, *words).split())
+    return set(run_python(release.cluster, release.namespace, pod["metadata"]["name"], PROBE, *words).split())
 
 
 def test_each_process_reaches_what_the_picture_has_and_nothing_else(guarded: Release) -> None:
@@ -80,21 +77,12 @@ def test_each_process_reaches_what_the_picture_has_and_nothing_else(guarded: Rel
 
 
 def test_a_pod_that_is_none_of_them_reaches_the_two_gateways_alone(guarded: Release) -> None:
-    metadata: dict[str, Any] = {"name": "stranger", "namespace": guarded.namespace}
-    container = {
-        "name": "stranger",
-        "image": "localhost/tandem:worker",
-        "imagePullPolicy": "Never",
-        "args": ["sleep", "600"],
-    }
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
-    guarded.cluster.apply([{**pod, "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}}])
-    guarded.kubectl("wait", "--for=condition=Ready", "pod/stranger", "--timeout=120s")
+    start_idle_pod(guarded.cluster, "stranger", guarded.namespace)
     ours = {name: at for name, at in addresses(guarded).items() if not name.startswith("demo-")}
     words = [f"{name},{host},{port}" for name, (host, port) in ours.items()]
 
     def answering() -> set[str]:
-        return set(guarded.kubectl("exec", "stranger", "--", "python", "-c", PROBE, *words).split())
+        return set(run_python(guarded.cluster, guarded.namespace, "stranger", PROBE, *words).split())
 
     eventually("the gateways", lambda: answering() == {"gateway/grpc", "http-gateway/http"})
 

@@ -8,6 +8,7 @@ import ssl
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from cryptography import x509
 
 from tandem import AsyncClient, Client, RequestError
 from tandem.keys import KeyFile
+from tandem.local import certificates
 from tandem.local.certificates import Authority
 from tandem.local.layout import OWN_PROCESSES
 from tandem.redis_users import USERS, acl_lines, passwords_in
 from tests.e2e.k8s.cluster import Cluster
+from tests.e2e.k8s.pods import run_python
 from tests.e2e.k8s.release import CHECKER, MODELS, NAME, Release, eventually
 from tests.stacks import environment
 
@@ -30,9 +33,7 @@ PROCESSES = [process.name for process in OWN_PROCESSES]
 CALLED = dict.fromkeys((CHECKER, *MODELS), "worker") | {"gateway": "http-gateway"}
 PORTS = {"gateway": 50056}
 ACCEPTED = {"OK", "UNAUTHENTICATED"}  # the gateway takes the HTTP gateway for what it is, and asks for a caller's key
-LONG = (
-    "[ms=1000 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: as long as the kubelet takes to bring a new secret
-)
+LONG = "[ms=1000 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: longer than a new secret takes to its processes
 # What a pod's own certificate opens: prints the gRPC status of one call to each target.
 CALLS = """
 import json, os, sys
@@ -113,9 +114,8 @@ class Trusted:
     def run(self, component: str, program: str, *words: str) -> dict[str, str]:
         """What a program prints in a pod of the component."""
         [pod, *_] = self.release.pods(component)
-        found: dict[str, str] = json.loads(
-            self.release.kubectl("exec", pod["metadata"]["name"], "--", "python", "-c", program, *words)
-        )
+        printed = run_python(self.release.cluster, NAMESPACE, pod["metadata"]["name"], program, *words)
+        found: dict[str, str] = json.loads(printed)
         return found
 
     def _put_secret(self, process: str, chain: bytes, key: bytes) -> None:
@@ -209,6 +209,26 @@ def test_no_process_may_see_or_empty_all_of_redis(trusted: Trusted) -> None:
         found = trusted.run(process, COMMANDS)
         assert found.pop("PING") in ("done", "NoPermissionError")
         assert set(found.values()) == {"NoPermissionError"}, (process, found)
+
+
+def test_expired_certificates_are_refused_until_they_are_renewed(
+    trusted: Trusted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask() -> str:
+        with Client(f"https://{FRONT}:50051", trusted.key) as client:
+            try:
+                return client.ask("[slm_eos=5] expired?").reasoning
+            except RequestError as error:
+                return str(error)
+
+    pods = {pod["metadata"]["uid"] for process in PROCESSES for pod in trusted.release.pods(process)}
+    with monkeypatch.context() as patched:
+        patched.setattr(certificates, "_VALID", timedelta(minutes=-1))
+        trusted.renew()
+    eventually("the refusal", lambda: "certificate has expired" in ask(), 180)
+    trusted.renew()
+    eventually("an answer", lambda: ask().startswith("y "), 180)
+    assert pods == {pod["metadata"]["uid"] for process in PROCESSES for pod in trusted.release.pods(process)}
 
 
 async def test_certificates_are_renewed_under_twenty_requests_and_none_is_lost(trusted: Trusted) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from temporalio.service import RPCError
 
 from services.gateway.readers import Limits
 from tandem.request import solve_request
@@ -43,9 +44,10 @@ async def test_a_tenant_that_comes_last_does_not_wait_for_all_of_anothers_reques
         for _ in range(num_slots + 4):
             await detach(second)
         # All of the large model's slots are taken twice over by the loud one's, of which the second half waits.
-        waiting = asyncio.create_task(served(limited, quiet, "[llm_eos=3 slm_eos=2]"))
-        await until(lambda: limited.system.client.list(f"tenant = {quiet}"), lambda found: len(found.requests) == 1)
-        await asyncio.sleep(1)
+        last = uuid4().hex
+        waiting = asyncio.create_task(served(limited, quiet, "[llm_eos=3 slm_eos=2]", request_id=last))
+        for name in (*names[num_slots:], last):
+            await _needs_the_large_model(limited, name)
         first.release()
         assert (await asyncio.wait_for(waiting, BOUND_SECONDS))["answer"]
         assert llm.running
@@ -54,6 +56,20 @@ async def test_a_tenant_that_comes_last_does_not_wait_for_all_of_anothers_reques
         second.release()
     for name in names:
         await until(lambda: limited.system.client.get(name), lambda r: r.state == tandem_pb2.REQUEST_STATE_COMPLETED)  # noqa: B023
+
+
+async def _needs_the_large_model(limited: Limited, request_id: str) -> None:
+    """The request has come so far that its insight waits for a slot."""
+    handle = limited.system.temporal.get_workflow_handle(request_id)
+
+    async def pending() -> set[str]:
+        try:
+            described = (await handle.describe()).raw_description
+        except RPCError:
+            return set()  # not yet begun
+        return {activity.activity_type.name for activity in described.pending_activities}
+
+    await until(pending, lambda found: "generate_insight" in found)
 
 
 async def _running(limited: Limited, number: int) -> None:

@@ -1,0 +1,191 @@
+"""What goes wrong at an operator's hands: a key is revoked, an image or a profile is bad, a quota is used up, Temporal is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tandem import AsyncClient, Client, RequestError
+from tandem.keys import KeyFile
+from tests.e2e.k8s.cluster import Cluster
+from tests.e2e.k8s.release import NAME, Release, eventually
+from tests.e2e.k8s.values import scripted_profile
+
+pytestmark = pytest.mark.timeout(1200)
+WORK = "[ms=100 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some ten seconds
+
+
+class Keys:
+    """The release's file of keys, as a secret. `kept` is a tenant's key that stays."""
+
+    def __init__(self, release: Release, folder: Path) -> None:
+        self._release, self._file = release, KeyFile(folder / "keys.json")
+        _, self.kept = self._file.create("acme")
+
+    def create(self) -> tuple[str, str]:
+        """Id and text of another key."""
+        found, text = self._file.create("other")
+        return found.id, text
+
+    def revoke(self, key_id: str) -> None:
+        self._file.revoke(key_id)
+
+    def put(self) -> None:
+        metadata = {"name": "tandem-keys", "namespace": self._release.namespace}
+        data = {"keys.json": b64encode(self._file.path.read_bytes()).decode()}
+        self._release.cluster.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}])
+
+
+@pytest.fixture(scope="module")
+def release(cluster: Cluster) -> Iterator[Release]:
+    release = Release(cluster, "mishaps", scripted=True)
+    release.prepare()
+    yield release
+    release.remove()
+
+
+@pytest.fixture(scope="module")
+def keys(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    keys = Keys(release, tmp_path_factory.mktemp("keys"))
+    keys.put()
+    release.upgrade("--install", values=values())
+    release.wait_until_ready()
+    return keys
+
+
+def values(**more: Any) -> dict[str, Any]:
+    return {"auth": {"existingSecret": "tandem-keys"}, **more}
+
+
+def refusal(release: Release, key: str) -> str:
+    """What a question is refused with; empty if it is answered."""
+    try:
+        with Client(release.gateway, key) as client:
+            client.ask("[slm_eos=5] may I?")
+    except RequestError as error:
+        return str(error)
+    return ""
+
+
+async def outcomes(release: Release, key: str, happen: Callable[[], Awaitable[None]], count: int = 5) -> list[str]:
+    """Of requests that run while `happen` does: empty where there is an answer, else the error."""
+    begun = asyncio.Event()
+
+    async def one(number: int) -> str:
+        async with AsyncClient(release.gateway, key) as client:
+            try:
+                async for event in client.solve(WORK.format(number)):
+                    if event.kind == "insight_delta":
+                        begun.set()
+            except RequestError as error:
+                return str(error)
+        return ""
+
+    async def later() -> None:
+        await begun.wait()
+        await happen()
+
+    *seen, _ = await asyncio.gather(*(one(number) for number in range(count)), later())
+    return seen
+
+
+async def upgraded_for(release: Release, seconds: float, **bad: Any) -> None:
+    """An upgrade that cannot succeed, and after a while the way back that the runbook names."""
+    await asyncio.to_thread(release.upgrade_without_waiting, values(**bad))
+    await asyncio.sleep(seconds)
+    words = ("rollback", NAME, "-n", release.namespace, "--wait", "--timeout", "5m")
+    await asyncio.to_thread(release.cluster.helm, *words)
+
+
+def waiting_reasons(release: Release) -> set[str]:
+    """Why containers do not run."""
+    found = set()
+    for pod in release.get("pods")["items"]:
+        for container in pod["status"].get("containerStatuses", []):
+            found |= {state["reason"] for name, state in container["state"].items() if name == "waiting"}
+    return found
+
+
+async def test_a_revoked_key_is_refused_within_a_minute_and_no_other(release: Release, keys: Keys) -> None:
+    key_id, text = keys.create()
+    keys.put()
+    await asyncio.to_thread(eventually, "the new key", lambda: not refusal(release, text), 120)
+
+    async def revoke() -> None:
+        keys.revoke(key_id)
+        keys.put()
+        refused = lambda: "revoked" in refusal(release, text)  # noqa: E731 - a condition
+        await asyncio.to_thread(eventually, "the refusal", refused, 120)
+
+    assert await outcomes(release, keys.kept, revoke) == [""] * 5
+
+
+async def test_a_bad_image_tag_costs_no_answer_before_the_rollback(release: Release, keys: Keys) -> None:
+    async def change() -> None:
+        await upgraded_for(release, 20, image={"tag": "no-such-tag"})
+
+    assert await outcomes(release, keys.kept, change) == [""] * 5
+    release.wait_until_ready()
+    assert refusal(release, keys.kept) == ""
+
+
+async def test_with_a_bad_profile_the_old_gateways_go_on(release: Release, keys: Keys) -> None:
+    bad = scripted_profile(handoff='"by-mail"')
+
+    async def change() -> None:
+        await asyncio.to_thread(
+            release.upgrade_without_waiting, values(profile={"name": "scripted", "files": {"profile.toml": bad}})
+        )
+        await asyncio.to_thread(eventually, "the crash", lambda: "CrashLoopBackOff" in waiting_reasons(release), 120)
+        log = await asyncio.to_thread(newest_log, release, "gateway")
+        assert "handoff" in log, log
+        assert await asyncio.to_thread(refusal, release, keys.kept) == ""
+        words = ("rollback", NAME, "-n", release.namespace, "--wait", "--timeout", "5m")
+        await asyncio.to_thread(release.cluster.helm, *words)
+
+    assert await outcomes(release, keys.kept, change) == [""] * 5
+
+
+def newest_log(release: Release, component: str) -> str:
+    pods = sorted(release.pods(component), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+    return release.kubectl("logs", pods[-1]["metadata"]["name"], "--previous")
+
+
+async def test_a_used_up_quota_holds_an_upgrade_back_until_there_is_room(release: Release, keys: Keys) -> None:
+    metadata = {"name": "full", "namespace": release.namespace}
+    pods = len(release.get("pods")["items"])
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": {"pods": str(pods)}}}
+
+    async def change() -> None:
+        release.cluster.apply([quota])
+        await asyncio.to_thread(release.upgrade_without_waiting, values(podAnnotations={"changed": "yes"}))
+        words = ("events", "--field-selector", "reason=FailedCreate", "-o", "name")
+        await asyncio.to_thread(eventually, "the refusal", lambda: release.kubectl("get", *words), 60)
+        await asyncio.sleep(10)
+        await asyncio.to_thread(release.kubectl, "delete", "resourcequota", "full")
+
+    assert await outcomes(release, keys.kept, change) == [""] * 5
+    eventually("the new pods", lambda: all_have(release, "changed"), 240)
+
+
+def all_have(release: Release, annotation: str) -> bool:
+    pods = [pod for name in ("gateway", "worker", "slm-executor") for pod in release.pods(name)]
+    return all(annotation in pod["metadata"].get("annotations", {}) for pod in pods)
+
+
+async def test_without_temporals_database_running_requests_fail_clearly_and_new_ones_pass(
+    release: Release, keys: Keys
+) -> None:
+    async def lose() -> None:
+        [pod] = release.pods("demo-temporal")
+        name = pod["metadata"]["name"]
+        await asyncio.to_thread(release.kubectl, "delete", "pod", name, "--grace-period=0", "--force")
+
+    seen = await outcomes(release, keys.kept, lose)
+    assert all(seen), seen
+    await asyncio.to_thread(eventually, "an answer", lambda: not refusal(release, keys.kept), 240)
