@@ -12,7 +12,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* dict root, queue, types, target, sleeps (the queue whose workflows keep the pods awake; optional) -> a trigger of KEDA */}}
+{{/* dict root, queue, types, target -> a trigger of KEDA */}}
 {{- define "tandem.temporalTrigger" -}}
 - type: temporal
   metadata:
@@ -24,12 +24,20 @@
     {{- with .root.Values.temporal.tls.serverName }}
     tlsServerName: {{ . }}
     {{- end }}
-    {{- with .sleeps }}
-    activationTargetQueueSize: "0"
-    includeRunningWorkflowCount: "true"
-    workflowTaskQueueForCount: {{ . }}
-    {{- end }}
   {{- with include "tandem.temporalAuthentication" .root }}
+  authenticationRef: {name: {{ . }}}
+  {{- end }}
+{{- end }}
+
+{{/* dict component, query -> a trigger of KEDA */}}
+{{- define "tandem.prometheusTrigger" -}}
+{{- $scaling := .component.autoscaling -}}
+- type: prometheus
+  metadata:
+    serverAddress: {{ required (printf "%s.autoscaling.prometheusAddress is needed for kind keda" .component.key) $scaling.prometheusAddress }}
+    query: {{ .query | squote }}
+    threshold: {{ $scaling.target | quote }}
+  {{- with $scaling.prometheusAuthentication }}
   authenticationRef: {name: {{ . }}}
   {{- end }}
 {{- end }}
@@ -47,19 +55,12 @@
 {{- $roles := dict "insightGenerator" "llm" "sufficiencyScorer" "scorer" "slmExecutor" "slm" -}}
 {{- $pods := "" -}}{{- if $root.Values.profiles }}{{ $pods = printf ",pod=~\"%s-[a-z0-9]+-[a-z0-9]+\"" .target }}{{ end -}}
 {{- $role := "" -}}{{- with index $roles $c.key }}{{ $role = printf ",role=\"%s\"" . }}{{ end -}}
-- type: prometheus
-  metadata:
-    serverAddress: {{ required (printf "%s.autoscaling.prometheusAddress is needed for kind keda" $c.key) $scaling.prometheusAddress }}
-    query: sum({{ include "tandem.loadMetric" $c }}{namespace="{{ $root.Release.Namespace }}"{{ $role }}{{ $pods }}})
-    threshold: {{ $scaling.target | quote }}
-  {{- with $scaling.prometheusAuthentication }}
-  authenticationRef: {name: {{ . }}}
-  {{- end }}
+{{- $namespace := printf "namespace=\"%s\"" $root.Release.Namespace -}}
+{{ include "tandem.prometheusTrigger" (dict "component" $c "query" (printf "sum(%s{%s%s%s})" (include "tandem.loadMetric" $c) $namespace $role $pods)) }}
 {{- if eq (int $scaling.minReplicas) 0 }}
-# Without pods there is no metric of them: a running request of any of the pairs wakes the first one.
-{{- range $c.serves }}
-{{ include "tandem.temporalTrigger" (dict "root" $root "queue" (printf "tandem-%s-llm" .) "types" "activity" "target" $scaling.target "sleeps" (printf "tandem-%s" .)) }}
-{{- end }}
+# Without pods there is no metric of them: an attempt of any of the pairs that finds none wakes the first one.
+{{- $profiles := printf ",profile=~\"%s\"" (join "|" $c.serves) }}
+{{ include "tandem.prometheusTrigger" (dict "component" $c "query" (printf "sum(increase(tandem_model_unavailable_total{%s%s%s}[2m]))" $namespace $role $profiles)) }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -47,6 +47,11 @@ COST_ALONE = Counter(
     ["profile"],
 )
 TOKENS = Counter("tandem_tokens", "Billed tokens, by state.", ["model", "role", "state"])
+UNAVAILABLE = Counter(
+    "tandem_model_unavailable",
+    "Attempts that no process of the model took: none can be reached, or their queues are full.",
+    ["profile", "role"],
+)
 OVERRUN = Counter("tandem_overrun_tokens", "Tokens that the large model generated after the decision.", ["model"])
 NOTES = Counter(
     "tandem_degraded_requests",
@@ -200,6 +205,17 @@ def count_inference(
         FIRST_TOKEN.labels(model, role).observe(first_token, exemplar)
         if generated > 1:
             PER_TOKEN.labels(model, role).observe((seconds - first_token) / (generated - 1), exemplar)
+
+
+def watch_availability(profile: str) -> None:
+    """Export the attempts that no process of a model took from 0 on: the first one must show in a rate."""
+    for role in ("llm", "slm"):
+        UNAVAILABLE.labels(profile, role)
+
+
+def count_unavailable(profile: str, role: str) -> None:
+    """Count an attempt that no process of the model took; a pool without pods is woken by it."""
+    UNAVAILABLE.labels(profile, role).inc()
 
 
 def count_check(name: str, verdict: str, seconds: float, trace_id: str) -> None:

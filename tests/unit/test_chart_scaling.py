@@ -60,21 +60,27 @@ def test_keda_gets_the_credentials_that_the_workers_have() -> None:
     open_one = render("sleep", "temporal.apiKeySecret=")
     assert not [o for o in open_one if o["kind"] == "TriggerAuthentication"]
     assert all("authenticationRef" not in t for t in triggers(open_one, "worker", "temporal"))
-    [prometheus] = triggers(cloud, "insight-generator", "prometheus")
+    prometheus, _ = triggers(cloud, "insight-generator", "prometheus")
     assert prometheus["authenticationRef"] == {"name": "prometheus-reader"}
 
 
 @needs_helm
-def test_a_large_model_at_zero_is_woken_by_a_running_request_of_any_pair_that_it_serves() -> None:
+def test_a_large_model_at_zero_is_woken_by_an_attempt_of_any_pair_that_it_serves() -> None:
     objects = render("sleep", "profiles[0].name=second", "profiles[0].insightGenerator.sharedWith=" + QUEUE.removeprefix("tandem-"))  # fmt: skip
     scaled = named(objects, "ScaledObject", "insight-generator")["spec"]
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"], scaled["cooldownPeriod"]) == (0, 4, 900)
-    waking = [t["metadata"] for t in triggers(objects, "insight-generator", "temporal")]
-    assert [m["workflowTaskQueueForCount"] for m in waking] == [QUEUE, "tandem-second"]
-    assert {m["includeRunningWorkflowCount"] for m in waking} == {"true"}
-    [load] = triggers(objects, "insight-generator", "prometheus")
-    assert 'role="llm"' in load["metadata"]["query"]
-    assert not triggers(render("sleep"), "sufficiency-scorer", "temporal")
+    load, waking = (t["metadata"]["query"] for t in triggers(objects, "insight-generator", "prometheus"))
+    assert load == 'sum(tandem_engine_requests{namespace="ns",role="llm",pod=~"t-tandem-insight-generator-[a-z0-9]+-[a-z0-9]+"})'
+    profiles = f'{QUEUE.removeprefix("tandem-")}|second'
+    assert waking == f'sum(increase(tandem_model_unavailable_total{{namespace="ns",role="llm",profile=~"{profiles}"}}[2m]))'
+    assert len(triggers(render("sleep"), "sufficiency-scorer", "prometheus")) == 1
+
+
+@needs_helm
+def test_pods_go_by_the_same_pause_whether_they_are_the_last_or_not() -> None:
+    scaled = named(render("sleep"), "ScaledObject", "insight-generator")["spec"]
+    behavior = scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == scaled["cooldownPeriod"]
 
 
 @needs_helm

@@ -38,7 +38,7 @@ class AnswerActivities:
         task = replace(task, epoch=task.epoch + attempt)
         call = self._stub.Execute(execute_request_to_pb(task), timeout=Timeouts.attempt.total_seconds())
         inference = Inference("", "slm", task.request_id, task.epoch, task.prices)
-        done = await run_model_call(call, self._stub, inference, self._reported, task.used_before)
+        done = await run_model_call(call, self._stub, task, inference, self._reported)
         return outcome_from_pb(done.finished, done.counts, attempt, is_logged=done.started.logged)
 
     @activity.defn

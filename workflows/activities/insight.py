@@ -27,5 +27,5 @@ class InsightActivities:
         task = replace(task, epoch=activity.info().attempt)
         call = self._stub.Generate(generate_request_to_pb(task), timeout=Timeouts.attempt.total_seconds())
         inference = Inference("", "llm", task.request_id, task.epoch, task.prices)
-        done = await run_model_call(call, self._stub, inference, self._reported, task.used_before)
+        done = await run_model_call(call, self._stub, task, inference, self._reported)
         return outcome_from_pb(done.finished, done.counts, task.epoch)

@@ -11,8 +11,10 @@ import grpc
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from services.observability.metrics import count_unavailable
 from services.observability.spans import Inference, report_discarded
 from tandem.convert.values import counts_from_pb
+from tandem.method.tasks import ModelTask
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2
@@ -20,7 +22,7 @@ from workflows.activities.earlier_usage import EarlierUsage, without
 from workflows.activities.errors import application_error, counts_in
 from workflows.activities.heartbeat import heartbeating, worker_is_draining
 from workflows.activities.lost_usage import ReportedUsage
-from workflows.activities.retries import is_last_attempt
+from workflows.activities.retries import UNAVAILABLE, is_last_attempt
 
 
 @dataclass(slots=True)
@@ -53,14 +55,13 @@ class CompletedCall:
 
 
 async def run_model_call(
-    call: Any, stub: Any, inference: Inference, reported: ReportedUsage, before: TokenCounts
+    call: Any, stub: Any, task: ModelTask, inference: Inference, reported: ReportedUsage
 ) -> CompletedCall:
     """Read a stream to its `finished`. When cancelled, abort the work and read on to its exact usage.
 
-    `before`: what the role had used before this activity, and traces know of. Tokens that no log has are carried from attempt to
-    attempt in the heartbeats' details.
+    Tokens that no log has are carried from attempt to attempt in the heartbeats' details; traces know of `task.used_before`.
     """
-    earlier, received = EarlierUsage.of_attempt(before), Received()
+    earlier, received = EarlierUsage.of_attempt(task.used_before), Received()
     reader = asyncio.ensure_future(_read(call, received, earlier))
     try:
         async with heartbeating(lambda: earlier.details):
@@ -72,12 +73,14 @@ async def run_model_call(
                 await abort(stub, inference.request_id, inference.attempt)
                 await reader
     except grpc.aio.AioRpcError as error:
+        if received.started is None and error.code() in UNAVAILABLE:
+            count_unavailable(task.profile, inference.role)
         raise _failure(error, inference, received, earlier, reported) from error
     finally:
         reader.cancel()
         call.cancel()
     reported.pop(inference.request_id, inference.role)
-    in_traces = without(before, received.logged)
+    in_traces = without(task.used_before, received.logged)
     report_discarded(replace(inference, model=received.model), without(earlier.missing, in_traces))
     return CompletedCall(received.counts + earlier.missing, received.started, received.finished)
 

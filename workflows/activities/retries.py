@@ -9,8 +9,8 @@ from temporalio.common import RetryPolicy
 
 from tandem.method.timeouts import Timeouts
 
-# The service cannot be reached, or its queue is full.
-_UNAVAILABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
+UNAVAILABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
+"""The service cannot be reached, or its queue is full."""
 _MAX_FAILURES = 6  # attempts that a service began or refused
 _MAX_INTERVAL = timedelta(seconds=4)
 
@@ -31,7 +31,7 @@ def is_last_attempt(attempt: int, code: grpc.StatusCode, began: bool) -> bool:
     Work that had begun is paid for and lost with its process, so a request that crashes its process is attempted at most
     six times.
     """
-    return attempt >= _MAX_FAILURES and (began or code not in _UNAVAILABLE)
+    return attempt >= _MAX_FAILURES and (began or code not in UNAVAILABLE)
 
 
 def _attempts(seconds: float) -> int:

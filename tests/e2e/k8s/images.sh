@@ -6,6 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:?where the cluster is kept}
 repository=$(cd "$here/../../.." && pwd)
 images=$folder/img
+PREVIOUS=9f64aeaa3acf4bbdc609227394731844303ef0d8 # before the request log numbered its writes and overlapped trials began earlier
 mkdir -p "$images"
 certificates=/etc/ssl/certs/ca-certificates.crt
 buildah=(buildah --root "$folder/storage" --runroot "$folder/runroot" --storage-driver overlay)
@@ -15,12 +16,12 @@ save() { # IMAGE NAME: an archive that containerd imports in a second
   "${buildah[@]}" push -q "$1" "oci-archive:$images/$2.tar:$1"
 }
 
-single() { # PROGRAM NAME [USER]: an image that holds one static program
+single() { # PROGRAM NAME [USER [FOLDER]]: an image that holds one static program, FOLDER/NAME
   [ "$images/$2.tar" -nt "$1" ] && return
   local container
   container=$("${buildah[@]}" from scratch)
-  "${buildah[@]}" copy -q "$container" "$1" "/$2"
-  "${buildah[@]}" config --entrypoint "[\"/$2\"]" ${3:+--user "$3"} "$container"
+  "${buildah[@]}" copy -q "$container" "$1" "${4:-}/$2"
+  "${buildah[@]}" config --entrypoint "[\"${4:-}/$2\"]" ${3:+--user "$3"} "$container"
   "${buildah[@]}" commit -q "$container" "localhost/$2:local"
   "${buildah[@]}" rm "$container" > /dev/null
   save "localhost/$2:local" "$2"
@@ -40,20 +41,31 @@ base() { # A Python like the official slim image, out of Debian's packages; libg
   "${buildah[@]}" rm "$container" > /dev/null
 }
 
-tandem() { # TARGET TAG: really built from the Dockerfile
+tandem() { # TARGET TAG [SOURCES]: really built from the Dockerfile
+  local sources=${3:-$repository}
   printf 'native-tls = true\n' > "$folder/uv.toml"
   printf '[global]\ncert = %s\n' "$certificates" > "$folder/pip.conf"
   "${buildah[@]}" bud --runtime /usr/sbin/runc --pull-never --network host \
     -v "$certificates:$certificates:ro" -v "$folder/uv.toml:/etc/uv/uv.toml:ro" -v "$folder/pip.conf:/etc/pip.conf:ro" \
-    --build-arg PYTHON_IMAGE=localhost/python:3.11-gomp --target "$1" -t "$2" -f "$repository/deploy/Dockerfile" "$repository"
-  save "$2" "tandem-$1"
+    --build-arg PYTHON_IMAGE=localhost/python:3.11-gomp --target "$1" -t "$2" -f "$sources/deploy/Dockerfile" "$sources"
+  save "$2" "tandem-${2##*:}"
+}
+
+previous() { # The version that an upgrade comes from: its chart and its image.
+  [ -f "$folder/previous/$PREVIOUS" ] && return
+  rm -rf "$folder/previous" && mkdir -p "$folder/previous"
+  git -C "$repository" archive "$PREVIOUS" | tar -x -C "$folder/previous"
+  tandem worker localhost/tandem:previous "$folder/previous"
+  touch "$folder/previous/$PREVIOUS"
 }
 
 [ -f "$folder/pause" ] || gcc -Os -static -s -o "$folder/pause" "$here/pause.c"
 single "$folder/pause" pause 65535:65535
 single "$folder/bin/coredns" coredns
-for program in keda keda-adapter prometheus prometheus-operator prometheus-config-reloader; do single "$folder/bin/$program" "$program" 65534:65534; done
+for program in keda keda-adapter; do single "$folder/bin/$program" "$program" 65534:65534; done
+for program in prometheus prometheus-operator prometheus-config-reloader; do single "$folder/bin/$program" "$program" 65534:65534 /bin; done
 base
 for target in "${@:2}"; do tandem "$target" "localhost/tandem:$target"; done
+previous
 "${buildah[@]}" rmi --prune > /dev/null 2>&1 || true # what these took the names of; another build may still use some
 ls -la "$images"

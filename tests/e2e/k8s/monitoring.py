@@ -67,7 +67,8 @@ def _operator(sources: Path) -> list[dict[str, Any]]:
     found = []
     for file in sorted(sources.glob("prometheus-operator-*.yaml")):
         found += [each for each in yaml.safe_load_all(file.read_text()) if each]
-    arguments = ["--prometheus-config-reloader=localhost/prometheus-config-reloader:local"]
+    reloader = "localhost/prometheus-config-reloader:local"
+    arguments = [f"--prometheus-config-reloader={reloader}", "--config-reloader-cpu-limit=0"]
     return [
         deployment_with(each, image="localhost/prometheus-operator:local", args=arguments)
         if each["kind"] == "Deployment"

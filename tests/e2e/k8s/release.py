@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -51,15 +52,19 @@ class Release:
             ]
         )
 
-    def upgrade(self, *more: str, values: dict[str, Any] | None = None) -> None:
+    def upgrade(self, *more: str, values: dict[str, Any] | None = None, chart: Path = CHART) -> None:
         every = merged(release_values(self.mode, scripted=self.scripted), values or {})
-        words = ("upgrade", NAME, str(CHART), "-n", self.namespace, "--wait", "--timeout", "10m", "-f", "-", *more)
+        words = ("upgrade", NAME, str(chart), "-n", self.namespace, "--wait", "--timeout", "10m", "-f", "-", *more)
         self.cluster.helm(*words, input=yaml.safe_dump(every))
 
     def upgrade_without_waiting(self, values: dict[str, Any]) -> None:
         every = merged(release_values(self.mode, scripted=self.scripted), values)
         words = ("upgrade", NAME, str(CHART), "-n", self.namespace, "--no-hooks", "-f", "-")
         self.cluster.helm(*words, input=yaml.safe_dump(every))
+
+    def roll_back(self) -> None:
+        """To the values and the chart before the last upgrade."""
+        self.cluster.helm("rollback", NAME, "-n", self.namespace, "--wait", "--timeout", "5m")
 
     def uninstall(self) -> None:
         self.cluster.helm("uninstall", NAME, "-n", self.namespace, "--wait", "--timeout", "5m")

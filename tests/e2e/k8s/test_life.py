@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 
 from tandem import AsyncClient, RequestError, to_dict
-from tests.e2e.k8s.release import COMPONENTS, MODELS, NAME, Release, eventually
+from tests.e2e.k8s.release import COMPONENTS, MODELS, Release, eventually
 from tests.e2e.k8s.values import scripted_profile
 from tests.e2e.ledger import read_journal, reconcile
 
@@ -131,7 +131,7 @@ async def test_other_thresholds_take_effect_without_a_restart_of_the_models(scri
         result = to_dict(await client.ask("[slm_eos=5] now?"))
     assert (result["stop"]["stage"], result["stop"]["reason"]) == (0, "sufficient")
     assert before == names(scripted, *MODELS)
-    scripted.cluster.helm("rollback", NAME, "-n", scripted.namespace, "--wait", "--timeout", "5m")
+    scripted.roll_back()
     scripted.wait_until_ready()
     async with AsyncClient(scripted.gateway) as client:
         result = to_dict(await client.ask("[slm_eos=5 scores=16:0.9] and now?"))

@@ -13,7 +13,7 @@ import pytest
 from tandem import AsyncClient, Client, RequestError
 from tandem.keys import KeyFile
 from tests.e2e.k8s.cluster import Cluster
-from tests.e2e.k8s.release import NAME, Release, eventually
+from tests.e2e.k8s.release import Release, eventually
 from tests.e2e.k8s.values import scripted_profile
 
 pytestmark = pytest.mark.timeout(1200)
@@ -98,8 +98,7 @@ async def upgraded_for(release: Release, seconds: float, **bad: Any) -> None:
     """An upgrade that cannot succeed, and after a while the way back that the runbook names."""
     await asyncio.to_thread(release.upgrade_without_waiting, values(**bad))
     await asyncio.sleep(seconds)
-    words = ("rollback", NAME, "-n", release.namespace, "--wait", "--timeout", "5m")
-    await asyncio.to_thread(release.cluster.helm, *words)
+    await asyncio.to_thread(release.roll_back)
 
 
 def waiting_reasons(release: Release) -> set[str]:
@@ -145,8 +144,7 @@ async def test_with_a_bad_profile_the_old_gateways_go_on(release: Release, keys:
         log = await asyncio.to_thread(newest_log, release, "gateway")
         assert "handoff" in log, log
         assert await asyncio.to_thread(refusal, release, keys.kept) == ""
-        words = ("rollback", NAME, "-n", release.namespace, "--wait", "--timeout", "5m")
-        await asyncio.to_thread(release.cluster.helm, *words)
+        await asyncio.to_thread(release.roll_back)
 
     assert await outcomes(release, keys.kept, change) == [""] * 5
 

@@ -1,0 +1,89 @@
+"""From the version before to this one and back, each with its own chart and image, while requests run: none is lost.
+
+The version before is a commit in images.sh: since then the request log lays out its writes in another way, and an overlapped
+trial begins at another step of the workflow. A request stays on the workers of the build that it began with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tandem import AsyncClient, to_dict
+from tandem.paths import REPOSITORY
+from tests.e2e.k8s.cluster import Cluster
+from tests.e2e.k8s.release import COMPONENTS, Release
+
+pytestmark = pytest.mark.timeout(1200)
+WORK = "[ms=200 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some twenty seconds
+TRIED = '[ms=200 slm=pass slm_eos=60]\ndef f{}():\n    """\n    >>> f{}()\n    1\n    """'  # the trial fails
+
+
+def values(tag: str) -> dict[str, Any]:
+    text = (REPOSITORY / "tests" / "profiles" / "scripted-overlapped" / "profile.toml").read_text()
+    text = text.replace('"scripted-overlapped"', '"scripted"', 1)
+    text = text.replace("[execution]\n", "[execution]\nunavailable_timeout_seconds = 120\n", 1)
+    return {"image": {"tag": tag}, "profile": {"name": "scripted", "files": {"profile.toml": text}}}
+
+
+@pytest.fixture(scope="module")
+def release(cluster: Cluster) -> Iterator[Release]:
+    release = Release(cluster, "upgraded", scripted=True)
+    release.prepare()
+    release.upgrade("--install", chart=cluster.folder / "previous" / "helm", values=values("previous"))
+    release.wait_until_ready()
+    yield release
+    release.remove()
+
+
+@asynccontextmanager
+async def requests(release: Release) -> AsyncIterator[list[dict[str, Any]]]:
+    """Twenty that run while the block does, half of them with an overlapped trial; afterwards, their results."""
+    running, results = [asyncio.Event() for _ in range(20)], []
+
+    async def ask(number: int) -> None:
+        is_tried = number % 2 == 1
+        question = (TRIED if is_tried else WORK).format(number, number)
+        async with AsyncClient(release.gateway) as client:
+            async for event in client.solve(question, code=is_tried):
+                running[number].set()
+                if event.kind == "completed":
+                    results.append(to_dict(event.result))
+
+    asked = [asyncio.create_task(ask(number)) for number in range(20)]
+    await asyncio.gather(*(each.wait() for each in running))
+    yield results
+    await asyncio.gather(*asked)
+
+
+def images(release: Release) -> set[str]:
+    pods = [pod for component in COMPONENTS for pod in release.pods(component)]
+    return {pod["spec"]["containers"][0]["image"].rpartition(":")[2] for pod in pods}
+
+
+def check(results: list[dict[str, Any]]) -> None:
+    assert len(results) == 20
+    assert all(result["reasoning"] for result in results), [r for r in results if not r["reasoning"]]
+    assert sum(bool(result["checks"]) for result in results) == 10
+    assert all(result["cost"]["usd"] > 0 for result in results)
+
+
+async def test_the_upgrade_from_the_version_before_loses_no_request_and_neither_does_the_way_back(
+    release: Release,
+) -> None:
+    assert images(release) == {"previous"}
+    async with requests(release) as results:
+        await asyncio.to_thread(release.upgrade, values=values("worker"))
+    check(results)
+    await asyncio.to_thread(release.wait_until_ready)
+    assert images(release) == {"worker"}
+    async with requests(release) as results:
+        await asyncio.to_thread(release.roll_back)
+    check(results)
+    await asyncio.to_thread(release.wait_until_ready)
+    async with AsyncClient(release.gateway) as client:
+        assert (await client.ask("[slm_eos=5] and now?")).reasoning
