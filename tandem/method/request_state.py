@@ -165,6 +165,6 @@ def _ms(start: float | None, end: float | None) -> float | None:
 
 def _retry_note(model: str, attempts: int) -> str:
     return (
-        f"the {model} model was started {attempts} times; tokens that a lost attempt generated after its last write to the "
-        "request log, usually one decode step, may be missing from the bill"
+        f"the {model} model was started {attempts} times: it was waited for, or lost; tokens that a lost attempt generated after "
+        "its last write to the request log, usually one decode step, may be missing from the bill"
     )

@@ -161,7 +161,7 @@ async def test_pods_come_with_the_load_and_go_with_it_and_no_request_is_lost(
     async with recorded(curves):
         first = await curves.ask(-1)
         assert first["usage"]["llm"]["output_tokens"], first
-        assert any("large model" in note and "waited" in note for note in first["notes"]), first["notes"]
+        assert any("large model" in note and "waited for" in note for note in first["notes"]), first["notes"]
         grown = asyncio.create_task(until(scaled, {"worker": 3, "slm-executor": 3, "insight-generator": 2}, 240))
 
         async def caller(number: int) -> None:

@@ -20,14 +20,19 @@ from tests.e2e.k8s.release import COMPONENTS, Release
 
 pytestmark = pytest.mark.timeout(1200)
 WORK = "[ms=200 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some twenty seconds
-TRIED = '[ms=200 slm=pass slm_eos=60]\ndef f{}():\n    """\n    >>> f{}()\n    1\n    """'  # the trial fails
+TRIED = 'def f{}():\n    """[ms=200 slm=pass slm_eos=60]\n\n    >>> f{}()\n    1\n    """\n'  # the trial fails
 
 
 def values(tag: str) -> dict[str, Any]:
     text = (REPOSITORY / "tests" / "profiles" / "scripted-overlapped" / "profile.toml").read_text()
     text = text.replace('"scripted-overlapped"', '"scripted"', 1)
     text = text.replace("[execution]\n", "[execution]\nunavailable_timeout_seconds = 120\n", 1)
-    return {"image": {"tag": tag}, "profile": {"name": "scripted", "files": {"profile.toml": text}}}
+    return {
+        "image": {"tag": tag},
+        "profile": {"name": "scripted", "files": {"profile.toml": text}},
+        # The chart before did not tell it that this trial asks nobody who they are.
+        "httpGateway": {"enabled": False},
+    }
 
 
 @pytest.fixture(scope="module")
