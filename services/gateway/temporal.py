@@ -115,7 +115,10 @@ class Workflows:
         return description
 
     async def result(self, request_id: str) -> SolveResult:
-        """Wait for the request's end. Raises Unavailable or FailedPrecondition with the workflow's reason when it failed."""
+        """Wait for the request's end.
+
+        Raises Unavailable or FailedPrecondition with the workflow's reason when it failed, and NotFound when Temporal has lost it.
+        """
         try:
             while True:
                 with suppress(TimeoutError):
@@ -127,7 +130,7 @@ class Workflows:
             failure = FailedPrecondition if reason in (PROFILE_MISMATCH, PROMPT_REFUSED) else Unavailable
             raise failure(str(cause), reason=reason) from error
         except RPCError as error:
-            raise unavailable(error) from error
+            raise _not_found_or_unavailable(error, request_id) from error
 
     async def status(self, request_id: str) -> Status:
         """Raises NotFound for an id that is no request's."""

@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tandem import RequestError
+from tandem.method.errors import NotFound
 from tests.conftest import Hold
 from tests.integration.asking import BOUND_SECONDS, ask, shadow_of
 from tests.integration.conftest import System
@@ -54,6 +55,11 @@ async def test_a_deleted_request_and_its_shadow_are_nowhere(shadowed_system: Sys
     for call in (shadowed_system.client.cancel, shadowed_system.client.delete):
         with pytest.raises(RequestError, match="there is no request"):
             await call(request_id)
+
+
+async def test_the_end_of_a_request_that_temporal_has_lost_is_not_waited_for(system: System) -> None:
+    with pytest.raises(NotFound, match="there is no request"):
+        await system.workflows.result(uuid4().hex)
 
 
 async def test_a_running_request_is_not_deleted(system: System, hold: Hold) -> None:

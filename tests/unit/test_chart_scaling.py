@@ -70,9 +70,15 @@ def test_a_large_model_at_zero_is_woken_by_an_attempt_of_any_pair_that_it_serves
     scaled = named(objects, "ScaledObject", "insight-generator")["spec"]
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"], scaled["cooldownPeriod"]) == (0, 4, 900)
     load, waking = (t["metadata"]["query"] for t in triggers(objects, "insight-generator", "prometheus"))
-    assert load == 'sum(tandem_engine_requests{namespace="ns",role="llm",pod=~"t-tandem-insight-generator-[a-z0-9]+-[a-z0-9]+"})'
-    profiles = f'{QUEUE.removeprefix("tandem-")}|second'
-    assert waking == f'sum(increase(tandem_model_unavailable_total{{namespace="ns",role="llm",profile=~"{profiles}"}}[2m]))'
+    assert (
+        load
+        == 'sum(tandem_engine_requests{namespace="ns",role="llm",pod=~"t-tandem-insight-generator-[a-z0-9]+-[a-z0-9]+"})'
+    )
+    profiles = f"{QUEUE.removeprefix('tandem-')}|second"
+    assert (
+        waking
+        == f'sum(increase(tandem_model_unavailable_total{{namespace="ns",role="llm",profile=~"{profiles}"}}[2m]))'
+    )
     assert len(triggers(render("sleep"), "sufficiency-scorer", "prometheus")) == 1
 
 

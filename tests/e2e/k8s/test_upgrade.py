@@ -73,7 +73,7 @@ def images(release: Release) -> set[str]:
 def check(results: list[dict[str, Any]]) -> None:
     assert len(results) == 20
     assert all(result["reasoning"] for result in results), [r for r in results if not r["reasoning"]]
-    assert sum(bool(result["checks"]) for result in results) == 10
+    assert sum(bool(result["checks"]) for result in results) == 10, [(r["notes"], r["stop"]) for r in results]
     assert all(result["cost"]["usd"] > 0 for result in results)
 
 
