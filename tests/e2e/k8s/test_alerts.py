@@ -23,6 +23,7 @@ import yaml
 from tandem import AsyncClient, RequestError, StageCompleted
 from tandem.paths import REPOSITORY
 from tests.e2e.k8s import monitoring
+from tests.e2e.k8s.beside import beside
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.monitoring import Prometheus
 from tests.e2e.k8s.release import NAME, Release, eventually, installed
@@ -110,12 +111,8 @@ async def traffic(release: Release, script: str, count: int = 2, **options: Any)
         while True:
             await ask(release, count, script, **options)
 
-    asking = asyncio.create_task(on_and_on())
-    try:
+    async with beside(on_and_on()):
         yield
-    finally:
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -144,13 +141,8 @@ async def frozen_generator(release: Release) -> AsyncIterator[None]:
                         signal_generator(signal.SIGSTOP)
                         asyncio.get_running_loop().call_later(4, signal_generator, signal.SIGCONT)
 
-    freezing = asyncio.create_task(freeze())
-    try:
+    async with beside(freeze()):  # its last thaw comes from the loop
         yield
-    finally:
-        freezing.cancel()
-        await asyncio.gather(freezing, return_exceptions=True)
-        signal_generator(signal.SIGCONT)
 
 
 def signal_generator(number: signal.Signals) -> None:
@@ -182,13 +174,9 @@ async def dying_generators(release: Release) -> AsyncIterator[None]:
             await asyncio.sleep(8)
 
     async with traffic(release, "ms=150 slm_eos=5", 8):
-        killing = asyncio.create_task(kill())
-        try:
+        async with beside(kill()):
             yield
-        finally:
-            killing.cancel()
-            await asyncio.gather(killing, return_exceptions=True)
-            await asyncio.to_thread(release.wait_until_ready, "insight-generator")
+        await asyncio.to_thread(release.wait_until_ready, "insight-generator")
 
 
 @asynccontextmanager

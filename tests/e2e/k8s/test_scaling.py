@@ -16,6 +16,7 @@ import pytest
 
 from tandem import AsyncClient, to_dict
 from tests.e2e.k8s import keda, monitoring, temporal_tls
+from tests.e2e.k8s.beside import beside
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.monitoring import Prometheus
 from tests.e2e.k8s.release import NAME, Release, eventually
@@ -137,12 +138,8 @@ async def recorded(curves: Curves) -> AsyncIterator[None]:
                 await asyncio.to_thread(curves.sample)
             await asyncio.sleep(1)
 
-    recording = asyncio.create_task(record())
-    try:
+    async with beside(record()):
         yield
-    finally:
-        recording.cancel()
-        await asyncio.gather(recording, return_exceptions=True)
 
 
 async def until(release: Release, expected: dict[str, int], seconds: float) -> None:

@@ -1,7 +1,7 @@
 """From the version before to this one and back, each with its own chart and image, while requests run: none is lost.
 
-The version before is a commit in images.sh: since then the request log lays out its writes in another way, and an overlapped
-trial begins at another step of the workflow. A request stays on the workers of the build that it began with.
+The version before is a commit in images.sh: since then an overlapped trial begins at another step of the workflow. A request
+stays on the workers of the build that it began with.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def images(release: Release) -> set[str]:
 def check(results: list[dict[str, Any]]) -> None:
     assert len(results) == 20
     assert all(result["reasoning"] for result in results), [r for r in results if not r["reasoning"]]
-    assert sum(bool(result["checks"]) for result in results) == 10, [(r["notes"], r["stop"]) for r in results]
+    # A request that was given up and begun anew is fenced off by what its first run has written.
+    assert [note for result in results for note in result["notes"] if "FENCED" in note] == []
     assert all(result["cost"]["usd"] > 0 for result in results)
 
 
