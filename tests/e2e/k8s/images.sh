@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:?where the cluster is kept}
 repository=$(cd "$here/../../.." && pwd)
 images=$folder/img
-PREVIOUS=f4d2958d96373833e0cc262089580fe97cc3a04e # since then overlapped trials begin at another step of the workflow
+PREVIOUS=9f64aeaa3acf4bbdc609227394731844303ef0d8 # before the request log numbered its writes and overlapped trials began earlier
 mkdir -p "$images"
 certificates=/etc/ssl/certs/ca-certificates.crt
 buildah=(buildah --root "$folder/storage" --runroot "$folder/runroot" --storage-driver overlay)
