@@ -52,14 +52,13 @@ class Release:
             ]
         )
 
-    def upgrade(self, *more: str, values: dict[str, Any] | None = None, chart: Path = CHART) -> None:
+    def upgrade(
+        self, *more: str, values: dict[str, Any] | None = None, chart: Path = CHART, waits: bool = True
+    ) -> None:
+        """Until every pod is ready and the hooks have run; without waiting the hooks do not run."""
         every = merged(release_values(self.mode, scripted=self.scripted), values or {})
-        words = ("upgrade", NAME, str(chart), "-n", self.namespace, "--wait", "--timeout", "10m", "-f", "-", *more)
-        self.cluster.helm(*words, input=yaml.safe_dump(every))
-
-    def upgrade_without_waiting(self, values: dict[str, Any]) -> None:
-        every = merged(release_values(self.mode, scripted=self.scripted), values)
-        words = ("upgrade", NAME, str(CHART), "-n", self.namespace, "--no-hooks", "-f", "-")
+        how = ("--wait", "--timeout", "10m") if waits else ("--no-hooks",)
+        words = ("upgrade", NAME, str(chart), "-n", self.namespace, *how, "-f", "-", *more)
         self.cluster.helm(*words, input=yaml.safe_dump(every))
 
     def roll_back(self) -> None:

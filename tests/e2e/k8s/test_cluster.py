@@ -122,11 +122,11 @@ def test_the_trace_is_in_the_jaeger_that_runs_in_the_cluster_and_adds_up(real: R
 def test_a_pool_that_is_full_or_not_there_leaves_a_pod_pending_with_the_reason(real: Release) -> None:
     if real.mode == "kserve":
         pytest.skip("the scheduler's words are the same: the pods are Deployments' in both modes")
-    real.upgrade_without_waiting(values={"insightGenerator": {"replicaCount": 2}})
+    real.upgrade(values={"insightGenerator": {"replicaCount": 2}}, waits=False)
     full = eventually("the reason", lambda: why_pending(real, "insight-generator"))
     assert "Insufficient nvidia.com/gpu" in full
     real.upgrade()
-    real.upgrade_without_waiting(values={"pools": {"llm": {"nodeSelector": {"tandem.dev/pool": "nowhere"}}}})
+    real.upgrade(values={"pools": {"llm": {"nodeSelector": {"tandem.dev/pool": "nowhere"}}}}, waits=False)
     missing = eventually("the reason", lambda: why_pending(real, "insight-generator"))
     assert "node affinity/selector" in missing
     real.upgrade()

@@ -96,7 +96,7 @@ async def outcomes(release: Release, key: str, happen: Callable[[], Awaitable[No
 
 async def upgraded_for(release: Release, seconds: float, **bad: Any) -> None:
     """An upgrade that cannot succeed, and after a while the way back that the runbook names."""
-    await asyncio.to_thread(release.upgrade_without_waiting, values(**bad))
+    await asyncio.to_thread(release.upgrade, values=values(**bad), waits=False)
     await asyncio.sleep(seconds)
     await asyncio.to_thread(release.roll_back)
 
@@ -137,9 +137,8 @@ async def test_with_a_bad_profile_the_old_gateways_go_on(release: Release, keys:
     bad = scripted_profile(handoff='"by-mail"')
 
     async def change() -> None:
-        await asyncio.to_thread(
-            release.upgrade_without_waiting, values(profile={"name": "scripted", "files": {"profile.toml": bad}})
-        )
+        changed = values(profile={"name": "scripted", "files": {"profile.toml": bad}})
+        await asyncio.to_thread(release.upgrade, values=changed, waits=False)
         await asyncio.to_thread(eventually, "the crash", lambda: "CrashLoopBackOff" in waiting_reasons(release), 120)
         log = await asyncio.to_thread(newest_log, release, "gateway")
         assert "handoff" in log, log
@@ -161,7 +160,7 @@ async def test_a_used_up_quota_holds_an_upgrade_back_until_there_is_room(release
 
     async def change() -> None:
         release.cluster.apply([quota])
-        await asyncio.to_thread(release.upgrade_without_waiting, values(podAnnotations={"changed": "yes"}))
+        await asyncio.to_thread(release.upgrade, values=values(podAnnotations={"changed": "yes"}), waits=False)
         words = ("events", "--field-selector", "reason=FailedCreate", "-o", "name")
         await asyncio.to_thread(eventually, "the refusal", lambda: release.kubectl("get", *words), 60)
         await asyncio.sleep(10)
