@@ -22,14 +22,19 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def limited(
-    own_redis: str, temporal_address: str, profiles_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    own_redis: str,
+    temporal_address: str,
+    profiles_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Limited]:
+    """With task queues of its own: Temporal counts a queue's tenants approximately, and after many it mixes them up."""
     folder, clock = tmp_path_factory.mktemp("tenants"), Clock()
     file, files = TenantFile(folder / "tenants.json"), str(folder / "files")
     file.set("somebody", {})
     running = run_system(
         "scripted", profiles_folder, own_redis, temporal_address,
-        alias="tenants", files=files, tenants=file.path, clock=clock,
+        alias=request.module.__name__.rpartition("_")[2], files=files, tenants=file.path, clock=clock,
     )  # fmt: skip
     async with running as system, Redis.from_url(own_redis) as redis:
         yield Limited(system, file, clock, redis)

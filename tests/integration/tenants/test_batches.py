@@ -32,7 +32,7 @@ async def refused(limited: Limited, file_id: str) -> RequestError:
     return refused.value
 
 
-@pytest.mark.parametrize("limits", [{"usd_per_day": 5.0}, {"profiles": ["scripted-tenants"]}], ids=str)
+@pytest.mark.parametrize("limits", [{"usd_per_day": 5.0}, {"profiles": ["scripted-batches"]}], ids=str)
 async def test_a_batch_with_a_question_of_a_tenant_with_limits_is_refused_until_they_are_gone(
     limited: Limited, limits: dict[str, object]
 ) -> None:

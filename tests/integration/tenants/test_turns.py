@@ -8,9 +8,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from temporalio.service import RPCError
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 
 from services.gateway.readers import Limits
+from tandem.method.names import llm_queue
 from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
@@ -44,10 +47,8 @@ async def test_a_tenant_that_comes_last_does_not_wait_for_all_of_anothers_reques
         for _ in range(num_slots + 4):
             await detach(second)
         # All of the large model's slots are taken twice over by the loud one's, of which the second half waits.
-        last = uuid4().hex
-        waiting = asyncio.create_task(served(limited, quiet, "[llm_eos=3 slm_eos=2]", request_id=last))
-        for name in (*names[num_slots:], last):
-            await _needs_the_large_model(limited, name)
+        waiting = asyncio.create_task(served(limited, quiet, "[llm_eos=3 slm_eos=2]"))
+        await _backlog(limited, num_slots + 5)
         first.release()
         assert (await asyncio.wait_for(waiting, BOUND_SECONDS))["answer"]
         assert llm.running
@@ -58,18 +59,20 @@ async def test_a_tenant_that_comes_last_does_not_wait_for_all_of_anothers_reques
         await until(lambda: limited.system.client.get(name), lambda r: r.state == tandem_pb2.REQUEST_STATE_COMPLETED)  # noqa: B023
 
 
-async def _needs_the_large_model(limited: Limited, request_id: str) -> None:
-    """The request has come so far that its insight waits for a slot."""
-    handle = limited.system.temporal.get_workflow_handle(request_id)
+async def _backlog(limited: Limited, number: int) -> None:
+    """So many insights wait in Temporal for a slot."""
+    temporal, [profile] = limited.system.temporal, limited.system.service._admission.profiles
+    queue = DescribeTaskQueueRequest(
+        namespace=temporal.namespace,
+        task_queue=TaskQueue(name=llm_queue(profile)),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+        report_stats=True,
+    )
 
-    async def pending() -> set[str]:
-        try:
-            described = (await handle.describe()).raw_description
-        except RPCError:
-            return set()  # not yet begun
-        return {activity.activity_type.name for activity in described.pending_activities}
+    async def waiting() -> int:
+        return (await temporal.workflow_service.describe_task_queue(queue)).stats.approximate_backlog_count
 
-    await until(pending, lambda found: "generate_insight" in found)
+    await until(waiting, lambda found: found == number)
 
 
 async def _running(limited: Limited, number: int) -> None:
