@@ -72,7 +72,7 @@ async def _backlog(limited: Limited, number: int) -> None:
     async def waiting() -> int:
         return (await temporal.workflow_service.describe_task_queue(queue)).stats.approximate_backlog_count
 
-    await until(waiting, lambda found: found == number)
+    await until(waiting, lambda found: found >= number)
 
 
 async def _running(limited: Limited, number: int) -> None:
