@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
-
-import yaml
 
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.layout import wait_for
-from tests.e2e.k8s.operators import deployment_with
+from tests.e2e.k8s.operators import deployment_with, manifests
 
 NAMESPACE = "keda"
 _FOLDERS = ("general", "rbac", "service_account", "manager", "metrics-server")
@@ -18,17 +15,13 @@ _IMAGES = {"keda-operator": "localhost/keda:local", "keda-metrics-apiserver": "l
 
 def install(cluster: Cluster) -> None:
     """Until the API server has external metrics from it."""
-    objects: list[dict[str, Any]] = []
-    for folder in _FOLDERS:
-        for file in sorted((cluster.folder / "keda" / folder).glob("*.yaml")):
-            if file.name != "kustomization.yaml":
-                objects += [each for each in yaml.safe_load_all(file.read_text()) if each]
+    files = [file for folder in _FOLDERS for file in sorted((cluster.folder / "keda" / folder).glob("*.yaml"))]
     cluster.apply(
         [
             deployment_with(each, image=_IMAGES[each["metadata"]["name"]], args=[])
             if each["kind"] == "Deployment"
             else each
-            for each in objects
+            for each in manifests(file for file in files if file.name != "kustomization.yaml")
         ]
     )
     for name in _IMAGES:

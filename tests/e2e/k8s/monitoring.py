@@ -9,11 +9,9 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-import yaml
-
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.layout import wait_for
-from tests.e2e.k8s.operators import deployment_with, in_namespace
+from tests.e2e.k8s.operators import deployment_with, in_namespace, manifests
 
 NAMESPACE = "monitoring"
 INTERVAL = "2s"  # between two scrapes and two looks at the rules
@@ -64,9 +62,7 @@ class Prometheus:
 
 
 def _operator(sources: Path) -> list[dict[str, Any]]:
-    found = []
-    for file in sorted(sources.glob("prometheus-operator-*.yaml")):
-        found += [each for each in yaml.safe_load_all(file.read_text()) if each]
+    found = manifests(sorted(sources.glob("prometheus-operator-*.yaml")))
     reloader = "localhost/prometheus-config-reloader:local"
     arguments = [f"--prometheus-config-reloader={reloader}", "--config-reloader-cpu-limit=0"]
     return [

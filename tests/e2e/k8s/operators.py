@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+import yaml
+
 _OF_THE_CLUSTER = {"ClusterRole", "ClusterRoleBinding", "Namespace", "APIService", "CustomResourceDefinition"}
+
+
+def manifests(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """The objects of these files, one file after the other."""
+    return [each for file in files for each in yaml.safe_load_all(file.read_text()) if each]
 
 
 def in_namespace(objects: list[dict[str, Any]], namespace: str) -> list[dict[str, Any]]:

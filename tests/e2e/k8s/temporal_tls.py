@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from typing import Any
 
 from tandem.local.certificates import Authority
 from tests.e2e.k8s.pods import CONTAINER
 from tests.e2e.k8s.release import NAME, Release
+from tests.e2e.k8s.secrets import secret
 
 SERVER_NAME = "temporal.example.org"
 _SECRETS = ("temporal-server", "temporal-client")
@@ -77,11 +77,4 @@ def values(release: Release) -> dict[str, Any]:
 
 def _secret(name: str, namespace: str, authority: Authority) -> dict[str, Any]:
     chain, key = authority.issue(name, [SERVER_NAME])
-    data = {"tls.crt": chain, "tls.key": key, "ca.crt": authority.pem}
-    encoded = {file: b64encode(text).decode() for file, text in data.items()}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": namespace},
-        "data": encoded,
-    }
+    return secret(name, namespace, {"tls.crt": chain, "tls.key": key, "ca.crt": authority.pem})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tandem import AsyncClient, Client, RequestError
 from tandem.keys import KeyFile
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.release import Release, eventually
+from tests.e2e.k8s.secrets import secret
 from tests.e2e.k8s.values import scripted_profile
 
 pytestmark = pytest.mark.timeout(1200)
@@ -36,9 +36,8 @@ class Keys:
         self._file.revoke(key_id)
 
     def put(self) -> None:
-        metadata = {"name": "tandem-keys", "namespace": self._release.namespace}
-        data = {"keys.json": b64encode(self._file.path.read_bytes()).decode()}
-        self._release.cluster.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}])
+        files = {"keys.json": self._file.path.read_bytes()}
+        self._release.cluster.apply([secret("tandem-keys", self._release.namespace, files)])
 
 
 @pytest.fixture(scope="module")

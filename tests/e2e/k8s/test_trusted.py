@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +23,7 @@ from tandem.redis_users import USERS, acl_lines, passwords_in
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.pods import run_python
 from tests.e2e.k8s.release import CHECKER, MODELS, NAME, Release, eventually
+from tests.e2e.k8s.secrets import secret
 from tests.stacks import environment
 
 pytestmark = pytest.mark.timeout(1800)
@@ -122,9 +122,7 @@ class Trusted:
         self._put(secret_of(process), {"tls.crt": chain, "tls.key": key, "ca.crt": self.authority.pem})
 
     def _put(self, name: str, data: dict[str, bytes]) -> None:
-        metadata = {"name": name, "namespace": NAMESPACE}
-        encoded = {file: b64encode(text).decode() for file, text in data.items()}
-        self.release.cluster.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded}])
+        self.release.cluster.apply([secret(name, NAMESPACE, data)])
 
 
 def secret_of(process: str) -> str:
