@@ -45,6 +45,14 @@ def _rendered(values: str, sets: tuple[str, ...]) -> bytes:
     return pickle.dumps([document for document in yaml.load_all(done.stdout, yaml.CSafeLoader) if document])
 
 
+def refusal(values: str, *sets: str) -> str:
+    """What helm says where the chart does not render."""
+    options = [word for pair in sets for word in ("--set", pair)]
+    done = helm("template", "t", str(CHART), "-f", str(CHART / "ci" / f"{values}-values.yaml"), *options)
+    assert done.returncode != 0
+    return done.stderr
+
+
 def named(objects: list[dict[str, Any]], kind: str, component: str) -> dict[str, Any]:
     return next(o for o in objects if o["kind"] == kind and o["metadata"]["name"] == f"t-tandem-{component}")
 

@@ -20,9 +20,10 @@
 {{- $name := kebabcase .key -}}{{- with $pair.key }}{{ $name = printf "%s-%s" $name . }}{{ end -}}
 {{- $serves := (include "tandem.served" (dict "root" .root "key" .key "pair" $pair.name) | fromYaml).names -}}
 {{- $tls := .root.Values.tls -}}
-{{- $health := ternary $tls.healthPort $values.service.port $tls.enabled -}}
+{{- $port := ternary 8080 50051 $fixed.http -}}
+{{- $health := ternary $tls.healthPort $port $tls.enabled -}}
 {{- $isSecured := and $tls.enabled (or $tls.public (ne .key "gateway")) -}}
-{{- $more := dict "fixed" $fixed "key" .key "name" $name "role" (kebabcase .key) "pair" $pair.name "pairKey" $pair.key "serves" $serves "onGpu" $onGpu "isApi" $isApi "grace" $seconds "healthPort" $health "tls" $isSecured -}}
+{{- $more := dict "fixed" $fixed "key" .key "name" $name "role" (kebabcase .key) "pair" $pair.name "pairKey" $pair.key "serves" $serves "onGpu" $onGpu "isApi" $isApi "grace" $seconds "port" $port "healthPort" $health "tls" $isSecured -}}
 {{- mustMergeOverwrite $values $more | toYaml -}}
 {{- end }}
 
@@ -30,13 +31,23 @@
 {{- define "tandem.image" -}}
 {{- $image := mustMergeOverwrite (deepCopy .root.Values.image) (deepCopy .component.image) -}}
 {{- $repository := $image.repository -}}
+{{- $suffix := "" -}}
+{{- if eq (default "" .component.engine) "vllm" }}{{ $suffix = $image.vllmSuffix }}{{ else if .component.onGpu }}{{ $suffix = $image.cudaSuffix }}{{ end -}}
+{{- if and .root.Values.image.digest (not .component.image.digest) (or $image.roles $suffix) -}}
+{{- fail "image.digest names one image, and this release runs several: set COMPONENT.image.digest instead" -}}
+{{- end -}}
 {{- if $image.roles }}{{ $repository = printf "%s-%s" $repository .component.role }}{{ end -}}
 {{- with $image.registry }}{{ $repository = printf "%s/%s" . $repository }}{{ end -}}
 {{- if $image.digest -}}
 {{ $repository }}@{{ $image.digest }}
 {{- else -}}
-{{ $repository }}:{{ default .root.Chart.AppVersion $image.tag }}{{ if eq (default "" .component.engine) "vllm" }}{{ $image.vllmSuffix }}{{ else if .component.onGpu }}{{ $image.cudaSuffix }}{{ end }}
+{{ $repository }}:{{ default .root.Chart.AppVersion $image.tag }}{{ $suffix }}
 {{- end -}}
+{{- end }}
+
+{{/* dict root, component */}}
+{{- define "tandem.pullPolicy" -}}
+{{- default .root.Values.image.pullPolicy .component.image.pullPolicy -}}
 {{- end }}
 
 {{/* dict root, component -> the worker's build id: the same image is the same build */}}
@@ -71,4 +82,11 @@ grpc: {port: {{ .healthPort }}, service: {{ .fixed.ready }}}
 {{/* component -> how many pods it may have at once */}}
 {{- define "tandem.maxPods" -}}
 {{- ternary .autoscaling.maxReplicas .replicaCount .autoscaling.enabled -}}
+{{- end }}
+
+{{/* dict root, component: of a model -> what its pods may take to wait for the weights, load them and answer */}}
+{{- define "tandem.startSeconds" -}}
+{{- $startup := .component.probes.startup -}}
+{{- $wait := ternary (int .root.Values.modelCache.waitSeconds) 0 (eq (include "tandem.isFilledByJob" .root) "yes") -}}
+{{- add $wait (mul $startup.periodSeconds $startup.failureThreshold) 600 -}}
 {{- end }}

@@ -3,7 +3,7 @@
 {{- $root := .root -}}{{- $c := .component -}}{{- $v := .root.Values -}}
 - {name: HOME, value: /tmp}
 - {name: TANDEM_HOST, value: 0.0.0.0}
-- {name: TANDEM_PORT, value: {{ $c.service.port | quote }}}
+- {name: TANDEM_PORT, value: {{ $c.port | quote }}}
 - {name: TANDEM_METRICS_PORT, value: "9090"}
 - {name: TANDEM_DRAIN, value: {{ $c.drainSeconds | quote }}}
 - {name: TANDEM_UNREADY_PAUSE, value: {{ $c.unreadyPauseSeconds | quote }}}

@@ -74,7 +74,7 @@ resources: {requests: {storage: {{ .Values.modelCache.size }}}}
 {{- define "tandem.pullContainer" -}}
 - name: {{ .name }}
   image: {{ .image | quote }}
-  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  imagePullPolicy: {{ include "tandem.pullPolicy" . }}
   args: {{- toYaml .args | nindent 4 }}
   securityContext: {{- toYaml .component.securityContext | nindent 4 }}
   env:

@@ -32,9 +32,10 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{/* dict root, component (the component's values) -> name of its objects; a Service's may have 63 characters, with its end */}}
+{{/* dict root, component (the component's values) -> name of its objects. A Service's may have 63 characters, with the end that is
+     put to it: -pods, or KServe's -predictor. */}}
 {{- define "tandem.objectName" -}}
-{{- $room := sub 57 (len .component.name) | int -}}
+{{- $room := sub (ternary 52 57 (eq .root.Values.serving.mode "kserve")) (len .component.name) | int -}}
 {{ include "tandem.fullname" .root | trunc $room | trimSuffix "-" }}-{{ .component.name }}
 {{- end }}
 
@@ -43,7 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- $host := .pair -}}
 {{- if has .key (splitList " " (include "tandem.perPair" .root)) -}}{{- $host = include "tandem.hostOf" . -}}{{- end -}}
 {{- $c := include "tandem.component" (dict "root" .root "key" .key "pair" $host) | fromYaml -}}
-{{ include "tandem.podsTarget" (dict "root" .root "component" $c "port" $c.service.port) }}
+{{ include "tandem.podsTarget" (dict "root" .root "component" $c "port" $c.port) }}
 {{- end }}
 
 {{/* dict root, component, port */}}
@@ -51,8 +52,13 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 dns:///{{ include "tandem.objectName" . }}-pods.{{ .root.Release.Namespace }}.svc:{{ .port }}
 {{- end }}
 
-{{/* dict component, target: the port of a Service */}}
+{{/* dict component, port, target: the port of a Service */}}
 {{- define "tandem.servicePort" -}}
 {{- $c := .component -}}
-{name: {{ ternary "http" "grpc" $c.fixed.http }}, port: {{ $c.service.port }}, targetPort: {{ .target }}, protocol: TCP, appProtocol: {{ ternary "http" (ternary "https" "kubernetes.io/h2c" $c.tls) $c.fixed.http }}}
+{name: {{ ternary "http" "grpc" $c.fixed.http }}, port: {{ .port }}, targetPort: {{ .target }}, protocol: TCP, appProtocol: {{ ternary "http" (ternary "https" "kubernetes.io/h2c" $c.tls) $c.fixed.http }}}
+{{- end }}
+
+{{/* URL -> its port */}}
+{{- define "tandem.portOf" -}}
+{{- regexFind ":[0-9]+(/|$)" . | trimPrefix ":" | trimSuffix "/" | default (ternary "80" "443" (hasPrefix "http:" .)) -}}
 {{- end }}

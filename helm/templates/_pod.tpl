@@ -1,16 +1,8 @@
-{{/* dict root, component, kserve -> the pod's spec, the same in a Deployment and in an InferenceService */}}
-{{- define "tandem.podSpec" -}}
+{{/* dict root, component -> where its pods run; the same for the Jobs that run in its place */}}
+{{- define "tandem.placement" -}}
 {{- $root := .root -}}{{- $c := .component -}}
 {{- $pool := dict -}}
 {{- if $c.onGpu -}}{{- $pool = index $root.Values.pools $c.pool -}}{{- end -}}
-serviceAccountName: {{ include "tandem.serviceAccount" . }}
-automountServiceAccountToken: false
-enableServiceLinks: false
-terminationGracePeriodSeconds: {{ $c.grace }}
-securityContext: {{- toYaml $c.podSecurityContext | nindent 2 }}
-{{- with $root.Values.imagePullSecrets }}
-imagePullSecrets: {{- toYaml . | nindent 2 }}
-{{- end }}
 {{- with $c.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
@@ -25,6 +17,22 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $c.affinity }}
 affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* dict root, component, kserve -> the pod's spec, the same in a Deployment and in an InferenceService */}}
+{{- define "tandem.podSpec" -}}
+{{- $root := .root -}}{{- $c := .component -}}
+serviceAccountName: {{ include "tandem.serviceAccount" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+terminationGracePeriodSeconds: {{ $c.grace }}
+securityContext: {{- toYaml $c.podSecurityContext | nindent 2 }}
+{{- with $root.Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with include "tandem.placement" . | trim }}
+{{ . }}
 {{- end }}
 {{- with $c.topologySpreadConstraints }}
 topologySpreadConstraints:
@@ -45,14 +53,14 @@ initContainers:
 containers:
   - name: {{ if .kserve }}kserve-container{{ else }}{{ $c.role }}{{ end }}
     image: {{ include "tandem.image" . | quote }}
-    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+    imagePullPolicy: {{ include "tandem.pullPolicy" . }}
     args: [python, -m, {{ $c.fixed.module }}{{ range $c.extraArgs }}, {{ . | quote }}{{ end }}]
     securityContext: {{- toYaml $c.securityContext | nindent 6 }}
     {{- with $c.lifecycle }}
     lifecycle: {{- toYaml . | nindent 6 }}
     {{- end }}
     ports:
-      - {name: {{ ternary "http" "grpc" $c.fixed.http }}, containerPort: {{ $c.service.port }}, protocol: TCP}
+      - {name: {{ ternary "http" "grpc" $c.fixed.http }}, containerPort: {{ $c.port }}, protocol: TCP}
       {{- if not .kserve }}
       - {name: metrics, containerPort: 9090, protocol: TCP}
       {{- end }}

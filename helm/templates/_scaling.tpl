@@ -37,6 +37,9 @@
     serverAddress: {{ required (printf "%s.autoscaling.prometheusAddress is needed for kind keda" .component.key) $scaling.prometheusAddress }}
     query: {{ .query | squote }}
     threshold: {{ $scaling.target | quote }}
+    {{- with $scaling.prometheusAuthModes }}
+    authModes: {{ . }}
+    {{- end }}
   {{- with $scaling.prometheusAuthentication }}
   authenticationRef: {name: {{ . }}}
   {{- end }}
@@ -53,7 +56,7 @@
 {{ include "tandem.temporalTrigger" (dict "root" $root "queue" (printf "%s/batch" $queue) "types" "workflow,activity" "target" $scaling.target) }}
 {{- else -}}
 {{- $roles := dict "insightGenerator" "llm" "sufficiencyScorer" "scorer" "slmExecutor" "slm" -}}
-{{- $pods := "" -}}{{- if $root.Values.profiles }}{{ $pods = printf ",pod=~\"%s-[a-z0-9]+-[a-z0-9]+\"" .target }}{{ end -}}
+{{- $pods := printf ",pod=~\"%s-[a-z0-9]+-[a-z0-9]+\"" .target -}}
 {{- $role := "" -}}{{- with index $roles $c.key }}{{ $role = printf ",role=\"%s\"" . }}{{ end -}}
 {{- $namespace := printf "namespace=\"%s\"" $root.Release.Namespace -}}
 {{ include "tandem.prometheusTrigger" (dict "component" $c "query" (printf "sum(%s{%s%s%s})" (include "tandem.loadMetric" $c) $namespace $role $pods)) }}

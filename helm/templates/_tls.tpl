@@ -52,5 +52,5 @@ projected:
 {{/* root -> the port of the gateway that the HTTP gateway calls */}}
 {{- define "tandem.internalGatewayPort" -}}
 {{- if .Values.tls.enabled -}}{{ .Values.tls.internalPort }}
-{{- else -}}{{ (include "tandem.component" (dict "root" . "key" "gateway" "pair" "") | fromYaml).service.port }}{{- end -}}
+{{- else -}}{{ (include "tandem.component" (dict "root" . "key" "gateway" "pair" "") | fromYaml).port }}{{- end -}}
 {{- end }}

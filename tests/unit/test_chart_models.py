@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart import CHART, EDGE, MODELS, helm, named, needs_helm, pod_specs, render
+from tests.chart import EDGE, MODELS, named, needs_helm, pod_specs, refusal, render
 
 PAIR = "qwen2.5-coder-1.5b-0.5b"
 ROLES = {"insight-generator": "llm", "sufficiency-scorer": "slm", "slm-executor": "slm"}
@@ -19,13 +19,6 @@ NEEDED = {"existingClaim": ("modelCache.existingClaim=mine",), "hostPath": ("mod
 def of_type(kind: str, *more: str) -> dict[str, dict[str, Any]]:
     objects = render("gpu", f"modelCache.type={kind}", *NEEDED.get(kind, ()), *ONE_EACH, *more)
     return pod_specs(objects)
-
-
-def refusal(*sets: str) -> str:
-    options = [word for pair in sets for word in ("--set", pair)]
-    done = helm("template", "t", str(CHART), "-f", str(CHART / "ci" / "gpu-values.yaml"), *options)
-    assert done.returncode != 0
-    return done.stderr
 
 
 def init(spec: dict[str, Any]) -> list[str]:
@@ -109,11 +102,11 @@ def test_what_each_type_mounts() -> None:
 
 @needs_helm
 def test_a_claim_of_one_node_is_refused_where_several_pods_need_it() -> None:
-    several = refusal("modelCache.type=pvc")
+    several = refusal("gpu", "modelCache.type=pvc")
     assert re.search(r"a ReadWriteOnce claim serves one pod, and insight-generator may have 8\. Set modelCache\.type", several)  # fmt: skip
-    assert "slm-executor may have 3" in refusal("modelCache.type=pvc", *ONE_EACH, "slmExecutor.replicaCount=3")
-    assert "pods on several nodes cannot share it" in refusal("modelCache.accessMode=ReadWriteOnce")
-    assert "nothing can be downloaded into such a claim" in refusal("modelCache.accessMode=ReadOnlyMany")
+    assert "slm-executor may have 3" in refusal("gpu", "modelCache.type=pvc", *ONE_EACH, "slmExecutor.replicaCount=3")
+    assert "pods on several nodes cannot share it" in refusal("gpu", "modelCache.accessMode=ReadWriteOnce")
+    assert "nothing can be downloaded into such a claim" in refusal("gpu", "modelCache.accessMode=ReadOnlyMany")
     render("gpu", "modelCache.type=pvc", "modelCache.accessMode=ReadWriteMany")
     render("gpu", "modelCache.accessMode=ReadWriteOnce", "modelCache.singleNode=true")
     api = ("insightGenerator.engine=openai", "insightGenerator.api.baseUrl=https://a")
@@ -134,7 +127,7 @@ def test_a_claim_of_one_node_is_released_before_the_next_pod_takes_it() -> None:
 @needs_helm
 def test_without_a_download_the_models_must_be_in_place_for_gateways_too() -> None:
     for kind in ("shared", "pvc", "ephemeral", "emptyDir"):
-        assert "needs models that are in place" in refusal(f"modelCache.type={kind}", "modelCache.pull=false", *ONE_EACH)  # fmt: skip
+        assert "needs models that are in place" in refusal("gpu", f"modelCache.type={kind}", "modelCache.pull=false", *ONE_EACH)  # fmt: skip
     specs = of_type("existingClaim", "modelCache.pull=false")
     for component in (*MODELS, "gateway"):
         spec = specs[f"Deployment/t-tandem-{component}"]
@@ -145,7 +138,7 @@ def test_without_a_download_the_models_must_be_in_place_for_gateways_too() -> No
 
 @needs_helm
 def test_an_unknown_type_is_refused_by_the_schema() -> None:
-    assert re.search("modelCache.type|/modelCache/type", refusal("modelCache.type=nfs"))
+    assert re.search("modelCache.type|/modelCache/type", refusal("gpu", "modelCache.type=nfs"))
 
 
 @needs_helm

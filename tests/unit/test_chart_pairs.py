@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart import CHART, COMPONENTS, helm, named, needs_helm, pod_specs, render
+from tests.chart import COMPONENTS, named, needs_helm, pod_specs, refusal, render
 
 FIRST = "qwen2.5-coder-1.5b-0.5b"
 OWN = ("worker", "insight-generator", "sufficiency-scorer")
@@ -15,13 +15,6 @@ OWN = ("worker", "insight-generator", "sufficiency-scorer")
 def variables(objects: list[dict[str, Any]], component: str) -> dict[str, str]:
     [container] = pod_specs(objects)[f"Deployment/t-tandem-{component}"]["containers"]
     return {variable["name"]: variable.get("value", "") for variable in container["env"]}
-
-
-def refusal(*sets: str) -> str:
-    options = [word for pair in sets for word in ("--set", pair)]
-    done = helm("template", "t", str(CHART), "-f", str(CHART / "ci" / "profiles-values.yaml"), *options)
-    assert done.returncode != 0
-    return done.stderr
 
 
 @needs_helm
@@ -104,7 +97,7 @@ def test_a_pairs_pods_have_the_components_values_and_its_own_above_them() -> Non
     ],
 )
 def test_a_pair_that_could_not_run_is_refused(option: str, message: str) -> None:
-    assert message in refusal(option)
+    assert message in refusal("profiles", option)
 
 
 @needs_helm

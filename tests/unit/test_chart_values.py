@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart import CHART, COMPONENTS, EDGE, MODELS, ROOT, helm, named, needs_helm, pod_specs, render
+from tests.chart import COMPONENTS, EDGE, MODELS, ROOT, named, needs_helm, pod_specs, refusal, render
 
 EXECUTOR = "Deployment/t-tandem-slm-executor"
 
@@ -15,13 +15,6 @@ EXECUTOR = "Deployment/t-tandem-slm-executor"
 @pytest.fixture(scope="module")
 def edge() -> list[dict[str, Any]]:
     return render("edge")
-
-
-def refusal(values: str, *sets: str) -> str:
-    options = [word for pair in sets for word in ("--set", pair)]
-    done = helm("template", "t", str(CHART), "-f", str(CHART / "ci" / f"{values}-values.yaml"), *options)
-    assert done.returncode != 0
-    return done.stderr
 
 
 @needs_helm

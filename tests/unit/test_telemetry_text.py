@@ -92,6 +92,18 @@ def test_an_exported_span_keeps_all_but_messages() -> None:
     assert outer.status.status_code is StatusCode.UNSET
 
 
+def test_a_callers_user_and_metadata_are_exported_as_texts_only() -> None:
+    whole, textless, provider = InMemorySpanExporter(), InMemorySpanExporter(), TracerProvider()
+    for exporter in (whole, TextlessExporter(textless)):
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+    said = {"enduser.id": "secret", "tandem.metadata.secret": "secret", "tandem.request.id": "1"}
+    provider.get_tracer("test", "1").start_span("asked", attributes=said).end()
+    [[with_texts], [without]] = [each.get_finished_spans() for each in (whole, textless)]
+    assert with_texts.attributes == said
+    assert without.attributes == {"tandem.request.id": "1"}
+    assert "secret" not in without.to_json()
+
+
 def test_kserve_logs_through_our_handler() -> None:
     """In a process of its own, as KServe changes what all loggers of a process do."""
     program = (
