@@ -7,62 +7,21 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
-from tandem import AsyncClient, RequestError, to_dict
+from tandem import AsyncClient, to_dict
+from tests.e2e.k8s.load import check_answered, under_load
 from tests.e2e.k8s.release import COMPONENTS, MODELS, Release, eventually
 from tests.e2e.k8s.values import scripted_profile
 from tests.e2e.ledger import read_journal, reconcile
 
 pytestmark = pytest.mark.timeout(1800)
-WORK = "[ms=100 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some ten seconds
 FAULTS = Path(__file__).parents[3] / "bench" / "results" / "k8s-faults.json"
-
-
-async def under_load(
-    release: Release, count: int, happen: Callable[[], Awaitable[None]], moment: str = "insight_delta"
-) -> list[dict[str, Any]]:
-    """What each of `count` requests came to, with `happen` at the first `moment` of one: its error, if any, and its bill."""
-    address = release.gateway
-    in_their_midst = asyncio.Event()
-
-    async def one(number: int) -> dict[str, Any]:
-        request_id = uuid4().hex
-        async with AsyncClient(address) as client:
-            try:
-                async for event in client.solve(WORK.format(number), request_id=request_id):
-                    if event.kind == moment:
-                        in_their_midst.set()
-                error = ""
-            except RequestError as failure:
-                error = failure.reason or str(failure)
-            return {"error": error, "bill": await _bill(client, request_id)}
-
-    async def later() -> None:
-        await in_their_midst.wait()
-        await happen()
-
-    *seen, _ = await asyncio.gather(*(one(number) for number in range(count)), later())
-    return seen
-
-
-async def _bill(client: AsyncClient, request_id: str) -> dict[str, Any]:
-    give_up = time.monotonic() + 600
-    while time.monotonic() < give_up:
-        try:
-            found = await client.get(request_id)
-            if found.HasField("result"):
-                return to_dict(found.result)
-        except RequestError:
-            pass
-        await asyncio.sleep(0.3)
-    return {}
 
 
 def names(release: Release, *components: str) -> set[str]:
@@ -94,10 +53,7 @@ async def test_a_drain_of_the_large_models_node_loses_no_request(scripted: Relea
         seen = await under_load(scripted, 5, drain)
     finally:
         scripted.cluster.kubectl("uncordon", "kn2")
-    assert [s["error"] for s in seen] == [""] * 5
-    for each in seen:
-        assert each["bill"]["answer"] or each["bill"]["reasoning"]
-        assert each["bill"]["cost"]["usd"] > 0
+    check_answered(seen)
     scripted.wait_until_ready()
 
 

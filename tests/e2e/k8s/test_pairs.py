@@ -18,6 +18,7 @@ from tests.e2e.k8s.values import MODEL_KEYS, scripted_profile
 pytestmark = pytest.mark.timeout(1800)
 WORK = "[ms=200 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some twenty seconds
 SECOND = "second"
+CHANGED = {"stage_zero_threshold": "0.9", "question": '"Again: {question}"'}
 
 
 def second(*, withdrawn: bool = False, **changed: str) -> dict[str, Any]:
@@ -75,11 +76,12 @@ async def test_a_pair_is_added_changed_and_withdrawn_under_requests(pairs: Relea
     steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
         ("scripted", lambda: upgraded(pairs, second())),
         (SECOND, lambda: upgraded(pairs, second(stage_zero_threshold="0.9"))),
-        (SECOND, lambda: upgraded(pairs, second(stage_zero_threshold="0.9", withdrawn=True))),
+        (SECOND, lambda: upgraded(pairs, second(**CHANGED))),  # model pods read the prompts a minute or two later
+        (SECOND, lambda: upgraded(pairs, second(**CHANGED, withdrawn=True))),
     ]
     for profile, change in steps:
         if profile == SECOND:
-            await asyncio.to_thread(eventually, "the second pair", answers(pairs, SECOND), 120)
+            await asyncio.to_thread(eventually, "the second pair", answers(pairs, SECOND), 300)
         async with requests(pairs, profile) as results:
             await change()
         assert [bool(result.reasoning) for result in results] == [True] * 5, profile

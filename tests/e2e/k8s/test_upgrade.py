@@ -16,38 +16,13 @@ import pytest
 
 from tandem import AsyncClient, to_dict
 from tandem.paths import REPOSITORY
+from tests.e2e.k8s import servers
 from tests.e2e.k8s.cluster import Cluster
-from tests.e2e.k8s.pods import CONTAINER
 from tests.e2e.k8s.release import COMPONENTS, Release
 
 pytestmark = pytest.mark.timeout(1200)
 WORK = "[ms=200 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some twenty seconds
 TRIED = 'def f{}():\n    """[ms=200 slm=pass slm_eos=60]\n\n    >>> f{}()\n    1\n    """\n'  # the trial fails
-
-
-SERVERS = {
-    "temporal": ["/programs/temporal", "server", "start-dev", "--ip", "0.0.0.0", "--headless"],
-    "redis": ["/programs/redis-server", "--save", "", "--protected-mode", "no"],
-}
-PORTS = {"temporal": 7233, "redis": 6379}
-
-
-def server(name: str, namespace: str, command: list[str]) -> list[dict[str, Any]]:
-    """A pod of one server, and its Service."""
-    metadata = {"name": name, "namespace": namespace}
-    mounted = {"volumeMounts": [{"name": "programs", "mountPath": "/programs"}]}
-    container = {"name": name, **CONTAINER, "args": command, "env": [{"name": "HOME", "value": "/tmp"}], **mounted}
-    volume = {"name": "programs", "persistentVolumeClaim": {"claimName": "programs", "readOnly": True}}
-    return [
-        {
-            "apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, "labels": {"server": name}},
-            "spec": {"containers": [container], "volumes": [volume], "terminationGracePeriodSeconds": 0},
-        },
-        {
-            "apiVersion": "v1", "kind": "Service", "metadata": metadata,
-            "spec": {"selector": {"server": name}, "ports": [{"port": PORTS[name]}]},
-        },
-    ]  # fmt: skip
 
 
 def values(tag: str) -> dict[str, Any]:
@@ -56,9 +31,7 @@ def values(tag: str) -> dict[str, Any]:
     text = text.replace("[execution]\n", "[execution]\nunavailable_timeout_seconds = 120\n", 1)
     return {
         "image": {"tag": tag},
-        "demo": {"enabled": False},
-        "temporal": {"address": "temporal:7233"},
-        "redis": {"url": "redis://redis:6379/0"},
+        **servers.VALUES,
         "auth": {"allowAnonymous": True},
         "profile": {"name": "scripted", "files": {"profile.toml": text}},
         "httpGateway": {"enabled": False},  # the chart before did not tell it that anyone may ask
@@ -69,7 +42,7 @@ def values(tag: str) -> dict[str, Any]:
 def release(cluster: Cluster) -> Iterator[Release]:
     release = Release(cluster, "upgraded", scripted=True)
     release.prepare()
-    cluster.apply([each for name, command in SERVERS.items() for each in server(name, release.namespace, command)])
+    servers.start_servers(release)
     release.upgrade("--install", chart=cluster.folder / "previous" / "helm", values=values("previous"))
     release.wait_until_ready()
     yield release
