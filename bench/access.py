@@ -19,12 +19,11 @@ from uuid import uuid4
 
 import numpy as np
 
-from bench.common import Figures, quantiles, report
+from bench.common import Figures, median_interval, quantiles, report
 from tandem import Client, RequestError
 from tandem.keys import KeyFile
 from tandem.tenants import TenantFile
 from tests import stacks
-from training.metrics import bootstrap
 
 _QUESTION = "[slm_eos=5 scores=0:0.9] whose is it?"
 _WARM_UP = 20
@@ -112,12 +111,7 @@ def _to_accepted(client: Client) -> float:
 
 def _differences(times: dict[str, list[float]], pairs: dict[str, tuple[str, str]]) -> Figures:
     """Medians of the paired differences in ms, with a 95 % interval."""
-    return {name: _median(np.subtract(times[a], times[b])) for name, (a, b) in pairs.items()}
-
-
-def _median(values: np.ndarray) -> Figures:
-    found = bootstrap(lambda rows: float(np.median(values[rows])), len(values))
-    return {"median": float(np.median(values)), "low": found.low, "high": found.high}
+    return {name: median_interval(np.subtract(times[a], times[b])) for name, (a, b) in pairs.items()}
 
 
 if __name__ == "__main__":

@@ -2,26 +2,31 @@
 
 `python -m bench.accuracy --model llm`. The first engine is the baseline. llama.cpp runs the 4-bit file as it is, or what its own
 quantizer makes of it (`make peers`); transformers runs what was converted from it (`make compiled`). `bench.engine` measures speeds.
+
+Each answer is a line of `bench/results/accuracy/MODEL-ENGINE.jsonl` as soon as it ends: the same command again goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
+from rich.progress import Progress
 
-from bench.common import Figures, default_profile, local_engine, must_be_compiled, report
+from bench.common import RESULTS, Figures, commit_of, default_profile, local_engine, must_be_compiled, report
 from bench.peers import requantized
 from services.engine.api import Engine, GenerationRequest
 from services.engine.batch import generate_batch
 from tandem.method.profile import Model, Profile
 from tandem.method.prompts import llm_alone_prompt
-from tandem.paths import models_folder
+from tandem.paths import REPOSITORY, models_folder
 from training.datasets import Item, load
 from training.grading import grade
 from training.metrics import accuracy, difference_of_means, mcnemar
@@ -35,15 +40,19 @@ _ENGINES: dict[str, dict[str, Any]] = {
     "llamacpp": {"spec": "llamacpp"},
     _Q8: {"spec": "llamacpp"},
 }
+_FOLDER = RESULTS / "accuracy"
 
 
 @dataclass(frozen=True, slots=True)
-class _Graded:
-    """One entry per question."""
+class Answer:
+    """One question's. `prompt` is the SHA-256 of the prompt's token ids, `revision` the commit that asked it."""
 
-    right: list[bool] = field(default_factory=list)
-    answers: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
+    question: str
+    prompt: str
+    right: bool
+    answer: str
+    text: str
+    revision: str
 
 
 def main() -> None:
@@ -55,21 +64,24 @@ def main() -> None:
     )
     options = arguments.parse_args()
     profile = default_profile()
-    items = list(load("gsm8k").sample(options.questions, 0).items)
+    items = load("gsm8k").sample(options.questions, 0).items
     model = getattr(profile, options.model)
-    figures = asyncio.run(_measure(profile, model, items, options.engines))
-    report(f"accuracy-{options.model}", figures)
+    answers = {name: _answers(profile, model, name, items) for name in options.engines}
+    report(f"accuracy-{options.model}", {"model": model.name, "n": len(items), **_figures(answers)})
 
 
-async def _measure(profile: Profile, model: Model, items: list[Item], names: list[str]) -> Figures:
-    with ExitStack() as stack:
-        engines = {
-            name: stack.enter_context(local_engine(model, max_batch=_BATCH, **_settings(model, name))) for name in names
-        }
-        if _COMPILED in engines:
-            must_be_compiled(engines[_COMPILED])
-        graded = await _grade(profile, model, engines, items)
-    return {"model": model.name, "n": len(items), **_figures(graded)}
+def _answers(profile: Profile, model: Model, name: str, items: Sequence[Item]) -> list[Answer]:
+    """One per item, in their order: those of the file, and the others from the engine."""
+    file = _FOLDER / f"{model.name}-{name}.jsonl"
+    with local_engine(model, max_batch=_BATCH, **_settings(model, name)) as engine:
+        if name == _COMPILED:
+            must_be_compiled(engine)
+        max_tokens = profile.execution.max_tokens
+        prompts = {item.id: llm_alone_prompt(profile, engine.tokenizer, item.question, item.task).ids for item in items}
+        requests = {item: GenerationRequest(item, ids, max_tokens) for item, ids in prompts.items()}
+        asyncio.run(_ask(engine, requests, {item.id: item for item in items}, file))
+    kept = _kept(file)
+    return [kept[item.id] for item in items]
 
 
 def _settings(model: Model, name: str) -> dict[str, Any]:
@@ -77,46 +89,55 @@ def _settings(model: Model, name: str) -> dict[str, Any]:
     return _ENGINES[name] | path
 
 
-async def _grade(profile: Profile, model: Model, engines: dict[str, Engine], items: list[Item]) -> dict[str, _Graded]:
-    graded = {name: _Graded() for name in engines}
-    for begin in track(range(0, len(items), _BATCH), description=model.name):
-        batch = items[begin : begin + _BATCH]
-        for name, engine in engines.items():
-            texts = await _answer(profile, engine, batch)
-            for item in batch:
-                grading = grade(item, texts[item.id], "")
-                graded[name].right.append(grading.is_right)
-                graded[name].answers.append(grading.answer)
-                graded[name].texts.append(texts[item.id])
-    return graded
+async def _ask(
+    engine: Engine, requests: Mapping[str, GenerationRequest], items: Mapping[str, Item], file: Path
+) -> None:
+    """Append the answers that `file` lacks, each as it ends. One to another prompt than today's is asked again."""
+    file.parent.mkdir(exist_ok=True)
+    kept, revision = _kept(file), commit_of(REPOSITORY)
+    missing = [
+        request for id_, request in requests.items() if id_ not in kept or kept[id_].prompt != _hash(request.prompt_ids)
+    ]
+    with Progress() as progress, file.open("a") as appended:
+        task = progress.add_task(file.stem, total=len(requests), completed=len(requests) - len(missing))
+        async for done in generate_batch(engine, missing, _BATCH):
+            grading = grade(items[done.request_id], done.text, "")
+            prompt = _hash(requests[done.request_id].prompt_ids)
+            answer = Answer(done.request_id, prompt, grading.is_right, grading.answer, done.text, revision)
+            appended.write(json.dumps(asdict(answer)) + "\n")
+            appended.flush()
+            progress.advance(task)
 
 
-async def _answer(profile: Profile, engine: Engine, items: list[Item]) -> dict[str, str]:
-    """The generated text by the item's id."""
-    max_tokens = profile.execution.max_tokens
-    prompts = {item.id: llm_alone_prompt(profile, engine.tokenizer, item.question, item.task).ids for item in items}
-    requests = (GenerationRequest(name, ids, max_tokens) for name, ids in prompts.items())
-    return {done.request_id: done.text async for done in generate_batch(engine, requests, _BATCH)}
+def _kept(file: Path) -> dict[str, Answer]:
+    """The file's last answer to each question."""
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return {answer.question: answer for answer in (Answer(**json.loads(line)) for line in lines)}
 
 
-def _figures(graded: dict[str, _Graded]) -> Figures:
-    [(baseline_name, baseline), *others] = graded.items()
+def _hash(ids: Sequence[int]) -> str:
+    return hashlib.sha256(" ".join(map(str, ids)).encode()).hexdigest()
+
+
+def _figures(answers: Mapping[str, Sequence[Answer]]) -> Figures:
+    [(baseline, its), *others] = answers.items()
     return {
-        "accuracy": {name: vars(accuracy(np.array(each.right))) for name, each in graded.items()},
-        f"against_{baseline_name}": {
+        "accuracy": {name: vars(accuracy(_right(each))) for name, each in answers.items()},
+        f"against_{baseline}": {
             name: {
-                "mcnemar_p": mcnemar(np.array(each.right), np.array(baseline.right)),
-                "same_answer": _share(each.answers, baseline.answers),
-                "same_text": _share(each.texts, baseline.texts),
-                "accuracy_less_its": vars(difference_of_means(np.array(each.right), np.array(baseline.right))),
+                "mcnemar_p": mcnemar(_right(each), _right(its)),
+                "same_answer": float(np.mean([a.answer == b.answer for a, b in zip(each, its, strict=True)])),
+                "same_text": float(np.mean([a.text == b.text for a, b in zip(each, its, strict=True)])),
+                "accuracy_less_its": vars(difference_of_means(_right(each), _right(its))),
             }
             for name, each in others
         },
     }
 
 
-def _share(ours: list[str], theirs: list[str]) -> float:
-    return float(np.mean([a == b for a, b in zip(ours, theirs, strict=True)]))
+def _right(answers: Sequence[Answer]) -> np.ndarray:
+    """Shape `[questions]`, bool."""
+    return np.array([each.right for each in answers])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from tandem.local.layout import engine_name
 from tandem.local.supervisor import Stack
 from tandem.method.profile import Model, Profile, load_profile
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
+from training.metrics import bootstrap
 
 if TYPE_CHECKING:  # torch is imported only by the benches that run a model
     from services.engine.api import Engine
@@ -42,22 +45,15 @@ def must_be_compiled(engine: Engine) -> None:
         raise SystemExit(f"{engine.info.name} is not compiled: run `make compiled`")
 
 
-@contextlib.contextmanager
-def local_engine(model: Model, spec: str = "", **settings: Any) -> Iterator[Engine]:
+def local_engine(model: Model, spec: str = "", **settings: Any) -> AbstractContextManager[Engine]:
     """An engine, started, on a model of the cache as its profile configures it; `settings` are more fields of EngineSettings.
 
     `spec`: services.engine.registry's name; empty: the engine with which the local stack serves.
     """
-    from services.engine.registry import make_engine
+    from services.engine.registry import running_engine
 
     fields = {"dtype": model.dtype, "quantization": model.quantization, **settings}
-    arguments = {"path": models_folder() / model.name, "name": model.name, **fields}
-    engine = make_engine(spec or engine_name(), arguments)
-    engine.start()
-    try:
-        yield engine
-    finally:
-        engine.stop()
+    return running_engine(spec or engine_name(), {"path": models_folder() / model.name, "name": model.name, **fields})
 
 
 def synthetic_insights(profile: Profile, engine: Engine) -> list[str]:
@@ -76,6 +72,12 @@ def peak_memory_mb(stack: Stack) -> dict[str, int]:
     return found
 
 
+def commit_of(checkout: Path) -> str:
+    """Its commit, and whether it has changes besides."""
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def quantiles(values: Sequence[float]) -> dict[str, float]:
     """Count, median, 90th and 99th percentile, and maximum: the shape that bench/drawing.py draws."""
     p50, p90, p99 = np.percentile(values, [50, 90, 99])
@@ -86,6 +88,12 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
         "p99": round(p99, 2),
         "max": round(max(values), 2),
     }
+
+
+def median_interval(values: np.ndarray) -> Figures:
+    """The median, with a 95 % interval."""
+    found = bootstrap(lambda rows: float(np.median(values[rows])), len(values))
+    return {"median": float(np.median(values)), "low": found.low, "high": found.high}
 
 
 def report(name: str, figures: Mapping[str, Any]) -> None:

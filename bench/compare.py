@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from bench.common import report
+from bench.common import commit_of, report
 from training.metrics import Interval, ratio_of_means
 
 _ATTEMPTS = 3  # a stack's start fails if another process takes one of its ports meanwhile
@@ -77,7 +77,7 @@ def main() -> None:
         {
             "rounds": options.rounds,
             "options": bench_options,
-            "commits": {name: _commit(checkout) for name, checkout in checkouts.items()},
+            "commits": {name: commit_of(checkout) for name, checkout in checkouts.items()},
             "figures": {figure: asdict(comparison) for figure, comparison in comparisons.items()},
         },
     )
@@ -132,11 +132,6 @@ def _restored(folder: Path) -> Iterator[None]:
             file.unlink()
         for file, content in before.items():
             file.write_bytes(content)
-
-
-def _commit(checkout: Path) -> str:
-    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """How much slower is a tenant's request while another tenant floods the system?
 
-`python -m bench.fairness --runs 100`. A local stack with the test engine whose large model has few slots; one tenant asks one
-request after another, alone and while another one keeps 32 callers busy, in turns. The same with a stack that has no file of
-tenants, where requests are served as they come.
+`python -m bench.fairness --runs 100`. A local stack with the test engine whose large model has `--slots` (by default the chart's);
+one tenant asks one request after another, alone and while another one keeps eight callers a slot busy, in turns. The same with a
+stack that has no file of tenants, where requests are served as they come. The fewer slots, the slower the test engine, so that
+slots are short and not the processor.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import random
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +27,9 @@ from tandem.tenants import TenantFile
 from tests import stacks
 from training.metrics import bootstrap
 
-_SLOTS = 4
-_CALLERS = 32
+_CALLERS_A_SLOT = 8
 _WARM_UP = 2
-_QUESTION = "[ms=50 scores=16:0.9 slm_eos=5] whose turn is it?"  # about 0.8 s of a slot of the large model
+_SLOTS_A_SECOND = 5
 
 
 def main() -> None:
@@ -37,55 +39,71 @@ def main() -> None:
     arguments.add_argument(
         "--concurrent", type=int, help="each tenant's requests at once; below the slots one stays free"
     )
+    arguments.add_argument("--slots", type=int, default=16, help="of the large model")
     given = arguments.parse_args()
+    flood = Flood(given.slots)
     runs, rounds = given.runs, given.rounds
     with tempfile.TemporaryDirectory() as folder:
         file = TenantFile(Path(folder) / "tenants.json")
         file.set("", {"usd_per_month": 1000, "concurrent_requests": given.concurrent})
-        shared = asyncio.run(_measured(runs, rounds, {"TANDEM_TENANTS": str(file.path)}))
+        shared = asyncio.run(_measured(flood, runs, rounds, {"TANDEM_TENANTS": str(file.path)}))
         if given.concurrent:
-            report("fairness_limited", {"slots": _SLOTS, "callers": _CALLERS, "in_turns": _figures(*shared)})
+            report("fairness_limited", {**asdict(flood), "in_turns": _figures(*shared)})
             return
-        plain = asyncio.run(_measured(max(2 * rounds, runs // 4), rounds, {}))
-    figures = {"slots": _SLOTS, "callers": _CALLERS}
-    report("fairness", {**figures, "in_turns": _figures(*shared), "as_they_come": _figures(*plain)})
+        plain = asyncio.run(_measured(flood, max(2 * rounds, runs // 4), rounds, {}))
+    name = "fairness" if given.slots == arguments.get_default("slots") else f"fairness_{given.slots}"
+    report(name, {**asdict(flood), "in_turns": _figures(*shared), "as_they_come": _figures(*plain)})
 
 
-async def _measured(runs: int, rounds: int, settings: dict[str, str]) -> tuple[list[float], list[float]]:
+@dataclass(frozen=True)
+class Flood:
+    slots: int
+
+    @property
+    def callers(self) -> int:
+        return _CALLERS_A_SLOT * self.slots
+
+    def question(self, length: float = 1.0) -> str:
+        """Whose 16 tokens of insight hold a slot for so long that all together make five requests a second, times `length`."""
+        milliseconds = length * 1000 * self.slots / _SLOTS_A_SECOND / 16
+        return f"[ms={milliseconds:.0f} scores=16:0.9 slm_eos=1] whose turn is it?"
+
+
+async def _measured(flood: Flood, runs: int, rounds: int, settings: dict[str, str]) -> tuple[list[float], list[float]]:
     """Seconds of each request of the quiet tenant: alone, and during the flood."""
     alone: list[float] = []
     flooded: list[float] = []
     with ExitStack() as stack:
-        gateway = stack.enter_context(stacks.scripted_stack({"TANDEM_MAX_LLM": str(_SLOTS), **settings})).gateway
+        gateway = stack.enter_context(stacks.scripted_stack({"TANDEM_MAX_LLM": str(flood.slots), **settings})).gateway
         async with AsyncClient(gateway) as client:
             for number in range(rounds):
-                await _ask_in_turn(client, alone, _WARM_UP if number == 0 else 0, runs // rounds)
-                async with _flood(client):
-                    await _ask_in_turn(client, flooded, _WARM_UP, runs // rounds)
+                await _ask_in_turn(client, flood, alone, _WARM_UP if number == 0 else 0, runs // rounds)
+                async with _flooded(client, flood):
+                    await _ask_in_turn(client, flood, flooded, _WARM_UP, runs // rounds)
     return alone, flooded
 
 
-async def _ask_in_turn(client: AsyncClient, seconds: list[float], warm_up: int, runs: int) -> None:
+async def _ask_in_turn(client: AsyncClient, flood: Flood, seconds: list[float], warm_up: int, runs: int) -> None:
     for run in range(warm_up + runs):
         begin = time.perf_counter()
-        await client.ask(_QUESTION, tenant="quiet")
+        await client.ask(flood.question(), tenant="quiet")
         if run >= warm_up:
             seconds.append(time.perf_counter() - begin)
 
 
 @contextlib.asynccontextmanager
-async def _flood(client: AsyncClient) -> AsyncIterator[None]:
-    """Until the block ends; what runs then is waited for."""
-    is_over = asyncio.Event()
+async def _flooded(client: AsyncClient, flood: Flood) -> AsyncIterator[None]:
+    """Until the block ends; what runs then is waited for. No two requests take equally long, else all slots come free at once."""
+    is_over, dice = asyncio.Event(), random.Random(0)
 
     async def keep_asking() -> None:
         while not is_over.is_set():
             try:
-                await client.ask(_QUESTION, tenant="loud")
+                await client.ask(flood.question(dice.uniform(0.5, 1.5)), tenant="loud")
             except RequestError as error:
                 await asyncio.sleep(error.retry_after_s or 0.1)
 
-    callers = [asyncio.create_task(keep_asking()) for _ in range(_CALLERS)]
+    callers = [asyncio.create_task(keep_asking()) for _ in range(flood.callers)]
     try:
         yield
     finally:

@@ -18,14 +18,13 @@ from uuid import uuid4
 import numpy as np
 import uvloop
 
-from bench.common import Figures, quantiles, report
+from bench.common import Figures, median_interval, quantiles, report
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from services.request_log.transcript import Transcript
 from services.sealing.keys import PayloadKeys
 from services.sealing.sealer import Sealer
 from tests.conftest import run_redis
-from training.metrics import bootstrap
 
 _WARM_UP = 50
 _KEYS = PayloadKeys(active="a", keys={"a": base64.b64encode(bytes(32)).decode()})
@@ -48,7 +47,9 @@ async def measured(url: str, runs: int) -> Figures:
         times = await _take_turns(list(logs), call, runs)
         for name, taken in times.items():
             figures[f"{what}_{name}_us"] = quantiles(taken)
-        figures[f"{what}_with_less_without_us"] = _median(np.subtract(times["with_keys"], times["without_keys"]))
+        figures[f"{what}_with_less_without_us"] = median_interval(
+            np.subtract(times["with_keys"], times["without_keys"])
+        )
     for name, log in logs.items():
         size = await log._connection.redis.memory_usage(f"{{{ids[name]}}}:answer")
         figures[f"redis_bytes_of_a_token_{name}"] = round(size / (_WARM_UP + runs))
@@ -70,12 +71,6 @@ async def _take_turns(
             if run >= _WARM_UP:
                 times[name].append((time.perf_counter() - began) * 1e6)
     return times
-
-
-def _median(values: np.ndarray) -> Figures:
-    """Of the paired differences, with a 95 % interval."""
-    found = bootstrap(lambda rows: float(np.median(values[rows])), len(values))
-    return {"median": float(np.median(values)), "low": found.low, "high": found.high}
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""Twenty thousand requests on one local stack: whether memory, descriptors, keys, Temporal's database and the slowest answers stay flat.
+"""An hour, and twenty thousand requests at least, on one local stack: whether memory, descriptors, keys, Temporal's database and the slowest answers stay flat.
 
-`python -m bench.soak`, about 40 minutes. Draws docs/soak.svg.
+`python -m bench.soak`. Draws docs/soak.svg.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ class Sample:
 
 @dataclass
 class Traffic:
-    """What the callers have asked so far."""
+    """What the callers have asked so far: `wanted` requests at least, and until `time.monotonic()` is `until`."""
 
     wanted: int
+    until: float
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _milliseconds: list[float] = field(default_factory=list)
     begun: int = 0
@@ -78,7 +79,7 @@ class Traffic:
 
     def _next(self) -> int | None:
         with self._lock:
-            if self.begun == self.wanted:
+            if self.begun >= self.wanted and time.monotonic() >= self.until:
                 return None
             self.begun += 1
             return self.begun
@@ -97,14 +98,15 @@ class Traffic:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--requests", type=int, default=20_000)
+    arguments.add_argument("--requests", type=int, default=20_000, help="at least")
+    arguments.add_argument("--minutes", type=float, default=60, help="at least")
     arguments.add_argument("--callers", type=int, default=4)
     arguments.add_argument("--seconds", type=float, default=30, help="between two samples")
     arguments.add_argument("--draw", action="store_true", help="only draw the last result again")
     options = arguments.parse_args()
     if options.draw:
         return _draw([Sample(**sample) for sample in json.loads((RESULTS / "soak.json").read_text())["samples"]])
-    traffic = Traffic(options.requests)
+    traffic = Traffic(options.requests, time.monotonic() + 60 * options.minutes)
     with scripted_stack() as stack:
         samples = list(_soak(stack, traffic, options.callers, options.seconds))
     report("soak", _figures(samples, traffic, options.callers))

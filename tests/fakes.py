@@ -20,7 +20,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -45,6 +45,9 @@ _SCRIPT = re.compile(r"\[([^\]]*)\]")
 _EOS = 0
 _HEADER = "\nassistant: "
 _POLL_SECONDS = 0.02
+_CACHED = 1000  # prompts whose prefixes are found cached
+
+T = TypeVar("T")
 
 
 class ByteTokenizer:
@@ -176,7 +179,7 @@ class ScriptedEngine:
         ahead = self._ahead.get(request, ())
         cached = min(common_prefix(ahead, generation.prompt_ids), len(generation.prompt_ids) - 1)
         if not generation.max_new_tokens:
-            self._ahead[request] = generation.prompt_ids
+            _keep(self._ahead, request, generation.prompt_ids)
         self.counters.input_tokens += len(generation.prompt_ids) - cached
         return len(generation.prompt_ids) - cached, cached
 
@@ -195,12 +198,20 @@ class ScriptedEngine:
             value = float(score) if insight >= int(tokens) else value
         known = self._scored.get(key, [])
         cached = len(known) if list(prompt_ids[: len(known)]) == known else 0
-        self._scored[key] = list(prompt_ids)
+        _keep(self._scored, key, list(prompt_ids))
         count = len(prompt_ids) - 1
         self.counters.scored_tokens += len(prompt_ids) - cached
         entropies = np.full(count, -math.log(max(value, 1e-9)), np.float32)
         usage = TokenCounts(len(prompt_ids) - cached, cached)
         return PromptScores(np.full(count, -1.0, np.float32), entropies, np.empty((0, 0), np.float32), usage)
+
+
+def _keep(cache: dict[str, T], key: str, value: T) -> None:
+    """In a cache of the last ones."""
+    cache.pop(key, None)
+    cache[key] = value
+    if len(cache) > _CACHED:
+        del cache[next(iter(cache))]
 
 
 def make_engine(arguments: dict[str, Any]) -> ScriptedEngine:

@@ -12,8 +12,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from redis import Redis
 
 from tandem.local import planning
@@ -105,6 +108,13 @@ def redis_of(stack: Stack) -> Iterator[Redis]:
     host, _, port = stack.address("redis").partition(":")
     with Redis(host=host, port=int(port), socket_timeout=10, decode_responses=True) as redis:
         yield redis
+
+
+def metrics_of(stack: Stack, process: str) -> list[Sample]:
+    """What the process exports now. Raises URLError."""
+    with urlopen(f"http://127.0.0.1:{stack.ports[process]['metrics']}/metrics", timeout=10) as reply:
+        text = reply.read().decode()
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
 
 def heal(stack: Stack) -> None:

@@ -87,7 +87,8 @@ MAX_LINES = 300
 MAX_METHODS = 15
 
 TEMPORAL_ADAPTERS = [
-    ROOT / "services/gateway" / name for name in ("temporal.py", "history.py", "deletion.py", "spending.py")
+    ROOT / "services/gateway" / name
+    for name in ("temporal.py", "history.py", "deletion.py", "spending.py", "workers.py")
 ]
 
 

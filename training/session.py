@@ -5,15 +5,15 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 from services.engine.api import Engine, Tokenizer
-from services.engine.registry import make_engine
+from services.engine.registry import running_engine
 from services.engine.tokenizer import ChatTokenizer
 from services.sufficiency_scorer.description import TRANSFORMERS, computed_by
 from tandem.method.profile import Profile
@@ -166,10 +166,11 @@ def _tokenizer(profile: Profile, models: Path) -> Tokenizer:
     return ChatTokenizer.load(models / profile.slm.name)
 
 
-@contextmanager
-def _engine(profile: Profile, role: Literal["llm", "slm"], models: Path, machine: Machine) -> Iterator[Engine]:
+def _engine(
+    profile: Profile, role: Literal["llm", "slm"], models: Path, machine: Machine
+) -> AbstractContextManager[Engine]:
     model = profile.llm if role == "llm" else profile.slm
-    engine = make_engine(
+    return running_engine(
         machine.engine,
         {
             "path": models / model.name,
@@ -183,11 +184,6 @@ def _engine(profile: Profile, role: Literal["llm", "slm"], models: Path, machine
             "kv_cache_tokens": machine.width * _TOKENS_A_QUESTION,
         },
     )
-    engine.start()
-    try:
-        yield engine
-    finally:
-        engine.stop()
 
 
 @dataclass(frozen=True, slots=True)

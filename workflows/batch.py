@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.timeouts import Timeouts
     from workflows.activities.batch import BatchActivities
     from workflows.batch_requests import FOR_EVER, Ask, BatchRequests
+    from workflows.calls import results_in_hand
 
 _TOLD_EVERY = timedelta(seconds=2)
 _FILES: dict[str, Any] = {
@@ -42,6 +43,7 @@ class BatchWorkflow:
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:  # cancelled by an operator, through Temporal
+            await results_in_hand()
             self.cancel()
             return await work
 

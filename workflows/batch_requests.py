@@ -50,6 +50,7 @@ class BatchRequests:
             BatchActivities.bounds_of_page,
             args=[self._task.folder, page],
             start_to_close_timeout=Timeouts.batch_step,
+            heartbeat_timeout=Timeouts.heartbeat,
             retry_policy=FOR_EVER,
         )
         asks: list[Ask] = []

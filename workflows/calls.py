@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from tandem.method.request_state import RequestState
-    from tandem.method.tasks import LostUsageTask, StopOrder
+    from tandem.method.tasks import LostUsage, LostUsageTask, StopOrder
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
     from workflows.activities.lost_usage import LostUsageActivities
@@ -20,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
 
 T = TypeVar("T")
 ONCE = RetryPolicy(maximum_attempts=1)
+NO_LOG = "the request log did not answer"
 # Attempts of every activity begin at 1, epochs of one stream must rise: each trial has a range of its own, and so has the
 # fallback answer within it.
 TRIAL_EPOCHS = 10_000
@@ -45,9 +47,8 @@ class ActivityCalls:
         self._handles.append(handle)
         return handle
 
-    def cancel_all(self) -> None:
-        for handle in self._handles:
-            handle.cancel()
+    async def cancel_all(self) -> None:
+        await cancel(*self._handles)
 
     async def locally(self, activity: Any, *arguments: Any) -> Any:
         """A local activity on the request log, or None where the log does not answer: the other ways still work."""
@@ -81,15 +82,35 @@ class ActivityCalls:
         model, prices = (plan.llm, plan.prices.llm) if role == "llm" else (plan.slm, plan.prices.slm)
         task = LostUsageTask(self._state.input.request_id, role, model, reported, prices)
         try:
-            return await workflow.execute_activity_method(
+            lost: LostUsage = await workflow.execute_activity_method(
                 LostUsageActivities.settle_lost_usage,
                 task,
                 start_to_close_timeout=Timeouts.local_attempt,
                 retry_policy=ONCE,
             )
         except ActivityError as unsettled:
-            self._state.notes.append(f"the bill of the {role} is a lower bound: the request log did not answer")
+            self._state.note_lost_tokens(role, NO_LOG)
             return detail_of(unsettled, TokenCounts) or reported
+        if not lost.is_complete:
+            self._state.note_lost_tokens(role, "its last attempt did not tell all its tokens")
+        return lost.counts
+
+
+async def results_in_hand() -> None:
+    """Let each result that came with this step of the workflow reach its handle: that takes two turns of the event loop.
+
+    A handle that is cancelled before that raises asyncio.CancelledError, and its result is lost (temporalio's workflow logic
+    flag RAISE_ON_CANCELLING_COMPLETED_ACTIVITY).
+    """
+    for _ in range(2):
+        await asyncio.sleep(0)
+
+
+async def cancel(*handles: workflow.ActivityHandle[Any]) -> None:
+    """Cancel those that have no result yet."""
+    await results_in_hand()
+    for handle in handles:
+        handle.cancel()
 
 
 def cause_of(error: FailureError) -> str:

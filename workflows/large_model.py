@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities.insight import InsightActivities
     from workflows.activities.publishing import PublishingActivities
     from workflows.activities.retries import unavailable_retry_policy
-    from workflows.calls import ActivityCalls, cause_of
+    from workflows.calls import ActivityCalls, cause_of, results_in_hand
 
 _MAX_ATTEMPTS = 4
 _RETRY = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=_MAX_ATTEMPTS)
@@ -64,6 +64,7 @@ class LargeModel:
         """Stop it every way at once, then take its exact usage, however it ended. `reason` is what readers are told."""
         if self.handle is None:
             return
+        await results_in_hand()
         was_running = not self.handle.done()
         if was_running:
             assert self._state.decided_at is not None

@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities.publishing import PublishingActivities
     from workflows.activities.scoring import ScoringActivities
     from workflows.activities.shadow import ShadowActivities
-    from workflows.calls import ActivityCalls, cause_of
+    from workflows.calls import NO_LOG, ActivityCalls, cause_of
     from workflows.small_model import SmallModel
     from workflows.stages import Stages
 
@@ -64,7 +64,7 @@ class Settlement:
             return
         logged = await self._calls.locally(ScoringActivities.all_scoring_passes, self._state.input.request_id)
         if logged is None:
-            self._state.notes.append("the bill of the scorer is a lower bound: the request log did not answer")
+            self._state.note_lost_tokens("scorer", NO_LOG)
         self._state.logged_scoring = logged
 
     def _make_searchable(self, result: SolveResult) -> None:

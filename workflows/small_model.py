@@ -12,13 +12,13 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from tandem.method.checks import Repair
     from tandem.method.request_state import RequestState
-    from tandem.method.tasks import GenerationOutcome, ModelTask, PassOutcome
+    from tandem.method.tasks import GenerationOutcome, LoggedPrefills, ModelTask, PassOutcome
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
     from workflows.activities.answer import AnswerActivities
     from workflows.activities.earlier_usage import at_least
     from workflows.activities.retries import unavailable_retry_policy
-    from workflows.calls import FALLBACK_EPOCH, ONCE, TRIAL_EPOCHS, ActivityCalls, cause_of
+    from workflows.calls import FALLBACK_EPOCH, NO_LOG, ONCE, TRIAL_EPOCHS, ActivityCalls, cancel, cause_of
 
 # Without a trial the request goes on, so a trial does not wait for a service that is away.
 _RETRY_TRIAL = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=3)
@@ -29,18 +29,16 @@ class SmallModel:
 
     def __init__(self, state: RequestState, calls: ActivityCalls, task: ModelTask) -> None:
         self._state, self._calls, self._task = state, calls, task
-        self._prefills: list[workflow.ActivityHandle[PassOutcome]] = []
+        self._prefills: dict[int, workflow.ActivityHandle[PassOutcome]] = {}
 
     def prefill(self, stage: int) -> None:
         """While the large model goes on, prefill the prompt that an answer would begin with."""
         task = replace(self._task, stage=stage)
-        self._prefills.append(self._calls.start(AnswerActivities.prefill, task, retry_policy=ONCE))
+        self._prefills[stage] = self._calls.start(AnswerActivities.prefill, task, retry_policy=ONCE)
 
-    def cancel_prefills(self) -> None:
+    async def cancel_prefills(self) -> None:
         """The answer prefills the rest itself."""
-        for handle in self._prefills:
-            if not handle.done():
-                handle.cancel()
+        await cancel(*self._prefills.values())
 
     async def answer(self, stage: int) -> GenerationOutcome | None:
         """Answer from `stage`; if its insight cannot be read any more, from the bare question. None when cancelled before it began.
@@ -57,22 +55,31 @@ class SmallModel:
                 raise
             answer = await self._answer_without_insight(error)
         if not answer.is_logged:
-            self._state.notes.append("the answer was not streamed: the request log did not answer")
+            self._state.notes.append(f"the answer was not streamed: {NO_LOG}")
         if answer.reason == "aborted" and not self._state.is_cancelled:
             self._state.notes.append("the answer was cut: the small model was aborted, and not by this request")
         self._state.answer_counts = answer.counts
         return answer
 
     async def collect_prefills(self) -> None:
-        """Prefills are paid for, used or not. Where a result is missing, the request log has the counts."""
-        outcomes = await asyncio.gather(*self._prefills, return_exceptions=True)
+        """Prefills are paid for, used or not. Where a result is missing, the request log has the counts.
+
+        A cancelled one returns its counts, unless no worker had begun it.
+        """
+        outcomes = await asyncio.gather(*self._prefills.values(), return_exceptions=True)
         self._state.prefills = [outcome for outcome in outcomes if isinstance(outcome, PassOutcome)]
-        if len(self._state.prefills) < len(outcomes):
-            logged = await self._calls.locally(AnswerActivities.all_prefill_passes, self._state.input.request_id)
-            if logged is None:
-                self._state.notes.append("the bill of the slm is a lower bound: the request log did not answer")
-            else:
-                self._state.prefills.append(logged)
+        errors = {stage: e for stage, e in zip(self._prefills, outcomes, strict=True) if isinstance(e, BaseException)}
+        if not errors:
+            return
+        logged: LoggedPrefills | None = await self._calls.locally(
+            AnswerActivities.all_prefill_passes, self._state.input.request_id
+        )
+        if logged is None:
+            self._state.note_lost_tokens("slm", NO_LOG)
+            return
+        self._state.prefills.append(PassOutcome(request_counts=logged.counts))
+        if any(stage not in logged.stages and not is_cancelled_exception(e) for stage, e in errors.items()):
+            self._state.note_lost_tokens("slm", "a prefill did not tell its tokens")
 
     async def try_answer(self, stage: int, number: int, repair: Repair | None) -> GenerationOutcome:
         """Trial `number` from `stage`: an answer that is checked. Raises ActivityError."""

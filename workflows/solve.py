@@ -58,12 +58,12 @@ class SolveWorkflow:
         if not self._state.is_cancelled:
             self._state.cancelled_at = workflow.now()
             await self._calls.publish_stop(self._state.cancelled_at, insight=True, answer=True)
-            self._calls.cancel_all()
+            await self._calls.cancel_all()
 
     async def _solve(self) -> SolveResult:
         stop = await self._decide()
         self._state.decided_at = self._state.decided_at or workflow.now()
-        self._slm.cancel_prefills()
+        await self._slm.cancel_prefills()
         answer = None
         stopping = asyncio.create_task(self._llm.stop(stop.reason))
         try:

@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.tasks import ModelTask, StageScore, model_task
     from tandem.method.timeouts import Timeouts
     from workflows.activities.scoring import ScoringActivities
-    from workflows.calls import ActivityCalls, cause_of, detail_of
+    from workflows.calls import ActivityCalls, cancel, cause_of, detail_of
     from workflows.large_model import LargeModel
     from workflows.small_model import SmallModel
 
@@ -67,7 +67,7 @@ class Stages:
             self._state.notes.append(f"stage {stage} was not scored: {cause_of(error)}")
         self._state.scores.append(score)  # it is paid for, whatever happened to the request meanwhile
         self._has_ended = score.ended
-        if self._state.is_cancelled or self._llm.has_answered:
+        if score.ended or self._state.is_cancelled or self._llm.has_answered:
             return None
         stop = decide(score, self.thresholds[stage])
         if stop:
@@ -89,8 +89,7 @@ class Stages:
             await workflow.wait([waiting, self._llm.handle], return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done() and self._llm.has_succeeded and not self._llm.has_answered:
                 await workflow.wait([waiting], timeout=Timeouts.stage_lost.total_seconds())
-            if not waiting.done():
-                waiting.cancel()
+            await cancel(waiting)
         return await waiting
 
     def _task(self, stage: int) -> ModelTask:

@@ -33,6 +33,8 @@ from workflows.versioning import Presence, Version
 NAME = "tandem.v1.Worker"
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
+_STEP_SECONDS = 60
+
 
 class WorkerSettings(ProcessSettings):
     profile: str = Field("qwen2.5-coder-1.5b-0.5b", validation_alias="TANDEM_PROFILE")
@@ -73,7 +75,7 @@ def make_workers(
     """
     shutdown = settings.drain
     versioned = settings.version.config if settings.version else None
-    return [
+    workers = [
         Worker(
             client,
             task_queue=llm_queue(settings.profile),
@@ -110,6 +112,20 @@ def make_workers(
             graceful_shutdown_timeout=timedelta(0),
         ),
     ]
+    for worker in workers:
+        outlive_standstill(worker)
+    return workers
+
+
+def outlive_standstill(worker: Worker) -> None:
+    """Let a workflow's step take as long as Temporal's server lets it.
+
+    Temporal's library takes one of two seconds for a deadlock and interrupts its thread; a workflow that was interrupted in its
+    midst may never be taken up again by this worker (temporalio/sdk-python#806), and hangs to its end. Ours compute for
+    milliseconds: what takes longer is a process that stood still. The library has no setting for it (#1050).
+    """
+    if worker._workflow_worker is not None:
+        worker._workflow_worker._deadlock_timeout_seconds = _STEP_SECONDS
 
 
 @contextlib.asynccontextmanager

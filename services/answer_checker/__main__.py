@@ -9,10 +9,9 @@ import uvloop
 from services.answer_checker.checker import AnswerChecker, start_sandbox
 from services.answer_checker.sandbox.cells import SandboxError
 from services.answer_checker.sandbox.limits import Limits
-from services.answer_checker.service import NAME, AnswerCheckerService
+from services.answer_checker.service import CALLERS, NAME, AnswerCheckerService
 from services.answer_checker.settings import CheckerSettings
 from services.observability import metrics, tracing
-from services.process.callers import Callers
 from services.process.server import Server, serve
 from services.process.settings import read_settings
 from services.process.transport import own_transport
@@ -32,7 +31,7 @@ async def main() -> None:
     limits = Limits(seconds=settings.check_seconds, memory_bytes=settings.memory_mib << 20)
     checker = AnswerChecker(sandbox, limits, settings.concurrency, settings.max_waiting)
     # The sandbox's fork server is older than the key in this process's memory.
-    server = Server(settings.host, settings.port, [NAME], transport=own_transport(), callers=Callers.only("worker"))
+    server = Server(settings.host, settings.port, [NAME], transport=own_transport(), callers=CALLERS)
     checking_pb2_grpc.add_AnswerCheckerServicer_to_server(AnswerCheckerService(checker), server.grpc)
 
     async def load() -> None:

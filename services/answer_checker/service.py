@@ -8,11 +8,13 @@ import grpc
 
 from services.answer_checker.checker import AnswerChecker
 from services.checks.registry import checks
+from services.process.callers import Callers
 from tandem.convert.outcomes import check_result_to_pb
 from tandem.convert.requests import check_task_from_pb
 from tandem.v1 import checking_pb2, checking_pb2_grpc
 
 NAME = checking_pb2.DESCRIPTOR.services_by_name["AnswerChecker"].full_name
+CALLERS = Callers.only("worker")
 
 
 class AnswerCheckerService(checking_pb2_grpc.AnswerCheckerServicer):

@@ -23,8 +23,21 @@ from tandem.v1 import tandem_pb2
 MOST_LINES = 50_000
 _SHOWN_PROBLEMS = 10
 
-Admit = Callable[[tandem_pb2.SolveRequest, Caller], tuple[SolveInput, dict[str, Any]]]
-"""A request of a caller as the workflow's input and memo.
+RequireAllowed = Callable[[Caller], None]
+"""Raises FailedPrecondition where no batch of this caller can be admitted, whatever its lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a request's workflow is started with. `fairness_key`: by what work takes turns in Temporal's queues; empty: it does not."""
+
+    input: SolveInput
+    memo: dict[str, Any]
+    fairness_key: str = ""
+
+
+Admit = Callable[[tandem_pb2.SolveRequest, Caller], Start]
+"""A request of a caller, as its workflow is started.
 
 Raises FailedPrecondition where its tenant may have no batch, and another TandemError where the request is refused.
 """
@@ -87,11 +100,15 @@ class Admission:
             raise BadLine(f"another line is called {name!r}")
         self._names.add(name)
         line.request.request_id = batched_id(self._batch.id, self._total)
-        task, memo = self._admit(line.request, self._caller)
+        start = self._admit(line.request, self._caller)
+        task = start.input
         self._profile = self._profile or task.plan.profile
         if task.plan.profile != self._profile:
             raise BadLine(f"a batch is for one profile: {self._profile}, not {task.plan.profile}")
-        return AdmittedLine(self._total, name, line.form, dict(line.metadata), most_usd(task), task, memo)
+        metadata = dict(line.metadata)
+        return AdmittedLine(
+            self._total, name, line.form, metadata, most_usd(task), task, start.memo, start.fairness_key
+        )
 
 
 def write_pages(store: FileStore, folder: str, content: Iterable[bytes], admission: Admission) -> Admitted:

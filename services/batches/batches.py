@@ -6,14 +6,15 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.batches.admitted import Admission, Admit, write_pages
+from services.batches.admitted import Admission, Admit, RequireAllowed, write_pages
 from services.batches.files import Files, following
 from services.batches.owners import Owned
 from services.batches.temporal import BatchWorkflows, reused
+from services.batches.threads import Threads
 from services.file_store import paths
 from services.file_store.records import BatchRecord, Records
 from services.file_store.store import FileStore
@@ -22,6 +23,7 @@ from tandem.method.batch import BatchProgress, BatchState, BatchTask
 from tandem.method.errors import NotFound
 
 _BEGINS_SECONDS = 120.0  # at most, from a batch's record to its workflow
+_ADMITTED_AT_ONCE = 2  # batches, each in a thread: reading and tokenising all lines of one takes up to minutes
 _UNKNOWN = BatchProgress(
     BatchState.FAILED, error="Temporal does not know this batch: it never began, or its record is gone"
 )
@@ -51,16 +53,19 @@ class Batch:
 
 
 class Batches:
-    def __init__(self, store: FileStore, workflows: BatchWorkflows, admit: Admit) -> None:
-        self._store, self._workflows, self._admit = store, workflows, admit
+    def __init__(
+        self, store: FileStore, workflows: BatchWorkflows, admit: Admit, require_allowed: RequireAllowed
+    ) -> None:
+        self._store, self._workflows, self._admit, self._require_allowed = store, workflows, admit, require_allowed
+        self._threads = Threads(_ADMITTED_AT_ONCE, "batches")
         self._records, self._files = Records(store), Files(store)
 
     async def create(self, batch: Owned, file: Owned, terms: Terms, caller: Caller) -> Batch:
         """Raises InvalidArgument that names bad lines, NotFound, Unavailable.
 
-        Raises FailedPrecondition where the id is another batch's, or a line's tenant may have no batch.
+        Raises FailedPrecondition where the id is another batch's, or the caller's or a line's tenant may have no batch.
         """
-        record = await asyncio.to_thread(self._recorded, batch, file, terms, caller)
+        record = await self._threads.call(self._recorded, batch, file, terms, caller)
         if await asyncio.to_thread(self._records.end, record.folder) is None:
             task = BatchTask(
                 batch.internal_id,
@@ -95,14 +100,21 @@ class Batches:
 
     def _recorded(self, batch: Owned, file: Owned, terms: Terms, caller: Caller) -> BatchRecord:
         """The batch's record, made from its file unless there is one: nothing of it has been started then."""
-        fingerprint = terms.fingerprint(_digest(self._files.lines(file)))
-        try:
-            known = self._records.batch(batch.tenant, batch.id)
-        except NotFound:
+        known = self._known(batch)
+        if known is None:  # a batch that was allowed goes on
+            self._require_allowed(caller)
+        fingerprint = terms.fingerprint(self._files.digest(file))
+        if known is None:
             return self._made(batch, file, terms, fingerprint, caller)
         if known.fingerprint != fingerprint:
             raise reused(batch.id)
         return known
+
+    def _known(self, batch: Owned) -> BatchRecord | None:
+        try:
+            return self._records.batch(batch.tenant, batch.id)
+        except NotFound:
+            return None
 
     def _made(self, batch: Owned, file: Owned, terms: Terms, fingerprint: str, caller: Caller) -> BatchRecord:
         folder = paths.batch_folder(batch.tenant, batch.id, fingerprint)
@@ -133,10 +145,3 @@ class Batches:
             is_new = time.time() - record.created_at < _BEGINS_SECONDS
             progress = BatchProgress() if is_new else _UNKNOWN
         return Batch(record, progress)
-
-
-def _digest(lines: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line)
-    return digest.hexdigest()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Iterator
 from uuid import uuid4
 
+from services.batches.lines import MOST_BYTES as MOST_LINE_BYTES
 from services.batches.owners import Owned
 from services.file_store import paths
 from services.file_store.records import BATCH, FileRecord, Records
@@ -21,6 +23,10 @@ class Files:
 
     def __init__(self, store: FileStore) -> None:
         self._store, self._records = store, Records(store)
+
+    def require_store(self) -> None:
+        """Raises FailedPrecondition where there is no store. Does not block."""
+        self._store.require()
 
     def create(self, tenant: str, filename: str, purpose: str, content: Iterable[bytes]) -> FileRecord:
         """Raises InvalidArgument for a bad name or purpose."""
@@ -55,18 +61,32 @@ class Files:
         return self._store.chunks(paths.file_path(file.tenant, file.id))
 
     def lines(self, file: Owned) -> Iterator[bytes]:
-        """Of a file for batches. Raises NotFound, and InvalidArgument for any other file."""
-        if self.get(file).purpose != BATCH:
-            raise InvalidArgument(
-                f"file {file.id!r} is not for batches: its purpose is not {BATCH!r}", field="input_file_id"
-            )
-        return self._store.lines(paths.file_path(file.tenant, file.id))
+        """Of a file for batches; one that is too long is cut behind the first byte too many.
+
+        Raises NotFound, and InvalidArgument for any other file.
+        """
+        return self._store.lines(self._input(file), MOST_LINE_BYTES)
+
+    def digest(self, file: Owned) -> str:
+        """SHA-256 of a file for batches, in hexadecimal. Raises as `lines`."""
+        digest = hashlib.sha256()
+        for chunk in self._store.chunks(self._input(file)):
+            digest.update(chunk)
+        return digest.hexdigest()
 
     def delete(self, file: Owned) -> None:
         """Raises NotFound."""
         self.get(file)
         self._store.delete(paths.file_description_path(file.tenant, file.id))
         self._store.delete(paths.file_path(file.tenant, file.id))
+
+    def _input(self, file: Owned) -> str:
+        """Where the content of a file for batches lies."""
+        if self.get(file).purpose != BATCH:
+            raise InvalidArgument(
+                f"file {file.id!r} is not for batches: its purpose is not {BATCH!r}", field="input_file_id"
+            )
+        return paths.file_path(file.tenant, file.id)
 
 
 def following(names: list[str], after: str) -> list[str]:

@@ -17,6 +17,10 @@ from tandem.v1 import tandem_pb2
 
 ENDPOINT = "/v1/chat/completions"
 OPENAI, PLAIN = "openai", "plain"
+MOST_BYTES = 1024 * 1024
+"""Of a line without its end. The shipped profiles admit at most 131,072 characters (4096 tokens of 32 characters), of which JSON
+makes six bytes each where it escapes them: 768 KiB, and the rest is for the names, options and metadata around them.
+"""
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
@@ -111,6 +115,8 @@ class _PlainLine(_Strict):
 
 def parse(text: bytes) -> Line:
     """Raises BadLine."""
+    if len(text.removesuffix(b"\n")) > MOST_BYTES:  # while JSON is read, no other thread runs
+        raise BadLine(f"a line has at most {MOST_BYTES} bytes")
     try:
         given = json.loads(text)
         if not isinstance(given, dict):
@@ -128,6 +134,8 @@ def parse(text: bytes) -> Line:
         raise BadLine(f"not UTF-8: {error}") from error
     except ValueError as error:
         raise BadLine(f"no JSON: {error}") from error
+    except RecursionError as error:
+        raise BadLine("its JSON is nested too deeply") from error
 
 
 def _said(error: ValidationError) -> str:

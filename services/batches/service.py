@@ -12,9 +12,12 @@ from uuid import uuid4
 
 import grpc
 
+from services.batches.admitted import RequireAllowed
 from services.batches.batches import Batch, Batches, Terms
-from services.batches.files import Files, check_size
+from services.batches.files import Files
 from services.batches.owners import ID, Owned, owned
+from services.batches.threads import Threads
+from services.batches.uploads import Uploads
 from services.file_store import paths
 from services.file_store.records import FileRecord
 from services.file_store.store import CHUNK_BYTES
@@ -27,29 +30,28 @@ BATCHES = batch_pb2.DESCRIPTOR.services_by_name["BatchService"].full_name
 _LIST, _MAX_FILES, _MAX_BATCHES = 20, 1000, 100
 _CONCURRENCY, _MAX_CONCURRENCY = 8, 64
 _MAX_ID, _MAX_METADATA = 64, 16
+_WRITERS = 2  # files that are written at once: a store elsewhere may take long
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class FileService(batch_pb2_grpc.FileServiceServicer):
-    def __init__(self, files: Files) -> None:
-        self._files = files
+    """`require_allowed`: a file that no batch may be made of is not received."""
+
+    def __init__(self, files: Files, uploads: Uploads, require_allowed: RequireAllowed) -> None:
+        self._files, self._uploads, self._require_allowed = files, uploads, require_allowed
+        self._writers = Threads(_WRITERS, "files")
 
     async def CreateFile(
         self, requests: AsyncIterator[batch_pb2.CreateFileRequest], context: Context
     ) -> batch_pb2.File:
-        caller, first = current_caller(), await anext(aiter(requests), batch_pb2.CreateFileRequest())
-        if not first.HasField("description"):
-            raise InvalidArgument("the first message describes the file", field="description")
-        named = first.description
-        with tempfile.TemporaryFile() as received:
-            size = 0
-            async for request in requests:
-                size += received.write(request.content)
-                check_size(size)
+        tenant = current_caller().tenant
+        self._files.require_store()
+        self._require_allowed(current_caller())
+        with self._uploads.place(tenant), tempfile.TemporaryFile() as received:
+            named = await self._uploads.receive(aiter(requests), received)
             received.seek(0)
             content = iter(partial(received.read, CHUNK_BYTES), b"")
-            record = await asyncio.to_thread(self._files.create, caller.tenant, named.filename, named.purpose, content)
-        return _file(record)
+            return _file(await self._writers.call(self._files.create, tenant, named.filename, named.purpose, content))
 
     async def GetFile(self, request: batch_pb2.GetFileRequest, context: Context) -> batch_pb2.File:
         return _file(await asyncio.to_thread(self._files.get, _owned_file(request.file_id)))

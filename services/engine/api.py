@@ -99,8 +99,10 @@ class GenerationRequest:
     With `stop_strings` the text ends before the first of them, and the generation with the token that completes it (a back end whose
     tokens are generated elsewhere aborts at it). `held` is the end of the prompt's text that may be the beginning of one.
 
-    `keep_for` names whom a conversation belongs to: what was computed stays cached at the end for a later prompt of the same owner
-    that begins with it, and for no other owner's, whose usage would tell what was asked here. None: it is not kept.
+    `owner` names whom the prompt belongs to. What is computed of it is found by prompts of the same owner that begin with it, and by no
+    other owner's, whose usage, price and time would tell what was asked here. Empty where callers are not told apart: they are one owner.
+
+    `is_kept`: of a conversation, what was computed stays cached at the end, for a later prompt that is kept as well.
     """
 
     request_id: str
@@ -111,7 +113,8 @@ class GenerationRequest:
     num_written: int = 0
     stop_strings: tuple[str, ...] = ()
     held: str = ""
-    keep_for: str | None = None
+    owner: str = ""
+    is_kept: bool = False
 
     @property
     def written(self) -> tuple[int, ...]:

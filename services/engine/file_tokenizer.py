@@ -17,6 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer as RustTokenizer
 
 from services.engine.api import PromptRefused
+from services.engine.word_cache import keep_no_words
 
 _FILE, _CONFIG, _TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")  # that a chat template may name
@@ -29,6 +30,8 @@ class FileTokenizer:
         """`config` has the special tokens by name, each a text or a mapping with `content`."""
         self._tokenizer, self._template = tokenizer, template
         self._plain = copy(tokenizer)
+        for each in (self._tokenizer, self._plain):
+            keep_no_words(each)
         self._plain.encode_special_tokens = True
         self._special = {name: _text(config[name]) for name in _SPECIAL_TOKENS if config.get(name)}
 

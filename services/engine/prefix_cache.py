@@ -62,15 +62,15 @@ class PrefixCache:
     def __init__(self, max_bytes: int) -> None:
         self._prefixes: LRUCache[_Prefix] = LRUCache(max_bytes)
 
-    def put(self, ids: tuple[int, ...], keys_values: KeysValues, owner: str = "") -> None:
+    def put(self, ids: tuple[int, ...], keys_values: KeysValues, owner: str) -> None:
         """Replaces every entry that `ids` begins with."""
         for prefix in self._of(owner):
             if ids[: len(prefix.ids)] == prefix.ids:
                 self._prefixes.pop((owner, prefix.ids))
         self._prefixes.put((owner, ids), _Prefix(ids, keys_values, owner))
 
-    def longest(self, ids: Sequence[int], owner: str = "") -> tuple[int, KeysValues]:
-        """The number of tokens that `ids` shares with the best entry, and the entry's keys and values."""
+    def longest(self, ids: Sequence[int], owner: str) -> tuple[int, KeysValues]:
+        """The number of tokens that `ids` shares with the owner's best entry, and the entry's keys and values."""
         best, found = 0, None
         for prefix in self._of(owner):
             shared = common_prefix(prefix.ids, ids)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -41,6 +43,17 @@ def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
         )
     engine: Engine = getattr(importlib.import_module(module), function)(arguments)
     return engine
+
+
+@contextmanager
+def running_engine(spec: str, arguments: dict[str, Any]) -> Iterator[Engine]:
+    """`make_engine`'s, started; it is stopped at the end of the block. Raises what `make_engine` and `Engine.start` raise."""
+    engine = make_engine(spec, arguments)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.stop()
 
 
 def _settings(arguments: dict[str, Any]) -> EngineSettings:

@@ -102,9 +102,9 @@ class Scheduler:
         What was computed for a conversation stays in the cache of conversations.
         """
         row, last = self.running.index(sequence), len(self.running) - 1
-        if sequence.generation.keep_for is not None and sequence.computed:
+        if sequence.generation.is_kept and sequence.computed:
             ids = sequence.computed_ids
-            self._conversations.put(ids, self._rows.extract(row, len(ids)), sequence.generation.keep_for)
+            self._conversations.put(ids, self._rows.extract(row, len(ids)), sequence.owner)
         if row != last:
             self._rows.copy_row(last, row, self.running[last].computed)
             self.running[row] = self.running[last]
@@ -147,18 +147,18 @@ class Scheduler:
         return self._queue.pop(room) if len(live) < self._max_batch else None
 
     def _reuse_prefix(self, sequence: Sequence, prefilled_now: list[Sequence]) -> bool:
-        """Copy the longest common prefix from a running sequence or from a cache.
+        """Copy the longest common prefix from a running sequence or from a cache, of the same owner.
 
         The last token of a prompt is computed where a completion follows. False: the sequence should wait for the next step,
         because one of those `prefilled_now` will have more to copy.
         """
         prompt = sequence.prompt_ids
         reusable = prompt if sequence.is_prefill_only else prompt[:-1]
-        lengths = [common_prefix(other.prompt_ids, reusable) for other in self.running]
+        lengths = [_shared(other, sequence.owner, reusable) for other in self.running]
         in_batch = max(lengths, default=0)
         in_cache, keys_values = self._longest_cached(sequence, reusable)
         length = max(in_batch, in_cache)
-        if any(common_prefix(other.prompt_ids, reusable) >= length + _MIN_SAVED for other in prefilled_now):
+        if any(_shared(other, sequence.owner, reusable) >= length + _MIN_SAVED for other in prefilled_now):
             return False
         sequence.computed = sequence.cached = length
         row = len(self.running) + len(prefilled_now)
@@ -169,17 +169,21 @@ class Scheduler:
         return True
 
     def _longest_cached(self, sequence: Sequence, reusable: tuple[int, ...]) -> tuple[int, Any]:
-        found = self._prefixes.longest(reusable)
-        owner = sequence.generation.keep_for
-        if owner is None:
+        found = self._prefixes.longest(reusable, sequence.owner)
+        if not sequence.generation.is_kept:
             return found
-        return max(found, self._conversations.longest(reusable, owner), key=lambda entry: entry[0])
+        return max(found, self._conversations.longest(reusable, sequence.owner), key=lambda entry: entry[0])
 
     def _end_prefilling(self) -> Sequence:
         sequence, self.prefilling = self.prefilling, None
         assert sequence is not None
         if sequence.is_prefill_only and sequence.computed:
             ids = sequence.prompt_ids[: sequence.computed]
-            self._prefixes.put(ids, self._rows.extract(len(self.running), len(ids)))
+            self._prefixes.put(ids, self._rows.extract(len(self.running), len(ids)), sequence.owner)
         self._rows.drop_row(len(self.running))
         return sequence
+
+
+def _shared(other: Sequence, owner: str, ids: tuple[int, ...]) -> int:
+    """How many of the `ids` of an owner's prompt the `other` sequence begins with: none of another owner's, which usage would tell."""
+    return common_prefix(other.prompt_ids, ids) if other.owner == owner else 0

@@ -46,6 +46,10 @@ class Sequence:
         return self.generation.prompt_ids
 
     @property
+    def owner(self) -> str:
+        return self.generation.owner
+
+    @property
     def is_prefill_only(self) -> bool:
         return self.generation.max_new_tokens == 0
 

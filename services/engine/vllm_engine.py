@@ -144,13 +144,9 @@ class VllmEngine:
     async def _stream(
         self, generation: GenerationRequest, aborted: asyncio.Event
     ) -> AsyncGenerator[Token | Finished, None]:
-        from vllm.inputs import TokensPrompt
-
         prompt, is_prefill_only = generation.prompt_ids, not generation.max_new_tokens
         detokenizer = Detokenizer(self._tokenizer, prompt, is_resumed=generation.num_written > 0)
-        outputs = self._llm.generate(
-            TokensPrompt(prompt_token_ids=list(prompt)), _sampling(generation), generation.request_id
-        )
+        outputs = self._llm.generate(tokens_prompt(generation), _sampling(generation), generation.request_id)
         completion = cached = 0
         reason = None
         while reason is None:
@@ -196,6 +192,12 @@ _REASONS = {
     "length": FinishReason.LENGTH,
     "abort": FinishReason.ABORTED,
 }
+
+
+def tokens_prompt(generation: GenerationRequest) -> dict[str, Any]:
+    """A vllm.inputs.TokensPrompt. Its cache shares a prefix among prompts of one salt: the owner, and none where that is empty."""
+    prompt: dict[str, Any] = {"prompt_token_ids": list(generation.prompt_ids)}
+    return prompt | {"cache_salt": generation.owner} if generation.owner else prompt
 
 
 def _sampling(generation: GenerationRequest) -> Any:

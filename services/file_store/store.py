@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from uuid import uuid4
@@ -38,6 +39,10 @@ class FileStore:
     def __init__(self, url: str) -> None:
         found: tuple[Any, str] = fsspec.url_to_fs(url, use_listings_cache=False) if url else (None, "")
         self._fs, self._root = found
+
+    def require(self) -> None:
+        """Raises FailedPrecondition where there is no store."""
+        _ = self._store
 
     def write(self, path: str, chunks: Iterable[bytes]) -> int:
         """The number of bytes. What an iterator raises leaves no file."""
@@ -71,10 +76,20 @@ class FileStore:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
-    def lines(self, path: str) -> Iterator[bytes]:
-        """The content, line by line, each with its end. Raises NotFound."""
-        with self._open(path) as file:
-            yield from file
+    def lines(self, path: str, most_bytes: int) -> Iterator[bytes]:
+        """The content, line by line, each with its end. Raises NotFound.
+
+        A line of more than `most_bytes`, its end left out, is cut behind the first byte too many: none fills the memory.
+        """
+        line = bytearray()
+        for chunk in self.chunks(path):
+            for piece in BytesIO(chunk):  # ends at \n only, unlike `splitlines`
+                line += piece[: most_bytes + 1 - len(line)]
+                if piece.endswith(b"\n"):
+                    yield bytes(line)
+                    line.clear()
+        if line:
+            yield bytes(line)
 
     def size(self, path: str) -> int | None:
         """In bytes; None where there is no such file."""

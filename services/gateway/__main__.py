@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,17 +11,18 @@ import uvloop
 from platformdirs import user_cache_path
 from pydantic import Field
 from temporalio.contrib.opentelemetry import create_tracer_provider
-from tokenizers import Tokenizer
 
 from services.batches.batches import Batches
 from services.batches.files import Files
 from services.batches.retention import Retention
 from services.batches.service import BATCHES, FILES, BatchService, FileService
 from services.batches.temporal import BatchWorkflows
+from services.batches.uploads import Uploads
 from services.file_store.store import FileStore
 from services.gateway.account_keeper import AccountKeeper
 from services.gateway.admission import Admission
 from services.gateway.batched import BatchedRequests
+from services.gateway.bounds import MAX_RECEIVED_BYTES
 from services.gateway.orphans import cancel_orphans
 from services.gateway.readers import Limits
 from services.gateway.service import NAME, TandemService
@@ -37,6 +37,7 @@ from services.process.redis import open_request_log
 from services.process.server import Server, serve
 from services.process.settings import Names, ProcessSettings, Seconds, read_settings
 from services.process.temporal import connect
+from services.process.token_counter import token_counter
 from services.process.transport import own_transport
 from tandem.keys import KeyFileError
 from tandem.method.profile import load_profile
@@ -84,15 +85,6 @@ class GatewaySettings(ProcessSettings):
     )
 
 
-def token_counter(models_folder: Path, model: str) -> Callable[[str], int]:
-    """Counts tokens with the model's tokenizer; ends the process when the model's files are not there."""
-    file = models_folder / model / "tokenizer.json"
-    if not file.is_file():
-        sys.exit(f"{file} is missing; `tandem models pull` gets it")
-    tokenizer = Tokenizer.from_file(str(file))
-    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
-
-
 def authentication(host: str) -> Authentication:
     """Ends the process where it would be open to anyone, and for a file that holds no keys."""
     try:
@@ -110,8 +102,9 @@ def tenants_in(file: Path | None) -> WatchedFile[Tenants] | None:
 
 
 def add_batches(server: Server, store: FileStore, workflows: BatchWorkflows, requests: BatchedRequests) -> None:
-    batch_pb2_grpc.add_FileServiceServicer_to_server(FileService(Files(store)), server.grpc)
-    batches = Batches(store, workflows, requests.admit)
+    files = FileService(Files(store), Uploads(), requests.require_allowed)
+    batch_pb2_grpc.add_FileServiceServicer_to_server(files, server.grpc)
+    batches = Batches(store, workflows, requests.admit, requests.require_allowed)
     batch_pb2_grpc.add_BatchServiceServicer_to_server(BatchService(batches), server.grpc)
 
 
@@ -124,7 +117,7 @@ async def main() -> None:
     log = open_request_log(settings.sealer())
     server = Server(
         settings.host, settings.port, [NAME, FILES, BATCHES], [authentication(settings.host).check],
-        transport=own_transport(), callers=CALLERS,
+        transport=own_transport(), callers=CALLERS, receive_limit=MAX_RECEIVED_BYTES,
     )  # fmt: skip
     if settings.internal_port:
         server.listen_for_processes(settings.internal_port)

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from services.gateway.checks import applicable_checks, check_profile
 from services.process.json_schema import check_schema
+from tandem.keys import TENANT
 from tandem.method.conversation import TOKENS_PER_MESSAGE, Task
 from tandem.method.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from tandem.method.plan import Plan, make_plan
@@ -21,9 +22,8 @@ from tandem.method.sampling import Sampling
 from tandem.method.stop_rule import allowance
 
 _REQUEST_ID = re.compile(r"([A-Za-z0-9._-]{1,64}/)?[A-Za-z0-9._-]{1,128}")  # after the tenant, where callers have one
-_MAX_TENANT_LENGTH = 64
 _MIN_ANSWER_TOKENS = 16
-_MAX_STOP_STRINGS, _MAX_STOP_LENGTH = 4, 64
+_MAX_STOP_LENGTH = 64
 _MAX_CHARACTERS_PER_TOKEN = 32  # on average; the longest tokens, of white space, have some hundred
 # Below, logits divided by it leave the range of a float16; every back end takes what lies between.
 _MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.01, 2.0
@@ -52,8 +52,10 @@ class Admission:
         tokens = self._counted(request, profile)
         if not profile.takes(request.task):
             raise InvalidArgument(f"profile {profile.name} has no prompt for {request.task}", field="task")
-        if request.json_schema and not profile.prompts.structured:
-            raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
+        if request.json_schema:
+            check_schema(request.json_schema)
+            if not profile.prompts.structured:
+                raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
         plan = _overridden(make_plan(profile, request.task, request.json_schema), request)
         if allowance(plan, request.budget, tokens).answer_tokens < min(_MIN_ANSWER_TOKENS, plan.answer_max_tokens):
             raise ResourceExhausted(
@@ -177,14 +179,12 @@ def _check(request: SolveRequest) -> None:
         check_request_id(request.request_id)
     if not request.question.strip():
         raise InvalidArgument("the question is empty", field="question", reason="EMPTY_QUESTION")
-    if request.json_schema:
-        check_schema(request.json_schema)
-        if request.task == "code":
-            raise InvalidArgument(
-                "a program follows no JSON schema: leave out json_schema or the task", field="json_schema"
-            )
-    if len(request.tenant) > _MAX_TENANT_LENGTH:
-        raise InvalidArgument(f"a tenant has at most {_MAX_TENANT_LENGTH} characters", field="tenant")
+    if request.json_schema and request.task == "code":
+        raise InvalidArgument(
+            "a program follows no JSON schema: leave out json_schema or the task", field="json_schema"
+        )
+    if request.tenant and not TENANT.fullmatch(request.tenant):
+        raise InvalidArgument("a tenant has 1 to 64 of the characters A-Z a-z 0-9 . _ -", field="tenant")
     if request.max_answer_tokens == 0:
         raise InvalidArgument("an answer has at least one token", field="max_answer_tokens")
     cost = request.budget.max_cost_usd
@@ -201,10 +201,6 @@ def _check(request: SolveRequest) -> None:
 
 
 def _check_stop_strings(strings: Sequence[str]) -> None:
-    if len(strings) > _MAX_STOP_STRINGS:
-        raise InvalidArgument(
-            f"there are at most {_MAX_STOP_STRINGS} stop strings, not {len(strings)}", field="stop_strings"
-        )
     for string in strings:
         if not 1 <= len(string) <= _MAX_STOP_LENGTH:
             raise InvalidArgument(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from services.batches.admitted import Start
 from services.gateway.admission import Admission, request_fingerprint
+from services.gateway.bounds import check_bounds
 from services.gateway.scope import scope
 from services.gateway.temporal import Workflows, memo_of
 from services.gateway.tenancy import Tenancy
 from services.identity.caller import Caller
 from tandem.convert.requests import solve_request_from_pb
-from tandem.method.request import SolveInput
 from tandem.v1 import tandem_pb2
 
 
@@ -21,15 +21,22 @@ class BatchedRequests:
     workflows: Workflows
     tenancy: Tenancy
 
-    def admit(self, request: tandem_pb2.SolveRequest, caller: Caller) -> tuple[SolveInput, dict[str, Any]]:
-        """The workflow's input and memo; it has no reader, and goes on without.
+    def admit(self, request: tandem_pb2.SolveRequest, caller: Caller) -> Start:
+        """The workflow's input and memo; it has no reader, and goes on without. It takes turns as the tenant's other requests do.
 
         Raises FailedPrecondition where the tenant has limits or the profile is withdrawn, and TandemError where the request is refused.
         """
         scope(request, caller)
         self.tenancy.require_unlimited(request.tenant)
+        check_bounds(request)
         default = self.admission.default_task(request.profile, is_conversation=bool(request.messages))
         asked = solve_request_from_pb(request, default)
         task, admitted = self.workflows.prepared(self.admission.admit(asked, trace_id=""), keep_running=True)
         self.admission.must_begin(task.plan.profile)
-        return task, memo_of(task, admitted, request_fingerprint(task, asked.budget))
+        memo = memo_of(task, admitted, request_fingerprint(task, asked.budget))
+        return Start(task, memo, task.request.tenant if self.workflows.is_fair else "")
+
+    def require_allowed(self, caller: Caller) -> None:
+        """Raises FailedPrecondition where the caller's tenant has limits. Who may act for others names a tenant in each line."""
+        if not caller.sees_all:
+            self.tenancy.require_unlimited(caller.tenant)

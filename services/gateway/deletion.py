@@ -21,13 +21,19 @@ class Deletion:
 
         Raises Unavailable where Temporal or Redis does not answer; repeat it then.
         """
-        # The request's own workflow last: a deletion that was cut off is found, and repeated, by the request's id.
-        for workflow_id in (shadow_id(request_id), request_id):
-            await log.forget(workflow_id)
-            execution = WorkflowExecution(workflow_id=workflow_id)
-            asked = DeleteWorkflowExecutionRequest(namespace=self._client.namespace, workflow_execution=execution)
-            try:
-                await self._client.workflow_service.delete_workflow_execution(asked)
-            except RPCError as error:
-                if error.status != RPCStatusCode.NOT_FOUND:
-                    raise unavailable(error) from error
+        # A shadow may run, and is terminated before its text is erased. The request's own workflow last: a deletion that was cut off is
+        # found, and repeated, by the request's id.
+        await self._delete_workflow(shadow_id(request_id))
+        await log.forget(shadow_id(request_id))
+        await log.forget(request_id)
+        await self._delete_workflow(request_id)
+
+    async def _delete_workflow(self, workflow_id: str) -> None:
+        """Raises Unavailable."""
+        execution = WorkflowExecution(workflow_id=workflow_id)
+        asked = DeleteWorkflowExecutionRequest(namespace=self._client.namespace, workflow_execution=execution)
+        try:
+            await self._client.workflow_service.delete_workflow_execution(asked)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise unavailable(error) from error

@@ -154,7 +154,8 @@ class Reader:
 
         with self._readers.reading(request.request_id):
             await renew_lease()
-            result = self._readers.workflows.result(request.request_id)
+            workflows = self._readers.workflows
+            result = workflows.result(request.request_id, workflows.workers.watch(request))
             async with aclosing(stream.events(result, renew_lease)) as events:
                 async for event in events:
                     if isinstance(event.event, SolveResult):

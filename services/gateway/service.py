@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import grpc
 
 from services.gateway.admission import Admission, check_request_id, request_fingerprint
+from services.gateway.bounds import check_bounds, check_where
 from services.gateway.event_stream import Position
 from services.gateway.limit_use import LimitUse
 from services.gateway.query import visibility_query
@@ -109,6 +110,11 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         request_id = current_caller().internal_id(_required_id(request.request_id))
         if (await self._status(request_id)).state == "running":
             raise FailedPrecondition("the request still runs; cancel it first", reason="REQUEST_RUNS")
+        # What is left to do for its bill is read from what would be deleted.
+        if self._tenancy.is_on and await self._tenancy.is_held(await self._workflows.join(request_id)):
+            raise FailedPrecondition(
+                "the request's bill is not on its account yet; try again in a minute", reason="BILL_OPEN"
+            )
         await self._workflows.deletion.delete(request_id, self._log)
         return tandem_pb2.DeleteRequestResponse(request_id=request.request_id)
 
@@ -117,6 +123,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     ) -> tandem_pb2.ListRequestsResponse:
         if request.limit > _MAX_LIST:
             raise InvalidArgument(f"at most {_MAX_LIST} requests are listed at once", field="limit")
+        check_where(request.where)
         caller = current_caller()
         query = visibility_query(request.where, tenant="" if caller.sees_all else caller.tenant)
         found = await self._workflows.list(query, request.limit or _LIST)
@@ -144,10 +151,11 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         """Start the request, or join it; an id without a question joins what there is."""
         if request.request_id and not (request.question or request.messages):
             return await self._workflows.join(check_request_id(request.request_id))
+        check_bounds(request)
         default = self._admission.default_task(request.profile, is_conversation=bool(request.messages))
-        # In a thread: tokenising a question and compiling a schema would delay all other requests.
         asked = solve_request_from_pb(request, default)
         permitted = self._tenancy.permit(asked, request.profile or self._admission.default)
+        # In a thread: tokenising a question and compiling a schema would delay all other requests.
         task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id())
         fingerprint = request_fingerprint(task, asked.budget)
         if task.plan.profile in self._admission.withdrawn:

@@ -28,6 +28,7 @@ from services.gateway.deletion import Deletion
 from services.gateway.history import read_timeline
 from services.gateway.query import visibility_query
 from services.gateway.records import AdmittedRequest, Listed, Status
+from services.gateway.workers import Watch, Workers
 from services.process.search_attributes import at_start
 from services.process.temporal import unavailable
 from tandem.method.answer_text import AnswerText, answer_text
@@ -55,13 +56,14 @@ class Workflows:
     """`is_searchable`: see `find_search_attributes`. `is_fair`: tenants take turns where work waits in a queue."""
 
     def __init__(self, client: Client, is_searchable: bool = False, is_fair: bool = False) -> None:
-        self._client, self.is_searchable, self._is_fair = client, is_searchable, is_fair
-        self.deletion = Deletion(client)
+        self._client, self.is_searchable, self.is_fair = client, is_searchable, is_fair
+        self.deletion, self.workers = Deletion(client), Workers(client)
 
     async def start_or_join(self, task: SolveInput, fingerprint: str, *, keep_running: bool = False) -> AdmittedRequest:
         """Start the request's workflow, or join the one there is.
 
-        Raises FailedPrecondition when the id belongs to another question, Unavailable when Temporal does not answer.
+        Raises FailedPrecondition when the id belongs to another question, InvalidArgument where the request is too large for
+        Temporal, Unavailable when that does not answer.
         """
         task, admitted = self.prepared(task, keep_running=keep_running)
         try:
@@ -74,7 +76,7 @@ class Workflows:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 memo=memo_of(task, admitted, fingerprint),
                 search_attributes=at_start(task),
-                priority=Priority(fairness_key=task.request.tenant) if self._is_fair else Priority.default,
+                priority=Priority(fairness_key=task.request.tenant) if self.is_fair else Priority.default,
             )
             return admitted
         except WorkflowAlreadyStartedError:
@@ -83,6 +85,10 @@ class Workflows:
             except NotFound:  # another workflow's id
                 raise _reused(task.request_id) from None
         except RPCError as error:
+            if error.status == RPCStatusCode.INVALID_ARGUMENT:  # above its limit of a payload's size
+                raise InvalidArgument(
+                    f"Temporal does not keep this request: {error.message}", field="question"
+                ) from error
             raise unavailable(error) from error
 
     def prepared(self, task: SolveInput, *, keep_running: bool) -> tuple[SolveInput, AdmittedRequest]:
@@ -114,16 +120,19 @@ class Workflows:
             raise _not_found(request_id)
         return description
 
-    async def result(self, request_id: str) -> SolveResult:
+    async def result(self, request_id: str, watch: Watch | None = None) -> SolveResult:
         """Wait for the request's end.
 
-        Raises Unavailable or FailedPrecondition with the workflow's reason when it failed, and NotFound when Temporal has lost it.
+        Raises Unavailable or FailedPrecondition with the workflow's reason when it failed, NotFound when Temporal has lost it, and what
+        `watch` raises.
         """
         try:
             while True:
                 with suppress(TimeoutError):
                     asked = self._handle(request_id).result()
                     return await asyncio.wait_for(asked, _POLL_SECONDS)
+                if watch:
+                    await watch.look()
         except WorkflowFailureError as error:
             cause = error.cause
             reason = cause.type if isinstance(cause, ApplicationError) and cause.type else "WORKFLOW_FAILED"

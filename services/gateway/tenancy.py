@@ -26,7 +26,7 @@ from services.request_log.accounts import (
 )
 from tandem.method.bound import upper_bound
 from tandem.method.charge import nano_usd
-from tandem.method.errors import FailedPrecondition, LimitReached, PermissionDenied, Unavailable
+from tandem.method.errors import FailedPrecondition, InvalidArgument, LimitReached, PermissionDenied, Unavailable
 from tandem.method.request import SolveInput, SolveRequest
 from tandem.tenants import NO_LIMITS, TenantLimits, Tenants
 from tandem.watched_file import WatchedFile
@@ -35,10 +35,13 @@ LOOK_AFTER = timedelta(seconds=30)
 """When a hold that has not settled is looked into: the longest that one of a dead gateway stays."""
 _SAME_START = timedelta(minutes=1)
 _ATTEMPTS = 3
+_MAX_SEEN = 10_000
 
 
 class Tenancy:
-    """`seen` are the tenants that have an account and asked here. Without a file nobody has limits."""
+    """`seen` are the tenants that have an account and asked here, the last of them: who may name any tenant could name millions.
+    Without a file nobody has limits.
+    """
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class Tenancy:
     ) -> None:
         self._file, self._accounts, self._spending, self.clock = file, accounts, spending, clock
         self._restoring: dict[str, asyncio.Task[None]] = {}
-        self.seen: set[str] = set()
+        self.seen: dict[str, None] = {}
 
     @property
     def is_on(self) -> bool:
@@ -102,13 +105,13 @@ class Tenancy:
         limits = self.tenants.limits(tenant)
         if not limits.counts:
             return await start(task)
-        self.seen.add(tenant)
+        self.see(tenant)
         task = replace(task, bound=upper_bound(task))
         began_at = self.clock()
         is_held_anew = await self._reserve(task, limits, began_at)
         try:
             admitted = await start(task)
-        except FailedPrecondition:  # the id is another request's
+        except (FailedPrecondition, InvalidArgument):  # the id is another request's, or Temporal does not keep this one
             if is_held_anew:
                 await self._accounts.release(tenant, task.request_id, self.clock())
             raise
@@ -116,6 +119,10 @@ class Tenancy:
         if is_held_anew and admitted.began_at and admitted.began_at < began_at - _SAME_START:
             await self._accounts.release(tenant, task.request_id, self.clock())
         return admitted
+
+    async def is_held(self, request: AdmittedRequest) -> bool:
+        """Whether a bound stands on the account where the bill will. Raises Unavailable."""
+        return await self._accounts.is_held(request.tenant, request.request_id)
 
     async def used(self, caller: Caller) -> dict[str, list[LimitUse]]:
         """What counts against the limits of the caller's tenant; of all that are known for a caller who sees all. Empty lists for
@@ -132,6 +139,13 @@ class Tenancy:
         if not limits.counts:
             return []
         return limit_uses(limits, await self._accounts.standing(tenant, now), now)
+
+    def see(self, tenant: str) -> None:
+        """Remember that the tenant has an account."""
+        self.seen.pop(tenant, None)
+        self.seen[tenant] = None
+        if len(self.seen) > _MAX_SEEN:
+            del self.seen[next(iter(self.seen))]
 
     async def _restore_lost(self, tenant: str) -> None:
         now = self.clock()

@@ -32,10 +32,10 @@ class UnloggedAttempt:
         self.text += delta.text
         self.tokens += len(delta.ids)
 
-    async def close(self, closing: Closing) -> None:
+    async def close(self, closing: Closing) -> TokenCounts:
         """May be called again. Raises Fenced, Unavailable."""
         writer = await self._begin()
-        await writer.close(replace(closing, reason="aborted"))  # the log has no text that could have ended
+        return await writer.close(replace(closing, reason="aborted"))  # the log has no text that could have ended
 
 
 class AttemptLog:
@@ -70,13 +70,16 @@ class AttemptLog:
             await self._append(delta, prompt_tokens)
         self._deltas.append(delta)
 
-    async def close(self, closing: Closing) -> None:
-        """May be called again after Unavailable. Raises Stopped, Fenced, Unavailable."""
+    async def close(self, closing: Closing) -> TokenCounts:
+        """What fenced-off attempts have told since this one began. May be called again after Unavailable.
+
+        Raises Stopped, Fenced, Unavailable.
+        """
         try:
-            await self._writer.close(closing)
+            return await self._writer.close(closing)
         except Lost as lost:
             await self._write_again(lost, closing.prompt)
-            await self._writer.close(closing)
+            return await self._writer.close(closing)
 
     async def _append(self, delta: Delta, prompt_tokens: int) -> None:
         is_first = self._writer.tokens == self.resumption.tokens

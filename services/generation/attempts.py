@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.request_log.connection import Role
@@ -21,13 +21,17 @@ _LISTEN_AGAIN_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """`own` are the attempt's counts, `counts` those of every attempt of the role so far. Times are Unix seconds."""
+    """`own` are the attempt's counts, `counts` those of every attempt of the role so far. Times are Unix seconds.
+
+    `told`: what earlier attempts told of theirs while this one ran; it is in `counts`.
+    """
 
     reason: str
     own: TokenCounts
     counts: TokenCounts
     first_token_at: float | None
     finished_at: float
+    told: TokenCounts = field(default_factory=TokenCounts)
 
 
 class Stoppable(Protocol):

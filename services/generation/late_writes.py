@@ -32,6 +32,7 @@ Write = Callable[[], Awaitable[object]]
 class _Late:
     write: Write
     owed: TokenCounts
+    name: str
     since: float
 
 
@@ -41,9 +42,9 @@ class LateWrites:
         self._lock = asyncio.Lock()
         self._trying: asyncio.Task[None] | None = None
 
-    def add(self, text: Text, write: Write, owed: TokenCounts) -> None:
-        """Call `write` until the log takes it. `owed`: tokens that no log knows until then."""
-        self._late.setdefault(text, []).append(_Late(write, owed, time.monotonic()))
+    def add(self, text: Text, write: Write, owed: TokenCounts, name: str = "") -> None:
+        """Call `write` until the log takes it. `owed`: tokens that no log knows until then, of a pass that has a `name`."""
+        self._late.setdefault(text, []).append(_Late(write, owed, name, time.monotonic()))
         if len(self._late) > _MOST:
             self._give_up(next(iter(self._late)))
         if self._trying is None or self._trying.done():
@@ -51,6 +52,9 @@ class LateWrites:
 
     def owed(self, text: Text) -> TokenCounts:
         return sum((late.owed for late in self._late.get(text, ())), TokenCounts())
+
+    def owed_by_name(self, text: Text) -> dict[str, TokenCounts]:
+        return {late.name: late.owed for late in self._late.get(text, ())}
 
     async def settle(self, text: Text) -> None:
         """Before another attempt takes the stream over, and an older one may not write any more."""

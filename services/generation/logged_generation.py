@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from services.engine.api import Finished, Token
@@ -17,9 +17,10 @@ from services.generation.attempt_log import AttemptLog, UnloggedAttempt
 from services.generation.attempts import Attempt
 from services.generation.deltas import Delta, Splitter
 from services.generation.late_writes import Write, is_taken
-from services.observability.spans import Inference, InferenceSpan
+from services.observability.spans import Inference, InferenceSpan, report_discarded
 from services.request_log.connection import Stopped
 from services.request_log.streams import Closing
+from services.request_log.writes import to_end
 from tandem.method.errors import Fenced, Unavailable
 from tandem.method.tokens import TokenCounts
 
@@ -59,7 +60,7 @@ class LoggedGeneration:
         self._decided_at: float | None = None
         self._end: Finished | None = None
         self.attempt: Attempt | None = None
-        self._span = InferenceSpan(inference)
+        self._inference, self._span = inference, InferenceSpan(inference)
 
     def stop(self, decided_at: float) -> None:
         """Abort; tokens generated after `decided_at` (Unix seconds, the earliest that was given) are overrun."""
@@ -144,6 +145,9 @@ class LoggedGeneration:
             self._span.end("error", None, None)
             return
         self._span.end(self.attempt.reason, self.attempt.first_token_at, self.attempt.own if reports_usage else None)
+        if reports_usage:
+            earlier = replace(self._inference, attempt=self._log.resumption.previous_epoch)
+            report_discarded(earlier, self.attempt.told)
 
     async def _settle(self, is_on_span: bool) -> None:
         if self.attempt is not None:
@@ -152,23 +156,35 @@ class LoggedGeneration:
         if self._end is None:
             # The engine has failed. The next attempt, or settlement, reports what the log has by then.
             prompt = self._prompt_tokens if generated else 0
-            await self._close(Closing("aborted", prompt, generated, is_on_span=False))
+            await to_end(self._close(Closing("aborted", prompt, generated, is_on_span=False)))
             return
         own = self._own_counts(self._end, generated, logged)
         # One that ended by itself has not ended in the log, where that lacks a part of it.
         reason = "aborted" if own.discarded else str(self._end.reason)
         first = self._generated_at[0] if self._generated_at else None
-        self.attempt = Attempt(reason, own, self._log.resumption.earlier + own, first, self._end.halted_at)
+        counts = self._log.resumption.earlier + own
+        self.attempt = Attempt(reason, own, counts, first, self._end.halted_at)
         is_stopped = self._decided_at is not None
-        await self._close(Closing(reason, own.prompt, generated, is_stopped, is_on_span))
+        told = await to_end(self._close(Closing(reason, own.prompt, generated, is_stopped, is_on_span)))
+        self.attempt = replace(self.attempt, counts=counts + told, told=told)
 
-    async def _close(self, closing: Closing) -> None:
-        """The caller still gets the counts from `attempt`, if it lives; without a log it does not wait for one."""
-        if self._log.is_logged and await is_taken(partial(self._log.close, closing)):
-            return
+    async def _close(self, closing: Closing) -> TokenCounts:
+        """The caller still gets the counts from `attempt`, if it lives; without a log it does not wait for one.
+
+        Returns what earlier attempts have told since this one began.
+        """
+        told = TokenCounts()
+
+        async def close() -> None:
+            nonlocal told
+            told = await self._log.close(closing)
+
+        if self._log.is_logged and await is_taken(close):
+            return told
         logged = self._log.tokens if self._log.is_logged else 0
         owed = TokenCounts(prompt=0 if logged else closing.prompt, discarded=closing.generated - logged)
         self._close_later(partial(self._log.close, closing), owed)
+        return told
 
     def _own_counts(self, end: Finished, generated: int, logged: int) -> TokenCounts:
         """Each generated token in one state. Without a stop, tokens that the log did not take are discarded."""

@@ -77,7 +77,9 @@ class RoleGenerator:
         )
         await self._late.settle(text)
         try:
-            return AttemptLog(begin, await begin())
+            own = AttemptLog(begin, await begin())
+            await self._late.settle(text)  # what the log took only now is told to this attempt at its end
+            return own
         except Unavailable:
             if not may_run_unlogged:
                 raise
@@ -137,7 +139,8 @@ class RoleGenerator:
             num_written=work.num_continued + len(before.ids),
             stop_strings=work.stop_strings,
             held=before.held,
-            keep_for=conversation_owner(task),
+            owner=owner_of(task),
+            is_kept=task.task == "chat",
         )
         return LoggedGeneration(
             log=own,
@@ -151,9 +154,9 @@ class RoleGenerator:
         return Inference(self._engine.info.name, _MODEL_ROLES[self._role], task.request_id, epoch, task.prices)
 
 
-def conversation_owner(task: ModelTask) -> str | None:
-    """Whose conversation it is: the tenant, which the id of a request begins with where callers are known. None: it is no chat."""
-    return task.request_id.rpartition("/")[0] if task.task == "chat" else None
+def owner_of(task: ModelTask) -> str:
+    """Whose text it is: the tenant, which the id of a request begins with where callers are known; empty where they are not."""
+    return task.request_id.rpartition("/")[0]
 
 
 def _finished_before(

@@ -15,7 +15,7 @@ from services.http_gateway.service import make_app
 from services.identity.settings import is_loopback
 from services.observability import metrics, tracing
 from services.process.body_limit import MAX_BODY_BYTES
-from services.process.http_server import http_config
+from services.process.http_server import MAX_CONNECTIONS, http_config
 from services.process.server import termination
 from services.process.settings import ProcessSettings, read_settings
 from services.process.transport import own_transport
@@ -36,6 +36,12 @@ class HttpGatewaySettings(ProcessSettings):
     jaeger: str = Field("", validation_alias="TANDEM_JAEGER", description="URL that the page's links to traces lead to")
     max_body_bytes: int = Field(
         MAX_BODY_BYTES, gt=0, validation_alias="TANDEM_MAX_BODY_BYTES", description="a larger body is refused with 413"
+    )
+    max_connections: int = Field(
+        MAX_CONNECTIONS,
+        gt=1,  # the request's own counts
+        validation_alias="TANDEM_MAX_CONNECTIONS",
+        description="while so many are open, idle ones too, requests get 503",
     )
 
 
@@ -59,6 +65,7 @@ async def main() -> None:
                 make_app(client, readiness, settings.jaeger, settings.max_body_bytes),
                 settings.host,
                 settings.port,
+                settings.max_connections,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=max(1, round(settings.drain.total_seconds())),
             )

@@ -27,7 +27,7 @@ from services.http_gateway.replies import EventStream, Reply, failure, send_whol
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
 from services.identity.bearer import bearer
-from services.observability import metrics
+from services.observability import metrics, text
 from services.observability.tracing import tracer
 from services.process.body_limit import MAX_BODY_BYTES, BodyLimit
 from tandem.client import AsyncClient
@@ -170,13 +170,16 @@ def _handler(convert: Callable[[Any], HttpError]) -> Callable[[Request, Exceptio
 
 
 def _span(request: Request, body: ChatCompletionRequest, request_id: str) -> trace.Span:
-    """The server's span, in the trace that the client names; the gateway's is its child."""
+    """The server's span, in the trace that the client names; the gateway's is its child.
+
+    `user` and `metadata` leave the process with TANDEM_TELEMETRY_TEXT=true only (services.observability.text).
+    """
     attributes: dict[str, Any] = {
         "http.request.method": request.method,
         "http.route": request.url.path,
         "tandem.request.id": request_id,
-        **({"enduser.id": body.user} if body.user else {}),
-        **{f"tandem.metadata.{name}": value for name, value in body.metadata.items()},
+        **({text.USER: body.user} if body.user else {}),
+        **{text.METADATA + name: value for name, value in body.metadata.items()},
     }
     return tracer.start_span(
         f"{request.method} {request.url.path}",

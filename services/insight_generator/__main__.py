@@ -6,16 +6,20 @@ import uvloop
 
 from services.engine.registry import make_engine
 from services.insight_generator.generator import InsightGenerator
-from services.insight_generator.service import NAME, InsightGeneratorService
+from services.insight_generator.service import CALLERS, NAME, InsightGeneratorService
 from services.observability import metrics, tracing
-from services.process.callers import Callers
 from services.process.model_process import run_model_process
 from services.process.redis import open_request_log
+from services.process.served_profiles import rereading, shared_model
 from services.process.server import Server
 from services.process.settings import ModelServiceSettings, read_settings
 from services.process.transport import own_transport
-from tandem.method.served_profiles import shared_model
+from tandem.method.profile import Model, Profile
 from tandem.v1 import insight_pb2_grpc
+
+
+def _model_of(profile: Profile) -> Model:
+    return profile.llm
 
 
 async def main() -> None:
@@ -24,13 +28,14 @@ async def main() -> None:
     profiles = settings.load_profiles()
     metrics.expose(settings.host, settings.metrics_port)
     transport = own_transport()
-    engine = make_engine(
-        settings.engine, settings.engine_arguments(shared_model(profiles, lambda profile: profile.llm))
-    )
+    model = shared_model(profiles, _model_of)
+    engine = make_engine(settings.engine, settings.engine_arguments(model))
     metrics.watch_engine(engine, "llm")
     log = open_request_log(settings.sealer())
-    generator = InsightGenerator(engine, log, *profiles)
-    server = Server(settings.host, settings.port, [NAME], transport=transport, callers=Callers.only("worker"))
+    generator = InsightGenerator(
+        engine, log, *profiles, reread=rereading(settings.load_profiles, _model_of, profiles[0])
+    )
+    server = Server(settings.host, settings.port, [NAME], transport=transport, callers=CALLERS)
     insight_pb2_grpc.add_InsightGeneratorServicer_to_server(
         InsightGeneratorService(generator, engine, profiles[0].name), server.grpc
     )

@@ -8,18 +8,18 @@ from contextlib import aclosing
 from services.engine.api import Engine
 from services.generation.role_generator import GenerationEvent, RoleGenerator, RoleWork
 from services.insight_generator.stages import StageSplitter
+from services.process.served_profiles import Reread, ServedProfiles
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from services.request_log.streams import Resumption
 from tandem.method.profile import Profile
 from tandem.method.prompts import insight_prompt, llm_alone_prompt
-from tandem.method.served_profiles import ServedProfiles
 from tandem.method.tasks import ModelTask
 
 
 class InsightGenerator:
-    def __init__(self, engine: Engine, log: RequestLog, *profiles: Profile) -> None:
-        self._engine, self._profiles = engine, ServedProfiles(*profiles)
+    def __init__(self, engine: Engine, log: RequestLog, *profiles: Profile, reread: Reread | None = None) -> None:
+        self._engine, self._profiles = engine, ServedProfiles(*profiles, reread=reread)
         self._generator = RoleGenerator(engine, log, Role.INSIGHT, keep="stage")
         self.running = self._generator.running
 
@@ -29,7 +29,7 @@ class InsightGenerator:
         Raises FailedPrecondition (another profile), Fenced, Unavailable and EngineError. Closing the generator aborts the
         engine.
         """
-        profile = self._profiles.of(task.profile_digest)
+        profile = await self._profiles.of(task.profile_digest)
         own = await self._generator.begin(task)
         async with aclosing(self._generator.run(task, own, self._work(profile, task, own.resumption))) as events:
             async for event in events:

@@ -11,6 +11,7 @@ import grpc
 from services.engine.api import Engine
 from services.generation.role_generator import GenerationEvent, GenerationStarted, StageWritten
 from services.insight_generator.generator import InsightGenerator
+from services.process.callers import Callers
 from services.process.model_service import abort_response, model_info
 from services.request_log.connection import Role
 from tandem.convert.outcomes import finished_to_pb
@@ -19,6 +20,7 @@ from tandem.convert.values import counts_to_pb
 from tandem.v1 import execution_pb2, insight_pb2, insight_pb2_grpc, tandem_pb2
 
 NAME = insight_pb2.DESCRIPTOR.services_by_name["InsightGenerator"].full_name
+CALLERS = Callers.only("worker")
 
 
 class InsightGeneratorService(insight_pb2_grpc.InsightGeneratorServicer):

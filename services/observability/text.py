@@ -1,7 +1,7 @@
 """Logs and spans without text of requests: an error's message may quote a question, so it stays where the caller sees it.
 
-An exception in a log has its class and its frames, an error on a span its code and its reason. TANDEM_TELEMETRY_TEXT=true
-leaves the messages in.
+An exception in a log has its class and its frames, an error on a span its code and its reason, and a span has neither
+`user` nor `metadata` of OpenAI's API. TANDEM_TELEMETRY_TEXT=true leaves all of it in.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from opentelemetry.trace import Status
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _WITHHELD = "message withheld, TANDEM_TELEMETRY_TEXT=true shows it"
 _TYPE = "exception.type"
+USER = "enduser.id"
+METADATA = "tandem.metadata."
+"""Attributes of a span whose text a caller chose: what it calls its user, and what begins so, whose name it chose, too."""
 ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
@@ -59,7 +62,9 @@ def _name(error: BaseException) -> str:
 
 
 class TextlessExporter(SpanExporter):
-    """Passes spans on without messages of errors: no description of a status, no message and no stack trace of an exception."""
+    """Passes spans on without texts of callers: neither USER nor METADATA, and of an error no description of its status, no message and
+    no stack trace.
+    """
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -75,14 +80,16 @@ class TextlessExporter(SpanExporter):
 
 
 def _textless(span: ReadableSpan) -> ReadableSpan:
-    if not (span.events or span.status.description):
+    attributes = span.attributes or {}
+    has_text = any(name.startswith((USER, METADATA)) for name in attributes)
+    if not (has_text or span.events or span.status.description):
         return span
     return ReadableSpan(
         name=span.name,
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes=span.attributes,
+        attributes={name: attributes[name] for name in attributes if not name.startswith((USER, METADATA))},
         events=[_textless_event(event) for event in span.events],
         links=span.links,
         kind=span.kind,

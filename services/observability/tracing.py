@@ -51,7 +51,7 @@ class TelemetrySettings(BaseSettings):
     has_text: bool = Field(
         False,
         validation_alias="TANDEM_TELEMETRY_TEXT",
-        description="messages of errors, which may quote a request, stay in logs and spans",
+        description="messages of errors, which may quote a request, stay in logs and spans, and a caller's `user` and `metadata` in spans",
     )
 
 

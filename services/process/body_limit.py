@@ -1,4 +1,4 @@
-"""A limit on the size of a request's body."""
+"""Limits on the size of a request's body, and of the bodies that are held at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
-MAX_BODY_BYTES = 4 * 2**20
+MAX_BODY_BYTES = 2 * 2**20  # of the gateway's messages too, and a body's message is no larger
+MAX_HELD_BYTES = 128 * 2**20
+"""A quarter of the memory that the chart gives the HTTP gateway: of each body there is a copy or two while it is read as JSON."""
 
 
 UPLOADS = "/v1/files"
@@ -17,11 +19,15 @@ UPLOADS = "/v1/files"
 class BodyLimit:
     """Answers 413 to a body of more than `max_bytes`: by its Content-Length before any of it is read, else as soon as more came.
 
+    Answers 503 to one that brings the bodies of all running requests above MAX_HELD_BYTES: a body is read before anybody knows
+    whose it is, and is held until its request ends.
+
     Not FastAPI's own `max_body_size`: the version that vLLM pins does not know it, and would ignore it silently.
     """
 
-    def __init__(self, app: Any, max_bytes: int) -> None:
+    def __init__(self, app: Any, max_bytes: int, max_held_bytes: int = MAX_HELD_BYTES) -> None:
         self._app, self._max_bytes = app, max_bytes
+        self._held, self._max_held_bytes = 0, max(max_bytes, max_held_bytes)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["path"] == UPLOADS:
@@ -34,17 +40,26 @@ class BodyLimit:
         async def limited() -> Any:
             nonlocal read
             if expected > self._max_bytes:
-                raise self._refusal()
+                raise self._too_large()
             message = await receive()
-            read += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            read += size
+            self._held += size
             if read > self._max_bytes:
-                raise self._refusal()
+                raise self._too_large()
+            if self._held > self._max_held_bytes:
+                raise _refusal(503, "this process reads as much as it can hold; ask again")
             return message
 
-        await self._app(scope, limited, send)
+        try:
+            await self._app(scope, limited, send)
+        finally:
+            self._held -= read
 
-    def _refusal(self) -> HTTPException:
-        """What is left of the body must not be taken for the next request on this connection."""
-        return HTTPException(
-            413, f"the body has more than {self._max_bytes} bytes, which is the limit", headers={"connection": "close"}
-        )
+    def _too_large(self) -> HTTPException:
+        return _refusal(413, f"the body has more than {self._max_bytes} bytes, which is the limit")
+
+
+def _refusal(status: int, detail: str) -> HTTPException:
+    """What is left of the body must not be taken for the next request on this connection."""
+    return HTTPException(status, detail, headers={"connection": "close"})

@@ -1,31 +1,53 @@
-"""HTTP/1.1 with bounds on a request's headers, in bytes and in time, which uvicorn's parser lacks."""
+"""HTTP/1.1 with bounds on a request's headers and body and on a client that does not read, which uvicorn's protocol lacks."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from services.process.reader_watch import ReaderWatch
+
 MAX_HEADER_BYTES = 64 * 2**10
 HEADER_SECONDS = 30.0
 """How long a connection may take to send a request's headers, its first ones from when it was made."""
+BODY_SECONDS = 30.0
+"""How long a body may take from the end of its headers: until it is complete it fills memory, and nobody knows yet whose it is."""
+BODY_STEP_BYTES = 2**20
+"""A body that brought as much in BODY_SECONDS has as long again: an upload of 100 MiB may take its time, at 35 KB/s or more."""
+WRITE_SECONDS = 30.0
+"""How long a client may take nothing of what waits for it; see ReaderWatch."""
+_ALWAYS_SERVED = b"/healthz"  # refused, a process that is busy would be taken for a dead one and killed
+_TOO_SLOW = b"the request's body came too slowly"
+_REQUEST_TIMEOUT = (
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+    b"connection: close\r\n\r\n%s" % (len(_TOO_SLOW), _TOO_SLOW)
+)
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Answers 400 to headers of more than MAX_HEADER_BYTES as soon as so many came; closes a connection that is too slow."""
+    """Answers 400 to headers of more than MAX_HEADER_BYTES as soon as so many came, and 408 to a body that is too slow.
+
+    Closes a connection that is too slow with its headers, or does not read.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._header_bytes, self._parsed_bytes, self._reads_headers = 0, 0, True
+        self._step_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._reader: ReaderWatch
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        self._reader = ReaderWatch(transport, self.loop, WRITE_SECONDS)
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_deadline()
+        self._reader.end()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -34,6 +56,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._header_bytes += len(data) if self._reads_headers else 0
         if self._header_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
             self.send_400_response(f"the request's headers have more than {MAX_HEADER_BYTES} bytes")
+        if self._deadline is None and self.cycle and self.cycle.response_complete and not self.transport.is_closing():
+            self._expect_headers()  # an empty line between two requests has ended the time for keeping alive
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -47,13 +71,41 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._reads_headers, self._header_bytes = False, 0
-        self._end_deadline()
+        self.limit_concurrency = None if self.url == _ALWAYS_SERVED else self.config.limit_concurrency
+        self._expect_body()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._step_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._end_deadline()
+        super().on_message_complete()
 
     def _expect_headers(self) -> None:
         self._header_bytes, self._parsed_bytes, self._reads_headers = 0, 0, True
+        self._begin_deadline(HEADER_SECONDS, self.transport.close)
+
+    def _expect_body(self) -> None:
+        self._step_bytes = 0
+        self._begin_deadline(BODY_SECONDS, self._check_body)
+
+    def _check_body(self) -> None:
+        self._deadline = None
+        cycle = self.cycle
+        is_replied = cycle is None or cycle.response_complete
+        # What this process does not read is not late: the request waits for the reply to the one before it, or for its handler.
+        if not is_replied and (self._step_bytes >= BODY_STEP_BYTES or self.flow.read_paused):
+            self._expect_body()
+            return
+        if not (is_replied or cycle.response_started or self.pipeline):
+            self.transport.write(_REQUEST_TIMEOUT)
+        self.transport.close()
+
+    def _begin_deadline(self, seconds: float, late: Callable[[], None]) -> None:
         self._end_deadline()
-        self._deadline = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+        self._deadline = self.loop.call_later(seconds, late)
 
     def _end_deadline(self) -> None:
         if self._deadline is not None:

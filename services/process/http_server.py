@@ -9,7 +9,26 @@ from starlette.types import ASGIApp
 
 from services.process.http_protocol import BoundedProtocol
 
+MAX_CONNECTIONS = 512
+"""Twice as many as a gateway streams to at once, so that it is the gateway that refuses first, with its reasons; and half of the
+files that a process may usually open.
+"""
 
-def http_config(app: ASGIApp, host: str, port: int, **more: Any) -> uvicorn.Config:
-    """uvicorn's settings: bounds on a request's headers, and logs that are the process's own."""
-    return uvicorn.Config(app, host=host, port=port, http=BoundedProtocol, log_config=None, access_log=False, **more)
+
+def http_config(
+    app: ASGIApp, host: str, port: int, max_connections: int = MAX_CONNECTIONS, **more: Any
+) -> uvicorn.Config:
+    """uvicorn's settings: bounds on requests and readers, and logs that are the process's own.
+
+    A request gets 503 while there are `max_connections`, idle ones too.
+    """
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=BoundedProtocol,
+        limit_concurrency=max_connections,
+        log_config=None,
+        access_log=False,
+        **more,
+    )

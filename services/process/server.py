@@ -52,19 +52,20 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
 class Server:
     """A grpc.aio server that is alive at once and ready when `serving` is called; until then its calls are UNAVAILABLE.
 
-    `checks` may refuse a call by its metadata. With certificates (`transport`), only `callers` may call.
+    `checks` may refuse a call by its metadata. With certificates (`transport`), only `callers` may call. A message of more than
+    `receive_limit` bytes is refused by gRPC; one up to it is in memory before `checks` are asked.
     """
 
     def __init__(
         self, host: str, port: int, services: Sequence[str], checks: Sequence[Check] = (), *,
-        transport: Transport = PLAIN, callers: Callers = NOBODY,
+        transport: Transport = PLAIN, callers: Callers = NOBODY, receive_limit: int = MESSAGE_LIMIT,
     ) -> None:  # fmt: skip
         self.services = tuple(services)
         self._host, self._transport = host, transport
         self._has_loaded = False
         errors = ErrorInterceptor(transport.guard(callers, [self._check_loaded, *checks]))
         interceptors = [SlowReaderInterceptor(), *server_interceptors(), errors]
-        self.grpc = grpc.aio.server(interceptors=interceptors, options=list(SERVER_OPTIONS))
+        self.grpc = grpc.aio.server(interceptors=interceptors, options=_options(receive_limit))
         self.port = transport.listen(self.grpc, f"{host}:{port}", is_public=callers.anyone)
         self._health = add_health(self.grpc)
         if callers.anyone or not transport.is_on:
@@ -99,6 +100,10 @@ class Server:
         # Not every caller asks for the health first: a channel that was connected before a restart reconnects at once.
         if not self._has_loaded:
             raise Unavailable("this process is still loading; its health turns to SERVING when it is ready")
+
+
+def _options(receive_limit: int) -> list[tuple[str, int]]:
+    return list({**dict(SERVER_OPTIONS), "grpc.max_receive_message_length": receive_limit}.items())
 
 
 def add_health(server: grpc.aio.Server) -> health_aio.HealthServicer:

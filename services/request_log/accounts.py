@@ -134,6 +134,11 @@ class Accounts:
         with translated_errors():
             return bool(await self._redis.hexists(_key(tenant, "account"), day_of(now)[:7]))
 
+    async def is_held(self, tenant: str, request_id: str) -> bool:
+        """Whether the request's bound is held, so that its bill is not on the account yet."""
+        with translated_errors():
+            return bool(await self._redis.hexists(_key(tenant, "account"), f"hold:{request_id}"))
+
     async def standing(self, tenant: str, now: datetime) -> Standing:
         _, *values = await self._run(tenant, "standing", now, day_of(now))
         return Standing(*(int(value) for value in values))

@@ -131,12 +131,19 @@ async def twice(write: Callable[[], Awaitable[T]]) -> T:
     """A write that changes nothing when it is made again: once more where its connection broke, and Redis may have run it."""
     try:
         return await write()
-    except BrokenConnection:
+    except (BrokenConnection, RuntimeError) as error:
+        if not (isinstance(error, BrokenConnection) or _is_closed_transport(error)):
+            raise
         return await write()
 
 
 def key(request_id: str, name: str) -> str:
     return f"{{{request_id}}}:{name}"
+
+
+def _is_closed_transport(error: BaseException | None) -> bool:
+    """uvloop's word for a connection that broke before it is written to: no OSError, so that Redis's client lets it pass."""
+    return isinstance(error, RuntimeError) and "the handler is closed" in str(error)
 
 
 def _is_temporary(error: ResponseError) -> bool:
@@ -156,6 +163,6 @@ class translated_errors:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ResponseError) and not _is_temporary(error):
             return
-        if isinstance(error, (RedisError, RedisClusterException, OSError)):
+        if isinstance(error, (RedisError, RedisClusterException, OSError)) or _is_closed_transport(error):
             message = f"the request log does not answer: {error}"
             raise Unavailable(message, reason="REQUEST_LOG_UNAVAILABLE", retry_after_s=_RETRY_SECONDS) from error

@@ -17,6 +17,14 @@ class Pass(StrEnum):
     PREFILL = "prefill"
 
 
+Passes = Mapping[str, TokenCounts]
+"""By name: one that is counted in two places is one pass."""
+
+
+def total(passes: Passes) -> TokenCounts:
+    return sum(passes.values(), TokenCounts())
+
+
 class Ledger:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -34,33 +42,45 @@ class Ledger:
             return TokenCounts()
         return TokenCounts(prompt=prompt, discarded=sum(generated))
 
+    async def has_closed(self, request_id: str, role: Role) -> bool | None:
+        """Whether the role's last attempt has told all its tokens. None where Redis knows of no attempt."""
+        with translated_errors():
+            epoch, closed = await self._connection.redis.hmget(
+                key(request_id, "state"), [f"{role}:epoch", f"{role}:closed"]
+            )
+        return None if epoch is None else epoch == closed
+
     async def take_unreported(self, request_id: str, role: Role) -> TokenCounts:
         """Tokens of attempts that died before their span was exported; the caller reports them. Returned only once."""
         prompt, generated = await self._connection.run_script(request_id, role, 0, "take_unreported")
         return TokenCounts(prompt=int(prompt), discarded=int(generated))
 
-    async def add_pass(self, request_id: str, kind: Pass, name: str, counts: TokenCounts) -> TokenCounts:
+    async def add_pass(self, request_id: str, kind: Pass, name: str, counts: TokenCounts) -> Passes:
         """Count a pass before its result is returned to anyone: once, however often it is given under its `name`.
 
-        Returns the counts of all the request's passes.
+        Returns all the request's passes.
         """
         with translated_errors():
             return await twice(partial(self._write_pass, request_id, kind, name, counts))
 
-    async def all_passes(self, request_id: str, kind: Pass) -> TokenCounts:
-        """Counts of all the request's passes, including those whose result was lost."""
+    async def all_passes(self, request_id: str, kind: Pass) -> Passes:
+        """All the request's passes, including those whose result was lost."""
         with translated_errors():
-            return _sum(kind, await self._connection.redis.hgetall(key(request_id, PASSES)))
+            return _passes(kind, await self._connection.redis.hgetall(key(request_id, PASSES)))
 
-    async def _write_pass(self, request_id: str, kind: Pass, name: str, counts: TokenCounts) -> TokenCounts:
+    async def _write_pass(self, request_id: str, kind: Pass, name: str, counts: TokenCounts) -> Passes:
         passes = key(request_id, PASSES)
         async with self._connection.redis.pipeline(transaction=False) as pipe:
             pipe.hset(passes, f"{kind}:{name}", f"{counts.prompt} {counts.cached}")
             pipe.pexpire(passes, self._connection.ttl_ms).hgetall(passes)
             *_, fields = await pipe.execute()
-        return _sum(kind, fields)
+        return _passes(kind, fields)
 
 
-def _sum(kind: Pass, fields: Mapping[str, str]) -> TokenCounts:
-    passes = (value.split() for name, value in fields.items() if name.startswith(f"{kind}:"))
-    return sum((TokenCounts(int(prompt), int(cached)) for prompt, cached in passes), TokenCounts())
+def _passes(kind: Pass, fields: Mapping[str, str]) -> Passes:
+    found = {}
+    for field, value in fields.items():
+        if field.startswith(f"{kind}:"):
+            prompt, cached = value.split()
+            found[field.removeprefix(f"{kind}:")] = TokenCounts(int(prompt), int(cached))
+    return found

@@ -39,19 +39,41 @@ end
 
 -- The one guard of begin, append and close: a write that its writer sends again, because no reply came, changes nothing.
 if tonumber(owner or "-1") == epoch and redis.call("HGET", state, field("writer")) == writer and write <= number("write") then
-  if command == "begin" then return {"OK", unpack(cjson.decode(redis.call("HGET", state, field("begun"))))} end
-  return {"OK", tostring(number("seq"))}
+  if command == "append" then return {"OK", tostring(number("seq"))} end
+  return {"OK", unpack(cjson.decode(redis.call("HGET", state, field(command))))}
 end
 local function done(...)
   redis.call("HSET", state, field("write"), write)
+  if command ~= "append" then redis.call("HSET", state, field(command), cjson.encode({...})) end
   keep_alive()
   return {"OK", ...}
+end
+
+-- What the log has of the writer's own tokens, in case it is fenced off: "trial generated prompt".
+local function logged_of_owner()
+  return table.concat({number("trial"), number("tokens") - number("first_token"), number("input") - number("first_input")}, " ")
+end
+-- A writer that was fenced off closes, with ARGV as below: what it made and the log lacks is discarded, and the owner is told at its
+-- own close. Once; not where the owner is of another trial, since this one is billed.
+local function add_from_fenced()
+  local logged = redis.call("HGET", state, field("fenced:" .. epoch))
+  if not logged then return end
+  redis.call("HDEL", state, field("fenced:" .. epoch))
+  local trial, generated, prompt = string.match(logged, "(%S+) (%S+) (%S+)")
+  if tonumber(trial) ~= number("trial") then return end
+  generated, prompt = math.max(0, tonumber(ARGV[9]) - generated), math.max(0, tonumber(ARGV[8]) - prompt)
+  for _, name in ipairs({"discarded", "late_generated"}) do redis.call("HINCRBY", state, field(name), generated) end
+  for _, name in ipairs({"input", "first_input", "late_prompt"}) do redis.call("HINCRBY", state, field(name), prompt) end
+  keep_alive()
 end
 
 if command == "begin" then
   -- ARGV[7]: "stage" keeps what the last finished stage holds, "token" keeps every token. ARGV[8]: the trial; a higher one than
   -- before begins a new text with a ledger of its own, because the earlier trial has ended and is billed.
   if owner and tonumber(owner) >= epoch then return {"FENCED", owner} end
+  if owner and redis.call("HGET", state, field("closed")) ~= owner then
+    redis.call("HSET", state, field("fenced:" .. owner), logged_of_owner())
+  end
   local prompt, generated = unreported()
   if tonumber(ARGV[8]) > number("trial") then
     redis.call("HSET", state, field("trial"), ARGV[8])
@@ -63,17 +85,19 @@ if command == "begin" then
   local kept = ARGV[7] == "stage" and number("stage_tokens") or tokens
   if tokens > kept then redis.call("HINCRBY", state, field("discarded"), tokens - kept) end
   redis.call("HSET", state, field("epoch"), epoch, field("writer"), writer, field("tokens"), kept,
-             field("first_token"), kept, field("first_input"), number("input"))
+             field("first_token"), kept, field("first_input"), number("input"), field("late_generated"), 0,
+             field("late_prompt"), 0)
   if owner then add("restart", kept, "0") end
-  local begun = {tostring(number("seq")), tostring(kept), tostring(number("stage")), tostring(number("input")),
-                 tostring(number("discarded")), owner or "0", prompt, generated}
-  redis.call("HSET", state, field("begun"), cjson.encode(begun))
-  return done(unpack(begun))
+  return done(tostring(number("seq")), tostring(kept), tostring(number("stage")), tostring(number("input")),
+              tostring(number("discarded")), owner or "0", prompt, generated)
 end
 
 -- An owner of before: a replica that had not heard of this writer has become the primary.
 if not owner or tonumber(owner) < epoch then return {"LOST", ""} end
-if tonumber(owner) ~= epoch then return {"FENCED", owner} end
+if tonumber(owner) ~= epoch then
+  if command == "close" then add_from_fenced() end
+  return {"FENCED", owner}
+end
 
 if command == "append" then
   -- ARGV[7..13]: sequence, tokens after this entry, text, ids, finished stage or 0, prompt tokens prefilled for it, and the name
@@ -93,17 +117,20 @@ if command == "close" then
   -- ARGV[7..9]: reason, prompt and generated tokens of this attempt; ARGV[10]: 1 where generated tokens are in no entry because of
   -- the stop, else those are discarded; ARGV[11]: 1 where its span has the tokens; ARGV[12]: the writer's last entry.
   -- All tokens of the attempt, not those that the writer takes for unlogged: an entry may be here whose reply did not reach it.
+  -- Answers prompt and generated tokens that fenced-off writers have added since this one began.
   local have, prompt, generated = number("seq"), tonumber(ARGV[8]), tonumber(ARGV[9])
   if tonumber(ARGV[12]) > have then return {"GAP", tostring(have)} end
   local logged = number("tokens") - number("first_token")
   redis.call("HINCRBY", state, field(ARGV[10] == "1" and "unlogged" or "discarded"), generated - logged)
   redis.call("HSET", state, field("input"), number("first_input") + prompt)
+  local late_prompt, late_generated = number("late_prompt"), number("late_generated")
   if ARGV[11] == "1" then
-    redis.call("HINCRBY", state, field("reported_prompt"), prompt)
-    redis.call("HINCRBY", state, field("reported_generated"), generated)
+    redis.call("HINCRBY", state, field("reported_prompt"), prompt + late_prompt)
+    redis.call("HINCRBY", state, field("reported_generated"), generated + late_generated)
   end
+  redis.call("HSET", state, field("closed"), epoch)
   add("end", number("tokens"), "0", "reason", ARGV[7])
-  return done(tostring(number("seq")))
+  return done(tostring(late_prompt), tostring(late_generated))
 end
 
 return redis.error_reply("unknown command " .. command)

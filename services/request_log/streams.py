@@ -6,17 +6,16 @@ that one that is sent twice is made once, and the log refuses gaps.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal
 from uuid import uuid4
 
 from services.request_log.connection import STAGES, Connection, Role, key, translated_errors
 from services.request_log.sealed_text import SealedText
 from services.request_log.transcript import Transcript, parse_entry
-from services.request_log.writes import Writes
+from services.request_log.writes import Writes, to_end
 from tandem.method.errors import FailedPrecondition
 from tandem.method.tokens import TokenCounts
 
@@ -69,12 +68,16 @@ class StreamWriter:
 
     async def append(self, text: str, ids: Sequence[int], stage: int = 0, prompt_tokens: int = 0) -> None:
         """Add `ids` with their text; `stage` > 0 ends that stage; `prompt_tokens` were prefilled for them."""
-        await _complete(self._append(text, ids, stage, prompt_tokens))
+        await to_end(self._append(text, ids, stage, prompt_tokens))
 
-    async def close(self, closing: Closing) -> None:
-        """End the stream. May be called again with the same `closing` after Unavailable."""
+    async def close(self, closing: Closing) -> TokenCounts:
+        """End the stream. May be called again with the same `closing` after Unavailable, and by a writer that is fenced off.
+
+        Returns what such writers have told of theirs since this one began.
+        """
         reason, *numbers = astuple(closing)
-        await _complete(self._writes.make("close", reason, *map(int, numbers), self._seq))
+        prompt, generated = await to_end(self._writes.make("close", reason, *map(int, numbers), self._seq))
+        return TokenCounts(prompt=int(prompt), discarded=int(generated))
 
     def rewind(self, seq: int, tokens: int) -> None:
         """Go on after entry `seq`, where the stream has `tokens`: the log has lost what came later."""
@@ -86,16 +89,6 @@ class StreamWriter:
         await self._writes.make("append", seq, tokens, text, listed, stage, prompt_tokens, key_name)
         self._seq = seq
         self.tokens = tokens
-
-
-async def _complete(write: Coroutine[Any, Any, object]) -> None:
-    """Wait for a write that has begun, also when the caller is cancelled: it may have been applied, and be counted twice."""
-    task = asyncio.create_task(write)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.gather(task, return_exceptions=True)
-        raise
 
 
 class Streams:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from services.request_log.connection import Connection, Lost, Role
+
+T = TypeVar("T")
 
 
 class Writes:
@@ -30,3 +34,13 @@ class Writes:
         except Lost:
             self._last = ()  # what is missing is written first, and then this as a new write
             raise
+
+
+async def to_end(write: Coroutine[Any, Any, T]) -> T:
+    """Wait for a write that has begun, also when the caller is cancelled: it may have been applied, and be counted twice."""
+    task = asyncio.create_task(write)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise

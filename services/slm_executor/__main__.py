@@ -6,16 +6,20 @@ import uvloop
 
 from services.engine.registry import make_engine
 from services.observability import metrics, tracing
-from services.process.callers import Callers
 from services.process.model_process import run_model_process
 from services.process.redis import open_request_log
+from services.process.served_profiles import rereading, shared_model
 from services.process.server import Server
 from services.process.settings import ModelServiceSettings, read_settings
 from services.process.transport import own_transport
 from services.slm_executor.generator import AnswerGenerator
-from services.slm_executor.service import NAME, SlmExecutorService
-from tandem.method.served_profiles import shared_model
+from services.slm_executor.service import CALLERS, NAME, SlmExecutorService
+from tandem.method.profile import Model, Profile
 from tandem.v1 import execution_pb2_grpc
+
+
+def _model_of(profile: Profile) -> Model:
+    return profile.slm
 
 
 async def main() -> None:
@@ -24,13 +28,14 @@ async def main() -> None:
     profiles = settings.load_profiles()
     metrics.expose(settings.host, settings.metrics_port)
     transport = own_transport()
-    engine = make_engine(
-        settings.engine, settings.engine_arguments(shared_model(profiles, lambda profile: profile.slm))
-    )
+    model = shared_model(profiles, _model_of)
+    engine = make_engine(settings.engine, settings.engine_arguments(model))
     metrics.watch_engine(engine, "slm")
     log = open_request_log(settings.sealer())
-    generator = AnswerGenerator(engine, log, *profiles)
-    server = Server(settings.host, settings.port, [NAME], transport=transport, callers=Callers.only("worker"))
+    generator = AnswerGenerator(
+        engine, log, *profiles, reread=rereading(settings.load_profiles, _model_of, profiles[0])
+    )
+    server = Server(settings.host, settings.port, [NAME], transport=transport, callers=CALLERS)
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(
         SlmExecutorService(generator, engine, profiles[0].name), server.grpc
     )

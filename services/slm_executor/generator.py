@@ -9,18 +9,18 @@ from services.engine.api import Engine
 from services.generation.continued_json import num_continued
 from services.generation.deltas import WholeSplitter
 from services.generation.role_generator import GenerationEvent, RoleGenerator, RoleWork
+from services.process.served_profiles import Reread, ServedProfiles
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from services.slm_executor.prefill import Prefiller
 from tandem.method.profile import Profile
 from tandem.method.prompts import answer_prompt, repair_prompt
-from tandem.method.served_profiles import ServedProfiles
 from tandem.method.tasks import ModelTask
 
 
 class AnswerGenerator:
-    def __init__(self, engine: Engine, log: RequestLog, *profiles: Profile) -> None:
-        self._engine, self._log, self._profiles = engine, log, ServedProfiles(*profiles)
+    def __init__(self, engine: Engine, log: RequestLog, *profiles: Profile, reread: Reread | None = None) -> None:
+        self._engine, self._log, self._profiles = engine, log, ServedProfiles(*profiles, reread=reread)
         self._generator = RoleGenerator(engine, log, Role.ANSWER, keep="token")
         self.prefiller = Prefiller(engine, log, self._profiles)
         self.running = self._generator.running
@@ -31,7 +31,7 @@ class AnswerGenerator:
         Raises FailedPrecondition (the log has no such stage, or another profile), Fenced, Unavailable and EngineError.
         Closing the generator aborts the engine.
         """
-        profile = self._profiles.of(task.profile_digest)
+        profile = await self._profiles.of(task.profile_digest)
         self.prefiller.abort(task.request_id)
         insight = await self._log.streams.insight(task.request_id, task.stage)
         # Without insight the answer needs nothing from the log: if the log is unavailable, only streaming is lost.

@@ -11,6 +11,7 @@ import grpc
 
 from services.engine.api import Engine
 from services.generation.role_generator import GenerationStarted
+from services.process.callers import Callers
 from services.process.model_service import abort_response, model_info
 from services.request_log.connection import Role
 from services.slm_executor.generator import AnswerGenerator
@@ -21,6 +22,7 @@ from tandem.method.tasks import GenerationOutcome
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 
 NAME = execution_pb2.DESCRIPTOR.services_by_name["SlmExecutor"].full_name
+CALLERS = Callers.only("worker")
 _ABORT_AGAIN_SECONDS = 0.05
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import kserve.model_server
@@ -14,6 +15,7 @@ from services.engine.api import Engine
 from services.engine.registry import make_engine
 from services.observability import metrics, tracing
 from services.process.redis import open_request_log
+from services.process.served_profiles import rereading, shared_model
 from services.process.settings import ModelServiceSettings, read_settings
 from services.process.transport import own_transport
 from services.sufficiency_scorer.artefact import TrainedScorer
@@ -21,8 +23,8 @@ from services.sufficiency_scorer.description import TRANSFORMERS, computed_by
 from services.sufficiency_scorer.scorers import Scorer, make_scorer
 from services.sufficiency_scorer.service import ScorerRestServer, ScorerServer, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
-from tandem.method.profile import Profile
-from tandem.method.served_profiles import shared_model
+from services.sufficiency_scorer.stage_scorers import StageScorers
+from tandem.method.profile import Model, Profile
 
 
 class ScorerSettings(ModelServiceSettings):
@@ -33,19 +35,26 @@ def main() -> None:
     settings = read_settings(ScorerSettings)
     tracing.setup("tandem-sufficiency-scorer", settings.log_level)
     profiles = settings.load_profiles()
-    scorers = [_scorer_of(profile, settings.profile_folders) for profile in profiles]
+    with _ending():
+        scorers = [_scorer_of(profile, settings.profile_folders) for profile in profiles]
     metrics.expose(settings.host, settings.metrics_port)
     transport = own_transport()
-    model = shared_model(profiles, lambda profile: profile.slm)
-    engine = make_engine(_engine_for(scorers, settings.engine), settings.engine_arguments(model) | _needs(scorers))
+    model = shared_model(profiles, _model_of)
+    needs = _needs(scorers)
+    engine = make_engine(_engine_for(scorers, settings.engine), settings.engine_arguments(model) | needs)
     metrics.watch_engine(engine, "scorer")
     engine.start()
     log = open_request_log(settings.sealer())
-    stage_scorers = []
-    for profile, scorer in zip(profiles, scorers, strict=True):
-        _require_fit(profile, scorer, engine)
-        stage_scorers.append(StageScorer(engine, log, profile, scorer))
-    metrics.watch_drift({scorer.profile.name: scorer.drift for scorer in stage_scorers})
+
+    def stage_scorer(profile: Profile) -> StageScorer:
+        scorer = _scorer_of(profile, settings.profile_folders)
+        _require_fit(profile, scorer, engine, needs)
+        return StageScorer(engine, log, profile, scorer)
+
+    reread = rereading(settings.load_profiles, _model_of, profiles[0])
+    with _ending():
+        stage_scorers = StageScorers(*profiles, make=stage_scorer, reread=reread)
+    metrics.watch_drift(stage_scorers.drifts)
     ScorerServer.host = ScorerRestServer.host = settings.host
     ScorerServer.transport = transport
     ScorerRestServer.is_open = not transport.is_on
@@ -68,22 +77,46 @@ def leave_logging_to_us() -> None:
     kserve.model_server.args.configure_logging = False
 
 
-def _scorer_of(profile: Profile, folders: Sequence[Path]) -> Scorer:
-    """Ends the process where the profile names none that exists."""
+@contextmanager
+def _ending() -> Iterator[None]:
+    """End the process for a scorer that cannot run here."""
     try:
-        return make_scorer(profile.stop.scorer, profile.folder, *(folder / profile.name for folder in folders))
+        yield
     except ValueError as error:
-        sys.exit(f"profile {profile.name}: {error}")
+        sys.exit(str(error))
 
 
-def _require_fit(profile: Profile, scorer: Scorer, engine: Engine) -> None:
-    """Ends the process for a scorer that was trained for another pair, prompt, tokenizer or engine."""
+def _model_of(profile: Profile) -> Model:
+    return profile.slm
+
+
+def _scorer_of(profile: Profile, folders: Sequence[Path]) -> Scorer:
+    """Raises ValueError where the profile names none that exists."""
+    with _naming(profile):
+        return make_scorer(profile.stop.scorer, profile.folder, *(folder / profile.name for folder in folders))
+
+
+def _require_fit(profile: Profile, scorer: Scorer, engine: Engine, needs: Mapping[str, bool]) -> None:
+    """Raises ValueError for a scorer that was trained for another pair, prompt, tokenizer or engine, or needs what this one was not
+    started with.
+    """
     if not isinstance(scorer, TrainedScorer):
         return
-    try:
+    if scorer.needs_states and not needs["needs_states"]:
+        raise ValueError(
+            f"profile {profile.name}: {profile.stop.scorer} reads hidden states, which this process does not compute: restart it"
+        )
+    with _naming(profile):
         scorer.check_compatible(profile, engine.tokenizer.sha256, computed_by(engine.info))
+
+
+@contextmanager
+def _naming(profile: Profile) -> Iterator[None]:
+    """A ValueError says which profile's scorer it is about."""
+    try:
+        yield
     except ValueError as error:
-        sys.exit(f"profile {profile.name}: {error}")
+        raise ValueError(f"profile {profile.name}: {error}") from error
 
 
 def _engine_for(scorers: Sequence[Scorer], chosen: str) -> str:

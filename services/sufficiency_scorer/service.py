@@ -13,7 +13,7 @@ KServe's own gRPC server lacks health, reflection, tracing and error details, so
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -38,10 +38,10 @@ from services.process.server import SERVER_OPTIONS, add_health, add_reflection, 
 from services.process.slow_readers import SlowReaderInterceptor
 from services.process.transport import PLAIN
 from services.sufficiency_scorer.stage_scorer import StageAssessment, StageScorer
+from services.sufficiency_scorer.stage_scorers import StageScorers
 from tandem.method.conversation import TASKS, Message, Speaker, Task
 from tandem.method.errors import InvalidArgument
 from tandem.method.prices import RolePrices
-from tandem.method.served_profiles import ServedProfiles
 
 NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_NAME = "sufficiency"
@@ -51,20 +51,17 @@ _HISTORY = TypeAdapter(list[tuple[Speaker, str]])
 
 
 class SufficiencyModel(Model):  # type: ignore[misc]
-    """`stage_scorer`: one for each profile that has the model in common, the default first."""
+    """`scorers` are those of the profiles that have the model in common."""
 
-    def __init__(self, stage_scorer: StageScorer | Sequence[StageScorer], model: str) -> None:
+    def __init__(self, scorers: StageScorers, model: str) -> None:
         super().__init__(MODEL_NAME)
-        scorers = [stage_scorer] if isinstance(stage_scorer, StageScorer) else stage_scorer
-        self._profiles = ServedProfiles(*(scorer.profile for scorer in scorers))
-        self._scorers = {scorer.profile.digest: scorer for scorer in reversed(scorers)}
-        self._model = model
+        self._scorers, self._model = scorers, model
         self.ready = True
 
     async def predict(
         self, payload: InferRequest, headers: dict[str, str] | None = None, response_headers: Any = None
     ) -> InferResponse:
-        scorer = self._scorers[self._profiles.of(_parameter(payload, "profile_digest")).digest]
+        scorer = await self._scorers.of(_parameter(payload, "profile_digest"))
         # A disconnecting caller does not cancel the pass: it is computed anyway, so it must be counted and reported.
         return self._response(
             payload, scorer, await asyncio.shield(asyncio.ensure_future(self._assess(payload, scorer)))

@@ -12,6 +12,7 @@ from uuid import uuid4
 import grpc
 
 from tandem.batches import Batches, new_batch
+from tandem.cli.batch_progress import is_over
 from tandem.cli.output import console_note
 from tandem.errors import RequestError
 from tandem.v1 import batch_pb2
@@ -39,7 +40,12 @@ def batch_id(file: Path, terms: Terms, *, again: bool) -> str:
 
 def started(batches: Batches, file: Path, name: str, terms: Terms) -> batch_pb2.Batch:
     """The batch with this id, made from `file` unless there is one. Raises RequestError, which names lines that are refused."""
-    return _known(batches, name) or _created(batches, file, name, terms)
+    known = _known(batches, name)
+    if known is None:
+        return _created(batches, file, name, terms)
+    if is_over(known):
+        return known
+    return batches.create(_request(known.input_file_id, name, terms))  # it may be known, and not have begun
 
 
 def _known(batches: Batches, name: str) -> batch_pb2.Batch | None:
@@ -56,7 +62,11 @@ def _known(batches: Batches, name: str) -> batch_pb2.Batch | None:
 def _created(batches: Batches, file: Path, name: str, terms: Terms) -> batch_pb2.Batch:
     with file.open("rb") as content:
         uploaded = batches.upload(file.name, _pieces(content))
-    return batches.create(new_batch(uploaded.file_id, name, terms.max_cost, terms.concurrency, terms.window))
+    return batches.create(_request(uploaded.file_id, name, terms))
+
+
+def _request(file_id: str, name: str, terms: Terms) -> batch_pb2.CreateBatchRequest:
+    return new_batch(file_id, name, terms.max_cost, terms.concurrency, terms.window)
 
 
 def _pieces(content: BinaryIO) -> Iterator[bytes]:

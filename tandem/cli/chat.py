@@ -14,6 +14,7 @@ from tandem.cli.interrupts import cancels
 from tandem.cli.output import JsonFlag, console, console_error, print_json
 from tandem.cli.session import stack_for, traced
 from tandem.cli.silence import explained_silence, heard
+from tandem.cli.view import saved
 from tandem.client import Client
 from tandem.errors import RequestError
 from tandem.events import Accepted, Completed, Event
@@ -126,9 +127,8 @@ class _Conversation:
                 tandem_pb2.StopReason.Name(result.stop.reason).removeprefix("STOP_REASON_").lower().replace("_", " ")
             )
             cut = "" if result.complete else "cut at its limit; "
-            ratio = result.cost.saved_ratio
-            saved = f"{ratio:.0%} saved" if ratio >= 0 else f"{-ratio:.0%} more than the large model alone"
-            console.print(f"\n  {cut}stage {result.stop.stage}, {reason}; ${result.cost.usd:.6f}, {saved}", style="dim")
+            spent = f"${result.cost.usd:.6f}, {saved(to_dict(result.cost)['saved_ratio'])}"
+            console.print(f"\n  {cut}stage {result.stop.stage}, {reason}; {spent}", style="dim")
 
 
 def _questions() -> Iterator[str]:

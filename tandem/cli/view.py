@@ -165,7 +165,7 @@ def _bill(data: dict[str, Any]) -> list[Text]:
     lines.append(
         Text("bill     ", style="bold")
         + Text(
-            f"{_usd(cost['usd'])}   large model alone {alone}: {_saved(cost['saved_ratio'])}   "
+            f"{_usd(cost['usd'])}   large model alone {alone}: {saved(cost['saved_ratio'])}   "
             f"prices {cost['price_version']}"
         )
     )
@@ -187,7 +187,8 @@ def _bill(data: dict[str, Any]) -> list[Text]:
     return lines
 
 
-def _saved(ratio: float | None) -> str:
+def saved(ratio: float | None) -> str:
+    """What a request cost less than the large model alone; None where it has no answer."""
     if ratio is None:
         return "no answer, nothing saved"
     return f"{ratio:+.0%} saved" if ratio >= 0 else f"{-ratio:.0%} more spent"

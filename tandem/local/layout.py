@@ -20,7 +20,7 @@ class StackError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process. A wave starts when every process of the wave before it is ready, and ends before that one does.
+    """One process. It ends before those of the wave before it, and starts when the process that it `waits_for` is ready.
 
     `ports`: preferred numbers by purpose. `health`: the gRPC service name whose health says "ready"; a path for a process that
     speaks HTTP. `module`: what
@@ -36,6 +36,7 @@ class Process:
     runs_model: bool = False
     uses_temporal: bool = False
     isolated: bool = False
+    waits_for: str = ""
 
     @property
     def speaks_http(self) -> bool:
@@ -71,13 +72,17 @@ PROCESSES = (
         "tandem.v1.AnswerChecker", "services.answer_checker", isolated=True,
     ),
     Process(
-        "worker", 2, {"main": 50054, "metrics": 9454}, "tandem.v1.Worker", "workflows.worker", uses_temporal=True
+        "worker", 2, {"main": 50054, "metrics": 9454},
+        "tandem.v1.Worker", "workflows.worker", uses_temporal=True, waits_for="temporal",
     ),
     Process(
         "gateway", 2, {"main": 50050, "internal": 50056, "metrics": 9450},
-        "tandem.v1.TandemService", "services.gateway", uses_temporal=True,
+        "tandem.v1.TandemService", "services.gateway", uses_temporal=True, waits_for="temporal",
     ),
-    Process("http-gateway", 3, {"main": 8080, "metrics": 9456}, "/readyz", "services.http_gateway"),
+    # Before the gateway starts, its port is held by who starts them both.
+    Process(
+        "http-gateway", 3, {"main": 8080, "metrics": 9456}, "/readyz", "services.http_gateway", waits_for="temporal"
+    ),
 )  # fmt: skip
 OWN_PROCESSES = tuple(process for process in PROCESSES if process.module)
 

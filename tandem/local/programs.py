@@ -22,6 +22,9 @@ TEMPORAL_FLAGS = (
     "--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000",
     # Tenants take turns where work waits in a queue (the fairness keys that the gateway sets).
     "--dynamic-config-value", "matching.enableFairness=true",
+    # A queue has four parts by default, and a free slot asks one of them: who has waited for longest may not be in it.
+    "--dynamic-config-value", "matching.numTaskqueueReadPartitions=1",
+    "--dynamic-config-value", "matching.numTaskqueueWritePartitions=1",
     # Its caches hold an hour of ended workflows by default, some 60 kB each.
     "--dynamic-config-value", "history.hostLevelCacheMaxSize=1000",
     "--dynamic-config-value", "history.eventsHostLevelCacheMaxSizeBytes=33554432",

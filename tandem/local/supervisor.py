@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from http.client import HTTPException
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy  # nosec B411  # the supervisor's own socket, of this user alone
@@ -34,6 +34,7 @@ from tandem.local.processes import MARK, exits_in, processes_of
 _STOP_SECONDS = 30.0
 _START_SECONDS = 300.0
 _POLL_SECONDS = 0.1
+_LEAST_FREE_BYTES = 64 << 20  # a thousand requests take some 40 MB of Temporal's database
 _ALIVE = ("RUNNING", "STARTING")  # of a process that is expected to run for a while, the second is said for a minute
 # As Redis and Temporal say it, and as gRPC does.
 _PORT_TAKEN = re.compile("address already in use|failed to bind", re.IGNORECASE)
@@ -45,7 +46,7 @@ class PortTaken(StackError):
 
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
-    """`state` is ready, starting, restarting, stopped, or says how the process ended.
+    """`state` is ready, starting, restarting, stopped, or says how the process ended, or that its disk is full.
 
     `exits`: how often it ended without being asked to, and `last_exit`, how.
     """
@@ -106,10 +107,14 @@ class Stack(Layout):
         return bool(processes_of(self.folder))
 
     def status(self) -> list[ProcessStatus]:
+        """Of each process. Temporal is not ready on a full disk, although it answers: it begins no request there."""
         with self.supervisor() as supervisor:
-            known = {info["name"]: info for info in supervisor.getAllProcessInfo()}
-        exits = exits_in(self.supervisor_log)
-        return [self._status(process, known[process.name], exits) for process in self.processes]
+            rows = self._statuses(self.processes, supervisor)
+        free = shutil.disk_usage(self.folder).free
+        if free >= _LEAST_FREE_BYTES:
+            return rows
+        full = f"without room on its disk ({free >> 20} MiB free in {self.folder})"
+        return [replace(row, state=full) if (row.name, row.state) == ("temporal", "ready") else row for row in rows]
 
     @contextlib.contextmanager
     def supervisor(self) -> Iterator[Any]:
@@ -139,12 +144,27 @@ class Stack(Layout):
             ) from None
 
     def _start_missing(self, report: Report) -> None:
-        for wave in self.waves():
-            before = exits_in(self.supervisor_log)
-            with self.supervisor() as supervisor:
-                for process in wave:
+        """All at once, as far as they wait for no other: most of a start is what each imports."""
+        before = exits_in(self.supervisor_log)
+        waiting, starting, ready = list(self.processes), list[Process](), {""}
+        deadline = time.monotonic() + _START_SECONDS
+        with self.supervisor() as supervisor:
+            while waiting or starting:
+                for process in [each for each in waiting if each.waits_for in ready]:
                     self._start_unless_alive(process, supervisor, report)
-                self._wait_until_ready(wave, before, supervisor, report)
+                    waiting.remove(process)
+                    starting.append(process)
+                for found in self._statuses(starting, supervisor):
+                    if found.exits > len(before.get(found.name, ())) or not found.pid:
+                        raise self._ended(found)
+                    if found.state == "ready":
+                        ready.add(found.name)
+                        report(found)
+                starting = [each for each in starting if each.name not in ready]
+                if time.monotonic() > deadline:
+                    names = ", ".join(process.name for process in starting)
+                    raise StackError(f"not ready after {_START_SECONDS:.0f} s: {names}; see `tandem logs`")
+                time.sleep(_POLL_SECONDS)
 
     def _start_unless_alive(self, process: Process, supervisor: Any, report: Report) -> None:
         state = supervisor.getProcessInfo(process.name)["statename"]
@@ -173,6 +193,11 @@ class Stack(Layout):
         shutil.rmtree(self.certificates, ignore_errors=True)
         return bool(processes)
 
+    def _statuses(self, processes: Sequence[Process], supervisor: Any) -> list[ProcessStatus]:
+        known = {info["name"]: info for info in supervisor.getAllProcessInfo()}
+        exits = exits_in(self.supervisor_log)
+        return [self._status(process, known[process.name], exits) for process in processes]
+
     def _status(self, process: Process, info: dict[str, Any], exits: Mapping[str, Sequence[str]]) -> ProcessStatus:
         known = exits.get(process.name, ())
         last = known[-1] if known else ""
@@ -188,26 +213,6 @@ class Stack(Layout):
             case other:
                 state = other.lower()
         return ProcessStatus(process.name, state, info["pid"] or None, self.address(process.name), len(known), last)
-
-    def _wait_until_ready(
-        self, wave: Sequence[Process], exits: Mapping[str, Sequence[str]], supervisor: Any, report: Report
-    ) -> None:
-        """`exits` are those from before the start."""
-        waiting = list(wave)
-        deadline = time.monotonic() + _START_SECONDS
-        while waiting:
-            now = exits_in(self.supervisor_log)
-            for process in list(waiting):
-                found = self._status(process, supervisor.getProcessInfo(process.name), now)
-                if found.exits > len(exits.get(process.name, ())) or not found.pid:
-                    raise self._ended(found)
-                if found.state == "ready":
-                    waiting.remove(process)
-                    report(found)
-            if time.monotonic() > deadline:
-                names = ", ".join(process.name for process in waiting)
-                raise StackError(f"not ready after {_START_SECONDS:.0f} s: {names}; see `tandem logs`")
-            time.sleep(_POLL_SECONDS)
 
     def _is_ready(self, process: Process, pid: int) -> bool:
         port = self.ports[process.name]["main"]

@@ -74,7 +74,8 @@ class BatchTask:
 class AdmittedLine:
     """One line of the input that was admitted. `form` is `openai` or `plain`, and so will its answer be; `metadata` is repeated in it.
 
-    `usd_at_most` bounds its bill, attempts that are lost left out. `memo` goes with its workflow.
+    `usd_at_most` bounds its bill, attempts that are lost left out. `memo` goes with its workflow, and so does `fairness_key`, by
+    which work takes turns in Temporal's queues; empty: it does not.
     """
 
     number: int
@@ -84,6 +85,7 @@ class AdmittedLine:
     usd_at_most: float
     input: SolveInput
     memo: dict[str, Any]
+    fairness_key: str = ""
 
 
 @dataclass(frozen=True)

@@ -44,4 +44,5 @@ def batched_id(batch_id: str, number: int) -> str:
 
 
 def shadow_id(request_id: str) -> str:
-    return f"{request_id}.shadow"
+    """No request's id has a tilde: the shadow's is no other request's, which a deletion or a reader of the shadow would reach."""
+    return f"{request_id}~shadow"

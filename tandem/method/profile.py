@@ -195,8 +195,20 @@ class Profile(Section):
     def digest(self) -> str:
         """Identifies prompts, models, stages and scorer; thresholds and prices travel in the plan and are not part of it."""
         parts = {**self.prompt_fingerprint(), "scorer": self.stop.scorer, "prompts": self.prompts.model_dump()}
+        if artefact := self._artefact_beside():
+            parts["artefact"] = artefact
         identity = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+    def _artefact_beside(self) -> str:
+        """SHA-256 of the files beside profile.toml, which an operator can change without a new image: a trained scorer's. Empty where there
+        are none, as in the profiles of the image, whose scorers are in folders.
+        """
+        files = sorted(file for file in self.folder.glob("[!.]*") if file.is_file() and file.name != "profile.toml")
+        whole = hashlib.sha256()
+        for file in files:
+            whole.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+        return whole.hexdigest() if files else ""
 
     def check_digest(self, given: str) -> None:
         """Raises FailedPrecondition where `given`, a plan's digest, is of another profile; empty is not checked."""

@@ -52,6 +52,10 @@ class RequestState:
     def llm_text(self) -> str:
         return self.insight.text if self.insight else ""
 
+    def note_lost_tokens(self, role: str, why: str) -> None:
+        """The bill tells less than was used."""
+        self.notes.append(f"the bill of the {role} is a lower bound: {why}")
+
     def result(self, stop: Stop, answer: GenerationOutcome | None, now: datetime) -> SolveResult:
         usage = self._usage()
         attempts = {"large": self.insight.attempt if self.insight else 1, "small": answer.attempt if answer else 1}

@@ -90,6 +90,14 @@ class PassOutcome:
 
 
 @dataclass(frozen=True)
+class LoggedPrefills:
+    """All prefills that the request log knows of: their tokens, and the stages from whose insight each prompt was made."""
+
+    counts: TokenCounts = field(default_factory=TokenCounts)
+    stages: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class StageScore:
     """`score` is None when the insight ended before the stage did (`ended`), or when the scorer failed.
 
@@ -125,6 +133,14 @@ class LostUsageTask:
     model: str
     reported: TokenCounts
     prices: RolePrices
+
+
+@dataclass(frozen=True)
+class LostUsage:
+    """`is_complete`: an attempt has told all its tokens, or none has begun; else the counts are a lower bound."""
+
+    counts: TokenCounts
+    is_complete: bool = True
 
 
 def model_task(task: SolveInput, prices: RolePrices, *, stage: int = 0, max_tokens: tuple[int, ...] = ()) -> ModelTask:

@@ -20,8 +20,8 @@ USED: dict[str, str] = {
     "seed": "seed of the draw, from 0",
     "stop": "a text, or at most 4, each of 1 to 64 characters: the answer ends before the first of them",
     "response_format": "`text`, `json_object` or `json_schema`: both models are held to it",
-    "user": "the attribute `enduser.id` of the request's span; the tenant comes from the credential",
-    "metadata": "at most 16 texts; attributes of the request's span, and repeated in the reply",
+    "user": "the attribute `enduser.id` of the request's span, exported with `TANDEM_TELEMETRY_TEXT=true` only; the tenant comes from the credential",
+    "metadata": "at most 16 texts, repeated in the reply; attributes of the request's span, exported with `TANDEM_TELEMETRY_TEXT=true` only",
     "tandem": "Tandem's own options, see below",
 }
 

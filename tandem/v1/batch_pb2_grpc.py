@@ -68,6 +68,7 @@ class FileServiceServicer:
 
     def CreateFile(self, request_iterator, context):
         """Stores a file: the first message names it, the others are its content, in order.
+        RESOURCE_EXHAUSTED where too many files are being received, or no content comes for too long.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

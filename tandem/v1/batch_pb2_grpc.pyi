@@ -34,7 +34,9 @@ class FileServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> FileServiceAsyncStub: ...
     CreateFile: _grpc.StreamUnaryMultiCallable[_batch_pb2.CreateFileRequest, _batch_pb2.File]
-    """Stores a file: the first message names it, the others are its content, in order."""
+    """Stores a file: the first message names it, the others are its content, in order.
+    RESOURCE_EXHAUSTED where too many files are being received, or no content comes for too long.
+    """
     GetFile: _grpc.UnaryUnaryMultiCallable[_batch_pb2.GetFileRequest, _batch_pb2.File]
     """NOT_FOUND for an unknown id."""
     ListFiles: _grpc.UnaryUnaryMultiCallable[_batch_pb2.ListFilesRequest, _batch_pb2.ListFilesResponse]
@@ -50,7 +52,9 @@ class FileServiceAsyncStub(FileServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateFile: _aio.StreamUnaryMultiCallable[_batch_pb2.CreateFileRequest, _batch_pb2.File]  # type: ignore[assignment]
-    """Stores a file: the first message names it, the others are its content, in order."""
+    """Stores a file: the first message names it, the others are its content, in order.
+    RESOURCE_EXHAUSTED where too many files are being received, or no content comes for too long.
+    """
     GetFile: _aio.UnaryUnaryMultiCallable[_batch_pb2.GetFileRequest, _batch_pb2.File]  # type: ignore[assignment]
     """NOT_FOUND for an unknown id."""
     ListFiles: _aio.UnaryUnaryMultiCallable[_batch_pb2.ListFilesRequest, _batch_pb2.ListFilesResponse]  # type: ignore[assignment]
@@ -69,7 +73,9 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_batch_pb2.CreateFileRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_batch_pb2.File, _abc.Awaitable[_batch_pb2.File]]:
-        """Stores a file: the first message names it, the others are its content, in order."""
+        """Stores a file: the first message names it, the others are its content, in order.
+        RESOURCE_EXHAUSTED where too many files are being received, or no content comes for too long.
+        """
 
     @_abc_1.abstractmethod
     def GetFile(

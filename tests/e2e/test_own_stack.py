@@ -15,6 +15,7 @@ import pytest
 from filelock import FileLock
 
 from tandem import Client
+from tandem.local import supervisor
 from tandem.local.planning import open_stack
 from tandem.local.ports import listens
 from tandem.local.supervisor import ProcessStatus, Stack
@@ -85,6 +86,14 @@ def test_status_says_how_often_a_process_ended_and_how(own: Stack) -> None:
     found = next(r for r in json.loads(tandem("status", "--json").stdout)["processes"] if r["name"] == "slm-executor")
     assert (found["exits"], found["last_exit"]) == (before.exits + 1, "terminated by SIGKILL")
     assert found["pid"] != before.pid
+
+
+def test_status_says_that_temporal_has_no_room(own: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait_until(lambda: is_healthy(own))
+    monkeypatch.setattr(supervisor, "_LEAST_FREE_BYTES", 1 << 62)
+    states = {row.name: row.state for row in own.status()}
+    assert "without room on its disk" in states.pop("temporal")
+    assert set(states.values()) == {"ready"}
 
 
 def test_up_refuses_another_profile_and_a_jaeger_that_does_not_run(own: Stack) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from services.request_log.log import RequestLog
 from tandem import Event, to_dict
+from tandem.v1 import tandem_pb2
 from tests.integration.conftest import System
 
 BOUND_SECONDS = 120.0
@@ -51,6 +52,14 @@ async def idle(system: System) -> None:
     while not system.idle():
         assert time.monotonic() < deadline, f"still running: {system.llm.running} {system.slm.running}"
         await asyncio.sleep(0.01)
+
+
+async def ended_timeline(system: System, request_id: str) -> tandem_pb2.GetTimelineResponse:
+    """The timeline once the workflow has ended, which is a moment after its caller has the result."""
+    async with asyncio.timeout(BOUND_SECONDS):
+        while not (timeline := await system.client.timeline(request_id)).HasField("duration_ms"):
+            await asyncio.sleep(0.02)
+    return timeline
 
 
 async def forget(log: RequestLog, request_id: str) -> None:

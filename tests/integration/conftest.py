@@ -30,6 +30,7 @@ from services.file_store.store import FileStore
 from services.gateway.__main__ import add_batches, tenants_in
 from services.gateway.admission import Admission
 from services.gateway.batched import BatchedRequests
+from services.gateway.bounds import MAX_RECEIVED_BYTES
 from services.gateway.readers import Limits
 from services.gateway.service import NAME as GATEWAY
 from services.gateway.service import TandemService
@@ -49,6 +50,7 @@ from services.slm_executor.service import SlmExecutorService
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
+from services.sufficiency_scorer.stage_scorers import StageScorers
 from tandem import AsyncClient
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
 from tests.fakes import ScriptedEngine
@@ -119,10 +121,8 @@ async def run_system(
     logs = request_logs(redis_url, TTL)
     log = logs["gateway"]
     llm, slm, judge_engine = (ScriptedEngine(n) for n in ("scripted-llm", "scripted-slm", "scripted-slm"))
-    insight, answer = (
-        InsightGenerator(llm, logs["insight-generator"], profile),
-        AnswerGenerator(slm, logs["slm-executor"], profile),
-    )
+    insight = InsightGenerator(llm, logs["insight-generator"], profile)
+    answer = AnswerGenerator(slm, logs["slm-executor"], profile)
     generator, executor = Server("127.0.0.1", 0, [GENERATOR]), Server("127.0.0.1", 0, [EXECUTOR])
     insight_pb2_grpc.add_InsightGeneratorServicer_to_server(
         InsightGeneratorService(insight, llm, profile.name), generator.grpc
@@ -131,7 +131,7 @@ async def run_system(
     repository = ModelRepository()
     untrained = make_scorer(profile.stop.scorer, profile.folder)
     stage_scorer = StageScorer(judge_engine, logs["sufficiency-scorer"], profile, untrained)
-    repository.update(SufficiencyModel(stage_scorer, profile.slm.name))
+    repository.update(SufficiencyModel(StageScorers(profile, make=lambda _: stage_scorer), profile.slm.name))
     scorer = ScorerServer(0, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
     scoring = asyncio.create_task(scorer.start(4))
     for server in (generator, executor):
@@ -147,7 +147,9 @@ async def run_system(
         temporal_address, data_converter=converter, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)]
     )
     settings = WorkerSettings(profile=profile_name, drain=timedelta(0))
-    gateway = Server("127.0.0.1", 0, [GATEWAY, FILES, BATCHES], [authentication.check])
+    gateway = Server(
+        "127.0.0.1", 0, [GATEWAY, FILES, BATCHES], [authentication.check], receive_limit=MAX_RECEIVED_BYTES
+    )
     admission = Admission({profile_name: profile}, profile_name, {profile_name: len})
     workflows = Workflows(temporal, await find_search_attributes(temporal), is_fair=tenants is not None)
     tenancy = Tenancy(tenants_in(tenants), log.accounts, Spending(temporal, workflows.is_searchable), clock)

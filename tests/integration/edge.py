@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
+import fastapi.routing
 import httpx
 
 from services.http_gateway.__main__ import _Server
@@ -21,11 +22,11 @@ Chunks = list[dict[str, Any]]
 
 
 @contextlib.asynccontextmanager
-async def serving(gateway: str, port: int = 0) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP gateway before `gateway`, and a client of it. `port` 0: a free one."""
+async def serving(gateway: str, port: int = 0, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP gateway before `gateway`, and a client of it. `port` 0: a free one. `more`: settings of its server."""
     async with AsyncClient(gateway) as client:
         app = make_app(client, Readiness(client, may_be_open=True))
-        settings = {"lifespan": "off", "timeout_graceful_shutdown": 1}
+        settings = {"lifespan": "off", "timeout_graceful_shutdown": 1, **more}
         server = _Server(http_config(app, "127.0.0.1", port or free_port(), **settings))
         running = asyncio.create_task(server.serve())
         while not server.started:
@@ -34,6 +35,19 @@ async def serving(gateway: str, port: int = 0) -> AsyncIterator[httpx.AsyncClien
             yield http
         server.should_exit = True
         await running
+
+
+def routes() -> list[str]:
+    """Every method and path that the app serves; `GET /assets/...` is a folder of files."""
+    app = make_app(cast(Any, None), cast(Any, None))
+    # The FastAPI that vLLM pins has the routes of an included router in its own list.
+    contexts = getattr(fastapi.routing, "iter_route_contexts", lambda found: found)(app.routes)
+    found = []
+    for route in contexts:
+        methods = getattr(route, "methods", None)
+        found += [f"{method} {route.path}" for method in sorted(methods or ()) if method != "HEAD"]
+        found += [] if methods else [f"GET {route.path}/..."]
+    return found
 
 
 def body(script: str, **more: Any) -> dict[str, Any]:

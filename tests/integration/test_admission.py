@@ -61,8 +61,11 @@ async def test_a_question_that_cannot_be_short_enough_is_not_tokenised(
         system.service._admission, "_count_tokens", {"scripted": lambda text: counted.append(text) or 1}
     )
     with pytest.raises(RequestError) as refused:
-        await ask(system, "x" * 15_000_000)
+        await ask(system, "x" * 1_900_000)
     assert (refused.value.reason, refused.value.field) == ("QUESTION_TOO_LONG", "question")
+    with pytest.raises(RequestError, match="larger than max") as refused:
+        await ask(system, "x" * 15_000_000)
+    assert refused.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert not counted
 
 

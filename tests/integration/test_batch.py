@@ -82,9 +82,9 @@ async def test_every_question_of_several_pages_is_answered_in_order_and_its_cost
     stored = await batching.client.get(answers[7]["request_id"])
     assert (stored.result.cost.usd, stored.result.answer) == (answers[7]["cost"]["usd"], answers[7]["answer"])
     request = await batching.temporal.get_workflow_handle(answers[7]["request_id"]).describe()
-    assert (
-        request.raw_description.workflow_execution_info.priority.priority_key == 4
-    )  # after all that somebody waits for
+    priority = request.raw_description.workflow_execution_info.priority
+    assert priority.priority_key == 4  # after all that somebody waits for
+    assert priority.fairness_key == ""  # without a file of tenants, anybody names any tenant
 
 
 async def test_openais_lines_are_answered_in_openais_form_and_failures_are_in_a_file_of_their_own(

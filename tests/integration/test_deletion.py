@@ -57,6 +57,17 @@ async def test_a_deleted_request_and_its_shadow_are_nowhere(shadowed_system: Sys
             await call(request_id)
 
 
+async def test_a_deletion_reaches_no_other_request_whatever_its_name(system: System) -> None:
+    request_id = uuid4().hex
+    others = [f"{request_id}.shadow", f"{request_id}.1", f"{request_id}-shadow"]
+    for name in (request_id, *others):
+        await ask(system, QUESTION, request_id=name)
+    await system.client.delete(request_id)
+    await deleted(system, request_id)
+    for name in others:
+        assert (await system.client.get(name)).result.answer
+
+
 async def test_the_end_of_a_request_that_temporal_has_lost_is_not_waited_for(system: System) -> None:
     with pytest.raises(NotFound, match="there is no request"):
         await system.workflows.result(uuid4().hex)

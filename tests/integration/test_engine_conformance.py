@@ -175,18 +175,34 @@ async def test_prefill_ahead_changes_only_what_is_computed(backend: Backend) -> 
     assert usage.prompt + usage.cached == plain_usage.prompt + plain_usage.cached
 
 
+async def test_a_prompt_that_another_owners_request_began_with_counts_nothing_as_cached(backend: Backend) -> None:
+    if backend.port:
+        pytest.skip("an API has one cache for all that its key asks")
+    with backend.running() as engine:
+        ahead = replace(generation(engine, "ahead", "who knows of this? " * 12, 0), owner="own")
+        await run(engine, ahead)
+        running = engine.generate(replace(ahead, request_id="running", max_new_tokens=LONG))
+        await anext(running)
+        works = [replace(ahead, request_id=f"{o}s", max_new_tokens=12, owner=o) for o in ("another", "", "own")]
+        usages = [(await run(engine, work))[2].usage for work in works]
+        await running.aclose()
+    assert [usage.prompt + usage.cached for usage in usages] == [len(ahead.prompt_ids)] * 3
+    assert [usage.cached for usage in usages[:2]] == [0, 0]
+    assert usages[2].cached >= (len(ahead.prompt_ids) - 1 if backend.is_exact else 1)
+
+
 async def test_the_next_turn_of_a_conversation_reads_only_what_is_new(backend: Backend) -> None:
     question = "so far, so good? " * 8
 
-    async def turn(engine: Engine, name: str, said: Turns, owner: str | None) -> tuple[str, TokenCounts, int]:
+    async def turn(engine: Engine, name: str, said: Turns, owner: str) -> tuple[str, TokenCounts, int]:
         ids = tuple(engine.tokenizer.encode(engine.tokenizer.render_chat(said)))
-        text, _, end = await run(engine, GenerationRequest(name, ids, 12, keep_for=owner))
+        text, _, end = await run(engine, GenerationRequest(name, ids, 12, owner=owner, is_kept=bool(owner)))
         return text, end.usage, len(ids)
 
     with backend.running() as engine:
         answer, _, read = await turn(engine, "first", [("user", question)], "own")
         said = [("user", question), ("assistant", letters(answer)), ("user", "and then?")]
-        plain, _, whole = await turn(engine, "plain", said, None)
+        plain, _, whole = await turn(engine, "plain", said, "")
         other, others, _ = await turn(engine, "other", said, "another's")
         own, usage, _ = await turn(engine, "own", said, "own")
     assert own == other == plain

@@ -11,7 +11,7 @@ import boto3
 import pytest
 import pytest_asyncio
 
-from services.file_store.store import FileStore
+from services.file_store.store import CHUNK_BYTES, FileStore
 from tandem.method.errors import FailedPrecondition, NotFound
 from tandem.v1 import batch_pb2
 from tests.conftest import run_server
@@ -54,7 +54,7 @@ async def test_folders_are_listed_and_deleted_with_what_is_in_them(store: FileSt
 async def test_what_is_written_is_read_listed_and_deleted(store: FileStore) -> None:
     assert store.write("a/b", [b"one\n", b"two"]) == 7
     assert store.read("a/b") == b"one\ntwo"
-    assert list(store.lines("a/b")) == [b"one\n", b"two"]
+    assert list(store.lines("a/b", 3)) == [b"one\n", b"two"]
     assert b"".join(store.chunks("a/b")) == b"one\ntwo"
     [entry] = store.entries("a")
     assert (entry.name, entry.bytes) == ("b", 7)
@@ -63,9 +63,15 @@ async def test_what_is_written_is_read_listed_and_deleted(store: FileStore) -> N
     store.delete("a/b")
     store.delete("a/b")
     assert store.entries("a") == store.entries("nowhere") == []
-    for lost in (store.read, lambda path: list(store.lines(path)), lambda path: list(store.chunks(path))):
+    for lost in (store.read, lambda path: list(store.lines(path, 3)), lambda path: list(store.chunks(path))):
         with pytest.raises(NotFound):
             lost("a/b")
+
+
+async def test_a_line_that_is_too_long_is_cut_and_those_behind_it_are_whole(store: FileStore) -> None:
+    long = b"x" * (2 * CHUNK_BYTES)
+    store.write("a", [b"one\n", b"four\n", long, b"\n\r\n", b"two\r\n", long])
+    assert list(store.lines("a", 3)) == [b"one\n", b"four", b"xxxx", b"\r\n", b"two\r", b"xxxx"]
 
 
 async def test_what_fails_while_it_is_written_leaves_no_file_and_keeps_the_old_one(store: FileStore) -> None:

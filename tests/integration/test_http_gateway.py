@@ -9,10 +9,13 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.conftest import free_port
 from tests.integration.asking import idle
-from tests.integration.conftest import SPANS, System
+from tests.integration.conftest import System
 from tests.integration.edge import ask, body, said, serving, stream
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -96,12 +99,15 @@ async def test_a_cap_says_length(http: httpx.AsyncClient) -> None:
 
 
 async def test_user_and_metadata_are_kept(http: httpx.AsyncClient, system: System) -> None:
-    own = {"tenant": "lab"}
+    own, exported = {"tenant": "lab"}, InMemorySpanExporter()  # as with TANDEM_TELEMETRY_TEXT=true
+    provider: Any = trace.get_tracer_provider()
+    provider.add_span_processor(SimpleSpanProcessor(exported))
     reply = await ask(http, "[slm_eos=3 scores=0:0.9]", user="Ada", metadata={"run": "7"}, tandem=own)
     assert reply.json()["tandem"]["metadata"] == {"run": "7"}
     memo = await (await system.temporal.get_workflow_handle(reply.headers["x-request-id"]).describe()).memo()
     assert memo["tenant"] == "lab"
-    [span] = [s for s in SPANS.get_finished_spans() if (s.attributes or {}).get("tandem.metadata.run") == "7"]
+    exported.shutdown()
+    [span] = [s for s in exported.get_finished_spans() if (s.attributes or {}).get("tandem.metadata.run") == "7"]
     assert (span.attributes or {})["enduser.id"] == "Ada"
     assert f"{span.context.trace_id:032x}" == reply.headers["x-tandem-trace-id"]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 
-from services.request_log.ledger import Pass
+from services.generation.counted_passes import CountedPasses
+from services.request_log.ledger import Pass, Passes, total
 from services.request_log.log import RequestLog
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.stage_scorer import StageScorer
@@ -38,7 +40,7 @@ def scorer_of(log: RequestLog, profiles_folder: Path) -> StageScorer:
 
 async def passes_are(log: RequestLog, request_id: str, counts: TokenCounts) -> None:
     async with asyncio.timeout(30):
-        while await log.ledger.all_passes(request_id, Pass.SCORER) != counts:
+        while total(await log.ledger.all_passes(request_id, Pass.SCORER)) != counts:
             await asyncio.sleep(0.05)
 
 
@@ -62,13 +64,13 @@ async def test_a_pass_whose_reply_is_lost_is_counted_once(redis_url: str) -> Non
     async with lossy(redis_url) as (cutter, url), open_log(url) as log:
         request_id = uuid4().hex
         cutter.lose("scorer:")
-        assert await log.ledger.add_pass(request_id, Pass.SCORER, "first", _ONE) == _ONE
+        assert await log.ledger.add_pass(request_id, Pass.SCORER, "first", _ONE) == {"first": _ONE}
         assert cutter.has_lost_all
         cutter.lose("scorer:", "scorer:")
         with pytest.raises(Unavailable):
             await log.ledger.add_pass(request_id, Pass.SCORER, "second", _ONE)
-        assert await log.ledger.add_pass(request_id, Pass.SCORER, "second", _ONE) == _ONE + _ONE
-        assert await log.ledger.all_passes(request_id, Pass.PREFILL) == TokenCounts()
+        assert await log.ledger.add_pass(request_id, Pass.SCORER, "second", _ONE) == {"first": _ONE, "second": _ONE}
+        assert await log.ledger.all_passes(request_id, Pass.PREFILL) == {}
 
 
 async def test_a_pass_that_redis_has_is_not_owed_where_its_replies_were_lost(
@@ -82,3 +84,21 @@ async def test_a_pass_that_redis_has_is_not_owed_where_its_replies_were_lost(
         second = await scorer.score_stage(request_id, 0, "2 + 2?")
         assert second.request_tokens == first.tokens + second.tokens
         await passes_are(log, request_id, second.request_tokens)
+
+
+async def test_a_pass_that_redis_takes_after_its_caller_gave_up_is_counted_once(
+    log: RequestLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where Redis stands still: the write lies in its socket, and is there when the passes are read."""
+    passes, request_id = CountedPasses(log.ledger, Pass.SCORER), uuid4().hex
+    add_pass = log.ledger.add_pass
+
+    async def add_late(*words: Any) -> Passes:
+        await add_pass(*words)
+        raise Unavailable("no reply in time", reason="REQUEST_LOG_UNAVAILABLE")
+
+    monkeypatch.setattr(log.ledger, "add_pass", add_late)
+    assert await passes.count(request_id, _ONE) == _ONE
+    assert await passes.count(request_id, _ONE) == _ONE + _ONE
+    monkeypatch.undo()
+    assert await passes.count(request_id, _ONE) == _ONE + _ONE + _ONE

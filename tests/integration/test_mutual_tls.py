@@ -32,6 +32,7 @@ from services.slm_executor.service import NAME as EXECUTOR
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import MODEL_NAME, ScorerServer, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
+from services.sufficiency_scorer.stage_scorers import StageScorers
 from tandem.local.certificates import Authority
 from tandem.local.ports import free_port
 from tandem.method.profile import load_profile
@@ -186,7 +187,7 @@ async def scorer_with(transport: Transport, redis_url: str, profiles_folder: Pat
     log, engine = RequestLog(redis_url, timedelta(hours=1)), ScriptedEngine("scripted-slm")
     stage_scorer = StageScorer(engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
     repository = ModelRepository()
-    repository.update(SufficiencyModel(stage_scorer, profile.slm.name))
+    repository.update(SufficiencyModel(StageScorers(profile, make=lambda _: stage_scorer), profile.slm.name))
     server = ScorerServer(0, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
     server.transport = transport
     serving = asyncio.create_task(server.start(4))

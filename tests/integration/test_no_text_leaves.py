@@ -178,6 +178,21 @@ async def test_what_the_http_gateway_refuses_leaves_no_text(
     assert watched.leaks() == []
 
 
+@pytest.mark.parametrize("route", ["/v1/chat/completions", "/v1/responses"])
+async def test_user_and_metadata_leave_no_text(system: System, watched: Watched, route: str) -> None:
+    word, [profile] = watched.word, (await system.client.profiles()).profiles
+    own = {"user": f"{word}@example.com", "metadata": {"run": f"a {word}", f"{word} too": "1"}}
+    script = f"[slm_eos=3 scores=0:0.9] {word}"
+    asked = body(script) if route.endswith("completions") else {"input": script}
+    async with serving(system.client.address) as http:
+        for is_streamed in (False, True):
+            reply = await http.post(route, json=asked | own | {"model": profile.name, "stream": is_streamed})
+            assert reply.status_code == 200, reply.text
+            assert is_streamed or word in reply.text
+    assert any(f"POST {route}" in span for span in watched.spans())
+    assert watched.leaks() == []
+
+
 async def test_a_batch_leaves_no_text(system: System, watched: Watched) -> None:
     good = {"id": watched.word, "question": f"[slm={watched.word} scores=0:0.9 slm_eos=20] {watched.word}"}
     for lines in (

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.browser import Visit, chromium, needs_browser, visit
 from tests.conftest import Hold, free_port
-from tests.integration.asking import idle
+from tests.integration.asking import ended_timeline, idle
 from tests.integration.conftest import System
 from tests.integration.edge import serving
 
@@ -162,12 +162,12 @@ async def test_requests_are_listed_filtered_and_opened(tab: Visit, system: Syste
 
 async def test_an_opened_request_shows_its_steps_over_time(tab: Visit, system: System) -> None:
     result = await system.client.ask(EARLY)
+    timeline = await ended_timeline(system, result.request_id)
     await tab.open(f"#/requests/{result.request_id}")
     steps = tab.page.get_by_role("table", name="Steps").get_by_role("row")
     await expect(steps.filter(has_text="Large model writes")).to_have_count(1)
     await expect(steps.filter(has_text="Score stage 1")).to_have_count(1)
     answers = steps.filter(has_text="Small model answers from stage 1")
-    timeline = await system.client.timeline(result.request_id)
     [step] = [step for step in timeline.steps if step.name == "execute"]
     await expect(answers.get_by_role("cell").first).to_have_text(f"{step.started:.0f} ms")
     await expect(answers.get_by_role("cell").last).to_have_text(f"{step.ended - step.started:.0f} ms")

@@ -57,3 +57,8 @@ async def test_a_prefill_that_waits_delays_nothing(system: System, finishing_sys
             await used.client.cancel(request_id)
     assert time.monotonic() - began < 300
     await idle(used)
+
+
+async def test_a_stage_that_was_never_written_is_not_prefilled(system: System) -> None:
+    results = await asyncio.gather(*(ask(system, f"[llm_eos=9 slm_eos=3] {number}") for number in range(20)))
+    assert [result["notes"] for result in results if result.get("notes")] == []

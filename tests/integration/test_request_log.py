@@ -87,6 +87,30 @@ async def test_tokens_of_a_killed_writer_are_reported_once(log: RequestLog) -> N
     assert (await log.ledger.counts(rid, Role.INSIGHT)).discarded == 6
 
 
+async def test_what_a_fenced_off_writer_made_and_did_not_log_is_told_to_the_owner_once(log: RequestLog) -> None:
+    rid = uuid4().hex
+    old = await log.streams.begin(rid, Role.ANSWER, 1, "token")
+    await old.append("ab", [1, 2], prompt_tokens=5)
+    new = await log.streams.begin(rid, Role.ANSWER, 2, "token")
+    for _ in range(2):
+        with pytest.raises(Fenced):
+            await old.close(Closing("aborted", 5, 9, is_on_span=False))
+    await new.append("c", [3], prompt_tokens=4)
+    assert await new.close(Closing("eos", 4, 1)) == TokenCounts(discarded=7)
+    assert await log.ledger.counts(rid, Role.ANSWER) == TokenCounts(prompt=9, discarded=10)
+    assert await log.ledger.take_unreported(rid, Role.ANSWER) == TokenCounts()
+
+
+async def test_a_writer_of_an_earlier_trial_tells_the_owner_nothing(log: RequestLog) -> None:
+    rid = uuid4().hex
+    old = await log.streams.begin(rid, Role.ANSWER, 1, "token", trial=0)
+    await old.append("ab", [1, 2], prompt_tokens=5)
+    new = await log.streams.begin(rid, Role.ANSWER, 2, "token", trial=1)
+    with pytest.raises(Fenced):
+        await old.close(Closing("aborted", 5, 9, is_on_span=False))
+    assert await new.close(Closing("eos", 4, 0)) == TokenCounts()
+
+
 async def test_a_writer_that_is_cancelled_in_mid_write_knows_what_landed(log: RequestLog) -> None:
     request_id = uuid4().hex
     writer = await log.streams.begin(request_id, Role.ANSWER, 1, keep="token")

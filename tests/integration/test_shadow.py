@@ -42,7 +42,7 @@ async def test_a_shadow_measures_what_the_large_model_alone_costs(system: System
     leaves = [
         span
         for span in SPANS.get_finished_spans()
-        if (span.attributes or {}).get("tandem.request.id") == f"{request_id}.shadow"
+        if (span.attributes or {}).get("tandem.request.id") == shadow_id(request_id)
     ]
     assert leaves
     assert result["trace_id"] not in {f"{span.context.trace_id:032x}" for span in leaves}

@@ -12,14 +12,15 @@ import pytest_asyncio
 from kserve import InferInput, InferRequest
 
 from services.insight_generator.generator import InsightGenerator
+from services.process.served_profiles import ServedProfiles, shared_model
 from services.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import MODEL_NAME, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
+from services.sufficiency_scorer.stage_scorers import StageScorers
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument
 from tandem.method.profile import Profile, load_profile
-from tandem.method.served_profiles import ServedProfiles, shared_model
 from tandem.method.tasks import ModelTask
 from tests.fakes import ScriptedEngine
 
@@ -80,11 +81,12 @@ async def test_both_generators_write_by_the_profile_of_each_request(
 
 async def test_the_scorer_of_each_request_is_its_profiles(log: RequestLog, pairs: tuple[Profile, Profile]) -> None:
     engine = ScriptedEngine("scripted-slm")
-    scorers = [
-        StageScorer(engine, log, profile, make_scorer(f"constant:{score}"))
-        for profile, score in zip(pairs, (0.25, 0.75), strict=True)
-    ]
-    model = SufficiencyModel(scorers, "scripted-slm")
+    scores = {profile.name: score for profile, score in zip(pairs, (0.25, 0.75), strict=True)}
+
+    def make(profile: Profile) -> StageScorer:
+        return StageScorer(engine, log, profile, make_scorer(f"constant:{scores[profile.name]}"))
+
+    model = SufficiencyModel(StageScorers(*pairs, make=make), "scripted-slm")
     for profile, score in zip(pairs, (0.25, 0.75), strict=True):
         inputs = [InferInput("question", [1], "BYTES", ["1+1?"]), InferInput("insight", [1], "BYTES", ["2"])]
         reply = await model.predict(InferRequest(MODEL_NAME, inputs, parameters={"profile_digest": profile.digest}))
@@ -103,6 +105,6 @@ async def test_pairs_that_name_other_models_cannot_share_a_process(profiles_fold
 async def test_thresholds_alone_make_no_other_profile(profiles_folder: Path) -> None:
     first, second = pair(profiles_folder, "ours", OURS), pair(profiles_folder, "theirs", OURS)
     served = ServedProfiles(first, second)
-    assert served.of(second.digest) is served.of("") is first
+    assert await served.of(second.digest) is await served.of("") is first
     with pytest.raises(FailedPrecondition, match="was planned with 0123"):
-        served.of("0123")
+        await served.of("0123")

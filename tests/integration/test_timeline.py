@@ -12,7 +12,7 @@ from tandem import RequestError
 from tandem.events import InsightDelta
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
-from tests.integration.asking import idle
+from tests.integration.asking import ended_timeline, idle
 from tests.integration.conftest import System
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -21,7 +21,7 @@ EARLY = "[scores=16:0.9 llm=word_ llm_hold=20 slm=more_ slm_eos=9]"
 
 async def test_a_timeline_has_every_step_with_its_stage_and_times(system: System) -> None:
     result = await system.client.ask(EARLY)
-    timeline = await system.client.timeline(result.request_id)
+    timeline = await ended_timeline(system, result.request_id)
     steps = {(step.name, step.stage if step.HasField("stage") else None): step for step in timeline.steps}
     assert {("generate_insight", None), ("wait_and_score", 1), ("execute", 1)} <= set(steps)
     writes, scores, answers = (
@@ -48,7 +48,7 @@ async def test_a_running_request_has_a_step_without_an_end(system: System, hold:
             assert not timeline.HasField("duration_ms")
             hold.release()
     assert timeline is not None
-    assert (await system.client.timeline(request_id)).HasField("duration_ms")
+    await ended_timeline(system, request_id)
 
 
 async def test_a_cancelled_step_says_so(system: System) -> None:
@@ -76,5 +76,5 @@ async def test_the_list_says_how_long_each_request_took(system: System) -> None:
             if found and found.HasField("duration_ms"):
                 break
             await asyncio.sleep(0.1)
-    timeline = await system.client.timeline(result.request_id)
+    timeline = await ended_timeline(system, result.request_id)
     assert found.duration_ms == pytest.approx(timeline.duration_ms, abs=5)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from services.engine.api import GenerationRequest
 from services.engine.openai_engine import OpenAIEngine
 from services.engine.registry import make_engine
 from services.engine.transformers_engine import TransformersEngine
-from services.engine.vllm_engine import VllmEngine
+from services.engine.vllm_engine import VllmEngine, tokens_prompt
 from services.process.settings import ModelServiceSettings, read_settings
 from tandem.method.profile import load_profile
 
@@ -26,6 +27,12 @@ def test_every_back_end_is_made_from_the_same_arguments(monkeypatch: pytest.Monk
     assert vllm._settings.arguments == {"tensor_parallel_size": 2}
     with pytest.raises(ValueError, match="unknown engine 'nobody'"):
         make_engine("nobody", arguments)
+
+
+def test_vllm_shares_prefixes_among_prompts_of_one_owner() -> None:
+    owned = tokens_prompt(GenerationRequest("r", (1, 2), 3, owner="acme"))
+    assert owned == {"prompt_token_ids": [1, 2], "cache_salt": "acme"}
+    assert tokens_prompt(GenerationRequest("r", (1, 2), 3)) == {"prompt_token_ids": [1, 2]}
 
 
 @pytest.mark.parametrize("value", ["[1]", "{", "3"])

@@ -79,6 +79,10 @@ def test_the_worker_is_told_the_address_of_every_service_that_it_calls(tmp_path:
     assert set(variables) <= read
 
 
+def test_a_process_that_ends_where_temporal_does_not_answer_waits_for_it() -> None:
+    assert all(process.waits_for == "temporal" for process in PROCESSES if process.uses_temporal)
+
+
 def test_the_http_gateway_is_told_the_gateways_address_and_no_other(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "any", PORTS)
     [edge] = [process for process in OWN_PROCESSES if process.speaks_http]

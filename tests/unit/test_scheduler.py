@@ -52,9 +52,9 @@ class Bench:
         )
 
     def submit(
-        self, name: str, prompt: Iterable[int], max_new_tokens: int = 100, keep_for: str | None = None
+        self, name: str, prompt: Iterable[int], max_new_tokens: int = 100, owner: str = "", *, is_kept: bool = False
     ) -> Sequence:
-        generation = GenerationRequest(name, tuple(prompt), max_new_tokens, keep_for=keep_for)
+        generation = GenerationRequest(name, tuple(prompt), max_new_tokens, owner=owner, is_kept=is_kept)
         sequence = Sequence(generation, lambda _: None, cast(Any, None))
         self.queue.submit(sequence)
         return sequence
@@ -129,17 +129,50 @@ def test_prefill_only_requests_wait_for_all_others_and_end_in_the_prefix_cache()
 
 def test_a_conversation_is_kept_for_its_owner_alone() -> None:
     bench = Bench()
-    first = bench.submit("a", range(1, 11), keep_for="tenant")
+    first = bench.submit("a", range(1, 11), owner="tenant", is_kept=True)
     for _ in range(3):
         bench.step()
     bench.scheduler.remove(first)
     assert bench.rows.calls == [("extract", 0, 12)]  # the last token of the completion was not computed
-    for name, keep_for, computed in (("own", "tenant", 3), ("other", "else", 15), ("question", None, 15)):
-        again = bench.submit(name, (*range(1, 11), 0, 0, *range(50, 53)), keep_for=keep_for)
+    for name, owner, is_kept, computed in (
+        ("own", "tenant", True, 3),
+        ("other", "else", True, 15),
+        ("question", "tenant", False, 15),
+    ):
+        again = bench.submit(name, (*range(1, 11), 0, 0, *range(50, 53)), owner=owner, is_kept=is_kept)
         assert bench.step() == [(name, computed)], name
         assert again.cached == 15 - computed
         again.generation = GenerationRequest(name, again.prompt_ids, 100)  # it is not kept itself
         bench.scheduler.remove(again)
+
+
+@pytest.mark.parametrize(("owner", "cached"), [("own", 11), ("another's", 0), ("", 0)])
+def test_what_was_prefilled_ahead_is_found_by_its_owner_alone(owner: str, cached: int) -> None:
+    bench = Bench()
+    bench.submit("ahead", range(12), max_new_tokens=0, owner="own")
+    bench.step()
+    bench.scheduler.pop_prefilled()
+    after = bench.submit("after", range(12), owner=owner)
+    assert bench.step() == [("after", 12 - cached)]
+    assert after.cached == cached
+
+
+@pytest.mark.parametrize(("owner", "copies"), [("own", [("copy", 0, 1, 11)]), ("another's", []), ("", [])])
+def test_the_row_of_a_running_prompt_is_copied_for_its_owner_alone(owner: str, copies: list[tuple[Any, ...]]) -> None:
+    bench = Bench()
+    bench.submit("runs", range(12), owner="own")
+    bench.step()
+    bench.submit("after", range(12), owner=owner)
+    assert bench.step() == [("runs", 1), ("after", 1 if copies else 12)]
+    assert bench.rows.calls == copies
+
+
+def test_a_prompt_waits_for_an_equal_one_of_its_owner_alone() -> None:
+    bench = Bench(prefill_chunk=100)
+    for name, owner in (("a", "own"), ("b", "another's"), ("c", "own")):
+        bench.submit(name, range(20), owner=owner)
+    assert bench.step() == [("a", 20), ("b", 20)]
+    assert bench.step() == [("a", 1), ("b", 1), ("c", 1)]
 
 
 def test_aborts_are_dropped_wherever_the_sequence_is() -> None:

@@ -20,6 +20,7 @@ from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import MODEL_NAME, SufficiencyModel
 from services.sufficiency_scorer.shape import Shape
 from services.sufficiency_scorer.stage_scorer import StageScorer
+from services.sufficiency_scorer.stage_scorers import StageScorers
 from tandem.method.errors import FailedPrecondition
 from tandem.method.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY
@@ -158,7 +159,7 @@ async def test_a_request_planned_with_another_profile_is_refused(profiles_folder
     profile = load_profile("scripted", (profiles_folder,))
     log = RequestLog("redis://localhost:1", timedelta(minutes=1))  # unused: the request brings its insight
     stage_scorer = StageScorer(ScriptedEngine("scripted-slm"), log, profile, make_scorer("constant:0.5"))
-    model = SufficiencyModel(stage_scorer, "scripted-slm")
+    model = SufficiencyModel(StageScorers(profile, make=lambda _: stage_scorer), "scripted-slm")
 
     def request(**parameters: str) -> InferRequest:
         question, insight = InferInput("question", [1], "BYTES", ["1+1?"]), InferInput("insight", [1], "BYTES", ["2"])

@@ -9,11 +9,11 @@ import grpc
 from temporalio import activity
 
 from services.observability.spans import Inference
-from services.request_log.ledger import Pass
+from services.request_log.ledger import Pass, total
 from services.request_log.log import RequestLog
 from tandem.convert.outcomes import outcome_from_pb, prefill_response_from_pb
 from tandem.convert.requests import execute_request_to_pb, prefill_request_to_pb
-from tandem.method.tasks import GenerationOutcome, ModelTask, PassOutcome
+from tandem.method.tasks import GenerationOutcome, LoggedPrefills, ModelTask, PassOutcome
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 from workflows.activities.errors import application_error
@@ -56,9 +56,10 @@ class AnswerActivities:
         return prefill_response_from_pb(response)
 
     @activity.defn
-    async def all_prefill_passes(self, request_id: str) -> PassOutcome:
-        """Counts of all the request's prefills, including those whose result was lost."""
-        return PassOutcome(request_counts=await self._log.ledger.all_passes(request_id, Pass.PREFILL))
+    async def all_prefill_passes(self, request_id: str) -> LoggedPrefills:
+        """All the request's prefills, including those whose result was lost."""
+        passes = await self._log.ledger.all_passes(request_id, Pass.PREFILL)
+        return LoggedPrefills(total(passes), tuple(map(int, passes)))
 
     async def _until_done(
         self, prefill: asyncio.Future[execution_pb2.PrefillResponse], request_id: str

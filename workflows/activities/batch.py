@@ -34,7 +34,7 @@ from workflows.activities.solved import Handle, Solved, solved
 T = TypeVar("T")
 # One in a thousand of Temporal's long polls misses a workflow that ends as the poll begins, and returns after 20 s.
 _POLL_SECONDS = 5.0
-_AFTER_OTHERS = Priority(priority_key=4)  # somebody waits for every other request
+_AFTER_OTHERS = 4  # the priority: somebody waits for every other request
 _WRITTEN_AT_ONCE = 16
 _REFUSED = Solved(None, "request_id_reused", "the id of this request belongs to another one")
 
@@ -46,7 +46,8 @@ class BatchActivities:
     @activity.defn
     async def bounds_of_page(self, folder: str, page: int) -> list[float]:
         """What each request of a page costs at most, in USD. Raises ApplicationError where the batch's files are gone."""
-        return [line.usd_at_most for line in await self._page(folder, page)]
+        async with heartbeating():
+            return [line.usd_at_most for line in await self._page(folder, page)]
 
     @activity.defn
     async def ask(self, task: AskTask) -> AskOutcome:
@@ -153,7 +154,7 @@ async def _start(line: AdmittedLine, batch_id: str) -> bool:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 memo={**line.memo, "trace_id": task.trace_id},
                 search_attributes=at_start(task),
-                priority=_AFTER_OTHERS,
+                priority=Priority(priority_key=_AFTER_OTHERS, fairness_key=line.fairness_key or None),
             )
         except WorkflowAlreadyStartedError:
             description = await _handle(line).describe()

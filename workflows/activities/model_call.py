@@ -114,8 +114,10 @@ def _failure(
     reported: ReportedUsage,
 ) -> ApplicationError:
     """The attempt's error with what it and earlier ones have used; also in a heartbeat, and remembered by this worker."""
-    earlier.fail(counts_in(error), received.logged)
+    told = counts_in(error)
+    earlier.fail(told, received.logged)
     activity.heartbeat(*earlier.details)
-    reported.remember(inference.request_id, inference.role, earlier.total)
+    is_silent = received.started is not None and not told.computed
+    reported.remember(inference.request_id, inference.role, earlier.total, is_silent=is_silent)
     is_last = is_last_attempt(activity.info().attempt, error.code(), began=received.started is not None)
     return application_error(error, earlier.total, is_last)

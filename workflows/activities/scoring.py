@@ -10,7 +10,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from services.request_log.decisions import scored_slot
-from services.request_log.ledger import Pass
+from services.request_log.ledger import Pass, total
 from services.request_log.log import RequestLog
 from tandem.method.errors import FailedPrecondition, TandemError
 from tandem.method.events import Scored
@@ -57,7 +57,7 @@ class ScoringActivities:
     @activity.defn
     async def all_scoring_passes(self, request_id: str) -> PassOutcome:
         """Counts of all the request's scoring passes, including those whose result was lost."""
-        return PassOutcome(request_counts=await self._log.ledger.all_passes(request_id, Pass.SCORER))
+        return PassOutcome(request_counts=total(await self._log.ledger.all_passes(request_id, Pass.SCORER)))
 
     async def _wait_for_stage(self, task: ModelTask) -> tuple[int, int] | None:
         """Tokens at the end of the stage and the epoch that wrote it; None when the insight ended before."""

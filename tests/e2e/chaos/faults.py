@@ -1,7 +1,4 @@
-"""Faults of a local stack. Each is drawn from a seed, lasts for a time, and is over when it returns.
-
-Not among them: a clock that jumps, for which a process would have to be given another clock than the machine's.
-"""
+"""Faults of a local stack. Each is drawn from a seed, lasts for a time, and is over when it returns."""
 
 from __future__ import annotations
 
@@ -12,12 +9,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 from redis.exceptions import RedisError
 
 from tests import stacks
-from tests.e2e.chaos.system import System, can_fill_disk
+from tests.e2e.chaos.system import System, can_fill_disk, can_move_clock
 
 MODELS = "insight-generator", "sufficiency-scorer", "slm-executor"
 CONTROL = "worker", "gateway", "http-gateway"
@@ -29,6 +27,7 @@ PAIRS = (
 """Processes between which requests need a connection."""
 _NOWHERE = ("127.0.0.1", "1")
 _DELAY_SECONDS = 0.15
+_CLOCK_SECONDS = 3600
 Act = Callable[[System, str, float], None]
 """(system, the process or pair that is hit, seconds that it lasts)"""
 
@@ -139,6 +138,11 @@ def _fill_disk(system: System, victim: str, seconds: float) -> None:
         time.sleep(seconds)
 
 
+def _move_clock(offset: int, system: System, victim: str, seconds: float) -> None:
+    with system.other_time(offset):
+        time.sleep(seconds)
+
+
 def _slow(system: System, victim: str, seconds: float) -> None:
     system.links[victim].slow(seconds, _DELAY_SECONDS)
 
@@ -154,13 +158,15 @@ def _silence(system: System, victim: str, seconds: float) -> None:
 KINDS = {
     "kill": Kind(_kill, (*MODELS, *CONTROL, *STORES)),
     "terminate": Kind(_terminate, (*MODELS, *CONTROL)),
-    "pause": Kind(_pause, (*MODELS, *CONTROL, *STORES), (3.0, 12.0)),
+    "pause": Kind(_pause, (*MODELS, *CONTROL, *STORES), (3.0, 40.0)),
     "flush": Kind(_flush, ("redis",)),
     "fill": Kind(_fill, ("redis",), (0.5, 3.0)),
     "read-only": Kind(_make_read_only, ("redis",), (0.5, 3.0)),
     "cut": Kind(_cut_connections, ("redis",), (0.2, 2.0)),
     "erase": Kind(_erase, ("temporal",)),
     "disk full": Kind(_fill_disk, ("temporal",), (1.0, 5.0)),
+    "clock ahead": Kind(partial(_move_clock, _CLOCK_SECONDS), ("worker",), (2.0, 5.0)),
+    "clock back": Kind(partial(_move_clock, -_CLOCK_SECONDS), ("worker",), (2.0, 5.0)),
     "slow": Kind(_slow, PAIRS, (1.0, 5.0)),
     "disconnect": Kind(_disconnect, PAIRS, (0.0, 3.0)),
     "silence": Kind(_silence, PAIRS, (0.5, 3.0)),
@@ -169,13 +175,19 @@ KINDS = {
 
 
 def draw(dice: random.Random, most: int) -> list[Fault]:
-    """From one to `most` faults at once, of different processes. A seed draws the same everywhere, except what only root can do."""
+    """From one to `most` faults at once, of different processes. A seed draws the same everywhere, less what this machine cannot do."""
     found: dict[str, Fault] = {}
     for _ in range(dice.randint(1, most)):
         name = dice.choice(list(KINDS))
         kind = KINDS[name]
         victim = dice.choice(kind.victims)
         fault = Fault(name, victim, round(dice.uniform(0.0, 1.0), 3), round(dice.uniform(*kind.seconds), 3))
-        if name != "disk full" or can_fill_disk():
+        if _can_strike(name):
             found[victim] = fault
     return list(found.values())
+
+
+def _can_strike(kind: str) -> bool:
+    if kind == "disk full":
+        return can_fill_disk()
+    return not kind.startswith("clock") or can_move_clock()

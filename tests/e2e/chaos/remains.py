@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from urllib.error import URLError
 
 import psutil
 
 from tandem import Client, RequestError
+from tandem.cli.batch_progress import is_over
 from tandem.local.supervisor import Stack
 from tests import stacks
 
 _BOUND_SECONDS = 60.0
-_MOST_MORE_FDS, _MOST_MORE_THREADS = 40, 24  # pools and connections that are kept for the next request
+_MOST_MORE_FDS, _MOST_MORE_THREADS = 80, 24  # pools and connections that are kept for the next request
 _KEPT_KEYS = ("tandem:workers",)  # prefixes of what belongs to no request
 
 
@@ -47,6 +49,8 @@ def remains(stack: Stack, client: Client, usual: Mapping[str, Held]) -> list[str
             left = list(_remains(stack, client, usual))
         except RequestError as error:
             left = [f"the gateway says {error}"]
+        except URLError as error:
+            left = [f"metrics are not served: {error}"]
         time.sleep(0.5 if left else 0.0)
     return left
 
@@ -57,7 +61,10 @@ def _remains(stack: Stack, client: Client, usual: Mapping[str, Held]) -> Iterato
             yield f"{row.name} is {row.state}"
     if running := [request.request_id for request in client.list("state = running").requests]:
         yield f"running: {', '.join(running)}"
+    if running := [batch.batch_id for batch in client.batches.list().batches if not is_over(batch)]:
+        yield f"running: {', '.join(running)}"
     yield from _lasting_keys(stack)
+    yield from _places(stack)
     for name, now in held(stack).items():
         if now.fds > usual[name].fds + _MOST_MORE_FDS:
             yield f"{name} has {now.fds} descriptors, {usual[name].fds} as a rule"
@@ -66,6 +73,15 @@ def _remains(stack: Stack, client: Client, usual: Mapping[str, Held]) -> Iterato
         for child in psutil.Process(now.pid).children(recursive=True):
             if child.status() == psutil.STATUS_ZOMBIE:
                 yield f"{name} has a zombie"
+
+
+def _places(stack: Stack) -> Iterator[str]:
+    """Of streams in the gateway, and of sequences in the engines."""
+    for process in stack.processes:
+        if process.module and not process.speaks_http:
+            for sample in stacks.metrics_of(stack, process.name):
+                if sample.name in ("tandem_gateway_streams", "tandem_engine_requests") and sample.value:
+                    yield f"{process.name} has {sample.value:.0f} of {sample.name} {dict(sample.labels)}"
 
 
 def _lasting_keys(stack: Stack) -> Iterator[str]:

@@ -16,7 +16,7 @@ import grpc
 from tandem import AnswerDelta, Client, InsightDelta, RequestError, to_dict
 from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
-from tests.e2e.chaos import http_caller
+from tests.e2e.chaos import batch_caller, http_caller
 from tests.e2e.chaos.system import System
 
 SCRIPTS = (
@@ -42,6 +42,7 @@ class Behaviour(StrEnum):
     COME_BACK = "come back"
     TWICE = "twice"
     HTTP = "http"
+    BATCH = "batch"
 
 
 _MAY_BE_CANCELLED = Behaviour.LEAVE, Behaviour.COME_BACK, Behaviour.HTTP
@@ -77,9 +78,14 @@ class Outcome:
 
 def draw(dice: random.Random, count: int, name: str) -> list[Request]:
     """`name` makes the ids unique."""
-    return [
-        Request(f"{name}-{n}", f"{dice.choice(SCRIPTS)} {name} {n}", dice.choice(list(Behaviour))) for n in range(count)
-    ]
+
+    def one(number: int) -> Request:
+        request_id, script, behaviour = f"{name}-{number}", dice.choice(SCRIPTS), dice.choice(list(Behaviour))
+        if behaviour is Behaviour.BATCH:
+            request_id = batch_caller.request_id(request_id)
+        return Request(request_id, f"{script} {name} {number}", behaviour)
+
+    return [one(number) for number in range(count)]
 
 
 def run(system: System, requests: Sequence[Request]) -> list[Outcome]:
@@ -117,6 +123,8 @@ def _ask(system: System, request: Request) -> None:
         try:
             if request.behaviour is Behaviour.HTTP:
                 return http_caller.read(system.http, request.request_id, request.question)
+            if request.behaviour is Behaviour.BATCH:
+                return batch_caller.follow(system.client.batches, request.request_id, request.question)
             has_left = _read(system.client, message, leaves_after, cancels=request.behaviour is Behaviour.LEAVE)
             if not has_left or request.behaviour is not Behaviour.COME_BACK:
                 return

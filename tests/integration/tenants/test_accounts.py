@@ -19,6 +19,7 @@ from tandem.method.charge import Charge
 from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold as HoldFile
+from tests.integration.asking import ended_timeline
 from tests.integration.tenants.limiting import BRIEF, Limited, nano, refused, served, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -159,14 +160,30 @@ async def test_callers_that_find_an_account_lost_at_once_rebuild_it_once(
 async def test_a_request_that_temporal_still_shows_as_running_is_settled_when_somebody_looks(limited: Limited) -> None:
     tenant, name = limited.tenant(usd_per_day=1.0), uuid4().hex
     bill = nano((await served(limited, tenant, request_id=name))["cost"]["usd"])
+    await ended_timeline(limited.system, name)
     now = limited.clock()
     await limited.redis.flushall()
     stale = Hold(name, Charge(10**6, 10), now, now)
     await limited.system.log.accounts.restore(tenant, (0, 0), [stale], now)
-    limited.system.tenancy.seen.add(tenant)
+    limited.system.tenancy.see(tenant)
     await limited.look()
     standing = await limited.standing(tenant)
     assert (standing.concurrent_requests, standing.usd_per_day) == (0, bill)
+
+
+async def test_a_request_whose_bill_is_not_on_its_account_is_not_deleted(limited: Limited) -> None:
+    tenant, name = limited.tenant(usd_per_day=1.0), uuid4().hex
+    bill = nano((await served(limited, tenant, request_id=name))["cost"]["usd"])
+    await ended_timeline(limited.system, name)
+    now = limited.clock()
+    await limited.redis.flushall()
+    await limited.system.log.accounts.restore(tenant, (0, 0), [Hold(name, Charge(10**6, 10), now, now)], now)
+    with pytest.raises(RequestError, match="try again in a minute"):
+        await limited.system.client.delete(name)
+    limited.system.tenancy.see(tenant)
+    await limited.look()
+    await limited.system.client.delete(name)
+    assert (await limited.standing(tenant)).usd_per_day == bill
 
 
 async def test_without_redis_a_tenant_with_limits_is_told_to_try_again(limited: Limited) -> None:

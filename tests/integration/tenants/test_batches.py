@@ -51,6 +51,16 @@ async def test_a_batch_with_a_question_of_a_tenant_with_limits_is_refused_until_
     assert (batch.state, batch.counts.answered) == (batch_pb2.BATCH_STATE_COMPLETED, 2)
 
 
+async def test_the_requests_of_a_batch_take_turns_as_their_tenants_others_do(limited: Limited) -> None:
+    tenants, batches = (limited.tenant(), limited.tenant()), limited.system.client.batches
+    created = await batches.create(new_batch(await upload(limited, *tenants)))
+    await until(lambda: batches.get(created.batch_id), lambda batch: batch.HasField("ended_at_unix_ms"))
+    for number, tenant in enumerate(tenants, 1):
+        request = await limited.system.temporal.get_workflow_handle(f"{created.batch_id}.{number}").describe()
+        priority = request.raw_description.workflow_execution_info.priority
+        assert (priority.priority_key, priority.fairness_key) == (4, tenant)
+
+
 async def test_http_forbids_a_batch_to_a_tenant_with_limits(limited: Limited) -> None:
     file_id = await upload(limited, limited.tenant(concurrent_requests=1))
     asked = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}

@@ -8,9 +8,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.enums.v1 import PendingActivityState, TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.service import RPCError
 
 from services.gateway.readers import Limits
 from tandem.method.names import llm_queue
@@ -47,7 +48,10 @@ async def test_a_tenant_that_comes_last_does_not_wait_for_all_of_anothers_reques
         for _ in range(num_slots + 4):
             await detach(second)
         # All of the large model's slots are taken twice over by the loud one's, of which the second half waits.
-        waiting = asyncio.create_task(served(limited, quiet, "[llm_eos=3 slm_eos=2]"))
+        last = uuid4().hex
+        waiting = asyncio.create_task(served(limited, quiet, "[llm_eos=3 slm_eos=2]", request_id=last))
+        for name in (*names[num_slots:], last):
+            await _waits_for_slot(limited, name)
         await _backlog(limited, num_slots + 5)
         first.release()
         assert (await asyncio.wait_for(waiting, BOUND_SECONDS))["answer"]
@@ -59,8 +63,24 @@ async def test_a_tenant_that_comes_last_does_not_wait_for_all_of_anothers_reques
         await until(lambda: limited.system.client.get(name), lambda r: r.state == tandem_pb2.REQUEST_STATE_COMPLETED)  # noqa: B023
 
 
+async def _waits_for_slot(limited: Limited, request_id: str) -> None:
+    """The request's insight is scheduled, and has no slot."""
+    handle = limited.system.temporal.get_workflow_handle(request_id)
+
+    async def pending() -> set[tuple[str, int]]:
+        try:
+            found = (await handle.describe()).raw_description.pending_activities
+        except RPCError:  # it has not begun
+            return set()
+        return {(each.activity_type.name, each.state) for each in found}
+
+    await until(
+        pending, lambda found: ("generate_insight", PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED) in found
+    )
+
+
 async def _backlog(limited: Limited, number: int) -> None:
-    """So many insights wait in Temporal for a slot."""
+    """About so many insights wait in Temporal's queue: the count may be above what waits."""
     temporal, [profile] = limited.system.temporal, limited.system.service._admission.profiles
     queue = DescribeTaskQueueRequest(
         namespace=temporal.namespace,

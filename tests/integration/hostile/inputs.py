@@ -1,14 +1,15 @@
-"""What a hostile caller may send: messages of a method with any values in their fields, broken bytes, JSON of any form."""
+"""What a hostile caller may send: messages of a method with any values in their fields, broken bytes, JSON and HTTP requests of
+any form.
+"""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
-from google.protobuf import descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from hypothesis import strategies as st
 
@@ -24,39 +25,16 @@ _INTEGERS = {
 """By type: the least and the largest value. An enum of proto3 takes any int32."""
 # Values that some code gives a meaning to, and two of awkward length or content.
 TEXTS = (
-    "", "scripted", "user", "system", "code", "choice:yes", "regex:(a+)+$", "json_schema:{", "python_examples:@x", "../../etc/passwd",
+    "", "scripted-hostile", "user", "system", "code", "regex", "choice", "python_examples", "(a+)+$", "json_schema", "../../etc/passwd",
     "{id}:state", "tandem:stops", "<|im_end|>", "[scores=0:0.9 slm_eos=3]", "-1.0.0", "0-0", '" or 1=1 --', "cost > 0 and", "\x00",
     "é" * 300, "{" * 2000, "x" * 70_000,
 )  # fmt: skip
 _text = st.sampled_from(TEXTS) | st.text(max_size=40)
+# Of a length that a request's first line may have.
+_quoted = (st.sampled_from([text for text in TEXTS if len(text) <= 2000]) | st.text(max_size=40)).map(
+    lambda text: quote(text, safe="")
+)
 _number = st.sampled_from((0.0, -1.0, 1e-45, 1e38, float("inf"), float("-inf"), float("nan"))) | st.floats(width=32)
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A method of a service: its path on the wire, and the messages that it takes."""
-
-    path: str
-    request: Descriptor
-    is_upload: bool
-    is_stream: bool
-
-    @classmethod
-    def of(cls, method: MethodDescriptor) -> Method:
-        path = f"/{method.containing_service.full_name}/{method.name}"
-        return cls(path, method.input_type, method.client_streaming, method.server_streaming)
-
-    def __str__(self) -> str:
-        return self.path.rpartition(".")[2]
-
-
-def methods(services: Sequence[str]) -> list[Method]:
-    """All methods of these services, by full name; the modules of their contracts are imported."""
-    for module in ("tandem", "batch", "insight", "execution", "checking"):
-        importlib.import_module(f"tandem.v1.{module}_pb2")
-    pool = descriptor_pool.Default()
-    found = [pool.FindServiceByName(service) for service in services]
-    return [Method.of(method) for service in found for method in service.methods]
 
 
 def messages(descriptor: Descriptor, depth: int = 0) -> st.SearchStrategy[Message]:
@@ -86,6 +64,39 @@ def json_bodies(valid: dict[str, Any]) -> st.SearchStrategy[Any]:
     )
     changes = st.dictionaries(names | _text, anything, max_size=3)
     return changes.map(lambda given: valid | given) | anything
+
+
+def paths(path: str) -> st.SearchStrategy[str]:
+    """A route's path with any text in the place of a name."""
+    before, _, rest = path.partition("{")
+    if not rest:
+        return st.just(path)
+    return _quoted.map(lambda name: before + name + rest.partition("}")[2])
+
+
+def queries() -> st.SearchStrategy[str]:
+    """Parameters that some route knows, and others, with any values; not only UTF-8."""
+    names = st.sampled_from(("limit", "after", "order", "purpose", "where")) | _quoted
+    numbers = st.sampled_from(("0", "-1", "1", "1000", "1e3", "9" * 400, "nan"))
+    parts = st.tuples(names, numbers | _quoted | st.binary(max_size=20).map(quote)).map("=".join)
+    return st.lists(parts, max_size=4).map("&".join)
+
+
+def headers() -> st.SearchStrategy[dict[str, str]]:
+    """Headers that some route reads, with any value that HTTP allows."""
+    names = ("authorization", "idempotency-key", "last-event-id", "sec-fetch-site", "traceparent", "x-request-id")
+    values = st.sampled_from(("Bearer ", "Bearer x", "0-0", "-1", "same-origin", "x" * 8000)) | st.text(
+        st.characters(min_codepoint=32, max_codepoint=126), max_size=40
+    )
+    return st.dictionaries(st.sampled_from(names), values.map(str.strip), max_size=3)
+
+
+def forms() -> st.SearchStrategy[dict[str, Any]]:
+    """Uploads, as options of httpx: any fields, files of any name and content."""
+    names = st.sampled_from(("file", "purpose", "expires_after[anchor]")) | _text
+    file = st.tuples(st.sampled_from(("a.jsonl", "../a", "")) | _text, st.binary(max_size=300))
+    fields = st.dictionaries(names, st.just("batch") | _text, max_size=3)
+    return st.fixed_dictionaries({"data": fields, "files": st.dictionaries(names, file, min_size=1, max_size=2)})
 
 
 def _edited(data: bytes, edits: Sequence[tuple[int, bytes]]) -> bytes:

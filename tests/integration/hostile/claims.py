@@ -1,0 +1,46 @@
+"""How many inputs a claim is tried on, and how a call ends.
+
+TANDEM_FUZZ_CASES says how many (`make fuzz`); the same inputs in every run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+from collections.abc import Iterator
+
+import grpc
+from hypothesis import HealthCheck, settings
+
+from tests.contracts import Method
+
+# Hypothesis imports it in the thread of a claim with many inputs. Python 3.11 fails where two threads compile (gh-106905).
+with contextlib.suppress(ImportError):
+    importlib.import_module("hypothesis.internal.conjecture.optimiser")
+
+BOUND_SECONDS = 60.0
+many = settings(
+    max_examples=int(os.environ.get("TANDEM_FUZZ_CASES", "12")),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+)
+
+
+def status_of(channel: grpc.Channel, method: Method, data: bytes) -> grpc.StatusCode:
+    """How the call ends; a stream that begins is left after its first message."""
+    request: bytes | Iterator[bytes] = iter([data]) if method.is_upload else data
+    call = getattr(channel, method.kind)(method.path)
+    try:
+        if method.is_stream:
+            replies = call(request, timeout=BOUND_SECONDS)
+            next(replies, None)
+            replies.cancel()
+        else:
+            call(request, timeout=BOUND_SECONDS)
+    except grpc.RpcError as error:
+        code: grpc.StatusCode = error.code()
+        return code
+    return grpc.StatusCode.OK

@@ -1,0 +1,82 @@
+"""Whatever a caller sends to any route of the HTTP gateway, it is answered in time, and a refusal has OpenAI's form."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.integration.edge import body, routes
+from tests.integration.hostile.claims import many
+from tests.integration.hostile.inputs import forms, headers, json_bodies, paths, queries
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(3600)]
+MODEL, QUESTION = "scripted-hostile@0.8", "[scores=0:0.9 slm_eos=3]"
+ROUTES = [route for route in routes() if not route.endswith("...")]
+# What each path of a body takes; the other routes have none.
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": body(QUESTION, model=MODEL),
+    "/v1/responses": {"model": MODEL, "input": QUESTION},
+    "/v1/files": {"purpose": "batch"},
+    "/v1/batches": {"input_file_id": "file-x", "endpoint": "/v1/chat/completions", "completion_window": "24h"},
+    "/api/requests": {"question": QUESTION},
+}
+KINDS = ("application/json", "text/plain", "multipart/form-data", "multipart/form-data; boundary=x", "")
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_any_path_query_and_header_is_answered(edge: httpx.Client, route: str) -> None:
+    method, _, path = route.partition(" ")
+
+    @many
+    @given(at=paths(path), query=queries(), sent=headers())
+    def claim(at: str, query: str, sent: dict[str, str]) -> None:
+        _assert_answered(edge.request(method, f"{at}?{query}", headers=sent))
+
+    await asyncio.to_thread(claim)
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_any_json_is_answered(edge: httpx.Client, path: str) -> None:
+    @many
+    @given(sent=json_bodies(BODIES[path]))
+    def claim(sent: Any) -> None:
+        _assert_answered(edge.post(path, content=json.dumps(sent), headers={"content-type": "application/json"}))
+
+    await asyncio.to_thread(claim)
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_any_bytes_are_refused(edge: httpx.Client, path: str) -> None:
+    @many
+    @given(data=st.binary(max_size=200), kind=st.sampled_from(KINDS))
+    def claim(data: bytes, kind: str) -> None:
+        reply = edge.post(path, content=data, headers={"content-type": kind})
+        _assert_answered(reply)
+        assert reply.status_code >= 400
+
+    await asyncio.to_thread(claim)
+
+
+async def test_any_form_is_answered(edge: httpx.Client) -> None:
+    @many
+    @given(form=forms())
+    def claim(form: dict[str, Any]) -> None:
+        _assert_answered(edge.post("/v1/files", **form))
+
+    await asyncio.to_thread(claim)
+
+
+async def test_every_route_that_takes_a_body_gets_hostile_ones() -> None:
+    posted = {route.partition(" ")[2] for route in ROUTES if route.startswith("POST") and "{" not in route}
+    assert posted == set(BODIES)
+
+
+def _assert_answered(reply: httpx.Response) -> None:
+    assert reply.status_code < 500, reply.text
+    assert reply.status_code < 400 or reply.json()["error"]["message"]
