@@ -38,6 +38,7 @@ _TEMPORARY = (
 _TEMPORARY_CODES = re.compile(
     r"(^|-)(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|LOADING|UNBLOCKED|BUSY) "
 )
+_CALLED_ON_CLOSED = frozenset({"writelines", "drain", "read"})  # the client sets its reader and writer to None
 _RETRY_SECONDS = 1.0
 STAGES, PASSES = "stages", "passes"
 
@@ -131,7 +132,7 @@ async def twice(write: Callable[[], Awaitable[T]]) -> T:
     """A write that changes nothing when it is made again: once more where its connection broke, and Redis may have run it."""
     try:
         return await write()
-    except (BrokenConnection, RuntimeError) as error:
+    except (BrokenConnection, RuntimeError, AttributeError) as error:
         if not (isinstance(error, BrokenConnection) or _is_closed_transport(error)):
             raise
         return await write()
@@ -142,7 +143,11 @@ def key(request_id: str, name: str) -> str:
 
 
 def _is_closed_transport(error: BaseException | None) -> bool:
-    """uvloop's word for a connection that broke before it is written to: no OSError, so that Redis's client lets it pass."""
+    """A connection that broke before it is written to, in the words of uvloop, or of Redis's client where another task of its
+    own has just closed it (https://github.com/redis/redis-py/issues/4287, open in 8.1): no OSError, so that the client lets it pass.
+    """
+    if isinstance(error, AttributeError):
+        return error.obj is None and error.name in _CALLED_ON_CLOSED
     return isinstance(error, RuntimeError) and "the handler is closed" in str(error)
 
 
