@@ -185,6 +185,17 @@ class ScorerRestServer(RESTServer):  # type: ignore[misc]
             await super().start()
 
 
+class ServingErrors(ExceptionToStatusInterceptor):  # type: ignore[misc]
+    """KServe's statuses for its own errors. A call that has its status already passes: answered twice, it would log two
+    tracebacks for each "try again".
+    """
+
+    async def handle_exception(self, ex: Exception, *call: Any) -> None:
+        if isinstance(ex, grpc.aio.AbortError):
+            raise ex
+        await super().handle_exception(ex, *call)
+
+
 class ScorerServer(GRPCServer):  # type: ignore[misc]
     """KServe's gRPC server with the health, reflection, tracing and error details of the other services."""
 
@@ -195,7 +206,7 @@ class ScorerServer(GRPCServer):  # type: ignore[misc]
     async def start(self, max_workers: int) -> None:
         self._server = grpc.aio.server(
             interceptors=[
-                SlowReaderInterceptor(), *server_interceptors(), ExceptionToStatusInterceptor(),
+                SlowReaderInterceptor(), *server_interceptors(), ServingErrors(),
                 ErrorInterceptor(self.transport.guard(CALLERS), pass_unknown=True),
             ],
             options=list(SERVER_OPTIONS),

@@ -86,6 +86,15 @@ async def test_a_bad_inference_request_is_refused_with_its_reason(
     assert error_info(caught.value).reason == reason
 
 
+async def test_a_refused_inference_request_leaves_no_traceback_in_the_log(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with grpc.aio.insecure_channel(system.scorer_address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await oip_grpc.GRPCInferenceServiceStub(channel).ModelInfer(infer(question="q", request_id="r"))
+    assert [each.getMessage() for each in caplog.records if each.exc_info] == []
+
+
 async def test_no_caller_switches_the_scorer_off(system: System) -> None:
     async with grpc.aio.insecure_channel(system.scorer_address) as channel:
         stub = oip_grpc.GRPCInferenceServiceStub(channel)
