@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container, Mapping
 from datetime import timedelta
 
 from services.gateway.records import Status
@@ -17,6 +17,7 @@ from tandem.method.errors import NotFound, TandemError
 logger = logging.getLogger(__name__)
 _PAUSE = timedelta(seconds=10)
 _LOOK_AGAIN = timedelta(seconds=60)
+_NEAR, _MOST_UNNAMED = 0.5, 200
 
 
 class AccountKeeper:
@@ -37,16 +38,17 @@ class AccountKeeper:
     async def look(self) -> None:
         """Settle, release or leave each hold that is due, and export how much of each limit is used. Raises Unavailable."""
         named = self._tenancy.tenants.by_name
-        for tenant in {*self._tenancy.seen, *named}:
+        known = {*self._tenancy.seen, *named}
+        for tenant in known:
             for hold in await self._accounts.due(tenant, self._tenancy.clock()):
                 await self._look_into(tenant, hold)
         used = {
             (tenant, each.limit): each.ratio
-            for tenant in named
+            for tenant in known
             for each in await self._tenancy.used_by(tenant)
             if each.ratio is not None
         }
-        export_used_limits(used)
+        export_used_limits(worth_exporting(used, named))
 
     async def _look_into(self, tenant: str, hold: DueHold) -> None:
         now = self._tenancy.clock()
@@ -61,3 +63,14 @@ class AccountKeeper:
         # One that was terminated, or ran out of time, has no bill: nobody knows that it was less than its bound.
         bill = charge_of(status.result) if status.result else hold.bound
         await self._accounts.settle(tenant, hold.request_id, bill, hold.day, now)
+
+
+def worth_exporting(
+    used: Mapping[tuple[str, str], float], named: Container[str], most: int = _MOST_UNNAMED
+) -> dict[tuple[str, str], float]:
+    """Used shares by tenant and limit: each of the tenants in the file, and of the others, who could be millions, at most `most`
+    limits that are half used or more.
+    """
+    nearest = sorted(used, key=lambda key: used[key], reverse=True)
+    unnamed = [key for key in nearest if key[0] not in named and used[key] >= _NEAR]
+    return {key: share for key, share in used.items() if key[0] in named} | {key: used[key] for key in unnamed[:most]}

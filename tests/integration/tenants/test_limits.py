@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -199,3 +200,15 @@ async def test_the_used_share_of_each_limit_is_exported(limited: Limited) -> Non
     assert share("usd_per_day") == pytest.approx(usd / 0.5, abs=1e-8)
     assert share("requests_per_minute") == 0.25
     assert share("usd_per_month") is None
+
+
+async def test_the_used_share_of_a_tenant_outside_the_file_is_exported_as_well(limited: Limited) -> None:
+    tenant = uuid4().hex
+    limited.file.set("", {"requests_per_minute": 1})
+    try:
+        await served(limited, tenant)
+        await limited.look()
+    finally:
+        limited.file.set("", {"requests_per_minute": None})
+    labels = {"tenant": tenant, "limit": "requests_per_minute"}
+    assert REGISTRY.get_sample_value("tandem_tenant_limit_used_ratio", labels) == 1.0
