@@ -3,7 +3,6 @@
 SHELL := /bin/bash
 .PHONY: scaling-curves bench-conformance soak chaos bench-guards bench-live bench-scoring chaos-short bench-turns fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools tables chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers bench-sealing
 
-UV_VERSION := 0.13.9
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --quiet --locked --extra local
@@ -19,7 +18,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
 .tools/bin/uv:
-	python3 -m venv .tools && .tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	python3 -m venv .tools && .tools/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement deploy/uv.txt
 
 # Installs in silence; says so where that takes a while.
 sync = $(UV) sync --locked --inexact $(1) --check --quiet 2>/dev/null || { \
