@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.datastructures import UploadFile
 
 from services.http_gateway.batch_objects import batch_object, file_object, page
+from services.http_gateway.ids import register_ids
 from services.identity.bearer import bearer
 from tandem.batches import AsyncBatches, new_batch
 from tandem.client import AsyncClient
@@ -23,6 +24,7 @@ _FORM = {
     "required": ["file", "purpose"],
     "properties": {"file": {"type": "string", "format": "binary"}, "purpose": {"type": "string", "enum": ["batch"]}},
 }
+register_ids()
 router = APIRouter(prefix="/v1")
 
 
@@ -93,22 +95,22 @@ async def list_files(
     return page([file_object(each) for each in found.files], found.has_more)
 
 
-@router.get("/files/{file_id}")
-async def file(batches: Caller, file_id: str) -> dict[str, Any]:
-    return file_object(await batches.file(file_id))
-
-
-@router.delete("/files/{file_id}")
+@router.delete("/files/{file_id:id}")
 async def delete_file(batches: Caller, file_id: str) -> dict[str, Any]:
     deleted = await batches.delete(file_id)
     return {"id": deleted.file_id, "object": "file", "deleted": True}
 
 
-@router.get("/files/{file_id}/content", response_model=None)
+@router.get("/files/{file_id:id}/content", response_model=None)
 async def content(batches: Caller, file_id: str) -> StreamingResponse:
     pieces = batches.read(file_id)
     first = await anext(pieces, b"")  # a refusal is an HTTP status
     return StreamingResponse(_after(first, pieces), media_type="application/octet-stream")
+
+
+@router.get("/files/{file_id:id}")
+async def file(batches: Caller, file_id: str) -> dict[str, Any]:
+    return file_object(await batches.file(file_id))
 
 
 @router.post("/batches")
@@ -138,12 +140,12 @@ async def list_batches(batches: Caller, limit: Limit = 20, after: str = "") -> d
     return page([batch_object(each) for each in found.batches], found.has_more)
 
 
-@router.get("/batches/{batch_id}")
+@router.get("/batches/{batch_id:id}")
 async def batch(batches: Caller, batch_id: str) -> dict[str, Any]:
     return batch_object(await batches.get(batch_id))
 
 
-@router.post("/batches/{batch_id}/cancel")
+@router.post("/batches/{batch_id:id}/cancel")
 async def cancel_batch(batches: Caller, batch_id: str) -> dict[str, Any]:
     """Ask nothing more, and cancel the requests that run; what is there is written."""
     return batch_object(await batches.cancel(batch_id))

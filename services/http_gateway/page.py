@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.http_gateway import sse
+from services.http_gateway.ids import register_ids
 from services.identity.bearer import bearer
 from tandem.client import AsyncClient
 from tandem.errors import RequestError
@@ -57,6 +58,7 @@ def _from_here(sec_fetch_site: Annotated[str, Header()] = "") -> None:
         raise HTTPException(403, "this is for the page of this process; programs use /v1 or gRPC")
 
 
+register_ids()
 api = APIRouter(prefix="/api", include_in_schema=False, dependencies=[Depends(_from_here)])
 
 
@@ -84,15 +86,7 @@ async def requests(client: Caller, where: str = "", limit: Annotated[int, Query(
     return to_dict(await client.list(where, limit))
 
 
-@api.get("/requests/{request_id}")
-async def request(client: Caller, request_id: str) -> dict[str, Any]:
-    """Without a result there is none, rather than an empty one."""
-    response = await client.get(request_id)
-    parts = {"result": response.HasField("result"), "shadow": response.HasField("shadow")}
-    return to_dict(response) | {name: None for name, is_there in parts.items() if not is_there}
-
-
-@api.get("/requests/{request_id}/timeline")
+@api.get("/requests/{request_id:id}/timeline")
 async def timeline(client: Caller, request_id: str) -> dict[str, Any]:
     """What the request did and when, from Temporal's history of it."""
     return to_dict(await client.timeline(request_id))
@@ -109,18 +103,26 @@ async def ask(client: Caller, asked: Asked) -> dict[str, str]:
     return {"request_id": accepted.request_id}
 
 
-@api.post("/requests/{request_id}/cancel")
+@api.post("/requests/{request_id:id}/cancel")
 async def cancel(client: Caller, request_id: str) -> dict[str, Any]:
     return to_dict(await client.cancel(request_id))
 
 
-@api.get("/requests/{request_id}/events", response_model=None)
+@api.get("/requests/{request_id:id}/events", response_model=None)
 async def events(client: Caller, request_id: str, last_event_id: Annotated[str, Header()] = "") -> StreamingResponse:
     """The events after `Last-Event-ID`, each with its cursor as its id, to `completed` or `failed`."""
     joined = tandem_pb2.SolveRequest(request_id=request_id, resume_after=last_event_id, keep_running=True)
     messages = client.messages(joined)
     first = await anext(messages)  # a refusal is an HTTP status
     return StreamingResponse(_stream(first, messages), media_type="text/event-stream", headers=_HEADERS)
+
+
+@api.get("/requests/{request_id:id}")
+async def request(client: Caller, request_id: str) -> dict[str, Any]:
+    """Without a result there is none, rather than an empty one."""
+    response = await client.get(request_id)
+    parts = {"result": response.HasField("result"), "shadow": response.HasField("shadow")}
+    return to_dict(response) | {name: None for name, is_there in parts.items() if not is_there}
 
 
 class _Files(StaticFiles):

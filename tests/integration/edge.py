@@ -45,7 +45,7 @@ def routes() -> list[str]:
     found = []
     for route in contexts:
         methods = getattr(route, "methods", None)
-        found += [f"{method} {route.path}" for method in sorted(methods or ()) if method != "HEAD"]
+        found += [f"{method} {route.path_format}" for method in sorted(methods or ()) if method != "HEAD"]
         found += [] if methods else [f"GET {route.path}/..."]
     return found
 
