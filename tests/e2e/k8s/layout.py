@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import time
@@ -71,14 +70,17 @@ def call(*command: str) -> str:
 
 
 def wait_for(what: str, condition: Callable[[], object], seconds: float = _PATIENCE_SECONDS) -> None:
-    """Wait for `condition`; a program that fails meanwhile is run again. Raises TimeoutError."""
+    """Wait for `condition`; a program that fails meanwhile is run again. Raises TimeoutError, from its last failure."""
     give_up = time.monotonic() + seconds
+    failure: Exception | None = None
     while True:
-        with contextlib.suppress(subprocess.CalledProcessError, RuntimeError):
+        try:
             if condition():
                 return
+        except (subprocess.CalledProcessError, RuntimeError) as error:
+            failure = error
         if time.monotonic() > give_up:
-            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
+            raise TimeoutError(f"{what}: not within {seconds:.0f} s") from failure
         time.sleep(0.1)
 
 
