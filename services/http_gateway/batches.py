@@ -18,6 +18,7 @@ from tandem.client import AsyncClient
 from tandem.openai.parameters import RefusedParameter
 
 _CHUNK_BYTES = 256 * 1024
+_MOST_COUNT = 2**32 - 1  # what the contract can say; how many there may be, the gateway knows
 _MOST_BYTES = 101 * 1024 * 1024  # what the gateway takes, and the form around it
 _FORM = {
     "type": "object",
@@ -34,7 +35,7 @@ class BatchOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_cost_usd: float | None = None
-    concurrency: int = Field(default=0, ge=0)
+    concurrency: int = Field(default=0, ge=0, le=_MOST_COUNT)
 
 
 class NewBatch(BaseModel):
@@ -60,7 +61,7 @@ def _caller(request: Request, authorization: Annotated[str, Header()] = "") -> A
 
 
 Caller = Annotated[AsyncBatches, Depends(_caller)]
-Limit = Annotated[int, Query(ge=1)]
+Limit = Annotated[int, Query(ge=1, le=_MOST_COUNT)]
 
 
 @router.post(

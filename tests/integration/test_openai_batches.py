@@ -206,3 +206,18 @@ async def test_an_idempotency_key_is_the_batches_id(clients: dict[str, openai.As
     ]
     assert [batch.id for batch in made] == [key, key]
     assert (await end(client, made[0])).status == "completed"
+
+
+@pytest.mark.parametrize("count", [1001, 2**32, 10**40])
+async def test_counts_that_are_too_large_are_refused_by_name(
+    clients: dict[str, openai.AsyncOpenAI], count: int
+) -> None:
+    client = clients["acme"]
+    for refused, param in (
+        (lambda: client.files.list(limit=count), "limit"),
+        (lambda: client.batches.list(limit=count), "limit"),
+        (lambda: create(client, content(), extra_body={"tandem": {"concurrency": count}}), "tandem.concurrency"),
+    ):
+        with pytest.raises(openai.BadRequestError) as caught:
+            await refused()
+        assert str(caught.value.param).endswith(param), caught.value
