@@ -95,7 +95,7 @@ bench-score: develop  ## scoring with cached stages against scoring each stage f
 K8S ?= $(HOME)/.cache/tandem/k8s
 
 e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster with fake GPUs (root, Go, containerd, buildah; the first build takes half an hour)
-	@$(TANDEM) models pull --engine transformers
+	@$(TANDEM) models pull --engine llamacpp
 	@bash tests/e2e/k8s/build.sh $(K8S) && bash tests/e2e/k8s/images.sh $(K8S) worker gateway
 	@TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s.cluster up && { \
 	  TANDEM_K8S=$(K8S) $(RUN) nsenter --net=/run/netns/kn1 pytest $(K8S_TESTS) -v; result=$$?; \
