@@ -26,8 +26,8 @@ from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 logger = logging.getLogger(__name__)
 
 _DEADLINE_SECONDS = Timeouts.client_deadline.total_seconds()
-_RECONNECTS = 20
 _RECONNECT_SECONDS = 0.5
+_GIVE_UP_AFTER_SECONDS = 60.0  # a gateway that was killed is back sooner, on a busy machine too
 
 
 class _Progress:
@@ -38,19 +38,24 @@ class _Progress:
         self.request.CopyFrom(request)
         self.request_id = request.request_id  # as the gateway names it, once it has accepted the request
         self.is_complete = False
-        self._lost_connections = 0
+        self._is_resumed = False
+        self._lost_since: float | None = None
 
     def is_new(self, message: tandem_pb2.SolveEvent) -> bool:
         """Notes where to resume. False for an `accepted` that repeats the first one."""
+        self._lost_since = None
         self.request.resume_after = message.cursor
         self.is_complete = message.HasField("completed")
         if message.HasField("accepted"):
             self.request_id = message.accepted.request_id
-        return not (message.HasField("accepted") and self._lost_connections)
+        return not (message.HasField("accepted") and self._is_resumed)
 
     def may_reconnect(self, error: RequestError) -> bool:
-        self._lost_connections += 1
-        is_retryable = error.is_connection_lost and self._lost_connections <= _RECONNECTS
+        """Whether it has begun, and the gateway was there within the last minute."""
+        now = time.monotonic()
+        self._lost_since = now if self._lost_since is None else self._lost_since
+        self._is_resumed = True
+        is_retryable = error.is_connection_lost and now - self._lost_since < _GIVE_UP_AFTER_SECONDS
         return is_retryable and bool(self.request.resume_after)
 
 

@@ -1,0 +1,67 @@
+"""A client follows its request over lost connections until the gateway has been away for a minute."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from tandem import client
+from tandem.client import _Progress
+from tandem.errors import RequestError
+from tandem.v1 import tandem_pb2
+
+LOST = RequestError(grpc.StatusCode.UNAVAILABLE, "connection refused")
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(client, "time", clock)  # the clock alone
+    return clock
+
+
+def begun() -> _Progress:
+    progress = _Progress(tandem_pb2.SolveRequest(question="q"))
+    accepted = tandem_pb2.Accepted(request_id="r")
+    assert progress.is_new(tandem_pb2.SolveEvent(cursor="0", accepted=accepted))
+    return progress
+
+
+def test_it_waits_a_minute_for_the_gateway(clock: Clock) -> None:
+    progress = begun()
+    assert progress.may_reconnect(LOST)
+    clock.now += 59
+    assert progress.may_reconnect(LOST)
+    clock.now += 2
+    assert not progress.may_reconnect(LOST)
+
+
+def test_news_begin_the_minute_anew(clock: Clock) -> None:
+    progress = begun()
+    for number in range(100):
+        clock.now += 59
+        assert progress.may_reconnect(LOST)
+        progress.is_new(tandem_pb2.SolveEvent(cursor=str(number)))
+
+
+def test_a_repeated_accepted_is_no_news_to_the_caller(clock: Clock) -> None:
+    progress = begun()
+    assert progress.may_reconnect(LOST)
+    accepted = tandem_pb2.Accepted(request_id="r")
+    assert not progress.is_new(tandem_pb2.SolveEvent(cursor="0", accepted=accepted))
+
+
+def test_a_request_that_has_not_begun_is_not_asked_again(clock: Clock) -> None:
+    assert not _Progress(tandem_pb2.SolveRequest(question="q")).may_reconnect(LOST)
+
+
+def test_an_error_of_the_request_is_no_lost_connection(clock: Clock) -> None:
+    refusal = RequestError(grpc.StatusCode.UNAVAILABLE, "full", reason="REQUEST_LOG_UNAVAILABLE")
+    assert not begun().may_reconnect(refusal)
