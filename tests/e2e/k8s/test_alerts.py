@@ -60,7 +60,7 @@ def values(**changed: str) -> dict[str, Any]:
             "prometheusRule": {"enabled": True, "runbookUrl": "https://docs.example.org/operate.html"},
         },
         "profile": profile(**changed),
-        "tenants": {"limits": {"tenants": {TENANT: {"usd_per_day": 0.01}}}},
+        "tenants": {"limits": {"tenants": {TENANT: {"usd_per_day": 0.02}}}},
     }
 
 
@@ -181,8 +181,8 @@ async def dying_generators(release: Release) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def spent_budget(release: Release) -> AsyncIterator[None]:
-    """Until the tenant is refused; afterwards it may spend more."""
-    while not any(await ask(release, 4, "slm_eos=60", tenant=TENANT)):
+    """Until the tenant is refused one request, which may cost a tenth of its budget; afterwards it may spend more."""
+    while not any(await ask(release, 1, "slm_eos=60", tenant=TENANT)):
         pass
     yield
     more = {"tenants": {"limits": {"tenants": {TENANT: {"usd_per_day": 1}}}}}
