@@ -34,7 +34,11 @@ _ENUMS = {
     "kind": ["keda", "hpa"],
     "accessMode": ["", "ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"],
     "device": ["", "cuda", "cpu", "auto"],
+    "sampler": [
+        f"{parent}{sampler}" for parent in ("", "parentbased_") for sampler in ("always_on", "always_off", "traceidratio")
+    ],
 }
+_SERVICE_TYPES = ["ClusterIP", "NodePort", "LoadBalancer"]
 _ENGINES = {
     "insightGenerator": ["transformers", "vllm", "llamacpp", "openai"],
     "sufficiencyScorer": ["transformers", "llamacpp"],
@@ -69,6 +73,8 @@ def schema(values: dict[str, Any]) -> dict[str, Any]:
 
 def _component(key: str, values: dict[str, Any]) -> dict[str, Any]:
     schema = _object(_merged(values["defaults"], values[key]))
+    if "service" in values[key]:
+        schema["properties"]["service"]["properties"]["type"] = {"type": "string", "enum": _SERVICE_TYPES}
     if key in _ENGINES:
         engine = schema["properties"]["engine"]
         engine["anyOf"] = [{"enum": _ENGINES[key]}, {"pattern": _OWN_ENGINE}]

@@ -44,6 +44,8 @@ def test_every_ci_file_renders(values: str) -> None:
         ("gatway.replicaCount=2", "'gatway' not allowed"),
         ("gateway.replicas=2", "'replicas' not allowed"),
         ("serving.mode=knative", "knative|mode"),
+        ("gateway.service.type=Loadbalancer", "must be one of 'ClusterIP', 'NodePort', 'LoadBalancer'"),
+        ("otel.sampler=always", "must be one of 'always_on'"),
         ("redis.url=", "redis.url or redis.existingSecret is needed"),
         ("auth.existingSecret=", "auth.existingSecret or auth.oidc.issuer is needed"),
     ],
