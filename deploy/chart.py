@@ -35,7 +35,9 @@ _ENUMS = {
     "accessMode": ["", "ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"],
     "device": ["", "cuda", "cpu", "auto"],
     "sampler": [
-        f"{parent}{sampler}" for parent in ("", "parentbased_") for sampler in ("always_on", "always_off", "traceidratio")
+        f"{parent}{sampler}"
+        for parent in ("", "parentbased_")
+        for sampler in ("always_on", "always_off", "traceidratio")
     ],
 }
 _SERVICE_TYPES = ["ClusterIP", "NodePort", "LoadBalancer"]
