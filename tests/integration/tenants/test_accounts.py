@@ -157,14 +157,19 @@ async def test_callers_that_find_an_account_lost_at_once_rebuild_it_once(
     assert (await limited.standing(tenant)).usd_per_day == sum(nano(bill) for bill in bills)
 
 
-async def test_a_request_that_temporal_still_shows_as_running_is_settled_when_somebody_looks(limited: Limited) -> None:
+async def restored_as_running(limited: Limited) -> tuple[str, str, int]:
+    """A tenant, its request that has ended, and the bill in nano USD, where the lost account was restored with the bound instead."""
     tenant, name = limited.tenant(usd_per_day=1.0), uuid4().hex
     bill = nano((await served(limited, tenant, request_id=name))["cost"]["usd"])
     await ended_timeline(limited.system, name)
     now = limited.clock()
     await limited.redis.flushall()
-    stale = Hold(name, Charge(10**6, 10), now, now)
-    await limited.system.log.accounts.restore(tenant, (0, 0), [stale], now)
+    await limited.system.log.accounts.restore(tenant, (0, 0), [Hold(name, Charge(10**6, 10), now, now)], now)
+    return tenant, name, bill
+
+
+async def test_a_request_that_temporal_still_shows_as_running_is_settled_when_somebody_looks(limited: Limited) -> None:
+    tenant, _, bill = await restored_as_running(limited)
     limited.system.tenancy.see(tenant)
     await limited.look()
     standing = await limited.standing(tenant)
@@ -172,12 +177,7 @@ async def test_a_request_that_temporal_still_shows_as_running_is_settled_when_so
 
 
 async def test_a_request_whose_bill_is_not_on_its_account_is_not_deleted(limited: Limited) -> None:
-    tenant, name = limited.tenant(usd_per_day=1.0), uuid4().hex
-    bill = nano((await served(limited, tenant, request_id=name))["cost"]["usd"])
-    await ended_timeline(limited.system, name)
-    now = limited.clock()
-    await limited.redis.flushall()
-    await limited.system.log.accounts.restore(tenant, (0, 0), [Hold(name, Charge(10**6, 10), now, now)], now)
+    tenant, name, bill = await restored_as_running(limited)
     with pytest.raises(RequestError, match="try again in a minute"):
         await limited.system.client.delete(name)
     limited.system.tenancy.see(tenant)
