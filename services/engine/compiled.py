@@ -61,12 +61,11 @@ def _compile(logits: model.LogitsModel, archive: Path) -> Path:
             (torch.zeros_like(example)[None], example[None], example),
             dynamic_shapes={"ids": {1: tokens}, "positions": {1: tokens}, "ends": {0: ends}},
         )
-        # oneDNN's products only where there is no choice: at few rows they reach half of the memory's bandwidth.
-        products = "CPP" if torch.cpu.get_capabilities()["avx512_vnni"] else "ATEN"
         torch._inductor.aoti_compile_and_package(
             exported,
             package_path=str(archive),
-            inductor_configs={"freezing": True, "max_autotune": True, "max_autotune_gemm_backends": products},
+            # Not oneDNN's products: at few rows they reach half of the memory's bandwidth.
+            inductor_configs={"freezing": True, "max_autotune": True, "max_autotune_gemm_backends": "CPP"},
         )
     return archive
 
@@ -154,6 +153,8 @@ def _digest(*parts: bytes) -> str:
 
 def main(folder: Path, dtype: str, threads: int) -> None:
     """Compile, unless the code that is there is what compiling would produce; then try it."""
+    if not int8.is_supported():
+        raise SystemExit("compiled models compute in int8, which needs an x86 processor with AVX-512 VNNI")
     code = code_folder(folder, threads)
     if _why_not(folder, dtype, code):
         compile_model(folder, dtype, threads)

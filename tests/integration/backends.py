@@ -26,7 +26,8 @@ from tests.conftest import free_port, wait_until
 
 COMPILED_THREADS = 2
 needs_compiler = pytest.mark.skipif(
-    not is_supported() or shutil.which("g++") is None, reason="compiling a model needs an x86 processor and g++"
+    not is_supported() or shutil.which("g++") is None,
+    reason="compiling a model needs a processor with AVX-512 VNNI and g++",
 )
 BACKENDS = [
     "cpu",

@@ -13,7 +13,7 @@ from torch import nn
 
 from services.engine.int8 import Int8Linear, is_supported, quantize
 
-pytestmark = pytest.mark.skipif(not is_supported(), reason="oneDNN's int8 products need an x86 processor")
+pytestmark = pytest.mark.skipif(not is_supported(), reason="int8 needs an x86 processor with AVX-512 VNNI")
 # (inputs, outputs) of the layers of the default pair: attention and feed-forward of the 0.5 B and of the 1.5 B model.
 SERVED = [(896, 896), (896, 4864), (4864, 896), (1536, 1536), (1536, 8960), (8960, 1536)]
 LAST_BIT = {"rtol": 1e-6, "atol": 1e-6}
