@@ -7,13 +7,15 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from importlib.metadata import version
+from typing import Any
 from uuid import uuid4
 
 import uvloop
 from pydantic import Field
 from temporalio.client import Client
 from temporalio.contrib.opentelemetry import create_tracer_provider
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 
 from services.observability import metrics, tracing
 from services.process.redis import open_request_log
@@ -22,7 +24,7 @@ from services.process.settings import ProcessSettings, Seconds, read_settings
 from services.process.temporal import connect
 from services.process.transport import own_transport
 from services.request_log.log import RequestLog
-from tandem.method.names import batch_queue, llm_queue, solve_queue
+from tandem.method.names import DISTRIBUTION, batch_queue, llm_queue, solve_queue
 from tandem.method.timeouts import Timeouts
 from workflows.activities import Activities, ServiceAddresses
 from workflows.batch import BatchWorkflow
@@ -74,13 +76,14 @@ def make_workers(
     Temporal's sandbox costs several milliseconds of every decision; the tests run in it, production does not.
     """
     shutdown = settings.drain
-    versioned = settings.version.config if settings.version else None
+    pinned = settings.version.config if settings.version else None
+    following = settings.version.config_of_batches if settings.version else None
     workers = [
         Worker(
             client,
             task_queue=llm_queue(settings.profile),
             activities=activities.of_llm_queue(),
-            deployment_config=versioned,
+            **_code(pinned),
             max_concurrent_activities=settings.max_llm,
             max_heartbeat_throttle_interval=Timeouts.heartbeat_interval,
             graceful_shutdown_timeout=shutdown,
@@ -90,7 +93,7 @@ def make_workers(
             task_queue=solve_queue(settings.profile),
             workflows=[SolveWorkflow, ShadowWorkflow],
             workflow_runner=runner or UnsandboxedWorkflowRunner(),
-            deployment_config=versioned,
+            **_code(pinned),
             activities=activities.of_solve_queue(),
             max_concurrent_activities=settings.max_activities,
             max_heartbeat_throttle_interval=Timeouts.heartbeat_interval,
@@ -103,7 +106,7 @@ def make_workers(
             task_queue=batch_queue(settings.profile),
             workflows=[BatchWorkflow],
             workflow_runner=runner or UnsandboxedWorkflowRunner(),
-            deployment_config=settings.version.config_of_batches if settings.version else None,
+            **_code(following),
             activities=activities.of_batch_queue(),
             max_concurrent_activities=settings.max_batched,
             max_heartbeat_throttle_interval=Timeouts.heartbeat_interval,
@@ -115,6 +118,11 @@ def make_workers(
     for worker in workers:
         outlive_standstill(worker)
     return workers
+
+
+def _code(config: WorkerDeploymentConfig | None) -> dict[str, Any]:
+    """What a worker tells Temporal of its code. Left to itself it reads and hashes every imported module, which takes seconds."""
+    return {"deployment_config": config} if config else {"build_id": version(DISTRIBUTION)}
 
 
 def outlive_standstill(worker: Worker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from copy import copy
 from datetime import datetime
@@ -29,10 +30,8 @@ class FileTokenizer:
     def __init__(self, tokenizer: RustTokenizer, config: Mapping[str, Any], template: str | None) -> None:
         """`config` has the special tokens by name, each a text or a mapping with `content`."""
         self._tokenizer, self._template = tokenizer, template
-        self._plain = copy(tokenizer)
-        for each in (self._tokenizer, self._plain):
-            keep_no_words(each)
-        self._plain.encode_special_tokens = True
+        keep_no_words(tokenizer)
+        self._reading = threading.Lock()
         self._special = {name: _text(config[name]) for name in _SPECIAL_TOKENS if config.get(name)}
 
     @classmethod
@@ -53,7 +52,9 @@ class FileTokenizer:
         return json_of(self._tokenizer)
 
     def encode(self, text: str, *, plain: bool = False) -> list[int]:
-        return list((self._plain if plain else self._tokenizer).encode(text, add_special_tokens=False).ids)
+        with self._reading:  # one tokenizer for both readings: a copy takes as long as to load it, and 60 MB
+            self._tokenizer.encode_special_tokens = plain
+            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))

@@ -51,6 +51,8 @@ def free_port() -> int:
 
 def listens(pid: int, port: int) -> bool:
     """Whether the process, or one that it started, listens on `port`: another program may answer there."""
+    if not _is_taken(port):  # asked first, because whose it is takes a walk over all processes
+        return False
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
@@ -62,6 +64,12 @@ def listens(pid: int, port: int) -> bool:
 def _has_listener(process: psutil.Process, port: int) -> bool:
     look = getattr(process, "net_connections", None) or process.connections  # the name before psutil 6
     return any(each.laddr.port == port for each in look("tcp") if each.status == psutil.CONN_LISTEN)
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as asking:
+        asking.settimeout(1)
+        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _listen(port: int) -> socket.socket | None:
