@@ -142,8 +142,10 @@ def hold(tmp_path: Path) -> Iterator[Hold]:
 # -- no test reaches another ------------------------------------------------------------------------------------
 
 
-# Set by pytest, and by torch when it compiles for the first time.
-_OWNED_BY_OTHERS = ("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+# Set by pytest, by torch when it compiles for the first time, and by scikit-learn when it is imported.
+_OWNED_BY_OTHERS = (
+    "PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK",
+)  # fmt: skip
 
 
 def _environment() -> dict[str, str]:
