@@ -33,8 +33,7 @@ develop: $(filter .tools/bin/uv,$(UV))  ## setup, and what tests and training ne
 models: setup  ## download and verify the default pair, and convert it where the engine needs that (once)
 	@$(TANDEM) models pull
 
-compiled: setup  ## convert the default pair and compile it for this processor, which is the fastest that a CPU has (once; ten minutes, a C++ compiler, 16 GB)
-	@$(TANDEM) models pull --engine transformers
+compiled: setup  ## convert the default pair and compile it for this processor, which is the fastest that a CPU has (once; ten minutes, a C++ compiler, 16 GB, AVX-512 VNNI)
 	@$(TANDEM) models compile
 
 run: models  ## let two real models complete a function (examples/running_total.txt), or answer: make run Q="..."

@@ -154,7 +154,7 @@ def _digest(*parts: bytes) -> str:
 def main(folder: Path, dtype: str, threads: int) -> None:
     """Compile, unless the code that is there is what compiling would produce; then try it."""
     if not int8.is_supported():
-        raise SystemExit("compiled models compute in int8, which needs an x86 processor with AVX-512 VNNI")
+        raise SystemExit(int8.NEEDS)
     code = code_folder(folder, threads)
     if _why_not(folder, dtype, code):
         compile_model(folder, dtype, threads)

@@ -4,6 +4,8 @@ Every linear layer's weight is quantized once, with one scale for each output ro
 one scale for each token, so that a token's result does not depend on the rest of its batch. oneDNN computes the products, with
 AVX-512 VNNI or AMX, and accumulates in int32. Layers with the same input (query, key and value; gate and up
 projection) are fused into one product, and their input is quantized once.
+
+`python -m services.engine.int8` fails, and says why, where the processor has no such products.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 _LARGEST = 127
 _ZERO = 128  # the kernel takes unsigned activations
+NEEDS = "int8 needs an x86 processor with AVX-512 VNNI: run llama.cpp here, which is the default"
 _FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # their names in transformers' Llama family
 
 
@@ -129,3 +132,7 @@ def quantize(model: Any, packs: bool = True) -> None:
                     setattr(parent, name, Int8FusedPart(product, index))
         for name, linear in found.items():
             setattr(parent, name, Int8Linear(linear, packs=packs))
+
+
+if __name__ == "__main__" and not is_supported():
+    raise SystemExit(NEEDS)

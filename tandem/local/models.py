@@ -181,14 +181,20 @@ def _fault_in(file: Path) -> str:
         return str(error)
 
 
+def require_compiling() -> None:
+    """That models can be compiled here. Raises ModelError with what lacks: a compiler, or a processor that gains from it."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise ModelError(f"there is no C++ compiler: install {compiler}, or set CXX to another")
+    _run("models cannot be compiled here", "services.engine.int8")
+
+
 def compile_ahead(name: str, dtype: str, threads: int) -> Path:
     """Compile the model for this processor and `threads`; engines that start later load the result.
 
-    Takes minutes and a C++ compiler. Raises ModelError.
+    Takes minutes. Raises ModelError.
     """
-    folder, compiler = models_folder() / name, os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        raise ModelError(f"there is no C++ compiler: install {compiler}, or set CXX to another")
+    folder = models_folder() / name
     if not (folder / "config.json").is_file():
         raise ModelError(f"{name} is not here for transformers: run `tandem models pull --engine transformers`")
     with tempfile.TemporaryDirectory(prefix="tandem-compile-") as cache:

@@ -23,8 +23,6 @@ from services.engine.model import Checkpoint
 from services.engine.settings import EngineSettings, code_folder
 from services.engine.transformers_engine import TransformersEngine
 from services.engine.varlen import forward_varlen
-from tandem.local.catalogue import ModelError
-from tandem.local.models import compile_ahead
 from tests.integration.backends import COMPILED_THREADS, needs_compiler
 from tests.tiny_model import random_prompt, write_tiny_model
 
@@ -171,12 +169,3 @@ def test_amx_is_requested_before_the_code_is_loaded(compiled_checkpoint: Path, m
 def test_compiled_code_runs_in_a_new_process_on_a_processor_with_amx(compiled_checkpoint: Path) -> None:
     command = probe_command(code_folder(compiled_checkpoint, COMPILED_THREADS), COMPILED_THREADS)
     assert subprocess.run(command).returncode == 0
-
-
-def test_a_missing_compiler_or_model_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TANDEM_MODELS", str(tmp_path))
-    with pytest.raises(ModelError, match="run `tandem models pull --engine transformers`"):
-        compile_ahead("nobody", "bfloat16", 2)
-    monkeypatch.setenv("CXX", "no-compiler")
-    with pytest.raises(ModelError, match="install no-compiler"):
-        compile_ahead("nobody", "bfloat16", 2)
