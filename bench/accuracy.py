@@ -3,6 +3,8 @@
 `python -m bench.accuracy --model llm`. The first engine is the baseline. llama.cpp runs the 4-bit file as it is, or what its own
 quantizer makes of it (`make peers`); transformers runs what was converted from it (`make compiled`). `bench.engine` measures speeds.
 
+`collected` asks nothing: it is what `tandem collect` kept of both models, made in int8 on an Intel Xeon with AVX-512 VNNI.
+
 Each answer is a line of `bench/results/accuracy/MODEL-ENGINE.jsonl` as soon as it ends: the same command again goes on from there.
 """
 
@@ -27,6 +29,7 @@ from services.engine.batch import generate_batch
 from tandem.method.profile import Model, Profile
 from tandem.method.prompts import llm_alone_prompt
 from tandem.paths import REPOSITORY, models_folder
+from training import store
 from training.datasets import Item, load
 from training.grading import grade
 from training.metrics import accuracy, difference_of_means, mcnemar
@@ -40,6 +43,7 @@ _ENGINES: dict[str, dict[str, Any]] = {
     "llamacpp": {"spec": "llamacpp"},
     _Q8: {"spec": "llamacpp"},
 }
+_COLLECTED = "collected"
 _FOLDER = RESULTS / "accuracy"
 
 
@@ -60,14 +64,28 @@ def main() -> None:
     arguments.add_argument("--questions", type=int, default=100)
     arguments.add_argument("--model", choices=["llm", "slm"], default="slm", help="of the default pair")
     arguments.add_argument(
-        "--engines", nargs="+", choices=list(_ENGINES), default=["bfloat16", "int8", "llamacpp", _Q8]
+        "--engines",
+        nargs="+",
+        choices=[_COLLECTED, *_ENGINES],
+        default=[_COLLECTED, "bfloat16", "int8", "llamacpp", _Q8],
     )
     options = arguments.parse_args()
     profile = default_profile()
     items = load("gsm8k").sample(options.questions, 0).items
     model = getattr(profile, options.model)
-    answers = {name: _answers(profile, model, name, items) for name in options.engines}
+    answers = {
+        name: _collected(profile, options.model, items) if name == _COLLECTED else _answers(profile, model, name, items)
+        for name in options.engines
+    }
     report(f"accuracy-{options.model}", {"model": model.name, "n": len(items), **_figures(answers)})
+
+
+def _collected(profile: Profile, role: str, items: Sequence[Item]) -> list[Answer]:
+    """One per item, in their order. Raises KeyError for an item that was not collected."""
+    _, runs = store.read(REPOSITORY / "training" / "collected" / profile.name / "gsm8k.parquet")
+    texts = {run.question: run.text for run in runs if (run.name, run.stage) == (role, 0)}
+    gradings = [(item, grade(item, texts[item.id], "")) for item in items]
+    return [Answer(item.id, "", each.is_right, each.answer, texts[item.id], "") for item, each in gradings]
 
 
 def _answers(profile: Profile, model: Model, name: str, items: Sequence[Item]) -> list[Answer]:
