@@ -1,4 +1,4 @@
-"""Encryption of everything that Temporal keeps of a request, by keys of the operator's.
+"""How what Temporal keeps of a request is written: as JSON, encrypted by keys of the operator's where there are some.
 
 A payload is encrypted with the active key and names it; it is decrypted with the key that it names, so the active key can
 change while requests run. Payloads that were written before there were keys are read as they are.
@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from temporalio.api.common.v1 import Payload
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
 
 from services.sealing.keys import PayloadKeys, read_keys
@@ -43,12 +44,14 @@ class EncryptionCodec(PayloadCodec):
 
 
 def data_converter(keys_file: str) -> DataConverter:
-    """Temporal's own, with encryption where a file of keys is named. Raises ValueError for a file that holds none."""
+    """Temporal's for pydantic, which reads and writes the JSON of the default one in a fraction of the time; with encryption where a
+    file of keys is named. Raises ValueError for a file that holds none.
+    """
     keys = read_keys(keys_file)
     if keys is None:
-        return DataConverter.default
+        return pydantic_data_converter
     return dataclasses.replace(
-        DataConverter.default,
+        pydantic_data_converter,
         payload_codec=EncryptionCodec(keys),
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,  # messages and stack traces too
     )

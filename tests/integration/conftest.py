@@ -42,6 +42,7 @@ from services.insight_generator.generator import InsightGenerator
 from services.insight_generator.service import NAME as GENERATOR
 from services.insight_generator.service import InsightGeneratorService
 from services.observability.text import TextlessExporter
+from services.process.payload_codec import data_converter
 from services.process.server import Server
 from services.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
@@ -76,6 +77,7 @@ from workflows.worker import WorkerSettings, make_workers
 SPANS = InMemorySpanExporter()
 TTL, IDLE_SECONDS, NO_CHECKER = timedelta(hours=1), 120.0, "127.0.0.1:1"
 NO_AUTHENTICATION = Authentication()
+NOT_ENCRYPTED = data_converter("")
 SANDBOX = SandboxedWorkflowRunner(
     SandboxRestrictions.default.with_passthrough_modules("workflows", "services", "protos", "google", "redis")
 )
@@ -112,7 +114,7 @@ def tracing() -> None:
 @contextlib.asynccontextmanager
 async def run_system(
     profile_name: str, folder: Path, redis_url: str | Logs, temporal_address: str, checker: str = NO_CHECKER, *,
-    authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = DataConverter.default, alias: str = "", files: str = "",
+    authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = NOT_ENCRYPTED, alias: str = "", files: str = "",
     tenants: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC), unavailable_seconds: float = SECONDS,
 ) -> AsyncIterator[System]:  # fmt: skip
     """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work."""

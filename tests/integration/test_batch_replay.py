@@ -15,6 +15,7 @@ import pytest_asyncio
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from services.process.payload_codec import data_converter
 from tandem.batches import new_batch
 from tandem.local.probes import is_serving
 from tandem.local.programs import TEMPORAL_FLAGS
@@ -75,13 +76,15 @@ async def test_a_history_of_today_replays(batching: System, name: str) -> None:
     found = await history(batching, name)
     if os.environ.get("TANDEM_RECORD"):
         (RECORDED / f"{name}.json").write_text(anonymous(found))
-    await Replayer(workflows=[BatchWorkflow]).replay_workflow(found)
+    await Replayer(workflows=[BatchWorkflow], data_converter=data_converter("")).replay_workflow(found)
 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_recorded_history_replays(name: str) -> None:
     recorded = (RECORDED / f"{name}.json").read_text()
-    await Replayer(workflows=[BatchWorkflow]).replay_workflow(WorkflowHistory.from_json(name, recorded))
+    await Replayer(workflows=[BatchWorkflow], data_converter=data_converter("")).replay_workflow(
+        WorkflowHistory.from_json(name, recorded)
+    )
 
 
 async def test_a_batch_of_several_runs_asks_each_question_once_and_keeps_its_sums(batching: System) -> None:

@@ -15,6 +15,7 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from services.process.payload_codec import data_converter
 from tandem import InsightDelta, RequestError
 from tandem.request import Question
 from tests.integration.conftest import CheckedSystems, System
@@ -65,7 +66,7 @@ def anonymous(history: WorkflowHistory) -> str:
 
 
 def replayer() -> Replayer:
-    return Replayer(workflows=[SolveWorkflow])
+    return Replayer(workflows=[SolveWorkflow], data_converter=data_converter(""))
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
