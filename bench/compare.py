@@ -124,14 +124,18 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
 @contextmanager
 def _restored(folder: Path) -> Iterator[None]:
     """Restore the files of `folder` after the block."""
-    before = {file: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    before = {file: file.read_bytes() for file in _files(folder)}
     try:
         yield
     finally:
-        for file in set(folder.iterdir()) - set(before):
+        for file in set(_files(folder)) - set(before):
             file.unlink()
         for file, content in before.items():
             file.write_bytes(content)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_file()]
 
 
 if __name__ == "__main__":
