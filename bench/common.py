@@ -48,10 +48,14 @@ def must_be_compiled(engine: Engine) -> None:
 def local_engine(model: Model, spec: str = "", **settings: Any) -> AbstractContextManager[Engine]:
     """An engine, started, on a model of the cache as its profile configures it; `settings` are more fields of EngineSettings.
 
-    `spec`: services.engine.registry's name; empty: the engine with which the local stack serves.
+    `spec`: services.engine.registry's name; empty: the engine with which the local stack serves. Ends the process where the settings
+    name int8 and the processor has none: its figures would be those of other numbers.
     """
+    from services.engine import int8
     from services.engine.registry import running_engine
 
+    if settings.get("quantization") == "int8" and not int8.is_supported():
+        raise SystemExit(int8.NEEDS)
     fields = {"dtype": model.dtype, "quantization": model.quantization, **settings}
     return running_engine(spec or engine_name(), {"path": models_folder() / model.name, "name": model.name, **fields})
 
