@@ -114,6 +114,16 @@ async def health(channel: grpc.aio.Channel) -> None:
 
 
 async def reflection(channel: grpc.aio.Channel) -> None:
+    """A stream that the server refuses while the client still writes may end as INTERNAL, by its reset: it is asked again."""
+    try:
+        await _reflect(channel)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.INTERNAL:
+            raise
+        await _reflect(channel)
+
+
+async def _reflect(channel: grpc.aio.Channel) -> None:
     asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
     await reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(asked, timeout=BOUND_SECONDS).read()
 
