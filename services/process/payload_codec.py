@@ -16,6 +16,7 @@ from temporalio.converter import DataConverter, DefaultFailureConverterWithEncod
 from services.sealing.keys import PayloadKeys, read_keys
 from services.sealing.sealer import Sealer
 
+NOT_ENCRYPTED = pydantic_data_converter
 _ENCODING, _KEY = "encoding", "encryption-key-id"
 _ENCRYPTED = b"binary/encrypted"
 
@@ -49,9 +50,9 @@ def data_converter(keys_file: str) -> DataConverter:
     """
     keys = read_keys(keys_file)
     if keys is None:
-        return pydantic_data_converter
+        return NOT_ENCRYPTED
     return dataclasses.replace(
-        pydantic_data_converter,
+        NOT_ENCRYPTED,
         payload_codec=EncryptionCodec(keys),
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,  # messages and stack traces too
     )

@@ -108,6 +108,7 @@ def compile_models(
         pair = load_profile(profile, tuple(profile_folders()))
     except TandemError as error:
         raise ModelError(str(error)) from error
+    count = threads or engine_threads()
     require_compiling()
     pull_missing(profile, "transformers", quiet=json)
     folders: dict[str, str] = {}
@@ -116,7 +117,7 @@ def compile_models(
     ) as display:
         for model in (pair.slm, pair.llm):
             task = display.add_task(f"{model.name}: compiling", total=None)
-            folders[model.name] = str(compile_ahead(model.name, model.dtype, threads or engine_threads()))
+            folders[model.name] = str(compile_ahead(model.name, model.dtype, count))
             display.update(task, description=f"{model.name}: compiled", completed=1, total=1)
     if json:
         print_json(folders)

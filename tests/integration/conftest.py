@@ -42,7 +42,7 @@ from services.insight_generator.generator import InsightGenerator
 from services.insight_generator.service import NAME as GENERATOR
 from services.insight_generator.service import InsightGeneratorService
 from services.observability.text import TextlessExporter
-from services.process.payload_codec import data_converter
+from services.process.payload_codec import NOT_ENCRYPTED
 from services.process.server import Server
 from services.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
@@ -77,7 +77,6 @@ from workflows.worker import WorkerSettings, make_workers
 SPANS = InMemorySpanExporter()
 TTL, IDLE_SECONDS, NO_CHECKER = timedelta(hours=1), 120.0, "127.0.0.1:1"
 NO_AUTHENTICATION = Authentication()
-NOT_ENCRYPTED = data_converter("")
 SANDBOX = SandboxedWorkflowRunner(
     SandboxRestrictions.default.with_passthrough_modules("workflows", "services", "protos", "google", "redis")
 )

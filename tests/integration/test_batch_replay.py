@@ -15,7 +15,7 @@ import pytest_asyncio
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from services.process.payload_codec import data_converter
+from services.process.payload_codec import NOT_ENCRYPTED
 from tandem.batches import new_batch
 from tandem.local.probes import is_serving
 from tandem.local.programs import TEMPORAL_FLAGS
@@ -76,13 +76,13 @@ async def test_a_history_of_today_replays(batching: System, name: str) -> None:
     found = await history(batching, name)
     if os.environ.get("TANDEM_RECORD"):
         (RECORDED / f"{name}.json").write_text(anonymous(found))
-    await Replayer(workflows=[BatchWorkflow], data_converter=data_converter("")).replay_workflow(found)
+    await Replayer(workflows=[BatchWorkflow], data_converter=NOT_ENCRYPTED).replay_workflow(found)
 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_recorded_history_replays(name: str) -> None:
     recorded = (RECORDED / f"{name}.json").read_text()
-    await Replayer(workflows=[BatchWorkflow], data_converter=data_converter("")).replay_workflow(
+    await Replayer(workflows=[BatchWorkflow], data_converter=NOT_ENCRYPTED).replay_workflow(
         WorkflowHistory.from_json(name, recorded)
     )
 

@@ -15,7 +15,7 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from services.process.payload_codec import data_converter
+from services.process.payload_codec import NOT_ENCRYPTED
 from tandem import InsightDelta, RequestError
 from tandem.request import Question
 from tests.integration.conftest import CheckedSystems, System
@@ -66,7 +66,7 @@ def anonymous(history: WorkflowHistory) -> str:
 
 
 def replayer() -> Replayer:
-    return Replayer(workflows=[SolveWorkflow], data_converter=data_converter(""))
+    return Replayer(workflows=[SolveWorkflow], data_converter=NOT_ENCRYPTED)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
