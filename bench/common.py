@@ -51,13 +51,19 @@ def local_engine(model: Model, spec: str = "", **settings: Any) -> AbstractConte
     `spec`: services.engine.registry's name; empty: the engine with which the local stack serves. Ends the process where the settings
     name int8 and the processor has none: its figures would be those of other numbers.
     """
-    from services.engine import int8
     from services.engine.registry import running_engine
 
-    if settings.get("quantization") == "int8" and not int8.is_supported():
-        raise SystemExit(int8.NEEDS)
+    if settings.get("quantization") == "int8":
+        _require_int8()
     fields = {"dtype": model.dtype, "quantization": model.quantization, **settings}
     return running_engine(spec or engine_name(), {"path": models_folder() / model.name, "name": model.name, **fields})
+
+
+def _require_int8() -> None:
+    from services.engine import int8  # with torch, whose start and memory are not those of the other engines
+
+    if not int8.is_supported():
+        raise SystemExit(int8.NEEDS)
 
 
 def synthetic_insights(profile: Profile, engine: Engine) -> list[str]:
