@@ -20,7 +20,7 @@ from tandem.paths import find_binary
 from tests.conftest import free_port, wait_until
 
 SERVICE = "tandem"
-_DETECTION_MS = 1000
+_DETECTION_MS = 3000  # a server that waits for a busy processor is not taken for dead
 _SLOTS = 16384
 _BUS = 10_000  # a node of a cluster also listens on its port and this
 _START_ATTEMPTS = 5
@@ -128,7 +128,7 @@ def _watching(primary: int, more: Sequence[str]) -> list[str]:
     return [
         f"sentinel monitor {SERVICE} 127.0.0.1 {primary} 2",
         f"sentinel down-after-milliseconds {SERVICE} {_DETECTION_MS}",
-        f"sentinel failover-timeout {SERVICE} 4000",
+        f"sentinel failover-timeout {SERVICE} 8000",
         *more,
     ]
 

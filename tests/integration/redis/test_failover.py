@@ -15,13 +15,14 @@ import pytest_asyncio
 
 from tandem import to_dict
 from tandem.errors import RequestError
+from tests.conftest import wait_until
 from tests.integration.asking import BOUND_SECONDS, ask, events, kinds
 from tests.integration.conftest import System, run_system
 from tests.integration.redis.servers import RedisNodes, run_cluster, run_sentinels
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 NUM_REQUESTS = 20
-ELECTION_SECONDS = 7.0  # an answer is retried for longer than the others take to elect a primary
+ELECTION_SECONDS = 15.0  # an answer is retried for longer than the others take to elect a primary
 SETS: dict[str, Callable[[Path], AbstractContextManager[RedisNodes]]] = {
     "cluster": run_cluster,
     "sentinels": run_sentinels,
@@ -69,8 +70,8 @@ async def test_no_request_hangs_or_fails_for_good_when_a_primary_is_killed(syste
     assert [error for error in ended if error and not is_try_again(error)] == []
     assert [error for error in again if error] == []
     assert (await ask(system, "[scores=0:0.1,16:0.9 slm_eos=5]"))["stop"]["reason"] == "sufficient"
-    now = set(nodes.primaries())
-    assert (len(now), len(now & before)) == (len(before), len(before) - 1)
+    wait_until(lambda: len(nodes.primaries()) == len(before))  # one that was elected in vain is told so a moment later
+    assert len(before - set(nodes.primaries())) == 1
 
 
 class Asked:
