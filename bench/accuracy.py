@@ -37,6 +37,7 @@ from training.metrics import accuracy, difference_of_means, mcnemar
 _BATCH = 20
 _COMPILED, _Q8 = "int8-compiled", "llamacpp-q8_0"
 _ENGINES: dict[str, dict[str, Any]] = {
+    "float32": {"spec": "transformers", "quantization": "none", "dtype": "float32"},
     "bfloat16": {"spec": "transformers", "quantization": "none"},
     "int8": {"spec": "transformers", "quantization": "int8", "compiled": False},
     _COMPILED: {"spec": "transformers", "quantization": "int8"},
@@ -62,6 +63,7 @@ class Answer:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--questions", type=int, default=100)
+    arguments.add_argument("--after", type=int, default=0, help="leave out this many of the questions' random order")
     arguments.add_argument("--model", choices=["llm", "slm"], default="slm", help="of the default pair")
     arguments.add_argument(
         "--engines",
@@ -71,13 +73,14 @@ def main() -> None:
     )
     options = arguments.parse_args()
     profile = default_profile()
-    items = load("gsm8k").sample(options.questions, 0).items
+    items = load("gsm8k").sample(options.after + options.questions, 0).items[options.after :]
     model = getattr(profile, options.model)
     answers = {
         name: _collected(profile, options.model, items) if name == _COLLECTED else _answers(profile, model, name, items)
         for name in options.engines
     }
-    report(f"accuracy-{options.model}", {"model": model.name, "n": len(items), **_figures(answers)})
+    name = f"accuracy-{options.model}" + (f"-after-{options.after}" if options.after else "")
+    report(name, {"model": model.name, "n": len(items), **_figures(answers)})
 
 
 def _collected(profile: Profile, role: str, items: Sequence[Item]) -> list[Answer]:

@@ -21,7 +21,8 @@ class Hub:
     `served`: what is sent in place of a file that is listed. A download of the path `holds` sets `is_held` and waits for `go_on`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
         self.files: dict[str, bytes] = {}
         self.wheels: dict[str, bytes] = {}
         self.cuts: list[int] = []
@@ -30,13 +31,13 @@ class Hub:
         self.is_held, self.go_on = threading.Event(), threading.Event()
         self.ranges: list[str] = []
         self.requested: list[str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self._server = ThreadingHTTPServer((host, 0), type("Handler", (_Handler,), {"hub": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://{self._host}:{self._server.server_port}"
 
     def close(self) -> None:
         """Connections are refused from now on."""

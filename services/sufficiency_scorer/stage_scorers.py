@@ -35,6 +35,8 @@ class StageScorers:
             raise FailedPrecondition(str(error), reason=PROFILE_MISMATCH) from error
 
     def _add(self, profile: Profile) -> StageScorer:
-        scorer = self._by_digest.setdefault(profile.digest, self._make(profile))
+        if profile.digest not in self._by_digest:
+            self._by_digest[profile.digest] = self._make(profile)
+        scorer = self._by_digest[profile.digest]
         self.drifts[profile.name] = scorer.drift
         return scorer

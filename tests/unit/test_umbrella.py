@@ -28,6 +28,15 @@ def test_its_values_render_this_chart(values: dict[str, Any], tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
 
 
+@needs_helm
+def test_new_requests_are_directed_after_temporals_own_hooks_have_created_the_namespace(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values["tandem"]))
+    done = helm("template", "t", str(CHART), "-f", str(tmp_path / "values.yaml"), "--show-only", "templates/setup.yaml")
+    assert int(yaml.safe_load(done.stdout)["metadata"]["annotations"]["helm.sh/hook-weight"]) > 0  # theirs have none
+
+
 def test_its_dependencies_are_this_chart_and_those_that_it_has_values_for(values: dict[str, Any]) -> None:
     chart = yaml.safe_load((UMBRELLA / "Chart.yaml").read_text())
     assert {each["name"] for each in chart["dependencies"]} == set(values)

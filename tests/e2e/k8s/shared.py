@@ -57,29 +57,35 @@ def volumes(layout: Layout, namespace: str, *, scripted: bool) -> list[dict[str,
     }
     if not scripted:
         folders["models"] = models_folder()
-    return [each for name, folder in folders.items() for each in _volume(namespace, name, folder)]
-
-
-def _volume(namespace: str, name: str, folder: Path) -> list[dict[str, Any]]:
-    """A claim, and the volume that is made for it; hostPath itself is forbidden to restricted pods."""
-    size, modes = {"storage": "1Gi"}, ["ReadWriteMany"]
-    volume = f"{namespace}-{name}"
     return [
-        {
-            "apiVersion": "v1", "kind": "PersistentVolume",
-            "metadata": {"name": volume, "labels": {"tandem.dev/test": namespace}},
-            "spec": {
-                "capacity": size, "accessModes": modes, "storageClassName": "", "hostPath": {"path": str(folder)},
-                "claimRef": {"namespace": namespace, "name": name},
-                "persistentVolumeReclaimPolicy": "Retain",
-            },
+        each for name, folder in folders.items() for each in (volume(namespace, name, folder), _claim(namespace, name))
+    ]
+
+
+_SIZE, _MODES = {"storage": "1Gi"}, ["ReadWriteMany"]
+
+
+def volume(namespace: str, name: str, folder: Path) -> dict[str, Any]:
+    """`folder` for the claim `name`, whoever makes that; hostPath itself is forbidden to restricted pods."""
+    return {
+        "apiVersion": "v1", "kind": "PersistentVolume",
+        "metadata": {"name": _name(namespace, name), "labels": {"tandem.dev/test": namespace}},
+        "spec": {
+            "capacity": _SIZE, "accessModes": _MODES, "storageClassName": "", "hostPath": {"path": str(folder)},
+            "claimRef": {"namespace": namespace, "name": name}, "persistentVolumeReclaimPolicy": "Retain",
         },
-        {
-            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": {
-                "accessModes": modes, "storageClassName": "", "volumeName": volume,
-                "resources": {"requests": size},
-            },
+    }  # fmt: skip
+
+
+def _claim(namespace: str, name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "accessModes": _MODES, "storageClassName": "", "volumeName": _name(namespace, name),
+            "resources": {"requests": _SIZE},
         },
-    ]  # fmt: skip
+    }  # fmt: skip
+
+
+def _name(namespace: str, name: str) -> str:
+    return f"{namespace}-{name}"
