@@ -91,12 +91,12 @@ def test_what_a_cancelled_request_cost_is_no_saving() -> None:
 
 
 def test_the_saved_share_is_that_of_answered_requests_wherever_it_is_shown() -> None:
-    for file in ("alerts/tandem.yaml", "dashboards/tandem.json"):
-        shares = [
-            line for line in (DEPLOY / file).read_text().splitlines() if "/ sum(rate(tandem_cost_llm_alone" in line
-        ]
-        assert shares
-        assert all("1 - sum(rate(tandem_cost_answered_usd_total" in line for line in shares)
+    shares = [
+        expression for _, expression in queries() if "tandem_cost_llm_alone_usd_total" in expression.partition("/")[2]
+    ]
+    assert len(shares) == 2  # an alert's and a panel's
+    for share in shares:
+        assert re.match(r"1 - sum( by \(namespace\) )?\(rate\(tandem_cost_answered_usd_total\b", share)
 
 
 def test_an_exemplar_links_to_the_trace() -> None:

@@ -12,7 +12,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -234,9 +234,8 @@ async def test_an_alert_fires_by_its_fault_and_is_quiet_after_it(
 
 
 async def test_every_query_of_the_dashboard_has_data_under_load(watched: Release, prometheus: Prometheus) -> None:
-    queries = [target["expr"].replace("$__rate_interval", WINDOW) for panel in PANELS for target in panel["targets"]]
-
-    empty = set(queries)
+    chosen = {"$__rate_interval": WINDOW, "$namespace": watched.namespace}
+    empty = {with_variables(target["expr"], chosen) for panel in PANELS for target in panel["targets"]}
 
     def look() -> bool:
         found = {query for query in empty if any(has_value(series) for series in prometheus.query(query))}
@@ -247,6 +246,12 @@ async def test_every_query_of_the_dashboard_has_data_under_load(watched: Release
         with suppress(TimeoutError):
             await asyncio.to_thread(eventually, "data", look, 60)
     assert not empty
+
+
+def with_variables(query: str, chosen: Mapping[str, str]) -> str:
+    for name, value in chosen.items():
+        query = query.replace(name, value)
+    return query
 
 
 def has_value(series: dict[str, Any]) -> bool:
