@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from tandem import RequestError
-from tandem.events import InsightDelta
+from tandem.events import InsightDelta, Scored
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
 from tests.integration.asking import ended_timeline, idle
@@ -53,13 +53,21 @@ async def test_a_running_request_has_a_step_without_an_end(system: System, hold:
 
 async def test_a_cancelled_step_says_so(system: System) -> None:
     request_id = uuid4().hex
-    events = system.client.solve("[llm_hold=20]", request_id=request_id)
-    async for event in events:
-        if isinstance(event, InsightDelta) and event.tokens >= 20:
+    async for event in system.client.solve("[llm_hold=20 scores=0:0.1,16:0.1]", request_id=request_id):
+        if isinstance(event, Scored) and event.stage == 1:
+            async with asyncio.timeout(60):
+                while not (await outcomes(system, request_id)).get(("wait_and_score", 2)):
+                    await asyncio.sleep(0.02)
             await system.client.cancel(request_id)
     await idle(system)
-    outcomes = {step.outcome for step in (await system.client.timeline(request_id)).steps}
-    assert tandem_pb2.STEP_OUTCOME_CANCELLED in outcomes
+    ended = await outcomes(system, request_id)
+    assert ended["wait_and_score", 2] == tandem_pb2.STEP_OUTCOME_CANCELLED
+    assert ended["wait_and_score", 1] == tandem_pb2.STEP_OUTCOME_COMPLETED
+
+
+async def outcomes(system: System, request_id: str) -> dict[tuple[str, int], int]:
+    """By name and stage of a step."""
+    return {(step.name, step.stage): step.outcome for step in (await system.client.timeline(request_id)).steps}
 
 
 async def test_nobodys_request_has_no_timeline(system: System) -> None:
