@@ -92,12 +92,16 @@ bench-score: develop  ## scoring with cached stages against scoring each stage f
 	@$(RUN) python -m bench.score
 
 K8S ?= $(HOME)/.cache/tandem/k8s
+K8S_LANES ?= 3
+# Files side by side, then those that need the whole cluster; 5 is "there are none of these".
+K8S_PYTEST = TANDEM_K8S=$(K8S) $(RUN) nsenter --net=/run/netns/kn1 pytest $(K8S_TESTS) -v
+K8S_RUN = { $(K8S_PYTEST) -m "not alone" -n $(K8S_LANES) --dist loadgroup || [ $$? -eq 5 ]; } && { $(K8S_PYTEST) -m alone || [ $$? -eq 5 ]; }
 
 e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster with fake GPUs (root, Go, containerd, buildah; the first build takes half an hour)
 	@$(TANDEM) models pull --engine llamacpp
 	@bash tests/e2e/k8s/build.sh $(K8S) && bash tests/e2e/k8s/images.sh $(K8S) worker gateway
 	@TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s.cluster up && { \
-	  TANDEM_K8S=$(K8S) $(RUN) nsenter --net=/run/netns/kn1 pytest $(K8S_TESTS) -v; result=$$?; \
+	  $(K8S_RUN); result=$$?; \
 	  TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s.cluster down; exit $$result; }
 
 scaling-curves: develop  ## draw docs/scaling.svg: backlog, pods and latency of the last `make e2e-k8s`

@@ -11,9 +11,9 @@ DISK_BYTES = 1 << 30
 _FILL_ATTEMPTS = 20
 
 
-def mount_disk(folder: Path, *options: str) -> None:
+def mount_disk(folder: Path, *options: str, size: int = DISK_BYTES) -> None:
     """Raises CalledProcessError."""
-    _mount("-t", "tmpfs", "-o", ",".join((f"size={DISK_BYTES}", *options)), "none", str(folder))
+    _mount("-t", "tmpfs", "-o", ",".join((f"size={size}", *options)), "none", str(folder))
 
 
 def fill_disk(folder: Path) -> None:
@@ -26,7 +26,7 @@ def fill_disk(folder: Path) -> None:
 
 
 def enlarge_disk(folder: Path) -> None:
-    """To what it was."""
+    """To DISK_BYTES."""
     _resize(folder, DISK_BYTES)
 
 

@@ -90,6 +90,7 @@ class Cluster(Layout):
         call("sysctl", "-q", "-p", str(before))
         self.kubectl("apply", "-f", str(HERE / "coredns.yaml"))
         self.kubectl("-n", "kube-system", "rollout", "status", "deploy/coredns", "--timeout=90s")
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(self.folder / "crds"))
 
     def down(self) -> None:
         """Whatever there is of it."""
@@ -158,5 +159,15 @@ class Cluster(Layout):
         call(sys.executable, "-m", f"supervisor.{program}", "-c", str(self.run / "supervisord.conf"), *arguments)
 
 
+def main() -> None:
+    """`up`: also KServe's controller."""
+    from tests.e2e.k8s import kserve  # it needs a cluster
+
+    cluster = Cluster()
+    getattr(cluster, sys.argv[1])()
+    if cluster.is_up:
+        kserve.install(cluster)
+
+
 if __name__ == "__main__":
-    getattr(Cluster(), sys.argv[1])()
+    main()

@@ -37,7 +37,8 @@ class Node:
         return f"172.30.0.{self.index}"
 
 
-NODES = (Node(1, 2, ("tandem.dev/pool=slm",)), Node(2, 1, ("tandem.dev/pool=llm",)))
+# Each release takes two devices of the first node and one of the second; several are installed at once.
+NODES = (Node(1, 16, ("tandem.dev/pool=slm",)), Node(2, 8, ("tandem.dev/pool=llm",)))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from tandem.paths import REPOSITORY, find_binary, models_folder
 from tests.e2e.k8s.layout import Layout
 from tests.e2e.k8s.values import PATHS
@@ -23,24 +25,33 @@ def journal_folder(layout: Layout, namespace: str) -> Path:
 
 
 def fill_shared(layout: Layout) -> None:
-    """What pods mount besides torch and models: the throw-away servers, and the tests' engine."""
+    """What pods mount besides torch and models: the throw-away servers, and the tests' engine. Pods may be reading it."""
     shared = shared_folder(layout)
-    for name in ("redis-server", "temporal", "jaeger"):
-        _copied(find_binary(name), shared / "programs" / name)
-    _copied(REPOSITORY / "deploy" / "jaeger.yaml", shared / "programs" / "jaeger.yaml")
-    shutil.copytree(REPOSITORY / "tests", shared / "extra" / "tests", dirs_exist_ok=True)
-    (shared / "extra" / PATHS).write_text("/site\n/extra\n")
-    for name in ("scripted-llm", "scripted-slm"):
-        if not (shared / "scripted-models" / name).is_dir():
-            write_tokenizer(shared / "scripted-models" / name)
+    shared.mkdir(parents=True, exist_ok=True)
+    with FileLock(shared / "filling.lock"):
+        for name in ("redis-server", "temporal", "jaeger"):
+            _update(_program(name), shared / "programs" / name)
+        _update(REPOSITORY / "deploy" / "jaeger.yaml", shared / "programs" / "jaeger.yaml")
+        for source in (REPOSITORY / "tests").rglob("*.py"):
+            _update(source, shared / "extra" / source.relative_to(REPOSITORY))
+        if not (shared / "extra" / PATHS).is_file():
+            (shared / "extra" / PATHS).write_text("/site\n/extra\n")
+        for name in ("scripted-llm", "scripted-slm"):
+            if not (shared / "scripted-models" / name).is_dir():
+                write_tokenizer(shared / "scripted-models" / name)
 
 
-def _copied(source: Path | None, target: Path) -> None:
-    if source is None:
-        raise RuntimeError(f"{target.name} is missing: run `make jaeger`")
+def _program(name: str) -> Path:
+    if found := find_binary(name):
+        return found
+    raise RuntimeError(f"{name} is missing: run `make jaeger`")
+
+
+def _update(source: Path, target: Path) -> None:
+    """A reader of `target` finds the old or the new file, whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-        partial = target.with_suffix(".partial")
+    if not target.exists() or target.stat().st_mtime != source.stat().st_mtime:
+        partial = target.with_name(f".partial-{target.name}")
         shutil.copy2(source, partial)
         partial.rename(target)
 

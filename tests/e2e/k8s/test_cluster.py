@@ -13,10 +13,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tandem import Client, StageCompleted, to_dict
 from tandem.jaeger import fetch_trace
 from tandem.v1 import execution_pb2, insight_pb2_grpc, tandem_pb2
+from tests.e2e.k8s.layout import NODES
 from tests.e2e.k8s.pods import run_python, start_idle_pod
 from tests.e2e.k8s.release import CHECKER, COMPONENTS, MODELS, NAME, Release, eventually, pod_is_ready
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.alone]
 SERVING = health_pb2.HealthCheckResponse.SERVING
 QUESTION = "Tom has 3 boxes with 12 apples each. He eats 4 apples. How many apples are left?"
 HEAD = '''def add(a, b):
@@ -166,7 +167,7 @@ def test_the_trace_is_in_the_jaeger_that_runs_in_the_cluster_and_adds_up(real: R
 def test_a_pool_that_is_full_or_not_there_leaves_a_pod_pending_with_the_reason(real: Release) -> None:
     if real.mode == "kserve":
         pytest.skip("the scheduler's words are the same: the pods are Deployments' in both modes")
-    real.upgrade(values={"insightGenerator": {"replicaCount": 2}}, waits=False)
+    real.upgrade(values={"insightGenerator": {"gpus": NODES[1].gpus}}, waits=False)  # one is in use
     full = eventually("the reason", lambda: why_pending(real, "insight-generator"))
     assert "Insufficient nvidia.com/gpu" in full
     real.upgrade()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tandem import AsyncClient, to_dict
-from tests.e2e.k8s.load import check_answered, under_load
+from tests.e2e.k8s.load import under_load
 from tests.e2e.k8s.release import COMPONENTS, MODELS, Release, eventually
 from tests.e2e.k8s.values import scripted_profile
 from tests.e2e.ledger import read_journal, reconcile
@@ -42,19 +42,6 @@ async def settled(release: Release) -> float:
 
 async def run(function: Callable[..., object], *arguments: object) -> None:
     await asyncio.to_thread(function, *arguments)
-
-
-async def test_a_drain_of_the_large_models_node_loses_no_request(scripted: Release) -> None:
-    async def drain() -> None:
-        flags = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=90s")
-        await run(scripted.cluster.kubectl, "drain", "kn2", *flags)
-
-    try:
-        seen = await under_load(scripted, 5, drain)
-    finally:
-        scripted.cluster.kubectl("uncordon", "kn2")
-    check_answered(seen)
-    scripted.wait_until_ready()
 
 
 async def test_a_rolling_upgrade_to_another_build_under_twenty_requests_loses_none(scripted: Release) -> None:

@@ -1,4 +1,4 @@
-"""A disk that is full and a node that is gone, while requests run."""
+"""A disk that is full, and a node that is drained or gone, while requests run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.e2e.k8s.load import check_answered, under_load
 from tests.e2e.k8s.node import connect_nodes
 from tests.e2e.k8s.release import Release, eventually
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.alone]
 FULL_SECONDS = 10
 LOST_NODE = "kn2"  # the large model's
 
@@ -46,6 +46,18 @@ async def test_while_temporals_disk_is_full_requests_wait(release: Release) -> N
         enlarge_disk(release.journal / "disk")
 
     check_answered(await under_load(release, 5, fill_for_a_while))
+
+
+async def test_a_drain_of_the_large_models_node_loses_no_request(release: Release) -> None:
+    async def drain() -> None:
+        flags = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=90s")
+        await asyncio.to_thread(release.cluster.kubectl, "drain", LOST_NODE, *flags)
+
+    try:
+        check_answered(await under_load(release, 5, drain))
+    finally:
+        release.cluster.kubectl("uncordon", LOST_NODE)
+    release.wait_until_ready()
 
 
 def is_ready(release: Release, node: str) -> bool:

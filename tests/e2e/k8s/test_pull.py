@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tandem import Client
+from tests.disks import enlarge_disk, mount_disk, unmount_disk
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.layout import NODES
 from tests.e2e.k8s.release import NAME, Release, eventually
@@ -39,38 +40,22 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     hub.close()
 
 
-class Disk:
-    """A file system of a size that an operator can change."""
-
-    def __init__(self, folder: Path, size: int) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True)
-        self._mount("-t", "tmpfs", "-o", f"size={size},mode=0777", "tmpfs")
-
-    def resize(self, size: int) -> None:
-        self._mount("-o", f"remount,size={size}")
-
-    def unmount(self) -> None:
-        subprocess.run(["umount", str(self.folder)], check=True)
-
-    def _mount(self, *words: str) -> None:
-        subprocess.run(["mount", *words, str(self.folder)], check=True)
-
-
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """Too small for both models, large enough for one."""
-    disk = Disk(tmp_path / "disk", 512 * KIB)
-    yield disk
-    disk.unmount()
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount_disk(folder, "mode=777", size=512 * KIB)
+    yield folder
+    unmount_disk(folder)
 
 
 @pytest.fixture
-def release(cluster: Cluster, disk: Disk) -> Iterator[Release]:
+def release(cluster: Cluster, disk: Path) -> Iterator[Release]:
     """Prepared. The claim that the chart makes for the models finds the disk."""
     release = Release(cluster, "pull", scripted=True)
     release.prepare()
-    cluster.apply([volume(release.namespace, f"{NAME}-models", disk.folder)])
+    cluster.apply([volume(release.namespace, f"{NAME}-models", disk)])
     yield release
     release.remove()
 
@@ -106,7 +91,7 @@ def said(release: Release, component: str, container: str, text: str) -> bool:
 
 
 def test_a_job_downloads_for_all_pods_through_lost_connections_and_a_full_disk(
-    release: Release, hub: Hub, disk: Disk
+    release: Release, hub: Hub, disk: Path
 ) -> None:
     hub.cuts = list(CUTS)
     with ThreadPoolExecutor() as pool:
@@ -118,7 +103,7 @@ def test_a_job_downloads_for_all_pods_through_lost_connections_and_a_full_disk(
         assert SMALL not in hub.requested
         assert said(release, "slm-executor", "models", "waiting")
         eventually("the gateways", lambda: release.is_ready("gateway"), 120)
-        disk.resize(4096 * KIB)
+        enlarge_disk(disk)
         installing.result()
     with Client(release.gateway) as client:
         assert client.ask("[slm_eos=5] from the hub?").reasoning
