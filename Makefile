@@ -92,8 +92,8 @@ bench-score: develop  ## scoring with cached stages against scoring each stage f
 	@$(RUN) python -m bench.score
 
 K8S ?= $(HOME)/.cache/tandem/k8s
-K8S_LANES ?= 3
-# Files side by side, then those that need the whole cluster; 5 is "there are none of these".
+K8S_LANES ?= 0
+# Files in K8S_LANES processes (0: one after the other; two cores hold no more), then those that need the whole cluster. 5: "there are none".
 K8S_PYTEST = TANDEM_K8S=$(K8S) $(RUN) nsenter --net=/run/netns/kn1 pytest $(K8S_TESTS) -v
 K8S_RUN = { $(K8S_PYTEST) -m "not alone" -n $(K8S_LANES) --dist loadgroup || [ $$? -eq 5 ]; } && { $(K8S_PYTEST) -m alone || [ $$? -eq 5 ]; }
 
