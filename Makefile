@@ -100,9 +100,9 @@ K8S_RUN = { $(K8S_PYTEST) -m "not alone" -n $(K8S_LANES) --dist loadgroup || [ $
 e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster with fake GPUs (root, Go, containerd, buildah; the first build takes half an hour)
 	@$(TANDEM) models pull --engine llamacpp
 	@bash tests/e2e/k8s/build.sh $(K8S) && bash tests/e2e/k8s/images.sh $(K8S) worker gateway
-	@TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s.cluster up && { \
+	@TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s up && { \
 	  $(K8S_RUN); result=$$?; \
-	  TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s.cluster down; exit $$result; }
+	  TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s down; exit $$result; }
 
 scaling-curves: develop  ## draw docs/scaling.svg: backlog, pods and latency of the last `make e2e-k8s`
 	@$(RUN) python -m bench.scaling_curves

@@ -1,5 +1,5 @@
 """A real Kubernetes cluster of two nodes on one machine, without Docker: each node is a network namespace with its own
-kubelet and containerd. `python -m tests.e2e.k8s.cluster up|down`, as root, after build.sh and images.sh.
+kubelet and containerd. `python -m tests.e2e.k8s up`, `down`, as root, after build.sh and images.sh.
 
 supervisord is the parent of every daemon; `down` removes whatever was made on the machine (namespaces, mounts, cgroups,
 sysctls).
@@ -157,17 +157,3 @@ class Cluster(Layout):
 
     def _supervise(self, program: str, *arguments: str) -> None:
         call(sys.executable, "-m", f"supervisor.{program}", "-c", str(self.run / "supervisord.conf"), *arguments)
-
-
-def main() -> None:
-    """`up`: also KServe's controller."""
-    from tests.e2e.k8s import kserve  # it needs a cluster
-
-    cluster = Cluster()
-    getattr(cluster, sys.argv[1])()
-    if cluster.is_up:
-        kserve.install(cluster)
-
-
-if __name__ == "__main__":
-    main()
