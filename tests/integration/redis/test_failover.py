@@ -46,7 +46,7 @@ async def system(nodes: RedisNodes, temporal_address: str, profiles_folder: Path
 
 
 async def test_a_request_is_stopped_and_answered(system: System) -> None:
-    seen = await events(system, "[scores=0:0.1,16:0.9 slm_eos=5]")
+    seen = await events(system, "[scores=0:0.1,16:0.9 llm_hold=20 slm_eos=5]")
     assert {"insight_delta", "stage_completed", "scored", "llm_stopped", "answer_delta", "completed"} <= set(
         kinds(seen)
     )

@@ -77,7 +77,7 @@ async def system(
 
 
 async def test_a_request_is_scored_stopped_answered_and_deleted(system: System) -> None:
-    seen = await events(system, "[scores=0:0.1,16:0.9 slm_eos=5]")
+    seen = await events(system, "[ms=50 scores=0:0.1,16:0.9 slm_eos=5]")
     assert {"insight_delta", "stage_completed", "scored", "llm_stopped", "answer_delta", "completed"} <= set(
         kinds(seen)
     )
