@@ -21,20 +21,26 @@ def values() -> dict[str, Any]:
     return found
 
 
-@needs_helm
-def test_its_values_render_this_chart(values: dict[str, Any], tmp_path: Path) -> None:
+@pytest.fixture
+def objects(values: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """What its values make of this chart, by Kind/name."""
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values["tandem"]))
     done = helm("template", "t", str(CHART), "-f", str(tmp_path / "values.yaml"))
     assert done.returncode == 0, done.stderr
+    return {f"{each['kind']}/{each['metadata']['name']}": each for each in yaml.safe_load_all(done.stdout) if each}
+
+
+@needs_helm
+def test_its_values_render_this_chart(objects: dict[str, Any]) -> None:
+    assert "Deployment/t-tandem-gateway" in objects
 
 
 @needs_helm
 def test_new_requests_are_directed_after_temporals_own_hooks_have_created_the_namespace(
-    values: dict[str, Any], tmp_path: Path
+    objects: dict[str, Any],
 ) -> None:
-    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values["tandem"]))
-    done = helm("template", "t", str(CHART), "-f", str(tmp_path / "values.yaml"), "--show-only", "templates/setup.yaml")
-    assert int(yaml.safe_load(done.stdout)["metadata"]["annotations"]["helm.sh/hook-weight"]) > 0  # theirs have none
+    annotations = objects["Job/t-tandem-setup"]["metadata"]["annotations"]
+    assert int(annotations["helm.sh/hook-weight"]) > 0  # that of theirs
 
 
 def test_its_dependencies_are_this_chart_and_those_that_it_has_values_for(values: dict[str, Any]) -> None:

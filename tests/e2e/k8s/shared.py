@@ -9,7 +9,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from tandem.paths import REPOSITORY, find_binary, models_folder
+from tandem.local.programs import require_binary
+from tandem.paths import REPOSITORY, models_folder
 from tests.e2e.k8s.layout import Layout
 from tests.e2e.k8s.values import PATHS
 from tests.fakes import write_tokenizer
@@ -30,7 +31,7 @@ def fill_shared(layout: Layout) -> None:
     shared.mkdir(parents=True, exist_ok=True)
     with FileLock(shared / "filling.lock"):
         for name in ("redis-server", "temporal", "jaeger"):
-            _update(_program(name), shared / "programs" / name)
+            _update(require_binary(name), shared / "programs" / name)
         _update(REPOSITORY / "deploy" / "jaeger.yaml", shared / "programs" / "jaeger.yaml")
         for source in (REPOSITORY / "tests").rglob("*.py"):
             _update(source, shared / "extra" / source.relative_to(REPOSITORY))
@@ -39,12 +40,6 @@ def fill_shared(layout: Layout) -> None:
         for name in ("scripted-llm", "scripted-slm"):
             if not (shared / "scripted-models" / name).is_dir():
                 write_tokenizer(shared / "scripted-models" / name)
-
-
-def _program(name: str) -> Path:
-    if found := find_binary(name):
-        return found
-    raise RuntimeError(f"{name} is missing: run `make jaeger`")
 
 
 def _update(source: Path, target: Path) -> None:

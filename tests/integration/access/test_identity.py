@@ -37,6 +37,7 @@ async def test_a_list_has_ones_own_requests_alone(guarded: Guarded) -> None:
         found = (await guarded.clients["admin"].list(limit=1000)).requests
         rows = {row.request_id: row.tenant for row in found}
     assert [rows[f"tenant/{yours}"], rows[f"other/{mine}"]] == ["tenant", "other"]
+    assert mine in {row.request_id for row in (await other.list(limit=1000)).requests}
 
 
 async def test_an_admin_asks_for_a_tenant_who_then_owns_the_request(guarded: Guarded) -> None:
