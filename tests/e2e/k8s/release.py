@@ -40,7 +40,8 @@ class Release:
         self.upgrade("--install", *more, values=values)
 
     def prepare(self, **labels: str) -> None:
-        """The namespace, with `labels`, and the claims of what its pods mount."""
+        """The namespace, with `labels`, and the claims of what its pods mount. What an earlier run left goes first."""
+        self.remove(waits=True)
         fill_shared(self.cluster)
         self.journal.mkdir(parents=True, exist_ok=True)
         self.journal.chmod(0o777)
@@ -68,12 +69,18 @@ class Release:
     def uninstall(self) -> None:
         self.cluster.helm("uninstall", NAME, "-n", self.namespace, "--wait", "--timeout", "5m")
 
-    def remove(self) -> None:
-        """The namespace with all that is in it, and its volumes. Pods are not asked to drain: that is for tests of it."""
-        self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
-        self.kubectl("delete", "pods", "--all", "--grace-period=1")
-        self.cluster.kubectl("wait", "--for=delete", f"namespace/{self.namespace}", "--timeout=240s")
-        self.cluster.kubectl("delete", "pv", "-l", f"tandem.dev/test={self.namespace}", "--ignore-not-found")
+    def remove(self, *, waits: bool = False) -> None:
+        """The namespace with all that is in it, and its volumes. Pods are not asked to drain: that is for tests of it.
+
+        `waits`: until they are gone, some twenty seconds; else they go while the next test runs.
+        """
+        named = ("namespace", self.namespace, "--ignore-not-found")
+        self.cluster.kubectl("delete", *named, "--wait=false")
+        self.kubectl("delete", "pods", "--all", "--grace-period=1", "--wait=false")
+        if waits:
+            self.cluster.kubectl("delete", *named, "--timeout=240s")
+        volumes = ("pv", "-l", f"tandem.dev/test={self.namespace}")
+        self.cluster.kubectl("delete", *volumes, "--ignore-not-found", f"--wait={waits}".lower())
 
     def wait_until_nothing_is_left(self) -> None:
         """Of what the chart had made; pods take their time to drain."""
@@ -114,7 +121,7 @@ class Release:
 
 @contextmanager
 def installed(release: Release, values: dict[str, Any] | None = None) -> Iterator[Release]:
-    """Installed and ready inside the block; removed after it, whatever happens: these nodes have GPUs for one release."""
+    """Installed and ready inside the block; removed after it, whatever happens."""
     try:
         release.install(values=values)
         release.wait_until_ready()

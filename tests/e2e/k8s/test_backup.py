@@ -77,7 +77,7 @@ def back_up(release: Release, folder: Path) -> Backup:
 
 
 def lose_everything(release: Release) -> None:
-    release.remove()
+    release.remove(waits=True)
     shutil.rmtree(release.journal)
 
 

@@ -154,6 +154,8 @@ def test_a_client_gets_stages_answer_and_bill_and_the_stop_reaches_the_large_mod
 
 
 def test_the_trace_is_in_the_jaeger_that_runs_in_the_cluster_and_adds_up(real: Release) -> None:
+    if real.mode == "kserve":
+        pytest.skip("helm test reads a trace in both modes")
     with Client(real.gateway) as client:
         result = to_dict(client.ask("What is 6 * 7?"))
 

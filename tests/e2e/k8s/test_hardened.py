@@ -57,7 +57,7 @@ def ask_from(cluster: Cluster, namespace: str, *words: str) -> str:
 
 @pytest.fixture
 def hardened(cluster: Cluster) -> Iterator[Release]:
-    """Prepared, not installed. What it was is gone at the end: these nodes have GPUs for one release."""
+    """Prepared, not installed."""
     release = Release(cluster, "hardened", scripted=True)
     release.prepare(**{"pod-security.kubernetes.io/enforce": "restricted"})
     yield release

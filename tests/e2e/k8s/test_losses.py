@@ -35,7 +35,7 @@ def release(cluster: Cluster) -> Iterator[Release]:
         release.wait_until_ready()
         yield release
     finally:
-        release.remove()
+        release.remove(waits=True)  # its disk is in use
         unmount_disk(disk)
 
 

@@ -56,7 +56,7 @@ def release(cluster: Cluster, disk: Path) -> Iterator[Release]:
     release.prepare()
     cluster.apply([volume(release.namespace, f"{NAME}-models", disk)])
     yield release
-    release.remove()
+    release.remove(waits=True)  # its disk is in use
 
 
 def values(hub: Hub) -> dict[str, Any]:
