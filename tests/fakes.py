@@ -51,6 +51,8 @@ T = TypeVar("T")
 
 
 class ByteTokenizer:
+    sha256 = "0" * 64
+
     def encode(self, text: str, *, plain: bool = False) -> list[int]:
         return list(text.encode())
 

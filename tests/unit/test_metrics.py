@@ -43,6 +43,15 @@ class Shifted:
         return [0.25, -1.5]
 
 
+class Untrained:
+    """The drift of a scorer that was not trained."""
+
+    monitored, requests = (), 40
+
+    def shift(self) -> list[float]:
+        return []
+
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 
@@ -146,10 +155,12 @@ def test_a_cost_lies_in_the_bucket_of_its_decade(usd: float, bucket: str) -> Non
 
 
 def test_feature_drift_is_exported_and_the_doctor_warns() -> None:
-    shifted = metrics.DriftCollector({"mine": Shifted()})
+    shifted = metrics.DriftCollector({"mine": Shifted(), "untrained": Untrained()})
     registry = CollectorRegistry()
     registry.register(shifted)
-    check = judge_drift(generate_latest(registry).decode())
+    text = generate_latest(registry).decode()
+    assert "untrained" not in text
+    check = judge_drift(text)
     assert check is not None
     assert not check.ok
     assert "entropy_max lies -1.5" in check.found

@@ -1,0 +1,61 @@
+"""A second pair for the test engine, whose scorer was "trained" on questions like `LIKE_TRAINING` and lets every question stop."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from services.sufficiency_scorer.artefact import Artefact
+from services.sufficiency_scorer.bag_of_words import BUCKETS, bag_of_words
+from services.sufficiency_scorer.description import Description, Moments, NotMeasured
+from services.sufficiency_scorer.features import NAMES
+from services.sufficiency_scorer.network import SufficiencyNetwork
+from services.sufficiency_scorer.shape import Shape
+from tandem.method.profile import Profile, load_profile
+from tests.e2e.k8s.values import MODEL_KEYS, scripted_profile
+from tests.fakes import ByteTokenizer
+
+PAIR = "trained"
+LIKE_TRAINING = "[slm_eos=5] 3?"
+SCRIPT_LIKE_TRAINING, SCRIPT_UNLIKE = "slm_eos=5", "slm=%%% slm_eos=5"
+"""Of questions; the second has three percent signs, three standard deviations from training."""
+
+
+def values() -> dict[str, Any]:
+    """An item of the chart's `profiles`: it shares the models of the first pair."""
+    with TemporaryDirectory() as folder:
+        profile = _write_profile(Path(folder))
+        _artefact(profile).save(profile.folder)
+        files = {file.name: file.read_bytes() for file in profile.folder.iterdir()}
+    return {
+        "name": PAIR,
+        "files": {"profile.toml": files.pop("profile.toml").decode()},
+        "binaryFiles": {name: b64encode(content).decode() for name, content in files.items()},
+        **{key: {"sharedWith": "scripted"} for key in MODEL_KEYS},
+    }
+
+
+def _write_profile(folder: Path) -> Profile:
+    (folder / PAIR).mkdir()
+    text = scripted_profile().replace('scorer = "untrained"', 'scorer = "words"', 1)
+    text = text.replace('name = "scripted"', f'name = "{PAIR}"', 1)
+    (folder / PAIR / "profile.toml").write_text(text)
+    return load_profile(PAIR, (folder,))
+
+
+def _artefact(profile: Profile) -> Artefact:
+    counts = bag_of_words(LIKE_TRAINING)
+    counts[:BUCKETS] = 0
+    network = SufficiencyNetwork.blank(Shape(("words",), stages=len(profile.stages) + 1))
+    return Artefact(
+        network.having({"mean": counts, "layers.0.bias": np.array([9.0])}),
+        Description(
+            kind="words", features=list(NAMES), shape=network.shape, pair=profile.prompt_fingerprint(),
+            tokenizer_sha256=ByteTokenizer.sha256, spread_by_stage=[Moments([], [])], trained_on=[],
+            metrics=NotMeasured(), versions={}, command="", seed=0,
+        ),
+    )  # fmt: skip
