@@ -5,7 +5,8 @@ memory and ends it, so that other load on the machine affects all alike. An inte
 
 `llamacpp` is the default; `llamacpp-server` is llama.cpp's own server in the same wheel, with its default settings, and `-mapped`
 with ours (no repacked weights, no flash attention); `llamacpp-native-mapped` is that server built for this processor, and
-`vllm` its build for CPUs (both: `make peers`). int8 and bfloat16 need the converted model (`make compiled`).
+`vllm` its build for CPUs (both: `make peers`). int8, bfloat16 and float32, for processors without bfloat16, need the converted model
+(`make compiled`).
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ _ENGINES: dict[str, dict[str, Any]] = {
     "int8": {"spec": "transformers", "quantization": "int8", "compiled": False},
     _COMPILED: {"spec": "transformers", "quantization": "int8"},
     "bfloat16": {"spec": "transformers", "quantization": "none"},
+    "float32": {"spec": "transformers", "quantization": "none", "dtype": "float32"},
 }
 _SERVERS = {
     "llamacpp-server": "wheel",
