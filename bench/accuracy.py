@@ -22,14 +22,22 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from bench.common import RESULTS, Figures, commit_of, default_profile, local_engine, must_be_compiled, report
+from bench.common import (
+    RESULTS,
+    Figures,
+    collected_runs,
+    commit_of,
+    default_profile,
+    local_engine,
+    must_be_compiled,
+    report,
+)
 from bench.peers import requantized
 from services.engine.api import Engine, GenerationRequest
 from services.engine.batch import generate_batch
 from tandem.method.profile import Model, Profile
 from tandem.method.prompts import llm_alone_prompt
 from tandem.paths import REPOSITORY, models_folder
-from training import store
 from training.datasets import Item, load
 from training.grading import grade
 from training.metrics import accuracy, difference_of_means, mcnemar
@@ -85,7 +93,7 @@ def main() -> None:
 
 def _collected(profile: Profile, role: str, items: Sequence[Item]) -> list[Answer]:
     """One per item, in their order. Raises KeyError for an item that was not collected."""
-    _, runs = store.read(REPOSITORY / "training" / "collected" / profile.name / "gsm8k.parquet")
+    runs = collected_runs(profile, "gsm8k")
     texts = {run.question: run.text for run in runs if (run.name, run.stage) == (role, 0)}
     gradings = [(item, grade(item, texts[item.id], "")) for item in items]
     return [Answer(item.id, "", each.is_right, each.answer, texts[item.id], "") for item, each in gradings]

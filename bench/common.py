@@ -18,11 +18,12 @@ import psutil
 from tandem.local.layout import engine_name
 from tandem.local.supervisor import Stack
 from tandem.method.profile import Model, Profile, load_profile
-from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
+from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder, profile_folders
 from training.metrics import bootstrap
 
 if TYPE_CHECKING:  # torch is imported only by the benches that run a model
     from services.engine.api import Engine
+    from training.collect import Run
 
 RESULTS = Path(__file__).parent / "results"
 Figures = dict[str, Any]
@@ -37,6 +38,13 @@ _INSIGHT = (
 def default_profile() -> Profile:
     """The profile of the default pair."""
     return load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
+
+
+def collected_runs(profile: Profile, data: str) -> list[Run]:
+    """What `tandem collect` kept of a data set."""
+    from training.store import read
+
+    return read(REPOSITORY / "training" / "collected" / profile.name / f"{data}.parquet")[1]
 
 
 def must_be_compiled(engine: Engine) -> None:

@@ -12,14 +12,13 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from bench.common import Figures, default_profile, local_engine, report
+from bench.common import Figures, collected_runs, default_profile, local_engine, report
 from services.engine.api import Engine, Tokenizer
 from services.engine.file_tokenizer import FileTokenizer
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs, ScorerInputsBatch
@@ -30,11 +29,9 @@ from training.collect import Run
 from training.estimators import ESTIMATORS, Examples
 from training.fitting import examples_of
 from training.metrics import Interval, auroc, bootstrap
-from training.store import read
 from training.table import make_table
 
-_COLLECTED = Path("training/collected")
-_TRAINED_ON = ("math_train.parquet", "word_problems.parquet")
+_TRAINED_ON = ("math_train", "word_problems")
 _EXACT = "float32"
 _ENGINES: dict[str, dict[str, Any]] = {
     _EXACT: {"spec": "transformers", "quantization": "none", "dtype": "float32"},
@@ -73,14 +70,15 @@ def main() -> None:
 
 
 async def _measure(profile: Profile, questions: int) -> Figures:
-    folder = _COLLECTED / profile.name
     tokenizer = FileTokenizer.load(models_folder() / profile.slm.name)
-    passes = list(_passes(profile, tokenizer, read(folder / "gsm8k.parquet")[1], questions))
+    passes = list(_passes(profile, tokenizer, collected_runs(profile, "gsm8k"), questions))
     scored: dict[str, list[_Scored]] = {}
     for name, settings in _ENGINES.items():
         with local_engine(profile.slm, compiled=False, generates=False, **settings) as engine:
             scored[name] = [await _score(engine, each) for each in track(passes, description=name)]
-    train = examples_of(make_table([r for f in _TRAINED_ON for r in read(folder / f)[1]], len(profile.stages)), "right")
+    train = examples_of(
+        make_table([r for data in _TRAINED_ON for r in collected_runs(profile, data)], len(profile.stages)), "right"
+    )
     return {
         "model": profile.slm.name,
         "questions": questions,

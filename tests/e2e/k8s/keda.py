@@ -6,7 +6,7 @@ import json
 
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.layout import wait_for
-from tests.e2e.k8s.operators import deployment_with, manifests
+from tests.e2e.k8s.operators import manifests, with_images
 
 NAMESPACE = "keda"
 _FOLDERS = ("general", "rbac", "service_account", "manager", "metrics-server")
@@ -16,14 +16,7 @@ _IMAGES = {"keda-operator": "localhost/keda:local", "keda-metrics-apiserver": "l
 def install(cluster: Cluster) -> None:
     """Until the API server has external metrics from it."""
     files = [file for folder in _FOLDERS for file in sorted((cluster.folder / "keda" / folder).glob("*.yaml"))]
-    cluster.apply(
-        [
-            deployment_with(each, image=_IMAGES[each["metadata"]["name"]], args=[])
-            if each["kind"] == "Deployment"
-            else each
-            for each in manifests(file for file in files if file.name != "kustomization.yaml")
-        ]
-    )
+    cluster.apply(with_images(manifests(file for file in files if file.name != "kustomization.yaml"), _IMAGES))
     for name in _IMAGES:
         cluster.kubectl("-n", NAMESPACE, "rollout", "status", f"deploy/{name}", "--timeout=240s")
     wait_for("KEDA's metrics", lambda: _serves_metrics(cluster))

@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.layout import wait_for
-from tests.e2e.k8s.operators import deployment_with, in_namespace, manifests
+from tests.e2e.k8s.operators import in_namespace, manifests, with_images
 
 NAMESPACE = "monitoring"
 INTERVAL = "2s"  # between two scrapes and two looks at the rules
@@ -65,12 +65,8 @@ def _operator(sources: Path) -> list[dict[str, Any]]:
     found = manifests(sorted(sources.glob("prometheus-operator-*.yaml")))
     reloader = "localhost/prometheus-config-reloader:local"
     arguments = [f"--prometheus-config-reloader={reloader}", "--config-reloader-cpu-limit=0"]
-    return [
-        deployment_with(each, image="localhost/prometheus-operator:local", args=arguments)
-        if each["kind"] == "Deployment"
-        else each
-        for each in in_namespace(found, NAMESPACE)
-    ]
+    images = {"prometheus-operator": "localhost/prometheus-operator:local"}
+    return with_images(in_namespace(found, NAMESPACE), images, arguments)
 
 
 def _server() -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,17 @@ def in_namespace(objects: list[dict[str, Any]], namespace: str) -> list[dict[str
     return found
 
 
-def deployment_with(deployment: dict[str, Any], *, image: str, args: list[str]) -> dict[str, Any]:
-    """The deployment with an image that the nodes have, these arguments after its own, and no limits."""
+def with_images(
+    objects: list[dict[str, Any]], images: Mapping[str, str], args: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The same objects, the Deployments of these names with images that the nodes have, `args` after their own arguments, and no limits."""
+    return [
+        _with(each, images[each["metadata"]["name"]], args) if each["kind"] == "Deployment" else each
+        for each in objects
+    ]
+
+
+def _with(deployment: dict[str, Any], image: str, args: Sequence[str]) -> dict[str, Any]:
     found = copy.deepcopy(deployment)
     [container] = found["spec"]["template"]["spec"]["containers"]
     kept = [
