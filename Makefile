@@ -205,7 +205,7 @@ bench-fairness: setup  ## how much slower a tenant's requests are while another 
 bench-orchestration: setup  ## latency that the system adds to the same work in one process
 	@$(RUN) python -m bench.orchestration
 
-check: lint types protos-check docs package test  ## everything that CI runs
+check: lint types protos-check docs package test  ## lint, types, generated files, docs, package and tests
 
 lint: develop  ## check with ruff
 	@$(RUN) ruff check . && $(RUN) ruff format --check .

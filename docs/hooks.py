@@ -12,6 +12,7 @@ from mkdocs.structure.files import File, Files
 
 sys.path.insert(0, str(Path(__file__).parent))
 import gen_grpc
+import gen_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 # Files of the repository that are pages of the site too, under these names.
@@ -25,12 +26,16 @@ PAGES = {
 }
 COPIED = ("CHANGELOG.md", "CONTRIBUTING.md", "helm/README.md")
 # The public Python modules, in the order of the page; the method's are found by themselves.
-CLIENT = ("client", "request", "events", "errors", "results")
+CLIENT = ("client", "unary_calls", "batches", "request", "events", "errors", "results")
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    made = {"api/grpc.md": gen_grpc.render(gen_grpc.parse()), "api/python.md": python_page()}
+    made = {
+        "api/grpc.md": gen_grpc.render(gen_grpc.parse()),
+        "api/python.md": python_page(),
+        "settings.md": gen_settings.render(),
+    }
     for source in COPIED:
         made[PAGES[source]] = _rewritten(
             (ROOT / source).read_text(), PurePosixPath(source).parent, PurePosixPath("docs")

@@ -39,13 +39,21 @@ _STEP_SECONDS = 60
 
 
 class WorkerSettings(ProcessSettings):
-    profile: str = Field("qwen2.5-coder-1.5b-0.5b", validation_alias="TANDEM_PROFILE")
-    insight_generator: str = Field("127.0.0.1:50051", validation_alias="TANDEM_INSIGHT_GENERATOR")
-    sufficiency_scorer: str = Field("127.0.0.1:50052", validation_alias="TANDEM_SUFFICIENCY_SCORER")
-    slm_executor: str = Field("127.0.0.1:50053", validation_alias="TANDEM_SLM_EXECUTOR")
-    answer_checker: str = Field("127.0.0.1:50055", validation_alias="TANDEM_ANSWER_CHECKER")
+    profile: str = Field(
+        "qwen2.5-coder-1.5b-0.5b", validation_alias="TANDEM_PROFILE", description="whose requests it works on"
+    )
+    insight_generator: str = Field(
+        "127.0.0.1:50051", validation_alias="TANDEM_INSIGHT_GENERATOR", description="its address"
+    )
+    sufficiency_scorer: str = Field(
+        "127.0.0.1:50052", validation_alias="TANDEM_SUFFICIENCY_SCORER", description="its address"
+    )
+    slm_executor: str = Field("127.0.0.1:50053", validation_alias="TANDEM_SLM_EXECUTOR", description="its address")
+    answer_checker: str = Field("127.0.0.1:50055", validation_alias="TANDEM_ANSWER_CHECKER", description="its address")
     max_llm: int = Field(16, gt=0, validation_alias="TANDEM_MAX_LLM", description="insights that run at once")
-    max_activities: int = Field(500, gt=0, validation_alias="TANDEM_MAX_ACTIVITIES")
+    max_activities: int = Field(
+        500, gt=0, validation_alias="TANDEM_MAX_ACTIVITIES", description="all other steps that run at once"
+    )
     max_batched: int = Field(
         64,
         gt=0,

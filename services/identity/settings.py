@@ -24,15 +24,21 @@ class IdentitySettings(BaseSettings):
     oidc_issuer: str = Field(
         "", validation_alias="TANDEM_OIDC_ISSUER", description="its tokens are accepted", pattern=_HTTP_URL_OR_EMPTY
     )
-    oidc_audience: str = Field("tandem", validation_alias="TANDEM_OIDC_AUDIENCE")
+    oidc_audience: str = Field(
+        "tandem", validation_alias="TANDEM_OIDC_AUDIENCE", description="for which a token must be issued"
+    )
     oidc_jwks_url: str = Field(
         "",
         validation_alias="TANDEM_OIDC_JWKS_URL",
         description="the issuer's discovery document names it if empty",
         pattern=_HTTP_URL_OR_EMPTY,
     )
-    oidc_tenant_claim: str = Field("tenant", validation_alias="TANDEM_OIDC_TENANT_CLAIM")
-    oidc_roles_claim: str = Field("roles", validation_alias="TANDEM_OIDC_ROLES_CLAIM")
+    oidc_tenant_claim: str = Field(
+        "tenant", validation_alias="TANDEM_OIDC_TENANT_CLAIM", description="of a token: the caller's tenant"
+    )
+    oidc_roles_claim: str = Field(
+        "roles", validation_alias="TANDEM_OIDC_ROLES_CLAIM", description="of a token: the caller's roles"
+    )
     allow_anonymous: bool = Field(
         False,
         validation_alias="TANDEM_ALLOW_ANONYMOUS",

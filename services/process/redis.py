@@ -28,19 +28,29 @@ class RedisSettings(BaseSettings):
         "rediss for TLS",
     )
     username: str = Field("", validation_alias="REDIS_USERNAME", description="wins over the URL's")
-    password: str = Field("", validation_alias="REDIS_PASSWORD", repr=False)
-    password_file: FilePath | None = Field(None, validation_alias="REDIS_PASSWORD_FILE")
+    password: str = Field("", validation_alias="REDIS_PASSWORD", repr=False, description="wins over the URL's")
+    password_file: FilePath | None = Field(
+        None, validation_alias="REDIS_PASSWORD_FILE", description="wins over the password"
+    )
     sentinel_username: str = Field("", validation_alias="REDIS_SENTINEL_USERNAME", description="of the Sentinels")
-    sentinel_password: str = Field("", validation_alias="REDIS_SENTINEL_PASSWORD", repr=False)
-    sentinel_password_file: FilePath | None = Field(None, validation_alias="REDIS_SENTINEL_PASSWORD_FILE")
+    sentinel_password: str = Field(
+        "", validation_alias="REDIS_SENTINEL_PASSWORD", repr=False, description="of the Sentinels"
+    )
+    sentinel_password_file: FilePath | None = Field(
+        None, validation_alias="REDIS_SENTINEL_PASSWORD_FILE", description="of the Sentinels; wins over the password"
+    )
     ca_file: FilePath | None = Field(
         None, validation_alias="REDIS_CA_FILE", description="of the servers' certificates; empty: the system's"
     )
     certificate_file: FilePath | None = Field(
         None, validation_alias="REDIS_CERT_FILE", description="this process's own, where Redis asks for one"
     )
-    key_file: FilePath | None = Field(None, validation_alias="REDIS_KEY_FILE")
-    request_ttl: Seconds = Field(timedelta(minutes=15), validation_alias="TANDEM_REQUEST_TTL")
+    key_file: FilePath | None = Field(None, validation_alias="REDIS_KEY_FILE", description="of that certificate")
+    request_ttl: Seconds = Field(
+        timedelta(minutes=15),
+        validation_alias="TANDEM_REQUEST_TTL",
+        description="how long Redis keeps a request to which nothing is written",
+    )
 
     @field_validator("url")
     @classmethod

@@ -71,7 +71,7 @@ class ProcessSettings(BaseSettings):
     metrics_port: int = Field(
         0, ge=0, le=65535, validation_alias="TANDEM_METRICS_PORT", description="Prometheus' /metrics; 0 serves none"
     )
-    log_level: str = Field("INFO", validation_alias="TANDEM_LOG_LEVEL")
+    log_level: str = Field("INFO", validation_alias="TANDEM_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR")
     payload_keys: str = Field(
         "",
         validation_alias="TANDEM_PAYLOAD_KEYS",
@@ -107,7 +107,9 @@ class ProcessSettings(BaseSettings):
 class ModelServiceSettings(ProcessSettings):
     """What a process that runs a model reads besides."""
 
-    profile: str = Field("qwen2.5-coder-1.5b-0.5b", validation_alias="TANDEM_PROFILE")
+    profile: str = Field(
+        "qwen2.5-coder-1.5b-0.5b", validation_alias="TANDEM_PROFILE", description="whose model this process runs"
+    )
     more_profiles: Names = Field(
         (),
         validation_alias="TANDEM_PROFILES",

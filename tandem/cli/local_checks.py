@@ -19,7 +19,7 @@ from tandem.method.errors import TandemError
 from tandem.method.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, find_binary, models_folder, profile_folders, read_stack
 
-_NEEDED_DISK_GB, _NEEDED_MEMORY_GB = 8, 8
+_NEEDED_DISK_GB, _NEEDED_MEMORY_GB = 10, 6
 _FEWEST_REQUESTS, _LARGEST_SHIFT = 20, 1.0
 _ALLOW_WEAK = "TANDEM_CHECKER_ALLOW_WEAK_SANDBOX"
 _YES = ("1", "on", "t", "true", "y", "yes")  # as the service's settings read it

@@ -22,7 +22,9 @@ from tandem.cli import app
 ROOT = Path(__file__).parents[2]
 TOP = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "helm/README.md")
 # Pages that docs/hooks.py makes; the site's own strict build checks links to them.
-MADE = {"docs/api/grpc.md", "docs/api/python.md", "docs/chart-values.md", "docs/changelog.md", "docs/contributing.md"}
+MADE = {
+    f"docs/{page}.md" for page in ("api/grpc", "api/python", "chart-values", "changelog", "contributing", "settings")
+}
 DOCUMENTS = [*TOP, *sorted(str(f.relative_to(ROOT)) for f in (ROOT / "docs").rglob("*.md"))]
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -63,8 +65,8 @@ def commands(group: click.Command, prefix: str = "") -> Iterator[str]:
         yield from commands(command, f"{prefix}{name} ")
 
 
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gen_grpc", ROOT / "docs" / "gen_grpc.py")
+def generator(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -151,7 +153,7 @@ def test_the_method_has_the_sections_that_code_cites() -> None:
 
 
 def test_the_grpc_page_has_every_message_and_its_comments() -> None:
-    page = generator().render(generator().parse())
+    page = generator("gen_grpc").render(generator("gen_grpc").parse())
     for file in (ROOT / "protos/tandem/v1").glob("*.proto"):
         for name in re.findall(r"^(?:message|enum) (\w+)", file.read_text(), re.MULTILINE):
             assert f"### {name}\n" in page, name
@@ -184,3 +186,12 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_the_page_of_settings_says_what_each_variable_means() -> None:
+    settings = generator("gen_settings")
+    page = settings.render()
+    for _, _, kind in settings.PROCESSES:
+        for field in settings.own_fields(kind).values():
+            assert field.description, settings.names(field)
+            assert all(f"`{name}`" in page for name in settings.names(field))

@@ -1,0 +1,100 @@
+"""The settings of each process as Markdown, from the fields that the processes read: `python docs/gen_settings.py` prints it.
+
+docs/hooks.py adds it to the site.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+# Heading, what it says, and the class whose fields are read.
+PROCESSES = (
+    ("Every process", "", "services.process.settings:ProcessSettings"),
+    ("Traces and logs", "Every process.", "services.observability.tracing:TelemetrySettings"),
+    ("Certificates", "Every process ([Security](security.md#between-the-processes)).", "services.process.transport:TransportSettings"),
+    ("Redis", "Gateway, worker and the models' services.", "services.process.redis:RedisSettings"),
+    ("Gateway", "", "services.gateway.__main__:GatewaySettings"),
+    ("Who may call", "Gateway and codec server.", "services.identity.settings:IdentitySettings"),
+    ("HTTP gateway", "", "services.http_gateway.__main__:HttpGatewaySettings"),
+    ("Worker", "", "workflows.worker:WorkerSettings"),
+    ("The models' services", "Insight generator, sufficiency scorer and executor.", "services.process.settings:ModelServiceSettings"),
+    ("Sufficiency scorer", "", "services.sufficiency_scorer.__main__:ScorerSettings"),
+    ("Answer checker", "", "services.answer_checker.settings:CheckerSettings"),
+    ("Codec server", "", "services.codec_server.__main__:CodecServerSettings"),
+)  # fmt: skip
+HEAD = """# Settings
+
+Every process reads its settings from its environment, once. A value that makes no sense ends it, with the variable's name. The local
+stack and the chart set most of them: `tandem up` passes your environment on to its processes, and the chart has a value for each, or
+`extraEnv`. Durations are seconds.
+
+Gateway and worker reach Temporal by Temporal's own variables: `TEMPORAL_ADDRESS` (`127.0.0.1:7233`), `TEMPORAL_NAMESPACE`,
+`TEMPORAL_API_KEY`, `TEMPORAL_TLS`, `TEMPORAL_TLS_SERVER_CA_CERT_PATH`, `TEMPORAL_TLS_CLIENT_CERT_PATH`, `TEMPORAL_TLS_CLIENT_KEY_PATH`,
+`TEMPORAL_TLS_SERVER_NAME`. The engine `openai` reads `OPENAI_BASE_URL` and `OPENAI_API_KEY`.
+
+The command line reads `TANDEM_ADDRESS` (the gateway), `TANDEM_API_KEY`, `TANDEM_CA_FILE` (PEM file of the gateway's authorities),
+`TANDEM_MODELS`, `TANDEM_STATE` (the local stack's folder), `TANDEM_BIN` (programs), `TANDEM_ENGINE` (of the local stack and of
+`tandem models pull`), `TANDEM_JAEGER`, and `TANDEM_API_KEYS` and `TANDEM_TENANTS` for the files that `tandem keys` and `tandem tenants`
+change.
+"""
+
+
+def render() -> str:
+    return "\n".join([HEAD, *(line for section in PROCESSES for line in _section(*section))])
+
+
+def own_fields(path: str) -> dict[str, FieldInfo]:
+    """The fields of a class of settings that it does not have from another."""
+    module, _, name = path.partition(":")
+    settings: type[BaseSettings] = getattr(importlib.import_module(module), name)
+    fields: dict[str, FieldInfo] = settings.model_fields
+    return {name: fields[name] for name in settings.__annotations__ if name in fields}
+
+
+def names(field: FieldInfo) -> list[str]:
+    """Of the variable; the first that is set counts."""
+    alias = field.validation_alias
+    found = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return [str(each) for each in found]
+
+
+def _section(title: str, about: str, path: str) -> Iterator[str]:
+    yield f"## {title}\n"
+    if about:
+        yield f"{about}\n"
+    yield "| variable | default | |\n|---|---|---|"
+    for field in own_fields(path).values():
+        yield f"| {', '.join(f'`{name}`' for name in names(field))} | {_default(field)} | {field.description or ''} |"
+    yield ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory:
+        return ""
+    text = _text(field.default)
+    return f"`{text}`" if text else ""
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(_text(each) for each in value)
+    if isinstance(value, Path):
+        return str(value).replace(f"{ROOT}/", "").replace(str(Path.home()), "~")
+    return "" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    print(render())
