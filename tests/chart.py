@@ -35,14 +35,32 @@ def render(values: str, *sets: str) -> list[dict[str, Any]]:
     return objects
 
 
+def duplicate_keys(values: str, *sets: str) -> list[str]:
+    """Keys that a mapping of the rendered manifests says twice, which strict readers refuse."""
+    found: list[str] = []
+
+    class Strict(yaml.CSafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(key) for key, _ in node.value]
+            found.extend(str(key) for key in set(keys) if keys.count(key) > 1)
+            return super().construct_mapping(node, deep)
+
+    list(yaml.load_all(_text(values, sets), Strict))
+    return found
+
+
 @cache
 def _rendered(values: str, sets: tuple[str, ...]) -> bytes:
+    return pickle.dumps([document for document in yaml.load_all(_text(values, sets), yaml.CSafeLoader) if document])
+
+
+def _text(values: str, sets: tuple[str, ...]) -> str:
     options = [word for pair in sets for word in ("--set", pair)]
     done = helm(
         "template", "t", str(CHART), "--namespace", "ns", "-f", str(CHART / "ci" / f"{values}-values.yaml"), *options
     )
     assert done.returncode == 0, done.stderr
-    return pickle.dumps([document for document in yaml.load_all(done.stdout, yaml.CSafeLoader) if document])
+    return done.stdout
 
 
 def refusal(values: str, *sets: str) -> str:

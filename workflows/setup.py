@@ -1,7 +1,7 @@
 """Prepare Temporal for this build, once its workers run: `python -m workflows.setup`. Run again, it changes nothing.
 
-Adds the search attributes that `tandem request list` finds requests by, sets the namespace's retention where
-TANDEM_RETENTION names one, and lets new requests start on this build.
+Adds the search attributes that `tandem request list` finds requests by, lets new requests start on this build, and sets the
+namespace's retention where TANDEM_RETENTION names one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from temporalio.service import RPCError
 from services.process.search_attributes import KEYS
 from services.process.settings import read_settings
 from services.process.temporal import connect
-from workflows.versioning import promote
+from workflows.versioning import Version, promote
 from workflows.worker import WorkerSettings
 
 _PATIENCE = timedelta(minutes=10)
@@ -69,23 +69,26 @@ async def _set_retention(client: Client, kept: timedelta) -> None:
     print(f"retention: {kept}" + (f", {before} before" if before else ", as before"))
 
 
+async def _promote(client: Client, version: Version) -> None:
+    try:
+        await promote(client, version, _PATIENCE)
+    except RPCError as error:
+        sys.exit(f"no worker of {version} has come: {error.message}")
+    print(f"new requests start on {version}")
+
+
 async def main() -> None:
     settings = read_settings(WorkerSettings)
     client = await connect()
-    if settings.retention:
-        await _set_retention(client, settings.retention)
     try:
         added = await add_search_attributes(client)
         print(f"search attributes added: {', '.join(added) or 'none, they are there'}")
     except RPCError as error:  # a cloud's namespace is changed by its own tools
         print(f"search attributes were not added, requests cannot be listed: {error.message}", file=sys.stderr)
-    if settings.version is None:
-        return
-    try:
-        await promote(client, settings.version, _PATIENCE)
-    except RPCError as error:
-        sys.exit(f"no worker of {settings.version} has come: {error.message}")
-    print(f"new requests start on {settings.version}")
+    if settings.version:
+        await _promote(client, settings.version)
+    if settings.retention:  # last: requests run also where it is refused
+        await _set_retention(client, settings.retention)
 
 
 if __name__ == "__main__":

@@ -74,11 +74,11 @@ async def promote(client: Client, version: Version, patience: timedelta) -> None
 
 
 class Presence:
-    """One worker among those of its version. They know of each other by leases in the request log's Redis."""
+    """One worker among those of its version and profile. They know of each other by leases in the request log's Redis."""
 
-    def __init__(self, client: Client, log: RequestLog, version: Version, name: str) -> None:
+    def __init__(self, client: Client, log: RequestLog, version: Version, profile: str, name: str) -> None:
         self._client, self._log, self._version, self._name = client, log, version, name
-        self._key = f"workers-of-{version}"
+        self._key = f"workers-of-{version}:{profile}"  # a worker of another profile polls other queues
 
     async def keep(self) -> None:
         """Renew the lease until cancelled."""

@@ -148,7 +148,7 @@ def outlive_standstill(worker: Worker) -> None:
 async def _present(client: Client, log: RequestLog, settings: WorkerSettings) -> AsyncIterator[None]:
     """Hold this worker's lease; on exit, wait until another worker of the version runs or no request needs it."""
     assert settings.version is not None
-    presence = Presence(client, log, settings.version, uuid4().hex)
+    presence = Presence(client, log, settings.version, settings.profile, uuid4().hex)
     keeping = asyncio.create_task(presence.keep())
     try:
         yield

@@ -1,5 +1,17 @@
-{{/* dict root, component -> the environment of its process */}}
+{{/* dict root, component -> the environment of its process; what extraEnv names is not there twice */}}
 {{- define "tandem.env" -}}
+{{- $given := list -}}{{- range .component.extraEnv }}{{ $given = append $given .name }}{{ end -}}
+{{- range include "tandem.ownEnv" . | fromYamlArray }}
+{{- if not (has .name $given) }}
+{{ toYaml (list .) }}
+{{- end }}
+{{- end }}
+{{- with .component.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "tandem.ownEnv" -}}
 {{- $root := .root -}}{{- $c := .component -}}{{- $v := .root.Values -}}
 - {name: HOME, value: /tmp}
 - {name: TANDEM_HOST, value: 0.0.0.0}
@@ -22,21 +34,24 @@
 {{ include "tandem.connectedEnv" . }}
 {{ include "tandem.otelEnv" $root }}
 {{- end }}
-{{- with $c.extraEnv }}
-{{ toYaml . }}
-{{- end }}
 {{- end }}
 
 {{/* What a process needs to reach others. One that runs code of a model gets none of it: no address, no secret. */}}
 {{- define "tandem.connectedEnv" -}}
 {{- $root := .root -}}{{- $c := .component -}}{{- $v := .root.Values -}}
 - {name: TANDEM_PROFILES_PATH, value: "/etc/tandem/profiles:/app/deploy/profiles"}
-{{- if or (eq $c.key "gateway") (gt (len $c.serves) 1) }}
-- {name: TANDEM_PROFILES, value: {{ join "," $c.serves | quote }}}
-{{- $withdrawn := list }}{{ range $v.profiles }}{{ if .withdrawn }}{{ $withdrawn = append $withdrawn .name }}{{ end }}{{ end }}
-{{- if and $withdrawn (eq $c.key "gateway") }}
-- {name: TANDEM_WITHDRAWN_PROFILES, value: {{ join "," $withdrawn | quote }}}
+{{- if eq $c.key "gateway" }}
+{{- $kept := list }}{{ $withdrawn := list }}
+{{- range (include "tandem.pairs" $root | fromYaml).pairs }}
+{{- if .withdrawn }}{{ $withdrawn = append $withdrawn .name }}{{ else }}{{ $kept = append $kept .name }}{{ end }}
 {{- end }}
+# The first is the default: a pair that is being taken out is none.
+- {name: TANDEM_PROFILES, value: {{ join "," (concat $kept $withdrawn) | quote }}}
+{{- with $withdrawn }}
+- {name: TANDEM_WITHDRAWN_PROFILES, value: {{ join "," . | quote }}}
+{{- end }}
+{{- else if gt (len $c.serves) 1 }}
+- {name: TANDEM_PROFILES, value: {{ join "," $c.serves | quote }}}
 {{- else }}
 - {name: TANDEM_PROFILE, value: {{ first $c.serves | quote }}}
 {{- end }}
@@ -160,8 +175,10 @@
 {{- end }}
 {{- if $t.tls.existingSecret }}
 - {name: TEMPORAL_TLS_SERVER_CA_CERT_PATH, value: /etc/tandem/temporal/ca.crt}
+{{- if $t.tls.client }}
 - {name: TEMPORAL_TLS_CLIENT_CERT_PATH, value: /etc/tandem/temporal/tls.crt}
 - {name: TEMPORAL_TLS_CLIENT_KEY_PATH, value: /etc/tandem/temporal/tls.key}
+{{- end }}
 {{- end }}
 {{- with $t.tls.serverName }}
 - {name: TEMPORAL_TLS_SERVER_NAME, value: {{ . | quote }}}

@@ -90,6 +90,34 @@ resources: {requests: {storage: {{ .Values.modelCache.size }}}}
     {{- with .component.extraVolumeMounts }}{{ toYaml . | nindent 4 }}{{ end }}
 {{- end }}
 
+{{/* dict root, worker, containers, profiles -> the template of the pod that downloads, on a node as the worker's */}}
+{{- define "tandem.pullTemplate" -}}
+{{- $root := .root -}}{{- $worker := .worker -}}
+metadata:
+  labels: {{- include "tandem.labels" (dict "root" $root "component" "pull") | nindent 4 }}
+  {{- /* Profiles are read when the Job runs. */}}
+  annotations: {checksum/profile: {{ printf "%v%v" $root.Values.profile $root.Values.profiles | sha256sum }}}
+spec:
+  restartPolicy: OnFailure
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  {{- with include "tandem.placement" (dict "root" $root "component" $worker) | trim }}{{ . | nindent 2 }}{{ end }}
+  securityContext: {{- toYaml $worker.podSecurityContext | nindent 4 }}
+  {{- with $root.Values.imagePullSecrets }}
+  imagePullSecrets: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with initial .containers }}
+  initContainers: {{- range . }}{{ . | nindent 4 }}{{ end }}
+  {{- end }}
+  containers: {{- last .containers | nindent 4 }}
+  volumes:
+    - {name: tmp, emptyDir: {}}
+    {{- include "tandem.profileVolumes" (dict "root" $root "names" .profiles) | nindent 4 }}
+    - name: models
+      {{- include "tandem.modelVolume" (dict "root" $root "component" $worker) | nindent 6 }}
+    {{- with $worker.extraVolumes }}{{ toYaml . | nindent 4 }}{{ end }}
+{{- end }}
+
 {{/* dict root, component -> what stands before the component's container where models are downloaded */}}
 {{- define "tandem.pullInit" -}}
 {{- $root := .root -}}{{- $c := .component -}}{{- $cache := .root.Values.modelCache -}}
@@ -108,7 +136,11 @@ resources: {requests: {storage: {{ .Values.modelCache.size }}}}
 {{- end -}}
 {{- end }}
 
-{{/* root -> the image that downloads and converts: one with torch, for CPUs */}}
+{{/* root -> the image that downloads and converts, one with torch for CPUs: the executor's where that is one, else from its registry */}}
 {{- define "tandem.pullImage" -}}
-{{- include "tandem.image" (dict "root" . "component" (dict "image" dict "role" "slm-executor" "onGpu" false "engine" "")) -}}
+{{- $executor := include "tandem.component" (dict "root" . "key" "slmExecutor" "pair" "") | fromYaml -}}
+{{- $isSame := not (or $executor.onGpu (eq (default "" $executor.engine) "vllm")) -}}
+{{- $its := ternary $executor.image (pick $executor.image "registry" "repository") $isSame -}}
+{{- $image := mustMergeOverwrite (deepCopy $its) .Values.modelCache.image -}}
+{{- include "tandem.image" (dict "root" . "component" (dict "image" $image "role" "slm-executor" "onGpu" false "engine" "")) -}}
 {{- end }}

@@ -22,21 +22,31 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
 {{- define "tandem.labels" -}}
-{{ include "tandem.selector" . }}
-app.kubernetes.io/part-of: tandem
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $chart := printf "%s-%s" .root.Chart.Name .root.Chart.Version -}}
+{{- $own := dict "app.kubernetes.io/part-of" "tandem" "app.kubernetes.io/version" .root.Chart.AppVersion "helm.sh/chart" $chart -}}
+{{- $fixed := mustMerge (dict "app.kubernetes.io/managed-by" .root.Release.Service) (include "tandem.selector" . | fromYaml) -}}
+{{ mustMergeOverwrite $own .root.Values.commonLabels $fixed | toYaml }}
 {{- end }}
 
 {{/* dict root, component (the component's values) -> name of its objects. A Service's may have 63 characters, with the end that is
-     put to it: -pods, or KServe's -predictor. */}}
+     put to it: -pods, or KServe's -predictor. A release's name that is cut for it ends with its hash. */}}
 {{- define "tandem.objectName" -}}
 {{- $room := sub (ternary 52 57 (eq .root.Values.serving.mode "kserve")) (len .component.name) | int -}}
-{{ include "tandem.fullname" .root | trunc $room | trimSuffix "-" }}-{{ .component.name }}
+{{- $name := include "tandem.fullname" .root -}}
+{{- if gt (len $name) $room -}}
+{{- $name = printf "%s-%s" ($name | trunc (sub $room 7 | int) | trimSuffix "-") ($name | sha256sum | trunc 6) -}}
+{{- end -}}
+{{ $name }}-{{ .component.name }}
+{{- end }}
+
+{{/* name of a Deployment -> a pattern of its pods' names and of no others': NAME-HASH-RANDOM, of which Kubernetes cuts all before RANDOM
+     to 58 characters */}}
+{{- define "tandem.podPattern" -}}
+{{- $random := "[bcdfghjklmnpqrstvwxz2456789]" -}}
+{{- if le (len .) 46 -}}{{ . }}-{{ $random }}{1,10}-{{ $random }}{5}
+{{- else if le (len .) 57 -}}{{ . }}-{{ $random }}{0,10}-?{{ $random }}{5}
+{{- else -}}{{ trunc 58 . }}{{ $random }}{5}
+{{- end -}}
 {{- end }}
 
 {{/* dict root, key, pair: host:port of the pods that serve the pair; the client balances over them */}}

@@ -10,7 +10,7 @@
   value: {{ include "tandem.redisUrl" .root | quote }}
 {{- end }}
 {{- if $redis.usersSecret }}
-- {name: REDIS_USERNAME, value: tandem-{{ .component.name }}}
+- {name: REDIS_USERNAME, value: tandem-{{ .component.role }}}
 - {name: REDIS_PASSWORD_FILE, value: /etc/tandem/redis/password}
 {{- end }}
 {{- if $redis.tls.existingSecret }}
@@ -27,9 +27,9 @@
 {{- end }}
 {{- end }}
 
-{{/* Ports for the network policies: those of the values, else those that the URL names. */}}
+{{/* Ports for the network policies: those of the values, else those that the URL names. That of Sentinels does not name the primary's. */}}
 {{- define "tandem.redisPorts" -}}
-{{- $named := list -}}
+{{- $named := ternary (list 6379) list (contains "+sentinel:" .Values.redis.url) -}}
 {{- range regexFindAll ":[0-9]+(,|/|$)" .Values.redis.url -1 -}}
 {{- $named = append $named (regexFind "[0-9]+" . | int) -}}
 {{- end -}}

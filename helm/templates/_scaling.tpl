@@ -7,7 +7,7 @@
 
 {{/* root -> name of the TriggerAuthentication for Temporal; empty where Temporal asks for no credentials */}}
 {{- define "tandem.temporalAuthentication" -}}
-{{- if or .Values.temporal.apiKeySecret .Values.temporal.tls.existingSecret -}}
+{{- if or .Values.temporal.apiKeySecret (and .Values.temporal.tls.existingSecret .Values.temporal.tls.client) -}}
 {{ include "tandem.fullname" . }}-temporal
 {{- end -}}
 {{- end }}
@@ -56,7 +56,7 @@
 {{ include "tandem.temporalTrigger" (dict "root" $root "queue" (printf "%s/batch" $queue) "types" "workflow,activity" "target" $scaling.target) }}
 {{- else -}}
 {{- $roles := dict "insightGenerator" "llm" "sufficiencyScorer" "scorer" "slmExecutor" "slm" -}}
-{{- $pods := printf ",pod=~\"%s-[a-z0-9]+-[a-z0-9]+\"" .target -}}
+{{- $pods := printf ",pod=~\"%s\"" (include "tandem.podPattern" .target) -}}
 {{- $role := "" -}}{{- with index $roles $c.key }}{{ $role = printf ",role=\"%s\"" . }}{{ end -}}
 {{- $namespace := printf "namespace=\"%s\"" $root.Release.Namespace -}}
 {{ include "tandem.prometheusTrigger" (dict "component" $c "query" (printf "sum(%s{%s%s%s})" (include "tandem.loadMetric" $c) $namespace $role $pods)) }}

@@ -11,7 +11,7 @@
 {{- with $v.redis.usersSecret }}
 {{- /* its own user's password alone */}}
 - folder: redis
-  volume: {name: redis-password, secret: {secretName: {{ . }}, items: [{key: {{ $c.name }}, path: password}]}}
+  volume: {name: redis-password, secret: {secretName: {{ . }}, items: [{key: {{ $c.role }}, path: password}]}}
 {{- end }}
 {{- with $v.redis.tls.existingSecret }}
 - folder: redis-tls

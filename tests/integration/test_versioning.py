@@ -65,7 +65,7 @@ async def test_an_upgrade_leaves_running_requests_to_the_build_that_they_began_w
 ) -> None:
     deployment = f"tandem-{uuid4().hex}"
     old, new = Version(deployment, "old"), Version(deployment, "new")
-    leaving = Presence(system.temporal, system.log, old, "the old worker")
+    leaving = Presence(system.temporal, system.log, old, QUEUE, "the old worker")
     async with worker(system, old):
         await promote(system.temporal, old, PATIENCE)
         assert not await leaving.wait_until_dispensable(MOMENT)  # it is the current version's only one
@@ -87,11 +87,13 @@ async def test_a_worker_may_go_at_once_where_another_of_its_build_is_there(syste
     version = Version(f"tandem-{uuid4().hex}", "same")
     async with worker(system, version):
         await promote(system.temporal, version, PATIENCE)
-        one, other = (Presence(system.temporal, system.log, version, name) for name in ("one", "other"))
+        one, other = (Presence(system.temporal, system.log, version, QUEUE, name) for name in ("one", "other"))
+        third = Presence(system.temporal, system.log, version, "another profile", "third")
         await one.renew()
         await other.renew()
+        await third.renew()
         assert await one.wait_until_dispensable(MOMENT)
-        assert not await other.wait_until_dispensable(MOMENT)
+        assert not await other.wait_until_dispensable(MOMENT)  # the third polls other queues
 
 
 async def test_search_attributes_that_a_namespace_lacks_are_added_once(system: System) -> None:

@@ -76,13 +76,34 @@ def test_one_job_fills_a_shared_claim_and_the_pods_wait_for_it(kind: str) -> Non
 
 @needs_helm
 def test_another_download_is_another_job_because_a_job_cannot_change() -> None:
+    changes = (
+        (), ("image.tag=v2",), ("profile.name=mine",), ("commonLabels.team=ai",), ("imagePullSecrets[0].name=mine",),
+        ("worker.nodeSelector.zone=a",), ("worker.priorityClassName=high",), ("modelCache.type=existingClaim", "modelCache.existingClaim=a"),
+        ("modelCache.type=existingClaim", "modelCache.existingClaim=b"),
+    )  # fmt: skip
     names = {
-        name
-        for sets in ((), ("image.tag=v2",), ("profile.name=mine",))
-        for name in pod_specs(render("gpu", *sets))
-        if name.startswith("Job/t-tandem-pull")
+        name for sets in changes for name in pod_specs(render("gpu", *sets)) if name.startswith("Job/t-tandem-pull")
     }
-    assert len(names) == 3
+    assert len(names) == len(changes)
+    unlike = pod_specs(render("gpu", "gateway.replicaCount=5", "worker.drainSeconds=9"))
+    assert len(names | {name for name in unlike if name.startswith("Job/t-tandem-pull")}) == len(changes)
+
+
+@needs_helm
+def test_what_downloads_has_the_executors_image_or_its_registry() -> None:
+    digest = f"sha256:{'0' * 64}"
+
+    def images(*sets: str) -> set[str]:
+        specs = pod_specs(render("gpu", "image.roles=true", *sets))
+        [job] = [spec for name, spec in specs.items() if name.startswith("Job/t-tandem-pull")]
+        [tokenizers] = specs["Deployment/t-tandem-gateway"]["initContainers"]
+        return {c["image"] for c in [*job["initContainers"], *job["containers"], tokenizers]}
+
+    pinned = f"ghcr.io/tandem/tandem-slm-executor@{digest}"
+    assert images("accelerator=none", f"slmExecutor.image.digest={digest}") == {pinned}
+    assert images(f"modelCache.image.digest={digest}") == {pinned}
+    [on_gpu] = images(f"slmExecutor.image.digest={digest}", "slmExecutor.image.registry=mirror.local")
+    assert on_gpu.startswith("mirror.local/tandem-slm-executor:")
 
 
 @needs_helm

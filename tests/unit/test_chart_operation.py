@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart import MODELS, named, needs_helm, pod_specs, refusal, render
+from tests.chart import MODELS, duplicate_keys, named, needs_helm, pod_specs, refusal, render
 
 pytestmark = needs_helm
 JOBS = ("Job/t-tandem-setup", "Pod/t-tandem-test")
@@ -120,3 +120,46 @@ def test_the_demos_probe_asks_the_first_of_its_ports_by_name() -> None:
             [container] = spec["containers"]
             first = min(port["name"] for port in container["ports"])
             assert container["readinessProbe"]["tcpSocket"]["port"] == first, name
+
+
+def test_a_grace_period_that_is_too_short_for_a_worker_is_raised() -> None:
+    specs = pod_specs(render("gpu", "defaults.terminationGracePeriodSeconds=60"))
+    worker, gateway = (specs[f"Deployment/t-tandem-{name}"] for name in ("worker", "gateway"))
+    assert worker["terminationGracePeriodSeconds"] > 900
+    assert gateway["terminationGracePeriodSeconds"] == 60
+
+
+def test_without_the_hook_there_are_no_versions() -> None:
+    assert "no request starts on a new build" in refusal("gpu", "temporal.setup=false")
+    specs = pod_specs(render("gpu", "temporal.setup=false", "worker.versioning=false"))
+    assert "TANDEM_BUILD" not in str(specs["Deployment/t-tandem-worker"])
+
+
+def test_variables_and_annotations_of_an_operator_replace_ours() -> None:
+    sets = (
+        "gateway.extraEnv[0].name=OTEL_RESOURCE_ATTRIBUTES", "gateway.extraEnv[0].value=team=ai",
+        "podAnnotations.prometheus\\.io/scrape=no", "commonLabels.app\\.kubernetes\\.io/part-of=mine",
+    )  # fmt: skip
+    objects = render("gpu", *sets)
+    [container] = pod_specs(objects)["Deployment/t-tandem-gateway"]["containers"]
+    found = [each for each in container["env"] if each["name"] == "OTEL_RESOURCE_ATTRIBUTES"]
+    assert found == [{"name": "OTEL_RESOURCE_ATTRIBUTES", "value": "team=ai"}]
+    metadata = named(objects, "Deployment", "gateway")["spec"]["template"]["metadata"]
+    assert metadata["annotations"]["prometheus.io/scrape"] == "no"
+    assert metadata["labels"]["app.kubernetes.io/part-of"] == "mine"
+
+
+def test_no_document_says_a_key_twice() -> None:
+    sets = ("podAnnotations.prometheus\\.io/port=1", "commonLabels.app\\.kubernetes\\.io/version=2", "defaults.podLabels.helm\\.sh/chart=3")  # fmt: skip
+    assert duplicate_keys("gpu", *sets) == []
+
+
+def test_temporals_authority_can_be_given_without_a_certificate_of_ours() -> None:
+    def read(*sets: str) -> set[str]:
+        specs = pod_specs(render("gpu", "temporal.tls.existingSecret=temporal", *sets))
+        [container] = specs["Deployment/t-tandem-worker"]["containers"]
+        return {each["name"] for each in container["env"] if each["name"].startswith("TEMPORAL_TLS_")}
+
+    authority = {"TEMPORAL_TLS_SERVER_CA_CERT_PATH"}
+    assert read() == authority | {"TEMPORAL_TLS_CLIENT_CERT_PATH", "TEMPORAL_TLS_CLIENT_KEY_PATH"}
+    assert read("temporal.tls.client=false") == authority

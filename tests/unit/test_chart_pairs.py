@@ -40,6 +40,13 @@ def test_the_gateways_serve_all_pairs_and_the_first_is_their_default() -> None:
 
 
 @needs_helm
+def test_the_first_pair_can_be_taken_out_too_and_is_no_default_then() -> None:
+    gateway = variables(render("profiles", "profile.withdrawn=true"), "gateway")
+    assert gateway["TANDEM_PROFILES"] == f"support,{FIRST}"
+    assert gateway["TANDEM_WITHDRAWN_PROFILES"] == FIRST
+
+
+@needs_helm
 def test_each_worker_has_its_own_queues_deployment_and_addresses() -> None:
     objects = render("profiles")
     first, second = variables(objects, "worker"), variables(objects, "worker-support")
@@ -107,3 +114,12 @@ def test_long_names_are_cut_to_what_a_service_may_have() -> None:
     assert max(map(len, names)) <= 63
     assert len({(o["kind"], o["metadata"]["name"]) for o in objects}) == len(objects)
     assert any("some-very-long-n" in name for name in names)
+
+
+@needs_helm
+def test_two_releases_whose_names_are_cut_have_no_object_in_common() -> None:
+    names = [
+        {(o["kind"], o["metadata"]["name"]) for o in render("profiles", f"fullnameOverride=tandem-production-blue-{place}", "profiles[0].key=customer-support", "serving.mode=kserve")}
+        for place in ("eu", "us")
+    ]  # fmt: skip
+    assert not names[0] & names[1]

@@ -68,7 +68,7 @@ def test_every_mounted_volume_of_a_pod_exists() -> None:
 @pytest.mark.parametrize(
     ("given", "ports"),
     [
-        (r"redis.url=redis+sentinel://a:26379\,b:26380/main", {26379, 26380}),
+        (r"redis.url=redis+sentinel://a:26379\,b:26380/main", {6379, 26379, 26380}),
         (r"redis.url=rediss+cluster://me:s3@a:7000\,b:7001", {7000, 7001}),
         ("redis.url=redis://redis.data", {6379}),
         ("redis.ports={6379,26379}", {6379, 26379}),
@@ -86,3 +86,11 @@ def test_the_network_policies_allow_every_port_that_redis_has(given: str, ports:
 def test_without_these_values_nothing_but_the_url_is_set() -> None:
     spec = pod_specs(render("gpu"))["Deployment/t-tandem-gateway"]
     assert {name for name in variables(spec) if name.startswith("REDIS_")} == {"REDIS_URL"}
+
+
+def test_the_pods_of_every_pair_are_the_user_of_their_process() -> None:
+    specs = pod_specs(render("profiles", *SECRETS))
+    for name, process in (("Deployment/t-tandem-worker-support", "worker"), ("Job/t-tandem-setup-support", "worker"), ("Deployment/t-tandem-insight-generator-support", "insight-generator")):  # fmt: skip
+        assert variables(specs[name])["REDIS_USERNAME"] == f"tandem-{process}", name
+        [secret] = [volume["secret"] for volume in specs[name]["volumes"] if volume["name"] == "redis-password"]
+        assert secret["items"] == [{"key": process, "path": "password"}], name
