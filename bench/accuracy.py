@@ -35,6 +35,7 @@ from bench.common import (
 from bench.peers import requantized
 from services.engine.api import Engine, GenerationRequest
 from services.engine.batch import generate_batch
+from services.engine.file_tokenizer import FileTokenizer
 from tandem.method.profile import Model, Profile
 from tandem.method.prompts import llm_alone_prompt
 from tandem.paths import REPOSITORY, models_folder
@@ -79,6 +80,14 @@ def main() -> None:
         choices=[_COLLECTED, *_ENGINES],
         default=[_COLLECTED, "bfloat16", "int8", "llamacpp", _Q8],
     )
+    arguments.add_argument(
+        "--cut",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="TOKENS",
+        help="grade the same answers after so many tokens too",
+    )
     options = arguments.parse_args()
     profile = default_profile()
     items = load("gsm8k").sample(options.after + options.questions, 0).items[options.after :]
@@ -88,7 +97,10 @@ def main() -> None:
         for name in options.engines
     }
     name = f"accuracy-{options.model}" + (f"-after-{options.after}" if options.after else "")
-    report(name, {"model": model.name, "n": len(items), **_figures(answers)})
+    figures = {"model": model.name, "n": len(items), **_figures(answers)}
+    if options.cut:
+        name, figures["accuracy_after_tokens"] = f"{name}-cut", _figures_of_cut(answers, items, model, options.cut)
+    report(name, figures)
 
 
 def _collected(profile: Profile, role: str, items: Sequence[Item]) -> list[Answer]:
@@ -161,6 +173,24 @@ def _figures(answers: Mapping[str, Sequence[Answer]]) -> Figures:
             }
             for name, each in others
         },
+    }
+
+
+def _figures_of_cut(
+    answers: Mapping[str, Sequence[Answer]], items: Sequence[Item], model: Model, limits: Sequence[int]
+) -> Figures:
+    """Accuracy by the number of tokens that a model may write, then by engine."""
+    tokenizer = FileTokenizer.load(models_folder() / model.name)
+
+    def is_right(item: Item, answer: Answer, limit: int) -> bool:
+        return grade(item, tokenizer.decode(tokenizer.encode(answer.text)[:limit]), "").is_right
+
+    return {
+        str(limit): {
+            name: vars(accuracy(np.array([is_right(*pair, limit) for pair in zip(items, each, strict=True)])))
+            for name, each in answers.items()
+        }
+        for limit in limits
     }
 
 

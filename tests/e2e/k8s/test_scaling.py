@@ -42,11 +42,11 @@ def values(release: Release, prometheus: Prometheus) -> dict[str, Any]:
         "worker": {"maxLlm": 8, "autoscaling": {**QUICKLY, "minReplicas": 1, "maxReplicas": 3, "target": 5}},
         "slmExecutor": {
             **on_any_node["slmExecutor"],
-            "autoscaling": {**by_requests, "minReplicas": 1, "maxReplicas": 3, "target": 5},
+            "autoscaling": {**by_requests, "minReplicas": 1, "maxReplicas": 3, "target": 8},
         },
         "insightGenerator": {
             **on_any_node["insightGenerator"],
-            "autoscaling": {**by_requests, "minReplicas": 0, "maxReplicas": 2, "target": 8},
+            "autoscaling": {**by_requests, "minReplicas": 0, "maxReplicas": 2, "target": 16},
         },
     }
 
