@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.k8s import monitoring
 from tests.e2e.k8s.cluster import Cluster
+from tests.e2e.k8s.monitoring import Prometheus
 from tests.e2e.k8s.release import Release, installed
 
 # Files whose releases need Prometheus, which one file at a time installs: the longest of all, so it begins first.
@@ -28,6 +30,13 @@ def environment() -> None:
 def cluster() -> Cluster:
     """The one that is up."""
     return Cluster()
+
+
+@pytest.fixture(scope="session")
+def prometheus(cluster: Cluster) -> Iterator[Prometheus]:
+    """For the releases of several files: each asks for its own namespace."""
+    yield monitoring.install(cluster)
+    monitoring.remove(cluster)
 
 
 @pytest.fixture(scope="module", params=["deployment", "kserve"])

@@ -74,12 +74,6 @@ def quick_rules(namespace: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def prometheus(cluster: Cluster) -> Iterator[Prometheus]:
-    yield monitoring.install(cluster)
-    monitoring.remove(cluster)
-
-
-@pytest.fixture(scope="module")
 def watched(cluster: Cluster, prometheus: Prometheus) -> Iterator[Release]:
     with installed(Release(cluster, "watched", scripted=True), values()) as release:
         cluster.apply([quick_rules(release.namespace)])

@@ -1,4 +1,4 @@
-"""Every values file in the chart's ci/ is admitted; the hardened one runs under Pod Security `restricted`."""
+"""Every values file in the chart's ci/ is admitted; the hardened one runs under Pod Security `restricted`, and goes without a rest."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def hardened(cluster: Cluster) -> Iterator[Release]:
     release.remove()
 
 
-def test_hardened_values_run_under_pod_security_restricted(hardened: Release, tmp_path: Path) -> None:
+def test_hardened_values_run_under_pod_security_restricted_and_uninstall_leaves_nothing(
+    hardened: Release, tmp_path: Path
+) -> None:
     release, cluster = hardened, hardened.cluster
     values = yaml.safe_load((CHART / "ci" / "hardened-values.yaml").read_text())
     kept = {key: value for key, value in values.items() if key not in ("redis", "temporal")}

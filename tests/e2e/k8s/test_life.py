@@ -64,11 +64,12 @@ async def test_a_rolling_upgrade_to_another_build_under_twenty_requests_loses_no
 
 
 async def test_other_thresholds_take_effect_without_a_restart_of_the_models(scripted: Release) -> None:
-    scripted.upgrade()  # as it was installed, whatever ran before
+    image = {"tag": scripted.pods("gateway")[0]["spec"]["containers"][0]["image"].rpartition(":")[2]}
+    scripted.upgrade(values={"image": image})
     scripted.wait_until_ready()
     before = names(scripted, *MODELS)
     changed = scripted_profile(stage_zero_threshold="0.05")
-    scripted.upgrade(values={"profile": {"files": {"profile.toml": changed}}})
+    scripted.upgrade(values={"image": image, "profile": {"files": {"profile.toml": changed}}})
     scripted.wait_until_ready()
     async with AsyncClient(scripted.gateway) as client:
         result = to_dict(await client.ask("[slm_eos=5] now?"))
@@ -141,13 +142,3 @@ def _record(victim: str, seen: list[dict[str, Any]], found: dict[str, Any], seco
         "seconds_from_ready_until_found": round(seconds, 1),
     }
     FAULTS.write_text(json.dumps(table, indent=2) + "\n")
-
-
-async def test_uninstall_leaves_nothing(scripted: Release) -> None:
-    other = Release(scripted.cluster, "goes", scripted=True)
-    other.install(
-        values={key: {"gpus": 0, "pool": "slm"} for key in ("insightGenerator", "sufficiencyScorer", "slmExecutor")}
-    )
-    other.uninstall()
-    other.wait_until_nothing_is_left()
-    other.remove()

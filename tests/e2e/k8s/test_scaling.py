@@ -52,21 +52,15 @@ def values(release: Release, prometheus: Prometheus) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def prometheus(cluster: Cluster) -> Iterator[Prometheus]:
-    keda.install(cluster)
-    yield monitoring.install(cluster)
-    monitoring.remove(cluster)
-    keda.remove(cluster)
-
-
-@pytest.fixture(scope="module")
 def scaled(cluster: Cluster, prometheus: Prometheus) -> Iterator[Release]:
+    keda.install(cluster)
     release = Release(cluster, "scaled", scripted=True)
     release.prepare()
     temporal_tls.install(release)
     release.upgrade("--install", values=values(release, prometheus))
     yield release
     release.remove(waits=True)  # KEDA lets its objects go
+    keda.remove(cluster)
 
 
 def ready(release: Release) -> dict[str, int]:

@@ -33,7 +33,7 @@ PROCESSES = [process.name for process in OWN_PROCESSES]
 CALLED = dict.fromkeys((CHECKER, *MODELS), "worker") | {"gateway": "http-gateway"}
 PORTS = {"gateway": 50056}
 ACCEPTED = {"OK", "UNAUTHENTICATED"}  # the gateway takes the HTTP gateway for what it is, and asks for a caller's key
-LONG = "[ms=1000 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: longer than a new secret takes to its processes
+LONG = "[ms=700 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: longer than a new secret takes to its processes
 # What a pod's own certificate opens: prints the gRPC status of one call to each target.
 CALLS = """
 import json, os, sys
@@ -212,20 +212,28 @@ def test_no_process_may_see_or_empty_all_of_redis(trusted: Trusted) -> None:
 def test_expired_certificates_are_refused_until_they_are_renewed(
     trusted: Trusted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ask() -> str:
+    def refusal() -> str:
         with Client(f"https://{FRONT}:50051", trusted.key) as client:
             try:
-                return client.ask("[slm_eos=5] expired?").reasoning
+                client.profiles()
             except RequestError as error:
                 return str(error)
+        return ""
+
+    def answer() -> str:
+        with Client(f"https://{FRONT}:50051", trusted.key) as client:
+            try:
+                return client.ask("[slm_eos=5] renewed?").reasoning
+            except RequestError:
+                return ""
 
     pods = {pod["metadata"]["uid"] for process in PROCESSES for pod in trusted.release.pods(process)}
     with monkeypatch.context() as patched:
         patched.setattr(certificates, "_VALID", timedelta(minutes=-1))
         trusted.renew()
-    eventually("the refusal", lambda: "certificate has expired" in ask(), 180)
+    eventually("the refusal", lambda: "certificate has expired" in refusal(), 180)
     trusted.renew()
-    eventually("an answer", lambda: ask().startswith("y "), 180)
+    eventually("an answer", lambda: answer().startswith("y "), 180)
     assert pods == {pod["metadata"]["uid"] for process in PROCESSES for pod in trusted.release.pods(process)}
 
 
