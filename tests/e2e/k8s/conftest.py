@@ -9,7 +9,7 @@ from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.monitoring import Prometheus
 from tests.e2e.k8s.release import Release, installed
 
-# Files whose releases need Prometheus, which one file at a time installs: the longest of all, so it begins first.
+# Files whose releases need Prometheus, which one process installs: the longest of all, so it begins first.
 _WATCHED = ("test_alerts", "test_scaling")
 
 
