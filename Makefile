@@ -72,7 +72,8 @@ report: develop  ## train, calibrate and evaluate the default pair's stop rule f
 collect: models develop  ## collect what `make report` needs (a day on two cores; an interrupted run is resumed)
 	@$(RUN) training/collect.sh $(PAIR)
 
-tables: develop  ## write the tables of docs/security.md and docs/redis.md: who may call what, as the tests find it
+tables: develop  ## write docs/settings.md, and the tables of docs/security.md and docs/redis.md: who may call what, as the tests find it
+	@$(RUN) python docs/gen_settings.py
 	@TANDEM_TABLES=1 $(RUN) pytest tests/integration/access tests/integration/redis/test_user_tables.py
 
 chart: develop  ## generate the parts of the chart that repeat other files

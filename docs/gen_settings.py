@@ -1,7 +1,4 @@
-"""The settings of each process as Markdown, from the fields that the processes read: `python docs/gen_settings.py` prints it.
-
-docs/hooks.py adds it to the site.
-"""
+"""docs/settings.md: the settings of each process, from the fields that it reads. `make tables` writes it."""
 
 from __future__ import annotations
 
@@ -11,11 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_path
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "settings.md"
 # Heading, what it says, and the class whose fields are read.
 PROCESSES = (
     ("Every process", "", "services.process.settings:ProcessSettings"),
@@ -31,7 +30,9 @@ PROCESSES = (
     ("Answer checker", "", "services.answer_checker.settings:CheckerSettings"),
     ("Codec server", "", "services.codec_server.__main__:CodecServerSettings"),
 )  # fmt: skip
-HEAD = """# Settings
+HEAD = """<!-- Written by `make tables` from the code. -->
+
+# Settings
 
 Every process reads its settings from its environment, once. A value that makes no sense ends it, with the variable's name. The local
 stack and the chart set most of them: `tandem up` passes your environment on to its processes, and the chart has a value for each, or
@@ -92,9 +93,9 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(_text(each) for each in value)
     if isinstance(value, Path):
-        return str(value).replace(f"{ROOT}/", "").replace(str(Path.home()), "~")
+        return str(value).replace(f"{ROOT}/", "").replace(str(user_cache_path("tandem")), "~/.cache/tandem")
     return "" if value is None else str(value)
 
 
 if __name__ == "__main__":
-    print(render())
+    PAGE.write_text(render())

@@ -12,7 +12,6 @@ from mkdocs.structure.files import File, Files
 
 sys.path.insert(0, str(Path(__file__).parent))
 import gen_grpc
-import gen_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 # Files of the repository that are pages of the site too, under these names.
@@ -31,11 +30,7 @@ _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    made = {
-        "api/grpc.md": gen_grpc.render(gen_grpc.parse()),
-        "api/python.md": python_page(),
-        "settings.md": gen_settings.render(),
-    }
+    made = {"api/grpc.md": gen_grpc.render(gen_grpc.parse()), "api/python.md": python_page()}
     for source in COPIED:
         made[PAGES[source]] = _rewritten(
             (ROOT / source).read_text(), PurePosixPath(source).parent, PurePosixPath("docs")

@@ -16,7 +16,10 @@ class CheckerSettings(ProcessSettings):
 
     port: int = Field(DEFAULT_PORT, ge=0, le=65535, validation_alias="TANDEM_PORT", description="0 takes a free one")
     concurrency: int = Field(
-        os.cpu_count() or 1, gt=0, validation_alias="TANDEM_CHECKER_CONCURRENCY", description="checks that run at once"
+        default_factory=lambda: os.cpu_count() or 1,
+        gt=0,
+        validation_alias="TANDEM_CHECKER_CONCURRENCY",
+        description="checks that run at once; one per core if not set",
     )
     max_waiting: int = Field(
         64, ge=0, validation_alias="TANDEM_CHECKER_MAX_WAITING", description="calls that may wait for a place"
