@@ -186,12 +186,15 @@ async def spent_budget(release: Release) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def shifted_questions(release: Release) -> AsyncIterator[None]:
-    """A hundred and twenty questions unlike those that the second pair's scorer was trained on; afterwards as many that are like them."""
-    for script in (trained_pair.SCRIPT_UNLIKE, trained_pair.SCRIPT_LIKE_TRAINING):
-        for _ in range(6):
+    """120 questions unlike those that the second pair's scorer was trained on; afterwards 180 like them, of the 200 that count."""
+
+    async def ask_many(script: str, count: int) -> None:
+        for _ in range(count // 20):
             assert not any(await ask(release, 20, script, profile=trained_pair.PAIR))
-        if script == trained_pair.SCRIPT_UNLIKE:
-            yield
+
+    await ask_many(trained_pair.SCRIPT_UNLIKE, 120)
+    yield
+    await ask_many(trained_pair.SCRIPT_LIKE_TRAINING, 180)
 
 
 # By the alerts that one fault fires, with spaces between.
