@@ -24,7 +24,7 @@ from tests.e2e.k8s.values import MODEL_KEYS, scripted_profile
 
 pytestmark = pytest.mark.timeout(1200)
 CURVES = Path(__file__).parents[3] / "bench" / "results" / "k8s-scaling.json"
-WORK = "[ms=100 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some ten seconds
+WORK = "[ms=300 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: half a minute, so that the pools fill and not the processors
 CALLERS = 60
 SCALED = ("worker", "insight-generator", "slm-executor")
 QUICKLY = {"enabled": True, "kind": "keda", "pollingSeconds": 2, "cooldownSeconds": 20}
