@@ -7,7 +7,7 @@ import json
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -98,18 +98,21 @@ class Trusted:
         self._put("redis-acl", {"users.acl": ("\n".join(acl_lines(passwords, 6)) + "\n").encode()})
         self._put("tandem-keys", {"keys.json": (self.folder / "keys.json").read_bytes()})
 
-    def serial_of(self, pod: dict[str, Any], port: int) -> int:
-        """Serial number of the certificate that a pod shows."""
-        pem = ssl.get_server_certificate((pod["status"]["podIP"], port), timeout=10)
-        return x509.load_pem_x509_certificate(pem.encode()).serial_number
-
-    def serials(self) -> dict[str, int]:
-        """Of all that are called, by pod."""
+    def certificates(self) -> dict[str, x509.Certificate]:
+        """Those that all who are called show, by pod."""
         return {
-            pod["metadata"]["name"]: self.serial_of(pod, PORTS.get(process, 50051))
+            pod["metadata"]["name"]: shown_by(pod, PORTS.get(process, 50051))
             for process in CALLED
             for pod in self.release.pods(process)
         }
+
+    def serials(self) -> dict[str, int]:
+        return {pod: certificate.serial_number for pod, certificate in self.certificates().items()}
+
+    def is_renewed(self) -> bool:
+        """No pod shows a certificate that has expired."""
+        now = datetime.now(UTC)
+        return all(certificate.not_valid_after_utc > now for certificate in self.certificates().values())
 
     def run(self, component: str, program: str, *words: str) -> dict[str, str]:
         """What a program prints in a pod of the component."""
@@ -123,6 +126,11 @@ class Trusted:
 
     def _put(self, name: str, data: dict[str, bytes]) -> None:
         self.release.cluster.apply([secret(name, NAMESPACE, data)])
+
+
+def shown_by(pod: dict[str, Any], port: int) -> x509.Certificate:
+    pem = ssl.get_server_certificate((pod["status"]["podIP"], port), timeout=10)
+    return x509.load_pem_x509_certificate(pem.encode())
 
 
 def secret_of(process: str) -> str:
@@ -234,6 +242,7 @@ def test_expired_certificates_are_refused_until_they_are_renewed(
     eventually("the refusal", lambda: "certificate has expired" in refusal(), 180)
     trusted.renew()
     eventually("an answer", lambda: answer().startswith("y "), 180)
+    eventually("new certificates of all", trusted.is_renewed, 180)
     assert pods == {pod["metadata"]["uid"] for process in PROCESSES for pod in trusted.release.pods(process)}
 
 
