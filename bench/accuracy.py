@@ -99,7 +99,8 @@ def main() -> None:
     name = f"accuracy-{options.model}" + (f"-after-{options.after}" if options.after else "")
     figures = {"model": model.name, "n": len(items), **_figures(answers)}
     if options.cut:
-        name, figures["accuracy_after_tokens"] = f"{name}-cut", _figures_of_cut(answers, items, model, options.cut)
+        name += "-cut"
+        figures["accuracy_after_tokens"] = _figures_of_cut(answers, items, model, options.cut)
     report(name, figures)
 
 

@@ -42,7 +42,7 @@ def default_profile() -> Profile:
 
 def collected_runs(profile: Profile, data: str) -> list[Run]:
     """What `tandem collect` kept of a data set."""
-    from training.store import read
+    from training.store import read  # with pyarrow, whose memory is not that of an engine
 
     return read(REPOSITORY / "training" / "collected" / profile.name / f"{data}.parquet")[1]
 

@@ -12,7 +12,7 @@
 {{- $onGpu := and $fixed.model (not $isApi) (ne .root.Values.accelerator "none") (gt (int $values.gpus) 0) -}}
 {{- if and $onGpu (not (hasKey .root.Values.pools $values.pool)) }}{{ fail (printf "%s.pool: there is no pool %s in `pools`" .key $values.pool) }}{{ end -}}
 {{- if and (eq (default "" $values.engine) "vllm") (not $onGpu) }}{{ fail (printf "%s.engine vllm needs GPUs: gpus and accelerator" .key) }}{{ end -}}
-{{- $handover := ternary (int $values.handoverSeconds) 0 (and (eq .key "worker") (eq (toString $values.versioning) "true")) -}}
+{{- $handover := ternary (int $values.handoverSeconds) 0 (and (eq .key "worker") $values.versioning) -}}
 {{- $seconds := add $values.unreadyPauseSeconds $values.drainSeconds 10 $handover | max (int $values.terminationGracePeriodSeconds) | int -}}
 {{- $name := kebabcase .key -}}{{- with $pair.key }}{{ $name = printf "%s-%s" $name . }}{{ end -}}
 {{- $serves := (include "tandem.served" (dict "root" .root "key" .key "pair" $pair.name) | fromYaml).names -}}

@@ -96,7 +96,7 @@ resources: {requests: {storage: {{ .Values.modelCache.size }}}}
 metadata:
   labels: {{- include "tandem.labels" (dict "root" $root "component" "pull") | nindent 4 }}
   {{- /* Profiles are read when the Job runs. */}}
-  annotations: {checksum/profile: {{ printf "%v%v" $root.Values.profile $root.Values.profiles | sha256sum }}}
+  annotations: {checksum/profile: {{ include "tandem.profileChecksum" $root }}}
 spec:
   restartPolicy: OnFailure
   automountServiceAccountToken: false

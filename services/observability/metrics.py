@@ -161,8 +161,9 @@ class DriftCollector(Collector):
             "Mean distance from the feature's mean at training, in standard deviations.",
             labels=["profile", "feature"],
         )
-        for profile, drift in ((name, drift) for name, drift in self._drifts.items() if drift.monitored):
-            seen.add_metric([profile], drift.requests)
+        for profile, drift in self._drifts.items():
+            if drift.monitored:
+                seen.add_metric([profile], drift.requests)
             for feature, value in zip(drift.monitored, drift.shift(), strict=False):
                 shift.add_metric([profile, feature], float(value))
         yield seen

@@ -1,4 +1,4 @@
-"""Every values file in the chart's ci/ is admitted; the hardened one runs under Pod Security `restricted`, and goes without a rest."""
+"""Every values file in the chart's ci/ is admitted; the hardened one runs under Pod Security `restricted`, and leaves nothing."""
 
 from __future__ import annotations
 

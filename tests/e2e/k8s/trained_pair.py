@@ -20,9 +20,9 @@ from tests.e2e.k8s.values import MODEL_KEYS, scripted_profile
 from tests.fakes import ByteTokenizer
 
 PAIR = "trained"
-LIKE_TRAINING = "[slm_eos=5] 3?"
 SCRIPT_LIKE_TRAINING, SCRIPT_UNLIKE = "slm_eos=5", "slm=%%% slm_eos=5"
 """Of questions; the second has three percent signs, three standard deviations from training."""
+LIKE_TRAINING = f"[{SCRIPT_LIKE_TRAINING}] 3?"
 
 
 def values() -> dict[str, Any]:
