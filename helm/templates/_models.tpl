@@ -70,11 +70,11 @@ storageClassName: {{ . }}
 resources: {requests: {storage: {{ .Values.modelCache.size }}}}
 {{- end }}
 
-{{/* dict root, component, image, args, resources, name: a container that downloads, or waits until another has */}}
+{{/* dict root, component, image, policy (the component's if empty), args, resources, name: a container that downloads, or waits until another has */}}
 {{- define "tandem.pullContainer" -}}
 - name: {{ .name }}
   image: {{ .image | quote }}
-  imagePullPolicy: {{ include "tandem.pullPolicy" . }}
+  imagePullPolicy: {{ default (include "tandem.pullPolicy" .) .policy }}
   args: {{- toYaml .args | nindent 4 }}
   securityContext: {{- toYaml .component.securityContext | nindent 4 }}
   env:
@@ -132,7 +132,7 @@ spec:
 {{- else if eq $c.key "gateway" -}}
 {{- $args := concat (list "tandem" "models" "pull" "--tokenizer-only" "--only" "slm") $profiles -}}
 {{- $some := dict "requests" (dict "cpu" "100m" "memory" "512Mi") "limits" (dict "memory" "2Gi") -}}
-{{- include "tandem.pullContainer" (dict "root" $root "component" $c "name" "tokenizers" "image" (include "tandem.pullImage" $root) "args" $args "profiles" $c.serves "resources" $some) -}}
+{{- include "tandem.pullContainer" (dict "root" $root "component" $c "name" "tokenizers" "image" (include "tandem.pullImage" $root) "policy" $cache.image.pullPolicy "args" $args "profiles" $c.serves "resources" $some) -}}
 {{- end -}}
 {{- end }}
 

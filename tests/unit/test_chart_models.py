@@ -99,6 +99,10 @@ def test_what_downloads_has_the_executors_image_or_its_registry() -> None:
         [tokenizers] = specs["Deployment/t-tandem-gateway"]["initContainers"]
         return {c["image"] for c in [*job["initContainers"], *job["containers"], tokenizers]}
 
+    specs = pod_specs(render("gpu", "modelCache.image.pullPolicy=Always"))
+    [job] = [spec for name, spec in specs.items() if name.startswith("Job/t-tandem-pull")]
+    [tokenizers] = specs["Deployment/t-tandem-gateway"]["initContainers"]
+    assert {c["imagePullPolicy"] for c in [*job["initContainers"], *job["containers"], tokenizers]} == {"Always"}
     pinned = f"ghcr.io/tandem/tandem-slm-executor@{digest}"
     assert images("accelerator=none", f"slmExecutor.image.digest={digest}") == {pinned}
     assert images(f"modelCache.image.digest={digest}") == {pinned}
