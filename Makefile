@@ -13,6 +13,8 @@ K8S_TESTS ?= tests/e2e/k8s
 PAIR ?= qwen2.5-coder-1.5b-0.5b
 export Q
 export UV_PROJECT_ENVIRONMENT ?= .venv
+# Some images set this; each process would then compile all that it imports, at each start.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'

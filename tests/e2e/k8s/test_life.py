@@ -16,6 +16,7 @@ import pytest
 
 from tandem import AsyncClient, to_dict
 from tests.e2e.k8s.load import under_load
+from tests.e2e.k8s.pods import run_python
 from tests.e2e.k8s.release import COMPONENTS, MODELS, Release, eventually
 from tests.e2e.k8s.values import scripted_profile
 from tests.e2e.ledger import read_journal, reconcile
@@ -42,6 +43,20 @@ async def settled(release: Release) -> float:
 
 async def run(function: Callable[..., object], *arguments: object) -> None:
     await asyncio.to_thread(function, *arguments)
+
+
+# Imports what a gateway does and prints which of its modules had to be compiled for it; no pod can keep the result.
+COMPILED = """
+import subprocess, sys
+
+said = subprocess.run([sys.executable, "-v", "-c", "import services.gateway.__main__"], capture_output=True, text=True, check=True)
+print([line for line in said.stderr.splitlines() if line.startswith("# code object from /")])
+"""
+
+
+def test_a_process_finds_its_code_and_libraries_compiled(scripted: Release) -> None:
+    pod = scripted.pods("gateway")[0]["metadata"]["name"]
+    assert run_python(scripted.cluster, scripted.namespace, pod, COMPILED).strip() == "[]"
 
 
 async def test_a_rolling_upgrade_to_another_build_under_twenty_requests_loses_none(scripted: Release) -> None:
