@@ -79,7 +79,8 @@ async def test_a_rolling_upgrade_to_another_build_under_twenty_requests_loses_no
 
 
 async def test_other_thresholds_take_effect_without_a_restart_of_the_models(scripted: Release) -> None:
-    image = {"tag": scripted.pods("gateway")[0]["spec"]["containers"][0]["image"].rpartition(":")[2]}
+    [tag] = scripted.image_tags("gateway")
+    image = {"tag": tag}
     scripted.upgrade(values={"image": image})
     scripted.wait_until_ready()
     before = names(scripted, *MODELS)

@@ -13,7 +13,7 @@ from tandem import AsyncClient, Client, RequestError
 from tandem.v1 import tandem_pb2
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.release import MODELS, Release, eventually, installed
-from tests.e2e.k8s.values import MODEL_KEYS, scripted_profile
+from tests.e2e.k8s.values import scripted_profile, sharing_pair
 
 pytestmark = pytest.mark.timeout(1800)
 WORK = "[ms=200 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some twenty seconds
@@ -23,13 +23,7 @@ CHANGED = {"stage_zero_threshold": "0.9", "question": '"Again: {question}"'}
 
 def second(*, withdrawn: bool = False, **changed: str) -> dict[str, Any]:
     """A pair with a worker of its own, and the first one's models."""
-    profile = scripted_profile(**changed).replace('name = "scripted"', f'name = "{SECOND}"', 1)
-    return {
-        "name": SECOND,
-        "files": {"profile.toml": profile},
-        "withdrawn": withdrawn,
-        **{key: {"sharedWith": "scripted"} for key in MODEL_KEYS},
-    }
+    return sharing_pair(SECOND, scripted_profile(SECOND, **changed), withdrawn=withdrawn)
 
 
 @pytest.fixture(scope="module")

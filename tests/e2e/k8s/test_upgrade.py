@@ -18,7 +18,7 @@ from tandem import AsyncClient, to_dict
 from tandem.paths import REPOSITORY
 from tests.e2e.k8s import servers
 from tests.e2e.k8s.cluster import Cluster
-from tests.e2e.k8s.release import COMPONENTS, Release
+from tests.e2e.k8s.release import Release
 
 pytestmark = pytest.mark.timeout(1200)
 WORK = "[ms=200 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some twenty seconds
@@ -69,11 +69,6 @@ async def requests(release: Release) -> AsyncIterator[list[dict[str, Any]]]:
     await asyncio.gather(*asked)
 
 
-def images(release: Release) -> set[str]:
-    pods = [pod for component in COMPONENTS for pod in release.pods(component)]
-    return {pod["spec"]["containers"][0]["image"].rpartition(":")[2] for pod in pods}
-
-
 def check(results: list[dict[str, Any]]) -> None:
     assert len(results) == 20
     assert all(result["reasoning"] for result in results), [r for r in results if not r["reasoning"]]
@@ -85,12 +80,12 @@ def check(results: list[dict[str, Any]]) -> None:
 async def test_the_upgrade_from_the_version_before_loses_no_request_and_neither_does_the_way_back(
     release: Release,
 ) -> None:
-    assert images(release) == {"previous"}
+    assert release.image_tags() == {"previous"}
     async with requests(release) as results:
         await asyncio.to_thread(release.upgrade, values=values("worker"))
     check(results)
     await asyncio.to_thread(release.wait_until_ready)
-    assert images(release) == {"worker"}
+    assert release.image_tags() == {"worker"}
     async with requests(release) as results:
         await asyncio.to_thread(release.roll_back)
     check(results)

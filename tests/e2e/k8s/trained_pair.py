@@ -16,7 +16,7 @@ from services.sufficiency_scorer.features import NAMES
 from services.sufficiency_scorer.network import SufficiencyNetwork
 from services.sufficiency_scorer.shape import Shape
 from tandem.method.profile import Profile, load_profile
-from tests.e2e.k8s.values import MODEL_KEYS, scripted_profile
+from tests.e2e.k8s.values import scripted_profile, sharing_pair
 from tests.fakes import ByteTokenizer
 
 PAIR = "trained"
@@ -31,18 +31,14 @@ def values() -> dict[str, Any]:
         profile = _write_profile(Path(folder))
         _artefact(profile).save(profile.folder)
         files = {file.name: file.read_bytes() for file in profile.folder.iterdir()}
-    return {
-        "name": PAIR,
-        "files": {"profile.toml": files.pop("profile.toml").decode()},
-        "binaryFiles": {name: b64encode(content).decode() for name, content in files.items()},
-        **{key: {"sharedWith": "scripted"} for key in MODEL_KEYS},
-    }
+    profile_file = files.pop("profile.toml").decode()
+    binary = {name: b64encode(content).decode() for name, content in files.items()}
+    return sharing_pair(PAIR, profile_file, binaryFiles=binary)
 
 
 def _write_profile(folder: Path) -> Profile:
     (folder / PAIR).mkdir()
-    text = scripted_profile().replace('scorer = "untrained"', 'scorer = "words"', 1)
-    text = text.replace('name = "scripted"', f'name = "{PAIR}"', 1)
+    text = scripted_profile(PAIR).replace('scorer = "untrained"', 'scorer = "words"', 1)
     (folder / PAIR / "profile.toml").write_text(text)
     return load_profile(PAIR, (folder,))
 

@@ -60,13 +60,19 @@ def _scripted_values() -> dict[str, Any]:
     }
 
 
-def scripted_profile(**changed: str) -> str:
+def scripted_profile(called: str = "scripted", **changed: str) -> str:
     """The tests' profile, in which a model that is away is waited for as long as by default."""
     text = (REPOSITORY / "tests" / "profiles" / "scripted" / "profile.toml").read_text()
     for name, value in {"unavailable_timeout_seconds": "120", **changed}.items():
         text, found = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
         assert found == 1, name
-    return text
+    return text.replace('name = "scripted"', f'name = "{called}"', 1)
+
+
+def sharing_pair(name: str, profile: str, **more: Any) -> dict[str, Any]:
+    """An item of the chart's `profiles`, with the models of the first pair."""
+    shared = {key: {"sharedWith": "scripted"} for key in MODEL_KEYS}
+    return {"name": name, "files": {"profile.toml": profile}, **shared, **more}
 
 
 def _demo() -> dict[str, Any]:
