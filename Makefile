@@ -98,7 +98,7 @@ K8S ?= $(HOME)/.cache/tandem/k8s
 K8S_LANES ?= 0
 # Files in K8S_LANES processes (0: one after the other; two cores hold no more), then those that need the whole cluster. 5: "there are none".
 K8S_PYTEST = TANDEM_K8S=$(K8S) $(RUN) nsenter --net=/run/netns/kn1 pytest $(K8S_TESTS) -v
-K8S_RUN = { $(K8S_PYTEST) -m "not alone" -n $(K8S_LANES) --dist loadgroup || [ $$? -eq 5 ]; } && { $(K8S_PYTEST) -m alone || [ $$? -eq 5 ]; }
+K8S_RUN = { $(K8S_PYTEST) -m "not alone" -n $(K8S_LANES) --dist loadfile || [ $$? -eq 5 ]; } && { $(K8S_PYTEST) -m alone || [ $$? -eq 5 ]; }
 
 e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster with fake GPUs (root, Go, containerd, buildah; the first build takes half an hour)
 	@$(TANDEM) models pull --engine llamacpp

@@ -9,15 +9,12 @@ from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.monitoring import Prometheus
 from tests.e2e.k8s.release import Release, installed
 
-# Files whose releases need Prometheus, which one process installs: the longest of all, so it begins first.
-_WATCHED = ("test_alerts", "test_scaling")
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    ours = [item for item in items if item.path.parent.name == "k8s"]
-    for item in ours:
-        item.add_marker(pytest.mark.xdist_group("watched" if item.path.stem in _WATCHED else item.path.stem))
-        if not Cluster().is_up:
+    if Cluster().is_up:
+        return
+    for item in items:
+        if item.path.parent.name == "k8s":
             item.add_marker(pytest.mark.skip(reason="needs the test cluster: make e2e-k8s"))
 
 
@@ -34,7 +31,7 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="session")
 def prometheus(cluster: Cluster) -> Iterator[Prometheus]:
-    """For the releases of several files: each asks for its own namespace."""
+    """For the releases of several files: each asks for its own namespace. Of files that run side by side, one may use it."""
     yield monitoring.install(cluster)
     monitoring.remove(cluster)
 

@@ -45,12 +45,13 @@ async def run(function: Callable[..., object], *arguments: object) -> None:
     await asyncio.to_thread(function, *arguments)
 
 
-# Imports what a gateway does and prints which of its modules had to be compiled for it; no pod can keep the result.
+# Imports what a gateway does and prints which modules of the image had to be compiled for it; no pod can keep the result.
 COMPILED = """
 import subprocess, sys
 
 said = subprocess.run([sys.executable, "-v", "-c", "import services.gateway.__main__"], capture_output=True, text=True, check=True)
-print([line for line in said.stderr.splitlines() if line.startswith("# code object from /")])
+of_image = ("# code object from /app/", "# code object from /usr/")
+print([line for line in said.stderr.splitlines() if line.startswith(of_image)])
 """
 
 

@@ -22,7 +22,7 @@ from tests.e2e.k8s.monitoring import Prometheus
 from tests.e2e.k8s.release import NAME, Release, eventually
 from tests.e2e.k8s.values import MODEL_KEYS, scripted_profile
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.alone]
 CURVES = Path(__file__).parents[3] / "bench" / "results" / "k8s-scaling.json"
 WORK = "[ms=300 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: half a minute, so that the pools fill and not the processors
 CALLERS = 60
