@@ -128,23 +128,27 @@ async def without(release: Release, component: str, script: str = "slm_eos=5") -
 async def frozen_generator(release: Release) -> AsyncIterator[None]:
     """The large model's process stands still in the moment in which its insight suffices."""
 
+    pods = {pod["metadata"]["name"] for pod in release.pods("insight-generator")}
+
     async def freeze() -> None:
         async with AsyncClient(release.gateway) as client:
             while True:
-                async for event in client.solve("[ms=200 score_ms=2000 scores=16:0.9 slm_eos=5] slow?"):
-                    if isinstance(event, StageCompleted) and event.stage == 1:  # its score takes two seconds
-                        signal_generator(signal.SIGSTOP)
-                        asyncio.get_running_loop().call_later(4, signal_generator, signal.SIGCONT)
+                with suppress(RequestError):
+                    async for event in client.solve("[ms=100 score_ms=2000 scores=16:0.9 slm_eos=5] slow?"):
+                        if isinstance(event, StageCompleted) and event.stage == 1:  # its score takes two seconds
+                            signal_generators(pods, signal.SIGSTOP)
+                            asyncio.get_running_loop().call_later(4, signal_generators, pods, signal.SIGCONT)
 
     async with beside(freeze()):  # its last thaw comes from the loop
         yield
 
 
-def signal_generator(number: signal.Signals) -> None:
-    """To the processes of all insight generators on this machine."""
+def signal_generators(pods: set[str], number: signal.Signals) -> None:
+    """To the processes of these pods' insight generators, which run on this machine."""
     words = ["pgrep", "-f", "^python -m services.insight_generator"]
-    for word in subprocess.run(words, capture_output=True, text=True, check=False).stdout.split():
-        os.kill(int(word), number)
+    for process in subprocess.run(words, capture_output=True, text=True, check=False).stdout.split():
+        if Path(f"/proc/{process}/root/etc/hostname").read_text().strip() in pods:
+            os.kill(int(process), number)
 
 
 @asynccontextmanager
@@ -163,10 +167,12 @@ async def dying_generators(release: Release) -> AsyncIterator[None]:
 
     async def kill() -> None:
         while True:
-            for pod in release.pods("insight-generator"):
-                words = ("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
-                await asyncio.to_thread(release.kubectl, *words)
-            await asyncio.sleep(8)
+            await asyncio.to_thread(release.wait_until_ready, "insight-generator")
+            await asyncio.sleep(4)  # requests find it and it writes
+            pods = [f"pod/{pod['metadata']['name']}" for pod in release.pods("insight-generator")]
+            await asyncio.to_thread(
+                release.kubectl, "delete", "--grace-period=0", "--force", "--ignore-not-found", *pods
+            )
 
     async with traffic(release, "ms=150 slm_eos=5", 8):
         async with beside(kill()):
