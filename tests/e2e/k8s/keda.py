@@ -14,7 +14,8 @@ _IMAGES = {"keda-operator": "localhost/keda:local", "keda-metrics-apiserver": "l
 
 
 def install(cluster: Cluster) -> None:
-    """Until the API server has external metrics from it."""
+    """Until the API server has external metrics from it. What a run before left goes first."""
+    remove(cluster, waits=True)
     files = [file for folder in _FOLDERS for file in sorted((cluster.folder / "keda" / folder).glob("*.yaml"))]
     cluster.apply(with_images(manifests(file for file in files if file.name != "kustomization.yaml"), _IMAGES))
     for name in _IMAGES:
@@ -22,9 +23,9 @@ def install(cluster: Cluster) -> None:
     wait_for("KEDA's metrics", lambda: _serves_metrics(cluster))
 
 
-def remove(cluster: Cluster) -> None:
+def remove(cluster: Cluster, *, waits: bool = False) -> None:
     cluster.kubectl("delete", "apiservice", "v1beta1.external.metrics.k8s.io", "--ignore-not-found")
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", f"--wait={waits}".lower())
 
 
 def _serves_metrics(cluster: Cluster) -> bool:

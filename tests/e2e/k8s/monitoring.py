@@ -18,7 +18,11 @@ INTERVAL = "2s"  # between two scrapes and two looks at the rules
 
 
 def install(cluster: Cluster) -> Prometheus:
-    """The operator and a Prometheus for the monitors and rules of all namespaces; until it answers."""
+    """The operator and a Prometheus for the monitors and rules of all namespaces; until it answers.
+
+    What a run before left goes first.
+    """
+    remove(cluster, waits=True)
     cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}])
     cluster.apply([*_operator(cluster.folder / "prometheus-operator"), *_server()])
     cluster.kubectl("-n", NAMESPACE, "rollout", "status", "deploy/prometheus-operator", "--timeout=120s")
@@ -30,8 +34,8 @@ def install(cluster: Cluster) -> Prometheus:
     return prometheus
 
 
-def remove(cluster: Cluster) -> None:
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+def remove(cluster: Cluster, *, waits: bool = False) -> None:
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", f"--wait={waits}".lower())
 
 
 @dataclass(frozen=True)
