@@ -11,9 +11,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from temporalio.client import WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
 from temporalio.common import SearchAttributeKey
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from services.gateway.admission import Admission
 from services.process.search_attributes import KEYS
@@ -22,6 +22,8 @@ from tandem.method.profile import load_profile
 from tandem.method.request import SolveRequest
 from tests.conftest import Hold
 from tests.integration.conftest import SANDBOX, System
+from tests.stacks import environment
+from workflows import setup
 from workflows.activities import Activities, ServiceAddresses
 from workflows.setup import add_search_attributes
 from workflows.versioning import Presence, Version, promote
@@ -100,6 +102,26 @@ async def test_search_attributes_that_a_namespace_lacks_are_added_once(system: S
     key = SearchAttributeKey.for_int(f"Tandem{uuid4().hex}")
     assert await add_search_attributes(system.temporal, [*KEYS, key]) == [key.name]
     assert await add_search_attributes(system.temporal, [*KEYS, key]) == []
+
+
+async def test_new_requests_start_on_the_new_build_also_where_the_retention_is_refused(
+    system: System, profiles_folder: Path, temporal_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(client: Client, kept: timedelta) -> None:
+        raise RPCError("not allowed", RPCStatusCode.PERMISSION_DENIED, b"")
+
+    monkeypatch.setattr(setup, "set_retention", refuse)
+    version = Version(f"tandem-{uuid4().hex}", "new")
+    names = {"TANDEM_DEPLOYMENT": version.deployment, "TANDEM_BUILD": version.build, "TANDEM_RETENTION": "PT2H"}
+    async with worker(system, version):
+        with (
+            environment({**names, "TEMPORAL_ADDRESS": temporal_address}),
+            pytest.raises(SystemExit, match="not allowed"),
+        ):
+            await setup.main()
+        asked = await start(system, profiles_folder, "[scores=16:0.9 slm_eos=5]")
+        assert (await asked.result())["stop"]["reason"] == "sufficient"
+        assert await build_of(asked) == "new"
 
 
 async def test_a_version_without_workers_is_not_promoted(system: System) -> None:
