@@ -106,11 +106,6 @@ class Release:
         for component in components or COMPONENTS:
             wait_for(f"{component} in {self.namespace}", lambda c=component: self.is_ready(c), 300)
 
-    def image_tags(self, *components: str) -> set[str]:
-        """Of the pods of `components`, or of all."""
-        pods = [pod for component in components or COMPONENTS for pod in self.pods(component)]
-        return {pod["spec"]["containers"][0]["image"].rpartition(":")[2] for pod in pods}
-
     def is_ready(self, component: str) -> bool:
         pods = self.pods(component)
         return bool(pods) and all(pod_is_ready(pod) for pod in pods)
@@ -133,6 +128,12 @@ def installed(release: Release, values: dict[str, Any] | None = None) -> Iterato
         yield release
     finally:
         release.remove()
+
+
+def image_tags(release: Release, *components: str) -> set[str]:
+    """Of the pods of `components`, or of all."""
+    pods = [pod for component in components or COMPONENTS for pod in release.pods(component)]
+    return {pod["spec"]["containers"][0]["image"].rpartition(":")[2] for pod in pods}
 
 
 def pod_is_ready(pod: dict[str, Any]) -> bool:

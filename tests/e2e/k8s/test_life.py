@@ -17,7 +17,7 @@ import pytest
 from tandem import AsyncClient, to_dict
 from tests.e2e.k8s.load import under_load
 from tests.e2e.k8s.pods import run_python
-from tests.e2e.k8s.release import COMPONENTS, MODELS, Release, eventually
+from tests.e2e.k8s.release import COMPONENTS, MODELS, Release, eventually, image_tags
 from tests.e2e.k8s.values import scripted_profile
 from tests.e2e.ledger import read_journal, reconcile
 
@@ -80,7 +80,7 @@ async def test_a_rolling_upgrade_to_another_build_under_twenty_requests_loses_no
 
 
 async def test_other_thresholds_take_effect_without_a_restart_of_the_models(scripted: Release) -> None:
-    [tag] = scripted.image_tags("gateway")
+    [tag] = image_tags(scripted, "gateway")
     image = {"tag": tag}
     scripted.upgrade(values={"image": image})
     scripted.wait_until_ready()

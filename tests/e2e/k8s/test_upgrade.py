@@ -18,7 +18,7 @@ from tandem import AsyncClient, to_dict
 from tandem.paths import REPOSITORY
 from tests.e2e.k8s import servers
 from tests.e2e.k8s.cluster import Cluster
-from tests.e2e.k8s.release import Release
+from tests.e2e.k8s.release import Release, image_tags
 
 pytestmark = pytest.mark.timeout(1200)
 WORK = "[ms=200 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some twenty seconds
@@ -80,12 +80,12 @@ def check(results: list[dict[str, Any]]) -> None:
 async def test_the_upgrade_from_the_version_before_loses_no_request_and_neither_does_the_way_back(
     release: Release,
 ) -> None:
-    assert release.image_tags() == {"previous"}
+    assert image_tags(release) == {"previous"}
     async with requests(release) as results:
         await asyncio.to_thread(release.upgrade, values=values("worker"))
     check(results)
     await asyncio.to_thread(release.wait_until_ready)
-    assert release.image_tags() == {"worker"}
+    assert image_tags(release) == {"worker"}
     async with requests(release) as results:
         await asyncio.to_thread(release.roll_back)
     check(results)
