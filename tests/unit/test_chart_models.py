@@ -93,16 +93,16 @@ def test_another_download_is_another_job_because_a_job_cannot_change() -> None:
 def test_what_downloads_has_the_executors_image_or_its_registry() -> None:
     digest = f"sha256:{'0' * 64}"
 
-    def images(*sets: str) -> set[str]:
-        specs = pod_specs(render("gpu", "image.roles=true", *sets))
+    def downloading(what: str, *sets: str) -> set[str]:
+        specs = pod_specs(render("gpu", *sets))
         [job] = [spec for name, spec in specs.items() if name.startswith("Job/t-tandem-pull")]
         [tokenizers] = specs["Deployment/t-tandem-gateway"]["initContainers"]
-        return {c["image"] for c in [*job["initContainers"], *job["containers"], tokenizers]}
+        return {c[what] for c in [*job["initContainers"], *job["containers"], tokenizers]}
 
-    specs = pod_specs(render("gpu", "modelCache.image.pullPolicy=Always"))
-    [job] = [spec for name, spec in specs.items() if name.startswith("Job/t-tandem-pull")]
-    [tokenizers] = specs["Deployment/t-tandem-gateway"]["initContainers"]
-    assert {c["imagePullPolicy"] for c in [*job["initContainers"], *job["containers"], tokenizers]} == {"Always"}
+    def images(*sets: str) -> set[str]:
+        return downloading("image", "image.roles=true", *sets)
+
+    assert downloading("imagePullPolicy", "modelCache.image.pullPolicy=Always") == {"Always"}
     pinned = f"ghcr.io/tandem/tandem-slm-executor@{digest}"
     assert images("accelerator=none", f"slmExecutor.image.digest={digest}") == {pinned}
     assert images(f"modelCache.image.digest={digest}") == {pinned}

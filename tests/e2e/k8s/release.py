@@ -130,6 +130,10 @@ def installed(release: Release, values: dict[str, Any] | None = None) -> Iterato
         release.remove()
 
 
+def pod_names(release: Release, *components: str) -> set[str]:
+    return {pod["metadata"]["name"] for component in components for pod in release.pods(component)}
+
+
 def image_tags(release: Release, *components: str) -> set[str]:
     """Of the pods of `components`, or of all."""
     pods = [pod for component in components or COMPONENTS for pod in release.pods(component)]

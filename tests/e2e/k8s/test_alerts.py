@@ -26,7 +26,7 @@ from tests.e2e.k8s import monitoring, trained_pair
 from tests.e2e.k8s.beside import beside
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.monitoring import Prometheus
-from tests.e2e.k8s.release import NAME, Release, eventually, installed
+from tests.e2e.k8s.release import NAME, Release, eventually, installed, pod_names
 from tests.e2e.k8s.values import scripted_profile
 
 pytestmark = pytest.mark.timeout(900)
@@ -128,7 +128,7 @@ async def without(release: Release, component: str, script: str = "slm_eos=5") -
 async def frozen_generator(release: Release) -> AsyncIterator[None]:
     """The large model's process stands still in the moment in which its insight suffices."""
 
-    pods = {pod["metadata"]["name"] for pod in release.pods("insight-generator")}
+    pods = pod_names(release, "insight-generator")
 
     async def freeze() -> None:
         async with AsyncClient(release.gateway) as client:
@@ -169,9 +169,9 @@ async def dying_generators(release: Release) -> AsyncIterator[None]:
         while True:
             await asyncio.to_thread(release.wait_until_ready, "insight-generator")
             await asyncio.sleep(4)  # requests find it and it writes
-            pods = [f"pod/{pod['metadata']['name']}" for pod in release.pods("insight-generator")]
+            pods = pod_names(release, "insight-generator")
             await asyncio.to_thread(
-                release.kubectl, "delete", "--grace-period=0", "--force", "--ignore-not-found", *pods
+                release.kubectl, "delete", "pod", *pods, "--grace-period=0", "--force", "--ignore-not-found"
             )
 
     async with traffic(release, "ms=150 slm_eos=5", 8):

@@ -17,16 +17,12 @@ import pytest
 from tandem import AsyncClient, to_dict
 from tests.e2e.k8s.load import under_load
 from tests.e2e.k8s.pods import run_python
-from tests.e2e.k8s.release import COMPONENTS, MODELS, Release, eventually, image_tags
+from tests.e2e.k8s.release import COMPONENTS, MODELS, Release, eventually, image_tags, pod_names
 from tests.e2e.k8s.values import scripted_profile
 from tests.e2e.ledger import read_journal, reconcile
 
 pytestmark = pytest.mark.timeout(1800)
 FAULTS = Path(__file__).parents[3] / "bench" / "results" / "k8s-faults.json"
-
-
-def names(release: Release, *components: str) -> set[str]:
-    return {pod["metadata"]["name"] for component in components for pod in release.pods(component)}
 
 
 async def settled(release: Release) -> float:
@@ -66,12 +62,12 @@ async def test_a_rolling_upgrade_to_another_build_under_twenty_requests_loses_no
     async def upgrade() -> None:
         await run(lambda: scripted.upgrade(values={"image": {"tag": "next"}}))
 
-    before = names(scripted, *COMPONENTS)
+    before = pod_names(scripted, *COMPONENTS)
     seen = await under_load(scripted, 20, upgrade)
     assert Counter(s["error"] for s in seen) == {"": 20}
     assert all(s["bill"]["reasoning"] for s in seen)
     scripted.wait_until_ready()
-    assert not before & names(scripted, *COMPONENTS)
+    assert not before & pod_names(scripted, *COMPONENTS)
     # The old build's workers go with the last of their requests; new ones begin on the new build.
     leaving = ("pods", "-l", "app.kubernetes.io/component=worker")
     eventually("their end", lambda: not before & {p["metadata"]["name"] for p in scripted.get(*leaving)["items"]}, 120)
@@ -84,14 +80,14 @@ async def test_other_thresholds_take_effect_without_a_restart_of_the_models(scri
     image = {"tag": tag}
     scripted.upgrade(values={"image": image})
     scripted.wait_until_ready()
-    before = names(scripted, *MODELS)
+    before = pod_names(scripted, *MODELS)
     changed = scripted_profile(stage_zero_threshold="0.05")
     scripted.upgrade(values={"image": image, "profile": {"files": {"profile.toml": changed}}})
     scripted.wait_until_ready()
     async with AsyncClient(scripted.gateway) as client:
         result = to_dict(await client.ask("[slm_eos=5] now?"))
     assert (result["stop"]["stage"], result["stop"]["reason"]) == (0, "sufficient")
-    assert before == names(scripted, *MODELS)
+    assert before == pod_names(scripted, *MODELS)
     scripted.roll_back()
     scripted.wait_until_ready()
     async with AsyncClient(scripted.gateway) as client:
