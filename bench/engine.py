@@ -5,8 +5,8 @@ memory and ends it, so that other load on the machine affects all alike. An inte
 
 `llamacpp` is the default; `llamacpp-server` is llama.cpp's own server in the same wheel, with its default settings, and `-mapped`
 with ours (no repacked weights, no flash attention); `llamacpp-native-mapped` is that server built for this processor, and
-`vllm` its build for CPUs (both: `make peers`). int8, bfloat16 and float32, for processors without bfloat16, need the converted model
-(`make compiled`).
+`vllm` its build for CPUs (both: `make peers`). int8, bfloat16 and float32 need the converted model (`make compiled`); float32 is
+for processors without bfloat16.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ _SERVERS = {
     "llamacpp-server-mapped": "wheel-mapped",
     "llamacpp-native-mapped": "native-mapped",
 }
-_VLLM = "vllm"
+_VLLM = {"vllm": "bfloat16", "vllm-float32": "float32"}
+"""Its dtype."""
 _VLLM_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "0-1", "VLLM_NO_USAGE_STATS": "1",
 }  # fmt: skip
@@ -66,7 +67,7 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--generated", type=int, default=32, help="tokens of each sequence")
     arguments.add_argument("--model", choices=["llm", "slm"], default="slm", help="of the default pair")
-    everything = [*_ENGINES, *_SERVERS, _VLLM]
+    everything = [*_ENGINES, *_SERVERS, *_VLLM]
     arguments.add_argument(
         "--engines", nargs="+", choices=everything, default=everything, help="the first is the baseline"
     )
@@ -105,8 +106,8 @@ def _prompts(profile: Profile, model: Model, count: int) -> Iterator[tuple[int, 
 def _command(role: str, model: Model, name: str) -> list[str]:
     """Of a process that answers lines."""
     folder = models_folder() / model.name
-    if name == _VLLM:
-        return [str(peers.vllm_python()), str(_beside("vllm_peer.py")), str(folder), str(max(_WIDTHS))]
+    if name in _VLLM:
+        return [str(peers.vllm_python()), str(_beside("vllm_peer.py")), str(folder), str(max(_WIDTHS)), _VLLM[name]]
     if name in _SERVERS:
         tokens = EngineSettings(folder, model.name).kv_cache_tokens
         sizes = [str(size) for size in (_THREADS, max(_WIDTHS), tokens)]

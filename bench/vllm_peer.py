@@ -9,14 +9,14 @@ import sys
 import time
 
 
-async def main(model: str, width: int) -> None:
+async def main(model: str, width: int, dtype: str) -> None:
     from vllm import AsyncEngineArgs, SamplingParams
     from vllm.inputs import TokensPrompt
     from vllm.sampling_params import RequestOutputKind
     from vllm.v1.engine.async_llm import AsyncLLM
 
     arguments = AsyncEngineArgs(
-        model=model, dtype="bfloat16", max_model_len=2048, max_num_seqs=width, disable_log_stats=True
+        model=model, dtype=dtype, max_model_len=2048, max_num_seqs=width, disable_log_stats=True
     )
     engine = AsyncLLM.from_engine_args(arguments)
 
@@ -45,4 +45,4 @@ async def main(model: str, width: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
