@@ -44,17 +44,21 @@ run: models  ## let two real models complete a function (examples/running_total.
 	  echo 'A question in words: make run Q="Tom has 3 apples and buys 4 more. How many has he?"'; fi
 	@echo 'To keep it running: source $(UV_PROJECT_ENVIRONMENT)/bin/activate, then tandem up; open http://127.0.0.1:8080 to watch, OpenAI clients use http://127.0.0.1:8080/v1'
 
+# Whole files in LANES processes, each with servers of its own, those with long tests first. 0: one after the other.
+LANES ?= 2
+PYTEST = $(RUN) pytest -n $(LANES) --dist loadfile --no-loadscope-reorder
+
 test: develop  ## all tests: real servers, and small models that the tests create
-	@$(RUN) pytest
+	@$(PYTEST)
 
 unit: develop  ## the fast tests
-	@$(RUN) pytest tests/unit tests/test_architecture.py
+	@$(PYTEST) tests/unit tests/test_architecture.py
 
 integration: develop  ## tests of requests through a real gateway, Temporal and Redis (TESTS="..." for some of them)
-	@$(RUN) pytest $(TESTS)
+	@$(PYTEST) $(TESTS)
 
 e2e: develop jaeger  ## tests of the local stack's processes, killed and restarted, and of a real Jaeger
-	@$(RUN) pytest tests/e2e
+	@$(PYTEST) tests/e2e
 
 browser:  ## install Chromium for the tests of the page, where there is none (Debian, root)
 	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; }

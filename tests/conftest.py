@@ -193,6 +193,8 @@ def _test_leaves_the_process_unchanged(request: pytest.FixtureRequest) -> Iterat
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # In several processes a long file that begins last keeps all but one of them waiting.
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     if torch.cuda.is_available():
         return
     for item in items:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.chaos.campaign import Load, run_on_stacks
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 _LOAD, _ROUNDS, _STACKS = Load(requests=6, most_faults=4, seed=2792), 46, 2
 
 
