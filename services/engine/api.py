@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from tandem.method.sampling import Sampling
 from tandem.method.tokens import TokenCounts
+
+if TYPE_CHECKING:  # a gateway, which has no arrays, imports this module for its errors
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class EngineError(Exception):
