@@ -4,9 +4,9 @@
 memory and ends it, so that other load on the machine affects all alike. An interval is over the rounds; no prompt is used twice.
 
 `llamacpp` is the default; `llamacpp-server` is llama.cpp's own server in the same wheel, with its default settings, and `-mapped`
-with ours (no repacked weights, no flash attention); `llamacpp-native-mapped` is that server built for this processor, and
-`vllm` its build for CPUs (both: `make peers`). int8, bfloat16 and float32 need the converted model (`make compiled`); float32 is
-for processors without bfloat16.
+with ours (no repacked weights, no flash attention); `llamacpp-native-mapped` is that server built for this processor, and `vllm`
+and `vllm-float32` are vLLM's build for CPUs (all three: `make peers`). int8, bfloat16 and float32 need the converted model
+(`make compiled`); float32 is for processors without bfloat16.
 """
 
 from __future__ import annotations
