@@ -8,6 +8,7 @@ from typing import TypeVar
 import grpc
 
 from tandem.calls import Metadata, async_unary_call, unary_call
+from tandem.contract import to_message
 from tandem.errors import from_rpc
 from tandem.v1 import batch_pb2, batch_pb2_grpc
 
@@ -25,7 +26,8 @@ def new_batch(
     metadata: Mapping[str, str] | None = None,
 ) -> batch_pb2.CreateBatchRequest:
     """The request for a batch; 0 and empty stand for the gateway's defaults."""
-    return batch_pb2.CreateBatchRequest(
+    return to_message(
+        batch_pb2.CreateBatchRequest,
         batch_id=batch_id,
         input_file_id=input_file_id,
         max_cost_usd=max_cost_usd,
@@ -52,7 +54,7 @@ class Batches:
 
     def read(self, file_id: str) -> Iterator[bytes]:
         """The content, in pieces."""
-        request = batch_pb2.ReadFileRequest(file_id=file_id)
+        request = to_message(batch_pb2.ReadFileRequest, file_id=file_id)
         try:
             for message in self._files.ReadFile(request, timeout=_FILE_SECONDS, metadata=self._metadata):
                 yield message.content
@@ -64,14 +66,14 @@ class Batches:
         return self._call(self._batches.CreateBatch, request, _FILE_SECONDS)
 
     def get(self, batch_id: str) -> batch_pb2.Batch:
-        return self._call(self._batches.GetBatch, batch_pb2.GetBatchRequest(batch_id=batch_id))
+        return self._call(self._batches.GetBatch, to_message(batch_pb2.GetBatchRequest, batch_id=batch_id))
 
     def cancel(self, batch_id: str) -> batch_pb2.Batch:
-        return self._call(self._batches.CancelBatch, batch_pb2.CancelBatchRequest(batch_id=batch_id))
+        return self._call(self._batches.CancelBatch, to_message(batch_pb2.CancelBatchRequest, batch_id=batch_id))
 
     def list(self, limit: int = 20, after: str = "") -> batch_pb2.ListBatchesResponse:
         """Newest first."""
-        return self._call(self._batches.ListBatches, batch_pb2.ListBatchesRequest(limit=limit, after=after))
+        return self._call(self._batches.ListBatches, to_message(batch_pb2.ListBatchesRequest, limit=limit, after=after))
 
     def _call(self, method: Callable[..., T], request: object, seconds: float = _CALL_SECONDS) -> T:
         return unary_call(method, request, seconds, self._metadata)
@@ -96,20 +98,20 @@ class AsyncBatches:
         return await self._call(self._files.CreateFile, messages(), _FILE_SECONDS)
 
     async def file(self, file_id: str) -> batch_pb2.File:
-        return await self._call(self._files.GetFile, batch_pb2.GetFileRequest(file_id=file_id))
+        return await self._call(self._files.GetFile, to_message(batch_pb2.GetFileRequest, file_id=file_id))
 
     async def files(self, purpose: str = "", limit: int = 0, after: str = "") -> batch_pb2.ListFilesResponse:
         """Newest first."""
-        request = batch_pb2.ListFilesRequest(purpose=purpose, limit=limit, after=after)
+        request = to_message(batch_pb2.ListFilesRequest, purpose=purpose, limit=limit, after=after)
         return await self._call(self._files.ListFiles, request)
 
     async def delete(self, file_id: str) -> batch_pb2.DeleteFileResponse:
-        return await self._call(self._files.DeleteFile, batch_pb2.DeleteFileRequest(file_id=file_id))
+        return await self._call(self._files.DeleteFile, to_message(batch_pb2.DeleteFileRequest, file_id=file_id))
 
     async def read(self, file_id: str) -> AsyncIterator[bytes]:
         """The content, in pieces."""
         call = self._files.ReadFile(
-            batch_pb2.ReadFileRequest(file_id=file_id), timeout=_FILE_SECONDS, metadata=self._metadata
+            to_message(batch_pb2.ReadFileRequest, file_id=file_id), timeout=_FILE_SECONDS, metadata=self._metadata
         )
         try:
             async for message in call:
@@ -124,18 +126,22 @@ class AsyncBatches:
         return await self._call(self._batches.CreateBatch, request, _FILE_SECONDS)
 
     async def get(self, batch_id: str) -> batch_pb2.Batch:
-        return await self._call(self._batches.GetBatch, batch_pb2.GetBatchRequest(batch_id=batch_id))
+        return await self._call(self._batches.GetBatch, to_message(batch_pb2.GetBatchRequest, batch_id=batch_id))
 
     async def cancel(self, batch_id: str) -> batch_pb2.Batch:
-        return await self._call(self._batches.CancelBatch, batch_pb2.CancelBatchRequest(batch_id=batch_id))
+        return await self._call(self._batches.CancelBatch, to_message(batch_pb2.CancelBatchRequest, batch_id=batch_id))
 
     async def list(self, limit: int = 0, after: str = "") -> batch_pb2.ListBatchesResponse:
         """Newest first."""
-        return await self._call(self._batches.ListBatches, batch_pb2.ListBatchesRequest(limit=limit, after=after))
+        return await self._call(
+            self._batches.ListBatches, to_message(batch_pb2.ListBatchesRequest, limit=limit, after=after)
+        )
 
     async def _call(self, method: Callable[..., Awaitable[T]], request: object, seconds: float = _CALL_SECONDS) -> T:
         return await async_unary_call(method, request, seconds, self._metadata)
 
 
 def _first(filename: str, purpose: str = "batch") -> batch_pb2.CreateFileRequest:
-    return batch_pb2.CreateFileRequest(description=batch_pb2.FileDescription(filename=filename, purpose=purpose))
+    return batch_pb2.CreateFileRequest(
+        description=to_message(batch_pb2.FileDescription, filename=filename, purpose=purpose)
+    )

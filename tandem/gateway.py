@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
-from tandem.errors import UserError
+from tandem.errors import RequestError, UserError
 from tandem.paths import default_address, local_authority
 
 _TLS = "https://"
+_NOT_OF_A_HEADER = re.compile(r"[^\x20-\x7e]")
 _OPTIONS = [
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.keepalive_time_ms", 20_000),
@@ -38,6 +40,14 @@ class Gateway:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Raises RequestError, UNAUTHENTICATED, for a credential that no header can hold."""
+        if wrong := _NOT_OF_A_HEADER.search(self.credential):
+            where = f"U+{ord(wrong.group()):04X} at character {wrong.start() + 1}"
+            raise RequestError(
+                grpc.StatusCode.UNAUTHENTICATED,
+                f"a key or token is of visible ASCII characters; this one has {where}",
+                "INVALID_CREDENTIAL",
+            )
         return (("authorization", f"Bearer {self.credential}"),) if self.credential else ()
 
     def channel(self) -> grpc.Channel:

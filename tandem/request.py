@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict, Unpack
 from uuid import uuid4
 
+from tandem.contract import to_message
 from tandem.method.checks import CheckSpec
 from tandem.method.conversation import Task
 from tandem.v1 import tandem_pb2
@@ -59,21 +60,28 @@ Question = str | Sequence[Mapping[str, str]]
 def solve_request(question: Question, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveRequest:
     """The message for a question or a conversation. Generates a request id if none is given."""
     task: str = "code" if options.get("code", False) else options.get("task", "unspecified")
-    return tandem_pb2.SolveRequest(
+    return to_message(
+        tandem_pb2.SolveRequest,
         request_id=options.get("request_id") or uuid4().hex,
         question=question if isinstance(question, str) else "",
         messages=[] if isinstance(question, str) else [_message(given) for given in question],
         profile=options.get("profile", ""),
-        budget=tandem_pb2.Budget(
-            max_cost_usd=options.get("max_cost_usd"), max_llm_tokens=options.get("max_llm_tokens")
+        budget=to_message(
+            tandem_pb2.Budget,
+            max_cost_usd=options.get("max_cost_usd"),
+            max_llm_tokens=options.get("max_llm_tokens"),
         ),
-        stop=tandem_pb2.StopOverrides(
+        stop=to_message(
+            tandem_pb2.StopOverrides,
             threshold=options.get("threshold"),
             thresholds=options.get("thresholds"),
             max_stage=options.get("max_stage"),
         ),
-        sampling=tandem_pb2.Sampling(
-            temperature=options.get("temperature"), top_p=options.get("top_p"), seed=options.get("seed")
+        sampling=to_message(
+            tandem_pb2.Sampling,
+            temperature=options.get("temperature"),
+            top_p=options.get("top_p"),
+            seed=options.get("seed"),
         ),
         keep_running=options.get("keep_running", False),
         tenant=options.get("tenant", ""),
@@ -87,7 +95,7 @@ def solve_request(question: Question, **options: Unpack[SolveOptions]) -> tandem
 
 def _message(given: Mapping[str, str]) -> tandem_pb2.Message:
     speaker = tandem_pb2.Speaker.Value(f"SPEAKER_{given['role'].upper()}")
-    return tandem_pb2.Message(speaker=speaker, text=given["content"])
+    return to_message(tandem_pb2.Message, speaker=speaker, text=given["content"])
 
 
 def _stop_strings(given: str | Sequence[str] | None) -> Sequence[str]:
@@ -96,4 +104,4 @@ def _stop_strings(given: str | Sequence[str] | None) -> Sequence[str]:
 
 def _check(given: str) -> tandem_pb2.Check:
     spec = CheckSpec.parse(given)
-    return tandem_pb2.Check(name=spec.name, argument=spec.argument)
+    return to_message(tandem_pb2.Check, name=spec.name, argument=spec.argument)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tandem.calls import Metadata, async_unary_call, unary_call
+from tandem.contract import to_message
 from tandem.gateway import Gateway
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
@@ -29,22 +30,22 @@ class UnaryCalls:
     _stub: tandem_pb2_grpc.TandemServiceStub
 
     def get(self, request_id: str) -> tandem_pb2.GetRequestResponse:
-        return self._call(self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id))
+        return self._call(self._stub.GetRequest, to_message(tandem_pb2.GetRequestRequest, request_id=request_id))
 
     def timeline(self, request_id: str) -> tandem_pb2.GetTimelineResponse:
         """What the request did and when. Raises RequestError."""
-        return self._call(self._stub.GetTimeline, tandem_pb2.GetTimelineRequest(request_id=request_id))
+        return self._call(self._stub.GetTimeline, to_message(tandem_pb2.GetTimelineRequest, request_id=request_id))
 
     def cancel(self, request_id: str) -> tandem_pb2.CancelRequestResponse:
-        return self._call(self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id))
+        return self._call(self._stub.CancelRequest, to_message(tandem_pb2.CancelRequestRequest, request_id=request_id))
 
     def delete(self, request_id: str) -> tandem_pb2.DeleteRequestResponse:
         """Erase a request that has ended. Raises RequestError."""
-        return self._call(self._stub.DeleteRequest, tandem_pb2.DeleteRequestRequest(request_id=request_id))
+        return self._call(self._stub.DeleteRequest, to_message(tandem_pb2.DeleteRequestRequest, request_id=request_id))
 
     def list(self, where: str = "", limit: int = 20) -> tandem_pb2.ListRequestsResponse:
         """Requests that match `where` (`cost > 0.01 and stage = 2`), newest first. Raises RequestError."""
-        return self._call(self._stub.ListRequests, tandem_pb2.ListRequestsRequest(where=where, limit=limit))
+        return self._call(self._stub.ListRequests, to_message(tandem_pb2.ListRequestsRequest, where=where, limit=limit))
 
     def profiles(self) -> tandem_pb2.ListProfilesResponse:
         return self._call(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
@@ -64,21 +65,29 @@ class AsyncUnaryCalls:
     _stub: tandem_pb2_grpc.TandemServiceAsyncStub
 
     async def get(self, request_id: str) -> tandem_pb2.GetRequestResponse:
-        return await self._call(self._stub.GetRequest, tandem_pb2.GetRequestRequest(request_id=request_id))
+        return await self._call(self._stub.GetRequest, to_message(tandem_pb2.GetRequestRequest, request_id=request_id))
 
     async def timeline(self, request_id: str) -> tandem_pb2.GetTimelineResponse:
-        return await self._call(self._stub.GetTimeline, tandem_pb2.GetTimelineRequest(request_id=request_id))
+        return await self._call(
+            self._stub.GetTimeline, to_message(tandem_pb2.GetTimelineRequest, request_id=request_id)
+        )
 
     async def cancel(self, request_id: str) -> tandem_pb2.CancelRequestResponse:
-        return await self._call(self._stub.CancelRequest, tandem_pb2.CancelRequestRequest(request_id=request_id))
+        return await self._call(
+            self._stub.CancelRequest, to_message(tandem_pb2.CancelRequestRequest, request_id=request_id)
+        )
 
     async def delete(self, request_id: str) -> tandem_pb2.DeleteRequestResponse:
         """Erase a request that has ended. Raises RequestError."""
-        return await self._call(self._stub.DeleteRequest, tandem_pb2.DeleteRequestRequest(request_id=request_id))
+        return await self._call(
+            self._stub.DeleteRequest, to_message(tandem_pb2.DeleteRequestRequest, request_id=request_id)
+        )
 
     async def list(self, where: str = "", limit: int = 20) -> tandem_pb2.ListRequestsResponse:
         """Requests that match `where` (`cost > 0.01 and stage = 2`), newest first. Raises RequestError."""
-        return await self._call(self._stub.ListRequests, tandem_pb2.ListRequestsRequest(where=where, limit=limit))
+        return await self._call(
+            self._stub.ListRequests, to_message(tandem_pb2.ListRequestsRequest, where=where, limit=limit)
+        )
 
     async def profiles(self) -> tandem_pb2.ListProfilesResponse:
         return await self._call(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())

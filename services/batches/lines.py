@@ -9,8 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from tandem.contract import MOST_COUNT, Count, Seed
+from tandem.errors import RequestError
 from tandem.method.conversation import Task
 from tandem.openai.chat_request import ChatCompletionRequest
+from tandem.openai.json_body import find_fault
 from tandem.openai.parameters import RefusedParameter
 from tandem.request import SolveOptions, solve_request
 from tandem.v1 import tandem_pb2
@@ -70,14 +73,14 @@ class _PlainLine(_Strict):
     profile: str = ""
     task: Task | None = None
     threshold: float | None = None
-    thresholds: dict[int, float] | None = None
-    max_stage: int | None = Field(default=None, ge=0)
+    thresholds: dict[Count, float] | None = None
+    max_stage: Count | None = None
     max_cost_usd: float | None = None
-    max_llm_tokens: int | None = Field(default=None, ge=0)
-    max_answer_tokens: int | None = Field(default=None, gt=0)
+    max_llm_tokens: Count | None = None
+    max_answer_tokens: int | None = Field(default=None, gt=0, le=MOST_COUNT)
     temperature: float | None = None
     top_p: float | None = None
-    seed: int | None = Field(default=None, ge=0, lt=1 << 64)
+    seed: Seed | None = None
     stop: str | list[str] | None = None
     checks: list[str] = Field(default_factory=list)
     json_schema: dict[str, Any] | None = None
@@ -121,6 +124,8 @@ def parse(text: bytes) -> Line:
         given = json.loads(text)
         if not isinstance(given, dict):
             raise BadLine("a line is a JSON object")
+        if fault := find_fault(given):
+            raise BadLine(" ".join(fault))
         if "body" in given or "custom_id" in given:
             line = _OpenAILine.model_validate(given)
             return Line(line.custom_id, OPENAI, line.body.as_solve_request(""), line.body.metadata)
@@ -128,6 +133,8 @@ def parse(text: bytes) -> Line:
         return Line(plain.id or "", PLAIN, plain.as_solve_request(), plain.metadata)
     except ValidationError as error:
         raise BadLine(_said(error)) from error
+    except RequestError as error:
+        raise BadLine(str(error)) from error
     except RefusedParameter as error:
         raise BadLine(f"body.{error.param}: {error}") from error
     except UnicodeDecodeError as error:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 
 from services.http_gateway.batch_objects import batch_object, file_object, page
@@ -15,10 +16,11 @@ from services.http_gateway.ids import register_ids
 from services.identity.bearer import bearer
 from tandem.batches import AsyncBatches, new_batch
 from tandem.client import AsyncClient
+from tandem.contract import MOST_COUNT, Count
+from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import RefusedParameter
 
 _CHUNK_BYTES = 256 * 1024
-_MOST_COUNT = 2**32 - 1  # what the contract can say; how many there may be, the gateway knows
 _MOST_BYTES = 101 * 1024 * 1024  # what the gateway takes, and the form around it
 _FORM = {
     "type": "object",
@@ -35,12 +37,10 @@ class BatchOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_cost_usd: float | None = None
-    concurrency: int = Field(default=0, ge=0, le=_MOST_COUNT)
+    concurrency: Count = 0
 
 
-class NewBatch(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class NewBatch(JsonBody):
     input_file_id: str
     endpoint: Literal["/v1/chat/completions"]
     completion_window: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,3}h$")]
@@ -61,7 +61,7 @@ def _caller(request: Request, authorization: Annotated[str, Header()] = "") -> A
 
 
 Caller = Annotated[AsyncBatches, Depends(_caller)]
-Limit = Annotated[int, Query(ge=1, le=_MOST_COUNT)]
+Limit = Annotated[int, Query(ge=1, le=MOST_COUNT)]
 
 
 @router.post(
@@ -73,6 +73,7 @@ async def create_file(batches: Caller, request: Request) -> dict[str, Any]:
     length = request.headers.get("content-length", "")
     if not length.isdecimal() or int(length) > _MOST_BYTES:
         raise HTTPException(413, f"an upload says its content-length, of at most {_MOST_BYTES} bytes")
+    _require_utf8(request.headers.get("content-type", ""))
     async with request.form(max_files=1) as form:
         if unknown := form.keys() - {"file", "purpose"}:
             name = min(unknown)
@@ -150,6 +151,13 @@ async def batch(batches: Caller, batch_id: str) -> dict[str, Any]:
 async def cancel_batch(batches: Caller, batch_id: str) -> dict[str, Any]:
     """Ask nothing more, and cancel the requests that run; what is there is written."""
     return batch_object(await batches.cancel(batch_id))
+
+
+def _require_utf8(content_type: str) -> None:
+    """Raises RefusedParameter. The parser of forms takes any of Python's encodings, some of which make text that is no Unicode."""
+    charset = parse_options_header(content_type)[1].get(b"charset", b"utf-8").decode("latin-1")
+    if charset.lower() != "utf-8":
+        raise RefusedParameter("file", f"the names of a form are in UTF-8, not {charset!r}", "invalid_value")
 
 
 async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
+from tandem.contract import readable
 from tandem.errors import RequestError
 from tandem.openai.parameters import RefusedParameter
 
@@ -61,7 +62,7 @@ CANCELLED = 499
 _MAX_RETRY_SECONDS = 60.0  # OpenAI's clients wait no longer, but ask earlier
 # OpenAI's names of what its headers count; the rest are Tandem's.
 _COUNTED = {"requests_per_minute": "requests", "tokens_per_minute": "tokens"}
-_ALTERNATIVE = re.compile(r"str|list\[.*\]")  # how pydantic names the members of a union in a path
+_OF_PYDANTIC = re.compile(r"str|list\[.*\]|\[key\]")  # its names for members of a union and for names, in a path
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class HttpError:
     @property
     def body(self) -> dict[str, Any]:
         kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "api_error")
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+        return {"error": {"message": readable(self.message), "type": kind, "param": self.param, "code": self.code}}
 
     @property
     def headers(self) -> dict[str, str]:
@@ -129,7 +130,7 @@ def from_parameter(error: RefusedParameter) -> HttpError:
 def from_validation(problems: Sequence[Any]) -> HttpError:
     """Of the problems that pydantic found, the one that is deepest in the body: of alternatives it is the one that was meant."""
     problem = max(problems, key=lambda found: len(found["loc"]))
-    path = [part for part in problem["loc"] if part != "body" and not _ALTERNATIVE.fullmatch(str(part))]
+    path = [part for part in problem["loc"] if part != "body" and not _OF_PYDANTIC.fullmatch(str(part))]
     named = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
     code = "unsupported_value" if problem["type"] == "extra_forbidden" else "invalid_value"
     return HttpError(400, f"{named or 'body'}: {problem['msg']}", named or None, code)

@@ -10,14 +10,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from services.http_gateway import sse
 from services.http_gateway.ids import register_ids
 from services.identity.bearer import bearer
 from tandem.client import AsyncClient
+from tandem.contract import to_message
 from tandem.errors import RequestError
 from tandem.method.conversation import Task
+from tandem.openai.json_body import JsonBody
 from tandem.request import solve_request
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
@@ -32,10 +34,8 @@ _HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer
 Messages = AsyncIterator[tandem_pb2.SolveEvent]
 
 
-class Asked(BaseModel):
+class Asked(JsonBody):
     """What the page's form holds. `threshold`: for every stage, where it is not the profile's."""
-
-    model_config = ConfigDict(extra="forbid")
 
     question: str = Field(min_length=1)
     task: Task = "answer"
@@ -111,7 +111,7 @@ async def cancel(client: Caller, request_id: str) -> dict[str, Any]:
 @api.get("/requests/{request_id:id}/events", response_model=None)
 async def events(client: Caller, request_id: str, last_event_id: Annotated[str, Header()] = "") -> StreamingResponse:
     """The events after `Last-Event-ID`, each with its cursor as its id, to `completed` or `failed`."""
-    joined = tandem_pb2.SolveRequest(request_id=request_id, resume_after=last_event_id, keep_running=True)
+    joined = to_message(tandem_pb2.SolveRequest, request_id=request_id, resume_after=last_event_id, keep_running=True)
     messages = client.messages(joined)
     first = await anext(messages)  # a refusal is an HTTP status
     return StreamingResponse(_stream(first, messages), media_type="text/event-stream", headers=_HEADERS)

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tandem.contract import MOST_COUNT
 from tandem.openai.chat_request import ChatCompletionRequest, JsonSchema, ResponseFormat, TandemOptions
+from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import RESPONSES_NEUTRAL, RESPONSES_USED, used_parameters
 
 
@@ -75,14 +77,14 @@ class TextOptions(_Body):
     format: TextFormat = TextFormat()
 
 
-class ResponsesRequest(_Body):
+class ResponsesRequest(JsonBody):
     """Every other parameter of OpenAI's is refused by name (tandem.openai.parameters)."""
 
     model: str
     input: str | list[InputMessage] = Field(min_length=1)
     instructions: str = ""
     stream: bool = False
-    max_output_tokens: int | None = Field(default=None, gt=0)
+    max_output_tokens: int | None = Field(default=None, gt=0, le=MOST_COUNT)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     text: TextOptions = TextOptions()

@@ -11,6 +11,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from tandem.contract import readable
 from tandem.method.errors import (
     PROMPT_REFUSED,
     FailedPrecondition,
@@ -66,9 +67,11 @@ def to_status(error: TandemError) -> status_pb2.Status:
 
 
 def _shortened(message: str) -> str:
-    """A message may quote what the caller sent. It travels up to three times in the trailers, which hold 8 KiB."""
-    if len(encoded := message.encode(errors="replace")) <= _MAX_MESSAGE_BYTES:
-        return message
+    """A message may quote what the caller sent, half a surrogate pair too. It travels up to three times in the trailers, which hold
+    8 KiB.
+    """
+    if len(encoded := readable(message).encode()) <= _MAX_MESSAGE_BYTES:
+        return encoded.decode()
     half = _MAX_MESSAGE_BYTES // 2
     return f"{encoded[:half].decode(errors='ignore')} … {encoded[-half:].decode(errors='ignore')}"
 

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from tandem.contract import MOST_COUNT, Count, Seed
 from tandem.method.conversation import Task
+from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import RefusedParameter, used_parameters
 from tandem.request import SolveOptions, solve_request
 from tandem.v1 import tandem_pb2
@@ -81,27 +83,27 @@ class TandemOptions(_Body):
 
     task: Task | None = None
     threshold: float | None = None
-    thresholds: dict[int, float] | None = None
-    max_stage: int | None = Field(default=None, ge=0)
+    thresholds: dict[Count, float] | None = None
+    max_stage: Count | None = None
     max_cost_usd: float | None = None
-    max_llm_tokens: int | None = Field(default=None, ge=0)
+    max_llm_tokens: Count | None = None
     checks: list[str] = Field(default_factory=list)
     keep_running: bool = False
     tenant: str = ""
 
 
-class ChatCompletionRequest(_Body):
+class ChatCompletionRequest(JsonBody):
     """Every other parameter of OpenAI's is refused by name (tandem.openai.parameters)."""
 
     model: str
     messages: list[ChatMessage] = Field(min_length=1)
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
-    max_tokens: int | None = Field(default=None, gt=0)
-    max_completion_tokens: int | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0, le=MOST_COUNT)
+    max_completion_tokens: int | None = Field(default=None, gt=0, le=MOST_COUNT)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    seed: int | None = Field(default=None, ge=0, lt=1 << 64)
+    seed: Seed | None = None
     stop: str | list[str] = Field(default_factory=list)
     response_format: ResponseFormat = ResponseFormat(type="text")
     user: str = ""

@@ -97,3 +97,11 @@ def test_a_question_that_is_no_text_names_itself() -> None:
     done = tandem("ask", "-", stdin=b"\xff\xfe\x00", PYTHONIOENCODING="utf-8")
     assert done.returncode == 2
     assert "standard input is no text" in error_of(done)
+
+
+def test_a_value_that_no_request_can_hold_is_named() -> None:
+    """The question is a file's name in Latin-1, as a shell passes it on."""
+    assert "max_llm_tokens is out of its range" in error_of(tandem("ask", "--max-llm-tokens", str(2**32), "why?"))
+    latin = os.fsdecode(b"caf\xe9")
+    assert "question holds text that is no Unicode" in error_of(tandem("ask", latin))
+    assert "U+00E9 at character 2" in error_of(tandem("ask", "why?", TANDEM_API_KEY="ké"))

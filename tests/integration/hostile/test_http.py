@@ -72,6 +72,17 @@ async def test_any_form_is_answered(edge: httpx.Client) -> None:
     await asyncio.to_thread(claim)
 
 
+@pytest.mark.parametrize("charset", ["utf-7", "unicode_escape", "idna", "punycode", "utf-16", "nonsense", "rot13", ""])
+async def test_a_form_in_another_charset_is_refused(edge: httpx.Client, charset: str) -> None:
+    """Some of Python's would make half a surrogate pair of the name."""
+    name = rb'Content-Disposition: form-data; name="file"; filename="+2AA-\ud800.jsonl"'
+    content = b"\r\n".join([b"--x", name, b"", b"{}", b"--x--", b""])
+    kind = {"content-type": f"multipart/form-data; boundary=x; charset={charset}"}
+    reply = await asyncio.to_thread(edge.post, "/v1/files", content=content, headers=kind)
+    _assert_answered(reply)
+    assert reply.status_code == 400
+
+
 async def test_every_route_that_takes_a_body_gets_hostile_ones() -> None:
     posted = {route.partition(" ")[2] for route in ROUTES if route.startswith("POST") and "{" not in route}
     assert posted == set(BODIES)
