@@ -70,10 +70,10 @@ class Visit:
 
 
 @contextlib.asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium(*options: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         # Without its own sandbox it also runs as root; it opens nothing but this test's page.
-        browser = await playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox", *options])
         yield browser
         await browser.close()
 

@@ -29,6 +29,13 @@
 {{- else if $c.fixed.http }}
 - {name: TANDEM_GATEWAY, value: {{ include "tandem.podsTarget" (dict "root" $root "component" (include "tandem.component" (dict "root" $root "key" "gateway" "pair" "") | fromYaml) "port" (include "tandem.internalGatewayPort" $root)) }}}
 {{- include "tandem.anonymousEnv" $root }}
+- {name: TANDEM_ALLOWED_HOSTS, value: {{ include "tandem.allowedHosts" $root | quote }}}
+{{- with $c.allowedOrigins }}
+- {name: TANDEM_ALLOWED_ORIGINS, value: {{ join "," . | quote }}}
+{{- end }}
+{{- with $c.trustedProxies }}
+- {name: FORWARDED_ALLOW_IPS, value: {{ join "," . | quote }}}
+{{- end }}
 {{ include "tandem.otelEnv" $root }}
 {{- else }}
 {{ include "tandem.connectedEnv" . }}
@@ -159,6 +166,20 @@
 {{- end }}
 - {name: TANDEM_ALLOW_ANONYMOUS, value: "true"}
 {{- end }}
+{{- end }}
+
+{{/* The names by which clients call the HTTP gateway: its Services', as long and as short as they are written, and the routes'. */}}
+{{- define "tandem.allowedHosts" -}}
+{{- $names := .Values.httpGateway.allowedHosts | default list -}}
+{{- range list "http-gateway" "http-gateway-pods" }}
+{{- $name := printf "%s-%s" (include "tandem.fullname" $) . -}}
+{{- range list "" (printf ".%s" $.Release.Namespace) (printf ".%s.svc" $.Release.Namespace) (printf ".%s.svc.cluster.local" $.Release.Namespace) }}
+{{- $names = append $names (print $name .) }}
+{{- end }}
+{{- end }}
+{{- if .Values.ingress.enabled }}{{ $names = concat $names .Values.ingress.hosts }}{{ end }}
+{{- if .Values.httpRoute.enabled }}{{ $names = concat $names .Values.httpRoute.hostnames }}{{ end }}
+{{- join "," $names }}
 {{- end }}
 
 {{/* Not empty where tenants have limits. */}}

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import uvicorn
 import uvloop
 from pydantic import Field
 
 from services.http_gateway.readiness import Readiness
-from services.http_gateway.service import make_app
+from services.http_gateway.service import OWN_PAGE, make_app
 from services.identity.settings import is_loopback
 from services.observability import metrics, tracing
 from services.process.body_limit import MAX_BODY_BYTES
 from services.process.http_server import MAX_CONNECTIONS, http_config
 from services.process.server import termination
-from services.process.settings import ProcessSettings, read_settings
+from services.process.settings import Names, ProcessSettings, read_settings
 from services.process.transport import own_transport
+from services.process.web_pages import WebPages
 from tandem.client import AsyncClient
 from tandem.gateway import Gateway
 
@@ -44,6 +46,24 @@ class HttpGatewaySettings(ProcessSettings):
         description="while so many are open, idle ones too, requests get 503",
     )
 
+    allowed_hosts: Names = Field(
+        (),
+        validation_alias="TANDEM_ALLOWED_HOSTS",
+        description="names by which clients call this process, separated by commas, such as `*.example.com`, or `*`. Without a "
+        "credential (TANDEM_ALLOW_ANONYMOUS) and on loopback it answers to these, localhost and addresses only",
+    )
+    allowed_origins: Names = Field(
+        (),
+        validation_alias="TANDEM_ALLOWED_ORIGINS",
+        description="other origins whose pages may ask, such as https://app.example.com; separated by commas",
+    )
+
+    def pages(self) -> WebPages:
+        """Where no credential is asked for, the name that a browser calls is all that tells its own page from a stranger's."""
+        is_open = self.allow_anonymous or is_loopback(self.host)
+        origins = tuple(origin.rstrip("/").lower() for origin in self.allowed_origins)
+        return replace(OWN_PAGE, hosts=self.allowed_hosts if is_open else None, origins=origins)
+
 
 class _Server(uvicorn.Server):
     """Signals are ours: readiness ends before the port closes."""
@@ -62,7 +82,7 @@ async def main() -> None:
         readiness = Readiness(client, may_be_open=settings.allow_anonymous or is_loopback(settings.host))
         server = _Server(
             http_config(
-                make_app(client, readiness, settings.jaeger, settings.max_body_bytes),
+                make_app(client, readiness, settings.jaeger, settings.max_body_bytes, settings.pages()),
                 settings.host,
                 settings.port,
                 settings.max_connections,

@@ -17,6 +17,7 @@ from opentelemetry import propagate, trace
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from services.http_gateway import batches, completion, errors, page
 from services.http_gateway.completion import CompletionReply
@@ -30,6 +31,7 @@ from services.identity.bearer import bearer
 from services.observability import metrics, text
 from services.observability.tracing import tracer
 from services.process.body_limit import MAX_BODY_BYTES, BodyLimit
+from services.process.web_pages import PageGuard, Refusal, WebPages
 from tandem.client import AsyncClient
 from tandem.errors import RequestError
 from tandem.events import Accepted
@@ -39,6 +41,10 @@ from tandem.openai.parameters import RefusedParameter
 
 Authorization = Annotated[str, Header(description="`Bearer KEY`: the gateway asks who it is, not this process")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", description="the request id: a repeated one joins")]
+
+
+OWN_PAGE = WebPages(private="/api/")
+"""Nobody else's page may ask, or read what the own one reads. By whatever name this process is called."""
 
 
 class OpenAIService:
@@ -124,7 +130,11 @@ class OpenAIService:
 
 
 def make_app(
-    client: AsyncClient, readiness: Readiness, jaeger: str = "", max_body_bytes: int = MAX_BODY_BYTES
+    client: AsyncClient,
+    readiness: Readiness,
+    jaeger: str = "",
+    max_body_bytes: int = MAX_BODY_BYTES,
+    pages: WebPages = OWN_PAGE,
 ) -> FastAPI:
     """`jaeger`: where the page's links to traces lead; empty: it has none."""
     service = OpenAIService(client, readiness)
@@ -141,6 +151,15 @@ def make_app(
     page.mount(app, client, jaeger)
     app.include_router(batches.router)
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+    if pages.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=pages.origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["*"],
+        )
+    app.add_middleware(PageGuard, pages=pages, answer=_refused)
     app.add_middleware(_Counted)
     handlers: dict[type[Exception], Callable[[Any], HttpError]] = {
         RequestError: errors.from_gateway,
@@ -154,6 +173,11 @@ def make_app(
     for kind, convert in handlers.items():
         app.exception_handler(kind)(_handler(convert))
     return app
+
+
+def _refused(refusal: Refusal) -> JSONResponse:
+    error = HttpError(refusal.status, refusal.message, code=refusal.code)
+    return JSONResponse(error.body, error.status)
 
 
 def _handler(convert: Callable[[Any], HttpError]) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:

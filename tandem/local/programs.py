@@ -125,6 +125,8 @@ def _temporal(layout: Layout) -> Program:
         str(require_binary("temporal")), "server", "start-dev", "--headless", "--ip", "127.0.0.1",
         "--port", str(ports["main"]), "--http-port", str(ports["http"]), "--metrics-port", str(ports["metrics"]),
         "--db-filename", str(layout.folder / "temporal.db"), "--log-level", "warn", *TEMPORAL_FLAGS,
+        # A page whose name was made to point to this machine would read every question by the HTTP API.
+        "--dynamic-config-value", 'frontend.httpAllowedHosts=["localhost:*","127.0.0.1:*"]',
     ]  # fmt: skip
     return Program(command)
 

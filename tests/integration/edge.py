@@ -13,8 +13,9 @@ import httpx
 
 from services.http_gateway.__main__ import _Server
 from services.http_gateway.readiness import Readiness
-from services.http_gateway.service import make_app
+from services.http_gateway.service import OWN_PAGE, make_app
 from services.process.http_server import http_config
+from services.process.web_pages import WebPages
 from tandem.client import AsyncClient
 from tests.conftest import free_port
 
@@ -22,10 +23,12 @@ Chunks = list[dict[str, Any]]
 
 
 @contextlib.asynccontextmanager
-async def serving(gateway: str, port: int = 0, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(
+    gateway: str, port: int = 0, pages: WebPages = OWN_PAGE, **more: Any
+) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP gateway before `gateway`, and a client of it. `port` 0: a free one. `more`: settings of its server."""
     async with AsyncClient(gateway) as client:
-        app = make_app(client, Readiness(client, may_be_open=True))
+        app = make_app(client, Readiness(client, may_be_open=True), pages=pages)
         settings = {"lifespan": "off", "timeout_graceful_shutdown": 1, **more}
         server = _Server(http_config(app, "127.0.0.1", port or free_port(), **settings))
         running = asyncio.create_task(server.serve())

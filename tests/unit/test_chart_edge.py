@@ -91,3 +91,23 @@ def test_it_scales_by_its_load() -> None:
     words = ("template", "t", str(CHART), "-f", str(CHART / "ci/gpu-values.yaml"))
     done = helm(*words, "--set", "httpGateway.autoscaling.enabled=true", "--set", "httpGateway.autoscaling.kind=keda")
     assert "httpGateway.autoscaling.kind must be hpa" in done.stderr
+
+
+@needs_helm
+def test_it_answers_to_the_names_of_its_services_and_routes() -> None:
+    more = ("ingress.enabled=true", "ingress.hosts={a.example.com}", "httpGateway.allowedHosts={b.example.com}")
+    [container] = pod_specs(render("minimal", *more))[f"Deployment/t-tandem-{EDGE}"]["containers"]
+    variables = {variable["name"]: variable.get("value", "") for variable in container["env"]}
+    assert variables["TANDEM_ALLOW_ANONYMOUS"] == "true"
+    names = variables["TANDEM_ALLOWED_HOSTS"].split(",")
+    assert {"a.example.com", "b.example.com", f"t-tandem-{EDGE}", f"t-tandem-{EDGE}.ns.svc.cluster.local"} <= set(names)
+    assert not {"TANDEM_ALLOWED_ORIGINS", "FORWARDED_ALLOW_IPS"} & variables.keys()
+
+
+@needs_helm
+def test_other_origins_and_proxies_are_named_by_the_values() -> None:
+    more = ("httpGateway.allowedOrigins={https://app.example.com}", "httpGateway.trustedProxies={10.0.0.0/8}")
+    [container] = pod_specs(render("minimal", *more))[f"Deployment/t-tandem-{EDGE}"]["containers"]
+    variables = {variable["name"]: variable.get("value", "") for variable in container["env"]}
+    assert variables["TANDEM_ALLOWED_ORIGINS"] == "https://app.example.com"
+    assert variables["FORWARDED_ALLOW_IPS"] == "10.0.0.0/8"
