@@ -91,6 +91,7 @@
 {{- if eq $c.key "gateway" }}
 - {name: TANDEM_MODELS, value: /models}
 - {name: TANDEM_MAX_REQUESTS, value: {{ $c.maxRequests | quote }}}
+- {name: TANDEM_MAX_STARTING, value: {{ $c.maxStarting | quote }}}
 - {name: TANDEM_DISCONNECT_GRACE, value: {{ $c.disconnectGraceSeconds | quote }}}
 {{ include "tandem.authEnv" $root }}
 {{- if include "tandem.hasTenants" $root }}

@@ -75,6 +75,12 @@ class GatewaySettings(ProcessSettings):
         description="for the HTTP gateway: asks for its certificate, where there are certificates; 0 opens none",
     )
     max_requests: int = Field(256, gt=0, validation_alias="TANDEM_MAX_REQUESTS", description="streams at once")
+    max_starting: int = Field(
+        4,
+        gt=0,
+        validation_alias="TANDEM_MAX_STARTING",
+        description="with a file of tenants, requests that are on their way to the models at once; others wait for their turn",
+    )
     tenants: Path | None = Field(
         None, validation_alias="TANDEM_TENANTS", description="file of `tandem tenants`: what each tenant may use"
     )
@@ -125,7 +131,7 @@ async def main() -> None:
     admission = Admission(profiles, settings.profiles[0], counters, frozenset(settings.withdrawn))
     workflows = Workflows(client, await find_search_attributes(client), is_fair=settings.tenants is not None)
     tenancy = Tenancy(tenants_in(settings.tenants), log.accounts, Spending(client, workflows.is_searchable))
-    limits = Limits(settings.max_requests, settings.disconnect_grace)
+    limits = Limits(settings.max_requests, settings.disconnect_grace, settings.max_starting)
     service = TandemService(admission, workflows, log, limits, tenancy)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
     batched = BatchedRequests(admission, workflows, tenancy)

@@ -29,10 +29,11 @@ _RETRY_AFTER_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`disconnect_grace`: how long a request without readers goes on before it is cancelled."""
+    """`disconnect_grace`: how long a request without readers goes on before it is cancelled. `max_starting`: see `Turns`."""
 
     max_requests: int
     disconnect_grace: timedelta
+    max_starting: int = 4
 
 
 class Readers:

@@ -20,6 +20,7 @@ from services.gateway.records import AdmittedRequest, Listed, Status
 from services.gateway.scope import scope
 from services.gateway.temporal import Workflows
 from services.gateway.tenancy import Tenancy
+from services.gateway.turns import Turns
 from services.identity.caller import Caller, current_caller
 from services.observability.tracing import current_trace_id
 from services.request_log.decisions import RESULT_SLOT
@@ -46,6 +47,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         self, admission: Admission, workflows: Workflows, log: RequestLog, limits: Limits, tenancy: Tenancy
     ) -> None:
         self._admission, self._workflows, self._log, self._tenancy = admission, workflows, log, tenancy
+        self._turns = Turns(limits.max_starting)
         self._readers = Readers(workflows, log, limits)
 
     def drain(self) -> None:
@@ -57,22 +59,24 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         caller, position = current_caller(), _position(request.resume_after)
         scope(request, caller)
         with self._readers.admitted(request.tenant, shares=self._tenancy.is_on) as reader:
-            is_admitted = False
-            try:
-                admitted = await self._start_or_join(request)
-                is_admitted = True
-                yield _accepted(admitted, str(position), caller)
-                async with aclosing(reader.read(admitted, position)) as events:
-                    async for event in events:
-                        yield event_to_pb(event.cursor, _for(caller, event.event))
-            except (asyncio.CancelledError, GeneratorExit):
-                if request.request_id:
-                    reader.leave(request.request_id, keep_running=request.keep_running)
-                raise
-            except Exception:
-                if is_admitted:  # else the id may be somebody else's
-                    reader.leave(request.request_id, keep_running=request.keep_running)
-                raise
+            async with self._turns.turn(request.tenant, waits=self._must_wait(request)) as turn:
+                is_admitted = False
+                try:
+                    admitted = await self._start_or_join(request)
+                    is_admitted = True
+                    yield _accepted(admitted, str(position), caller)
+                    async with aclosing(reader.read(admitted, position)) as events:
+                        async for event in events:
+                            turn.end_soon()
+                            yield event_to_pb(event.cursor, _for(caller, event.event))
+                except (asyncio.CancelledError, GeneratorExit):
+                    if request.request_id:
+                        reader.leave(request.request_id, keep_running=request.keep_running)
+                    raise
+                except Exception:
+                    if is_admitted:  # else the id may be somebody else's
+                        reader.leave(request.request_id, keep_running=request.keep_running)
+                    raise
 
     async def GetRequest(
         self, request: tandem_pb2.GetRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -146,6 +150,10 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     ) -> tandem_pb2.ListTenantsResponse:
         used = await self._tenancy.used(current_caller())
         return tandem_pb2.ListTenantsResponse(tenants=[_tenant_use(tenant, uses) for tenant, uses in used.items()])
+
+    def _must_wait(self, request: tandem_pb2.SolveRequest) -> bool:
+        """For its tenant's turn: one that begins, where tenants share what there is; who joins asks for no more work."""
+        return self._tenancy.is_on and not request.resume_after and bool(request.question or request.messages)
 
     async def _start_or_join(self, request: tandem_pb2.SolveRequest) -> AdmittedRequest:
         """Start the request, or join it; an id without a question joins what there is."""

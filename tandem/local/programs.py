@@ -100,6 +100,8 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
     if process.uses_temporal:
         common["TEMPORAL_ADDRESS"] = layout.address("temporal")
         common["TANDEM_FILES"] = os.environ.get("TANDEM_FILES") or str(layout.folder / "files")
+    if process.name == "gateway":
+        common["TANDEM_MAX_STARTING"] = os.environ.get("TANDEM_MAX_STARTING") or str(min(4, os.cpu_count() or 1))
     if "internal" in ports and layout.tls:
         common["TANDEM_INTERNAL_PORT"] = str(ports["internal"])
     if process.name == "worker":

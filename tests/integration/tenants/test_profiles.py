@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
 
 from services.gateway.admission import Admission
+from services.gateway.readers import Limits
 from services.gateway.service import TandemService
 from services.identity.caller import ADMIN, Caller, set_caller
 from tandem.method.profile import load_profile
@@ -23,7 +25,7 @@ async def listed(limited: Limited, caller: Caller) -> tuple[list[str], str]:
     profiles = {name: load_profile(name, tuple(profile_folders())) for name in SERVED}
     admission = Admission(profiles, DEFAULT_PROFILE, dict.fromkeys(SERVED, len))
     system = limited.system
-    service = TandemService(admission, system.workflows, system.log, cast(Any, None), system.tenancy)
+    service = TandemService(admission, system.workflows, system.log, Limits(1, timedelta()), system.tenancy)
     set_caller(caller)
     reply = await service.ListProfiles(tandem_pb2.ListProfilesRequest(), cast(Any, None))
     return [profile.name for profile in reply.profiles], reply.default_profile

@@ -13,6 +13,7 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.service import RPCError
 
+from services.gateway import turns
 from services.gateway.readers import Limits
 from tandem.method.names import llm_queue
 from tandem.request import solve_request
@@ -61,6 +62,24 @@ async def test_a_tenant_that_comes_last_does_not_wait_for_all_of_anothers_reques
         second.release()
     for name in names:
         await until(lambda: limited.system.client.get(name), lambda r: r.state == tandem_pb2.REQUEST_STATE_COMPLETED)  # noqa: B023
+
+
+async def test_a_flood_waits_before_temporal_and_another_tenant_is_served_at_once(
+    limited: Limited, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_AFTER_SIGN_SECONDS", BOUND_SECONDS)
+    most = 4
+    monkeypatch.setattr(limited.system.service, "_turns", turns.Turns(most))
+    loud, quiet = limited.tenant(), limited.tenant()
+    question = f"[llm_hold=2:{hold} llm_eos=3 slm_eos=2]"
+    flood = [asyncio.create_task(served(limited, loud, question)) for _ in range(5 * most)]
+    await _running(limited, most)
+    for _ in range(3):
+        assert (await asyncio.wait_for(served(limited, quiet), BOUND_SECONDS))["answer"]
+    assert len(limited.system.llm.running) == most
+    assert len((await limited.system.client.list(f"tenant = '{loud}'")).requests) == most
+    hold.release()
+    assert all(reply["answer"] for reply in await asyncio.gather(*flood))
 
 
 async def _waits_for_slot(limited: Limited, request_id: str) -> None:
