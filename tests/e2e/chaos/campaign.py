@@ -116,7 +116,7 @@ def _round(system: System, journal: Path, usual: Mapping[str, Held], load: Load,
             strike.result()
     ended = stopped(system.stack)
     stacks.heal(system.stack)
-    left = remains(system.stack, system.observer, usual)
+    left = remains(system.stack, system.observer, usual, load.requests)
     traffic.leave_nothing(system.observer, requests)
     made = _made(journal, counted)
     bills = [outcome.bill for outcome in outcomes if outcome.bill]

@@ -15,25 +15,43 @@ from tandem.local.supervisor import Stack
 from tests import stacks
 
 _BOUND_SECONDS = 60.0
-_MOST_MORE_FDS, _MOST_MORE_THREADS = 80, 24  # pools and connections that are kept for the next request
+_MOST_MORE_FDS, _MOST_MORE_THREADS = 40, 24  # of libraries that open what they need once
+_CONNECTIONS_PER_REQUEST = 4  # at once, of one process; a pool keeps as many as it needed at its worst moment
+_MOST_MORE_CONNECTIONS = 40
 _KEPT_KEYS = ("tandem:workers",)  # prefixes of what belongs to no request
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """By one process."""
+    """By one process. `connections`: established ones; `fds` are all other descriptors, half-closed connections among them."""
 
     pid: int
     fds: int
     threads: int
+    connections: int = 0
 
 
 def held(stack: Stack) -> dict[str, Held]:
     found = {}
     for row in stack.status():
         process = psutil.Process(stacks.pid_of(stack, row.name))
-        found[row.name] = Held(process.pid, process.num_fds(), process.num_threads())
+        connections = sum(each.status == psutil.CONN_ESTABLISHED for each in process.connections("tcp"))
+        found[row.name] = Held(process.pid, process.num_fds() - connections, process.num_threads(), connections)
     return found
+
+
+def growth(name: str, now: Held, usual: Held, num_requests: int) -> Iterator[str]:
+    """What a process holds beyond what requests, `num_requests` at once, leave to the next ones. In words.
+
+    Redis opens no connections: those it has are in its clients' pools, and counted there.
+    """
+    if now.fds > usual.fds + _MOST_MORE_FDS:
+        yield f"{name} has {now.fds} descriptors besides its connections, {usual.fds} as a rule"
+    most = usual.connections + _MOST_MORE_CONNECTIONS + _CONNECTIONS_PER_REQUEST * num_requests
+    if now.connections > most and name != "redis":
+        yield f"{name} has {now.connections} connections, {usual.connections} as a rule, {most} at most"
+    if now.threads > usual.threads + _MOST_MORE_THREADS:
+        yield f"{name} has {now.threads} threads, {usual.threads} as a rule"
 
 
 def stopped(stack: Stack) -> list[str]:
@@ -41,12 +59,12 @@ def stopped(stack: Stack) -> list[str]:
     return [f"{row.name} {row.state}" for row in stack.status() if row.state not in ("ready", "starting")]
 
 
-def remains(stack: Stack, client: Client, usual: Mapping[str, Held]) -> list[str]:
+def remains(stack: Stack, client: Client, usual: Mapping[str, Held], num_requests: int) -> list[str]:
     """In words; empty where nothing is left. Waits for what is being cleared. `usual`: what processes hold after requests."""
     deadline, left = time.monotonic() + _BOUND_SECONDS, ["not looked"]
     while left and time.monotonic() < deadline:
         try:
-            left = list(_remains(stack, client, usual))
+            left = list(_remains(stack, client, usual, num_requests))
         except RequestError as error:
             left = [f"the gateway says {error}"]
         except URLError as error:
@@ -55,7 +73,7 @@ def remains(stack: Stack, client: Client, usual: Mapping[str, Held]) -> list[str
     return left
 
 
-def _remains(stack: Stack, client: Client, usual: Mapping[str, Held]) -> Iterator[str]:
+def _remains(stack: Stack, client: Client, usual: Mapping[str, Held], num_requests: int) -> Iterator[str]:
     for row in stack.status():
         if row.state != "ready":
             yield f"{row.name} is {row.state}"
@@ -66,10 +84,7 @@ def _remains(stack: Stack, client: Client, usual: Mapping[str, Held]) -> Iterato
     yield from _lasting_keys(stack)
     yield from _places(stack)
     for name, now in held(stack).items():
-        if now.fds > usual[name].fds + _MOST_MORE_FDS:
-            yield f"{name} has {now.fds} descriptors, {usual[name].fds} as a rule"
-        if now.threads > usual[name].threads + _MOST_MORE_THREADS:
-            yield f"{name} has {now.threads} threads, {usual[name].threads} as a rule"
+        yield from growth(name, now, usual[name], num_requests)
         for child in psutil.Process(now.pid).children(recursive=True):
             if child.status() == psutil.STATUS_ZOMBIE:
                 yield f"{name} has a zombie"
