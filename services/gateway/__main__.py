@@ -29,6 +29,7 @@ from services.gateway.service import NAME, TandemService
 from services.gateway.spending import Spending
 from services.gateway.temporal import Workflows, find_search_attributes
 from services.gateway.tenancy import Tenancy
+from services.gateway.workers import Patience
 from services.identity.authentication import Authentication
 from services.identity.settings import IdentitySettings
 from services.observability import metrics, tracing
@@ -84,6 +85,11 @@ class GatewaySettings(ProcessSettings):
     tenants: Path | None = Field(
         None, validation_alias="TANDEM_TENANTS", description="file of `tandem tenants`: what each tenant may use"
     )
+    worker_patience: Seconds = Field(
+        Patience.new,
+        validation_alias="TANDEM_WORKER_PATIENCE",
+        description="how long a new request waits where no worker asks for its work; longer where workers come on demand",
+    )
     disconnect_grace: Seconds = Field(
         timedelta(seconds=1),
         validation_alias="TANDEM_DISCONNECT_GRACE",
@@ -129,7 +135,8 @@ async def main() -> None:
         server.listen_for_processes(settings.internal_port)
     client = await connect()
     admission = Admission(profiles, settings.profiles[0], counters, frozenset(settings.withdrawn))
-    workflows = Workflows(client, await find_search_attributes(client), is_fair=settings.tenants is not None)
+    is_searchable, patience = await find_search_attributes(client), Patience(new=settings.worker_patience)
+    workflows = Workflows(client, is_searchable, is_fair=settings.tenants is not None, patience=patience)
     tenancy = Tenancy(tenants_in(settings.tenants), log.accounts, Spending(client, workflows.is_searchable))
     limits = Limits(settings.max_requests, settings.disconnect_grace, settings.max_starting)
     service = TandemService(admission, workflows, log, limits, tenancy)

@@ -10,6 +10,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import DataConverter
 
 from tandem.method.errors import FailedPrecondition
+from tandem.method.names import LLM_ACTIVITY
 from tandem.method.timeline import Step, StepOutcome, Timeline
 
 _ENDS = {
@@ -18,7 +19,7 @@ _ENDS = {
     "activity_task_canceled_event_attributes": StepOutcome.CANCELLED,
     "activity_task_timed_out_event_attributes": StepOutcome.TIMED_OUT,
 }
-_STAGELESS = "generate_insight"  # it writes all of them
+_STAGELESS = LLM_ACTIVITY  # it writes all of them
 _WORKFLOW_ENDS = frozenset(
     f"workflow_execution_{end}_event_attributes"
     for end in ("completed", "failed", "timed_out", "canceled", "terminated")

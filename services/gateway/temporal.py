@@ -28,7 +28,7 @@ from services.gateway.deletion import Deletion
 from services.gateway.history import read_timeline
 from services.gateway.query import visibility_query
 from services.gateway.records import AdmittedRequest, Listed, Status
-from services.gateway.workers import Watch, Workers
+from services.gateway.workers import PATIENCE, Patience, Watch, Workers
 from services.process.search_attributes import at_start
 from services.process.temporal import unavailable
 from tandem.method.answer_text import AnswerText, answer_text
@@ -55,9 +55,11 @@ _POLL_SECONDS = 2.0
 class Workflows:
     """`is_searchable`: see `find_search_attributes`. `is_fair`: tenants take turns where work waits in a queue."""
 
-    def __init__(self, client: Client, is_searchable: bool = False, is_fair: bool = False) -> None:
+    def __init__(
+        self, client: Client, is_searchable: bool = False, is_fair: bool = False, patience: Patience = PATIENCE
+    ) -> None:
         self._client, self.is_searchable, self.is_fair = client, is_searchable, is_fair
-        self.deletion, self.workers = Deletion(client), Workers(client)
+        self.deletion, self.workers = Deletion(client), Workers(client, patience)
 
     async def start_or_join(self, task: SolveInput, fingerprint: str, *, keep_running: bool = False) -> AdmittedRequest:
         """Start the request's workflow, or join the one there is.

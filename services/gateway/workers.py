@@ -3,50 +3,76 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState, TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeWorkflowExecutionResponse
+from temporalio.client import Client
 from temporalio.service import RPCError
 
 from services.gateway.records import AdmittedRequest
 from tandem.method.errors import Unavailable
-from tandem.method.names import solve_queue
+from tandem.method.names import LLM_ACTIVITY, solve_queue
 
-_PATIENCE = timedelta(minutes=2)
-_LOOK_AGAIN_SECONDS = 15.0
+_LOOK_SECONDS = 2.0
+_EVENTS_BEFORE_WORK = 4  # the start, and a task for a worker that was scheduled, begun and lost
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long nobody may have asked for work: `new` where no worker has worked on the request, `begun` where one has, which may be
+    replaced. `quiet`: of a request that waits for a slot of the large model only. A poll lasts for a minute, also that of a worker
+    which is busy with all the steps that it may run at once.
+    """
+
+    new: timedelta = timedelta(seconds=10)
+    begun: timedelta = timedelta(seconds=75)
+    quiet: timedelta = timedelta(minutes=2)
+
+
+PATIENCE = Patience()
 
 
 class Workers:
-    """`patience`: how long nobody may have asked for work. A poll lasts for a minute, and a worker that is replaced is away as long."""
-
-    def __init__(self, client: Client, patience: timedelta = _PATIENCE) -> None:
+    def __init__(self, client: Client, patience: Patience) -> None:
         self._client, self._patience = client, patience
 
     def watch(self, request: AdmittedRequest) -> Watch:
-        return Watch(self, request, time.monotonic() + self._patience.total_seconds())
+        return Watch(self, request, time.monotonic() + self._patience.new.total_seconds())
 
     async def must_be_there(self, request: AdmittedRequest) -> None:
-        """Raises Unavailable where nobody works on the request, and nobody has asked for its queue's work for as long as `patience`."""
-        if await self._is_worked_on(request.request_id) or await self._have_polled(solve_queue(request.profile)):
+        """Raises Unavailable where nobody works on the request, and nobody has asked for its queue's work for longer than `patience`."""
+        since = await self._waits_since(request.request_id)
+        if since is None or await self._have_polled(solve_queue(request.profile), since):
             return
+        seconds = (datetime.now(UTC) - since).total_seconds()
         raise Unavailable(
-            f"no worker serves profile {request.profile!r}: nobody has asked Temporal for its work for "
-            f"{self._patience.total_seconds():.0f} s",
+            f"no worker serves profile {request.profile!r}: nobody has asked Temporal for its work for {seconds:.0f} s. Start a worker, "
+            "or see why it ended: `tandem status` and `tandem logs worker` on this machine, the worker's pods on a cluster",
             reason="NO_WORKER",
         )
 
-    async def _is_worked_on(self, request_id: str) -> bool:
-        """True also where Temporal does not say."""
+    async def _waits_since(self, request_id: str) -> datetime | None:
+        """From when on a worker that is there would have polled; None where one need not have, and where Temporal does not say."""
         try:
-            description = await self._client.get_workflow_handle(request_id).describe()
+            found = (await self._client.get_workflow_handle(request_id).describe()).raw_description
         except RPCError:
-            return True
-        return _is_worked_on(description)
+            return None
+        if _is_worked_on(found):
+            return None
+        now = datetime.now(UTC)
+        since, patience = min(_waiting_since(found), default=None), self._patience.begun
+        if since is None:
+            return now - self._patience.quiet
+        if found.workflow_execution_info.history_length <= _EVENTS_BEFORE_WORK:
+            patience = self._patience.new
+        # A poll that was open as the work came would have taken it, so that one from before does not count.
+        return since if now - since >= patience else None
 
-    async def _have_polled(self, queue: str) -> bool:
+    async def _have_polled(self, queue: str, since: datetime) -> bool:
         """True also where Temporal does not say."""
         asked = DescribeTaskQueueRequest(
             namespace=self._client.namespace,
@@ -57,7 +83,6 @@ class Workers:
             found = await self._client.workflow_service.describe_task_queue(asked)
         except RPCError:
             return True
-        since = datetime.now(UTC) - self._patience
         return any(poller.last_access_time.ToDatetime(UTC) > since for poller in found.pollers)
 
 
@@ -70,12 +95,20 @@ class Watch:
     async def look(self) -> None:
         """Now and then. Raises Unavailable where no worker is there for the request."""
         if time.monotonic() > self._next_look:
-            self._next_look = time.monotonic() + _LOOK_AGAIN_SECONDS
+            self._next_look = time.monotonic() + _LOOK_SECONDS
             await self._workers.must_be_there(self._request)
 
 
-def _is_worked_on(description: WorkflowExecutionDescription) -> bool:
-    found = description.raw_description
+def _is_worked_on(found: DescribeWorkflowExecutionResponse) -> bool:
     decides = found.pending_workflow_task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED
     started = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
     return decides or any(activity.state == started for activity in found.pending_activities)
+
+
+def _waiting_since(found: DescribeWorkflowExecutionResponse) -> Iterator[datetime]:
+    """When each step that waits for any worker was scheduled."""
+    if found.HasField("pending_workflow_task"):
+        yield found.pending_workflow_task.scheduled_time.ToDatetime(UTC)
+    for activity in found.pending_activities:
+        if activity.activity_type.name != LLM_ACTIVITY:  # which waits for a slot, however many workers there are
+            yield activity.scheduled_time.ToDatetime(UTC)

@@ -9,6 +9,8 @@ BATCH_WORKFLOW = "Batch"
 BATCH_PROGRESS = "progress"
 """Field of a batch's memo: its BatchProgress."""
 CANCEL_SIGNAL = "cancel"
+LLM_ACTIVITY = "generate_insight"
+"""The one that takes a slot of the large model."""
 # Search attributes of Temporal, by the name under which `tandem request list --where` knows them.
 SEARCH_ATTRIBUTES = {
     "cost": "TandemCostUsd",
