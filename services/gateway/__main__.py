@@ -29,7 +29,7 @@ from services.gateway.service import NAME, TandemService
 from services.gateway.spending import Spending
 from services.gateway.temporal import Workflows, find_search_attributes
 from services.gateway.tenancy import Tenancy
-from services.gateway.workers import Patience
+from services.gateway.workers import PATIENCE, Patience
 from services.identity.authentication import Authentication
 from services.identity.settings import IdentitySettings
 from services.observability import metrics, tracing
@@ -86,7 +86,7 @@ class GatewaySettings(ProcessSettings):
         None, validation_alias="TANDEM_TENANTS", description="file of `tandem tenants`: what each tenant may use"
     )
     worker_patience: Seconds = Field(
-        Patience.new,
+        PATIENCE.new,
         validation_alias="TANDEM_WORKER_PATIENCE",
         description="how long a new request waits where no worker asks for its work; longer where workers come on demand",
     )
