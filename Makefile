@@ -29,13 +29,23 @@ sync = $(UV) sync --locked --inexact $(1) --check --quiet 2>/dev/null || { \
 setup: $(filter .tools/bin/uv,$(UV))  ## install what `make run` needs into .venv, in the versions of uv.lock
 	@$(call sync,--extra local)
 
-develop: $(filter .tools/bin/uv,$(UV))  ## setup, and what tests and training need
-	@$(call sync,--extra local --extra training)
+# PyPI's torch for Linux on x86 brings CUDA's libraries (4 GB). Its build without them is on an index of its own, in the same version.
+TORCH ?= cuda
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+CUDA = $(UV) export --quiet --locked --no-hashes --no-emit-project --extra training | grep -oE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)=='
+
+develop: $(filter .tools/bin/uv,$(UV))  ## setup, and what tests and training need; TORCH=cpu: without CUDA's 4 GB
+ifeq ($(TORCH),cpu)
+	@$(UV) sync --quiet --locked --inexact --extra local --extra training --group dev $$($(CUDA) | sed 's/==//; s/^/--no-install-package /')
+	@$(UV) pip install --quiet --no-deps --index-url $(TORCH_CPU_INDEX) "$$($(UV) export --quiet --locked --no-hashes --no-emit-project --extra training | grep -oE '^torch==[^ ]+')"
+else
+	@$(call sync,--extra local --extra training --group dev)
+endif
 
 models: setup  ## download and verify the default pair, and convert it where the engine needs that (once)
 	@$(TANDEM) models pull
 
-compiled: setup  ## convert the default pair and compile it for this processor, which is the fastest that a CPU has (once; ten minutes, a C++ compiler, 16 GB, AVX-512 VNNI)
+compiled: develop  ## convert the default pair and compile it for this processor, which is the fastest that a CPU has (once; ten minutes, a C++ compiler, 16 GB, AVX-512 VNNI)
 	@$(TANDEM) models compile
 
 run: models  ## let two real models complete a function (examples/running_total.txt), or answer: make run Q="..."
@@ -69,7 +79,7 @@ pictures: develop  ## draw the pictures of docs/page.md from the page itself (ne
 jaeger: setup  ## build Jaeger into the cache folder (once; needs Go, takes minutes)
 	@deploy/build-jaeger.sh
 
-k8s-tools: setup  ## download kubectl and helm into the cache folder (once)
+k8s-tools: develop  ## download kubectl and helm into the cache folder (once)
 	@$(RUN) python -m tests.e2e.k8s.get_tools
 
 report: develop  ## train, calibrate and evaluate the default pair's stop rule from the collected files (minutes)
@@ -156,26 +166,26 @@ bench-busy: compiled develop  ## one and three model processes on the same cores
 bench-scaling: develop  ## requests per second at 1 to 64 concurrent requests, next to a bare Temporal workflow
 	@$(RUN) python -m bench.scaling
 
-bench-ledger: setup  ## bills against generated tokens: 200 mixed requests, then the same with 20 processes killed
+bench-ledger: develop  ## bills against generated tokens: 200 mixed requests, then the same with 20 processes killed
 	@$(RUN) python -m bench.ledger
 
-bench-exporter: setup  ## latency of requests with a broken trace collector
+bench-exporter: develop  ## latency of requests with a broken trace collector
 	@$(RUN) python -m bench.exporter
 
 bench-compare: develop  ## stop, orchestration and ledger of two checkouts, in turns: make bench-compare BASE=path
 	@for bench in stop orchestration ledger; do $(RUN) python -m bench.compare $$bench $(BASE) . || exit 1; done
 
-bench-stop: setup  ## time from the decision to the engine's stop, 200 requests with a fast test engine, one by one and 16 at once
+bench-stop: develop  ## time from the decision to the engine's stop, 200 requests with a fast test engine, one by one and 16 at once
 	@$(RUN) python -m bench.stop --runs 200
 	@$(RUN) python -m bench.stop --runs 200 --concurrent 16 --token-ms 50
 
-bench-stop-real: models  ## the same, 50 requests on the real pair (ten minutes)
+bench-stop-real: models develop  ## the same, 50 requests on the real pair (ten minutes)
 	@$(RUN) python -m bench.stop --runs 50 --real
 
-bench-edge: setup  ## what OpenAI's API adds to gRPC, and 200 streams at once for two minutes
+bench-edge: develop  ## what OpenAI's API adds to gRPC, and 200 streams at once for two minutes
 	@$(RUN) python -m bench.edge
 
-chaos: setup  ## a thousand faults under five thousand requests on local stacks, with an oracle after each round (an hour; SEED=n goes on where it stood)
+chaos: develop  ## a thousand faults under five thousand requests on local stacks, with an oracle after each round (an hour; SEED=n goes on where it stood)
 	@$(RUN) python -m bench.chaos --seed $(or $(SEED),0)
 
 chaos-short: develop  ## a hundred faults of every kind under 280 requests, with the same oracle (part of `make test`)
@@ -191,25 +201,25 @@ bench-turns: develop  ## a chat's second turn: prompt tokens computed, and time 
 bench-modes: models develop  ## time to a checked answer: the small model first, or both at once; 30 functions, the real pair (half an hour)
 	@$(RUN) python -m bench.modes
 
-bench-checks: setup  ## checks per second and their latency, from 1, 8 and 32 callers at once
+bench-checks: develop  ## checks per second and their latency, from 1, 8 and 32 callers at once
 	@$(RUN) python -m bench.checks
 
-bench-batch: setup  ## 2,000 questions as one batch while worker, HTTP gateway and Temporal are killed (ten minutes)
+bench-batch: develop  ## 2,000 questions as one batch while worker, HTTP gateway and Temporal are killed (ten minutes)
 	@$(RUN) python -m bench.batch
 
 bench-batch-real: models develop  ## 60 functions of HumanEval as one batch, to the real pair (ten minutes)
 	@$(RUN) python -m bench.batch --real --questions 60 --concurrency 4 --kill "" --name batch-real
 
-bench-access: setup  ## cost of asking callers for a key and of their limits, and the time of another tenant's id against an unknown one
+bench-access: develop  ## cost of asking callers for a key and of their limits, and the time of another tenant's id against an unknown one
 	@$(RUN) python -m bench.access
 
-bench-sealing: setup  ## cost of encrypting the text in Redis
+bench-sealing: develop  ## cost of encrypting the text in Redis
 	@$(RUN) python -m bench.sealing
 
-bench-fairness: setup  ## how much slower a tenant's requests are while another tenant floods the system
+bench-fairness: develop  ## how much slower a tenant's requests are while another tenant floods the system
 	@$(RUN) python -m bench.fairness
 
-bench-orchestration: setup  ## latency that the system adds to the same work in one process
+bench-orchestration: develop  ## latency that the system adds to the same work in one process
 	@$(RUN) python -m bench.orchestration
 
 check: lint types protos-check docs package test  ## lint, types, generated files, docs, package and tests
@@ -223,12 +233,14 @@ fmt: develop  ## format and fix with ruff
 types: develop  ## check types with mypy, strict
 	@$(RUN) mypy
 
-protos: setup  ## generate the gRPC stubs
+protos: develop  ## generate the gRPC stubs
 	@PATH="$$PWD/$(UV_PROJECT_ENVIRONMENT)/bin:$$PATH" $(RUN) python -m grpc_tools.protoc -Iprotos --python_out=. --grpc_python_out=. \
 	  --mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
+	@PATH="$$PWD/$(UV_PROJECT_ENVIRONMENT)/bin:$$PATH" $(RUN) python -m grpc_tools.protoc -Iprotos/inference --python_out=workflows/activities \
+	  --mypy_out=quiet:workflows/activities grpc_predict_v2.proto
 
 protos-check: protos  ## check that the committed stubs match the contract
-	@git diff --exit-code --stat -- tandem/v1
+	@git diff --exit-code --stat -- tandem/v1 workflows/activities/grpc_predict_v2_pb2.py*
 
 docs: $(filter .tools/bin/uv,$(UV))  ## build the documentation into site/; fails on a broken link
 	@NO_MKDOCS_2_WARNING=1 $(UV) run --isolated --locked --only-group docs mkdocs build --strict
@@ -236,7 +248,7 @@ docs: $(filter .tools/bin/uv,$(UV))  ## build the documentation into site/; fail
 # Accepted by the scan for secrets: checksums and commits, names of Kubernetes secrets and of their keys, words of tests.
 NO_SECRETS := ^([0-9a-f]{40}|[0-9a-f]{64}|(tandem|temporal)-[a-z-]+|redis-(acl|users)|ai-tls|url|api-key|((payload-)?keys|tenants)\.json|none|secret|passwords?|tester|guessed|s3|p%40)$$
 security: $(filter .tools/bin/uv,$(UV))  ## scan for unsafe code, secrets and copyleft licences; list all packages in dist/sbom.json and dist/licenses.md
-	@$(call sync,--extra local --extra training --group security)
+	@$(call sync,--extra local --extra training --group dev --group security)
 	@$(RUN) bandit -q -c pyproject.toml -r tandem services workflows deploy training bench
 	@git ls-files | grep -vE '\.jsonl?$$|^uv\.lock$$|_pb2' | xargs $(RUN) detect-secrets-hook --no-verify --exclude-secrets '$(NO_SECRETS)'
 	@mkdir -p dist && $(UV) export --quiet --locked --no-dev --extra local --extra openai --extra training --format cyclonedx1.5 --output-file dist/sbom.json >/dev/null

@@ -37,5 +37,4 @@ def write_tokenizer(gguf: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main = write_tokenizer if "--tokenizer-only" in sys.argv else convert
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    convert(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from importlib.util import find_spec
 from typing import Any
 
 from services.engine.api import Engine
@@ -16,11 +17,15 @@ from services.engine.settings import EngineSettings
 def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
     """An engine that is not started yet. `arguments` are as services.process.settings gives them.
 
-    Raises ValueError for a name that is neither known nor a `module:function`.
+    Raises ValueError for a name that is neither known nor a `module:function`, and for an engine that is not installed.
     """
     if spec == "auto":
         spec = choose(arguments)
     if spec == "transformers":
+        if not find_spec("transformers"):
+            raise ValueError(
+                "the engine transformers is not installed: run `make develop`, or install the extra 'transformers'"
+            )
         from services.engine.transformers_engine import TransformersEngine
 
         return TransformersEngine(_settings(arguments))

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 
-import uvicorn
 import uvloop
 from pydantic import Field
 
@@ -16,7 +13,7 @@ from services.http_gateway.service import OWN_PAGE, make_app
 from services.identity.settings import is_loopback
 from services.observability import metrics, tracing
 from services.process.body_limit import MAX_BODY_BYTES
-from services.process.http_server import MAX_CONNECTIONS, http_config
+from services.process.http_server import MAX_CONNECTIONS, HttpServer, http_config
 from services.process.server import termination
 from services.process.settings import Names, ProcessSettings, read_settings
 from services.process.transport import own_transport
@@ -65,14 +62,6 @@ class HttpGatewaySettings(ProcessSettings):
         return replace(OWN_PAGE, hosts=self.allowed_hosts if is_open else None, origins=origins)
 
 
-class _Server(uvicorn.Server):
-    """Signals are ours: readiness ends before the port closes."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 async def main() -> None:
     settings = read_settings(HttpGatewaySettings)
     tracing.setup("tandem-http-gateway", settings.log_level)
@@ -80,7 +69,7 @@ async def main() -> None:
     channel = own_transport().secured(Gateway(settings.gateway).aio_channel)
     async with AsyncClient(settings.gateway, channel=channel) as client, termination() as stop:
         readiness = Readiness(client, may_be_open=settings.allow_anonymous or is_loopback(settings.host))
-        server = _Server(
+        server = HttpServer(
             http_config(
                 make_app(client, readiness, settings.jaeger, settings.max_body_bytes, settings.pages()),
                 settings.host,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -32,3 +34,11 @@ def http_config(
         access_log=False,
         **more,
     )
+
+
+class HttpServer(uvicorn.Server):
+    """Signals are ours: readiness ends before the port closes."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

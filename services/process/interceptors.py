@@ -17,17 +17,17 @@ from services.process.status import from_engine, to_status
 from tandem.method.errors import InvalidArgument, TandemError
 
 logger = logging.getLogger(__name__)
+KnownError = Callable[[Exception], TandemError | None]
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
     """Turns a TandemError into its status with details; any other error into INTERNAL with a fixed text and a log.
 
-    A call is served once `guard` lets it pass. With `pass_unknown` any other error goes on to the next interceptor, for a
-    server that has its own.
+    A call is served once `guard` lets it pass. `known_error` says which errors of others have a TandemError.
     """
 
-    def __init__(self, guard: Guard = NO_GUARD, *, pass_unknown: bool = False) -> None:
-        self._guard, self._pass_unknown = guard, pass_unknown
+    def __init__(self, guard: Guard = NO_GUARD, known_error: KnownError = from_engine) -> None:
+        self._guard, self._known_error = guard, known_error
 
     async def intercept_service(
         self,
@@ -39,26 +39,26 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  #
             return handler
         if handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(
-                _guard_stream(handler.unary_stream, self._guard, details.method, self._pass_unknown),
+                _guard_stream(handler.unary_stream, self._guard, details.method, self._known_error),
                 _tolerant(handler.request_deserializer),
                 handler.response_serializer,
             )
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
-                _guard_unary(handler.unary_unary, self._guard, details.method, self._pass_unknown),
+                _guard_unary(handler.unary_unary, self._guard, details.method, self._known_error),
                 _tolerant(handler.request_deserializer),
                 handler.response_serializer,
             )
         if handler.stream_unary:
             return grpc.stream_unary_rpc_method_handler(
-                _guard_upload(handler.stream_unary, self._guard, details.method, self._pass_unknown),
+                _guard_upload(handler.stream_unary, self._guard, details.method, self._known_error),
                 _tolerant(handler.request_deserializer),
                 handler.response_serializer,
             )
         return handler
 
 
-def _guard_stream(behavior: Any, guard: Guard, method: str, pass_unknown: bool) -> Any:
+def _guard_stream(behavior: Any, guard: Guard, method: str, known_error: KnownError) -> Any:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         try:
             await guard.admit(context, method)
@@ -66,30 +66,30 @@ def _guard_stream(behavior: Any, guard: Guard, method: str, pass_unknown: bool) 
             async for response in behavior(request, context):
                 yield response
         except Exception as error:
-            await _abort(context, error, method, pass_unknown)
+            await _abort(context, error, method, known_error)
 
     return guarded
 
 
-def _guard_unary(behavior: Any, guard: Guard, method: str, pass_unknown: bool) -> Any:
+def _guard_unary(behavior: Any, guard: Guard, method: str, known_error: KnownError) -> Any:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
             await guard.admit(context, method)
             _check_form(request)
             return await behavior(request, context)
         except Exception as error:
-            await _abort(context, error, method, pass_unknown)
+            await _abort(context, error, method, known_error)
 
     return guarded
 
 
-def _guard_upload(behavior: Any, guard: Guard, method: str, pass_unknown: bool) -> Any:
+def _guard_upload(behavior: Any, guard: Guard, method: str, known_error: KnownError) -> Any:
     async def guarded(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
             await guard.admit(context, method)
             return await behavior(_well_formed(requests), context)
         except Exception as error:
-            await _abort(context, error, method, pass_unknown)
+            await _abort(context, error, method, known_error)
 
     return guarded
 
@@ -124,13 +124,11 @@ def _check_form(request: Any) -> None:
 
 
 async def _abort(
-    context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str, pass_unknown: bool
+    context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str, known_error: KnownError
 ) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
-    known = error if isinstance(error, TandemError) else from_engine(error)
-    if known is None and pass_unknown:
-        raise error
+    known = error if isinstance(error, TandemError) else known_error(error)
     if known is None:
         logger.exception("%s failed", method)
         await context.abort(grpc.StatusCode.INTERNAL, "internal error; the server's log has the cause")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from services.engine.api import Engine
 from services.observability import tracing
@@ -19,12 +20,14 @@ async def run_model_process(
     settings: ModelServiceSettings,
     engine: Engine,
     log: RequestLog,
+    then: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGTERM. Raises what the engine's loading raises."""
+    """Serve until SIGTERM. `then` runs when the engine has loaded, before any call is served. Raises what either raises."""
 
     async def load() -> None:
         await asyncio.to_thread(engine.start)
         logger.info("engine is ready")
+        then()
 
     try:
         await serve(server, settings.drain, settings.unready_pause, load, is_alive=lambda: engine.is_alive)

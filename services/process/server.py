@@ -18,8 +18,9 @@ from services.observability.tracing import server_interceptors
 from services.process.callers import NOBODY, Callers
 from services.process.guard import Check
 from services.process.health_port import HealthPort
-from services.process.interceptors import ErrorInterceptor
+from services.process.interceptors import ErrorInterceptor, KnownError
 from services.process.slow_readers import SlowReaderInterceptor
+from services.process.status import from_engine
 from services.process.transport import PLAIN, Transport
 from tandem.method.errors import Unavailable
 from tandem.method.timeouts import Timeouts
@@ -53,17 +54,18 @@ class Server:
     """A grpc.aio server that is alive at once and ready when `serving` is called; until then its calls are UNAVAILABLE.
 
     `checks` may refuse a call by its metadata. With certificates (`transport`), only `callers` may call. A message of more than
-    `receive_limit` bytes is refused by gRPC; one up to it is in memory before `checks` are asked.
+    `receive_limit` bytes is refused by gRPC; one up to it is in memory before `checks` are asked. `known_error` as in ErrorInterceptor.
     """
 
     def __init__(
         self, host: str, port: int, services: Sequence[str], checks: Sequence[Check] = (), *,
         transport: Transport = PLAIN, callers: Callers = NOBODY, receive_limit: int = MESSAGE_LIMIT,
+        known_error: KnownError = from_engine,
     ) -> None:  # fmt: skip
         self.services = tuple(services)
         self._host, self._transport = host, transport
         self._has_loaded = False
-        errors = ErrorInterceptor(transport.guard(callers, [self._check_loaded, *checks]))
+        errors = ErrorInterceptor(transport.guard(callers, [self._check_loaded, *checks]), known_error)
         interceptors = [SlowReaderInterceptor(), *server_interceptors(), errors]
         self.grpc = grpc.aio.server(interceptors=interceptors, options=_options(receive_limit))
         self.port = transport.listen(self.grpc, f"{host}:{port}", is_public=callers.anyone)

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import kserve.model_server
-from kserve import ModelServer
+import uvloop
 from pydantic import Field
 
 from services.engine.api import Engine
 from services.engine.registry import make_engine
 from services.observability import metrics, tracing
+from services.process.model_process import run_model_process
 from services.process.redis import open_request_log
 from services.process.served_profiles import rereading, shared_model
 from services.process.settings import ModelServiceSettings, read_settings
@@ -21,7 +21,8 @@ from services.process.transport import own_transport
 from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.description import TRANSFORMERS, computed_by
 from services.sufficiency_scorer.scorers import Scorer, make_scorer
-from services.sufficiency_scorer.service import ScorerRestServer, ScorerServer, SufficiencyModel
+from services.sufficiency_scorer.server import ScorerServer
+from services.sufficiency_scorer.service import SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
 from services.sufficiency_scorer.stage_scorers import StageScorers
 from tandem.method.profile import Model, Profile
@@ -31,50 +32,34 @@ class ScorerSettings(ModelServiceSettings):
     http_port: int = Field(8080, ge=0, le=65535, validation_alias="TANDEM_HTTP_PORT", description="Open Inference REST")
 
 
-def main() -> None:
+async def main() -> None:
     settings = read_settings(ScorerSettings)
     tracing.setup("tandem-sufficiency-scorer", settings.log_level)
     profiles = settings.load_profiles()
     with _ending():
         scorers = [_scorer_of(profile, settings.profile_folders) for profile in profiles]
     metrics.expose(settings.host, settings.metrics_port)
-    transport = own_transport()
     model = shared_model(profiles, _model_of)
     needs = _needs(scorers)
     engine = make_engine(_engine_for(scorers, settings.engine), settings.engine_arguments(model) | needs)
     metrics.watch_engine(engine, "scorer")
-    engine.start()
     log = open_request_log(settings.sealer())
+    server = ScorerServer(settings.host, settings.port, own_transport())
 
     def stage_scorer(profile: Profile) -> StageScorer:
         scorer = _scorer_of(profile, settings.profile_folders)
         _require_fit(profile, scorer, engine, needs)
         return StageScorer(engine, log, profile, scorer)
 
-    reread = rereading(settings.load_profiles, _model_of, profiles[0])
-    with _ending():
-        stage_scorers = StageScorers(*profiles, make=stage_scorer, reread=reread)
-    metrics.watch_drift(stage_scorers.drifts)
-    ScorerServer.host = ScorerRestServer.host = settings.host
-    ScorerServer.transport = transport
-    ScorerRestServer.is_open = not transport.is_on
-    ScorerServer.is_alive = staticmethod(lambda: engine.is_alive)
-    kserve.model_server.GRPCServer, kserve.model_server.RESTServer = ScorerServer, ScorerRestServer
-    leave_logging_to_us()
-    server = ModelServer(
-        http_port=settings.http_port,
-        grpc_port=settings.port,
-        grace_period=int(settings.drain.total_seconds()),
-        enable_latency_logging=False,
-    )
-    server.start([SufficiencyModel(stage_scorers, engine.info.name)])
-    engine.stop()
-    tracing.shutdown()
+    def add_model() -> None:
+        reread = rereading(settings.load_profiles, _model_of, profiles[0])
+        with _ending():
+            stage_scorers = StageScorers(*profiles, make=stage_scorer, reread=reread)
+        metrics.watch_drift(stage_scorers.drifts)
+        server.add(SufficiencyModel(stage_scorers, engine.info.name))
 
-
-def leave_logging_to_us() -> None:
-    """KServe's own handlers would write messages of errors, which may quote a request (services.observability.text)."""
-    kserve.model_server.args.configure_logging = False
+    async with server.rest(settings.http_port):
+        await run_model_process(server.grpc, settings, engine, log, then=add_model)
 
 
 @contextmanager
@@ -131,4 +116,4 @@ def _needs(scorers: Sequence[Scorer]) -> dict[str, bool]:
 
 
 if __name__ == "__main__":
-    main()
+    uvloop.run(main())

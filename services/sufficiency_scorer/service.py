@@ -7,36 +7,21 @@ list of [speaker, text]), `price_input` and `price_cached_input` (USD per millio
 for the span's cost), `profile_digest` (refused with PROFILE_MISMATCH unless it is a served profile's).
 Outputs: `score` FP32[1], `features` FP32[16], `tokens_scored` INT64[1], `tokens_cached` INT64[1]. Response parameters: the
 scorer, whether it is trained, its model, and `request_scored` and `request_cached`, the tokens of all passes of the request.
-KServe's own gRPC server lacks health, reflection, tracing and error details, so ScorerServer replaces it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-import grpc
 from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
-from kserve.errors import InvalidInput
-from kserve.protocol.dataplane import DataPlane
-from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
-from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
-from kserve.protocol.grpc.server import GRPCServer
-from kserve.protocol.grpc.servicer import InferenceServicer
-from kserve.protocol.model_repository_extension import ModelRepositoryExtension
-from kserve.protocol.rest.server import RESTServer
+from kserve.protocol.grpc import grpc_predict_v2_pb2
 from pydantic import TypeAdapter, ValidationError
 
 from services.observability.spans import Inference, describe_scoring
-from services.observability.tracing import server_interceptors, tracer
+from services.observability.tracing import tracer
 from services.process.callers import Callers
-from services.process.health_port import HealthPort
-from services.process.interceptors import ErrorInterceptor
-from services.process.server import SERVER_OPTIONS, add_health, add_reflection, set_health
-from services.process.slow_readers import SlowReaderInterceptor
-from services.process.transport import PLAIN
 from services.sufficiency_scorer.stage_scorer import StageAssessment, StageScorer
 from services.sufficiency_scorer.stage_scorers import StageScorers
 from tandem.method.conversation import TASKS, Message, Speaker, Task
@@ -46,7 +31,6 @@ from tandem.method.prices import RolePrices
 NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_NAME = "sufficiency"
 CALLERS = Callers.only("worker")
-_HEALTH_INTERVAL_SECONDS = 1.0
 _HISTORY = TypeAdapter(list[tuple[Speaker, str]])
 
 
@@ -153,79 +137,3 @@ def _stage(inputs: dict[str, InferInput]) -> int:
     if len(value) != 1 or value[0] < 0:
         raise InvalidArgument("input 'stage' needs exactly one element, 0 or more", field="stage")
     return int(value[0])
-
-
-class ClosedRepository(ModelRepositoryExtension):  # type: ignore[misc]
-    """The model of this process lives as long as the process: a caller that unloads it would switch the scorer off for all."""
-
-    async def load(self, model_name: str) -> None:
-        raise InvalidInput("this server's model cannot be loaded by a caller")
-
-    async def unload(self, model_name: str) -> None:
-        raise InvalidInput("this server's model cannot be unloaded by a caller")
-
-
-def _closed(data_plane: DataPlane) -> ClosedRepository:
-    return ClosedRepository(data_plane.model_registry)
-
-
-class ScorerRestServer(RESTServer):  # type: ignore[misc]
-    """KServe's REST server, bound to the address of the settings instead of all addresses."""
-
-    host = "127.0.0.1"
-    is_open = True
-
-    def __init__(self, app: str, data_plane: DataPlane, _: ModelRepositoryExtension, *args: Any, **kwargs: Any) -> None:
-        super().__init__(app, data_plane, _closed(data_plane), *args, **kwargs)
-        self.config.host = self.host
-
-    async def start(self) -> None:
-        """Not beside a gRPC port that asks for certificates: anyone could call it, and no process of ours does."""
-        if self.is_open:
-            await super().start()
-
-
-class ServingErrors(ExceptionToStatusInterceptor):  # type: ignore[misc]
-    """KServe's statuses for its own errors. A call that has its status already passes: answered twice, it would log two
-    tracebacks for each "try again".
-    """
-
-    async def handle_exception(self, ex: Exception, *call: Any) -> None:
-        if isinstance(ex, grpc.aio.AbortError):
-            raise ex
-        await super().handle_exception(ex, *call)
-
-
-class ScorerServer(GRPCServer):  # type: ignore[misc]
-    """KServe's gRPC server with the health, reflection, tracing and error details of the other services."""
-
-    host = "127.0.0.1"
-    transport = PLAIN
-    is_alive: Callable[[], bool] = staticmethod(lambda: True)
-
-    async def start(self, max_workers: int) -> None:
-        self._server = grpc.aio.server(
-            interceptors=[
-                SlowReaderInterceptor(), *server_interceptors(), ServingErrors(),
-                ErrorInterceptor(self.transport.guard(CALLERS), pass_unknown=True),
-            ],
-            options=list(SERVER_OPTIONS),
-        )  # fmt: skip
-        servicer = InferenceServicer(self._data_plane, _closed(self._data_plane))
-        grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
-        self._health = add_health(self._server)
-        if not self.transport.is_on:
-            add_reflection(self._server, [NAME])
-        self._health_port = HealthPort(self.host, self.transport.health_port, self._health)
-        self.port = self.transport.listen(self._server, f"{self.host}:{self._port}")
-        await set_health(self._health, [NAME], serving=True)
-        await self._health_port.start()
-        await self._server.start()
-        while await self._server.wait_for_termination(_HEALTH_INTERVAL_SECONDS):
-            await set_health(self._health, [NAME], serving=self.is_alive())
-
-    async def stop(self, sig: int | None = None) -> None:
-        if self._server:
-            await self._health.enter_graceful_shutdown()
-            await self._server.stop(grace=self._grace_period)
-            await self._health_port.stop()

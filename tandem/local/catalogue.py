@@ -60,9 +60,13 @@ class CatalogueEntry:
 
 
 def runs_gguf(engine: str) -> bool:
-    """`engine`, a name of services.engine.registry, runs GGUF files as they are; "auto" does not on an NVIDIA GPU."""
+    """`engine`, a name of services.engine.registry, runs GGUF files as they are.
+
+    "auto" does, but for an NVIDIA GPU where transformers is installed.
+    """
     if engine == "auto":
-        return find_spec("xllamacpp") is not None and not any(Path("/dev").glob("nvidia[0-9]*"))
+        has_other = find_spec("transformers") is not None and any(Path("/dev").glob("nvidia[0-9]*"))
+        return find_spec("xllamacpp") is not None and not has_other
     return engine == "llamacpp"
 
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -122,7 +123,7 @@ def _missing(entry: CatalogueEntry, downloads: Path, engine: str) -> int:
 def _unpack(entry: CatalogueEntry, downloads: Path, folder: Path, progress: Progress, engine: str) -> None:
     if runs_gguf(engine):
         progress("reading the tokenizer", 0, 1)
-        _convert(downloads / entry.file, folder, "--tokenizer-only")
+        _read_tokenizer(downloads / entry.file, folder)
         shutil.move(downloads / entry.file, folder / entry.file)
     else:
         progress("converting", 0, 1)
@@ -136,7 +137,7 @@ def _download_tokenizer(entry: CatalogueEntry, downloads: Path, progress: Progre
         if entry.kind == "gguf":
             fetch_head(entry, downloads, progress)
             progress("reading the tokenizer", 0, 1)
-            _convert(downloads / entry.file, folder, "--tokenizer-only")
+            _read_tokenizer(downloads / entry.file, folder)
         else:
             fetch_snapshot(entry, downloads, progress, only_tokenizer=True)
             for path in downloads.iterdir():
@@ -226,9 +227,16 @@ def _completed_folder(entry: CatalogueEntry) -> Iterator[Path]:
     partial.rename(entry.folder)
 
 
-def _convert(gguf: Path, folder: Path, *options: str) -> None:
+def _convert(gguf: Path, folder: Path) -> None:
     """In a child process: dequantising takes several times the file's size in memory, which is then freed."""
-    _run(f"{gguf.name} cannot be converted", "services.engine.convert", str(gguf), str(folder), *options)
+    if find_spec("transformers") is None:
+        raise ModelError("a GGUF file is converted by transformers, which is not installed: run `make develop`")
+    _run(f"{gguf.name} cannot be converted", "services.engine.convert", str(gguf), str(folder))
+
+
+def _read_tokenizer(gguf: Path, folder: Path) -> None:
+    """In a child process, because the command line does not import the engines."""
+    _run(f"{gguf.name} cannot be read", "services.engine.gguf_tokenizer", str(gguf), str(folder))
 
 
 def _run(failure: str, module: str, *arguments: str, **environment: str) -> None:

