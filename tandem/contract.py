@@ -11,6 +11,8 @@ from pydantic import Field
 
 from tandem.errors import RequestError
 
+MOST_MESSAGES = 1024
+"""Of a conversation."""
 MOST_COUNT = 2**32 - 1
 Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 """A field of type uint32."""

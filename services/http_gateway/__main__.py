@@ -9,6 +9,7 @@ import uvloop
 from pydantic import Field
 
 from services.http_gateway.readiness import Readiness
+from services.http_gateway.reading import MOST_WAITING
 from services.http_gateway.service import OWN_PAGE, make_app
 from services.identity.settings import is_loopback
 from services.observability import metrics, tracing
@@ -43,6 +44,18 @@ class HttpGatewaySettings(ProcessSettings):
         description="while so many are open, idle ones too, requests get 503",
     )
 
+    most_waiting: int = Field(
+        MOST_WAITING,
+        gt=0,
+        validation_alias="TANDEM_MAX_WAITING_BODIES",
+        description="requests of one client address that wait until their bodies are read; more get 429",
+    )
+    trusted_proxies: Names = Field(
+        ("127.0.0.1", "::1"),
+        validation_alias="FORWARDED_ALLOW_IPS",
+        description="addresses and networks of proxies whose X-Forwarded-For says whose address a request has, separated by commas; "
+        "`*` is every one",
+    )
     allowed_hosts: Names = Field(
         (),
         validation_alias="TANDEM_ALLOWED_HOSTS",
@@ -71,10 +84,13 @@ async def main() -> None:
         readiness = Readiness(client, may_be_open=settings.allow_anonymous or is_loopback(settings.host))
         server = HttpServer(
             http_config(
-                make_app(client, readiness, settings.jaeger, settings.max_body_bytes, settings.pages()),
+                make_app(
+                    client, readiness, settings.jaeger, settings.max_body_bytes, settings.pages(), settings.most_waiting
+                ),
                 settings.host,
                 settings.port,
                 settings.max_connections,
+                forwarded_allow_ips=list(settings.trusted_proxies),
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=max(1, round(settings.drain.total_seconds())),
             )

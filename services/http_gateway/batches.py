@@ -13,6 +13,7 @@ from starlette.datastructures import UploadFile
 
 from services.http_gateway.batch_objects import batch_object, file_object, page
 from services.http_gateway.ids import register_ids
+from services.http_gateway.reading import Bodies, BodyRoute
 from services.identity.bearer import bearer
 from tandem.batches import AsyncBatches, new_batch
 from tandem.client import AsyncClient
@@ -28,7 +29,7 @@ _FORM = {
     "properties": {"file": {"type": "string", "format": "binary"}, "purpose": {"type": "string", "enum": ["batch"]}},
 }
 register_ids()
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=BodyRoute)
 
 
 class BatchOptions(BaseModel):
@@ -60,12 +61,21 @@ def _caller(request: Request, authorization: Annotated[str, Header()] = "") -> A
     return client.for_caller(bearer(authorization)).batches
 
 
+async def _place(request: Request) -> AsyncIterator[None]:
+    """For one more upload of the client's address, until it is stored."""
+    bodies: Bodies = request.app.state.bodies
+    async with bodies.uploads.of(request):
+        yield
+
+
 Caller = Annotated[AsyncBatches, Depends(_caller)]
 Limit = Annotated[int, Query(ge=1, le=MOST_COUNT)]
 
 
 @router.post(
-    "/files", openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
+    "/files",
+    dependencies=[Depends(_place)],
+    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
 )
 async def create_file(batches: Caller, request: Request) -> dict[str, Any]:
     """Store a file of purpose `batch`: one request per line. Who may not call, or sends too much, is refused before it is read."""

@@ -33,7 +33,7 @@ _CODES = {
     "QUESTION_TOO_LONG": "context_length_exceeded",
     "QUOTA_EXCEEDED": "insufficient_quota",
 }
-_HTTP_CODES = {404: "model_not_found", 413: "request_too_large"}
+_HTTP_CODES = {404: "model_not_found", 413: "request_too_large", 429: "too_many_waiting"}
 _STATUSES = {
     "INVALID_ARGUMENT": 400,
     "UNAUTHENTICATED": 401,
@@ -105,8 +105,14 @@ def from_gateway(error: RequestError) -> HttpError:
 
 
 def from_http(error: HTTPException) -> HttpError:
-    closes = (error.headers or {}).get("connection") == "close"
-    return HttpError(error.status_code, str(error.detail), code=_HTTP_CODES.get(error.status_code), closes=closes)
+    headers = error.headers or {}
+    return HttpError(
+        error.status_code,
+        str(error.detail),
+        code=_HTTP_CODES.get(error.status_code),
+        retry_after_s=float(headers["retry-after"]) if "retry-after" in headers else None,
+        closes=headers.get("connection") == "close",
+    )
 
 
 def _rate_limit_headers(error: HttpError) -> dict[str, str]:
@@ -127,9 +133,13 @@ def from_parameter(error: RefusedParameter) -> HttpError:
     return HttpError(400, str(error), error.param, error.code)
 
 
-def from_validation(problems: Sequence[Any]) -> HttpError:
+def deepest(problems: Sequence[Any]) -> Any:
     """Of the problems that pydantic found, the one that is deepest in the body: of alternatives it is the one that was meant."""
-    problem = max(problems, key=lambda found: len(found["loc"]))
+    return max(problems, key=lambda found: len(found["loc"]))
+
+
+def from_validation(problems: Sequence[Any]) -> HttpError:
+    problem = deepest(problems)
     path = [part for part in problem["loc"] if part != "body" and not _OF_PYDANTIC.fullmatch(str(part))]
     named = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
     code = "unsupported_value" if problem["type"] == "extra_forbidden" else "invalid_value"

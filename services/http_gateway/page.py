@@ -14,6 +14,7 @@ from pydantic import Field
 
 from services.http_gateway import sse
 from services.http_gateway.ids import register_ids
+from services.http_gateway.reading import BodyRoute
 from services.identity.bearer import bearer
 from tandem.client import AsyncClient
 from tandem.contract import to_message
@@ -53,7 +54,7 @@ Caller = Annotated[AsyncClient, Depends(_caller)]
 
 
 register_ids()
-api = APIRouter(prefix="/api", include_in_schema=False)
+api = APIRouter(prefix="/api", include_in_schema=False, route_class=BodyRoute)
 
 
 def mount(app: FastAPI, client: AsyncClient, jaeger: str = "") -> None:

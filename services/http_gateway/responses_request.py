@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tandem.contract import MOST_COUNT
+from tandem.contract import MOST_COUNT, MOST_MESSAGES
 from tandem.openai.chat_request import ChatCompletionRequest, JsonSchema, ResponseFormat, TandemOptions
 from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import RESPONSES_NEUTRAL, RESPONSES_USED, used_parameters
@@ -81,7 +81,7 @@ class ResponsesRequest(JsonBody):
     """Every other parameter of OpenAI's is refused by name (tandem.openai.parameters)."""
 
     model: str
-    input: str | list[InputMessage] = Field(min_length=1)
+    input: str | Annotated[list[InputMessage], Field(max_length=MOST_MESSAGES)] = Field(min_length=1)
     instructions: str = ""
     stream: bool = False
     max_output_tokens: int | None = Field(default=None, gt=0, le=MOST_COUNT)

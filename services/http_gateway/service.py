@@ -24,6 +24,7 @@ from services.http_gateway.completion import CompletionReply
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled, Exchange
 from services.http_gateway.readiness import Readiness
+from services.http_gateway.reading import MOST_WAITING, Bodies, BodyRoute
 from services.http_gateway.replies import EventStream, Reply, failure, send_whole
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
@@ -135,10 +136,13 @@ def make_app(
     jaeger: str = "",
     max_body_bytes: int = MAX_BODY_BYTES,
     pages: WebPages = OWN_PAGE,
+    most_waiting: int = MOST_WAITING,
 ) -> FastAPI:
     """`jaeger`: where the page's links to traces lead; empty: it has none."""
     service = OpenAIService(client, readiness)
     app = FastAPI(title="Tandem", description="OpenAI's chat API", docs_url=None, redoc_url=None)
+    app.router.route_class = BodyRoute
+    app.state.bodies = Bodies(client, most_waiting)
     app.post("/v1/chat/completions", response_model=None)(service.chat_completions)
     app.post("/v1/responses", response_model=None)(service.responses)
     app.get("/v1/models")(service.models)

@@ -19,8 +19,7 @@ UPLOADS = "/v1/files"
 class BodyLimit:
     """Answers 413 to a body of more than `max_bytes`: by its Content-Length before any of it is read, else as soon as more came.
 
-    Answers 503 to one that brings the bodies of all running requests above MAX_HELD_BYTES: a body is read before anybody knows
-    whose it is, and is held until its request ends.
+    Answers 503 to one that brings the bodies of all running requests above MAX_HELD_BYTES: a body is held until its request ends.
 
     Not FastAPI's own `max_body_size`: the version that vLLM pins does not know it, and would ignore it silently.
     """

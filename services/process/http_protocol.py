@@ -14,7 +14,7 @@ MAX_HEADER_BYTES = 64 * 2**10
 HEADER_SECONDS = 30.0
 """How long a connection may take to send a request's headers, its first ones from when it was made."""
 BODY_SECONDS = 30.0
-"""How long a body may take from the end of its headers: until it is complete it fills memory, and nobody knows yet whose it is."""
+"""How long a body may take from the end of its headers: until it is complete it fills memory, and keeps a place."""
 BODY_STEP_BYTES = 2**20
 """A body that brought as much in BODY_SECONDS has as long again: an upload of 100 MiB may take its time, at 35 KB/s or more."""
 WRITE_SECONDS = 30.0

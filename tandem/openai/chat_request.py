@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from tandem.contract import MOST_COUNT, Count, Seed
+from tandem.contract import MOST_COUNT, MOST_MESSAGES, Count, Seed
 from tandem.method.conversation import Task
 from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import RefusedParameter, used_parameters
@@ -96,7 +96,7 @@ class ChatCompletionRequest(JsonBody):
     """Every other parameter of OpenAI's is refused by name (tandem.openai.parameters)."""
 
     model: str
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MOST_MESSAGES)
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     max_tokens: int | None = Field(default=None, gt=0, le=MOST_COUNT)

@@ -1,16 +1,21 @@
-"""What a body of JSON may hold: text that is Unicode, and finite numbers. Python's parser takes more."""
+"""What a body of JSON may hold: text that is Unicode, finite numbers, and so many values. Python's parser takes more."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
 
 from tandem.contract import lone_surrogate, readable
 from tandem.openai.parameters import RefusedParameter
+
+MOST_VALUES, MOST_DEPTH = 32_768, 128
+_BRACKET = re.compile(r"[][{}]")
 
 
 class JsonBody(BaseModel):
@@ -25,6 +30,36 @@ class JsonBody(BaseModel):
             path, why = fault
             raise RefusedParameter(path or "body", f"{path or 'the body'} {why}", "invalid_value")
         return handler(given)
+
+
+def read_json(body: bytes) -> Any:
+    """Raises RefusedParameter for what is no JSON, and, before it is parsed, for more than MOST_VALUES values or MOST_DEPTH levels."""
+    try:
+        text = body.decode("utf-8-sig")
+        if more := _too_much(text):
+            raise RefusedParameter("body", f"the body has more than {more}", "invalid_value")
+        return json.loads(text)
+    except ValueError as error:  # of either; the second has one of its own for integers of thousands of digits
+        raise RefusedParameter("body", f"the body is no JSON that can be read: {error}", "invalid_value") from None
+
+
+def _too_much(text: str) -> str:
+    """What JSON has too much of; empty where it may be parsed. A few searches, which cost less than parsing it."""
+    opened = text.count("[") + text.count("{")
+    if opened <= MOST_DEPTH and opened + text.count(",") <= MOST_VALUES:
+        return ""
+    text = text.replace("\\\\", "").replace('\\"', "")
+    if text.count('"') > 4 * MOST_VALUES:  # two for each value that is a text, and for each one's name
+        return f"{MOST_VALUES} values"
+    bare = "".join(text.split('"')[::2])  # what is outside of its strings
+    opened = bare.count("[") + bare.count("{")
+    if opened + bare.count(",") > MOST_VALUES:
+        return f"{MOST_VALUES} values"
+    if opened > MOST_DEPTH and opened >= bare.count("]") + bare.count("}"):
+        steps = (1 if found.group() in "[{" else -1 for found in _BRACKET.finditer(bare))
+        if max(accumulate(steps)) > MOST_DEPTH:
+            return f"{MOST_DEPTH} levels"
+    return ""
 
 
 def find_fault(value: Any) -> tuple[str, str] | None:

@@ -12,6 +12,7 @@ import fastapi.routing
 import httpx
 
 from services.http_gateway.readiness import Readiness
+from services.http_gateway.reading import MOST_WAITING
 from services.http_gateway.service import OWN_PAGE, make_app
 from services.process.http_server import HttpServer, http_config
 from services.process.web_pages import WebPages
@@ -23,11 +24,11 @@ Chunks = list[dict[str, Any]]
 
 @contextlib.asynccontextmanager
 async def serving(
-    gateway: str, port: int = 0, pages: WebPages = OWN_PAGE, **more: Any
+    gateway: str, port: int = 0, pages: WebPages = OWN_PAGE, most_waiting: int = MOST_WAITING, **more: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP gateway before `gateway`, and a client of it. `port` 0: a free one. `more`: settings of its server."""
     async with AsyncClient(gateway) as client:
-        app = make_app(client, Readiness(client, may_be_open=True), pages=pages)
+        app = make_app(client, Readiness(client, may_be_open=True), pages=pages, most_waiting=most_waiting)
         settings = {"lifespan": "off", "timeout_graceful_shutdown": 1, **more}
         server = HttpServer(http_config(app, "127.0.0.1", port or free_port(), **settings))
         running = asyncio.create_task(server.serve())
