@@ -17,7 +17,9 @@ def main(question: str) -> None:
     for role, usage in bill["usage"].items():
         generated = usage["output_tokens"] + usage["overrun_tokens"] + usage["discarded_tokens"]
         print(f"{role:8} {usage['input_tokens']} prompt, {usage['cached_input_tokens']} cached, {generated} generated")
-    print(f"bill     {result.cost.usd:.8f} USD, {result.cost.saved_ratio:+.0%} saved")
+    cost = result.cost
+    saved = f"{cost.saved_ratio:+.0%} saved" if cost.HasField("saved_ratio") else "no complete answer"
+    print(f"bill     {cost.usd:.8f} USD, {saved}")
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ MAX_METHODS = 15
 MORE_ADAPTERS = [
     *(
         ROOT / "services/gateway" / name
-        for name in ("temporal.py", "history.py", "deletion.py", "spending.py", "workers.py")
+        for name in ("temporal.py", "history.py", "listing.py", "deletion.py", "spending.py", "workers.py")
     ),
     ROOT / "services/sufficiency_scorer/server.py",  # KServe's parts in our servers
 ]

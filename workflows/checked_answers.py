@@ -80,7 +80,7 @@ class CheckedAnswers:
         return self._of_llm
 
     async def judge_llm(self, text: str, stage: int) -> Stop:
-        """The large model has answered after `stage`: its answer is used, or a better trial where it fails its checks."""
+        """The large model has answered; `stage` is the last one that it had written. Its answer is used, or a better trial where it fails its checks."""
         if (await self.check_llm(text)).verdict is not Verdict.FAIL:
             return Stop(stage, StopReason.LLM_FINISHED)
         return Stop(better.stage if (better := self._better) else stage, StopReason.UNVERIFIED_BEST)

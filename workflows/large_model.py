@@ -55,6 +55,13 @@ class LargeModel:
         return self.handle.result().reason == "eos"
 
     @property
+    def last_stage(self) -> int:
+        """The last one that it has written to its end, 0: none; it has succeeded, in continuation mode."""
+        assert self.handle is not None
+        counts = self.handle.result().counts
+        return sum(stage.max_tokens <= counts.completion for stage in self._state.plan.stages)
+
+    @property
     def text(self) -> str:
         """What it wrote; it has succeeded."""
         assert self.handle is not None

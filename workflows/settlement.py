@@ -88,7 +88,7 @@ class Settlement:
             served_answer=result.answer,
             served_usd=result.cost.usd,
             estimate_usd=result.cost.usd_llm_alone,
-            llm_finished=result.usage.llm if finished else None,
+            llm_finished=self._state.llm_answer if finished else None,
             history=request.history,
             stop_strings=request.stop_strings,
             json_schema=request.json_schema,

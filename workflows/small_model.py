@@ -87,6 +87,7 @@ class SmallModel:
         task = self._trial_task(stage, number, 0)
         task = replace(task, max_tokens=(min(cap, *task.max_tokens),), repair=repair)
         outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=_RETRY_TRIAL)
+        self._see_prompt(task, outcome)
         return outcome
 
     async def _answer_without_insight(self, error: ActivityError) -> GenerationOutcome:
@@ -103,7 +104,12 @@ class SmallModel:
         task = replace(self._trial_task(stage, number, base_epoch), used_before=used_before)
         policy = unavailable_retry_policy(self._state.plan.unavailable_timeout_seconds)
         outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=policy)
+        self._see_prompt(task, outcome)
         return outcome
+
+    def _see_prompt(self, task: ModelTask, outcome: GenerationOutcome) -> None:
+        if task.stage == 0 and task.repair is None and outcome.prompt:
+            self._state.plain_prompt = outcome.prompt
 
     def _trial_task(self, stage: int, number: int, base_epoch: int) -> ModelTask:
         epoch = number * TRIAL_EPOCHS + base_epoch

@@ -143,7 +143,7 @@ class SolveWorkflow:
             may_finish = self._allowance.finish is not None
             if self._llm.has_answered or (may_finish and self._llm.has_succeeded):
                 self._state.has_llm_answered = True
-                return await self._answers.judge_llm(self._llm.text, len(self._state.scores) or 1)
+                return await self._answers.judge_llm(self._llm.text, self._llm.last_stage)
             if not self._llm.has_succeeded:
                 reason = StopReason.LLM_UNAVAILABLE
         if self._allowance.is_limited and reason is StopReason.BEST_STAGE:

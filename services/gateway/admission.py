@@ -148,9 +148,14 @@ def _overridden(plan: Plan, request: SolveRequest) -> Plan:
         answer_tokens = request.max_answer_tokens
         if plan.handoff == "continuation":
             stages = [stage for stage in stages if stage.max_tokens < answer_tokens]
+    # The large model alone would keep to the same limit.
+    alone_tokens = plan.llm_alone_output_tokens
+    if answer_tokens < plan.answer_max_tokens:
+        alone_tokens = min(alone_tokens, answer_tokens)
     return replace(
         plan,
         answer_max_tokens=answer_tokens,
+        llm_alone_output_tokens=alone_tokens,
         stages=stages,
         llm_finishes=finishes,
         stage_zero_threshold=wanted.get(0, plan.stage_zero_threshold),

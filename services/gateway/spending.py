@@ -8,7 +8,7 @@ from datetime import datetime
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
-from services.gateway.temporal import readable_memo
+from services.gateway.listing import readable_memo
 from services.process.temporal import unavailable
 from tandem.method.charge import Charge, nano_usd
 from tandem.method.names import SEARCH_ATTRIBUTES, SOLVE_WORKFLOW

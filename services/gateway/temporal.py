@@ -13,7 +13,6 @@ from typing import Any
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import (
     Client,
-    WorkflowExecution,
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
@@ -26,6 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from services.gateway.deletion import Deletion
 from services.gateway.history import read_timeline
+from services.gateway.listing import newest
 from services.gateway.query import visibility_query
 from services.gateway.records import AdmittedRequest, Listed, Status
 from services.gateway.workers import PATIENCE, Patience, Watch, Workers
@@ -206,7 +206,7 @@ class Workflows:
                 reason="NOT_SEARCHABLE",
             )
         try:
-            return [await _listed(e) async for e in self._client.list_workflows(query, page_size=limit, limit=limit)]
+            return await newest(self._client, query, limit)
         except RPCError as error:
             if error.status == RPCStatusCode.INVALID_ARGUMENT:
                 raise InvalidArgument(f"the query cannot be run: {error.message}", field="where") from error
@@ -245,31 +245,6 @@ def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:
         str(memo.get("tenant", "")),
         bool(memo.get("keep_running", False)),
         str(memo.get("answer_text", AnswerText.UNSPECIFIED)),
-    )
-
-
-async def readable_memo(execution: WorkflowExecution) -> Mapping[str, Any]:
-    """Empty where it was encrypted with a key that is gone: one old request must not hide all others."""
-    try:
-        return await execution.memo()
-    except (TandemError, KeyError) as error:  # KeyError: there are no keys at all, so nothing decrypts
-        logger.warning("request %s cannot be read: %s", execution.id, error)
-        return {}
-
-
-async def _listed(execution: WorkflowExecution) -> Listed:
-    memo = await readable_memo(execution)
-    found = {pair.key.name: pair.value for pair in execution.typed_search_attributes}
-    status = execution.status.name.lower() if execution.status else "running"
-    return Listed(
-        request_id=execution.id,
-        state=status if status in ("running", "completed") else "failed",
-        started_at=execution.start_time,
-        ended_at=execution.close_time,
-        trace_id=str(memo.get("trace_id", "")),
-        profile=str(memo.get("profile", "")),
-        tenant=str(memo.get("tenant", "")),
-        attributes={name: found[key] for name, key in SEARCH_ATTRIBUTES.items() if key in found},
     )
 
 

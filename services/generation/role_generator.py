@@ -123,6 +123,7 @@ class RoleGenerator:
             attempt=task.epoch,
             is_logged=own.is_logged,
             continued_from=work.continued_from,
+            prompt=prompt_of(attempt.own, resumed.tokens),
         )
 
     def _generation(
@@ -154,6 +155,13 @@ class RoleGenerator:
         return Inference(self._engine.info.name, _MODEL_ROLES[self._role], task.request_id, epoch, task.prices)
 
 
+def prompt_of(own: TokenCounts, kept: int) -> TokenCounts:
+    """The prompt as this attempt read it, without the `kept` tokens of earlier attempts' text that it read behind it."""
+    tokens = max(0, own.read - kept)
+    cached = min(own.cached, tokens)
+    return TokenCounts(prompt=tokens - cached, cached=cached)
+
+
 def owner_of(task: ModelTask) -> str:
     """Whose text it is: the tenant, which the id of a request begins with where callers are known; empty where they are not."""
     return task.request_id.rpartition("/")[0]
@@ -171,4 +179,5 @@ def _finished_before(
         first_token_at=None,
         attempt=task.epoch,
         continued_from=work.continued_from,
+        prompt=TokenCounts(prompt=min(resumed.earlier.prompt, len(work.prompt_ids))),  # no log keeps what was cached
     )

@@ -40,10 +40,10 @@ SCORE = Histogram(
     "tandem_sufficiency_score", "Scores, by stage.", ["profile", "stage"], buckets=[i / 10 for i in range(1, 11)]
 )
 COST = Counter("tandem_cost_usd", "Cost of requests.", ["model", "role"])
-COST_ANSWERED = Counter("tandem_cost_answered_usd", "Cost of the requests that got an answer.", ["profile"])
+COST_ANSWERED = Counter("tandem_cost_answered_usd", "Cost of the requests that got a complete answer.", ["profile"])
 COST_ALONE = Counter(
     "tandem_cost_llm_alone_usd",
-    "Estimated cost of the large model alone for the requests that got an answer.",
+    "Cost of the large model alone, an estimate unless it has answered, for the requests that got a complete answer.",
     ["profile"],
 )
 TOKENS = Counter("tandem_tokens", "Billed tokens, by state.", ["model", "role", "state"])
@@ -264,7 +264,7 @@ def _count_usage(result: SolveResult, exemplar: dict[str, str] | None) -> None:
         for state, tokens in _by_state(of_role).items():
             TOKENS.labels(result.model(role), role, state).inc(tokens)
     OVERRUN.labels(result.llm).inc(usage.llm.overrun, exemplar)
-    if result.cost.saved_ratio is not None:  # what a cancelled or failed request cost is no saving
+    if result.cost.saved_ratio is not None:  # what one cost that was cancelled, failed or cut off is no saving
         COST_ANSWERED.labels(result.profile).inc(result.cost.usd)
         COST_ALONE.labels(result.profile).inc(result.cost.usd_llm_alone)
 

@@ -128,7 +128,8 @@ class _Conversation:
             )
             cut = "" if result.complete else "cut at its limit; "
             spent = f"${result.cost.usd:.6f}, {saved(to_dict(result.cost)['saved_ratio'])}"
-            console.print(f"\n  {cut}stage {result.stop.stage}, {reason}; {spent}", style="dim")
+            stage = "" if result.answered_by == tandem_pb2.ROLE_LLM else f"stage {result.stop.stage}, "
+            console.print(f"\n  {cut}{stage}{reason}; {spent}", style="dim")
 
 
 def _questions() -> Iterator[str]:

@@ -157,15 +157,13 @@ def _bill(data: dict[str, Any]) -> list[Text]:
                 f"{_usd(trial['usd'])}   {_VERDICTS[trial['verdict']]}{repair}, {trial['check_seconds'] * 1000:.0f} ms of checks"
             )
         )
-    alone = (
-        _usd(cost["usd_llm_alone"])
-        if data["stop"]["reason"] == _FINISHED or any(check["role"] == "llm" for check in data["checks"])
-        else f"≈ {_usd(cost['usd_llm_alone'])} (estimate)"
-    )
+    usd_alone, tflops_alone = _usd(cost["usd_llm_alone"]), f"{cost['tflops_llm_alone']:.3f}"
+    if not cost["llm_alone_is_exact"]:
+        usd_alone, tflops_alone = f"≈ {usd_alone} (estimate)", f"≈ {tflops_alone}"
     lines.append(
         Text("bill     ", style="bold")
         + Text(
-            f"{_usd(cost['usd'])}   large model alone {alone}: {saved(cost['saved_ratio'])}   "
+            f"{_usd(cost['usd'])}   large model alone {usd_alone}: {saved(cost['saved_ratio'])}   "
             f"prices {cost['price_version']}"
         )
     )
@@ -173,7 +171,7 @@ def _bill(data: dict[str, Any]) -> list[Text]:
         Text("compute  ", style="bold")
         + Text(
             f"{cost['tflops_paper']:.3f} TFLOPs by the paper's formula, {cost['tflops_full']:.3f} in full, "
-            f"large model alone ≈ {cost['tflops_llm_alone']:.3f}"
+            f"large model alone {tflops_alone}"
         )
     )
     parts = [f"total {times['total'] / 1000:.1f} s"]
@@ -188,9 +186,9 @@ def _bill(data: dict[str, Any]) -> list[Text]:
 
 
 def saved(ratio: float | None) -> str:
-    """What a request cost less than the large model alone; None where it has no answer."""
+    """What a request cost less than the large model alone; None where it has no complete answer."""
     if ratio is None:
-        return "no answer, nothing saved"
+        return "no complete answer, nothing saved"
     return f"{ratio:+.0%} saved" if ratio >= 0 else f"{-ratio:.0%} more spent"
 
 

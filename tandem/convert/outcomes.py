@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from tandem.convert.values import FINISH_REASONS, finish_reason_from_pb, role_to_pb, verdict_from_pb, verdict_to_pb
+from tandem.convert.values import (
+    FINISH_REASONS,
+    counts_from_pb,
+    counts_to_pb,
+    finish_reason_from_pb,
+    role_to_pb,
+    verdict_from_pb,
+    verdict_to_pb,
+)
 from tandem.method.checks import CheckResult
 from tandem.method.tasks import CheckTask, GenerationOutcome, PassOutcome
 from tandem.method.tokens import TokenCounts
@@ -26,6 +34,8 @@ def finished_to_pb(outcome: GenerationOutcome, kind: type[Any]) -> Any:
         message.usage_is_estimated = outcome.counts.is_estimated
     else:
         message.tokens, message.continued = outcome.counts.completion, outcome.continued_from
+    if outcome.prompt:
+        message.prompt.CopyFrom(counts_to_pb("", outcome.prompt))
     return message
 
 
@@ -42,6 +52,7 @@ def outcome_from_pb(
         attempt=attempt,
         is_logged=is_logged,
         continued_from=getattr(finished, "continued", ""),
+        prompt=counts_from_pb(finished.prompt) if finished.HasField("prompt") else None,
     )
 
 

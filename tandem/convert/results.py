@@ -61,6 +61,7 @@ def result_to_pb(result: SolveResult) -> tandem_pb2.SolveResult:
         notes=result.notes,
         checks=[check_result_to_pb(check) for check in result.checks],
         trials=[_trial_to_pb(trial, result.slm) for trial in result.trials],
+        answered_by=role_to_pb(result.answered_by) if result.answered_by else tandem_pb2.ROLE_UNSPECIFIED,
     )
 
 

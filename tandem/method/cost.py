@@ -1,7 +1,10 @@
 """What a request cost: USD from the profile's prices, TFLOPs by the paper's formula and in full (docs/method.md, Cost)."""
 
+from typing import NamedTuple
+
 from tandem.method.plan import Plan
 from tandem.method.result import Cost, Usage, UsdByRole
+from tandem.method.tokens import TokenCounts
 
 _MILLION, _TERA = 1e6, 1e12
 TRIAL_FAILURE_TOKENS = 256  # the words that tell the small model why its answer failed, at most
@@ -29,15 +32,18 @@ def cost(
     plan: Plan,
     usage: Usage,
     prompt_tokens: int,
-    llm_finished: bool = False,
+    llm_answer: TokenCounts | None = None,
+    *,
+    is_read: bool = True,
     check_seconds: float = 0.0,
-    is_answered: bool = True,
+    is_complete: bool = True,
 ) -> Cost:
     """The bill. `prompt_tokens` is the plain question's prompt, which the large model alone would have read; `check_seconds` is
-    the processor time of the checks. Without an answer nothing is saved, whatever the large model would have cost.
+    the processor time of the checks. Without a complete answer nothing is saved, whatever the large model would have cost.
 
-    The `llm_alone` figures are exact where the large model has answered. Elsewhere they are estimates: the profile's
-    calibration says how many tokens that model needs by itself.
+    `llm_answer` is what the large model's own answer took, where it has answered: then the `llm_alone` figures are exact.
+    Elsewhere they are estimates: the profile's calibration says how many tokens that model needs by itself. `is_read`: the
+    small model answers from what the large one wrote.
     """
     by_role = UsdByRole(
         llm=plan.prices.llm.usd(usage.llm),
@@ -45,29 +51,49 @@ def cost(
         scorer=plan.prices.scorer.usd(usage.scorer),
     )
     total = by_role.llm + by_role.slm + by_role.scorer
-    alone_tokens = usage.llm.completion if llm_finished else plan.llm_alone_output_tokens
-    alone = (prompt_tokens * plan.prices.llm.input + alone_tokens * plan.prices.llm.output) / _MILLION
+    alone = _exact(plan, llm_answer) if llm_answer else _estimated(plan, prompt_tokens)
     slm_parameters = plan.slm_parameters if usage.slm.generated else 0.0
     return Cost(
         usd=total,
         usd_by_role=by_role,
-        usd_llm_alone=alone,
-        saved_ratio=(1 - total / alone if alone else 0.0) if is_answered else None,
+        usd_llm_alone=alone.usd,
+        saved_ratio=(1 - total / alone.usd if alone.usd else 0.0) if is_complete else None,
         tflops_paper=tflops_paper(
             plan.llm_parameters,
             usage.llm.completion,
             slm_parameters,
             usage.slm.completion,
-            0.0 if llm_finished else None,
+            None if is_read else 0.0,
         ),
         tflops_full=tflops_full(plan, usage),
-        tflops_llm_alone=2 * plan.llm_parameters * (prompt_tokens + alone_tokens) / _TERA,
+        tflops_llm_alone=alone.tflops,
         price_version=plan.prices.version,
         usd_overrun=usage.llm.overrun * plan.prices.llm.output / _MILLION,
         seconds=_seconds(plan, usage, check_seconds),
-        seconds_llm_alone=plan.rates.llm.seconds(prompt_tokens, 0, alone_tokens) if plan.rates else None,
+        seconds_llm_alone=alone.seconds,
         check_seconds=check_seconds,
+        llm_alone_is_exact=llm_answer is not None and not llm_answer.is_estimated,
     )
+
+
+class _Alone(NamedTuple):
+    """The large model alone; `seconds` is None where the profile has no measured rates."""
+
+    usd: float
+    tflops: float
+    seconds: float | None
+
+
+def _exact(plan: Plan, answer: TokenCounts) -> _Alone:
+    seconds = plan.rates.llm.seconds(answer.prompt, answer.cached, answer.generated) if plan.rates else None
+    return _Alone(plan.prices.llm.usd(answer), 2 * plan.llm_parameters * answer.computed / _TERA, seconds)
+
+
+def _estimated(plan: Plan, prompt_tokens: int) -> _Alone:
+    tokens = plan.llm_alone_output_tokens
+    usd = (prompt_tokens * plan.prices.llm.input + tokens * plan.prices.llm.output) / _MILLION
+    seconds = plan.rates.llm.seconds(prompt_tokens, 0, tokens) if plan.rates else None
+    return _Alone(usd, 2 * plan.llm_parameters * (prompt_tokens + tokens) / _TERA, seconds)
 
 
 def _seconds(plan: Plan, usage: Usage, check_seconds: float) -> float | None:

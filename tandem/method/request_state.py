@@ -21,8 +21,9 @@ from tandem.method.tokens import TokenCounts
 class RequestState:
     """`llm_counts` and `answer_counts` are separate from the outcomes: a role whose every attempt failed has counts and no outcome.
 
-    `has_llm_answered`: the large model's text is its own answer to the end, so what it costs alone is known. `trials` and
-    `checks` are in order. `logged_scoring` is what the request log knows of all scoring passes, where a pass's own result was lost.
+    `has_llm_answered`: the large model's text is its own answer, which the small one did not read. `plain_prompt` is the
+    plain question's prompt, where the small model has answered from it. `trials` and `checks` are in order. `logged_scoring` is
+    what the request log knows of all scoring passes, where a pass's own result was lost.
     """
 
     input: SolveInput
@@ -39,6 +40,7 @@ class RequestState:
     checks: list[CheckResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     has_llm_answered: bool = False
+    plain_prompt: TokenCounts | None = None
 
     @property
     def plan(self) -> Plan:
@@ -56,11 +58,19 @@ class RequestState:
         """The bill tells less than was used."""
         self.notes.append(f"the bill of the {role} is a lower bound: {why}")
 
+    @property
+    def llm_answer(self) -> TokenCounts | None:
+        """What the large model's own answer took, where it has given one: that is what it costs alone."""
+        insight = self.insight
+        has_ended = self.plan.handoff == "continuation" and insight is not None and insight.reason == "eos"
+        return insight.uninterrupted if insight and (has_ended or self.has_llm_answered) else None
+
     def result(self, stop: Stop, answer: GenerationOutcome | None, now: datetime) -> SolveResult:
         usage = self._usage()
         attempts = {"large": self.insight.attempt if self.insight else 1, "small": answer.attempt if answer else 1}
         is_llms = answer is None and stop.reason in (StopReason.LLM_FINISHED, StopReason.UNVERIFIED_BEST)
         text = answer.text if answer else self.llm_text if is_llms else ""
+        is_complete = self._is_complete(stop, answer)
         return SolveResult(
             request_id=self.input.request_id,
             profile=self.plan.profile,
@@ -75,18 +85,20 @@ class RequestState:
             cost=cost(
                 self.plan,
                 usage,
-                self._prompt_tokens(usage),
-                self.has_llm_answered,
-                self._check_seconds,
-                stop.reason is not StopReason.CANCELLED and (answer is not None or is_llms),
+                self._prompt_tokens(),
+                self.llm_answer,
+                is_read=not self.has_llm_answered,
+                check_seconds=self._check_seconds,
+                is_complete=is_complete and stop.reason is not StopReason.CANCELLED,
             ),
             timings_ms=self._timings(answer, now),
             trace_id=self.input.trace_id,
             attempts=max(attempts.values()),
-            complete=self._is_complete(stop, answer),
+            complete=is_complete,
             notes=[*self.notes, *self._estimates(), *(_retry_note(m, n) for m, n in attempts.items() if n > 1)],
             checks=self.checks,
             trials=self.trials,
+            answered_by="slm" if answer else "llm" if is_llms else "",
         )
 
     def cancel_ms(self, insight: GenerationOutcome) -> float | None:
@@ -129,12 +141,13 @@ class RequestState:
             if not s.ended
         ]
 
-    def _prompt_tokens(self, usage: Usage) -> int:
-        """The plain question's prompt, as some model has read it; else the question itself."""
-        if self.scores and self.scores[0].stage == 0 and self.scores[0].passes.counts.prompt:
-            counts = self.scores[0].passes.counts
-            return counts.prompt + counts.cached
-        return usage.llm.prompt or usage.slm.prompt or self.input.question_tokens
+    def _prompt_tokens(self) -> int:
+        """The plain question's prompt, once, as some model has read it, computed or cached; else the question itself."""
+        llm = self.insight.uninterrupted if self.insight else TokenCounts()
+        own = llm if self.plan.handoff == "continuation" else TokenCounts()
+        scored = [score.passes.counts for score in self.scores if score.stage == 0]
+        candidates = [own, *scored, self.plain_prompt or TokenCounts(), llm]
+        return next((counts.read for counts in candidates if counts.read), self.input.question_tokens)
 
     def _timings(self, answer: GenerationOutcome | None, now: datetime) -> Timings:
         started = self.started_at.timestamp()

@@ -24,7 +24,10 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True)
 class Stop:
-    """Stage whose insight the answer came from (0: none) and why; the score is None where it was not scored."""
+    """Stage whose insight the answer came from (0: none) and why; the score is None where it was not scored.
+
+    Of the large model's own answer the stage is the last one that it had written.
+    """
 
     stage: int
     reason: StopReason
@@ -61,9 +64,10 @@ class UsdByRole:
 
 @dataclass(frozen=True)
 class Cost:
-    """USD, TFLOPs and device seconds (docs/method.md, Cost). The `llm_alone` figures are exact where the large model has answered.
+    """USD, TFLOPs and device seconds (docs/method.md, Cost). The `llm_alone` figures are estimates unless `llm_alone_is_exact`.
 
-    `saved_ratio` is None without an answer. `seconds` is None where the profile has no measured rates; `check_seconds`, part of it, is the checks' processor time.
+    `saved_ratio` is None without a complete answer. `seconds` is None where the profile has no measured rates; `check_seconds`,
+    part of it, is the checks' processor time.
     """
 
     usd: float
@@ -78,6 +82,7 @@ class Cost:
     seconds: float | None = None
     seconds_llm_alone: float | None = None
     check_seconds: float = 0.0
+    llm_alone_is_exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,10 @@ class Timings:
 
 @dataclass(frozen=True)
 class SolveResult:
-    """The message tandem.v1.SolveResult; `llm` and `slm` are the models' names, which the message repeats in its usage."""
+    """The message tandem.v1.SolveResult; `llm` and `slm` are the models' names, which the message repeats in its usage.
+
+    `answered_by` is the role llm or slm; empty without an answer.
+    """
 
     request_id: str
     profile: str
@@ -113,6 +121,7 @@ class SolveResult:
     notes: list[str]
     checks: list[CheckResult] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
+    answered_by: str = ""
 
     def model(self, role: str) -> str:
         """Name of the model in the role llm, slm or scorer."""
@@ -131,7 +140,7 @@ class ShadowInput:
     served_answer: str
     served_usd: float
     estimate_usd: float
-    llm_finished: TokenCounts | None = None  # the large model's own tokens, where it had answered by itself
+    llm_finished: TokenCounts | None = None  # what the large model's own answer took, where it had answered by itself
     history: list[Message] = field(default_factory=list)
     stop_strings: list[str] = field(default_factory=list)
     json_schema: str = ""

@@ -68,7 +68,8 @@ class GenerationOutcome:
     """`reason` is eos, length or aborted; times are Unix seconds. `counts` cover every attempt of the role.
 
     `is_logged`: the request log took the text. `continued_from` is the insight that an answer goes on from, in continuation
-    mode.
+    mode. `prompt`: the prompt's tokens, computed and cached, as one attempt that nothing interrupts reads them; None: an older
+    service does not say.
     """
 
     reason: str
@@ -79,6 +80,14 @@ class GenerationOutcome:
     attempt: int
     is_logged: bool = True
     continued_from: str = ""
+    prompt: TokenCounts | None = None
+
+    @property
+    def uninterrupted(self) -> TokenCounts:
+        """What the text takes without the work of lost attempts."""
+        read = self.prompt or TokenCounts(self.counts.prompt, self.counts.cached)
+        written = self.counts.completion + self.counts.overrun
+        return TokenCounts(read.prompt, read.cached, written, is_estimated=self.counts.is_estimated)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,11 @@ class TokenCounts:
         return self.completion + self.overrun + self.discarded
 
     @property
+    def read(self) -> int:
+        """The prompt, wherever it came from."""
+        return self.prompt + self.cached
+
+    @property
     def computed(self) -> int:
         """Everything but what came out of a cache."""
         return self.prompt + self.generated

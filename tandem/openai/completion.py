@@ -20,6 +20,7 @@ _SHOWN = (
     "trials",
     "timings_ms",
     "notes",
+    "answered_by",
 )
 
 
@@ -59,7 +60,7 @@ def usage(result: tandem_pb2.SolveResult) -> dict[str, Any]:
     cached = sum(role.cached_input_tokens for role in roles)
     prompt = cached + sum(role.input_tokens for role in roles)
     generated = [role.output_tokens + role.overrun_tokens + role.discarded_tokens for role in roles]
-    is_llms = result.stop.reason == tandem_pb2.STOP_REASON_LLM_FINISHED
+    is_llms = result.answered_by == tandem_pb2.ROLE_LLM
     return {
         "prompt_tokens": prompt,
         "completion_tokens": sum(generated),

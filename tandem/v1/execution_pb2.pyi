@@ -216,6 +216,7 @@ class ExecuteFinished(_message.Message):
     FIRST_TOKEN_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     HALTED_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     CONTINUED_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
     reason: Global___FinishReason.ValueType
     text: _builtins.str
     """The whole answer text."""
@@ -227,6 +228,10 @@ class ExecuteFinished(_message.Message):
     """When the engine stopped computing, Unix time in milliseconds."""
     continued: _builtins.str
     """The insight that the text continues, in continuation mode."""
+    @_builtins.property
+    def prompt(self) -> _tandem_pb2.TokenUsage:
+        """The prompt's tokens, computed and cached, as one attempt that nothing interrupts reads them."""
+
     def __init__(
         self,
         *,
@@ -236,10 +241,11 @@ class ExecuteFinished(_message.Message):
         first_token_at_unix_ms: _builtins.float | None = ...,
         halted_at_unix_ms: _builtins.float = ...,
         continued: _builtins.str = ...,
+        prompt: _tandem_pb2.TokenUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms", "prompt", b"prompt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "continued", b"continued", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "reason", b"reason", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "continued", b"continued", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "prompt", b"prompt", "reason", b"reason", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["first_token_at_unix_ms"]  # noqa: Y015
     _WhichOneofArgType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms"]  # noqa: Y015

@@ -159,6 +159,7 @@ class GenerateFinished(_message.Message):
     HALTED_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     FIRST_TOKEN_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     USAGE_IS_ESTIMATED_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
     reason: _execution_pb2.FinishReason.ValueType
     text: _builtins.str
     """Everything that was written."""
@@ -170,6 +171,10 @@ class GenerateFinished(_message.Message):
     """When the first token was generated, Unix time in milliseconds; unset when none was."""
     usage_is_estimated: _builtins.bool
     """An API reported no usage for a stream that was cut: the count is an estimate."""
+    @_builtins.property
+    def prompt(self) -> _tandem_pb2.TokenUsage:
+        """The prompt's tokens, computed and cached, as one attempt that nothing interrupts reads them."""
+
     def __init__(
         self,
         *,
@@ -179,10 +184,11 @@ class GenerateFinished(_message.Message):
         halted_at_unix_ms: _builtins.float = ...,
         first_token_at_unix_ms: _builtins.float | None = ...,
         usage_is_estimated: _builtins.bool = ...,
+        prompt: _tandem_pb2.TokenUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms", "prompt", b"prompt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "reason", b"reason", "text", b"text", "tokens", b"tokens", "usage_is_estimated", b"usage_is_estimated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "prompt", b"prompt", "reason", b"reason", "text", b"text", "tokens", b"tokens", "usage_is_estimated", b"usage_is_estimated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["first_token_at_unix_ms"]  # noqa: Y015
     _WhichOneofArgType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms"]  # noqa: Y015

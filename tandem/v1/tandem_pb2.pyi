@@ -864,6 +864,7 @@ class SolveResult(_message.Message):
     NOTES_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
     TRIALS_FIELD_NUMBER: _builtins.int
+    ANSWERED_BY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     profile: _builtins.str
     question: _builtins.str
@@ -879,6 +880,8 @@ class SolveResult(_message.Message):
     """Attempts of the role that needed most; 1 when nothing was retried."""
     complete: _builtins.bool
     """False when the answer was cut at the token limit."""
+    answered_by: Global___Role.ValueType
+    """Which model wrote the answer. Unset where there is none."""
     @_builtins.property
     def stop(self) -> Global___Stop: ...
     @_builtins.property
@@ -920,10 +923,11 @@ class SolveResult(_message.Message):
         notes: _abc.Iterable[_builtins.str] | None = ...,
         checks: _abc.Iterable[Global___CheckResult] | None = ...,
         trials: _abc.Iterable[Global___Trial] | None = ...,
+        answered_by: Global___Role.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "stop", b"stop", "timings_ms", b"timings_ms", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_by", b"answered_by", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -981,7 +985,9 @@ class Stop(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     stage: _builtins.int
-    """Stage whose insight the answer came from; 0 is "no insight"."""
+    """Stage whose insight the answer came from; 0 is "no insight". Of the large model's own answer: the last stage that it had
+    written; the small model read none of it.
+    """
     reason: Global___StopReason.ValueType
     score: _builtins.float
     """Score of that stage. Unset when it was not scored."""
@@ -1137,13 +1143,16 @@ class Cost(_message.Message):
     SECONDS_FIELD_NUMBER: _builtins.int
     SECONDS_LLM_ALONE_FIELD_NUMBER: _builtins.int
     CHECK_SECONDS_FIELD_NUMBER: _builtins.int
+    LLM_ALONE_IS_EXACT_FIELD_NUMBER: _builtins.int
     usd: _builtins.float
     """The whole bill, in USD."""
     usd_llm_alone: _builtins.float
-    """What the large model alone would have cost: exact where it has answered, else an estimate from the profile's calibration."""
+    """What the large model alone would have cost: where it has answered, exactly what its answer took, lost attempts left out;
+    else an estimate from the profile's calibration.
+    """
     saved_ratio: _builtins.float
-    """1 - usd / usd_llm_alone; negative when the pair cost more. Unset where there is no answer: nothing was saved by a
-    request that was cancelled or failed.
+    """1 - usd / usd_llm_alone; negative when the pair cost more. Unset where there is no complete answer: nothing was saved by
+    a request that was cancelled, failed, or cut off at a limit.
     """
     tflops_paper: _builtins.float
     """Generated tokens only, the paper's formula."""
@@ -1161,6 +1170,8 @@ class Cost(_message.Message):
     """The same of the large model alone; exact or an estimate as usd_llm_alone."""
     check_seconds: _builtins.float
     """Processor time of the checks."""
+    llm_alone_is_exact: _builtins.bool
+    """The fields of the large model alone are no estimates: it has answered."""
     @_builtins.property
     def usd_by_role(self) -> Global___UsdByRole: ...
     def __init__(
@@ -1178,10 +1189,11 @@ class Cost(_message.Message):
         seconds: _builtins.float | None = ...,
         seconds_llm_alone: _builtins.float | None = ...,
         check_seconds: _builtins.float = ...,
+        llm_alone_is_exact: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio", "_seconds", b"_seconds", "_seconds_llm_alone", b"_seconds_llm_alone", "saved_ratio", b"saved_ratio", "seconds", b"seconds", "seconds_llm_alone", b"seconds_llm_alone", "usd_by_role", b"usd_by_role"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio", "_seconds", b"_seconds", "_seconds_llm_alone", b"_seconds_llm_alone", "check_seconds", b"check_seconds", "price_version", b"price_version", "saved_ratio", b"saved_ratio", "seconds", b"seconds", "seconds_llm_alone", b"seconds_llm_alone", "tflops_full", b"tflops_full", "tflops_llm_alone", b"tflops_llm_alone", "tflops_paper", b"tflops_paper", "usd", b"usd", "usd_by_role", b"usd_by_role", "usd_llm_alone", b"usd_llm_alone", "usd_overrun", b"usd_overrun"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio", "_seconds", b"_seconds", "_seconds_llm_alone", b"_seconds_llm_alone", "check_seconds", b"check_seconds", "llm_alone_is_exact", b"llm_alone_is_exact", "price_version", b"price_version", "saved_ratio", b"saved_ratio", "seconds", b"seconds", "seconds_llm_alone", b"seconds_llm_alone", "tflops_full", b"tflops_full", "tflops_llm_alone", b"tflops_llm_alone", "tflops_paper", b"tflops_paper", "usd", b"usd", "usd_by_role", b"usd_by_role", "usd_llm_alone", b"usd_llm_alone", "usd_overrun", b"usd_overrun"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__saved_ratio: _TypeAlias = _typing.Literal["saved_ratio"]  # noqa: Y015
     _WhichOneofArgType__saved_ratio: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio"]  # noqa: Y015
@@ -1504,7 +1516,7 @@ Global___ListRequestsResponse: _TypeAlias = ListRequestsResponse  # noqa: Y015
 
 @_typing.final
 class RequestSummary(_message.Message):
-    """Fields that a running request has not got yet are unset; saved_ratio also where there is no answer."""
+    """Fields that a running request has not got yet are unset; saved_ratio also where there is no complete answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -116,7 +116,7 @@ class TandemServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRequests(self, request, context):
-        """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read.
+        """Requests that match a condition, those that began last first; INVALID_ARGUMENT where the condition cannot be read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,7 @@ class TandemServiceStub:
     DeleteRequest: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.DeleteRequestRequest, _tandem_pb2.DeleteRequestResponse]
     """Erases an ended request, from Redis at once and from Temporal in the background. Traces and logs hold no text of it, and stay."""
     ListRequests: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListRequestsRequest, _tandem_pb2.ListRequestsResponse]
-    """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read."""
+    """Requests that match a condition, those that began last first; INVALID_ARGUMENT where the condition cannot be read."""
     ListProfiles: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListProfilesRequest, _tandem_pb2.ListProfilesResponse]
     """The profiles (pairs of models) that this gateway serves and the caller may use."""
     ListTenants: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListTenantsRequest, _tandem_pb2.ListTenantsResponse]
@@ -66,7 +66,7 @@ class TandemServiceAsyncStub(TandemServiceStub):
     DeleteRequest: _aio.UnaryUnaryMultiCallable[_tandem_pb2.DeleteRequestRequest, _tandem_pb2.DeleteRequestResponse]  # type: ignore[assignment]
     """Erases an ended request, from Redis at once and from Temporal in the background. Traces and logs hold no text of it, and stay."""
     ListRequests: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListRequestsRequest, _tandem_pb2.ListRequestsResponse]  # type: ignore[assignment]
-    """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read."""
+    """Requests that match a condition, those that began last first; INVALID_ARGUMENT where the condition cannot be read."""
     ListProfiles: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListProfilesRequest, _tandem_pb2.ListProfilesResponse]  # type: ignore[assignment]
     """The profiles (pairs of models) that this gateway serves and the caller may use."""
     ListTenants: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListTenantsRequest, _tandem_pb2.ListTenantsResponse]  # type: ignore[assignment]
@@ -121,7 +121,7 @@ class TandemServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tandem_pb2.ListRequestsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tandem_pb2.ListRequestsResponse, _abc.Awaitable[_tandem_pb2.ListRequestsResponse]]:
-        """Requests that match a condition, newest first; INVALID_ARGUMENT where the condition cannot be read."""
+        """Requests that match a condition, those that began last first; INVALID_ARGUMENT where the condition cannot be read."""
 
     @_abc_1.abstractmethod
     def ListProfiles(

@@ -38,9 +38,9 @@ CHECK = CheckResult("regex", 1, "slm", Verdict.FAIL, "no match", 0.5, 0.25, 2)
 RESULT = SolveResult(
     request_id="r", profile="p", question="q", answer="a", reasoning="why", stop=Stop(2, StopReason.BUDGET, 0.5, 0.75),
     stages=[StageResult(1, "start", 16, 0.25, 0.75, "words", True)], llm="L", slm="S", usage=Usage(COUNTS, COUNTS, COUNTS),
-    cost=Cost(1.0, UsdByRole(2.0, 3.0, 4.0), 5.0, 6.0, 7.0, 8.0, 9.0, "v", 10.0, 11.0, 12.0, 13.0),
+    cost=Cost(1.0, UsdByRole(2.0, 3.0, 4.0), 5.0, 6.0, 7.0, 8.0, 9.0, "v", 10.0, 11.0, 12.0, 13.0, True),
     timings_ms=Timings(1.0, 2.0, 3.0, 4.0, 5.0), trace_id="t", attempts=6, complete=True, notes=["n"],
-    checks=[CHECK], trials=[Trial(1, 2, True, Verdict.FAIL, COUNTS, 1.0, 2.0)],
+    checks=[CHECK], trials=[Trial(1, 2, True, Verdict.FAIL, COUNTS, 1.0, 2.0)], answered_by="llm",
 )  # fmt: skip
 TASK = ModelTask(
     request_id="r", question="q", profile="p", profile_digest="d", stage=2, max_tokens=(7,), epoch=3,
@@ -182,10 +182,11 @@ def test_a_task_survives_each_request_that_carries_it() -> None:
 
 
 def test_an_outcome_survives_both_final_messages() -> None:
-    insight = GenerationOutcome("aborted", "text", COUNTS, 2.0, 1.0, 3)
+    insight = GenerationOutcome("aborted", "text", COUNTS, 2.0, 1.0, 3, prompt=TokenCounts(0, 2))
     finished = outcomes.finished_to_pb(insight, insight_pb2.GenerateFinished)
     assert finished.tokens == COUNTS.completion + COUNTS.overrun
     assert outcomes.outcome_from_pb(finished, COUNTS, 3) == insight
+    assert insight.uninterrupted == TokenCounts(0, 2, COUNTS.completion + COUNTS.overrun)
     answer = GenerationOutcome("eos", "text", COUNTS, 2.0, None, 1, False, "insight")
     executed = outcomes.finished_to_pb(answer, execution_pb2.ExecuteFinished)
     assert outcomes.outcome_from_pb(executed, COUNTS, 1, is_logged=False) == answer

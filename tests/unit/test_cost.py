@@ -56,17 +56,19 @@ def test_every_state_of_a_token_has_its_price() -> None:
     assert bill.saved_ratio == pytest.approx(1 - bill.usd / bill.usd_llm_alone)
 
 
-def test_a_request_without_an_answer_has_a_bill_and_saved_nothing() -> None:
+def test_a_request_without_a_complete_answer_has_a_bill_and_saved_nothing() -> None:
     usage = Usage(llm=TokenCounts(10, 0, 20), slm=TokenCounts(), scorer=TokenCounts(10))
-    bill = cost(PLAN, usage, 10, is_answered=False)
+    bill = cost(PLAN, usage, 10, is_complete=False)
     assert 0 < bill.usd < bill.usd_llm_alone
     assert bill.saved_ratio is None
 
 
 def test_where_the_large_model_has_answered_its_cost_alone_is_no_estimate() -> None:
-    usage = Usage(llm=TokenCounts(10, 0, 300, 0, 50), slm=TokenCounts(), scorer=TokenCounts())
-    bill = cost(PLAN, usage, 10, llm_finished=True)
-    assert bill.usd_llm_alone == pytest.approx((10 * 3 + 300 * 6) / 1e6)
+    usage = Usage(llm=TokenCounts(16, 4, 300, 0, 50), slm=TokenCounts(), scorer=TokenCounts())
+    bill = cost(PLAN, usage, 10, TokenCounts(6, 4, 300))
+    assert bill.usd_llm_alone == pytest.approx((6 * 3 + 4 * 1 + 300 * 6) / 1e6)
+    assert bill.tflops_llm_alone == pytest.approx(2 * 32e9 * 306 / 1e12)
+    assert bill.llm_alone_is_exact
     assert bill.saved_ratio is not None
     assert bill.saved_ratio < 0  # an attempt was lost
 

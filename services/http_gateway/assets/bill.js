@@ -8,7 +8,7 @@ export function Running({ state, profile, task }) {
   const total = state.result ? state.result.cost.usd : now.llm + now.slm;
   const estimate = alone(state, profile, task);
   const scale = Math.max(total, estimate) || 1;
-  const isExact = state.result?.stop.reason === "llm_finished";
+  const isExact = state.result?.cost.llm_alone_is_exact;
   return html`
     <section class="running" aria-labelledby="running-title">
       <h2 id="running-title">Bill</h2>

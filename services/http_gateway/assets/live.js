@@ -85,6 +85,13 @@ function completed(state, event) {
   return { ...state, phase: "done", result, stages: ended.stages.length ? ended.stages : state.stages };
 }
 
+/** The role whose model wrote the answer; empty: there is no answer yet, or none at all. */
+export function author(result) {
+  if (!result?.answer || result.stop.reason === "cancelled") return "";
+  if (result.answered_by !== "unspecified") return result.answered_by;
+  return result.stop.reason === "llm_finished" ? "llm" : "slm"; // of an older server
+}
+
 /** Whether all text came that the bill has: of several trials only that there is some. */
 export function isWhole({ insight, answer, result }) {
   const { llm, slm } = result.usage;

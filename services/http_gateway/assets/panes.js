@@ -1,7 +1,7 @@
 // What the two models write, side by side.
 import { count, duration, reason, score, words } from "./format.js";
 import { html } from "./html.js";
-import { pieces } from "./live.js";
+import { author, pieces } from "./live.js";
 
 export function Insight({ state, profile, isCode }) {
   const isWriting = state.phase === "running" && !state.stop && !state.answer.tokens;
@@ -19,9 +19,11 @@ export function Answer({ state, profile, isCode }) {
   const { result, answer } = state;
   const isWriting = state.phase === "running" && answer.tokens > 0;
   const { drafts, text } = shown(state);
+  const isLlms = author(result) === "llm";
+  const model = result?.usage[isLlms ? "llm" : "slm"].model || profile?.slm;
   const isShort = result?.answer && !isCode && result.answer.length <= 80 && result.answer.trim() !== text.trim();
   return html`
-    <${Pane} role="slm" title="Answer" model=${result?.usage.slm.model || profile?.slm} tokens=${answer.tokens} isCode=${isCode}
+    <${Pane} role="slm" title="Answer" model=${model} tokens=${isLlms ? result.usage.llm.output_tokens : answer.tokens} isCode=${isCode}
       foot=${html`${isShort && html`<p class="final"><span>Final answer</span>${result.answer}</p>`}<${Ending} state=${state} />`}>
       ${drafts.map((draft, index) => html`
         <details class="draft"><summary>Trial ${index + 1}, set aside</summary>${draft}</details>`)}

@@ -4,7 +4,7 @@ import { Bill, Running } from "./bill.js";
 import { Checks } from "./checks.js";
 import { reason, usd, words } from "./format.js";
 import { html, useEffect, useState } from "./html.js";
-import { ofResult } from "./live.js";
+import { author, ofResult } from "./live.js";
 import { Stages } from "./stages.js";
 import { Waterfall } from "./waterfall.js";
 
@@ -42,7 +42,7 @@ function Finished({ found, served }) {
     <h1 class="question">${result.question}</h1>
     <div class="board opened">
       <section class="pane slm" aria-labelledby="answer-title">
-        <header><h2 id="answer-title">Answer</h2><span class="model">${result.profile}</span></header>
+        <header><h2 id="answer-title">Answer</h2><span class="model">${result.usage[author(result)]?.model || result.profile}</span></header>
         <div class=${`text${CODE.test(result.answer) ? " code" : ""}`}>
           <p class=${result.answer.length > 80 || CODE.test(result.answer) ? undefined : "final"}>${result.answer || "–"}</p></div>
         ${steps && html`<details><summary>All that was written on the way</summary><div class="text">${steps}</div></details>`}

@@ -92,7 +92,7 @@ function Table({ requests }) {
             <td role="cell" data-head="Profile">${request.profile}</td>
             <td role="cell" data-head="Tenant">${request.tenant || "–"}</td>
             <td role="cell" data-head="State" class=${request.state}>${outcome(request)}</td>
-            <td role="cell" data-head="Stage" class="number">${request.stage ?? "–"}</td>
+            <td role="cell" data-head="Stage" class="number">${request.reason === "llm_finished" ? "–" : request.stage ?? "–"}</td>
             <td role="cell" data-head="USD" class="number">${inUsd(request.usd)}</td>
             <td role="cell" data-head="Saved" class="number">${percent(request.saved_ratio)}</td>
           </tr>`)}

@@ -49,7 +49,7 @@ export function Savings({ query, served }) {
 
 function Figures({ requests }) {
   const all = total(requests);
-  if (!all.count) return html`<p class="empty">No request of this period has ended. <a href="#/ask">Ask one.</a></p>`;
+  if (!all.count) return html`<p class="empty">No request of this period has been answered to its end. <a href="#/ask">Ask one.</a></p>`;
   const timings = timed(requests);
   return html`
     <dl class="figures">
@@ -92,9 +92,11 @@ function Latencies({ title, groups }) {
     </table><//>`;
 }
 
-const left = ({ cancelled, unfinished }) =>
-  [cancelled && `${count(cancelled)} stopped by hand`, unfinished && `${count(unfinished)} running or failed`]
-    .filter(Boolean).join(" and ").replace(/^(.+)$/, "Not counted: $1.");
+function left({ cancelled, cut, unfinished }) {
+  const kinds = [[cancelled, "stopped by hand"], [cut, "cut off at a limit"], [unfinished, "running or failed"]];
+  const parts = kinds.filter(([number]) => number).map(([number, what]) => `${count(number)} ${what}`);
+  return parts.length ? `Not counted: ${parts.join(", ")}.` : "";
+}
 
 function Group({ title, groups }) {
   const inUsd = usdColumn(groups.flatMap(([, sum]) => [sum.usd, sum.alone]));

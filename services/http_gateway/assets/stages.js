@@ -1,9 +1,12 @@
 // Each stage's score against its threshold, on a scale from 0 to 1.
 import { count, score } from "./format.js";
 import { html } from "./html.js";
+import { author } from "./live.js";
+
+/** After these stops a later stage could have changed nothing. */
+const SUFFICES = new Set(["sufficient", "verified"]);
 
 export function Stages({ state, profile }) {
-  const { result } = state;
   const rows = planned(state, profile);
   const isTrained = rows.find((row) => row.scorer)?.trained ?? true;
   return html`
@@ -14,7 +17,7 @@ export function Stages({ state, profile }) {
       </header>
       <ol style=${{ "--columns": Math.min(rows.length, 6) }}>
         ${rows.map((row) => html`
-          <li key=${row.stage} class=${[status(row, state), result?.stop.stage === row.stage && "used"].filter(Boolean).join(" ")}>
+          <li key=${row.stage} class=${[status(row, state), isUsed(row, state) && "used"].filter(Boolean).join(" ")}>
             <span class="stage-name">${row.stage ? html`<i>Stage </i>${row.stage}` : html`Question<i> alone</i>`} <span>${row.name}</span></span>
             <${Scale} row=${row} />
             <span class="stage-score">${row.score === null
@@ -29,7 +32,7 @@ export function Stages({ state, profile }) {
 /** What has happened of each stage, and those that may come or might have. */
 function planned({ stages }, profile) {
   const possible = [{ name: "", threshold: null }, ...(profile?.stages ?? [])];
-  const coming = possible.map(({ name, threshold }, stage) => ({ stage, name, threshold, score: null, isComing: true }));
+  const coming = possible.map((one, stage) => ({ ...one, stage, score: null, isComing: true }));
   const missing = coming.filter(({ stage }) => !stages.some((known) => known.stage === stage));
   const named = stages.map((stage) => ({ threshold: null, ...stage, name: stage.stage ? stage.name : "" }));
   return [...named, ...missing].sort((a, b) => a.stage - b.stage);
@@ -37,18 +40,35 @@ function planned({ stages }, profile) {
 
 function status(row, state) {
   if (row.isComing) return "coming";
-  if (row.sufficient) return "sufficient";
+  if (row.sufficient && !isLate(row, state)) return "sufficient";
   return row.score === null && !state.result ? "scoring" : "";
 }
 
+/** The small model answered from it. The large model's own answer is of no stage. */
+const isUsed = (row, { result }) => author(result) === "slm" && result.stop.stage === row.stage;
+
+/** Its score came when the request had gone on without it. */
+const isLate = (row, state) => row.sufficient && state.result !== null && !isUsed(row, state);
+
 function note(row, state) {
-  if (row.isComing && state.result?.stop.stage === row.stage) return "used, not scored";
-  if (row.isComing && (state.stop || state.phase !== "running")) return row.stage ? "not needed" : "not scored";
-  if (row.isComing) return "";
   const tokens = row.tokens ? `${count(row.tokens)} tokens` : "";
-  if (row.sufficient) return [tokens, "suffices"].filter(Boolean).join(", ");
-  if (row.score === null) return [tokens, state.phase === "running" ? "" : "not scored"].filter(Boolean).join(", ");
-  return [tokens, state.result?.stop.stage === row.stage ? "used" : "goes on"].filter(Boolean).join(", ");
+  return [tokens, outcome(row, state)].filter(Boolean).join(", ");
+}
+
+function outcome(row, state) {
+  const isOver = state.stop || state.phase !== "running";
+  if (isUsed(row, state)) return row.score === null ? "used, not scored" : row.sufficient ? "suffices" : "used";
+  if (isLate(row, state)) return "not used";
+  if (row.score !== null) return row.sufficient ? "suffices" : "goes on";
+  if (!row.isComing) return state.phase === "running" ? "" : "not scored";
+  return isOver ? missed(row, state) : "";
+}
+
+/** Why there is no score of a stage: it was passed without one, or the end came before it. */
+function missed(row, { stop, result }) {
+  if (!row.stage || row.stage < result?.stop.stage) return "not scored";
+  if (SUFFICES.has(result?.stop.reason ?? stop?.reason)) return "not needed";
+  return result?.usage.llm.output_tokens >= row.max_tokens ? "not scored" : "not reached";
 }
 
 function Scale({ row }) {

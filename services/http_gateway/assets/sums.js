@@ -1,6 +1,7 @@
-// Sums over listed requests. One that was stopped by hand has saved nothing, and is left out.
+// Sums over listed requests. One that was stopped by hand, or cut off at a limit, has saved nothing and is left out.
 
-const isCounted = ({ state, usd, saved_ratio: saved }) => state === "completed" && usd !== null && saved !== null;
+const hasEnded = ({ state, usd }) => state === "completed" && usd !== null;
+const isCounted = (request) => hasEnded(request) && request.saved_ratio !== null;
 
 /** `saved` is 1 - usd / alone, so this undoes it. */
 const alone = ({ usd, saved_ratio: saved }) => (saved < 1 ? usd / (1 - saved) : 0);
@@ -10,6 +11,7 @@ export function total(requests) {
   const sum = (value) => counted.reduce((whole, request) => whole + value(request), 0);
   const usd = sum((request) => request.usd);
   const without = sum(alone);
+  const cut = requests.filter(hasEnded).length - counted.length;
   const cancelled = requests.filter(({ state }) => state === "cancelled").length;
   return {
     count: counted.length,
@@ -17,7 +19,8 @@ export function total(requests) {
     alone: without,
     saved: without ? 1 - usd / without : null,
     cancelled,
-    unfinished: requests.length - counted.length - cancelled,
+    cut,
+    unfinished: requests.length - counted.length - cancelled - cut,
   };
 }
 

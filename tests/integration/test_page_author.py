@@ -1,0 +1,118 @@
+"""The page says which model wrote the answer, and what became of each stage."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import expect
+
+from tests.browser import Visit, needs_browser
+from tests.integration.conftest import CheckedSystems, System
+from tests.integration.tabs import own_tab
+from tests.integration.test_search import found
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
+ALONE = "[llm=word_ llm_eos=60 scores=0:0.1]"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def tab(finishing_system: System) -> AsyncIterator[Visit]:
+    async with own_tab(finishing_system.client.address) as visiting:
+        yield visiting
+
+
+async def notes(tab: Visit) -> list[str]:
+    """What is said of each stage, the question alone first."""
+    return [note.strip() for note in await tab.page.locator(".stages .stage-note").all_inner_texts()]
+
+
+async def opened(tab: Visit, system: System, script: str, **options: Any) -> dict[str, Any]:
+    """A request that has ended, opened from the list."""
+    request_id = (await system.client.ask(script, **options)).request_id
+    await tab.open(f"#/requests/{request_id}")
+    await tab.done()
+    return {"notes": await notes(tab), "used": await tab.page.locator(".stages .used").count()}
+
+
+async def test_the_large_models_own_answer_names_the_large_model_and_its_tokens(tab: Visit) -> None:
+    await tab.open()
+    await tab.ask(ALONE)
+    await tab.done()
+    pane = tab.page.locator("section.pane.slm")
+    await expect(pane.locator(".text")).to_contain_text("word word")
+    await expect(pane.locator(".model")).to_have_text("scripted-llm")
+    await expect(pane.locator(".figure")).to_have_text("60 tokens")
+    await expect(tab.page.locator(".stages .used")).to_have_count(0)
+
+
+async def test_an_opened_request_names_the_model_that_answered(tab: Visit, finishing_system: System) -> None:
+    model = tab.page.locator("section.pane.slm .model")
+    await opened(tab, finishing_system, ALONE)
+    await expect(model).to_have_text("scripted-llm")
+    await opened(tab, finishing_system, "[scores=16:0.9 slm_eos=9]")
+    await expect(model).to_have_text("scripted-slm")
+
+
+async def test_no_stage_is_used_where_the_large_model_answered_and_unscored_ones_are_not_unneeded(
+    tab: Visit, finishing_system: System
+) -> None:
+    every = await opened(tab, finishing_system, ALONE, thresholds={0: 0.9, 1: 1, 2: 1, 3: 1})
+    assert every == {"notes": ["goes on", "not scored", "not scored", "not scored"], "used": 0}
+    early = await opened(tab, finishing_system, "[llm=word_ llm_eos=20]", thresholds={0: 0.9, 1: 1, 2: 1, 3: 1})
+    assert early == {"notes": ["goes on", "not scored", "not reached", "not reached"], "used": 0}
+
+
+async def test_a_stage_that_sufficed_is_the_used_one_and_later_ones_are_not_needed(
+    tab: Visit, finishing_system: System
+) -> None:
+    shown = await opened(tab, finishing_system, "[scores=16:0.9 slm_eos=9]")
+    assert shown == {"notes": ["goes on", "16 tokens, suffices", "not needed", "not needed"], "used": 1}
+
+
+async def test_a_budget_reaches_no_later_stage_and_the_best_one_is_used(tab: Visit, finishing_system: System) -> None:
+    shown = await opened(tab, finishing_system, "[scores=0:0.1,16:0.6,32:0.2 slm_eos=9]", max_llm_tokens=32)
+    assert shown == {"notes": ["goes on", "16 tokens, used", "32 tokens, goes on", "not reached"], "used": 1}
+
+
+async def test_a_stage_that_is_used_without_a_score_says_so(tab: Visit, finishing_system: System) -> None:
+    shown = await opened(tab, finishing_system, "[fail=score slm_eos=5]", max_stage=1)
+    assert shown == {"notes": ["not scored", "16 tokens, used, not scored", "not reached", "not reached"], "used": 1}
+
+
+async def test_a_request_that_was_stopped_has_used_no_stage(tab: Visit) -> None:
+    await tab.open()
+    await tab.ask("[llm_hold=20 scores=0:0.1]")
+    await expect(tab.page.locator(".pane.llm .figure")).to_have_text("20 tokens")
+    await tab.page.get_by_role("button", name="Stop").click()
+    await tab.done()
+    await expect(tab.page.locator(".stages .used")).to_have_count(0)
+    assert (await notes(tab))[2:] == ["not reached", "not reached"]
+
+
+async def test_the_bill_is_no_estimate_where_a_trial_replaced_the_large_models_answer(
+    checked_systems: CheckedSystems,
+) -> None:
+    system = await checked_systems("scripted-checked")
+    async with own_tab(system.client.address) as tab:
+        await opened(tab, system, "[slm=yes slm_eos=4 llm=no llm_eos=3]", checks=["choice:maybe"])
+        await expect(tab.page.locator(".running")).to_contain_text("Large model alone")
+        await expect(tab.page.locator(".running")).not_to_contain_text("estimate")
+
+
+async def test_savings_leave_out_what_a_limit_cut_off_and_say_how_many(tab: Visit, finishing_system: System) -> None:
+    tenant = uuid4().hex[:12]
+    await finishing_system.client.ask(ALONE, tenant=tenant, threshold=1)
+    await finishing_system.client.ask("[slm_eos=999 scores=0:0.9]", tenant=tenant, max_answer_tokens=10)
+    await found(finishing_system, f"tenant = {tenant} and state = completed", 2)
+    await tab.open(f"#/savings?since=&tenant={tenant}")
+    figures = tab.page.locator(".figures").first
+    await expect(figures.locator("> div:nth-child(4) dd")).to_have_text("1")
+    await expect(figures.locator(".lead")).to_have_text("0 %")
+    await expect(tab.page.locator("p.note", has_text="Not counted")).to_contain_text("1 cut off at a limit")
+    await tab.open(f"#/requests?tenant={tenant}")
+    await expect(tab.page.locator("table.requests tbody tr")).to_have_count(2)
+    await expect(tab.page.locator("table.requests tbody tr td[data-head=Saved]")).to_have_text(["–", "0 %"])
