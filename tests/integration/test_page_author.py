@@ -34,7 +34,7 @@ async def opened(tab: Visit, system: System, script: str, **options: Any) -> dic
     """A request that has ended, opened from the list."""
     request_id = (await system.client.ask(script, **options)).request_id
     await tab.open(f"#/requests/{request_id}")
-    await tab.done()
+    await expect(tab.page.locator(".bill")).to_contain_text(request_id)
     return {"notes": await notes(tab), "used": await tab.page.locator(".stages .used").count()}
 
 

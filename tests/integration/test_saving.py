@@ -75,7 +75,11 @@ async def test_headers_page_list_and_metrics_say_of_it_what_its_bill_says(
 ) -> None:
     cache_all_but(5, finishing_system, monkeypatch)
     tenant, before = uuid4().hex, [counted(name, "scripted-finishing") for name in ("answered", "llm_alone")]
-    chat = {"model": "scripted-finishing@1.0", "messages": [{"role": "user", "content": ALONE}], "user": tenant}
+    chat = {
+        "model": "scripted-finishing@1.0",
+        "messages": [{"role": "user", "content": ALONE}],
+        "tandem": {"tenant": tenant},
+    }
     async with serving(finishing_system.client.address) as http:
         reply = await http.post("/v1/chat/completions", json=chat)
         assert (reply.headers["x-tandem-saved-ratio"], reply.json()["tandem"]["cost"]["saved_ratio"]) == ("0.0000", 0)
