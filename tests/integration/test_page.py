@@ -183,7 +183,9 @@ async def test_savings_are_the_sums_of_the_requests(tab: Visit, system: System) 
     await expect(tab.page.locator(".figures .lead")).to_contain_text("%")
     await expect(tab.page.get_by_role("img", name="Cost over time").locator("canvas")).to_be_visible()
     listed = (await system.client.list(limit=1000)).requests
-    counted = [request for request in listed if request.state == 2 and request.HasField("saved_ratio")]  # answered whole
+    counted = [
+        request for request in listed if request.state == 2 and request.HasField("saved_ratio")
+    ]  # answered whole
     figures = tab.page.locator(".figures").first
     await expect(figures).to_contain_text(f"{len(counted)}")
     shown = await figures.locator("> div:nth-child(2) dd").inner_text()
