@@ -33,7 +33,7 @@ _CODES = {
     "QUESTION_TOO_LONG": "context_length_exceeded",
     "QUOTA_EXCEEDED": "insufficient_quota",
 }
-_HTTP_CODES = {404: "model_not_found", 413: "request_too_large", 429: "too_many_waiting"}
+_HTTP_CODES = {413: "request_too_large", 429: "too_many_waiting"}
 _STATUSES = {
     "INVALID_ARGUMENT": 400,
     "UNAUTHENTICATED": 401,

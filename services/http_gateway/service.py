@@ -3,42 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Annotated, Any
 from uuid import uuid4
 
+import grpc
 import swagger_ui_bundle
 from fastapi import FastAPI, Header, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from opentelemetry import propagate, trace
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import ValidationError
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from services.http_gateway import batches, completion, errors, page
+from services.http_gateway import batches, completion, page
 from services.http_gateway.completion import CompletionReply
-from services.http_gateway.errors import HttpError
-from services.http_gateway.exchange import Cancelled, Exchange
+from services.http_gateway.exchange import Exchange
+from services.http_gateway.failures import handle_failures, refused_page
 from services.http_gateway.readiness import Readiness
 from services.http_gateway.reading import MOST_WAITING, Bodies, BodyRoute
-from services.http_gateway.replies import EventStream, Reply, failure, send_whole
+from services.http_gateway.replies import EventStream, Reply, send_whole
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
 from services.identity.bearer import bearer
 from services.observability import metrics, text
 from services.observability.tracing import tracer
 from services.process.body_limit import MAX_BODY_BYTES, BodyLimit
-from services.process.web_pages import PageGuard, Refusal, WebPages
+from services.process.web_pages import PageGuard, WebPages
 from tandem.client import AsyncClient
 from tandem.errors import RequestError
 from tandem.events import Accepted
-from tandem.live_text import TextWasLost
 from tandem.openai.chat_request import ChatCompletionRequest
-from tandem.openai.parameters import RefusedParameter
 
 Authorization = Annotated[str, Header(description="`Bearer KEY`: the gateway asks who it is, not this process")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", description="the request id: a repeated one joins")]
@@ -114,7 +110,9 @@ class OpenAIService:
         for known in (await self.models(authorization))["data"]:
             if known["id"] == name.partition("@")[0]:
                 return {**known, "id": name}
-        raise HTTPException(404, f"the model {name!r} does not exist")
+        raise RequestError(
+            grpc.StatusCode.NOT_FOUND, f"the model {name!r} does not exist", "UNKNOWN_PROFILE", "profile"
+        )
 
     def _for(self, authorization: str) -> AsyncClient:
         """The gateway's client for the sender of this header, whose credential goes on as it is."""
@@ -146,7 +144,7 @@ def make_app(
     app.post("/v1/chat/completions", response_model=None)(service.chat_completions)
     app.post("/v1/responses", response_model=None)(service.responses)
     app.get("/v1/models")(service.models)
-    app.get("/v1/models/{name}")(service.model)
+    app.get("/v1/models/{name:id}")(service.model)
     app.get("/healthz", include_in_schema=False, response_model=None)(service.healthz)
     app.get("/readyz", include_in_schema=False, response_model=None)(service.readyz)
     app.get("/metrics", include_in_schema=False, response_model=None)(_metrics)
@@ -163,35 +161,10 @@ def make_app(
             allow_headers=["*"],
             expose_headers=["*"],
         )
-    app.add_middleware(PageGuard, pages=pages, answer=_refused)
+    app.add_middleware(PageGuard, pages=pages, answer=refused_page)
     app.add_middleware(_Counted)
-    handlers: dict[type[Exception], Callable[[Any], HttpError]] = {
-        RequestError: errors.from_gateway,
-        RefusedParameter: errors.from_parameter,
-        RequestValidationError: lambda error: errors.from_validation(error.errors()),
-        HTTPException: errors.from_http,
-        ValidationError: lambda error: errors.from_validation(error.errors()),
-        Cancelled: failure,
-        TextWasLost: failure,
-    }
-    for kind, convert in handlers.items():
-        app.exception_handler(kind)(_handler(convert))
+    handle_failures(app)
     return app
-
-
-def _refused(refusal: Refusal) -> JSONResponse:
-    error = HttpError(refusal.status, refusal.message, code=refusal.code)
-    return JSONResponse(error.body, error.status)
-
-
-def _handler(convert: Callable[[Any], HttpError]) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
-    async def handle(request: Request, error: Exception) -> JSONResponse:
-        converted = convert(error)
-        if request.url.path == "/v1/responses":
-            converted = errors.of_responses(converted)
-        return JSONResponse(converted.body, converted.status, converted.headers)
-
-    return handle
 
 
 # -- observation ------------------------------------------------------------------------------------------------------
@@ -224,15 +197,24 @@ class _Counted:
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        began = time.monotonic()
+        began, is_counted = time.monotonic(), False
+
+        def count(status: int) -> None:
+            nonlocal is_counted
+            is_counted = True
+            metrics.count_http(getattr(scope.get("route"), "path", "other"), status, time.monotonic() - began)
 
         async def counted(message: Any) -> None:
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "other")
-                metrics.count_http(route, message["status"], time.monotonic() - began)
+                count(message["status"])
             await send(message)
 
-        await self._app(scope, receive, counted if scope["type"] == "http" else send)
+        try:
+            await self._app(scope, receive, counted if scope["type"] == "http" else send)
+        except Exception:
+            if not is_counted:
+                count(500)  # which Starlette replies beyond this middleware
+            raise
 
 
 async def _metrics() -> Response:

@@ -1,0 +1,82 @@
+"""Which reply each exception becomes, in one table; what no route takes says so by its method and path."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
+
+from services.http_gateway import errors
+from services.http_gateway.errors import HttpError
+from services.http_gateway.exchange import Cancelled
+from services.http_gateway.replies import failure
+from services.process.web_pages import Refusal
+from tandem.errors import RequestError
+from tandem.live_text import TextWasLost
+from tandem.openai.parameters import RefusedParameter
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_SHOWN = 200  # characters of a path
+_NOT_EXPECTED = HttpError(500, "internal error; the server's log has the cause", code="internal_error")
+
+
+def handle_failures(app: FastAPI) -> None:
+    """Every exception becomes an error in OpenAI's shape."""
+    handlers: dict[type[Exception], Callable[[Any], HttpError]] = {
+        RequestError: errors.from_gateway,
+        RefusedParameter: errors.from_parameter,
+        RequestValidationError: lambda error: errors.from_validation(error.errors()),
+        ValidationError: lambda error: errors.from_validation(error.errors()),
+        Cancelled: failure,
+        TextWasLost: failure,
+        Exception: lambda _: _NOT_EXPECTED,  # Starlette logs it besides
+    }
+    for kind, convert in handlers.items():
+        app.exception_handler(kind)(_handler(convert))
+    app.exception_handler(HTTPException)(_refuse_http)
+
+
+def refused_page(refusal: Refusal) -> JSONResponse:
+    """The reply to what a page in a browser may not ask."""
+    return _reply(HttpError(refusal.status, refusal.message, code=refusal.code))
+
+
+def _handler(convert: Callable[[Any], HttpError]) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        converted = convert(error)
+        if request.url.path == "/v1/responses":
+            converted = errors.of_responses(converted)
+        return _reply(converted)
+
+    return handle
+
+
+async def _refuse_http(request: Request, error: HTTPException) -> JSONResponse:
+    path = request.scope["raw_path"].decode("latin-1")  # as it was sent, which no control character can be
+    asked = f"{request.method} {path if len(path) <= _SHOWN else f'{path[:_SHOWN]}...'}"
+    if error.status_code == 404:
+        return _reply(HttpError(404, f"there is nothing at this URL: {asked}", code="unknown_url"))
+    if error.status_code == 405:
+        allowed = ", ".join(_allowed(request)) or "GET"
+        refused = HttpError(405, f"{asked} is not possible: this URL takes {allowed}", code="method_not_supported")
+        return _reply(refused, {"allow": allowed})
+    return _reply(errors.from_http(error))
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that some route takes at this path: the router knows those of the first one alone."""
+    routes = [route for route in request.app.router.routes if not isinstance(route, Mount)]
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    return [
+        method for method, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)
+    ]
+
+
+def _reply(error: HttpError, more: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(error.body, error.status, {**error.headers, **(more or {})})
