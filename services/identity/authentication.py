@@ -43,6 +43,7 @@ class Authentication:
         return found
 
     async def _found(self, credential: str) -> Caller | None:
+        """None for what is no key and no token. Raises as `caller`."""
         found = self.api_keys.caller(credential) if self.api_keys else None
         if found is None and self.tokens and credential.count(".") == 2:  # the form of a signed JWT
             found = await self.tokens.caller(credential)

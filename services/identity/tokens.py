@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.request import urlopen
@@ -13,8 +13,9 @@ from urllib.request import urlopen
 import jwt
 
 from services.identity.caller import Caller
+from tandem.contract import readable
 from tandem.keys import ROLES, TENANT
-from tandem.method.errors import Unavailable
+from tandem.method.errors import Unauthenticated, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -42,17 +43,18 @@ class Tokens:
         self._issuer = issuer
         self._keys: jwt.PyJWKClient | None = None
 
-    async def caller(self, token: str) -> Caller | None:
-        """None for a token that is not valid here. Raises Unavailable where the issuer's keys cannot be had."""
+    async def caller(self, token: str) -> Caller:
+        """Raises Unauthenticated with the reason, and Unavailable where the issuer's keys cannot be had."""
         try:
             return self._caller_of(await asyncio.to_thread(self._verified, token))
-        except (jwt.PyJWKClientConnectionError, OSError, json.JSONDecodeError) as error:
+        except (jwt.PyJWKClientConnectionError, OSError, json.JSONDecodeError, KeyError) as error:
             raise Unavailable(
                 f"the keys of {self._issuer.issuer} cannot be read: {error}", reason="ISSUER_UNAVAILABLE"
             ) from error
-        except jwt.PyJWTError as error:
-            logger.info("a token was refused: %s", error)
-            return None
+        except (jwt.PyJWTError, _BadClaim) as error:
+            raise _refusal(str(error)) from error
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise _refusal("it has a form that no issuer gives to tokens") from error
 
     def _verified(self, token: str) -> Mapping[str, Any]:
         issuer = self._issuer
@@ -76,13 +78,27 @@ class Tokens:
         ) as reply:
             return str(json.load(reply)["jwks_uri"])
 
-    def _caller_of(self, claims: Mapping[str, Any]) -> Caller | None:
-        tenant, roles = _claim(claims, self._issuer.tenant_claim), _claim(claims, self._issuer.roles_claim)
+    def _caller_of(self, claims: Mapping[str, Any]) -> Caller:
+        """Raises _BadClaim."""
+        issuer = self._issuer
+        tenant, roles = _claim(claims, issuer.tenant_claim), _claim(claims, issuer.roles_claim)
         if not isinstance(tenant, str) or not TENANT.fullmatch(tenant):
-            logger.info("a token was refused: its claim %s names no tenant", self._issuer.tenant_claim)
-            return None
-        named: Iterable[Any] = roles.split() if isinstance(roles, str) else roles if isinstance(roles, list) else ()
+            raise _BadClaim(
+                f"its claim {issuer.tenant_claim} names no tenant, which has 1 to 64 of the characters A-Z a-z 0-9 . _ -"
+            )
+        named = roles.split() if isinstance(roles, str) else [] if roles is None else roles
+        if not isinstance(named, list) or not all(isinstance(role, str) for role in named):
+            raise _BadClaim(f"its claim {issuer.roles_claim} is neither a list of words nor a text of words")
         return Caller(tenant, frozenset(named) & frozenset(ROLES))
+
+
+class _BadClaim(Exception):
+    """The message says which, and what it must be."""
+
+
+def _refusal(why: str) -> Unauthenticated:
+    logger.info("a token was refused: %s", readable(why))
+    return Unauthenticated(f"this token is not valid here: {why}", reason="INVALID_CREDENTIAL")
 
 
 def _claim(claims: Mapping[str, Any], name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -47,7 +48,8 @@ def issuer() -> Iterator[str]:
 def signed(issuer: str, key: Any = KEY, **changes: Any) -> str:
     claims = {"iss": issuer, "aud": "tandem", "exp": time.time() + 600, "tenant": "acme", "roles": ["admin", "cook"]}
     claims = {name: value for name, value in (claims | changes).items() if value is not None}
-    return jwt.encode(claims, key, algorithm="RS256", headers={"kid": "one"})
+    # Not jwt.encode, which signs no claim of a wrong type.
+    return jwt.api_jws.encode(json.dumps(claims).encode(), key, algorithm="RS256", headers={"kid": "one"})
 
 
 async def test_a_token_of_the_issuer_names_its_tenant_and_the_roles_that_exist(issuer: str) -> None:
@@ -63,22 +65,69 @@ async def test_claims_may_be_nested(issuer: str) -> None:
     assert await tokens.caller(token) == Caller("beta", frozenset({"admin"}))
 
 
+HUGE = 10**3000
+CLAIMS: list[tuple[dict[str, Any], str]] = [
+    ({"key": OTHER_KEY}, "Signature verification failed"),
+    ({"iss": "http://elsewhere"}, "issuer"), ({"iss": ["x"]}, "ssuer"), ({"iss": {"a": 1}}, "ssuer"),
+    ({"aud": "another"}, "Audience"), ({"aud": None}, "aud"), ({"aud": [["tandem"]]}, "claim format"), ({"aud": 7}, "claim format"),
+    ({"aud": {"tandem": 1}}, "claim format"), ({"aud": True}, "claim format"),
+    ({"exp": 1.0}, "expired"), ({"exp": None}, "exp"), ({"exp": "soon"}, "exp"), ({"exp": [1]}, "exp"), ({"exp": {"a": 1}}, "exp"),
+    ({"exp": float("inf")}, "exp"), ({"exp": float("nan")}, "exp"), ({"exp": -HUGE}, "expired"),
+    ({"nbf": time.time() + 9999}, "not yet valid"), ({"nbf": "now"}, "nbf"), ({"nbf": [1]}, "nbf"), ({"nbf": HUGE}, "not yet valid"),
+    ({"iat": {"a": 1}}, "iat"), ({"iat": float("inf")}, "iat"), ({"iat": HUGE}, "not yet valid"),
+    ({"sub": ["x"]}, "Subject"), ({"sub": 7}, "Subject"), ({"sub": {"a": {"b": []}}}, "Subject"), ({"jti": 7}, "JWT ID"),
+    *(({"tenant": value}, "claim tenant") for value in (None, "a/b", ["acme"], "", 7, {"acme": 1}, True, "a" * 65, "\ud800", HUGE)),
+    *(({"roles": value}, "claim roles")
+      for value in ([["admin"]], [{"admin": 1}], {"admin": True}, 7, True, [7], [None, "admin"], HUGE)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "why"), CLAIMS)
+async def test_any_other_token_is_refused_with_the_reason(issuer: str, changes: dict[str, Any], why: str) -> None:
+    authentication = Authentication(tokens=Tokens(Issuer(issuer, "tandem")))
+    with pytest.raises(Unauthenticated, match=why) as refused:
+        await authentication.caller(f"Bearer {signed(issuer, **changes)}")
+    assert refused.value.reason == "INVALID_CREDENTIAL"
+
+
+async def test_roles_that_there_are_not_give_nothing(issuer: str) -> None:
+    tokens = Tokens(Issuer(issuer, "tandem"))
+    for roles in (["cook", "\ud800"], [], "", "x" * 5000, ["x"] * 1000):
+        assert await tokens.caller(signed(issuer, roles=roles)) == Caller("acme")
+
+
+def encoded(text: str) -> str:
+    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
 @pytest.mark.parametrize(
-    "changes",
+    "header",
     [
-        {"key": OTHER_KEY}, {"iss": "http://elsewhere"}, {"aud": "another"}, {"exp": 1.0}, {"exp": None}, {"aud": None},
-        {"nbf": time.time() + 9999}, {"tenant": None}, {"tenant": "a/b"}, {"tenant": ["acme"]}, {"tenant": ""},
+        "[" * 5000, '{"a":' * 5000, "[]", "7", "null", '{"kid": ["one"], "alg": "RS256"}', '{"kid": "\\ud800", "alg": "RS256"}',
+        '{"kid": "one", "alg": {"a": 1}}', '{"kid": "one", "alg": "RS256", "crit": "x"}', "9" * 6000, "\xff",
     ],
 )  # fmt: skip
-async def test_any_other_token_is_refused(issuer: str, changes: dict[str, Any]) -> None:
-    assert await Tokens(Issuer(issuer, "tandem")).caller(signed(issuer, **changes)) is None
+async def test_a_token_with_any_header_is_refused(issuer: str, header: str) -> None:
+    authentication = Authentication(tokens=Tokens(Issuer(issuer, "tandem")))
+    with pytest.raises(Unauthenticated):
+        await authentication.caller(f"Bearer {encoded(header)}.{encoded('{}')}.{encoded('x')}")
+
+
+@pytest.mark.parametrize(
+    "payload", ["[" * 3000, '{"a":' * 3000 + "1" + "}" * 3000, "[]", "7", "9" * 5000, '{"exp": 1e400}']
+)
+async def test_a_signed_token_with_any_payload_is_refused(issuer: str, payload: str) -> None:
+    token = jwt.api_jws.encode(payload.encode(), KEY, algorithm="RS256", headers={"kid": "one"})
+    with pytest.raises(Unauthenticated):
+        await Tokens(Issuer(issuer, "tandem")).caller(token)
 
 
 async def test_a_token_that_names_its_own_algorithm_is_refused(issuer: str) -> None:
     claims = {"iss": issuer, "aud": "tandem", "exp": time.time() + 600, "tenant": "acme"}
     tokens = Tokens(Issuer(issuer, "tandem"))
     for algorithm, key in (("none", None), ("HS256", "a-secret-of-thirty-two-characters")):
-        assert await tokens.caller(jwt.encode(claims, key, algorithm=algorithm, headers={"kid": "one"})) is None
+        with pytest.raises(Unauthenticated):
+            await tokens.caller(jwt.encode(claims, key, algorithm=algorithm, headers={"kid": "one"}))
 
 
 async def test_without_the_issuers_keys_a_token_is_asked_for_again_and_not_refused() -> None:
