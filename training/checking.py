@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from services.answer_checker.checker import AnswerChecker, start_sandbox
 from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.settings import allows_weak_sandbox
 from services.checks.python_examples import NAME as PYTHON_EXAMPLES
 from services.checks.registry import applies
 from tandem.method.answer import final_answer
@@ -43,11 +44,8 @@ def is_checked(run: Run, profile: Profile) -> bool:
 
 @asynccontextmanager
 async def answer_checker(concurrency: int) -> AsyncIterator[AnswerChecker]:
-    """As for grading, a weak sandbox does here: whoever collects chose the machine.
-
-    Raises FailedPrecondition where there is no sandbox at all.
-    """
-    sandbox = await start_sandbox(allow_weak=True)
+    """Raises FailedPrecondition where this machine would not isolate programs and nobody allowed that."""
+    sandbox = await start_sandbox(allow_weak=allows_weak_sandbox())
     try:
         yield AnswerChecker(sandbox, Limits(), concurrency, max_waiting=1 << 20)
     finally:

@@ -10,8 +10,10 @@ from contextlib import asynccontextmanager
 
 from services.answer_checker.examples_check import CANDIDATE, EVALUATOR, check_examples
 from services.answer_checker.sandbox.cells import Sandbox, SandboxError
+from services.answer_checker.sandbox.layers import Isolation
 from services.answer_checker.sandbox.limits import Limits
 from services.answer_checker.sandbox.messages import BadMessage, receive, send
+from services.answer_checker.settings import ALLOW_WEAK
 from services.checks.api import Compared
 from services.checks.registry import find_check
 from services.observability.metrics import count_check
@@ -145,7 +147,7 @@ async def _prove(sandbox: Sandbox) -> None:
 async def start_sandbox(*, allow_weak: bool, without: Sequence[str] = (), modules: Sequence[str] = MODULES) -> Sandbox:
     """The sandbox (`without`, `modules`: see Sandbox.start), with a line in the log about its layers.
 
-    Raises FailedPrecondition where the kernel isolates nothing, and SandboxError where programs do not run.
+    Raises FailedPrecondition where the layers do not isolate an answer, and SandboxError where programs do not run.
     """
     sandbox = await Sandbox.start(modules, without)
     isolation = sandbox.isolation
@@ -153,13 +155,18 @@ async def start_sandbox(*, allow_weak: bool, without: Sequence[str] = (), module
         logger.warning("the sandbox lacks %s: %s", layer, reason)
     if isolation.is_weak and not allow_weak:
         await sandbox.stop()
-        reasons = "; ".join(f"{layer}: {reason}" for layer, reason in isolation.lacks.items())
-        raise FailedPrecondition(
-            "this kernel would not isolate code that a model wrote, only limit it. Run the answer checker on Linux 5.13 or "
-            "newer, or, for answers that you trust as your own, set TANDEM_CHECKER_ALLOW_WEAK_SANDBOX=true (as a developer "
-            f"on macOS does). {reasons}",
-            reason="WEAK_SANDBOX",
-        )
+        raise FailedPrecondition(_weakness(isolation), reason="WEAK_SANDBOX")
     await _prove(sandbox)
+    if isolation.is_weak:
+        logger.warning("programs run all the same, since %s=true: they can do what this user can", ALLOW_WEAK)
     logger.info("answers are isolated by %s", ", ".join(isolation.holds))
     return sandbox
+
+
+def _weakness(isolation: Isolation) -> str:
+    reasons = "; ".join(f"{layer}: {reason}" for layer, reason in isolation.lacks.items())
+    return (
+        "this kernel would not isolate code that a model wrote: that needs seccomp, and namespaces or landlock. Run the answer checker "
+        f"on Linux 5.13 or newer, or, for answers that you trust as your own, set {ALLOW_WEAK}=true (as a developer on macOS does). "
+        f"{reasons}"
+    )

@@ -6,9 +6,10 @@ import os
 
 from pydantic import Field
 
-from services.process.settings import ProcessSettings
+from services.process.settings import ProcessSettings, read_settings
 
 DEFAULT_PORT = 50055
+ALLOW_WEAK = "TANDEM_CHECKER_ALLOW_WEAK_SANDBOX"
 
 
 class CheckerSettings(ProcessSettings):
@@ -32,6 +33,11 @@ class CheckerSettings(ProcessSettings):
     )
     allow_weak_sandbox: bool = Field(
         False,
-        validation_alias="TANDEM_CHECKER_ALLOW_WEAK_SANDBOX",
-        description="run where the kernel isolates nothing, as on macOS: for answers of your own only",
+        validation_alias=ALLOW_WEAK,
+        description="run without seccomp, or with neither namespaces nor landlock, as on macOS: for answers of your own only",
     )
+
+
+def allows_weak_sandbox() -> bool:
+    """What the operator says by name, for processes that run programs and are no answer checker."""
+    return read_settings(CheckerSettings).allow_weak_sandbox

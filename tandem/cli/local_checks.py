@@ -159,13 +159,13 @@ def _sandbox() -> Check:
 
 
 def judge_isolation(isolation: dict[str, Any], allowed: str) -> Check:
-    """From what the sandbox says of this machine: `holds`, names of layers, and `lacks`, the reason of each other one."""
+    """From what the sandbox says of this machine: `holds`, names of layers, `lacks`, the reason of each other one, and `is_weak`."""
     reasons = "; ".join(f"no {layer}: {reason}" for layer, reason in isolation["lacks"].items())
     found = ", ".join(isolation["holds"]) + (f" ({reasons})" if reasons else "")
     return Check(
-        "sandbox", isolation["holds"] != ["rlimits"], found,
-        "nothing but limits would hold the code that answers contain: run Tandem on Linux, or, for answers of your own only, "
-        f"set {_ALLOW_WEAK}=true", required=allowed.lower() not in _YES,
+        "sandbox", not isolation["is_weak"], found,
+        "code in answers could change your files: that needs seccomp, and namespaces or landlock. Run Tandem on Linux 5.13 or newer, "
+        f"or, for answers of your own only, set {_ALLOW_WEAK}=true", required=allowed.lower() not in _YES,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from services.answer_checker.checker import start_sandbox
+from services.answer_checker.checker import MODULES, start_sandbox
 from services.answer_checker.sandbox.cells import SandboxError
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES, SECCOMP
 from services.checks.registry import checks
@@ -216,10 +216,23 @@ async def test_an_unknown_check_is_refused_by_name(checker: Running) -> None:
     assert "'nobody'; known: agreement, choice, json_schema, python_examples, regex" in str(caught.value.details())
 
 
-async def test_a_kernel_that_isolates_nothing_is_refused_unless_that_is_allowed_by_name() -> None:
-    without = (NAMESPACES, LANDLOCK, SECCOMP)
+@pytest.mark.parametrize(
+    "without",
+    [(NAMESPACES, LANDLOCK, SECCOMP), (NAMESPACES, LANDLOCK), (SECCOMP,), (NAMESPACES, SECCOMP), (LANDLOCK, SECCOMP)],
+)
+async def test_a_kernel_that_guards_no_files_is_refused_unless_that_is_allowed_by_name(
+    without: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(FailedPrecondition, match="TANDEM_CHECKER_ALLOW_WEAK_SANDBOX=true"):
         await start_sandbox(allow_weak=False, without=without)
     sandbox = await start_sandbox(allow_weak=True, without=without)
-    assert sandbox.isolation.holds == ("rlimits",)
+    assert not set(without) & set(sandbox.isolation.holds)
+    assert "programs run all the same, since TANDEM_CHECKER_ALLOW_WEAK_SANDBOX=true" in caplog.text
     await sandbox.stop()
+
+
+async def test_a_layer_that_a_kernel_accepts_and_does_not_follow_does_not_hold() -> None:
+    with pytest.raises(FailedPrecondition, match="landlock: the kernel accepts it, and refuses nothing"):
+        await start_sandbox(
+            allow_weak=False, without=(NAMESPACES,), modules=(*MODULES, "tests.integration.no_landlock")
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,18 @@ from safetensors.numpy import save_file
 from tandem.cli.local_checks import judge_isolation, local_checks
 from tandem.local.models import fault_of
 
-IN_A_POD = {"holds": ["landlock", "seccomp", "rlimits"], "lacks": {"namespaces": "unshare: Operation not permitted"}}
-NOTHING = {"holds": ["rlimits"], "lacks": dict.fromkeys(("namespaces", "landlock", "seccomp"), "not Linux")}
+_NO_NAMESPACES = {"namespaces": "unshare: Operation not permitted"}
+IN_A_POD = {"holds": ["landlock", "seccomp", "rlimits"], "lacks": _NO_NAMESPACES, "is_weak": False}
+OLD_POD = {
+    "holds": ["seccomp", "rlimits"],
+    "lacks": _NO_NAMESPACES | {"landlock": "Function not implemented"},
+    "is_weak": True,
+}
+NOTHING = {
+    "holds": ["rlimits"],
+    "lacks": dict.fromkeys(("namespaces", "landlock", "seccomp"), "not Linux"),
+    "is_weak": True,
+}
 
 
 def test_the_layers_that_hold_are_named_with_the_reason_for_each_other_one() -> None:
@@ -21,8 +32,9 @@ def test_the_layers_that_hold_are_named_with_the_reason_for_each_other_one() -> 
     assert check.found == "landlock, seccomp, rlimits (no namespaces: unshare: Operation not permitted)"
 
 
-def test_where_only_limits_hold_the_local_stack_cannot_start() -> None:
-    check = judge_isolation(NOTHING, allowed="")
+@pytest.mark.parametrize("isolation", [NOTHING, OLD_POD])
+def test_where_nothing_guards_files_the_local_stack_cannot_start(isolation: dict[str, Any]) -> None:
+    check = judge_isolation(isolation, allowed="")
     assert not check.ok
     assert check.required
     assert "TANDEM_CHECKER_ALLOW_WEAK_SANDBOX=true" in check.advice

@@ -6,4 +6,5 @@ from dataclasses import asdict
 from services.answer_checker.sandbox.layers import probe
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(probe())))
+    isolation = probe()
+    print(json.dumps({**asdict(isolation), "is_weak": isolation.is_weak}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import struct
 import sys
 
 MACHINES = "x86_64", "aarch64"
@@ -16,7 +17,7 @@ _NUMBERS = {
     "landlock_add_rule": (445, 445),
     "landlock_restrict_self": (446, 446),
 }
-_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_KEEPCAPS, _PR_CAPBSET_READ, _PR_SET_NO_NEW_PRIVS = 8, 23, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -53,10 +54,22 @@ def forbid_new_privileges() -> None:
     libc("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, those of a user namespace's creator too."""
+def has_capability(number: int) -> bool:
+    """Whether root has it in this container."""
+    return libc("prctl", _PR_CAPBSET_READ, number, 0, 0, 0) == 1
+
+
+def keep_capabilities() -> None:
+    """They stay permitted when root becomes another user."""
+    libc("prctl", _PR_SET_KEEPCAPS, 1, 0, 0, 0)
+
+
+def drop_capabilities(kept: int = 0) -> None:
+    """Give up every capability, those of a user namespace's creator too, but the set `kept`. Raises OSError where it lacks one of these."""
     header = _CAPABILITY_VERSION_3.to_bytes(4, sys.byteorder) + bytes(4)
-    syscall("capset", header, bytes(24))
+    syscall(
+        "capset", header, struct.pack("6I", kept, kept, 0, 0, 0, 0)
+    )  # effective, permitted, inheritable; then the upper halves
 
 
 def _as_c(value: int | bytes | None) -> ctypes.c_long | bytes | None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
-from services.answer_checker.sandbox import kernel, landlock, namespaces, seccomp
+from services.answer_checker.sandbox import landlock, namespaces, seccomp, users
 from services.answer_checker.sandbox.limits import Limits
 
 NAMESPACES, LANDLOCK, SECCOMP, RLIMITS = "namespaces", "landlock", "seccomp", "rlimits"
 KERNEL_LAYERS = NAMESPACES, LANDLOCK, SECCOMP
 SCRATCH_INSIDE = "/scratch"
-_NOBODY = 65534
 _LIBRARIES = "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache"
 _DEVICES = "/dev/null", "/dev/zero", "/dev/urandom"
 
@@ -31,7 +28,8 @@ class Isolation:
 
     @property
     def is_weak(self) -> bool:
-        return not set(KERNEL_LAYERS) & set(self.holds)
+        """Whether an answer could harm files of the service's user. Namespaces or landlock guard what is in them, seccomp all else."""
+        return SECCOMP not in self.holds or not {NAMESPACES, LANDLOCK} & set(self.holds)
 
 
 def probe(without: Sequence[str] = ()) -> Isolation:
@@ -67,21 +65,11 @@ def restrict(layers: tuple[str, ...], limits: Limits) -> None:
     is_private = NAMESPACES in layers
     os.chdir(SCRATCH_INSIDE if is_private else "/")
     limits.apply(may_write=is_private)
-    if os.geteuid() == 0 and (is_private or _is_open_to_all(sysconfig.get_paths()["stdlib"])):
-        os.setgroups([])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-    if sys.platform == "linux":
-        kernel.drop_capabilities()
+    users.give_up_rights(readable_paths())
     if LANDLOCK in layers:
         landlock.restrict([*readable_paths(), *_DEVICES], [SCRATCH_INSIDE] if is_private else [])
     if SECCOMP in layers:
-        seccomp.load()
-
-
-def _is_open_to_all(folder: str) -> bool:
-    """Whether every user may read it: root's own installation of Python is not."""
-    return all(parent.stat().st_mode & 0o001 for parent in (Path(folder), *Path(folder).parents))
+        seccomp.load(may_write=is_private)
 
 
 def _try(attempt: Callable[[], None]) -> str:
@@ -102,8 +90,27 @@ def _try(attempt: Callable[[], None]) -> str:
     return reason or (f"the child that tried it ended with {status}" if status else "")
 
 
+def _enter_landlock() -> None:
+    landlock.restrict(readable_paths(), [])
+    _expect_refusal(lambda: os.listdir("/"))
+
+
+def _load_seccomp() -> None:
+    seccomp.load(may_write=False)
+    _expect_refusal(lambda: os.getpgid(os.getppid()))
+
+
+def _expect_refusal(call: Callable[[], object]) -> None:
+    """An emulated kernel may take an order and not follow it. Raises OSError then."""
+    try:
+        call()
+    except PermissionError:
+        return
+    raise OSError("the kernel accepts it, and refuses nothing")
+
+
 _ATTEMPTS: dict[str, Callable[[], None]] = {
     NAMESPACES: lambda: enter_namespaces(Limits().scratch_bytes),
-    LANDLOCK: lambda: landlock.restrict(readable_paths(), []),
-    SECCOMP: seccomp.load,
+    LANDLOCK: _enter_landlock,
+    SECCOMP: _load_seccomp,
 }

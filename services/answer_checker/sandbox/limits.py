@@ -30,7 +30,12 @@ class Limits:
             resource.RLIMIT_CORE: 0,
         }
         if sys.platform == "linux":  # macOS refuses a limit of the address space
-            of_kinds[resource.RLIMIT_AS] = self.memory_bytes
+            of_kinds |= {
+                resource.RLIMIT_AS: self.memory_bytes,
+                resource.RLIMIT_MEMLOCK: 0,
+                resource.RLIMIT_MSGQUEUE: 0,
+                resource.RLIMIT_SIGPENDING: self.open_files,
+            }
         for kind, limit in of_kinds.items():
             hard = resource.getrlimit(kind)[1]
             allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)

@@ -17,6 +17,7 @@ _READ_ONLY, _NO_SETUID, _NO_DEVICES, _REMOUNT, _BIND, _RECURSIVE, _PRIVATE = 1, 
 _KEPT_FLAGS = _READ_ONLY | _NO_SETUID | _NO_DEVICES | 8 | 1024 | 2048  # a user namespace may not remove the source's
 _DETACH = 2
 _DEVICES = "/dev/null", "/dev/zero", "/dev/urandom"
+_BYTES_OF_A_FILE = 1 << 12  # what the kernel keeps of a file, empty ones too, is memory that no other limit counts
 
 
 def enter(readable: Sequence[str], mount_point: str, scratch: str, scratch_bytes: int) -> None:
@@ -35,11 +36,17 @@ def enter(readable: Sequence[str], mount_point: str, scratch: str, scratch_bytes
         _write("/proc/self/uid_map", f"{user} {user} 1")
         _write("/proc/self/gid_map", f"{group} {group} 1")
     _mount(None, "/", None, _RECURSIVE | _PRIVATE)
-    _mount("tmpfs", mount_point, "tmpfs", _NO_SETUID, f"size={scratch_bytes},mode=755")
+    _mount(
+        "tmpfs",
+        mount_point,
+        "tmpfs",
+        _NO_SETUID,
+        f"size={scratch_bytes},nr_inodes={scratch_bytes // _BYTES_OF_A_FILE},mode=755",
+    )
     for path in readable:
         _bind(path, mount_point, _READ_ONLY | _NO_SETUID | _NO_DEVICES)
     for path in _DEVICES:
-        _bind(path, mount_point, 0)
+        _bind(path, mount_point, _READ_ONLY | _NO_SETUID)  # they take what is written, but no change of their rights
     os.mkdir(mount_point + scratch, 0o777)
     os.chmod(mount_point + scratch, 0o777)  # nosec B103  # a private tmpfs of one check, whose user is nobody
     os.chdir(mount_point)
@@ -59,9 +66,8 @@ def _bind(path: str, root: str, flags: int) -> None:
         else:
             return
         _mount(path, str(target), None, _BIND | _RECURSIVE)
-        if flags:
-            kept = os.statvfs(target).f_flag & _KEPT_FLAGS
-            _mount(None, str(target), None, _REMOUNT | _BIND | flags | kept)
+        kept = os.statvfs(target).f_flag & _KEPT_FLAGS
+        _mount(None, str(target), None, _REMOUNT | _BIND | flags | kept)
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str = "") -> None:
