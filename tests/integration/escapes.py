@@ -51,6 +51,12 @@ def f():
             file.write(bytes(1 << 20))
     return "right"
 """,
+    "files without end": """
+def f():
+    for number in range(100_000):
+        open(f"file{number}", "wb").close()
+    return "right"
+""",
     "writing outside": f"""
 import os, sys, sysconfig
 def f():

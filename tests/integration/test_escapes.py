@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 
 import psutil
 import pytest
+import pytest_asyncio
 
-from services.answer_checker.sandbox.layers import NAMESPACES
+from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES
 from tests.integration.checking import FAIL, LIMITS, PASS, RIGHT, Running, run_checker
 from tests.integration.escapes import ESCAPES, OUTSIDE
 
@@ -28,6 +29,12 @@ def port() -> Iterator[int]:
         yield number
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def without_landlock() -> AsyncIterator[Running]:
+    async with run_checker(without=(LANDLOCK,)) as running:
+        yield running
+
+
 @pytest.mark.parametrize("escape", ESCAPES)
 async def test_no_answer_gets_out_of_the_sandbox(
     checker: Running, port: int, escape: str, monkeypatch: pytest.MonkeyPatch
@@ -40,6 +47,13 @@ async def test_no_answer_gets_out_where_there_are_no_namespaces(
     in_a_pod: Running, port: int, escape: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await attempt(in_a_pod, port, escape, monkeypatch)
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+async def test_no_answer_gets_out_where_there_is_no_landlock(
+    without_landlock: Running, port: int, escape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await attempt(without_landlock, port, escape, monkeypatch)
 
 
 def was_written_outside() -> bool:

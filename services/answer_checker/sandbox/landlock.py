@@ -1,4 +1,7 @@
-"""landlock: which folders a process may read or write, no TCP, and no signals or abstract sockets to anybody outside."""
+"""landlock: which folders a process may read or write, no TCP, and no signals or local sockets to anybody outside.
+
+Each version of the kernel's interface guards more; seccomp holds what an older one leaves open.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,16 @@ _READ = _READ_FILE | _READ_DIR
 _WRITE = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REGULAR | _TRUNCATE
 _OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
 # What each version of the interface handles first: file access, TCP, scopes.
-_FILE_RIGHTS = {1: (1 << 13) - 1, 2: _REFER, 3: _TRUNCATE, 5: 1 << 15}
+_FILE_RIGHTS = {
+    1: (1 << 13) - 1,
+    2: _REFER,
+    3: _TRUNCATE,
+    5: 1 << 15,
+    9: 1 << 16,
+}  # ioctl of devices; sockets by a path
 _TCP, _TCP_SINCE = 0b11, 4
 _SCOPES, _SCOPES_SINCE = 0b11, 6
+_NO_AUDIT, _NO_AUDIT_SINCE = 1, 7  # an answer that is refused a million times must not fill the machine's audit log
 
 
 def version() -> int:
@@ -39,7 +49,7 @@ def restrict(readable: Sequence[str], writable: Sequence[str]) -> None:
                 with suppress(FileNotFoundError):
                     _allow(ruleset, path, rights & handled)
         kernel.forbid_new_privileges()
-        kernel.syscall("landlock_restrict_self", ruleset, 0)
+        kernel.syscall("landlock_restrict_self", ruleset, _NO_AUDIT if abi >= _NO_AUDIT_SINCE else 0)
     finally:
         os.close(ruleset)
 
