@@ -5,6 +5,8 @@ Each defines `f`, whose example is `assert f() == "right"`; it returns "right" o
 
 from __future__ import annotations
 
+import os
+
 OUTSIDE = "/tmp/tandem-escaped"
 
 ESCAPES = {
@@ -248,3 +250,8 @@ def f():
     return "right"
 """,
 }
+
+
+def was_written_outside() -> bool:
+    """Whether "writing outside" has left its file."""
+    return os.path.exists(OUTSIDE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -14,7 +13,7 @@ import pytest_asyncio
 
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES
 from tests.integration.checking import FAIL, LIMITS, PASS, RIGHT, Running, run_checker
-from tests.integration.escapes import ESCAPES, OUTSIDE
+from tests.integration.escapes import ESCAPES, was_written_outside
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -54,10 +53,6 @@ async def test_no_answer_gets_out_where_there_is_no_landlock(
     without_landlock: Running, port: int, escape: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await attempt(without_landlock, port, escape, monkeypatch)
-
-
-def was_written_outside() -> bool:
-    return os.path.exists(OUTSIDE)
 
 
 async def attempt(checker: Running, port: int, escape: str, monkeypatch: pytest.MonkeyPatch) -> None:

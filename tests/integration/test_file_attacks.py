@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from services.answer_checker.sandbox.calls import ALWAYS, WITH_A_FOLDER, conditional
 from tests.integration.checking import FAIL, PASS
+from tests.integration.escapes import ESCAPES, was_written_outside
 from tests.integration.file_attacks import ATTACKS, NUMBERS, Victims
 from tests.integration.other_checkers import (
     ALL_LAYERS,
@@ -71,6 +72,16 @@ async def test_no_answer_touches_a_file_of_the_services_user(checkers: Checkers,
         result = await checkers.examples(kernel, victims.program, f"assert f() == {victims.secret!r}")
         assert (result.verdict, result.score) == (FAIL, 0.0), result.detail
         assert victims.hit() == set()
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("escape", ["writing outside", "reading outside", "files without end", "a full disk"])
+async def test_no_answer_writes_or_reads_beside_its_own_folder(checkers: Checkers, kernel: str, escape: str) -> None:
+    if is_refused(checkers, kernel):
+        return
+    result = await checkers.examples(kernel, ESCAPES[escape], 'assert f() == "right"')
+    assert result.verdict == FAIL, result
+    assert not was_written_outside()
 
 
 async def test_the_attacks_do_harm_where_nothing_holds_them(checkers: Checkers, folder: Path) -> None:

@@ -23,7 +23,7 @@ _BYTES_OF_A_FILE = 1 << 12  # what the kernel keeps of a file, empty ones too, i
 def enter(readable: Sequence[str], mount_point: str, scratch: str, scratch_bytes: int) -> None:
     """Put this process into new namespaces, and its next child into a new process namespace. Raises OSError.
 
-    The root becomes an empty file system in memory of `scratch_bytes` with `readable`, read only, and the folder `scratch`.
+    The root becomes an empty file system with `readable`, read only, and in it the folder `scratch`, in memory of `scratch_bytes`.
     `mount_point` is any folder.
     """
     user, group = os.geteuid(), os.getegid()
@@ -36,19 +36,15 @@ def enter(readable: Sequence[str], mount_point: str, scratch: str, scratch_bytes
         _write("/proc/self/uid_map", f"{user} {user} 1")
         _write("/proc/self/gid_map", f"{group} {group} 1")
     _mount(None, "/", None, _RECURSIVE | _PRIVATE)
-    _mount(
-        "tmpfs",
-        mount_point,
-        "tmpfs",
-        _NO_SETUID,
-        f"size={scratch_bytes},nr_inodes={scratch_bytes // _BYTES_OF_A_FILE},mode=755",
-    )
+    _mount("tmpfs", mount_point, "tmpfs", _NO_SETUID, "size=1m,mode=755")
     for path in readable:
         _bind(path, mount_point, _READ_ONLY | _NO_SETUID | _NO_DEVICES)
     for path in _DEVICES:
         _bind(path, mount_point, _READ_ONLY | _NO_SETUID)  # they take what is written, but no change of their rights
-    os.mkdir(mount_point + scratch, 0o777)
-    os.chmod(mount_point + scratch, 0o777)  # nosec B103  # a private tmpfs of one check, whose user is nobody
+    os.mkdir(mount_point + scratch)
+    size = f"size={scratch_bytes},nr_inodes={scratch_bytes // _BYTES_OF_A_FILE},mode=777"
+    _mount("tmpfs", mount_point + scratch, "tmpfs", _NO_SETUID | _NO_DEVICES, size)
+    _mount(None, mount_point, None, _REMOUNT | _BIND | _READ_ONLY | _NO_SETUID)
     os.chdir(mount_point)
     kernel.syscall("pivot_root", b".", b".")
     kernel.libc("umount2", b".", _DETACH)
