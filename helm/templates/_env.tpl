@@ -54,6 +54,7 @@
 {{- end }}
 # The first is the default: a pair that is being taken out is none.
 - {name: TANDEM_PROFILES, value: {{ join "," (concat $kept $withdrawn) | quote }}}
+- {name: TANDEM_MAX_STORED_BYTES, value: {{ int64 $v.fileStore.maxBytesPerTenant | quote }}}
 {{- with $withdrawn }}
 - {name: TANDEM_WITHDRAWN_PROFILES, value: {{ join "," . | quote }}}
 {{- end }}

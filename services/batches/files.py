@@ -12,32 +12,46 @@ from services.batches.owners import Owned
 from services.file_store import paths
 from services.file_store.records import BATCH, FileRecord, Records
 from services.file_store.store import FileStore
-from tandem.method.errors import InvalidArgument, NotFound
+from tandem.method.errors import InvalidArgument, NotFound, ResourceExhausted
 
 MOST_BYTES = 100 * 1024 * 1024
+MOST_STORED_BYTES = 2 * 1024**3
 _MOST_NAME = 255
 
 
 class Files:
-    """Calls block."""
+    """Calls block. `most_stored`: bytes that the files of a tenant may have together, those that its batches wrote included."""
 
-    def __init__(self, store: FileStore) -> None:
-        self._store, self._records = store, Records(store)
+    def __init__(self, store: FileStore, most_stored: int = MOST_STORED_BYTES) -> None:
+        self._store, self._records, self._most_stored = store, Records(store), most_stored
 
     def require_store(self) -> None:
         """Raises FailedPrecondition where there is no store. Does not block."""
         self._store.require()
 
+    def require_space(self, tenant: str) -> None:
+        """Raises ResourceExhausted where no byte more may be stored."""
+        self._check_stored(tenant, 1)
+
     def create(self, tenant: str, filename: str, purpose: str, content: Iterable[bytes]) -> FileRecord:
-        """Raises InvalidArgument for a bad name or purpose."""
+        """Of a tenant one at a time: then the bytes that it has are counted exactly.
+
+        Raises InvalidArgument for a bad name or purpose, and ResourceExhausted where the tenant's files would have too many bytes.
+        """
         if purpose != BATCH:
             raise InvalidArgument(f"a file's purpose is {BATCH!r}, not {purpose!r}", field="purpose")
         if not 1 <= len(filename) <= _MOST_NAME:
             raise InvalidArgument(f"a file's name has 1 to {_MOST_NAME} characters", field="file")
         file_id = f"file-{uuid4().hex}"
-        size = self._store.write(paths.file_path(tenant, file_id), content)
-        record = FileRecord(file_id, filename, purpose, size, time.time())
-        self._records.write_file(tenant, record)
+        path = paths.file_path(tenant, file_id)
+        size = self._store.write(path, self._fitting(tenant, content))
+        try:
+            self._check_stored(tenant)  # another gateway may have written meanwhile: the later one gives way
+            record = FileRecord(file_id, filename, purpose, size, time.time())
+            self._records.write_file(tenant, record)
+        except BaseException:
+            self._store.delete(path)
+            raise
         return record
 
     def get(self, file: Owned) -> FileRecord:
@@ -79,6 +93,28 @@ class Files:
         self.get(file)
         self._store.delete(paths.file_description_path(file.tenant, file.id))
         self._store.delete(paths.file_path(file.tenant, file.id))
+
+    def _fitting(self, tenant: str, content: Iterable[bytes]) -> Iterator[bytes]:
+        stored = self._stored(tenant)
+        for chunk in content:
+            stored += len(chunk)
+            self._check(stored)
+            yield chunk
+
+    def _check_stored(self, tenant: str, more: int = 0) -> None:
+        self._check(self._stored(tenant) + more)
+
+    def _stored(self, tenant: str) -> int:
+        """Looked up each time: what a batch wrote, another gateway stored, or the retention erased is counted, too."""
+        return sum(entry.bytes for entry in self._store.entries(paths.files(tenant)))
+
+    def _check(self, stored: int) -> None:
+        if stored > self._most_stored:
+            raise ResourceExhausted(
+                f"the files would have more than {self._most_stored} bytes together, which is the limit: delete those that are "
+                "not needed",
+                reason="FILE_QUOTA_EXCEEDED",
+            )
 
     def _input(self, file: Owned) -> str:
         """Where the content of a file for batches lies."""

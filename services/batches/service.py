@@ -48,10 +48,13 @@ class FileService(batch_pb2_grpc.FileServiceServicer):
         self._files.require_store()
         self._require_allowed(current_caller())
         with self._uploads.place(tenant), tempfile.TemporaryFile() as received:
+            await asyncio.to_thread(self._files.require_space, tenant)
             named = await self._uploads.receive(aiter(requests), received)
             received.seek(0)
             content = iter(partial(received.read, CHUNK_BYTES), b"")
-            return _file(await self._writers.call(self._files.create, tenant, named.filename, named.purpose, content))
+            create = partial(self._files.create, tenant, named.filename, named.purpose, content)
+            async with self._uploads.turn(tenant):
+                return _file(await self._writers.call(create))
 
     async def GetFile(self, request: batch_pb2.GetFileRequest, context: Context) -> batch_pb2.File:
         return _file(await asyncio.to_thread(self._files.get, _owned_file(request.file_id)))

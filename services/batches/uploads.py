@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ class Uploads:
     def __init__(self, limits: UploadLimits = LIMITS) -> None:
         self._limits = limits
         self._places: Counter[str] = Counter()  # taken, by tenant
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @contextmanager
     def place(self, tenant: str) -> Iterator[None]:
@@ -54,6 +55,12 @@ class Uploads:
         finally:
             self._places[tenant] -= 1
             self._places += Counter()  # forgets who has none
+            if not self._places[tenant]:
+                self._turns.pop(tenant, None)
+
+    def turn(self, tenant: str) -> asyncio.Lock:
+        """To store what has come, for who has a place: a tenant's uploads are stored one after the other."""
+        return self._turns[tenant]
 
     async def receive(
         self, messages: AsyncIterator[batch_pb2.CreateFileRequest], into: IO[bytes]

@@ -13,7 +13,7 @@ from pydantic import Field
 from temporalio.contrib.opentelemetry import create_tracer_provider
 
 from services.batches.batches import Batches
-from services.batches.files import Files
+from services.batches.files import MOST_STORED_BYTES, Files
 from services.batches.retention import Retention
 from services.batches.service import BATCHES, FILES, BatchService, FileService
 from services.batches.temporal import BatchWorkflows
@@ -68,6 +68,13 @@ class GatewaySettings(ProcessSettings):
     files: str = Field(
         "", validation_alias="TANDEM_FILES", description="folder or URL of the batches' files; empty: no batches"
     )
+    max_stored_bytes: int = Field(
+        MOST_STORED_BYTES,
+        gt=0,
+        validation_alias="TANDEM_MAX_STORED_BYTES",
+        description="of one tenant's files together, uploaded ones and those that its batches wrote; callers without a credential are "
+        "one tenant",
+    )
     internal_port: int = Field(
         0,
         ge=0,
@@ -113,9 +120,11 @@ def tenants_in(file: Path | None) -> WatchedFile[Tenants] | None:
         sys.exit(str(error))
 
 
-def add_batches(server: Server, store: FileStore, workflows: BatchWorkflows, requests: BatchedRequests) -> None:
-    files = FileService(Files(store), Uploads(), requests.require_allowed)
-    batch_pb2_grpc.add_FileServiceServicer_to_server(files, server.grpc)
+def add_batches(
+    server: Server, files: Files, store: FileStore, workflows: BatchWorkflows, requests: BatchedRequests
+) -> None:
+    service = FileService(files, Uploads(), requests.require_allowed)
+    batch_pb2_grpc.add_FileServiceServicer_to_server(service, server.grpc)
     batches = Batches(store, workflows, requests.admit, requests.require_allowed)
     batch_pb2_grpc.add_BatchServiceServicer_to_server(BatchService(batches), server.grpc)
 
@@ -143,7 +152,7 @@ async def main() -> None:
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
     batched = BatchedRequests(admission, workflows, tenancy)
     store, batches = FileStore(settings.files), BatchWorkflows(client, workflows.is_searchable)
-    add_batches(server, store, batches, batched)
+    add_batches(server, Files(store, settings.max_stored_bytes), store, batches, batched)
     keeper = AccountKeeper(tenancy, log.accounts, workflows.status)
     chores = [asyncio.create_task(cancel_orphans(workflows, log, datetime.now(UTC)))]
     if tenancy.is_on:

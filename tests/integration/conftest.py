@@ -20,6 +20,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from services.answer_checker.sandbox.layers import NAMESPACES
 from services.answer_checker.sandbox.limits import Limits as CheckLimits
+from services.batches.files import Files
 from services.batches.service import BATCHES, FILES
 from services.batches.temporal import BatchWorkflows
 from services.engine.compiled import compile_model
@@ -152,7 +153,8 @@ async def run_system(
     service = TandemService(admission, workflows, log, limits, tenancy)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, gateway.grpc)
     batched = BatchedRequests(admission, workflows, tenancy)
-    add_batches(gateway, FileStore(files), BatchWorkflows(temporal, workflows.is_searchable), batched)
+    store = FileStore(files)
+    add_batches(gateway, Files(store), store, BatchWorkflows(temporal, workflows.is_searchable), batched)
     await gateway.start()
     await gateway.serving()
     async with contextlib.AsyncExitStack() as stack:
