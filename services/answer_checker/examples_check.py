@@ -27,26 +27,33 @@ _LATER_SECONDS = 0.5
 
 @dataclass
 class _Report:
-    """What the examples' process has said so far."""
+    """What the examples' process has said so far. `proofs` are the examples that prove something, by index."""
 
     outcomes: list[dict[str, Any]] = field(default_factory=list)
     running: str = ""
     failed: str = ""
     missing: str = ""
-
-    def compared(self, counted: Sequence[int]) -> int:
-        """Of what the examples count, that of those which could be compared."""
-        judged = zip(counted, self.outcomes, strict=False)  # fewer outcomes, where the process ended early
-        return sum(each for each, outcome in judged if outcome["holds"] is not None)
+    is_judged: bool = False
+    own_measure: bool = False
+    proofs: list[int] | None = None
 
     def add(self, message: dict[str, Any]) -> None:
-        if "begins" in message:
-            self.running = message["begins"]
-        elif "failed" in message:
-            self.failed, self.missing = message["failed"], message["missing"]
-        else:
-            self.running = ""
-            self.outcomes.append(message)
+        match message:
+            case {"begins": source}:
+                self.running = source
+            case {"failed": why, "missing": missing}:
+                self.failed, self.missing = why, missing
+            case {"judged": _}:
+                self.is_judged = True
+            case {"proofs": proofs, "own_measure": own_measure}:
+                self.proofs, self.own_measure = proofs, own_measure
+            case _:
+                self.running = ""
+                self.outcomes.append(message)
+
+    def first(self, said: str) -> str:
+        """Why the first example of that outcome has it; empty where none has."""
+        return next((outcome["detail"] for outcome in self.outcomes if outcome["said"] == said), "")
 
 
 async def check_examples(sandbox: Sandbox, limits: Limits, task: CheckTask, argument: str) -> tuple[Compared, float]:
@@ -59,24 +66,21 @@ async def check_examples(sandbox: Sandbox, limits: Limits, task: CheckTask, argu
     if sum(counted) < least:
         return unknown(_too_few(sum(counted), least)), 0.0
     prompt = parse_prompt(task.question)
-    report, ended = await _run(sandbox, limits, prompt, examples, task.answer)
+    report, ended = await _run(sandbox, limits, task, prompt, examples)
     candidate, evaluator = ended
     seconds = candidate.seconds + evaluator.seconds
     if evaluator.status and not evaluator.timed_out:
         return Compared(Verdict.ERROR, f"the examples' process ended with status {evaluator.status}"), seconds
-    is_late = evaluator.timed_out
-    compared = _verdict(report, prompt, sum(map(bool, counted)), limits, is_late=is_late)
-    if compared.verdict is Verdict.PASS and (found := report.compared(counted)) < least:
-        compared = unknown(_too_few(found, least))
-    return compared, seconds
+    found = _found(report, prompt, sum(map(bool, counted)), limits, is_late=evaluator.timed_out)
+    return found or _weighed(report, counted, least), seconds
 
 
 def _too_few(found: int, least: int) -> str:
-    return f"the examples that can be compared count {found}, and a pass needs {least}"
+    return f"the examples that prove something count {found}, and a pass needs {least}"
 
 
 async def _run(
-    sandbox: Sandbox, limits: Limits, prompt: PromptCode, examples: Sequence[Example], answer: str
+    sandbox: Sandbox, limits: Limits, task: CheckTask, prompt: PromptCode, examples: Sequence[Example]
 ) -> tuple[_Report, tuple[Ended, Ended]]:
     ours, theirs = socket.socketpair()
     report, cells = _Report(), list[Cell]()
@@ -86,10 +90,16 @@ async def _run(
         cells.append(sandbox.launch(f"{EVALUATOR}:main", limits, theirs))
         candidate, evaluator = cells
         with suppress(ConnectionError):  # it ended already: what it reported says why
-            await send(candidate.talk, {"program": prompt.program(answer)})
+            await send(candidate.talk, {"program": prompt.program(task.answer)})
             await send(
                 evaluator.talk,
-                {"setup": prompt.source, "entry": prompt.entry, "examples": [asdict(example) for example in examples]},
+                {
+                    "question": task.question,
+                    "setup": prompt.runnable,
+                    "to_write": prompt.to_write,
+                    "entry": prompt.entry,
+                    "examples": [asdict(example) for example in examples],
+                },
             )
         while (message := await receive(evaluator.talk)) is not None:
             report.add(message)
@@ -99,20 +109,27 @@ async def _run(
             cell.close()
 
 
-def _verdict(report: _Report, prompt: PromptCode, total: int, limits: Limits, *, is_late: bool) -> Compared:
+def _found(report: _Report, prompt: PromptCode, total: int, limits: Limits, *, is_late: bool) -> Compared | None:
+    """The verdict, unless every example could be compared and none is wrong."""
     if report.failed:
         if report.missing and prompt.imports(report.missing):
             return unknown(f"the prompt needs {report.missing}, which is not installed here")
         return failed(report.failed)
-    compared = [outcome for outcome in report.outcomes if outcome["holds"] is not None]
-    held = sum(outcome["holds"] for outcome in compared)
-    wrong = next((outcome["detail"] for outcome in compared if not outcome["holds"]), "")
-    if is_late:
+    wrong = report.first("wrong")
+    if is_late and not report.is_judged:
         wrong = wrong or f"{report.running or 'the program'} did not end within {limits.seconds:g} s"
     if wrong:
-        return failed(wrong, held / max(total, 1))
-    if not compared:
-        return unknown(
-            next((outcome["detail"] for outcome in report.outcomes if outcome["detail"]), "nothing to compare")
-        )
-    return passed(f"{held} examples hold" if held > 1 else "1 example holds")
+        return failed(wrong, sum(outcome["said"] == "holds" for outcome in report.outcomes) / max(total, 1))
+    return unknown(why) if (why := report.first("unknown")) else None
+
+
+def _weighed(report: _Report, counted: Sequence[int], least: int) -> Compared:
+    """A pass, if what holds proves enough."""
+    if report.own_measure:
+        return unknown("the answer changes an argument from which the expected value is computed")
+    if report.proofs is None:
+        return unknown("the time did not suffice to see whether the examples can fail")
+    proven = [counted[index] for index in report.proofs if counted[index]]
+    if sum(proven) < least:
+        return unknown(_too_few(sum(proven), least))
+    return passed(f"{len(proven)} examples hold" if len(proven) > 1 else "1 example holds")

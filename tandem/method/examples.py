@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +13,7 @@ from enum import StrEnum
 from tandem.method.prompt_code import PromptCode, parse_prompt
 
 MAX_EXAMPLES = 100
+MAX_STATEMENTS = 1000
 _PROMPT, _CONTINUATION = ">>> ", "... "
 _QUOTES = '"""', "'''"
 _LINE_CHARACTERS = 2000
@@ -20,6 +23,7 @@ _SAYS = re.compile(
     r"\s*(?:==>|==|=>|->|=|➞|→|⇒|⟹|#(?:\s*(?:=>|->|==|returns?))?|[,:]?\s*(?:should|must|will)\s+(?:be|return|equal|give|output)"
     r"|returns?|gives?|is|equals?|outputs?|evaluates\s+to)\s*:?\s*"
 )
+_COMPARING = ast.Assert | ast.If | ast.For | ast.While | ast.With | ast.Try | ast.TryStar | ast.Raise | ast.Match
 _COMMENT = re.compile(r"^\s*#\s?(.*)$", re.MULTILINE)
 _LEFT_OF_A_VALUE = re.compile(r"(?:^|[\s`'\"(\[:,;.#]|print\()$")
 _PART_OF_A_FORMULA = re.compile(r"(?:\S\s*[-+*/%&|^~<]|\b(?:not|and|or|in|def|lambda|if))\s*$")
@@ -51,41 +55,60 @@ def find_examples(question: str) -> list[Example]:
     prompt = parse_prompt(question)
     text = _prose(prompt) if prompt.is_whole else question
     sessions, rest = _sessions(text, prompt.entry)
+    sessions = [example for example in sessions if not example.source.startswith("#")]
     asserts, rest = _asserts(rest)
-    found = [*sessions, *asserts, *_calls(rest, prompt.entry)]
-    return list(dict.fromkeys(found))[:MAX_EXAMPLES]
+    found: dict[tuple[str, str], Example] = {}
+    for example in (*sessions, *asserts, *_calls(rest, prompt.entry)):
+        found.setdefault((example.source, example.expected), example)  # said twice, it proves no more
+    return list(found.values())[:MAX_EXAMPLES]
 
 
 def argument_examples(argument: str) -> list[Example]:
     """What a caller sends as a test: a session, or statements in the order in which they run.
 
-    Raises ValueError for a text that is neither.
+    Raises ValueError for a text that is neither, and for one of which a part would be left out.
     """
-    if any(line.lstrip().startswith(_PROMPT) for line in argument.splitlines()):
-        return _sessions(argument)[0][:MAX_EXAMPLES]
-    try:
-        body = ast.parse(argument).body
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise ValueError(f"neither Python nor lines with >>>: {error}") from None
-    return [Example(Form.STATEMENT, ast.unparse(node)) for node in body][:MAX_EXAMPLES]
+    prompts = sum(line.lstrip().startswith(_PROMPT.strip()) for line in argument.splitlines())
+    if prompts:
+        found = _sessions(argument)[0]
+        if len(found) < prompts:
+            raise ValueError("a line after >>> is not Python")
+    else:
+        try:
+            body = ast.parse(argument).body
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+            raise ValueError(f"neither Python nor lines with >>>: {error}") from None
+        found = [Example(Form.STATEMENT, ast.unparse(node)) for node in body]
+    if len(found) > MAX_STATEMENTS:
+        raise ValueError(f"{len(found)} statements, of at most {MAX_STATEMENTS}")
+    return [example for example in found if not example.source.startswith("#")]
 
 
 def weight(example: Example) -> int:
-    """How much a pass of it proves: 0 where it cannot fail, 2 where it shows a text or a collection, else 1.
+    """How much a pass of it proves at most: 0 where it cannot fail or shows None, 2 where it shows a text or a collection, else 1.
 
+    A function without a body returns None.
     A wrong program often says True, 0 or nothing where that is right; it seldom writes the right text (report/strength.json).
     """
     if example.form is not Form.STATEMENT:
-        return 2 if _is_telling(example.expected) else 1
+        return 2 if _is_telling(example.expected) else int(example.expected != "None")
     [node] = ast.parse(example.source).body
-    if isinstance(
-        node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign
-    ):
-        return 0
     match node:
         case ast.Assert(test=ast.Compare(left=left, ops=[ast.Eq()], comparators=[right])):
             return 2 if any(_is_telling(ast.unparse(side)) for side in (left, right)) else 1
-    return 1
+        case ast.Expr(value=value):
+            return int(_may_compare(value))
+    return int(isinstance(node, _COMPARING))
+
+
+def _may_compare(value: ast.expr) -> bool:
+    """Whether an expression as a statement may be a call that compares: one of a test's own, not of Python's containers."""
+    match value:
+        case ast.Call(func=ast.Name(id=name)):
+            return not hasattr(builtins, name)
+        case ast.Call(func=ast.Attribute(attr=name)):
+            return not any(hasattr(kind, name) for kind in (list, dict, set, str, deque))
+    return False
 
 
 def _is_telling(text: str) -> bool:
@@ -116,21 +139,23 @@ def _sessions(text: str, entry: str = "") -> tuple[list[Example], str]:
     """Lines after >>> with what they show, and the text without them."""
     found: list[Example] = []
     rest: list[str] = []
-    lines = text.splitlines()
+    lines = deque(text.splitlines())
     while lines:
-        line = lines.pop(0)
+        line = lines.popleft()
         if not line.lstrip().startswith(_PROMPT):
             rest.append(line)
             continue
+        indent = len(line) - len(line.lstrip())
         source, expected = [line.lstrip()[len(_PROMPT) :]], []
-        while lines and lines[0].lstrip().startswith(_CONTINUATION.strip()) and not parses("\n".join(source)):
-            source.append(lines.pop(0).lstrip().removeprefix("...").removeprefix(" "))
+        while lines and lines[0].lstrip().startswith(_CONTINUATION.strip()):
+            source.append(lines.popleft().lstrip().removeprefix("...").removeprefix(" "))
         while lines and _is_shown(lines[0]) and not (entry and f"{entry}(" in lines[0]):
-            expected.append(lines.pop(0).strip())
+            shown = lines.popleft().rstrip()
+            expected.append(shown.lstrip() if shown[:indent].strip() else shown[indent:])
         joined = "\n".join(source).strip()
         if joined and parses(joined):
             found.append(Example(Form.SESSION, joined, "\n".join(expected)))
-    return [e for e in found if not e.source.startswith("#")], "\n".join(rest)
+    return found, "\n".join(rest)
 
 
 def _is_shown(line: str) -> bool:

@@ -15,18 +15,27 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 class PromptCode:
     """`source` parses; empty: the prompt holds no code. `is_whole`: the prompt is nothing but code.
 
-    `entry` is the function to be written: the last one without a body, or the last one.
+    `to_write` are the functions without a body; `entry` is the one to be written: the last of these, or the last one.
     """
 
     source: str = ""
     is_whole: bool = False
     entry: str = ""
+    to_write: tuple[str, ...] = ()
     docstrings: tuple[str, ...] = ()
     assertions: tuple[str, ...] = ()
 
     def program(self, answer: str) -> str:
         """The prompt's code, which has the imports and helpers, then the answer's."""
-        return f"{self.source}\n\n{answer}\n" if self.source else f"{answer}\n"
+        return f"{self.runnable}\n\n{answer}\n" if self.source else f"{answer}\n"
+
+    @property
+    def runnable(self) -> str:
+        """The code without its assertions, which do not hold before there is an answer."""
+        if not self.assertions:
+            return self.source
+        body = [node for node in ast.parse(self.source).body if not isinstance(node, ast.Assert)]
+        return ast.unparse(ast.Module(body, []))
 
     def imports(self, module: str) -> bool:
         """Whether the prompt itself imports `module`, so that an answer needs it."""
@@ -63,12 +72,14 @@ def _parsed(text: str) -> tuple[str, ast.Module] | None:
 
 def _described(source: str, tree: ast.Module, *, is_whole: bool) -> PromptCode:
     functions = _functions(tree)
-    open_ones = [function.name for function in functions if _is_open(function)] or [f.name for f in functions]
+    to_write = tuple(function.name for function in functions if _is_open(function))
+    entries = to_write or tuple(function.name for function in functions)
     documented = [n for n in ast.walk(tree) if isinstance(n, ast.Module | ast.ClassDef | _Function)]
     return PromptCode(
         source=source,
         is_whole=is_whole,
-        entry=open_ones[-1] if open_ones else "",
+        entry=entries[-1] if entries else "",
+        to_write=to_write,
         docstrings=tuple(text for node in documented if (text := ast.get_docstring(node))),
         assertions=tuple(ast.unparse(node) for node in tree.body if isinstance(node, ast.Assert)),
     )

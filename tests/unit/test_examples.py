@@ -69,9 +69,18 @@ def test_sessions_are_found_with_several_lines_and_exceptions() -> None:
     )
     assert find_examples(prompt(text)) == [
         Example(SESSION, "f(1,\n  2)", "3"),
-        Example(SESSION, "f(0)", "Traceback (most recent call last):\n...\nValueError: no"),
+        Example(SESSION, "f(0)", "Traceback (most recent call last):\n    ...\nValueError: no"),
         Example(SESSION, "for i in range(2):\n    print(f(i))", "1\n2"),
     ]
+
+
+def test_lines_of_a_session_keep_their_place_and_belong_to_their_statement() -> None:
+    [example] = find_examples(prompt(">>> for i in range(2):\n...     f(i)\n...     print(i)\n...\n 0\n1\n"))
+    assert example == Example(SESSION, "for i in range(2):\n    f(i)\n    print(i)", " 0\n1")
+
+
+def test_an_example_that_is_said_twice_counts_once() -> None:
+    assert find_examples(prompt(">>> f(1, 2)\n3\n\nf(1, 2) == 3")) == [Example(SESSION, "f(1, 2)", "3")]
 
 
 def test_a_docstring_is_read_as_python_reads_it() -> None:
@@ -111,8 +120,15 @@ def test_the_examples_are_bounded() -> None:
         (Example(STATEMENT, "assert set(f(1)) == set([1])"), 1),
         (Example(STATEMENT, "assert f(1)"), 1),
         (Example(STATEMENT, "f(1)"), 1),
+        (Example(STATEMENT, "check(f)"), 1),
+        (Example(STATEMENT, "case.assertEqual(f(1), 2)"), 1),
+        (Example(STATEMENT, "for x in y:\n    assert f(x)"), 1),
         (Example(STATEMENT, "import math"), 0),
         (Example(STATEMENT, "x = 1"), 0),
+        (Example(STATEMENT, "x += f(1)"), 0),
+        (Example(STATEMENT, "data.append(f(1))"), 0),
+        (Example(STATEMENT, "print(f(1))"), 0),
+        (Example(CALL, "f(1)", "None"), 0),
     ],
 )
 def test_an_example_that_shows_a_text_or_a_collection_proves_more(example: Example, expected: int) -> None:
@@ -124,6 +140,14 @@ def test_statements_of_a_test_keep_their_order() -> None:
     assert found == [Example(STATEMENT, "x = f(1)"), Example(STATEMENT, "assert x == 1")]
     with pytest.raises(ValueError, match="neither Python nor lines"):
         argument_examples("it should add")
+
+
+@pytest.mark.parametrize(
+    "test", ["assert f(1) == 1\n" * 1001, ">>> f(1)\n1\n>>> f(2\n4\n", ">>> f(1)\n1\n>>>f(2)\n4\n"]
+)
+def test_no_part_of_a_callers_test_is_left_out(test: str) -> None:
+    with pytest.raises(ValueError, match=r"1001 statements|not Python"):
+        argument_examples(test)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +166,14 @@ def test_the_function_to_be_written_is_the_last_one_without_a_body(question: str
     found = parse_prompt(question)
     assert (found.entry, found.is_whole) == (entry, is_whole)
     assert bool(found.source) == bool(entry or is_whole)
+
+
+def test_a_program_has_no_assertions_of_the_prompt_which_do_not_hold_yet() -> None:
+    names: dict[str, object] = {}
+    exec(
+        parse_prompt("import math\n\ndef f(x):\n    ...\n\nassert f(1) == 1").program("def f(x):\n    return x"), names
+    )
+    assert names["f"](1) == 1  # type: ignore[operator]
 
 
 def test_a_program_has_the_prompts_imports_before_the_answer() -> None:

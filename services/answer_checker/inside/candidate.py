@@ -30,12 +30,15 @@ def main(talk: Channel, peer: Channel) -> None:
 
 def _answer(call: dict[str, Any], module: ModuleType) -> dict[str, Any]:
     if call["do"] == "look":
-        return {name: _description(getattr(module, name)) for name in call["names"] if hasattr(module, name)}
-    arguments = decode(call["arguments"])
-    keywords = decode(call["keywords"])
+        return {"callable": [name for name in call["names"] if callable(getattr(module, name, None))]}
+    if not hasattr(module, call["name"]):
+        return {"undefined": True}
+    given = list(map(decode, call["given"]))
+    first = len(given) - len(call["keywords"])
+    arguments, keywords = given[:first], dict(zip(call["keywords"], given[first:], strict=True))
     outcome = _outcome(lambda: getattr(module, call["name"])(*arguments, **keywords))
     with contextlib.suppress(CannotSend):
-        outcome["arguments"] = encode(arguments)
+        outcome["given"] = list(map(encode, given))
     return outcome
 
 
@@ -52,14 +55,10 @@ def _outcome(run: Any) -> dict[str, Any]:
     except BaseException as error:
         return {
             "raised": type(error).__name__,
+            "bases": [base.__name__ for base in type(error).__mro__[1:]],
             "message": _message(error),
             "missing": getattr(error, "name", None) or "",
         }
-
-
-def _description(value: Any) -> Any:
-    """None for what can be called."""
-    return None if callable(value) else {"value": _outcome(lambda: value)}
 
 
 def _reply(peer: Channel, message: dict[str, Any]) -> None:

@@ -4,132 +4,207 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dis
 import io
-import math
-import re
 import traceback
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-from services.answer_checker.inside.remote import Failed, is_of_answer
-from services.answer_checker.inside.values import NotComparable, Opaque
-from tandem.method.examples import Example, Form
+from services.answer_checker.inside.literals import same, shows
+from services.answer_checker.inside.loops import FILE, Loops, compiled
+from services.answer_checker.inside.namespace import names_bound, names_read
+from services.answer_checker.inside.opaque import NotComparable, Opaque
+from services.answer_checker.inside.remote import Calls, Failed, is_of_answer
+from tandem.method.examples import Example, Form, weight
 
 _SHOWN_CHARACTERS = 200
-_TOLERANCE = 1e-6
 _TRACEBACK = "Traceback (most recent call last):", "Traceback (innermost last):"
+
+
+class Said(StrEnum):
+    """`NOTHING`: the example prepares what follows. `UNKNOWN`: its comparison cannot be made."""
+
+    HOLDS = "holds"
+    WRONG = "wrong"
+    NOTHING = "nothing"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`holds` is None where there was nothing to compare."""
+    """`is_compared`: a comparison says so, not an error on the way to one."""
 
-    holds: bool | None
+    said: Said
     detail: str = ""
+    is_compared: bool = True
+
+
+_HOLDS, _PREPARES = Outcome(Said.HOLDS), Outcome(Said.NOTHING)
+
+
+class OutOfTime(BaseException):
+    """Raised by a clock while an example runs, which may not handle it."""
 
 
 class _Wrong(Exception):
     """The example does not hold; the message says why."""
 
+    def __init__(self, detail: str, *, is_compared: bool = True) -> None:
+        super().__init__(detail)
+        self.is_compared = is_compared
+
 
 class Comparison:
-    """Examples are judged one after the other, with one namespace: a later one sees the names of an earlier one."""
+    """Examples are judged one after the other, with one namespace: a later one sees the names of an earlier one.
 
-    def __init__(self, names: dict[str, Any]) -> None:
-        self._names = names
+    `calls` says what has been asked of the answer.
+    """
+
+    def __init__(self, names: dict[str, Any], calls: Calls) -> None:
+        self._names, self._calls, self._loops = names, calls, Loops()
+        names.update(self._loops.names())
+        self._bound, self._undecided = set[str](), set[str]()
 
     def judge(self, example: Example) -> Outcome:
+        """Raises OutOfTime."""
+        NotComparable.seen.clear()
+        self._loops.clear()
+        self._calls.failure = ""
+        try:
+            outcome = self._judged(example)
+        except _Wrong as error:
+            outcome = Outcome(Said.WRONG, str(error), error.is_compared)
+        except OutOfTime:
+            raise
+        except NotComparable as error:
+            outcome = Outcome(Said.UNKNOWN, str(error))
+        except BaseException as error:  # values that cannot even be compared
+            outcome = Outcome(Said.WRONG, f"{example.source} {_raised(error)}", is_compared=False)
+        used = names_read(example.source)
+        self._bound |= names_bound(example.source)
+        outcome = self._believed(outcome, example, used)
+        if outcome.said is Said.UNKNOWN:
+            self._undecided |= (used | names_bound(example.source)) & self._bound
+        return outcome
+
+    def _believed(self, outcome: Outcome, example: Example, used: frozenset[str]) -> Outcome:
+        """What is certain: nothing holds where something was refused, and nothing is wrong that the answer has no part in."""
+        if outcome.said is Said.WRONG:
+            if not self._calls.has_called:
+                return Outcome(Said.UNKNOWN, f"{outcome.detail}, and the answer was not asked")
+            if self._undecided & used:
+                return Outcome(Said.UNKNOWN, f"{outcome.detail}, after what could not be compared")
+        elif self._calls.failure:
+            return Outcome(Said.WRONG, f"{example.source} {self._calls.failure}", is_compared=False)
+        elif NotComparable.seen:
+            return Outcome(Said.UNKNOWN, NotComparable.seen[0])
+        return _PREPARES if self._loops.are_empty else outcome
+
+    def _judged(self, example: Example) -> Outcome:
         judges = {Form.CALL: self._call, Form.SESSION: self._session, Form.STATEMENT: self._statement}
         printed = io.StringIO()
-        try:
-            with contextlib.redirect_stdout(printed):
-                return judges[example.form](example, printed)
-        except _Wrong as error:
-            return Outcome(False, str(error))
-        except NotComparable as error:
-            return Outcome(None, str(error))
-        except Exception as error:  # values that cannot even be compared
-            return Outcome(False, f"{example.source} {_raised(error)}")
+        with contextlib.redirect_stdout(printed):
+            return judges[example.form](example, printed)
 
     def _call(self, example: Example, printed: io.StringIO) -> Outcome:
         value, expected = self._value(example.source), ast.literal_eval(example.expected)
-        if not _same(value, expected):
+        if not same(value, expected):
             raise _Wrong(f"{example.source} is {_shown(value)}, not {example.expected}")
-        return Outcome(True)
+        return _HOLDS
 
     def _session(self, example: Example, printed: io.StringIO) -> Outcome:
         """A line of an interactive session, with what it shows."""
-        expected = example.expected.strip()
+        expected = example.expected
         if expected.startswith(_TRACEBACK):
             return self._raises(example, expected)
         value = self._value(example.source)
         if not expected:
             return self._silent(example, value)
-        shown = printed.getvalue() + ("" if value is None else _shown(value, whole=True))
-        if not (_matches(shown, expected) or (value is not None and _same_as_text(value, expected))):
+        if not shows(value, printed.getvalue(), expected, example.source):
+            shown = printed.getvalue() + ("" if value is None else _shown(value))
             raise _Wrong(f"{example.source} shows {_cut(shown) or 'nothing'}, not {_cut(expected)}")
-        return Outcome(True)
+        return _HOLDS
 
     def _silent(self, example: Example, value: Any) -> Outcome:
         """Texts leave out what a comparison shows where it is True. Anything else without a value prepares what follows."""
-        if not isinstance(value, bool):
-            return Outcome(None)
-        return Outcome(True) if value else Outcome(False, f"`{example.source}` does not hold")
+        if not isinstance(value, bool) or self._is_call(example.source):
+            return _PREPARES
+        if not value:
+            raise _Wrong(f"`{example.source}` does not hold")
+        return _HOLDS
+
+    def _is_call(self, source: str) -> bool:
+        """Whether it is a call of a tested function, whose value a text may leave out."""
+        match ast.parse(source).body:
+            case [ast.Expr(value=ast.Call(func=ast.Name(id=name)))]:
+                return name in self._calls.tested
+        return False
 
     def _raises(self, example: Example, expected: str) -> Outcome:
         wanted = expected.splitlines()[-1].strip()
         kind = wanted.partition(":")[0].rpartition(".")[2]
         try:
             value = self._run(example.source)
-        except NotComparable:
+        except (NotComparable, Failed, OutOfTime):
             raise
-        except Exception as error:
+        except BaseException as error:
             if type(error).__name__ == kind:
-                return Outcome(True)
-            raise _Wrong(f"{example.source} {_raised(error)}, not {kind}") from None
+                return _HOLDS
+            raise _Wrong(f"{example.source} {_raised(error)}, not {kind}", is_compared=False) from None
         raise _Wrong(f"{example.source} is {_shown(value)}, but must raise {kind}")
 
     def _statement(self, example: Example, printed: io.StringIO) -> Outcome:
-        """An assertion, or any other statement of a test; one that only defines something compares nothing."""
+        """An assertion, or any other statement of a test. One that ends without an error holds if it can fail (`evidence`)."""
         [node] = ast.parse(example.source).body
-        if not isinstance(node, ast.Assert):
-            self._value(example.source)
-            prepares = isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.Assign)
-            return Outcome(None if prepares else True)
-        match node.test:
-            case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
+        match node:
+            case ast.Assert(test=ast.Compare(left=left, ops=[ast.Eq()], comparators=[right])):
                 value, expected = self._value(ast.unparse(left)), self._value(ast.unparse(right))
                 if not value == expected:
                     raise _Wrong(f"{ast.unparse(left)} is {_shown(value)}, not {_shown(expected)}")
-            case test:
+            case ast.Assert(test=test):
                 if not self._value(ast.unparse(test)):
                     raise _Wrong(f"`{ast.unparse(test)}` does not hold")
-        return Outcome(True)
+            case _:
+                self._value(example.source)
+        return _HOLDS if weight(example) else _PREPARES
 
     def _value(self, source: str) -> Any:
         """Its value; None for a statement. Raises _Wrong where it raises."""
         try:
             return self._run(source)
-        except NotComparable:
+        except (NotComparable, OutOfTime):
             raise
-        except Exception as error:
-            raise _Wrong(f"{source.splitlines()[0]} {_raised(error)}") from None
+        except BaseException as error:
+            detail = f"{source.splitlines()[0]} {_raised(error)}"
+            raise _Wrong(detail, is_compared=_is_on_purpose(error)) from None
 
     def _run(self, source: str) -> Any:
         """Its value; None for a statement. Raises NotComparable for a name that nobody defines, and what the source raises."""
         try:
-            code = compile(source, "example", "eval")
-        except SyntaxError:
-            code = compile(source, "example", "exec")
-        try:
-            return eval(code, self._names)  # nosec B307  # runs in the sandbox
+            return eval(compiled(source), self._names)  # nosec B307  # runs in the sandbox
         except NameError as error:
             if is_of_answer(error):
                 raise
             raise NotComparable(str(error)) from None
+        except ImportError as error:
+            if is_of_answer(error):
+                raise
+            if not names_bound(source) <= self._names.keys():  # else it imports what the answer is asked for
+                raise NotComparable(str(error)) from None
 
 
-def _raised(error: Exception) -> str:
+def _is_on_purpose(error: BaseException) -> bool:
+    """Whether an assertion or a `raise` of the example says that something does not hold."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    if trace is None or trace.tb_frame.f_code.co_filename != FILE:
+        return isinstance(error, AssertionError) and not is_of_answer(error)
+    return dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
+
+
+def _raised(error: BaseException) -> str:
     return (
         str(error)
         if isinstance(error, Failed)
@@ -137,35 +212,12 @@ def _raised(error: Exception) -> str:
     )
 
 
-def _same(value: Any, expected: Any) -> bool:
-    """Equal, where floats may differ in the last digits: texts round."""
-    if isinstance(expected, float) and isinstance(value, int | float):
-        return value == expected or math.isclose(value, expected, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
-    if isinstance(expected, list | tuple) and type(value) is type(expected) and len(value) == len(expected):
-        return all(map(_same, value, expected))
-    return bool(value == expected)
-
-
-def _same_as_text(value: Any, expected: str) -> bool:
-    try:
-        return _same(value, ast.literal_eval(expected))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return False
-
-
-def _matches(shown: str, expected: str) -> bool:
-    """As doctest compares with NORMALIZE_WHITESPACE and ELLIPSIS."""
-    shown, expected = " ".join(shown.split()), " ".join(expected.split())
-    pattern = ".*".join(map(re.escape, expected.split("..."))) if "..." in expected else ""
-    return shown == expected or (bool(pattern) and re.fullmatch(pattern, shown) is not None)
-
-
-def _shown(value: Any, *, whole: bool = False) -> str:
+def _shown(value: Any) -> str:
     try:
         text = repr(value)
     except ValueError:  # an int of more digits than Python converts
         return f"a value of type {type(value).__name__}"
-    return text if whole or isinstance(value, Opaque) else _cut(text)
+    return text if isinstance(value, Opaque) else _cut(text)
 
 
 def _cut(text: str) -> str:

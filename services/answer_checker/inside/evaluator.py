@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from services.answer_checker.inside.comparison import Comparison, Outcome
-from services.answer_checker.inside.namespace import make_namespace
+from services.answer_checker.inside.comparison import Comparison, Said
+from services.answer_checker.inside.evidence import can_fail, is_own_measure
+from services.answer_checker.inside.namespace import Test
 from services.answer_checker.inside.remote import DoesNotLoad, Remote
 from services.answer_checker.sandbox.messages import Channel
 from tandem.method.examples import Example
 
 
 def main(talk: Channel, peer: Channel) -> None:
-    """Take the job from `talk`, and report to it, example by example: what begins, and how it ended."""
+    """Take the job from `talk`, and report to it, example by example: what begins, and how it ended.
+
+    Where none is wrong or undecided, `judged` says so, and `proofs` which of them prove something.
+    """
     job = talk.receive()
-    examples = [Example(**example) for example in job["examples"]]
-    remote = Remote(peer)
+    examples = tuple(Example(**example) for example in job.pop("examples"))
+    test, remote = Test(**job, examples=examples), Remote(peer)
     try:
         remote.wait_until_loaded()
     except DoesNotLoad as error:
         talk.send({"failed": str(error), "missing": error.missing})
         return
-    comparison = Comparison(make_namespace(job["setup"], job["entry"], examples, remote))
-    for example in examples:
+    functions = {name: remote.function(name) for name in test.tested(remote)}
+    remote.calls.tested = frozenset(functions)
+    comparison, held, is_sure = Comparison(test.namespace(functions), remote.calls), list[int](), True
+    for index, example in enumerate(examples):
         talk.send({"begins": example.source})
-        talk.send(_report(comparison.judge(example)))
-
-
-def _report(outcome: Outcome) -> dict[str, Any]:
-    return {"holds": outcome.holds, "detail": outcome.detail}
+        outcome = comparison.judge(example)
+        talk.send({"said": outcome.said, "detail": outcome.detail})
+        held += [index] if outcome.said is Said.HOLDS else []
+        is_sure &= outcome.said in (Said.HOLDS, Said.NOTHING)
+    if is_sure:
+        has_changed = remote.calls.has_changed
+        talk.send({"judged": True})
+        is_own = has_changed and is_own_measure(test, functions, remote.calls, held)
+        talk.send({"own_measure": is_own, "proofs": [] if is_own else sorted(can_fail(test, functions, held))})

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from services.answer_checker.inside.values import CannotSend, NotComparable, Opaque, decode, encode
+from services.answer_checker.inside.opaque import NotComparable
+from services.answer_checker.inside.values import CannotSend, decode, encode
 from services.answer_checker.sandbox.messages import BadMessage, Channel
 
+EXAMPLES = "examples"
+"""The name of the module in which examples run."""
 _MARK = "raised_by_the_answer"
+_ENDS_AN_ITERATION = "StopIteration", "StopAsyncIteration", "GeneratorExit"
 
 
 class DoesNotLoad(Exception):
@@ -21,8 +26,21 @@ class DoesNotLoad(Exception):
         self.missing = missing
 
 
-class Failed(Exception):
-    """A call that came to no value; the message goes on the words that name the call."""
+class Failed(BaseException):
+    """A call that came to no value; the message goes on the words that name the call. No Exception, for no test may expect it."""
+
+
+@dataclass(slots=True)
+class Calls:
+    """What has become of calls of the `tested` functions. `failure`: why the last one of an example came to no value.
+
+    `has_changed`: one has changed an argument in place.
+    """
+
+    tested: frozenset[str] = frozenset()
+    has_called: bool = False
+    has_changed: bool = False
+    failure: str = ""
 
 
 class Remote:
@@ -30,6 +48,7 @@ class Remote:
 
     def __init__(self, peer: Channel) -> None:
         self._peer = peer
+        self.calls = Calls()
 
     def wait_until_loaded(self) -> None:
         """Raises DoesNotLoad."""
@@ -41,38 +60,46 @@ class Remote:
             missing = loaded.get("missing") if loaded.get("raised") == "ModuleNotFoundError" else ""
             raise DoesNotLoad(f"the program {_words(loaded)}", str(missing or ""))
 
-    def look(self, names: list[str]) -> dict[str, Any]:
-        """Those of the names that the program defines: a function that calls it there, or a value."""
-        found = self._ask({"do": "look", "names": names})
-        known = {}
-        for name in names:
-            if name in found:
-                value = found[name]
-                known[name] = self.function(name) if value is None else _decode(value["value"].get("value"))
-        return known
+    def callable_among(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that are something to call in the program. Raises Failed."""
+        wanted = sorted(names)
+        found = self._ask({"do": "look", "names": wanted}).get("callable")
+        return [name for name in wanted if isinstance(found, list) and name in found]
 
     def function(self, name: str) -> Callable[..., Any]:
-        """A function that calls the program's function of that name."""
+        """A function that calls the program's function of that name. Raises what that raises, Failed and NotComparable."""
 
         def call(*arguments: Any, **keywords: Any) -> Any:
-            return self._call(name, arguments, keywords)
+            try:
+                return self._call(name, arguments, keywords)
+            except Failed as error:
+                self.calls.failure = str(error)
+                raise
 
         call.__name__ = call.__qualname__ = name
         return call
 
     def _call(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        outcome = self._ask(
-            {"do": "call", "name": name, "arguments": _encode(list(arguments)), "keywords": _encode(keywords)}
-        )
+        self.calls.has_called = True
+        given = [*arguments, *keywords.values()]
+        sent = list(map(_encode, given))
+        outcome = self._ask({"do": "call", "name": name, "given": sent, "keywords": list(keywords)})
         if "printed" in outcome:
             sys.stdout.write(str(outcome["printed"]))
-        if "arguments" in outcome:
-            _apply(arguments, _decode(outcome["arguments"]))
+        self._change(given, sent, outcome.get("given"))
         if "value" in outcome:
             return _decode(outcome["value"])
         if "raised" in outcome:
-            raise _exception(str(outcome["raised"]), str(outcome.get("message", "")))
+            raise _exception(outcome)
         raise Failed(_words(outcome))
+
+    def _change(self, given: list[Any], sent: list[Any], after: Any) -> None:
+        """A function may change its arguments: lists, dicts and sets take the new contents."""
+        if not isinstance(after, list) or len(after) != len(given):
+            return
+        for mine, before, found in zip(given, sent, after, strict=True):
+            if isinstance(mine, list | dict | set) and found != before:
+                self.calls.has_changed |= _take(mine, _decode(found))
 
     def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -97,39 +124,49 @@ def _words(outcome: dict[str, Any]) -> str:
     if "raised" in outcome:
         message = str(outcome.get("message", ""))
         return f"raised {outcome['raised']}" + (f": {message}" if message else "")
+    if outcome.get("undefined") is True:
+        return "is not defined"
     return f"returned a value that {outcome.get('cannot_send', 'is none')}"
 
 
-def is_of_answer(error: Exception) -> bool:
+def is_of_answer(error: BaseException) -> bool:
     """Whether the answer's process raised it, not the example itself."""
     return hasattr(error, _MARK)
 
 
-def _exception(name: str, message: str) -> Exception:
-    """The built-in exception, or one of that name. An end of the process is an exception like any other here."""
-    kind = getattr(builtins, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, Exception)):
-        kind = type(name if name.isidentifier() else "Exception", (Exception,), {})
+def _exception(outcome: dict[str, Any]) -> BaseException:
+    """What was raised: of the examples' class of that name, the built-in one, or a new one under its built-in base.
+
+    One that would silently end an example's loop has the name only.
+    """
+    name, message = str(outcome["raised"]), str(outcome.get("message", ""))
+    kind = _kind_of(name)
+    if kind is None:
+        bases = [found for base in outcome.get("bases", ()) if (found := _kind_of(str(base)))]
+        kind = type(name if name.isidentifier() else "Exception", (bases[0] if bases else Exception,), {})
     try:
-        error: Exception = kind(message)
-    except TypeError:  # UnicodeDecodeError and such need more than a message
-        error = type(name, (Exception,), {})(message)
+        error: BaseException = kind(message)
+    except Exception:  # UnicodeDecodeError and such need more than a message
+        error = kind.__new__(kind, message)
     setattr(error, _MARK, True)
     return error
 
 
-def _apply(arguments: tuple[Any, ...], after: Any) -> None:
-    """A function may change its arguments: lists, dicts and sets take the new contents."""
-    if not isinstance(after, list) or len(after) != len(arguments):
-        return
-    for mine, new in zip(arguments, after, strict=True):
-        if type(mine) is not type(new):
-            continue
-        if isinstance(mine, list):
-            mine[:] = new
-        elif isinstance(mine, dict | set):
-            mine.clear()
-            mine.update(new)
+def _kind_of(name: str) -> type[BaseException] | None:
+    found = getattr(sys.modules.get(EXAMPLES), name, None) or getattr(builtins, name, None)
+    is_one = isinstance(found, type) and issubclass(found, BaseException) and name not in _ENDS_AN_ITERATION
+    return found if is_one else None
+
+
+def _take(mine: Any, new: Any) -> bool:
+    if type(mine) is not type(new):
+        return False
+    if isinstance(mine, list):
+        mine[:] = new
+    else:
+        mine.clear()
+        mine.update(new)
+    return True
 
 
 def _encode(value: Any) -> Any:
@@ -152,7 +189,5 @@ def _has_opaque(encoded: Any) -> bool:
 def _decode(found: Any) -> Any:
     try:
         return decode(found)
-    except NotComparable:
-        raise
     except Exception:
-        return Opaque("<no value>")
+        raise Failed("answered with no value") from None

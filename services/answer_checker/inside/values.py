@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from itertools import islice
 from typing import Any
 
+from services.answer_checker.inside.opaque import NotANumber, Opaque, endless
+
 MAX_DEPTH = 60
 MAX_ITEMS = 200_000
+_MAX_DRAWN = 2_000
+"""How many items of an iterator cross: it may be endless."""
 _MAX_BITS = 1 << 20
 _MAX_TEXT = 1 << 20
+_SHOWN_CHARACTERS = 500
 
 
 class CannotSend(Exception):
     """A value is too large or nested too deeply to cross."""
-
-
-class NotComparable(Exception):
-    """An example needs an object that stays in the answer's process."""
-
-
-@dataclass(frozen=True)
-class Opaque:
-    """A value that is no literal: its repr, which nothing but another repr equals."""
-
-    text: str
-
-    def __repr__(self) -> str:
-        return self.text
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise NotComparable(f"{self.text} is not a literal")
 
 
 def encode(value: Any) -> Any:
@@ -71,9 +57,11 @@ class _Encoder:
                 return [tag, self._parts(payload, depth) if isinstance(payload, _Parts) else payload]
         if type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "tolist"):
             return self.encode(value.tolist(), depth + 1)
-        if isinstance(value, (Iterator, KeysView, ValuesView, ItemsView)):
-            return self.encode(list(islice(iter(value), MAX_ITEMS + 1)), depth + 1)
-        return ["opaque", _repr(value)]
+        if isinstance(value, Iterator):
+            drawn = _Parts(islice(value, _MAX_DRAWN + 1))
+            tag = "iterator" if len(drawn) <= _MAX_DRAWN else "endless"
+            return [tag, self._parts(_Parts(drawn[:_MAX_DRAWN]), depth)]
+        return ["opaque", [_text_of(repr, value), _text_of(str, value)]]
 
     def _parts(self, parts: _Parts, depth: int) -> list[Any]:
         return [self.encode(part, depth + 1) for part in parts]
@@ -99,11 +87,11 @@ def _items(value: dict[Any, Any]) -> _Parts:
     return _Parts(part for item in value.items() for part in item)
 
 
-def _repr(value: Any) -> str:
+def _text_of(show: Callable[[Any], str], value: Any) -> list[str]:
     try:
-        return repr(value)[:500]
+        return ["str", show(value)[:_SHOWN_CHARACTERS]]
     except Exception as error:
-        return f"<{type(value).__name__} without a repr: {type(error).__name__}>"
+        return ["str", f"<{type(value).__name__} without a text: {type(error).__name__}>"]
 
 
 # In the order of the search: a subclass before its base.
@@ -122,6 +110,9 @@ _KINDS: dict[type, tuple[str, Callable[[Any], str | _Parts]]] = {
     set: ("set", _Parts),
     frozenset: ("frozenset", _Parts),
     deque: ("deque", _Parts),
+    KeysView: ("keys", _Parts),
+    ValuesView: ("values", _Parts),
+    ItemsView: ("items", lambda v: _Parts(part for item in v for part in item)),
     range: ("range", lambda v: _Parts((v.start, v.stop, v.step))),
     complex: ("complex", lambda v: _Parts((v.real, v.imag))),
     Fraction: ("Fraction", lambda v: _Parts((v.numerator, v.denominator))),
@@ -139,7 +130,7 @@ def _pairs(parts: list[Any]) -> list[tuple[Any, Any]]:
 
 _DECODERS: dict[str, Callable[[Any], Any]] = {
     "int": lambda v: int(v, 16),
-    "float": float,
+    "float": lambda v: NotANumber("nan") if math.isnan(float(v)) else float(v),
     "str": str,
     "bytes": bytes.fromhex,
     "bytearray": bytearray.fromhex,
@@ -151,6 +142,11 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "set": set,
     "frozenset": frozenset,
     "deque": deque,
+    "keys": lambda v: dict.fromkeys(v).keys(),
+    "values": lambda v: dict(enumerate(v)).values(),
+    "items": lambda v: dict(_pairs(v)).items(),
+    "iterator": iter,
+    "endless": endless,
     "range": lambda v: range(*v),
     "complex": lambda v: complex(*v),
     "Fraction": lambda v: Fraction(*v),
@@ -159,5 +155,5 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "date": dt.date.fromisoformat,
     "time": dt.time.fromisoformat,
     "timedelta": lambda v: dt.timedelta(*v),
-    "opaque": Opaque,
+    "opaque": lambda v: Opaque(*v),
 }
