@@ -186,9 +186,9 @@ def _bill(data: dict[str, Any]) -> list[Text]:
 
 
 def saved(ratio: float | None) -> str:
-    """What a request cost less than the large model alone; None where it has no complete answer."""
+    """What a request cost less than the large model alone; None where that cannot be said."""
     if ratio is None:
-        return "no complete answer, nothing saved"
+        return "nothing saved"
     return f"{ratio:+.0%} saved" if ratio >= 0 else f"{-ratio:.0%} more spent"
 
 

@@ -36,10 +36,11 @@ def cost(
     *,
     is_read: bool = True,
     check_seconds: float = 0.0,
-    is_complete: bool = True,
+    is_comparable: bool = True,
 ) -> Cost:
     """The bill. `prompt_tokens` is the plain question's prompt, which the large model alone would have read; `check_seconds` is
-    the processor time of the checks. Without a complete answer nothing is saved, whatever the large model would have cost.
+    the processor time of the checks. Where it is not `is_comparable`, nothing is saved, whatever the large model would have cost: there is no complete
+    answer, or a limit ended what the large model wrote, as it would have alone.
 
     `llm_answer` is what the large model's own answer took, where it has answered: then the `llm_alone` figures are exact.
     Elsewhere they are estimates: the profile's calibration says how many tokens that model needs by itself. `is_read`: the
@@ -57,7 +58,7 @@ def cost(
         usd=total,
         usd_by_role=by_role,
         usd_llm_alone=alone.usd,
-        saved_ratio=(1 - total / alone.usd if alone.usd else 0.0) if is_complete else None,
+        saved_ratio=(1 - total / alone.usd if alone.usd else 0.0) if is_comparable else None,
         tflops_paper=tflops_paper(
             plan.llm_parameters,
             usage.llm.completion,

@@ -16,6 +16,9 @@ from tandem.method.stop_rule import thresholds
 from tandem.method.tasks import GenerationOutcome, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
 
+# Such a limit would have ended the large model's work as well, had it been alone.
+_LIMITED = (StopReason.CANCELLED, StopReason.BUDGET)
+
 
 @dataclass(slots=True)
 class RequestState:
@@ -89,7 +92,7 @@ class RequestState:
                 self.llm_answer,
                 is_read=not self.has_llm_answered,
                 check_seconds=self._check_seconds,
-                is_complete=is_complete and stop.reason is not StopReason.CANCELLED,
+                is_comparable=is_complete and stop.reason not in _LIMITED,
             ),
             timings_ms=self._timings(answer, now),
             trace_id=self.input.trace_id,

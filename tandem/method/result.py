@@ -66,7 +66,7 @@ class UsdByRole:
 class Cost:
     """USD, TFLOPs and device seconds (docs/method.md, Cost). The `llm_alone` figures are estimates unless `llm_alone_is_exact`.
 
-    `saved_ratio` is None without a complete answer. `seconds` is None where the profile has no measured rates; `check_seconds`,
+    `saved_ratio` is None without a complete answer, and where a budget ended what the large model wrote. `seconds` is None where the profile has no measured rates; `check_seconds`,
     part of it, is the checks' processor time.
     """
 

@@ -1151,8 +1151,8 @@ class Cost(_message.Message):
     else an estimate from the profile's calibration.
     """
     saved_ratio: _builtins.float
-    """1 - usd / usd_llm_alone; negative when the pair cost more. Unset where there is no complete answer: nothing was saved by
-    a request that was cancelled, failed, or cut off at a limit.
+    """1 - usd / usd_llm_alone; negative when the pair cost more. Unset where a request was cancelled or failed, where a
+    limit cut its answer off, and where a budget ended what the large model wrote: nothing was saved by the method.
     """
     tflops_paper: _builtins.float
     """Generated tokens only, the paper's formula."""
@@ -1516,7 +1516,7 @@ Global___ListRequestsResponse: _TypeAlias = ListRequestsResponse  # noqa: Y015
 
 @_typing.final
 class RequestSummary(_message.Message):
-    """Fields that a running request has not got yet are unset; saved_ratio also where there is no complete answer."""
+    """Fields that a running request has not got yet are unset; saved_ratio also where nothing can be saved (see Cost)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -34,7 +34,7 @@ def cache_all_but(tokens: int, system: System, monkeypatch: pytest.MonkeyPatch) 
 
 def lose_the_first_attempt(system: System, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """The large model's engine dies after so many tokens, once."""
-    whole, lost = system.llm.generate, []
+    whole, lost = system.llm.generate, list[str]()
 
     async def generate(generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
         number = 0
@@ -138,6 +138,7 @@ async def test_the_large_model_alone_would_have_kept_to_the_requests_own_cap(sys
 
 
 CUT: list[tuple[str, dict[str, Any], str]] = [
+    ("[slm_eos=9]", {"max_llm_tokens": 10}, "budget"),  # the small model ends its own; the insight was cut
     ("[slm_eos=999 scores=16:0.9]", {"max_llm_tokens": 10}, "budget"),  # the small model's, at its cap
     ("[slm_eos=999 scores=0:0.9]", {"max_answer_tokens": 10}, "sufficient"),
     ("[llm_eos=999]", {"threshold": 1.0}, "llm_finished"),  # the large model's, at its cap
@@ -150,7 +151,7 @@ async def test_an_answer_that_a_limit_cut_off_has_saved_nothing_anywhere(
 ) -> None:
     tenant, before = uuid4().hex, [counted(name, "scripted-finishing") for name in ("answered", "llm_alone")]
     result = await ask(finishing_system, script, tenant=tenant, **options)
-    assert (result["complete"], result["stop"]["reason"]) == (False, reason)
+    assert (result["complete"], result["stop"]["reason"]) == (script == "[slm_eos=9]", reason)
     assert (result["cost"]["saved_ratio"], result["cost"]["usd"] > 0) == (None, True)
     [row] = await found(finishing_system, f"tenant = {tenant} and state = completed", 1)
     assert (row["usd"], row["saved_ratio"]) == (result["cost"]["usd"], None)

@@ -58,7 +58,7 @@ def test_every_state_of_a_token_has_its_price() -> None:
 
 def test_a_request_without_a_complete_answer_has_a_bill_and_saved_nothing() -> None:
     usage = Usage(llm=TokenCounts(10, 0, 20), slm=TokenCounts(), scorer=TokenCounts(10))
-    bill = cost(PLAN, usage, 10, is_complete=False)
+    bill = cost(PLAN, usage, 10, is_comparable=False)
     assert 0 < bill.usd < bill.usd_llm_alone
     assert bill.saved_ratio is None
 
