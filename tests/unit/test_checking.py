@@ -11,11 +11,16 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("math_verify")
 
+from services.answer_checker.sandbox.cells import Sandbox
+from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES
+from services.answer_checker.settings import ALLOW_WEAK
 from tandem.method.checks import Verdict
+from tandem.method.errors import FailedPrecondition
 from tandem.method.profile import Profile, load_profile
 from tests.fakes import ScriptedEngine
 from tests.unit.synthetic import store, synthetic_runs
-from training.checking import check_runs, checker_version, code_checks, without_verdicts
+from training import programs
+from training.checking import answer_checker, check_runs, checker_version, code_checks, without_verdicts
 from training.collect import Run
 from training.collected import load_collected
 from training.datasets import Item
@@ -29,6 +34,32 @@ TEST = "def check(f):\n    assert f(5) == 10\n"
 ITEM = Item("double", PROMPT, TEST, "code", "double")
 TEXT = Item("sum", "What is 1 + 1?", "2")
 ITEMS = {item.id: item for item in (ITEM, TEXT)}
+
+
+@pytest.fixture
+def weak_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose kernel has seccomp alone."""
+    start = Sandbox.start
+    monkeypatch.setattr(Sandbox, "start", lambda modules, without: start(modules, (NAMESPACES, LANDLOCK)))
+    monkeypatch.setattr(programs, "_started", None)
+    monkeypatch.delenv(ALLOW_WEAK, raising=False)
+
+
+async def _opened() -> tuple[str, ...]:
+    async with answer_checker(1) as checker:
+        return checker.isolation
+
+
+@pytest.mark.usefixtures("weak_machine")
+def test_on_a_weak_machine_collecting_and_grading_run_no_program_unless_that_is_allowed_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(FailedPrecondition, match=ALLOW_WEAK):
+        asyncio.run(_opened())
+    with pytest.raises(FailedPrecondition, match=ALLOW_WEAK):
+        programs.passes("x = 1", "assert x == 1")
+    monkeypatch.setenv(ALLOW_WEAK, "true")
+    assert asyncio.run(_opened()) == ("seccomp", "rlimits")
 
 
 def fenced(body: str) -> str:
