@@ -8,6 +8,7 @@ from dataclasses import replace
 import uvloop
 from pydantic import Field
 
+from services.http_gateway.ending import LAST_WORDS_SECONDS
 from services.http_gateway.readiness import Readiness
 from services.http_gateway.reading import MOST_WAITING
 from services.http_gateway.service import OWN_PAGE, make_app
@@ -82,17 +83,18 @@ async def main() -> None:
     channel = own_transport().secured(Gateway(settings.gateway).aio_channel)
     async with AsyncClient(settings.gateway, channel=channel) as client, termination() as stop:
         readiness = Readiness(client, may_be_open=settings.allow_anonymous or is_loopback(settings.host))
+        app = make_app(
+            client, readiness, settings.jaeger, settings.max_body_bytes, settings.pages(), settings.most_waiting
+        )
         server = HttpServer(
             http_config(
-                make_app(
-                    client, readiness, settings.jaeger, settings.max_body_bytes, settings.pages(), settings.most_waiting
-                ),
+                app,
                 settings.host,
                 settings.port,
                 settings.max_connections,
                 forwarded_allow_ips=list(settings.trusted_proxies),
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=max(1, round(settings.drain.total_seconds())),
+                timeout_graceful_shutdown=round(settings.drain.total_seconds()) + LAST_WORDS_SECONDS,
             )
         )
         serving = asyncio.create_task(server.serve())
@@ -103,6 +105,8 @@ async def main() -> None:
             await asyncio.sleep(settings.unready_pause.total_seconds())
         server.should_exit = True
         stopping.cancel()
+        await asyncio.wait({serving}, timeout=settings.drain.total_seconds())
+        app.state.ending.begin()
         await serving
     tracing.shutdown()
 

@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import Field
 
 from services.http_gateway import sse
+from services.http_gateway.ending import Ending, ServerEnds
 from services.http_gateway.ids import register_ids
 from services.http_gateway.reading import BodyRoute
 from services.identity.bearer import bearer
@@ -104,12 +105,17 @@ async def cancel(client: Caller, request_id: str) -> dict[str, Any]:
 
 
 @api.get("/requests/{request_id:id}/events", response_model=None)
-async def events(client: Caller, request_id: str, last_event_id: Annotated[str, Header()] = "") -> StreamingResponse:
-    """The events after `Last-Event-ID`, each with its cursor as its id, to `completed` or `failed`."""
+async def events(
+    client: Caller, request: Request, request_id: str, last_event_id: Annotated[str, Header()] = ""
+) -> StreamingResponse:
+    """The events after `Last-Event-ID`, each with its cursor as its id, to `completed` or `failed`. Before those it ends where this
+    process does: the page goes on with another.
+    """
     joined = to_message(tandem_pb2.SolveRequest, request_id=request_id, resume_after=last_event_id, keep_running=True)
     messages = client.messages(joined)
     first = await anext(messages)  # a refusal is an HTTP status
-    return StreamingResponse(_stream(first, messages), media_type="text/event-stream", headers=_HEADERS)
+    stream = _stream(first, messages, request.app.state.ending)
+    return StreamingResponse(stream, media_type="text/event-stream", headers=_HEADERS)
 
 
 @api.get("/requests/{request_id:id}")
@@ -131,11 +137,13 @@ async def _index() -> FileResponse:
     return FileResponse(_FILES / "index.html", headers={**_HEADERS, "content-security-policy": _POLICY})
 
 
-async def _stream(first: tandem_pb2.SolveEvent, messages: Messages) -> AsyncIterator[bytes]:
+async def _stream(first: tandem_pb2.SolveEvent, messages: Messages, ending: Ending) -> AsyncIterator[bytes]:
     yield _event(first)
     try:
-        async for message in sse.with_pings(messages):
+        async for message in sse.with_pings(messages, ending):
             yield _event(message) if message else sse.PING
+    except ServerEnds:
+        return
     except RequestError as error:
         yield sse.event({"kind": "failed", "message": str(error)})
 

@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from services.http_gateway import completion, errors, sse
+from services.http_gateway.ending import Ending
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled, Exchange
 from tandem.errors import RequestError
@@ -42,9 +43,9 @@ class Reply(Protocol):
 class EventStream(StreamingResponse):
     """Server-sent events; however they end, so does the exchange."""
 
-    def __init__(self, exchange: Exchange, reply: Reply, headers: dict[str, str]) -> None:
+    def __init__(self, exchange: Exchange, reply: Reply, headers: dict[str, str], ending: Ending) -> None:
         headers = {**headers, "cache-control": "no-cache"}
-        super().__init__(_events(exchange, reply), media_type="text/event-stream", headers=headers)
+        super().__init__(_events(exchange, reply, ending), media_type="text/event-stream", headers=headers)
         self._exchange = exchange
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -81,10 +82,10 @@ def failure(error: Exception) -> HttpError:
     return HttpError(503, str(error), code="text_was_lost")
 
 
-async def _events(exchange: Exchange, reply: Reply) -> AsyncIterator[bytes]:
+async def _events(exchange: Exchange, reply: Reply, ending: Ending) -> AsyncIterator[bytes]:
     yield _encoded(reply.first())
     try:
-        async for piece in sse.with_pings(exchange.pieces()):
+        async for piece in sse.with_pings(exchange.pieces(), ending):
             if piece is None:
                 yield sse.PING
             elif piece:

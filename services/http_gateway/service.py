@@ -19,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from services.http_gateway import batches, completion, page
 from services.http_gateway.completion import CompletionReply
+from services.http_gateway.ending import Ending, EndingGuard
 from services.http_gateway.exchange import Exchange
 from services.http_gateway.failures import handle_failures, refused_page
 from services.http_gateway.readiness import Readiness
@@ -95,7 +96,7 @@ class OpenAIService:
             accepted = await exchange.start()
             headers = {"x-request-id": accepted.request_id, "x-tandem-trace-id": accepted.trace_id}
             if body.stream:
-                return EventStream(exchange, make_reply(accepted), headers)
+                return EventStream(exchange, make_reply(accepted), headers, request.app.state.ending)
             return await send_whole(exchange, make_reply(accepted), headers, request)
         except BaseException:
             exchange.close()
@@ -162,6 +163,8 @@ def make_app(
             expose_headers=["*"],
         )
     app.add_middleware(PageGuard, pages=pages, answer=refused_page)
+    app.state.ending = Ending()
+    app.add_middleware(EndingGuard, ending=app.state.ending)
     app.add_middleware(_Counted)
     handle_failures(app)
     return app
