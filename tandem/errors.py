@@ -5,7 +5,11 @@ UserError               the message says what to do; the command line prints it 
 ├── TraceError          tandem.jaeger
 ├── MissingParts        this installation lacks a package or the repository
 ├── ModelError          tandem.local.catalogue
-└── StackError          tandem.local.layout
+├── StackError          tandem.local.layout
+└── SetupError          a port, a setting or a file of a process
+    ├── CertificateError    services.process.certificate
+    ├── KeyFileError        tandem.keys
+    └── TenantFileError     tandem.tenants
 """
 
 from __future__ import annotations
@@ -19,6 +23,18 @@ if TYPE_CHECKING:  # every command needs this module, and only those that call t
 
 class UserError(Exception):
     """The message says what is wrong and what to do."""
+
+
+class SetupError(UserError):
+    """A process cannot work with a port, a setting or a file that its operator has given it.
+
+    The message is about those alone and never quotes a request. So it is shown in every log, where the messages of other
+    errors are withheld (services.observability.text).
+    """
+
+
+CANNOT_START = "cannot start: "
+"""What the last line of a process begins with that ends because of a SetupError."""
 
 
 class MissingParts(UserError):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tandem.errors import UserError
+from tandem.errors import SetupError
 
 ROLES = ("admin",)
 TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -27,7 +27,7 @@ _PREFIX = "tandem"
 _NO_DIGEST = "0" * 64
 
 
-class KeyFileError(UserError):
+class KeyFileError(SetupError):
     """The file cannot be read, or a key in it does not exist; the message says what to do."""
 
 

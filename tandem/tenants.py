@@ -17,14 +17,14 @@ from typing import Any
 
 from filelock import FileLock
 
-from tandem.errors import UserError
+from tandem.errors import SetupError
 from tandem.keys import TENANT
 
 _WHOLE = ("requests_per_minute", "concurrent_requests", "tokens_per_minute")
 _KEYS = {"default", "tenants"}
 
 
-class TenantFileError(UserError):
+class TenantFileError(SetupError):
     """The file cannot be read, or a limit in it means nothing; the message says what to do."""
 
 

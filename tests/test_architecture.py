@@ -32,7 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "tandem": {"tandem.method", "tandem.v1", "tandem.convert"},
     "tandem.openai": {"tandem", "tandem.method", "tandem.v1"},
     "services": set(),
-    "services.observability": {"tandem.method"},
+    "services.observability": {"tandem", "tandem.method"},  # which errors never quote a request
     "services.sealing": {"tandem.method"},
     "services.request_log": {"tandem.method", "services.observability", "services.sealing"},
     "services.engine": {"tandem.method"},

@@ -6,7 +6,6 @@ namespace's retention where TANDEM_RETENTION names one.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from temporalio.service import RPCError
 
 from services.process.search_attributes import KEYS
 from services.process.settings import read_settings
+from services.process.start import run
 from services.process.temporal import connect
 from workflows.versioning import Version, promote
 from workflows.worker import WorkerSettings
@@ -92,6 +92,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(main)
     sys.stdout.flush()
     os._exit(0)  # temporalio's core may abort a process that ends in the usual way (sdk-python#300)

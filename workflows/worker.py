@@ -11,7 +11,6 @@ from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
-import uvloop
 from pydantic import Field
 from temporalio.client import Client
 from temporalio.contrib.opentelemetry import create_tracer_provider
@@ -21,6 +20,7 @@ from services.observability import metrics, tracing
 from services.process.redis import open_request_log
 from services.process.server import Server, serve
 from services.process.settings import ProcessSettings, Seconds, read_settings
+from services.process.start import run
 from services.process.temporal import connect
 from services.process.transport import own_transport
 from services.request_log.log import RequestLog
@@ -198,4 +198,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    run(main)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import uvloop
-
 from services.answer_checker.checker import AnswerChecker, start_sandbox
 from services.answer_checker.sandbox.cells import SandboxError
 from services.answer_checker.sandbox.limits import Limits
@@ -14,6 +12,7 @@ from services.answer_checker.settings import CheckerSettings
 from services.observability import metrics, tracing
 from services.process.server import Server, serve
 from services.process.settings import read_settings
+from services.process.start import run
 from services.process.transport import own_transport
 from tandem.method.errors import FailedPrecondition
 from tandem.v1 import checking_pb2_grpc
@@ -45,4 +44,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    run(main)

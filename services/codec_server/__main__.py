@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 
 import uvicorn
 from pydantic import Field, field_validator
@@ -15,8 +14,9 @@ from services.observability import tracing
 from services.process.http_server import http_config
 from services.process.payload_codec import EncryptionCodec
 from services.process.settings import Names, ProcessSettings, read_settings
+from services.process.start import bound_socket, explained_start
 from services.sealing.keys import read_keys
-from tandem.keys import KeyFileError
+from tandem.errors import SetupError
 
 logger = logging.getLogger(__name__)
 
@@ -50,17 +50,21 @@ def main() -> None:
     try:
         keys = read_keys(settings.payload_keys)
         checked = authentication(settings.host, read_settings(IdentitySettings))
-    except (ValueError, KeyFileError) as error:
-        sys.exit(str(error))
+    except ValueError as error:
+        raise SetupError(str(error)) from error
     if keys is None:
-        sys.exit("TANDEM_PAYLOAD_KEYS is not set: it names the file of the keys that payloads are encrypted with")
+        raise SetupError(
+            "TANDEM_PAYLOAD_KEYS is not set: it names the file of the keys that payloads are encrypted with"
+        )
     service = CodecService(EncryptionCodec(keys), checked, settings.origins)
     logger.info(
         "decodes on %s:%d; %s", settings.host, settings.port, "asks for a key" if checked.is_on else "asks nobody"
     )
-    uvicorn.Server(http_config(make_app(service, settings.origins), settings.host, settings.port)).run()
+    config = http_config(make_app(service, settings.origins), settings.host, settings.port)
+    uvicorn.Server(config).run([bound_socket(settings.host, settings.port)])
     tracing.shutdown()
 
 
 if __name__ == "__main__":
-    main()
+    with explained_start():
+        main()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import uvloop
 from platformdirs import user_cache_path
 from pydantic import Field
 from temporalio.contrib.opentelemetry import create_tracer_provider
@@ -37,12 +35,13 @@ from services.process.callers import Callers
 from services.process.redis import open_request_log
 from services.process.server import Server, serve
 from services.process.settings import Names, ProcessSettings, Seconds, read_settings
+from services.process.start import run
 from services.process.temporal import connect
 from services.process.token_counter import token_counter
 from services.process.transport import own_transport
-from tandem.keys import KeyFileError
+from tandem.errors import SetupError
 from tandem.method.profile import load_profile
-from tandem.tenants import TenantFile, TenantFileError, Tenants
+from tandem.tenants import TenantFile, Tenants
 from tandem.v1 import batch_pb2_grpc, tandem_pb2_grpc
 from tandem.watched_file import WatchedFile
 
@@ -105,19 +104,16 @@ class GatewaySettings(ProcessSettings):
 
 
 def authentication(host: str) -> Authentication:
-    """Ends the process where it would be open to anyone, and for a file that holds no keys."""
+    """Raises SetupError where the gateway would be open to anyone, and for a file that holds no keys."""
     try:
         return read_settings(IdentitySettings).authentication(host)
-    except (ValueError, KeyFileError) as error:
-        sys.exit(str(error))
+    except ValueError as error:
+        raise SetupError(str(error)) from error
 
 
 def tenants_in(file: Path | None) -> WatchedFile[Tenants] | None:
-    """Ends the process for a file that holds no limits: without them, everything would be allowed."""
-    try:
-        return WatchedFile(file, TenantFile(file).read, "the tenants' limits") if file else None
-    except TenantFileError as error:
-        sys.exit(str(error))
+    """Raises TenantFileError for a file that holds no limits: without them, everything would be allowed."""
+    return WatchedFile(file, TenantFile(file).read, "the tenants' limits") if file else None
 
 
 def add_batches(
@@ -173,4 +169,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    run(main)

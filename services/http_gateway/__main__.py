@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-import uvloop
 from pydantic import Field
 
 from services.http_gateway.ending import LAST_WORDS_SECONDS
@@ -18,6 +17,7 @@ from services.process.body_limit import MAX_BODY_BYTES
 from services.process.http_server import MAX_CONNECTIONS, HttpServer, http_config
 from services.process.server import termination
 from services.process.settings import Names, ProcessSettings, read_settings
+from services.process.start import bound_socket, run
 from services.process.transport import own_transport
 from services.process.web_pages import WebPages
 from tandem.client import AsyncClient
@@ -97,7 +97,7 @@ async def main() -> None:
                 timeout_graceful_shutdown=round(settings.drain.total_seconds()) + LAST_WORDS_SECONDS,
             )
         )
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve([bound_socket(settings.host, settings.port)]))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         readiness.is_draining = True
@@ -112,4 +112,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    run(main)

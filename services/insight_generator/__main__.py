@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import uvloop
-
-from services.engine.registry import make_engine
 from services.insight_generator.generator import InsightGenerator
 from services.insight_generator.service import CALLERS, NAME, InsightGeneratorService
 from services.observability import metrics, tracing
-from services.process.model_process import run_model_process
+from services.process.model_process import open_engine, run_model_process
 from services.process.redis import open_request_log
 from services.process.served_profiles import rereading, shared_model
 from services.process.server import Server
 from services.process.settings import ModelServiceSettings, read_settings
+from services.process.start import run
 from services.process.transport import own_transport
 from tandem.method.profile import Model, Profile
 from tandem.v1 import insight_pb2_grpc
@@ -29,7 +27,7 @@ async def main() -> None:
     metrics.expose(settings.host, settings.metrics_port)
     transport = own_transport()
     model = shared_model(profiles, _model_of)
-    engine = make_engine(settings.engine, settings.engine_arguments(model))
+    engine = open_engine(settings.engine, settings.engine_arguments(model))
     metrics.watch_engine(engine, "llm")
     log = open_request_log(settings.sealer())
     generator = InsightGenerator(
@@ -43,4 +41,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    run(main)

@@ -11,14 +11,11 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import set_meter_provider
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.view import DropAggregation, View
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from tandem.errors import SetupError
 from tandem.method.result import ShadowResult, SolveResult
 from tandem.method.tokens import TokenCounts
 
@@ -175,18 +172,13 @@ def watch_drift(drifts: Mapping[str, MeasuredDrift]) -> None:
     REGISTRY.register(DriftCollector(drifts))
 
 
-def watch_telemetry() -> None:
-    """Export the OpenTelemetry SDK's own metrics: spans exported, failed, dropped (otel_sdk_*)."""
-    keep = View(instrument_name="otel.sdk.*")
-    drop = View(instrument_name="*", aggregation=DropAggregation())
-    reader = PrometheusMetricReader(disable_target_info=True)
-    set_meter_provider(MeterProvider(metric_readers=[reader], views=[keep, drop]))
-
-
 def expose(host: str, port: int) -> None:
-    """Serve /metrics on `port`; 0 serves none."""
+    """Serve /metrics on `port`; 0 serves none. Raises SetupError where it is taken."""
     if port:
-        start_http_server(port, addr=host)
+        try:
+            start_http_server(port, addr=host)
+        except OSError as error:
+            raise SetupError(f"metrics: listening on {host}:{port} failed: {error.strerror}") from error
         logger.info("metrics on port %d", port)
 
 

@@ -1,6 +1,7 @@
 """Logs and spans without text of requests: an error's message may quote a question, so it stays where the caller sees it.
 
-An exception in a log has its class and its frames, an error on a span its code and its reason, and a span has neither
+An exception in a log has its class and its frames, and its message where the operating system wrote that, or where it is about a
+port, a setting or a file (tandem.errors.SetupError); an error on a span its code and its reason, and a span has neither
 `user` nor `metadata` of OpenAI's API. TANDEM_TELEMETRY_TEXT=true leaves all of it in.
 """
 
@@ -16,8 +17,11 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Status
 
+from tandem.errors import SetupError
+
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _WITHHELD = "message withheld, TANDEM_TELEMETRY_TEXT=true shows it"
+_NEVER_OF_A_REQUEST = (OSError, SetupError)
 _TYPE = "exception.type"
 USER = "enduser.id"
 METADATA = "tandem.metadata."
@@ -26,7 +30,7 @@ ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] 
 
 
 class TextlessFormatter(logging.Formatter):
-    """Formats an exception without its message, unless the operating system wrote that; also where the record's own message has it
+    """Formats an exception without its message, unless that cannot be of a request; also where the record's own message has it
     (KServe's do).
     """
 
@@ -52,7 +56,7 @@ def _lines(error: BaseException) -> Iterator[str]:
         yield "\nDuring handling of the above exception, another exception occurred:\n\n"
     yield "Traceback (most recent call last):\n"
     yield from traceback.format_tb(error.__traceback__)
-    yield f"{_name(error)}: {error if isinstance(error, OSError) else _WITHHELD}\n"
+    yield f"{_name(error)}: {error if isinstance(error, _NEVER_OF_A_REQUEST) else _WITHHELD}\n"
     for each in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
         yield from _lines(each)
 

@@ -13,16 +13,20 @@ from importlib.metadata import version
 from typing import Any
 
 from opentelemetry import trace
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.grpc import aio_client_interceptors, aio_server_interceptor, filters
+from opentelemetry.metrics import set_meter_provider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.view import DropAggregation, View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.observability import metrics
 from services.observability.text import LOG_FORMAT, TextlessExporter, TextlessFormatter
+from tandem.errors import SetupError
 from tandem.method.names import DISTRIBUTION
 
 _FLUSH_SECONDS = 5.0
@@ -59,9 +63,12 @@ def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = Tr
     """Configure logging to stderr and the process's tracer provider, which records nothing without an endpoint.
 
     `provider_factory(resource=..., sampler=...)` creates the provider. A process with a Temporal client passes Temporal's
-    own factory, whose span ids are the same on replay. Raises pydantic.ValidationError on a bad OTEL_EXPORTER_OTLP_TIMEOUT.
+    own factory, whose span ids are the same on replay. Raises SetupError on a bad OTEL_EXPORTER_OTLP_TIMEOUT.
     """
-    settings = TelemetrySettings()
+    try:
+        settings = TelemetrySettings()
+    except ValidationError as error:
+        raise SetupError("; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())) from error
     _setup_logging(log_level, has_text=settings.has_text)
     resource = Resource.create({"service.name": service_name, "service.version": version(DISTRIBUTION)})
     if settings.endpoint:
@@ -113,6 +120,9 @@ def _setup_logging(level: str, *, has_text: bool) -> None:
 
 
 def _enable_sdk_metrics() -> None:
-    """Let the SDK count exported, failed and dropped spans. It has no other switch than this variable."""
+    """Export the SDK's own metrics: spans exported, failed, dropped (otel_sdk_*). It has no other switch than this variable."""
     os.environ.setdefault("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
-    metrics.watch_telemetry()
+    keep = View(instrument_name="otel.sdk.*")
+    drop = View(instrument_name="*", aggregation=DropAggregation())
+    reader = PrometheusMetricReader(disable_target_info=True)
+    set_meter_provider(MeterProvider(metric_readers=[reader], views=[keep, drop]))

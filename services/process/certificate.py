@@ -8,12 +8,12 @@ from pathlib import Path
 
 import grpc
 
-from tandem.errors import UserError
+from tandem.errors import SetupError
 
 _READS = 3
 
 
-class CertificateError(UserError):
+class CertificateError(SetupError):
     """The files of a certificate are not there, or do not belong together."""
 
 

@@ -5,14 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from services.engine.api import Engine
+from services.engine.registry import make_engine
 from services.observability import tracing
 from services.process.server import Server, serve
 from services.process.settings import ModelServiceSettings
 from services.request_log.log import RequestLog
+from tandem.errors import SetupError
 
 logger = logging.getLogger(__name__)
+
+
+def open_engine(spec: str, arguments: dict[str, Any]) -> Engine:
+    """`make_engine`'s. Raises SetupError where there is no such engine, or its arguments do not suit it."""
+    try:
+        return make_engine(spec, arguments)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise SetupError(f"TANDEM_ENGINE {spec!r}: {error}") from error
 
 
 async def run_model_process(

@@ -12,7 +12,7 @@ import re
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 
 from platformdirs import user_cache_path
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
@@ -71,7 +71,9 @@ class ProcessSettings(BaseSettings):
     metrics_port: int = Field(
         0, ge=0, le=65535, validation_alias="TANDEM_METRICS_PORT", description="Prometheus' /metrics; 0 serves none"
     )
-    log_level: str = Field("INFO", validation_alias="TANDEM_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", validation_alias="TANDEM_LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR"
+    )
     payload_keys: str = Field(
         "",
         validation_alias="TANDEM_PAYLOAD_KEYS",

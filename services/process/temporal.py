@@ -16,6 +16,7 @@ from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError
 
 from services.process.payload_codec import data_converter
+from tandem.errors import SetupError
 from tandem.method.errors import Unavailable
 
 _DEFAULT_ADDRESS = "127.0.0.1:7233"
@@ -29,12 +30,16 @@ def connect_config(environment: Mapping[str, str] | None = None) -> ClientConnec
 
 
 async def connect() -> Client:
-    """Raises RuntimeError where Temporal does not answer, ValueError where the environment makes no sense."""
-    return await Client.connect(
-        **connect_config(),
-        data_converter=data_converter(os.environ.get("TANDEM_PAYLOAD_KEYS", "")),
-        plugins=[OpenTelemetryPlugin(add_temporal_spans=True)],
-    )
+    """Raises SetupError where Temporal does not answer, ValueError where the environment makes no sense."""
+    config = connect_config()
+    try:
+        return await Client.connect(
+            **config,
+            data_converter=data_converter(os.environ.get("TANDEM_PAYLOAD_KEYS", "")),
+            plugins=[OpenTelemetryPlugin(add_temporal_spans=True)],
+        )
+    except RuntimeError as error:
+        raise SetupError(f"no Temporal answers at {config['target_host']}: {error}") from error
 
 
 def unavailable(error: RPCError) -> Unavailable:

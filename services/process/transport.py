@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from services.process.certificate import Certificate, CertificateError, Certific
 from services.process.guard import Check, Guard
 from services.process.renewed_channel import OpenChannel, RenewedChannel
 from services.process.settings import read_settings
+from services.process.start import require_bound
 from tandem.watched_file import WatchedFile
 
 
@@ -41,16 +41,19 @@ class Transport:
         return Guard(checks, callers if self.is_on else None, self.trust_domain)
 
     def listen(self, server: grpc.aio.Server, address: str, *, is_public: bool = False) -> int:
-        """The port. One that is not public asks for a certificate, and ends the connection of a peer that has none."""
+        """The port. One that is not public asks for a certificate, and ends the connection of a peer that has none.
+
+        Raises SetupError.
+        """
         if self.certificate is None or (is_public and not self.is_public_encrypted):
-            return server.add_insecure_port(address)
+            return require_bound(address, server.add_insecure_port)
         watched = self.certificate
         credentials = grpc.dynamic_ssl_server_credentials(
             watched.value.server_configuration(),
             lambda: watched.value.server_configuration(),  # asked at each connection
             require_client_authentication=not is_public,
         )
-        return server.add_secure_port(address, credentials)
+        return require_bound(address, lambda where: server.add_secure_port(where, credentials))
 
     def secured(self, open_channel: OpenChannel) -> grpc.aio.Channel | None:
         """A channel that `open_channel` opens with credentials, which presents this process's certificate; None without one."""
@@ -103,8 +106,5 @@ class TransportSettings(BaseSettings):
 
 
 def own_transport() -> Transport:
-    """This process's, from the environment; ends the process where that names no certificate that works."""
-    try:
-        return read_settings(TransportSettings).transport()
-    except CertificateError as error:
-        sys.exit(str(error))
+    """This process's, from the environment. Raises CertificateError."""
+    return read_settings(TransportSettings).transport()

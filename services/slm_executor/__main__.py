@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import uvloop
-
-from services.engine.registry import make_engine
 from services.observability import metrics, tracing
-from services.process.model_process import run_model_process
+from services.process.model_process import open_engine, run_model_process
 from services.process.redis import open_request_log
 from services.process.served_profiles import rereading, shared_model
 from services.process.server import Server
 from services.process.settings import ModelServiceSettings, read_settings
+from services.process.start import run
 from services.process.transport import own_transport
 from services.slm_executor.generator import AnswerGenerator
 from services.slm_executor.service import CALLERS, NAME, SlmExecutorService
@@ -29,7 +27,7 @@ async def main() -> None:
     metrics.expose(settings.host, settings.metrics_port)
     transport = own_transport()
     model = shared_model(profiles, _model_of)
-    engine = make_engine(settings.engine, settings.engine_arguments(model))
+    engine = open_engine(settings.engine, settings.engine_arguments(model))
     metrics.watch_engine(engine, "slm")
     log = open_request_log(settings.sealer())
     generator = AnswerGenerator(
@@ -43,4 +41,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    run(main)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import uvloop
 from pydantic import Field
 
 from services.engine.api import Engine
-from services.engine.registry import make_engine
 from services.observability import metrics, tracing
-from services.process.model_process import run_model_process
+from services.process.model_process import open_engine, run_model_process
 from services.process.redis import open_request_log
 from services.process.served_profiles import rereading, shared_model
 from services.process.settings import ModelServiceSettings, read_settings
+from services.process.start import run
 from services.process.transport import own_transport
 from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.description import TRANSFORMERS, computed_by
@@ -25,6 +23,7 @@ from services.sufficiency_scorer.server import ScorerServer
 from services.sufficiency_scorer.service import SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
 from services.sufficiency_scorer.stage_scorers import StageScorers
+from tandem.errors import SetupError
 from tandem.method.profile import Model, Profile
 
 
@@ -36,12 +35,12 @@ async def main() -> None:
     settings = read_settings(ScorerSettings)
     tracing.setup("tandem-sufficiency-scorer", settings.log_level)
     profiles = settings.load_profiles()
-    with _ending():
+    with _set_up():
         scorers = [_scorer_of(profile, settings.profile_folders) for profile in profiles]
     metrics.expose(settings.host, settings.metrics_port)
     model = shared_model(profiles, _model_of)
     needs = _needs(scorers)
-    engine = make_engine(_engine_for(scorers, settings.engine), settings.engine_arguments(model) | needs)
+    engine = open_engine(_engine_for(scorers, settings.engine), settings.engine_arguments(model) | needs)
     metrics.watch_engine(engine, "scorer")
     log = open_request_log(settings.sealer())
     server = ScorerServer(settings.host, settings.port, own_transport())
@@ -53,7 +52,7 @@ async def main() -> None:
 
     def add_model() -> None:
         reread = rereading(settings.load_profiles, _model_of, profiles[0])
-        with _ending():
+        with _set_up():
             stage_scorers = StageScorers(*profiles, make=stage_scorer, reread=reread)
         metrics.watch_drift(stage_scorers.drifts)
         server.add(SufficiencyModel(stage_scorers, engine.info.name))
@@ -63,12 +62,12 @@ async def main() -> None:
 
 
 @contextmanager
-def _ending() -> Iterator[None]:
-    """End the process for a scorer that cannot run here."""
+def _set_up() -> Iterator[None]:
+    """A scorer that cannot run here is a SetupError."""
     try:
         yield
     except ValueError as error:
-        sys.exit(str(error))
+        raise SetupError(str(error)) from error
 
 
 def _model_of(profile: Profile) -> Model:
@@ -116,4 +115,4 @@ def _needs(scorers: Sequence[Scorer]) -> dict[str, bool]:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    run(main)

@@ -22,6 +22,7 @@ from kserve.protocol.rest.server import RESTServer
 
 from services.process.http_server import HttpServer, http_config
 from services.process.server import Server
+from services.process.start import bound_socket
 from services.process.status import from_engine
 from services.process.transport import PLAIN, Transport
 from services.sufficiency_scorer.service import CALLERS, NAME, SufficiencyModel
@@ -55,14 +56,14 @@ class ScorerServer:
     @contextlib.asynccontextmanager
     async def rest(self, port: int) -> AsyncIterator[None]:
         """REST while the block runs. Not beside a gRPC port that asks for certificates: anyone could call it, and no process of
-        ours does.
+        ours does. Raises SetupError where the port is taken.
         """
         if not self._is_open:
             yield
             return
         RESTServer(FASTAPI_APP_IMPORT_STRING, self._plane, self._repository, port).create_application()
         server = HttpServer(http_config(model_server.app, self._host, port))
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve([bound_socket(self._host, port)]))
         try:
             yield
         finally:

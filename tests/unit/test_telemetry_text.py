@@ -15,7 +15,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from services.observability.text import LOG_FORMAT, TextlessExporter, TextlessFormatter
+from services.process.certificate import CertificateError
+from tandem.errors import SetupError
+from tandem.keys import KeyFileError
 from tandem.paths import REPOSITORY
+from tandem.tenants import TenantFileError
 
 
 @pytest.fixture
@@ -54,6 +58,20 @@ def test_what_the_system_says_is_logged(logged: tuple[logging.Logger, io.StringI
     except OSError:
         logger.exception("it failed")
     assert "No such file or directory" in stream.getvalue()
+
+
+def test_what_is_wrong_with_a_port_a_setting_or_a_file_is_logged(logged: tuple[logging.Logger, io.StringIO]) -> None:
+    logger, stream = logged
+    for kind in (SetupError, KeyFileError, TenantFileError, CertificateError):
+        try:
+            try:
+                raise ValueError("secret")
+            except ValueError as error:
+                raise kind("keys.json is no JSON") from error
+        except kind:
+            logger.exception("it failed")
+        assert f"{kind.__qualname__}: keys.json is no JSON" in stream.getvalue()
+    assert "ValueError: secret" not in stream.getvalue()
 
 
 def test_a_message_without_an_exception_is_logged_as_it_is(logged: tuple[logging.Logger, io.StringIO]) -> None:

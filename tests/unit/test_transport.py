@@ -68,7 +68,7 @@ def test_files_that_are_no_certificate_end_the_process_with_their_name(
         (folder / file).unlink()
     else:
         (folder / file).write_text(text)
-    with pytest.raises(SystemExit, match=message) as caught:
+    with pytest.raises(CertificateError, match=message) as caught:
         own_transport()
     assert file in str(caught.value)
 

@@ -1,0 +1,54 @@
+"""How a process starts: its ports, and one line for what hinders it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvloop
+
+from tandem.errors import CANNOT_START, SetupError
+from tandem.method.errors import TandemError
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a process to its end."""
+    with explained_start():
+        uvloop.run(main())
+
+
+@contextmanager
+def explained_start() -> Iterator[None]:
+    """A port, setting, file or profile that hinders the process ends it with code 1 and one line, without a traceback."""
+    try:
+        yield
+    except (SetupError, TandemError) as error:
+        sys.exit(f"{CANNOT_START}{error}")
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """For uvicorn, which listens there; where it has to bind one itself and cannot, it ends the process without a reason.
+
+    Raises SetupError.
+    """
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise SetupError(f"listening on {host}:{port} failed: {error.strerror}") from error
+    return bound
+
+
+def require_bound(address: str, bind: Callable[[str], int]) -> int:
+    """The port that gRPC's `bind` listens on. Raises SetupError: gRPC's own error says to set a variable for the reason."""
+    try:
+        return bind(address)
+    except RuntimeError as error:
+        raise SetupError(
+            f"listening on {address} failed: another program does, or it is no address of this machine"
+        ) from error
