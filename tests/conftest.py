@@ -4,8 +4,6 @@ import services.engine  # noqa: F401  # isort: skip  # before torch: it sets how
 
 import contextlib
 import os
-import random
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tandem.local.ports import free_port
 from tandem.local.probes import answers_ping, is_serving
 from tandem.local.programs import TEMPORAL_FLAGS
 from tandem.paths import find_binary
@@ -28,17 +27,6 @@ settings.load_profile("repeatable")
 
 _BOUND_SECONDS = 120.0  # of every wait for an event: how long a busy machine may take
 _START_ATTEMPTS = 5
-_PORTS = range(20_000, 32_000)  # below the range from which the kernel takes ports for outgoing connections
-_dice = random.SystemRandom()  # not the global one, which is seeded alike for every test
-
-
-def free_port() -> int:
-    """A port that nobody listens on now. Another process may take it before its user binds it: see `run_server`."""
-    while True:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            port = _dice.choice(_PORTS)
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def wait_until(condition: Callable[[], object], seconds: float = _BOUND_SECONDS) -> None:
@@ -50,7 +38,7 @@ def wait_until(condition: Callable[[], object], seconds: float = _BOUND_SECONDS)
 
 @contextlib.contextmanager
 def run_server(command: Callable[[int], list[str]], is_ready: Callable[[int], bool]) -> Iterator[int]:
-    """Run `command(port)` until the block ends. A server that finds its port taken is started on another one."""
+    """Run `command(port)` until the block ends. A server that ends before it is ready is started again on another port."""
     for _ in range(_START_ATTEMPTS):
         port = free_port()
         process = psutil.Popen(command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -79,7 +79,7 @@ PROCESSES = (
         "gateway", 2, {"main": 50050, "internal": 50056, "metrics": 9450},
         "tandem.v1.TandemService", "services.gateway", uses_temporal=True, waits_for="temporal",
     ),
-    # Before the gateway starts, its port is held by who starts them both.
+    # The gateway may start later: its port is the stack's own, so no other program answers there.
     Process(
         "http-gateway", 3, {"main": 8080, "metrics": 9456}, "/readyz", "services.http_gateway", waits_for="temporal"
     ),

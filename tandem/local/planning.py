@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from tandem import jaeger as jaeger_api
 from tandem.local.layout import PROCESSES, Layout, StackError, engine_name, engine_threads
-from tandem.local.ports import HeldPorts
+from tandem.local.ports import OwnPorts
 from tandem.local.programs import require_binary, require_jaeger
 from tandem.local.supervisor import PortTaken, Report, Stack
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder, profile_folders, read_stack, state_folder
@@ -53,7 +53,7 @@ def set_retention(temporal: str) -> None:
 def plan_stack(
     profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts: bool = True, tls: bool = False
 ) -> Stack:
-    """A stack on the preferred ports, or on free ones where they are taken, which it holds until it starts.
+    """A stack on the preferred ports, or on others where they are taken; no other stack gets them while this one runs.
 
     `jaeger`: send every trace to the Jaeger that TANDEM_JAEGER names, or to one that the stack starts. `restarts`: start
     a process that ends again. `tls`: processes and clients speak TLS. Raises StackError when a binary is missing.
@@ -66,7 +66,7 @@ def plan_stack(
         raise StackError(f"no Jaeger answers at {external}, the value of TANDEM_JAEGER")
     if jaeger and not external:
         require_jaeger()
-    held = HeldPorts(p for p in PROCESSES if p.name != "jaeger" or (jaeger and not external))
+    own = OwnPorts(p for p in PROCESSES if p.name != "jaeger" or (jaeger and not external))
     environment = {
         "TANDEM_MODELS": str(models_folder()),
         "TANDEM_PROFILES_PATH": os.pathsep.join(str(f.resolve()) for f in profile_folders()),
@@ -76,8 +76,8 @@ def plan_stack(
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
     if jaeger:
-        environment |= _trace_export(held.numbers, external)
-    return Stack(folder, profile, held.numbers, environment, external, restarts, tls, held)
+        environment |= _trace_export(own.numbers, external)
+    return Stack(folder, profile, own.numbers, environment, external, restarts, tls, own)
 
 
 def open_stack() -> Stack | None:

@@ -24,10 +24,11 @@ import psutil
 from filelock import FileLock, Timeout
 from supervisor.xmlrpc import SupervisorTransport
 
+from tandem.errors import CANNOT_START
 from tandem.local.certificates import authority_file, probe_credentials, write_certificates
 from tandem.local.configuration import MAX_RESTARTS, PRIVATE, configuration
 from tandem.local.layout import Layout, Process, StackError
-from tandem.local.ports import HeldPorts, listens
+from tandem.local.ports import OwnPorts, listens
 from tandem.local.probes import answers_http, answers_ping, is_serving
 from tandem.local.processes import MARK, exits_in, processes_of
 
@@ -36,8 +37,9 @@ _START_SECONDS = 300.0
 _POLL_SECONDS = 0.1
 _LEAST_FREE_BYTES = 64 << 20  # a thousand requests take some 40 MB of Temporal's database
 _ALIVE = ("RUNNING", "STARTING")  # of a process that is expected to run for a while, the second is said for a minute
-# As Redis and Temporal say it, and as gRPC does.
-_PORT_TAKEN = re.compile("address already in use|failed to bind", re.IGNORECASE)
+# As Redis and Temporal say it, and as our processes do (services.process.start).
+_PORT_TAKEN = re.compile(r"address already in use|failed to bind|listening on \S+ failed", re.IGNORECASE)
+_LINES_SHOWN = 15
 
 
 class PortTaken(StackError):
@@ -69,9 +71,9 @@ Report = Callable[[ProcessStatus], None]
 
 @dataclass
 class Stack(Layout):
-    """A layout that supervisord runs. `held`: its ports, until the processes start."""
+    """A layout that supervisord runs. `own_ports`: of a stack that was planned, until supervisord has them."""
 
-    held: HeldPorts = field(default_factory=HeldPorts)
+    own_ports: OwnPorts = field(default_factory=OwnPorts)
 
     def up(self, report: Report = lambda _: None) -> None:
         """Start every process and wait until each is ready.
@@ -88,7 +90,7 @@ class Stack(Layout):
                 self._end()
                 raise
             finally:
-                self.held.release_all()
+                self.own_ports.close()
 
     def start_missing(self, report: Report = lambda _: None) -> None:
         """Start the processes that do not run, and wait until all are ready. The others are not touched.
@@ -172,7 +174,6 @@ class Stack(Layout):
             return
         if state == "BACKOFF":  # it waits for its next restart
             supervisor.stopProcess(process.name)
-        self.held.release(process.name)
         supervisor.startProcess(process.name, False)
         report(ProcessStatus(process.name, "starting", None, self.address(process.name)))
 
@@ -228,12 +229,14 @@ class Stack(Layout):
         return is_serving(port, process.health, credentials)
 
     def _ended(self, found: ProcessStatus) -> StackError:
+        """The reason first, which the log may have above what Python says of everything else that ends with the process."""
         try:
-            lines = self.log(found.name).read_text(errors="replace").splitlines()[-15:]
+            lines = self.log(found.name).read_text(errors="replace").splitlines()
         except OSError:
             lines = []
+        reason = next((line for line in reversed(lines) if line.startswith(CANNOT_START)), "")
         kind = PortTaken if any(map(_PORT_TAKEN.search, lines)) else StackError
-        return kind("\n".join([f"{found.name} ended ({found.last_exit}):", *lines]))
+        return kind("\n".join([f"{found.name} ended ({found.last_exit}): {reason}".rstrip(), *lines[-_LINES_SHOWN:]]))
 
     def _start_supervisor(self) -> None:
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
@@ -251,6 +254,7 @@ class Stack(Layout):
             capture_output=True,
             text=True,
             umask=PRIVATE,
+            pass_fds=[each.fileno() for each in self.own_ports.sockets],
         )
         if done.returncode:
             raise StackError(f"supervisord does not start: {done.stderr or done.stdout}")

@@ -169,7 +169,6 @@ def running(variables: Mapping[str, str], collector: Collector) -> Iterator[Loca
 
 
 @pytest.fixture
-def local(running: LocalStack) -> Iterator[LocalStack]:
+def local(running: LocalStack) -> LocalStack:
     running.heal()
-    yield running
-    running.heal()  # now, or another stack would take the free ports of what is dead
+    return running

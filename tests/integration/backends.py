@@ -21,8 +21,9 @@ from services.engine.llamacpp_engine import LlamaCppEngine
 from services.engine.openai_engine import ApiSettings, OpenAIEngine
 from services.engine.settings import EngineSettings
 from services.engine.transformers_engine import TransformersEngine
+from tandem.local.ports import free_port
 from tandem.method.sampling import Sampling
-from tests.conftest import free_port, wait_until
+from tests.conftest import wait_until
 
 COMPILED_THREADS = 2
 needs_compiler = pytest.mark.skipif(

@@ -17,7 +17,7 @@ from services.http_gateway.service import OWN_PAGE, make_app
 from services.process.http_server import HttpServer, http_config
 from services.process.web_pages import WebPages
 from tandem.client import AsyncClient
-from tests.conftest import free_port
+from tandem.local.ports import free_port
 
 Chunks = list[dict[str, Any]]
 

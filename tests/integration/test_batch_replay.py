@@ -17,11 +17,12 @@ from temporalio.worker import Replayer
 
 from services.process.payload_codec import NOT_ENCRYPTED
 from tandem.batches import new_batch
+from tandem.local.ports import free_port
 from tandem.local.probes import is_serving
 from tandem.local.programs import TEMPORAL_FLAGS
 from tandem.paths import find_binary
 from tandem.v1 import batch_pb2
-from tests.conftest import free_port, run_server
+from tests.conftest import run_server
 from tests.integration.conftest import System, run_system
 from tests.integration.test_batch import end, plain, read, run, upload
 from tests.integration.test_replay import RECORDED, anonymous

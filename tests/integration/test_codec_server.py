@@ -26,8 +26,9 @@ from services.codec_server.__main__ import authentication
 from services.identity.settings import IdentitySettings
 from services.process.payload_codec import data_converter
 from tandem.keys import KeyFile
+from tandem.local.ports import free_port
 from tandem.paths import REPOSITORY, find_binary
-from tests.conftest import free_port, wait_until
+from tests.conftest import wait_until
 from tests.integration.asking import ask
 from tests.integration.conftest import run_system
 from tests.keys import key_file

@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.conftest import free_port
+from tandem.local.ports import free_port
 from tests.integration.asking import idle
 from tests.integration.conftest import System
 from tests.integration.edge import ask, body, said, serving, stream

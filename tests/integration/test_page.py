@@ -11,8 +11,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from tandem.local.ports import free_port
 from tests.browser import Visit, chromium, needs_browser, visit
-from tests.conftest import Hold, free_port
+from tests.conftest import Hold
 from tests.integration.asking import ended_timeline, idle
 from tests.integration.conftest import System
 from tests.integration.edge import serving

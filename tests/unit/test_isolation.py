@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tandem.local.ports import free_port
 from tests.conftest import run_server, unchanged_process
 
 SERVER = "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); s.accept()"
@@ -47,11 +47,9 @@ def test_a_changed_working_directory_fails_its_test_and_is_restored(tmp_path: Pa
 
 
 def test_a_server_whose_port_is_taken_gets_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    with contextlib.ExitStack() as held:
-        taken = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-        free = held.enter_context(socket.create_server(("127.0.0.1", 0)))
-        ports = iter([taken, free.getsockname()[1]])
-        free.close()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        ports = iter([taken, free_port()])
         monkeypatch.setattr("tests.conftest.free_port", lambda: next(ports))
         with run_server(lambda port: [sys.executable, "-c", SERVER, str(port)], lambda port: True) as port:
             assert port != taken

@@ -138,7 +138,7 @@ def test_a_limit_that_is_taken_away_is_exported_no_longer() -> None:
 
 
 def test_metrics_are_served_over_http() -> None:
-    from tests.conftest import free_port
+    from tandem.local.ports import free_port
 
     port = free_port()
     metrics.expose("127.0.0.1", port)

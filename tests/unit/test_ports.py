@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent import futures
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from tandem.local import ports
 from tandem.local.layout import PROCESSES, Process
-from tandem.local.ports import HeldPorts, listens
+from tandem.local.ports import OwnPorts, free_port, listens
 from tandem.local.probes import is_serving
 from tandem.local.supervisor import Stack
 
 GATEWAY = next(process for process in PROCESSES if process.name == "gateway")
+ROUNDS = 50
+STARTER = """
+import json, socket, sys
+from tandem.local.layout import PROCESSES
+from tandem.local.ports import OwnPorts
+
+for _ in range(int(sys.argv[1])):
+    input()
+    own = OwnPorts(PROCESSES)
+    ports = [port for purposes in own.numbers.values() for port in purposes.values()]
+    print(json.dumps(ports), flush=True)
+    input()
+    servers = [socket.create_server(("127.0.0.1", port)) for port in ports]
+    print("true", flush=True)
+    input()
+    for server in servers:
+        server.close()
+    own.close()
+    print("true", flush=True)
+"""
+_IP_LOCAL_PORT_RANGE = 51  # of Linux 6.3
+needs_shared_bind = pytest.mark.skipif(sys.platform != "linux", reason="a port is bound twice on Linux alone")
 
 
 @pytest.fixture
@@ -67,24 +95,98 @@ def test_a_port_belongs_to_the_process_that_started_its_listener(free: int) -> N
 
 @pytest.fixture
 def free() -> int:
-    held = HeldPorts([Process("any", 0, {"main": 0})])
-    held.release_all()
-    return held.numbers["any"]["main"]
+    return free_port()
 
 
-def test_a_held_port_is_given_to_nobody_else_until_it_is_released(free: int) -> None:
-    wanted = [Process("one", 0, {"main": free})]
-    first = HeldPorts(wanted)
-    second = HeldPorts(wanted)
-    assert first.numbers["one"]["main"] == free
-    assert second.numbers["one"]["main"] != free
-    first.release("one")
-    with socket.create_server(("127.0.0.1", free)):
-        assert HeldPorts(wanted).numbers["one"]["main"] != free
+@pytest.fixture
+def preferred(monkeypatch: pytest.MonkeyPatch) -> Process:
+    """Of a port that an outgoing connection could take. The guard is not that of a stack of the user's."""
+    monkeypatch.setattr(ports, "_PREFERRED_GUARD", free_port())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return Process("one", 0, {"main": server.getsockname()[1]})
+
+
+def test_two_stacks_that_start_together_never_choose_the_same_port() -> None:
+    """50 times. Between the choice of a port and the start of its process nobody listens there."""
+    command = [sys.executable, "-c", STARTER, str(ROUNDS)]
+    with contextlib.ExitStack() as running:
+        both = [
+            running.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+            for _ in range(2)
+        ]
+        for _ in range(ROUNDS):
+            one, other = together(both)
+            assert len(one) == len(other) == sum(len(process.ports) for process in PROCESSES)
+            assert not set(one) & set(other)
+            assert together(both) == [True, True]  # each listens on all of its own
+            together(both)
+
+
+def together(processes: list[subprocess.Popen[str]]) -> list[Any]:
+    """Each takes its next step, and replies."""
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return [json.loads(process.stdout.readline()) for process in processes if process.stdout]
+
+
+@needs_shared_bind
+def test_a_port_stays_a_stacks_own_while_its_process_is_down(preferred: Process) -> None:
+    """What has inherited the sockets keeps the ports, although who chose them has closed them, and nobody listens there."""
+    own = OwnPorts([preferred])
+    port = own.numbers["one"]["main"]
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[each.fileno() for each in own.sockets]
+    ) as keeper:
+        own.close()
+        with closing(OwnPorts([preferred])) as other:
+            assert other.numbers["one"]["main"] != port
+        with socket.create_server(("127.0.0.1", port)):  # as the stack's own process does
+            pass
+        keeper.communicate(b"\n")
+    with closing(OwnPorts([preferred])) as next_stack:
+        assert next_stack.numbers["one"]["main"] == port
+
+
+@needs_shared_bind
+def test_no_outgoing_connection_takes_a_preferred_port(preferred: Process) -> None:
+    """One that may come from this port alone fails while a stack has it, and is made afterwards."""
+    port = preferred.ports["main"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with closing(OwnPorts([preferred])), pytest.raises(OSError, match="Cannot assign"):
+            _connect_from(port, server)
+        _connect_from(port, server)
+
+
+def _connect_from(port: int, server: socket.socket) -> None:
+    """As the kernel chooses a port for a connection, from a range of one."""
+    with socket.socket() as connection:
+        try:
+            connection.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, struct.pack("=I", port << 16 | port))
+        except OSError:
+            pytest.skip("needs Linux 6.3")
+        connection.connect(server.getsockname())
+
+
+def test_blocks_lie_outside_the_range_of_outgoing_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "range"
+    monkeypatch.setattr(ports, "_RANGE", file)
+    file.write_text("32768\t60999\n")
+    everything = ports._first_ports()
+    file.write_text("25000\t60999\n")
+    assert [first for first in everything if first + ports._BLOCK < 25_000] == ports._first_ports()
+    file.write_text("1024\t65535\n")
+    assert ports._first_ports() == everything
+
+
+def test_a_port_where_another_program_listens_is_left_to_it(preferred: Process) -> None:
+    with socket.create_server(("127.0.0.1", preferred.ports["main"])), closing(OwnPorts([preferred])) as own:
+        assert own.numbers["one"]["main"] != preferred.ports["main"]
 
 
 def test_all_ports_of_a_plan_differ_although_they_prefer_the_same(free: int) -> None:
-    held = HeldPorts([Process(name, 0, {"main": free, "metrics": free}) for name in ("one", "other")])
-    ports = [port for purposes in held.numbers.values() for port in purposes.values()]
-    assert len(set(ports)) == 4
-    held.release_all()
+    wanted = [Process(name, 0, {"main": free, "metrics": free}) for name in ("one", "other")]
+    with closing(OwnPorts(wanted)) as own:
+        chosen = [port for purposes in own.numbers.values() for port in purposes.values()]
+    assert len(set(chosen)) == 4

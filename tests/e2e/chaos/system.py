@@ -22,7 +22,7 @@ from tests.disks import enlarge_disk, fill_disk, mount_disk, unmount_disk
 from tests.links import Links
 
 _FAKETIME = Path(f"/usr/lib/{platform.machine()}-linux-gnu/faketime/libfaketimeMT.so.1")
-# The environment is this process's, and two stacks that look for free ports may find the same.
+# The environment is this process's, and so is what is patched while a stack starts.
 _STARTING = threading.Lock()
 _GRACE_SECONDS = "10"  # a caller may be slow to come back on a busy machine
 

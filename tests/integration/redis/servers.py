@@ -15,9 +15,10 @@ import psutil
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tandem.local.ports import free_port
 from tandem.local.probes import answers_ping
 from tandem.paths import find_binary
-from tests.conftest import free_port, wait_until
+from tests.conftest import wait_until
 
 SERVICE = "tandem"
 _DETECTION_MS = 3000  # a server that waits for a busy processor is not taken for dead
