@@ -80,6 +80,7 @@ ARROWS: dict[str, set[str]] = {
     "deploy": {"tandem.local"},  # the chart is generated from the list of processes
     # The command line opens every door; what training and the local stack need is imported when a verb asks for it.
     "tandem.cli": {*BASE, "tandem", "tandem.local", "training"},
+    "tandem.entry": {"tandem.cli"},
 }
 ADAPTERS = {"__main__.py", "service.py"}
 WIRE = {"grpc", "redis", "temporalio", "kserve"}

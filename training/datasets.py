@@ -72,7 +72,10 @@ def load(name: str | Path) -> Dataset:
     """
     path = _path(str(name))
     raw = path.read_bytes()
-    text = gzip.decompress(raw).decode() if path.suffix == ".gz" else raw.decode()
+    try:
+        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is no text in UTF-8: {error}") from error
     items = [_item(line, number, path) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if name == "gsm8k":
         del items[_INSPECTED_GSM8K]

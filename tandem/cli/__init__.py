@@ -1,4 +1,4 @@
-"""`tandem`: one command for everything a user does. `main` is its entry point.
+"""`tandem`: one command for everything a user does. `tandem.entry` calls `main`.
 
 A verb's module is imported when that verb is invoked, so that `tandem --help` is fast and no verb needs the packages of
 another.
@@ -136,17 +136,26 @@ def main() -> None:
     """Exit codes: 0 success, 1 failure, 2 wrong usage."""
     # On SIGTERM a command cleans up as it does on Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tandem.entry had none while this was imported
     never_fail_on_a_character()
     try:
         app()
-    except UserError as error:
+    except (UserError, OSError, UnicodeEncodeError) as error:
         from tandem.cli.output import console_error
 
-        console_error(_explain(error) if isinstance(error, RequestError) else str(error))
-        sys.exit(2 if isinstance(error, RequestError) and error.field else 1)
+        console_error(_explain(error))
+        is_wrong_usage = isinstance(error, UnicodeEncodeError) or (isinstance(error, RequestError) and error.field)
+        sys.exit(2 if is_wrong_usage else 1)
 
 
-def _explain(error: RequestError) -> str:
+def _explain(error: Exception) -> str:
+    """What the system refuses, such as a write to a full disk, is no more a fault of the program than what a user can change."""
+    if isinstance(error, OSError):
+        return ": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error))))
+    if isinstance(error, UnicodeEncodeError):
+        return "an argument or a variable of the environment is no text in UTF-8"  # which may be a key: it is not shown
+    if not isinstance(error, RequestError):
+        return str(error)
     if error.is_connection_lost:
         return (
             f"no gateway answers ({error}). `tandem up` starts the local stack, or what has ended of it; TANDEM_ADDRESS "

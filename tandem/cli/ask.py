@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tandem.cli.inputs import file_text, stdin_text
 from tandem.cli.interrupts import cancels, leaves
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.session import stack_for, traced
@@ -62,7 +62,7 @@ def ask(
         tenant=tenant,
         code=code,
         checks=[_check(given) for given in check or []],
-        json_schema=schema.read_text() if schema else "",
+        json_schema=file_text(schema, "--schema") if schema else "",
     )
     with traced(), stack_for(up, profile, quiet=json), Client() as client:
         if detach:
@@ -107,10 +107,7 @@ def _start(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None
 
 def _question(given: str) -> str:
     """Refused here already: `--up` would first start a stack for it."""
-    try:
-        text = sys.stdin.read().strip() if given == "-" else given
-    except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"standard input is no text: {error}", param_hint="QUESTION") from None
+    text = stdin_text("QUESTION").strip() if given == "-" else given
     if not text.strip():
         where = "standard input" if given == "-" else "the argument"
         raise typer.BadParameter(f"the question is empty: {where} has no text", param_hint="QUESTION")
@@ -122,10 +119,7 @@ def _check(given: str) -> str:
     name, _, argument = given.partition(":")
     if not argument.startswith("@"):
         return given
-    try:
-        return f"{name}:{Path(argument[1:]).read_text()}"
-    except OSError as error:
-        raise typer.BadParameter(f"{argument[1:]} cannot be read: {error}", param_hint="--check") from None
+    return f"{name}:{file_text(Path(argument[1:]), '--check')}"
 
 
 def _thresholds(values: list[str]) -> tuple[float | None, dict[int, float]]:

@@ -79,7 +79,7 @@ def status(batch: BatchId, json: JsonFlag = False) -> None:
     """Show a batch's state and cost so far."""
     with Client() as client:
         found = client.batches.get(batch)
-    print_json(to_dict(found)) if json else console.print(summary(found), markup=False)
+    print_json(to_dict(found)) if json else console.print(summary(found))
 
 
 @app.command()
@@ -87,7 +87,7 @@ def cancel(batch: BatchId, json: JsonFlag = False) -> None:
     """Cancel a batch and the requests that run; what is there is kept, and written."""
     with Client() as client:
         found = client.batches.cancel(batch)
-    print_json(to_dict(found)) if json else console.print(summary(found), markup=False)
+    print_json(to_dict(found)) if json else console.print(summary(found))
 
 
 @app.command("list")
@@ -122,7 +122,7 @@ def _follow(batches: Batches, batch: batch_pb2.Batch, out: Path, json: bool) -> 
         )
         raise typer.Exit(1)
     _download(batches, batch, out)
-    print_json(to_dict(batch)) if json else console.print(f"{summary(batch)}\nin {out}", markup=False)
+    print_json(to_dict(batch)) if json else console.print(f"{summary(batch)}\nin {out}")
     if batch.counts.answered < batch.counts.total:
         raise typer.Exit(1)
 

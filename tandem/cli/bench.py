@@ -70,7 +70,7 @@ def bench(
     before = {path: path.stat().st_mtime_ns for path in results.glob("*.json")}
     for each in _MODULES if name is Bench.ALL else [name]:
         if not json:
-            console.print(f"[bold]{each}[/]")
+            console.print(f"{each}", style="bold")
         if code := _run(_MODULES[each], *(["--write"] if write else []), quiet=json):
             raise typer.Exit(code)
     if json:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
+from tandem.cli.inputs import stdin_lines
 from tandem.cli.interrupts import cancels
 from tandem.cli.output import JsonFlag, console, console_error, print_json
 from tandem.cli.session import stack_for, traced
@@ -52,7 +52,7 @@ def chat(
     )
     with traced(), stack_for(up, profile, quiet=json), Client() as client:
         failed = _Conversation(client, system, options, json).run()
-    if failed and not sys.stdin.isatty():
+    if failed and not _is_typed():
         raise typer.Exit(1)
 
 
@@ -66,7 +66,7 @@ class _Conversation:
     def run(self) -> bool:
         """To the end of the input. True where a question got no answer."""
         failed = False
-        if sys.stdin.isatty() and not self._json:
+        if _is_typed() and not self._json:
             console.print(_HELP, style="dim")
         for question in _questions():
             if question == "/new":
@@ -118,7 +118,7 @@ class _Conversation:
     def _write(self, text: str, style: str) -> None:
         if text and not self._json:
             between = "\n\n" if self._style not in ("", style) else ""
-            console.print(Text(between + text, style), end="")
+            console.write(between + text, style, end="")
             self._style = style
 
     def _end(self, result: tandem_pb2.SolveResult) -> None:
@@ -134,17 +134,22 @@ class _Conversation:
 
 def _questions() -> Iterator[str]:
     """Lines that are not empty, until the input ends, /exit, or Ctrl-C at the prompt."""
-    prompt = ""
-    if sys.stdin.isatty():
-        with contextlib.suppress(ImportError):
-            import readline  # noqa: F401  # arrow keys and history at the prompt
-        prompt = "> "
-    while True:
-        try:
-            line = input(prompt).strip()
-        except (EOFError, KeyboardInterrupt):
-            return
-        if line == "/exit":
-            return
-        if line:
-            yield line
+    with contextlib.suppress(KeyboardInterrupt):
+        for given in _typed() if _is_typed() else stdin_lines("standard input"):
+            line = given.strip()
+            if line == "/exit":
+                return
+            if line:
+                yield line
+
+
+def _is_typed() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _typed() -> Iterator[str]:
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  # arrow keys and history at the prompt
+    with contextlib.suppress(EOFError):
+        while True:
+            yield input("> ")

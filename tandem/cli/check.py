@@ -12,6 +12,7 @@ from typing import Annotated
 from uuid import uuid4
 
 import typer
+from rich.text import Text
 
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.client import Client
@@ -46,7 +47,8 @@ def check(
         for finding in _findings(client, question, profile, jaeger):
             findings.append(finding)
             if not json:
-                console.print(f"{'[green]ok[/]' if finding.ok else '[red]no[/]'}  {finding.name:22} {finding.found}")
+                mark = ("ok", "green") if finding.ok else ("no", "red")
+                console.print(Text.assemble(mark, f"  {finding.name:22} {finding.found}"))
     failed = any(not finding.ok for finding in findings)
     if json:
         print_json({"ok": not failed, "checks": [asdict(finding) for finding in findings]})

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from tandem.cli.local_checks import Check, local_checks
 from tandem.cli.output import JsonFlag, console, print_json
@@ -36,10 +36,10 @@ def doctor(
         print_json({"ok": not failed, "checks": [asdict(c) for c in checks], "settings": settings})
     else:
         for check in checks:
-            mark = "[green]ok[/]  " if check.ok else "[red]no[/]  " if check.required else "[yellow]–[/]   "
-            console.print(f"{mark}{check.name:18} {escape(check.found)}")
+            mark = ("ok  ", "green") if check.ok else ("no  ", "red") if check.required else ("–   ", "yellow")
+            console.print(Text.assemble(mark, f"{check.name:18} {check.found}"))
             if not check.ok:
-                console.print(f"    → {escape(check.advice)}", style="yellow")
+                console.print(f"    → {check.advice}", style="yellow")
         console.print(
             "\nsettings: a flag overrides the environment, the environment overrides the default", style="dim"
         )

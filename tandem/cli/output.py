@@ -1,37 +1,76 @@
-"""Output of the command line: a console for people, `--json` for programs."""
+"""Output of the command line: a console for people, `--json` for programs.
+
+What models and callers wrote must not drive a terminal: an escape sequence in an answer could set its title or its clipboard, and a
+bidirectional override could show code in another order than it runs. So everything goes through `console` or `print_json`, and a
+terminal gets such characters in a visible form. A pipe gets every text as it is.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
+from rich.segment import Segment
+from rich.style import StyleType
 from rich.table import Column, Table
+from rich.text import Text
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-# Lines are not wrapped: a terminal does it, and a program that reads a pipe needs whole ones.
-console = Console(highlight=False, soft_wrap=True)
-_errors = Console(stderr=True, highlight=False, soft_wrap=True)
 _ANY_WIDTH = 10_000
+# C0 but tab and line feed, DEL, C1, and the characters that change the order in which others are shown.
+_DRIVES_A_TERMINAL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """The text with each character that could drive a terminal as Python writes it: \\x1b."""
+    return _DRIVES_A_TERMINAL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+class Screen(Console):
+    """A console where no text is markup. On a terminal it shows characters that would drive one."""
+
+    def __init__(self, **options: Any) -> None:
+        # Lines are not wrapped: a terminal does it, and a program that reads a pipe needs whole ones.
+        super().__init__(**{"highlight": False, "soft_wrap": True, "markup": False, "emoji": False, **options})
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """All that is printed passes here, before Rich adds sequences of its own."""
+        for segment in super().render(renderable, options):
+            is_ours = segment.control or not self.is_terminal
+            yield segment if is_ours else Segment(visible(segment.text), segment.style)
+
+    def write(self, text: str, style: StyleType = "", end: str = "\n") -> None:
+        """A text of a model. Rich would leave some control characters out."""
+        if self.is_terminal:
+            self.print(Text(visible(text), style), end=end)
+        else:
+            self.file.write(text + end)
+            self.file.flush()
+
+
+console = Screen()
+_errors = Screen(stderr=True)
 
 
 def console_error(message: str) -> None:
-    _errors.print(f"[bold red]error:[/] {_escaped(message)}")
+    _errors.print(Text.assemble(("error:", "bold red"), " ", message))
 
 
 def console_note(message: str) -> None:
-    _errors.print(f"[yellow]note:[/] {_escaped(message)}")
+    _errors.print(Text.assemble(("note:", "yellow"), " ", message))
 
 
 def print_table(table: Table, optional: Sequence[str] = ()) -> None:
     """In a pipe each row is one line. Where a terminal is too narrow, `optional` columns are left out, the first one first."""
     if not console.is_terminal:
-        Console(file=console.file, width=_ANY_WIDTH, highlight=False).print(table)
+        Screen(file=console.file, width=_ANY_WIDTH, soft_wrap=False).print(table)
         return
     missing = []
     for header in optional:
@@ -58,9 +97,7 @@ def _without(table: Table, header: str) -> Table:
 
 
 def print_json(value: Any) -> None:
-    is_unicode = sys.stdout.encoding.lower().startswith("utf")
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=not is_unicode))
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")
+    """The same value everywhere: JSON has an escape for each character that could drive a terminal."""
+    is_unicode = sys.stdout is not None and sys.stdout.encoding.lower().startswith("utf")
+    text = json.dumps(value, indent=2, ensure_ascii=not is_unicode)
+    typer.echo(_DRIVES_A_TERMINAL.sub(lambda found: f"\\u{ord(found[0]):04x}", text))

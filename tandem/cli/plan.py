@@ -123,7 +123,7 @@ def _plain(found: Forecast) -> dict[str, Any]:
 
 def _show(found: Forecast) -> None:
     print_table(_figures(found))
-    console.print(f"[bold]{_verdict(found)}[/]")
+    console.print(_verdict(found), style="bold")
     rows = Table("policy", "cost", "95 %", "accuracy", box=None)
     for policy in found.policies:
         rows.add_row(

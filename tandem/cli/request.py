@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Column, Table
+from rich.text import Text
 
 from tandem.cli.ask import follow as follow_request
 from tandem.cli.output import JsonFlag, console, print_json, print_table
@@ -28,9 +29,9 @@ def get(request: RequestId, json: JsonFlag = False) -> None:
     if json:
         print_json({**to_dict(found), "result": to_dict(found.result) if found.HasField("result") else None})
         return
-    console.print(f"[bold]state[/]    {to_dict(found)['state']}")
+    console.print(Text.assemble(("state", "bold"), f"    {to_dict(found)['state']}"))
     if found.error:
-        console.print(f"[bold]error[/]    {found.error}", style="red")
+        console.print(Text.assemble(("error", "bold"), f"    {found.error}", style="red"))
     if found.HasField("result"):
         print_result(console, found.result)
     if found.HasField("shadow"):
@@ -94,11 +95,12 @@ def delete(request: RequestId, json: JsonFlag = False) -> None:
     console.print("deleted; Temporal forgets it within about a minute")
 
 
-def _shadow(shadow: tandem_pb2.Shadow) -> str:
+def _shadow(shadow: tandem_pb2.Shadow) -> Text:
     verdict = "the same answer" if shadow.agrees else f"another answer, {shadow.answer!r}"
-    return (
-        f"[bold]shadow[/]   the large model alone gave {verdict} for ${shadow.usd:.8f} (measured, {shadow.output_tokens} "
-        f"tokens; paid in addition ${shadow.usd_paid:.8f}); the estimate was ${shadow.usd_estimate:.8f}"
+    return Text.assemble(
+        ("shadow", "bold"),
+        f"   the large model alone gave {verdict} for ${shadow.usd:.8f} (measured, {shadow.output_tokens} "
+        f"tokens; paid in addition ${shadow.usd_paid:.8f}); the estimate was ${shadow.usd_estimate:.8f}",
     )
 
 

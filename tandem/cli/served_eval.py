@@ -68,7 +68,7 @@ def show_served(served: Served, batch: batch_pb2.Batch, report: Path) -> None:
     )  # fmt: skip
     console.print(f"{served.dataset}: {figures.n} questions; costs relative to the estimate for the LLM alone")
     print_table(rows, optional=("SLM tok", "LLM tok", "95 %"))
-    console.print(f"{summary(batch)}\nreport: {report}", markup=False)
+    console.print(f"{summary(batch)}\nreport: {report}")
 
 
 def batch_facts(batch: batch_pb2.Batch) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from tandem.cli.models import pull_missing
 from tandem.cli.output import JsonFlag, console, print_json, print_table
@@ -51,8 +52,9 @@ def up(
     if json:
         print_json({"gateway": stack.gateway, "http": stack.http, "profile": stack.profile, "ports": stack.ports})
     else:
-        console.print(f"watch at [bold]{stack.http}[/]   OpenAI's API at {stack.http}/v1", soft_wrap=True)
-        console.print(f"gateway at [bold]{stack.gateway}[/]   state in {stack.folder}   `tandem down` stops it")
+        console.print(Text.assemble("watch at ", (stack.http, "bold"), f"   OpenAI's API at {stack.http}/v1"))
+        where = f"   state in {stack.folder}   `tandem down` stops it"
+        console.print(Text.assemble("gateway at ", (stack.gateway, "bold"), where))
 
 
 def down(json: JsonFlag = False) -> None:
@@ -96,11 +98,14 @@ def logs(
     if json:
         print_json({name: _last_lines(file, lines) for name, file in present.items()})
         return
-    follow_flag = ["-F"] if follow else []
+    command = ["tail", *(["-F"] if follow else []), "-n", str(lines), *present.values()]
     try:
-        raise typer.Exit(subprocess.run(["tail", *follow_flag, "-n", str(lines), *present.values()]).returncode)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as tail:
+            for line in tail.stdout or ():
+                console.write(line, end="")
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+    raise typer.Exit(tail.returncode)
 
 
 def _last_lines(file: str, count: int) -> list[str]:
@@ -149,7 +154,7 @@ def _table(rows: list[ProcessStatus]) -> Table:
     table = Table("process", "state", "pid", "address", box=None)
     for row in rows:
         colour = {"ready": "green", "starting": "yellow", "restarting": "yellow"}.get(row.state, "red")
-        table.add_row(row.name, f"[{colour}]{row.state}[/]", str(row.pid or "-"), row.address)
+        table.add_row(row.name, Text(row.state, colour), str(row.pid or "-"), row.address)
     return table
 
 

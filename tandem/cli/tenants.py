@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.cli.parts import new_app
@@ -54,7 +55,9 @@ def show(tenant: Tenant, file: File = None, json: JsonFlag = False) -> None:
         print_json({"tenant": tenant, **limits})
         return
     for name in LIMITS:
-        console.print(f"[bold]{name.replace('_', ' '):<20}[/] {_text(limits.get(name)) or 'not limited'}")
+        console.print(
+            Text.assemble((f"{name.replace('_', ' '):<20}", "bold"), f" {_text(limits.get(name)) or 'not limited'}")
+        )
 
 
 @app.command("set")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from tandem.cli.offline import Files, ProfileName, StudyFolder, explained, find_profile, new_study, working
 from tandem.cli.output import JsonFlag, console, print_json, print_table
@@ -53,7 +54,7 @@ def train(
         overall, (low, high) = found.overall, found.auroc_interval
         stages = " ".join("–" if q.auroc is None else f"{q.auroc:.2f}" for q in found.by_stage)
         table.add_row(
-            f"[bold]{name}[/]" if name == trained.chosen else name, f"{overall.auroc:.3f}", f"{low:.2f} to {high:.2f}",
+            Text(name, "bold" if name == trained.chosen else ""), f"{overall.auroc:.3f}", f"{low:.2f} to {high:.2f}",
             stages, f"{overall.ece:.3f}", f"{overall.brier:.3f}", f"{overall.log_loss:.3f}",
         )  # fmt: skip
     share = " ".join(f"{q.right:.0%}" for q in trained.kinds[trained.chosen].by_stage)

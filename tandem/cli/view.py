@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
+from tandem.cli.output import Screen
 from tandem.events import (
     Accepted,
     AnswerDelta,
@@ -34,7 +34,7 @@ _CHECKED = {
 class LiveView:
     """Prints events one after another, so that a terminal and a log file show the same."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Screen) -> None:
         self._console = console
         self._source = ""
         self._at_line_start = True
@@ -92,12 +92,12 @@ class LiveView:
             self._end_line()
             self._console.print(Text(f"{source}:", style=f"bold {style}"))
             self._source = source
-        self._console.print(Text(text, style=style), end="", soft_wrap=True)
+        self._console.write(text, style, end="")
         self._at_line_start = text.endswith("\n")
 
     def _line(self, text: str, style: str) -> None:
         self._end_line()
-        self._console.print(Text(text, style=style), soft_wrap=True)
+        self._console.write(text, style)
 
     def _end_line(self) -> None:
         if not self._at_line_start:
@@ -106,10 +106,11 @@ class LiveView:
         self._source = "" if self._source == "small model" else self._source
 
 
-def print_result(console: Console, result: tandem_pb2.SolveResult) -> None:
+def print_result(console: Screen, result: tandem_pb2.SolveResult) -> None:
     """Answer, stop and bill."""
     data = to_dict(result)
-    console.print(Text("answer   ", style="bold") + Text(data["answer"] or "(none)", style="bold green"))
+    console.print(Text("answer   ", style="bold"), end="")
+    console.write(data["answer"] or "(none)", "bold green")
     console.print(Text("stop     ", style="bold") + Text(_stop(data)))
     for line in _bill(data):
         console.print(line, soft_wrap=True)

@@ -6,7 +6,6 @@ import socket
 from urllib.request import urlopen
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 
 def answers_ping(port: int) -> bool:
@@ -28,6 +27,8 @@ def answers_http(url: str) -> bool:
 
 def is_serving(port: int, service: str, credentials: grpc.ChannelCredentials | None = None) -> bool:
     """By TLS with `credentials`."""
+    from grpc_health.v1 import health_pb2, health_pb2_grpc  # not there where only the client is installed
+
     address = f"127.0.0.1:{port}"
     with grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)

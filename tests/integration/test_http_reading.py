@@ -19,8 +19,8 @@ import pytest_asyncio
 from services.identity.api_keys import ApiKeys
 from services.identity.authentication import Authentication
 from tandem.keys import KeyFile
+from tandem.local.ports import free_port
 from tandem.paths import REPOSITORY
-from tests.conftest import free_port
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import ask, serving
 

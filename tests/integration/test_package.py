@@ -66,6 +66,25 @@ def test_every_verb_of_the_client_explains_itself(bare: BareEnvironment) -> None
     assert "only the client is installed" in bare.tandem("doctor", TANDEM_ADDRESS="127.0.0.1:1").stdout
 
 
+def test_doctor_of_the_client_looks_at_a_stack_that_another_installation_runs(bare: BareEnvironment) -> None:
+    """Without the packages of the server side, which asking a gRPC port for its health would take."""
+    state = bare.folder / "state-of-a-stack"
+    state.mkdir(exist_ok=True)
+    (state / "stack.json").write_text('{"gateway": "127.0.0.1:1", "http": "http://127.0.0.1:1"}')
+    done = bare.tandem("doctor", TANDEM_STATE=str(state))
+    assert "Traceback" not in done.stderr
+    assert "see `tandem logs http-gateway`" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words", ["profiles", "keys list", "tenants list", "redis users", "spend", "trace cost --last 1", "check"]
+)
+def test_no_verb_of_the_client_needs_a_package_that_is_not_there(bare: BareEnvironment, words: str) -> None:
+    done = bare.tandem(*words.split(), TANDEM_ADDRESS="127.0.0.1:1", HOME=str(bare.folder))
+    assert "Traceback" not in done.stderr
+    assert "ModuleNotFoundError" not in done.stderr
+
+
 @pytest.mark.parametrize("verb", ["up", "models", "train", "bench"])
 def test_a_verb_that_needs_the_repository_says_so_in_one_sentence(bare: BareEnvironment, verb: str) -> None:
     done = bare.tandem(verb)

@@ -16,9 +16,10 @@ import pytest_asyncio
 
 from services.http_gateway.service import OWN_PAGE
 from tandem.local.layout import PROCESSES, Layout
+from tandem.local.ports import free_port
 from tandem.local.programs import program
 from tests.browser import chromium, needs_browser
-from tests.conftest import free_port, run_server
+from tests.conftest import run_server
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import body, serving
 

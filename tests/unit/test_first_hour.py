@@ -28,7 +28,7 @@ def test_the_command_belongs_to_the_distribution_that_messages_name() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["name"] == DISTRIBUTION != "tandem"
     assert version(DISTRIBUTION) == project["version"]
-    assert {each.value for each in entry_points(group="console_scripts", name="tandem")} == {"tandem.cli:main"}
+    assert {each.value for each in entry_points(group="console_scripts", name="tandem")} == {"tandem.entry:main"}
 
 
 def texts() -> Iterator[Path]:

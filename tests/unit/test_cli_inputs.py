@@ -1,0 +1,123 @@
+"""What a user gives a command that is no text, cannot be read or cannot be written: one line, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MAIN = [sys.executable, "-c", "from tandem.entry import main; main()"]
+LATIN_1 = "Was heißt café?".encode("latin-1")
+LOCALES = {
+    "UTF-8": {"LC_ALL": "C.UTF-8"},
+    # Python then reads any byte, and keeps what is no text as lone surrogates.
+    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+}
+
+
+def tandem(*arguments: str | bytes, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*MAIN, *arguments], input=stdin, capture_output=True, timeout=120, env=environment(**env), check=False
+    )
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "TANDEM_ADDRESS": "127.0.0.1:1", **more}
+
+
+def error_of(done: subprocess.CompletedProcess[bytes], code: int = 2) -> str:
+    """One message, which Rich may have wrapped."""
+    text = done.stderr.decode(errors="replace")
+    assert "Traceback" not in text, text
+    assert done.returncode == code, text
+    return " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("command", [["ask", "-"], ["chat"]])
+def test_latin_1_on_standard_input_is_named_with_the_remedy(command: list[str], locale: str) -> None:
+    error = error_of(tandem(*command, stdin=LATIN_1, **LOCALES[locale]))
+    assert "no text in UTF-8: byte 0xdf at place 8" in error
+    assert "iconv" in error
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("command", [["ask", "-"], ["chat"]])
+def test_text_on_standard_input_is_read_as_utf8_in_every_locale(command: list[str], locale: str) -> None:
+    """It gets as far as to the gateway, which is not there."""
+    done = tandem(*command, stdin="\ufeffWas heißt café?\n".encode(), **LOCALES[locale])
+    assert b"onnect" in done.stderr  # of the connection that cannot be made
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("options", [["--schema", "{}"], ["--check", "regex:@{}"], ["--schema", "{}/nowhere"]])
+def test_a_file_that_is_no_text_or_cannot_be_read_is_named(tmp_path: Path, options: list[str]) -> None:
+    file = tmp_path / "latin"
+    file.write_bytes(LATIN_1)
+    error = error_of(tandem("ask", *(word.format(file) for word in options), "why?"))
+    assert options[0] in error
+
+
+@pytest.mark.parametrize("command", [["ask"], ["request", "get"], ["trace", "cost"], ["ask", "x", "--stop"]])
+def test_an_argument_that_is_no_text_is_one_line(command: list[str]) -> None:
+    assert "text that is no Unicode" in error_of(tandem(*command, LATIN_1))
+
+
+def test_a_variable_that_is_no_text_is_one_line_which_does_not_show_it() -> None:
+    error = error_of(tandem("ask", "x", TANDEM_ADDRESS=os.fsdecode(LATIN_1)))
+    assert "no text in UTF-8" in error
+    assert "caf" not in error
+
+
+def test_a_data_set_that_is_no_text_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "questions.jsonl"
+    file.write_bytes(LATIN_1)
+    error = error_of(tandem("eval", "--data", str(file), "--through-batch"), code=1)
+    assert f"{file} is no text in UTF-8" in error
+
+
+@pytest.mark.parametrize("words", ["--help", "version", "doctor", "doctor --json"])
+def test_a_reader_that_has_gone_ends_a_command_without_a_word(words: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as stdout:
+        done = subprocess.run(
+            [*MAIN, *words.split()], stdout=stdout, stderr=subprocess.PIPE, env=environment(), check=False
+        )
+    assert done.stderr == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", ["version", "doctor"])
+def test_an_output_that_is_full_is_named(words: str) -> None:
+    with open("/dev/full", "wb") as stdout:
+        done = subprocess.run(
+            [*MAIN, *words.split()], stdout=stdout, stderr=subprocess.PIPE, env=environment(), check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.decode().strip() == "error: No space left on device"
+
+
+@pytest.mark.parametrize("imported", ["typer", "tandem.cli.version"])
+def test_ctrl_c_while_modules_are_imported_ends_a_command_without_a_traceback(imported: str) -> None:
+    """First those of the command line itself, then those of the verb."""
+    program = f"""
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {imported!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from tandem.entry import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "version"], capture_output=True, env=environment(), check=False
+    )
+    assert b"Traceback" not in done.stderr
+    assert done.returncode in (1, 130, -signal.SIGINT)
+    assert done.stdout == b""
