@@ -5,26 +5,25 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import grpc
 from fastapi.responses import JSONResponse
 
-from services.http_gateway import errors
-from tandem.errors import RequestError
+from services.http_gateway.errors import HttpError
 
 LAST_WORDS_SECONDS = 5
 """From the end of the drain until the server cuts what is left."""
-_RETRY_SECONDS = 1.0
 
 
-class ServerEnds(RequestError):
-    def __init__(self) -> None:
-        super().__init__(
-            grpc.StatusCode.UNAVAILABLE,
-            "this server ends before the request does: ask again, and another answers; with the same Idempotency-Key nothing is "
-            "paid twice",
-            reason="SERVER_ENDS",
-            retry_after_s=_RETRY_SECONDS,
-        )
+SAID = HttpError(
+    503,
+    "this server ends before the request does: ask again, and another answers; with the same Idempotency-Key nothing is paid twice",
+    code="server_ends",
+    retry_after_s=1.0,
+    closes=True,
+)
+
+
+class ServerEnds(Exception):
+    """In the place of what a stream waits for. SAID is what its client reads."""
 
 
 class Ending:
@@ -61,8 +60,6 @@ class EndingGuard:
             if not self._ending.is_here or task not in waiting:
                 raise
             task.uncancel()
-            error = errors.from_gateway(ServerEnds())
-            headers = {**error.headers, "connection": "close"}
-            await JSONResponse(error.body, error.status, headers)(scope, receive, send)
+            await JSONResponse(SAID.body, SAID.status, SAID.headers)(scope, receive, send)
         finally:
             waiting.discard(task)

@@ -10,14 +10,14 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from services.http_gateway import completion, errors, sse
-from services.http_gateway.ending import Ending
+from services.http_gateway.ending import SAID, Ending, ServerEnds
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled, Exchange
 from tandem.errors import RequestError
 from tandem.live_text import Piece, TextWasLost
 from tandem.v1 import tandem_pb2
 
-_FAILURES = (RequestError, TextWasLost, Cancelled)
+_FAILURES = (RequestError, TextWasLost, Cancelled, ServerEnds)
 Data = dict[str, Any]
 
 
@@ -77,6 +77,8 @@ def failure(error: Exception) -> HttpError:
     """What ends a reply that has begun."""
     if isinstance(error, RequestError):
         return errors.from_gateway(error)
+    if isinstance(error, ServerEnds):
+        return SAID
     if isinstance(error, Cancelled):
         return HttpError(errors.CANCELLED, str(error), code="cancelled")
     return HttpError(503, str(error), code="text_was_lost")
