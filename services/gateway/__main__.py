@@ -144,7 +144,7 @@ async def main() -> None:
     workflows = Workflows(client, is_searchable, is_fair=settings.tenants is not None, patience=patience)
     tenancy = Tenancy(tenants_in(settings.tenants), log.accounts, Spending(client, workflows.is_searchable))
     limits = Limits(settings.max_requests, settings.disconnect_grace, settings.max_starting)
-    service = TandemService(admission, workflows, log, limits, tenancy)
+    service = TandemService(admission, workflows, log, limits, tenancy, server.slow_readers.end_slowest)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
     batched = BatchedRequests(admission, workflows, tenancy)
     store, batches = FileStore(settings.files), BatchWorkflows(client, workflows.is_searchable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +25,7 @@ from tandem.method.result import SolveResult
 _LEASE = timedelta(seconds=5)
 _ASK_AGAIN_SECONDS = 0.25
 _RETRY_AFTER_SECONDS = 2.0
+_ROOM_SECONDS = 2.0  # until a stream that is ended has given its place back
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,13 @@ class Limits:
 
 
 class Readers:
-    def __init__(self, workflows: Workflows, log: RequestLog, limits: Limits) -> None:
-        self.workflows, self.log, self._limits = workflows, log, limits
+    """`end_slowest` ends the stream that has waited for its client for longest, where there is one: its place is free soon."""
+
+    def __init__(
+        self, workflows: Workflows, log: RequestLog, limits: Limits, end_slowest: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.workflows, self.log, self._limits, self._end_slowest = workflows, log, limits, end_slowest
+        self._place_is_free = asyncio.Event()
         self._places: Counter[str] = Counter()  # taken, by tenant
         self._here: Counter[str] = Counter()  # readers of each request through this gateway
         self._is_draining = False
@@ -48,6 +54,16 @@ class Readers:
     def drain(self) -> None:
         """From now on streams end because this gateway drains: their requests go on and clients resume elsewhere."""
         self._is_draining = True
+
+    async def make_room(self) -> None:
+        """Where all places are taken, take one from a client that does not read: it may resume."""
+        if self._places.total() < self._limits.max_requests or not self._end_slowest():
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ROOM_SECONDS):
+                while self._places.total() >= self._limits.max_requests:
+                    self._place_is_free.clear()
+                    await self._place_is_free.wait()
 
     @contextmanager
     def admitted(self, tenant: str = "", *, shares: bool = False) -> Iterator[Reader]:
@@ -78,6 +94,7 @@ class Readers:
     def _give_back(self, tenant: str) -> None:
         self._places[tenant] -= 1
         self._places += Counter()  # forgets who has none
+        self._place_is_free.set()
 
     def cancel_unless_watched(self, request_id: str, watcher: str) -> None:
         """After the disconnect grace, cancel a request that has no readers left."""

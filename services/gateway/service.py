@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -44,11 +44,17 @@ _STATES = {
 
 class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     def __init__(
-        self, admission: Admission, workflows: Workflows, log: RequestLog, limits: Limits, tenancy: Tenancy
+        self,
+        admission: Admission,
+        workflows: Workflows,
+        log: RequestLog,
+        limits: Limits,
+        tenancy: Tenancy,
+        end_slowest: Callable[[], bool] = lambda: False,
     ) -> None:
         self._admission, self._workflows, self._log, self._tenancy = admission, workflows, log, tenancy
         self._turns = Turns(limits.max_starting)
-        self._readers = Readers(workflows, log, limits)
+        self._readers = Readers(workflows, log, limits, end_slowest)
 
     def drain(self) -> None:
         self._readers.drain()
@@ -58,6 +64,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     ) -> AsyncIterator[tandem_pb2.SolveEvent]:
         caller, position = current_caller(), _position(request.resume_after)
         scope(request, caller)
+        await self._readers.make_room()
         with self._readers.admitted(request.tenant, shares=self._tenancy.is_on) as reader:
             async with self._turns.turn(request.tenant, waits=self._must_wait(request)) as turn:
                 is_admitted = False

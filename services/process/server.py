@@ -66,7 +66,8 @@ class Server:
         self._host, self._transport = host, transport
         self._has_loaded = False
         errors = ErrorInterceptor(transport.guard(callers, [self._check_loaded, *checks]), known_error)
-        interceptors = [SlowReaderInterceptor(), *server_interceptors(), errors]
+        self.slow_readers = SlowReaderInterceptor()
+        interceptors = [self.slow_readers, *server_interceptors(), errors]
         self.grpc = grpc.aio.server(interceptors=interceptors, options=_options(receive_limit))
         self.port = transport.listen(self.grpc, f"{host}:{port}", is_public=callers.anyone)
         self._health = add_health(self.grpc)

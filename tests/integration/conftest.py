@@ -150,7 +150,7 @@ async def run_system(
     workflows = Workflows(temporal, await find_search_attributes(temporal), is_fair=tenants is not None)
     tenancy = Tenancy(tenants_in(tenants), log.accounts, Spending(temporal, workflows.is_searchable), clock)
     limits = Limits(64, timedelta(milliseconds=200))
-    service = TandemService(admission, workflows, log, limits, tenancy)
+    service = TandemService(admission, workflows, log, limits, tenancy, gateway.slow_readers.end_slowest)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, gateway.grpc)
     batched = BatchedRequests(admission, workflows, tenancy)
     store = FileStore(files)
