@@ -42,7 +42,7 @@ class HttpGatewaySettings(ProcessSettings):
         MAX_CONNECTIONS,
         gt=1,  # the request's own counts
         validation_alias="TANDEM_MAX_CONNECTIONS",
-        description="while so many are open, idle ones too, requests get 503",
+        description="while so many are open, idle ones are closed for new ones; where none is idle, requests get 503",
     )
 
     most_waiting: int = Field(

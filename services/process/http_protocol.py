@@ -19,6 +19,8 @@ BODY_STEP_BYTES = 2**20
 """A body that brought as much in BODY_SECONDS has as long again: an upload of 100 MiB may take its time, at 35 KB/s or more."""
 WRITE_SECONDS = 30.0
 """How long a client may take nothing of what waits for it; see ReaderWatch."""
+SILENT_SECONDS = 1.0
+"""How long a client may keep what it has to send, or have nothing to ask, where others need its connection."""
 _ALWAYS_SERVED = b"/healthz"  # refused, a process that is busy would be taken for a dead one and killed
 _TOO_SLOW = b"the request's body came too slowly"
 _REQUEST_TIMEOUT = (
@@ -30,13 +32,15 @@ _REQUEST_TIMEOUT = (
 class BoundedProtocol(HttpToolsProtocol):
     """Answers 400 to headers of more than MAX_HEADER_BYTES as soon as so many came, and 408 to a body that is too slow.
 
-    Closes a connection that is too slow with its headers, or does not read.
+    Closes a connection that is too slow with its headers, or does not read; and where there are as many as may be, the one from which
+    nothing has come for longest, though it is its turn.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._header_bytes, self._parsed_bytes, self._reads_headers = 0, 0, True
         self._step_bytes = 0
+        self.silent_since = self.loop.time()
         self._deadline: asyncio.TimerHandle | None = None
         self._reader: ReaderWatch
 
@@ -44,6 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._reader = ReaderWatch(transport, self.loop, WRITE_SECONDS)
         self._expect_headers()
+        _make_room(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_deadline()
@@ -51,6 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self.silent_since = self.loop.time()
         super().data_received(data)
         # What came of headers that are not complete yet. A single one is held by the parser until it ends.
         self._header_bytes += len(data) if self._reads_headers else 0
@@ -71,7 +77,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._reads_headers, self._header_bytes = False, 0
-        self.limit_concurrency = None if self.url == _ALWAYS_SERVED else self.config.limit_concurrency
+        has_room = _make_room(self) or self.url == _ALWAYS_SERVED
+        self.limit_concurrency = None if has_room else self.config.limit_concurrency
         self._expect_body()
         super().on_headers_complete()
 
@@ -82,6 +89,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._end_deadline()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self.silent_since = self.loop.time()
+        super().on_response_complete()
 
     def _expect_headers(self) -> None:
         self._header_bytes, self._parsed_bytes, self._reads_headers = 0, 0, True
@@ -111,3 +122,28 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _make_room(asking: BoundedProtocol) -> bool:
+    """Whether one more request may be served, if need be after a silent connection is closed."""
+    most = asking.config.limit_concurrency
+    if most is None or len(asking.connections) < most:
+        return True
+    here = [
+        each for each in asking.connections if isinstance(each, BoundedProtocol) and not each.transport.is_closing()
+    ]
+    latest = asking.loop.time() - SILENT_SECONDS
+    silent = [each for each in here if each is not asking and _is_awaited(each) and each.silent_since <= latest]
+    silent.sort(key=lambda each: each.silent_since)
+    for each in silent[: max(0, len(here) - most + 1)]:
+        each.transport.close()
+        here.remove(each)
+    return len(here) < most and len(asking.tasks) < most
+
+
+def _is_awaited(connection: BoundedProtocol) -> bool:
+    """It is the client's turn: to ask, or to send the rest of a body that is read here."""
+    cycle = connection.cycle
+    if cycle is None or cycle.response_complete:
+        return True
+    return bool(cycle.more_body) and not connection.flow.read_paused

@@ -22,7 +22,7 @@ def http_config(
 ) -> uvicorn.Config:
     """uvicorn's settings: bounds on requests and readers, and logs that are the process's own.
 
-    A request gets 503 while there are `max_connections`, idle ones too.
+    A request gets 503 while there are `max_connections`, none of which can be closed.
     """
     return uvicorn.Config(
         app,

@@ -14,12 +14,14 @@ import pytest_asyncio
 
 from services.process import http_protocol
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
+from tests.conftest import Hold
 from tests.integration.asking import ask
 from tests.integration.conftest import System
-from tests.integration.edge import serving
+from tests.integration.edge import body, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 _CONNECTIONS = 1000
+_FEW = 4
 _AT_ONCE = 100
 _BOUND_SECONDS = 120.0
 _MOST_MORE_FDS = 32
@@ -129,3 +131,39 @@ async def test_an_empty_line_between_requests_does_not_keep_a_connection_for_eve
     writer.write(b"\r\n")
     assert await asyncio.wait_for(reader.read(), _BOUND_SECONDS) == b""
     writer.close()
+
+
+async def test_idle_connections_give_way_to_requests_at_the_limit(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they have said nothing, a part of their headers, or a part of a body."""
+    monkeypatch.setattr(http_protocol, "SILENT_SECONDS", 0.0)
+    begun = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{"
+    for said in (b"", b"GET /v1/models HTTP/1.1\r\nHost: x\r\n", begun):
+        async with serving(system.client.address, max_connections=_FEW) as client:
+            idle = [await asyncio.open_connection("127.0.0.1", client.base_url.port) for _ in range(_FEW)]
+            for _, writer in idle:
+                writer.write(said)
+                await writer.drain()
+            assert (await client.get("/v1/models")).status_code == 200
+            async with asyncio.timeout(_BOUND_SECONDS):
+                await asyncio.wait(
+                    [asyncio.create_task(reader.read()) for reader, _ in idle], return_when=asyncio.FIRST_COMPLETED
+                )
+            for _, writer in idle:
+                writer.close()
+
+
+async def test_connections_with_a_request_under_way_do_not_give_way(
+    system: System, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "SILENT_SECONDS", 0.0)
+    question = body(f"[llm_hold=2:{hold} llm_eos=3 slm_eos=2]")
+    async with serving(system.client.address, max_connections=_FEW) as client:
+        asked = [asyncio.create_task(client.post("/v1/chat/completions", json=question)) for _ in range(_FEW - 1)]
+        async with asyncio.timeout(_BOUND_SECONDS):
+            while len(system.llm.running) < _FEW - 1:
+                await asyncio.sleep(0.01)
+        assert (await client.get("/v1/models")).status_code == 503
+        hold.release()
+        assert {reply.status_code for reply in await asyncio.gather(*asked)} == {200}

@@ -108,8 +108,9 @@ async def test_a_reply_that_takes_longer_than_a_body_may_is_sent(
 
 
 async def test_beyond_the_most_connections_requests_are_refused_and_the_process_counts_as_alive(
-    system: System,
+    system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(http_protocol, "SILENT_SECONDS", _BOUND_SECONDS)  # else the idle ones are closed for it
     async with serving(system.client.address, max_connections=4) as http:
         idle = [await _opened(http, b"") for _ in range(3)]
         async with asyncio.timeout(_BOUND_SECONDS):
