@@ -55,6 +55,9 @@ def up(
         console.print(Text.assemble("watch at ", (stack.http, "bold"), f"   OpenAI's API at {stack.http}/v1"))
         where = f"   state in {stack.folder}   `tandem down` stops it"
         console.print(Text.assemble("gateway at ", (stack.gateway, "bold"), where))
+        if stack.tls:
+            where = f"Temporal at {stack.address('temporal')}"
+            console.print(Text(f"{where} is open to anyone on this machine: its development server asks nobody"))
 
 
 def down(json: JsonFlag = False) -> None:

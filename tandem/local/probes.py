@@ -9,10 +9,11 @@ import grpc
 
 
 def answers_ping(port: int) -> bool:
+    """A Redis that asks for a password answers as well."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
+            return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
     except OSError:
         return False
 

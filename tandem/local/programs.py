@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tandem.local.certificates import certificate_environment
 from tandem.local.layout import Layout, Process, StackError
+from tandem.local.redis_access import access_environment, acl_file
 from tandem.paths import REPOSITORY, find_binary
 
 JAEGER_IMAGE = "jaegertracing/jaeger:2.20.0"
@@ -84,6 +85,7 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
     }
     if layout.tls:
         common |= certificate_environment(layout.certificates, process.name)
+        common |= access_environment(layout.certificates, process.name)
     if process.isolated:
         return common
     if process.speaks_http:
@@ -118,6 +120,8 @@ def _services(layout: Layout) -> dict[str, str]:
 def _redis(layout: Layout) -> Program:
     port = str(layout.ports["redis"]["main"])
     options = ["--save", "", "--appendonly", "no", "--dir", str(layout.folder)]
+    if layout.tls:
+        options += ["--aclfile", str(acl_file(layout.certificates))]
     return Program([str(require_binary("redis-server")), "--port", port, "--bind", "127.0.0.1", *options])
 
 

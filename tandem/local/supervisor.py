@@ -31,6 +31,8 @@ from tandem.local.layout import Layout, Process, StackError
 from tandem.local.ports import OwnPorts, listens
 from tandem.local.probes import answers_http, answers_ping, is_serving
 from tandem.local.processes import MARK, exits_in, processes_of
+from tandem.local.programs import require_binary
+from tandem.local.redis_access import write_access
 
 _STOP_SECONDS = 30.0
 _START_SECONDS = 300.0
@@ -244,6 +246,7 @@ class Stack(Layout):
             log.unlink(missing_ok=True)
         if self.tls:
             write_certificates(self.certificates, [process.name for process in self.processes if process.module])
+            write_access(self.certificates, require_binary("redis-server"))
         file = self.folder / "supervisord.conf"
         file.touch(mode=0o600)
         file.write_text(configuration(self))

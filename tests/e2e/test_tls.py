@@ -15,6 +15,8 @@ import pytest
 from google.protobuf.message import Message
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
+from redis import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError
 
 from services.sufficiency_scorer.service import MODEL_NAME
 from tandem import Client
@@ -23,6 +25,7 @@ from tandem.local.layout import OWN_PROCESSES
 from tandem.local.planning import open_stack
 from tandem.local.ports import listens
 from tandem.local.supervisor import Stack
+from tandem.redis_users import USERS
 from tandem.v1 import (
     checking_pb2,
     checking_pb2_grpc,
@@ -66,6 +69,23 @@ def test_every_command_works_as_without_tls(secured: Stack) -> None:
     assert [checks[name]["ok"] for name in ("local stack", "gateway", "http-gateway")] == [True] * 3
     assert checks["gateway"]["found"].startswith("https://")
     assert "already up" in tandem("up", "--tls").stdout
+
+
+def test_a_stranger_on_this_machine_reads_nothing_in_redis(secured: Stack) -> None:
+    host, _, port = secured.address("redis").partition(":")
+    with Redis(host=host, port=int(port)) as stranger, pytest.raises(AuthenticationError):
+        stranger.dbsize()
+    for user in USERS:
+        password = (secured.certificates / "redis-passwords" / user.process).read_text()
+        with Redis(host=host, port=int(port), username=user.name, password=password) as own:
+            assert own.ping()
+            with pytest.raises(NoPermissionError):
+                own.flushall()
+
+
+def test_up_says_that_temporal_stays_open(secured: Stack) -> None:
+    said = tandem("up", "--tls").stdout
+    assert f"Temporal at {secured.address('temporal')} is open to anyone on this machine" in said
 
 
 def test_openai_clients_are_served_over_the_internal_port(secured: Stack) -> None:
