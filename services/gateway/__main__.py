@@ -149,7 +149,7 @@ async def main() -> None:
     batched = BatchedRequests(admission, workflows, tenancy)
     store, batches = FileStore(settings.files), BatchWorkflows(client, workflows.is_searchable)
     add_batches(server, Files(store, settings.max_stored_bytes), store, batches, batched)
-    keeper = AccountKeeper(tenancy, log.accounts, workflows.status)
+    keeper = AccountKeeper(tenancy, log, workflows.status)
     chores = [asyncio.create_task(cancel_orphans(workflows, log, datetime.now(UTC)))]
     if tenancy.is_on:
         chores.append(asyncio.create_task(keeper.keep()))

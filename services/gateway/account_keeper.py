@@ -10,9 +10,11 @@ from datetime import timedelta
 from services.gateway.records import Status
 from services.gateway.tenancy import Tenancy
 from services.observability.metrics import export_used_limits
-from services.request_log.accounts import Accounts, DueHold
+from services.request_log.accounts import DueHold
+from services.request_log.log import RequestLog
 from tandem.method.bound import charge_of
 from tandem.method.errors import NotFound, TandemError
+from tandem.method.tokens import TokenCounts
 
 logger = logging.getLogger(__name__)
 _PAUSE = timedelta(seconds=10)
@@ -21,10 +23,12 @@ _NEAR, _MOST_UNNAMED = 0.5, 200
 
 
 class AccountKeeper:
-    """`status` is Temporal's word on a request. Two gateways that look at once do no harm: an account settles once."""
+    """`status` is Temporal's word on a request, and `log` has Redis's. Two gateways that look at once do no harm: an account settles
+    once.
+    """
 
-    def __init__(self, tenancy: Tenancy, accounts: Accounts, status: Callable[[str], Awaitable[Status]]) -> None:
-        self._tenancy, self._accounts, self._status = tenancy, accounts, status
+    def __init__(self, tenancy: Tenancy, log: RequestLog, status: Callable[[str], Awaitable[Status]]) -> None:
+        self._tenancy, self._log, self._accounts, self._status = tenancy, log, log.accounts, status
 
     async def keep(self, pause: timedelta = _PAUSE) -> None:
         """Until cancelled."""
@@ -55,7 +59,7 @@ class AccountKeeper:
         try:
             status = await self._status(hold.request_id)
         except NotFound:
-            await self._accounts.release(tenant, hold.request_id, now)
+            await self._settle_unknown(tenant, hold)
             return
         if status.state == "running":
             await self._accounts.defer(tenant, hold.request_id, now + _LOOK_AGAIN, now)
@@ -63,6 +67,20 @@ class AccountKeeper:
         # One that was terminated, or ran out of time, has no bill: nobody knows that it was less than its bound.
         bill = charge_of(status.result) if status.result else hold.bound
         await self._accounts.settle(tenant, hold.request_id, bill, hold.day, now)
+
+    async def _settle_unknown(self, tenant: str, hold: DueHold) -> None:
+        """Temporal does not know the request: it never began, or Temporal has lost it, and its bill with it. What its models did then
+        stands in Redis, without the prices, so that its bound is charged.
+        """
+        now, made = self._tenancy.clock(), await self._log.ledger.all_counts(hold.request_id)
+        if made == TokenCounts():
+            await self._accounts.release(tenant, hold.request_id, now)
+            return
+        logger.warning(
+            "Temporal has lost request %s of tenant %r, and its bill: %d prompt and %d generated tokens are known; its bound is charged",
+            hold.request_id, tenant, made.prompt, made.generated,
+        )  # fmt: skip
+        await self._accounts.settle(tenant, hold.request_id, hold.bound, hold.day, now)
 
 
 def worth_exporting(

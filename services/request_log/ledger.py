@@ -68,6 +68,12 @@ class Ledger:
         with translated_errors():
             return _passes(kind, await self._connection.redis.hgetall(key(request_id, PASSES)))
 
+    async def all_counts(self, request_id: str) -> TokenCounts:
+        """Tokens of all roles and passes as Redis knows them. None of a request that never began, or ended long ago."""
+        roles = [await self.counts(request_id, role) for role in (Role.INSIGHT, Role.ANSWER)]
+        passes = [total(await self.all_passes(request_id, kind)) for kind in Pass]
+        return sum([*roles, *passes], TokenCounts())
+
     async def _write_pass(self, request_id: str, kind: Pass, name: str, counts: TokenCounts) -> Passes:
         passes = key(request_id, PASSES)
         async with self._connection.redis.pipeline(transaction=False) as pipe:

@@ -51,7 +51,7 @@ class Limited:
         return await self.system.log.accounts.standing(tenant, self.clock())
 
     async def look(self) -> None:
-        await AccountKeeper(self.system.tenancy, self.system.log.accounts, self.system.workflows.status).look()
+        await AccountKeeper(self.system.tenancy, self.system.log, self.system.workflows.status).look()
 
     async def has(self, tenant: str, condition: Callable[[Standing], bool]) -> Standing:
         """The tenant's account, once it meets `condition`."""

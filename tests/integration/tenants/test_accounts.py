@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
 from services.gateway.spending import Spent
@@ -16,6 +18,7 @@ from services.gateway.tenancy import LOOK_AFTER
 from services.request_log.accounts import AccountLimits, Hold
 from tandem import InsightDelta, RequestError
 from tandem.method.charge import Charge
+from tandem.method.tokens import TokenCounts
 from tandem.request import solve_request
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold as HoldFile
@@ -139,6 +142,33 @@ async def test_an_account_that_redis_lost_is_rebuilt_from_temporal(limited: Limi
         bills.append(nano((await limited.system.client.get(name)).result.cost.usd))
     settled = await limited.has(tenant, lambda standing: standing.concurrent_requests == 0)
     assert settled.usd_per_day == sum(bills)
+
+
+async def test_a_request_that_temporal_has_lost_is_charged_its_bound_and_told_of(
+    limited: Limited, hold: HoldFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    tenant, name = limited.tenant(usd_per_day=1.0), uuid4().hex
+    question = f"[slm_hold=2:{hold} slm_eos=5 scores=0:0.9]"
+    task = asyncio.create_task(limited.system.client.ask(question, tenant=tenant, request_id=name))
+    held = (await limited.has(tenant, lambda standing: standing.concurrent_requests == 1)).usd_per_day
+    ledger = limited.system.log.ledger
+    await until(lambda: ledger.all_counts(name), lambda made: made != TokenCounts())
+    temporal = limited.system.temporal
+    await temporal.workflow_service.delete_workflow_execution(
+        DeleteWorkflowExecutionRequest(
+            namespace=temporal.namespace, workflow_execution=WorkflowExecution(workflow_id=name)
+        )
+    )
+    with pytest.raises(RequestError):
+        await task
+    hold.release()
+    with caplog.at_level("WARNING", logger="services.gateway.account_keeper"):
+        limited.clock.ahead = LOOK_AFTER
+        await limited.look()
+    settled = await limited.standing(tenant)
+    assert (settled.concurrent_requests, settled.usd_per_day) == (0, held)
+    [told] = [record.getMessage() for record in caplog.records if name in record.getMessage()]
+    assert "has lost request" in told
 
 
 async def test_callers_that_find_an_account_lost_at_once_rebuild_it_once(
