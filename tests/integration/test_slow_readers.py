@@ -86,13 +86,12 @@ async def test_streams_that_are_not_read_give_their_places_to_others(
     await idle(system)
 
 
-async def test_streams_that_are_read_keep_their_places(
-    system: System, hold: Hold, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(slow_readers, "NEEDED_AFTER", timedelta(0))
+async def test_streams_that_are_read_keep_their_places(system: System, hold: Hold) -> None:
     question = f"[llm_hold=2:{hold} llm_eos=3 slm_eos=2]"
     reading = [asyncio.create_task(ask(system, question)) for _ in range(_PLACES)]
-    await _all_places_taken(system)
+    async with asyncio.timeout(BOUND_SECONDS):
+        while len(system.llm.running) < _PLACES:
+            await asyncio.sleep(0.01)
     with pytest.raises(RequestError) as refused:
         await ask(system, "[scores=0:0.9 slm_eos=5]")
     assert refused.value.reason == "TOO_MANY_REQUESTS"
