@@ -35,7 +35,8 @@ ARROWS: dict[str, set[str]] = {
     "services.observability": {"tandem", "tandem.method"},  # which errors never quote a request
     "services.sealing": {"tandem.method"},
     "services.request_log": {"tandem.method", "services.observability", "services.sealing"},
-    "services.engine": {"tandem.method"},
+    "services.bounded": set(),
+    "services.engine": {"tandem.method", "services.bounded"},
     "services.generation": {"tandem.method", "services.engine", "services.observability", "services.request_log"},
     "services.process": {*BASE, *MODELS, "services.observability", "services.request_log", "services.sealing"},
     "services.checks": {"tandem.method"},
@@ -45,6 +46,7 @@ ARROWS: dict[str, set[str]] = {
     "services.gateway": {
         *BASE,
         *PLUMBING,
+        "services.bounded",
         "services.checks",
         "services.identity",
         "services.file_store",

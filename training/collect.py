@@ -105,15 +105,7 @@ class Collector:
         ]
         # The longest prompt first: the others share its keys and values.
         answering = [
-            asyncio.create_task(
-                self._generate(
-                    self._slm,
-                    f"{item.id}/slm{insight.stage}",
-                    prompt.ids,
-                    json_schema=item.json_schema,
-                    num_written=self._num_continued(item, insight),
-                )
-            )
+            asyncio.create_task(self._answer(item, insight, prompt))
             for insight, prompt in list(zip(insights, prompts, strict=True))[::-1]
         ]
         inputs = [await self._score(item, prompt, i.stage) for prompt, i in zip(prompts, insights, strict=True)]
@@ -181,10 +173,15 @@ class Collector:
         begin = len(prompt.ids) - 1
         return features(scores.logprobs[begin:], scores.entropies[begin:])
 
-    def _num_continued(self, item: Item, insight: Insight) -> int:
+    async def _answer(self, item: Item, insight: Insight, prompt: Prompt) -> Completion:
+        begun = await self._num_continued(item, insight)
+        key = f"{item.id}/slm{insight.stage}"
+        return await self._generate(self._slm, key, prompt.ids, json_schema=item.json_schema, num_written=begun)
+
+    async def _num_continued(self, item: Item, insight: Insight) -> int:
         if not item.json_schema or self._is_brief:
             return 0
-        return num_continued(self._slm, item.json_schema, insight.text)
+        return await num_continued(self._slm, item.json_schema, insight.text)
 
     async def _generate(
         self,

@@ -13,7 +13,8 @@ from services.checks.api import Check, Compared, failed, passed
 from tandem.method.answer import last_block
 
 
-def _validate(argument: str) -> None:
+def validate_schema(argument: str) -> None:
+    """Raises ValueError. May take a second, and minutes where an old draft compares all values in pairs."""
     try:
         schema = json.loads(argument)
         validator_for(schema).check_schema(schema)
@@ -43,4 +44,4 @@ def _worst_error(schema: Any, value: Any) -> ValidationError | None:
     return found
 
 
-JSON_SCHEMA = Check("json_schema", _compare, _validate, _applies)
+JSON_SCHEMA = Check("json_schema", _compare, validate_schema, _applies)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Collection, Sequence
-from functools import cached_property, lru_cache
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Protocol
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
-from services.engine.api import InvalidSchema, SchemaNotSupported
-from services.engine.json_schema import grammar_of
+from services.engine.api import SchemaNotSupported
+from services.engine.json_schema import compiled
 
-_NUM_CACHED = 64
+_MAX_BYTES = 256 << 20
+_LEAST_BYTES = 4 << 20
+"""Of a grammar, with what it grows by while texts are held to it."""
+_MAX_TEXTS = 256
+"""Copies of a grammar share the states that they find. After so many texts it is compiled again, so that it does not grow for ever."""
 _WORD_BITS = 32
 
 
@@ -30,8 +37,8 @@ class Matcher:
     `failure` says why the text cannot go on under its schema; then the only token allowed is the end.
     """
 
-    def __init__(self, matcher: LLMatcher, vocab_size: int) -> None:
-        self._matcher, self._vocab_size = matcher, vocab_size
+    def __init__(self, matcher: LLMatcher, vocab_size: int, on_failure: Callable[[], None]) -> None:
+        self._matcher, self._vocab_size, self._on_failure = matcher, vocab_size, on_failure
         self._words = np.zeros(-(-vocab_size // _WORD_BITS), np.int32)
         self.failure = ""
 
@@ -55,36 +62,69 @@ class Matcher:
 
     def _fail(self) -> None:
         self.failure = self.failure or self._matcher.get_error().partition("\n")[0]
+        self._on_failure()  # what the copies share may have reached its limit
+
+
+@dataclass(slots=True)
+class _Compiled:
+    matcher: LLMatcher
+    num_bytes: int
+    num_texts: int = 1
 
 
 class Grammars:
-    """Grammars for one tokenizer, each compiled once. Its methods may be called from any thread."""
+    """Grammars for one tokenizer, compiled when needed. Its methods may be called from any thread, and none waits for a compilation
+    of another.
+    """
 
-    def __init__(self, tokenizer: JsonTokenizer, eos_ids: Collection[int]) -> None:
-        self._tokenizer, self._eos_ids = tokenizer, sorted(eos_ids)
+    def __init__(self, tokenizer: JsonTokenizer, eos_ids: Collection[int], max_bytes: int = _MAX_BYTES) -> None:
+        self._tokenizer, self._eos_ids, self._max_bytes = tokenizer, sorted(eos_ids), max_bytes
         self._lock = threading.Lock()
-        self._compiled = lru_cache(_NUM_CACHED)(self._compile)
+        self._loading = threading.Lock()
+        self._compiled: OrderedDict[bytes, _Compiled] = OrderedDict()  # the least recently used first
 
-    def matcher(self, schema: str, written: Sequence[int]) -> Matcher:
-        """For a text that follows `schema` and begins with the tokens `written`.
+    def matcher(self, schema: str, written: Sequence[int], num_bytes: int = 0) -> Matcher:
+        """For a text that follows `schema`, whose grammar takes `num_bytes`, and begins with the tokens `written`.
 
-        Blocks: the first call takes seconds, a new schema milliseconds. Raises InvalidSchema, and SchemaNotSupported where
-        the tokenizer is of another kind, or `written` does not follow the schema.
+        Blocks: the first call takes seconds, a new schema as long as its trial took. Raises InvalidSchema, and SchemaNotSupported
+        where the tokenizer is of another kind, or `written` does not follow the schema.
         """
-        with self._lock:
-            matcher = self._compiled(schema).deep_copy()
+        key = hashlib.sha256(schema.encode(errors="surrogatepass")).digest()
+        matcher = self._known(key)
+        if matcher is None:
+            matcher = compiled(self._vocabulary(), schema)
+            self._keep(key, _Compiled(matcher.deep_copy(), max(num_bytes, _LEAST_BYTES)))
         if matcher.try_consume_tokens(list(written)) < len(written):
             raise SchemaNotSupported("the text to go on from does not follow the schema")
-        return Matcher(matcher, self._vocabulary.vocab_size)
+        return Matcher(matcher, self._vocabulary().vocab_size, partial(self._forget, key))
 
-    def _compile(self, schema: str) -> LLMatcher:
-        matcher = LLMatcher(self._vocabulary, grammar_of(schema), log_level=0)
-        if matcher.is_error():
-            raise InvalidSchema(f"the schema cannot be held: {matcher.get_error()}")
-        return matcher
+    def _known(self, key: bytes) -> LLMatcher | None:
+        with self._lock:
+            found = self._compiled.get(key)
+            if found is None:
+                return None
+            self._compiled.move_to_end(key)
+            found.num_texts += 1
+            if found.num_texts >= _MAX_TEXTS:
+                del self._compiled[key]
+            return found.matcher.deep_copy()
+
+    def _keep(self, key: bytes, grammar: _Compiled) -> None:
+        with self._lock:
+            self._compiled[key] = grammar
+            while len(self._compiled) > 1 and sum(kept.num_bytes for kept in self._compiled.values()) > self._max_bytes:
+                self._compiled.popitem(last=False)
+
+    def _forget(self, key: bytes) -> None:
+        with self._lock:
+            self._compiled.pop(key, None)
+
+    def _vocabulary(self) -> LLTokenizer:
+        with self._loading:
+            return self._loaded
 
     @cached_property
-    def _vocabulary(self) -> LLTokenizer:
+    def _loaded(self) -> LLTokenizer:
         try:
             return LLTokenizer(self._tokenizer.to_json(), eos_token=self._eos_ids)
         except ValueError as error:

@@ -11,6 +11,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -35,8 +36,9 @@ from services.engine.api import (
     Token,
     UnknownModel,
 )
-from services.engine.json_schema import ANY_JSON, grammar_of, is_beginning
+from services.engine.json_schema import ANY_JSON, is_beginning
 from services.engine.messages import MessageCodec
+from services.engine.schema_trial import trials
 from tandem.method.tokens import TokenCounts
 
 _CLOSE_SECONDS = 5.0
@@ -106,14 +108,16 @@ class OpenAIEngine:
         if self._client is not None:
             self._queue.close(_CLOSE_SECONDS, self._client.close)
 
-    def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
+    async def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
         if generation.json_schema:
-            grammar_of(generation.json_schema)
+            await trials().num_bytes(generation.json_schema)
             if generation.num_written:
                 raise SchemaNotSupported(
                     "an API holds only whole texts to a schema: it cannot go on from one that is begun"
                 )
-        return self._queue.run(generation, self._stream)
+        async with aclosing(self._queue.run(generation, self._stream)) as items:
+            async for item in items:
+                yield item
 
     def abort(self, request_id: str) -> bool:
         return self._queue.abort(request_id)

@@ -21,6 +21,7 @@ from services.engine.core import EngineCore, ModelRunner, ModelTokenizer
 from services.engine.detokenizer import Detokenizer
 from services.engine.grammar import Matcher
 from services.engine.request_queue import ScoringJob
+from services.engine.schema_trial import trials
 from services.engine.sequence import Sequence
 from services.engine.settings import EngineSettings
 
@@ -103,7 +104,9 @@ class ThreadedEngine:
     async def _matcher(self, generation: GenerationRequest) -> Matcher | None:
         if not generation.json_schema or not generation.max_new_tokens:
             return None
-        return await asyncio.to_thread(self._core.grammars.matcher, generation.json_schema, generation.written)
+        num_bytes = await trials().num_bytes(generation.json_schema)
+        grammars = self._core.grammars
+        return await asyncio.to_thread(grammars.matcher, generation.json_schema, generation.written, num_bytes)
 
     def _check_length(self, tokens: int, what: str) -> None:
         context_length = self._core.runner.model.context_length

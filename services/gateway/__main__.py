@@ -146,7 +146,7 @@ async def main() -> None:
     limits = Limits(settings.max_requests, settings.disconnect_grace, settings.max_starting)
     service = TandemService(admission, workflows, log, limits, tenancy, server.slow_readers.end_slowest)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
-    batched = BatchedRequests(admission, workflows, tenancy)
+    batched = BatchedRequests(admission, workflows, tenancy, asyncio.get_running_loop())
     store, batches = FileStore(settings.files), BatchWorkflows(client, workflows.is_searchable)
     add_batches(server, Files(store, settings.max_stored_bytes), store, batches, batched)
     keeper = AccountKeeper(tenancy, log, workflows.status)

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
 
 from services.gateway.checks import applicable_checks, check_profile
-from services.process.json_schema import check_schema
 from tandem.keys import TENANT
 from tandem.method.conversation import TOKENS_PER_MESSAGE, Task
 from tandem.method.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
@@ -46,16 +45,17 @@ class Admission:
             check_profile(profile)
 
     def admit(self, request: SolveRequest, trace_id: str) -> SolveInput:
-        """The workflow's input. Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small."""
+        """The workflow's input, whose JSON schemas `check_schemas` has yet to try.
+
+        Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small.
+        """
         _check(request)
         profile = self._profile(request.profile)
         tokens = self._counted(request, profile)
         if not profile.takes(request.task):
             raise InvalidArgument(f"profile {profile.name} has no prompt for {request.task}", field="task")
-        if request.json_schema:
-            check_schema(request.json_schema)
-            if not profile.prompts.structured:
-                raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
+        if request.json_schema and not profile.prompts.structured:
+            raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
         plan = _overridden(make_plan(profile, request.task, request.json_schema), request)
         if allowance(plan, request.budget, tokens).answer_tokens < min(_MIN_ANSWER_TOKENS, plan.answer_max_tokens):
             raise ResourceExhausted(

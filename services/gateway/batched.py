@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from services.batches.admitted import Start
 from services.gateway.admission import Admission, request_fingerprint
 from services.gateway.bounds import check_bounds
+from services.gateway.checks import check_schemas
 from services.gateway.scope import scope
 from services.gateway.temporal import Workflows, memo_of
 from services.gateway.tenancy import Tenancy
@@ -20,11 +22,12 @@ class BatchedRequests:
     admission: Admission
     workflows: Workflows
     tenancy: Tenancy
+    loop: asyncio.AbstractEventLoop
 
     def admit(self, request: tandem_pb2.SolveRequest, caller: Caller) -> Start:
         """The workflow's input and memo; it has no reader, and goes on without. It takes turns as the tenant's other requests do.
 
-        Raises FailedPrecondition where the tenant has limits or the profile is withdrawn, and TandemError where the request is refused.
+        For another thread than the loop's. Raises FailedPrecondition where the tenant has limits or the profile is withdrawn, and TandemError where the request is refused.
         """
         scope(request, caller)
         self.tenancy.require_unlimited(request.tenant)
@@ -33,6 +36,7 @@ class BatchedRequests:
         asked = solve_request_from_pb(request, default)
         task, admitted = self.workflows.prepared(self.admission.admit(asked, trace_id=""), keep_running=True)
         self.admission.must_begin(task.plan.profile)
+        asyncio.run_coroutine_threadsafe(check_schemas(task.request), self.loop).result()
         memo = memo_of(task, admitted, request_fingerprint(task, asked.budget))
         return Start(task, memo, task.request.tenant if self.workflows.is_fair else "")
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+from services.bounded.calls import BoundedCalls, Refused, TooCostly
+from services.bounded.turns import Busy
+from services.checks.json_schema import JSON_SCHEMA, validate_schema
 from services.checks.registry import applies, validate
+from services.process.json_schema import check_schema
 from tandem.method.checks import CheckSpec
 from tandem.method.conversation import TASKS
-from tandem.method.errors import InvalidArgument
+from tandem.method.errors import InvalidArgument, ResourceExhausted
 from tandem.method.profile import Profile
 from tandem.method.request import SolveRequest
+
+_MILLISECONDS_PER_CHARACTER = 0.015
+_RETRY_SECONDS = 1.0
 
 
 def check_profile(profile: Profile) -> None:
@@ -20,11 +29,12 @@ def check_profile(profile: Profile) -> None:
 def applicable_checks(profile: Profile, request: SolveRequest) -> list[CheckSpec]:
     """The profile's checks that have something to compare with, and all of the request's, a JSON schema among them.
 
-    Raises InvalidArgument for one of the request's that is unknown, or that has nothing to compare with.
+    Raises InvalidArgument for one of the request's that is unknown, or that has nothing to compare with. Its schemas are
+    left to `check_schemas`.
     """
-    wanted = [*request.checks, *([CheckSpec("json_schema", request.json_schema)] if request.json_schema else [])]
-    for spec in wanted:
-        if not applies(spec, request.question, request.task):
+    wanted = [*request.checks, *([CheckSpec(JSON_SCHEMA.name, request.json_schema)] if request.json_schema else [])]
+    for spec in request.checks:
+        if not _is_schema(spec) and not applies(spec, request.question, request.task):
             raise InvalidArgument(
                 f"the check {spec.name!r} has nothing to compare a {request.task} with: give it an argument",
                 field="checks",
@@ -32,3 +42,38 @@ def applicable_checks(profile: Profile, request: SolveRequest) -> list[CheckSpec
     named = {spec.name for spec in wanted}
     usual = [spec for spec in profile.checks.of(request.task) if spec.name not in named]
     return [spec for spec in usual if applies(spec, request.question, request.task)] + wanted
+
+
+async def check_schemas(request: SolveRequest) -> None:
+    """Try the JSON schemas of a request, in processes with limits of time and memory.
+
+    Raises InvalidArgument for one that is wrong or too costly, ResourceExhausted where too many others are tried.
+    """
+    if request.json_schema:
+        await check_schema(request.json_schema)
+    for spec in request.checks:
+        if _is_schema(spec):
+            await _check_argument(spec.argument)
+
+
+def _is_schema(spec: CheckSpec) -> bool:
+    return spec.name == JSON_SCHEMA.name and bool(spec.argument.strip())
+
+
+async def _check_argument(schema: str) -> None:
+    calls = _calls()
+    try:
+        async with calls.turn(len(schema) * _MILLISECONDS_PER_CHARACTER):
+            await calls.run(f"{validate_schema.__module__}:{validate_schema.__name__}", schema)
+    except Refused as error:
+        raise InvalidArgument(f"{JSON_SCHEMA.name}: {error}", field="checks") from None
+    except TooCostly:
+        raise InvalidArgument(f"{JSON_SCHEMA.name}: the schema is too costly to check", field="checks") from None
+    except Busy as error:
+        raise ResourceExhausted(f"{JSON_SCHEMA.name}: {error}", retry_after_s=_RETRY_SECONDS) from None
+
+
+@cache
+def _calls() -> BoundedCalls:
+    """Of this process; its helper starts with the first check of this kind."""
+    return BoundedCalls([validate_schema.__module__])

@@ -12,6 +12,7 @@ import grpc
 
 from services.gateway.admission import Admission, check_request_id, request_fingerprint
 from services.gateway.bounds import check_bounds, check_where
+from services.gateway.checks import check_schemas
 from services.gateway.event_stream import Position
 from services.gateway.limit_use import LimitUse
 from services.gateway.query import visibility_query
@@ -170,8 +171,9 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         default = self._admission.default_task(request.profile, is_conversation=bool(request.messages))
         asked = solve_request_from_pb(request, default)
         permitted = self._tenancy.permit(asked, request.profile or self._admission.default)
-        # In a thread: tokenising a question and compiling a schema would delay all other requests.
+        # In a thread: tokenising a question would delay all other requests.
         task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id())
+        await check_schemas(task.request)
         fingerprint = request_fingerprint(task, asked.budget)
         if task.plan.profile in self._admission.withdrawn:
             return await self._join_withdrawn(task, fingerprint)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from services.engine.api import InvalidSchema
-from services.engine.json_schema import grammar_of
-from tandem.method.errors import InvalidArgument
+from services.engine.api import InvalidSchema, QueueFull
+from services.engine.schema_trial import trials
+from services.process.status import from_engine
 
 
-def check_schema(text: str) -> None:
+async def check_schema(text: str) -> None:
     """Raises InvalidArgument, naming `json_schema`, where no text can be held to `text`: it is no JSON schema, has a keyword
-    that cannot be held, or is too large.
+    that cannot be held, or is too costly. Raises ResourceExhausted where too many others are tried.
     """
     try:
-        grammar_of(text)
-    except InvalidSchema as error:
-        raise InvalidArgument(str(error), field="json_schema", reason=error.reason) from error
+        await trials().num_bytes(text)
+    except (InvalidSchema, QueueFull) as error:
+        raise from_engine(error) or error from error

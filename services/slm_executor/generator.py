@@ -36,18 +36,19 @@ class AnswerGenerator:
         insight = await self._log.streams.insight(task.request_id, task.stage)
         # Without insight the answer needs nothing from the log: if the log is unavailable, only streaming is lost.
         own = await self._generator.begin(task, may_run_unlogged=task.stage == 0)
-        async with aclosing(self._generator.run(task, own, self._work(profile, task, insight))) as events:
+        work = await self._work(profile, task, insight)
+        async with aclosing(self._generator.run(task, own, work)) as events:
             async for event in events:
                 yield event
 
-    def _work(self, profile: Profile, task: ModelTask, insight: str) -> RoleWork:
+    async def _work(self, profile: Profile, task: ModelTask, insight: str) -> RoleWork:
         tokenizer, schema = self._engine.tokenizer, task.json_schema
         if task.repair is not None:
             prompt = repair_prompt(profile, tokenizer, task.question, task.repair, task.task, schema, task.history)
             return RoleWork(prompt.ids, WholeSplitter(), json_schema=schema, stop_strings=task.stop_strings)
         prompt = answer_prompt(profile, tokenizer, task.question, insight, task.task, schema, task.history)
         continued = insight if profile.handoff == "continuation" else ""
-        begun = num_continued(self._engine, schema, continued) if schema else 0
+        begun = await num_continued(self._engine, schema, continued) if schema else 0
         return RoleWork(
             prompt.ids, WholeSplitter(), continued if begun or not schema else "", schema, begun, task.stop_strings
         )

@@ -152,7 +152,7 @@ async def run_system(
     limits = Limits(64, timedelta(milliseconds=200))
     service = TandemService(admission, workflows, log, limits, tenancy, gateway.slow_readers.end_slowest)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, gateway.grpc)
-    batched = BatchedRequests(admission, workflows, tenancy)
+    batched = BatchedRequests(admission, workflows, tenancy, asyncio.get_running_loop())
     store = FileStore(files)
     add_batches(gateway, Files(store), store, BatchWorkflows(temporal, workflows.is_searchable), batched)
     await gateway.start()

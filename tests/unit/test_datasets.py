@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_the_extraction_tasks_are_those_of_their_seed_and_their_answers_follow_t
     assert {item.subject for item in items} == {maker.__name__ for maker in EXTRACTION}
     for item in items:
         jsonschema.validate(json.loads(item.answer), json.loads(item.json_schema), format_checker=FormatChecker())
-        check_schema(item.json_schema)
+        asyncio.run(check_schema(item.json_schema))
 
 
 def test_an_extraction_tasks_text_holds_every_value_of_its_answer() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
+from llguidance import LLMatcher, LLTokenizer
 
 from services.engine.api import SchemaNotSupported
 from services.engine.grammar import Grammars, Matcher
+from services.engine.json_schema import compiled
 from services.engine.tokenizer import ChatTokenizer
 from tests.tiny_model import write_tiny_model
 
@@ -21,6 +25,18 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ChatTokenizer:
 @pytest.fixture(scope="module")
 def grammars(tokenizer: ChatTokenizer) -> Grammars:
     return Grammars(tokenizer, tokenizer.encode("<|im_end|>"))
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The schemas that are compiled from now on."""
+    made: list[str] = []
+
+    def count(vocabulary: LLTokenizer, schema: str) -> LLMatcher:
+        made.append(schema)
+        return compiled(vocabulary, schema)
+
+    monkeypatch.setattr("services.engine.grammar.compiled", count)
+    return made
 
 
 def allowed(matcher: Matcher, tokenizer: ChatTokenizer) -> list[str]:
@@ -58,3 +74,54 @@ def test_a_text_that_fails_can_only_end_and_says_why(tokenizer: ChatTokenizer, g
     matcher.accept(*tokenizer.encode("x"))
     assert matcher.failure
     assert allowed(matcher, tokenizer) == ["<|im_end|>"]
+
+
+def test_the_text_of_a_grammar_that_failed_does_not_fail_the_next_of_its_schema(
+    tokenizer: ChatTokenizer, grammars: Grammars
+) -> None:
+    """Copies share the states of their lexer, and with them its limit."""
+    schema = '{"type": "string", "pattern": "^(((a{1,50}){1,50}){1,50})$"}'
+    for _ in range(2):
+        matcher = grammars.matcher(schema, [])
+        for letter in '"aaa':
+            if not matcher.failure:
+                assert letter in allowed(matcher, tokenizer)
+                matcher.accept(*tokenizer.encode(letter))
+
+
+def test_grammars_are_kept_by_their_bytes(tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = counted(monkeypatch)
+    kept = Grammars(tokenizer, tokenizer.encode("<|im_end|>"), max_bytes=100 << 20)
+    for schema in (LAMP, "{}", LAMP, "{}", '{"type": "null"}', "{}", LAMP):
+        kept.matcher(schema, [], num_bytes=40 << 20)
+    assert made == [LAMP, "{}", '{"type": "null"}', LAMP]
+
+
+def test_a_grammar_is_compiled_again_after_many_texts(
+    tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.engine.grammar._MAX_TEXTS", 3)
+    made = counted(monkeypatch)
+    kept = Grammars(tokenizer, tokenizer.encode("<|im_end|>"))
+    for _ in range(6):
+        kept.matcher(LAMP, [])
+    assert made == [LAMP] * 2
+
+
+def test_nobody_waits_for_the_grammar_of_another(tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def slow(vocabulary: LLTokenizer, schema: str) -> LLMatcher:
+        if schema == "{}":
+            has_begun.set()
+            may_end.wait()
+        return compiled(vocabulary, schema)
+
+    monkeypatch.setattr("services.engine.grammar.compiled", slow)
+    kept = Grammars(tokenizer, tokenizer.encode("<|im_end|>"))
+    other = threading.Thread(target=kept.matcher, args=("{}", []))
+    other.start()
+    has_begun.wait()
+    assert allowed(kept.matcher(LAMP, []), tokenizer) == ['"']
+    may_end.set()
+    other.join()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import asyncio
 import json
-import time
 from typing import Any
 
 import pytest
@@ -39,7 +39,7 @@ POINT = {
 )
 def test_a_schema_that_cannot_be_held_is_refused_by_the_name_of_its_field(schema: str, words: str) -> None:
     with pytest.raises(InvalidArgument, match=words) as refused:
-        check_schema(schema)
+        asyncio.run(check_schema(schema))
     assert (refused.value.field, refused.value.reason) == ("json_schema", "INVALID_SCHEMA")
 
 
@@ -56,9 +56,7 @@ def test_a_schema_that_cannot_be_held_is_refused_by_the_name_of_its_field(schema
     ],
 )
 def test_what_users_write_is_held(schema: dict[str, Any]) -> None:
-    began = time.process_time()
-    check_schema(json.dumps(schema))
-    assert time.process_time() - began < 5
+    asyncio.run(check_schema(json.dumps(schema)))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,115 @@
+"""What the keywords of a JSON schema cost to hold a text to, guessed from the schema alone: to refuse by the path of a keyword what
+is sure to be too much, and to try the lightest first.
+
+The guesses are fits to measurements of llguidance 1.7 on one core. What they miss, the trial finds (`schema_trial`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from services.engine.api import InvalidSchema
+
+# A larger number than this in a schema takes minutes to compile, and much memory.
+_MAX_REPETITIONS = 10_000
+_REPETITIONS = frozenset(
+    f"{bound}{what}" for bound in ("min", "max") for what in ("Items", "Length", "Properties", "Contains")
+)
+# The automaton of `multipleOf` has a state for each remainder, and the library's own limits do not hold for it.
+_MAX_REMAINDERS = 20_000
+_MAX_ALL_REMAINDERS = 50_000
+_REMAINDER_MILLISECONDS = 0.005
+_NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
+_DATA = frozenset({"enum", "const", "default", "examples"})
+_PLAIN_NAME = re.compile(r"[$A-Za-z_][$A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """`milliseconds` of processor time, more or less; `path` is the JSON path of the keyword that costs most, "" where none does."""
+
+    milliseconds: float
+    path: str
+
+
+def cost_of(schema: Any) -> Cost:
+    """Raises InvalidSchema that names the keyword which is too costly."""
+    total, most, path, remainders, together = 0.0, 0.0, "", 0, 1
+    for at, keyword, value in _keywords(schema, "$"):
+        if keyword in _REPETITIONS and _is_number(value) and value > _MAX_REPETITIONS:
+            raise InvalidSchema(f"the schema's {keyword} is {value}; the limit is {_MAX_REPETITIONS}: {at}")
+        if keyword == "multipleOf":
+            number = _num_remainders(value)
+            remainders, together = remainders + number, together * max(1, number)
+            if remainders > _MAX_ALL_REMAINDERS or number > _MAX_REMAINDERS:
+                raise InvalidSchema(
+                    f"the schema's multipleOf is too costly: {at}; the limit is {_MAX_REMAINDERS} remainders, "
+                    f"and {_MAX_ALL_REMAINDERS} in one schema"
+                )
+        cost = _MILLISECONDS[keyword](value) if keyword in _MILLISECONDS else 0.0
+        total += cost
+        if cost > most:
+            most, path = cost, at
+    # Remainders that must all hold multiply; whether they must, the schema's references hide.
+    return Cost(total + (_REMAINDER_MILLISECONDS * together if together > remainders else 0.0), path)
+
+
+def _keywords(schema: Any, path: str) -> Iterator[tuple[str, str, Any]]:
+    """(path, keyword, value) of all schemas in it. Values that are data have no keywords, and names of properties are none."""
+    if isinstance(schema, list):
+        for number, element in enumerate(schema):
+            yield from _keywords(element, f"{path}[{number}]")
+    if not isinstance(schema, dict):
+        return
+    for keyword, value in schema.items():
+        at = path + _step(keyword)
+        yield at, keyword, value
+        if keyword in _NAMED and isinstance(value, dict):
+            for name, inner in value.items():
+                yield from _keywords(inner, at + _step(name))
+        elif keyword not in _DATA:
+            yield from _keywords(value, at)
+
+
+def _step(name: str) -> str:
+    return f".{name}" if _PLAIN_NAME.fullmatch(name) else f"[{json.dumps(name)}]"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _num_remainders(value: Any) -> int:
+    """The digits without zeros around them: a text is a multiple of 0.01 or 1000 by where its digits stand."""
+    if not _is_number(value):
+        return 0
+    digits = "".join(map(str, Decimal(str(value)).as_tuple().digits)).strip("0")
+    return int(digits or 0)
+
+
+def _of_number(each: float) -> Callable[[Any], float]:
+    return lambda value: each * value if _is_number(value) else 0.0
+
+
+def _of_square(each: float) -> Callable[[Any], float]:
+    return lambda value: each * len(value) ** 2 if isinstance(value, dict) else 0.0
+
+
+def _of_text(each: float) -> Callable[[Any], float]:
+    return lambda value: each * len(value if isinstance(value, str) else json.dumps(value))
+
+
+_MILLISECONDS: dict[str, Callable[[Any], float]] = {
+    "multipleOf": lambda value: _REMAINDER_MILLISECONDS * _num_remainders(value),
+    **dict.fromkeys(_REPETITIONS, _of_number(0.006)),
+    "properties": _of_square(7e-5),
+    "patternProperties": _of_square(0.013),
+    "pattern": _of_text(0.01),
+    "enum": _of_text(0.002),
+    "const": _of_text(0.002),
+}

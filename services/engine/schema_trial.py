@@ -1,0 +1,76 @@
+"""Whether a text can be held to a JSON schema at a bounded cost, found by trial in a process with limits.
+
+A compiled grammar cannot leave its process. So an engine compiles again what a trial has passed, which then costs no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from functools import cache
+
+from services.bounded.calls import BoundedCalls, Refused, TooCostly
+from services.bounded.turns import Busy
+from services.engine.api import InvalidSchema, QueueFull
+from services.engine.json_schema import cost_of_text, try_schema
+from services.engine.schema_cost import Cost
+
+_MODULE = "services.engine.json_schema"
+_MAX_KNOWN = 4096
+"""Of at most 1 KB each."""
+
+
+class SchemaTrials:
+    """The findings of one process, by the bytes of the schemas."""
+
+    def __init__(self, calls: BoundedCalls | None = None) -> None:
+        self._calls = calls or BoundedCalls([_MODULE])
+        self._known: OrderedDict[bytes, int | str] = OrderedDict()
+
+    async def num_bytes(self, schema: str) -> int:
+        """Memory that compiling it takes. Cancelling ends a trial under way.
+
+        Raises InvalidSchema where no text can be held to it within the bounds, QueueFull where too many others are tried.
+        """
+        key = hashlib.sha256(schema.encode(errors="surrogatepass")).digest()
+        found = self._known.get(key)
+        if found is None:
+            found = await self._find(schema, key)
+        self._known[key] = found
+        self._known.move_to_end(key)
+        if len(self._known) > _MAX_KNOWN:
+            self._known.popitem(last=False)
+        if isinstance(found, str):
+            raise InvalidSchema(found)
+        return found
+
+    async def _find(self, schema: str, key: bytes) -> int | str:
+        """The memory, or why not."""
+        try:
+            cost = await asyncio.to_thread(cost_of_text, schema)
+            async with self._calls.turn(cost.milliseconds):
+                if (found := self._known.get(key)) is not None:  # while this one waited
+                    return found
+                return await self._calls.run(f"{_MODULE}:{try_schema.__name__}", schema)
+        except InvalidSchema as error:
+            return str(error)
+        except Refused as error:
+            return str(error)
+        except TooCostly:
+            return self._too_costly(cost)
+        except Busy as error:
+            raise QueueFull(f"the schema cannot be tried now: {error}") from error
+
+    def _too_costly(self, cost: Cost) -> str:
+        bounds = self._calls.bounds
+        return (
+            f"the schema is too costly to hold a text to; most by {cost.path or 'its size'}: it takes more than "
+            f"{bounds.cpu_seconds} s or {bounds.memory_bytes >> 20} MiB to compile"
+        )
+
+
+@cache
+def trials() -> SchemaTrials:
+    """Of this process: all its engines and callers share one helper."""
+    return SchemaTrials()
