@@ -38,7 +38,7 @@ class Bounds:
     """
 
     cpu_seconds: int = 1
-    wall_seconds: float = 5.0
+    wall_seconds: float = 10.0
     memory_bytes: int = 128 << 20
     light: float = 50.0
     places: int = 2

@@ -40,7 +40,10 @@ _STEPS_SECONDS = 0.25
 
 def cost_of_text(schema: str) -> Cost:
     """Raises InvalidSchema where it is no JSON object, too long, or has a keyword that is too costly."""
-    return cost_of(_parsed(schema))
+    try:
+        return cost_of(_parsed(schema))
+    except RecursionError as error:
+        raise InvalidSchema("the schema is nested too deeply") from error
 
 
 def grammar_of(schema: str) -> str:

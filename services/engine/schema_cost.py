@@ -24,6 +24,7 @@ _REPETITIONS = frozenset(
 _MAX_REMAINDERS = 20_000
 _MAX_ALL_REMAINDERS = 50_000
 _REMAINDER_MILLISECONDS = 0.005
+_MOST_TOGETHER = 10**9
 _NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 _DATA = frozenset({"enum", "const", "default", "examples"})
 _PLAIN_NAME = re.compile(r"[$A-Za-z_][$A-Za-z0-9_]*")
@@ -45,7 +46,7 @@ def cost_of(schema: Any) -> Cost:
             raise InvalidSchema(f"the schema's {keyword} is {value}; the limit is {_MAX_REPETITIONS}: {at}")
         if keyword == "multipleOf":
             number = _num_remainders(value)
-            remainders, together = remainders + number, together * max(1, number)
+            remainders, together = remainders + number, min(together * max(1, number), _MOST_TOGETHER)
             if remainders > _MAX_ALL_REMAINDERS or number > _MAX_REMAINDERS:
                 raise InvalidSchema(
                     f"the schema's multipleOf is too costly: {at}; the limit is {_MAX_REMAINDERS} remainders, "
@@ -93,7 +94,7 @@ def _num_remainders(value: Any) -> int:
 
 
 def _of_number(each: float) -> Callable[[Any], float]:
-    return lambda value: each * value if _is_number(value) else 0.0
+    return lambda value: each * max(0, min(value, _MAX_REPETITIONS)) if _is_number(value) else 0.0
 
 
 def _of_square(each: float) -> Callable[[Any], float]:
