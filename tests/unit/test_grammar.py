@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from llguidance import LLMatcher, LLTokenizer
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from services.engine.api import SchemaNotSupported
 from services.engine.grammar import Grammars, Matcher
@@ -76,17 +76,19 @@ def test_a_text_that_fails_can_only_end_and_says_why(tokenizer: ChatTokenizer, g
     assert allowed(matcher, tokenizer) == ["<|im_end|>"]
 
 
-def test_the_text_of_a_grammar_that_failed_does_not_fail_the_next_of_its_schema(
-    tokenizer: ChatTokenizer, grammars: Grammars
+def test_a_text_that_reaches_the_limit_of_its_grammar_does_not_fail_the_next(
+    tokenizer: ChatTokenizer, grammars: Grammars, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Copies share the states of their lexer, and with them its limit."""
-    schema = '{"type": "string", "pattern": "^(((a{1,50}){1,50}){1,50})$"}'
+    monkeypatch.setattr("services.engine.json_schema.LIMITS", LLParserLimits(max_lexer_states=300))
+    schema = '{"type": "string", "minLength": 900}'
     for _ in range(2):
-        matcher = grammars.matcher(schema, [])
-        for letter in '"aaa':
-            if not matcher.failure:
-                assert letter in allowed(matcher, tokenizer)
-                matcher.accept(*tokenizer.encode(letter))
+        matcher, num_letters = grammars.matcher(schema, tokenizer.encode('"')), 0
+        while not matcher.failure:
+            allowed(matcher, tokenizer)
+            matcher.accept(*tokenizer.encode("a"))
+            num_letters += 1
+        assert 20 < num_letters < 900
 
 
 def test_grammars_are_kept_by_their_bytes(tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
