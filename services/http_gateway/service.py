@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from uuid import uuid4
 
 import grpc
-import swagger_ui_bundle
 from fastapi import FastAPI, Header, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, PlainTextResponse
@@ -150,7 +149,7 @@ def make_app(
     app.get("/readyz", include_in_schema=False, response_model=None)(service.readyz)
     app.get("/metrics", include_in_schema=False, response_model=None)(_metrics)
     app.get("/docs", include_in_schema=False, response_model=None)(_docs)
-    app.mount("/docs/assets", StaticFiles(directory=swagger_ui_bundle.swagger_ui_path))
+    app.mount("/docs/assets", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     page.mount(app, client, jaeger)
     app.include_router(batches.router)
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
