@@ -13,6 +13,8 @@ from tandem.errors import RequestError
 
 MOST_MESSAGES = 1024
 """Of a conversation."""
+MAX_REQUEST_BYTES = 2 * 2**20
+"""Of a message to the gateway, and of a body of JSON that becomes one. Temporal keeps no larger input either."""
 MOST_COUNT = 2**32 - 1
 Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 """A field of type uint32."""

@@ -14,11 +14,16 @@ UserError               the message says what to do; the command line prints it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # every command needs this module, and only those that call the gateway need gRPC
     import grpc
+
+
+# gRPC's own words, from a server that has read no more than the length.
+_TOO_LARGE = re.compile(r"^SERVER: Received message larger than max \((\d+) vs\. (\d+)\)")
 
 
 class UserError(Exception):
@@ -73,6 +78,9 @@ def from_rpc(error: grpc.RpcError) -> RequestError:
     from google.rpc import error_details_pb2
     from grpc_status import rpc_status
 
+    if too_large := _TOO_LARGE.search(error.details() or ""):
+        size, most = map(int, too_large.groups())
+        return RequestError(error.code(), _said_too_large(size, most), "MESSAGE_TOO_LARGE")
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an RpcError is a Call
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for detail in status.details if status else ():
@@ -84,4 +92,11 @@ def from_rpc(error: grpc.RpcError) -> RequestError:
         field=bad.field_violations[0].field if bad.field_violations else "",
         retry_after_s=retry.retry_delay.ToMilliseconds() / 1000 if retry.HasField("retry_delay") else None,
         metadata=info.metadata,
+    )
+
+
+def _said_too_large(size: int, most: int) -> str:
+    return (
+        f"the question is too large: with all that belongs to it, it has {size:,} bytes, {size - most:,} more than the {most:,} that the "
+        "gateway takes; shorten it, or ask in parts"
     )

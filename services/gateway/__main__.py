@@ -20,7 +20,6 @@ from services.file_store.store import FileStore
 from services.gateway.account_keeper import AccountKeeper
 from services.gateway.admission import Admission
 from services.gateway.batched import BatchedRequests
-from services.gateway.bounds import MAX_RECEIVED_BYTES
 from services.gateway.orphans import cancel_orphans
 from services.gateway.readers import Limits
 from services.gateway.service import NAME, TandemService
@@ -39,6 +38,7 @@ from services.process.start import run
 from services.process.temporal import connect
 from services.process.token_counter import token_counter
 from services.process.transport import own_transport
+from tandem.contract import MAX_REQUEST_BYTES
 from tandem.errors import SetupError
 from tandem.method.profile import load_profile
 from tandem.tenants import TenantFile, Tenants
@@ -134,7 +134,7 @@ async def main() -> None:
     log = open_request_log(settings.sealer())
     server = Server(
         settings.host, settings.port, [NAME, FILES, BATCHES], [authentication(settings.host).check],
-        transport=own_transport(), callers=CALLERS, receive_limit=MAX_RECEIVED_BYTES,
+        transport=own_transport(), callers=CALLERS, receive_limit=MAX_REQUEST_BYTES,
     )  # fmt: skip
     if settings.internal_port:
         server.listen_for_processes(settings.internal_port)

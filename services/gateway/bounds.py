@@ -11,8 +11,6 @@ from tandem.contract import MOST_MESSAGES
 from tandem.method.errors import InvalidArgument
 from tandem.v1 import tandem_pb2
 
-MAX_RECEIVED_BYTES = 2 * 2**20
-"""Of a message to the gateway. Temporal keeps no larger input either."""
 _MAX_WHERE_CHARACTERS = 4096
 _MAX_CHECKS = 16
 _MAX_ARGUMENT_CHARACTERS = 64 * 1024

@@ -13,7 +13,6 @@ from services.http_gateway.reading import MOST_WAITING
 from services.http_gateway.service import OWN_PAGE, make_app
 from services.identity.settings import is_loopback
 from services.observability import metrics, tracing
-from services.process.body_limit import MAX_BODY_BYTES
 from services.process.http_server import MAX_CONNECTIONS, HttpServer, http_config
 from services.process.server import termination
 from services.process.settings import Names, ProcessSettings, read_settings
@@ -21,6 +20,7 @@ from services.process.start import bound_socket, run
 from services.process.transport import own_transport
 from services.process.web_pages import WebPages
 from tandem.client import AsyncClient
+from tandem.contract import MAX_REQUEST_BYTES
 from tandem.gateway import Gateway
 
 # Longer than clients and load balancers keep idle connections: who closes first must not be the one that may be asked again.
@@ -36,7 +36,10 @@ class HttpGatewaySettings(ProcessSettings):
     )
     jaeger: str = Field("", validation_alias="TANDEM_JAEGER", description="URL that the page's links to traces lead to")
     max_body_bytes: int = Field(
-        MAX_BODY_BYTES, gt=0, validation_alias="TANDEM_MAX_BODY_BYTES", description="a larger body is refused with 413"
+        MAX_REQUEST_BYTES,
+        gt=0,
+        validation_alias="TANDEM_MAX_BODY_BYTES",
+        description="a larger body is refused with 413",
     )
     max_connections: int = Field(
         MAX_CONNECTIONS,

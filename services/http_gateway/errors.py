@@ -32,6 +32,7 @@ _CODES = {
     "UNKNOWN_PROFILE": "model_not_found",
     "QUESTION_TOO_LONG": "context_length_exceeded",
     "QUOTA_EXCEEDED": "insufficient_quota",
+    "MESSAGE_TOO_LARGE": "request_too_large",
 }
 _HTTP_CODES = {413: "request_too_large", 429: "too_many_waiting"}
 _STATUSES = {
@@ -53,6 +54,7 @@ _STATUSES_OF_REASONS = {
     "PROMPT_REFUSED": 400,
     "PROFILE_MISMATCH": 503,
     "FILE_TOO_LARGE": 413,
+    "MESSAGE_TOO_LARGE": 413,
     "FILE_QUOTA_EXCEEDED": 413,
     "UPLOAD_TOO_SLOW": 408,
     "NO_FILE_STORE": 501,
@@ -97,7 +99,7 @@ def from_gateway(error: RequestError) -> HttpError:
     is_budget = error.reason == "BUDGET_TOO_SMALL"
     return HttpError(
         status,
-        str(error),
+        f"the gateway does not answer: try again in a moment ({error})" if error.is_connection_lost else str(error),
         "tandem.max_cost_usd" if is_budget else _PARAMS.get(error.field, _own(error.field)),
         _CODES.get(error.reason) or error.reason.lower() or None,
         error.retry_after_s,

@@ -68,7 +68,8 @@ def mount(app: FastAPI, client: AsyncClient, jaeger: str = "") -> None:
 
 @api.get("/profiles")
 async def profiles(client: Caller, request: Request) -> dict[str, Any]:
-    return {**to_dict(await client.profiles()), "jaeger": request.app.state.jaeger}
+    own = {"jaeger": request.app.state.jaeger, "max_body_bytes": request.app.state.max_body_bytes}
+    return {**to_dict(await client.profiles()), **own}
 
 
 @api.get("/tenants")

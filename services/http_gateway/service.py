@@ -29,9 +29,10 @@ from services.http_gateway.responses_request import ResponsesRequest
 from services.identity.bearer import bearer
 from services.observability import metrics, text
 from services.observability.tracing import tracer
-from services.process.body_limit import MAX_BODY_BYTES, BodyLimit
+from services.process.body_limit import BodyLimit
 from services.process.web_pages import PageGuard, WebPages
 from tandem.client import AsyncClient
+from tandem.contract import MAX_REQUEST_BYTES
 from tandem.errors import RequestError
 from tandem.events import Accepted
 from tandem.openai.chat_request import ChatCompletionRequest
@@ -132,7 +133,7 @@ def make_app(
     client: AsyncClient,
     readiness: Readiness,
     jaeger: str = "",
-    max_body_bytes: int = MAX_BODY_BYTES,
+    max_body_bytes: int = MAX_REQUEST_BYTES,
     pages: WebPages = OWN_PAGE,
     most_waiting: int = MOST_WAITING,
 ) -> FastAPI:
@@ -140,6 +141,7 @@ def make_app(
     service = OpenAIService(client, readiness)
     app = FastAPI(title="Tandem", description="OpenAI's chat API", docs_url=None, redoc_url=None)
     app.router.route_class = BodyRoute
+    app.state.max_body_bytes = max_body_bytes
     app.state.bodies = Bodies(client, most_waiting)
     app.post("/v1/chat/completions", response_model=None)(service.chat_completions)
     app.post("/v1/responses", response_model=None)(service.responses)

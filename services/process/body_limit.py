@@ -7,7 +7,6 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
-MAX_BODY_BYTES = 2 * 2**20  # of the gateway's messages too, and a body's message is no larger
 MAX_HELD_BYTES = 128 * 2**20
 """A quarter of the memory that the chart gives the HTTP gateway: of each body there is a copy or two while it is read as JSON."""
 

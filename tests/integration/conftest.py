@@ -28,7 +28,6 @@ from services.file_store.store import FileStore
 from services.gateway.__main__ import add_batches, tenants_in
 from services.gateway.admission import Admission
 from services.gateway.batched import BatchedRequests
-from services.gateway.bounds import MAX_RECEIVED_BYTES
 from services.gateway.readers import Limits
 from services.gateway.service import NAME as GATEWAY
 from services.gateway.service import TandemService
@@ -52,6 +51,7 @@ from services.sufficiency_scorer.service import SufficiencyModel
 from services.sufficiency_scorer.stage_scorer import StageScorer
 from services.sufficiency_scorer.stage_scorers import StageScorers
 from tandem import AsyncClient
+from tandem.contract import MAX_REQUEST_BYTES
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
 from tests.fakes import ScriptedEngine
 from tests.integration.backends import (
@@ -143,9 +143,7 @@ async def run_system(
         temporal_address, data_converter=converter, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)]
     )
     settings = WorkerSettings(profile=profile_name, drain=timedelta(0))
-    gateway = Server(
-        "127.0.0.1", 0, [GATEWAY, FILES, BATCHES], [authentication.check], receive_limit=MAX_RECEIVED_BYTES
-    )
+    gateway = Server("127.0.0.1", 0, [GATEWAY, FILES, BATCHES], [authentication.check], receive_limit=MAX_REQUEST_BYTES)
     admission = Admission({profile_name: profile}, profile_name, {profile_name: len})
     workflows = Workflows(temporal, await find_search_attributes(temporal), is_fair=tenants is not None)
     tenancy = Tenancy(tenants_in(tenants), log.accounts, Spending(temporal, workflows.is_searchable), clock)

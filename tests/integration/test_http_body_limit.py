@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.process.body_limit import MAX_BODY_BYTES
+from tandem.contract import MAX_REQUEST_BYTES
 from tests.integration.edge import ask, body
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -35,16 +35,16 @@ def head(path: str, framing: str) -> bytes:
 
 @pytest.mark.parametrize("path", POSTED)
 async def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes(http: httpx.AsyncClient, path: str) -> None:
-    status, error = await exchange(http, head(path, f"content-length: {MAX_BODY_BYTES + 1}"))
+    status, error = await exchange(http, head(path, f"content-length: {MAX_REQUEST_BYTES + 1}"))
     assert status.startswith("HTTP/1.1 413")
     assert (error["type"], error["code"]) == ("invalid_request_error", "request_too_large")
-    assert str(MAX_BODY_BYTES) in error["message"]
+    assert str(MAX_REQUEST_BYTES) in error["message"]
 
 
 @pytest.mark.parametrize("path", POSTED)
 async def test_a_chunked_body_is_refused_as_soon_as_more_came(http: httpx.AsyncClient, path: str) -> None:
     chunk = f"{len(CHUNK):x}\r\n".encode() + CHUNK + b"\r\n"
-    endless = chunk * (MAX_BODY_BYTES // len(CHUNK) + 1)
+    endless = chunk * (MAX_REQUEST_BYTES // len(CHUNK) + 1)
     status, error = await exchange(http, head(path, "transfer-encoding: chunked") + endless)
     assert status.startswith("HTTP/1.1 413")
     assert error["code"] == "request_too_large"
@@ -52,7 +52,7 @@ async def test_a_chunked_body_is_refused_as_soon_as_more_came(http: httpx.AsyncC
 
 async def test_a_body_at_the_limit_is_read(http: httpx.AsyncClient) -> None:
     small = json.dumps(body("[slm_eos=3 scores=0:0.9]")).encode()
-    padded = small + b" " * (MAX_BODY_BYTES - len(small))
+    padded = small + b" " * (MAX_REQUEST_BYTES - len(small))
     headers = {"content-type": "application/json"}
     for content, status in ((padded, 200), (padded + b" ", 413)):
         reply = await http.post("/v1/chat/completions", content=content, headers=headers)

@@ -30,16 +30,40 @@ async function refusal(response) {
   }
 }
 
+/** As `fetch`, whose own error says nothing that helps. */
+async function reach(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    throw new ApiError(0, `${location.origin} does not answer: its process has ended, or the network is down. Start it again (tandem up) and try again.`);
+  }
+}
+
 async function call(path, options = {}) {
-  const response = await fetch(`/api${path}`, { ...options, headers: { ...headers(), ...options.headers } });
+  const response = await reach(`/api${path}`, { ...options, headers: { ...headers(), ...options.headers } });
   if (!response.ok) throw await refusal(response);
   return response.json();
 }
 
-const post = (path, body) =>
-  call(path, { method: "POST", body: JSON.stringify(body ?? {}), headers: { "content-type": "application/json" } });
+let mostBytes = Infinity;
 
-export const getProfiles = () => call("/profiles");
+/** A body that is too large is not sent: the server would cut the connection, which a browser does not explain. */
+async function post(path, content) {
+  const body = new Blob([JSON.stringify(content ?? {})]);
+  const more = body.size - mostBytes;
+  if (more > 0) {
+    const [has, beyond, most] = [body.size, more, mostBytes].map((bytes) => bytes.toLocaleString("en"));
+    throw new ApiError(413, `The question is too large: it has ${has} bytes, ${beyond} more than the ${most} that the server takes. Shorten it.`);
+  }
+  return call(path, { method: "POST", body, headers: { "content-type": "application/json" } });
+}
+
+export async function getProfiles() {
+  const served = await call("/profiles");
+  mostBytes = served.max_body_bytes;
+  return served;
+}
 export const getTenants = () => call("/tenants");
 export const getRequests = (where, limit) => call(`/requests?${new URLSearchParams({ where, limit })}`);
 export const getTimeline = (id) => call(`/requests/${encodeURIComponent(id)}/timeline`);
@@ -52,16 +76,18 @@ export const cancel = (id) => post(`/requests/${encodeURIComponent(id)}/cancel`)
  * As EventSource does, which cannot send a key. Rejects with ApiError where the server refuses.
  *
  * A gateway whose log does not answer sends the result without the text before it. `isWhole` then says so, and what is missing is
- * asked for a few times more; an event that came already may come again.
+ * asked for a few times more; an event that came already may come again. `onLost` is told why nothing comes, and null when
+ * something does.
  */
-export async function follow(id, onEvent, isWhole, signal) {
+export async function follow(id, onEvent, isWhole, signal, onLost) {
   let last = "";
   let ends = 0;
   while (!signal.aborted) {
     try {
       const sent = { ...headers(), ...(last && { "last-event-id": last }) };
-      const response = await fetch(`/api/requests/${encodeURIComponent(id)}/events`, { headers: sent, signal });
+      const response = await reach(`/api/requests/${encodeURIComponent(id)}/events`, { headers: sent, signal });
       if (!response.ok) throw await refusal(response);
+      onLost(null);
       for await (const { id: eventId, data } of events(response.body)) {
         onEvent(data);
         if (data.kind === "failed") return;
@@ -70,8 +96,9 @@ export async function follow(id, onEvent, isWhole, signal) {
       }
     } catch (error) {
       if (signal.aborted) return;
-      const isRefusal = error instanceof ApiError && error.status < 500;
-      if (isRefusal) throw error;
+      const status = error instanceof ApiError ? error.status : undefined;
+      if (status > 0 && status < 500) throw error;
+      if (status !== undefined) onLost(error); // else the connection was cut, and the next attempt says more
     }
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }

@@ -1,5 +1,5 @@
 // Ask: a question, and the two models at work on it.
-import { ApiError, ask, cancel, follow } from "./api.js";
+import { ask, cancel, follow } from "./api.js";
 import { Bill, Running } from "./bill.js";
 import { Checks } from "./checks.js";
 import { html, useEffect, useState } from "./html.js";
@@ -20,9 +20,11 @@ export function Ask({ id, served }) {
   const [asked, setAsked] = useState(() => ({ ...BLANK, ...recall() }));
   const [state, setState] = useState(null);
   const [error, setError] = useState(null);
+  const [lost, setLost] = useState(null);
 
   useEffect(() => {
     setError(null);
+    setLost(null);
     setState(id ? start(id) : null);
     if (!id) return undefined;
     const leaving = new AbortController();
@@ -31,7 +33,7 @@ export function Ask({ id, served }) {
       seen = next(seen, event);
       setState(seen);
     };
-    follow(id, show, () => isWhole(seen), leaving.signal).catch(setError);
+    follow(id, show, () => isWhole(seen), leaving.signal, setLost).catch(setError);
     return () => leaving.abort();
   }, [id]);
 
@@ -54,11 +56,9 @@ export function Ask({ id, served }) {
   return html`
     <h1 class="unseen">Ask</h1>
     <${Form} ...${{ asked, edit, submit, isRunning, served }} onStop=${() => cancel(id).catch(setError)} />
-    ${error && html`<p class="problem" role="alert">${said(error)}</p>`}
+    ${(error ?? lost) && html`<p class="problem" role="alert">${(error ?? lost).message}</p>`}
     ${state && !(error && !state.accepted) && html`<${Board} ...${{ state, profile, asked, jaeger: served.jaeger }} />`}`;
 }
-
-const said = (error) => (error instanceof ApiError ? error.message : "The server could not be reached.");
 
 function Form({ asked, edit, submit, isRunning, onStop, served }) {
   const isLong = asked.question.includes("\n") || asked.question.length > 90;

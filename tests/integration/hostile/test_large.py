@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,6 +16,8 @@ from google.protobuf.message import Message
 
 from services.batches.service import BATCHES, FILES
 from services.gateway.service import NAME as GATEWAY
+from tandem import RequestError
+from tandem.contract import MAX_REQUEST_BYTES
 from tandem.v1 import batch_pb2 as batches
 from tandem.v1 import tandem_pb2 as tandem
 from tests.contracts import methods
@@ -140,6 +143,18 @@ async def test_too_much_of_a_message_is_refused_in_time(hardy: Hardy, case: str)
         began = time.monotonic()
         assert await asyncio.to_thread(status_of, channel, METHODS[name], data) in REFUSED
         assert time.monotonic() - began < SECONDS
+
+
+@pytest.mark.parametrize("size", [5_000_000, 20_000_000])
+async def test_a_client_says_of_a_question_that_it_is_too_large_by_how_much_and_the_limit(
+    hardy: Hardy, size: int
+) -> None:
+    with pytest.raises(RequestError) as refused:
+        await hardy.system.client.ask("x" * size)
+    has, beyond, most = (int(found.replace(",", "")) for found in re.findall(r"([0-9,]{5,}) ", str(refused.value)))
+    assert str(refused.value).startswith("the question is too large")
+    assert (most, beyond) == (MAX_REQUEST_BYTES, has - MAX_REQUEST_BYTES)
+    assert size < has < size + 100
 
 
 @pytest.mark.parametrize("case", HTTP)
