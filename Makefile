@@ -83,10 +83,10 @@ k8s-tools: develop  ## download kubectl and helm into the cache folder (once)
 	@$(RUN) python -m tests.e2e.k8s.get_tools
 
 report: develop  ## train, calibrate and evaluate the default pair's stop rule from the collected files (minutes)
-	@$(RUN) training/report.sh $(PAIR)
+	@$(RUN) lab/training/report.sh $(PAIR)
 
 collect: models develop  ## collect what `make report` needs (a day on two cores; an interrupted run is resumed)
-	@$(RUN) training/collect.sh $(PAIR)
+	@$(RUN) lab/training/collect.sh $(PAIR)
 
 tables: develop  ## write docs/settings.md, and the tables of docs/security.md and docs/redis.md: who may call what, as the tests find it
 	@$(RUN) python docs/gen_settings.py
@@ -100,13 +100,13 @@ cost-tree: models jaeger  ## draw docs/cost-tree.svg from a real trace of the re
 	  $(TANDEM) trace cost cost-tree-$$$$ --svg docs/cost-tree.svg; result=$$?; $(TANDEM) down; exit $$result; }
 
 plan-map: develop  ## draw docs/plan.svg, the map of savings, from the default pair's answers to HumanEval
-	@$(TANDEM) plan training/collected/$(PAIR)/humaneval.parquet --llm-usd 2/12 --slm-usd 0.25/1.5 --out docs/plan.svg
+	@$(TANDEM) plan lab/training/collected/$(PAIR)/humaneval.parquet --llm-usd 2/12 --slm-usd 0.25/1.5 --out docs/plan.svg
 
 bench: bench-stop bench-orchestration bench-ledger bench-exporter bench-checks  ## all benchmarks that need no real model
 
 bench-score: develop  ## scoring with cached stages against scoring each stage from the start, on the real small model
 	@$(TANDEM) models pull --engine transformers
-	@$(RUN) python -m bench.score
+	@$(RUN) python -m lab.bench.score
 
 K8S ?= $(HOME)/.cache/tandem/k8s
 K8S_LANES ?= 0
@@ -122,71 +122,71 @@ e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster 
 	  TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s down; exit $$result; }
 
 scaling-curves: develop  ## draw docs/scaling.svg: backlog, pods and latency of the last `make e2e-k8s`
-	@$(RUN) python -m bench.scaling_curves
+	@$(RUN) python -m lab.bench.scaling_curves
 
 peers: models develop  ## install llama.cpp and vLLM for CPUs into the cache folder, to compare with (minutes)
-	@$(RUN) python -m bench.peers
+	@$(RUN) python -m lab.bench.peers
 
 bench-conformance: develop  ## the promises of engines, by name and engine, with how each ended: docs/conformance.md
-	@$(RUN) python -m bench.conformance
+	@$(RUN) python -m lab.bench.conformance
 
 soak: develop  ## an hour and 20,000 requests: memory, descriptors, keys, database, latency; draws docs/soak.svg
-	@$(RUN) python -m bench.soak
+	@$(RUN) python -m lab.bench.soak
 
 bench-guards: develop  ## what TLS, API keys, limits and encryption cost together: stop, request, requests at once
-	@$(RUN) python -m bench.guards
+	@$(RUN) python -m lab.bench.guards
 
 bench-live: models develop jaeger  ## 30 functions live against the collected answers, and their bills against Jaeger (a quarter of an hour)
-	@$(RUN) python -m bench.live
+	@$(RUN) python -m lab.bench.live
 
 bench-scoring: compiled develop  ## scoring passes on llama.cpp and in int8 against float32, and the AUROC of a trained scorer on each
-	@$(RUN) python -m bench.scoring
+	@$(RUN) python -m lab.bench.scoring
 
 bench-engine: peers compiled  ## every engine for machines without a GPU, llama.cpp's own server and vLLM: speed, start, memory (two hours)
-	@for model in slm llm; do $(RUN) python -m bench.engine --model $$model || exit 1; done
+	@for model in slm llm; do $(RUN) python -m lab.bench.engine --model $$model || exit 1; done
 
 bench-accuracy: peers compiled  ## accuracy of both models by engine and quantization, 100 questions (an hour)
-	@$(RUN) python -m bench.accuracy --model slm
-	@$(RUN) python -m bench.accuracy --model llm
+	@$(RUN) python -m lab.bench.accuracy --model slm
+	@$(RUN) python -m lab.bench.accuracy --model llm
 
 ENGINE ?= llamacpp
-ANSWERS_llamacpp = bench/fixtures/humaneval-llamacpp.parquet
-ANSWERS_transformers = training/collected/$(PAIR)/humaneval.parquet
+ANSWERS_llamacpp = lab/bench/fixtures/humaneval-llamacpp.parquet
+ANSWERS_transformers = lab/training/collected/$(PAIR)/humaneval.parquet
 
 bench-answers: develop  ## do both models complete 40 functions here as they did elsewhere? ENGINE=llamacpp or transformers (a quarter of an hour)
 	@file=$$(mktemp -d)/humaneval.parquet && $(TANDEM) collect humaneval --engine $(ENGINE) --only-question --n 40 --width 4 --threads 2 --out $$file && \
-	  $(RUN) python -m bench.answers $$file $(ANSWERS_$(ENGINE))
+	  $(RUN) python -m lab.bench.answers $$file $(ANSWERS_$(ENGINE))
 
 bench-ahead: compiled develop  ## time from the stop to the answer's first token, with and without prefill
-	@$(RUN) python -m bench.ahead
+	@$(RUN) python -m lab.bench.ahead
 
 bench-busy: compiled develop  ## one and three model processes on the same cores, by how their threads wait (ten minutes)
-	@$(RUN) python -m bench.busy
+	@$(RUN) python -m lab.bench.busy
 
 bench-scaling: develop  ## requests per second at 1 to 64 concurrent requests, next to a bare Temporal workflow
-	@$(RUN) python -m bench.scaling
+	@$(RUN) python -m lab.bench.scaling
 
 bench-ledger: develop  ## bills against generated tokens: 200 mixed requests, then the same with 20 processes killed
-	@$(RUN) python -m bench.ledger
+	@$(RUN) python -m lab.bench.ledger
 
 bench-exporter: develop  ## latency of requests with a broken trace collector
-	@$(RUN) python -m bench.exporter
+	@$(RUN) python -m lab.bench.exporter
 
 bench-compare: develop  ## stop, orchestration and ledger of two checkouts, in turns: make bench-compare BASE=path
-	@for bench in stop orchestration ledger; do $(RUN) python -m bench.compare $$bench $(BASE) . || exit 1; done
+	@for bench in stop orchestration ledger; do $(RUN) python -m lab.bench.compare $$bench $(BASE) . || exit 1; done
 
 bench-stop: develop  ## time from the decision to the engine's stop, 200 requests with a fast test engine, one by one and 16 at once
-	@$(RUN) python -m bench.stop --runs 200
-	@$(RUN) python -m bench.stop --runs 200 --concurrent 16 --token-ms 50
+	@$(RUN) python -m lab.bench.stop --runs 200
+	@$(RUN) python -m lab.bench.stop --runs 200 --concurrent 16 --token-ms 50
 
 bench-stop-real: models develop  ## the same, 50 requests on the real pair (ten minutes)
-	@$(RUN) python -m bench.stop --runs 50 --real
+	@$(RUN) python -m lab.bench.stop --runs 50 --real
 
 bench-edge: develop  ## what OpenAI's API adds to gRPC, and 200 streams at once for two minutes
-	@$(RUN) python -m bench.edge
+	@$(RUN) python -m lab.bench.edge
 
 chaos: develop  ## a thousand faults under five thousand requests on local stacks, with an oracle after each round (an hour; SEED=n goes on where it stood)
-	@$(RUN) python -m bench.chaos --seed $(or $(SEED),0)
+	@$(RUN) python -m lab.bench.chaos --seed $(or $(SEED),0)
 
 chaos-short: develop  ## a hundred faults of every kind under 280 requests, with the same oracle (part of `make test`)
 	@$(RUN) pytest -s tests/e2e/chaos/test_chaos.py
@@ -196,31 +196,31 @@ fuzz: develop  ## 300 hostile inputs to each method and path, some 32,000 in all
 
 bench-turns: develop  ## a chat's second turn: prompt tokens computed, and time to the first token, real pair (a quarter of an hour)
 	@$(TANDEM) models pull --engine transformers
-	@$(RUN) python -m bench.turns
+	@$(RUN) python -m lab.bench.turns
 
 bench-modes: models develop  ## time to a checked answer: the small model first, or both at once; 30 functions, the real pair (half an hour)
-	@$(RUN) python -m bench.modes
+	@$(RUN) python -m lab.bench.modes
 
 bench-checks: develop  ## checks per second and their latency, from 1, 8 and 32 callers at once
-	@$(RUN) python -m bench.checks
+	@$(RUN) python -m lab.bench.checks
 
 bench-batch: develop  ## 2,000 questions as one batch while worker, HTTP gateway and Temporal are killed (ten minutes)
-	@$(RUN) python -m bench.batch
+	@$(RUN) python -m lab.bench.batch
 
 bench-batch-real: models develop  ## 60 functions of HumanEval as one batch, to the real pair (ten minutes)
-	@$(RUN) python -m bench.batch --real --questions 60 --concurrency 4 --kill "" --name batch-real
+	@$(RUN) python -m lab.bench.batch --real --questions 60 --concurrency 4 --kill "" --name batch-real
 
 bench-access: develop  ## cost of asking callers for a key and of their limits, and the time of another tenant's id against an unknown one
-	@$(RUN) python -m bench.access
+	@$(RUN) python -m lab.bench.access
 
 bench-sealing: develop  ## cost of encrypting the text in Redis
-	@$(RUN) python -m bench.sealing
+	@$(RUN) python -m lab.bench.sealing
 
 bench-fairness: develop  ## how much slower a tenant's requests are while another tenant floods the system
-	@$(RUN) python -m bench.fairness
+	@$(RUN) python -m lab.bench.fairness
 
 bench-orchestration: develop  ## latency that the system adds to the same work in one process
-	@$(RUN) python -m bench.orchestration
+	@$(RUN) python -m lab.bench.orchestration
 
 check: lint types protos-check docs package test  ## lint, types, generated files, docs, package and tests
 
@@ -249,7 +249,7 @@ docs: $(filter .tools/bin/uv,$(UV))  ## build the documentation into site/; fail
 NO_SECRETS := ^([0-9a-f]{40}|[0-9a-f]{64}|(tandem|temporal)-[a-z-]+|redis-(acl|users)|ai-tls|url|api-key|((payload-)?keys|tenants)\.json|none|secret|passwords?|tester|guessed|s3|p%40)$$
 security: $(filter .tools/bin/uv,$(UV))  ## scan for unsafe code, secrets and copyleft licences; list all packages in dist/sbom.json and dist/licenses.md
 	@$(call sync,--extra local --extra training --group dev --group security)
-	@$(RUN) bandit -q -c pyproject.toml -r tandem services workflows deploy training bench
+	@$(RUN) bandit -q -c pyproject.toml -r tandem services workflows deploy lab
 	@git ls-files | grep -vE '\.jsonl?$$|^uv\.lock$$|_pb2' | xargs $(RUN) detect-secrets-hook --no-verify --exclude-secrets '$(NO_SECRETS)'
 	@mkdir -p dist && $(UV) export --quiet --locked --no-dev --extra local --extra openai --extra training --format cyclonedx1.5 --output-file dist/sbom.json >/dev/null
 	@$(RUN) pip-licenses --format=markdown --with-urls --partial-match --fail-on 'GPL;General Public License' > dist/licenses.md

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TOPS = ("tandem", "services", "workflows", "training", "deploy", "bench", "tests")
+TOPS = ("tandem", "services", "workflows", "lab", "deploy", "tests")
 SERVICES = (
     "gateway",
     "http_gateway",
@@ -68,7 +68,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "workflows.activities": {*BASE, *PLUMBING, "tandem.openai", "services.file_store"},
     "workflows": {*BASE, *PLUMBING, "services.file_store", "workflows.activities"},
-    "training": {
+    "lab.training": {
         "tandem.method",
         "services.engine",
         "services.generation",
@@ -80,8 +80,9 @@ ARROWS: dict[str, set[str]] = {
     },
     "tandem.local": {"tandem", "tandem.method"},  # what a profile says is read in one place
     "deploy": {"tandem.local"},  # the chart is generated from the list of processes
-    # The command line opens every door; what training and the local stack need is imported when a verb asks for it.
-    "tandem.cli": {*BASE, "tandem", "tandem.local", "training"},
+    # What the local stack needs is imported when a verb asks for it.
+    "tandem.cli": {*BASE, "tandem", "tandem.local"},
+    "lab.verbs": {*BASE, "tandem", "tandem.local", "tandem.cli", "lab.training"},
     "tandem.entry": {"tandem.cli"},
 }
 ADAPTERS = {"__main__.py", "service.py"}
@@ -165,7 +166,9 @@ def test_imports_follow_the_arrows(folder: str) -> None:
 
 
 def test_every_folder_of_the_product_has_its_arrows() -> None:
-    known = {folder_of(file) for file in sources("tandem", "services", "workflows", "training", "deploy")}
+    known = {
+        folder_of(file) for file in sources("tandem", "services", "workflows", "lab.training", "lab.verbs", "deploy")
+    }
     assert known == {folder for folder in ARROWS if any(folder_of(f) == folder for f in sources(folder))}
 
 

@@ -8,56 +8,52 @@ from __future__ import annotations
 
 import signal
 import sys
-from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from tandem.cli.examples import epilog
-from tandem.cli.parts import needs, never_fail_on_a_character, new_app
+from tandem.cli.parts import Verb, needs, never_fail_on_a_character, new_app
 from tandem.errors import RequestError, UserError
 
-
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """`target` is `module:attribute` below tandem.cli. `extra`: the verb needs the repository and this extra."""
-
-    help: str
-    target: str
-    extra: str = ""
-
-
 VERBS = {
-    "ask": Verb("Ask a question and watch the two models answer it.", "ask:ask"),
-    "chat": Verb("Talk to the two models.", "chat:chat"),
-    "request": Verb("Show, list, follow, cancel or delete requests.", "request:app"),
-    "batch": Verb("Ask all questions of a file, within one budget.", "batch:app"),
-    "profiles": Verb("List the profiles that the gateway serves.", "profiles:profiles"),
-    "up": Verb("Start the local stack.", "stack:up", "local"),
-    "down": Verb("Stop the local stack.", "stack:down", "local"),
-    "status": Verb("Show each process of the local stack.", "stack:status", "local"),
-    "logs": Verb("Print the logs of the local stack.", "stack:logs", "local"),
-    "models": Verb("Download, list and compile models.", "models:app", "models"),
-    "keys": Verb("Make, list and revoke API keys.", "keys:app"),
+    "ask": Verb("Ask a question and watch the two models answer it.", "tandem.cli.ask:ask"),
+    "chat": Verb("Talk to the two models.", "tandem.cli.chat:chat"),
+    "request": Verb("Show, list, follow, cancel or delete requests.", "tandem.cli.request:app"),
+    "batch": Verb("Ask all questions of a file, within one budget.", "tandem.cli.batch:app"),
+    "profiles": Verb("List the profiles that the gateway serves.", "tandem.cli.profiles:profiles"),
+    "up": Verb("Start the local stack.", "tandem.cli.stack:up", "local"),
+    "down": Verb("Stop the local stack.", "tandem.cli.stack:down", "local"),
+    "status": Verb("Show each process of the local stack.", "tandem.cli.stack:status", "local"),
+    "logs": Verb("Print the logs of the local stack.", "tandem.cli.stack:logs", "local"),
+    "models": Verb("Download, list and compile models.", "tandem.cli.models:app", "models"),
+    "keys": Verb("Make, list and revoke API keys.", "tandem.cli.keys:app"),
     "codec-server": Verb(
-        "Decrypt payloads for Temporal's page and command line.", "codec_server:codec_server", "local"
+        "Decrypt payloads for Temporal's page and command line.", "tandem.cli.codec_server:codec_server", "local"
     ),
-    "tenants": Verb("List, show, set and check what tenants may use.", "tenants:app"),
-    "redis": Verb("Print the users that Redis needs, with what each process may do.", "redis:app"),
-    "spend": Verb("Sum up what requests have cost, by tenant and day.", "spend:spend"),
-    "trace": Verb("Show what a request cost, from its trace in Jaeger.", "trace:app"),
-    "plan": Verb("Forecast whether a pair of models pays.", "plan:plan", "training"),
-    "collect": Verb("Collect both models' answers to a data set.", "collect:collect", "training"),
-    "train": Verb("Train a sufficiency scorer on collected answers.", "train:train", "training"),
-    "calibrate": Verb("Choose the stop rule's thresholds.", "calibrate:calibrate", "training"),
-    "eval": Verb("Evaluate the stop rule on questions that it was not trained on.", "evaluate:evaluate", "training"),
-    "bench": Verb("Run a benchmark of the repository.", "bench:bench", "local"),
-    "check": Verb("Check an installed system with two real requests.", "check:check"),
-    "doctor": Verb("Check this machine and say what to do.", "doctor:doctor"),
-    "version": Verb("Print the versions of Tandem and its main dependencies.", "version:version"),
+    "tenants": Verb("List, show, set and check what tenants may use.", "tandem.cli.tenants:app"),
+    "redis": Verb("Print the users that Redis needs, with what each process may do.", "tandem.cli.redis:app"),
+    "spend": Verb("Sum up what requests have cost, by tenant and day.", "tandem.cli.spend:spend"),
+    "trace": Verb("Show what a request cost, from its trace in Jaeger.", "tandem.cli.trace:app"),
+    "check": Verb("Check an installed system with two real requests.", "tandem.cli.check:check"),
+    "doctor": Verb("Check this machine and say what to do.", "tandem.cli.doctor:doctor"),
+    "version": Verb("Print the versions of Tandem and its main dependencies.", "tandem.cli.version:version"),
 }
+
+
+def _of_a_checkout(entry: EntryPoint) -> Verb:
+    """A verb of the lab, which the wheel does not contain."""
+    try:
+        verb: Verb = entry.load()
+    except ModuleNotFoundError:
+        return Verb("Needs a checkout of the repository.", "", "training")
+    return verb
+
+
+VERBS |= {entry.name: _of_a_checkout(entry) for entry in entry_points(group="tandem.verbs")}
 
 
 class LazyGroup(TyperGroup):
@@ -92,7 +88,7 @@ def _with_json_target(arguments: list[str]) -> list[str]:
 def _load(name: str) -> Any:
     """The verb's command, or its group of commands."""
     module, attribute = VERBS[name].target.split(":")
-    target = getattr(import_module(f"tandem.cli.{module}"), attribute)
+    target = getattr(import_module(module), attribute)
     if isinstance(target, typer.Typer):
         group = typer.main.get_command(target)
         for each, command in group.commands.items():  # type: ignore[attr-defined]

@@ -6,12 +6,22 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import typer
 
 from tandem.errors import MissingParts
 from tandem.paths import REPOSITORY, is_checkout
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """`target` is `module:attribute`. `extra`: the verb needs the repository and this extra."""
+
+    help: str
+    target: str
+    extra: str = ""
 
 
 def new_app(*, completes: bool = False, **options: Any) -> typer.Typer:

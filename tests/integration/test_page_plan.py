@@ -11,11 +11,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
+from lab.training.forecast import forecast
+from lab.training.payoff import Check, Pair, Score, correlation_of
 from tests.browser import Visit, needs_browser
 from tests.integration.conftest import System
 from tests.integration.tabs import own_tab
-from training.forecast import forecast
-from training.payoff import Check, Pair, Score, correlation_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
 COMPUTED = """async (pairs) => {

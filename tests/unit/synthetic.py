@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lab.training.collect import Run
+from lab.training.store import CollectedProfile, Origin, write
 from tandem.method.profile import Profile
-from training.collect import Run
-from training.store import CollectedProfile, Origin, write
 
 
 def synthetic_runs(n: int, seed: int, is_blind: bool = False, has_hopeless: bool = False) -> list[Run]:

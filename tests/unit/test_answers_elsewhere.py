@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from bench.answers import compared, faults
-from training.collect import Run
+from lab.bench.answers import compared, faults
+from lab.training.collect import Run
 
 N = 40
 

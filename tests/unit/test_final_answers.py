@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("math_verify")
 
-from training.final_answers import is_mathematics, is_same_answer
+from lab.training.final_answers import is_mathematics, is_same_answer
 
 PAIRS = [
     # words

@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("math_verify")
 
-from training.datasets import Item, load
-from training.grading import grade, grade_all
+from lab.training.datasets import Item, load
+from lab.training.grading import grade, grade_all
 
 ADD = Item("add", 'def add(a, b):\n    """Add."""\n', "def check(f):\n    assert f(2, 3) == 5\n", "code", "add")
 

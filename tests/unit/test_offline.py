@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tandem.cli.offline import any_study, new_study
+from lab.training.names import TRAINING
+from lab.verbs.offline import any_study, new_study
 from tandem.paths import REPOSITORY
-from training.names import TRAINING
 
 
 def test_the_report_of_an_evaluation_is_not_taken_for_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,6 +16,6 @@ def test_the_report_of_an_evaluation_is_not_taken_for_a_study(tmp_path: Path, mo
     folder = new_study("pair")
     folder.mkdir(parents=True)
     (folder / "gsm8k.md").touch()  # as the first `tandem eval` leaves it
-    assert any_study("pair") == REPOSITORY / "training/studies/pair"
+    assert any_study("pair") == REPOSITORY / "lab/training/studies/pair"
     (folder / TRAINING).touch()  # as `tandem train` leaves it
     assert any_study("pair") == folder

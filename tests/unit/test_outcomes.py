@@ -7,16 +7,16 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
+from lab.training.collect import Run
+from lab.training.course import LLM
+from lab.training.outcomes import cascade, fixed, llm_alone, oracle, route, slm_alone, tandem
+from lab.training.rule import OVERRUN
+from lab.training.table import make_table
 from tandem.method.plan import make_plan
 from tandem.method.profile import load_profile
 from tandem.method.result import StopReason
 from tandem.method.stop_rule import decide, fall_back
 from tandem.method.tasks import StageScore
-from training.collect import Run
-from training.course import LLM
-from training.outcomes import cascade, fixed, llm_alone, oracle, route, slm_alone, tandem
-from training.rule import OVERRUN
-from training.table import make_table
 
 
 def run(question: str, name: str, stage: int, *, right: bool, own: int, insight: int = 0, prompt: int = 20) -> Run:

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
+from lab.training.levers import LEVERS, effects, needs
+from lab.training.payoff import Check, Pair, Score, StageFigures, both_right, check_all, correlation_of, least, payoff
 from tandem.method.cost import tflops_paper
-from training.levers import LEVERS, effects, needs
-from training.payoff import Check, Pair, Score, StageFigures, both_right, check_all, correlation_of, least, payoff
 
 RATIOS = (2, 3, 5, 10, 30)
 # The project's analysis (docs/method.md, When a pair pays), made by simulation: (small, large) -> AUROC -> % at each ratio.

@@ -11,17 +11,17 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
 
-from bench.rates import Measured, rates_of
+from lab.bench.rates import Measured, rates_of
+from lab.training.collect import Run
+from lab.training.policy import NEVER, Measure, Objective, Point, Policy, pareto_front
+from lab.training.ship import ship_policy, ship_rates
+from lab.training.table import Table, make_table
+from lab.training.trial_search import candidates, shortest_failures, trial_front, with_agreement, with_trials
 from tandem.method.plan import Plan, make_plan
 from tandem.method.prices import Rates, RoleRates
 from tandem.method.profile import Profile, load_profile
 from tandem.method.trial_plan import TrialPlan
 from tests.unit.synthetic import synthetic_runs
-from training.collect import Run
-from training.policy import NEVER, Measure, Objective, Point, Policy, pareto_front
-from training.ship import ship_policy, ship_rates
-from training.table import Table, make_table
-from training.trial_search import candidates, shortest_failures, trial_front, with_agreement, with_trials
 
 
 @pytest.fixture(scope="module")

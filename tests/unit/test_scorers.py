@@ -144,7 +144,7 @@ QUESTIONS = (
 )
 def test_the_shipped_artefacts_score_as_when_they_were_trained(kind: str, expected: tuple[float, ...]) -> None:
     """Recorded scores; another processor's kernels may round differently, so not to the last bit."""
-    scorer = make_scorer(f"{kind}:{kind}", REPOSITORY / "training" / "studies" / DEFAULT_PROFILE)
+    scorer = make_scorer(f"{kind}:{kind}", REPOSITORY / "lab" / "training" / "studies" / DEFAULT_PROFILE)
     assert isinstance(scorer, TrainedScorer)
     states = np.sin(np.arange(scorer.artefact.network.shape.states)).astype(np.float32)
     for stage, (question, score) in enumerate(zip(QUESTIONS, expected, strict=True)):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from lab.training.datasets import Dataset, Item
+from lab.training.served import evaluate_served, lines_of
 from tandem.cli import app
-from training.datasets import Dataset, Item
-from training.served import evaluate_served, lines_of
 
 BILL = {
     "usd": 1.0, "usd_llm_alone": 2.0, "tflops_paper": 1.0, "tflops_full": 3.0, "tflops_llm_alone": 4.0, "seconds": None,

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from lab.training.datasets import load
+from lab.training.study import Study
 from services.sufficiency_scorer.artefact import DESCRIPTION, WEIGHTS
 from tandem.method.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY
-from training.datasets import load
-from training.study import Study
 
 SHIPPED = REPOSITORY / "deploy" / "profiles"
 REPORT = SHIPPED / DEFAULT_PROFILE / "report"
-STUDY = Study(REPOSITORY / "training" / "studies" / DEFAULT_PROFILE)
+STUDY = Study(REPOSITORY / "lab" / "training" / "studies" / DEFAULT_PROFILE)
 EVALUATED = ("gsm8k", "math_test", "mbpp_test", "humaneval")
 METHODS = ("llm", "concise", "slm", "fixed:2", "random", "paper", "cascade", "router", "tandem", "oracle:llm-finishes")
 

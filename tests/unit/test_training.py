@@ -17,6 +17,19 @@ pytest.importorskip("sklearn")
 
 from typer.testing import CliRunner
 
+from lab.training import estimators, metrics
+from lab.training.calibrate import Calibration, calibrate
+from lab.training.collected import Collected, load_collected
+from lab.training.errors import StoreError, StudyError, TooFew
+from lab.training.evaluate import UnknownMethod, evaluate, scores_of
+from lab.training.headroom import headroom
+from lab.training.metrics import quality
+from lab.training.names import LLM_ALONE, OURS, WORDS
+from lab.training.outcomes import fixed, llm_alone, oracle
+from lab.training.policy import Objective
+from lab.training.store import read, write
+from lab.training.study import PAPER, Study
+from lab.training.train import TrainingOptions, train
 from services.sufficiency_scorer.artefact import Artefact, TrainedScorer
 from services.sufficiency_scorer.bag_of_words import COUNTS
 from services.sufficiency_scorer.description import TRANSFORMERS
@@ -27,19 +40,6 @@ from tandem.cli import app
 from tandem.method.plan import make_plan
 from tandem.method.profile import Profile, load_profile
 from tests.unit.synthetic import ignore, store, synthetic_runs
-from training import estimators, metrics
-from training.calibrate import Calibration, calibrate
-from training.collected import Collected, load_collected
-from training.errors import StoreError, StudyError, TooFew
-from training.evaluate import UnknownMethod, evaluate, scores_of
-from training.headroom import headroom
-from training.metrics import quality
-from training.names import LLM_ALONE, OURS, WORDS
-from training.outcomes import fixed, llm_alone, oracle
-from training.policy import Objective
-from training.store import read, write
-from training.study import PAPER, Study
-from training.train import TrainingOptions, train
 
 pytestmark = pytest.mark.timeout(600)
 QUESTIONS = 160

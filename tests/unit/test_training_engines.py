@@ -11,17 +11,17 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
 
+from lab.training import estimators
+from lab.training.collected import load_collected
+from lab.training.estimators import ESTIMATORS
+from lab.training.names import OF_STATES
+from lab.training.store import read, write
+from lab.training.study import Study
+from lab.training.train import TrainingOptions, train
 from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.description import TRANSFORMERS
 from tandem.method.profile import Profile, load_profile
 from tests.unit.synthetic import ignore, store, synthetic_runs
-from training import estimators
-from training.collected import load_collected
-from training.estimators import ESTIMATORS
-from training.names import OF_STATES
-from training.store import read, write
-from training.study import Study
-from training.train import TrainingOptions, train
 
 LLAMACPP = "llamacpp Q4_K - Medium"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.metrics import expected_calibration_error, mcnemar, quality, quality_by_stage
+from lab.training.metrics import expected_calibration_error, mcnemar, quality, quality_by_stage
 
 
 def test_metrics_on_cases_with_known_values() -> None:

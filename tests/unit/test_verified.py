@@ -9,18 +9,18 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
+from lab.training.collect import Run
+from lab.training.confidence import confident
+from lab.training.course import LLM
+from lab.training.outcomes import cascade, llm_alone, tandem
+from lab.training.pricing import Outcome
+from lab.training.rule import OVERRUN, Rule
+from lab.training.table import Table, make_table
+from lab.training.verified import checked_llm, llm_first, verified
 from tandem.method.plan import Plan, make_plan
 from tandem.method.prices import Rates, RoleRates
 from tandem.method.profile import load_profile
 from tandem.method.trial_plan import TrialPlan
-from training.collect import Run
-from training.confidence import confident
-from training.course import LLM
-from training.outcomes import cascade, llm_alone, tandem
-from training.pricing import Outcome
-from training.rule import OVERRUN, Rule
-from training.table import Table, make_table
-from training.verified import checked_llm, llm_first, verified
 
 NEVER = Rule(np.zeros((5, 3)), [1.0, 1.0, 1.0], llm_finishes=True, needs_pass=False)
 CHECK_SECONDS = 0.125

@@ -1,5 +1,5 @@
 // The least expected cost of a pair at the large model's accuracy: what `tandem plan` computes from typed figures
-// (training/payoff.py, training/route.py), for pairs without stages. A test holds both equal. Costs are of the large model's answer.
+// (lab/training/payoff.py, lab/training/route.py), for pairs without stages. A test holds both equal. Costs are of the large model's answer.
 import { cdf, quantile } from "./normal.js";
 
 export const CORRELATION = 0.6;

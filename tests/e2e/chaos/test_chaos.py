@@ -17,4 +17,4 @@ def test_requests_end_and_bills_are_exact_whatever_strikes() -> None:
         rounds.append(each)
     assert len(rounds) == _ROUNDS
     options = f"--requests {_LOAD.requests} --faults {_LOAD.most_faults} --seed {_LOAD.seed}"
-    assert not [f"python -m bench.chaos {options} --only {each.number}\n{each}" for each in rounds if each.defects]
+    assert not [f"python -m lab.bench.chaos {options} --only {each.number}\n{each}" for each in rounds if each.defects]

@@ -22,7 +22,7 @@ from tests.e2e.k8s.values import scripted_profile
 from tests.e2e.ledger import read_journal, reconcile
 
 pytestmark = pytest.mark.timeout(1800)
-FAULTS = Path(__file__).parents[3] / "bench" / "results" / "k8s-faults.json"
+FAULTS = Path(__file__).parents[3] / "lab" / "bench" / "results" / "k8s-faults.json"
 
 
 async def settled(release: Release) -> float:

@@ -1,5 +1,5 @@
 """KEDA scales what the chart tells it to: workers by Temporal's backlog, with their certificates; small models by Prometheus's
-count of requests; the large model to no pod and back. The curves are bench/results/k8s-scaling.json (`make scaling-curves`)."""
+count of requests; the large model to no pod and back. The curves are lab/bench/results/k8s-scaling.json (`make scaling-curves`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.e2e.k8s.release import NAME, Release, eventually
 from tests.e2e.k8s.values import MODEL_KEYS, scripted_profile
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.alone]
-CURVES = Path(__file__).parents[3] / "bench" / "results" / "k8s-scaling.json"
+CURVES = Path(__file__).parents[3] / "lab" / "bench" / "results" / "k8s-scaling.json"
 WORK = "[ms=300 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: half a minute, so that the pools fill and not the processors
 CALLERS = 60
 SCALED = ("worker", "insight-generator", "slm-executor")

@@ -21,7 +21,7 @@ from tests.fakes import ByteTokenizer
 
 PAIR = "trained"
 SCRIPT_LIKE_TRAINING, SCRIPT_UNLIKE = "slm_eos=5", "slm=%%% slm_eos=5"
-"""Of questions; the second has three percent signs, three standard deviations from training."""
+"""Of questions; the second has three percent signs, three standard deviations from lab.training."""
 LIKE_TRAINING = f"[{SCRIPT_LIKE_TRAINING}] 3?"
 
 

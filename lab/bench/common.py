@@ -1,0 +1,132 @@
+"""What the benches share: engines and stacks on real models, quantiles, and the files of results."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+
+from lab.training.metrics import bootstrap
+from tandem.local.layout import engine_name
+from tandem.local.supervisor import Stack
+from tandem.method.profile import Model, Profile, load_profile
+from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder, profile_folders
+
+if TYPE_CHECKING:  # torch is imported only by the benches that run a model
+    from lab.training.collect import Run
+    from services.engine.api import Engine
+
+RESULTS = Path(__file__).parent / "results"
+Figures = dict[str, Any]
+"""A result as JSON. lab/bench/drawing.py draws every object in it that `quantiles` made."""
+_INSIGHT = (
+    "To solve this problem, we need to follow these steps:\n\n1. Find what is given and what is asked.\n2. Write down "
+    "each quantity with its unit.\n3. Work out the first intermediate result.\n4. Use it for the second one.\n5. Put them "
+    "together and check the answer.\n\nLet us begin with the first step. "
+) * 6
+
+
+def default_profile() -> Profile:
+    """The profile of the default pair."""
+    return load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
+
+
+def collected_runs(profile: Profile, data: str) -> list[Run]:
+    """What `tandem collect` kept of a data set."""
+    from lab.training.store import read  # with pyarrow, whose memory is not that of an engine
+
+    return read(REPOSITORY / "lab" / "training" / "collected" / profile.name / f"{data}.parquet")[1]
+
+
+def must_be_compiled(engine: Engine) -> None:
+    """End the process if the engine's model is not compiled."""
+    if not getattr(engine, "is_compiled", False):
+        raise SystemExit(f"{engine.info.name} is not compiled: run `make compiled`")
+
+
+def local_engine(model: Model, spec: str = "", **settings: Any) -> AbstractContextManager[Engine]:
+    """An engine, started, on a model of the cache as its profile configures it; `settings` are more fields of EngineSettings.
+
+    `spec`: services.engine.registry's name; empty: the engine with which the local stack serves. Ends the process where the settings
+    name int8 and the processor has none: its figures would be those of other numbers.
+    """
+    from services.engine.registry import running_engine
+
+    if settings.get("quantization") == "int8":
+        _require_int8()
+    fields = {"dtype": model.dtype, "quantization": model.quantization, **settings}
+    return running_engine(spec or engine_name(), {"path": models_folder() / model.name, "name": model.name, **fields})
+
+
+def _require_int8() -> None:
+    from services.engine import int8  # with torch, whose start and memory are not those of the other engines
+
+    if not int8.is_supported():
+        raise SystemExit(int8.NEEDS)
+
+
+def synthetic_insights(profile: Profile, engine: Engine) -> list[str]:
+    """A fixed insight up to the end of each stage; empty for stage 0."""
+    ids = engine.tokenizer.encode(_INSIGHT)
+    return ["", *(engine.tokenizer.decode(ids[: stage.max_tokens]) for stage in profile.stages)]
+
+
+def peak_memory_mb(stack: Stack) -> dict[str, int]:
+    """The peak resident memory of each process since it started, in MB."""
+    found = {}
+    for row in stack.status():
+        with contextlib.suppress(FileNotFoundError):
+            status = Path(f"/proc/{row.pid}/status").read_text()
+            found[row.name] = int(status.split("VmHWM:")[1].split()[0]) // 1000
+    return found
+
+
+def commit_of(checkout: Path) -> str:
+    """Its commit, and whether it has changes besides."""
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """Count, median, 90th and 99th percentile, and maximum: the shape that lab/bench/drawing.py draws."""
+    p50, p90, p99 = np.percentile(values, [50, 90, 99])
+    return {
+        "n": len(values),
+        "p50": round(p50, 2),
+        "p90": round(p90, 2),
+        "p99": round(p99, 2),
+        "max": round(max(values), 2),
+    }
+
+
+def median_interval(values: np.ndarray) -> Figures:
+    """The median, with a 95 % interval."""
+    found = bootstrap(lambda rows: float(np.median(values[rows])), len(values))
+    return {"median": float(np.median(values)), "low": found.low, "high": found.high}
+
+
+def report(name: str, figures: Mapping[str, Any]) -> None:
+    """Save the figures and print them."""
+    print(json.dumps(save(name, figures), indent=2))
+
+
+def save(name: str, figures: Mapping[str, Any]) -> Figures:
+    """Write the figures to lab/bench/results, with the time and facts about the machine."""
+    whole = {
+        "bench": name,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"cores": psutil.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
+        **figures,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=2) + "\n")
+    return whole

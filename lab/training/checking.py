@@ -1,0 +1,102 @@
+"""Checks of collected answers, by the code that serves: what each run's verdict comes from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from importlib.metadata import version
+
+from lab.training.collect import Run
+from lab.training.datasets import Item
+from lab.training.grading import code_of
+from services.answer_checker.checker import AnswerChecker, start_sandbox
+from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.settings import allows_weak_sandbox
+from services.checks.python_examples import NAME as PYTHON_EXAMPLES
+from services.checks.registry import applies
+from tandem.method.answer import final_answer
+from tandem.method.checks import AGREEMENT, CheckSpec, combined, failure, score
+from tandem.method.names import DISTRIBUTION
+from tandem.method.profile import Profile
+from tandem.method.tasks import CheckTask
+
+CHECKED = "llm", "slm", "repair"
+"""The kinds of runs that serving would check."""
+
+
+def checker_version(profile: Profile) -> str:
+    """Identifies what gave the verdicts of a file: the checks of code, and the release."""
+    names = ",".join(map(str, code_checks(profile)))
+    return f"tandem {version(DISTRIBUTION)}: {names}"
+
+
+def code_checks(profile: Profile) -> list[CheckSpec]:
+    """The profile's; where it has none yet, the examples in the question, so that a calibration can choose them."""
+    return [spec for spec in profile.checks.of("code") if spec.name != AGREEMENT] or [CheckSpec(PYTHON_EXAMPLES)]
+
+
+def is_checked(run: Run, profile: Profile) -> bool:
+    """Whether a check applies to the question of a programming task, as admission decides it for a request."""
+    return bool(run.verdict) and any(applies(spec, run.asked, "code") for spec in code_checks(profile))
+
+
+@asynccontextmanager
+async def answer_checker(concurrency: int) -> AsyncIterator[AnswerChecker]:
+    """Raises FailedPrecondition where this machine would not isolate programs and nobody allowed that."""
+    sandbox = await start_sandbox(allow_weak=allows_weak_sandbox())
+    try:
+        yield AnswerChecker(sandbox, Limits(), concurrency, max_waiting=1 << 20)
+    finally:
+        await sandbox.stop()
+
+
+async def check_runs(
+    runs: Sequence[Run], items: Mapping[str, Item], profile: Profile, concurrency: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Run]:  # fmt: skip
+    """The runs in their order, those of programming tasks with a verdict; a run that has one keeps it.
+
+    `items` are the questions by id; `progress` is told how many runs of how many were checked.
+    """
+    wanted = {i for i, run in enumerate(runs) if _is_due(run, items)}
+    if not wanted:
+        return list(runs)
+    done = 0
+    async with answer_checker(concurrency) as checker:
+
+        async def check(run: Run) -> Run:
+            nonlocal done
+            checked = await _checked(run, items[run.question], profile, checker)
+            done += 1
+            progress(done, len(wanted))
+            return checked
+
+        found = await asyncio.gather(*(check(runs[i]) for i in sorted(wanted)))
+    by_index = dict(zip(sorted(wanted), found, strict=True))
+    return [by_index.get(i, run) for i, run in enumerate(runs)]
+
+
+def without_verdicts(runs: Sequence[Run]) -> list[Run]:
+    """As before any check, to be checked anew; repairs of answers that failed are dropped with the verdicts that asked for them."""
+    return [replace(run, verdict="", score=0.0, failure="", check_seconds=0.0) for run in runs if run.name != "repair"]
+
+
+def _is_due(run: Run, items: Mapping[str, Item]) -> bool:
+    item = items.get(run.question)
+    return item is not None and item.task == "code" and run.name in CHECKED and not run.verdict
+
+
+async def _checked(run: Run, item: Item, profile: Profile, checker: AnswerChecker) -> Run:
+    # After an insight the block may have begun in it: the graded program has it whole.
+    answer = code_of(item, run.answer) if run.stage else final_answer(run.text, "code")
+    task = CheckTask(run.question, item.question, answer, code_checks(profile), item.task, run.stage)
+    results = await checker.check(task)
+    return replace(
+        run,
+        verdict=combined(results).value,
+        score=score(results),
+        failure=failure(results),
+        check_seconds=sum(result.seconds for result in results),
+    )

@@ -1,0 +1,209 @@
+"""`tandem eval`: our policy against all baselines, on questions that were used for no choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.training.course import LLM
+from lab.training.fitting import as_grid, examples_of
+from lab.training.headroom import Headroom, headroom
+from lab.training.methods import display_name, run_methods, stop_shares
+from lab.training.metrics import (
+    Interval,
+    accuracy,
+    bootstrap,
+    difference_of_means,
+    mcnemar,
+    quality,
+    quality_by_stage,
+    ratio_of_means,
+    reliability,
+)
+from lab.training.names import BOOSTING, LLM_ALONE, ORACLE, ORACLE_FINISHING, OURS, SLM_ALONE
+from lab.training.outcomes import random_stops
+from lab.training.policy import UNITS, Unit, must_be_counted
+from lab.training.pricing import PRICE_LISTS, Outcome
+from lab.training.study import Study
+from lab.training.table import Floats, Table
+from services.sufficiency_scorer.artefact import Artefact
+from services.sufficiency_scorer.description import Quality
+from tandem.method.plan import Plan
+
+_DRAWS = 200
+_TOLERANCE = 1e-12
+
+
+class UnknownMethod(Exception):
+    """A method that does not exist, or that the collected runs do not cover."""
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """One method. Token counts are means; costs are TFLOPs, USD and device seconds per question.
+
+    `relative` are costs relative to the LLM alone's, by the names of Outcome's fields. Seconds and `latency` are None without
+    measured rates.
+
+    `difference` is the accuracy less the LLM's, paired; `p_llm` and `p_best_fixed` are McNemar's. `truncated` counts
+    truncated answers; `stops` counts answers from stage "0", "1", ... and from the large model itself, "llm".
+    """
+
+    name: str
+    accuracy: Interval
+    difference: Interval
+    p_llm: float
+    p_best_fixed: float
+    llm_tokens: float
+    slm_tokens: float
+    overrun_tokens: float
+    truncated: int
+    paper: float
+    full: float
+    usd: float
+    seconds: float | None
+    latency: float | None
+    relative: dict[str, Interval]
+    stops: dict[str, int]
+
+    @property
+    def label(self) -> str:
+        return display_name(self.name)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`best_fixed` is the most accurate fixed stage that costs no more than ours, chosen on these questions, to its
+    advantage; None if none is as cheap. `gap_closed` is (ours - best fixed) / (oracle - best fixed) in accuracy, None without
+    a gap; the oracle lets the large model finish if ours does. `random_same_stops`: our stops assigned to random questions.
+    `random_same_cost`: the two models at random, at our cost. `unit` is that of the cost. `scorer` is by stage, `aurocs` by kind of scorer and stage.
+    """
+
+    dataset: str
+    n: int
+    unit: Unit
+    rows: list[MethodResult]
+    best_fixed: str | None
+    gap_closed: Interval | None
+    random_same_stops: Interval
+    random_same_cost: Interval
+    scorer: list[Quality]
+    scorer_overall: Quality
+    reliability: list[tuple[float, float, int]]
+    aurocs: dict[str, list[float | None]]
+    headroom: list[Headroom]
+
+    def row(self, name: str) -> MethodResult:
+        return next(row for row in self.rows if row.name == name)
+
+
+def scores_of(artefact: Artefact, table: Table) -> Floats:
+    """The scores of serving, float64[n, K + 1]; NaN where the stage does not exist."""
+    examples = examples_of(table, artefact.description.label)
+    return as_grid(artefact.network.probabilities(examples.batch), examples, len(table.questions))
+
+
+def evaluate(
+    dataset: str, table: Table, plan: Plan, study: Study, methods: Sequence[str] | None = None, unit: Unit = "full"
+) -> Evaluation:
+    """`methods` are names of methods, None for all. Raises StudyError, UnknownMethod, ValueError for seconds without rates."""
+    must_be_counted(unit, plan)
+    policies = study.policies()
+    artefact = study.artefact(policies.served.kind)
+    scores_by = cache(lambda kind: scores_of(study.artefact(kind), table))
+    outcomes = run_methods(table, plan, study, policies, scores_by)
+    selected = list(outcomes) if methods is None else methods
+    if unknown := [name for name in selected if name not in outcomes]:
+        raise UnknownMethod(f"no method {', '.join(unknown)} for these runs; known: {', '.join(outcomes)}")
+    ours, alone = outcomes[OURS], outcomes[LLM_ALONE]
+    bound = outcomes[ORACLE_FINISHING if policies.served.llm_finishes else ORACLE]
+    best_fixed = _best_fixed(outcomes, unit)
+    base = outcomes[best_fixed] if best_fixed else None
+    exists, targets = table.slm.exists, table.targets(artefact.description.label)
+    scores = scores_by(policies.served.kind)
+    return Evaluation(
+        dataset=dataset,
+        n=len(table.questions),
+        unit=unit,
+        rows=[_method_result(name, outcomes[name], alone, base, table.stages) for name in selected],
+        best_fixed=best_fixed,
+        gap_closed=_gap_closed(ours, bound, base) if base else None,
+        random_same_stops=_random_accuracy(table, plan, stop_shares(ours, table.stages)),
+        random_same_cost=_random_accuracy(table, plan, _shares_at_cost_of(ours, outcomes, table.stages, unit)),
+        scorer=quality_by_stage(scores, exists, targets),
+        scorer_overall=quality(scores[exists], targets[exists]),
+        reliability=reliability(scores[exists], targets[exists]),
+        aurocs={
+            kind: [found.auroc for found in quality_by_stage(scores_by(kind), exists, targets)]
+            for kind in study.training().kinds
+            if kind != BOOSTING
+        },
+        headroom=headroom(table, plan),
+    )
+
+
+def _method_result(
+    name: str, outcome: Outcome, alone: Outcome, best_fixed: Outcome | None, stages: int
+) -> MethodResult:
+    return MethodResult(
+        name=name,
+        accuracy=accuracy(outcome.right),
+        difference=difference_of_means(outcome.right, alone.right),
+        p_llm=mcnemar(outcome.right, alone.right),
+        p_best_fixed=mcnemar(outcome.right, best_fixed.right) if best_fixed else 1.0,
+        llm_tokens=float(outcome.llm_tokens.mean()),
+        slm_tokens=float(outcome.slm_tokens.mean()),
+        overrun_tokens=float(outcome.overrun_tokens.mean()),
+        truncated=int(outcome.truncated.sum()),
+        paper=float(outcome.paper.mean()),
+        full=float(outcome.full.mean()),
+        usd=float(outcome.usd.mean()),
+        seconds=_measured(outcome.seconds),
+        latency=_measured(outcome.latency),
+        relative=relative_costs(outcome, alone),
+        stops={"llm" if k == LLM else str(k): int((outcome.stage == k).sum()) for k in (*range(stages), LLM)},
+    )
+
+
+def relative_costs(outcome: Outcome, alone: Outcome) -> dict[str, Interval]:
+    """In every unit and price list that can be counted."""
+    units = [unit for unit in (*UNITS, *PRICE_LISTS) if not np.isnan(getattr(alone, unit)).any()]
+    return {unit: ratio_of_means(getattr(outcome, unit), getattr(alone, unit)) for unit in units}
+
+
+def _measured(seconds: Floats) -> float | None:
+    mean = float(seconds.mean())
+    return None if np.isnan(mean) else mean
+
+
+def _best_fixed(outcomes: Mapping[str, Outcome], unit: Unit) -> str | None:
+    fixed = [name for name in outcomes if name == SLM_ALONE or name.startswith("fixed")]
+    max_cost = float(getattr(outcomes[OURS], unit).mean())
+    cheap = [name for name in fixed if getattr(outcomes[name], unit).mean() <= max_cost + _TOLERANCE]
+    return max(cheap, key=lambda name: outcomes[name].right.mean()) if cheap else None
+
+
+def _gap_closed(ours: Outcome, bound: Outcome, base: Outcome) -> Interval | None:
+    def closed(rows: NDArray[np.intp]) -> float:
+        gap = bound.right[rows].mean() - base.right[rows].mean()
+        return float((ours.right[rows].mean() - base.right[rows].mean()) / gap) if gap > 0 else float("nan")
+
+    return bootstrap(closed, len(ours.right)) if bound.right.sum() > base.right.sum() else None
+
+
+def _random_accuracy(table: Table, plan: Plan, shares: Sequence[float]) -> Interval:
+    """Accuracy of random stops: the mean over many draws, and the interval that holds 95 % of them."""
+    drawn = [float(random_stops(table, plan, shares, seed).right.mean()) for seed in range(_DRAWS)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Interval(float(np.mean(drawn)), float(low), float(high))
+
+
+def _shares_at_cost_of(ours: Outcome, outcomes: Mapping[str, Outcome], stages: int, unit: Unit) -> list[float]:
+    """Stop shares that mix "SLM alone" and "LLM alone" at the cost of ours."""
+    small, large, cost = (float(getattr(o, unit).mean()) for o in (outcomes[SLM_ALONE], outcomes[LLM_ALONE], ours))
+    share = float(np.clip((large - cost) / (large - small), 0, 1))
+    return [share, *[0.0] * (stages - 1)]

@@ -1,0 +1,87 @@
+"""What a method's course costs, in every unit: by the functions that make the bill (tandem.method.cost)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+import numpy as np
+
+from lab.training.course import Course, Stages, spread
+from lab.training.table import Bools, Floats, Rows
+from tandem.method import cost
+from tandem.method.plan import Plan
+from tandem.method.prices import Prices, RolePrices, RoleRates
+from tandem.method.tokens import TokenCounts
+
+# USD per million tokens, in the proportions of two kinds of pairs that are on the market; illustrative.
+_SMALL_8, _SMALL_37 = RolePrices(0.25, 0.025, 1.5), RolePrices(0.1, 0.025, 0.4)
+PRICE_LISTS = {
+    "usd_8": Prices("8:1", RolePrices(2, 0.2, 12), _SMALL_8, _SMALL_8),
+    "usd_37": Prices("37:1", RolePrices(3, 0.3, 15), _SMALL_37, _SMALL_37),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Arrays over the questions. `stage` is the stage of the answer, LLM for the large model's own.
+
+    `paper` and `full` are TFLOPs (docs/method.md, Cost), `usd` is at the profile's prices and `usd_8` and `usd_37` at two
+    illustrative lists. `seconds` are the devices' and the checks'; `latency` is the time to the whole answer, if each model
+    has a device. Both are NaN where the profile has no measured rates.
+    """
+
+    right: Bools
+    stage: Stages
+    llm_tokens: Floats
+    slm_tokens: Floats
+    overrun_tokens: Floats
+    truncated: Bools
+    paper: Floats
+    full: Floats
+    usd: Floats
+    usd_8: Floats
+    usd_37: Floats
+    seconds: Floats
+    latency: Floats
+
+    def take(self, rows: Rows) -> Outcome:
+        return Outcome(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+def priced(plan: Plan, run: Course) -> Outcome:
+    n, usage = len(run.right), run.usage
+    llm_tokens, slm_tokens = run.llm.completion, run.slm.completion
+    slm_parameters = cast(Any, np.where(cast(Any, slm_tokens) > 0, plan.slm_parameters, 0.0))
+    paper = cost.tflops_paper(plan.llm_parameters, llm_tokens, slm_parameters, slm_tokens, cast(Any, run.read))
+    writing = _seconds(plan, run, ("llm", "slm"))
+    return Outcome(
+        right=run.right,
+        stage=run.stage,
+        llm_tokens=spread(llm_tokens, n),
+        slm_tokens=spread(slm_tokens, n),
+        overrun_tokens=spread(run.llm.overrun, n),
+        truncated=run.truncated,
+        paper=spread(paper, n),
+        full=spread(cost.tflops_full(plan, usage), n),
+        usd=_usd(plan.prices, run),
+        **{name: _usd(prices, run) for name, prices in PRICE_LISTS.items()},
+        seconds=writing + _seconds(plan, run, ("scorer",)) + run.check_seconds,
+        latency=writing - run.overlap_seconds + run.check_seconds,
+    )
+
+
+def role_seconds(rates: RoleRates, counts: TokenCounts) -> Floats:
+    """float64[n]: device time of one role."""
+    return cast(Floats, rates.seconds(counts.prompt, counts.cached, counts.generated))
+
+
+def _usd(prices: Prices, run: Course) -> Floats:
+    total = prices.llm.usd(run.llm) + prices.slm.usd(run.slm) + prices.scorer.usd(run.scorer)
+    return spread(total, len(run.right))
+
+
+def _seconds(plan: Plan, run: Course, roles: tuple[str, ...]) -> Floats:
+    if plan.rates is None:
+        return np.full(len(run.right), np.nan)
+    return sum((role_seconds(getattr(plan.rates, r), getattr(run, r)) for r in roles), start=np.zeros(len(run.right)))

@@ -1,0 +1,126 @@
+"""The stop rule on collected runs: where each question stops, and what was generated and read until then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from lab.training.course import LLM, Course, Stages, course, tokens
+from lab.training.table import Bools, Floats, Table
+from tandem.method.plan import Plan
+from tandem.method.stop_rule import is_prefilled, is_scored, is_sufficient
+from tandem.method.tokens import TokenCounts
+
+OVERRUN = 3.0  # tokens; the decision takes a few decode steps (measured: lab/bench/results, stop on the real pair)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`scores` float64[n, K + 1] against `thresholds` of stage 0, 1, ..., K.
+
+    If no stage reaches its threshold, the stage with the highest score is used, or with `llm_finishes` the large model's own
+    answer, which may be truncated at its cap. Without `needs_pass` scoring costs nothing, without `scores_code` no special
+    task (Table) is scored.
+    """
+
+    scores: Floats
+    thresholds: Sequence[float]
+    llm_finishes: bool
+    needs_pass: bool = True
+    scores_code: bool = True
+
+
+def stop_rule(
+    table: Table, plan: Plan, rule: Rule, skipped: Bools | None = None, answered: Bools | None = None
+) -> Course:
+    """Stop at the first stage whose score reaches its threshold.
+
+    `skipped` bool[n, K + 1] stages are not scored; the small model's answers after those that are `answered` exist already.
+    """
+    scores, thresholds = rule.scores, rule.thresholds
+    exists, columns = table.slm.exists, rule.scores.shape[1]
+    scored = exists & [is_scored(t, rule.llm_finishes) for t in thresholds]
+    if not rule.scores_code:
+        scored &= ~table.is_special[:, None]
+    if skipped is not None:
+        scored &= ~skipped
+    passed = np.stack([is_sufficient(cast(Any, scores[:, k]), thresholds[k]) for k in range(columns)], axis=1) & scored
+    stops = np.where(passed.any(axis=1), passed.argmax(axis=1), columns)
+    last = exists.sum(axis=1) - 1
+    is_undecided = stops == columns
+    if rule.llm_finishes:
+        generated_all = is_undecided
+        stage = np.where(is_undecided, LLM, stops)
+    else:
+        generated_all = is_undecided & (last < columns - 1)  # the large model ended before the last stage
+        best = np.where(scored, scores, -1.0).argmax(axis=1)
+        stage = np.where(is_undecided, np.where(generated_all, LLM, best), stops)
+    generated_to = np.minimum(stops, last)
+    ran = scored & (np.arange(columns)[None] <= generated_to[:, None])
+    ahead = None
+    if plan.prefill_ahead:
+        ahead = ran & ~passed & [is_prefilled(k, thresholds, rule.llm_finishes) for k in range(columns)]
+    return follow(table, Path(stage, ran if rule.needs_pass else None, ahead, generated_to, generated_all, answered))
+
+
+@dataclass(frozen=True)
+class Path:
+    """What happened until the answer of each question. Masks are bool[n, K + 1], None for no stage.
+
+    The answer comes from `stage` [n], after scoring passes over `scored` and prefills of `ahead`. The large model
+    generated up to the end of stage `generated_to` [n] (`stage` if None), or its whole answer where `generated_all` [n]. The
+    small model's answers after `answered` stages were paid for before.
+    """
+
+    stage: Stages
+    scored: Bools | None = None
+    ahead: Bools | None = None
+    generated_to: Stages | None = None
+    generated_all: Bools | None = None
+    answered: Bools | None = None
+
+
+def follow(table: Table, path: Path) -> Course:
+    rows, is_llms = np.arange(len(path.stage)), path.stage == LLM
+    stage = np.where(is_llms, 0, path.stage)
+    prefilled, prefilled_cached = _passes(table, path.ahead)
+    is_written = is_llms if path.answered is None else is_llms | path.answered[rows, stage]
+    prompt = np.where(is_written, 0, table.slm.prompt[rows, stage])
+    cached = np.minimum(prompt, prefilled)
+    slm = TokenCounts(
+        prompt=cast(Any, prefilled + prompt - cached),
+        cached=cast(Any, prefilled_cached + cached),
+        completion=cast(Any, np.where(is_written, 0, table.slm.tokens[rows, stage])),
+    )
+    computed, scorer_cached = _passes(table, path.scored)
+    scorer = TokenCounts(prompt=cast(Any, computed), cached=cast(Any, scorer_cached))
+    right = np.where(is_llms, table.llm.right, table.slm.right[rows, stage])
+    truncated = np.where(is_llms, table.llm.truncated, table.slm.truncated[rows, stage])
+    llm = _llm_counts(table, path)
+    read = np.where(is_llms, 0.0, cast(Any, llm.completion))
+    return course(right, truncated, path.stage, llm=llm, slm=slm, scorer=scorer, read=read)
+
+
+def reached(table: Table, stage: Stages) -> Stages:
+    """`stage` where the large model got that far, else its own answer."""
+    rows = np.arange(len(stage))
+    return np.where((stage == LLM) | table.slm.exists[rows, np.maximum(stage, 0)], stage, LLM)
+
+
+def _llm_counts(table: Table, path: Path) -> TokenCounts:
+    rows, is_llms = np.arange(len(path.stage)), path.stage == LLM
+    last = np.where(is_llms, 0, path.stage) if path.generated_to is None else path.generated_to
+    whole = is_llms if path.generated_all is None else is_llms | path.generated_all
+    generated = table.insight[rows, last]
+    overrun = np.where(whole | (last == 0), 0.0, np.minimum(OVERRUN, table.llm.tokens - generated))
+    prompt = np.where(whole | (last > 0), table.llm.prompt, 0)
+    return tokens(prompt, np.where(whole, table.llm.tokens, generated), overrun)
+
+
+def _passes(table: Table, stages: Bools | None) -> tuple[Floats, Floats]:
+    """Tokens (computed, cached) of prefilling the prompts of `stages` [n, K + 1]; each extends the one before."""
+    prompts = np.where(stages, table.slm.prompt, 0) if stages is not None else np.zeros_like(table.slm.prompt)
+    return prompts.max(axis=1), prompts.sum(axis=1) - prompts.max(axis=1)

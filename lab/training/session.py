@@ -1,0 +1,216 @@
+"""One collection from start to end: load the pair, resume from the file, save periodically."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from lab.training.checking import check_runs, checker_version, without_verdicts
+from lab.training.collect import Collector, Run
+from lab.training.datasets import Dataset
+from lab.training.errors import StoreError
+from lab.training.repairs import repair_all, unrepaired
+from lab.training.store import CollectedProfile, Origin, read, write
+from services.engine.api import Engine, Tokenizer
+from services.engine.registry import running_engine
+from services.engine.tokenizer import ChatTokenizer
+from services.sufficiency_scorer.description import TRANSFORMERS, computed_by
+from tandem.method.profile import Profile
+
+Progress = Callable[[int, int, int], None]
+"""(questions done, questions in total, tokens generated since the start)"""
+_SAVE_SECONDS = 60.0
+_TOKENS_A_QUESTION = 2048
+ENGINES = (TRANSFORMERS, "llamacpp")  # those that score prompts
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """How the pair runs: `width` questions at a time; each of the two engines has `threads` processor threads.
+
+    `programs` are checked at once. `engine` is one of ENGINES.
+    """
+
+    threads: int = 1
+    width: int = 64
+    device: str = "auto"
+    programs: int = 2
+    engine: str = TRANSFORMERS
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which runs to collect per question: `extras` and `only_question` as in training.collect.Collector."""
+
+    extras: bool = True
+    only_question: bool = False
+
+
+def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, models: Path, engine: str) -> Origin:
+    marks = {m.name: (models / m.name / "tandem.json") for m in (profile.llm, profile.slm)}
+    return Origin(
+        pair=profile.name,
+        profile=CollectedProfile.of(profile),
+        dataset=dataset.name,
+        dataset_sha256=dataset.sha256,
+        order_seed=seed,
+        tokenizer_sha256=ChatTokenizer.load(models / profile.slm.name).sha256,
+        models={name: mark.read_text() if mark.is_file() else "put there by hand" for name, mark in marks.items()},
+        versions={
+            **{n: version(n) for n in ("torch", "transformers", "math-verify")},
+            "python": platform.python_version(),
+        },
+        command=" ".join(["tandem", *sys.argv[1:]]),
+        engine=engine,
+        only_question=scope.only_question,
+        checker=checker_version(profile),
+        repair=profile.prompts.repair,
+    )
+
+
+async def collect(
+    profile: Profile, dataset: Dataset, n: int | None, seed: int, scope: Scope, out: Path,
+    models: Path, machine: Machine, progress: Progress,
+) -> list[Run]:  # fmt: skip
+    """Collect `n` questions of `dataset` (None: all) into `out`; questions that `out` already holds are skipped.
+
+    Programs are then checked, and where the profile has a prompt for it, the small model's failed ones are repaired once.
+    Raises StoreError if `out` has another origin, OSError if a model's weights cannot be read.
+    """
+    origin, runs = _so_far(out, origin_of(profile, dataset, seed, scope, models, machine.engine))
+    runs = _with_questions(runs, dataset, _tokenizer(profile, models))
+    items = {item.id: item for item in dataset.items}
+    sample = dataset.sample(n, seed).items
+    done = {run.question for run in runs}
+    missing = [item for item in sample if item.id not in done]
+    progress(len(sample) - len(missing), len(sample), 0)
+    if missing:
+        with _engine(profile, "llm", models, machine) as llm, _engine(profile, "slm", models, machine) as slm:
+            origin = origin.model_copy(update={"computed_by": computed_by(slm.info)})
+            collector = Collector(profile, llm, slm, extras=scope.extras, only_question=scope.only_question)
+            saved_at = time.monotonic()
+            try:
+                async for found in collector.collect(missing, machine.width):
+                    runs += _with_questions(found, dataset, slm.tokenizer)
+                    done.add(found[0].question)
+                    generated = llm.counters.output_tokens + slm.counters.output_tokens
+                    progress(sum(item.id in done for item in sample), len(sample), generated)
+                    if time.monotonic() - saved_at > _SAVE_SECONDS:
+                        write(out, origin, runs)
+                        saved_at = time.monotonic()
+            finally:
+                write(out, origin, runs)
+    runs = await check_runs(runs, items, profile, machine.programs)
+    write(out, origin, runs)
+    if profile.prompts.repair and (failed := unrepaired(runs)):
+        with _engine(profile, "slm", models, machine) as slm:
+            runs += [run async for run in repair_all(failed, items, profile, slm, machine.width)]
+        runs = await check_runs(runs, items, profile, machine.programs)
+        write(out, origin, runs)
+    return runs
+
+
+async def check_file(
+    profile: Profile, dataset: Dataset, out: Path, models: Path, programs: int, progress: Progress
+) -> list[Run]:
+    """Give the runs of an existing file their verdicts, `programs` at a time; no model runs. Raises StoreError."""
+    origin, runs = read(out)
+    if origin.dataset_sha256 != dataset.sha256:
+        raise StoreError(f"{out} was collected from another {dataset.name} than {dataset.path}")
+    items = {item.id: item for item in dataset.items}
+    runs = _with_questions(
+        _as_before(origin, runs, checker_version(profile), origin.repair), dataset, _tokenizer(profile, models)
+    )
+    runs = await check_runs(runs, items, profile, programs, lambda done, total: progress(done, total, 0))
+    write(out, origin.model_copy(update={"checker": checker_version(profile)}), runs)
+    return runs
+
+
+def _so_far(out: Path, origin: Origin) -> tuple[Origin, list[Run]]:
+    """Raises StoreError."""
+    if not out.exists():
+        return origin, []
+    before, runs = read(out)
+    if different := before.differences(origin):
+        raise StoreError(f"{out} was made with another {', '.join(different)}: choose another --out, or move it away")
+    origin = origin.model_copy(update={"computed_by": before.computed_by})
+    return origin, _as_before(before, runs, origin.checker, origin.repair)
+
+
+def _as_before(before: Origin, runs: list[Run], checker: str, repair: str) -> list[Run]:
+    """Without verdicts of another checker, and without repairs by another prompt."""
+    if before.checker != checker:
+        return without_verdicts(runs)
+    return runs if before.repair == repair else [run for run in runs if run.name != "repair"]
+
+
+def _with_questions(runs: list[Run], dataset: Dataset, tokenizer: Tokenizer) -> list[Run]:
+    """Adds the questions' texts and lengths, which old files lack."""
+    texts = {item.id: item.question for item in dataset.items}
+
+    def completed(run: Run) -> Run:
+        text = texts[run.question]
+        return replace(run, asked=text, question_tokens=run.question_tokens or len(tokenizer.encode(text, plain=True)))
+
+    return [completed(run) if run.name == "llm" else run for run in runs]
+
+
+def _tokenizer(profile: Profile, models: Path) -> Tokenizer:
+    return ChatTokenizer.load(models / profile.slm.name)
+
+
+def _engine(
+    profile: Profile, role: Literal["llm", "slm"], models: Path, machine: Machine
+) -> AbstractContextManager[Engine]:
+    model = profile.llm if role == "llm" else profile.slm
+    return running_engine(
+        machine.engine,
+        {
+            "path": models / model.name,
+            "name": model.name,
+            "dtype": model.dtype,
+            "quantization": model.quantization,
+            "device": machine.device,
+            "threads": machine.threads,
+            "max_batch": machine.width,
+            "max_waiting": 1 << 20,
+            "kv_cache_tokens": machine.width * _TOKENS_A_QUESTION,
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One kind of run; token counts are means."""
+
+    run: str
+    n: int
+    accuracy: float
+    insight_tokens: float
+    output_tokens: float
+    truncated: int
+
+
+def summary(runs: list[Run]) -> list[RunSummary]:
+    """Per kind of run and stage."""
+    kinds = sorted({(run.name, run.stage) for run in runs})
+    return [_summary_of([run for run in runs if (run.name, run.stage) == kind]) for kind in kinds]
+
+
+def _summary_of(runs: list[Run]) -> RunSummary:
+    first, n = runs[0], len(runs)
+    return RunSummary(
+        run=first.name if first.name in ("llm", "concise") else f"{first.name} after stage {first.stage}",
+        n=n,
+        accuracy=sum(run.right for run in runs) / n,
+        insight_tokens=sum(run.insight_tokens for run in runs) / n,
+        output_tokens=sum(run.output_tokens for run in runs) / n,
+        truncated=sum(run.truncated for run in runs),
+    )

@@ -1,0 +1,81 @@
+"""Where the small model should try first: candidates for the trials, and their frontier together with the thresholds'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, product
+from typing import get_args
+
+import numpy as np
+
+from lab.training.policy import NEVER, Measure, Point, Policy, Unit, pareto_front
+from lab.training.table import Floats, Table
+from tandem.method.plan import Plan
+from tandem.method.trial_plan import TrialMode, TrialPlan
+
+_MOST_STAGES = 2
+_SHARES = (0.5, 0.7, 0.9)
+_ROUND_TO = 16  # tokens; a finer cap would fit these very questions
+
+
+def with_trials(rules: Sequence[Policy], table: Table, plan: Plan, scores: Floats, unit: Unit) -> list[Point]:
+    """Each of `rules`, policies without trials, with every trial that is worth its cost on the questions with a check.
+
+    Empty where no question has one. `scores` are those of the rules.
+    """
+    if not table.slm.passed.any():
+        return []
+    measure = Measure(table, plan, unit)
+    trials = [point.policy.trial for point in trial_front(table, plan, unit)]
+    policies = [replace(rule, trial=trial) for rule, trial in product(rules, trials)]
+    return [measure.point(policy, policy.run(table, plan, scores)) for policy in policies]
+
+
+def with_agreement(rules: Sequence[Policy], table: Table, plan: Plan, scores: Floats, unit: Unit) -> list[Point]:
+    """Each of `rules` with trials at two stages, whose answers must agree where nothing else can be checked."""
+    measure = Measure(table, plan, unit)
+    pairs = combinations(range(table.stages), 2)
+    trials = [TrialPlan(list(pair), max_tokens=plan.answer_max_tokens) for pair in pairs]
+    policies = [replace(rule, trial=trial, agreement=2) for rule, trial in product(rules, trials)]
+    return [measure.point(policy, policy.run(table, plan, scores)) for policy in policies]
+
+
+def trial_front(table: Table, plan: Plan, unit: Unit) -> list[Point]:
+    """The Pareto frontier of trials on the questions with a check, the large model answering what fails; cheapest first."""
+    part = table.take(table.is_checked)
+    measure, nothing = Measure(part, plan, unit), np.zeros(part.slm.right.shape)
+    never = Policy((NEVER,) * part.stages, llm_finishes=True, needs_pass=False)
+    policies = [replace(never, trial=trial) for trial in candidates(part, plan)]
+    return pareto_front(measure.point(policy, policy.run(part, plan, nothing)) for policy in policies)
+
+
+def candidates(table: Table, plan: Plan) -> Iterator[TrialPlan]:
+    """All trials to be compared; caps and lengths are quantiles of what these questions have."""
+    every = range(table.stages)
+    stages = [list(each) for size in range(1, _MOST_STAGES + 1) for each in combinations(every, size)]
+    first = table.slm.first_column
+    caps = [plan.answer_max_tokens, *_quantiles(first.tokens[first.passed])]
+    lengths = [0, *_quantiles(table.question_tokens[first.failed])] if table.question_tokens.all() else [0]
+    has_repairs = table.repair.exists.any()
+    modes: tuple[TrialMode, ...] = get_args(TrialMode) if plan.rates else ("sequential",)
+    for each, mode, cap, length in product(stages, modes, caps, lengths):
+        if each[0] > 0 and length:
+            continue  # only a trial of the bare question can end the request
+        yield TrialPlan(each, mode, 0, cap, length)
+        if has_repairs and each[0] == 0:
+            yield TrialPlan(each, mode, 1, cap, length)
+
+
+def _quantiles(values: Floats) -> list[int]:
+    if not len(values):
+        return []
+    found = np.quantile(values, _SHARES)
+    return sorted({int(np.ceil(value / _ROUND_TO) * _ROUND_TO) for value in found})
+
+
+def shortest_failures(table: Table, trial: TrialPlan, share: float) -> TrialPlan:
+    """`trial` that sends only this share of the failed questions, the shortest, to the large model; no limit if lengths lack."""
+    lengths = table.question_tokens[table.slm.failed[:, 0]]
+    limit = int(np.quantile(lengths, share)) if len(lengths) and lengths.all() else 0
+    return replace(trial, escalate_max_tokens=limit)

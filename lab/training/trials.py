@@ -1,0 +1,154 @@
+"""The small model's checked tries on collected runs: which pass, which is best, and what they cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lab.training.course import Stages, counts_where, tokens
+from lab.training.pricing import role_seconds
+from lab.training.table import Bools, Floats, Table
+from tandem.method.plan import Plan
+from tandem.method.tokens import TokenCounts
+from tandem.method.trial_plan import TrialPlan
+
+MOST_REPAIRS = 1  # so many are collected
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One answer of the small model to every question; `failed` and `passed` are False where its check could not tell."""
+
+    stage: int
+    right: Bools
+    is_cut: Bools
+    passed: Bools
+    failed: Bools
+    score: Floats
+    counts: TokenCounts
+    check_seconds: Floats
+
+
+@dataclass
+class Trials:
+    """The tries so far. `spent` and `check_seconds` are of all, the `best_` arrays of the one whose check held most.
+
+    `failed` and `answered` bool[n, K + 1]: stages with an answer that failed, and with one that was not cut. `llm_runs` bool[n]: the
+    large model has been started; `llm_tokens` is what it has written by the end of the last try, while which it writes on for
+    `overlap_seconds` (0 without rates).
+    """
+
+    passed: Bools
+    failed: Bools
+    answered: Bools
+    spent: TokenCounts
+    check_seconds: Floats
+    best_score: Floats
+    best_right: Bools
+    best_is_cut: Bools
+    best_stage: Stages
+    llm_runs: Bools
+    llm_tokens: Floats
+    overlap_seconds: Floats
+
+    def add(self, attempt: Attempt, ran: Bools) -> None:
+        """`ran`: the questions on which it was made."""
+        self.spent = self.spent + counts_where(ran, attempt.counts)
+        self.check_seconds = self.check_seconds + np.where(ran, attempt.check_seconds, 0.0)
+        better = ran & (attempt.passed | (attempt.score > self.best_score))
+        self.best_score = np.where(better, attempt.score, self.best_score)
+        self.best_right = np.where(better, attempt.right, self.best_right)
+        self.best_is_cut = np.where(better, attempt.is_cut, self.best_is_cut)
+        self.best_stage = np.where(better, attempt.stage, self.best_stage)
+        self.passed = self.passed | (ran & attempt.passed)
+        self.failed[:, attempt.stage] |= ran & attempt.failed
+        self.answered[:, attempt.stage] |= ran & ~attempt.is_cut
+
+    def let_llm_write(self, plan: Plan, table: Table, attempt: Attempt, ran: Bools, written: Floats) -> None:
+        """The large model had `written` so many tokens when the try began, and goes on until it ends."""
+        begin = np.maximum(self.llm_tokens, written)
+        meanwhile, seconds = _written_meanwhile(plan, table, attempt, begin)
+        self.llm_runs = self.llm_runs | ran
+        self.llm_tokens = np.where(ran, begin + meanwhile, self.llm_tokens)
+        self.overlap_seconds = self.overlap_seconds + np.where(ran, seconds, 0.0)
+
+
+def no_trials(table: Table) -> Trials:
+    n, shape = len(table.questions), table.slm.right.shape
+    return Trials(
+        passed=np.zeros(n, bool),
+        failed=np.zeros(shape, bool),
+        answered=np.zeros(shape, bool),
+        spent=tokens(np.zeros(n), np.zeros(n)),
+        check_seconds=np.zeros(n),
+        best_score=np.full(n, -1.0),
+        best_right=np.zeros(n, bool),
+        best_is_cut=np.zeros(n, bool),
+        best_stage=np.zeros(n, np.intp),
+        llm_runs=np.zeros(n, bool),
+        llm_tokens=np.zeros(n),
+        overlap_seconds=np.zeros(n),
+    )
+
+
+def first_answer(table: Table, trial: TrialPlan, stage: int) -> Attempt:
+    """The answer after `stage`, which fails where it is cut at the trial's cap."""
+    slm = table.slm
+    written = slm.tokens[:, stage]
+    is_cut = (written > trial.max_tokens) if trial.max_tokens else np.zeros(len(written), bool)
+    return Attempt(
+        stage=stage,
+        right=slm.right[:, stage] & ~is_cut,
+        is_cut=is_cut | slm.truncated[:, stage],
+        passed=slm.passed[:, stage] & ~is_cut,
+        failed=slm.failed[:, stage] | (slm.passed[:, stage] & is_cut),
+        score=np.where(is_cut, 0.0, slm.score[:, stage]),
+        counts=tokens(slm.prompt[:, stage], np.where(is_cut, trial.max_tokens, written)),
+        check_seconds=slm.check_seconds[:, stage],
+    )
+
+
+def scoring_pass(table: Table) -> Attempt:
+    """The scorer reads the bare question, and writes nothing."""
+    n, read = len(table.questions), table.slm.prompt[:, 0]
+    no, none = np.zeros(n, bool), np.zeros(n)
+    return Attempt(0, no, no, no, no, none, tokens(read, none), none)
+
+
+def repair(table: Table, trial: TrialPlan, first: Attempt) -> Attempt:
+    """The second answer to the bare question. Where the first one was cut, the repair is taken to be cut and to fail as well.
+
+    The first answer's prompt is computed anew: our engine keeps no prompt of a generation that has ended.
+    """
+    answers, cap = table.repair, trial.max_tokens
+    was_cut = first.is_cut
+    is_cut = was_cut | ((answers.tokens > cap) if cap else answers.truncated)
+    read = np.where(was_cut, table.slm.prompt[:, 0] + first.counts.completion, answers.prompt)
+    most = cap or np.inf
+    return Attempt(
+        stage=0,
+        right=answers.right & ~is_cut,
+        is_cut=is_cut,
+        passed=answers.passed & ~is_cut,
+        failed=answers.failed | is_cut,
+        score=np.where(is_cut, 0.0, answers.score),
+        counts=tokens(read, np.where(was_cut, first.counts.completion, np.minimum(answers.tokens, most))),
+        check_seconds=np.where(was_cut, first.check_seconds, answers.check_seconds),
+    )
+
+
+def _written_meanwhile(plan: Plan, table: Table, attempt: Attempt, begin: Floats) -> tuple[Floats, Floats]:
+    """Tokens of the large model, and seconds, while the small one answers; it has written `begin` tokens already.
+
+    Without rates it writes in the inverse proportion of their sizes, in no time.
+    """
+    left = table.llm.tokens - begin
+    if plan.rates is None:
+        meanwhile = np.minimum(attempt.counts.completion * plan.slm_parameters / plan.llm_parameters, left)
+        return meanwhile, np.zeros_like(meanwhile)
+    rates = plan.rates.llm
+    reading = np.where(begin > 0, 0.0, table.llm.prompt / rates.input)
+    trying = role_seconds(plan.rates.slm, attempt.counts) + attempt.check_seconds
+    seconds = np.minimum(trying, reading + left / rates.output)
+    return np.maximum(seconds - reading, 0.0) * rates.output, seconds

@@ -1,0 +1,85 @@
+"""tandem bench"""
+
+from __future__ import annotations
+
+import json as json_module
+import subprocess
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from tandem.cli.output import JsonFlag, console, print_json
+from tandem.paths import REPOSITORY
+
+
+class Bench(StrEnum):
+    ENGINE = "engine"
+    ACCURACY = "accuracy"
+    AHEAD = "ahead"
+    BUSY = "busy"
+    SCORE = "score"
+    RATES = "rates"
+    STOP = "stop"
+    ORCHESTRATION = "orchestration"
+    SCALING = "scaling"
+    LEDGER = "ledger"
+    ACCESS = "access"
+    SEALING = "sealing"
+    FAIRNESS = "fairness"
+    EDGE = "edge"
+    EXPORTER = "exporter"
+    ALL = "all"
+    REPORT = "report"
+
+
+_MODULES = {
+    Bench.ENGINE: "lab.bench.engine",
+    Bench.ACCURACY: "lab.bench.accuracy",
+    Bench.AHEAD: "lab.bench.ahead",
+    Bench.BUSY: "lab.bench.busy",
+    Bench.SCORE: "lab.bench.score",
+    Bench.RATES: "lab.bench.rates",
+    Bench.STOP: "lab.bench.stop",
+    Bench.ORCHESTRATION: "lab.bench.orchestration",
+    Bench.SCALING: "lab.bench.scaling",
+    Bench.LEDGER: "lab.bench.ledger",
+    Bench.ACCESS: "lab.bench.access",
+    Bench.SEALING: "lab.bench.sealing",
+    Bench.FAIRNESS: "lab.bench.fairness",
+    Bench.EDGE: "lab.bench.edge",
+    Bench.EXPORTER: "lab.bench.exporter",
+}
+
+
+def bench(
+    name: Annotated[Bench, typer.Argument(help="What to measure; `report` draws the results as one picture.")],
+    write: Annotated[
+        bool,
+        typer.Option(help="rates: write the tokens a second of one sequence into the default profile, as [rates]."),
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Run a benchmark and write its figures, with facts about the machine, to lab/bench/results."""
+    if write and name is not Bench.RATES:
+        raise typer.BadParameter("only `rates` has something to write into a profile", param_hint="--write")
+    if name is Bench.REPORT:
+        raise typer.Exit(_run("lab.bench.drawing", quiet=False))
+    results = REPOSITORY / "lab" / "bench" / "results"
+    before = {path: path.stat().st_mtime_ns for path in results.glob("*.json")}
+    for each in _MODULES if name is Bench.ALL else [name]:
+        if not json:
+            console.print(f"{each}", style="bold")
+        if code := _run(_MODULES[each], *(["--write"] if write else []), quiet=json):
+            raise typer.Exit(code)
+    if json:
+        new = [path for path in sorted(results.glob("*.json")) if before.get(path) != path.stat().st_mtime_ns]
+        print_json({path.stem: json_module.loads(path.read_text()) for path in new})
+
+
+def _run(module: str, *arguments: str, quiet: bool) -> int:
+    output = subprocess.DEVNULL if quiet else None
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments], cwd=REPOSITORY, stdout=output, check=False
+    ).returncode

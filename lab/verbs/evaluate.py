@@ -1,0 +1,206 @@
+"""tandem eval"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from lab.verbs.collect import cores, default_file, gather, machine_for
+from lab.verbs.offline import ProfileName, any_study, explained, find_profile, known_unit, new_study, working
+from lab.verbs.served_eval import batch_facts, num_stages, served_answers, show_served
+from tandem.cli.batch_progress import summary
+from tandem.cli.batch_start import Terms
+from tandem.cli.output import console, console_error, print_table
+from tandem.client import Client
+from tandem.method.profile import Profile
+from tandem.paths import DEFAULT_PROFILE
+from tandem.results import to_dict
+
+if TYPE_CHECKING:
+    from lab.training.collected import Collected
+    from lab.training.datasets import Dataset, Item
+    from lab.training.evaluate import Evaluation
+    from lab.training.live import Compared
+    from lab.training.study import Study
+
+
+# Options that only one of the two ways has; each is refused by name in the other.
+_OF_ENGINES = ("cost", "methods", "collected", "ask", "engine", "live")
+_OF_BATCHES = ("max_cost", "concurrency", "again")
+
+
+def evaluate(
+    context: typer.Context,
+    data: Annotated[str, typer.Option(help="A data set by name, such as gsm8k, mbpp_test or humaneval, or a .jsonl file of questions and answers.")],
+    profile: ProfileName = DEFAULT_PROFILE,
+    cost: Annotated[str, typer.Option(help="What cost is counted in: paper or full (TFLOPs), usd, or seconds of the devices.")] = "full",
+    methods: Annotated[str, typer.Option(help="Comma-separated: tandem,llm,slm,fixed:N,...; default: all.")] = "",
+    n: Annotated[int | None, typer.Option(help="Number of questions; default: all.", min=1)] = None,
+    collected: Annotated[Path | None, typer.Option(help="File of the models' answers; an existing one is continued.")] = None,
+    ask: Annotated[bool, typer.Option(help="Ask the models the questions that are not collected yet; --no-ask evaluates only those that are.")] = True,
+    engine: Annotated[str, typer.Option(help="What runs both models that are asked: transformers or llamacpp; one file has the answers of one.")] = "transformers",
+    study: Annotated[Path | None, typer.Option(help="Folder of the study; default: studies/PROFILE, or the one shipped with the profile.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; default: studies/PROFILE.")] = None,
+    live: Annotated[int, typer.Option(help="Also ask the running system this many questions, and compare its decisions.", min=0)] = 0,
+    through_batch: Annotated[bool, typer.Option("--through-batch", help="Ask a running system (TANDEM_ADDRESS) the questions, as one batch, and evaluate its answers alone.")] = False,
+    max_cost: Annotated[float | None, typer.Option(help="With --through-batch: upper bound of what all questions cost together, in USD.")] = None,
+    concurrency: Annotated[int, typer.Option(help="With --through-batch: questions that are asked at once.", min=1, max=64)] = 8,
+    again: Annotated[bool, typer.Option("--again", help="With --through-batch: ask anew what the same command has asked before.")] = False,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON to this file; - prints them.")] = None,
+) -> None:  # fmt: skip
+    """Evaluate the stop rule on questions that it was not trained on, against simple alternatives. Writes a report."""
+    quiet = json_out == Path("-")
+    _refuse_others(context, through_batch)
+    if through_batch:
+        _evaluate_served(data, profile, n, study, out, Terms(max_cost, concurrency), again, json_out)
+        return
+    with explained():
+        from lab.training import datasets
+        from lab.training.collected import load_collected
+        from lab.training.evaluate import UnknownMethod
+        from lab.training.evaluate import evaluate as run
+        from lab.training.figures import as_contract
+        from lab.training.report import write_report
+        from lab.training.session import Scope
+        from lab.training.study import Study
+
+        loaded, judged = find_profile(profile), Study(study or any_study(profile))
+        wanted = datasets.load(data)
+        file = collected or default_file(loaded, wanted)
+        if ask:
+            gather(loaded, wanted, n, 0, Scope(), file, machine_for(loaded, engine), quiet)
+        found = load_collected([file], loaded)
+        if "json" not in loaded.stop.tasks:
+            found = found.unscored(f"{wanted.name}/{item.id}" for item in wanted.items if item.json_schema)
+        if same := set(found.table.questions) & {*judged.training().questions, *judged.training().more_questions}:
+            console_error(f"{file}: {len(same)} of its questions are in the training set")
+            sys.exit(1)
+        try:
+            with working(quiet) as report_step:
+                report_step(f"{found.datasets}: {len(found.table.questions)} questions")
+                names = [name.strip() for name in methods.split(",") if name.strip()] or None
+                evaluation = run(found.datasets, found.table, found.plan, judged, names, known_unit(cost, found.plan))
+        except UnknownMethod as error:
+            raise typer.BadParameter(str(error), param_hint="--methods") from error
+        figures = as_contract(evaluation, profile, data, wanted.sha256)
+        report = write_report(evaluation, judged, out or new_study(profile)) if names is None else None
+        compared = _ask(loaded, judged, found, {item.id: item for item in wanted.items}, live, quiet) if live else []
+    if compared:
+        figures["live"] = [{**vars(c), "agrees": c.agrees} for c in compared]
+    _write(figures, json_out)
+    if not quiet:
+        _show(evaluation, compared, report)
+
+
+def _evaluate_served(
+    data: str, profile: str, n: int | None, study: Path | None, out: Path | None, terms: Terms, again: bool,
+    json_out: Path | None,
+) -> None:  # fmt: skip
+    """Exits with code 1 where a question was not answered."""
+    quiet = json_out == Path("-")
+    with explained():
+        from lab.training import datasets
+        from lab.training.served import as_contract, evaluate_served
+        from lab.training.served_report import write_served_report
+
+        wanted = datasets.load(data).sample(n, 0)
+        _refuse_trained(wanted, study or any_study(profile))
+        with Client() as client:
+            stages = num_stages(client, profile)
+            batch, lines = served_answers(client, wanted, profile, terms, again=again, quiet=quiet)
+        if not batch.counts.answered:
+            console_error(f"no question was answered: {summary(batch)}")
+            sys.exit(1)
+        served = evaluate_served(wanted, lines, stages, cores())
+    facts = batch_facts(batch)
+    report = write_served_report(served, profile, facts, out or new_study(profile))
+    _write(as_contract(served, profile, data, wanted.sha256, facts), json_out)
+    if not quiet:
+        show_served(served, batch, report)
+    if served.unanswered:
+        sys.exit(1)
+
+
+def _refuse_others(context: typer.Context, through_batch: bool) -> None:
+    """Raises BadParameter for an option of the other way: none is ignored."""
+    for name in _OF_ENGINES if through_batch else _OF_BATCHES:
+        source = context.get_parameter_source(name)
+        if source and source.name == "COMMANDLINE":
+            how = "does not go with" if through_batch else "needs"
+            raise typer.BadParameter(f"it {how} --through-batch", param_hint=f"--{name.replace('_', '-')}")
+
+
+def _refuse_trained(wanted: Dataset, folder: Path) -> None:
+    """End the command where the profile's rule was trained on one of the questions; without a study none was."""
+    from lab.training.names import TRAINING
+
+    if not (folder / TRAINING).is_file():
+        return
+    from lab.training.study import Study
+
+    training = Study(folder).training()
+    asked = {f"{wanted.name}/{item.id}" for item in wanted.items}
+    if same := asked & {*training.questions, *training.more_questions}:
+        console_error(f"{wanted.path}: {len(same)} of its questions are in the training set")
+        sys.exit(1)
+
+
+def _write(figures: Mapping[str, object], json_out: Path | None) -> None:
+    if json_out:
+        text = json.dumps(figures, indent=2)
+        typer.echo(text) if json_out == Path("-") else json_out.write_text(text + "\n")
+
+
+def _show(evaluation: Evaluation, compared: list[Compared], report: Path | None) -> None:
+    units = list(evaluation.rows[0].relative)
+    rows = Table("method", "accuracy", "95 %", "vs LLM", "p", *units, "s", "LLM tok", "SLM tok", box=None)
+    for row in evaluation.rows:
+        right = row.accuracy
+        rows.add_row(
+            row.name, f"{right.mean:.1%}", f"{right.low:.1%} to {right.high:.1%}", f"{100 * row.difference.mean:+.1f}",
+            f"{row.p_llm:.3f}", *(f"{row.relative[unit].mean:.0%}" for unit in units),
+            "" if row.latency is None else f"{row.latency:.1f}", f"{row.llm_tokens:.0f}", f"{row.slm_tokens:.0f}", style="bold" if row.name == "tandem" else "",
+        )  # fmt: skip
+    console.print(f"{evaluation.dataset}: {evaluation.n} questions")
+    print_table(rows, optional=("s", "p", *(unit for unit in units if unit != "full"), "SLM tok", "LLM tok", "95 %"))
+    if evaluation.gap_closed is not None:
+        gap = evaluation.gap_closed
+        console.print(f"oracle gap closed over {evaluation.best_fixed}: {gap.mean:.0%} [{gap.low:.0%}, {gap.high:.0%}]")
+    if report:
+        console.print(f"report: {report}")
+    if compared:
+        gaps = sorted(c.score_gap for c in compared if not isnan(c.score_gap))
+        differ = (
+            f"; scores differ by {gaps[len(gaps) // 2]:.4f} in the median and {gaps[-1]:.4f} at most" if gaps else ""
+        )
+        agreed = sum(c.agrees for c in compared)
+        console.print(f"live: {agreed} of {len(compared)} questions stop at the same stage as offline{differ}")
+        for c in compared:
+            if not c.agrees:
+                console.print(f"  {c.question}: stage {c.offline_stage} offline, {c.live_stage} live", style="dim")
+
+
+def _ask(
+    profile: Profile, study: Study, found: Collected, items: dict[str, Item], n: int, quiet: bool
+) -> list[Compared]:
+    from lab.training.evaluate import scores_of
+    from lab.training.live import compare
+
+    scores = scores_of(study.artefact(study.policies().served.kind), found.table)
+    with Client() as client, working(quiet) as report_step:
+        asked = 0
+
+        def ask(item: Item) -> dict[str, Any]:
+            nonlocal asked
+            asked += 1
+            report_step(f"asking the running system, question {asked} of {n}")
+            return to_dict(client.ask(item.question, profile=profile.name, code=item.task == "code"))
+
+        return compare(found.table, found.plan, study.policies().served, scores, items, n, ask)
