@@ -104,4 +104,5 @@ def test_a_value_that_no_request_can_hold_is_named() -> None:
     assert "max_llm_tokens is out of its range" in error_of(tandem("ask", "--max-llm-tokens", str(2**32), "why?"))
     latin = os.fsdecode(b"caf\xe9")
     assert "question holds text that is no Unicode" in error_of(tandem("ask", latin))
-    assert "U+00E9 at character 2" in error_of(tandem("ask", "why?", TANDEM_API_KEY="ké"))
+    no_ascii = "ké"
+    assert "U+00E9 at character 2" in error_of(tandem("ask", "why?", TANDEM_API_KEY=no_ascii))
