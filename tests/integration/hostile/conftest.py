@@ -20,7 +20,8 @@ from tests.contracts import Method
 from tests.integration.asking import ask
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import serving
-from tests.integration.hostile.claims import BOUND_SECONDS
+from tests.integration.hostile.bystander import TALLY, asking
+from tests.integration.hostile.claims import BOUND_SECONDS, WAIT_SECONDS
 
 _MOST_MORE_FDS = 64  # connections that are being closed
 
@@ -68,6 +69,18 @@ async def hardy(target: Hardy) -> AsyncIterator[Hardy]:
     async with asyncio.timeout(BOUND_SECONDS):
         while not target.system.idle() or process.num_fds() > before + _MOST_MORE_FDS:
             await asyncio.sleep(0.05)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def bystander(hardy: Hardy) -> AsyncIterator[None]:
+    """Asks while the test runs, and never waits long."""
+    async with asking(hardy.system, WAIT_SECONDS):
+        yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if TALLY.inputs:
+        terminalreporter.write_line(f"hostile inputs: {TALLY}")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

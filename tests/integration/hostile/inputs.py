@@ -4,6 +4,7 @@ any form.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,8 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from hypothesis import strategies as st
+
+from tests.integration.hostile.schemas import schemas
 
 _DEEPEST = 3
 _MOST_REPEATED = 3
@@ -29,12 +32,47 @@ TEXTS = (
     "{id}:state", "tandem:stops", "<|im_end|>", "[scores=0:0.9 slm_eos=3]", "-1.0.0", "0-0", '" or 1=1 --', "cost > 0 and", "\x00",
     "é" * 300, "{" * 2000, "x" * 70_000,
 )  # fmt: skip
+LONE = ("\ud800", "a\udfffb", "\udc00\ud800")
+"""Halves of surrogate pairs, which JSON can say and no message can hold."""
+BIG = tuple(sign * number for power in (31, 32, 53, 63, 64) for number in (2**power - 1, 2**power) for sign in (1, -1))
+_OWN = (
+    "max_llm_tokens",
+    "max_stage",
+    "thresholds",
+    "threshold",
+    "max_cost_usd",
+    "tenant",
+    "checks",
+    "concurrency",
+    "task",
+)
+_NAMES = (
+    "stream",
+    "n",
+    "stop",
+    "seed",
+    "tandem",
+    "metadata",
+    "user",
+    "response_format",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "temperature",
+    "top_p",
+    "profile",
+    "text",
+)
+_INFINITE = ("Infinity", "1e400")
 _text = st.sampled_from(TEXTS) | st.text(max_size=40)
+_any_text = _text | st.sampled_from(LONE) | st.text(st.characters(exclude_categories=()), max_size=20)
 # Of a length that a request's first line may have.
 _quoted = (st.sampled_from([text for text in TEXTS if len(text) <= 2000]) | st.text(max_size=40)).map(
     lambda text: quote(text, safe="")
 )
-_number = st.sampled_from((0.0, -1.0, 1e-45, 1e38, float("inf"), float("-inf"), float("nan"))) | st.floats(width=32)
+_number = st.sampled_from((0.0, -0.0, -1.0, 1e-45, 1e38, float("inf"), float("-inf"), float("nan"))) | st.floats(
+    width=32
+)
 
 
 def messages(descriptor: Descriptor, depth: int = 0) -> st.SearchStrategy[Message]:
@@ -48,22 +86,36 @@ def messages(descriptor: Descriptor, depth: int = 0) -> st.SearchStrategy[Messag
 
 def broken_bytes(descriptor: Descriptor) -> st.SearchStrategy[bytes]:
     """A message's bytes with some of them changed, cut or added; or any bytes."""
-    edits = st.lists(st.tuples(st.integers(0, 10**6), st.binary(max_size=4)), min_size=1, max_size=4)
+    new = st.binary(max_size=4) | st.sampled_from([text.encode(errors="surrogatepass") for text in LONE])
+    edits = st.lists(st.tuples(st.integers(0, 10**6), new), min_size=1, max_size=4)
     whole = messages(descriptor).map(lambda message: message.SerializeToString())
     return st.builds(_edited, whole, edits) | st.binary(max_size=200)
 
 
-def json_bodies(valid: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """`valid` with some of its values, or others, replaced by any JSON; or any JSON."""
-    scalars = st.none() | st.booleans() | st.integers() | _number | _text
+def json_bodies(valid: dict[str, Any]) -> st.SearchStrategy[str]:
+    """`valid` with some of its values, or others, replaced by any JSON; or any JSON. As Python's parser takes it: with NaN too."""
+    scalars = st.none() | st.booleans() | st.integers() | st.sampled_from((*BIG, 10**40)) | _number | _any_text
     anything = st.recursive(
-        scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3), max_leaves=8
+        scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_any_text, inner, max_size=3), max_leaves=8
     )
-    names = st.sampled_from(
-        [*valid, "stream", "n", "stop", "seed", "tandem", "metadata", "user", "response_format", "max_tokens"]
-    )
-    changes = st.dictionaries(names | _text, anything, max_size=3)
-    return changes.map(lambda given: valid | given) | anything
+    own = st.dictionaries(st.sampled_from(_OWN), scalars | st.dictionaries(_any_text, scalars, max_size=2), max_size=2)
+    known = st.fixed_dictionaries({}, optional={"tandem": own, "response_format": _formats(), "text": _formats("text")})
+    names = st.sampled_from([*valid, *_NAMES])
+    changes = st.dictionaries(names, scalars, max_size=2) | st.dictionaries(names | _any_text, anything, max_size=3)
+    some = st.tuples(changes, known).map(lambda given: valid | given[1] | given[0]) | known.map(valid.__or__)
+    return st.builds(_said, some | anything, st.sampled_from(_INFINITE))
+
+
+def _formats(place: str = "") -> st.SearchStrategy[Any]:
+    """Of an answer in JSON: schemas that cost much, in the form of either API."""
+    found = schemas().map(json.loads) | st.sampled_from([{"enum": [text]} for text in LONE])
+    if place:
+        return found.map(lambda schema: {"format": {"type": "json_schema", "name": "a", "schema": schema}})
+    return found.map(lambda schema: {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}})
+
+
+def _said(value: Any, infinite: str) -> str:
+    return json.dumps(value).replace("Infinity", infinite)
 
 
 def paths(path: str) -> st.SearchStrategy[str]:
@@ -82,13 +134,14 @@ def queries() -> st.SearchStrategy[str]:
     return st.lists(parts, max_size=4).map("&".join)
 
 
-def headers() -> st.SearchStrategy[dict[str, str]]:
+def headers() -> st.SearchStrategy[dict[str, bytes]]:
     """Headers that some route reads, with any value that HTTP allows."""
     names = ("authorization", "idempotency-key", "last-event-id", "sec-fetch-site", "traceparent", "x-request-id")
-    values = st.sampled_from(("Bearer ", "Bearer x", "0-0", "-1", "same-origin", "x" * 8000)) | st.text(
-        st.characters(min_codepoint=32, max_codepoint=126), max_size=40
+    values = st.sampled_from(("Bearer ", "Bearer x", "Bearer \xe9", "0-0", "-1", "same-origin", "x" * 8000)) | st.text(
+        st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=40
     )
-    return st.dictionaries(st.sampled_from(names), values.map(str.strip), max_size=3)
+    sent = values.map(lambda text: text.encode("latin-1").strip())
+    return st.dictionaries(st.sampled_from(names), sent, max_size=3)
 
 
 def forms() -> st.SearchStrategy[dict[str, Any]]:
@@ -110,6 +163,8 @@ def _values(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
     if field.message_type and field.message_type.GetOptions().map_entry:
         key, value = field.message_type.fields_by_name["key"], field.message_type.fields_by_name["value"]
         return st.dictionaries(_one(key, depth), _one(value, depth + 1), max_size=_MOST_REPEATED)
+    if field.name == "json_schema":
+        return schemas() | st.sampled_from([json.dumps({"enum": [text]}) for text in LONE]) | _text
     one = _one(field, depth + 1)
     return st.lists(one, max_size=_MOST_REPEATED) if field.is_repeated else one
 

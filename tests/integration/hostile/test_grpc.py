@@ -11,11 +11,16 @@ from hypothesis import strategies as st
 
 from services.sufficiency_scorer.service import NAME as SCORER
 from tests.contracts import Method, methods, services
+from tests.integration.hostile.bystander import TALLY
 from tests.integration.hostile.claims import many, status_of
 from tests.integration.hostile.conftest import Hardy
 from tests.integration.hostile.inputs import broken_bytes, messages
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(3600),
+    pytest.mark.usefixtures("bystander"),
+]
 _DEFECTS = {
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.UNKNOWN,
@@ -43,6 +48,8 @@ async def _takes(hardy: Hardy, method: Method, sent: st.SearchStrategy[bytes]) -
         @many
         @given(data=sent)
         def claim(data: bytes) -> None:
-            assert status_of(channel, method, data) not in _DEFECTS
+            status = status_of(channel, method, data)
+            TALLY.count(method.path, is_defect=status in _DEFECTS)
+            assert status not in _DEFECTS
 
         await asyncio.to_thread(claim)

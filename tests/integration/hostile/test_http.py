@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import httpx
@@ -12,10 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.integration.edge import body, routes
+from tests.integration.hostile.bystander import TALLY
 from tests.integration.hostile.claims import many
 from tests.integration.hostile.inputs import forms, headers, json_bodies, paths, queries
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(3600),
+    pytest.mark.usefixtures("bystander"),
+]
 MODEL, QUESTION = "scripted-hostile@0.8", "[scores=0:0.9 slm_eos=3]"
 ROUTES = [route for route in routes() if not route.endswith("...")]
 # What each path of a body takes; the other routes have none.
@@ -35,7 +39,7 @@ async def test_any_path_query_and_header_is_answered(edge: httpx.Client, route: 
 
     @many
     @given(at=paths(path), query=queries(), sent=headers())
-    def claim(at: str, query: str, sent: dict[str, str]) -> None:
+    def claim(at: str, query: str, sent: dict[str, bytes]) -> None:
         _assert_answered(edge.request(method, f"{at}?{query}", headers=sent))
 
     await asyncio.to_thread(claim)
@@ -45,8 +49,8 @@ async def test_any_path_query_and_header_is_answered(edge: httpx.Client, route: 
 async def test_any_json_is_answered(edge: httpx.Client, path: str) -> None:
     @many
     @given(sent=json_bodies(BODIES[path]))
-    def claim(sent: Any) -> None:
-        _assert_answered(edge.post(path, content=json.dumps(sent), headers={"content-type": "application/json"}))
+    def claim(sent: str) -> None:
+        _assert_answered(edge.post(path, content=sent, headers={"content-type": "application/json"}))
 
     await asyncio.to_thread(claim)
 
@@ -89,5 +93,6 @@ async def test_every_route_that_takes_a_body_gets_hostile_ones() -> None:
 
 
 def _assert_answered(reply: httpx.Response) -> None:
+    TALLY.count(reply.request.url.path, is_defect=reply.status_code >= 500)
     assert reply.status_code < 500, reply.text
     assert reply.status_code < 400 or reply.json()["error"]["message"]
