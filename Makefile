@@ -191,7 +191,7 @@ chaos: develop  ## a thousand faults under five thousand requests on local stack
 chaos-short: develop  ## a hundred faults of every kind under 280 requests, with the same oracle (part of `make test`)
 	@$(RUN) pytest -s tests/e2e/chaos/test_chaos.py
 
-fuzz: develop  ## 300 hostile inputs to each method and path, some 32,000 in all (ten minutes)
+fuzz: develop  ## 300 hostile inputs to each method and path, some 30,000 in all, while a bystander asks (ten minutes)
 	@TANDEM_FUZZ_CASES=300 $(RUN) pytest tests/integration/hostile
 
 bench-turns: develop  ## a chat's second turn: prompt tokens computed, and time to the first token, real pair (a quarter of an hour)

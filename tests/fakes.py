@@ -245,5 +245,6 @@ async def _held(hold: str, tokens: int, aborted: asyncio.Event) -> float:
 
 
 def _script(text: str) -> dict[str, str]:
+    """What stands in brackets and is no script, such as a JSON schema's list, says nothing."""
     found = _SCRIPT.search(text)
-    return dict(pair.split("=", 1) for pair in found.group(1).split()) if found else {}
+    return dict(pair.split("=", 1) for pair in found.group(1).split() if "=" in pair) if found else {}
