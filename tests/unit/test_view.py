@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 
-from rich.console import Console
-
+from tandem.cli.output import Screen
 from tandem.cli.view import LiveView, print_result
 from tandem.events import Checked
 from tandem.method.checks import Verdict
@@ -13,7 +12,7 @@ from tandem.v1 import tandem_pb2
 
 
 def shown(event: Checked) -> str:
-    console = Console(file=io.StringIO(), width=200)
+    console = Screen(file=io.StringIO(), width=200)
     LiveView(console).show(event)
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
@@ -25,7 +24,7 @@ def test_a_check_says_whose_answer_it_judged_and_why() -> None:
 
 
 def test_a_cancelled_request_saved_nothing() -> None:
-    console = Console(file=io.StringIO(), width=200)
+    console = Screen(file=io.StringIO(), width=200)
     cost = {"usd": 0.01, "usd_llm_alone": 0.06}
     print_result(console, tandem_pb2.SolveResult(stop={"reason": tandem_pb2.STOP_REASON_CANCELLED}, cost=cost))
     text = console.file.getvalue()  # type: ignore[attr-defined]
@@ -40,7 +39,7 @@ def test_each_trial_is_a_line_of_the_bill() -> None:
     result = tandem_pb2.SolveResult(
         answer="42", complete=True, stop={"reason": tandem_pb2.STOP_REASON_VERIFIED}, trials=[trial]
     )
-    console = Console(file=io.StringIO(), width=200)
+    console = Screen(file=io.StringIO(), width=200)
     print_result(console, result)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "verified: its checks pass (stage 0)" in text
