@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: scaling-curves bench-conformance soak chaos bench-guards bench-live bench-scoring chaos-short bench-turns fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools tables chart report collect help setup develop models compiled run test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers bench-sealing
+.PHONY: scaling-curves bench-conformance soak chaos bench-guards bench-live bench-scoring chaos-short bench-turns fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools tables chart report collect help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers bench-sealing
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -9,6 +9,7 @@ RUN := $(UV) run --quiet --locked --extra local
 TANDEM := $(RUN) tandem
 PROTOS := $(wildcard protos/tandem/v1/*.proto)
 TESTS ?= tests/integration
+SECOND_ORDER := $(wildcard $(patsubst %,tests/integration/test_%.py,bills cancel costs request_log stop stream trials))
 K8S_TESTS ?= tests/e2e/k8s
 PAIR ?= qwen2.5-coder-1.5b-0.5b
 export Q
@@ -58,8 +59,12 @@ run: models  ## let two real models complete a function (examples/running_total.
 LANES ?= 2
 PYTEST = $(RUN) pytest -n $(LANES) --dist loadfile --no-loadscope-reorder
 
-test: develop  ## all tests: real servers, and small models that the tests create
+test: develop  ## the tests: real servers, and small models that the tests create
+	@$(PYTEST) -m "not nightly"
+
+test-all: develop  ## test, most rounds of the campaign of faults, and again in another order what a leaking test would change: unit, bills, streams
 	@$(PYTEST)
+	@$(PYTEST) tests/unit tests/test_architecture.py $(SECOND_ORDER)
 
 unit: develop  ## the fast tests
 	@$(PYTEST) tests/unit tests/test_architecture.py
@@ -188,7 +193,7 @@ bench-edge: develop  ## what OpenAI's API adds to gRPC, and 200 streams at once 
 chaos: develop  ## a thousand faults under five thousand requests on local stacks, with an oracle after each round (an hour; SEED=n goes on where it stood)
 	@$(RUN) python -m lab.bench.chaos --seed $(or $(SEED),0)
 
-chaos-short: develop  ## a hundred faults of every kind under 280 requests, with the same oracle (part of `make test`)
+chaos-short: develop  ## a hundred faults of every kind under 280 requests, with the same oracle (part of `make test-all`)
 	@$(RUN) pytest -s tests/e2e/chaos/test_chaos.py
 
 fuzz: develop  ## 300 hostile inputs to each method and path, some 30,000 in all, while a bystander asks (ten minutes)
