@@ -20,11 +20,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from services.engine.gguf_metadata import read_metadata
 
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # types of tokens
-# Each byte as a character: itself where it prints, else the next character from 256 on (GPT-2, encoder.py).
-_PRINTED = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-_HIDDEN = [byte for byte in range(256) if byte not in _PRINTED]
-_CHARACTERS = {byte: chr(byte) for byte in _PRINTED} | {byte: chr(256 + place) for place, byte in enumerate(_HIDDEN)}
-_ALPHABET = frozenset(_CHARACTERS.values())
+_BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+_ALPHABET = frozenset(pre_tokenizers.ByteLevel.alphabet())
 _SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _REST = r"\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -97,7 +94,7 @@ def _build(fields: dict[str, Any]) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             *(pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in rule.patterns),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            _BYTES,
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
@@ -109,7 +106,7 @@ def _spelled(token: str, kind: int) -> str:
     """In the byte alphabet, whose characters each stand for a byte, as the merges have it. Some files name unused places otherwise."""
     if kind == _USER_DEFINED or _ALPHABET.issuperset(token):
         return token
-    return "".join(_CHARACTERS[byte] for byte in token.encode())
+    return "".join(word for word, _ in _BYTES.pre_tokenize_str(token))
 
 
 def _whole(tokens: list[str], types: list[int]) -> Iterator[AddedToken]:
