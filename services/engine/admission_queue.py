@@ -18,8 +18,10 @@ from services.engine.api import (
     FinishReason,
     GenerationRequest,
     QueueFull,
+    SchemaNotSupported,
     Token,
 )
+from services.engine.schema_trial import trials
 from services.engine.stop_strings import StopStrings
 from tandem.method.tokens import TokenCounts
 
@@ -28,10 +30,10 @@ Stream = Callable[[GenerationRequest, asyncio.Event], AsyncGenerator[Token | Fin
 
 
 class AdmissionQueue:
-    """`max_batch` requests run at once, `max_waiting` wait for a slot."""
+    """`max_batch` requests run at once, `max_waiting` wait for a slot. `name`: the back end's, in errors."""
 
-    def __init__(self, max_batch: int, max_waiting: int) -> None:
-        self._max_batch, self._max_waiting = max_batch, max_waiting
+    def __init__(self, max_batch: int, max_waiting: int, name: str) -> None:
+        self._max_batch, self._max_waiting, self._name = max_batch, max_waiting, name
         self._open: dict[str, asyncio.Event] = {}  # waiting or running, each with its abort
         self._num_running = 0
         self._slots: asyncio.Semaphore | None = None
@@ -46,8 +48,15 @@ class AdmissionQueue:
     async def run(self, generation: GenerationRequest, stream: Stream) -> AsyncGenerator[Token | Finished, None]:
         """The stream of a request once it has a slot. Its Finished comes when the slot is free again.
 
-        Raises EngineStopped, DuplicateRequest, QueueFull, and what `stream` raises.
+        A schema is tried first: these back ends hold only whole texts to one. Raises EngineStopped, DuplicateRequest, QueueFull,
+        InvalidSchema, SchemaNotSupported, and what `stream` raises.
         """
+        if generation.json_schema:
+            await trials().num_bytes(generation.json_schema)
+            if generation.num_written:
+                raise SchemaNotSupported(
+                    f"{self._name} holds only whole texts to a schema: it cannot go on from one that is begun"
+                )
         end = Finished(FinishReason.ABORTED, TokenCounts(), "", time.time())
         stops = StopStrings(generation.stop_strings, generation.held)
         with self._admitted(generation.request_id) as aborted:

@@ -11,7 +11,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -38,7 +37,6 @@ from services.engine.api import (
 )
 from services.engine.json_schema import ANY_JSON, is_beginning
 from services.engine.messages import MessageCodec
-from services.engine.schema_trial import trials
 from tandem.method.tokens import TokenCounts
 
 _CLOSE_SECONDS = 5.0
@@ -66,7 +64,7 @@ class OpenAIEngine:
     def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
         self._tokenizer = MessageCodec()
-        self._queue = AdmissionQueue(settings.max_batch, settings.max_waiting)
+        self._queue = AdmissionQueue(settings.max_batch, settings.max_waiting, "an API")
         self._asks_for_usage = True
         self._client: AsyncOpenAI | None = None
         self.counters = EngineCounters()
@@ -108,16 +106,8 @@ class OpenAIEngine:
         if self._client is not None:
             self._queue.close(_CLOSE_SECONDS, self._client.close)
 
-    async def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
-        if generation.json_schema:
-            await trials().num_bytes(generation.json_schema)
-            if generation.num_written:
-                raise SchemaNotSupported(
-                    "an API holds only whole texts to a schema: it cannot go on from one that is begun"
-                )
-        async with aclosing(self._queue.run(generation, self._stream)) as items:
-            async for item in items:
-                yield item
+    def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
+        return self._queue.run(generation, self._stream)
 
     def abort(self, request_id: str) -> bool:
         return self._queue.abort(request_id)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from math import prod
@@ -30,11 +29,9 @@ from services.engine.api import (
     ModelInfo,
     PromptScores,
     PromptTooLong,
-    SchemaNotSupported,
     Token,
 )
 from services.engine.detokenizer import Detokenizer
-from services.engine.schema_trial import trials
 from services.engine.tokenizer import ChatTokenizer
 from tandem.method.tokens import TokenCounts
 
@@ -65,7 +62,7 @@ class VllmEngine:
 
     def __init__(self, settings: VllmSettings) -> None:
         self._settings = settings
-        self._queue = AdmissionQueue(settings.max_batch, settings.max_waiting)
+        self._queue = AdmissionQueue(settings.max_batch, settings.max_waiting, "vLLM")
         self._llm: Any = None
         self.counters = EngineCounters()
 
@@ -123,20 +120,12 @@ class VllmEngine:
         """After the streams have ended: an abort needs vLLM's process."""
         await asyncio.to_thread(self._llm.shutdown)
 
-    async def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
+    def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
         total = len(generation.prompt_ids) + generation.max_new_tokens
         context_length = self._llm.model_config.max_model_len
         if total > context_length:
             raise PromptTooLong(f"prompt and answer of {total} tokens exceed the context length of {context_length}")
-        if generation.json_schema:
-            await trials().num_bytes(generation.json_schema)
-            if generation.num_written:
-                raise SchemaNotSupported(
-                    "vLLM holds only whole texts to a schema: it cannot go on from one that is begun"
-                )
-        async with aclosing(self._queue.run(generation, self._stream)) as items:
-            async for item in items:
-                yield item
+        return self._queue.run(generation, self._stream)
 
     def abort(self, request_id: str) -> bool:
         return self._queue.abort(request_id)
