@@ -26,7 +26,7 @@ MADE = {f"docs/{page}.md" for page in ("api/grpc", "api/python", "chart-values",
 DOCUMENTS = [*TOP, *sorted(str(f.relative_to(ROOT)) for f in (ROOT / "docs").rglob("*.md"))]
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-_FOLDERS = "bench|deploy|docs|examples|helm|protos|services|tandem|tests|training|workflows"
+_FOLDERS = "deploy|docs|examples|helm|lab|protos|services|tandem|tests|workflows"
 # Documents that are not in the repository, by the names under which they were cited.
 _FOREIGN = re.compile(
     r"\bMETHOD(?: \d|\b(?!\.md)(?=[:;,) ]))|\bDESIGN\.md|\bENGINEERING\.md|\bSTYLE\.md|\bCONVENTIONS\.md"
@@ -108,7 +108,7 @@ def test_every_path_and_module_exists(document: str) -> None:
     for code in re.findall(r"`([^`\n]+)`", _FENCE.sub("", (ROOT / document).read_text())):
         if re.fullmatch(rf"(?:{_FOLDERS})/[\w./-]+", code):
             assert (ROOT / code).exists(), f"{document}: {code}"
-        if re.fullmatch(r"(?:tandem\.method|services|workflows|training)(?:\.\w+)+", code):
+        if re.fullmatch(r"(?:tandem\.method|services|workflows|lab)(?:\.\w+)+", code):
             path = ROOT / code.replace(".", "/")
             assert path.is_dir() or path.with_suffix(".py").is_file(), f"{document}: {code}"
 
@@ -132,15 +132,19 @@ def test_every_stop_reason_is_in_the_glossary() -> None:
     assert [reason for reason in reasons if f"| `{reason.lower()}` |" not in text] == []
 
 
-def test_decisions_are_numbered_and_listed() -> None:
+def test_a_decision_has_a_number_of_its_own_and_is_listed_with_its_title_and_what_it_changes() -> None:
+    index = (ROOT / "docs/decisions/index.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| \[(.+?)\]\((0\d+-[a-z0-9-]+\.md)\) \| (.+) \|$", index, re.MULTILINE)
     files = sorted(f.name for f in (ROOT / "docs/decisions").glob("0*.md"))
-    assert [int(name[:4]) for name in files] == list(range(1, len(files) + 1))
-    for number, name in enumerate(files, 1):
+    assert [name for _, _, name, _ in rows] == files
+    assert len({number for number, *_ in rows}) == len(rows)
+    for number, title, name, status in rows:
         text = (ROOT / "docs/decisions" / name).read_text()
-        assert text.startswith(f"# {number}. "), name
+        assert int(name[:4]) == int(number)
+        assert text.startswith(f"# {number}. {title}\n"), name
         assert all(part in text for part in ("Status: ", "**Context.**", "**Choice.**", "**Consequence.**")), name
-        for index in ("ARCHITECTURE.md", "docs/decisions/index.md"):
-            assert f"{name})" in (ROOT / index).read_text(), f"{index} lacks {name}"
+        own = text[text.index("Status: ") : text.index("**Context.**")]
+        assert set(re.findall(r"\]\((0\d+)", own)) <= set(re.findall(r"\]\((0\d+)", status)), name
 
 
 def test_the_method_has_the_sections_that_code_cites() -> None:
