@@ -99,27 +99,26 @@ def _sums(lines: Iterable[Line]) -> Figures:
     return {"endings": dict(endings), **sums}
 
 
+_ENDINGS = ("rounds", "answer", "cancelled", "clear error", "rounds with a defect")
+_TOKENS = ("generated", "generated, on no bill", "read, on no bill", "notes of loss")
+
+
 def _table(figures: Figures) -> str:
-    """In Markdown, for docs/benchmarks.md."""
-    columns = (
-        "rounds",
-        "answer",
-        "cancelled",
-        "clear error",
-        "generated",
-        "generated, on no bill",
-        "read, on no bill",
-        "notes of loss",
-    )
-    rows = [f"| fault | {' | '.join(columns)} | rounds with a defect |", "|---" * (len(columns) + 2) + "|"]
-    for kind, sums in {**figures["by_fault"], "all rounds": figures["all"]}.items():
-        endings = [sums["endings"].get(name, 0) for name in columns[1:4]]
-        tokens = [sums[name] for name in ("generated_tokens", "generated_on_no_bill", "read_on_no_bill")]
-        last = sums["bills_with_a_note_of_loss"], sums["rounds_with_a_defect"]
-        rows.append(
-            f"| {kind} | {' | '.join(f'{number:,}' for number in (sums['rounds'], *endings, *tokens, *last))} |"
-        )
-    return "\n".join(rows)
+    """How requests ended and what became of their tokens, in Markdown, for docs/benchmarks-details.md."""
+    kinds = {**figures["by_fault"], "all rounds": figures["all"]}
+    endings = [
+        (kind, sums["rounds"], *(sums["endings"].get(name, 0) for name in _ENDINGS[1:4]), sums["rounds_with_a_defect"])
+        for kind, sums in kinds.items()
+    ]
+    keys = ("generated_tokens", "generated_on_no_bill", "read_on_no_bill", "bills_with_a_note_of_loss")
+    tokens = [(kind, *(sums[key] for key in keys)) for kind, sums in kinds.items()]
+    return "\n\n".join(_markdown(columns, rows) for columns, rows in ((_ENDINGS, endings), (_TOKENS, tokens)))
+
+
+def _markdown(columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
+    lines = [f"| fault | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    lines += [f"| {kind} | {' | '.join(f'{number:,}' for number in numbers)} |" for kind, *numbers in rows]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -147,6 +147,12 @@ def test_a_decision_has_a_number_of_its_own_and_is_listed_with_its_title_and_wha
         assert set(re.findall(r"\]\((0\d+)", own)) <= set(re.findall(r"\]\((0\d+)", status)), name
 
 
+@pytest.mark.parametrize("page", ["docs/benchmarks.md", "docs/benchmarks-details.md"])
+def test_a_table_of_benchmarks_has_six_columns_at_most(page: str) -> None:
+    wide = [row for row in re.findall(r"^\|.*\|$", prose(page), re.MULTILINE) if row.count("|") > 7]
+    assert wide == []
+
+
 def test_the_method_has_the_sections_that_code_cites() -> None:
     expected = {
         "stages", "hand-off", "features", "scorer", "stop-rule", "cost", "answers", "grading", "published-figures",
