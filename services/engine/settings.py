@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, Self
 
 
 def code_folder(folder: Path, threads: int) -> Path:
@@ -43,3 +45,9 @@ class EngineSettings:
     generates: bool = True
     kv_cache_tokens: int = 1 << 14
     repack: bool = False
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Self:
+        """From the arguments of services.engine.registry, of which other engines take others."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: arguments[name] for name in known & arguments.keys()})

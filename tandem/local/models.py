@@ -187,7 +187,7 @@ def require_compiling() -> None:
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         raise ModelError(f"there is no C++ compiler: install {compiler}, or set CXX to another")
-    _run("models cannot be compiled here", "services.engine.int8")
+    _run("models cannot be compiled here", "services.engine.torch_engine.int8")
 
 
 def compile_ahead(name: str, dtype: str, threads: int) -> Path:
@@ -200,7 +200,12 @@ def compile_ahead(name: str, dtype: str, threads: int) -> Path:
         raise ModelError(f"{name} is not here for transformers: run `tandem models pull --engine transformers`")
     with tempfile.TemporaryDirectory(prefix="tandem-compile-") as cache:
         arguments = (str(folder), dtype, str(threads))
-        _run(f"{name} cannot be compiled", "services.engine.compiled", *arguments, TORCHINDUCTOR_CACHE_DIR=cache)
+        _run(
+            f"{name} cannot be compiled",
+            "services.engine.torch_engine.compiled",
+            *arguments,
+            TORCHINDUCTOR_CACHE_DIR=cache,
+        )
     return folder / f"compiled-{threads}"
 
 
@@ -231,12 +236,12 @@ def _convert(gguf: Path, folder: Path) -> None:
     """In a child process: dequantising takes several times the file's size in memory, which is then freed."""
     if find_spec("transformers") is None:
         raise ModelError("a GGUF file is converted by transformers, which is not installed: run `make develop`")
-    _run(f"{gguf.name} cannot be converted", "services.engine.convert", str(gguf), str(folder))
+    _run(f"{gguf.name} cannot be converted", "services.engine.llamacpp.convert", str(gguf), str(folder))
 
 
 def _read_tokenizer(gguf: Path, folder: Path) -> None:
     """In a child process, because the command line does not import the engines."""
-    _run(f"{gguf.name} cannot be read", "services.engine.gguf_tokenizer", str(gguf), str(folder))
+    _run(f"{gguf.name} cannot be read", "services.engine.llamacpp.gguf_tokenizer", str(gguf), str(folder))
 
 
 def _run(failure: str, module: str, *arguments: str, **environment: str) -> None:

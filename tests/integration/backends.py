@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from services.engine.api import Engine, Finished, GenerationRequest
-from services.engine.int8 import is_supported
-from services.engine.llamacpp_engine import LlamaCppEngine
-from services.engine.openai_engine import ApiSettings, OpenAIEngine
+from services.engine.llamacpp.engine import LlamaCppEngine
+from services.engine.remote.openai_engine import ApiSettings, OpenAIEngine
 from services.engine.settings import EngineSettings
-from services.engine.transformers_engine import TransformersEngine
+from services.engine.torch_engine.engine import TransformersEngine
+from services.engine.torch_engine.int8 import is_supported
 from tandem.local.ports import free_port
 from tandem.method.sampling import Sampling
 from tests.conftest import wait_until
@@ -108,7 +108,7 @@ def llamacpp_backend(checkpoint: Path) -> Backend:
 
 
 def vllm_backend(checkpoint: Path) -> Backend:
-    from services.engine.vllm_engine import VllmEngine, VllmSettings
+    from services.engine.remote.vllm_engine import VllmEngine, VllmSettings
 
     arguments = {"enforce_eager": True, "max_model_len": 2048, "gpu_memory_utilization": 0.2}
 

@@ -23,7 +23,7 @@ from services.answer_checker.sandbox.limits import Limits as CheckLimits
 from services.batches.files import Files
 from services.batches.service import BATCHES, FILES
 from services.batches.temporal import BatchWorkflows
-from services.engine.compiled import compile_model
+from services.engine.torch_engine.compiled import compile_model
 from services.file_store.store import FileStore
 from services.gateway.__main__ import add_batches, tenants_in
 from services.gateway.admission import Admission

@@ -16,13 +16,13 @@ import torch
 
 from services.engine.api import GenerationRequest
 from services.engine.batch import generate
-from services.engine.chunk import Chunk
-from services.engine.compiled import load_compiled, main, open_code, probe_command
-from services.engine.kv_cache import KVCache
-from services.engine.model import Checkpoint
+from services.engine.loop.chunk import Chunk
 from services.engine.settings import EngineSettings, code_folder
-from services.engine.transformers_engine import TransformersEngine
-from services.engine.varlen import forward_varlen
+from services.engine.torch_engine.compiled import load_compiled, main, open_code, probe_command
+from services.engine.torch_engine.engine import TransformersEngine
+from services.engine.torch_engine.kv_cache import KVCache
+from services.engine.torch_engine.model import Checkpoint
+from services.engine.torch_engine.varlen import forward_varlen
 from tests.integration.backends import COMPILED_THREADS, needs_compiler
 from tests.tiny_model import random_prompt, write_tiny_model
 
@@ -130,7 +130,7 @@ async def test_an_engine_whose_compiled_code_kills_its_process_runs_uncompiled(
 ) -> None:
     folder = copy_unprobed(compiled_checkpoint, tmp_path)
     suicide = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGILL)"]
-    monkeypatch.setattr("services.engine.compiled.probe_command", lambda *_: suicide)
+    monkeypatch.setattr("services.engine.torch_engine.compiled.probe_command", lambda *_: suicide)
     with caplog.at_level(logging.WARNING), engine_of(folder, compiled=True) as engine:
         assert not engine.is_compiled
         assert len((await generate(engine, GenerationRequest("a", PROMPTS[1], 4))).ids) == 4
@@ -143,7 +143,7 @@ def test_code_that_passed_the_probe_is_not_tried_again(
 ) -> None:
     folder, trials = copy_unprobed(compiled_checkpoint, tmp_path), tmp_path / "trials"
     command = [sys.executable, "-c", f"open({str(trials)!r}, 'a').write('x')"]
-    monkeypatch.setattr("services.engine.compiled.probe_command", lambda *_: command)
+    monkeypatch.setattr("services.engine.torch_engine.compiled.probe_command", lambda *_: command)
     for _ in range(2):
         assert load_compiled(folder, "float32", COMPILED_THREADS) is not None
     assert trials.read_text() == "x"

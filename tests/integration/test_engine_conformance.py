@@ -26,7 +26,7 @@ from services.engine.api import (
     QueueFull,
     Token,
 )
-from services.engine.openai_engine import ApiSettings, OpenAIEngine
+from services.engine.remote.openai_engine import ApiSettings, OpenAIEngine
 from services.engine.tokenizer import ChatTokenizer
 from tandem.local.ports import free_port
 from tandem.method.sampling import Sampling

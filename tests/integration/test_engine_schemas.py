@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 
 from services.engine.api import FinishReason, GenerationRequest, InvalidSchema, SchemaNotSupported, Token
-from services.engine.openai_engine import ApiSettings, OpenAIEngine
+from services.engine.remote.openai_engine import ApiSettings, OpenAIEngine
 from tandem.method.sampling import Sampling
 from tests.integration.backends import Backend, generation, run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.engine.api import PromptRefused
-from services.engine.messages import MessageCodec
+from services.engine.remote.messages import MessageCodec
 from services.engine.tokenizer import ChatTokenizer
 from tandem.method.answer import final_answer
 from tandem.method.checks import Repair

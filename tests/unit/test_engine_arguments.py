@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from services.engine.api import GenerationRequest
-from services.engine.openai_engine import OpenAIEngine
 from services.engine.registry import make_engine
-from services.engine.transformers_engine import TransformersEngine
-from services.engine.vllm_engine import VllmEngine, tokens_prompt
+from services.engine.remote.openai_engine import OpenAIEngine
+from services.engine.remote.vllm_engine import VllmEngine, tokens_prompt
+from services.engine.torch_engine.engine import TransformersEngine
 from services.process.settings import ModelServiceSettings, read_settings
 from tandem.method.profile import load_profile
 

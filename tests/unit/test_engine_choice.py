@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.engine import choice
-from services.engine.choice import choose
-from services.engine.registry import make_engine
+from services.engine import registry
+from services.engine.registry import choose, make_engine
 
 GGUF, FOLDER, BOTH = ("some.gguf",), ("config.json",), ("some.gguf", "config.json")
 COMPILED = (*BOTH, "compiled-2/aot")
@@ -39,8 +38,8 @@ def test_the_engine_is_chosen_by_device_files_and_what_is_installed(
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    monkeypatch.setattr(choice, "is_installed", lambda: has_llamacpp)
-    monkeypatch.setattr(choice, "find_spec", lambda _: object() if has_vllm else None)
+    monkeypatch.setattr(registry, "has_llamacpp", lambda: has_llamacpp)
+    monkeypatch.setattr(registry, "find_spec", lambda _: object() if has_vllm else None)
     assert choose({"path": tmp_path, "device": "cuda" if has_gpu else "cpu", **needs}) == expected
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from services.engine.api import EngineLoad, FinishReason, GenerationRequest
 from services.engine.batch import Completion, generate
-from services.engine.scheduler import ScheduledChunk
+from services.engine.loop.scheduler import ScheduledChunk
 from services.engine.settings import EngineSettings
-from services.engine.transformers_engine import TransformersEngine
+from services.engine.torch_engine.engine import TransformersEngine
 from tests.tiny_model import random_prompt, reference, write_tiny_model
 
 

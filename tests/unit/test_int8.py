@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from services.engine.int8 import Int8Linear, is_supported, quantize
+from services.engine.torch_engine.int8 import Int8Linear, is_supported, quantize
 
 pytestmark = pytest.mark.skipif(not is_supported(), reason="int8 needs an x86 processor with AVX-512 VNNI")
 # (inputs, outputs) of the layers of the default pair: attention and feed-forward of the 0.5 B and of the 1.5 B model.

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from services.engine.compiled import main
-from services.engine.int8 import is_supported
-from services.engine.model import Checkpoint
+from services.engine.torch_engine.compiled import main
+from services.engine.torch_engine.int8 import is_supported
+from services.engine.torch_engine.model import Checkpoint
 from tandem.local.catalogue import ModelError
 from tandem.local.models import compile_ahead, require_compiling
 from tests.tiny_model import write_tiny_model

@@ -15,7 +15,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from services.engine import llamacpp_library
 from services.engine.api import (
     EngineLoad,
     Finished,
@@ -27,7 +26,8 @@ from services.engine.api import (
 )
 from services.engine.batch import Completion, generate
 from services.engine.file_tokenizer import FileTokenizer
-from services.engine.llamacpp_engine import LlamaCppEngine
+from services.engine.llamacpp import library
+from services.engine.llamacpp.engine import LlamaCppEngine
 from services.engine.settings import EngineSettings
 from services.engine.tokenizer import ChatTokenizer
 from tests.tiny_gguf import write_tiny_gguf
@@ -154,7 +154,7 @@ async def test_an_engine_that_only_scores_takes_no_memory_to_generate(checkpoint
 @pytest.mark.parametrize("process", ["insight_generator", "slm_executor", "sufficiency_scorer"])
 def test_a_process_with_this_engine_needs_neither_torch_nor_transformers(process: str) -> None:
     names = "torch", "transformers"
-    needed = f"services.engine.llamacpp_engine, services.{process}.__main__"
+    needed = f"services.engine.llamacpp.engine, services.{process}.__main__"
     check = f"import sys, {needed}; sys.exit(any(n in sys.modules for n in {names}))"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
 
@@ -174,16 +174,16 @@ def test_a_library_of_another_build_is_refused_with_what_to_install(
             raise PackageNotFoundError
         return found
 
-    monkeypatch.setattr(llamacpp_library, "version", version)
+    monkeypatch.setattr(library, "version", version)
     with pytest.raises(OSError, match=r"install tandem-insights\[llamacpp\]"):
-        llamacpp_library.open_library.__wrapped__()
+        library.open_library.__wrapped__()
 
 
 def test_a_struct_with_other_defaults_is_refused() -> None:
-    interface, library = llamacpp_library.open_library()
+    interface, opened = library.open_library()
     assert interface is not None
     with pytest.raises(OSError, match="other parameters"):
-        llamacpp_library._check(library.llama_context_default_params(), {"n_ctx": 513})
+        library._check(opened.llama_context_default_params(), {"n_ctx": 513})
 
 
 def test_a_tokenizer_from_its_files_is_that_of_transformers(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from typing import Any, cast
 import pytest
 
 from services.engine.api import DuplicateRequest, EngineStopped, GenerationRequest, QueueFull
-from services.engine.prefix_cache import PrefixCache
-from services.engine.request_queue import RequestQueue, ScoringJob
-from services.engine.scheduler import Scheduler
-from services.engine.sequence import Sequence
+from services.engine.loop.prefix_cache import PrefixCache
+from services.engine.loop.request_queue import RequestQueue, ScoringJob
+from services.engine.loop.scheduler import Scheduler
+from services.engine.loop.sequence import Sequence
 
 
 class RecordedRows:
@@ -210,5 +210,7 @@ def test_the_queue_refuses_a_second_request_of_one_id_more_than_may_wait_and_eve
 
 
 def test_the_scheduler_needs_no_torch() -> None:
-    check = "import sys, services.engine.scheduler; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    check = (
+        "import sys, services.engine.loop.scheduler; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0

@@ -8,8 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from services.engine.api import PromptScores
-from services.engine.model import Checkpoint
-from services.engine.scoring import PromptScorer, head_statistics
+from services.engine.torch_engine.model import Checkpoint
+from services.engine.torch_engine.scoring import PromptScorer, head_statistics
 from tests.tiny_model import write_tiny_model
 
 

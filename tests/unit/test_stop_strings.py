@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.engine.api import GenerationRequest
 from services.engine.detokenizer import Detokenizer
-from services.engine.openai_engine import ApiSettings, OpenAIEngine
+from services.engine.remote.openai_engine import ApiSettings, OpenAIEngine
 from services.engine.stop_strings import StopStrings
 from tests.fakes import ByteTokenizer
 

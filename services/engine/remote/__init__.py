@@ -1,0 +1,1 @@
+"""Engines whose scheduler is not ours: vLLM, and APIs. They share the admission of requests."""
