@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: scaling-curves bench-conformance soak chaos bench-guards bench-live bench-scoring chaos-short bench-turns fuzz bench-modes security audit browser pictures docs bench-edge bench-compare bench-access bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools tables chart report collect help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-accuracy bench-ahead bench-busy bench-scaling peers bench-score bench-ledger bench-exporter cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers bench-sealing
+.PHONY: scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools tables chart report collect help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -107,11 +107,7 @@ cost-tree: models jaeger  ## draw docs/cost-tree.svg from a real trace of the re
 plan-map: develop  ## draw docs/plan.svg, the map of savings, from the default pair's answers to HumanEval
 	@$(TANDEM) plan lab/training/collected/$(PAIR)/humaneval.parquet --llm-usd 2/12 --slm-usd 0.25/1.5 --out docs/plan.svg
 
-bench: bench-stop bench-orchestration bench-ledger bench-exporter bench-checks  ## all benchmarks that need no real model
-
-bench-score: develop  ## scoring with cached stages against scoring each stage from the start, on the real small model
-	@$(TANDEM) models pull --engine transformers
-	@$(RUN) python -m lab.bench.score
+bench: bench-stop bench-orchestration bench-ledger bench-checks  ## all benchmarks that need no real model
 
 K8S ?= $(HOME)/.cache/tandem/k8s
 K8S_LANES ?= 0
@@ -127,7 +123,7 @@ e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster 
 	  TANDEM_K8S=$(K8S) $(RUN) python -m tests.e2e.k8s down; exit $$result; }
 
 scaling-curves: develop  ## draw docs/scaling.svg: backlog, pods and latency of the last `make e2e-k8s`
-	@$(RUN) python -m lab.bench.scaling_curves
+	@$(RUN) python -m lab.bench.drawing scaling
 
 peers: models develop  ## install llama.cpp and vLLM for CPUs into the cache folder, to compare with (minutes)
 	@$(RUN) python -m lab.bench.peers
@@ -138,21 +134,11 @@ bench-conformance: develop  ## the promises of engines, by name and engine, with
 soak: develop  ## an hour and 20,000 requests: memory, descriptors, keys, database, latency; draws docs/soak.svg
 	@$(RUN) python -m lab.bench.soak
 
-bench-guards: develop  ## what TLS, API keys, limits and encryption cost together: stop, request, requests at once
-	@$(RUN) python -m lab.bench.guards
-
 bench-live: models develop jaeger  ## 30 functions live against the collected answers, and their bills against Jaeger (a quarter of an hour)
 	@$(RUN) python -m lab.bench.live
 
-bench-scoring: compiled develop  ## scoring passes on llama.cpp and in int8 against float32, and the AUROC of a trained scorer on each
-	@$(RUN) python -m lab.bench.scoring
-
 bench-engine: peers compiled  ## every engine for machines without a GPU, llama.cpp's own server and vLLM: speed, start, memory (two hours)
 	@for model in slm llm; do $(RUN) python -m lab.bench.engine --model $$model || exit 1; done
-
-bench-accuracy: peers compiled  ## accuracy of both models by engine and quantization, 100 questions (an hour)
-	@$(RUN) python -m lab.bench.accuracy --model slm
-	@$(RUN) python -m lab.bench.accuracy --model llm
 
 ENGINE ?= llamacpp
 ANSWERS_llamacpp = lab/bench/fixtures/humaneval-llamacpp.parquet
@@ -162,20 +148,11 @@ bench-answers: develop  ## do both models complete 40 functions here as they did
 	@file=$$(mktemp -d)/humaneval.parquet && $(TANDEM) collect humaneval --engine $(ENGINE) --only-question --n 40 --width 4 --threads 2 --out $$file && \
 	  $(RUN) python -m lab.bench.answers $$file $(ANSWERS_$(ENGINE))
 
-bench-ahead: compiled develop  ## time from the stop to the answer's first token, with and without prefill
-	@$(RUN) python -m lab.bench.ahead
-
-bench-busy: compiled develop  ## one and three model processes on the same cores, by how their threads wait (ten minutes)
-	@$(RUN) python -m lab.bench.busy
-
 bench-scaling: develop  ## requests per second at 1 to 64 concurrent requests, next to a bare Temporal workflow
 	@$(RUN) python -m lab.bench.scaling
 
 bench-ledger: develop  ## bills against generated tokens: 200 mixed requests, then the same with 20 processes killed
 	@$(RUN) python -m lab.bench.ledger
-
-bench-exporter: develop  ## latency of requests with a broken trace collector
-	@$(RUN) python -m lab.bench.exporter
 
 bench-compare: develop  ## stop, orchestration and ledger of two checkouts, in turns: make bench-compare BASE=path
 	@for bench in stop orchestration ledger; do $(RUN) python -m lab.bench.compare $$bench $(BASE) . || exit 1; done
@@ -187,9 +164,6 @@ bench-stop: develop  ## time from the decision to the engine's stop, 200 request
 bench-stop-real: models develop  ## the same, 50 requests on the real pair (ten minutes)
 	@$(RUN) python -m lab.bench.stop --runs 50 --real
 
-bench-edge: develop  ## what OpenAI's API adds to gRPC, and 200 streams at once for two minutes
-	@$(RUN) python -m lab.bench.edge
-
 chaos: develop  ## a thousand faults under five thousand requests on local stacks, with an oracle after each round (an hour; SEED=n goes on where it stood)
 	@$(RUN) python -m lab.bench.chaos --seed $(or $(SEED),0)
 
@@ -199,13 +173,6 @@ chaos-short: develop  ## a hundred faults of every kind under 280 requests, with
 fuzz: develop  ## 300 hostile inputs to each method and path, some 30,000 in all, while a bystander asks (ten minutes)
 	@TANDEM_FUZZ_CASES=300 $(RUN) pytest tests/integration/hostile
 
-bench-turns: develop  ## a chat's second turn: prompt tokens computed, and time to the first token, real pair (a quarter of an hour)
-	@$(TANDEM) models pull --engine transformers
-	@$(RUN) python -m lab.bench.turns
-
-bench-modes: models develop  ## time to a checked answer: the small model first, or both at once; 30 functions, the real pair (half an hour)
-	@$(RUN) python -m lab.bench.modes
-
 bench-checks: develop  ## checks per second and their latency, from 1, 8 and 32 callers at once
 	@$(RUN) python -m lab.bench.checks
 
@@ -214,12 +181,6 @@ bench-batch: develop  ## 2,000 questions as one batch while worker, HTTP gateway
 
 bench-batch-real: models develop  ## 60 functions of HumanEval as one batch, to the real pair (ten minutes)
 	@$(RUN) python -m lab.bench.batch --real --questions 60 --concurrency 4 --kill "" --name batch-real
-
-bench-access: develop  ## cost of asking callers for a key and of their limits, and the time of another tenant's id against an unknown one
-	@$(RUN) python -m lab.bench.access
-
-bench-sealing: develop  ## cost of encrypting the text in Redis
-	@$(RUN) python -m lab.bench.sealing
 
 bench-fairness: develop  ## how much slower a tenant's requests are while another tenant floods the system
 	@$(RUN) python -m lab.bench.fairness

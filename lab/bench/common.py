@@ -15,42 +15,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from lab.training.metrics import bootstrap
 from tandem.local.layout import engine_name
 from tandem.local.supervisor import Stack
 from tandem.method.profile import Model, Profile, load_profile
-from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder, profile_folders
+from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 
 if TYPE_CHECKING:  # torch is imported only by the benches that run a model
-    from lab.training.collect import Run
     from services.engine.api import Engine
 
 RESULTS = Path(__file__).parent / "results"
 Figures = dict[str, Any]
 """A result as JSON. lab/bench/drawing.py draws every object in it that `quantiles` made."""
-_INSIGHT = (
-    "To solve this problem, we need to follow these steps:\n\n1. Find what is given and what is asked.\n2. Write down "
-    "each quantity with its unit.\n3. Work out the first intermediate result.\n4. Use it for the second one.\n5. Put them "
-    "together and check the answer.\n\nLet us begin with the first step. "
-) * 6
 
 
 def default_profile() -> Profile:
     """The profile of the default pair."""
     return load_profile(DEFAULT_PROFILE, tuple(profile_folders()))
-
-
-def collected_runs(profile: Profile, data: str) -> list[Run]:
-    """What `tandem collect` kept of a data set."""
-    from lab.training.store import read  # with pyarrow, whose memory is not that of an engine
-
-    return read(REPOSITORY / "lab" / "training" / "collected" / profile.name / f"{data}.parquet")[1]
-
-
-def must_be_compiled(engine: Engine) -> None:
-    """End the process if the engine's model is not compiled."""
-    if not getattr(engine, "is_compiled", False):
-        raise SystemExit(f"{engine.info.name} is not compiled: run `make compiled`")
 
 
 def local_engine(model: Model, spec: str = "", **settings: Any) -> AbstractContextManager[Engine]:
@@ -74,12 +54,6 @@ def _require_int8() -> None:
 
     if not int8.is_supported():
         raise SystemExit(int8.NEEDS)
-
-
-def synthetic_insights(profile: Profile, engine: Engine) -> list[str]:
-    """A fixed insight up to the end of each stage; empty for stage 0."""
-    ids = engine.tokenizer.encode(_INSIGHT)
-    return ["", *(engine.tokenizer.decode(ids[: stage.max_tokens]) for stage in profile.stages)]
 
 
 def peak_memory_mb(stack: Stack) -> dict[str, int]:
@@ -108,12 +82,6 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
         "p99": round(p99, 2),
         "max": round(max(values), 2),
     }
-
-
-def median_interval(values: np.ndarray) -> Figures:
-    """The median, with a 95 % interval."""
-    found = bootstrap(lambda rows: float(np.median(values[rows])), len(values))
-    return {"median": float(np.median(values)), "low": found.low, "high": found.high}
 
 
 def report(name: str, figures: Mapping[str, Any]) -> None:

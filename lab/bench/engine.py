@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from lab.bench import peers
-from lab.bench.common import Figures, default_profile, local_engine, must_be_compiled, report
+from lab.bench.common import Figures, default_profile, local_engine, report
 from lab.bench.lines import LineProcess, answer_lines, line_process
 from lab.training.datasets import load
 from lab.training.metrics import Interval, bootstrap, ratio_of_means
@@ -48,10 +48,11 @@ _ENGINES: dict[str, dict[str, Any]] = {
     "bfloat16": {"spec": "transformers", "quantization": "none"},
     "float32": {"spec": "transformers", "quantization": "none", "dtype": "float32"},
 }
+_NATIVE = "llamacpp-native-mapped"
 _SERVERS = {
     "llamacpp-server": "wheel",
     "llamacpp-server-mapped": "wheel-mapped",
-    "llamacpp-native-mapped": "native-mapped",
+    _NATIVE: "native-mapped",
 }
 _VLLM = {"vllm": "bfloat16", "vllm-float32": "float32"}
 """Its dtype."""
@@ -78,8 +79,7 @@ def main() -> None:
     if options.as_one_of_them:
         _serve(model, options.as_one_of_them)
         return
-    if lacking := peers.missing():
-        raise SystemExit(f"missing: {', '.join(lacking)}; run `make peers`")
+    peers.require(programs_of(options.engines))
     rounds: dict[str, list[Figure]] = {name: [] for name in options.engines}
     prompts = _prompts(profile, model, options.rounds * sum(_WIDTHS))
     for _ in track(range(options.rounds), description=model.name):
@@ -90,10 +90,16 @@ def main() -> None:
     report(f"engine-{options.model}", settings | _figures(rounds))
 
 
+def programs_of(engines: Iterable[str]) -> list[Path]:
+    """Of `make peers`, that these engines run."""
+    needed = [peers.vllm_python()] if _VLLM.keys() & engines else []
+    return [*needed, peers.llama_server()] if _NATIVE in engines else needed
+
+
 def _serve(model: Model, name: str) -> None:
     with local_engine(model, threads=_THREADS, max_batch=max(_WIDTHS), **_ENGINES[name]) as engine:
-        if name == _COMPILED:
-            must_be_compiled(engine)
+        if name == _COMPILED and not getattr(engine, "is_compiled", False):
+            raise SystemExit(f"{model.name} is not compiled: run `make compiled`")
         answer_lines(engine)
 
 

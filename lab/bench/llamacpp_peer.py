@@ -57,7 +57,7 @@ def _native(file: str, threads: int, width: int, max_tokens: int) -> Iterator[st
     port = free_port()
     sizes = ["-t", str(threads), "-np", str(width), "-c", str(max_tokens), "--kv-unified"]
     sizes += ["--no-repack", "--flash-attn", "off"]  # repacked for AMX, build 11434 ends by SIGSEGV
-    command = [str(peers.llama_program("llama-server")), "-m", file, "--port", str(port), *sizes]
+    command = [str(peers.llama_server()), "-m", file, "--port", str(port), *sizes]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:

