@@ -177,6 +177,21 @@ def test_every_folder_of_the_product_has_its_arrows() -> None:
     assert known == {folder for folder in ARROWS if any(folder_of(f) == folder for f in sources(folder))}
 
 
+def test_nothing_that_is_installed_imports_the_lab() -> None:
+    for file in sources("tandem", "services", "workflows", "deploy"):
+        assert not [name for name in our_imports(file) if name.split(".")[0] == "lab"], file
+
+
+def test_benches_may_import_everything_but_private_names_and_nothing_imports_them() -> None:
+    for file in sources("lab", "tests"):
+        benches = [name for name in imports(file) if name.startswith("lab.bench.")]
+        assert not [name for name in benches if name.rpartition(".")[2].startswith("_")], file
+        is_free = folder_of(file) == "lab.bench" or file.is_relative_to(ROOT / "tests")
+        assert is_free or not benches, file
+    for file in sources("lab.bench"):
+        assert not [name for name in imports(file) if name.rpartition(".")[2].startswith("_")], file
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_each_service_has_the_same_files(service: str) -> None:
     folder = ROOT / "services" / service
