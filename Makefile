@@ -57,7 +57,7 @@ run: models  ## let two real models complete a function (examples/running_total.
 
 # Whole files in LANES processes, each with servers of its own, those with long tests first. 0: one after the other.
 LANES ?= 2
-PYTEST = $(RUN) pytest -n $(LANES) --dist loadfile --no-loadscope-reorder
+PYTEST = $(RUN) pytest -n $(LANES) --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=2
 
 test: develop  ## the tests: real servers, and small models that the tests create
 	@$(PYTEST) -m "not nightly"

@@ -1,0 +1,65 @@
+"""What `.ci/run` says of its steps; `make` is a stub."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STEPS = (
+    "setup",
+    "lint",
+    "types",
+    "protos-check",
+    "docs",
+    "package",
+    "security",
+    "audit",
+    "jaeger k8s-tools",
+    "browser",
+    "test",
+)
+
+
+@pytest.fixture
+def run_ci(tmp_path: Path):
+    def run(fails: str) -> subprocess.CompletedProcess[str]:
+        make = tmp_path / "make"
+        make.write_text(f'#!/bin/sh\n[ "$1" != "{fails}" ]\n')
+        make.chmod(0o755)
+        variables = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        return subprocess.run([ROOT / ".ci/run"], env=variables, capture_output=True, text=True)
+
+    return run
+
+
+def table(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """How each step ended, from the table at the end."""
+    rows = re.findall(r"^ +\d+ s  (ok|failed) +(.+)$", done.stdout, re.MULTILINE)
+    return {step: outcome for outcome, step in rows}
+
+
+def test_ci_prints_the_seconds_of_each_step(run_ci) -> None:
+    done = run_ci("none")
+    assert done.returncode == 0
+    assert set(table(done).values()) == {"ok"}
+    assert [*table(done)][: len(STEPS)] == list(STEPS)
+    assert "run a question" in table(done)
+
+
+def test_ci_ends_at_a_step_that_fails_and_still_prints_the_table(run_ci) -> None:
+    done = run_ci("docs")
+    assert done.returncode != 0
+    assert table(done) == {"setup": "ok", "lint": "ok", "types": "ok", "protos-check": "ok", "docs": "failed"}
+
+
+@pytest.mark.parametrize("optional", ["audit", "browser"])
+def test_ci_goes_on_where_a_network_or_a_browser_is_missing(run_ci, optional: str) -> None:
+    done = run_ci(optional)
+    assert done.returncode == 0
+    assert table(done)[optional] == "failed"
+    assert table(done)["test"] == "ok"
