@@ -2,7 +2,7 @@
 
 helm/values.schema.json and the table in helm/README.md are generated from helm/values.yaml and its comments.
 helm/templates/_processes.tpl is generated from the list of processes. helm/files has copies of the alerts and the
-dashboard of deploy/, because a chart cannot read files outside its folder.
+dashboard of deploy/, because a chart cannot read files outside its folder. The version is pyproject.toml's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,15 @@ _ENGINES = {
     "insightGenerator": ["transformers", "vllm", "llamacpp", "openai"],
     "sufficiencyScorer": ["transformers", "llamacpp"],
     "slmExecutor": ["transformers", "vllm", "llamacpp"],
+}
+_IMAGE_TAG = r"(?<=tandem:)\d+\.\d+\.\d+"
+# Files that name the version, and where in them.
+VERSIONED = {
+    "helm/Chart.yaml": r"(?m)(?<=^version: ).+|(?<=^appVersion: ).+",
+    "deploy/umbrella/Chart.yaml": r"(?m)(?<=^version: ).+|(?<=- name: tandem\n    version: ).+",
+    "deploy/Dockerfile": _IMAGE_TAG,
+    "docs/kubernetes.md": _IMAGE_TAG,
+    "helm/README.md": _IMAGE_TAG,
 }
 _OWN_ENGINE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"  # module:function
 _CACHES = ["shared", "pvc", "ephemeral", "hostPath", "emptyDir", "existingClaim"]
@@ -166,7 +176,15 @@ def table(text: str) -> list[str]:
     return rows
 
 
+def with_version(name: str, version: str) -> str:
+    """The text of one of VERSIONED with this version in it."""
+    return re.sub(VERSIONED[name], version, (ROOT / name).read_text())
+
+
 def main() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    for name in VERSIONED:
+        (ROOT / name).write_text(with_version(name, version))
     text = (CHART / "values.yaml").read_text()
     (CHART / "values.schema.json").write_text(json.dumps(schema(yaml.safe_load(text)), indent=1) + "\n")
     _PROCESSES_FILE.write_text(processes())

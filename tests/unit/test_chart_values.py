@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 
+from tandem.method.names import DISTRIBUTION
 from tests.chart import COMPONENTS, EDGE, MODELS, ROOT, named, needs_helm, pod_specs, refusal, render
 
+VERSION = version(DISTRIBUTION)
 EXECUTOR = "Deployment/t-tandem-slm-executor"
 
 
@@ -23,10 +26,12 @@ def test_each_component_may_run_its_own_image_of_ones_own_registry(edge: list[di
     targets = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "deploy/Dockerfile").read_text(), flags=re.MULTILINE)
     for component in COMPONENTS:
         image = specs[f"Deployment/t-tandem-{component}"]["containers"][0]["image"]
-        assert image == f"registry.example.com/ai/tandem-{component}:0.1.0"
+        assert image == f"registry.example.com/ai/tandem-{component}:{VERSION}"
         assert component in targets
     [tokenizers] = specs["Deployment/t-tandem-gateway"]["initContainers"]
-    assert tokenizers["image"] == "registry.example.com/ai/tandem-slm-executor:0.1.0"  # one with what a download needs
+    assert (
+        tokenizers["image"] == f"registry.example.com/ai/tandem-slm-executor:{VERSION}"
+    )  # one with what a download needs
     assert {tuple(s["name"] for s in spec["imagePullSecrets"]) for spec in specs.values()} == {("registry",)}
 
 
@@ -117,7 +122,7 @@ def test_an_engine_that_is_none_does_not_render(option: str, message: str) -> No
 def test_vllm_runs_the_image_that_has_it_with_its_arguments_and_on_gpus_alone() -> None:
     spec = pod_specs(render("deepseek"))["Deployment/t-tandem-insight-generator"]
     [container] = spec["containers"]
-    assert container["image"] == "ghcr.io/tandem/tandem:0.1.0-vllm"
+    assert container["image"] == f"ghcr.io/tandem/tandem:{VERSION}-vllm"
     variables = {e["name"]: e.get("value") for e in container["env"]}
     assert '"tensor_parallel_size":2' in variables["TANDEM_VLLM_ARGS"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 2
