@@ -29,6 +29,9 @@ _PLACES = {
     "Sampling": "sampling.",
     "Message": "messages.",
     "Check": "checks.",
+    "Tool": "tools.",
+    "ToolCall": "messages.tool_calls.",
+    "ToolChoice": "tool_choice.",
 }
 P = ParamSpec("P")
 M = TypeVar("M", bound=Message)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 from uuid import uuid4
 
 from tandem.contract import to_message
 from tandem.method.checks import CheckSpec
 from tandem.method.conversation import Task
+from tandem.tools import Offered, message, tool, tool_choice
 from tandem.v1 import tandem_pb2
 
 
@@ -51,10 +52,18 @@ class SolveOptions(TypedDict, total=False):
     """Checks that the answer must pass, beside the profile's: `name` or `name:argument`, as in "regex:[0-9]+"."""
     json_schema: str
     """JSON schema of the answer: both models are held to it."""
+    tools: Sequence[Offered]
+    """What the answer may call, in OpenAI's shape; the result's `tool_calls` are to be run by the caller."""
+    tool_choice: str | Sequence[str]
+    """`auto` (the default), `none`, `required`, or the names of the tools of which one must be called."""
+    parallel_tool_calls: bool | None
+    """False: one call at most."""
 
 
-Question = str | Sequence[Mapping[str, str]]
-"""A question, or a conversation: messages with `role` (system, user or assistant) and `content`, the user's last."""
+Question = str | Sequence[Mapping[str, Any]]
+"""A question, or a conversation: messages with `role` (system, user, assistant or tool) and `content`, the user's or a tool's last;
+the assistant's `tool_calls` and a tool's `tool_call_id` as in OpenAI's chat completions.
+"""
 
 
 def solve_request(question: Question, **options: Unpack[SolveOptions]) -> tandem_pb2.SolveRequest:
@@ -64,7 +73,7 @@ def solve_request(question: Question, **options: Unpack[SolveOptions]) -> tandem
         tandem_pb2.SolveRequest,
         request_id=options.get("request_id") or uuid4().hex,
         question=question if isinstance(question, str) else "",
-        messages=[] if isinstance(question, str) else [_message(given) for given in question],
+        messages=[] if isinstance(question, str) else [message(given) for given in question],
         profile=options.get("profile", ""),
         budget=to_message(
             tandem_pb2.Budget,
@@ -90,12 +99,15 @@ def solve_request(question: Question, **options: Unpack[SolveOptions]) -> tandem
         json_schema=options.get("json_schema", ""),
         max_answer_tokens=options.get("max_answer_tokens"),
         stop_strings=_stop_strings(options.get("stop")),
+        tools=[tool(given) for given in options.get("tools", ())],
+        tool_choice=_tool_choice(options),
     )
 
 
-def _message(given: Mapping[str, str]) -> tandem_pb2.Message:
-    speaker = tandem_pb2.Speaker.Value(f"SPEAKER_{given['role'].upper()}")
-    return to_message(tandem_pb2.Message, speaker=speaker, text=given["content"])
+def _tool_choice(options: SolveOptions) -> tandem_pb2.ToolChoice | None:
+    if not options.get("tools"):
+        return None
+    return tool_choice(options.get("tool_choice", "auto"), options.get("parallel_tool_calls"))
 
 
 def _stop_strings(given: str | Sequence[str] | None) -> Sequence[str]:

@@ -8,17 +8,19 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 from uuid import uuid4
 
 from services.gateway.checks import applicable_checks, check_profile
 from tandem.keys import TENANT
-from tandem.method.conversation import TOKENS_PER_MESSAGE, Task
+from tandem.method.conversation import TOKENS_PER_MESSAGE, Message, Task
 from tandem.method.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
 from tandem.method.request import Budget, SolveInput, SolveRequest, StopOverrides
 from tandem.method.sampling import Sampling
 from tandem.method.stop_rule import allowance
+from tandem.method.tools import TOKENS_PER_TOOL, check_tools
 
 _REQUEST_ID = re.compile(r"([A-Za-z0-9._-]{1,64}/)?[A-Za-z0-9._-]{1,128}")  # after the tenant, where callers have one
 _MIN_ANSWER_TOKENS = 16
@@ -54,6 +56,8 @@ class Admission:
         tokens = self._counted(request, profile)
         if not profile.takes(request.task):
             raise InvalidArgument(f"profile {profile.name} has no prompt for {request.task}", field="task")
+        if request.tools.may_call:
+            raise InvalidArgument("tools are not called yet", field="tools")
         if request.json_schema and not profile.prompts.structured:
             raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
         plan = _overridden(make_plan(profile, request.task, request.json_schema), request)
@@ -82,13 +86,15 @@ class Admission:
 
     def _counted(self, request: SolveRequest, profile: Profile) -> int:
         """Tokens of all that is asked. Raises InvalidArgument where there are too many."""
-        said = "".join(message.text for message in request.history)
-        text = said + request.question + request.json_schema
+        said = "".join(message.whole for message in request.history)
+        offered = "".join(tool.whole for tool in request.tools.tools)
+        text = offered + said + request.question + request.json_schema
         limit = (request.history and profile.max_conversation_tokens) or profile.max_question_tokens
         # Before any work on a text: tokenising one that cannot be short enough takes seconds and gigabytes.
         if len(text) > limit * _MAX_CHARACTERS_PER_TOKEN:
             raise _too_long(request, profile, f"{len(text)} characters, more than any {limit} tokens", limit)
         tokens = self._count_tokens[profile.name](text) + TOKENS_PER_MESSAGE * len(request.history)
+        tokens += TOKENS_PER_TOOL * len(request.tools.tools)
         if tokens > limit:
             raise _too_long(request, profile, f"{tokens} tokens", limit)
         return tokens
@@ -120,14 +126,20 @@ def request_fingerprint(task: SolveInput, asked: Budget) -> str:
     request = task.request
     identity = f"{task.plan.profile}\0{request.question}" + (f"\0{request.task}" if request.task != "answer" else "")
     if request.history:
-        identity += f"\0{json.dumps([[message.speaker, message.text] for message in request.history])}"
+        identity += f"\0{json.dumps([_said(message) for message in request.history])}"
     identity += "".join(f"\0{check.name}:{check.argument}" for check in request.checks)
     identity += f"\0{request.json_schema}" if request.json_schema else ""
     identity += f"\0stop:{json.dumps(request.stop_strings)}" if request.stop_strings else ""
     identity += f"\0max_answer_tokens:{request.max_answer_tokens}" if request.max_answer_tokens is not None else ""
+    identity += f"\0tools:{json.dumps(asdict(request.tools), sort_keys=True)}" if request.tools.tools else ""
     terms = asdict(_Terms(request.tenant, asked, request.stop, request.sampling))
     identity += f"\0{json.dumps(terms, sort_keys=True)}"
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def _said(message: Message) -> list[Any]:
+    calls = [[call.id, call.name, call.arguments] for call in message.calls]
+    return [message.speaker, message.text, *([calls, message.call_id] if calls or message.call_id else [])]
 
 
 def _overridden(plan: Plan, request: SolveRequest) -> Plan:
@@ -182,8 +194,9 @@ def _too_long(request: SolveRequest, profile: Profile, length: str, limit: int) 
 def _check(request: SolveRequest) -> None:
     if request.request_id:
         check_request_id(request.request_id)
-    if not request.question.strip():
+    if not request.last_said.strip() and not request.answers_tool:
         raise InvalidArgument("the question is empty", field="question", reason="EMPTY_QUESTION")
+    _check_tools(request)
     if request.json_schema and request.task == "code":
         raise InvalidArgument(
             "a program follows no JSON schema: leave out json_schema or the task", field="json_schema"
@@ -203,6 +216,16 @@ def _check(request: SolveRequest) -> None:
             raise InvalidArgument(f"a threshold lies in 0..1, not {value}", field=name)
     _check_stop_strings(request.stop_strings)
     _check_sampling(request.sampling)
+
+
+def _check_tools(request: SolveRequest) -> None:
+    check_tools(request.tools)
+    if request.task != "chat" and (request.tools.tools or request.answers_tool):
+        raise InvalidArgument("tools are called in conversations: the task is chat", field="task")
+    if request.tools.may_call and request.json_schema:
+        raise InvalidArgument("an answer that may call tools follows no JSON schema", field="json_schema")
+    if request.tools.may_call and request.checks:
+        raise InvalidArgument("an answer that may call tools is not checked", field="checks")
 
 
 def _check_stop_strings(strings: Sequence[str]) -> None:

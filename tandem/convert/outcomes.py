@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from tandem.convert.values import (
@@ -9,12 +10,14 @@ from tandem.convert.values import (
     counts_from_pb,
     counts_to_pb,
     finish_reason_from_pb,
+    message_from_pb,
+    message_to_pb,
     role_to_pb,
     verdict_from_pb,
     verdict_to_pb,
 )
 from tandem.method.checks import CheckResult
-from tandem.method.tasks import CheckTask, GenerationOutcome, PassOutcome
+from tandem.method.tasks import Certainty, CheckTask, GenerationOutcome, PassOutcome
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, insight_pb2, tandem_pb2
 
@@ -36,6 +39,10 @@ def finished_to_pb(outcome: GenerationOutcome, kind: type[Any]) -> Any:
         message.tokens, message.continued = outcome.counts.completion, outcome.continued_from
     if outcome.prompt:
         message.prompt.CopyFrom(counts_to_pb("", outcome.prompt))
+    if outcome.message:
+        message.message.CopyFrom(message_to_pb(outcome.message))
+    if outcome.certainty:
+        message.certainty.CopyFrom(execution_pb2.Certainty(**asdict(outcome.certainty)))
     return message
 
 
@@ -53,7 +60,13 @@ def outcome_from_pb(
         is_logged=is_logged,
         continued_from=getattr(finished, "continued", ""),
         prompt=counts_from_pb(finished.prompt) if finished.HasField("prompt") else None,
+        message=message_from_pb(finished.message) if finished.HasField("message") else None,
+        certainty=_certainty_from_pb(finished.certainty) if finished.HasField("certainty") else None,
     )
+
+
+def _certainty_from_pb(certainty: execution_pb2.Certainty) -> Certainty:
+    return Certainty(certainty.mean, certainty.least, certainty.tokens)
 
 
 def prefill_response_to_pb(outcome: PassOutcome) -> execution_pb2.PrefillResponse:

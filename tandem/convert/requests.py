@@ -16,6 +16,8 @@ from tandem.convert.values import (
     sampling_to_pb,
     task_from_pb,
     task_to_pb,
+    tools_from_pb,
+    tools_to_pb,
 )
 from tandem.method.checks import Repair
 from tandem.method.conversation import Message, Task, split_conversation
@@ -32,6 +34,8 @@ def solve_request_from_pb(request: tandem_pb2.SolveRequest, default_task: Task =
     conversation that has no question.
     """
     history, question = _asked(request)
+    if request.tools or any(message.speaker == "tool" for message in history):
+        default_task = "chat"
     return SolveRequest(
         request_id=request.request_id,
         question=question,
@@ -50,6 +54,7 @@ def solve_request_from_pb(request: tandem_pb2.SolveRequest, default_task: Task =
         json_schema=request.json_schema,
         max_answer_tokens=optional(request, "max_answer_tokens"),
         stop_strings=list(request.stop_strings),
+        tools=tools_from_pb(request.tools, request.tool_choice),
     )
 
 
@@ -101,6 +106,7 @@ def model_task_from_pb(request: TaskRequest, profile: str) -> ModelTask:
         "task": task_from_pb(request.task),
         "json_schema": request.json_schema,
         "history": tuple(message_from_pb(message) for message in request.history),
+        "tools": tools_from_pb(request.tools, request.tool_choice),
     }
     if isinstance(request, execution_pb2.PrefillRequest):
         return ModelTask(**common, stage=request.stage)
@@ -143,4 +149,5 @@ def _common_to_pb(task: ModelTask) -> dict[str, Any]:
         "profile_digest": task.profile_digest,
         "json_schema": task.json_schema,
         "history": [message_to_pb(message) for message in task.history],
+        **tools_to_pb(task.tools),
     }

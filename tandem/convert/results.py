@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tandem.convert.outcomes import check_result_to_pb
-from tandem.convert.values import counts_to_pb, prices_to_pb, role_to_pb, stop_reason_to_pb, verdict_to_pb
+from tandem.convert.values import call_to_pb, counts_to_pb, prices_to_pb, role_to_pb, stop_reason_to_pb, verdict_to_pb
 from tandem.method.checks import Trial
 from tandem.method.events import AnswerDelta, Checked, InsightDelta, LlmStopped, Restarted, SolveEvent
 from tandem.method.result import ShadowResult, SolveResult
@@ -62,6 +62,7 @@ def result_to_pb(result: SolveResult) -> tandem_pb2.SolveResult:
         checks=[check_result_to_pb(check) for check in result.checks],
         trials=[_trial_to_pb(trial, result.slm) for trial in result.trials],
         answered_by=role_to_pb(result.answered_by) if result.answered_by else tandem_pb2.ROLE_UNSPECIFIED,
+        tool_calls=[call_to_pb(call) for call in result.tool_calls],
     )
 
 

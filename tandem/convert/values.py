@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +13,7 @@ from tandem.method.prices import RolePrices
 from tandem.method.result import StopReason
 from tandem.method.sampling import Sampling
 from tandem.method.tokens import TokenCounts
+from tandem.method.tools import Tool, ToolCall, ToolMode, ToolUse
 from tandem.v1 import execution_pb2, tandem_pb2
 
 _TASKS: dict[int, Task] = {
@@ -23,6 +25,13 @@ _SPEAKERS: dict[int, Speaker] = {
     tandem_pb2.SPEAKER_SYSTEM: "system",
     tandem_pb2.SPEAKER_USER: "user",
     tandem_pb2.SPEAKER_ASSISTANT: "assistant",
+    tandem_pb2.SPEAKER_TOOL: "tool",
+}
+_TOOL_MODES: dict[int, ToolMode] = {
+    tandem_pb2.TOOL_MODE_UNSPECIFIED: "auto",
+    tandem_pb2.TOOL_MODE_AUTO: "auto",
+    tandem_pb2.TOOL_MODE_NONE: "none",
+    tandem_pb2.TOOL_MODE_REQUIRED: "required",
 }
 FINISH_REASONS = {
     "eos": execution_pb2.FINISH_REASON_EOS,
@@ -49,11 +58,41 @@ def message_from_pb(message: tandem_pb2.Message) -> Message:
     """Raises InvalidArgument for a speaker that is not given, or that this version does not know."""
     if message.speaker not in _SPEAKERS:
         raise InvalidArgument(f"a message needs a speaker, not {message.speaker}", field="messages")
-    return Message(_SPEAKERS[message.speaker], message.text)
+    calls = tuple(ToolCall(call.id, call.name, call.arguments) for call in message.tool_calls)
+    return Message(_SPEAKERS[message.speaker], message.text, calls, message.tool_call_id)
 
 
 def message_to_pb(message: Message) -> tandem_pb2.Message:
-    return tandem_pb2.Message(speaker=tandem_pb2.Speaker.Value(f"SPEAKER_{message.speaker.upper()}"), text=message.text)
+    return tandem_pb2.Message(
+        speaker=tandem_pb2.Speaker.Value(f"SPEAKER_{message.speaker.upper()}"),
+        text=message.text,
+        tool_calls=[call_to_pb(call) for call in message.calls],
+        tool_call_id=message.call_id,
+    )
+
+
+def call_to_pb(call: ToolCall) -> tandem_pb2.ToolCall:
+    return tandem_pb2.ToolCall(id=call.id, name=call.name, arguments=call.arguments)
+
+
+def tools_from_pb(tools: Sequence[tandem_pb2.Tool], choice: tandem_pb2.ToolChoice) -> ToolUse:
+    """Raises InvalidArgument for a mode that this version does not know."""
+    if choice.mode not in _TOOL_MODES:
+        raise InvalidArgument(f"unknown mode {choice.mode}", field="tool_choice")
+    offered = tuple(Tool(tool.name, tool.description, tool.parameters, tool.strict) for tool in tools)
+    parallel = not choice.HasField("parallel") or choice.parallel
+    return ToolUse(offered, _TOOL_MODES[choice.mode], tuple(choice.allowed), parallel)
+
+
+def tools_to_pb(use: ToolUse) -> dict[str, Any]:
+    """The two fields of a message: tools, and how they are to be used."""
+    if not use.tools:
+        return {}
+    mode = tandem_pb2.ToolMode.Value(f"TOOL_MODE_{use.mode.upper()}")
+    return {
+        "tools": [tandem_pb2.Tool(**asdict(tool)) for tool in use.tools],
+        "tool_choice": tandem_pb2.ToolChoice(mode=mode, allowed=use.allowed, parallel=use.parallel),
+    }
 
 
 def stop_reason_to_pb(reason: StopReason | str) -> tandem_pb2.StopReason.ValueType:

@@ -9,6 +9,7 @@ from tandem.method.checks import CheckSpec
 from tandem.method.conversation import Message, Task
 from tandem.method.plan import Plan
 from tandem.method.sampling import Sampling
+from tandem.method.tools import ToolUse
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class SolveRequest:
     """The part of the message tandem.v1.SolveRequest that says what is asked. Empty strings mean "not given".
 
     `history` is what was said before the question: in a conversation the question is its last message. `stop_strings` end the
-    answer before the first of them.
+    answer before the first of them. Where a tool's result is to be answered, the history is the whole conversation and the question
+    is empty.
     """
 
     request_id: str
@@ -49,6 +51,16 @@ class SolveRequest:
     history: list[Message] = field(default_factory=list)
     max_answer_tokens: int | None = None
     stop_strings: list[str] = field(default_factory=list)
+    tools: ToolUse = field(default_factory=ToolUse)
+
+    @property
+    def answers_tool(self) -> bool:
+        return not self.question and bool(self.history) and self.history[-1].speaker == "tool"
+
+    @property
+    def last_said(self) -> str:
+        """What is answered: the question, or a tool's result."""
+        return self.question or (self.history[-1].text if self.history else "")
 
 
 @dataclass(frozen=True)

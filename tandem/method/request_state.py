@@ -77,7 +77,7 @@ class RequestState:
         return SolveResult(
             request_id=self.input.request_id,
             profile=self.plan.profile,
-            question=self.input.request.question,
+            question=self.input.request.last_said,
             answer=final_answer(text, self.plan.answer_format, answer.continued_from if answer else ""),
             reasoning=text,
             stop=stop,

@@ -8,6 +8,7 @@ from tandem.method.conversation import Message, Task
 from tandem.method.plan import Plan
 from tandem.method.sampling import Sampling
 from tandem.method.tokens import TokenCounts
+from tandem.method.tools import ToolCall, ToolUse
 
 
 class StopReason(StrEnum):
@@ -122,6 +123,7 @@ class SolveResult:
     checks: list[CheckResult] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     answered_by: str = ""
+    tool_calls: list[ToolCall] = field(default_factory=list)
 
     def model(self, role: str) -> str:
         """Name of the model in the role llm, slm or scorer."""
@@ -144,6 +146,7 @@ class ShadowInput:
     history: list[Message] = field(default_factory=list)
     stop_strings: list[str] = field(default_factory=list)
     json_schema: str = ""
+    tools: ToolUse = field(default_factory=ToolUse)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What a model is asked to do for a request, and what it came to: input and output of every model activity."""
 
+import math
 from dataclasses import dataclass, field
 
 from tandem.method.checks import CheckSpec, Repair
@@ -8,6 +9,7 @@ from tandem.method.prices import RolePrices
 from tandem.method.request import SolveInput
 from tandem.method.sampling import Sampling
 from tandem.method.tokens import TokenCounts
+from tandem.method.tools import ToolUse
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class ModelTask:
     `llm_alone`: the large model answers the plain question by itself. A service that serves another profile than
     `profile_digest` says refuses the task. `trial`: number of the answer, from 1, where it is checked; a higher one begins a new
     text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty: nothing. `history`: what was
-    said before the question. `stop_strings`: an answer ends before the first of them. `used_before`: what the role had used for this
+    said before the question. `stop_strings`: an answer ends before the first of them. `tools`: what it may call. `used_before`: what the role had used for this
     text before the activity; it stays with the worker, for the bill.
     """
 
@@ -40,6 +42,21 @@ class ModelTask:
     used_before: TokenCounts = field(default_factory=TokenCounts)
     history: tuple[Message, ...] = ()
     stop_strings: tuple[str, ...] = ()
+    tools: ToolUse = field(default_factory=ToolUse)
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """How sure a model was of what it wrote: log-probabilities of its tokens before any constraint, in nats."""
+
+    mean: float
+    least: float
+    tokens: int
+
+    @property
+    def score(self) -> float:
+        """The geometric mean of the tokens' probabilities, 0..1."""
+        return math.exp(min(0.0, self.mean))
 
 
 @dataclass(frozen=True)
@@ -69,7 +86,8 @@ class GenerationOutcome:
 
     `is_logged`: the request log took the text. `continued_from` is the insight that an answer goes on from, in continuation
     mode. `prompt`: the prompt's tokens, computed and cached, as one attempt that nothing interrupts reads them; None: an older
-    service does not say.
+    service does not say. `message`: the text as what it says and calls, where tools were offered. `certainty` is None where the engine
+    reports no log-probabilities, or another attempt wrote a part of the text.
     """
 
     reason: str
@@ -81,6 +99,8 @@ class GenerationOutcome:
     is_logged: bool = True
     continued_from: str = ""
     prompt: TokenCounts | None = None
+    message: Message | None = None
+    certainty: Certainty | None = None
 
     @property
     def uninterrupted(self) -> TokenCounts:
@@ -167,6 +187,7 @@ def model_task(task: SolveInput, prices: RolePrices, *, stage: int = 0, max_toke
         json_schema=task.request.json_schema,
         history=tuple(task.request.history),
         stop_strings=tuple(task.request.stop_strings),
+        tools=task.request.tools,
     )
 
 

@@ -63,6 +63,8 @@ class ExecuteRequest(_message.Message):
     JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     STOP_STRINGS_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    TOOL_CHOICE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -96,6 +98,12 @@ class ExecuteRequest(_message.Message):
     def stop_strings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The answer ends before the first of these; its tokens end with the one that completes it."""
 
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[_tandem_pb2.Tool]:
+        """Tools that the answer may call."""
+
+    @_builtins.property
+    def tool_choice(self) -> _tandem_pb2.ToolChoice: ...
     def __init__(
         self,
         *,
@@ -113,10 +121,12 @@ class ExecuteRequest(_message.Message):
         json_schema: _builtins.str = ...,
         history: _abc.Iterable[_tandem_pb2.Message] | None = ...,
         stop_strings: _abc.Iterable[_builtins.str] | None = ...,
+        tools: _abc.Iterable[_tandem_pb2.Tool] | None = ...,
+        tool_choice: _tandem_pb2.ToolChoice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "repair", b"repair", "sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "repair", b"repair", "sampling", b"sampling", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "history", b"history", "json_schema", b"json_schema", "max_tokens", b"max_tokens", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "repair", b"repair", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage", "stop_strings", b"stop_strings", "task", b"task", "trial", b"trial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "history", b"history", "json_schema", b"json_schema", "max_tokens", b"max_tokens", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "repair", b"repair", "request_id", b"request_id", "sampling", b"sampling", "stage", b"stage", "stop_strings", b"stop_strings", "task", b"task", "tool_choice", b"tool_choice", "tools", b"tools", "trial", b"trial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -217,6 +227,8 @@ class ExecuteFinished(_message.Message):
     HALTED_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     CONTINUED_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CERTAINTY_FIELD_NUMBER: _builtins.int
     reason: Global___FinishReason.ValueType
     text: _builtins.str
     """The whole answer text."""
@@ -232,6 +244,14 @@ class ExecuteFinished(_message.Message):
     def prompt(self) -> _tandem_pb2.TokenUsage:
         """The prompt's tokens, computed and cached, as one attempt that nothing interrupts reads them."""
 
+    @_builtins.property
+    def message(self) -> _tandem_pb2.Message:
+        """Where tools were offered: the text as the message that it is, with its calls."""
+
+    @_builtins.property
+    def certainty(self) -> Global___Certainty:
+        """Unset where the engine reports no log-probabilities, or an earlier attempt wrote a part of the text."""
+
     def __init__(
         self,
         *,
@@ -242,16 +262,52 @@ class ExecuteFinished(_message.Message):
         halted_at_unix_ms: _builtins.float = ...,
         continued: _builtins.str = ...,
         prompt: _tandem_pb2.TokenUsage | None = ...,
+        message: _tandem_pb2.Message | None = ...,
+        certainty: Global___Certainty | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms", "prompt", b"prompt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_certainty", b"_certainty", "_first_token_at_unix_ms", b"_first_token_at_unix_ms", "certainty", b"certainty", "first_token_at_unix_ms", b"first_token_at_unix_ms", "message", b"message", "prompt", b"prompt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "continued", b"continued", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "prompt", b"prompt", "reason", b"reason", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_certainty", b"_certainty", "_first_token_at_unix_ms", b"_first_token_at_unix_ms", "certainty", b"certainty", "continued", b"continued", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "message", b"message", "prompt", b"prompt", "reason", b"reason", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__certainty: _TypeAlias = _typing.Literal["certainty"]  # noqa: Y015
+    _WhichOneofArgType__certainty: _TypeAlias = _typing.Literal["_certainty", b"_certainty"]  # noqa: Y015
     _WhichOneofReturnType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["first_token_at_unix_ms"]  # noqa: Y015
     _WhichOneofArgType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__certainty) -> _WhichOneofReturnType__certainty | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__first_token_at_unix_ms) -> _WhichOneofReturnType__first_token_at_unix_ms | None: ...
 
 Global___ExecuteFinished: _TypeAlias = ExecuteFinished  # noqa: Y015
+
+@_typing.final
+class Certainty(_message.Message):
+    """How sure the model was of what it wrote: log-probabilities of its tokens before any constraint, in nats."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEAN_FIELD_NUMBER: _builtins.int
+    LEAST_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    mean: _builtins.float
+    """<= 0."""
+    least: _builtins.float
+    """Of the least certain token, <= 0."""
+    tokens: _builtins.int
+    def __init__(
+        self,
+        *,
+        mean: _builtins.float = ...,
+        least: _builtins.float = ...,
+        tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["least", b"least", "mean", b"mean", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Certainty: _TypeAlias = Certainty  # noqa: Y015
 
 @_typing.final
 class PrefillRequest(_message.Message):
@@ -265,6 +321,8 @@ class PrefillRequest(_message.Message):
     PROFILE_DIGEST_FIELD_NUMBER: _builtins.int
     JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    TOOL_CHOICE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     question: _builtins.str
     stage: _builtins.int
@@ -280,6 +338,10 @@ class PrefillRequest(_message.Message):
     def history(self) -> _containers.RepeatedCompositeFieldContainer[_tandem_pb2.Message]:
         """As in ExecuteRequest."""
 
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[_tandem_pb2.Tool]: ...
+    @_builtins.property
+    def tool_choice(self) -> _tandem_pb2.ToolChoice: ...
     def __init__(
         self,
         *,
@@ -291,10 +353,12 @@ class PrefillRequest(_message.Message):
         profile_digest: _builtins.str = ...,
         json_schema: _builtins.str = ...,
         history: _abc.Iterable[_tandem_pb2.Message] | None = ...,
+        tools: _abc.Iterable[_tandem_pb2.Tool] | None = ...,
+        tool_choice: _tandem_pb2.ToolChoice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["history", b"history", "json_schema", b"json_schema", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "stage", b"stage", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["history", b"history", "json_schema", b"json_schema", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "stage", b"stage", "task", b"task", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

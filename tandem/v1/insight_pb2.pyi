@@ -36,6 +36,8 @@ class GenerateRequest(_message.Message):
     JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     STOP_STRINGS_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    TOOL_CHOICE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     epoch: _builtins.int
     """Attempt, from 1. A higher epoch fences every lower one off the request's stream."""
@@ -65,6 +67,12 @@ class GenerateRequest(_message.Message):
     def stop_strings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """As in ExecuteRequest, where the insight is the beginning of an answer; a brief is not ended by them."""
 
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[_tandem_pb2.Tool]:
+        """Tools that the text may call, where it is an answer."""
+
+    @_builtins.property
+    def tool_choice(self) -> _tandem_pb2.ToolChoice: ...
     def __init__(
         self,
         *,
@@ -80,10 +88,12 @@ class GenerateRequest(_message.Message):
         json_schema: _builtins.str = ...,
         history: _abc.Iterable[_tandem_pb2.Message] | None = ...,
         stop_strings: _abc.Iterable[_builtins.str] | None = ...,
+        tools: _abc.Iterable[_tandem_pb2.Tool] | None = ...,
+        tool_choice: _tandem_pb2.ToolChoice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices", "sampling", b"sampling", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "epoch", b"epoch", "history", b"history", "json_schema", b"json_schema", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens", "stop_strings", b"stop_strings", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone", b"alone", "epoch", b"epoch", "history", b"history", "json_schema", b"json_schema", "prices", b"prices", "profile_digest", b"profile_digest", "question", b"question", "request_id", b"request_id", "sampling", b"sampling", "stage_max_tokens", b"stage_max_tokens", "stop_strings", b"stop_strings", "task", b"task", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -160,6 +170,8 @@ class GenerateFinished(_message.Message):
     FIRST_TOKEN_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     USAGE_IS_ESTIMATED_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CERTAINTY_FIELD_NUMBER: _builtins.int
     reason: _execution_pb2.FinishReason.ValueType
     text: _builtins.str
     """Everything that was written."""
@@ -175,6 +187,12 @@ class GenerateFinished(_message.Message):
     def prompt(self) -> _tandem_pb2.TokenUsage:
         """The prompt's tokens, computed and cached, as one attempt that nothing interrupts reads them."""
 
+    @_builtins.property
+    def message(self) -> _tandem_pb2.Message:
+        """As in ExecuteFinished."""
+
+    @_builtins.property
+    def certainty(self) -> _execution_pb2.Certainty: ...
     def __init__(
         self,
         *,
@@ -185,13 +203,20 @@ class GenerateFinished(_message.Message):
         first_token_at_unix_ms: _builtins.float | None = ...,
         usage_is_estimated: _builtins.bool = ...,
         prompt: _tandem_pb2.TokenUsage | None = ...,
+        message: _tandem_pb2.Message | None = ...,
+        certainty: _execution_pb2.Certainty | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms", "prompt", b"prompt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_certainty", b"_certainty", "_first_token_at_unix_ms", b"_first_token_at_unix_ms", "certainty", b"certainty", "first_token_at_unix_ms", b"first_token_at_unix_ms", "message", b"message", "prompt", b"prompt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "prompt", b"prompt", "reason", b"reason", "text", b"text", "tokens", b"tokens", "usage_is_estimated", b"usage_is_estimated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_certainty", b"_certainty", "_first_token_at_unix_ms", b"_first_token_at_unix_ms", "certainty", b"certainty", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "message", b"message", "prompt", b"prompt", "reason", b"reason", "text", b"text", "tokens", b"tokens", "usage_is_estimated", b"usage_is_estimated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__certainty: _TypeAlias = _typing.Literal["certainty"]  # noqa: Y015
+    _WhichOneofArgType__certainty: _TypeAlias = _typing.Literal["_certainty", b"_certainty"]  # noqa: Y015
     _WhichOneofReturnType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["first_token_at_unix_ms"]  # noqa: Y015
     _WhichOneofArgType__first_token_at_unix_ms: _TypeAlias = _typing.Literal["_first_token_at_unix_ms", b"_first_token_at_unix_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__certainty) -> _WhichOneofReturnType__certainty | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__first_token_at_unix_ms) -> _WhichOneofReturnType__first_token_at_unix_ms | None: ...
 
 Global___GenerateFinished: _TypeAlias = GenerateFinished  # noqa: Y015

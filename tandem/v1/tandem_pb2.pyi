@@ -29,6 +29,7 @@ class _SpeakerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Speaker.Value
     SPEAKER_SYSTEM: _Speaker.ValueType  # 1
     SPEAKER_USER: _Speaker.ValueType  # 2
     SPEAKER_ASSISTANT: _Speaker.ValueType  # 3
+    SPEAKER_TOOL: _Speaker.ValueType  # 4
 
 class Speaker(_Speaker, metaclass=_SpeakerEnumTypeWrapper): ...
 
@@ -36,7 +37,35 @@ SPEAKER_UNSPECIFIED: Speaker.ValueType  # 0
 SPEAKER_SYSTEM: Speaker.ValueType  # 1
 SPEAKER_USER: Speaker.ValueType  # 2
 SPEAKER_ASSISTANT: Speaker.ValueType  # 3
+SPEAKER_TOOL: Speaker.ValueType  # 4
 Global___Speaker: _TypeAlias = Speaker  # noqa: Y015
+
+class _ToolMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ToolModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOOL_MODE_UNSPECIFIED: _ToolMode.ValueType  # 0
+    """As TOOL_MODE_AUTO."""
+    TOOL_MODE_AUTO: _ToolMode.ValueType  # 1
+    """A text, calls, or both."""
+    TOOL_MODE_NONE: _ToolMode.ValueType  # 2
+    """A text; the models read the tools, and call none."""
+    TOOL_MODE_REQUIRED: _ToolMode.ValueType  # 3
+    """At least one call."""
+
+class ToolMode(_ToolMode, metaclass=_ToolModeEnumTypeWrapper): ...
+
+TOOL_MODE_UNSPECIFIED: ToolMode.ValueType  # 0
+"""As TOOL_MODE_AUTO."""
+TOOL_MODE_AUTO: ToolMode.ValueType  # 1
+"""A text, calls, or both."""
+TOOL_MODE_NONE: ToolMode.ValueType  # 2
+"""A text; the models read the tools, and call none."""
+TOOL_MODE_REQUIRED: ToolMode.ValueType  # 3
+"""At least one call."""
+Global___ToolMode: _TypeAlias = ToolMode  # noqa: Y015
 
 class _Verdict:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -104,6 +133,8 @@ class _AnswerTextEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerText
     """The answer deltas go on from the insight up to the stage that suffices, and both are the answer."""
     ANSWER_TEXT_ANSWER: _AnswerText.ValueType  # 3
     """The answer deltas are the answer."""
+    ANSWER_TEXT_MESSAGE: _AnswerText.ValueType  # 4
+    """Only the result says it, text and calls; deltas are what the models write in their own formats."""
 
 class AnswerText(_AnswerText, metaclass=_AnswerTextEnumTypeWrapper):
     """Where the answer's text comes from, for a client that shows it while it is written. Leading and trailing white space is not part
@@ -118,6 +149,8 @@ ANSWER_TEXT_CONTINUATION: AnswerText.ValueType  # 2
 """The answer deltas go on from the insight up to the stage that suffices, and both are the answer."""
 ANSWER_TEXT_ANSWER: AnswerText.ValueType  # 3
 """The answer deltas are the answer."""
+ANSWER_TEXT_MESSAGE: AnswerText.ValueType  # 4
+"""Only the result says it, text and calls; deltas are what the models write in their own formats."""
 Global___AnswerText: _TypeAlias = AnswerText  # noqa: Y015
 
 class _Role:
@@ -249,6 +282,8 @@ class SolveRequest(_message.Message):
     MESSAGES_FIELD_NUMBER: _builtins.int
     MAX_ANSWER_TOKENS_FIELD_NUMBER: _builtins.int
     STOP_STRINGS_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    TOOL_CHOICE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key and workflow id; [A-Za-z0-9._-], at most 128 characters. Empty: the gateway makes one."""
     question: _builtins.str
@@ -285,8 +320,8 @@ class SolveRequest(_message.Message):
 
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Message]:
-        """A conversation, instead of `question`: its last message is the user's, which is answered. All texts together are at most the
-        profile's `max_conversation_tokens`.
+        """A conversation, instead of `question`: its last message is the user's or a tool's, which is answered. All texts together are at
+        most the profile's `max_conversation_tokens`.
         """
 
     @_builtins.property
@@ -295,6 +330,14 @@ class SolveRequest(_message.Message):
         characters. With the hand-off `continuation` the insight is the answer's beginning, so they end it too; a brief they do not.
         """
 
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tool]:
+        """Tools that the answer may call, in a conversation of the task TASK_CHAT. At most 128; with all that is said they are at most
+        the profile's `max_conversation_tokens`.
+        """
+
+    @_builtins.property
+    def tool_choice(self) -> Global___ToolChoice: ...
     def __init__(
         self,
         *,
@@ -313,10 +356,12 @@ class SolveRequest(_message.Message):
         messages: _abc.Iterable[Global___Message] | None = ...,
         max_answer_tokens: _builtins.int | None = ...,
         stop_strings: _abc.Iterable[_builtins.str] | None = ...,
+        tools: _abc.Iterable[Global___Tool] | None = ...,
+        tool_choice: Global___ToolChoice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "budget", b"budget", "max_answer_tokens", b"max_answer_tokens", "sampling", b"sampling", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "budget", b"budget", "max_answer_tokens", b"max_answer_tokens", "sampling", b"sampling", "stop", b"stop", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "budget", b"budget", "checks", b"checks", "json_schema", b"json_schema", "keep_running", b"keep_running", "max_answer_tokens", b"max_answer_tokens", "messages", b"messages", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop", "stop_strings", b"stop_strings", "task", b"task", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens", "budget", b"budget", "checks", b"checks", "json_schema", b"json_schema", "keep_running", b"keep_running", "max_answer_tokens", b"max_answer_tokens", "messages", b"messages", "profile", b"profile", "question", b"question", "request_id", b"request_id", "resume_after", b"resume_after", "sampling", b"sampling", "stop", b"stop", "stop_strings", b"stop_strings", "task", b"task", "tenant", b"tenant", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_answer_tokens: _TypeAlias = _typing.Literal["max_answer_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_answer_tokens: _TypeAlias = _typing.Literal["_max_answer_tokens", b"_max_answer_tokens"]  # noqa: Y015
@@ -332,22 +377,128 @@ class Message(_message.Message):
 
     SPEAKER_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
     speaker: Global___Speaker.ValueType
     """Whose it is. Only the first message can be the system's; it takes the place of the profile's system prompt."""
     text: _builtins.str
+    tool_call_id: _builtins.str
+    """Of a tool: the call that `text` is the result of."""
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
+        """Of the assistant: what it called, in order; each is answered by a message of the tool's before anybody else speaks."""
+
     def __init__(
         self,
         *,
         speaker: Global___Speaker.ValueType = ...,
         text: _builtins.str = ...,
+        tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
+        tool_call_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["speaker", b"speaker", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["speaker", b"speaker", "text", b"text", "tool_call_id", b"tool_call_id", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Message: _TypeAlias = Message  # noqa: Y015
+
+@_typing.final
+class Tool(_message.Message):
+    """A function of the caller's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    STRICT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """1 to 128 of A-Z a-z 0-9 _ . -; unique in a request."""
+    description: _builtins.str
+    """What it does, in words."""
+    parameters: _builtins.str
+    """JSON schema of its arguments, an object; empty: it takes none."""
+    strict: _builtins.bool
+    """True: a schema that no text can be held to in full is refused. False: it is held as far as possible."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        parameters: _builtins.str = ...,
+        strict: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "parameters", b"parameters", "strict", b"strict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tool: _TypeAlias = Tool  # noqa: Y015
+
+@_typing.final
+class ToolCall(_message.Message):
+    """A call that a model asks for; the caller runs it and says its result in a message of the tool's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Unique in a conversation."""
+    name: _builtins.str
+    arguments: _builtins.str
+    """Text of a JSON object."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        arguments: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "id", b"id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolCall: _TypeAlias = ToolCall  # noqa: Y015
+
+@_typing.final
+class ToolChoice(_message.Message):
+    """How the tools of a request are to be used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    PARALLEL_FIELD_NUMBER: _builtins.int
+    mode: Global___ToolMode.ValueType
+    parallel: _builtins.bool
+    """False: one call at most. Unset: true."""
+    @_builtins.property
+    def allowed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these may be called. Empty: all."""
+
+    def __init__(
+        self,
+        *,
+        mode: Global___ToolMode.ValueType = ...,
+        allowed: _abc.Iterable[_builtins.str] | None = ...,
+        parallel: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel", b"_parallel", "parallel", b"parallel"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel", b"_parallel", "allowed", b"allowed", "mode", b"mode", "parallel", b"parallel"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__parallel: _TypeAlias = _typing.Literal["parallel"]  # noqa: Y015
+    _WhichOneofArgType__parallel: _TypeAlias = _typing.Literal["_parallel", b"_parallel"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parallel) -> _WhichOneofReturnType__parallel | None: ...
+
+Global___ToolChoice: _TypeAlias = ToolChoice  # noqa: Y015
 
 @_typing.final
 class Check(_message.Message):
@@ -865,6 +1016,7 @@ class SolveResult(_message.Message):
     CHECKS_FIELD_NUMBER: _builtins.int
     TRIALS_FIELD_NUMBER: _builtins.int
     ANSWERED_BY_FIELD_NUMBER: _builtins.int
+    TOOL_CALLS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     profile: _builtins.str
     question: _builtins.str
@@ -904,6 +1056,10 @@ class SolveResult(_message.Message):
     def trials(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trial]:
         """The small model's trials, in order; their tokens are part of usage.slm."""
 
+    @_builtins.property
+    def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
+        """What the answer calls, in order; `answer` is the text beside the calls, often empty."""
+
     def __init__(
         self,
         *,
@@ -924,10 +1080,11 @@ class SolveResult(_message.Message):
         checks: _abc.Iterable[Global___CheckResult] | None = ...,
         trials: _abc.Iterable[Global___Trial] | None = ...,
         answered_by: Global___Role.ValueType = ...,
+        tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "stop", b"stop", "timings_ms", b"timings_ms", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_by", b"answered_by", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_by", b"answered_by", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "tool_calls", b"tool_calls", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,12 +27,16 @@ from tandem.method.result import (
     UsdByRole,
 )
 from tandem.method.sampling import Sampling
-from tandem.method.tasks import CheckTask, GenerationOutcome, ModelTask, PassOutcome
+from tandem.method.tasks import Certainty, CheckTask, GenerationOutcome, ModelTask, PassOutcome
 from tandem.method.tokens import TokenCounts
+from tandem.method.tools import Tool, ToolCall, ToolUse
 from tandem.results import to_dict
 from tandem.v1 import execution_pb2, insight_pb2, tandem_pb2
 
 SAID = conversation.Message
+CALL = ToolCall("call_1", "f", '{"a": 1}')
+TOOLS = ToolUse((Tool("f", "does", '{"type": "object"}', True),), "required", ("f",), True)
+EITHER = ["history.tool_call_id", "history.tool_calls"]  # a message has one of them
 COUNTS = TokenCounts(prompt=1, cached=2, completion=3, overrun=4, discarded=5)
 CHECK = CheckResult("regex", 1, "slm", Verdict.FAIL, "no match", 0.5, 0.25, 2)
 RESULT = SolveResult(
@@ -40,13 +44,13 @@ RESULT = SolveResult(
     stages=[StageResult(1, "start", 16, 0.25, 0.75, "words", True)], llm="L", slm="S", usage=Usage(COUNTS, COUNTS, COUNTS),
     cost=Cost(1.0, UsdByRole(2.0, 3.0, 4.0), 5.0, 6.0, 7.0, 8.0, 9.0, "v", 10.0, 11.0, 12.0, 13.0, True),
     timings_ms=Timings(1.0, 2.0, 3.0, 4.0, 5.0), trace_id="t", attempts=6, complete=True, notes=["n"],
-    checks=[CHECK], trials=[Trial(1, 2, True, Verdict.FAIL, COUNTS, 1.0, 2.0)], answered_by="llm",
+    checks=[CHECK], trials=[Trial(1, 2, True, Verdict.FAIL, COUNTS, 1.0, 2.0)], answered_by="llm", tool_calls=[CALL],
 )  # fmt: skip
 TASK = ModelTask(
     request_id="r", question="q", profile="p", profile_digest="d", stage=2, max_tokens=(7,), epoch=3,
     sampling=Sampling(0.5, 0.25, 9), prices=RolePrices(1.0, 2.0, 3.0), task="code",
-    trial=2, repair=Repair("wrong", "f(1) is 2"), json_schema="{}", history=(SAID("user", "Hi"), SAID("assistant", "Hello.")),
-    stop_strings=("###", "\n\n"),
+    trial=2, repair=Repair("wrong", "f(1) is 2"), json_schema="{}", history=(SAID("assistant", "Hi", (CALL,)), SAID("tool", "2", (), "call_1")),
+    stop_strings=("###", "\n\n"), tools=TOOLS,
 )  # fmt: skip
 
 
@@ -85,6 +89,7 @@ def test_every_field_of_a_result_has_a_place_in_the_contract() -> None:
         (LlmStopped, tandem_pb2.LlmStopped), (StageCompleted, tandem_pb2.StageCompleted), (Restarted, tandem_pb2.Restarted),
         (CheckResult, tandem_pb2.CheckResult), (Checked, tandem_pb2.CheckResult), (Trial, tandem_pb2.Trial),
         (CheckSpec, tandem_pb2.Check), (Repair, execution_pb2.Repair), (InsightDelta, tandem_pb2.InsightDelta), (AnswerDelta, tandem_pb2.AnswerDelta), (Sampling, tandem_pb2.Sampling),
+        (Tool, tandem_pb2.Tool), (ToolCall, tandem_pb2.ToolCall), (Certainty, execution_pb2.Certainty),
         (RolePrices, tandem_pb2.RolePrices), (Budget, tandem_pb2.Budget), (StopOverrides, tandem_pb2.StopOverrides),
     ],
 )  # fmt: skip
@@ -122,7 +127,7 @@ def test_a_request_keeps_every_field() -> None:
         [CheckSpec("regex", "a+")], "{}", [SAID("system", "s")], 9, ["###"],
     )  # fmt: skip
     of_the_stream = {"resume_after", "keep_running"}
-    known = {f.name for f in message.DESCRIPTOR.fields} - of_the_stream - {"messages"}
+    known = {f.name for f in message.DESCRIPTOR.fields} - of_the_stream - {"messages", "tool_choice"}
     assert names(SolveRequest) - {"history"} == known
 
 
@@ -152,12 +157,12 @@ def test_an_unknown_task_is_refused() -> None:
 
 def test_a_task_survives_each_request_that_carries_it() -> None:
     execute = requests.execute_request_to_pb(TASK)
-    assert unset(execute) == []
+    assert unset(execute) == EITHER
     assert requests.model_task_from_pb(execute, "p") == TASK
     prefill = requests.prefill_request_to_pb(TASK)
-    assert unset(prefill) == []
+    assert unset(prefill) == EITHER
     only_reads = ModelTask(
-        "r", "q", "p", "d", 2, prices=TASK.prices, task="code", json_schema="{}", history=TASK.history
+        "r", "q", "p", "d", 2, prices=TASK.prices, task="code", json_schema="{}", history=TASK.history, tools=TOOLS
     )
     assert requests.model_task_from_pb(prefill, "p") == only_reads
     insight = ModelTask(
@@ -175,19 +180,21 @@ def test_a_task_survives_each_request_that_carries_it() -> None:
         json_schema="{}",
         history=TASK.history,
         stop_strings=TASK.stop_strings,
+        tools=TOOLS,
     )
     generate = requests.generate_request_to_pb(insight)
-    assert unset(generate) == []
+    assert unset(generate) == EITHER
     assert requests.model_task_from_pb(generate, "p") == insight
 
 
 def test_an_outcome_survives_both_final_messages() -> None:
-    insight = GenerationOutcome("aborted", "text", COUNTS, 2.0, 1.0, 3, prompt=TokenCounts(0, 2))
+    called = {"message": SAID("assistant", "", (CALL,)), "certainty": Certainty(-0.5, -2.0, 3)}
+    insight = GenerationOutcome("aborted", "text", COUNTS, 2.0, 1.0, 3, prompt=TokenCounts(0, 2), **called)
     finished = outcomes.finished_to_pb(insight, insight_pb2.GenerateFinished)
     assert finished.tokens == COUNTS.completion + COUNTS.overrun
     assert outcomes.outcome_from_pb(finished, COUNTS, 3) == insight
     assert insight.uninterrupted == TokenCounts(0, 2, COUNTS.completion + COUNTS.overrun)
-    answer = GenerationOutcome("eos", "text", COUNTS, 2.0, None, 1, False, "insight")
+    answer = GenerationOutcome("eos", "text", COUNTS, 2.0, None, 1, False, "insight", **called)
     executed = outcomes.finished_to_pb(answer, execution_pb2.ExecuteFinished)
     assert outcomes.outcome_from_pb(executed, COUNTS, 1, is_logged=False) == answer
 
