@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools tables chart report collect help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools tables chart report collect help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -86,6 +86,9 @@ jaeger: setup  ## build Jaeger into the cache folder (once; needs Go, takes minu
 
 k8s-tools: develop  ## download kubectl and helm into the cache folder (once)
 	@$(RUN) python -m tests.e2e.k8s.get_tools
+
+pairs: develop  ## compute docs/pairs.md, real pairs by published answers, from the facts again (seconds)
+	@$(RUN) python -m lab.pairs
 
 report: develop  ## train, calibrate and evaluate the default pair's stop rule from the collected files (minutes)
 	@$(RUN) lab/training/report.sh $(PAIR)

@@ -1,0 +1,84 @@
+"""The page of real pairs: its tables are what the facts say, and a promise that is chosen on them is kept."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+pytest.importorskip("pyarrow")
+
+from lab.pairs.__main__ import PAGE, PROMISES, put, tables
+from lab.pairs.facts import FIELDS, FOLDER, PAIRS, PairFacts, facts_of, read_facts
+from lab.pairs.rules import LADDER, fixed_rule, ruled
+from lab.training.promise import most_lost
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[PairFacts]:
+    return [facts_of(pair) for pair in PAIRS]
+
+
+def test_the_page_has_the_tables_that_the_facts_give(pairs: list[PairFacts]) -> None:
+    written = text = PAGE.read_text()
+    for name, table in tables(pairs).items():
+        text = put(text, name, table)
+    assert text == written, "docs/pairs.md: `make pairs` writes what the facts say"
+
+
+def test_no_pair_shares_a_line_of_the_facts_with_another_task_or_run() -> None:
+    for data in {pair.data for pair in PAIRS}:
+        lines = (FOLDER / f"{data}.csv").read_text().splitlines()
+        assert lines[0].split(",") == list(FIELDS)
+        assert len(lines) - 1 == sum(map(len, read_facts(data).values()))
+
+
+def test_a_pass_is_worth_something_only_where_there_was_an_example(pairs: list[PairFacts]) -> None:
+    for facts in pairs:
+        assert not facts.passes[facts.weight == 0].any(), facts.pair.name
+        assert facts.passes.any(), facts.pair.name
+
+
+def test_a_stricter_rule_accepts_less_and_loses_less(pairs: list[PairFacts]) -> None:
+    for facts in pairs:
+        rules = [ruled(facts, weight) for weight in (np.inf, *LADDER)]
+        for strict, loose in pairwise(rules):
+            assert (strict.accepted <= loose.accepted).all()
+            assert (strict.lost <= loose.lost).all()
+        assert np.array_equal(rules[0].right, facts.large_right)
+        assert np.array_equal(rules[0].cost, facts.large_cost)
+
+
+def test_the_first_look_at_these_pairs_is_found_again(pairs: list[PairFacts]) -> None:
+    """Difference in points and cost in percent, as they were computed on 2026-11-29 by other code."""
+    found = {(facts.pair.data, facts.pair.name): fixed_rule(facts, 1) for facts in pairs}
+    first_look = {
+        ("humaneval", "GPT-4o mini with GPT-4o"): (0.0, 34),
+        ("humaneval", "GPT-3.5 with GPT-4"): (1.2, 39),
+        ("humaneval", "Codestral 22B with Llama 3.3 70B"): (4.3, 58),
+        ("humaneval", "Claude 3 Haiku with Claude Opus 4"): (-3.0, 44),
+        ("livecodebench_leetcode", "GPT-4o mini with GPT-4o"): (0.6, 63),
+        ("livecodebench_leetcode", "GPT-4o mini with Claude Opus 4"): (-4.5, 61),
+        ("livecodebench_leetcode", "Claude 3 Haiku with Claude Opus 4"): (-5.1, 76),
+    }
+    for key, (points, cost) in first_look.items():
+        assert round(100 * found[key].difference.mean, 1) == points
+        assert round(100 * found[key].cost.mean) == cost
+
+
+def test_a_promise_that_is_shown_on_drawn_tasks_is_broken_on_their_population_in_at_most_one_case_of_twenty(
+    pairs: list[PairFacts],
+) -> None:
+    """Tasks are drawn with replacement from those of a pair, so that the share which is lost among these is the true one."""
+    generator, draws = np.random.default_rng(3), 1000
+    for facts in pairs:
+        once = facts.one_run(generator)
+        lost = np.stack([ruled(once, weight).lost[:, 0] for weight in LADDER], axis=1)
+        truth, n = lost.mean(axis=0), facts.n // 2
+        counts = np.array([lost[generator.integers(0, facts.n, n)].sum(axis=0) for _ in range(draws)])
+        for promise in PROMISES:
+            accepted = np.logical_and.accumulate(counts <= most_lost(n, promise), axis=1)
+            broken = float((accepted & (truth > promise.lose_at_most)).any(axis=1).mean())
+            assert broken <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws), (facts.pair.name, promise, broken)
