@@ -15,7 +15,7 @@
 
 {{/* dict root, component -> labels of its pods */}}
 {{- define "tandem.podLabels" -}}
-{{- $own := include "tandem.labels" (dict "root" .root "component" .component.name) | fromYaml -}}
-{{- $selector := include "tandem.selector" (dict "root" .root "component" .component.name) | fromYaml -}}
-{{ mustMergeOverwrite $own .component.podLabels $selector | toYaml }}
+{{- $scope := dict "root" .root "component" .component.name -}}
+{{- $own := include "tandem.templateLabels" $scope | fromYaml -}}
+{{ mustMergeOverwrite $own .component.podLabels (include "tandem.selector" $scope | fromYaml) | toYaml }}
 {{- end }}

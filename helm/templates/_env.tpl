@@ -233,3 +233,10 @@
 {{- else if and .Values.demo.enabled .Values.demo.jaeger.enabled -}}http://{{ include "tandem.fullname" . }}-demo-jaeger:4317
 {{- end -}}
 {{- end }}
+
+{{/* root -> where `helm test` reads traces; empty where it reads none */}}
+{{- define "tandem.testJaeger" -}}
+{{- if .Values.test.jaeger -}}{{ .Values.test.jaeger }}
+{{- else if and .Values.demo.enabled .Values.demo.jaeger.enabled -}}http://{{ include "tandem.fullname" . }}-demo-jaeger:16686
+{{- end -}}
+{{- end }}

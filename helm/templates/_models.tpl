@@ -94,7 +94,7 @@ resources: {requests: {storage: {{ .Values.modelCache.size }}}}
 {{- define "tandem.pullTemplate" -}}
 {{- $root := .root -}}{{- $worker := .worker -}}
 metadata:
-  labels: {{- include "tandem.labels" (dict "root" $root "component" "pull") | nindent 4 }}
+  labels: {{- include "tandem.templateLabels" (dict "root" $root "component" "pull") | nindent 4 }}
   {{- /* Profiles are read when the Job runs. */}}
   annotations: {checksum/profile: {{ include "tandem.profileChecksum" $root }}}
 spec:

@@ -21,6 +21,14 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
+{{/* dict root, component -> labels of a pod template. The chart's version is none of them: it would restart every model for itself. */}}
+{{- define "tandem.templateLabels" -}}
+{{- $versions := list "helm.sh/chart" "app.kubernetes.io/version" -}}
+{{- $own := include "tandem.labels" . | fromYaml -}}
+{{- range $versions }}{{ if not (hasKey $.root.Values.commonLabels .) }}{{ $_ := unset $own . }}{{ end }}{{ end -}}
+{{ toYaml $own }}
+{{- end }}
+
 {{- define "tandem.labels" -}}
 {{- $chart := printf "%s-%s" .root.Chart.Name .root.Chart.Version -}}
 {{- $own := dict "app.kubernetes.io/part-of" "tandem" "app.kubernetes.io/version" .root.Chart.AppVersion "helm.sh/chart" $chart -}}

@@ -39,8 +39,19 @@
 {{- end -}}
 {{- end }}
 
+{{/* root: refuses values that lack a default of this chart, before a template trips over one */}}
+{{- define "tandem.checkDefaults" -}}
+{{- range $name, $inner := include "tandem.defaults" . | fromYaml -}}
+{{- $given := index $.Values $name -}}
+{{- $missing := ternary "" $name (hasKey $.Values $name) -}}
+{{- range $inner }}{{ if not (hasKey (default dict $given) .) }}{{ $missing = printf "%s.%s" $name . }}{{ end }}{{ end -}}
+{{- if $missing }}{{ fail (printf "%s has no value: helm's --reuse-values puts the defaults of the chart before in the place of this one's. Use --reset-then-reuse-values" $missing) }}{{ end -}}
+{{- end -}}
+{{- end }}
+
 {{/* root -> {instances: [{key, pair}]}: all that has pods; `pair` is a name, empty for what all pairs have in common */}}
 {{- define "tandem.instances" -}}
+{{- include "tandem.checkDefaults" . -}}
 {{- $root := . -}}{{- $found := list -}}
 {{- range $key, $_ := include "tandem.processes" . | fromYaml -}}
 {{- if has $key (splitList " " (include "tandem.perPair" $root)) -}}

@@ -27,10 +27,14 @@
 {{- end }}
 {{- end }}
 
-{{/* Ports for the network policies: those of the values, else those that the URL names. That of Sentinels does not name the primary's. */}}
+{{/* Ports for the network policies: those of the values, else those that the URL names. That of Sentinels does not name the primary's,
+     and one in a secret cannot be read here. */}}
 {{- define "tandem.redisPorts" -}}
+{{- if and .Values.networkPolicy.enabled .Values.redis.existingSecret (not .Values.redis.ports) -}}
+{{- fail "networkPolicy.enabled with redis.existingSecret needs redis.ports, such as [6380]: the policies must allow the port, and the chart cannot read the secret" -}}
+{{- end -}}
 {{- $named := ternary (list 6379) list (contains "+sentinel:" .Values.redis.url) -}}
-{{- range regexFindAll ":[0-9]+(,|/|$)" .Values.redis.url -1 -}}
+{{- range regexFindAll ":[0-9]+(,|/|[?]|$)" .Values.redis.url -1 -}}
 {{- $named = append $named (regexFind "[0-9]+" . | int) -}}
 {{- end -}}
 {{ default (default (list 6379) $named) .Values.redis.ports | uniq | toJson }}

@@ -18,6 +18,7 @@ def test_generated_parts_are_up_to_date() -> None:
     assert json.loads((CHART / "values.schema.json").read_text()) == chart.schema(yaml.safe_load(text)), "make chart"
     assert all(row in (CHART / "README.md").read_text() for row in chart.table(text)), "make chart"
     assert (CHART / "templates/_processes.tpl").read_text() == chart.processes(), "make chart"
+    assert (CHART / "templates/_defaults.tpl").read_text() == chart.defaults(yaml.safe_load(text)), "make chart"
     assert (CHART / "files/alerts.yaml").read_bytes() == next((ROOT / "deploy/alerts").glob("*.yaml")).read_bytes()
     assert (CHART / "files/dashboard.json").read_bytes() == next(
         (ROOT / "deploy/dashboards").glob("*.json")
@@ -127,11 +128,18 @@ def test_kserve_gets_one_port_named_grpc_and_standard_mode() -> None:
     for component in MODELS:
         service = named(objects, "InferenceService", component)
         assert service["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
+        assert service["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
         [container] = service["spec"]["predictor"]["containers"]
         assert container["name"] == "kserve-container"
         assert [port["name"] for port in container["ports"]] == ["grpc"]
         selector = named(objects, "Service", f"{component}-pods")["spec"]["selector"]
         assert selector.items() <= service["spec"]["predictor"]["labels"].items()
+
+
+@needs_helm
+def test_an_older_kserve_gets_its_own_name_of_the_mode() -> None:
+    services = [o for o in render("kserve", "serving.deploymentMode=RawDeployment") if o["kind"] == "InferenceService"]
+    assert {o["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] for o in services} == {"RawDeployment"}
 
 
 @needs_helm
@@ -149,7 +157,7 @@ def test_a_pod_has_the_time_that_its_drain_takes() -> None:
 def test_network_policies_are_the_arrows_of_the_picture() -> None:
     objects = render("hardened")
     policies = {o["metadata"]["name"]: o["spec"] for o in objects if o["kind"] == "NetworkPolicy"}
-    assert set(policies) == {f"t-tandem-{component}" for component in COMPONENTS}
+    assert set(policies) == {f"t-tandem-{component}" for component in (*COMPONENTS, "setup", "test")}
 
     def callers(component: str) -> set[str]:
         rules = policies[f"t-tandem-{component}"].get("ingress") or []

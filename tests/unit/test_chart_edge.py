@@ -46,8 +46,9 @@ def test_it_is_probed_and_reached_by_http() -> None:
 
 @needs_helm
 def test_it_may_call_the_gateway_and_the_collector_alone() -> None:
-    assert ports_out(render("hardened")) == {53: set(), 50051: {"gateway"}}
-    assert ports_out(render("gpu", "networkPolicy.enabled=true")) == {53: set(), 50051: {"gateway"}, 4317: set()}
+    assert ports_out(render("hardened")) == {53: set(), 5353: set(), 50051: {"gateway"}}
+    with_collector = ports_out(render("gpu", "networkPolicy.enabled=true"))
+    assert with_collector == {53: set(), 5353: set(), 50051: {"gateway"}, 4317: set()}
 
 
 @needs_helm

@@ -97,7 +97,8 @@ def test_load_is_that_of_the_components_own_pods() -> None:
     [("http://vllm:8000/v1", 8000), ("https://api.example.com/v1", 443), ("http://inside/v1", 80)],
 )
 def test_the_policy_lets_out_what_goes_to_the_api(url: str, port: int) -> None:
-    sets = ("networkPolicy.enabled=true", f"insightGenerator.api.baseUrl={url}", "networkPolicy.extraPorts={3128}")
+    policies = ("networkPolicy.enabled=true", "redis.ports={6380}")
+    sets = (*policies, f"insightGenerator.api.baseUrl={url}", "networkPolicy.extraPorts={3128}")
     objects = render("external-secrets", *sets)
     assert {port, 3128} <= egress_ports(objects, "insight-generator")
     assert 3128 not in egress_ports(objects, "http-gateway")

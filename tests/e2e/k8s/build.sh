@@ -83,7 +83,7 @@ keda() {
 }
 
 crds() {
-  built "crds-$KEDA-$GATEWAY_API-routes-$PROMETHEUS_OPERATOR-all-$CERT_MANAGER" && return
+  built "crds-$KEDA-$GATEWAY_API-policies-$PROMETHEUS_OPERATOR-all-$CERT_MANAGER" && return
   module crds
   local cache
   cache=$(go env GOMODCACHE)
@@ -91,7 +91,7 @@ crds() {
     "github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR" "github.com/cert-manager/cert-manager@v$CERT_MANAGER"
   rm -rf "$folder/crds" && mkdir -p "$folder/crds"
   cp "$cache/github.com/kedacore/keda/v2@v$KEDA"/config/crd/bases/*.yaml \
-    "$cache/sigs.k8s.io/gateway-api@v$GATEWAY_API"/config/crd/standard/gateway.networking.k8s.io_{gateways,grpcroutes,httproutes}.yaml \
+    "$cache/sigs.k8s.io/gateway-api@v$GATEWAY_API"/config/crd/standard/gateway.networking.k8s.io_{gateways,grpcroutes,httproutes,backendtlspolicies}.yaml \
     "$cache/github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR"/example/prometheus-operator-crd/*.yaml \
     "$cache/github.com/cert-manager/cert-manager@v$CERT_MANAGER"/deploy/crds/cert-manager.io_certificates.yaml \
     "$folder/crds/" && chmod -R u+w "$folder/crds"
@@ -99,7 +99,7 @@ crds() {
   mkdir -p "$folder/prometheus-operator"
   cp "$cache/github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR"/example/rbac/prometheus-operator/prometheus-operator-{cluster-role,cluster-role-binding,deployment,service-account}.yaml \
     "$folder/prometheus-operator/" && chmod -R u+w "$folder/prometheus-operator"
-  stamp "crds-$KEDA-$GATEWAY_API-routes-$PROMETHEUS_OPERATOR-all-$CERT_MANAGER"
+  stamp "crds-$KEDA-$GATEWAY_API-policies-$PROMETHEUS_OPERATOR-all-$CERT_MANAGER"
 }
 
 kubernetes
