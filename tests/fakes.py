@@ -38,7 +38,7 @@ from services.engine.api import (
     Token,
 )
 from services.engine.loop.prefix_cache import common_prefix
-from services.engine.stop_strings import StopStrings
+from services.engine.text import StopStrings
 from tandem.method.tokens import TokenCounts
 
 _SCRIPT = re.compile(r"\[([^\]]*)\]")

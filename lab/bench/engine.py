@@ -29,9 +29,9 @@ from lab.bench.common import Figures, default_profile, local_engine, report
 from lab.bench.lines import LineProcess, answer_lines, line_process
 from lab.training.datasets import load
 from lab.training.metrics import Interval, bootstrap, ratio_of_means
-from services.engine.file_tokenizer import FileTokenizer
 from services.engine.llamacpp.model import gguf_file
 from services.engine.settings import EngineSettings
+from services.engine.tokenizer import FileTokenizer
 from tandem.method.profile import Model, Profile
 from tandem.method.prompts import llm_alone_prompt
 from tandem.paths import models_folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
@@ -15,7 +14,7 @@ from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
 from services.engine.api import SchemaNotSupported
-from services.engine.json_schema import compiled
+from services.engine.json_schema import compiled, key_of
 
 _MAX_BYTES = 256 << 20
 _LEAST_BYTES = 4 << 20
@@ -89,7 +88,7 @@ class Grammars:
         Blocks: the first call takes seconds, a new schema as long as its trial took. Raises InvalidSchema, and SchemaNotSupported
         where the tokenizer is of another kind, or `written` does not follow the schema.
         """
-        key = hashlib.sha256(schema.encode(errors="surrogatepass")).digest()
+        key = key_of(schema)
         matcher = self._known(key)
         if matcher is None:
             matcher = compiled(self._vocabulary(), schema)

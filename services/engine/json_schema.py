@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -38,6 +39,11 @@ _STEPS = 50
 _STEPS_SECONDS = 0.25
 
 
+def key_of(schema: str) -> bytes:
+    """Where what is known of a schema is kept by its text."""
+    return hashlib.sha256(schema.encode(errors="surrogatepass")).digest()
+
+
 def cost_of_text(schema: str) -> Cost:
     """Raises InvalidSchema where it is no JSON object, too long, or has a keyword that is too costly."""
     try:
@@ -55,7 +61,7 @@ def grammar_of(schema: str) -> str:
 
 
 def compiled(vocabulary: LLTokenizer, schema: str) -> LLMatcher:
-    """Raises InvalidSchema. Takes as long as it takes: see `schema_trial`."""
+    """Raises InvalidSchema. Takes as long as it takes: see `schema_findings`."""
     matcher = LLMatcher(vocabulary, grammar_of(schema), log_level=0, limits=LIMITS)
     if matcher.is_error():
         raise InvalidSchema(f"the schema cannot be held: {matcher.get_error()}")

@@ -1,7 +1,7 @@
 """What the keywords of a JSON schema cost to hold a text to, guessed from the schema alone: to refuse by the path of a keyword what
 is sure to be too much, and to try the lightest first.
 
-The guesses are fits to measurements of llguidance 1.7 on one core. What they miss, the trial finds (`schema_trial`).
+The guesses are fits to measurements of llguidance 1.7 on one core. What they miss, a try finds (`schema_findings`).
 """
 
 from __future__ import annotations

@@ -1,26 +1,95 @@
-"""A tokenizer of transformers behind the Engine's Tokenizer protocol."""
+"""Tokenizers behind the Engine's protocol: one from its files alone, and those of transformers, of any kind.
+
+transformers and torch take seconds to import, and half a gigabyte, so they are imported where they are used.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
-from jinja2 import TemplateError
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from tokenizers import Tokenizer as RustTokenizer
+from tokenizers.models import BPE, Unigram
 
 from services.engine.api import PromptRefused
-from services.engine.file_tokenizer import digest, json_of
+
+_FILE, _CONFIG, _TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+_SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")  # that a chat template may name
+
+
+class FileTokenizer:
+    """Behaves as ChatTokenizer of the same folder."""
+
+    def __init__(self, tokenizer: RustTokenizer, config: Mapping[str, Any], template: str | None) -> None:
+        """`config` has the special tokens by name, each a text or a mapping with `content`."""
+        self._tokenizer, self._template = tokenizer, template
+        keep_no_words(tokenizer)
+        self._reading = threading.Lock()
+        self._special = {name: _text(config[name]) for name in _SPECIAL_TOKENS if config.get(name)}
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Raises OSError where `folder` has no tokenizer."""
+        if not (folder / _FILE).is_file():
+            raise OSError(f"there is no {_FILE} in {folder}: run `tandem models pull`")
+        config_file, template_file = folder / _CONFIG, folder / _TEMPLATE
+        config = json.loads(config_file.read_text()) if config_file.is_file() else {}
+        template = template_file.read_text() if template_file.is_file() else config.get("chat_template")
+        return cls(RustTokenizer.from_file(str(folder / _FILE)), config, template)
+
+    @cached_property
+    def sha256(self) -> str:
+        return digest(self._tokenizer.get_vocab(), self._template)
+
+    def to_json(self) -> str:
+        return json_of(self._tokenizer)
+
+    def encode(self, text: str, *, plain: bool = False) -> list[int]:
+        with self._reading:  # one tokenizer for both readings: a copy takes as long as to load it, and 60 MB
+            self._tokenizer.encode_special_tokens = plain
+            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
+        return _rendered(
+            lambda turns: self._compiled.render(messages=turns, add_generation_prompt=True, **self._special), messages
+        )
+
+    @cached_property
+    def _compiled(self) -> Any:
+        """In the environment that transformers gives a chat template."""
+        if self._template is None:
+            raise PromptRefused("the model has no chat template")
+        from jinja2.ext import loopcontrols
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+        environment.filters["tojson"] = _to_json
+        environment.globals["raise_exception"] = _raise
+        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+        return environment.from_string(self._template)
 
 
 class ChatTokenizer:
+    """One of transformers."""
+
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Raises OSError where `folder` has no tokenizer."""
+        from transformers import AutoTokenizer
+
         return cls(AutoTokenizer.from_pretrained(folder))
 
     @cached_property
@@ -34,6 +103,8 @@ class ChatTokenizer:
 
     def to_json(self) -> str:
         """As the library `tokenizers` writes it. Raises ValueError for a tokenizer that is not its."""
+        from transformers import PreTrainedTokenizerFast
+
         if not isinstance(self._tokenizer, PreTrainedTokenizerFast):
             raise ValueError("the tokenizer is not one of the library tokenizers")
         return json_of(self._tokenizer.backend_tokenizer)
@@ -46,9 +117,52 @@ class ChatTokenizer:
         return text
 
     def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
-        turns = [{"role": role, "content": content} for role, content in messages]
-        try:
-            text: str = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        except TemplateError as error:  # some templates want no system message, or turns that alternate
-            raise PromptRefused(f"the model's chat template does not take these messages: {error}") from error
-        return text
+        return _rendered(
+            lambda turns: self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True),
+            messages,
+        )
+
+
+def keep_no_words(tokenizer: RustTokenizer) -> None:
+    """The library keeps the first 10,000 words, up to 8 kB each, for each thread and tokenizer: a process grows by them. Without them
+    a text takes a sixth longer.
+    """
+    if isinstance(tokenizer.model, BPE | Unigram):
+        tokenizer.model._resize_cache(0)
+
+
+def digest(vocabulary: Mapping[str, int], template: str | None) -> str:
+    """Of a tokenizer: sha256 of vocabulary and chat template."""
+    return hashlib.sha256(json.dumps([sorted(vocabulary.items()), template]).encode()).hexdigest()
+
+
+def json_of(tokenizer: RustTokenizer) -> str:
+    """Without padding and truncation, which are no part of the vocabulary."""
+    bare = copy(tokenizer)
+    bare.no_padding()
+    bare.no_truncation()
+    return str(bare.to_str())
+
+
+def _rendered(template: Callable[[list[dict[str, str]]], Any], messages: Sequence[tuple[str, str]]) -> str:
+    """Raises PromptRefused: some templates want no system message, or turns that alternate."""
+    from jinja2 import TemplateError  # a gateway counts tokens, and has no templates
+
+    try:
+        return str(template([{"role": role, "content": content} for role, content in messages]))
+    except TemplateError as error:
+        raise PromptRefused(f"the model's chat template does not take these messages: {error}") from error
+
+
+def _text(token: str | Mapping[str, Any]) -> str:
+    return token if isinstance(token, str) else str(token["content"])
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _raise(message: str) -> NoReturn:
+    from jinja2 import TemplateError
+
+    raise TemplateError(message)

@@ -1,15 +1,46 @@
-"""What one attempt writes into the request log, and what it does where there is none to write to."""
+"""What one attempt writes into the request log, in entries, and what it does where there is no log to write to."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
-from services.generation.deltas import Delta
+from services.engine.api import Token
 from services.request_log.connection import Lost
 from services.request_log.streams import Closing, Resumption, StreamWriter
 from tandem.method.errors import Unavailable
 from tandem.method.tokens import TokenCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Tokens for one entry of the log; `stage` > 0 says that they end that stage."""
+
+    text: str
+    ids: tuple[int, ...]
+    stage: int = 0
+
+
+class Splitter(Protocol):
+    """Cuts the engine's tokens into deltas, each of which may end a stage."""
+
+    def push(self, tokens: Sequence[Token]) -> list[Delta]: ...
+
+    def flush(self, rest: str, reason: str) -> list[Delta]:
+        """What is left at the end; `rest` is text that belongs to tokens pushed before."""
+        ...
+
+
+class WholeSplitter:
+    """No stages: tokens are logged as they come."""
+
+    def push(self, tokens: Sequence[Token]) -> list[Delta]:
+        return [Delta("".join(t.text for t in tokens), tuple(t.id for t in tokens))] if tokens else []
+
+    def flush(self, rest: str, reason: str) -> list[Delta]:
+        return [Delta(rest, ())] if rest else []
+
 
 Begin = Callable[[], Awaitable[StreamWriter]]
 """Takes the stream over. May be called again by the same attempt."""

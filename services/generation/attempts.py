@@ -1,4 +1,4 @@
-"""Attempts at a request: what one came to, and which ones run in this process."""
+"""The attempts at requests that run in this process."""
 
 from __future__ import annotations
 
@@ -6,32 +6,15 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from services.request_log.stops import StopSignal
 from tandem.method.errors import Unavailable
-from tandem.method.tokens import TokenCounts
 
 logger = logging.getLogger(__name__)
 _LISTEN_AGAIN_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """`own` are the attempt's counts, `counts` those of every attempt of the role so far. Times are Unix seconds.
-
-    `told`: what earlier attempts told of theirs while this one ran; it is in `counts`.
-    """
-
-    reason: str
-    own: TokenCounts
-    counts: TokenCounts
-    first_token_at: float | None
-    finished_at: float
-    told: TokenCounts = field(default_factory=TokenCounts)
 
 
 class Stoppable(Protocol):

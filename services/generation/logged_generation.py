@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from services.engine.api import Finished, Token
-from services.generation.attempt_log import AttemptLog, UnloggedAttempt
-from services.generation.attempts import Attempt
-from services.generation.deltas import Delta, Splitter
+from services.generation.attempt_log import AttemptLog, Delta, Splitter, UnloggedAttempt
 from services.generation.late_writes import Write, is_taken
 from services.observability.spans import Inference, InferenceSpan, report_discarded
 from services.request_log.connection import Stopped
@@ -36,6 +34,21 @@ class EngineStream:
     items: AsyncGenerator[Token | Finished, None]
     abort: Callable[[], bool]
     prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptResult:
+    """What an attempt came to. `own` are the attempt's counts, `counts` those of every attempt of the role so far. Times are Unix seconds.
+
+    `told`: what earlier attempts told of theirs while this one ran; it is in `counts`.
+    """
+
+    reason: str
+    own: TokenCounts
+    counts: TokenCounts
+    first_token_at: float | None
+    finished_at: float
+    told: TokenCounts = field(default_factory=TokenCounts)
 
 
 class LoggedGeneration:
@@ -59,7 +72,7 @@ class LoggedGeneration:
         self._generated_at: list[float] = []
         self._decided_at: float | None = None
         self._end: Finished | None = None
-        self.attempt: Attempt | None = None
+        self.result: AttemptResult | None = None
         self._inference, self._span = inference, InferenceSpan(inference)
 
     def stop(self, decided_at: float) -> None:
@@ -68,7 +81,7 @@ class LoggedGeneration:
         self._engine.abort()
 
     async def stages(self) -> AsyncGenerator[int, None]:
-        """Run to the end, yielding each stage as the log acknowledges it; then `attempt` is set.
+        """Run to the end, yielding each stage as the log acknowledges it; then `result` is set.
 
         Raises Fenced when a newer attempt took over, Unavailable when the log cannot be written (the counts are in its
         metadata), and what the engine raises. The engine has stopped computing by then. Close it with `aclosing`.
@@ -141,16 +154,16 @@ class LoggedGeneration:
         return {"input_tokens": str(earlier.prompt + prompt), "discarded_tokens": str(discarded)}
 
     def _end_span(self, reports_usage: bool) -> None:
-        if self.attempt is None:
+        if self.result is None:
             self._span.end("error", None, None)
             return
-        self._span.end(self.attempt.reason, self.attempt.first_token_at, self.attempt.own if reports_usage else None)
+        self._span.end(self.result.reason, self.result.first_token_at, self.result.own if reports_usage else None)
         if reports_usage:
             earlier = replace(self._inference, attempt=self._log.resumption.previous_epoch)
-            report_discarded(earlier, self.attempt.told)
+            report_discarded(earlier, self.result.told)
 
     async def _settle(self, is_on_span: bool) -> None:
-        if self.attempt is not None:
+        if self.result is not None:
             return
         generated, logged = len(self._generated_at), self._log.tokens
         if self._end is None:
@@ -163,13 +176,13 @@ class LoggedGeneration:
         reason = "aborted" if own.discarded else str(self._end.reason)
         first = self._generated_at[0] if self._generated_at else None
         counts = self._log.resumption.earlier + own
-        self.attempt = Attempt(reason, own, counts, first, self._end.halted_at)
+        self.result = AttemptResult(reason, own, counts, first, self._end.halted_at)
         is_stopped = self._decided_at is not None
         told = await to_end(self._close(Closing(reason, own.prompt, generated, is_stopped, is_on_span)))
-        self.attempt = replace(self.attempt, counts=counts + told, told=told)
+        self.result = replace(self.result, counts=counts + told, told=told)
 
     async def _close(self, closing: Closing) -> TokenCounts:
-        """The caller still gets the counts from `attempt`, if it lives; without a log it does not wait for one.
+        """The caller still gets the counts from `result`, if it lives; without a log it does not wait for one.
 
         Returns what earlier attempts have told since this one began.
         """

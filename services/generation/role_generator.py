@@ -10,11 +10,10 @@ from functools import partial
 from typing import Literal
 from uuid import uuid4
 
-from services.engine.api import Engine, GenerationRequest
-from services.generation.attempt_log import AttemptLog, UnloggedAttempt
+from services.engine.api import Engine, GenerationRequest, Tokenizer
+from services.engine.text import Detokenizer, StopStrings
+from services.generation.attempt_log import AttemptLog, Splitter, UnloggedAttempt
 from services.generation.attempts import RunningAttempts
-from services.generation.deltas import Splitter
-from services.generation.earlier_text import EarlierText
 from services.generation.late_writes import LateWrites
 from services.generation.logged_generation import EngineStream, LoggedGeneration
 from services.observability.spans import Inference, report_discarded
@@ -59,6 +58,38 @@ class RoleWork:
     json_schema: str = ""
     num_continued: int = 0
     stop_strings: tuple[str, ...] = ()
+
+
+class EarlierText:
+    """What the request log has of a text that earlier attempts began, after `prompt_ids`.
+
+    The text of the logged tokens may be more than the logged text: the rest is `held` back as the possible beginning of a stop string.
+    """
+
+    def __init__(
+        self, logged: Transcript, tokenizer: Tokenizer, prompt_ids: tuple[int, ...], stop_strings: tuple[str, ...]
+    ) -> None:
+        self._logged, self.ids, self.text = logged, logged.ids, logged.text
+        self._stops, self._decided = StopStrings(stop_strings), ""
+        if stop_strings:
+            detokenizer = Detokenizer(tokenizer, prompt_ids)
+            self._decided = "".join(self._stops.push(detokenizer.push(token)) for token in self.ids)
+
+    @property
+    def held(self) -> str:
+        return self._stops.held
+
+    @property
+    def whole(self) -> str:
+        """All of it, where nothing follows."""
+        is_in_log = self._logged.is_complete or not self._decided + self.held
+        return self.text if is_in_log else self._decided + self.held
+
+    def reason_of_end(self, max_tokens: int) -> str:
+        """How an earlier attempt ended it without living to report that; empty: it goes on."""
+        if self._logged.is_complete or self._logged.tokens >= max_tokens:
+            return self._logged.end.reason if self._logged.end else "length"
+        return "eos" if self._stops.has_matched else ""
 
 
 class RoleGenerator:
@@ -112,18 +143,18 @@ class RoleGenerator:
             async with aclosing(generation.stages()) as stages:
                 async for stage in stages:
                     yield StageWritten(stage, resumed.tokens + own.tokens)
-        attempt = generation.attempt
-        assert attempt is not None
+        result = generation.result
+        assert result is not None
         yield GenerationOutcome(
-            reason=attempt.reason,
+            reason=result.reason,
             text=before.text + own.text,
-            counts=attempt.counts,
-            finished_at=attempt.finished_at,
-            first_token_at=attempt.first_token_at,
+            counts=result.counts,
+            finished_at=result.finished_at,
+            first_token_at=result.first_token_at,
             attempt=task.epoch,
             is_logged=own.is_logged,
             continued_from=work.continued_from,
-            prompt=prompt_of(attempt.own, resumed.tokens),
+            prompt=prompt_of(result.own, resumed.tokens),
         )
 
     def _generation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.engine.api import Token
-from services.generation.deltas import Delta
+from services.generation.attempt_log import Delta
 
 
 class StageSplitter:

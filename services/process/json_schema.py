@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.engine.api import InvalidSchema, QueueFull
-from services.engine.schema_trial import trials
+from services.engine.schema_findings import findings
 from services.process.status import from_engine
 
 
@@ -12,6 +12,6 @@ async def check_schema(text: str) -> None:
     that cannot be held, or is too costly. Raises ResourceExhausted where too many others are tried.
     """
     try:
-        await trials().num_bytes(text)
+        await findings().num_bytes(text)
     except (InvalidSchema, QueueFull) as error:
         raise from_engine(error) or error from error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from services.engine.word_cache import keep_no_words
+from services.engine.tokenizer import keep_no_words
 from tandem.errors import SetupError
 
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from services.engine.api import Engine
-from services.generation.continued_json import num_continued
-from services.generation.deltas import WholeSplitter
+from services.engine.schema_findings import num_continued
+from services.generation.attempt_log import WholeSplitter
 from services.generation.role_generator import GenerationEvent, RoleGenerator, RoleWork
 from services.process.served_profiles import Reread, ServedProfiles
 from services.request_log.connection import Role

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.engine.api import Engine, GenerationRequest
 from services.engine.batch import generate
-from services.generation.counted_passes import CountedPasses
+from services.generation.late_writes import CountedPasses
 from services.generation.role_generator import owner_of
 from services.observability.spans import Inference, describe_prefill
 from services.observability.tracing import tracer

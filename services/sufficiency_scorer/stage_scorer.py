@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.engine.api import Engine
-from services.generation.counted_passes import CountedPasses
+from services.generation.late_writes import CountedPasses
 from services.request_log.ledger import Pass
 from services.request_log.log import RequestLog
 from services.sufficiency_scorer.drift import DriftMonitor

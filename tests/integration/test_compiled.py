@@ -16,7 +16,7 @@ import torch
 
 from services.engine.api import GenerationRequest
 from services.engine.batch import generate
-from services.engine.loop.chunk import Chunk
+from services.engine.loop.runner import Chunk
 from services.engine.settings import EngineSettings, code_folder
 from services.engine.torch_engine.compiled import load_compiled, main, open_code, probe_command
 from services.engine.torch_engine.engine import TransformersEngine

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from services.generation.counted_passes import CountedPasses
+from services.generation.late_writes import CountedPasses
 from services.request_log.ledger import Pass, Passes, total
 from services.request_log.log import RequestLog
 from services.sufficiency_scorer.scorers import make_scorer

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
-from services.engine.file_tokenizer import FileTokenizer
+from services.engine.llamacpp.gguf import RULES, UnknownTokenizer, write_tokenizer
 from services.engine.llamacpp.gguf_metadata import read_metadata
-from services.engine.llamacpp.gguf_tokenizer import RULES, UnknownTokenizer, write_tokenizer
-from services.engine.tokenizer import ChatTokenizer
+from services.engine.tokenizer import ChatTokenizer, FileTokenizer
 
 CONTROL, ADDED, UNUSED = "<|endoftext|>", "<think>", "[PAD 7]"
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|endoftext|>{% endfor %}"
@@ -114,5 +113,5 @@ def test_a_file_that_ends_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 def test_reading_a_tokenizer_imports_neither_torch_nor_transformers() -> None:
-    check = "import sys, services.engine.llamacpp.gguf_tokenizer; sys.exit(any(n in sys.modules for n in ('torch', 'transformers', 'numpy')))"
+    check = "import sys, services.engine.llamacpp.gguf; sys.exit(any(n in sys.modules for n in ('torch', 'transformers', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0

@@ -25,11 +25,10 @@ from services.engine.api import (
     Token,
 )
 from services.engine.batch import Completion, generate
-from services.engine.file_tokenizer import FileTokenizer
 from services.engine.llamacpp import library
 from services.engine.llamacpp.engine import LlamaCppEngine
 from services.engine.settings import EngineSettings
-from services.engine.tokenizer import ChatTokenizer
+from services.engine.tokenizer import ChatTokenizer, FileTokenizer
 from tests.tiny_gguf import write_tiny_gguf
 from tests.tiny_model import random_prompt, write_tiny_model
 

@@ -50,7 +50,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(hub_module, "_RECONNECT_SECONDS", 0.01)
     monkeypatch.setattr(models, "catalogue", lambda: entries)
-    # The content is no GGUF; services.engine.llamacpp.convert has tests of its own.
+    # The content is no GGUF; services.engine.llamacpp.gguf has tests of its own.
     monkeypatch.setattr(models, "_convert", convert)
     monkeypatch.setattr(models, "_read_tokenizer", read_tokenizer)
     yield hub
@@ -58,12 +58,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def convert(gguf: Path, folder: Path) -> None:
-    """As services.engine.llamacpp.convert, which reads the same file."""
+    """As services.engine.llamacpp.gguf, which reads the same file."""
     (folder / "model.safetensors").write_bytes(gguf.read_bytes())
 
 
 def read_tokenizer(gguf: Path, folder: Path) -> None:
-    """As services.engine.llamacpp.gguf_tokenizer."""
+    """As services.engine.llamacpp.gguf."""
     (folder / "tokenizer.json").write_bytes(gguf.read_bytes())
 
 

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.engine.api import GenerationRequest
-from services.engine.detokenizer import Detokenizer
 from services.engine.remote.openai_engine import ApiSettings, OpenAIEngine
-from services.engine.stop_strings import StopStrings
+from services.engine.text import Detokenizer, StopStrings
 from tests.fakes import ByteTokenizer
 
 LETTERS = st.text("ab\né", max_size=24)

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.engine.llamacpp.interrupt import LlamaInterrupt
 from services.engine.llamacpp.library import in_pass
-from services.engine.loop.chunk import Chunk
-from services.engine.loop.interrupted import Interrupted
 from services.engine.loop.prefix_cache import KeysValues
+from services.engine.loop.runner import Chunk, Interrupted
 
 _TO_THE_END = -1
 _INTERRUPTED = 2
+_TENSOR_BYTES = 1024  # more than the struct has
 
 
 class LlamaContext:
@@ -112,3 +111,22 @@ class _Batch:
         self._outputs[:count] = 0
         self._outputs[outputs] = 1
         return self._struct[0]
+
+
+class LlamaInterrupt:
+    """llama.cpp asks a C function after each operation of a pass whether to go on. One of Python would wait for the interpreter.
+
+    So that it need not, the function is `ggml_is_empty`: has this tensor a dimension of 0? The tensor is memory full of ones,
+    until a pass shall end. `set` may be called from any thread.
+    """
+
+    def __init__(self, interface: Any, library: Any) -> None:
+        self._tensor = np.ones(_TENSOR_BYTES // 8, np.int64)
+        self.function = interface.cast("void *", library.ggml_is_empty)
+        self.argument = interface.cast("void *", self._tensor.ctypes.data)
+
+    def set(self) -> None:
+        self._tensor[:] = 0
+
+    def clear(self) -> None:
+        self._tensor[:] = 1

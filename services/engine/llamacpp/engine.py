@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import Any
 
-from services.engine.api import ModelInfo
+from services.engine.api import ModelInfo, PromptScores
+from services.engine.llamacpp.context import LlamaContext
 from services.engine.llamacpp.library import BUILD
-from services.engine.llamacpp.runner import LlamaRunner
+from services.engine.llamacpp.model import LlamaModel, folder_of
+from services.engine.llamacpp.scoring import MAX_STEP, LlamaPromptScorer
+from services.engine.loop.prefix_cache import KeysValues
+from services.engine.loop.request_queue import ScoringJob
+from services.engine.loop.runner import Pass
+from services.engine.loop.scheduler import ScheduledChunk
 from services.engine.loop.threaded_engine import ThreadedEngine
 from services.engine.settings import EngineSettings
+from services.engine.tokenizer import FileTokenizer
 
 
 class LlamaCppEngine(ThreadedEngine):
@@ -36,3 +46,97 @@ class LlamaCppEngine(ThreadedEngine):
 def make(arguments: dict[str, Any]) -> LlamaCppEngine:
     """From the arguments of services.engine.registry."""
     return LlamaCppEngine(EngineSettings.of(arguments))
+
+
+class LlamaRunner:
+    """Generation and scoring each have keys and values of their own, which take memory when first needed. Only the engine's thread
+    calls it.
+    """
+
+    model: LlamaModel
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self.max_tokens = settings.kv_cache_tokens
+        self.cache = LlamaRows(lambda: self._context)
+
+    def load(self) -> None:
+        """In the thread that computes: OpenMP has a pool for each such thread. Raises OSError where there is no model."""
+        settings = self._settings
+        self.model = LlamaModel(settings.path, settings.device, settings.kv_cache_tokens, repack=settings.repack)
+
+    def tokenizer(self) -> FileTokenizer:
+        """Raises OSError where the model has none."""
+        return FileTokenizer.load(folder_of(self._settings.path))
+
+    def stepping(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def warm_up(self) -> None:
+        if self._settings.generates:
+            _ = self._context
+
+    def run(self, chunks: list[ScheduledChunk]) -> list[int]:
+        """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their order.
+
+        Raises Interrupted.
+        """
+        if not chunks:
+            return []
+        one = Pass.of(chunks)
+        return one.next_tokens(self._context.run(one.chunks, one.tokens, one.ends))
+
+    def interrupt(self) -> None:
+        self._context.interrupt.set()
+
+    def num_scored_together(self, jobs: list[ScoringJob]) -> int:
+        return self._scorer.num_together([(job.key, job.ids) for job in jobs])
+
+    def score(self, jobs: list[ScoringJob]) -> list[PromptScores]:
+        return self._scorer.score([(job.key, job.ids) for job in jobs])
+
+    def close(self) -> None:
+        if "model" in vars(self):
+            self.model.close()
+
+    @cached_property
+    def _context(self) -> LlamaContext:
+        settings = self._settings
+        return self.model.context(
+            max_tokens=settings.kv_cache_tokens,
+            max_rows=settings.max_batch,
+            max_step=settings.max_batch + settings.prefill_chunk,
+            max_outputs=settings.max_batch,
+            threads=settings.threads,
+        )
+
+    @cached_property
+    def _scorer(self) -> LlamaPromptScorer:
+        context = self.model.context(
+            max_tokens=self.model.context_length,
+            max_rows=1,
+            max_step=MAX_STEP,
+            max_outputs=MAX_STEP,
+            threads=self._settings.threads,
+            is_exact=True,
+        )
+        return LlamaPromptScorer(context, self._settings.score_cache_bytes)
+
+
+class LlamaRows:
+    """services.engine.loop.scheduler.Rows, before the model is loaded."""
+
+    def __init__(self, context: Callable[[], LlamaContext]) -> None:
+        self._context = context
+
+    def copy_row(self, source: int, target: int, length: int) -> None:
+        self._context().copy_row(source, target, length)
+
+    def extract(self, row: int, length: int) -> KeysValues:
+        return self._context().extract(row, length)
+
+    def insert(self, row: int, keys_values: KeysValues, length: int) -> None:
+        self._context().insert(row, keys_values, length)
+
+    def drop_row(self, row: int) -> None:
+        self._context().drop_row(row)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from services.engine.llamacpp.context import LlamaContext
-from services.engine.llamacpp.interrupt import LlamaInterrupt
+from services.engine.llamacpp.context import LlamaContext, LlamaInterrupt
 from services.engine.llamacpp.library import open_library
 
 _ALL_LAYERS = -1

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.engine.llamacpp.context import LlamaContext
-from services.engine.loop.chunk import Chunk
 from services.engine.loop.incremental_scorer import IncrementalScorer, ScoredText
+from services.engine.loop.runner import Chunk
 
 MAX_STEP = 64  # tokens at once: their logits over 150,000 words are 40 MB
 _ROW = 0

@@ -4,85 +4,16 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
 
-from services.engine.api import EngineCounters, EngineStopped, Finished, FinishReason, PromptScores, Token, Tokenizer
-from services.engine.grammar import Grammars, JsonTokenizer
-from services.engine.loop.interrupted import Interrupted
+from services.engine.api import EngineCounters, EngineStopped, Finished, FinishReason, Token
+from services.engine.grammar import Grammars
 from services.engine.loop.prefix_cache import PrefixCache
-from services.engine.loop.request_queue import RequestQueue, ScoringJob
-from services.engine.loop.scheduler import Rows, ScheduledChunk, Scheduler
+from services.engine.loop.request_queue import RequestQueue
+from services.engine.loop.runner import Interrupted, ModelRunner
+from services.engine.loop.scheduler import ScheduledChunk, Scheduler
 from services.engine.loop.sequence import Sequence
 from services.engine.settings import EngineSettings
 from tandem.method.tokens import TokenCounts
-
-
-class ModelTokenizer(Tokenizer, JsonTokenizer, Protocol):
-    """A tokenizer whose vocabulary a grammar can read."""
-
-
-class ServedModel(Protocol):
-    """What a file says of its model."""
-
-    @property
-    def context_length(self) -> int: ...
-
-    def eos_ids(self) -> frozenset[int]: ...
-
-    def num_parameters(self) -> int: ...
-
-
-class ModelRunner(Protocol):
-    """A model and its keys and values, for the engine's thread alone."""
-
-    @property
-    def model(self) -> ServedModel:
-        """After `load`."""
-        ...
-
-    @property
-    def cache(self) -> Rows: ...
-
-    @property
-    def max_tokens(self) -> int:
-        """As many as the rows of `cache` hold together."""
-        ...
-
-    def load(self) -> None:
-        """Raises OSError where there is no model."""
-        ...
-
-    def tokenizer(self) -> ModelTokenizer:
-        """Raises OSError where the model has none."""
-        ...
-
-    def stepping(self) -> AbstractContextManager[Any]:
-        """What the engine's thread holds while it uses the runner and its rows."""
-        ...
-
-    def warm_up(self) -> None: ...
-
-    def run(self, chunks: list[ScheduledChunk]) -> list[int]:
-        """One pass over `chunks`, in rows 0, 1, ... of the cache: the next token of each that generates one, in their order.
-
-        Raises Interrupted after `interrupt`.
-        """
-        ...
-
-    def interrupt(self) -> None:
-        """End the pass under way, where the runner can; or the next one, where that has just ended. From any thread."""
-        ...
-
-    def num_scored_together(self, jobs: list[ScoringJob]) -> int:
-        """How many of the first `jobs` are best scored in one pass."""
-        ...
-
-    def score(self, jobs: list[ScoringJob]) -> list[PromptScores]: ...
-
-    def close(self) -> None:
-        """Free the model."""
-        ...
 
 
 class EngineCore:

@@ -1,4 +1,4 @@
-"""A request inside our engine: its tokens, and how many of them are in the KV cache."""
+"""A request inside our engine: its tokens, how many of them are in the KV cache, and how the next one is drawn."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections import abc
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from services.engine.api import EngineError, Finished, GenerationFailed, GenerationRequest, InvalidSchema, Token
-from services.engine.stop_strings import StopStrings
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # scheduling needs neither torch nor a tokenizer
-    from services.engine.detokenizer import Detokenizer
+from services.engine.api import EngineError, Finished, GenerationFailed, GenerationRequest, InvalidSchema, Token
+from services.engine.text import Detokenizer, StopStrings
+from tandem.method.sampling import Sampling
+
+if TYPE_CHECKING:  # scheduling needs no grammars
     from services.engine.grammar import Matcher
-    from services.engine.loop.sampler import Sampler
+
+_MIN_TEMPERATURE = 1e-30  # at which a difference of two float32 does not become infinite
 
 
 class Sequence:
@@ -34,7 +38,7 @@ class Sequence:
         self.computed = 0  # tokens of prompt and completion in the KV cache
         self.cached = 0  # those of them that were copied from another sequence or from the prefix cache
         self.completion: list[int] = []
-        self.sampler: Sampler | None = None  # set with the first sampled token
+        self.sampler = Sampler(generation.sampling) if generation.sampling.temperature > 0 else None
         self.failure: EngineError | None = None  # its stream ends with this instead of Finished
 
     @property
@@ -98,3 +102,26 @@ class Sequence:
             return self.prompt_ids[self.computed : self.computed + length]
         start = self.computed - len(self.prompt_ids)
         return self.completion[start : start + length]
+
+
+class Sampler:
+    """The draws depend on the seed and the logits alone, not on other sequences of the batch."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        """`sampling.temperature` is above 0."""
+        self._sampling = sampling
+        self._random = np.random.default_rng(sampling.seed)
+
+    def draw(self, logits: NDArray[np.float32]) -> int:
+        """A token from `logits`, float32[vocabulary], by nucleus sampling."""
+        scaled = (logits - logits.max()).astype(np.float64) / max(self._sampling.temperature, _MIN_TEMPERATURE)
+        probabilities = np.exp(scaled)
+        probabilities /= probabilities.sum()
+        # All tokens below this together have less than 1 - top_p, so the nucleus has none of them: few are left to sort.
+        least = (1 - self._sampling.top_p) / len(logits)
+        candidates = np.flatnonzero(probabilities >= least)
+        is_cut = self._sampling.top_p < 1
+        order = candidates[np.argsort(-probabilities[candidates], kind="stable")] if is_cut else candidates
+        sums = probabilities[order].cumsum()
+        nucleus = sums[: np.searchsorted(sums, self._sampling.top_p) + 1]
+        return int(order[np.searchsorted(nucleus, self._random.random() * nucleus[-1], side="right")])

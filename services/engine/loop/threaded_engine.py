@@ -17,13 +17,14 @@ from services.engine.api import (
     PromptTooLong,
     Token,
 )
-from services.engine.detokenizer import Detokenizer
 from services.engine.grammar import Matcher
-from services.engine.loop.core import EngineCore, ModelRunner, ModelTokenizer
+from services.engine.loop.core import EngineCore
 from services.engine.loop.request_queue import ScoringJob
+from services.engine.loop.runner import ModelRunner, ModelTokenizer
 from services.engine.loop.sequence import Sequence
-from services.engine.schema_trial import trials
+from services.engine.schema_findings import findings
 from services.engine.settings import EngineSettings
+from services.engine.text import Detokenizer
 
 
 class ThreadedEngine:
@@ -104,7 +105,7 @@ class ThreadedEngine:
     async def _matcher(self, generation: GenerationRequest) -> Matcher | None:
         if not generation.json_schema or not generation.max_new_tokens:
             return None
-        num_bytes = await trials().num_bytes(generation.json_schema)
+        num_bytes = await findings().num_bytes(generation.json_schema)
         grammars = self._core.grammars
         return await asyncio.to_thread(grammars.matcher, generation.json_schema, generation.written, num_bytes)
 

@@ -21,8 +21,8 @@ from services.engine.api import (
     SchemaNotSupported,
     Token,
 )
-from services.engine.schema_trial import trials
-from services.engine.stop_strings import StopStrings
+from services.engine.schema_findings import findings
+from services.engine.text import StopStrings
 from tandem.method.tokens import TokenCounts
 
 Stream = Callable[[GenerationRequest, asyncio.Event], AsyncGenerator[Token | Finished, None]]
@@ -52,7 +52,7 @@ class AdmissionQueue:
         InvalidSchema, SchemaNotSupported, and what `stream` raises.
         """
         if generation.json_schema:
-            await trials().num_bytes(generation.json_schema)
+            await findings().num_bytes(generation.json_schema)
             if generation.num_written:
                 raise SchemaNotSupported(
                     f"{self._name} holds only whole texts to a schema: it cannot go on from one that is begun"

@@ -30,8 +30,8 @@ from services.engine.api import (
     PromptTooLong,
     Token,
 )
-from services.engine.detokenizer import Detokenizer
 from services.engine.remote.admission_queue import AdmissionQueue, unless_aborted
+from services.engine.text import Detokenizer
 from services.engine.tokenizer import ChatTokenizer
 from tandem.method.tokens import TokenCounts
 

@@ -4,7 +4,7 @@
 AOTInductor generates matrix products for few rows and for many, fuses the operations between them, and needs a C++ compiler
 and some minutes. An engine loads the code in a second or two. The code belongs to one version of torch and of the sources
 in `_SOURCES`, one kind of processor, one number of threads and one set of weights. An engine that differs does not load it
-and logs the reason. Nor does it load code that kills a process: a child process runs new code first (services.engine.torch_engine.probe).
+and logs the reason. Nor does it load code that kills a process: a child process runs new code first (`--probe CODE_FOLDER THREADS`).
 """
 
 from __future__ import annotations
@@ -24,14 +24,18 @@ from typing import Any
 import torch
 import transformers
 
+from services.engine.loop.runner import Chunk
 from services.engine.settings import code_folder
 from services.engine.torch_engine import int8, model, varlen
+from services.engine.torch_engine.kv_cache import KVCache
+from services.engine.torch_engine.varlen import forward_varlen
 
 _MARK = "tandem.json"
 _PROBED = "probed"  # holds the digest of the mark of the code that the probe has run
 _SOURCES = (int8, model, varlen, sys.modules[__name__])  # what the exported graph and its calling convention depend on
 _EXAMPLE = 32  # tokens of the pass for which the compiler chooses the blocks of its matrix products
 _SAMPLES, _SAMPLE_BYTES = 64, 4096
+_PROBE_LENGTHS = (1, 64)  # the code may have other instructions for many rows than for one
 _log = logging.getLogger(__name__)
 
 
@@ -94,7 +98,7 @@ def open_code(code: Path) -> model.Logits:
 
 
 def probe_command(code: Path, threads: int) -> list[str]:
-    return [sys.executable, "-m", "services.engine.torch_engine.probe", str(code), str(threads)]
+    return [sys.executable, "-m", "services.engine.torch_engine.compiled", "--probe", str(code), str(threads)]
 
 
 def _probe(code: Path, threads: int) -> str:
@@ -162,5 +166,21 @@ def main(folder: Path, dtype: str, threads: int) -> None:
         raise SystemExit(reason)
 
 
+def probe(code: Path, threads: int) -> None:
+    """Run the code, in a process that may die of it."""
+    torch.set_num_threads(threads)
+    logits = open_code(code)
+    with torch.inference_mode():
+        for length in _PROBE_LENGTHS:
+            chunk = Chunk(0, 0, length)
+            forward_varlen(logits, KVCache(), [chunk], [0] * length, torch.device("cpu"), torch.tensor([length - 1]))
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    match sys.argv[1:]:
+        case ["--probe", code, threads]:
+            probe(Path(code), int(threads))
+        case [folder, dtype, threads]:
+            main(Path(folder), dtype, int(threads))
+        case _:
+            raise SystemExit(__doc__)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from services.engine.loop.chunk import Chunk
 from services.engine.loop.incremental_scorer import IncrementalScorer, ScoredText
+from services.engine.loop.runner import Chunk
 from services.engine.torch_engine.kv_cache import KVCache
 from services.engine.torch_engine.model import HiddenStatesModel
 from services.engine.torch_engine.varlen import forward_varlen

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from services.engine.loop.chunk import Chunk
-from services.engine.torch_engine.kv_cache import KVCache
-from services.engine.torch_engine.segments import Segment, make_segments
+from services.engine.loop.runner import Chunk
+from services.engine.torch_engine.kv_cache import KVCache, Segment, make_segments
 
 ATTENTION = "tandem_varlen"
 """The `attn_implementation` that a model must be loaded with."""

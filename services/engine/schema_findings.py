@@ -1,19 +1,18 @@
-"""Whether a text can be held to a JSON schema at a bounded cost, found by trial in a process with limits.
+"""Whether a text can be held to a JSON schema at a bounded cost, found by trying it in a process with limits.
 
-A compiled grammar cannot leave its process. So an engine compiles again what a trial has passed, which then costs no more.
+A compiled grammar cannot leave its process. So an engine compiles again what was tried, which then costs no more.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import OrderedDict
 from functools import cache
 
 from services.bounded.calls import BoundedCalls, Refused, TooCostly
 from services.bounded.turns import Busy
-from services.engine.api import InvalidSchema, QueueFull
-from services.engine.json_schema import cost_of_text, try_schema
+from services.engine.api import Engine, InvalidSchema, QueueFull
+from services.engine.json_schema import cost_of_text, is_beginning, key_of, try_schema
 from services.engine.schema_cost import Cost
 
 _MODULE = "services.engine.json_schema"
@@ -21,7 +20,7 @@ _MAX_KNOWN = 4096
 """Of at most 1 KB each."""
 
 
-class SchemaTrials:
+class SchemaFindings:
     """The findings of one process, by the bytes of the schemas."""
 
     def __init__(self, calls: BoundedCalls | None = None) -> None:
@@ -29,11 +28,11 @@ class SchemaTrials:
         self._known: OrderedDict[bytes, int | str] = OrderedDict()
 
     async def num_bytes(self, schema: str) -> int:
-        """Memory that compiling it takes. Cancelling ends a trial under way.
+        """Memory that compiling it takes. Cancelling ends one under way.
 
         Raises InvalidSchema where no text can be held to it within the bounds, QueueFull where too many others are tried.
         """
-        key = hashlib.sha256(schema.encode(errors="surrogatepass")).digest()
+        key = key_of(schema)
         found = self._known.get(key)
         if found is None:
             found = await self._find(schema, key)
@@ -71,6 +70,21 @@ class SchemaTrials:
 
 
 @cache
-def trials() -> SchemaTrials:
+def findings() -> SchemaFindings:
     """Of this process: all its engines and callers share one helper."""
-    return SchemaTrials()
+    return SchemaFindings()
+
+
+async def num_continued(engine: Engine, schema: str, text: str) -> int:
+    """How many tokens at the end of a prompt that ends with `text`, of another model, are the beginning of the answer; 0: the answer is
+    a whole JSON text. Raises InvalidSchema and QueueFull.
+
+    Not every engine can go on from a text. And it may not follow the schema in our grammar: an API orders keys its own way, or a
+    stage ends within a character.
+    """
+    if not engine.continues_json:
+        return 0
+    await findings().num_bytes(schema)
+    if not await asyncio.to_thread(is_beginning, schema, text):
+        return 0
+    return len(engine.tokenizer.encode(text, plain=True))

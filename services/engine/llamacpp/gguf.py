@@ -1,8 +1,12 @@
-"""The tokenizer of a GGUF file, as the files that services.engine.file_tokenizer reads, without transformers and torch.
+"""What a GGUF file has besides weights that llama.cpp runs, in a folder in Hugging Face layout.
 
-Run as `python -m services.engine.llamacpp.gguf_tokenizer GGUF FOLDER`. A GGUF file has vocabulary, merges and chat template, and names the rule
-that splits a text into words (`tokenizer.ggml.pre`). The rules are those of llama.cpp (src/llama-vocab.cpp) for byte-level BPE. Where
-another kind of tokenizer is needed (SentencePiece, Unigram), transformers reads the file if it is installed.
+Run as `python -m services.engine.llamacpp.gguf GGUF FOLDER`, it writes the files that services.engine.tokenizer reads, without
+transformers and torch. A GGUF file has vocabulary, merges and chat template, and names the rule that splits a text into words
+(`tokenizer.ggml.pre`). The rules are those of llama.cpp (src/llama-vocab.cpp) for byte-level BPE. Where another kind of tokenizer is
+needed (SentencePiece, Unigram), transformers reads the file if it is installed.
+
+With `--convert` transformers writes tokenizer and weights for the engine of its name, which loads them in seconds. Dequantising needs
+several times the file's size in memory, and a process of its own returns all of it.
 """
 
 from __future__ import annotations
@@ -123,17 +127,44 @@ def _config(fields: dict[str, Any]) -> dict[str, Any]:
     return {**special, "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
 
 
+def convert(gguf: Path, folder: Path) -> None:
+    """Write `gguf` as bfloat16 safetensors, with its tokenizer and chat template, into `folder`.
+
+    Raises OSError where transformers cannot read the file.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, GgufConfig
+
+    _write_with_transformers(gguf, folder)
+    model = AutoModelForCausalLM.from_pretrained(
+        str(gguf.parent),
+        gguf_file=gguf.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.bfloat16,
+    )
+    model.save_pretrained(folder)
+
+
+def _write_with_transformers(gguf: Path, folder: Path) -> None:
+    """Its tokenizer. Raises OSError where transformers cannot read the file."""
+    from transformers import AutoTokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name).save_pretrained(folder)
+    # What transformers adds to such a tokenizer when it loads it (a normalizer) is then in the file too.
+    AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
+
+
 def main(gguf: Path, folder: Path) -> None:
-    """Raises OSError."""
+    """Write its tokenizer. Raises OSError."""
     try:
         write_tokenizer(gguf, folder)
     except UnknownTokenizer as error:
         if not find_spec("transformers"):
             raise OSError(f"{error}, which transformers reads: `make develop` installs it") from error
-        from services.engine.llamacpp.convert import write_tokenizer as write_with_transformers
-
-        write_with_transformers(gguf, folder)
+        _write_with_transformers(gguf, folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    *flags, file, target = sys.argv[1:]
+    (convert if flags == ["--convert"] else main)(Path(file), Path(target))
