@@ -1,4 +1,4 @@
-"""Paths on this machine: the cache of models, the local stack's state, the repository's files."""
+"""Paths on this machine: the cache of models, the local stack's state, the repository's files, devices."""
 
 from __future__ import annotations
 
@@ -82,6 +82,11 @@ def find_binary(name: str) -> Path | None:
     if built.is_file():
         return built
     return _packaged_redis() if name == "redis-server" else None
+
+
+def has_nvidia_gpu() -> bool:
+    """Without importing torch for it."""
+    return any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def _cache_folder() -> Path:

@@ -37,7 +37,7 @@ ARROWS: dict[str, set[str]] = {
     "services.sealing": {"tandem.method"},
     "services.request_log": {"tandem.method", "services.observability", "services.sealing"},
     "services.bounded": set(),
-    "services.engine": {"tandem.method", "services.bounded"},  # it makes the engines below by their names
+    "services.engine": {"tandem.method", "tandem", "services.bounded"},  # it makes the engines below by their names
     "services.engine.loop": {"tandem.method", "services.engine"},
     "services.engine.llamacpp": {"tandem.method", *ENGINE},
     "services.engine.torch_engine": {"tandem.method", *ENGINE},
@@ -84,7 +84,7 @@ ARROWS: dict[str, set[str]] = {
         "services.answer_checker.sandbox",
     },
     "tandem.local": {"tandem", "tandem.method"},  # what a profile says is read in one place
-    "deploy": {"tandem.local"},  # the chart is generated from the list of processes
+    "deploy": {"tandem.local", "services.engine"},  # the chart is generated from the lists of processes and engines
     # What the local stack needs is imported when a verb asks for it.
     "tandem.cli": {*BASE, "tandem", "tandem.local"},
     "lab.verbs": {*BASE, "tandem", "tandem.local", "tandem.cli", "lab.training"},

@@ -8,7 +8,7 @@
 {{- end -}}
 {{- $values := mustMergeOverwrite (deepCopy .root.Values.defaults) (deepCopy (index .root.Values .key)) (deepCopy (index $pair .key | default dict)) -}}
 {{- $fixed := index (include "tandem.processes" .root | fromYaml) .key -}}
-{{- $isApi := eq (default "" $values.engine) "openai" -}}
+{{- $isApi := has (default "" $values.engine) (splitList " " (include "tandem.apis" .root)) -}}
 {{- $onGpu := and $fixed.model (not $isApi) (ne .root.Values.accelerator "none") (gt (int $values.gpus) 0) -}}
 {{- if and $onGpu (not (hasKey .root.Values.pools $values.pool)) }}{{ fail (printf "%s.pool: there is no pool %s in `pools`" .key $values.pool) }}{{ end -}}
 {{- if and (eq (default "" $values.engine) "vllm") (not $onGpu) }}{{ fail (printf "%s.engine vllm needs GPUs: gpus and accelerator" .key) }}{{ end -}}

@@ -73,16 +73,16 @@
 - {name: TANDEM_DEVICE, value: {{ default (ternary "cuda" "cpu" $c.onGpu) $c.device }}}
 - {name: TANDEM_THREADS, value: {{ $c.threads | quote }}}
 - {name: TANDEM_MAX_BATCH, value: {{ $c.maxBatch | quote }}}
-{{- with $c.vllmArgs }}
-- {name: TANDEM_VLLM_ARGS, value: {{ toJson . | quote }}}
+{{- with $c.engineArgs }}
+- {name: TANDEM_ENGINE_ARGS, value: {{ toJson . | quote }}}
 {{- end }}
 # Waiting threads must not spin (services/engine gives the reason): other processes share the node's cores.
 - {name: OMP_WAIT_POLICY, value: passive}
 - {name: GOMP_SPINCOUNT, value: "2000"}
 {{- end }}
 {{- if $c.isApi }}
-- {name: OPENAI_BASE_URL, value: {{ required "insightGenerator.api.baseUrl is needed for engine openai" $c.api.baseUrl | quote }}}
-- name: OPENAI_API_KEY
+- {name: {{ upper $c.engine }}_BASE_URL, value: {{ required (printf "insightGenerator.api.baseUrl is needed for engine %s" $c.engine) $c.api.baseUrl | quote }}}
+- name: {{ upper $c.engine }}_API_KEY
 {{- if $c.api.existingSecret }}
   valueFrom: {secretKeyRef: {name: {{ $c.api.existingSecret }}, key: {{ $c.api.secretKey }}}}
 {{- else }}

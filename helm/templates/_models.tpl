@@ -10,9 +10,10 @@
 {{- ternary "llm" "slm" (eq .component.key "insightGenerator") -}}
 {{- end }}
 
-{{/* dict component: what `tandem models pull --engine` is told; an engine of one's own loads what transformers does */}}
+{{/* dict component: what `tandem models pull --engine` is told; an engine of one's own loads what transformers does, and so does `auto` on a GPU */}}
 {{- define "tandem.modelFormat" -}}
-{{- ternary "llamacpp" "transformers" (eq .component.engine "llamacpp") -}}
+{{- $isAutoOnCpu := and (eq .component.engine "auto") (not .component.onGpu) -}}
+{{- ternary "llamacpp" "transformers" (or $isAutoOnCpu (eq .component.engine "llamacpp")) -}}
 {{- end }}
 
 {{/* root: not empty where one Job downloads for all */}}

@@ -1,24 +1,39 @@
-"""Engines by name: `auto`, one of `_MADE_BY`, or `module:function` for an engine of your own."""
+"""Engines by name: `auto`, one of `BACK_ENDS`, or `module:function` for an engine of your own."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from services.engine.api import Engine
 from services.engine.settings import code_folder
+from tandem.paths import has_nvidia_gpu
 
-_MADE_BY = {
-    "llamacpp": "services.engine.llamacpp.engine:make",
-    "transformers": "services.engine.torch_engine.engine:make",
-    "vllm": "services.engine.remote.vllm_engine:make",
-    "openai": "services.engine.remote.openai_engine:make",  # any compatible API
+
+@dataclass(frozen=True, slots=True)
+class BackEnd:
+    """`maker` is a `module:function`, as an engine of your own has. It `scores` prompts, which some scorers need. An API (`is_api`) has
+    its weights elsewhere.
+    """
+
+    maker: str
+    scores: bool = False
+    is_api: bool = False
+
+
+BACK_ENDS = {
+    "llamacpp": BackEnd("services.engine.llamacpp.engine:make", scores=True),
+    "transformers": BackEnd("services.engine.torch_engine.engine:make", scores=True),
+    "vllm": BackEnd("services.engine.remote.vllm_engine:make"),
+    "openai": BackEnd("services.engine.remote.openai_engine:make", is_api=True),  # any compatible API
 }
-"""What an engine needs is in the extra of its name."""
+"""What an engine needs is in the extra of its name. The chart and the settings list what stands here."""
+NAMES = ", ".join([*map(repr, ("auto", *BACK_ENDS)), "or 'module:function'"])
 
 
 def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
@@ -27,18 +42,16 @@ def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
     Raises ValueError for a name that is neither known nor a `module:function`, and for an engine that is not installed.
     """
     name = choose(arguments) if spec == "auto" else spec
-    module, _, function = _MADE_BY.get(name, name).partition(":")
+    module, _, function = (BACK_ENDS[name].maker if name in BACK_ENDS else name).partition(":")
     if not function:
-        known = ", ".join(map(repr, ["auto", *_MADE_BY]))
-        raise ValueError(f"unknown engine {spec!r}: use {known} or 'module:function'")
+        raise ValueError(f"unknown engine {spec!r}: use {NAMES}")
     try:
         make = getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:
-        if name not in _MADE_BY:
+        if name not in BACK_ENDS:
             raise
-        raise ValueError(
-            f"the engine {name} is not installed ({error.name} is missing): install the extra {name!r}"
-        ) from error
+        missing = f"the engine {name} is not installed ({error.name} is missing)"
+        raise ValueError(f"{missing}: run `make develop`, or install the extra {name!r}") from error
     engine: Engine = make(arguments)
     return engine
 
@@ -63,7 +76,7 @@ def choose(arguments: Mapping[str, Any]) -> str:
     """
     path, device = Path(arguments["path"]), arguments.get("device", "auto")
     has_gguf, has_folder = any(path.glob("*.gguf")), (path / "config.json").is_file()
-    if has_folder and _has_gpu(device):
+    if has_folder and (device.startswith("cuda") or (device == "auto" and has_nvidia_gpu())):
         generates = arguments.get("generates", True)
         return "vllm" if generates and find_spec("vllm") else "transformers"
     if has_folder and code_folder(path, arguments.get("threads", 0)).is_dir():
@@ -76,8 +89,3 @@ def choose(arguments: Mapping[str, Any]) -> str:
 def has_llamacpp() -> bool:
     """Its library can be opened here."""
     return bool(importlib.import_module("services.engine.llamacpp.library").is_installed())
-
-
-def _has_gpu(device: str) -> bool:
-    """An NVIDIA one, without importing torch for it."""
-    return device.startswith("cuda") or (device == "auto" and any(Path("/dev").glob("nvidia[0-9]*")))

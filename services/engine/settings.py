@@ -1,11 +1,29 @@
-"""How our engine runs one model."""
+"""How an engine runs one model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import TypeAdapter
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+S = TypeVar("S", bound="DataclassInstance")
+
+
+def from_arguments(kind: type[S], arguments: Mapping[str, Any]) -> S:
+    """An engine's settings, a dataclass, from the registry's arguments, of which other engines take others. `engine_args` are more of
+    its fields, and override. Raises ValueError for one that is none, or of another type.
+    """
+    known, more = {field.name for field in fields(kind)}, arguments.get("engine_args", {})
+    if unknown := sorted(more.keys() - known):
+        raise ValueError(f"no engine_args: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    return TypeAdapter(kind).validate_python({name: arguments[name] for name in known & arguments.keys()} | dict(more))
 
 
 def code_folder(folder: Path, threads: int) -> Path:
@@ -15,7 +33,7 @@ def code_folder(folder: Path, threads: int) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """`path` is a folder in Hugging Face layout.
+    """Of an engine whose passes are computed here. `path` is a folder in Hugging Face layout.
 
     `max_batch` sequences run at once and `max_waiting` wait; a step prefills at most `prefill_chunk` tokens.
     `quantization` is "none", or "auto" or "int8" for int8 on a CPU that has it. With `compiled`, an int8 model generates with
@@ -45,9 +63,3 @@ class EngineSettings:
     generates: bool = True
     kv_cache_tokens: int = 1 << 14
     repack: bool = False
-
-    @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> Self:
-        """From the arguments of services.engine.registry, of which other engines take others."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: arguments[name] for name in known & arguments.keys()})

@@ -18,6 +18,7 @@ from platformdirs import user_cache_path
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from services.engine.registry import NAMES
 from services.sealing.keys import read_keys
 from tandem.method.profile import Model, Profile, load_profile
 
@@ -121,10 +122,9 @@ class ModelServiceSettings(ProcessSettings):
         user_cache_path("tandem") / "models", validation_alias="TANDEM_MODELS", description="one folder per model"
     )
     engine: str = Field(
-        "transformers",
+        "auto",
         validation_alias="TANDEM_ENGINE",
-        description="'auto', 'transformers', 'llamacpp', 'vllm', 'openai', or 'module:function' that makes an Engine from these "
-        "settings and a model",
+        description=f"{NAMES} that makes an Engine from these settings and a model",
     )
     device: str = Field("auto", validation_alias="TANDEM_DEVICE", description="auto, cpu, cuda, cuda:1")
     threads: int = Field(2, gt=0, validation_alias="TANDEM_THREADS", description="CPU threads of the engine")
@@ -137,10 +137,10 @@ class ModelServiceSettings(ProcessSettings):
     max_batch: int = Field(16, gt=0, validation_alias="TANDEM_MAX_BATCH", description="sequences that run at once")
     max_waiting: int = Field(64, ge=0, validation_alias="TANDEM_MAX_WAITING", description="requests that may queue")
 
-    vllm_args: Annotated[dict[str, Any], NoDecode, BeforeValidator(_from_json)] = Field(
+    engine_args: Annotated[dict[str, Any], NoDecode, BeforeValidator(_from_json)] = Field(
         default_factory=dict,
-        validation_alias="TANDEM_VLLM_ARGS",
-        description="more fields of vllm.AsyncEngineArgs, as a JSON object",
+        validation_alias="TANDEM_ENGINE_ARGS",
+        description="more of the engine's own settings, as a JSON object: with vllm fields of AsyncEngineArgs",
     )
 
     def load_profiles(self) -> tuple[Profile, ...]:
@@ -159,7 +159,7 @@ class ModelServiceSettings(ProcessSettings):
             "kv_cache_tokens": self.kv_cache_tokens,
             "max_batch": self.max_batch,
             "max_waiting": self.max_waiting,
-            "vllm_args": self.vllm_args,
+            "engine_args": self.engine_args,
         }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from tandem.errors import UserError
 from tandem.method.errors import TandemError
 from tandem.method.profile import load_profile
-from tandem.paths import REPOSITORY, models_folder, profile_folders
+from tandem.paths import REPOSITORY, has_nvidia_gpu, models_folder, profile_folders
 
 MARK = "tandem.json"  # written last; says what the folder was made from
 
@@ -65,7 +65,7 @@ def runs_gguf(engine: str) -> bool:
     "auto" does, but for an NVIDIA GPU where transformers is installed.
     """
     if engine == "auto":
-        has_other = find_spec("transformers") is not None and any(Path("/dev").glob("nvidia[0-9]*"))
+        has_other = find_spec("transformers") is not None and has_nvidia_gpu()
         return find_spec("xllamacpp") is not None and not has_other
     return engine == "llamacpp"
 

@@ -79,6 +79,20 @@ class Backend:
             engine.stop()
 
 
+def make_backend(name: str, checkpoint: Path, fixture: Callable[[str], Any]) -> Backend:
+    """One of BACKENDS; the fixtures are those that some need."""
+    match name:
+        case "compiled":
+            return transformers_backend(fixture("compiled_checkpoint"), is_int8=True)
+        case "llamacpp":
+            return llamacpp_backend(checkpoint)
+        case "vllm":
+            return vllm_backend(checkpoint)
+        case "openai":
+            return api_backend(checkpoint, fixture("api_port"))
+    return transformers_backend(checkpoint, device=name)
+
+
 def transformers_backend(checkpoint: Path, *, is_int8: bool = False, **settings: Any) -> Backend:
     def make(model: Path, max_batch: int, max_waiting: int) -> Engine:
         limits = {"max_batch": max_batch, "max_waiting": max_waiting, "prefill_chunk": 16}

@@ -58,11 +58,8 @@ from tests.integration.backends import (
     BACKENDS,
     COMPILED_THREADS,
     Backend,
-    api_backend,
-    llamacpp_backend,
+    make_backend,
     serve_api,
-    transformers_backend,
-    vllm_backend,
 )
 from tests.integration.checking import Running, run_checker
 from tests.integration.edge import serving
@@ -277,16 +274,6 @@ def api_port(checkpoint: Path) -> Iterator[int]:
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def backend(request: pytest.FixtureRequest, checkpoint: Path) -> Iterator[Backend]:
-    match request.param:
-        case "compiled":
-            backend = transformers_backend(request.getfixturevalue("compiled_checkpoint"), is_int8=True)
-        case "llamacpp":
-            backend = llamacpp_backend(checkpoint)
-        case "vllm":
-            backend = vllm_backend(checkpoint)
-        case "openai":
-            backend = api_backend(checkpoint, request.getfixturevalue("api_port"))
-        case device:
-            backend = transformers_backend(checkpoint, device=device)
+    backend = make_backend(request.param, checkpoint, request.getfixturevalue)
     yield backend
     backend.close()

@@ -18,6 +18,7 @@ def test_generated_parts_are_up_to_date() -> None:
     assert json.loads((CHART / "values.schema.json").read_text()) == chart.schema(yaml.safe_load(text)), "make chart"
     assert all(row in (CHART / "README.md").read_text() for row in chart.table(text)), "make chart"
     assert (CHART / "templates/_processes.tpl").read_text() == chart.processes(), "make chart"
+    assert (CHART / "templates/_engines.tpl").read_text() == chart.engines(), "make chart"
     assert (CHART / "templates/_defaults.tpl").read_text() == chart.defaults(yaml.safe_load(text)), "make chart"
     assert (CHART / "files/alerts.yaml").read_bytes() == next((ROOT / "deploy/alerts").glob("*.yaml")).read_bytes()
     assert (CHART / "files/dashboard.json").read_bytes() == next(

@@ -55,6 +55,16 @@ def test_a_model_pod_downloads_its_own_model_where_nothing_is_shared(kind: str) 
 
 
 @needs_helm
+def test_the_default_engine_gets_gguf_files_on_cpus_and_what_transformers_loads_on_gpus() -> None:
+    for values, form in ("minimal", "llamacpp"), ("gpu", "transformers"):
+        specs = pod_specs(render(values))
+        for component in ROLES:
+            spec = specs[f"Deployment/t-tandem-{component}"]
+            assert {"name": "TANDEM_ENGINE", "value": "auto"} in spec["containers"][0]["env"]
+            assert init(spec)[init(spec).index("--engine") + 1] == form
+
+
+@needs_helm
 @pytest.mark.parametrize("kind", ["shared", "existingClaim"])
 def test_one_job_fills_a_shared_claim_and_the_pods_wait_for_it(kind: str) -> None:
     specs = of_type(kind)

@@ -124,7 +124,7 @@ def test_vllm_runs_the_image_that_has_it_with_its_arguments_and_on_gpus_alone() 
     [container] = spec["containers"]
     assert container["image"] == f"ghcr.io/tandem/tandem:{VERSION}-vllm"
     variables = {e["name"]: e.get("value") for e in container["env"]}
-    assert '"tensor_parallel_size":2' in variables["TANDEM_VLLM_ARGS"]
+    assert '"tensor_parallel_size":2' in variables["TANDEM_ENGINE_ARGS"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 2
     assert "insightGenerator.engine vllm needs GPUs" in refusal("deepseek", "accelerator=none")
     dockerfile = (ROOT / "deploy/Dockerfile").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,18 +16,39 @@ from services.process.settings import ModelServiceSettings, read_settings
 from tandem.method.profile import load_profile
 
 
-def test_every_back_end_is_made_from_the_same_arguments(monkeypatch: pytest.MonkeyPatch, profiles_folder: Path) -> None:
-    monkeypatch.setenv("TANDEM_VLLM_ARGS", '{"tensor_parallel_size": 2}')
+def test_every_back_end_is_made_from_the_same_arguments(profiles_folder: Path) -> None:
     model = load_profile("scripted", (profiles_folder,)).slm
     arguments = read_settings(ModelServiceSettings).engine_arguments(model)
     assert isinstance(make_engine("transformers", arguments), TransformersEngine)
     assert isinstance(make_engine("transformers", arguments | {"compiled": False}), TransformersEngine)
     assert isinstance(make_engine("openai", arguments), OpenAIEngine)
-    vllm = make_engine("vllm", arguments)
-    assert isinstance(vllm, VllmEngine)
-    assert vllm._settings.arguments == {"tensor_parallel_size": 2}
+    assert isinstance(make_engine("vllm", arguments), VllmEngine)
     with pytest.raises(ValueError, match="unknown engine 'nobody'"):
         make_engine("nobody", arguments)
+
+
+@pytest.mark.parametrize(
+    ("engine", "own", "other"),
+    [("transformers", {"prefill_chunk": 64}, "tensor_parallel_size"), ("openai", {"timeout_seconds": 5.0}, "repack")],
+)
+def test_an_engine_takes_arguments_of_its_own_and_refuses_those_of_another(
+    engine: str, own: dict[str, object], other: str
+) -> None:
+    limits: dict[str, object] = {"path": Path("m"), "name": "m", "max_batch": 2, "max_waiting": 2}
+    made: Any = make_engine(engine, limits | {"engine_args": own})
+    assert {name: getattr(made._settings, name) for name in own} == own
+    with pytest.raises(ValueError, match=f"no engine_args: {other}; there are "):
+        make_engine(engine, limits | {"engine_args": {other: 1}})
+    with pytest.raises(ValueError, match=next(iter(own))):
+        make_engine(engine, limits | {"engine_args": dict.fromkeys(own, "many")})
+
+
+def test_vllm_gets_fields_of_its_own_arguments(monkeypatch: pytest.MonkeyPatch, profiles_folder: Path) -> None:
+    monkeypatch.setenv("TANDEM_ENGINE_ARGS", '{"tensor_parallel_size": 2}')
+    model = load_profile("scripted", (profiles_folder,)).slm
+    vllm = make_engine("vllm", read_settings(ModelServiceSettings).engine_arguments(model))
+    assert isinstance(vllm, VllmEngine)
+    assert vllm._settings.arguments == {"tensor_parallel_size": 2}
 
 
 def test_vllm_shares_prefixes_among_prompts_of_one_owner() -> None:
@@ -36,10 +58,10 @@ def test_vllm_shares_prefixes_among_prompts_of_one_owner() -> None:
 
 
 @pytest.mark.parametrize("value", ["[1]", "{", "3"])
-def test_vllm_arguments_that_are_no_json_object_end_the_process_with_the_variable_name(
+def test_engine_arguments_that_are_no_json_object_end_the_process_with_the_variable_name(
     value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("TANDEM_VLLM_ARGS", value)
+    monkeypatch.setenv("TANDEM_ENGINE_ARGS", value)
     with pytest.raises(SystemExit, match="2"):
         read_settings(ModelServiceSettings)
-    assert capsys.readouterr().err.startswith("TANDEM_VLLM_ARGS: ")
+    assert capsys.readouterr().err.startswith("TANDEM_ENGINE_ARGS: ")

@@ -45,5 +45,5 @@ def test_the_engine_is_chosen_by_device_files_and_what_is_installed(
 
 def test_the_registry_makes_what_was_chosen(tmp_path: Path) -> None:
     (tmp_path / "some.gguf").touch()
-    engine = make_engine("auto", {"path": tmp_path, "name": "some", "device": "cpu", "vllm_args": {}})
+    engine = make_engine("auto", {"path": tmp_path, "name": "some", "device": "cpu", "engine_args": {}})
     assert type(engine).__name__ == "LlamaCppEngine"

@@ -17,7 +17,7 @@ from services.engine.loop.request_queue import ScoringJob
 from services.engine.loop.runner import Pass
 from services.engine.loop.scheduler import ScheduledChunk
 from services.engine.loop.threaded_engine import ThreadedEngine
-from services.engine.settings import EngineSettings
+from services.engine.settings import EngineSettings, from_arguments
 from services.engine.tokenizer import FileTokenizer
 
 
@@ -45,7 +45,7 @@ class LlamaCppEngine(ThreadedEngine):
 
 def make(arguments: dict[str, Any]) -> LlamaCppEngine:
     """From the arguments of services.engine.registry."""
-    return LlamaCppEngine(EngineSettings.of(arguments))
+    return LlamaCppEngine(from_arguments(EngineSettings, arguments))
 
 
 class LlamaRunner:

@@ -37,6 +37,7 @@ from services.engine.api import (
 from services.engine.json_schema import ANY_JSON, is_beginning
 from services.engine.remote.admission_queue import AdmissionQueue, unless_aborted
 from services.engine.remote.messages import MessageCodec
+from services.engine.settings import from_arguments
 from tandem.method.tokens import TokenCounts
 
 _CLOSE_SECONDS = 5.0
@@ -267,6 +268,4 @@ def _translate(error: openai.OpenAIError) -> NoReturn:
 
 def make(arguments: dict[str, Any]) -> OpenAIEngine:
     """From the arguments of services.engine.registry."""
-    return OpenAIEngine(
-        ApiSettings(arguments["name"], max_batch=arguments["max_batch"], max_waiting=arguments["max_waiting"])
-    )
+    return OpenAIEngine(from_arguments(ApiSettings, arguments))

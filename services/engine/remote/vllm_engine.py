@@ -227,4 +227,4 @@ def _distribution() -> str:
 def make(arguments: dict[str, Any]) -> VllmEngine:
     """From the arguments of services.engine.registry."""
     known = ("path", "name", "dtype", "max_batch", "max_waiting")
-    return VllmEngine(VllmSettings(**{name: arguments[name] for name in known}, arguments=arguments["vllm_args"]))
+    return VllmEngine(VllmSettings(**{name: arguments[name] for name in known}, arguments=arguments["engine_args"]))

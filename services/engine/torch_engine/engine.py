@@ -16,7 +16,7 @@ from services.engine.loop.request_queue import ScoringJob
 from services.engine.loop.runner import Chunk, Pass
 from services.engine.loop.scheduler import ScheduledChunk
 from services.engine.loop.threaded_engine import ThreadedEngine
-from services.engine.settings import EngineSettings
+from services.engine.settings import EngineSettings, from_arguments
 from services.engine.tokenizer import ChatTokenizer
 from services.engine.torch_engine.compiled import load_compiled
 from services.engine.torch_engine.kv_cache import KVCache
@@ -53,7 +53,7 @@ class TransformersEngine(ThreadedEngine):
 
 def make(arguments: dict[str, Any]) -> TransformersEngine:
     """From the arguments of services.engine.registry."""
-    return TransformersEngine(EngineSettings.of(arguments))
+    return TransformersEngine(from_arguments(EngineSettings, arguments))
 
 
 class Runner:
