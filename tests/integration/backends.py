@@ -32,7 +32,7 @@ needs_compiler = pytest.mark.skipif(
 )
 BACKENDS = [
     "cpu",
-    pytest.param("compiled", marks=needs_compiler),
+    pytest.param("compiled", marks=[needs_compiler, pytest.mark.nightly]),
     pytest.param("cuda", marks=pytest.mark.gpu),
     pytest.param(
         "vllm", marks=pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs tandem-insights[vllm]")

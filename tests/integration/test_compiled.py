@@ -26,7 +26,7 @@ from services.engine.torch_engine.varlen import forward_varlen
 from tests.integration.backends import COMPILED_THREADS, needs_compiler
 from tests.tiny_model import random_prompt, write_tiny_model
 
-pytestmark = [needs_compiler, pytest.mark.timeout(600)]
+pytestmark = [needs_compiler, pytest.mark.timeout(600), pytest.mark.nightly]
 HAS_AMX = bool(torch.cpu.get_capabilities().get("amx_tile"))
 
 
