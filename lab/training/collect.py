@@ -19,9 +19,9 @@ from lab.training.datasets import Item
 from lab.training.grading import grade
 from services.engine.api import Engine, FinishReason, GenerationRequest, Token
 from services.engine.batch import Completion, generate, run_all
-from services.engine.schema_findings import num_continued
-from services.engine.text import Detokenizer
-from services.insight_generator.stages import StageSplitter
+from services.engine.detokenizer import Detokenizer
+from services.generation.continued_json import num_continued
+from services.insight_generator.generator import StageSplitter
 from services.sufficiency_scorer.features import features
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs
 from tandem.method.profile import Profile
@@ -143,7 +143,7 @@ class Collector:
         return runs, insights
 
     def _insights(self, completion: Completion, prompt: Prompt) -> list[Insight]:
-        """The stages into which serving would split the text (services.insight_generator.stages)."""
+        """The stages into which serving would split the text (services.insight_generator.generator)."""
         caps = [stage.max_tokens for stage in self._profile.stages]
         splitter = StageSplitter(caps, self._profile.section_ends if self._is_brief else ())
         detokenizer = Detokenizer(self._llm.tokenizer, prompt.ids)

@@ -13,9 +13,16 @@ from services.observability import metrics, tracing
 from services.process.server import Server, serve
 from services.process.settings import read_settings
 from services.process.start import run
-from services.process.transport import own_transport
+from services.process.transport import PLAIN, Transport, own_transport
 from tandem.method.errors import FailedPrecondition
 from tandem.v1 import checking_pb2_grpc
+
+
+def build(host: str, port: int, checker: AnswerChecker, transport: Transport = PLAIN) -> Server:
+    """The process around `checker`."""
+    server = Server(host, port, [NAME], transport=transport, callers=CALLERS)
+    checking_pb2_grpc.add_AnswerCheckerServicer_to_server(AnswerCheckerService(checker), server.grpc)
+    return server
 
 
 async def main() -> None:
@@ -30,8 +37,7 @@ async def main() -> None:
     limits = Limits(seconds=settings.check_seconds, memory_bytes=settings.memory_mib << 20)
     checker = AnswerChecker(sandbox, limits, settings.concurrency, settings.max_waiting)
     # The sandbox's fork server is older than the key in this process's memory.
-    server = Server(settings.host, settings.port, [NAME], transport=own_transport(), callers=CALLERS)
-    checking_pb2_grpc.add_AnswerCheckerServicer_to_server(AnswerCheckerService(checker), server.grpc)
+    server = build(settings.host, settings.port, checker, own_transport())
 
     async def load() -> None:
         """The sandbox is ready before the server is."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_path
 from pydantic import Field
+from temporalio.client import Client
 from temporalio.contrib.opentelemetry import create_tracer_provider
 
 from services.batches.batches import Batches
@@ -37,10 +42,11 @@ from services.process.settings import Names, ProcessSettings, Seconds, read_sett
 from services.process.start import run
 from services.process.temporal import connect
 from services.process.token_counter import token_counter
-from services.process.transport import own_transport
+from services.process.transport import PLAIN, Transport, own_transport
+from services.request_log.log import RequestLog
 from tandem.contract import MAX_REQUEST_BYTES
 from tandem.errors import SetupError
-from tandem.method.profile import load_profile
+from tandem.method.profile import Profile, load_profile
 from tandem.tenants import TenantFile, Tenants
 from tandem.v1 import batch_pb2_grpc, tandem_pb2_grpc
 from tandem.watched_file import WatchedFile
@@ -116,13 +122,65 @@ def tenants_in(file: Path | None) -> WatchedFile[Tenants] | None:
     return WatchedFile(file, TenantFile(file).read, "the tenants' limits") if file else None
 
 
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """The gateway's parts; `chores` run beside its calls, until it drains."""
+
+    server: Server
+    service: TandemService
+    workflows: Workflows
+    tenancy: Tenancy
+    chores: Sequence[Callable[[], Coroutine[Any, Any, None]]]
+
+
+async def build(
+    settings: GatewaySettings,
+    profiles: Mapping[str, Profile],
+    counters: Mapping[str, Callable[[str], int]],
+    log: RequestLog,
+    temporal: Client,
+    server: Server,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Composition:
+    """The gateway on `server`, whose port is open already. `counters` count a profile's tokens. Raises TenantFileError."""
+    admission = Admission(profiles, settings.profiles[0], counters, frozenset(settings.withdrawn))
+    is_searchable, patience = await find_search_attributes(temporal), Patience(new=settings.worker_patience)
+    workflows = Workflows(temporal, is_searchable, is_fair=settings.tenants is not None, patience=patience)
+    tenancy = Tenancy(tenants_in(settings.tenants), log.accounts, Spending(temporal, is_searchable), clock)
+    limits = Limits(settings.max_requests, settings.disconnect_grace, settings.max_starting)
+    service = TandemService(admission, workflows, log, limits, tenancy, server.slow_readers.end_slowest)
+    tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
+    batched = BatchedRequests(admission, workflows, tenancy, asyncio.get_running_loop())
+    erasing = add_batches(settings, server, BatchWorkflows(temporal, is_searchable), batched)
+    chores = [partial(cancel_orphans, workflows, log, datetime.now(UTC)), *erasing]
+    if tenancy.is_on:
+        chores.append(AccountKeeper(tenancy, log, workflows.status).keep)
+    return Composition(server, service, workflows, tenancy, chores)
+
+
 def add_batches(
-    server: Server, files: Files, store: FileStore, workflows: BatchWorkflows, requests: BatchedRequests
-) -> None:
-    service = FileService(files, Uploads(), requests.require_allowed)
-    batch_pb2_grpc.add_FileServiceServicer_to_server(service, server.grpc)
+    settings: GatewaySettings, server: Server, workflows: BatchWorkflows, requests: BatchedRequests
+) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    """Serve batches and their files. Returns the chore that erases old ones, where one is to."""
+    store = FileStore(settings.files)
+    files = FileService(Files(store, settings.max_stored_bytes), Uploads(), requests.require_allowed)
+    batch_pb2_grpc.add_FileServiceServicer_to_server(files, server.grpc)
     batches = Batches(store, workflows, requests.admit, requests.require_allowed)
     batch_pb2_grpc.add_BatchServiceServicer_to_server(BatchService(batches), server.grpc)
+    if settings.retention is None or not settings.files:
+        return []
+    return [Retention(store, workflows, settings.retention).keep_erasing]
+
+
+def open_server(settings: GatewaySettings, checked: Authentication, transport: Transport = PLAIN) -> Server:
+    """With its ports, before anything that takes time: who is in their way hears of it at once. Raises SetupError."""
+    server = Server(
+        settings.host, settings.port, [NAME, FILES, BATCHES], [checked.check],
+        transport=transport, callers=CALLERS, receive_limit=MAX_REQUEST_BYTES,
+    )  # fmt: skip
+    if settings.internal_port:
+        server.listen_for_processes(settings.internal_port)
+    return server
 
 
 async def main() -> None:
@@ -132,35 +190,14 @@ async def main() -> None:
     profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
     counters = {name: token_counter(settings.models_folder, p.slm.name) for name, p in profiles.items()}
     log = open_request_log(settings.sealer())
-    server = Server(
-        settings.host, settings.port, [NAME, FILES, BATCHES], [authentication(settings.host).check],
-        transport=own_transport(), callers=CALLERS, receive_limit=MAX_REQUEST_BYTES,
-    )  # fmt: skip
-    if settings.internal_port:
-        server.listen_for_processes(settings.internal_port)
-    client = await connect()
-    admission = Admission(profiles, settings.profiles[0], counters, frozenset(settings.withdrawn))
-    is_searchable, patience = await find_search_attributes(client), Patience(new=settings.worker_patience)
-    workflows = Workflows(client, is_searchable, is_fair=settings.tenants is not None, patience=patience)
-    tenancy = Tenancy(tenants_in(settings.tenants), log.accounts, Spending(client, workflows.is_searchable))
-    limits = Limits(settings.max_requests, settings.disconnect_grace, settings.max_starting)
-    service = TandemService(admission, workflows, log, limits, tenancy, server.slow_readers.end_slowest)
-    tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
-    batched = BatchedRequests(admission, workflows, tenancy, asyncio.get_running_loop())
-    store, batches = FileStore(settings.files), BatchWorkflows(client, workflows.is_searchable)
-    add_batches(server, Files(store, settings.max_stored_bytes), store, batches, batched)
-    keeper = AccountKeeper(tenancy, log, workflows.status)
-    chores = [asyncio.create_task(cancel_orphans(workflows, log, datetime.now(UTC)))]
-    if tenancy.is_on:
-        chores.append(asyncio.create_task(keeper.keep()))
-
-    if settings.retention and settings.files:
-        chores.append(asyncio.create_task(Retention(store, batches, settings.retention).keep_erasing()))
+    server = open_server(settings, authentication(settings.host), own_transport())
+    gateway = await build(settings, profiles, counters, log, await connect(), server)
+    chores = [asyncio.create_task(chore()) for chore in gateway.chores]
 
     async def drain() -> None:
         for chore in chores:
             chore.cancel()
-        service.drain()
+        gateway.service.drain()
 
     await serve(server, settings.drain, settings.unready_pause, log.ping, drain_work=drain)
     await log.close()

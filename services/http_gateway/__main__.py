@@ -79,19 +79,18 @@ class HttpGatewaySettings(ProcessSettings):
         return replace(OWN_PAGE, hosts=self.allowed_hosts if is_open else None, origins=origins)
 
 
-async def main() -> None:
-    settings = read_settings(HttpGatewaySettings)
-    tracing.setup("tandem-http-gateway", settings.log_level)
-    metrics.expose(settings.host, settings.metrics_port)
-    channel = own_transport().secured(Gateway(settings.gateway).aio_channel)
-    async with AsyncClient(settings.gateway, channel=channel) as client, termination() as stop:
-        readiness = Readiness(client, may_be_open=settings.allow_anonymous or is_loopback(settings.host))
-        app = make_app(
-            client, readiness, settings.jaeger, settings.max_body_bytes, settings.pages(), settings.most_waiting
+class HttpGateway:
+    """The HTTP gateway before the gRPC one that `client` asks."""
+
+    def __init__(self, settings: HttpGatewaySettings, client: AsyncClient) -> None:
+        self._settings = settings
+        self._readiness = Readiness(client, may_be_open=settings.allow_anonymous or is_loopback(settings.host))
+        self._app = make_app(
+            client, self._readiness, settings.jaeger, settings.max_body_bytes, settings.pages(), settings.most_waiting
         )
-        server = HttpServer(
+        self.server = HttpServer(
             http_config(
-                app,
+                self._app,
                 settings.host,
                 settings.port,
                 settings.max_connections,
@@ -100,17 +99,30 @@ async def main() -> None:
                 timeout_graceful_shutdown=round(settings.drain.total_seconds()) + LAST_WORDS_SECONDS,
             )
         )
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set: not ready first, then no new requests; what outlasts the drain is told so. Raises SetupError."""
+        settings, server = self._settings, self.server
         serving = asyncio.create_task(server.serve([bound_socket(settings.host, settings.port)]))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        readiness.is_draining = True
+        self._readiness.is_draining = True
         if not serving.done():
             await asyncio.sleep(settings.unready_pause.total_seconds())
         server.should_exit = True
         stopping.cancel()
         await asyncio.wait({serving}, timeout=settings.drain.total_seconds())
-        app.state.ending.begin()
+        self._app.state.ending.begin()
         await serving
+
+
+async def main() -> None:
+    settings = read_settings(HttpGatewaySettings)
+    tracing.setup("tandem-http-gateway", settings.log_level)
+    metrics.expose(settings.host, settings.metrics_port)
+    channel = own_transport().secured(Gateway(settings.gateway).aio_channel)
+    async with AsyncClient(settings.gateway, channel=channel) as client, termination() as stop:
+        await HttpGateway(settings, client).serve(stop)
     tracing.shutdown()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Sequence
 
-from services.engine.api import Engine
-from services.generation.role_generator import GenerationEvent, RoleGenerator, RoleWork
-from services.insight_generator.stages import StageSplitter
+from services.engine.api import Engine, Token
+from services.generation.attempt_log import AttemptLog, UnloggedAttempt
+from services.generation.deltas import Delta
+from services.generation.role_generator import RoleGenerator, RoleWork
+from services.process.model_process import ModelGenerator
 from services.process.served_profiles import Reread, ServedProfiles
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
@@ -17,30 +18,88 @@ from tandem.method.prompts import insight_prompt, llm_alone_prompt
 from tandem.method.tasks import ModelTask
 
 
-class InsightGenerator:
+class InsightGenerator(ModelGenerator):
+    """A new attempt keeps the finished stages of an earlier one."""
+
     def __init__(self, engine: Engine, log: RequestLog, *profiles: Profile, reread: Reread | None = None) -> None:
-        self._engine, self._profiles = engine, ServedProfiles(*profiles, reread=reread)
-        self._generator = RoleGenerator(engine, log, Role.INSIGHT, keep="stage")
-        self.running = self._generator.running
+        generator = RoleGenerator(engine, log, Role.INSIGHT, keep="stage")
+        super().__init__(engine, ServedProfiles(*profiles, reread=reread), generator)
 
-    async def generate(self, task: ModelTask) -> AsyncGenerator[GenerationEvent, None]:
-        """Take the request's insight over, resume after its last finished stage, report each stage, end with the outcome.
-
-        Raises FailedPrecondition (another profile), Fenced, Unavailable and EngineError. Closing the generator aborts the
-        engine.
-        """
-        profile = await self._profiles.of(task.profile_digest)
+    async def _begin(self, profile: Profile, task: ModelTask) -> tuple[AttemptLog | UnloggedAttempt, RoleWork]:
         own = await self._generator.begin(task)
-        async with aclosing(self._generator.run(task, own, self._work(profile, task, own.resumption))) as events:
-            async for event in events:
-                yield event
+        return own, self._work(profile, task, own.resumption)
 
     def _work(self, profile: Profile, task: ModelTask, resumed: Resumption) -> RoleWork:
         prompt_of = llm_alone_prompt if task.llm_alone else insight_prompt
-        prompt = prompt_of(profile, self._engine.tokenizer, task.question, task.task, task.json_schema, task.history)
+        prompt = prompt_of(profile, self.engine.tokenizer, task.question, task.task, task.json_schema, task.history)
         is_brief = profile.handoff == "brief" and not task.llm_alone
         labels = profile.section_ends if is_brief else ()
         splitter = StageSplitter(task.max_tokens, labels, resumed.stage, resumed.tokens)
         if is_brief:  # it is about the answer, in words; any other insight is the beginning of an answer
             return RoleWork(prompt.ids, splitter)
         return RoleWork(prompt.ids, splitter, json_schema=task.json_schema, stop_strings=task.stop_strings)
+
+
+class StageSplitter:
+    """Cuts tokens into deltas that end where stages end (docs/method.md, Stages).
+
+    `caps` are cumulative token caps, `section_labels[k]` what a line begins with that ends stage k + 1 ("" for none);
+    no labels at all is continuation mode.
+    `stage` and `tokens` say how much an earlier attempt had finished. Tokens that may turn out to be the next section's
+    label are held back until it is decided, so that a stage never ends in the middle of one.
+    """
+
+    def __init__(self, caps: Sequence[int], section_labels: Sequence[str], stage: int = 0, tokens: int = 0) -> None:
+        self._caps, self._labels = tuple(caps), tuple(section_labels)
+        self._stage, self._count, self._stage_began = stage, tokens, tokens
+        self._pending: list[Token] = []
+        self._held_from = 0  # index into _pending from where tokens are held back
+        self._line = ""  # text since the last line break
+
+    def push(self, tokens: Sequence[Token]) -> list[Delta]:
+        deltas: list[Delta] = []
+        for token in tokens:
+            deltas += self._push(token)
+        return deltas + self._take(self._held_from)
+
+    def flush(self, rest: str, reason: str) -> list[Delta]:
+        """The end of a brief ends the section under way, and the cap of tokens the stage under way.
+
+        A continuation that ends by itself is an answer and no stage; an aborted stage has not ended.
+        """
+        is_section = reason == "eos" and bool(self._labels)
+        ends = (is_section or reason == "length") and self._count > self._stage_began and self._stage < len(self._caps)
+        deltas = self._take(len(self._pending), self._advance() if ends else 0)
+        if not rest:
+            return deltas
+        if not deltas:
+            return [Delta(rest, ())]
+        return [Delta(deltas[0].text + rest, deltas[0].ids, deltas[0].stage)]
+
+    def _push(self, token: Token) -> list[Delta]:
+        self._pending.append(token)
+        self._count += 1
+        self._line = (self._line + token.text).rsplit("\n", 1)[-1]
+        deltas: list[Delta] = []
+        label = self._labels[self._stage] if self._stage < len(self._labels) else ""
+        starts_line = "\n" in token.text
+        if label and not starts_line and self._line.startswith(label):
+            deltas = self._take(self._held_from, self._advance())
+            self._held_from = len(self._pending)
+        elif not (label and self._line and label.startswith(self._line)) or starts_line:
+            self._held_from = len(self._pending)
+        if self._stage < len(self._caps) and self._count >= self._caps[self._stage]:
+            deltas += self._take(len(self._pending), self._advance())
+        return deltas
+
+    def _advance(self) -> int:
+        self._stage += 1
+        self._stage_began = self._count
+        return self._stage
+
+    def _take(self, count: int, stage: int = 0) -> list[Delta]:
+        taken, self._pending = self._pending[:count], self._pending[count:]
+        self._held_from = max(0, self._held_from - count)
+        if not taken and not stage:
+            return []
+        return [Delta("".join(t.text for t in taken), tuple(t.id for t in taken), stage)]

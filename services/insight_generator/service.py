@@ -8,24 +8,26 @@ from typing import Any
 
 import grpc
 
-from services.engine.api import Engine
 from services.generation.role_generator import GenerationEvent, GenerationStarted, StageWritten
 from services.insight_generator.generator import InsightGenerator
 from services.process.callers import Callers
-from services.process.model_service import abort_response, model_info
+from services.process.model_process import ModelService
 from services.request_log.connection import Role
 from tandem.convert.outcomes import finished_to_pb
 from tandem.convert.requests import model_task_from_pb
 from tandem.convert.values import counts_to_pb
-from tandem.v1 import execution_pb2, insight_pb2, insight_pb2_grpc, tandem_pb2
+from tandem.v1 import insight_pb2, insight_pb2_grpc, tandem_pb2
 
 NAME = insight_pb2.DESCRIPTOR.services_by_name["InsightGenerator"].full_name
 CALLERS = Callers.only("worker")
 
 
-class InsightGeneratorService(insight_pb2_grpc.InsightGeneratorServicer):
-    def __init__(self, generator: InsightGenerator, engine: Engine, profile: str) -> None:
-        self._generator, self._engine, self._profile = generator, engine, profile
+class InsightGeneratorService(ModelService, insight_pb2_grpc.InsightGeneratorServicer):
+    role = Role.INSIGHT
+
+    def __init__(self, generator: InsightGenerator, profile: str) -> None:
+        super().__init__(generator, profile)
+        self._generator = generator
 
     async def Generate(
         self, request: insight_pb2.GenerateRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -34,16 +36,6 @@ class InsightGeneratorService(insight_pb2_grpc.InsightGeneratorServicer):
         async with aclosing(self._generator.generate(model_task_from_pb(request, self._profile))) as events:
             async for event in events:
                 yield _event(event, model)
-
-    async def Abort(
-        self, request: execution_pb2.AbortRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> execution_pb2.AbortResponse:
-        return abort_response(request, Role.INSIGHT, self._generator.running)
-
-    async def GetModelInfo(
-        self, request: execution_pb2.GetModelInfoRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> execution_pb2.GetModelInfoResponse:
-        return model_info(self._engine)
 
 
 def _event(event: GenerationEvent, model: str) -> insight_pb2.GenerateEvent:

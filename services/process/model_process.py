@@ -1,19 +1,33 @@
-"""The life of a process that generates tokens: load, serve, drain."""
+"""The process of a model: load, serve, drain; and what the processes of both models that write text have in common."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any, ClassVar, Literal, Protocol
+
+import grpc
 
 from services.engine.api import Engine
 from services.engine.registry import make_engine
-from services.observability import tracing
+from services.generation.attempt_log import AttemptLog, UnloggedAttempt
+from services.generation.role_generator import GenerationEvent, RoleGenerator, RoleWork
+from services.observability import metrics, tracing
+from services.process.redis import open_request_log
+from services.process.served_profiles import Reread, ServedProfiles, rereading, shared_model
 from services.process.server import Server, serve
-from services.process.settings import ModelServiceSettings
+from services.process.settings import ModelServiceSettings, read_settings
+from services.process.transport import Transport, own_transport
+from services.request_log.connection import Role
 from services.request_log.log import RequestLog
+from services.request_log.stops import StopSignal
 from tandem.errors import SetupError
+from tandem.method.profile import Model, Profile
+from tandem.method.tasks import ModelTask
+from tandem.v1 import execution_pb2
 
 logger = logging.getLogger(__name__)
 
@@ -46,3 +60,85 @@ async def run_model_process(
         await asyncio.to_thread(engine.stop)
         await log.close()
         tracing.shutdown()
+
+
+class Build(Protocol):
+    """The composition of a process whose model writes text. The first of `profiles` is its default."""
+
+    def __call__(
+        self, host: str, port: int, engine: Engine, log: RequestLog, *profiles: Profile,
+        reread: Reread | None = ..., transport: Transport = ...,
+    ) -> Server: ...  # fmt: skip
+
+
+async def run_generator(process: str, role: Literal["llm", "slm"], build: Build) -> None:
+    """Run the process of the model that has this role in its profiles, by the settings of the environment."""
+
+    def model_of(profile: Profile) -> Model:
+        return profile.llm if role == "llm" else profile.slm
+
+    settings = read_settings(ModelServiceSettings)
+    tracing.setup(f"tandem-{process}", settings.log_level)
+    profiles = settings.load_profiles()
+    metrics.expose(settings.host, settings.metrics_port)
+    transport = own_transport()
+    engine = open_engine(settings.engine, settings.engine_arguments(shared_model(profiles, model_of)))
+    metrics.watch_engine(engine, role)
+    log, reread = open_request_log(settings.sealer()), rereading(settings.load_profiles, model_of, profiles[0])
+    server = build(settings.host, settings.port, engine, log, *profiles, reread=reread, transport=transport)
+    await run_model_process(server, settings, engine, log)
+
+
+class ModelGenerator(ABC):
+    """One role of a request, with the prompts of the profile that the request was planned with."""
+
+    def __init__(self, engine: Engine, profiles: ServedProfiles, generator: RoleGenerator) -> None:
+        self.engine, self.running = engine, generator.running
+        self._profiles, self._generator = profiles, generator
+
+    async def generate(self, task: ModelTask) -> AsyncGenerator[GenerationEvent, None]:
+        """Take the role's text over, resume after what an earlier attempt finished, report each stage, end with the outcome.
+
+        Raises FailedPrecondition (another profile, or the log has no such stage), Fenced, Unavailable and EngineError. Closing the
+        generator aborts the engine.
+        """
+        own, work = await self._begin(await self._profiles.of(task.profile_digest), task)
+        async with aclosing(self._generator.run(task, own, work)) as events:
+            async for event in events:
+                yield event
+
+    @abstractmethod
+    async def _begin(self, profile: Profile, task: ModelTask) -> tuple[AttemptLog | UnloggedAttempt, RoleWork]:
+        """The taken over stream, and what is written to it."""
+
+
+class ModelService:
+    """The calls that the services of both models answer alike. `profile` is for requests that name none."""
+
+    role: ClassVar[Role]
+
+    def __init__(self, generator: ModelGenerator, profile: str) -> None:
+        self._engine, self._running, self._profile = generator.engine, generator.running, profile
+
+    async def Abort(
+        self, request: execution_pb2.AbortRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> execution_pb2.AbortResponse:
+        stop = StopSignal(request.request_id, self.role, request.epoch, request.decided_at_unix_ms / 1000)
+        return execution_pb2.AbortResponse(aborted=self._running.stop(stop))
+
+    async def GetModelInfo(
+        self, request: execution_pb2.GetModelInfoRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> execution_pb2.GetModelInfoResponse:
+        info, counters = self._engine.info, self._engine.counters
+        return execution_pb2.GetModelInfoResponse(
+            model=info.name,
+            revision=info.revision,
+            dtype=info.dtype,
+            device=info.device,
+            parameters=info.parameters,
+            context_length=info.context_length,
+            engine=info.engine,
+            engine_version=info.engine_version,
+            input_tokens_total=counters.input_tokens,
+            output_tokens_total=counters.output_tokens,
+        )

@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from services.observability import metrics, tracing
-from services.process.model_process import open_engine, run_model_process
-from services.process.redis import open_request_log
-from services.process.served_profiles import rereading, shared_model
+from services.engine.api import Engine
+from services.process.model_process import run_generator
+from services.process.served_profiles import Reread
 from services.process.server import Server
-from services.process.settings import ModelServiceSettings, read_settings
 from services.process.start import run
-from services.process.transport import own_transport
+from services.process.transport import PLAIN, Transport
+from services.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
 from services.slm_executor.service import CALLERS, NAME, SlmExecutorService
-from tandem.method.profile import Model, Profile
+from tandem.method.profile import Profile
 from tandem.v1 import execution_pb2_grpc
 
 
-def _model_of(profile: Profile) -> Model:
-    return profile.slm
-
-
-async def main() -> None:
-    settings = read_settings(ModelServiceSettings)
-    tracing.setup("tandem-slm-executor", settings.log_level)
-    profiles = settings.load_profiles()
-    metrics.expose(settings.host, settings.metrics_port)
-    transport = own_transport()
-    model = shared_model(profiles, _model_of)
-    engine = open_engine(settings.engine, settings.engine_arguments(model))
-    metrics.watch_engine(engine, "slm")
-    log = open_request_log(settings.sealer())
-    generator = AnswerGenerator(
-        engine, log, *profiles, reread=rereading(settings.load_profiles, _model_of, profiles[0])
-    )
-    server = Server(settings.host, settings.port, [NAME], transport=transport, callers=CALLERS)
-    execution_pb2_grpc.add_SlmExecutorServicer_to_server(
-        SlmExecutorService(generator, engine, profiles[0].name), server.grpc
-    )
-    await run_model_process(server, settings, engine, log)
+def build(
+    host: str, port: int, engine: Engine, log: RequestLog, *profiles: Profile,
+    reread: Reread | None = None, transport: Transport = PLAIN,
+) -> Server:  # fmt: skip
+    """The process around `engine`; the first profile is its default."""
+    server = Server(host, port, [NAME], transport=transport, callers=CALLERS)
+    service = SlmExecutorService(AnswerGenerator(engine, log, *profiles, reread=reread), profiles[0].name)
+    execution_pb2_grpc.add_SlmExecutorServicer_to_server(service, server.grpc)
+    return server
 
 
 if __name__ == "__main__":
-    run(main)
+    run(lambda: run_generator("slm-executor", "slm", build))

@@ -1,54 +1,91 @@
-"""The answer of one request: the small model writes it after the prompt that was scored."""
+"""The answer of one request: the small model writes it after the prompt that was scored, and prefills ahead what that may be."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-
-from services.engine.api import Engine
-from services.engine.schema_findings import num_continued
-from services.generation.attempt_log import WholeSplitter
-from services.generation.role_generator import GenerationEvent, RoleGenerator, RoleWork
+from services.engine.api import Engine, GenerationRequest
+from services.engine.batch import generate
+from services.generation.attempt_log import AttemptLog, UnloggedAttempt
+from services.generation.continued_json import num_continued
+from services.generation.counted_passes import CountedPasses
+from services.generation.deltas import WholeSplitter
+from services.generation.role_generator import RoleGenerator, RoleWork, owner_of
+from services.observability.spans import Inference, describe_prefill
+from services.observability.tracing import tracer
+from services.process.model_process import ModelGenerator
 from services.process.served_profiles import Reread, ServedProfiles
 from services.request_log.connection import Role
+from services.request_log.ledger import Pass
 from services.request_log.log import RequestLog
-from services.slm_executor.prefill import Prefiller
 from tandem.method.profile import Profile
 from tandem.method.prompts import answer_prompt, repair_prompt
-from tandem.method.tasks import ModelTask
+from tandem.method.tasks import ModelTask, PassOutcome
+from tandem.method.tokens import TokenCounts
 
 
-class AnswerGenerator:
+class AnswerGenerator(ModelGenerator):
+    """A new attempt goes on after the last logged token of an earlier one."""
+
     def __init__(self, engine: Engine, log: RequestLog, *profiles: Profile, reread: Reread | None = None) -> None:
-        self._engine, self._log, self._profiles = engine, log, ServedProfiles(*profiles, reread=reread)
-        self._generator = RoleGenerator(engine, log, Role.ANSWER, keep="token")
-        self.prefiller = Prefiller(engine, log, self._profiles)
-        self.running = self._generator.running
+        served = ServedProfiles(*profiles, reread=reread)
+        super().__init__(engine, served, RoleGenerator(engine, log, Role.ANSWER, keep="token"))
+        self._log, self.prefiller = log, Prefiller(engine, log, served)
 
-    async def generate(self, task: ModelTask) -> AsyncGenerator[GenerationEvent, None]:
-        """Take the request's answer over, resume after its last logged token, end with the outcome.
-
-        Raises FailedPrecondition (the log has no such stage, or another profile), Fenced, Unavailable and EngineError.
-        Closing the generator aborts the engine.
-        """
-        profile = await self._profiles.of(task.profile_digest)
+    async def _begin(self, profile: Profile, task: ModelTask) -> tuple[AttemptLog | UnloggedAttempt, RoleWork]:
         self.prefiller.abort(task.request_id)
         insight = await self._log.streams.insight(task.request_id, task.stage)
         # Without insight the answer needs nothing from the log: if the log is unavailable, only streaming is lost.
         own = await self._generator.begin(task, may_run_unlogged=task.stage == 0)
-        work = await self._work(profile, task, insight)
-        async with aclosing(self._generator.run(task, own, work)) as events:
-            async for event in events:
-                yield event
+        return own, await self._work(profile, task, insight)
 
     async def _work(self, profile: Profile, task: ModelTask, insight: str) -> RoleWork:
-        tokenizer, schema = self._engine.tokenizer, task.json_schema
+        tokenizer, schema = self.engine.tokenizer, task.json_schema
         if task.repair is not None:
             prompt = repair_prompt(profile, tokenizer, task.question, task.repair, task.task, schema, task.history)
             return RoleWork(prompt.ids, WholeSplitter(), json_schema=schema, stop_strings=task.stop_strings)
         prompt = answer_prompt(profile, tokenizer, task.question, insight, task.task, schema, task.history)
         continued = insight if profile.handoff == "continuation" else ""
-        begun = await num_continued(self._engine, schema, continued) if schema else 0
+        begun = await num_continued(self.engine, schema, continued) if schema else 0
         return RoleWork(
             prompt.ids, WholeSplitter(), continued if begun or not schema else "", schema, begun, task.stop_strings
         )
+
+
+class Prefiller:
+    """While the large model goes on, the small one prefills what its answer may begin with."""
+
+    def __init__(self, engine: Engine, log: RequestLog, profiles: ServedProfiles) -> None:
+        self._engine, self._log, self._profiles = engine, log, profiles
+        self._passes = CountedPasses(log.ledger, Pass.PREFILL)
+        self._running: dict[str, str] = {}  # request -> its prefill's id in the engine
+
+    async def prefill(self, task: ModelTask) -> PassOutcome:
+        """Prefill the answer's prompt when the engine has nothing else to prefill; the answer starts from its cached prefix.
+
+        Counts are in the ledger before they are returned, or owed to it. Raises Unavailable, FailedPrecondition and EngineError.
+        """
+        profile = await self._profiles.of(task.profile_digest)
+        insight = await self._log.streams.insight(task.request_id, task.stage)
+        prompt = answer_prompt(
+            profile, self._engine.tokenizer, task.question, insight, task.task, task.json_schema, task.history
+        )
+        self.abort(task.request_id)  # an earlier stage's, whose cached prefix this one continues
+        counts = await self._run(task, prompt.ids)
+        return PassOutcome(counts, await self._passes.count(task.request_id, counts, str(task.stage)))
+
+    def abort(self, request_id: str) -> bool:
+        """Abort the request's prefill; what it computed stays cached. False: none runs."""
+        key = self._running.get(request_id)
+        return key is not None and self._engine.abort(key)
+
+    async def _run(self, task: ModelTask, prompt_ids: tuple[int, ...]) -> TokenCounts:
+        key = self._running[task.request_id] = f"{task.request_id}/prefill/{task.stage}"
+        inference = Inference(self._engine.info.name, "slm", task.request_id, 1, task.prices)
+        with tracer.start_as_current_span(f"prefill {inference.model}") as span:
+            try:
+                ahead = GenerationRequest(key, prompt_ids, 0, owner=owner_of(task), is_kept=task.task == "chat")
+                counts = (await generate(self._engine, ahead)).usage
+            finally:
+                if self._running.get(task.request_id) == key:
+                    del self._running[task.request_id]
+            describe_prefill(span, inference, task.stage, counts)
+        return counts

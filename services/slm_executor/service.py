@@ -9,10 +9,9 @@ from typing import Any
 
 import grpc
 
-from services.engine.api import Engine
 from services.generation.role_generator import GenerationStarted
 from services.process.callers import Callers
-from services.process.model_service import abort_response, model_info
+from services.process.model_process import ModelService
 from services.request_log.connection import Role
 from services.slm_executor.generator import AnswerGenerator
 from tandem.convert.outcomes import finished_to_pb, prefill_response_to_pb
@@ -26,9 +25,12 @@ CALLERS = Callers.only("worker")
 _ABORT_AGAIN_SECONDS = 0.05
 
 
-class SlmExecutorService(execution_pb2_grpc.SlmExecutorServicer):
-    def __init__(self, generator: AnswerGenerator, engine: Engine, profile: str) -> None:
-        self._generator, self._engine, self._profile = generator, engine, profile
+class SlmExecutorService(ModelService, execution_pb2_grpc.SlmExecutorServicer):
+    role = Role.ANSWER
+
+    def __init__(self, generator: AnswerGenerator, profile: str) -> None:
+        super().__init__(generator, profile)
+        self._generator = generator
 
     async def Execute(
         self, request: execution_pb2.ExecuteRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -57,12 +59,7 @@ class SlmExecutorService(execution_pb2_grpc.SlmExecutorServicer):
     ) -> execution_pb2.AbortResponse:
         if request.only_prefill:
             return execution_pb2.AbortResponse(aborted=self._generator.prefiller.abort(request.request_id))
-        return abort_response(request, Role.ANSWER, self._generator.running)
-
-    async def GetModelInfo(
-        self, request: execution_pb2.GetModelInfoRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> execution_pb2.GetModelInfoResponse:
-        return model_info(self._engine)
+        return await super().Abort(request, context)
 
 
 def _event(event: GenerationStarted | GenerationOutcome, model: str) -> execution_pb2.ExecuteEvent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,10 +12,11 @@ from services.engine.api import Engine
 from services.observability import metrics, tracing
 from services.process.model_process import open_engine, run_model_process
 from services.process.redis import open_request_log
-from services.process.served_profiles import rereading, shared_model
+from services.process.served_profiles import Reread, rereading, shared_model
 from services.process.settings import ModelServiceSettings, read_settings
 from services.process.start import run
-from services.process.transport import own_transport
+from services.process.transport import PLAIN, Transport, own_transport
+from services.request_log.log import RequestLog
 from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.description import TRANSFORMERS, computed_by
 from services.sufficiency_scorer.scorers import Scorer, make_scorer
@@ -31,6 +32,24 @@ class ScorerSettings(ModelServiceSettings):
     http_port: int = Field(8080, ge=0, le=65535, validation_alias="TANDEM_HTTP_PORT", description="Open Inference REST")
 
 
+def build(
+    host: str, port: int, engine: Engine, log: RequestLog, *profiles: Profile,
+    folders: Sequence[Path] = (), computes_states: bool = False, reread: Reread | None = None, transport: Transport = PLAIN,
+) -> ScorerServer:  # fmt: skip
+    """The process around `engine`, whose first profile is its default. `folders` hold trained scorers, besides the profiles' own."""
+
+    def make(profile: Profile) -> StageScorer:
+        scorer = _scorer_of(profile, folders)
+        _require_fit(profile, scorer, engine, computes_states)
+        return StageScorer(engine, log, profile, scorer)
+
+    def model() -> SufficiencyModel:
+        with _set_up():
+            return SufficiencyModel(StageScorers(*profiles, make=make, reread=reread), engine.info.name)
+
+    return ScorerServer(host, port, model, transport)
+
+
 async def main() -> None:
     settings = read_settings(ScorerSettings)
     tracing.setup("tandem-sufficiency-scorer", settings.log_level)
@@ -43,19 +62,14 @@ async def main() -> None:
     engine = open_engine(_engine_for(scorers, settings.engine), settings.engine_arguments(model) | needs)
     metrics.watch_engine(engine, "scorer")
     log = open_request_log(settings.sealer())
-    server = ScorerServer(settings.host, settings.port, own_transport())
-
-    def stage_scorer(profile: Profile) -> StageScorer:
-        scorer = _scorer_of(profile, settings.profile_folders)
-        _require_fit(profile, scorer, engine, needs)
-        return StageScorer(engine, log, profile, scorer)
+    server = build(
+        settings.host, settings.port, engine, log, *profiles,
+        folders=settings.profile_folders, computes_states=needs["needs_states"],
+        reread=rereading(settings.load_profiles, _model_of, profiles[0]), transport=own_transport(),
+    )  # fmt: skip
 
     def add_model() -> None:
-        reread = rereading(settings.load_profiles, _model_of, profiles[0])
-        with _set_up():
-            stage_scorers = StageScorers(*profiles, make=stage_scorer, reread=reread)
-        metrics.watch_drift(stage_scorers.drifts)
-        server.add(SufficiencyModel(stage_scorers, engine.info.name))
+        metrics.watch_drift(server.load().scorers.drifts)
 
     async with server.rest(settings.http_port):
         await run_model_process(server.grpc, settings, engine, log, then=add_model)
@@ -80,13 +94,13 @@ def _scorer_of(profile: Profile, folders: Sequence[Path]) -> Scorer:
         return make_scorer(profile.stop.scorer, profile.folder, *(folder / profile.name for folder in folders))
 
 
-def _require_fit(profile: Profile, scorer: Scorer, engine: Engine, needs: Mapping[str, bool]) -> None:
+def _require_fit(profile: Profile, scorer: Scorer, engine: Engine, computes_states: bool) -> None:
     """Raises ValueError for a scorer that was trained for another pair, prompt, tokenizer or engine, or needs what this one was not
     started with.
     """
     if not isinstance(scorer, TrainedScorer):
         return
-    if scorer.needs_states and not needs["needs_states"]:
+    if scorer.needs_states and not computes_states:
         raise ValueError(
             f"profile {profile.name}: {profile.stop.scorer} reads hidden states, which this process does not compute: restart it"
         )

@@ -40,18 +40,23 @@ class ClosedRepository(ModelRepositoryExtension):  # type: ignore[misc]
 
 
 class ScorerServer:
-    """The Open Inference Protocol v2 by `grpc` and by `rest`, for the model that `add` brings."""
+    """The Open Inference Protocol v2 by `grpc` and by `rest`, for the model that `load` makes."""
 
-    def __init__(self, host: str, port: int, transport: Transport = PLAIN) -> None:
-        self._models = ModelRepository()
+    def __init__(
+        self, host: str, port: int, make: Callable[[], SufficiencyModel], transport: Transport = PLAIN
+    ) -> None:
+        self._models, self._make = ModelRepository(), make
         self._host, self._is_open = host, not transport.is_on
         self._plane, self._repository = DataPlane(self._models), ClosedRepository(self._models)
         self.grpc = Server(host, port, [NAME], transport=transport, callers=CALLERS, known_error=known_error)
         servicer = InferenceServicer(self._plane, self._repository)
         grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, self.grpc.grpc)
 
-    def add(self, model: SufficiencyModel) -> None:
+    def load(self) -> SufficiencyModel:
+        """When the engine has loaded. Raises what making the model does."""
+        model = self._make()
         self._models.update(model)
+        return model
 
     @contextlib.asynccontextmanager
     async def rest(self, port: int) -> AsyncIterator[None]:

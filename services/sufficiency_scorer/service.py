@@ -39,13 +39,13 @@ class SufficiencyModel(Model):  # type: ignore[misc]
 
     def __init__(self, scorers: StageScorers, model: str) -> None:
         super().__init__(MODEL_NAME)
-        self._scorers, self._model = scorers, model
+        self.scorers, self._model = scorers, model
         self.ready = True
 
     async def predict(
         self, payload: InferRequest, headers: dict[str, str] | None = None, response_headers: Any = None
     ) -> InferResponse:
-        scorer = await self._scorers.of(_parameter(payload, "profile_digest"))
+        scorer = await self.scorers.of(_parameter(payload, "profile_digest"))
         # A disconnecting caller does not cancel the pass: it is computed anyway, so it must be counted and reported.
         return self._response(
             payload, scorer, await asyncio.shield(asyncio.ensure_future(self._assess(payload, scorer)))

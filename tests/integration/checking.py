@@ -11,10 +11,9 @@ from datetime import timedelta
 import grpc
 import psutil
 
+from services.answer_checker.__main__ import build
 from services.answer_checker.checker import AnswerChecker, start_sandbox
 from services.answer_checker.sandbox.limits import Limits
-from services.answer_checker.service import NAME, AnswerCheckerService
-from services.process.server import Server
 from tandem.v1 import checking_pb2, checking_pb2_grpc, tandem_pb2
 
 LIMITS = Limits(seconds=3.0)
@@ -58,9 +57,7 @@ async def run_checker(
     children = set(psutil.Process().children())
     sandbox = await start_sandbox(allow_weak=False, without=without)
     [fork_server] = set(psutil.Process().children()) - children
-    server = Server("127.0.0.1", 0, [NAME])
-    service = AnswerCheckerService(AnswerChecker(sandbox, limits, concurrency, max_waiting))
-    checking_pb2_grpc.add_AnswerCheckerServicer_to_server(service, server.grpc)
+    server = build("127.0.0.1", 0, AnswerChecker(sandbox, limits, concurrency, max_waiting))
     await server.start()
     await server.serving()
     address = f"127.0.0.1:{server.port}"

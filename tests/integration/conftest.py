@@ -20,39 +20,19 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from services.answer_checker.sandbox.layers import NAMESPACES
 from services.answer_checker.sandbox.limits import Limits as CheckLimits
-from services.batches.files import Files
-from services.batches.service import BATCHES, FILES
-from services.batches.temporal import BatchWorkflows
 from services.engine.torch_engine.compiled import compile_model
-from services.file_store.store import FileStore
-from services.gateway.__main__ import add_batches, tenants_in
-from services.gateway.admission import Admission
-from services.gateway.batched import BatchedRequests
-from services.gateway.readers import Limits
-from services.gateway.service import NAME as GATEWAY
+from services.gateway import __main__ as gateway
 from services.gateway.service import TandemService
-from services.gateway.spending import Spending
-from services.gateway.temporal import Workflows, find_search_attributes
+from services.gateway.temporal import Workflows
 from services.gateway.tenancy import Tenancy
 from services.identity.authentication import Authentication
-from services.insight_generator.generator import InsightGenerator
-from services.insight_generator.service import NAME as GENERATOR
-from services.insight_generator.service import InsightGeneratorService
+from services.insight_generator import __main__ as insight_generator
 from services.observability.text import TextlessExporter
 from services.process.payload_codec import NOT_ENCRYPTED
-from services.process.server import Server
 from services.request_log.log import RequestLog
-from services.slm_executor.generator import AnswerGenerator
-from services.slm_executor.service import NAME as EXECUTOR
-from services.slm_executor.service import SlmExecutorService
-from services.sufficiency_scorer.scorers import make_scorer
-from services.sufficiency_scorer.server import ScorerServer
-from services.sufficiency_scorer.service import SufficiencyModel
-from services.sufficiency_scorer.stage_scorer import StageScorer
-from services.sufficiency_scorer.stage_scorers import StageScorers
+from services.slm_executor import __main__ as slm_executor
+from services.sufficiency_scorer import __main__ as sufficiency_scorer
 from tandem import AsyncClient
-from tandem.contract import MAX_REQUEST_BYTES
-from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc, tandem_pb2_grpc
 from tests.fakes import ScriptedEngine
 from tests.integration.backends import (
     BACKENDS,
@@ -114,24 +94,16 @@ async def run_system(
 ) -> AsyncIterator[System]:  # fmt: skip
     """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work."""
     profile = served_profile(profile_name, folder, alias, unavailable_seconds)
-    profile_name = profile.name
     logs = request_logs(redis_url, TTL)
     log = logs["gateway"]
     llm, slm, judge_engine = (ScriptedEngine(n) for n in ("scripted-llm", "scripted-slm", "scripted-slm"))
-    insight = InsightGenerator(llm, logs["insight-generator"], profile)
-    answer = AnswerGenerator(slm, logs["slm-executor"], profile)
-    generator, executor = Server("127.0.0.1", 0, [GENERATOR]), Server("127.0.0.1", 0, [EXECUTOR])
-    insight_pb2_grpc.add_InsightGeneratorServicer_to_server(
-        InsightGeneratorService(insight, llm, profile.name), generator.grpc
-    )
-    execution_pb2_grpc.add_SlmExecutorServicer_to_server(SlmExecutorService(answer, slm, profile.name), executor.grpc)
-    untrained = make_scorer(profile.stop.scorer, profile.folder)
-    stage_scorer = StageScorer(judge_engine, logs["sufficiency-scorer"], profile, untrained)
-    scorer = ScorerServer("127.0.0.1", 0)
-    scorer.add(SufficiencyModel(StageScorers(profile, make=lambda _: stage_scorer), profile.slm.name))
-    for server in (generator, executor, scorer.grpc):
-        await server.start()
-        await server.serving()
+    generator = insight_generator.build("127.0.0.1", 0, llm, logs["insight-generator"], profile)
+    executor = slm_executor.build("127.0.0.1", 0, slm, logs["slm-executor"], profile)
+    scorer = sufficiency_scorer.build("127.0.0.1", 0, judge_engine, logs["sufficiency-scorer"], profile)
+    scorer.load()
+    for model in (generator, executor, scorer.grpc):
+        await model.start()
+        await model.serving()
     addresses = ServiceAddresses(
         f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.grpc.port}", f"127.0.0.1:{executor.port}", checker
     )
@@ -139,32 +111,30 @@ async def run_system(
     temporal = await TemporalClient.connect(
         temporal_address, data_converter=converter, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)]
     )
-    settings = WorkerSettings(profile=profile_name, drain=timedelta(0))
-    gateway = Server("127.0.0.1", 0, [GATEWAY, FILES, BATCHES], [authentication.check], receive_limit=MAX_REQUEST_BYTES)
-    admission = Admission({profile_name: profile}, profile_name, {profile_name: len})
-    workflows = Workflows(temporal, await find_search_attributes(temporal), is_fair=tenants is not None)
-    tenancy = Tenancy(tenants_in(tenants), log.accounts, Spending(temporal, workflows.is_searchable), clock)
-    limits = Limits(64, timedelta(milliseconds=200))
-    service = TandemService(admission, workflows, log, limits, tenancy, gateway.slow_readers.end_slowest)
-    tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, gateway.grpc)
-    batched = BatchedRequests(admission, workflows, tenancy, asyncio.get_running_loop())
-    store = FileStore(files)
-    add_batches(gateway, Files(store), store, BatchWorkflows(temporal, workflows.is_searchable), batched)
-    await gateway.start()
-    await gateway.serving()
+    settings = WorkerSettings(profile=profile.name, drain=timedelta(0))
+    gateway_settings = gateway.GatewaySettings(
+        port=0, profiles=(profile.name,), files=files, tenants=tenants,
+        max_requests=64, disconnect_grace=timedelta(milliseconds=200),
+    )  # fmt: skip
+    server = gateway.open_server(gateway_settings, authentication)
+    built = await gateway.build(
+        gateway_settings, {profile.name: profile}, {profile.name: len}, log, temporal, server, clock
+    )
+    await server.start()
+    await server.serving()
     async with contextlib.AsyncExitStack() as stack:
         for worker in make_workers(temporal, settings, activities, SANDBOX):
             await stack.enter_async_context(worker)
-        client = await stack.enter_async_context(AsyncClient(f"127.0.0.1:{gateway.port}"))
+        client = await stack.enter_async_context(AsyncClient(f"127.0.0.1:{server.port}"))
         yield System(
-            client, llm, slm, judge_engine, log, temporal, service,
+            client, llm, slm, judge_engine, log, temporal, built.service,
             addresses.sufficiency_scorer, addresses.slm_executor, addresses.insight_generator,
-            tenancy, workflows,
+            built.tenancy, built.workflows,
         )  # fmt: skip
-    for server in (gateway, generator, executor, scorer.grpc):
-        await server.stop(timedelta(0))
+    for each in (server, generator, executor, scorer.grpc):
+        await each.stop(timedelta(0))
     await activities.close()
-    await asyncio.gather(*(each.close() for each in logs.values()))
+    await asyncio.gather(*(each_log.close() for each_log in logs.values()))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

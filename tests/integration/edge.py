@@ -6,16 +6,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any, cast
 
 import fastapi.routing
 import httpx
 
-from services.http_gateway.readiness import Readiness
-from services.http_gateway.reading import MOST_WAITING
-from services.http_gateway.service import OWN_PAGE, make_app
-from services.process.http_server import HttpServer, http_config
-from services.process.web_pages import WebPages
+from services.http_gateway.__main__ import HttpGateway, HttpGatewaySettings
+from services.http_gateway.service import make_app
 from tandem.client import AsyncClient
 from tandem.local.ports import free_port
 
@@ -23,20 +21,17 @@ Chunks = list[dict[str, Any]]
 
 
 @contextlib.asynccontextmanager
-async def serving(
-    gateway: str, port: int = 0, pages: WebPages = OWN_PAGE, most_waiting: int = MOST_WAITING, **more: Any
-) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP gateway before `gateway`, and a client of it. `port` 0: a free one. `more`: settings of its server."""
+async def serving(gateway: str, port: int = 0, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP gateway before `gateway`, and a client of it. `port` 0: a free one. `settings`: see HttpGatewaySettings."""
+    stop, port = asyncio.Event(), port or free_port()
     async with AsyncClient(gateway) as client:
-        app = make_app(client, Readiness(client, may_be_open=True), pages=pages, most_waiting=most_waiting)
-        settings = {"lifespan": "off", "timeout_graceful_shutdown": 1, **more}
-        server = HttpServer(http_config(app, "127.0.0.1", port or free_port(), **settings))
-        running = asyncio.create_task(server.serve())
-        while not server.started:
+        edge = HttpGateway(HttpGatewaySettings(port=port, drain=timedelta(0), **settings), client)
+        running = asyncio.create_task(edge.serve(stop))
+        while not edge.server.started:
             await asyncio.sleep(0.01)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.config.port}", timeout=60) as http:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
             yield http
-        server.should_exit = True
+        stop.set()
         await running
 
 

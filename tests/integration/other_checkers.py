@@ -16,10 +16,10 @@ from pathlib import Path
 
 import grpc
 
+from services.answer_checker.__main__ import build
 from services.answer_checker.checker import MODULES, AnswerChecker, start_sandbox
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES
 from services.answer_checker.sandbox.limits import Limits
-from services.answer_checker.service import NAME, AnswerCheckerService
 from services.process.server import Server
 from tandem.method.errors import FailedPrecondition
 from tandem.v1 import checking_pb2, checking_pb2_grpc, tandem_pb2
@@ -137,10 +137,8 @@ async def _start(kernel: str) -> str:
         sandbox = await start_sandbox(allow_weak=kernel == NOTHING, without=_WITHOUT[kernel], modules=modules)
     except FailedPrecondition as error:
         return str(error)
-    server = Server("127.0.0.1", 0, [NAME])
+    server = build("127.0.0.1", 0, AnswerChecker(sandbox, _LIMITS, 2, 64))
     _kept.append(server)
-    service = AnswerCheckerService(AnswerChecker(sandbox, _LIMITS, 2, 64))
-    checking_pb2_grpc.add_AnswerCheckerServicer_to_server(service, server.grpc)
     await server.start()
     await server.serving()
     return f"127.0.0.1:{server.port}"

@@ -142,7 +142,7 @@ async def test_how_many_of_an_address_wait_is_bounded(system: System) -> None:
 async def test_behind_a_trusted_proxy_an_address_is_the_clients_own(
     system: System, trusted: list[str], is_refused: bool
 ) -> None:
-    async with serving(system.client.address, most_waiting=1, forwarded_allow_ips=trusted) as http:
+    async with serving(system.client.address, most_waiting=1, trusted_proxies=trusted) as http:
         _, first = await _begin(http, 100_000, **{"x-forwarded-for": "192.0.2.1"})
         content = json.dumps({"model": "nobodys", "messages": [{"role": "user", "content": "x" * 99_000}]})
         headers = {"x-forwarded-for": "192.0.2.2", "content-type": "application/json"}

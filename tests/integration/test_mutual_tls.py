@@ -26,11 +26,8 @@ from services.process.status import error_info
 from services.process.transport import PLAIN, Transport
 from services.request_log.log import RequestLog
 from services.slm_executor.service import NAME as EXECUTOR
-from services.sufficiency_scorer.scorers import make_scorer
-from services.sufficiency_scorer.server import ScorerServer
-from services.sufficiency_scorer.service import MODEL_NAME, SufficiencyModel
-from services.sufficiency_scorer.stage_scorer import StageScorer
-from services.sufficiency_scorer.stage_scorers import StageScorers
+from services.sufficiency_scorer import __main__ as sufficiency_scorer
+from services.sufficiency_scorer.service import MODEL_NAME
 from tandem.local.certificates import Authority
 from tandem.local.ports import free_port
 from tandem.method.profile import load_profile
@@ -183,9 +180,8 @@ async def test_the_gateway_asks_processes_for_certificates_and_clients_for_none(
 async def scorer_with(transport: Transport, redis_url: str, profiles_folder: Path) -> AsyncIterator[int]:
     profile = load_profile("scripted", (profiles_folder,))
     log, engine = RequestLog(redis_url, timedelta(hours=1)), ScriptedEngine("scripted-slm")
-    stage_scorer = StageScorer(engine, log, profile, make_scorer(profile.stop.scorer, profile.folder))
-    scorer = ScorerServer("127.0.0.1", 0, transport)
-    scorer.add(SufficiencyModel(StageScorers(profile, make=lambda _: stage_scorer), profile.slm.name))
+    scorer = sufficiency_scorer.build("127.0.0.1", 0, engine, log, profile, transport=transport)
+    scorer.load()
     await scorer.grpc.start()
     await scorer.grpc.serving()
     yield scorer.grpc.port

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from services.http_gateway.service import OWN_PAGE
 from tandem.local.layout import PROCESSES, Layout
 from tandem.local.ports import free_port
 from tandem.local.programs import program
@@ -59,8 +57,7 @@ async def filed(
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def local(filed: System) -> AsyncIterator[httpx.AsyncClient]:
     """As `tandem up` has it, with a page elsewhere that may ask."""
-    pages = replace(OWN_PAGE, hosts=(), origins=("http://good.example",))
-    async with serving(filed.client.address, pages=pages) as client:
+    async with serving(filed.client.address, allowed_origins=("http://good.example",)) as client:
         yield client
 
 

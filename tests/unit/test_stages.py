@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from services.engine.api import Token
-from services.generation.attempt_log import Delta
-from services.insight_generator.stages import StageSplitter
+from services.generation.deltas import Delta
+from services.insight_generator.generator import StageSplitter
 
 LABELS = ("Planning:", "Action:", "")
 
