@@ -96,10 +96,7 @@ MAX_LINES = 300
 MAX_METHODS = 15
 
 MORE_ADAPTERS = [
-    *(
-        ROOT / "services/gateway" / name
-        for name in ("temporal.py", "history.py", "listing.py", "deletion.py", "spending.py", "workers.py")
-    ),
+    *(ROOT / "services/gateway" / name for name in ("temporal.py", "history.py", "visibility.py", "workers.py")),
     ROOT / "services/sufficiency_scorer/server.py",  # KServe's parts in our servers
 ]
 

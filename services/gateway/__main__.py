@@ -22,15 +22,14 @@ from services.batches.service import BATCHES, FILES, BatchService, FileService
 from services.batches.temporal import BatchWorkflows
 from services.batches.uploads import Uploads
 from services.file_store.store import FileStore
-from services.gateway.account_keeper import AccountKeeper
 from services.gateway.admission import Admission
 from services.gateway.batched import BatchedRequests
-from services.gateway.orphans import cancel_orphans
+from services.gateway.chores import OverdueHolds, cancel_orphans
 from services.gateway.readers import Limits
 from services.gateway.service import NAME, TandemService
-from services.gateway.spending import Spending
-from services.gateway.temporal import Workflows, find_search_attributes
+from services.gateway.temporal import Workflows
 from services.gateway.tenancy import Tenancy
+from services.gateway.visibility import find_search_attributes
 from services.gateway.workers import PATIENCE, Patience
 from services.identity.authentication import Authentication
 from services.identity.settings import IdentitySettings
@@ -53,6 +52,7 @@ from tandem.watched_file import WatchedFile
 
 # A credential decides about every call, also of the HTTP gateway.
 CALLERS = Callers(frozenset({"http-gateway"}), anyone=True)
+Chore = Callable[[], Coroutine[Any, Any, None]]
 
 
 class GatewaySettings(ProcessSettings):
@@ -130,7 +130,7 @@ class Composition:
     service: TandemService
     workflows: Workflows
     tenancy: Tenancy
-    chores: Sequence[Callable[[], Coroutine[Any, Any, None]]]
+    chores: Sequence[Chore]
 
 
 async def build(
@@ -146,21 +146,21 @@ async def build(
     admission = Admission(profiles, settings.profiles[0], counters, frozenset(settings.withdrawn))
     is_searchable, patience = await find_search_attributes(temporal), Patience(new=settings.worker_patience)
     workflows = Workflows(temporal, is_searchable, is_fair=settings.tenants is not None, patience=patience)
-    tenancy = Tenancy(tenants_in(settings.tenants), log.accounts, Spending(temporal, is_searchable), clock)
+    tenancy = Tenancy(tenants_in(settings.tenants), log.accounts, workflows.visibility, clock)
     limits = Limits(settings.max_requests, settings.disconnect_grace, settings.max_starting)
     service = TandemService(admission, workflows, log, limits, tenancy, server.slow_readers.end_slowest)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
     batched = BatchedRequests(admission, workflows, tenancy, asyncio.get_running_loop())
     erasing = add_batches(settings, server, BatchWorkflows(temporal, is_searchable), batched)
-    chores = [partial(cancel_orphans, workflows, log, datetime.now(UTC)), *erasing]
+    chores: list[Chore] = [partial(cancel_orphans, workflows, log, datetime.now(UTC)), *erasing]
     if tenancy.is_on:
-        chores.append(AccountKeeper(tenancy, log, workflows.status).keep)
+        chores.append(OverdueHolds(tenancy, log, workflows.status).keep_settling)
     return Composition(server, service, workflows, tenancy, chores)
 
 
 def add_batches(
     settings: GatewaySettings, server: Server, workflows: BatchWorkflows, requests: BatchedRequests
-) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+) -> list[Chore]:
     """Serve batches and their files. Returns the chore that erases old ones, where one is to."""
     store = FileStore(settings.files)
     files = FileService(Files(store, settings.max_stored_bytes), Uploads(), requests.require_allowed)

@@ -14,8 +14,7 @@ from uuid import uuid4
 from opentelemetry import trace
 
 from services.gateway.event_stream import EventStream, Position, PositionedEvent
-from services.gateway.records import AdmittedRequest
-from services.gateway.temporal import Workflows
+from services.gateway.temporal import AdmittedRequest, Workflows
 from services.observability.metrics import STREAMS
 from services.observability.spans import describe_result, set_attributes
 from services.request_log.log import RequestLog
@@ -173,7 +172,7 @@ class Reader:
         with self._readers.reading(request.request_id):
             await renew_lease()
             workflows = self._readers.workflows
-            result = workflows.result(request.request_id, workflows.workers.watch(request))
+            result = workflows.result(request.request_id, workflows.workers.watch(request.request_id, request.profile))
             async with aclosing(stream.events(result, renew_lease)) as events:
                 async for event in events:
                     if isinstance(event.event, SolveResult):

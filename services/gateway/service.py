@@ -14,14 +14,12 @@ from services.gateway.admission import Admission, check_request_id, request_fing
 from services.gateway.bounds import check_bounds, check_where
 from services.gateway.checks import check_schemas
 from services.gateway.event_stream import Position
-from services.gateway.limit_use import LimitUse
-from services.gateway.query import visibility_query
 from services.gateway.readers import Limits, Readers
-from services.gateway.records import AdmittedRequest, Listed, Status
 from services.gateway.scope import scope
-from services.gateway.temporal import Workflows
-from services.gateway.tenancy import Tenancy
+from services.gateway.temporal import AdmittedRequest, Status, Workflows
+from services.gateway.tenancy import LimitUse, Tenancy
 from services.gateway.turns import Turns
+from services.gateway.visibility import Listed, visibility_query
 from services.identity.caller import Caller, current_caller
 from services.observability.tracing import current_trace_id
 from services.request_log.decisions import RESULT_SLOT
@@ -127,7 +125,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             raise FailedPrecondition(
                 "the request's bill is not on its account yet; try again in a minute", reason="BILL_OPEN"
             )
-        await self._workflows.deletion.delete(request_id, self._log)
+        await self._workflows.delete(request_id, self._log)
         return tandem_pb2.DeleteRequestResponse(request_id=request.request_id)
 
     async def ListRequests(
@@ -138,7 +136,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         check_where(request.where)
         caller = current_caller()
         query = visibility_query(request.where, tenant="" if caller.sees_all else caller.tenant)
-        found = await self._workflows.list(query, request.limit or _LIST)
+        found = await self._workflows.visibility.newest(query, request.limit or _LIST)
         return tandem_pb2.ListRequestsResponse(requests=[_summary(listed, caller) for listed in found])
 
     async def ListProfiles(

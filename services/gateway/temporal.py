@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
@@ -23,14 +23,12 @@ from temporalio.converter import value_to_type
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from services.gateway.deletion import Deletion
 from services.gateway.history import read_timeline
-from services.gateway.listing import newest
-from services.gateway.query import visibility_query
-from services.gateway.records import AdmittedRequest, Listed, Status
+from services.gateway.visibility import Visibility
 from services.gateway.workers import PATIENCE, Patience, Watch, Workers
 from services.process.search_attributes import at_start
 from services.process.temporal import unavailable
+from services.request_log.log import RequestLog
 from tandem.method.answer_text import AnswerText, answer_text
 from tandem.method.errors import (
     PROFILE_MISMATCH,
@@ -41,15 +39,39 @@ from tandem.method.errors import (
     TandemError,
     Unavailable,
 )
-from tandem.method.names import CANCEL_SIGNAL, SEARCH_ATTRIBUTES, SOLVE_WORKFLOW, shadow_id, solve_queue
+from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW, shadow_id, solve_queue
 from tandem.method.request import SolveInput
 from tandem.method.result import ShadowResult, SolveResult
 from tandem.method.timeline import Timeline
 from tandem.method.timeouts import Timeouts
 
-logger = logging.getLogger(__name__)
 # One in a thousand of Temporal's long polls misses a workflow that ends as the poll begins, and returns after 20 s.
 _POLL_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`state` is running, completed or failed; `result` is on failure the bill so far."""
+
+    state: str
+    result: SolveResult | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedRequest:
+    """A request that has a workflow; `stages` names those that the large model may write. `keep_running`: its caller wants it
+    to go on without a reader. `answer_text` is an AnswerText.
+    """
+
+    request_id: str
+    trace_id: str
+    profile: str
+    stages: tuple[str, ...]
+    tenant: str = ""
+    keep_running: bool = False
+    answer_text: str = AnswerText.UNSPECIFIED
+    began_at: datetime | None = None
 
 
 class Workflows:
@@ -58,8 +80,8 @@ class Workflows:
     def __init__(
         self, client: Client, is_searchable: bool = False, is_fair: bool = False, patience: Patience = PATIENCE
     ) -> None:
-        self._client, self.is_searchable, self.is_fair = client, is_searchable, is_fair
-        self.deletion, self.workers = Deletion(client), Workers(client, patience)
+        self._client, self.is_fair = client, is_fair
+        self.visibility, self.workers = Visibility(client, is_searchable), Workers(client, patience)
 
     async def start_or_join(self, task: SolveInput, fingerprint: str, *, keep_running: bool = False) -> AdmittedRequest:
         """Start the request's workflow, or join the one there is.
@@ -98,7 +120,7 @@ class Workflows:
         stages = tuple(stage.name for stage in task.plan.stages)
         whose = (task.request_id, task.trace_id, task.plan.profile, stages, task.request.tenant)
         admitted = AdmittedRequest(*whose, keep_running, answer_text(task))
-        return replace(task, is_searchable=self.is_searchable), admitted
+        return replace(task, is_searchable=self.visibility.is_searchable), admitted
 
     async def join(self, request_id: str) -> AdmittedRequest:
         """The request with this id, whether it runs or has ended. Raises NotFound, Unavailable."""
@@ -189,46 +211,30 @@ class Workflows:
         except (RPCError, WorkflowFailureError):
             return None
 
-    async def running_since_before(self, moment: datetime) -> list[str]:
-        """Ids of the requests that began before `moment` and have not ended. Raises Unavailable."""
-        query = visibility_query(f'state = running and started < "{moment.isoformat()}"')
-        try:
-            return [execution.id async for execution in self._client.list_workflows(query)]
-        except RPCError as error:
-            raise unavailable(error) from error
+    async def delete(self, request_id: str, log: RequestLog) -> None:
+        """Erase a request that has ended: from Redis at once, from Temporal in the background, within about a minute.
 
-    async def list(self, query: str, limit: int) -> list[Listed]:
-        """Requests that match a visibility query, newest first. Raises FailedPrecondition, Unavailable."""
-        if not self.is_searchable:
-            raise FailedPrecondition(
-                f"this Temporal namespace does not have the search attributes {', '.join(SEARCH_ATTRIBUTES.values())}; "
-                "`temporal operator search-attribute create` adds them",
-                reason="NOT_SEARCHABLE",
-            )
+        Raises Unavailable where Temporal or Redis does not answer; repeat it then.
+        """
+        # A shadow may run, and is terminated before its text is erased. The request's own workflow last: a deletion that was cut off is
+        # found, and repeated, by the request's id.
+        await self._delete_workflow(shadow_id(request_id))
+        await log.forget(shadow_id(request_id))
+        await log.forget(request_id)
+        await self._delete_workflow(request_id)
+
+    async def _delete_workflow(self, workflow_id: str) -> None:
+        """Raises Unavailable."""
+        execution = WorkflowExecution(workflow_id=workflow_id)
+        asked = DeleteWorkflowExecutionRequest(namespace=self._client.namespace, workflow_execution=execution)
         try:
-            return await newest(self._client, query, limit)
+            await self._client.workflow_service.delete_workflow_execution(asked)
         except RPCError as error:
-            if error.status == RPCStatusCode.INVALID_ARGUMENT:
-                raise InvalidArgument(f"the query cannot be run: {error.message}", field="where") from error
-            raise unavailable(error) from error
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise unavailable(error) from error
 
     def _handle(self, request_id: str) -> WorkflowHandle[Any, SolveResult]:
         return self._client.get_workflow_handle(request_id, result_type=SolveResult)
-
-
-async def find_search_attributes(client: Client) -> bool:
-    """Whether the namespace has all of ours; what it has not is not written, and requests are not found by it."""
-    try:
-        known = await client.operator_service.list_search_attributes(
-            ListSearchAttributesRequest(namespace=client.namespace)
-        )
-    except RPCError as error:
-        logger.warning("requests cannot be searched for: %s", error.message)
-        return False
-    missing = set(SEARCH_ATTRIBUTES.values()) - set(known.custom_attributes)
-    if missing:
-        logger.warning("requests cannot be searched for: the namespace has no %s", ", ".join(sorted(missing)))
-    return not missing
 
 
 def memo_of(task: SolveInput, admitted: AdmittedRequest, fingerprint: str) -> dict[str, Any]:

@@ -1,27 +1,28 @@
 """What a request's tenant may use, decided before any work begins, in this one place.
 
 The request's upper bound is held on the tenant's account in Redis; the worker puts the bill in its place at the end. What
-neither does, because a process died, `AccountKeeper` does.
+neither does, because a process died, `OverdueHolds` does.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from services.gateway.limit_use import LimitUse, limit_uses
-from services.gateway.records import AdmittedRequest
-from services.gateway.spending import Spending, Spent
+from services.gateway.temporal import AdmittedRequest
+from services.gateway.visibility import Spent, Visibility
 from services.identity.caller import Caller
 from services.request_log.accounts import (
     AccountLimits,
     Accounts,
     Hold,
     Refusal,
+    Standing,
     UnknownAccount,
     day_of,
+    resets,
     start_of_month,
 )
 from tandem.method.bound import upper_bound
@@ -38,6 +39,25 @@ _ATTEMPTS = 3
 _MAX_SEEN = 10_000
 
 
+@dataclass(frozen=True, slots=True)
+class LimitUse:
+    """Of one limit that is counted. USD where its name says so. `most`: None does not limit. `resets_at`: None where each use leaves
+    by itself.
+    """
+
+    limit: str
+    used: float
+    most: float | None
+    resets_at: datetime | None
+
+    @property
+    def ratio(self) -> float | None:
+        """The used share; 1 where nothing is allowed, None where nothing limits."""
+        if self.most is None:
+            return None
+        return self.used / self.most if self.most else 1.0
+
+
 class Tenancy:
     """`seen` are the tenants that have an account and asked here, the last of them: who may name any tenant could name millions.
     Without a file nobody has limits.
@@ -47,10 +67,10 @@ class Tenancy:
         self,
         file: WatchedFile[Tenants] | None,
         accounts: Accounts,
-        spending: Spending,
+        visibility: Visibility,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._file, self._accounts, self._spending, self.clock = file, accounts, spending, clock
+        self._file, self._accounts, self._visibility, self.clock = file, accounts, visibility, clock
         self._restoring: dict[str, asyncio.Task[None]] = {}
         self.seen: dict[str, None] = {}
 
@@ -138,7 +158,7 @@ class Tenancy:
         limits, now = self.tenants.limits(tenant), self.clock()
         if not limits.counts:
             return []
-        return limit_uses(limits, await self._accounts.standing(tenant, now), now)
+        return _limit_uses(limits, await self._accounts.standing(tenant, now), now)
 
     def see(self, tenant: str) -> None:
         """Remember that the tenant has an account."""
@@ -176,12 +196,21 @@ class Tenancy:
 
     async def _restore_now(self, tenant: str, now: datetime) -> None:
         """The month's account, from what Temporal knows: the bills, and the bounds of what runs."""
-        requests = await self._spending.since(tenant, start_of_month(now))
+        requests = await self._visibility.spent_since(tenant, start_of_month(now))
         ended = [request for request in requests if not request.is_running]
         today = [request for request in ended if day_of(request.began_at) == day_of(now)]
         # Temporal may show as running what has just ended: somebody looks at once.
         running = [Hold(r.request_id, r.charge, r.began_at, now) for r in requests if r.is_running]
         await self._accounts.restore(tenant, (_sum(today), _sum(ended)), running, now)
+
+
+def _limit_uses(limits: TenantLimits, standing: Standing, now: datetime) -> list[LimitUse]:
+    day, month = resets(now)
+    ends = {"usd_per_day": day, "usd_per_month": month}
+    return [
+        LimitUse(name, count / 1e9 if name in ends else count, getattr(limits, name), ends.get(name))
+        for name, count in asdict(standing).items()
+    ]
 
 
 def _sum(requests: list[Spent]) -> int:

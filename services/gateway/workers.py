@@ -13,7 +13,6 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, Describe
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from services.gateway.records import AdmittedRequest
 from tandem.method.errors import Unavailable
 from tandem.method.names import LLM_ACTIVITY, solve_queue
 
@@ -40,17 +39,17 @@ class Workers:
     def __init__(self, client: Client, patience: Patience) -> None:
         self._client, self._patience = client, patience
 
-    def watch(self, request: AdmittedRequest) -> Watch:
-        return Watch(self, request, time.monotonic() + self._patience.new.total_seconds())
+    def watch(self, request_id: str, profile: str) -> Watch:
+        return Watch(self, request_id, profile, time.monotonic() + self._patience.new.total_seconds())
 
-    async def must_be_there(self, request: AdmittedRequest) -> None:
+    async def must_be_there(self, request_id: str, profile: str) -> None:
         """Raises Unavailable where nobody works on the request, and nobody has asked for its queue's work for longer than `patience`."""
-        since = await self._waits_since(request.request_id)
-        if since is None or await self._have_polled(solve_queue(request.profile), since):
+        since = await self._waits_since(request_id)
+        if since is None or await self._have_polled(solve_queue(profile), since):
             return
         seconds = (datetime.now(UTC) - since).total_seconds()
         raise Unavailable(
-            f"no worker serves profile {request.profile!r}: nobody has asked Temporal for its work for {seconds:.0f} s. Start a worker, "
+            f"no worker serves profile {profile!r}: nobody has asked Temporal for its work for {seconds:.0f} s. Start a worker, "
             "or see why it ended: `tandem status` and `tandem logs worker` on this machine, the worker's pods on a cluster",
             reason="NO_WORKER",
         )
@@ -89,14 +88,14 @@ class Workers:
 class Watch:
     """Over one request that is waited for; the first look is at `next_look` (`time.monotonic`)."""
 
-    def __init__(self, workers: Workers, request: AdmittedRequest, next_look: float) -> None:
-        self._workers, self._request, self._next_look = workers, request, next_look
+    def __init__(self, workers: Workers, request_id: str, profile: str, next_look: float) -> None:
+        self._workers, self._request_id, self._profile, self._next_look = workers, request_id, profile, next_look
 
     async def look(self) -> None:
         """Now and then. Raises Unavailable where no worker is there for the request."""
         if time.monotonic() > self._next_look:
             self._next_look = time.monotonic() + _LOOK_SECONDS
-            await self._workers.must_be_there(self._request)
+            await self._workers.must_be_there(self._request_id, self._profile)
 
 
 def _is_worked_on(found: DescribeWorkflowExecutionResponse) -> bool:

@@ -11,8 +11,8 @@ from uuid import uuid4
 import grpc
 import pytest
 
+from services.gateway.chores import cancel_orphans
 from services.gateway.event_stream import EventStream, PositionedEvent
-from services.gateway.orphans import cancel_orphans
 from services.gateway.readers import Limits
 from services.identity.caller import ANONYMOUS, set_caller
 from services.request_log.decisions import RESULT_SLOT
@@ -127,7 +127,7 @@ async def test_a_gateway_that_starts_cancels_what_a_dead_one_left_unread(
         await asyncio.sleep(0.01)
     await system.log._connection.redis.delete(f"{{{left}}}:watchers", f"{{{detached}}}:watchers")  # the leases ran out
     now = timedelta(0)
-    while len(await system.service._workflows.running_since_before(datetime.now(UTC))) < len(calls):
+    while len(await system.service._workflows.visibility.running_since_before(datetime.now(UTC))) < len(calls):
         await asyncio.sleep(0.05)  # Temporal lists them a moment later
     await cancel_orphans(system.service._workflows, system.log, datetime.now(UTC), now, now)
     assert (await stored(system, left)).stop.reason is StopReason.CANCELLED

@@ -11,7 +11,6 @@ import pytest
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueRequest
 
-from services.gateway.records import AdmittedRequest
 from services.gateway.workers import PATIENCE, Patience, Workers
 from tandem.method.errors import Unavailable
 from tandem.method.names import SOLVE_WORKFLOW, solve_queue
@@ -33,7 +32,7 @@ def workers(system: System, patience: Patience = SHORT) -> Workers:
 async def test_who_waits_for_a_request_that_no_worker_takes_is_told_so(system: System) -> None:
     request_id = uuid4().hex
     handle = await system.temporal.start_workflow(SOLVE_WORKFLOW, id=request_id, task_queue=solve_queue(NOBODYS))
-    watch = workers(system).watch(AdmittedRequest(request_id, "", NOBODYS, ()))
+    watch = workers(system).watch(request_id, NOBODYS)
     with pytest.raises(Unavailable, match=NOBODYS) as told:
         await asyncio.wait_for(system.workflows.result(request_id, watch), BOUND_SECONDS)
     assert told.value.reason == "NO_WORKER"
@@ -53,7 +52,7 @@ async def test_a_new_request_without_a_worker_is_told_of_after_ten_seconds_howev
     await asyncio.wait([polling])
     request_id, began = uuid4().hex, time.monotonic()
     handle = await system.temporal.start_workflow(SOLVE_WORKFLOW, id=request_id, task_queue=solve_queue(NOBODYS))
-    watch = workers(system, PATIENCE).watch(AdmittedRequest(request_id, "", NOBODYS, ()))
+    watch = workers(system, PATIENCE).watch(request_id, NOBODYS)
     with pytest.raises(Unavailable, match=NOBODYS):
         await asyncio.wait_for(system.workflows.result(request_id, watch), BOUND_SECONDS)
     assert 10 <= time.monotonic() - began < 30
@@ -74,7 +73,7 @@ async def test_a_request_that_is_worked_on_has_a_worker_whoever_polls(system: Sy
     async with asyncio.timeout(BOUND_SECONDS):
         while not system.llm.running:
             await asyncio.sleep(0.01)
-    await workers(system).must_be_there(AdmittedRequest(request_id, "", NOBODYS, ()))
+    await workers(system).must_be_there(request_id, NOBODYS)
     hold.release()
     assert (await asked)["answer"]
 
@@ -82,7 +81,6 @@ async def test_a_request_that_is_worked_on_has_a_worker_whoever_polls(system: Sy
 async def test_a_request_that_waits_while_workers_poll_has_one(system: System) -> None:
     request_id = uuid4().hex
     handle = await system.temporal.start_workflow(SOLVE_WORKFLOW, id=request_id, task_queue=solve_queue(NOBODYS))
-    served = AdmittedRequest(request_id, "", "scripted", ())
     patience = timedelta(minutes=2)
-    await workers(system, Patience(patience, patience, patience)).must_be_there(served)
+    await workers(system, Patience(patience, patience, patience)).must_be_there(request_id, "scripted")
     await handle.terminate()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.gateway.account_keeper import worth_exporting
+from services.gateway.chores import worth_exporting
 
 
 def test_tenants_of_the_file_are_exported_whatever_they_have_used() -> None:

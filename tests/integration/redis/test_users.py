@@ -14,7 +14,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
-from services.gateway.account_keeper import AccountKeeper
+from services.gateway.chores import OverdueHolds
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from services.request_log.servers import Access, Login
@@ -100,7 +100,7 @@ async def test_a_request_is_cancelled(system: System, hold: Hold) -> None:
 
 async def test_a_tenants_request_is_held_and_settled(system: System) -> None:
     await ask(system, "[scores=0:0.9 slm_eos=5]", tenant="acme")
-    await AccountKeeper(system.tenancy, system.log, system.workflows.status).look()
+    await OverdueHolds(system.tenancy, system.log, system.workflows.status).look()
     standing = await system.log.accounts.standing("acme", system.tenancy.clock())
     assert (standing.requests_per_minute, standing.concurrent_requests) == (1, 0)
     assert standing.usd_per_day > 0

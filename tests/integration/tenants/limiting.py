@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from services.gateway.account_keeper import AccountKeeper
+from services.gateway.chores import OverdueHolds
 from services.request_log.accounts import Standing
 from tandem import RequestError, to_dict
 from tandem.client import AsyncClient
@@ -51,7 +51,7 @@ class Limited:
         return await self.system.log.accounts.standing(tenant, self.clock())
 
     async def look(self) -> None:
-        await AccountKeeper(self.system.tenancy, self.system.log, self.system.workflows.status).look()
+        await OverdueHolds(self.system.tenancy, self.system.log, self.system.workflows.status).look()
 
     async def has(self, tenant: str, condition: Callable[[Standing], bool]) -> Standing:
         """The tenant's account, once it meets `condition`."""

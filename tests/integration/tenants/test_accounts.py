@@ -13,8 +13,8 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
-from services.gateway.spending import Spent
 from services.gateway.tenancy import LOOK_AFTER
+from services.gateway.visibility import Spent
 from services.request_log.accounts import AccountLimits, Hold
 from tandem import InsightDelta, RequestError
 from tandem.method.charge import Charge
@@ -162,7 +162,7 @@ async def test_a_request_that_temporal_has_lost_is_charged_its_bound_and_told_of
     with pytest.raises(RequestError):
         await task
     hold.release()
-    with caplog.at_level("WARNING", logger="services.gateway.account_keeper"):
+    with caplog.at_level("WARNING", logger="services.gateway.chores"):
         limited.clock.ahead = LOOK_AFTER
         await limited.look()
     settled = await limited.standing(tenant)
@@ -175,13 +175,13 @@ async def test_callers_that_find_an_account_lost_at_once_rebuild_it_once(
     limited: Limited, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant, asked = limited.tenant(usd_per_day=1.0), []
-    since = limited.system.tenancy._spending.since
+    since = limited.system.tenancy._visibility.spent_since
 
     async def counted(tenant: str, moment: datetime) -> list[Spent]:
         asked.append(tenant)
         return await since(tenant, moment)
 
-    monkeypatch.setattr(limited.system.tenancy._spending, "since", counted)
+    monkeypatch.setattr(limited.system.tenancy._visibility, "spent_since", counted)
     bills = [r["cost"]["usd"] for r in await asyncio.gather(*(served(limited, tenant) for _ in range(12)))]
     assert asked == [tenant]
     assert (await limited.standing(tenant)).usd_per_day == sum(nano(bill) for bill in bills)

@@ -1,13 +1,14 @@
-"""Looks into holds that nobody settled: the gateway died before it started the request, or Redis or the worker at its end."""
+"""What a gateway does besides its calls, for what died: requests that nobody reads, and holds that nobody settled."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Container, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from services.gateway.records import Status
+from services.gateway.temporal import Status, Workflows
 from services.gateway.tenancy import Tenancy
 from services.observability.metrics import export_used_limits
 from services.request_log.accounts import DueHold
@@ -17,20 +18,47 @@ from tandem.method.errors import NotFound, TandemError
 from tandem.method.tokens import TokenCounts
 
 logger = logging.getLogger(__name__)
+_RETURN = timedelta(seconds=15)  # how long clients try to come back to a gateway
+_LEASE = timedelta(seconds=5)  # a reader renews its own within
 _PAUSE = timedelta(seconds=10)
 _LOOK_AGAIN = timedelta(seconds=60)
 _NEAR, _MOST_UNNAMED = 0.5, 200
 
 
-class AccountKeeper:
-    """`status` is Temporal's word on a request, and `log` has Redis's. Two gateways that look at once do no harm: an account settles
+async def cancel_orphans(
+    workflows: Workflows, log: RequestLog, started_at: datetime, wait: timedelta = _RETURN, again: timedelta = _LEASE
+) -> None:
+    """After `wait`, cancel the running requests from before `started_at` that nobody reads, seen twice with the pause `again`
+    between, and that are not to go on alone.
+
+    Where Redis or Temporal does not answer, nobody knows who reads, and the requests go on.
+    """
+    await asyncio.sleep(wait.total_seconds())
+    try:
+        unread = await _unread(log, await workflows.visibility.running_since_before(started_at))
+        await asyncio.sleep(again.total_seconds() if unread else 0)
+        for request_id in await _unread(log, unread):
+            logger.info("nobody reads request %s any more", request_id)
+            await workflows.cancel_abandoned(request_id)
+    except TandemError as error:
+        logger.warning("requests without a reader were not looked for: %s", error)
+
+
+async def _unread(log: RequestLog, request_ids: list[str]) -> list[str]:
+    return [i for i in request_ids if not await log.watchers.exist(i, time.time())]
+
+
+class OverdueHolds:
+    """Holds that nobody settled: the gateway died before it started the request, or Redis or the worker at its end.
+
+    `status` is Temporal's word on a request, and `log` has Redis's. Two gateways that look at once do no harm: an account settles
     once.
     """
 
     def __init__(self, tenancy: Tenancy, log: RequestLog, status: Callable[[str], Awaitable[Status]]) -> None:
         self._tenancy, self._log, self._accounts, self._status = tenancy, log, log.accounts, status
 
-    async def keep(self, pause: timedelta = _PAUSE) -> None:
+    async def keep_settling(self, pause: timedelta = _PAUSE) -> None:
         """Until cancelled."""
         while True:
             await asyncio.sleep(pause.total_seconds())
