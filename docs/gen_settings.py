@@ -22,7 +22,7 @@ PROCESSES = (
     ("Certificates", "Every process ([Security](security.md#between-the-processes)).", "services.process.transport:TransportSettings"),
     ("Redis", "Gateway, worker and the models' services.", "services.process.redis:RedisSettings"),
     ("Gateway", "", "services.gateway.__main__:GatewaySettings"),
-    ("Who may call", "Gateway and codec server.", "services.identity.settings:IdentitySettings"),
+    ("Who may call", "Gateway and codec server.", "services.identity.authentication:IdentitySettings"),
     ("HTTP gateway", "", "services.http_gateway.__main__:HttpGatewaySettings"),
     ("Worker", "", "workflows.worker:WorkerSettings"),
     ("The models' services", "Insight generator, sufficiency scorer and executor.", "services.process.settings:ModelServiceSettings"),

@@ -14,7 +14,7 @@ from lab.training.grading import code_of
 from services.answer_checker.checker import AnswerChecker, start_sandbox
 from services.answer_checker.sandbox.limits import Limits
 from services.answer_checker.settings import allows_weak_sandbox
-from services.checks.python_examples import NAME as PYTHON_EXAMPLES
+from services.checks.built_in import PYTHON_EXAMPLES
 from services.checks.registry import applies
 from tandem.method.answer import final_answer
 from tandem.method.checks import AGREEMENT, CheckSpec, combined, failure, score
@@ -34,7 +34,7 @@ def checker_version(profile: Profile) -> str:
 
 def code_checks(profile: Profile) -> list[CheckSpec]:
     """The profile's; where it has none yet, the examples in the question, so that a calibration can choose them."""
-    return [spec for spec in profile.checks.of("code") if spec.name != AGREEMENT] or [CheckSpec(PYTHON_EXAMPLES)]
+    return [spec for spec in profile.checks.of("code") if spec.name != AGREEMENT] or [CheckSpec(PYTHON_EXAMPLES.name)]
 
 
 def is_checked(run: Run, profile: Profile) -> bool:

@@ -23,7 +23,7 @@ from lab.training.policy import NEVER, Measure, Policy
 from lab.training.pricing import Outcome
 from lab.training.store import read
 from lab.training.table import Floats, Table, make_table
-from services.checks.python_examples import NAME
+from services.checks.built_in import PYTHON_EXAMPLES
 from services.sufficiency_scorer.features import NAMES
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile, load_profile
@@ -80,7 +80,9 @@ def _difference(table: Table, outcome: Outcome) -> tuple[float, float, float]:
 
 async def _checked(runs: Sequence[Run], items: Sequence[Item], profile: Profile) -> list[Run]:
     """The runs with verdicts of all of the prompt's examples, however few there are."""
-    one_suffices = profile.model_copy(update={"checks": profile.checks.model_copy(update={"code": (NAME,)})})
+    one_suffices = profile.model_copy(
+        update={"checks": profile.checks.model_copy(update={"code": (PYTHON_EXAMPLES.name,)})}
+    )
     return await check_runs(without_verdicts(runs), {item.id: item for item in items}, one_suffices, _AT_ONCE)
 
 

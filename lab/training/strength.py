@@ -20,7 +20,7 @@ from lab.training.collect import Run
 from lab.training.datasets import Item, load
 from lab.training.store import read
 from services.answer_checker.checker import AnswerChecker
-from services.checks.python_examples import NAME
+from services.checks.built_in import PYTHON_EXAMPLES
 from tandem.method.answer import final_answer
 from tandem.method.checks import CheckSpec, Verdict
 from tandem.method.examples import find_examples, weight
@@ -87,7 +87,7 @@ async def _passed(item: Item, run: Run, checker: AnswerChecker) -> int:
     tests = [line.strip() for line in item.answer.splitlines() if line.strip().startswith("assert ")]
     answer, held = final_answer(run.text, "code"), 0
     for argument in ("", *tests[: _MOST - 1]):
-        task = CheckTask(item.id, item.question, answer, [CheckSpec(NAME, argument)], "code")
+        task = CheckTask(item.id, item.question, answer, [CheckSpec(PYTHON_EXAMPLES.name, argument)], "code")
         [result] = await checker.check(task)
         if result.verdict is not Verdict.PASS:
             break

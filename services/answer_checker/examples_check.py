@@ -13,7 +13,7 @@ from services.answer_checker.sandbox.cells import Cell, Ended, Sandbox
 from services.answer_checker.sandbox.limits import Limits
 from services.answer_checker.sandbox.messages import receive, send
 from services.checks.api import Compared, failed, passed, unknown
-from services.checks.python_examples import counts, examples_of, least_of
+from services.checks.built_in import counts, examples_of, least_of
 from tandem.method.checks import Verdict
 from tandem.method.examples import Example
 from tandem.method.prompt_code import PromptCode, parse_prompt

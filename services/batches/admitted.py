@@ -8,11 +8,10 @@ from itertools import islice
 from typing import Any
 
 from services.batches.lines import BadLine, parse
-from services.batches.owners import Owned
-from services.file_store.pages import write_page
 from services.file_store.paths import requests_path
+from services.file_store.records import write_page
 from services.file_store.store import FileStore
-from services.identity.caller import Caller
+from services.identity.caller import Caller, Owned
 from tandem.method.batch import PAGE_SIZE, AdmittedLine
 from tandem.method.errors import FailedPrecondition, InvalidArgument, TandemError
 from tandem.method.names import batched_id

@@ -6,27 +6,44 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from services.batches.admitted import Admission, Admit, RequireAllowed, write_pages
 from services.batches.files import Files, following
-from services.batches.owners import Owned
 from services.batches.temporal import BatchWorkflows, reused
-from services.batches.threads import Threads
 from services.file_store import paths
 from services.file_store.records import BatchRecord, Records
 from services.file_store.store import FileStore
-from services.identity.caller import Caller
+from services.identity.caller import Caller, Owned
 from tandem.method.batch import BatchProgress, BatchState, BatchTask
 from tandem.method.errors import NotFound
 
+T = TypeVar("T")
 _BEGINS_SECONDS = 120.0  # at most, from a batch's record to its workflow
 _ADMITTED_AT_ONCE = 2  # batches, each in a thread: reading and tokenising all lines of one takes up to minutes
 _UNKNOWN = BatchProgress(
     BatchState.FAILED, error="Temporal does not know this batch: it never began, or its record is gone"
 )
+
+
+class Threads:
+    """At most `most` calls run at once, and others wait for them.
+
+    In the pool of `asyncio.to_thread` they would delay what shares it: admission of requests, checks of tokens, reads of files.
+    """
+
+    def __init__(self, most: int, name: str) -> None:
+        self._executor = ThreadPoolExecutor(most, thread_name_prefix=name)
+
+    async def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """As `asyncio.to_thread`: the caller's context goes along. Raises what `function` raises."""
+        bound = partial(copy_context().run, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, bound)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from uuid import uuid4
 
 from services.batches.lines import MOST_BYTES as MOST_LINE_BYTES
-from services.batches.owners import Owned
 from services.file_store import paths
 from services.file_store.records import BATCH, FileRecord, Records
 from services.file_store.store import FileStore
+from services.identity.caller import Owned
 from tandem.method.errors import InvalidArgument, NotFound, ResourceExhausted
 
 MOST_BYTES = 100 * 1024 * 1024

@@ -8,11 +8,11 @@ import time
 from contextlib import suppress
 from datetime import timedelta
 
-from services.batches.owners import Owned
 from services.batches.temporal import BatchWorkflows
 from services.file_store import paths
 from services.file_store.records import BatchRecord, Records
 from services.file_store.store import FileStore
+from services.identity.caller import Owned
 from tandem.method.batch import BatchState
 from tandem.method.errors import NotFound, TandemError
 

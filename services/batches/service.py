@@ -13,15 +13,13 @@ from uuid import uuid4
 import grpc
 
 from services.batches.admitted import RequireAllowed
-from services.batches.batches import Batch, Batches, Terms
+from services.batches.batches import Batch, Batches, Terms, Threads
 from services.batches.files import Files
-from services.batches.owners import ID, Owned, owned
-from services.batches.threads import Threads
 from services.batches.uploads import Uploads
 from services.file_store import paths
 from services.file_store.records import FileRecord
 from services.file_store.store import CHUNK_BYTES
-from services.identity.caller import Caller, current_caller
+from services.identity.caller import ID, Caller, Owned, current_caller, owned
 from tandem.method.errors import InvalidArgument
 from tandem.v1 import batch_pb2, batch_pb2_grpc
 

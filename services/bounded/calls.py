@@ -1,18 +1,21 @@
-"""The caller's side: calls of the helper, some at once. Heavy ones never take the places of light ones."""
+"""The caller's side: calls of the helper, a bounded number at once. Heavy ones never take the places of light ones.
+
+Of those that wait, the lightest is next; where too many wait, the heaviest is sent away.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from bisect import insort
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-
-from services.bounded.turns import Busy, Turns
 
 _BOOT = """import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -20,6 +23,55 @@ from services.bounded.helper import main
 main(*json.loads(sys.argv[2]))"""
 _START_SECONDS = 20.0
 """More than a helper takes to load its modules on a busy machine."""
+
+
+class Busy(Exception):
+    """Too many calls wait, or this machine is too busy for this one. Nothing is wrong with the call."""
+
+
+class Turns:
+    """For one event loop."""
+
+    def __init__(self, places: int, max_waiting: int) -> None:
+        self._free, self._max_waiting = places, max_waiting
+        self._numbers = itertools.count()
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    @asynccontextmanager
+    async def turn(self, weight: float) -> AsyncIterator[None]:
+        """A place. Raises Busy where this is the heaviest of too many."""
+        if self._free:
+            self._free -= 1
+        else:
+            await self._wait(weight)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _wait(self, weight: float) -> None:
+        place = asyncio.get_running_loop().create_future()
+        waiter = (weight, next(self._numbers), place)
+        insort(self._waiting, waiter)
+        if len(self._waiting) > self._max_waiting:
+            *_, heaviest = self._waiting.pop()
+            heaviest.set_exception(Busy("too many wait"))
+        try:
+            await place
+        except asyncio.CancelledError:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            elif not place.cancelled() and not place.exception():
+                self._pass_on()  # the place came as the caller left
+            raise
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            *_, place = self._waiting.pop(0)
+            if not place.done():  # its caller has left, and takes itself off the list a moment later
+                place.set_result(None)
+                return
+        self._free += 1
 
 
 class Refused(Exception):

@@ -6,9 +6,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from services.checks.api import Check
-from services.checks.json_schema import JSON_SCHEMA
-from services.checks.python_examples import PYTHON_EXAMPLES
-from services.checks.texts import CHOICE, REGEX
+from services.checks.built_in import CHOICE, JSON_SCHEMA, PYTHON_EXAMPLES, REGEX
 from tandem.method.checks import AGREEMENT, CheckSpec, agreement
 from tandem.method.conversation import Task
 from tandem.method.errors import InvalidArgument

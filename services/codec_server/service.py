@@ -15,7 +15,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from services.identity.authentication import Authentication
 from services.process.body_limit import BodyLimit
-from services.process.payload_codec import EncryptionCodec
+from services.process.temporal import EncryptionCodec
 from tandem.method.errors import (
     FailedPrecondition,
     InvalidArgument,

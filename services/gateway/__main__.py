@@ -31,8 +31,7 @@ from services.gateway.temporal import Workflows
 from services.gateway.tenancy import Tenancy
 from services.gateway.visibility import find_search_attributes
 from services.gateway.workers import PATIENCE, Patience
-from services.identity.authentication import Authentication
-from services.identity.settings import IdentitySettings
+from services.identity.authentication import Authentication, IdentitySettings
 from services.observability import metrics, tracing
 from services.process.callers import Callers
 from services.process.redis import open_request_log
@@ -40,8 +39,8 @@ from services.process.server import Server, serve
 from services.process.settings import Names, ProcessSettings, Seconds, read_settings
 from services.process.start import run
 from services.process.temporal import connect
-from services.process.token_counter import token_counter
 from services.process.transport import PLAIN, Transport, own_transport
+from services.process.without_engine import token_counter
 from services.request_log.log import RequestLog
 from tandem.contract import MAX_REQUEST_BYTES
 from tandem.errors import SetupError

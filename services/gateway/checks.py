@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from services.bounded.calls import BoundedCalls, Refused, TooCostly
-from services.bounded.turns import Busy
-from services.checks.json_schema import JSON_SCHEMA, validate_schema
+from services.bounded.calls import BoundedCalls, Busy, Refused, TooCostly
+from services.checks.built_in import JSON_SCHEMA, validate_schema
 from services.checks.registry import applies, validate
-from services.process.json_schema import check_schema
+from services.process.without_engine import check_schema
 from tandem.method.checks import CheckSpec
 from tandem.method.conversation import TASKS
 from tandem.method.errors import InvalidArgument, ResourceExhausted

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from services.http_gateway.ending import LAST_WORDS_SECONDS
-from services.http_gateway.readiness import Readiness
+from services.http_gateway.lifetime import LAST_WORDS_SECONDS, Readiness
 from services.http_gateway.reading import MOST_WAITING
 from services.http_gateway.service import OWN_PAGE, make_app
-from services.identity.settings import is_loopback
+from services.identity.authentication import is_loopback
 from services.observability import metrics, tracing
 from services.process.http_server import MAX_CONNECTIONS, HttpServer, http_config
 from services.process.server import termination

@@ -13,10 +13,10 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import Field
 
 from services.http_gateway import sse
-from services.http_gateway.ending import Ending, ServerEnds
 from services.http_gateway.ids import register_ids
+from services.http_gateway.lifetime import Ending, ServerEnds
 from services.http_gateway.reading import BodyRoute
-from services.identity.bearer import bearer
+from services.identity.caller import bearer
 from tandem.client import AsyncClient
 from tandem.contract import to_message
 from tandem.errors import RequestError

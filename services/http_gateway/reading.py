@@ -23,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from services.http_gateway import errors
-from services.identity.bearer import bearer
+from services.identity.caller import bearer
 from tandem.client import AsyncClient
 from tandem.openai.json_body import read_json
 

@@ -10,9 +10,9 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from services.http_gateway import completion, errors, sse
-from services.http_gateway.ending import SAID, Ending, ServerEnds
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled, Exchange
+from services.http_gateway.lifetime import SAID, Ending, ServerEnds
 from tandem.errors import RequestError
 from tandem.live_text import Piece, TextWasLost
 from tandem.v1 import tandem_pb2

@@ -18,15 +18,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from services.http_gateway import batches, completion, page
 from services.http_gateway.completion import CompletionReply
-from services.http_gateway.ending import Ending, EndingGuard
 from services.http_gateway.exchange import Exchange
 from services.http_gateway.failures import handle_failures, refused_page
-from services.http_gateway.readiness import Readiness
+from services.http_gateway.lifetime import Ending, EndingGuard, Readiness
 from services.http_gateway.reading import MOST_WAITING, Bodies, BodyRoute
 from services.http_gateway.replies import EventStream, Reply, send_whole
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
-from services.identity.bearer import bearer
+from services.identity.caller import bearer
 from services.observability import metrics, text
 from services.observability.tracing import tracer
 from services.process.body_limit import BodyLimit

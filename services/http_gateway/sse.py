@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
-from services.http_gateway.ending import Ending, ServerEnds
+from services.http_gateway.lifetime import Ending, ServerEnds
 
 T = TypeVar("T")
 PING = b": ping\n\n"

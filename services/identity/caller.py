@@ -6,13 +6,16 @@ for `acme`, and no answer and no time tells it from one that nobody has used.
 
 from __future__ import annotations
 
+import re
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from tandem.method.errors import PermissionDenied
+from tandem.keys import TENANT
+from tandem.method.errors import NotFound, PermissionDenied
 
 ADMIN = "admin"
 _SEPARATOR = "/"
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +69,29 @@ def current_caller() -> Caller:
 
 def set_caller(caller: Caller) -> None:
     _current.set(caller)
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A file or a batch: `id` within `tenant`, which is empty where callers have none."""
+
+    tenant: str
+    id: str
+
+    @property
+    def internal_id(self) -> str:
+        return f"{self.tenant}/{self.id}" if self.tenant else self.id
+
+
+def owned(caller: Caller, given: str, what: str) -> Owned:
+    """What the caller means; another tenant's is unknown, as is one that nobody has used. Raises NotFound for what cannot be an id of a `what`."""
+    tenant, _, own = caller.internal_id(given).rpartition("/")
+    if not ID.fullmatch(own) or (tenant and not TENANT.fullmatch(tenant)):
+        raise NotFound(f"there is no {what} {given!r}", reason=f"UNKNOWN_{what.upper()}")
+    return Owned(tenant, own)
+
+
+def bearer(authorization: str) -> str:
+    """The credential of an Authorization header, not judged yet; empty where there is none."""
+    scheme, _, credential = authorization.strip().partition(" ")
+    return credential.strip() if scheme.lower() == "bearer" else ""

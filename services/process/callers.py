@@ -1,11 +1,17 @@
-"""Which processes may call a service. A process is named by the SPIFFE id in its certificate: spiffe://tandem/worker."""
+"""What refuses a call before it is served: by the SPIFFE id in the peer's certificate (spiffe://tandem/worker), and by metadata."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import grpc
 
 from tandem.method.errors import PermissionDenied
+
+logger = logging.getLogger(__name__)
 
 AuthContext = Mapping[str, Iterable[bytes]]
 """What gRPC knows of the peer of a call."""
@@ -41,3 +47,34 @@ NOBODY = Callers()
 
 def spiffe_id(process: str, trust_domain: str) -> str:
     return f"spiffe://{trust_domain}/{process}"
+
+
+CallCheck = Callable[[Mapping[str, str]], Awaitable[None]]
+"""Is given the metadata of a call; raises a TandemError to refuse it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """`callers`: the processes that may call; None where no certificates are asked for. `checks` come after."""
+
+    checks: Sequence[CallCheck] = ()
+    callers: Callers | None = None
+    trust_domain: str = ""
+
+    async def admit(self, context: grpc.aio.ServicerContext[Any, Any], method: str) -> None:
+        """Raises a TandemError."""
+        if self.callers is not None:
+            self._check_peer(self.callers, context, method)
+        metadata = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+        for check in self.checks:
+            await check(metadata)
+
+    def _check_peer(self, callers: Callers, context: grpc.aio.ServicerContext[Any, Any], method: str) -> None:
+        try:
+            callers.check(context.auth_context(), self.trust_domain)
+        except PermissionDenied as error:
+            logger.warning("refused %s: %s", method, error)
+            raise
+
+
+NO_GUARD = Guard()

@@ -12,7 +12,7 @@ from grpc_status import rpc_status
 from opentelemetry import trace
 
 from services.observability.spans import set_attributes
-from services.process.guard import NO_GUARD, Guard
+from services.process.callers import NO_GUARD, Guard
 from services.process.status import from_engine, to_status
 from tandem.method.errors import InvalidArgument, TandemError
 

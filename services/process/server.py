@@ -15,11 +15,10 @@ from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined
 from grpc_reflection.v1alpha import reflection
 
 from services.observability.tracing import server_interceptors
-from services.process.callers import NOBODY, Callers
-from services.process.guard import Check
-from services.process.health_port import HealthPort
+from services.process.callers import NOBODY, CallCheck, Callers
 from services.process.interceptors import ErrorInterceptor, KnownError
 from services.process.slow_readers import SlowReaderInterceptor
+from services.process.start import require_bound
 from services.process.status import from_engine
 from services.process.transport import PLAIN, Transport
 from tandem.method.errors import Unavailable
@@ -50,6 +49,28 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+class HealthPort:
+    """Health in clear text, on a port that serves nothing else. Port 0: it does not listen. Raises SetupError where it is taken.
+
+    Kubernetes' own probes have no certificate, and a program in the pod that has one would be a Python process for each probe.
+    """
+
+    def __init__(self, host: str, port: int, servicer: health_aio.HealthServicer) -> None:
+        self._server: grpc.aio.Server | None = None
+        if port:
+            self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_connection_idle_ms", 300_000)])
+            health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
+            require_bound(f"{host}:{port}", self._server.add_insecure_port)
+
+    async def start(self) -> None:
+        if self._server:
+            await self._server.start()
+
+    async def stop(self) -> None:
+        if self._server:
+            await self._server.stop(0)
+
+
 class Server:
     """A grpc.aio server that is alive at once and ready when `serving` is called; until then its calls are UNAVAILABLE.
 
@@ -58,7 +79,7 @@ class Server:
     """
 
     def __init__(
-        self, host: str, port: int, services: Sequence[str], checks: Sequence[Check] = (), *,
+        self, host: str, port: int, services: Sequence[str], checks: Sequence[CallCheck] = (), *,
         transport: Transport = PLAIN, callers: Callers = NOBODY, receive_limit: int = MESSAGE_LIMIT,
         known_error: KnownError = from_engine,
     ) -> None:  # fmt: skip

@@ -10,9 +10,8 @@ import grpc
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.process.callers import Callers
+from services.process.callers import CallCheck, Callers, Guard
 from services.process.certificate import Certificate, CertificateError, CertificateFiles
-from services.process.guard import Check, Guard
 from services.process.renewed_channel import OpenChannel, RenewedChannel
 from services.process.settings import read_settings
 from services.process.start import require_bound
@@ -36,7 +35,7 @@ class Transport:
     def is_on(self) -> bool:
         return self.certificate is not None
 
-    def guard(self, callers: Callers, checks: Sequence[Check] = ()) -> Guard:
+    def guard(self, callers: Callers, checks: Sequence[CallCheck] = ()) -> Guard:
         """Without certificates, nobody can be told from anybody else: `callers` is not asked."""
         return Guard(checks, callers if self.is_on else None, self.trust_domain)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from services.request_log.connection import STAGES, Role
-from services.sealing.errors import unreadable
+from services.sealing.keys import unreadable
 
 if TYPE_CHECKING:  # the library is loaded where there are keys
     from services.sealing.sealer import Sealer

@@ -9,7 +9,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from tandem.method.errors import FailedPrecondition
+
 KEY_BYTES = 32
+TEXT_UNREADABLE = "TEXT_UNREADABLE"
+"""Reason of a FailedPrecondition: this process lacks the key of what it reads, or somebody has changed it."""
 
 
 class PayloadKeys(BaseModel):
@@ -44,3 +48,7 @@ def read_keys(file: str) -> PayloadKeys | None:
         return PayloadKeys.model_validate_json(Path(file).read_text())
     except (OSError, ValidationError) as error:
         raise ValueError(f"TANDEM_PAYLOAD_KEYS: {error}") from error
+
+
+def unreadable(why: str) -> FailedPrecondition:
+    return FailedPrecondition(f"what is kept of the request cannot be read: {why}", reason=TEXT_UNREADABLE)

@@ -10,8 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from services.sealing.errors import unreadable
-from services.sealing.keys import KEY_BYTES, PayloadKeys
+from services.sealing.keys import KEY_BYTES, PayloadKeys, unreadable
 
 _NONCE_BYTES = 12
 _REMEMBERED = 1024  # keys of requests

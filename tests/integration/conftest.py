@@ -28,7 +28,7 @@ from services.gateway.tenancy import Tenancy
 from services.identity.authentication import Authentication
 from services.insight_generator import __main__ as insight_generator
 from services.observability.text import TextlessExporter
-from services.process.payload_codec import NOT_ENCRYPTED
+from services.process.temporal import NOT_ENCRYPTED
 from services.request_log.log import RequestLog
 from services.slm_executor import __main__ as slm_executor
 from services.sufficiency_scorer import __main__ as sufficiency_scorer

@@ -15,8 +15,7 @@ from services.batches.service import FILES, FileService
 from services.batches.uploads import UploadLimits, Uploads
 from services.file_store import paths
 from services.file_store.store import FileStore
-from services.identity.api_keys import ApiKeys
-from services.identity.authentication import Authentication
+from services.identity.authentication import ApiKeys, Authentication
 from services.process.server import Server
 from tandem import AsyncClient, RequestError
 from tandem.keys import KeyFile

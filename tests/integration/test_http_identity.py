@@ -10,9 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from services.http_gateway.readiness import Readiness
-from services.identity.api_keys import ApiKeys
-from services.identity.authentication import Authentication
+from services.http_gateway.lifetime import Readiness
+from services.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
 from tandem.keys import KeyFile
 from tests.integration.conftest import System, run_system

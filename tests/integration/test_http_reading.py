@@ -16,8 +16,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from services.identity.api_keys import ApiKeys
-from services.identity.authentication import Authentication
+from services.identity.authentication import ApiKeys, Authentication
 from tandem.keys import KeyFile
 from tandem.local.ports import free_port
 from tandem.paths import REPOSITORY

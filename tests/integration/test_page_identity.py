@@ -10,8 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from services.identity.api_keys import ApiKeys
-from services.identity.authentication import Authentication
+from services.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
 from tandem.keys import KeyFile
 from tests.browser import chromium, needs_browser, visit

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from services.process.payload_codec import data_converter
+from services.process.temporal import data_converter
 from services.request_log.connection import STAGES, Role
 from services.request_log.decisions import scored_slot
 from services.request_log.streams import Closing

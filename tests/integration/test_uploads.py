@@ -16,8 +16,7 @@ from services.batches.files import Files
 from services.batches.service import FILES, FileService
 from services.batches.uploads import UploadLimits, Uploads
 from services.file_store.store import FileStore
-from services.identity.api_keys import ApiKeys
-from services.identity.authentication import Authentication
+from services.identity.authentication import ApiKeys, Authentication
 from services.identity.caller import Caller
 from services.process.server import Server
 from tandem import AsyncClient, RequestError

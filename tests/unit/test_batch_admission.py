@@ -15,16 +15,14 @@ from typing import Any, cast
 import pytest
 
 from services.batches.admitted import Admit, Start
-from services.batches.batches import Batch, Batches, Terms
+from services.batches.batches import Batch, Batches, Terms, Threads
 from services.batches.files import Files
-from services.batches.owners import Owned
-from services.batches.threads import Threads
 from services.file_store.records import BatchRecord, Records
 from services.file_store.store import FileStore
 from services.gateway.__main__ import tenants_in
 from services.gateway.batched import BatchedRequests
 from services.gateway.tenancy import Tenancy
-from services.identity.caller import ADMIN, ANONYMOUS, Caller
+from services.identity.caller import ADMIN, ANONYMOUS, Caller, Owned
 from tandem.method.batch import BatchProgress
 from tandem.method.errors import FailedPrecondition, NotFound
 from tandem.tenants import TenantFile

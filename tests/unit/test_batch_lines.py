@@ -12,9 +12,8 @@ import pytest
 from services.batches import lines
 from services.batches.admitted import Admission, Start
 from services.batches.lines import MOST_BYTES, BadLine, parse
-from services.batches.owners import Owned
 from services.gateway.admission import _MAX_CHARACTERS_PER_TOKEN
-from services.identity.caller import Caller
+from services.identity.caller import Caller, Owned
 from tandem.method.errors import InvalidArgument
 
 ROOT = Path(__file__).parents[2]

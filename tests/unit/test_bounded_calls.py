@@ -11,8 +11,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from services.bounded.calls import BoundedCalls, Bounds, Refused, TooCostly
-from services.bounded.turns import Busy, Turns
+from services.bounded.calls import BoundedCalls, Bounds, Busy, Refused, TooCostly, Turns
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
 MODULE = "tests.bounded_work"

@@ -14,9 +14,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from services.identity.authentication import Authentication
+from services.identity.authentication import Authentication, IdentitySettings
 from services.identity.caller import ANONYMOUS, Caller
-from services.identity.settings import IdentitySettings
 from services.identity.tokens import Issuer, Tokens
 from tandem.method.errors import PermissionDenied, Unauthenticated, Unavailable
 

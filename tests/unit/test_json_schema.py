@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.engine.json_schema import is_beginning
-from services.process.json_schema import check_schema
+from services.process.without_engine import check_schema
 from tandem.method.errors import InvalidArgument
 
 POINT = {

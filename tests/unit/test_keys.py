@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from services.identity.api_keys import ApiKeys
+from services.identity.authentication import ApiKeys
 from services.identity.caller import Caller
 from tandem.cli import app
 from tandem.keys import KeyFile, KeyFileError, find_key

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.engine.tokenizer import FileTokenizer
-from services.process.token_counter import token_counter
+from services.engine.file_tokenizer import FileTokenizer
+from services.process.without_engine import token_counter
 from tests.fakes import write_tokenizer
 
 _WORDS, _MB = 10_000, 2**20

@@ -17,8 +17,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from services.file_store import paths
-from services.file_store.pages import Pages
-from services.file_store.records import BATCH_OUTPUT, FileRecord, Records
+from services.file_store.records import BATCH_OUTPUT, FileRecord, Pages, Records
 from services.file_store.store import FileStore
 from services.observability.tracing import current_trace_id, tracer
 from services.process.search_attributes import at_start

@@ -18,8 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as oip
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as oip_grpc
 
-from services.identity.api_keys import ApiKeys
-from services.identity.authentication import Authentication
+from services.identity.authentication import ApiKeys, Authentication
 from services.process.channels import open_channel
 from services.process.server import Server
 from services.process.transport import Transport

@@ -1,0 +1,34 @@
+"""What the gateway, where no engine runs, asks of an engine's code: how many tokens a question has, and whether a schema can be held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from services.engine.api import InvalidSchema, QueueFull
+from services.engine.schema_trial import trials
+from services.engine.word_cache import keep_no_words
+from services.process.status import from_engine
+from tandem.errors import SetupError
+
+
+async def check_schema(text: str) -> None:
+    """Raises InvalidArgument, naming `json_schema`, where no text can be held to `text`: it is no JSON schema, has a keyword
+    that cannot be held, or is too costly. Raises ResourceExhausted where too many others are tried.
+    """
+    try:
+        await trials().num_bytes(text)
+    except (InvalidSchema, QueueFull) as error:
+        raise from_engine(error) or error from error
+
+
+def token_counter(models_folder: Path, model: str) -> Callable[[str], int]:
+    """Counts tokens with the model's tokenizer; raises SetupError when the model's files are not there."""
+    file = models_folder / model / "tokenizer.json"
+    if not file.is_file():
+        raise SetupError(f"{file} is missing; `tandem models pull` gets it")
+    tokenizer = Tokenizer.from_file(str(file))
+    keep_no_words(tokenizer)
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
