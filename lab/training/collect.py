@@ -22,8 +22,7 @@ from services.engine.batch import Completion, generate, run_all
 from services.engine.detokenizer import Detokenizer
 from services.generation.continued_json import num_continued
 from services.insight_generator.generator import StageSplitter
-from services.sufficiency_scorer.features import features
-from services.sufficiency_scorer.scorer_inputs import ScorerInputs
+from services.sufficiency_scorer.scorer_inputs import ScorerInputs, features
 from tandem.method.profile import Profile
 from tandem.method.prompts import Prompt, answer_prompt, insight_prompt, llm_alone_prompt
 

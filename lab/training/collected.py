@@ -15,7 +15,7 @@ from lab.training.collect import Run
 from lab.training.errors import StoreError
 from lab.training.store import Origin, read
 from lab.training.table import Table, make_table
-from services.sufficiency_scorer.description import TrainingSource
+from services.sufficiency_scorer.artefact import TrainingSource
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
 

@@ -24,7 +24,7 @@ from lab.training.pricing import Outcome
 from lab.training.store import read
 from lab.training.table import Floats, Table, make_table
 from services.checks.built_in import PYTHON_EXAMPLES
-from services.sufficiency_scorer.features import NAMES
+from services.sufficiency_scorer.scorer_inputs import NAMES
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile, load_profile
 from tandem.method.trial_plan import TrialPlan

@@ -21,9 +21,8 @@ from sklearn.model_selection import GroupKFold
 
 from lab.training.names import BOOSTING, WORDS
 from lab.training.table import Bools
-from services.sufficiency_scorer.network import SufficiencyNetwork
+from services.sufficiency_scorer.network import Input, Shape, SufficiencyNetwork
 from services.sufficiency_scorer.scorer_inputs import ScorerInputsBatch
-from services.sufficiency_scorer.shape import Input, Shape
 
 _COMPONENTS = 48
 _PENALTIES = np.logspace(-4, 1, 11)

@@ -30,8 +30,7 @@ from lab.training.policy import UNITS, Unit, must_be_counted
 from lab.training.pricing import PRICE_LISTS, Outcome
 from lab.training.study import Study
 from lab.training.table import Floats, Table
-from services.sufficiency_scorer.artefact import Artefact
-from services.sufficiency_scorer.description import Quality
+from services.sufficiency_scorer.artefact import Artefact, Quality
 from tandem.method.plan import Plan
 
 _DRAWS = 200

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from lab.training.estimators import Examples, Fit
 from lab.training.metrics import quality
 from lab.training.table import Bools, Floats, Table
-from services.sufficiency_scorer.description import Label
+from services.sufficiency_scorer.artefact import Label
 from services.sufficiency_scorer.network import SufficiencyNetwork
 from services.sufficiency_scorer.scorer_inputs import ScorerInputsBatch
 

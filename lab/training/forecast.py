@@ -12,7 +12,7 @@ from lab.training.levers import Effect, Need, effects, needs
 from lab.training.pair_sample import PairSample, drawn
 from lab.training.payoff import Pair, check_all, payoff
 from lab.training.route import Point
-from services.sufficiency_scorer.description import Label
+from services.sufficiency_scorer.artefact import Label
 
 Answer = Literal["yes", "no", "unclear"]
 Draw = Callable[[np.random.Generator], Pair]

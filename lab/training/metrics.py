@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.training.table import Bools, Floats
-from services.sufficiency_scorer.description import Quality, ScorerMetrics
+from services.sufficiency_scorer.artefact import Quality, ScorerMetrics
 
 _BINS = 10
 _RESAMPLES = 2000

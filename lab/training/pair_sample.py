@@ -11,8 +11,8 @@ from scipy.special import ndtri
 from lab.training.metrics import auroc
 from lab.training.payoff import Check, Pair, Score, StageFigures, correlation_of
 from lab.training.table import Bools, Floats, Rows, Table
-from services.sufficiency_scorer.description import Label
-from services.sufficiency_scorer.features import NAMES
+from services.sufficiency_scorer.artefact import Label
+from services.sufficiency_scorer.scorer_inputs import NAMES
 from tandem.method.prices import Prices, RolePrices
 from tandem.method.tokens import TokenCounts
 

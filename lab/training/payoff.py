@@ -16,7 +16,7 @@ from scipy.special import ndtri
 from lab.training.evidence import by_check, by_score, distance
 from lab.training.route import Cells, Point, Route, Step, best_stops, least_cost
 from lab.training.table import Bools, Floats
-from services.sufficiency_scorer.description import Label
+from services.sufficiency_scorer.artefact import Label
 
 MAX_CORRELATION = 0.999
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)

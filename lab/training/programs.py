@@ -9,12 +9,12 @@ from contextlib import suppress
 from functools import cache
 
 from services.answer_checker.checker import MODULES, start_sandbox
-from services.answer_checker.sandbox.cells import Sandbox
-from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.sandbox.layers import Limits
 from services.answer_checker.sandbox.messages import BadMessage, receive, send
+from services.answer_checker.sandbox.processes import Sandbox
 from services.answer_checker.settings import allows_weak_sandbox
 
-_ENTRY = "services.answer_checker.inside.tested"
+_ENTRY = "services.answer_checker.inside.program_tests"
 _starting = threading.Lock()
 _LIMITS = Limits(seconds=10.0, memory_bytes=1 << 30)
 
@@ -30,17 +30,17 @@ def passes(program: str, tests: str) -> bool:
 
 
 async def _passes(program: str, tests: str) -> bool:
-    cell = (await _sandbox()).launch(f"{_ENTRY}:main", _LIMITS)
+    process = (await _sandbox()).launch(f"{_ENTRY}:main", _LIMITS)
     word, said = secrets.token_hex(), None
     try:
         with suppress(ConnectionError, BadMessage):  # it has ended, or says something else
-            await send(cell.talk, {"program": program})
-            if await receive(cell.talk) is not None:
-                await send(cell.talk, {"tests": tests, "word": word})
-                said = await receive(cell.talk)
-        await cell.end()
+            await send(process.talk, {"program": program})
+            if await receive(process.talk) is not None:
+                await send(process.talk, {"tests": tests, "word": word})
+                said = await receive(process.talk)
+        await process.end()
     finally:
-        cell.close()
+        process.close()
     return bool(said == {"word": word})
 
 

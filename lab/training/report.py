@@ -11,7 +11,7 @@ from lab.training.methods import display_name
 from lab.training.metrics import Interval
 from lab.training.names import LLM_ALONE, ORACLE_FINISHING, OURS
 from lab.training.study import Policies, Study, Training
-from services.sufficiency_scorer.description import Quality
+from services.sufficiency_scorer.artefact import Quality
 
 _UNITS = {
     "full": "full", "paper": "paper", "usd": "USD", "seconds": "seconds", "usd_8": "USD 8:1", "usd_37": "USD 37:1"

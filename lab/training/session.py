@@ -21,7 +21,7 @@ from lab.training.store import CollectedProfile, Origin, read, write
 from services.engine.api import Engine, Tokenizer
 from services.engine.registry import running_engine
 from services.engine.tokenizer import ChatTokenizer
-from services.sufficiency_scorer.description import TRANSFORMERS, computed_by
+from services.sufficiency_scorer.artefact import TRANSFORMERS, computed_by
 from tandem.method.profile import Profile
 
 Progress = Callable[[int, int, int], None]

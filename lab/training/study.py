@@ -17,8 +17,7 @@ from lab.training.fitting import LearningCurve
 from lab.training.names import TRAINING
 from lab.training.policy import Policy
 from lab.training.table import Floats, Table
-from services.sufficiency_scorer.artefact import Artefact
-from services.sufficiency_scorer.description import Label, ScorerMetrics, TrainingSource
+from services.sufficiency_scorer.artefact import Artefact, Label, ScorerMetrics, TrainingSource
 from tandem.method.trial_plan import TrialPlan
 
 SCORES, POLICY = "scores.safetensors", "policy.json"

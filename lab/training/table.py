@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from services.sufficiency_scorer.bag_of_words import bag_of_words
-from services.sufficiency_scorer.description import Label
+from services.sufficiency_scorer.artefact import Label
+from services.sufficiency_scorer.scorer_inputs import bag_of_words
 from tandem.method.checks import Verdict
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Table:
         return int(self.slm.right.shape[1])
 
     def targets(self, label: Label) -> Bools:
-        """bool[n, K + 1]: the event that a score with this label predicts (services.sufficiency_scorer.description)."""
+        """bool[n, K + 1]: the event that a score with this label predicts (services.sufficiency_scorer.artefact)."""
         return self.slm.right if label == "right" else self.slm.right | ~self.llm.right[:, None]
 
     def take(self, rows: Rows) -> Table:

@@ -29,8 +29,8 @@ from lab.training.metrics import scorer_metrics
 from lab.training.names import BOOSTING, OF_STATES, WORDS
 from lab.training.study import CASCADE, PAPER, Study, Training
 from lab.training.table import Table
-from services.sufficiency_scorer.artefact import Artefact
-from services.sufficiency_scorer.description import (
+from services.sufficiency_scorer.artefact import (
+    Artefact,
     Description,
     Label,
     Moments,
@@ -38,8 +38,8 @@ from services.sufficiency_scorer.description import (
     ScorerMetrics,
     TrainingSource,
 )
-from services.sufficiency_scorer.features import NAMES, log_compress
 from services.sufficiency_scorer.network import SufficiencyNetwork
+from services.sufficiency_scorer.scorer_inputs import NAMES, log_compress
 from tandem.method.profile import Profile
 
 MIN_QUESTIONS = 40

@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from services.answer_checker.examples_check import CANDIDATE, EVALUATOR, check_examples
-from services.answer_checker.sandbox.cells import Sandbox, SandboxError
-from services.answer_checker.sandbox.layers import Isolation
-from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.sandbox.layers import Isolation, Limits
 from services.answer_checker.sandbox.messages import BadMessage, receive, send
+from services.answer_checker.sandbox.processes import Sandbox, SandboxError
 from services.answer_checker.settings import ALLOW_WEAK
 from services.checks.api import Compared
 from services.checks.registry import find_check
@@ -24,7 +23,7 @@ from tandem.method.errors import FailedPrecondition, ResourceExhausted
 from tandem.method.tasks import CheckTask
 
 logger = logging.getLogger(__name__)
-_PLAIN = "services.answer_checker.inside.plain"
+_TEXT_CHECK = "services.answer_checker.inside.text_check"
 _OF_PROGRAMS = [
     "bisect",
     "cmath",
@@ -49,7 +48,7 @@ _OF_PROGRAMS = [
     "textwrap",
     "typing",
 ]
-MODULES = CANDIDATE, EVALUATOR, _PLAIN, *_OF_PROGRAMS
+MODULES = CANDIDATE, EVALUATOR, _TEXT_CHECK, *_OF_PROGRAMS
 """What the fork server loads, once: the last ones because programs import them often."""
 _REPORT_SECONDS = 2.0
 """How long after its limit a process may take to be ended and reported."""
@@ -103,15 +102,15 @@ class AnswerChecker:
         return await self._compare_texts(spec, task)
 
     async def _compare_texts(self, spec: CheckSpec, task: CheckTask) -> tuple[Compared, float]:
-        cell = self._sandbox.launch(f"{_PLAIN}:main", self._limits)
+        process = self._sandbox.launch(f"{_TEXT_CHECK}:main", self._limits)
         try:
             await send(
-                cell.talk,
+                process.talk,
                 {"name": spec.name, "question": task.question, "answer": task.answer, "argument": spec.argument},
             )
-            found, ended = await receive(cell.talk), await cell.ended()
+            found, ended = await receive(process.talk), await process.ended()
         finally:
-            cell.close()
+            process.close()
         if found is None:
             late = f"it did not end within {self._limits.seconds:g} s" if ended.timed_out else "its process ended"
             return Compared(Verdict.ERROR, late), ended.seconds

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from services.answer_checker.sandbox.cells import Cell, Ended, Sandbox
-from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.sandbox.layers import Limits
 from services.answer_checker.sandbox.messages import receive, send
+from services.answer_checker.sandbox.processes import Ended, IsolatedProcess, Sandbox
 from services.checks.api import Compared, failed, passed, unknown
 from services.checks.built_in import counts, examples_of, least_of
 from tandem.method.checks import Verdict
@@ -83,12 +83,12 @@ async def _run(
     sandbox: Sandbox, limits: Limits, task: CheckTask, prompt: PromptCode, examples: Sequence[Example]
 ) -> tuple[_Report, tuple[Ended, Ended]]:
     ours, theirs = socket.socketpair()
-    report, cells = _Report(), list[Cell]()
+    report, processes = _Report(), list[IsolatedProcess]()
     try:
         longer = replace(limits, seconds=limits.seconds + _LATER_SECONDS)
-        cells.append(sandbox.launch(f"{CANDIDATE}:main", longer, ours))
-        cells.append(sandbox.launch(f"{EVALUATOR}:main", limits, theirs))
-        candidate, evaluator = cells
+        processes.append(sandbox.launch(f"{CANDIDATE}:main", longer, ours))
+        processes.append(sandbox.launch(f"{EVALUATOR}:main", limits, theirs))
+        candidate, evaluator = processes
         with suppress(ConnectionError):  # it ended already: what it reported says why
             await send(candidate.talk, {"program": prompt.program(task.answer)})
             await send(
@@ -105,8 +105,8 @@ async def _run(
             report.add(message)
         return report, await asyncio.gather(candidate.end(), evaluator.ended())
     finally:
-        for cell in cells:
-            cell.close()
+        for process in processes:
+            process.close()
 
 
 def _found(report: _Report, prompt: PromptCode, total: int, limits: Limits, *, is_late: bool) -> Compared | None:

@@ -146,7 +146,7 @@ class BoundedCalls:
         except TimeoutError:
             raise Busy("the helper does not answer") from None
         finally:
-            writer.close()  # the keeper sees it, and ends a worker that still runs
+            writer.close()  # the supervisor sees it, and ends a worker that still runs
         if not line:
             raise Busy("the helper has ended")
         found: dict[str, Any] = json.loads(line)

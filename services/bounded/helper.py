@@ -1,5 +1,5 @@
 """The helper: it loads modules once, and forks two processes for each call. One does the work within its limits; the other, its
-keeper, ends it when the time is over or the caller has gone, and reports.
+supervisor, ends it when the time is over or the caller has gone, and reports.
 
 Runs as a program of its own, with one thread, so that it may fork.
 """
@@ -23,7 +23,7 @@ def main(descriptor: int, modules: list[str]) -> None:
     """Serve until the caller's end of the stream closes. Each message brings the socket of one call."""
     for module in modules:
         import_module(module)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the keepers
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the supervisors
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's is for the service
     stream = socket.socket(fileno=descriptor)
     while True:
@@ -35,13 +35,13 @@ def main(descriptor: int, modules: list[str]) -> None:
             stream.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             try:
-                _keep(call)
+                _supervise(call)
             finally:  # also where the caller has gone before the order or the report was through
                 os._exit(0)
         call.close()
 
 
-def _keep(call: socket.socket) -> None:
+def _supervise(call: socket.socket) -> None:
     """Report `{"refused", "costly", "bytes"}`. `refused` is the work's own reason, "" where it is good and None where it was ended;
     `costly`: by a limit that the machine's load does not move.
     """

@@ -17,8 +17,7 @@ from services.generation.attempt_log import AttemptLog, Delta, Splitter, Unlogge
 from services.generation.late_writes import Write, is_taken
 from services.observability.spans import Inference, InferenceSpan, report_discarded
 from services.request_log.connection import Stopped
-from services.request_log.streams import Closing
-from services.request_log.writes import to_end
+from services.request_log.streams import Closing, to_end
 from tandem.method.errors import Fenced, Unavailable
 from tandem.method.tokens import TokenCounts
 

@@ -132,7 +132,7 @@ def watch_engine(engine: MeasuredEngine, role: str) -> None:
 
 
 class MeasuredDrift(Protocol):
-    """What the metrics need of a scorer's drift (services.sufficiency_scorer.drift)."""
+    """What the metrics need of a scorer's drift (services.sufficiency_scorer.stage_scorer)."""
 
     @property
     def monitored(self) -> Sequence[str]: ...

@@ -6,21 +6,22 @@ that one that is sent twice is made once, and the log refuses gaps.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
-from services.request_log.connection import STAGES, Connection, Role, key, translated_errors
+from services.request_log.connection import STAGES, Connection, Lost, Role, key, translated_errors
 from services.request_log.sealed_text import SealedText
 from services.request_log.transcript import Transcript, parse_entry
-from services.request_log.writes import Writes, to_end
 from tandem.method.errors import FailedPrecondition
 from tandem.method.tokens import TokenCounts
 
 PAGE = 256
 """Entries of one stream that a read returns at most."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +180,38 @@ def _resumption(reply: Sequence[str]) -> Resumption:
         epoch,
         TokenCounts(prompt=unreported_prompt, discarded=unreported_generated),
     )
+
+
+class Writes:
+    """begin, append and close of one writer. A write that is given again, because its reply did not come, keeps its number.
+
+    `name` distinguishes the writer from others of its epoch.
+    """
+
+    def __init__(self, connection: Connection, request_id: str, role: Role, epoch: int, name: str) -> None:
+        self._connection, self.request_id, self.role, self._epoch = connection, request_id, role, epoch
+        self._name, self._number = name, 0
+        self._last: tuple[Any, ...] = ()
+
+    async def make(self, *write: Any) -> list[str]:
+        """`write`: the command and its arguments. Raises Stopped, Fenced, Lost, Unavailable."""
+        if write != self._last:
+            self._last, self._number = write, self._number + 1
+        command, *arguments = write
+        try:
+            return await self._connection.run_script(
+                self.request_id, self.role, self._epoch, command, self._name, self._number, *arguments, repeats=True
+            )
+        except Lost:
+            self._last = ()  # what is missing is written first, and then this as a new write
+            raise
+
+
+async def to_end(write: Coroutine[Any, Any, T]) -> T:
+    """Wait for a write that has begun, also when the caller is cancelled: it may have been applied, and be counted twice."""
+    task = asyncio.create_task(write)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise

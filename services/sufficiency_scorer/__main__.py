@@ -17,13 +17,11 @@ from services.process.settings import ModelServiceSettings, read_settings
 from services.process.start import run
 from services.process.transport import PLAIN, Transport, own_transport
 from services.request_log.log import RequestLog
-from services.sufficiency_scorer.artefact import TrainedScorer
-from services.sufficiency_scorer.description import TRANSFORMERS, computed_by
+from services.sufficiency_scorer.artefact import TRANSFORMERS, TrainedScorer, computed_by
 from services.sufficiency_scorer.scorers import Scorer, make_scorer
 from services.sufficiency_scorer.server import ScorerServer
 from services.sufficiency_scorer.service import SufficiencyModel
-from services.sufficiency_scorer.stage_scorer import StageScorer
-from services.sufficiency_scorer.stage_scorers import StageScorers
+from services.sufficiency_scorer.stage_scorer import StageScorer, StageScorers
 from tandem.errors import SetupError
 from tandem.method.profile import Model, Profile
 

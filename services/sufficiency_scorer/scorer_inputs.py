@@ -1,16 +1,102 @@
-"""The inputs of a scorer, for one scoring pass and for a batch. Training and serving share this definition."""
+"""The inputs of a scorer, for one scoring pass and for a batch. Training and serving share these definitions.
+
+The paper's 16 features are statistics of per-token perplexity and entropy (docs/method.md, Features). The bag of words of a
+question, hashed, and its surface counts need no model.
+"""
 
 from __future__ import annotations
 
+import math
+import re
+import zlib
+from collections import Counter
 from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.engine.api import PromptScores
-from services.sufficiency_scorer.bag_of_words import bag_of_words
-from services.sufficiency_scorer.features import features, pool_states
 from tandem.method.prompts import Prompt
+
+STATISTICS = ("mean", "std", "median", "max", "min", "p25", "p75", "trend")
+NAMES = tuple(f"{quantity}_{statistic}" for quantity in ("perplexity", "entropy") for statistic in STATISTICS)
+_TREND_TOKENS = 20
+_MAX_NLL = 20.0  # nats; exp(20) keeps the statistics within float32
+BUCKETS = 512
+COUNTS = (
+    "characters",
+    "words",
+    "sentences",
+    "numbers",
+    "largest_number",
+    "dollars",
+    "backslashes",
+    "percents",
+    "slashes",
+)
+WIDTH = BUCKETS + len(COUNTS)
+_TOKEN = re.compile(r"[a-z]+|\d+|[\\$%/=^+*<>]")
+_NUMBER = re.compile(r"\d+")
+_HASHED_NORM = 5.0  # the counts beside the hashed part are standardised; at norm 1 it would carry too little weight
+
+
+def features(logprobs: NDArray[np.float32], entropies: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute float32[16], in the order of NAMES, from float32[n] log-probabilities and entropies in nats, n >= 1.
+
+    The perplexity of a token is exp(-log p), with -log p capped at 20 nats. Raises ValueError for empty or unequal inputs.
+    """
+    if len(logprobs) == 0 or len(logprobs) != len(entropies):
+        raise ValueError(
+            f"need at least one log-probability and as many entropies, got {len(logprobs)} and {len(entropies)}"
+        )
+    nll = np.minimum(-logprobs.astype(np.float64), _MAX_NLL)
+    return np.array([*_statistics(np.exp(nll)), *_statistics(entropies.astype(np.float64))], np.float32)
+
+
+def log_compress(raw: NDArray[Any]) -> NDArray[Any]:
+    """Return sign(x) * log(1 + |x|), same shape and dtype: perplexities span eight orders of magnitude."""
+    compressed: NDArray[Any] = np.sign(raw) * np.log1p(np.abs(raw))
+    return compressed
+
+
+def pool_states(states: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pool hidden states float32[n, d] to float32[2 d]: their mean, then the last token's."""
+    return np.concatenate([states.mean(axis=0), states[-1]])
+
+
+def _statistics(values: NDArray[np.float64]) -> list[float]:
+    p25, median, p75 = np.percentile(values, [25, 50, 75])
+    trend = values[-_TREND_TOKENS:].mean() - values[:_TREND_TOKENS].mean()
+    return [values.mean(), values.std(), median, values.max(), values.min(), p25, p75, trend]
+
+
+def bag_of_words(question: str) -> NDArray[np.float32]:
+    """Compute float32[WIDTH]: BUCKETS hashed columns, then COUNTS.
+
+    Unigrams and bigrams, weighted by 1 + log(count), are hashed with a sign (feature hashing, Weinberger et al. 2009)
+    and scaled to a common norm. A number enters by its length only, so that its value cannot be memorised.
+    """
+    tokens = ["#" * len(t) if t.isdigit() else t for t in _TOKEN.findall(question.lower())]
+    hashed = np.zeros(BUCKETS, np.float32)
+    for token, count in Counter([*tokens, *(f"{a} {b}" for a, b in pairwise(tokens))]).items():
+        digest = zlib.crc32(token.encode())
+        hashed[digest % BUCKETS] += (1 if digest >> 31 else -1) * (1 + math.log(count))
+    hashed *= _HASHED_NORM / max(float(np.linalg.norm(hashed)), 1e-6)
+    return np.concatenate([hashed, np.array(_counts(question), np.float32)])
+
+
+def _counts(question: str) -> list[float]:
+    numbers = [float(n[:15]) for n in _NUMBER.findall(question)]
+    return [
+        math.log1p(len(question)),
+        math.log1p(len(question.split())),
+        question.count("."),
+        len(numbers),
+        math.log1p(max(numbers, default=0.0)),
+        *(question.count(sign) for sign in "$\\%/"),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

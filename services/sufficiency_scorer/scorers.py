@@ -10,8 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from services.sufficiency_scorer.features import NAMES
-from services.sufficiency_scorer.scorer_inputs import ScorerInputs
+from services.sufficiency_scorer.scorer_inputs import NAMES, ScorerInputs
 from tandem.method.profile import TRAINED_SCORERS
 
 

@@ -22,8 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from services.observability.spans import Inference, describe_scoring
 from services.observability.tracing import tracer
 from services.process.callers import Callers
-from services.sufficiency_scorer.stage_scorer import StageAssessment, StageScorer
-from services.sufficiency_scorer.stage_scorers import StageScorers
+from services.sufficiency_scorer.stage_scorer import StageAssessment, StageScorer, StageScorers
 from tandem.method.conversation import TASKS, Message, Speaker, Task
 from tandem.method.errors import InvalidArgument
 from tandem.method.prices import RolePrices

@@ -1,25 +1,33 @@
-"""Scores a stage: runs the scoring pass over the prompt that the executor would answer, and applies the scorer."""
+"""Scores a stage: runs the scoring pass over the prompt that the executor would answer, and applies the scorer of the profile.
+
+Beside it runs a measure of drift: how far recent requests lie from the questions that the scorer was trained on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.engine.api import Engine
-from services.generation.late_writes import CountedPasses
+from services.generation.counted_passes import CountedPasses
+from services.observability.metrics import MeasuredDrift
+from services.process.served_profiles import Reread, ServedProfiles
 from services.request_log.ledger import Pass
 from services.request_log.log import RequestLog
-from services.sufficiency_scorer.drift import DriftMonitor
+from services.sufficiency_scorer.artefact import TrainedScorer
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs
 from services.sufficiency_scorer.scorers import Scorer
 from tandem.method.conversation import Message, Task
-from tandem.method.errors import InvalidArgument
+from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument
 from tandem.method.profile import Profile
 from tandem.method.prompts import answer_prompt
 from tandem.method.tokens import TokenCounts
+
+_WINDOW = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +94,64 @@ class StageScorer:
             inputs = ScorerInputs.without_pass(question, stage)
         self.drift.observe(inputs)
         return StageAssessment(self.scorer.score(inputs), inputs.features, tokens)
+
+
+class DriftMonitor:
+    """Mean z-scores over the first scored stage of the last 200 requests.
+
+    Later stages are left out: only questions that did not stop before reach them, which would look like a shift.
+    """
+
+    def __init__(self, scorer: Scorer, first_stage: int) -> None:
+        self._scorer, self._first_stage = scorer, first_stage
+        self._window: deque[NDArray[np.float64]] = deque(maxlen=_WINDOW)
+
+    def observe(self, inputs: ScorerInputs) -> None:
+        if isinstance(self._scorer, TrainedScorer) and inputs.stage == self._first_stage:
+            z_scores = self._scorer.z_scores(inputs)
+            if z_scores is not None:
+                self._window.append(z_scores)
+
+    @property
+    def monitored(self) -> tuple[str, ...]:
+        """Names of the entries of `shift`; empty for an untrained scorer."""
+        return self._scorer.monitored if isinstance(self._scorer, TrainedScorer) else ()
+
+    @property
+    def requests(self) -> int:
+        return len(self._window)
+
+    def shift(self) -> NDArray[np.float64]:
+        """Mean z-score of each monitored input, signed, float64; empty before the first request."""
+        return np.mean(self._window, axis=0) if self._window else np.zeros(0)
+
+
+class StageScorers:
+    """`make` creates a profile's scorer, or raises ValueError for one that cannot run here; `reread` as in ServedProfiles.
+
+    `drifts`: by profile's name, of the scorer that came last.
+    """
+
+    def __init__(
+        self, *profiles: Profile, make: Callable[[Profile], StageScorer], reread: Reread | None = None
+    ) -> None:
+        self._profiles, self._make = ServedProfiles(*profiles, reread=reread), make
+        self._by_digest: dict[str, StageScorer] = {}
+        self.drifts: dict[str, MeasuredDrift] = {}
+        for profile in profiles:
+            self._add(profile)
+
+    async def of(self, digest: str) -> StageScorer:
+        """The scorer of a request's profile. Raises FailedPrecondition where the profile is not here, or its scorer cannot run here."""
+        profile = await self._profiles.of(digest)
+        try:
+            return self._by_digest.get(profile.digest) or self._add(profile)
+        except ValueError as error:
+            raise FailedPrecondition(str(error), reason=PROFILE_MISMATCH) from error
+
+    def _add(self, profile: Profile) -> StageScorer:
+        if profile.digest not in self._by_digest:
+            self._by_digest[profile.digest] = self._make(profile)
+        scorer = self._by_digest[profile.digest]
+        self.drifts[profile.name] = scorer.drift
+        return scorer

@@ -13,7 +13,7 @@ import psutil
 
 from services.answer_checker.__main__ import build
 from services.answer_checker.checker import AnswerChecker, start_sandbox
-from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.sandbox.layers import Limits
 from tandem.v1 import checking_pb2, checking_pb2_grpc, tandem_pb2
 
 LIMITS = Limits(seconds=3.0)

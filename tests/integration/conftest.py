@@ -19,7 +19,7 @@ from temporalio.converter import DataConverter
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from services.answer_checker.sandbox.layers import NAMESPACES
-from services.answer_checker.sandbox.limits import Limits as CheckLimits
+from services.answer_checker.sandbox.layers import Limits as CheckLimits
 from services.engine.torch_engine.compiled import compile_model
 from services.gateway import __main__ as gateway
 from services.gateway.service import TandemService

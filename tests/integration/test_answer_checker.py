@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 from services.answer_checker.checker import MODULES, start_sandbox
-from services.answer_checker.sandbox.cells import SandboxError
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES, SECCOMP
+from services.answer_checker.sandbox.processes import SandboxError
 from services.checks.registry import checks
 from services.process.status import error_info
 from tandem.method.errors import FailedPrecondition
@@ -161,7 +161,7 @@ async def test_an_answer_that_is_too_large_is_an_error(checker: Running) -> None
 
 
 async def test_a_sandbox_that_runs_no_programs_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.answer_checker.examples_check.EVALUATOR", "services.answer_checker.inside.plain")
+    monkeypatch.setattr("services.answer_checker.examples_check.EVALUATOR", "services.answer_checker.inside.text_check")
     with pytest.raises(SandboxError, match="programs do not run in this sandbox: error"):
         await start_sandbox(allow_weak=False)
 
@@ -192,7 +192,7 @@ async def test_the_service_names_its_checks_and_its_isolation(checker: Running, 
 async def test_a_cancelled_call_ends_its_processes(checker: Running) -> None:
     call = asyncio.ensure_future(checker.examples("while True:\n    pass"))
     async with asyncio.timeout(30):
-        while len(checker.fork_server.children(recursive=True)) < 4:  # two processes with their keepers
+        while len(checker.fork_server.children(recursive=True)) < 4:  # two processes with their supervisors
             await asyncio.sleep(0.01)
     call.cancel()
     began = asyncio.get_running_loop().time()

@@ -18,7 +18,7 @@ from services.insight_generator.service import NAME as GENERATOR
 from services.process.server import SERVER_OPTIONS, Server
 from services.process.status import error_info
 from services.slm_executor.service import NAME as EXECUTOR
-from services.sufficiency_scorer.features import NAMES
+from services.sufficiency_scorer.scorer_inputs import NAMES
 from services.sufficiency_scorer.service import MODEL_NAME
 from services.sufficiency_scorer.service import NAME as SCORER
 from tandem import RequestError

@@ -17,8 +17,7 @@ from services.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import MODEL_NAME, SufficiencyModel
-from services.sufficiency_scorer.stage_scorer import StageScorer
-from services.sufficiency_scorer.stage_scorers import StageScorers
+from services.sufficiency_scorer.stage_scorer import StageScorer, StageScorers
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument
 from tandem.method.profile import Profile, load_profile
 from tandem.method.tasks import ModelTask

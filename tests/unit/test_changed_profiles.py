@@ -12,8 +12,7 @@ import pytest
 
 from services.process import served_profiles
 from services.process.served_profiles import ServedProfiles, rereading
-from services.sufficiency_scorer.stage_scorer import StageScorer
-from services.sufficiency_scorer.stage_scorers import StageScorers
+from services.sufficiency_scorer.stage_scorer import StageScorer, StageScorers
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition
 from tandem.method.profile import Model, Profile, load_profile
 

@@ -20,8 +20,8 @@ from lab.training.errors import StoreError
 from lab.training.grading import code_of, program
 from lab.training.repairs import repair_all, unrepaired
 from lab.training.store import read, write
-from services.answer_checker.sandbox.cells import Sandbox
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES
+from services.answer_checker.sandbox.processes import Sandbox
 from services.answer_checker.settings import ALLOW_WEAK
 from tandem.method.checks import Verdict
 from tandem.method.errors import FailedPrecondition

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from services.sufficiency_scorer.artefact import TrainedScorer
-from services.sufficiency_scorer.bag_of_words import bag_of_words
-from services.sufficiency_scorer.scorer_inputs import ScorerInputs
+from services.sufficiency_scorer.scorer_inputs import ScorerInputs, bag_of_words
 from services.sufficiency_scorer.scorers import make_scorer
 from tandem.local.models import catalogue
 from tandem.method.errors import InvalidArgument, NotFound

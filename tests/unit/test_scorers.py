@@ -10,17 +10,21 @@ import pytest
 from kserve import InferInput, InferRequest
 
 from services.request_log.log import RequestLog
-from services.sufficiency_scorer.artefact import Artefact, TrainedScorer
-from services.sufficiency_scorer.bag_of_words import BUCKETS, COUNTS, WIDTH, bag_of_words
-from services.sufficiency_scorer.description import Description
-from services.sufficiency_scorer.features import NAMES, features
-from services.sufficiency_scorer.network import SufficiencyNetwork
-from services.sufficiency_scorer.scorer_inputs import ScorerInputs, ScorerInputsBatch
+from services.sufficiency_scorer.artefact import Artefact, Description, TrainedScorer
+from services.sufficiency_scorer.network import Shape, SufficiencyNetwork
+from services.sufficiency_scorer.scorer_inputs import (
+    BUCKETS,
+    COUNTS,
+    NAMES,
+    WIDTH,
+    ScorerInputs,
+    ScorerInputsBatch,
+    bag_of_words,
+    features,
+)
 from services.sufficiency_scorer.scorers import make_scorer
 from services.sufficiency_scorer.service import MODEL_NAME, SufficiencyModel
-from services.sufficiency_scorer.shape import Shape
-from services.sufficiency_scorer.stage_scorer import StageScorer
-from services.sufficiency_scorer.stage_scorers import StageScorers
+from services.sufficiency_scorer.stage_scorer import StageScorer, StageScorers
 from tandem.method.errors import FailedPrecondition
 from tandem.method.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY

@@ -30,12 +30,10 @@ from lab.training.policy import Objective
 from lab.training.store import read, write
 from lab.training.study import PAPER, Study
 from lab.training.train import TrainingOptions, train
-from services.sufficiency_scorer.artefact import Artefact, TrainedScorer
-from services.sufficiency_scorer.bag_of_words import COUNTS
-from services.sufficiency_scorer.description import TRANSFORMERS
-from services.sufficiency_scorer.drift import DriftMonitor
-from services.sufficiency_scorer.scorer_inputs import ScorerInputs
+from services.sufficiency_scorer.artefact import TRANSFORMERS, Artefact, TrainedScorer
+from services.sufficiency_scorer.scorer_inputs import COUNTS, ScorerInputs
 from services.sufficiency_scorer.scorers import make_scorer
+from services.sufficiency_scorer.stage_scorer import DriftMonitor
 from tandem.cli import app
 from tandem.method.plan import make_plan
 from tandem.method.profile import Profile, load_profile

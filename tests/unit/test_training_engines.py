@@ -18,8 +18,7 @@ from lab.training.names import OF_STATES
 from lab.training.store import read, write
 from lab.training.study import Study
 from lab.training.train import TrainingOptions, train
-from services.sufficiency_scorer.artefact import TrainedScorer
-from services.sufficiency_scorer.description import TRANSFORMERS
+from services.sufficiency_scorer.artefact import TRANSFORMERS, TrainedScorer
 from tandem.method.profile import Profile, load_profile
 from tests.unit.synthetic import ignore, store, synthetic_runs
 

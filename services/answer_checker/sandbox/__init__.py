@@ -1,4 +1,4 @@
 """The sandbox: one fresh process per call, forked from a server without secrets, behind the layers that this kernel has.
 
-It knows nothing of checks. `cells` is the side of the service; `fork_server` and `keeper` are the other side.
+It knows nothing of checks. `processes` is the side of the service, `fork_server` the other side.
 """

@@ -1,22 +1,60 @@
-"""The layers of the sandbox, and which of them this kernel has: found by trying each in a child."""
+"""The layers of the sandbox, and which of them this kernel has: found by trying each in a child. The limits of what a process may use."""
 
 from __future__ import annotations
 
 import os
+import resource
+import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
-from services.answer_checker.sandbox import landlock, namespaces, seccomp, users
-from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.sandbox import kernel, landlock, namespaces, seccomp
 
+_MIB = 1 << 20
 NAMESPACES, LANDLOCK, SECCOMP, RLIMITS = "namespaces", "landlock", "seccomp", "rlimits"
 KERNEL_LAYERS = NAMESPACES, LANDLOCK, SECCOMP
 SCRATCH_INSIDE = "/scratch"
 _LIBRARIES = "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache"
 _DEVICES = "/dev/null", "/dev/zero", "/dev/urandom"
+_NOBODY = 65534
+_READ_EVERYTHING = 2  # CAP_DAC_READ_SEARCH
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`seconds` is of wall time; processor time ends a second later. `scratch_bytes` hold for a file and for the folder."""
+
+    seconds: float = 5.0
+    memory_bytes: int = 512 * _MIB
+    scratch_bytes: int = 16 * _MIB
+    open_files: int = 64
+    processes: int = 256
+
+    def apply(self, *, may_write: bool) -> None:
+        """Set them for this process, so that it cannot raise them again. Raises OSError and ValueError."""
+        processor_seconds = int(self.seconds) + 1
+        of_kinds = {
+            resource.RLIMIT_CPU: processor_seconds,
+            resource.RLIMIT_FSIZE: self.scratch_bytes if may_write else 0,
+            resource.RLIMIT_NOFILE: self.open_files,
+            resource.RLIMIT_NPROC: self.processes,
+            resource.RLIMIT_CORE: 0,
+        }
+        if sys.platform == "linux":  # macOS refuses a limit of the address space
+            of_kinds |= {
+                resource.RLIMIT_AS: self.memory_bytes,
+                resource.RLIMIT_MEMLOCK: 0,
+                resource.RLIMIT_MSGQUEUE: 0,
+                resource.RLIMIT_SIGPENDING: self.open_files,
+            }
+        for kind, limit in of_kinds.items():
+            hard = resource.getrlimit(kind)[1]
+            allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+            resource.setrlimit(kind, (allowed, allowed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +103,7 @@ def restrict(layers: tuple[str, ...], limits: Limits) -> None:
     is_private = NAMESPACES in layers
     os.chdir(SCRATCH_INSIDE if is_private else "/")
     limits.apply(may_write=is_private)
-    users.give_up_rights(readable_paths())
+    give_up_rights(readable_paths())
     if LANDLOCK in layers:
         landlock.restrict([*readable_paths(), *_DEVICES], [SCRATCH_INSIDE] if is_private else [])
     if SECCOMP in layers:
@@ -114,3 +152,42 @@ _ATTEMPTS: dict[str, Callable[[], None]] = {
     LANDLOCK: _enter_landlock,
     SECCOMP: _load_seccomp,
 }
+
+
+def give_up_rights(needed: Iterable[str]) -> None:
+    """Root becomes nobody, and every capability is dropped, so that no file on the machine is this process's own. Raises OSError.
+
+    Where some of Python's folders, `needed`, are private to root, nobody keeps the capability to read what others may not; landlock
+    or namespaces say what that is. Root stays root, without capabilities, where it may not become another user or lacks that one: in
+    a user namespace or a container. The other layers then hold it as they hold an ordinary user.
+    """
+    kept = 0
+    if os.geteuid() == 0:
+        is_private = sys.platform == "linux" and not all(map(_is_open_to_all, needed))
+        kept = _kept_as_nobody(is_private=is_private)
+    if sys.platform == "linux":
+        kernel.drop_capabilities(kept)
+
+
+def _kept_as_nobody(*, is_private: bool) -> int:
+    """Become nobody, if that is possible; the set of capabilities to keep."""
+    if is_private and not kernel.has_capability(_READ_EVERYTHING):
+        return 0
+    try:
+        _become_nobody(with_capabilities=is_private)
+    except OSError:
+        return 0
+    return 1 << _READ_EVERYTHING if is_private else 0
+
+
+def _become_nobody(*, with_capabilities: bool) -> None:
+    if with_capabilities:
+        kernel.keep_capabilities()
+    os.setgroups([])
+    os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+    os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+
+
+def _is_open_to_all(folder: str) -> bool:
+    """Whether every user may read it: root's own installation of Python is not."""
+    return all(parent.stat().st_mode & 0o001 for parent in (Path(folder), *Path(folder).parents))

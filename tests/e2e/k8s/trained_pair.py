@@ -9,12 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from services.sufficiency_scorer.artefact import Artefact
-from services.sufficiency_scorer.bag_of_words import BUCKETS, bag_of_words
-from services.sufficiency_scorer.description import Description, Moments, NotMeasured
-from services.sufficiency_scorer.features import NAMES
-from services.sufficiency_scorer.network import SufficiencyNetwork
-from services.sufficiency_scorer.shape import Shape
+from services.sufficiency_scorer.artefact import Artefact, Description, Moments, NotMeasured
+from services.sufficiency_scorer.network import Shape, SufficiencyNetwork
+from services.sufficiency_scorer.scorer_inputs import BUCKETS, NAMES, bag_of_words
 from tandem.method.profile import Profile, load_profile
 from tests.e2e.k8s.values import scripted_profile, sharing_pair
 from tests.fakes import ByteTokenizer

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from services.answer_checker.sandbox.keeper import SETUP_FAILED
-from services.answer_checker.sandbox.layers import Isolation
-from services.answer_checker.sandbox.limits import Limits
+from services.answer_checker.sandbox.fork_server import SETUP_FAILED
+from services.answer_checker.sandbox.layers import Isolation, Limits
 from services.answer_checker.sandbox.messages import encode, receive
 
 _BOOT = """import json, sys
@@ -36,7 +35,7 @@ class Ended:
     timed_out: bool
 
 
-class Cell:
+class IsolatedProcess:
     """One isolated process. `talk` is the stream to it, with the messages of `messages.send` and `messages.receive`."""
 
     def __init__(self, control: socket.socket, talk: socket.socket) -> None:
@@ -101,7 +100,7 @@ class Sandbox:
     def is_alive(self) -> bool:
         return self._server.poll() is None
 
-    def launch(self, entry: str, limits: Limits, peer: socket.socket | None = None) -> Cell:
+    def launch(self, entry: str, limits: Limits, peer: socket.socket | None = None) -> IsolatedProcess:
         """Start a process that runs `entry` ("module:function") with a channel to the service and one to `peer`.
 
         `peer` is closed here; without one, the second channel is closed. Raises SandboxError.
@@ -109,22 +108,22 @@ class Sandbox:
         control, kept = socket.socketpair()
         talk, inside = socket.socketpair()
         streams = [kept, inside] + ([peer] if peer else [])
-        cell = Cell(control, talk)
+        process = IsolatedProcess(control, talk)
         try:
             control.sendall(encode({"entry": entry, "limits": asdict(limits)}))
             socket.send_fds(self._stream, [b"\0"], [stream.fileno() for stream in streams])
         except OSError as error:
-            cell.close()
+            process.close()
             raise SandboxError(f"the fork server takes no order: {error}") from None
         finally:
             for stream in streams:
                 stream.close()
         control.setblocking(False)
         talk.setblocking(False)
-        return cell
+        return process
 
     async def stop(self) -> None:
-        """End the fork server; processes that still run are ended by whoever closes their cells."""
+        """End the fork server; processes that still run are ended by whoever closes their processes."""
         self._stream.close()
         try:
             await asyncio.to_thread(self._server.wait, _STOP_SECONDS)
