@@ -1,17 +1,38 @@
-"""The calls of a gateway that have one answer: `Client` and `AsyncClient` have them."""
+"""The calls of a gateway that have one answer, blocking and for asyncio: `Client` and `AsyncClient` have them."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tandem.calls import Metadata, async_unary_call, unary_call
+import grpc
+
 from tandem.contract import to_message
+from tandem.errors import from_rpc
 from tandem.gateway import Gateway
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
-_SECONDS = 10.0
+Metadata = tuple[tuple[str, str], ...]
 T = TypeVar("T")
+_SECONDS = 10.0
+
+
+def unary_call(method: Callable[..., T], request: object, seconds: float, metadata: Metadata) -> T:
+    """Raises RequestError, also where no reply came within `seconds`."""
+    try:
+        return method(request, timeout=seconds, metadata=metadata)
+    except grpc.RpcError as error:
+        raise from_rpc(error) from None
+
+
+async def async_unary_call(
+    method: Callable[..., Awaitable[T]], request: object, seconds: float, metadata: Metadata
+) -> T:
+    """As `unary_call`."""
+    try:
+        return await method(request, timeout=seconds, metadata=metadata)
+    except grpc.RpcError as error:
+        raise from_rpc(error) from None
 
 
 def trace_context() -> Metadata:

@@ -16,8 +16,8 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.tasks import LostUsage, LostUsageTask, StopOrder
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
-    from workflows.activities.lost_usage import LostUsageActivities
     from workflows.activities.publishing import PublishingActivities
+    from workflows.activities.usage import LostUsageActivities
 
 T = TypeVar("T")
 ONCE = RetryPolicy(maximum_attempts=1)

@@ -15,9 +15,9 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.result import StopReason
     from tandem.method.tasks import GenerationOutcome, ModelTask
     from tandem.method.timeouts import Timeouts
-    from workflows.activities.insight import InsightActivities
+    from workflows.activities.attempts import unavailable_retry_policy
+    from workflows.activities.models import InsightActivities
     from workflows.activities.publishing import PublishingActivities
-    from workflows.activities.retries import unavailable_retry_policy
     from workflows.calls import ActivityCalls, cause_of, results_in_hand
 
 _MAX_ATTEMPTS = 4

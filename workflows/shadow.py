@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.tasks import GenerationOutcome, ModelTask
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
-    from workflows.activities.insight import InsightActivities
+    from workflows.activities.models import InsightActivities
     from workflows.activities.shadow import ShadowActivities
 
 _LAST = Priority(priority_key=5)

@@ -15,9 +15,9 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.tasks import GenerationOutcome, LoggedPrefills, ModelTask, PassOutcome
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
-    from workflows.activities.answer import AnswerActivities
-    from workflows.activities.earlier_usage import at_least
-    from workflows.activities.retries import unavailable_retry_policy
+    from workflows.activities.attempts import unavailable_retry_policy
+    from workflows.activities.models import AnswerActivities
+    from workflows.activities.usage import at_least
     from workflows.calls import FALLBACK_EPOCH, NO_LOG, ONCE, TRIAL_EPOCHS, ActivityCalls, cancel, cause_of
 
 # Without a trial the request goes on, so a trial does not wait for a service that is away.

@@ -24,8 +24,7 @@ from tandem.method.request import SolveInput
 from tandem.method.tasks import model_task
 from tandem.method.timeouts import Timeouts
 from workflows.activities import Activities, ServiceAddresses
-from workflows.activities.answer import AnswerActivities
-from workflows.activities.insight import InsightActivities
+from workflows.activities.models import AnswerActivities, InsightActivities
 from workflows.activities.scoring import ScoringActivities
 
 QUEUE = "bench-bare"

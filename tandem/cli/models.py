@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.cli.parts import new_app
-from tandem.cli.pull_progress import Report, reporting
-from tandem.local.catalogue import CatalogueEntry, ModelError, catalogue, models_of
+from tandem.local.catalogue import CatalogueEntry, ModelError, catalogue, models_of, wait_until_ready
 from tandem.local.layout import engine_threads
 from tandem.local.models import compile_ahead, compiled_for, pull, pull_tokenizer, require_compiling
-from tandem.local.waiting import wait_until_ready
 from tandem.method.errors import TandemError
 from tandem.method.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
@@ -29,6 +29,7 @@ Profiles = Annotated[
 ]
 Only = Annotated[Literal["both", "llm", "slm"], typer.Option(help="Only the profiles' large or small model.")]
 Engine = Annotated[str, typer.Option(envvar="TANDEM_ENGINE", help="For this engine: `transformers` and `vllm` need a GGUF file converted, which takes 3 times the disk.")]  # fmt: skip
+_LINE_SECONDS = 10.0
 
 
 @app.command("pull")
@@ -163,3 +164,51 @@ def _pull_each(names: list[str], get: Callable[[str, Report], object], quiet: bo
             report = report_of(name)
             get(name, report)
             report("ready", 1, 1)
+
+
+Report = Callable[[str, int, int], None]
+"""(step, done, total), as tandem.local.hub."""
+
+
+@contextmanager
+def reporting(*, quiet: bool) -> Iterator[Callable[[str], Report]]:
+    """A function from a model's name to its report; a report of the step "ready" is the last one."""
+    if quiet:
+        yield lambda name: lambda *_: None
+    elif not console.is_terminal:
+        yield _lines
+    else:
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"))
+        with Progress(*columns, TimeElapsedColumn(), console=console) as display:
+            yield lambda name: _bar(display, name)
+
+
+def _bar(display: Progress, name: str) -> Report:
+    task = display.add_task(name, total=None, amount="")
+
+    def report(step: str, done: int, total: int) -> None:
+        amount = _amount(done, total)
+        display.update(task, description=f"{name}: {step}", completed=done, total=total, amount=amount)
+
+    return report
+
+
+def _lines(name: str) -> Report:
+    """A line for each step, and one every ten seconds within it."""
+    last_step, last_time = "", 0.0
+
+    def report(step: str, done: int, total: int) -> None:
+        nonlocal last_step, last_time
+        now = time.monotonic()
+        if step == last_step and now - last_time < _LINE_SECONDS and done < total:
+            return
+        if step == last_step and done == total and total <= 1:
+            return
+        last_step, last_time = step, now
+        console.print(f"{name}: {step} {_amount(done, total)}".rstrip())
+
+    return report
+
+
+def _amount(done: int, total: int) -> str:
+    return f"{done / 1e6:,.0f} / {total / 1e6:,.0f} MB" if total > 1_000_000 else ""

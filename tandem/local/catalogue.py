@@ -1,8 +1,11 @@
-"""The catalogue of models (deploy/models.toml): where each comes from, and where it is on this machine."""
+"""The catalogue of models (deploy/models.toml): where each comes from, where it is on this machine, and whether there is room for it."""
 
 from __future__ import annotations
 
+import shutil
+import time
 import tomllib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +17,8 @@ from tandem.method.profile import load_profile
 from tandem.paths import REPOSITORY, has_nvidia_gpu, models_folder, profile_folders
 
 MARK = "tandem.json"  # written last; says what the folder was made from
+_MIB, _GIB = 1 << 20, 1 << 30
+_POLL_SECONDS = 1.0
 
 
 class ModelError(UserError):
@@ -112,3 +117,41 @@ def models_of(profile: str) -> list[str]:
     except TandemError as error:
         raise ModelError(str(error)) from error
     return [loaded.llm.name, loaded.slm.name]
+
+
+class NoRoom(ModelError):
+    """A disk is too small; no other source of the same model would help."""
+
+
+def require_room(folder: Path, needed: int, what: str) -> None:
+    """`needed`: bytes that are still to be written below `folder`, which exists. Raises NoRoom."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise NoRoom(
+            f"{what} needs {_amount(needed)} more in {folder}, which has {_amount(free)} free: make room there, or set "
+            "TANDEM_MODELS to another folder"
+        )
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below `folder`; 0 where there is none."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _amount(size: int) -> str:
+    return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / _MIB:.1f} MiB"
+
+
+def wait_until_ready(names: Sequence[str], engine: str, seconds: float, report: Callable[[list[str]], None]) -> None:
+    """Until `engine` can load every model; `report` gets the names of those that lack. Raises ModelError after `seconds`."""
+    give_up, known = time.monotonic() + seconds, catalogue()
+    if unknown := [name for name in names if name not in known]:
+        raise ModelError(f"{' and '.join(unknown)} cannot be downloaded: the catalogue has {', '.join(known)}")
+    while missing := [name for name in names if not known[name].is_ready(engine)]:
+        report(missing)
+        if time.monotonic() > give_up:
+            raise ModelError(
+                f"{' and '.join(missing)} did not come into {models_folder()} within {seconds:.0f} s; the log of the command that "
+                "downloads says why"
+            )
+        time.sleep(_POLL_SECONDS)

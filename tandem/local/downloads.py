@@ -14,8 +14,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tandem.local.catalogue import CatalogueEntry, ModelError
-from tandem.local.disk import NoRoom, require_room, size_of
+from tandem.local.catalogue import CatalogueEntry, ModelError, NoRoom, require_room, size_of
 from tandem.local.hub import HubFile, Progress, fetch, require_hub
 
 _CHUNK = 1 << 20

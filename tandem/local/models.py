@@ -19,8 +19,16 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tandem.local.catalogue import MARK, CatalogueEntry, ModelError, catalogue, format_of, runs_gguf
-from tandem.local.disk import require_room, size_of
+from tandem.local.catalogue import (
+    MARK,
+    CatalogueEntry,
+    ModelError,
+    catalogue,
+    format_of,
+    require_room,
+    runs_gguf,
+    size_of,
+)
 from tandem.local.downloads import fetch_gguf, fetch_head
 from tandem.local.hub import Progress
 from tandem.local.snapshots import fetch_snapshot

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from tandem.local.catalogue import CatalogueEntry, ModelError
-from tandem.local.disk import require_room, size_of
+from tandem.local.catalogue import CatalogueEntry, ModelError, require_room, size_of
 from tandem.local.hub import HubFile, Progress, fetch, require_hub
 
 _BLOCK = 16 << 20

@@ -7,7 +7,7 @@ import sys
 
 from kserve.protocol.grpc import grpc_predict_v2_pb2
 
-from workflows.activities.open_inference import oip
+from workflows.activities import grpc_predict_v2_pb2 as oip
 
 
 def test_the_worker_starts_without_kserves_server_libraries() -> None:

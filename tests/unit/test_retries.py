@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from workflows.activities.retries import is_last_attempt, unavailable_retry_policy
+from workflows.activities.attempts import is_last_attempt, unavailable_retry_policy
 
 
 @pytest.mark.parametrize(("away", "attempts"), [(0.1, 2), (7, 6), (7.75, 6), (8, 7), (120, 35)])

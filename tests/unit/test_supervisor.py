@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from tandem.local.configuration import configuration
 from tandem.local.layout import PROCESSES, Layout
-from tandem.local.processes import exits_in
 from tandem.local.programs import program
 from tandem.local.supervisor import Stack
+from tandem.local.supervisord import configuration, exits_in
 
 PORTS = {process.name: dict(process.ports) for process in PROCESSES if process.name != "jaeger"}
 WORKER = next(process for process in PROCESSES if process.name == "worker")

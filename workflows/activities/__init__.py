@@ -10,14 +10,13 @@ from services.file_store.store import FileStore
 from services.process.channels import open_channel
 from services.process.transport import PLAIN, Transport
 from services.request_log.log import RequestLog
-from workflows.activities.answer import AnswerActivities
 from workflows.activities.batch import BatchActivities
 from workflows.activities.checking import CheckingActivities
-from workflows.activities.insight import InsightActivities
-from workflows.activities.lost_usage import LostUsageActivities, ReportedUsage
+from workflows.activities.models import AnswerActivities, InsightActivities
 from workflows.activities.publishing import PublishingActivities
 from workflows.activities.scoring import ScoringActivities
 from workflows.activities.shadow import ShadowActivities
+from workflows.activities.usage import LostUsageActivities, ReportedUsage
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,8 @@ from tandem.method.errors import NotFound
 from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW, solve_queue
 from tandem.method.result import SolveResult
 from tandem.method.timeouts import Timeouts
-from workflows.activities.batch_lines import answer_line, unasked_line
-from workflows.activities.heartbeat import heartbeating
-from workflows.activities.solved import Handle, Solved, solved
+from workflows.activities.attempts import heartbeating
+from workflows.activities.batch_lines import Handle, Solved, answer_line, solved, unasked_line
 
 T = TypeVar("T")
 # One in a thousand of Temporal's long polls misses a workflow that ends as the poll begins, and returns after 20 s.

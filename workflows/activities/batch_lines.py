@@ -1,18 +1,23 @@
-"""The lines that a batch writes: in the form in which the request came, OpenAI's or Tandem's own."""
+"""How a request's workflow ended, and the line that a batch writes: in the form in which the request came, OpenAI's or Tandem's own."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.converter import value_to_type
+from temporalio.exceptions import ApplicationError
 
 from services.file_store.paths import ANSWERS, ERRORS
 from tandem.convert.results import result_to_pb
-from tandem.method.batch import AdmittedLine
+from tandem.method.batch import AdmittedLine, AskOutcome
+from tandem.method.result import SolveResult, StopReason
 from tandem.openai.completion import completion
 from tandem.results import to_dict
-from workflows.activities.solved import Solved
 
+Handle = WorkflowHandle[Any, SolveResult]
 _SHOWN = (
     "request_id", "trace_id", "profile", "answer", "reasoning", "complete", "stop", "cost", "usage", "checks", "trials", "notes"
 )  # fmt: skip
@@ -21,6 +26,39 @@ _REASONS = {
     "budget_exhausted": "the budget of the batch did not pay for this request",
     "batch_expired": "the window of the batch was over before this request was asked",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """`result` without an `error` is an answer; with one it is the bill of a request that has none. `code` names the error."""
+
+    result: SolveResult | None
+    code: str = ""
+    error: str = ""
+
+    @property
+    def outcome(self) -> AskOutcome:
+        kind = "answered" if not self.error else "cancelled" if self.code == "cancelled" else "failed"
+        return AskOutcome(kind, self.result.cost.usd if self.result else 0.0)
+
+
+async def solved(handle: Handle) -> Solved:
+    """Waits for the end. Raises RPCError where Temporal does not answer."""
+    try:
+        result = await handle.result()
+    except WorkflowFailureError as error:
+        return _failed(error)
+    if result.stop.reason is StopReason.CANCELLED:
+        return Solved(result, "cancelled", "the request was cancelled")
+    return Solved(result)
+
+
+def _failed(error: WorkflowFailureError) -> Solved:
+    cause = error.cause
+    if not isinstance(cause, ApplicationError):
+        return Solved(None, "ended", f"the request ended without a result: {cause}")
+    bill = value_to_type(SolveResult, cause.details[0]) if cause.details else None
+    return Solved(bill, (cause.type or "failed").lower(), str(cause))
 
 
 def answer_line(line: AdmittedLine, solved: Solved, created: int) -> tuple[str, bytes]:

@@ -17,8 +17,7 @@ from tandem.method.events import Checked
 from tandem.method.tasks import CheckTask
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import checking_pb2_grpc
-from workflows.activities.errors import application_error
-from workflows.activities.heartbeat import heartbeating
+from workflows.activities.attempts import application_error, heartbeating
 
 
 class CheckingActivities:

@@ -18,11 +18,15 @@ from tandem.method.tasks import ModelTask
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2
-from workflows.activities.earlier_usage import EarlierUsage, without
-from workflows.activities.errors import application_error, counts_in
-from workflows.activities.heartbeat import heartbeating, worker_is_draining
-from workflows.activities.lost_usage import ReportedUsage
-from workflows.activities.retries import UNAVAILABLE, is_last_attempt
+from workflows.activities.attempts import (
+    UNAVAILABLE,
+    application_error,
+    counts_in,
+    heartbeating,
+    is_last_attempt,
+    worker_is_draining,
+)
+from workflows.activities.usage import EarlierUsage, ReportedUsage, without
 
 
 @dataclass(slots=True)

@@ -1,4 +1,8 @@
-"""The scorer's activities: wait for a stage, have it scored, publish the score."""
+"""The scorer's activities: wait for a stage, have it scored, publish the score.
+
+The messages of the Open Inference Protocol are generated from KServe's .proto (protos/inference, `make protos`), because `import
+kserve` brings a web framework and a data frame library: two seconds of processor time at each start of a worker, and 37 packages.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +22,21 @@ from tandem.method.stop_rule import is_sufficient
 from tandem.method.tasks import ModelTask, PassOutcome, StageScore
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
-from workflows.activities.errors import application_error
-from workflows.activities.heartbeat import heartbeating, run_to_end
-from workflows.activities.open_inference import model_infer, oip
+from workflows.activities import grpc_predict_v2_pb2 as oip
+from workflows.activities.attempts import application_error, heartbeating, run_to_end
+
+_MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
+
+
+def model_infer(
+    channel: grpc.aio.Channel,
+) -> grpc.aio.UnaryUnaryMultiCallable[oip.ModelInferRequest, oip.ModelInferResponse]:
+    """The call that has a model score."""
+    return channel.unary_unary(
+        _MODEL_INFER,
+        request_serializer=oip.ModelInferRequest.SerializeToString,
+        response_deserializer=oip.ModelInferResponse.FromString,
+    )
 
 
 class ScoringActivities:

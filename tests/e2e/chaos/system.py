@@ -77,7 +77,7 @@ def started_system(values: Mapping[str, str]) -> Iterator[System]:
                 environment |= _clocked(clock)
             return replace(found, environment=environment)
 
-        with _STARTING, patch("tandem.local.configuration.program", linked_program):
+        with _STARTING, patch("tandem.local.supervisord.program", linked_program):
             own = {"TANDEM_STATE": str(disk), "TANDEM_DISCONNECT_GRACE": _GRACE_SECONDS}
             stack = until_end.enter_context(stacks.scripted_stack({**own, **values}))
         client = until_end.enter_context(Client(links.between("client", "gateway", stack.gateway)))

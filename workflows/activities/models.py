@@ -1,4 +1,4 @@
-"""The small model's activities: the answer, and the prefill ahead of it."""
+"""The activities of both models: the large one's insight; the small one's answer, and the prefill ahead of it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,29 @@ from services.observability.spans import Inference
 from services.request_log.ledger import Pass, total
 from services.request_log.log import RequestLog
 from tandem.convert.outcomes import outcome_from_pb, prefill_response_from_pb
-from tandem.convert.requests import execute_request_to_pb, prefill_request_to_pb
+from tandem.convert.requests import execute_request_to_pb, generate_request_to_pb, prefill_request_to_pb
 from tandem.method.tasks import GenerationOutcome, LoggedPrefills, ModelTask, PassOutcome
 from tandem.method.timeouts import Timeouts
-from tandem.v1 import execution_pb2, execution_pb2_grpc
-from workflows.activities.errors import application_error
-from workflows.activities.heartbeat import heartbeating, worker_is_draining
-from workflows.activities.lost_usage import ReportedUsage
+from tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2_grpc
+from workflows.activities.attempts import application_error, heartbeating, worker_is_draining
 from workflows.activities.model_call import abort, run_model_call
+from workflows.activities.usage import ReportedUsage
 
 _ABORT_AGAIN_SECONDS = 0.05
+
+
+class InsightActivities:
+    def __init__(self, generator: grpc.aio.Channel, reported: ReportedUsage) -> None:
+        self._stub, self._reported = insight_pb2_grpc.InsightGeneratorStub(generator), reported
+
+    @activity.defn
+    async def generate_insight(self, task: ModelTask) -> GenerationOutcome:
+        """Let the large model write until it ends or is stopped; a cancel returns what it has generated, exactly."""
+        task = replace(task, epoch=activity.info().attempt)
+        call = self._stub.Generate(generate_request_to_pb(task), timeout=Timeouts.attempt.total_seconds())
+        inference = Inference("", "llm", task.request_id, task.epoch, task.prices)
+        done = await run_model_call(call, self._stub, task, inference, self._reported)
+        return outcome_from_pb(done.finished, done.counts, task.epoch)
 
 
 class AnswerActivities:
