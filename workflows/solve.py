@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.settlement import Settlement
     from workflows.small_model import SmallModel
     from workflows.stages import Stages
-    from workflows.trials import Trials
+    from workflows.trials import TrialRunner
 
 
 @workflow.defn(name=SOLVE_WORKFLOW)
@@ -38,7 +38,7 @@ class SolveWorkflow:
         self._slm = SmallModel(self._state, self._calls, answer)
         self._stages = Stages(self._state, self._calls, self._llm, self._slm, self._allowance)
         self._answers = CheckedAnswers(self._state, self._calls)
-        self._trials = Trials(self._state, self._calls, self._slm, self._answers, self._allowance.pays_for_trials)
+        self._trials = TrialRunner(self._state, self._calls, self._slm, self._answers, self._allowance.pays_for_trials)
         self._settlement = Settlement(self._state, self._calls, self._slm, self._stages)
 
     @workflow.run

@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.small_model import SmallModel
 
 
-class Trials:
+class TrialRunner:
     """`are_affordable`: the budget pays for them, whatever else happens."""
 
     def __init__(

@@ -43,14 +43,14 @@ Raises FailedPrecondition where its tenant may have no batch, and another Tandem
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class AdmittedBatch:
     """What all lines have in common."""
 
     profile: str
     total: int
 
 
-class Admission:
+class BatchAdmission:
     """Admits the lines of one file for `batch`, whose requests have ids derived from its own."""
 
     def __init__(self, admit: Admit, caller: Caller, batch: Owned) -> None:
@@ -77,7 +77,7 @@ class Admission:
                 field = f"{error.metadata['field']}: " if error.metadata.get("field") else ""
                 self._problems.append(f"line {number}: {field}{error}")
 
-    def admitted(self) -> Admitted:
+    def admitted(self) -> AdmittedBatch:
         """Raises InvalidArgument that names the lines that were refused."""
         if self._problems:
             shown = self._problems[:_SHOWN_PROBLEMS]
@@ -90,7 +90,7 @@ class Admission:
             )
         if not self._total:
             raise InvalidArgument("the file has no lines", field="input_file_id", reason="BAD_LINES")
-        return Admitted(self._profile, self._total)
+        return AdmittedBatch(self._profile, self._total)
 
     def _line(self, number: int, text: bytes) -> AdmittedLine:
         line = parse(text)
@@ -110,8 +110,8 @@ class Admission:
         )
 
 
-def write_pages(store: FileStore, folder: str, content: Iterable[bytes], admission: Admission) -> Admitted:
-    """Admit the lines and write them, page by page; nothing stays where one is refused. Raises as `Admission`."""
+def write_pages(store: FileStore, folder: str, content: Iterable[bytes], admission: BatchAdmission) -> AdmittedBatch:
+    """Admit the lines and write them, page by page; nothing stays where one is refused. Raises as `BatchAdmission`."""
     lines, pages = admission.lines(content), 0
     try:
         while page := list(islice(lines, PAGE_SIZE)):

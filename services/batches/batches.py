@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from services.batches.admitted import Admission, Admit, RequireAllowed, write_pages
+from services.batches.admitted import Admit, BatchAdmission, RequireAllowed, write_pages
 from services.batches.files import Files, following
 from services.batches.temporal import BatchWorkflows, reused
 from services.file_store import paths
@@ -135,7 +135,7 @@ class Batches:
 
     def _made(self, batch: Owned, file: Owned, terms: Terms, fingerprint: str, caller: Caller) -> BatchRecord:
         folder = paths.batch_folder(batch.tenant, batch.id, fingerprint)
-        admission = Admission(self._admit, caller, batch)
+        admission = BatchAdmission(self._admit, caller, batch)
         admitted = write_pages(self._store, folder, self._files.lines(file), admission)
         now = time.time()
         record = BatchRecord(

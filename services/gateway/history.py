@@ -11,7 +11,7 @@ from temporalio.converter import DataConverter
 
 from tandem.method.errors import FailedPrecondition
 from tandem.method.names import LLM_ACTIVITY
-from tandem.method.timeline import Step, StepOutcome, Timeline
+from tandem.method.timeline import StepOutcome, Timeline, TimelineStep
 
 _ENDS = {
     "activity_task_completed_event_attributes": StepOutcome.COMPLETED,
@@ -30,7 +30,7 @@ async def read_timeline(events: AsyncIterable[HistoryEvent], converter: DataConv
     """`converter` reads an activity's input, which tells its stage."""
     began: float | None = None
     now, duration, taken = 0.0, None, None
-    steps: dict[int, Step] = {}
+    steps: dict[int, TimelineStep] = {}
     async for event in events:
         at = event.event_time.ToMicroseconds() / 1000
         began = at if began is None else began
@@ -40,7 +40,7 @@ async def read_timeline(events: AsyncIterable[HistoryEvent], converter: DataConv
         if kind == "activity_task_scheduled_event_attributes":
             name = attributes.activity_type.name
             stage = None if name == _STAGELESS else await _stage(attributes, converter)
-            steps[event.event_id] = Step(name, stage, now)
+            steps[event.event_id] = TimelineStep(name, stage, now)
         elif kind == "activity_task_started_event_attributes":
             step = steps[attributes.scheduled_event_id]
             steps[attributes.scheduled_event_id] = replace(step, started=now, attempts=attributes.attempt)

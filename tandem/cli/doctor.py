@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tandem.cli.local_checks import Check, local_checks
+from tandem.cli.local_checks import MachineCheck, local_checks
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.client import Client
 from tandem.errors import RequestError
@@ -49,39 +49,39 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _checks(profile: str) -> Iterator[Check]:
+def _checks(profile: str) -> Iterator[MachineCheck]:
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Check("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
+    yield MachineCheck("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
     if is_checkout():
         yield from local_checks(profile)
     else:
         advice = "to run models on this machine, clone the repository and run `make setup` in it"
-        yield Check("local stack", False, "only the client is installed", advice, required=False)
+        yield MachineCheck("local stack", False, "only the client is installed", advice, required=False)
     yield _gateway()
     if address := (read_stack() or {}).get("http"):
         yield _http_gateway(address)
 
 
-def _gateway() -> Check:
+def _gateway() -> MachineCheck:
     with Client() as client:
         try:
             client.profiles()
         except RequestError as error:
-            return Check(
+            return MachineCheck(
                 "gateway",
                 False,
                 f"{client.address}: {error.code.name}",
                 "run `tandem up`, or set TANDEM_ADDRESS",
                 required=False,
             )
-        return Check("gateway", True, client.address)
+        return MachineCheck("gateway", True, client.address)
 
 
-def _http_gateway(address: str) -> Check:
+def _http_gateway(address: str) -> MachineCheck:
     from tandem.local.probes import answers_http
 
     ready = answers_http(f"{address}/readyz")
-    return Check("http-gateway", ready, address, "see `tandem logs http-gateway`", required=False)
+    return MachineCheck("http-gateway", ready, address, "see `tandem logs http-gateway`", required=False)
 
 
 def _precedence() -> dict[str, dict[str, str]]:

@@ -26,7 +26,7 @@ _YES = ("1", "on", "t", "true", "y", "yes")  # as the service's settings read it
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class MachineCheck:
     """`advice` says what to do when it is not `ok`; a check that is not `required` only warns."""
 
     name: str
@@ -36,28 +36,28 @@ class Check:
     required: bool = True
 
 
-def local_checks(profile: str = "") -> Iterator[Check]:
+def local_checks(profile: str = "") -> Iterator[MachineCheck]:
     """Whether `tandem up` can run the pair: of `profile`, else of the stack that runs, else the default one."""
     try:
         import psutil
     except ModuleNotFoundError:
-        yield Check("packages", False, "psutil is not installed", "run `make setup`")
+        yield MachineCheck("packages", False, "psutil is not installed", "run `make setup`")
         return
     for program in ("redis-server", "temporal"):
         path = find_binary(program)
-        yield Check(program, path is not None, str(path or "not found"), "run `make setup`, or put one on PATH")
+        yield MachineCheck(program, path is not None, str(path or "not found"), "run `make setup`, or put one on PATH")
     wanted = profile or (read_stack() or {}).get("profile", DEFAULT_PROFILE)
     yield _profiles(wanted)
     yield _models(wanted)
     yield from _engine(wanted)
     yield _sandbox()
     memory = psutil.virtual_memory().available / 1e9
-    yield Check(
+    yield MachineCheck(
         "memory", memory >= _NEEDED_MEMORY_GB, f"{memory:.0f} GB free",
         f"the default pair needs {_NEEDED_MEMORY_GB} GB of memory: close other programs", required=False,
     )  # fmt: skip
     disk = shutil.disk_usage(_existing(models_folder())).free / 1e9
-    yield Check(
+    yield MachineCheck(
         "disk", disk >= _NEEDED_DISK_GB, f"{disk:.0f} GB free",
         f"downloading the default pair needs {_NEEDED_DISK_GB} GB: free some, or set TANDEM_MODELS", required=False,
     )  # fmt: skip
@@ -67,7 +67,7 @@ def local_checks(profile: str = "") -> Iterator[Check]:
         yield drift
 
 
-def _profiles(wanted: str) -> Check:
+def _profiles(wanted: str) -> MachineCheck:
     """Every profile of every folder that is searched; a broken one is named with what is wrong."""
     folders = profile_folders()
     names = sorted({file.parent.name for folder in folders for file in folder.glob("*/profile.toml")})
@@ -79,10 +79,10 @@ def _profiles(wanted: str) -> Check:
             wrong.append(str(error))
     found = "; ".join(wrong) or f"{', '.join(names) or 'none'} in {os.pathsep.join(map(str, folders))}"
     advice = "mend the file" if wrong else f"no {wanted} there: set TANDEM_PROFILES_PATH to folders of profiles"
-    return Check("profiles", not wrong and wanted in names, found, advice)
+    return MachineCheck("profiles", not wrong and wanted in names, found, advice)
 
 
-def _models(profile: str) -> Check:
+def _models(profile: str) -> MachineCheck:
     from tandem.local.catalogue import catalogue, models_of
     from tandem.local.layout import engine_name
     from tandem.local.models import fault_of
@@ -90,7 +90,7 @@ def _models(profile: str) -> Check:
     try:
         faults = {name: fault for name in models_of(profile) if (fault := fault_of(name, engine_name()))}
     except UserError as error:
-        return Check("models", False, str(error), "set TANDEM_PROFILES_PATH to folders of profiles")
+        return MachineCheck("models", False, str(error), "set TANDEM_PROFILES_PATH to folders of profiles")
     found = "; ".join(f"{name} {fault}" for name, fault in faults.items()) or str(models_folder())
     broken = [name for name in faults if (models_folder() / name).is_dir()]
     by_hand = [name for name in faults if name not in catalogue()]
@@ -99,23 +99,25 @@ def _models(profile: str) -> Check:
         advice = f"put {' and '.join(by_hand)}, which the catalogue does not have, into {models_folder()}"
     elif broken:
         advice = f"delete {' and '.join(str(models_folder() / name) for name in broken)}, and {advice}"
-    return Check("models", not faults, found, advice)
+    return MachineCheck("models", not faults, found, advice)
 
 
-def _engine(profile: str) -> Iterator[Check]:
+def _engine(profile: str) -> Iterator[MachineCheck]:
     from tandem.local.catalogue import runs_gguf
     from tandem.local.layout import engine_name
 
     name = engine_name()
     if runs_gguf(name):
         is_installed = find_spec("xllamacpp") is not None
-        yield Check("engine", is_installed, f"{name}: llama.cpp, without a conversion of models", "run `make setup`")
+        yield MachineCheck(
+            "engine", is_installed, f"{name}: llama.cpp, without a conversion of models", "run `make setup`"
+        )
     else:
-        yield Check("engine", True, name)
+        yield MachineCheck("engine", True, name)
         yield _compiled(profile)
 
 
-def _compiled(profile: str) -> Check:
+def _compiled(profile: str) -> MachineCheck:
     """For the threads of `tandem up`; an engine verifies at its start that the code still fits."""
     from tandem.local.catalogue import models_of
     from tandem.local.layout import engine_threads
@@ -125,13 +127,13 @@ def _compiled(profile: str) -> Check:
         threads = engine_threads()
         missing = [name for name in models_of(profile) if threads not in compiled_for(name)]
     except UserError as error:
-        return Check("compiled", False, "unknown", str(error), required=False)
+        return MachineCheck("compiled", False, "unknown", str(error), required=False)
     found = "not for this machine: " + ", ".join(missing) if missing else f"both models, for {threads} threads"
     advice = "run `tandem models compile`: up to 2.5 times as many tokens per second"
-    return Check("compiled", not missing, found, advice, required=False)
+    return MachineCheck("compiled", not missing, found, advice, required=False)
 
 
-def _stack() -> Check | None:
+def _stack() -> MachineCheck | None:
     """Each process of the local stack. None while no stack is up."""
     from tandem.local.planning import open_stack
 
@@ -141,35 +143,37 @@ def _stack() -> Check | None:
     try:
         rows = stack.status()
     except UserError as error:
-        return Check("local stack", False, "its supervisor died", str(error))
+        return MachineCheck("local stack", False, "its supervisor died", str(error))
     unready = ", ".join(f"{row.name} is {row.state}" for row in rows if row.state != "ready")
     ended = ", ".join(f"{row.name} ended {row.times_ended}" for row in rows if row.exits)
     found = unready or f"{len(rows)} processes are ready" + (f" ({ended})" if ended else "")
-    return Check("local stack", not unready, found, "run `tandem up`, which starts what has ended; see `tandem logs`")
+    return MachineCheck(
+        "local stack", not unready, found, "run `tandem up`, which starts what has ended; see `tandem logs`"
+    )
 
 
-def _sandbox() -> Check:
+def _sandbox() -> MachineCheck:
     """What isolates the code that the answer checker runs. Found in a process of its own: it forks, and drops its rights."""
     command = [sys.executable, "-m", "services.answer_checker.sandbox"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return Check("sandbox", False, last, "run `make setup`")
+        return MachineCheck("sandbox", False, last, "run `make setup`")
     return judge_isolation(json_module.loads(done.stdout), os.environ.get(_ALLOW_WEAK, ""))
 
 
-def judge_isolation(isolation: dict[str, Any], allowed: str) -> Check:
+def judge_isolation(isolation: dict[str, Any], allowed: str) -> MachineCheck:
     """From what the sandbox says of this machine: `holds`, names of layers, `lacks`, the reason of each other one, and `is_weak`."""
     reasons = "; ".join(f"no {layer}: {reason}" for layer, reason in isolation["lacks"].items())
     found = ", ".join(isolation["holds"]) + (f" ({reasons})" if reasons else "")
-    return Check(
+    return MachineCheck(
         "sandbox", not isolation["is_weak"], found,
         "code in answers could change your files: that needs seccomp, and namespaces or landlock. Run Tandem on Linux 5.13 or newer, "
         f"or, for answers of your own only, set {_ALLOW_WEAK}=true", required=allowed.lower() not in _YES,
     )  # fmt: skip
 
 
-def _drift() -> Check | None:
+def _drift() -> MachineCheck | None:
     """Whether the questions resemble those that the scorer was trained on. None while that is unknown."""
     stack = read_stack()
     if stack is None:
@@ -182,7 +186,7 @@ def _drift() -> Check | None:
         return None
 
 
-def judge_drift(metrics: str) -> Check | None:
+def judge_drift(metrics: str) -> MachineCheck | None:
     """From the scorer's /metrics. None before enough requests were scored."""
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -196,7 +200,7 @@ def judge_drift(metrics: str) -> Check | None:
     if not shifts:
         return None
     shift, feature, requests = max(shifts, key=lambda found: abs(found[0]))
-    return Check(
+    return MachineCheck(
         "questions", abs(shift) < _LARGEST_SHIFT,
         f"{feature} lies {shift:+.1f} standard deviations from the scorer's training, over {requests:.0f} requests",
         "these questions differ from those that the scorer was trained on: run `tandem eval --data FILE` on some of yours "

@@ -92,7 +92,7 @@ class Checks(Section):
         return [CheckSpec.parse(given) for given in names]
 
 
-class Trial(Section):
+class TrialSection(Section):
     """Where the small model answers before the large one is asked, if a check can tell whether it is right (TrialPlan)."""
 
     stages: tuple[int, ...] = ()
@@ -155,7 +155,7 @@ class Profile(Section):
     llm_alone: LlmAlone
     default_task: DefaultTask = DefaultTask()
     checks: Checks = Checks()
-    trial: Trial = Trial()
+    trial: TrialSection = TrialSection()
     rates: Annotated[Rates | None, BeforeValidator(parse_rates)] = None
     shadow: Shadow = Shadow()
     folder: Path = Field(exclude=True, description="where the profile's files are")

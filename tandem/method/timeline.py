@@ -17,7 +17,7 @@ class StepOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TimelineStep:
     """The message tandem.v1.Step; times in milliseconds since the request's start."""
 
     name: str
@@ -36,4 +36,4 @@ class Timeline:
     started_at: float
     duration: float | None
     taken: float | None
-    steps: tuple[Step, ...]
+    steps: tuple[TimelineStep, ...]

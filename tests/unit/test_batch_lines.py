@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.batches import lines
-from services.batches.admitted import Admission, Start
+from services.batches.admitted import BatchAdmission, Start
 from services.batches.lines import MOST_BYTES, BadLine, parse
 from services.gateway.admission import _MAX_CHARACTERS_PER_TOKEN
 from services.identity.caller import Caller, Owned
@@ -65,7 +65,7 @@ def test_a_line_that_is_too_long_is_named_with_the_limit() -> None:
     def admit(*_: Any) -> Start:
         raise InvalidArgument("refused", field="profile")
 
-    admission = Admission(admit, Caller(), Owned("", "b"))
+    admission = BatchAdmission(admit, Caller(), Owned("", "b"))
     assert list(admission.lines([b'{"question": "why?"}\n', of_length(MOST_BYTES + 1)])) == []
     with pytest.raises(InvalidArgument) as refused:
         admission.admitted()
