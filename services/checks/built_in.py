@@ -130,3 +130,5 @@ def _shown(text: str) -> str:
 
 REGEX = Check("regex", _match, _compile, _needs_argument)
 CHOICE = Check("choice", _choose, _has_options, _needs_argument)
+
+BUILT_IN = (PYTHON_EXAMPLES, JSON_SCHEMA, REGEX, CHOICE)

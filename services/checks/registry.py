@@ -6,21 +6,20 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from services.checks.api import Check
-from services.checks.built_in import CHOICE, JSON_SCHEMA, PYTHON_EXAMPLES, REGEX
+from services.checks.built_in import BUILT_IN
 from tandem.method.checks import AGREEMENT, CheckSpec, agreement
 from tandem.method.conversation import Task
 from tandem.method.errors import InvalidArgument
 
 GROUP = "tandem.checks"
 UNKNOWN_CHECK = "UNKNOWN_CHECK"
-BUILT_IN = {check.name: check for check in (PYTHON_EXAMPLES, JSON_SCHEMA, REGEX, CHOICE)}
 
 
 @cache
 def checks() -> dict[str, Check]:
     """Every check that an answer's process can run. A package cannot replace a built-in one."""
     found = {entry.name: _as_check(entry.name, entry.load()) for entry in entry_points(group=GROUP)}
-    return found | BUILT_IN
+    return found | {check.name: check for check in BUILT_IN}
 
 
 def known_names() -> list[str]:

@@ -509,7 +509,7 @@ class Check(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ARGUMENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of a registered check: python_examples, json_schema, regex, choice, agreement, or one of your own."""
+    """Name of a registered check (docs/checked-answers.md), built in or your own."""
     argument: _builtins.str
     """What it compares with: tests, a schema, a pattern, options (one per line). Empty: what the question itself holds."""
     def __init__(
