@@ -19,8 +19,8 @@ from lab.training.datasets import Item
 from lab.training.grading import grade
 from services.engine.api import Engine, FinishReason, GenerationRequest, Token
 from services.engine.batch import Completion, generate, run_all
-from services.engine.detokenizer import Detokenizer
-from services.generation.continued_json import num_continued
+from services.engine.schema_findings import num_continued
+from services.engine.text import Detokenizer
 from services.insight_generator.generator import StageSplitter
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs, features
 from tandem.method.profile import Profile

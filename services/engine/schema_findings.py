@@ -10,8 +10,8 @@ from collections import OrderedDict
 from functools import cache
 
 from services.bounded.calls import BoundedCalls, Busy, Refused, TooCostly
-from services.engine.api import InvalidSchema, QueueFull
-from services.engine.json_schema import cost_of_text, try_schema
+from services.engine.api import Engine, InvalidSchema, QueueFull
+from services.engine.json_schema import cost_of_text, is_beginning, key_of, try_schema
 from services.engine.schema_cost import Cost
 
 _MODULE = "services.engine.json_schema"

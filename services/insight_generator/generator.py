@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.engine.api import Engine, Token
-from services.generation.attempt_log import AttemptLog, UnloggedAttempt
-from services.generation.deltas import Delta
+from services.generation.attempt_log import AttemptLog, Delta, UnloggedAttempt
 from services.generation.role_generator import RoleGenerator, RoleWork
 from services.process.model_process import ModelGenerator
 from services.process.served_profiles import Reread, ServedProfiles

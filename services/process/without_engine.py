@@ -8,8 +8,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from services.engine.api import InvalidSchema, QueueFull
-from services.engine.schema_trial import trials
-from services.engine.word_cache import keep_no_words
+from services.engine.schema_findings import findings
+from services.engine.tokenizer import keep_no_words
 from services.process.status import from_engine
 from tandem.errors import SetupError
 
@@ -19,7 +19,7 @@ async def check_schema(text: str) -> None:
     that cannot be held, or is too costly. Raises ResourceExhausted where too many others are tried.
     """
     try:
-        await trials().num_bytes(text)
+        await findings().num_bytes(text)
     except (InvalidSchema, QueueFull) as error:
         raise from_engine(error) or error from error
 

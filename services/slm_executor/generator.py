@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from services.engine.api import Engine, GenerationRequest
 from services.engine.batch import generate
-from services.generation.attempt_log import AttemptLog, UnloggedAttempt
-from services.generation.continued_json import num_continued
-from services.generation.counted_passes import CountedPasses
-from services.generation.deltas import WholeSplitter
+from services.engine.schema_findings import num_continued
+from services.generation.attempt_log import AttemptLog, UnloggedAttempt, WholeSplitter
+from services.generation.late_writes import CountedPasses
 from services.generation.role_generator import RoleGenerator, RoleWork, owner_of
 from services.observability.spans import Inference, describe_prefill
 from services.observability.tracing import tracer

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.engine.api import Engine
-from services.generation.counted_passes import CountedPasses
+from services.generation.late_writes import CountedPasses
 from services.observability.metrics import MeasuredDrift
 from services.process.served_profiles import Reread, ServedProfiles
 from services.request_log.ledger import Pass

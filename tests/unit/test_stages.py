@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from services.engine.api import Token
-from services.generation.deltas import Delta
+from services.generation.attempt_log import Delta
 from services.insight_generator.generator import StageSplitter
 
 LABELS = ("Planning:", "Action:", "")

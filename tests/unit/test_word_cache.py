@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.engine.file_tokenizer import FileTokenizer
+from services.engine.tokenizer import FileTokenizer
 from services.process.without_engine import token_counter
 from tests.fakes import write_tokenizer
 
