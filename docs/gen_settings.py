@@ -27,7 +27,7 @@ PROCESSES = (
     ("Worker", "", "workflows.worker:WorkerSettings"),
     ("The models' services", "Insight generator, sufficiency scorer and executor.", "services.process.settings:ModelServiceSettings"),
     ("Sufficiency scorer", "", "services.sufficiency_scorer.__main__:ScorerSettings"),
-    ("Answer checker", "", "services.answer_checker.settings:CheckerSettings"),
+    ("Answer checker", "", "services.answer_checker.checker:CheckerSettings"),
     ("Codec server", "", "services.codec_server.__main__:CodecServerSettings"),
 )  # fmt: skip
 HEAD = """<!-- Written by `make tables` from the code. -->

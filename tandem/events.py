@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tandem.method.answer_text import AnswerText
 from tandem.method.checks import Verdict
 from tandem.method.events import (
     Accepted,
@@ -24,6 +23,7 @@ from tandem.method.events import (
     Scored,
     StageCompleted,
 )
+from tandem.method.stop_rule import AnswerText
 from tandem.v1 import tandem_pb2
 
 __all__ = [

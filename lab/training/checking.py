@@ -11,9 +11,8 @@ from importlib.metadata import version
 from lab.training.collect import Run
 from lab.training.datasets import Item
 from lab.training.grading import code_of
-from services.answer_checker.checker import AnswerChecker, start_sandbox
+from services.answer_checker.checker import AnswerChecker, allows_weak_sandbox, start_sandbox
 from services.answer_checker.sandbox.layers import Limits
-from services.answer_checker.settings import allows_weak_sandbox
 from services.checks.built_in import PYTHON_EXAMPLES
 from services.checks.registry import applies
 from tandem.method.answer import final_answer

@@ -8,11 +8,10 @@ import threading
 from contextlib import suppress
 from functools import cache
 
-from services.answer_checker.checker import MODULES, start_sandbox
+from services.answer_checker.checker import MODULES, allows_weak_sandbox, start_sandbox
 from services.answer_checker.sandbox.layers import Limits
 from services.answer_checker.sandbox.messages import BadMessage, receive, send
 from services.answer_checker.sandbox.processes import Sandbox
-from services.answer_checker.settings import allows_weak_sandbox
 
 _ENTRY = "services.answer_checker.inside.program_tests"
 _starting = threading.Lock()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from services.answer_checker.checker import AnswerChecker, start_sandbox
+from services.answer_checker.checker import AnswerChecker, CheckerSettings, start_sandbox
 from services.answer_checker.sandbox.layers import Limits
 from services.answer_checker.sandbox.processes import SandboxError
 from services.answer_checker.service import CALLERS, NAME, AnswerCheckerService
-from services.answer_checker.settings import CheckerSettings
 from services.observability import metrics, tracing
 from services.process.server import Server, serve
 from services.process.settings import read_settings

@@ -1,28 +1,32 @@
-"""Checks of answers, a bounded number at once."""
+"""Checks of answers, a bounded number at once, and the settings of their process."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+
+from pydantic import Field
 
 from services.answer_checker.examples_check import CANDIDATE, EVALUATOR, check_examples
 from services.answer_checker.sandbox.layers import Isolation, Limits
 from services.answer_checker.sandbox.messages import BadMessage, receive, send
 from services.answer_checker.sandbox.processes import Sandbox, SandboxError
-from services.answer_checker.settings import ALLOW_WEAK
 from services.checks.api import Compared
 from services.checks.registry import find_check
 from services.observability.metrics import count_check
 from services.observability.spans import describe_check
 from services.observability.tracing import current_trace_id, tracer
+from services.process.settings import ProcessSettings, read_settings
 from tandem.method.checks import CheckResult, CheckSpec, Verdict
 from tandem.method.errors import FailedPrecondition, ResourceExhausted
 from tandem.method.tasks import CheckTask
 
-logger = logging.getLogger(__name__)
+DEFAULT_PORT = 50055
+ALLOW_WEAK = "TANDEM_CHECKER_ALLOW_WEAK_SANDBOX"
 _TEXT_CHECK = "services.answer_checker.inside.text_check"
 _OF_PROGRAMS = [
     "bisect",
@@ -54,6 +58,40 @@ _REPORT_SECONDS = 2.0
 """How long after its limit a process may take to be ended and reported."""
 _RETRY_SECONDS = 1.0
 _PROOF_SECONDS = 30.0
+
+
+class CheckerSettings(ProcessSettings):
+    """What the answer checker reads besides. It holds no secret: none of its processes has one to lose."""
+
+    port: int = Field(DEFAULT_PORT, ge=0, le=65535, validation_alias="TANDEM_PORT", description="0 takes a free one")
+    concurrency: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        gt=0,
+        validation_alias="TANDEM_CHECKER_CONCURRENCY",
+        description="checks that run at once; one per core if not set",
+    )
+    max_waiting: int = Field(
+        64, ge=0, validation_alias="TANDEM_CHECKER_MAX_WAITING", description="calls that may wait for a place"
+    )
+    check_seconds: float = Field(
+        5.0, gt=0, le=60, validation_alias="TANDEM_CHECK_SECONDS", description="wall time of one check"
+    )
+    memory_mib: int = Field(
+        512, ge=64, validation_alias="TANDEM_CHECK_MEMORY_MIB", description="address space of one process of a check"
+    )
+    allow_weak_sandbox: bool = Field(
+        False,
+        validation_alias=ALLOW_WEAK,
+        description="run without seccomp, or with neither namespaces nor landlock, as on macOS: for answers of your own only",
+    )
+
+
+def allows_weak_sandbox() -> bool:
+    """What the operator says by name, for processes that run programs and are no answer checker."""
+    return read_settings(CheckerSettings).allow_weak_sandbox
+
+
+logger = logging.getLogger(__name__)
 
 
 class AnswerChecker:

@@ -29,7 +29,6 @@ from services.gateway.workers import PATIENCE, Patience, Watch, Workers
 from services.process.search_attributes import at_start
 from services.process.temporal import unavailable
 from services.request_log.log import RequestLog
-from tandem.method.answer_text import AnswerText, answer_text
 from tandem.method.errors import (
     PROFILE_MISMATCH,
     PROMPT_REFUSED,
@@ -42,6 +41,7 @@ from tandem.method.errors import (
 from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW, shadow_id, solve_queue
 from tandem.method.request import SolveInput
 from tandem.method.result import ShadowResult, SolveResult
+from tandem.method.stop_rule import AnswerText, answer_text
 from tandem.method.timeline import Timeline
 from tandem.method.timeouts import Timeouts
 

@@ -12,8 +12,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 
 from services.http_gateway.batch_objects import batch_object, file_object, page
-from services.http_gateway.ids import register_ids
-from services.http_gateway.reading import Bodies, BodyRoute
+from services.http_gateway.reading import Bodies, BodyRoute, register_ids
 from services.identity.caller import bearer
 from tandem.batches import AsyncBatches, new_batch
 from tandem.client import AsyncClient

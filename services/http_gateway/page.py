@@ -13,9 +13,8 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import Field
 
 from services.http_gateway import sse
-from services.http_gateway.ids import register_ids
 from services.http_gateway.lifetime import Ending, ServerEnds
-from services.http_gateway.reading import BodyRoute
+from services.http_gateway.reading import BodyRoute, register_ids
 from services.identity.caller import bearer
 from tandem.client import AsyncClient
 from tandem.contract import to_message

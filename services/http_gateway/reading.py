@@ -1,4 +1,4 @@
-"""Bodies of JSON: whose a body is, is known before it is read, and reading one delays nobody else.
+"""How requests are read. Bodies of JSON: whose a body is, is known before it is read, and reading one delays nobody else.
 
 FastAPI reads, parses and validates a body before any dependency, and on the event loop. Here the credential comes first, from the
 headers. Then the body is parsed and validated in a thread, one at a time, each address in its turn.
@@ -20,6 +20,7 @@ from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import ClientDisconnect
 
 from services.http_gateway import errors
@@ -173,3 +174,21 @@ def _address(request: Request) -> str:
     except ValueError:
         return host
     return host if address.version == 4 else str(ipaddress.ip_network((int(address), _IPV6_PREFIX), strict=False))
+
+
+class IdConvertor(StringConvertor):
+    """`{request_id:id}` in a route: an id, or another tenant's as an admin writes it, `TENANT/ID`.
+
+    The slash may come as `%2F`, which the server decodes before it looks for a route. `ID/content` is such a name as well: a route
+    that goes on after the id stands before the one that ends there.
+    """
+
+    regex = "[^/]+(?:/[^/]+)?"
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+def register_ids() -> None:
+    """Before the first route with `:id` is made."""
+    register_url_convertor("id", IdConvertor())

@@ -1,9 +1,15 @@
-"""Certificates of the local stack: an authority that signs one for each process and is then forgotten, so nobody can add one."""
+"""Certificates of the local stack: an authority that signs one for each process and is then forgotten, so nobody can add one.
+
+With TLS each process is a user of its own in the stack's Redis, by a password made for this run. Redis itself stays without TLS on
+loopback. The passwords lie beside the certificates, and go with them.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import shutil
+import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,10 +21,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tandem.local.layout import StackError
+from tandem.redis_users import USERS, acl_lines, passwords_in, user_of
+
 PROBE = "probe"
 """Who asks for the health of the others: it may call nothing else."""
 _VALID = timedelta(days=365)
 _CHAIN, _KEY, _AUTHORITIES = "tls.crt", "tls.key", "ca.crt"  # as cert-manager names them
+_VERSION = re.compile(r"\bv=(\d+)")
+_USERS = frozenset(user.process for user in USERS)
+_SECONDS = 10.0
 
 
 class Authority:
@@ -114,3 +126,41 @@ def _signable(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublic
         not_valid_before=now - timedelta(hours=1),  # clocks in a container may lag
         not_valid_after=now + _VALID,
     )
+
+
+def acl_file(folder: Path) -> Path:
+    """In the folder of the certificates."""
+    return folder / "redis.acl"
+
+
+def write_access(folder: Path, redis_server: Path) -> None:
+    """New passwords and Redis's file of users, for this user alone. Raises StackError."""
+    lines = acl_lines(passwords_in(_passwords(folder)), _major_version(redis_server))
+    file = acl_file(folder)
+    file.touch(mode=0o600)
+    file.write_text("\n".join(lines) + "\n")
+
+
+def access_environment(folder: Path, process: str) -> dict[str, str]:
+    """What tells `process` its user and password; empty for one that does not use Redis."""
+    if process not in _USERS:
+        return {}
+    return {
+        "REDIS_USERNAME": user_of(process).name,
+        "REDIS_PASSWORD": "",
+        "REDIS_PASSWORD_FILE": str(_passwords(folder) / process),
+    }
+
+
+def _passwords(folder: Path) -> Path:
+    return folder / "redis-passwords"
+
+
+def _major_version(redis_server: Path) -> int:
+    try:
+        said = subprocess.run([str(redis_server), "--version"], capture_output=True, text=True, timeout=_SECONDS).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StackError(f"{redis_server} does not say its version: {error}") from error
+    if (found := _VERSION.search(said)) is None:
+        raise StackError(f"{redis_server} says no version: {said!r}")
+    return int(found[1])

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tandem.local.certificates import certificate_environment
+from tandem.local.certificates import access_environment, acl_file, certificate_environment
 from tandem.local.layout import Layout, Process, StackError
-from tandem.local.redis_access import access_environment, acl_file
 from tandem.paths import REPOSITORY, find_binary
 
 JAEGER_IMAGE = "jaegertracing/jaeger:2.20.0"

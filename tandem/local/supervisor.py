@@ -25,12 +25,11 @@ from filelock import FileLock, Timeout
 from supervisor.xmlrpc import SupervisorTransport
 
 from tandem.errors import CANNOT_START
-from tandem.local.certificates import authority_file, probe_credentials, write_certificates
+from tandem.local.certificates import authority_file, probe_credentials, write_access, write_certificates
 from tandem.local.layout import Layout, Process, StackError
 from tandem.local.ports import OwnPorts, listens
 from tandem.local.probes import answers_http, answers_ping, is_serving
 from tandem.local.programs import require_binary
-from tandem.local.redis_access import write_access
 from tandem.local.supervisord import MARK, MAX_RESTARTS, PRIVATE, configuration, exits_in, processes_of
 
 _STOP_SECONDS = 30.0

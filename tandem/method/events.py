@@ -6,9 +6,9 @@ Each class has a `kind`, the name of its field in the message.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tandem.method.answer_text import AnswerText
 from tandem.method.checks import CheckResult
 from tandem.method.result import SolveResult
+from tandem.method.stop_rule import AnswerText
 
 
 @dataclass(frozen=True, slots=True)

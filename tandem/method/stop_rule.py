@@ -1,9 +1,13 @@
-"""When the insight suffices, and what to do when it never does. The workflow and the evaluation both call it."""
+"""When the insight suffices, and what to do when it never does. The workflow and the evaluation both call it.
+
+Readers that show an answer live learn from the plan, before a word is written, where its text comes from.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from tandem.method.cost import worst_case_usd, worst_case_usd_of_trials
 from tandem.method.plan import Plan
@@ -118,3 +122,24 @@ def _capped(caps: Sequence[int], most: int) -> list[int]:
     kept = [cap for cap in caps if cap <= most]
     next_cap_is_cut = len(kept) < len(caps) and most > (kept[-1] if kept else 0)
     return [*kept, most] if next_cap_is_cut else kept
+
+
+class AnswerText(StrEnum):
+    """The enum tandem.v1.AnswerText. `unspecified`: only the result says it."""
+
+    UNSPECIFIED = "unspecified"
+    INSIGHT = "insight"
+    CONTINUATION = "continuation"
+    ANSWER = "answer"
+
+
+def answer_text(task: SolveInput) -> AnswerText:
+    plan = task.plan
+    is_tried = bool(task.checks and plan.trial.stages)  # the text of a trial that failed is discarded
+    if plan.answer_format != "whole" or is_tried:
+        return AnswerText.UNSPECIFIED
+    if plan.handoff != "continuation":
+        return AnswerText.ANSWER
+    finishes = allowance(plan, task.request.budget, task.question_tokens).finish is not None
+    may_stop = any(is_scored(threshold, finishes) for threshold in thresholds(plan))
+    return AnswerText.CONTINUATION if may_stop else AnswerText.INSIGHT

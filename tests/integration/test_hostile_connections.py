@@ -12,7 +12,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from services.process import http_protocol
+from services.process import http_server
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 from tests.conftest import Hold
 from tests.integration.asking import ask
@@ -101,7 +101,7 @@ async def test_a_header_that_never_ends_is_refused_before_it_fills_the_memory(ed
 async def test_a_connection_that_does_not_finish_its_headers_is_closed(
     edge: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 0.1)
+    monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.1)
     for said in (b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.base_url.port)
         writer.write(said)
@@ -112,7 +112,7 @@ async def test_a_connection_that_does_not_finish_its_headers_is_closed(
 async def test_a_connection_that_is_used_again_outlives_the_time_for_headers(
     edge: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.base_url.port)
     for _ in range(2):
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -124,7 +124,7 @@ async def test_a_connection_that_is_used_again_outlives_the_time_for_headers(
 async def test_an_empty_line_between_requests_does_not_keep_a_connection_for_ever(
     edge: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.base_url.port)
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await asyncio.wait_for(reader.read(2**16), _BOUND_SECONDS)).startswith(b"HTTP/1.1 200")
@@ -137,7 +137,7 @@ async def test_idle_connections_give_way_to_requests_at_the_limit(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether they have said nothing, a part of their headers, or a part of a body."""
-    monkeypatch.setattr(http_protocol, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(http_server, "SILENT_SECONDS", 0.0)
     begun = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{"
     for said in (b"", b"GET /v1/models HTTP/1.1\r\nHost: x\r\n", begun):
         async with serving(system.client.address, max_connections=_FEW) as client:
@@ -157,7 +157,7 @@ async def test_idle_connections_give_way_to_requests_at_the_limit(
 async def test_connections_with_a_request_under_way_do_not_give_way(
     system: System, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(http_server, "SILENT_SECONDS", 0.0)
     question = body(f"[llm_hold=2:{hold} llm_eos=3 slm_eos=2]")
     async with serving(system.client.address, max_connections=_FEW) as client:
         asked = [asyncio.create_task(client.post("/v1/chat/completions", json=question)) for _ in range(_FEW - 1)]

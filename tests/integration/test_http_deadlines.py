@@ -9,7 +9,7 @@ import json
 import httpx
 import pytest
 
-from services.process import http_protocol
+from services.process import http_server
 from tests.integration.conftest import System
 from tests.integration.edge import ask, body, serving
 from tests.integration.test_http_body_limit import head
@@ -41,7 +41,7 @@ async def _opened(http: httpx.AsyncClient, said: bytes) -> tuple[asyncio.StreamR
 async def test_a_body_that_stops_coming_is_refused(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    monkeypatch.setattr(http_protocol, "BODY_SECONDS", _LATE_SECONDS)
+    monkeypatch.setattr(http_server, "BODY_SECONDS", _LATE_SECONDS)
     reader, writer = await _opened(http, begun)
     reply = await asyncio.wait_for(reader.read(), _BOUND_SECONDS)
     assert b"HTTP/1.1 408" in reply[:60]
@@ -69,15 +69,15 @@ async def _dripped(http: httpx.AsyncClient, said: bytes) -> bytes:
 async def test_a_body_that_comes_byte_by_byte_is_refused(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "BODY_SECONDS", _LATE_SECONDS)
+    monkeypatch.setattr(http_server, "BODY_SECONDS", _LATE_SECONDS)
     assert (await _dripped(http, head(_CHAT, "content-length: 100000"))).startswith(b"HTTP/1.1 408")
 
 
 async def test_a_body_that_is_long_in_coming_and_comes_is_read(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "BODY_SECONDS", 2.0)
-    monkeypatch.setattr(http_protocol, "BODY_STEP_BYTES", 100)
+    monkeypatch.setattr(http_server, "BODY_SECONDS", 2.0)
+    monkeypatch.setattr(http_server, "BODY_STEP_BYTES", 100)
     sent = json.dumps(body(_SCRIPT)).encode().ljust(10_000)
     framing = f"content-length: {len(sent)}\r\nconnection: close"
     reader, writer = await _opened(http, head(_CHAT, framing))
@@ -91,8 +91,8 @@ async def test_a_body_that_is_long_in_coming_and_comes_is_read(
 async def test_a_body_that_goes_on_after_the_reply_is_cut(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "BODY_SECONDS", _LATE_SECONDS)
-    monkeypatch.setattr(http_protocol, "BODY_STEP_BYTES", 1)
+    monkeypatch.setattr(http_server, "BODY_SECONDS", _LATE_SECONDS)
+    monkeypatch.setattr(http_server, "BODY_STEP_BYTES", 1)
     reply = await _dripped(http, b"GET /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n")
     assert reply.startswith(b"HTTP/1.1 200")
     assert b"408" not in reply
@@ -101,7 +101,7 @@ async def test_a_body_that_goes_on_after_the_reply_is_cut(
 async def test_a_reply_that_takes_longer_than_a_body_may_is_sent(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(http_server, "BODY_SECONDS", 0.2)
     reply = await ask(http, "[slm_eos=50 scores=0:0.9 ms=20]")
     assert reply.status_code == 200
     assert reply.elapsed.total_seconds() > 0.5
@@ -110,7 +110,7 @@ async def test_a_reply_that_takes_longer_than_a_body_may_is_sent(
 async def test_beyond_the_most_connections_requests_are_refused_and_the_process_counts_as_alive(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "SILENT_SECONDS", _BOUND_SECONDS)  # else the idle ones are closed for it
+    monkeypatch.setattr(http_server, "SILENT_SECONDS", _BOUND_SECONDS)  # else the idle ones are closed for it
     async with serving(system.client.address, max_connections=4) as http:
         idle = [await _opened(http, b"") for _ in range(3)]
         async with asyncio.timeout(_BOUND_SECONDS):

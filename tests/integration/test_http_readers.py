@@ -10,7 +10,7 @@ import socket
 import httpx
 import pytest
 
-from services.process import http_protocol
+from services.process import http_server
 from tandem.v1 import tandem_pb2
 from tests.conftest import Hold
 from tests.integration.asking import idle
@@ -69,7 +69,7 @@ class Reader:
 async def test_a_client_that_does_not_read_is_cut_off_and_its_request_is_cancelled(
     http: httpx.AsyncClient, system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "WRITE_SECONDS", 0.5)
+    monkeypatch.setattr(http_server, "WRITE_SECONDS", 0.5)
     reader = Reader()
     request_id = await reader.ask(http, "[scores=0:0.9 slm_hold=60 slm_eos=64]")
     async with asyncio.timeout(_BOUND_SECONDS):  # the model waits until it is aborted
@@ -84,7 +84,7 @@ async def test_a_client_that_does_not_read_is_cut_off_and_its_request_is_cancell
 async def test_a_client_that_does_not_read_the_end_is_cut_off(
     http: httpx.AsyncClient, system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "WRITE_SECONDS", 0.5)
+    monkeypatch.setattr(http_server, "WRITE_SECONDS", 0.5)
     reader = Reader()
     await reader.ask(http, "[scores=0:0.9 slm_eos=64]")
     await idle(system)
@@ -95,21 +95,21 @@ async def test_a_client_that_does_not_read_the_end_is_cut_off(
 
 
 async def test_a_slow_and_steady_reader_gets_all(http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "WRITE_SECONDS", 1.0)
+    monkeypatch.setattr(http_server, "WRITE_SECONDS", 1.0)
     began = asyncio.get_running_loop().time()
     reader = Reader()
     await reader.ask(http, "[scores=0:0.9 slm_eos=64]")
     await reader.read_all(2048, 0.06)
     assert b"event: response.completed" in reader.text
     assert reader.text.endswith(_ENDED)
-    assert asyncio.get_running_loop().time() - began > 2 * http_protocol.WRITE_SECONDS
+    assert asyncio.get_running_loop().time() - began > 2 * http_server.WRITE_SECONDS
     reader.close()
 
 
 async def test_a_reader_for_whom_nothing_waits_stays(
     http: httpx.AsyncClient, system: System, monkeypatch: pytest.MonkeyPatch, hold: Hold
 ) -> None:
-    monkeypatch.setattr(http_protocol, "WRITE_SECONDS", 0.2)
+    monkeypatch.setattr(http_server, "WRITE_SECONDS", 0.2)
     reader = Reader()
     await reader.ask(http, f"[scores=0:0.9 slm_hold=5:{hold} slm_eos=20]")
     reading = asyncio.create_task(reader.read_all())

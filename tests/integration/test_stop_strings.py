@@ -16,7 +16,7 @@ from services.request_log.connection import Role
 from tandem import RequestError
 from tandem.events import event_from_pb
 from tandem.live_text import LiveText
-from tandem.method.answer_text import AnswerText
+from tandem.method.stop_rule import AnswerText
 from tandem.request import solve_request
 from tandem.results import to_dict
 from tests.integration.asking import BOUND_SECONDS, ask, idle, shadow_of

@@ -20,9 +20,9 @@ from lab.training.errors import StoreError
 from lab.training.grading import code_of, program
 from lab.training.repairs import repair_all, unrepaired
 from lab.training.store import read, write
+from services.answer_checker.checker import ALLOW_WEAK
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES
 from services.answer_checker.sandbox.processes import Sandbox
-from services.answer_checker.settings import ALLOW_WEAK
 from tandem.method.checks import Verdict
 from tandem.method.errors import FailedPrecondition
 from tandem.method.profile import Profile, load_profile
