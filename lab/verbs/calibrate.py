@@ -18,6 +18,7 @@ from lab.verbs.offline import (
     new_study,
     working,
 )
+from lab.verbs.promise import keep_promise
 from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.paths import DEFAULT_PROFILE
 
@@ -34,11 +35,21 @@ def calibrate(
     most_cost: Annotated[float | None, typer.Option(help="Maximise the accuracy, at no more than this share of the LLM's cost.")] = None,
     price: Annotated[float | None, typer.Option(help="Maximise accuracy - PRICE * share of the LLM's cost.")] = None,
     cost: Annotated[str, typer.Option(help="What cost is counted in: paper or full (TFLOPs), usd, or seconds of the devices.")] = "full",
+    lose_at_most: Annotated[float | None, typer.Option(help="Promise: at most this share of the questions is lost, on files that chose nothing else.", min=0.001, max=0.999)] = None,
+    confidence: Annotated[float, typer.Option(help="Of the promise.", min=0.5, max=0.9999)] = 0.95,
     llm_finishes: Annotated[bool, typer.Option(help="Where no stage suffices, let the LLM finish its own answer.")] = False,
     write: Annotated[bool, typer.Option(help="Write scorer and thresholds to the profile's folder.")] = False,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Choose thresholds, trials and checks that meet an objective, on the files that the scorer was trained on, out of fold."""
+    """Choose thresholds, trials and checks that meet an objective, on the files that the scorer was trained on, out of fold.
+
+    With --lose-at-most: how strict the profile's checks and thresholds must be for a promise, on files that chose nothing else.
+    """
+    if lose_at_most is not None:
+        if any(value is not None for value in (below, most_cost, price)) or llm_finishes:
+            raise typer.BadParameter("it makes the profile's policy stricter, and takes no objective beside it", param_hint="--lose-at-most")  # fmt: skip
+        keep_promise(files, profile, study, lose_at_most, confidence, cost, write=write, json=json)
+        return
     with explained():
         from lab.training import plots
         from lab.training.calibrate import calibrate as run

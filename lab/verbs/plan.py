@@ -12,6 +12,7 @@ from rich.table import Table
 from lab.verbs.capacity import CapacityOptions
 from lab.verbs.offline import ProfileName, explained, find_profile, working
 from lab.verbs.plan_options import Given
+from lab.verbs.promise import show_promises
 from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.paths import DEFAULT_PROFILE
 
@@ -101,10 +102,14 @@ def plan(
             if out:
                 report("drawing")
                 payoff_plot.draw(pair, out)
+    promises = find_profile(profile).promises if files else ()
     if json:
-        print_json({**_plain(found), "picture": str(out) if out else None})
+        plain = [made.model_dump() | {"is_current": find_profile(profile).keeps(made)} for made in promises]
+        print_json({**_plain(found), "promises": plain, "picture": str(out) if out else None})
         return
     _show(found)
+    if promises:
+        show_promises(find_profile(profile))
     if given.assumes_free_score:
         console.print(
             "--auroc-large 0.5 assumes that the score tells nothing of the large model; 0.53 to 0.58 was measured, "

@@ -16,6 +16,7 @@ from tandem.method.conversation import Kind, Task
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
 from tandem.method.price_sections import Section, parse_prices, parse_rates
 from tandem.method.prices import Prices, Rates
+from tandem.method.promise import PromiseMade
 from tandem.method.templates import Prompts
 from tandem.method.trial_plan import TrialMode, TrialPlan
 
@@ -158,6 +159,7 @@ class Profile(Section):
     trial: TrialSection = TrialSection()
     rates: Annotated[Rates | None, BeforeValidator(parse_rates)] = None
     shadow: Shadow = Shadow()
+    promises: tuple[PromiseMade, ...] = ()
     folder: Path = Field(exclude=True, description="where the profile's files are")
 
     @model_validator(mode="after")
@@ -223,6 +225,22 @@ class Profile(Section):
         """Whether there is a prompt for it."""
         needed = {"code": self.prompts.code, "chat": self.handoff == "continuation" or self.prompts.brief_chat}
         return bool(needed.get(task, True))
+
+    def evidence(self, kind: Kind) -> str:
+        """By what an answer of the small model is accepted, in one line: checks of trials, and thresholds of scores."""
+        parts = []
+        if self.trial.stages and kind in self.trial.tasks:
+            task: Task = kind if kind in ("code", "chat") else "answer"
+            checks, stages = map(str, self.checks.of(task)), map(str, self.trial.stages)
+            parts.append(f"checks {', '.join(checks)} at stages {', '.join(stages)}")
+        if kind in self.stop.tasks:
+            thresholds = (self.stop.stage_zero_threshold, *(stage.threshold for stage in self.stages))
+            parts.append(f"scores of {self.stop.scorer} from {', '.join(f'{each:g}' for each in thresholds)}")
+        return "; ".join(parts) or "none: the large model answers"
+
+    def keeps(self, promise: PromiseMade) -> bool:
+        """Whether answers are still accepted by what the promise was shown for."""
+        return promise.evidence == self.evidence(promise.task)
 
     @cached_property
     def section_ends(self) -> tuple[str, ...]:

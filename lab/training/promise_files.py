@@ -1,0 +1,62 @@
+"""A promise that was shown, written down: the report, and the profile that makes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.items import AoT
+
+from lab.training.promised import Shown
+from tandem.method.profile import Profile
+from tandem.method.promise import PromiseMade
+
+REPORT = "promise.json"
+
+
+def write_report(found: Sequence[Shown], folder: Path) -> Path:
+    """What was tested, as JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / REPORT
+    file.write_text(json.dumps([each.as_plain() for each in found], indent=1) + "\n")
+    return file
+
+
+def ship_promise(profile: Profile, shown: Shown) -> None:
+    """Write what was chosen, and the promise, into the profile's file; comments and the promises of other tasks stay.
+
+    `profile` is what the file says now, `shown` has a choice.
+    """
+    assert shown.served is not None
+    assert shown.made is not None
+    file = profile.folder / "profile.toml"
+    document: Any = tomlkit.parse(file.read_text())
+    if shown.task == "code":
+        document.setdefault("checks", tomlkit.table())["code"] = list(shown.served.checks.code)
+    else:
+        document["stop"]["stage_zero_threshold"] = shown.served.stop.stage_zero_threshold
+        for section, stage in zip(document["stages"], shown.served.stages, strict=True):
+            section["threshold"] = stage.threshold
+    promises = [made for made in profile.promises if made.task != shown.task] + [shown.made]
+    document.pop("promises", None)
+    document["promises"] = _tables(promises)
+    file.write_text(tomlkit.dumps(document))
+
+
+def _tables(promises: Sequence[PromiseMade]) -> AoT:
+    found = tomlkit.aot()
+    for made in promises:
+        plain = made.model_dump()
+        table = tomlkit.table()
+        data = tomlkit.array()
+        for each in plain.pop("data"):
+            inline = tomlkit.inline_table()
+            inline.update(each)
+            data.append(inline)
+        table.update(plain)
+        table.add("data", data)
+        found.append(table)
+    return found

@@ -1,0 +1,230 @@
+"""`tandem calibrate --lose-at-most`: the cheapest policy that is shown to keep a promise, by task (docs/method.md, A promise).
+
+The candidates are the profile's policy with its evidence made stricter. Their order is fixed before any data is seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from lab.training.checking import check_runs, is_checked
+from lab.training.collect import Run
+from lab.training.collected import Collected
+from lab.training.datasets import Item, Task
+from lab.training.errors import TooFew
+from lab.training.evaluate import scores_of
+from lab.training.metrics import Interval, difference_of_means, ratio_of_means
+from lab.training.names import WORDS
+from lab.training.outcomes import llm_alone
+from lab.training.policy import NEVER, Policy, Unit
+from lab.training.promise import Promise, questions_needed, upper_bound
+from lab.training.table import Floats, Table, make_table
+from services.checks.python_examples import NAME as PYTHON_EXAMPLES
+from services.sufficiency_scorer.artefact import Artefact
+from tandem.method.checks import Verdict
+from tandem.method.plan import make_plan
+from tandem.method.profile import Profile
+from tandem.method.promise import PromiseData, PromiseMade
+
+STRENGTHS = (10, 8, 6, 5, 4, 3, 2, 1)
+THRESHOLDS = (0.99, 0.98, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.4, 0.3, 0.2, 0.1)
+_AT_ONCE = 2
+_OPEN = Verdict.UNKNOWN.value, Verdict.ERROR.value
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One policy. `cost` is relative to the large model alone, `difference` the accuracy less its accuracy, both with 95 % intervals."""
+
+    evidence: str
+    lost: int
+    bound: float
+    is_accepted: bool
+    difference: Interval
+    cost: Interval
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the questions of a task show. `tested` are the policies, the strictest first, up to the first that was not accepted.
+
+    `chosen`: the cheapest accepted one; None: there is none, and `needed` questions would show it for the strictest policy at the share
+    that it lost here (None: no number would, since it lost as much as was promised or more). `served` is the profile with what was chosen.
+    """
+
+    task: Task
+    promise: Promise
+    n: int
+    tested: list[Tested]
+    chosen: Tested | None
+    needed: int | None
+    data: tuple[PromiseData, ...]
+    served: Profile | None
+
+    @cached_property
+    def made(self) -> PromiseMade | None:
+        """As the profile states it."""
+        if self.chosen is None:
+            return None
+        return PromiseMade(
+            task=self.task,
+            lose_at_most=self.promise.lose_at_most,
+            confidence=self.promise.confidence,
+            bound=round(self.chosen.bound, 6),
+            lost=self.chosen.lost,
+            n=self.n,
+            evidence=self.chosen.evidence,
+            data=self.data,
+        )
+
+    def as_plain(self) -> dict[str, object]:
+        """For a report."""
+        return {
+            "task": self.task,
+            "promise": asdict(self.promise),
+            "n": self.n,
+            "tested": [asdict(each) for each in self.tested],
+            "chosen": asdict(self.chosen) if self.chosen else None,
+            "questions_needed": self.needed,
+            "data": [each.model_dump() for each in self.data],
+        }
+
+
+def show_promise(
+    collected: Collected, profile: Profile, promise: Promise, unit: Unit, progress: Progress
+) -> list[Shown]:
+    """One for each task that the questions are of. They must have chosen nothing else: neither scorer nor thresholds.
+
+    Raises TooFew where no question is of a task for which the profile accepts answers of the small model.
+    """
+    code = {run.question for run in collected.runs if run.name == "llm" and run.verdict}
+    found = []
+    tasks: tuple[Task, ...] = ("answer", "code")
+    for task in tasks:
+        questions = {q for q in collected.table.questions if (q in code) == (task == "code")}
+        family = list(stricter(profile, task))
+        if questions and family:
+            runs = [run for run in collected.runs if run.question in questions]
+            found.append(_tested(_Questions(task, runs, profile, unit, progress), family, promise, collected))
+    if not found:
+        raise TooFew(f"no question is of a task for which {profile.name} accepts answers of the small model")
+    return found
+
+
+def stricter(profile: Profile, task: Task) -> Iterator[Profile]:
+    """The profile's policy for a task, the strictest form first; none where nothing of the small model is accepted.
+
+    A trial's examples must count as much as STRENGTHS say. A score must reach each of THRESHOLDS that is above the profile's own, and at
+    last that.
+    """
+    if profile.trial.stages and task == "code" and task in profile.trial.tasks:
+        others = [str(spec) for spec in profile.checks.code if not str(spec).startswith(PYTHON_EXAMPLES)]
+        for strength in STRENGTHS:
+            checks = (f"{PYTHON_EXAMPLES}:weight={strength}", *others)
+            yield profile.model_copy(update={"checks": profile.checks.model_copy(update={"code": checks})})
+    elif task in profile.stop.tasks:
+        own = (profile.stop.stage_zero_threshold, *(stage.threshold for stage in profile.stages))
+        least = min(own)
+        for threshold in (*(t for t in THRESHOLDS if t > least), least):
+            if threshold < NEVER:
+                yield _with_thresholds(profile, [max(each, threshold) for each in own])
+
+
+def _with_thresholds(profile: Profile, thresholds: Sequence[float]) -> Profile:
+    stop = profile.stop.model_copy(update={"stage_zero_threshold": thresholds[0]})
+    pairs = zip(profile.stages, thresholds[1:], strict=True)
+    stages = tuple(stage.model_copy(update={"threshold": threshold}) for stage, threshold in pairs)
+    return profile.model_copy(update={"stop": stop, "stages": stages})
+
+
+def policy_of(profile: Profile, task: Task) -> Policy:
+    """What the profile serves."""
+    kind, plan = profile.stop.scorer.partition(":")[0], make_plan(profile, task)
+    thresholds = (plan.stage_zero_threshold, *(stage.threshold for stage in plan.stages))
+    return Policy(
+        thresholds if task in profile.stop.tasks else (NEVER,) * len(thresholds),
+        plan.llm_finishes,
+        "profile",
+        kind,
+        kind != WORDS,
+        plan.trial,
+        scores_code="code" in profile.stop.tasks,
+    )
+
+
+class _Questions:
+    """The collected questions of one task, on which policies can be run, the strictest first.
+
+    What a program's examples have said stays: where they must count less, what passed or failed does so again.
+    """
+
+    def __init__(self, task: Task, runs: list[Run], profile: Profile, unit: Unit, progress: Progress) -> None:
+        self.task, self.unit, self._stages = task, unit, {0, *profile.trial.stages}
+        self._runs = [self._undecided(run) for run in runs]
+        self._profile, self._progress = profile, progress
+        self._items = {run.question: Item(run.question, run.asked, "", task) for run in runs if run.name == "llm"}
+
+    def run(self, profile: Profile) -> tuple[Tested, int]:
+        """What a policy loses and costs, not yet judged, and n."""
+        described = profile.evidence(self.task)
+        self._progress(described)
+        table, plan = self._table(profile), make_plan(profile, self.task)
+        outcome = policy_of(profile, self.task).run(table, plan, self._scores(table))
+        alone = llm_alone(table, plan)
+        lost = int((alone.right & ~outcome.right).sum())
+        cost = ratio_of_means(getattr(outcome, self.unit), getattr(alone, self.unit))
+        difference = difference_of_means(outcome.right, alone.right)
+        return Tested(described, lost, 1.0, False, difference, cost), len(table.questions)
+
+    def fingerprint(self, collected: Collected) -> tuple[PromiseData, ...]:
+        """The files that they come from."""
+        datasets = {question.partition("/")[0] for question in self._items}
+        return tuple(
+            PromiseData(
+                dataset=source.dataset,
+                questions=source.questions,
+                file_sha256=source.file_sha256,
+                questions_sha256=source.questions_sha256,
+            )
+            for source in collected.sources
+            if source.dataset in datasets
+        )
+
+    def _table(self, profile: Profile) -> Table:
+        if self.task == "code":
+            again = [self._undecided(run) if run.verdict in _OPEN else run for run in self._runs]
+            self._runs = asyncio.run(check_runs(again, self._items, profile, _AT_ONCE))
+        return make_table(self._runs, len(profile.stages), lambda run: is_checked(run, profile))
+
+    def _undecided(self, run: Run) -> Run:
+        """Of a program that is checked: its examples are run by the next policy."""
+        is_tried = self.task == "code" and (run.name != "slm" or run.stage in self._stages)
+        return replace(run, verdict="", score=0.0, failure="", check_seconds=0.0) if is_tried else run
+
+    def _scores(self, table: Table) -> Floats:
+        if self.task not in self._profile.stop.tasks or not self._profile.stop.is_trained:
+            return np.zeros(table.slm.right.shape)
+        kind, _, folder = self._profile.stop.scorer.partition(":")
+        return scores_of(Artefact.load(self._profile.folder / (folder or kind)), table)
+
+
+def _tested(questions: _Questions, family: Sequence[Profile], promise: Promise, collected: Collected) -> Shown:
+    tested, accepted, n = list[Tested](), list[tuple[Tested, Profile]](), 0
+    for profile in family:
+        found, n = questions.run(profile)
+        bound = upper_bound(found.lost, n, promise.confidence)
+        found = replace(found, bound=bound, is_accepted=bound <= promise.lose_at_most)
+        tested.append(found)
+        if not found.is_accepted:
+            break
+        accepted.append((found, profile))
+    chosen, served = min(accepted, key=lambda each: each[0].cost.mean, default=(None, None))
+    needed = None if accepted else questions_needed(promise, tested[0].lost / n)
+    return Shown(questions.task, promise, n, tested, chosen, needed, questions.fingerprint(collected), served)
