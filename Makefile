@@ -62,7 +62,7 @@ PYTEST = $(RUN) pytest -n $(LANES) --dist loadfile --no-loadscope-reorder --dura
 test: develop  ## the tests: real servers, and small models that the tests create
 	@$(PYTEST) -m "not nightly"
 
-test-all: develop  ## test, most rounds of the campaign of faults, and again in another order what a leaking test would change: unit, bills, streams
+test-all: develop  ## test, what is marked nightly, and again in another order what a leaking test would change: unit, bills, streams
 	@$(PYTEST)
 	@$(PYTEST) tests/unit tests/test_architecture.py $(SECOND_ORDER)
 

@@ -126,7 +126,11 @@ class LocalStack:
             self.start(name)
         self.wait_until_ready()
         if dead:
-            wait_until(self._passes, 300)
+            self.wait_until_it_answers()
+
+    def wait_until_it_answers(self) -> None:
+        """Processes that are ready may not have found each other again."""
+        wait_until(self._passes, 300)
 
     def _passes(self) -> bool:
         result = self.client.ask("[scores=16:0.9 slm_eos=1] healed?")
@@ -172,3 +176,11 @@ def running(variables: Mapping[str, str], collector: Collector) -> Iterator[Loca
 def local(running: LocalStack) -> LocalStack:
     running.heal()
     return running
+
+
+@pytest.fixture(scope="module")
+def stack(running: LocalStack) -> Iterator[Stack]:
+    """The same stack, for a module that heals what it kills."""
+    running.heal()
+    yield running.stack
+    running.wait_until_it_answers()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tandem.local.supervisor import Stack
 from tests.e2e.batches import run_batch, scripted_questions
 from tests.stacks import scripted_stack
 
@@ -27,8 +28,7 @@ def test_every_question_is_answered_once_although_processes_are_killed_and_its_c
     assert seen["output_usd"] == pytest.approx(seen["bills_usd"], abs=1e-12)
 
 
-def test_a_batch_outlives_everything_at_once(tmp_path: Path) -> None:
-    with scripted_stack() as stack:
-        seen = run_batch(stack, scripted_questions(40, seed=2), tmp_path, 8, ("everything",))
+def test_a_batch_outlives_everything_at_once(tmp_path: Path, stack: Stack) -> None:
+    seen = run_batch(stack, scripted_questions(40, seed=2), tmp_path, 8, ("everything",))
     assert (seen["state"], seen["answered_once"], set(seen["killed"])) == ("completed", 40, {"everything"})
     assert seen["batch_usd"] == pytest.approx(seen["bills_usd"], abs=1e-12)

@@ -18,18 +18,12 @@ from pydantic import BaseModel
 from tandem.client import Client
 from tandem.local.supervisor import Stack
 from tests.conftest import wait_until
-from tests.stacks import kill, pid_of, scripted_stack, start
+from tests.stacks import heal, kill, pid_of, start
 
 MODEL = "scripted@0.8"
 SCRIPT = "[scores=16:0.9 llm=word_ slm=more_ slm_eos=9]"
 ANSWER = "word word word wmore mor"
 MESSAGES: list[Any] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": SCRIPT}]
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with scripted_stack() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -177,4 +171,5 @@ def test_a_stream_outlives_a_gateway_that_is_killed(client: openai.OpenAI, stack
             kill(stack, "gateway")
             start(stack, "gateway")
     assert pid_of(stack, "gateway")
+    heal(stack)
     assert "".join(texts).startswith("word word word wmore more")

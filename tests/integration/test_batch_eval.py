@@ -1,4 +1,4 @@
-"""`tandem eval --through-batch` as a process of its own, against a real system."""
+"""`tandem eval --through-batch` against a real system; the run that is interrupted is a process of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.command import tandem
 from tests.conftest import Hold
 from tests.integration.conftest import System, run_system
 
@@ -35,24 +36,20 @@ async def serving(
         yield system
 
 
-async def start(system: System, data: Path, *more: str) -> asyncio.subprocess.Process:
-    pipe = asyncio.subprocess.PIPE
-    environment = {**os.environ, "TANDEM_ADDRESS": system.client.address}
-    options = ["--data", data, "--profile", "scripted-eval", "--through-batch", "--out", data.parent, *more]
-    command = [sys.executable, "-c", _MAIN, "eval", *map(str, options)]
-    return await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=environment)
+def options_of(data: Path, *more: str) -> list[str]:
+    given = ["--data", data, "--profile", "scripted-eval", "--through-batch", "--out", data.parent, *more]
+    return ["eval", *map(str, given)]
 
 
-async def finished(process: asyncio.subprocess.Process) -> tuple[int, str, str]:
+async def ended(system: System, data: Path, *more: str) -> tuple[int, str, str]:
     """(exit code, output, errors)"""
-    out, errors = await asyncio.wait_for(process.communicate(), 120)
-    assert process.returncode is not None
-    return process.returncode, out.decode(), errors.decode()
+    done = await asyncio.to_thread(tandem, *options_of(data, *more), TANDEM_ADDRESS=system.client.address)
+    return done.returncode, done.stdout, done.stderr
 
 
 async def evaluate(system: System, data: Path, *more: str) -> tuple[int, dict[str, Any], str]:
     """(exit code, figures, errors)"""
-    code, out, errors = await finished(await start(system, data, "--json", "-", *more))
+    code, out, errors = await ended(system, data, "--json", "-", *more)
     return code, json.loads(out) if out.startswith("{") else {}, errors
 
 
@@ -99,16 +96,18 @@ async def test_the_same_command_again_asks_nothing_and_another_order_of_it_neith
 async def test_an_interrupted_run_is_gone_on_with_and_pays_once(serving: System, tmp_path: Path, hold: Hold) -> None:
     data = questions(tmp_path, RIGHT, rf"[scores=0:0.9 slm=\boxed{{18}} slm_eos=11 slm_hold=2:{hold}]")
     before = serving.slm.counters.output_tokens
-    process = await start(serving, data)
+    pipe, address = asyncio.subprocess.PIPE, {"TANDEM_ADDRESS": serving.client.address}
+    command = [sys.executable, "-c", _MAIN, *options_of(data)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env={**os.environ, **address})
     assert process.stdout
     while b" of 2, $" not in (line := await process.stdout.readline()):
         assert line, "the command ended"
     process.send_signal(signal.SIGINT)
-    code, _, errors = await finished(process)
-    assert (code, "the same command comes back to it" in errors) == (1, True)
+    _, errors = await asyncio.wait_for(process.communicate(), 120)
+    assert (process.returncode, b"the same command comes back to it" in errors) == (1, True)
     assert not (tmp_path / "sums-served.md").exists()
     hold.release()
-    code, said, _ = await finished(await start(serving, data))
+    code, said, _ = await ended(serving, data)
     assert code == 0
     assert "2 of 2 answered" in said
     assert "tandem  100.0%" in " ".join(said.split(" ")).replace("   ", "  ")
@@ -138,6 +137,6 @@ async def test_a_budget_ends_the_questions_and_what_was_answered_is_evaluated(se
 
 
 async def test_a_profile_that_is_not_served_is_named(serving: System, tmp_path: Path) -> None:
-    code, _, errors = await finished(await start(serving, questions(tmp_path, RIGHT), "--profile", "scripted"))
+    code, _, errors = await ended(serving, questions(tmp_path, RIGHT), "--profile", "scripted")
     assert code == 1
     assert "does not serve the profile scripted; it serves scripted-eval" in errors

@@ -10,26 +10,24 @@ from pathlib import Path
 import pytest
 
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY
+from tests import command
 
 BROKEN = 'name = "broken"\n[llm\n'
 
 
-def tandem(*arguments: str, stdin: str | bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-c", "from tandem.cli import main; main()", *arguments],
-        input=stdin.encode() if isinstance(stdin, str) else stdin,
-        capture_output=True,
-        timeout=120,
-        env={**os.environ, "TANDEM_ADDRESS": "127.0.0.1:1", **env},
-    )
+NOWHERE = {"TANDEM_ADDRESS": "127.0.0.1:1"}
 
 
-def error_of(done: subprocess.CompletedProcess[bytes]) -> str:
+def tandem(*arguments: str, stdin: str | bytes = b"", **env: str) -> subprocess.CompletedProcess[str]:
+    given = stdin.encode() if isinstance(stdin, str) else stdin
+    return command.tandem(*arguments, stdin=given, **{**NOWHERE, **env})
+
+
+def error_of(done: subprocess.CompletedProcess[str]) -> str:
     """One message, which Rich may have wrapped."""
-    text = done.stderr.decode(errors="replace")
-    assert "Traceback" not in text, text
+    assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode in (1, 2)
-    return " ".join(text.split())
+    return " ".join(done.stderr.split())
 
 
 def write_profile(folder: Path, text: str) -> str:
@@ -68,7 +66,7 @@ def test_a_state_folder_that_is_a_file_is_named(tmp_path: Path, profiles_folder:
     assert "set TANDEM_STATE to a folder" in error_of(tandem("up", "--profile", "scripted", **env))
     assert "there is no log" in error_of(tandem("logs", **env))
     for verb in ("status", "down"):
-        assert b"Traceback" not in tandem(verb, **env).stderr
+        assert "Traceback" not in tandem(verb, **env).stderr
 
 
 def test_a_models_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
@@ -79,7 +77,9 @@ def test_a_models_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_that_is_not_utf8_shows_what_it_can(encoding: str) -> None:
-    done = tandem("doctor", PYTHONIOENCODING=encoding, PYTHONUTF8="0", LC_ALL="C")
+    variables = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "LC_ALL": "C"}
+    main = [sys.executable, "-c", "from tandem.cli import main; main()", "doctor"]
+    done = subprocess.run(main, capture_output=True, timeout=120, env=variables)
     assert b"Traceback" not in done.stderr
     assert b"python" in done.stdout
     assert "→".encode() not in done.stdout
@@ -94,7 +94,7 @@ def test_an_empty_question_names_itself_before_anything_starts(tmp_path: Path, q
 
 
 def test_a_question_that_is_no_text_names_itself() -> None:
-    done = tandem("ask", "-", stdin=b"\xff\xfe\x00", PYTHONIOENCODING="utf-8")
+    done = tandem("ask", "-", stdin=b"\xff\xfe\x00")
     assert done.returncode == 2
     assert "standard input is no text" in error_of(done)
 
