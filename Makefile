@@ -49,7 +49,7 @@ models: setup  ## download and verify the default pair, and convert it where the
 compiled: develop  ## convert the default pair and compile it for this processor, which is the fastest that a CPU has (once; ten minutes, a C++ compiler, 16 GB, AVX-512 VNNI)
 	@$(TANDEM) models compile
 
-run: models  ## let two real models complete a function (examples/running_total.txt), or answer: make run Q="..."
+run: setup  ## let two real models complete a function (examples/running_total.txt), or answer: make run Q="..."
 	@if [ -n "$$Q" ]; then $(TANDEM) ask --up "$$Q"; else \
 	  $(TANDEM) ask --up --code - < examples/running_total.txt && \
 	  echo 'A question in words: make run Q="Tom has 3 apples and buys 4 more. How many has he?"'; fi

@@ -22,13 +22,14 @@ def stack_for(wanted: bool, profile: str, quiet: bool) -> Iterator[None]:
         return
     with needs("--up", "local"):
         from tandem.cli.stack import start_missing, start_stack, stop_stack
+        from tandem.local.layout import ANSWERING
         from tandem.local.planning import open_stack, require_same
     if (running := open_stack()) is not None:
         require_same(running, profile, jaeger=False)
         start_missing(running, quiet=True)
         yield
         return
-    start_stack(profile, quiet=quiet)
+    start_stack(profile, quiet=quiet, needed=ANSWERING)
     try:
         yield
     finally:

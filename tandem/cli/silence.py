@@ -48,15 +48,17 @@ def heard(events: Iterator[Event], hear: Callable[[], None]) -> Iterator[Event]:
 
 
 def unready_processes(address: str) -> str:
-    """What the local stack lacks and what to do; empty where all is well, or where `address` is no gateway of it."""
+    """What of the local stack a request lacks and what to do; empty where all is well, or where `address` is no gateway of it."""
     written = read_stack()
     if written is None or written["gateway"] != address:
         return ""
     try:
+        from tandem.local.layout import ANSWERING
         from tandem.local.planning import open_stack
 
         stack = open_stack()
-        unready = [row for row in stack.status() if row.state != "ready"] if stack else []
+        rows = stack.status() if stack else []
+        unready = [row for row in rows if row.state != "ready" and row.name in ANSWERING]
     except ModuleNotFoundError:  # a client beside the checkout that runs the stack
         return ""
     except UserError as error:

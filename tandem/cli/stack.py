@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.local import planning
 from tandem.local.layout import PROCESSES, StackError, engine_name
 from tandem.local.planning import open_stack, require_same
-from tandem.local.supervisor import ProcessStatus, Report, Stack
+from tandem.local.supervisor import EVERY, ProcessStatus, Report, Stack
 from tandem.paths import DEFAULT_PROFILE, read_stack, state_folder
 
 
@@ -115,12 +115,14 @@ def _last_lines(file: str, count: int) -> list[str]:
     return Path(file).read_text(errors="replace").splitlines()[-count:] if count else []
 
 
-def start_stack(profile: str, quiet: bool = False, jaeger: bool = False, tls: bool = False) -> Stack:
-    """Download missing models, start the stack and wait. Nothing is left running after a failure or an interrupt."""
+def start_stack(
+    profile: str, quiet: bool = False, jaeger: bool = False, tls: bool = False, needed: Collection[str] = EVERY
+) -> Stack:
+    """Download missing models, start the stack and wait for the processes of `needed`. Nothing is left running after a failure or an interrupt."""
     profile = profile or DEFAULT_PROFILE
     pull_missing(profile, engine_name(), quiet=quiet)
     with _reporting(quiet) as report:
-        return planning.start_stack(profile, jaeger=jaeger, tls=tls, report=report)
+        return planning.start_stack(profile, jaeger=jaeger, tls=tls, report=report, needed=needed)
 
 
 def start_missing(stack: Stack, quiet: bool = False) -> None:

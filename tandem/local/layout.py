@@ -79,12 +79,13 @@ PROCESSES = (
         "gateway", 2, {"main": 50050, "internal": 50056, "metrics": 9450},
         "tandem.v1.TandemService", "services.gateway", uses_temporal=True, waits_for="temporal",
     ),
-    # The gateway may start later: its port is the stack's own, so no other program answers there.
     Process(
-        "http-gateway", 3, {"main": 8080, "metrics": 9456}, "/readyz", "services.http_gateway", waits_for="temporal"
+        "http-gateway", 3, {"main": 8080, "metrics": 9456}, "/readyz", "services.http_gateway", waits_for="gateway"
     ),
 )  # fmt: skip
 OWN_PROCESSES = tuple(process for process in PROCESSES if process.module)
+ANSWERING = frozenset(process.name for process in PROCESSES if process.name != "http-gateway")
+"""What a request by gRPC needs."""
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import fields
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from tandem import jaeger as jaeger_api
 from tandem.local.layout import PROCESSES, Layout, StackError, engine_name, engine_threads
 from tandem.local.ports import OwnPorts
 from tandem.local.programs import require_binary, require_jaeger
-from tandem.local.supervisor import PortTaken, Report, Stack
+from tandem.local.supervisor import EVERY, PortTaken, Report, Stack
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder, profile_folders, read_stack, state_folder
 
 _START_ATTEMPTS = 3
@@ -21,13 +22,13 @@ _START_ATTEMPTS = 3
 
 def start_stack(
     profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts: bool = True, tls: bool = False,
-    report: Report = lambda _: None,
+    report: Report = lambda _: None, needed: Collection[str] = EVERY,
 ) -> Stack:  # fmt: skip
-    """`plan_stack`, and start it. Where another program takes a port in between, it is planned again. Raises StackError."""
+    """`plan_stack`, start it, and wait until the processes of `needed` are ready. Where another program takes a port in between, it is planned again. Raises StackError."""
     for remaining in reversed(range(_START_ATTEMPTS)):
         stack = plan_stack(profile, jaeger=jaeger, restarts=restarts, tls=tls)
         try:
-            stack.up(report)
+            stack.up(report, needed)
             break
         except PortTaken:
             if not remaining:

@@ -89,7 +89,7 @@ def _of_this_process() -> OwnPorts:
 
 def listens(pid: int, port: int) -> bool:
     """Whether the process, or one that it started, listens on `port`: another program may answer there."""
-    if not _is_taken(port):  # asked first, because whose it is takes a walk over all processes
+    if not is_taken(port):  # asked first, because whose it is takes a walk over all processes
         return False
     try:
         process = psutil.Process(pid)
@@ -104,7 +104,8 @@ def _has_listener(process: psutil.Process, port: int) -> bool:
     return any(each.laddr.port == port for each in look("tcp") if each.status == psutil.CONN_LISTEN)
 
 
-def _is_taken(port: int) -> bool:
+def is_taken(port: int) -> bool:
+    """Whether anybody listens there."""
     with socket.socket() as asking:
         asking.settimeout(1)
         return asking.connect_ex(("127.0.0.1", port)) == 0

@@ -13,6 +13,7 @@ from tandem.local.certificates import access_environment, acl_file, certificate_
 from tandem.local.layout import Layout, Process, StackError
 from tandem.paths import REPOSITORY, find_binary
 
+LAUNCHER = "services.process.launch"
 JAEGER_IMAGE = "jaegertracing/jaeger:2.20.0"
 TEMPORAL_FLAGS = (
     # Both are needed for a cancel to be pushed to an activity at once, without waiting for a heartbeat.
@@ -54,7 +55,7 @@ def program(layout: Layout, process: Process) -> Program:
             return _temporal(layout)
         case "jaeger":
             return _jaeger(layout)
-    return Program([sys.executable, "-m", process.module], _environment(layout, process))
+    return Program([sys.executable, "-m", LAUNCHER, process.module], _environment(layout, process))
 
 
 def require_binary(name: str) -> Path:

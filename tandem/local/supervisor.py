@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from http.client import HTTPException
 from typing import Any
@@ -26,8 +26,8 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from tandem.errors import CANNOT_START
 from tandem.local.certificates import authority_file, probe_credentials, write_access, write_certificates
-from tandem.local.layout import Layout, Process, StackError
-from tandem.local.ports import OwnPorts, listens
+from tandem.local.layout import PROCESSES, Layout, Process, StackError
+from tandem.local.ports import OwnPorts, is_taken, listens
 from tandem.local.probes import answers_http, answers_ping, is_serving
 from tandem.local.programs import require_binary
 from tandem.local.supervisord import MARK, MAX_RESTARTS, PRIVATE, configuration, exits_in, processes_of
@@ -40,6 +40,7 @@ _ALIVE = ("RUNNING", "STARTING")  # of a process that is expected to run for a w
 # As Redis and Temporal say it, and as our processes do (services.process.start).
 _PORT_TAKEN = re.compile(r"address already in use|failed to bind|listening on \S+ failed", re.IGNORECASE)
 _LINES_SHOWN = 15
+EVERY = frozenset(process.name for process in PROCESSES)
 
 
 class PortTaken(StackError):
@@ -75,8 +76,8 @@ class Stack(Layout):
 
     own_ports: OwnPorts = field(default_factory=OwnPorts)
 
-    def up(self, report: Report = lambda _: None) -> None:
-        """Start every process and wait until each is ready.
+    def up(self, report: Report = lambda _: None, needed: Collection[str] = EVERY) -> None:
+        """Start every process and wait until each of `needed` is ready.
 
         Raises StackError when a process ends or is not ready in time. After any failure no process is left running.
         """
@@ -85,7 +86,7 @@ class Stack(Layout):
                 raise StackError(f"a stack runs from {self.folder} already")
             try:
                 self._start_supervisor()
-                self._start_missing(report)
+                self._start_missing(report, needed)
             except BaseException:
                 self._end()
                 raise
@@ -145,13 +146,13 @@ class Stack(Layout):
                 f"another `tandem up` or `tandem down` is at work in {self.folder}: wait until it ends"
             ) from None
 
-    def _start_missing(self, report: Report) -> None:
+    def _start_missing(self, report: Report, needed: Collection[str] = EVERY) -> None:
         """All at once, as far as they wait for no other: most of a start is what each imports."""
         before = exits_in(self.supervisor_log)
         waiting, starting, ready = list(self.processes), list[Process](), {""}
         deadline = time.monotonic() + _START_SECONDS
         with self.supervisor() as supervisor:
-            while waiting or starting:
+            while waiting or any(each.name in needed for each in starting):
                 for process in [each for each in waiting if each.waits_for in ready]:
                     self._start_unless_alive(process, supervisor, report)
                     waiting.remove(process)
@@ -219,14 +220,16 @@ class Stack(Layout):
         port = self.ports[process.name]["main"]
         if process.name == "jaeger":  # in a container it is no child of ours
             return answers_http(f"http://127.0.0.1:{port}/api/services")
-        if not listens(pid, port):
+        if not is_taken(port):
             return False
         if process.speaks_http:
-            return answers_http(f"http://127.0.0.1:{port}{process.health}")
-        if process.name == "redis":
-            return answers_ping(port)
-        credentials = probe_credentials(self.certificates) if self.tls and process.module else None
-        return is_serving(port, process.health, credentials)
+            answers = answers_http(f"http://127.0.0.1:{port}{process.health}")
+        elif process.name == "redis":
+            answers = answers_ping(port)
+        else:
+            credentials = probe_credentials(self.certificates) if self.tls and process.module else None
+            answers = is_serving(port, process.health, credentials)
+        return answers and listens(pid, port)  # last: whose a port is takes a walk over all processes
 
     def _ended(self, found: ProcessStatus) -> StackError:
         """The reason first, which the log may have above what Python says of everything else that ends with the process."""

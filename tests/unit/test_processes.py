@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import yaml
 
 from deploy import chart
 from tandem.local.layout import OWN_PROCESSES, PROCESSES, Layout
-from tandem.local.programs import JAEGER_IMAGE, TEMPORAL_FLAGS, program
+from tandem.local.programs import JAEGER_IMAGE, LAUNCHER, TEMPORAL_FLAGS, program
 from workflows.worker import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -30,10 +33,22 @@ def test_every_process_has_a_module_that_python_can_run() -> None:
             assert importlib.util.find_spec(f"{process.module}.__main__"), process.module
 
 
+def test_a_process_is_imported_without_collections_of_garbage_and_runs_with_them(tmp_path: Path) -> None:
+    (tmp_path / "launched.py").write_text(
+        "import gc, sys\nfrom services.process.start import run\nprint(gc.isenabled(), sys.argv[1:])\n"
+        "async def main():\n    print(gc.isenabled(), gc.get_freeze_count() > 0)\nrun(main)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", LAUNCHER, "launched", "more"], cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["False ['more']", "True True"], done.stderr
+
+
 def test_the_local_stack_starts_each_process_by_its_module(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "any", PORTS)
     for process in OWN_PROCESSES:
-        assert program(layout, process).command[1:] == COMMANDS[process.name][1:]
+        assert program(layout, process).command[1:] == ["-m", LAUNCHER, process.module]
 
 
 def test_the_image_has_a_target_for_each_process_and_no_other() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import configparser
 import shlex
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tandem.local.layout import PROCESSES, Layout
+from tandem.local.layout import ANSWERING, PROCESSES, Layout, Process
 from tandem.local.programs import program
-from tandem.local.supervisor import Stack
+from tandem.local.supervisor import ProcessStatus, Stack
 from tandem.local.supervisord import configuration, exits_in
 
 PORTS = {process.name: dict(process.ports) for process in PROCESSES if process.name != "jaeger"}
@@ -45,6 +47,22 @@ def test_a_folder_with_a_space_and_a_percent_sign_reaches_the_program_whole(tmp_
     for process in layout.processes:
         command = parser[f"program:{process.name}"]["command"].replace("%%", "%")
         assert shlex.split(command) == program(layout, process).command
+
+
+def test_a_stack_for_one_question_starts_the_http_gateway_and_does_not_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, ready = list[str](), list[str]()
+
+    def statuses(_: Stack, processes: Sequence[Process], __: Any) -> list[ProcessStatus]:
+        return [ProcessStatus(p.name, "starting" if p.name == "http-gateway" else "ready", 1, "") for p in processes]
+
+    monkeypatch.setattr(Stack, "supervisor", lambda _: nullcontext())
+    monkeypatch.setattr(Stack, "_statuses", statuses)
+    monkeypatch.setattr(Stack, "_start_unless_alive", lambda _, process, *__: started.append(process.name))
+    Stack(tmp_path, "any", PORTS)._start_missing(lambda row: ready.append(row.name), ANSWERING)
+    assert started[-1] == "http-gateway"
+    assert set(started) - set(ready) == {"http-gateway"}
 
 
 def test_only_ends_that_nobody_asked_for_are_counted(tmp_path: Path) -> None:
