@@ -24,7 +24,7 @@ from lab.training.outcomes import llm_alone
 from lab.training.policy import NEVER, Policy, Unit
 from lab.training.promise import Promise, questions_needed, upper_bound
 from lab.training.table import Floats, Table, make_table
-from services.checks.python_examples import NAME as PYTHON_EXAMPLES
+from services.checks.built_in import PYTHON_EXAMPLES
 from services.sufficiency_scorer.artefact import Artefact
 from tandem.method.checks import Verdict
 from tandem.method.plan import make_plan
@@ -125,9 +125,9 @@ def stricter(profile: Profile, task: Task) -> Iterator[Profile]:
     last that.
     """
     if profile.trial.stages and task == "code" and task in profile.trial.tasks:
-        others = [str(spec) for spec in profile.checks.code if not str(spec).startswith(PYTHON_EXAMPLES)]
+        others = [str(spec) for spec in profile.checks.code if not str(spec).startswith(PYTHON_EXAMPLES.name)]
         for strength in STRENGTHS:
-            checks = (f"{PYTHON_EXAMPLES}:weight={strength}", *others)
+            checks = (f"{PYTHON_EXAMPLES.name}:weight={strength}", *others)
             yield profile.model_copy(update={"checks": profile.checks.model_copy(update={"code": checks})})
     elif task in profile.stop.tasks:
         own = (profile.stop.stage_zero_threshold, *(stage.threshold for stage in profile.stages))
