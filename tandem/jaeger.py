@@ -78,8 +78,13 @@ class Trace:
         return next((str(span.tags[name]) for _, span in self.spans() if name in span.tags), "")
 
     @property
+    def is_unpriced(self) -> bool:
+        """The price of a model that was used is not known: there is no bill to compare the steps with."""
+        return self.total_usd is None and self.tag("tandem.cost.bucket") == "unknown"
+
+    @property
     def adds_up(self) -> bool:
-        return self.total_usd is not None and abs(self.leaf_usd - self.total_usd) <= _TOLERANCE
+        return self.is_unpriced or (self.total_usd is not None and abs(self.leaf_usd - self.total_usd) <= _TOLERANCE)
 
 
 def fetch_trace(jaeger: str, trace_id: str) -> Trace:

@@ -14,6 +14,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from tandem.method.batch import UNASKED, AskOutcome, AskTask, BatchProgress, BatchState, BatchTask
+    from tandem.method.prices import total
     from tandem.method.timeouts import Timeouts
     from workflows.activities.batch import BatchActivities
 
@@ -100,7 +101,7 @@ class BatchRequests:
 
     def _is_affordable(self, bound: float) -> bool:
         limit = self._task.max_cost_usd
-        return limit is None or self._progress.usd + sum(self._running.values()) + bound <= limit
+        return limit is None or (self._progress.usd or 0.0) + sum(self._running.values()) + bound <= limit
 
     def _start(self, task: AskTask, bound: float) -> Ask:
         ask: Ask = workflow.start_activity_method(BatchActivities.ask, task, cancellation_type=_WAIT, **_OPTIONS)
@@ -126,7 +127,7 @@ class BatchRequests:
     def _count(self, outcome: AskOutcome) -> None:
         now, kind = self._progress, "failed" if outcome.kind == "refused" else outcome.kind
         if kind != "unasked":  # those are counted at the end
-            self._progress = replace(now, usd=now.usd + outcome.usd, **{kind: getattr(now, kind) + 1})
+            self._progress = replace(now, usd=total(now.usd, outcome.usd), **{kind: getattr(now, kind) + 1})
         self._changed()
 
 

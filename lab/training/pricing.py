@@ -11,7 +11,7 @@ from lab.training.course import Course, Stages, spread
 from lab.training.table import Bools, Floats, Rows
 from tandem.method import cost
 from tandem.method.plan import Plan
-from tandem.method.prices import Prices, RolePrices, RoleRates
+from tandem.method.prices import Prices, RolePrices, RoleRates, total
 from tandem.method.tokens import TokenCounts
 
 # USD per million tokens, in the proportions of two kinds of pairs that are on the market; illustrative.
@@ -77,8 +77,9 @@ def role_seconds(rates: RoleRates, counts: TokenCounts) -> Floats:
 
 
 def _usd(prices: Prices, run: Course) -> Floats:
-    total = prices.llm.usd(run.llm) + prices.slm.usd(run.slm) + prices.scorer.usd(run.scorer)
-    return spread(total, len(run.right))
+    """NaN where a price is not known."""
+    usd = total(prices.llm.usd(run.llm), prices.slm.usd(run.slm), prices.scorer.usd(run.scorer))
+    return spread(np.nan if usd is None else usd, len(run.right))
 
 
 def _seconds(plan: Plan, run: Course, roles: tuple[str, ...]) -> Floats:

@@ -51,10 +51,10 @@ class AdmittedBatch:
 
 
 class BatchAdmission:
-    """Admits the lines of one file for `batch`, whose requests have ids derived from its own."""
+    """Admits the lines of one file for `batch`, whose requests have ids derived from its own. `limits_usd`: one budget is for all."""
 
-    def __init__(self, admit: Admit, caller: Caller, batch: Owned) -> None:
-        self._admit, self._caller, self._batch = admit, caller, batch
+    def __init__(self, admit: Admit, caller: Caller, batch: Owned, *, limits_usd: bool = False) -> None:
+        self._admit, self._caller, self._batch, self._limits_usd = admit, caller, batch, limits_usd
         self._names: set[str] = set()
         self._problems: list[str] = []
         self._profile, self._total = "", 0
@@ -104,6 +104,8 @@ class BatchAdmission:
         self._profile = self._profile or task.plan.profile
         if task.plan.profile != self._profile:
             raise BadLine(f"a batch is for one profile: {self._profile}, not {task.plan.profile}")
+        if self._limits_usd:
+            task.plan.prices.require_known("max_cost_usd")
         metadata = dict(line.metadata)
         return AdmittedLine(
             self._total, name, line.form, metadata, most_usd(task), task, start.memo, start.fairness_key

@@ -135,7 +135,7 @@ class Batches:
 
     def _made(self, batch: Owned, file: Owned, terms: Terms, fingerprint: str, caller: Caller) -> BatchRecord:
         folder = paths.batch_folder(batch.tenant, batch.id, fingerprint)
-        admission = BatchAdmission(self._admit, caller, batch)
+        admission = BatchAdmission(self._admit, caller, batch, limits_usd=terms.max_cost_usd is not None)
         admitted = write_pages(self._store, folder, self._files.lines(file), admission)
         now = time.time()
         record = BatchRecord(

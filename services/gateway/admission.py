@@ -61,6 +61,8 @@ class Admission:
         if request.json_schema and not profile.prompts.structured:
             raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
         plan = _overridden(make_plan(profile, request.task, request.json_schema), request)
+        if request.budget.max_cost_usd is not None:
+            plan.prices.require_known("budget.max_cost_usd")
         if allowance(plan, request.budget, tokens).answer_tokens < min(_MIN_ANSWER_TOKENS, plan.answer_max_tokens):
             raise ResourceExhausted(
                 f"a budget of {request.budget.max_cost_usd} USD does not pay for reading the question and an answer of "

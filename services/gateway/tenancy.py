@@ -119,12 +119,14 @@ class Tenancy:
     ) -> AdmittedRequest:
         """`start` the request, or join the one there is, once its upper bound is held.
 
-        Raises LimitReached, Unavailable where Redis does not answer, and what `start` raises.
+        Raises LimitReached, InvalidArgument where USD are limited and a price is not known, Unavailable where Redis does not answer, and what `start` raises.
         """
         tenant = task.request.tenant
         limits = self.tenants.limits(tenant)
         if not limits.counts:
             return await start(task)
+        if limits.usd_per_day is not None or limits.usd_per_month is not None:
+            task.plan.prices.require_known("profile")
         self.see(tenant)
         task = replace(task, bound=upper_bound(task))
         began_at = self.clock()

@@ -62,7 +62,7 @@ def batch_object(batch: batch_pb2.Batch) -> dict[str, Any]:
         "tandem": {
             "state": state,
             "counts": fields["counts"],
-            "cost_usd": batch.usd,
+            "cost_usd": fields["usd"],
             "max_cost_usd": fields["max_cost_usd"],
             "concurrency": batch.concurrency,
         },

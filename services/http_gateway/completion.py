@@ -53,9 +53,10 @@ class CompletionReply:
 
 def headers_of_result(result: tandem_pb2.SolveResult) -> dict[str, str]:
     reason = tandem_pb2.StopReason.Name(result.stop.reason).removeprefix("STOP_REASON_").lower()
+    cost = {"x-tandem-cost-usd": f"{result.cost.usd:.10f}"} if result.cost.HasField("usd") else {}
     saved = {"x-tandem-saved-ratio": f"{result.cost.saved_ratio:.4f}"} if result.cost.HasField("saved_ratio") else {}
     return {
-        "x-tandem-cost-usd": f"{result.cost.usd:.10f}",
+        **cost,
         **saved,
         "x-tandem-stop-stage": str(result.stop.stage),
         "x-tandem-stop-reason": reason,

@@ -37,6 +37,7 @@ SCORE = Histogram(
     "tandem_sufficiency_score", "Scores, by stage.", ["profile", "stage"], buckets=[i / 10 for i in range(1, 11)]
 )
 COST = Counter("tandem_cost_usd", "Cost of requests.", ["model", "role"])
+UNPRICED = Counter("tandem_unpriced_requests", "Requests that used a model without a known price.", ["model", "role"])
 COST_ANSWERED = Counter("tandem_cost_answered_usd", "Cost of the requests that got a complete answer.", ["profile"])
 COST_ALONE = Counter(
     "tandem_cost_llm_alone_usd",
@@ -252,13 +253,16 @@ def _count_usage(result: SolveResult, exemplar: dict[str, str] | None) -> None:
         ("slm", usage.slm, usd.slm),
         ("scorer", usage.scorer, usd.scorer),
     ):
-        COST.labels(result.model(role), role).inc(cost, exemplar)
+        if cost is None:
+            UNPRICED.labels(result.model(role), role).inc()
+        else:
+            COST.labels(result.model(role), role).inc(cost, exemplar)
         for state, tokens in _by_state(of_role).items():
             TOKENS.labels(result.model(role), role, state).inc(tokens)
     OVERRUN.labels(result.llm).inc(usage.llm.overrun, exemplar)
     if result.cost.saved_ratio is not None:  # what one cost that was cancelled, failed or cut off is no saving
-        COST_ANSWERED.labels(result.profile).inc(result.cost.usd)
-        COST_ALONE.labels(result.profile).inc(result.cost.usd_llm_alone)
+        COST_ANSWERED.labels(result.profile).inc(result.cost.usd or 0.0)
+        COST_ALONE.labels(result.profile).inc(result.cost.usd_llm_alone or 0.0)
 
 
 def _by_state(counts: TokenCounts) -> dict[str, int]:
@@ -282,10 +286,14 @@ def export_used_limits(used: Mapping[tuple[str, str], float]) -> None:
 def count_shadow(profile: str, result: ShadowResult) -> None:
     """Count a request that the large model has also answered alone."""
     SHADOW_REQUESTS.labels(profile, str(result.agrees).lower()).inc()
-    SHADOW_PAID.labels(profile).inc(result.usd_paid)
-    SHADOW_ALONE.labels(profile).inc(result.usd)
-    SHADOW_SERVED.labels(profile).inc(result.usd_served)
-    SHADOW_ESTIMATE.labels(profile).inc(result.usd_estimate)
+    for counter, usd in (
+        (SHADOW_PAID, result.usd_paid),
+        (SHADOW_ALONE, result.usd),
+        (SHADOW_SERVED, result.usd_served),
+        (SHADOW_ESTIMATE, result.usd_estimate),
+    ):
+        if usd is not None:
+            counter.labels(profile).inc(usd)
 
 
 def _exemplar(trace_id: str) -> dict[str, str] | None:

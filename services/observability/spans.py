@@ -115,8 +115,10 @@ def set_attributes(span: trace.Span, attributes: Mapping[str, Any]) -> None:
     span.set_attributes({name: value for name, value in attributes.items() if value is not None})
 
 
-def cost_bucket(usd: float) -> str:
+def cost_bucket(usd: float | None) -> str:
     """The decade of a cost, such as "1e-5..1e-4": Jaeger finds attributes by equality only."""
+    if usd is None:
+        return "unknown"
     if usd <= 0:
         return "0"
     decade = math.floor(math.log10(usd))
@@ -135,13 +137,17 @@ def _identity(inference: Inference, operation: str) -> dict[str, Any]:
 
 
 def _usage(inference: Inference, counts: TokenCounts) -> dict[str, Any]:
+    usd = inference.prices.usd(counts)
+    cost = {
+        "gen_ai.usage.cost.amount": usd,
+        "gen_ai.usage.cost.currency": "USD",
+        "gen_ai.usage.cost.source": "local",
+    }
     return {
         "gen_ai.usage.input_tokens": counts.prompt,
         "gen_ai.usage.cache_read.input_tokens": counts.cached,
         "gen_ai.usage.output_tokens": counts.generated,
-        "gen_ai.usage.cost.amount": inference.prices.usd(counts),
-        "gen_ai.usage.cost.currency": "USD",
-        "gen_ai.usage.cost.source": "local",
+        **({} if usd is None else cost),
     }
 
 
@@ -176,7 +182,7 @@ def _cost(result: SolveResult) -> dict[str, Any]:
         "tandem.cost.slm": by_role.slm,
         "tandem.cost.scorer": by_role.scorer,
         "tandem.cost.llm_alone": cost.usd_llm_alone,
-        "tandem.cost.saved": None if cost.saved_ratio is None else cost.usd_llm_alone - cost.usd,
+        "tandem.cost.saved": None if cost.saved_ratio is None else (cost.usd_llm_alone or 0.0) - (cost.usd or 0.0),
         "tandem.cost.overrun": cost.usd_overrun,
         "tandem.cost.bucket": cost_bucket(cost.usd),
         "tandem.cost.currency": "USD",

@@ -35,9 +35,9 @@ def whose(profile: str, tenant: str) -> TypedSearchAttributes:
 def at_end(
     result: SolveResult,
 ) -> list[SearchAttributeUpdate[float] | SearchAttributeUpdate[int] | SearchAttributeUpdate[str]]:
-    saved = result.cost.saved_ratio
+    usd, saved = result.cost.usd, result.cost.saved_ratio
     return [
-        _COST.value_set(result.cost.usd),
+        _COST.value_unset() if usd is None else _COST.value_set(usd),
         _SAVED.value_unset() if saved is None else _SAVED.value_set(saved),
         _STAGE.value_set(result.stop.stage),
         _REASON.value_set(str(result.stop.reason)),

@@ -25,7 +25,7 @@ from services.process.callers import Callers
 from services.sufficiency_scorer.stage_scorer import StageAssessment, StageScorer, StageScorers
 from tandem.method.conversation import TASKS, Message, Speaker, Task
 from tandem.method.errors import InvalidArgument
-from tandem.method.prices import RolePrices
+from tandem.method.prices import UNKNOWN, RolePrices
 
 NAME = grpc_predict_v2_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 MODEL_NAME = "sufficiency"
@@ -115,9 +115,10 @@ def _history(request: InferRequest) -> list[Message]:
 
 
 def _prices(request: InferRequest) -> RolePrices:
-    """USD per million tokens; 0 where not given. Raises InvalidArgument."""
+    """USD per million tokens; not known where not given. Raises InvalidArgument."""
+    given = [_parameter(request, name, "") for name in ("price_input", "price_cached_input")]
     try:
-        return RolePrices(*(float(_parameter(request, name, "0")) for name in ("price_input", "price_cached_input")))
+        return RolePrices(float(given[0]), float(given[1])) if all(given) else UNKNOWN
     except ValueError as error:
         raise InvalidArgument(f"a price must be a number: {error}", field="parameters") from error
 

@@ -16,7 +16,7 @@ from tandem.cli.batch_progress import follow as follow_batch
 from tandem.cli.batch_progress import is_over, summary
 from tandem.cli.batch_start import Terms
 from tandem.cli.interrupts import noticed
-from tandem.cli.output import JsonFlag, console, console_note, print_json, print_table
+from tandem.cli.output import JsonFlag, console, console_note, dollars, print_json, print_table
 from tandem.cli.parts import new_app
 from tandem.cli.session import stack_for
 from tandem.client import Client
@@ -106,7 +106,7 @@ def list_batches(
         counts = row["counts"]
         table.add_row(
             row["batch_id"], created, row["state"], row["profile"], f"{counts['answered']}/{counts['total']}",
-            f"{row['usd']:.6f}",
+            dollars(row["usd"], 6).removeprefix("$"),
         )  # fmt: skip
     print_table(table, optional=("profile", "created"))
 

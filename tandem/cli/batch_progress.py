@@ -11,7 +11,7 @@ import grpc
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tandem.batches import Batches
-from tandem.cli.output import console, console_note
+from tandem.cli.output import console, console_note, dollars
 from tandem.errors import RequestError
 from tandem.v1 import batch_pb2
 
@@ -64,18 +64,22 @@ def summary(batch: batch_pb2.Batch) -> str:
     took = _span(until - batch.created_at_unix_ms / 1000)
     why = f"; {batch.error}" if batch.error else ""
     return (
-        f"{batch.batch_id} {state}: {counts.answered} of {counts.total} answered{others}; ${batch.usd:.6f}{limit}; {took}"
+        f"{batch.batch_id} {state}: {counts.answered} of {counts.total} answered{others}; {_cost(batch)}{limit}; {took}"
         f"{why}"
     )
 
 
 def _so_far(batch: batch_pb2.Batch) -> str:
     """Cost, and the time that the rest takes at the pace until now."""
-    ended, cost = _ended(batch), f"${batch.usd:.6f}"
+    ended, cost = _ended(batch), _cost(batch)
     if not ended:
         return cost
     elapsed = time.time() - batch.created_at_unix_ms / 1000
     return f"{cost}, about {_span(elapsed / ended * (batch.counts.total - ended))} left"
+
+
+def _cost(batch: batch_pb2.Batch) -> str:
+    return dollars(batch.usd if batch.HasField("usd") else None, 6)
 
 
 def _ended(batch: batch_pb2.Batch) -> int:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tandem.cli.interrupts import cancels
-from tandem.cli.output import JsonFlag, console, console_error, print_json
+from tandem.cli.output import JsonFlag, console, console_error, dollars, print_json
 from tandem.cli.session import stack_for, stdin_lines, traced
 from tandem.cli.silence import explained_silence, heard
 from tandem.cli.view import saved
@@ -84,7 +84,7 @@ class _Conversation:
             return False
         if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
             if not self._json:
-                console.print(f"\n  stopped after ${result.cost.usd:.6f}; ask something else", style="dim")
+                console.print(f"\n  stopped after {_cost(result)}; ask something else", style="dim")
             return False
         self._said = [*asked, {"role": "assistant", "content": result.answer}]
         return True
@@ -126,9 +126,13 @@ class _Conversation:
                 tandem_pb2.StopReason.Name(result.stop.reason).removeprefix("STOP_REASON_").lower().replace("_", " ")
             )
             cut = "" if result.complete else "cut at its limit; "
-            spent = f"${result.cost.usd:.6f}, {saved(to_dict(result.cost)['saved_ratio'])}"
+            spent = f"{_cost(result)}, {saved(to_dict(result.cost)['saved_ratio'])}"
             stage = "" if result.answered_by == tandem_pb2.ROLE_LLM else f"stage {result.stop.stage}, "
             console.print(f"\n  {cut}{stage}{reason}; {spent}", style="dim")
+
+
+def _cost(result: tandem_pb2.SolveResult) -> str:
+    return dollars(result.cost.usd if result.cost.HasField("usd") else None, 6)
 
 
 def _questions() -> Iterator[str]:

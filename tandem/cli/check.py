@@ -73,6 +73,8 @@ def _findings(client: Client, question: str, profile: str, jaeger: str) -> Itera
 
 
 def _bill_adds_up(result: tandem_pb2.SolveResult) -> Finding:
+    if not result.cost.HasField("usd"):
+        return Finding("bill", True, "the price of a model is not known, so the bill has no amount")
     by_role = result.cost.usd_by_role
     adds_up = isclose(result.cost.usd, by_role.llm + by_role.slm + by_role.scorer, rel_tol=1e-9)
     return Finding("bill", adds_up and result.cost.usd > 0, f"{result.cost.usd:.8f} USD, the sum of its roles")
@@ -131,6 +133,8 @@ def _trace_now(jaeger: str, result: tandem_pb2.SolveResult) -> Finding:
         trace = fetch_trace(jaeger, result.trace_id)
     except TraceError as error:
         return Finding("trace", False, str(error))
+    if trace.is_unpriced:
+        return Finding("trace", True, f"the price of a model is not known, so there is no sum: {result.trace_id}")
     if trace.total_usd is None:
         return Finding("trace", False, f"trace {result.trace_id} has no total after {_WAIT_SECONDS:.0f} s")
     is_equal = trace.adds_up and isclose(trace.total_usd, result.cost.usd, rel_tol=1e-6)

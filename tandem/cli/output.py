@@ -96,6 +96,11 @@ def _without(table: Table, header: str) -> Table:
     return smaller
 
 
+def dollars(amount: float | None, digits: int = 8) -> str:
+    """None: a price is not known."""
+    return "unknown price" if amount is None else f"${amount:.{digits}f}"
+
+
 def print_json(value: Any) -> None:
     """The same value everywhere: JSON has an escape for each character that could drive a terminal."""
     is_unicode = sys.stdout is not None and sys.stdout.encoding.lower().startswith("utf")

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tandem.cli.ask import follow as follow_request
-from tandem.cli.output import JsonFlag, console, print_json, print_table
+from tandem.cli.output import JsonFlag, console, dollars, print_json, print_table
 from tandem.cli.parts import new_app
 from tandem.cli.view import print_result
 from tandem.client import Client
@@ -64,11 +64,11 @@ def list_requests(
     )
     for row in found:
         started = datetime.fromtimestamp(row["started_at_unix_ms"] / 1000).strftime("%Y-%m-%d %H:%M:%S")
-        ended = row["usd"] is not None
+        ended = row["state"] != "running"
         table.add_row(
             row["request_id"], started, row["state"], row["profile"], row["tenant"],
             str(row["stage"]) if ended else "", row["reason"] if ended else "",
-            f"{row['usd']:.8f}" if ended else "", "" if row["saved_ratio"] is None else f"{row['saved_ratio']:+.0%}",
+            "" if row["usd"] is None else f"{row['usd']:.8f}", "" if row["saved_ratio"] is None else f"{row['saved_ratio']:+.0%}",
         )  # fmt: skip
     print_table(table, optional=("tenant", "profile", "state", "started"))
 
@@ -96,11 +96,12 @@ def delete(request: RequestId, json: JsonFlag = False) -> None:
 
 
 def _shadow(shadow: tandem_pb2.Shadow) -> Text:
+    costs = to_dict(shadow)
     verdict = "the same answer" if shadow.agrees else f"another answer, {shadow.answer!r}"
     return Text.assemble(
         ("shadow", "bold"),
-        f"   the large model alone gave {verdict} for ${shadow.usd:.8f} (measured, {shadow.output_tokens} "
-        f"tokens; paid in addition ${shadow.usd_paid:.8f}); the estimate was ${shadow.usd_estimate:.8f}",
+        f"   the large model alone gave {verdict} for {dollars(costs['usd'])} (measured, {shadow.output_tokens} "
+        f"tokens; paid in addition {dollars(costs['usd_paid'])}); the estimate was {dollars(costs['usd_estimate'])}",
     )
 
 

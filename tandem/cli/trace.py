@@ -176,6 +176,8 @@ def _label(span: Span) -> str:
 
 
 def _verdict(trace: Trace) -> Text:
+    if trace.is_unpriced:
+        return Text(f"priced steps {trace.leaf_usd:.8f} USD; the price of a model is not known", style="yellow")
     total = "no total on the trace" if trace.total_usd is None else f"bill {trace.total_usd:.8f} USD"
     sign = "=" if trace.adds_up else "≠"
     return Text(f"steps {trace.leaf_usd:.8f} USD {sign} {total}", style="bold green" if trace.adds_up else "bold red")

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from tandem.cli.output import Screen
+from tandem.cli.output import Screen, dollars
 from tandem.events import (
     Accepted,
     AnswerDelta,
@@ -140,13 +140,14 @@ def _bill(data: dict[str, Any]) -> list[Text]:
     lines = []
     for role, label in (("llm", "large"), ("slm", "small"), ("scorer", "scorer")):
         usage = data["usage"][role]
+        about = "≈ " if usage["is_estimated"] else ""
         extra = "".join(f", {usage[k]} {k.split('_')[0]}" for k in ("overrun_tokens", "discarded_tokens") if usage[k])
         cached = f" (+{usage['cached_input_tokens']} cached)" if usage["cached_input_tokens"] else ""
         lines.append(
             Text(f"{label:8} ", style="bold")
             + Text(
-                f"{usage['input_tokens']} prompt tokens{cached}, {usage['output_tokens']} generated{extra}"
-                f"   {_usd(cost['usd_by_role'][role])}   {usage['model']}"
+                f"{about}{usage['input_tokens']} prompt tokens{cached}, {usage['output_tokens']} generated{extra}"
+                f"   {dollars(cost['usd_by_role'][role])}   {usage['model']}"
             )
         )
     for trial in data["trials"]:
@@ -155,16 +156,17 @@ def _bill(data: dict[str, Any]) -> list[Text]:
             Text(f"  try {trial['number']}  ", style="bold")
             + Text(
                 f"of these: {trial['usage']['input_tokens']} prompt tokens, {trial['usage']['output_tokens']} generated   "
-                f"{_usd(trial['usd'])}   {_VERDICTS[trial['verdict']]}{repair}, {trial['check_seconds'] * 1000:.0f} ms of checks"
+                f"{dollars(trial['usd'])}   {_VERDICTS[trial['verdict']]}{repair}, {trial['check_seconds'] * 1000:.0f} ms of checks"
             )
         )
-    usd_alone, tflops_alone = _usd(cost["usd_llm_alone"]), f"{cost['tflops_llm_alone']:.3f}"
+    usd_alone, tflops_alone = dollars(cost["usd_llm_alone"]), f"{cost['tflops_llm_alone']:.3f}"
     if not cost["llm_alone_is_exact"]:
         usd_alone, tflops_alone = f"≈ {usd_alone} (estimate)", f"≈ {tflops_alone}"
+    is_estimated = any(usage["is_estimated"] for usage in data["usage"].values())
     lines.append(
         Text("bill     ", style="bold")
         + Text(
-            f"{_usd(cost['usd'])}   large model alone {usd_alone}: {saved(cost['saved_ratio'])}   "
+            f"{dollars(cost['usd'])}{' (estimated)' if is_estimated else ''}   large model alone {usd_alone}: {saved(cost['saved_ratio'])}   "
             f"prices {cost['price_version']}"
         )
     )
@@ -191,7 +193,3 @@ def saved(ratio: float | None) -> str:
     if ratio is None:
         return "nothing saved"
     return f"{ratio:+.0%} saved" if ratio >= 0 else f"{-ratio:.0%} more spent"
-
-
-def _usd(amount: float) -> str:
-    return f"${amount:.8f}"

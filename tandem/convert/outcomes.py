@@ -33,9 +33,7 @@ def finished_to_pb(outcome: GenerationOutcome, kind: type[Any]) -> Any:
         halted_at_unix_ms=outcome.finished_at * 1000,
         first_token_at_unix_ms=None if outcome.first_token_at is None else outcome.first_token_at * 1000,
     )
-    if isinstance(message, insight_pb2.GenerateFinished):
-        message.usage_is_estimated = outcome.counts.is_estimated
-    else:
+    if isinstance(message, execution_pb2.ExecuteFinished):
         message.tokens, message.continued = outcome.counts.completion, outcome.continued_from
     if outcome.prompt:
         message.prompt.CopyFrom(counts_to_pb("", outcome.prompt))

@@ -102,7 +102,7 @@ def model_task_from_pb(request: TaskRequest, profile: str) -> ModelTask:
         "question": request.question,
         "profile": profile,
         "profile_digest": request.profile_digest,
-        "prices": prices_from_pb(request.prices),
+        "prices": prices_from_pb(request),
         "task": task_from_pb(request.task),
         "json_schema": request.json_schema,
         "history": tuple(message_from_pb(message) for message in request.history),

@@ -9,7 +9,7 @@ from typing import Any
 from tandem.method.checks import CheckSpec, Verdict
 from tandem.method.conversation import Message, Speaker, Task
 from tandem.method.errors import InvalidArgument
-from tandem.method.prices import RolePrices
+from tandem.method.prices import UNKNOWN, RolePrices
 from tandem.method.result import StopReason
 from tandem.method.sampling import Sampling
 from tandem.method.tokens import TokenCounts
@@ -111,12 +111,19 @@ def sampling_to_pb(sampling: Sampling) -> tandem_pb2.Sampling:
     return tandem_pb2.Sampling(**asdict(sampling))
 
 
-def prices_from_pb(prices: tandem_pb2.RolePrices) -> RolePrices:
+def prices_from_pb(message: Any, field: str = "prices") -> RolePrices:
+    """Of the message's field; unset, the price is not known."""
+    if not message.HasField(field):
+        return UNKNOWN
+    prices = getattr(message, field)
     return RolePrices(prices.input, prices.cached_input, prices.output)
 
 
-def prices_to_pb(prices: RolePrices) -> tandem_pb2.RolePrices:
-    return tandem_pb2.RolePrices(**asdict(prices))
+def prices_to_pb(prices: RolePrices) -> tandem_pb2.RolePrices | None:
+    """None, which sets no field, for a price that is not known."""
+    if not prices.is_known:
+        return None
+    return tandem_pb2.RolePrices(input=prices.input, cached_input=prices.cached_input, output=prices.output)
 
 
 def role_to_pb(role: str) -> tandem_pb2.Role.ValueType:
@@ -151,17 +158,18 @@ def counts_to_pb(model: str, counts: TokenCounts) -> tandem_pb2.TokenUsage:
         output_tokens=counts.completion,
         overrun_tokens=counts.overrun,
         discarded_tokens=counts.discarded,
+        is_estimated=counts.is_estimated,
     )
 
 
-def counts_from_pb(usage: tandem_pb2.TokenUsage, *, is_estimated: bool = False) -> TokenCounts:
+def counts_from_pb(usage: tandem_pb2.TokenUsage) -> TokenCounts:
     return TokenCounts(
         prompt=usage.input_tokens,
         cached=usage.cached_input_tokens,
         completion=usage.output_tokens,
         overrun=usage.overrun_tokens,
         discarded=usage.discarded_tokens,
-        is_estimated=is_estimated,
+        is_estimated=usage.is_estimated,
     )
 
 

@@ -36,7 +36,8 @@ UNASKED = {
 
 @dataclass(frozen=True)
 class BatchProgress:
-    """What became of the requests so far. `usd` is what those that have ended cost; `next_page` the first that is not written."""
+    """What became of the requests so far. `usd` is what those that have ended cost, None where
+    the price of a model is not known; `next_page` the first that is not written."""
 
     state: BatchState = BatchState.RUNNING
     answered: int = 0
@@ -44,7 +45,7 @@ class BatchProgress:
     cancelled: int = 0
     unasked: int = 0
     running: int = 0
-    usd: float = 0.0
+    usd: float | None = 0.0
     next_page: int = 0
     ended_at: float = 0.0
     has_output: bool = False
@@ -106,7 +107,7 @@ class AskOutcome:
     """
 
     kind: str
-    usd: float = 0.0
+    usd: float | None = 0.0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from tandem.method.charge import Charge, nano_usd
 from tandem.method.cost import TRIAL_FAILURE_TOKENS
+from tandem.method.prices import total
 from tandem.method.request import SolveInput
 from tandem.method.result import SolveResult, Usage
 from tandem.method.stop_rule import TEMPLATE_TOKENS, Allowance, allowance
@@ -15,7 +16,7 @@ def upper_bound(task: SolveInput) -> Charge:
     """
     usage = _worst_usage(task, allowance(task.plan, task.request.budget, task.question_tokens))
     prices = task.plan.prices
-    usd = prices.llm.usd(usage.llm) + prices.slm.usd(usage.slm) + prices.scorer.usd(usage.scorer)
+    usd = total(prices.llm.usd(usage.llm), prices.slm.usd(usage.slm), prices.scorer.usd(usage.scorer))
     return Charge(nano_usd(usd), _computed(usage))
 
 

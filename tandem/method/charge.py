@@ -16,5 +16,8 @@ class Charge:
     tokens: int
 
 
-def nano_usd(usd: float) -> int:
+def nano_usd(usd: float | None) -> int:
+    """0 for what is not known: whoever limits USD refuses it before it begins."""
+    if usd is None:
+        return 0
     return math.ceil(min(usd, _MAX_USD) * _NANO)

@@ -75,7 +75,7 @@ class Trial:
     repair: bool
     verdict: Verdict
     usage: TokenCounts
-    usd: float
+    usd: float | None
     check_seconds: float
 
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from tandem.method.plan import Plan
+from tandem.method.prices import total
 from tandem.method.result import Cost, Usage, UsdByRole
 from tandem.method.tokens import TokenCounts
 
@@ -38,7 +39,7 @@ def cost(
     check_seconds: float = 0.0,
     is_comparable: bool = True,
 ) -> Cost:
-    """The bill. `prompt_tokens` is the plain question's prompt, which the large model alone would have read; `check_seconds` is
+    """The bill; amounts are None where a price is not known. `prompt_tokens` is the plain question's prompt, which the large model alone would have read; `check_seconds` is
     the processor time of the checks. Where it is not `is_comparable`, nothing is saved, whatever the large model would have cost: there is no complete
     answer, or a limit ended what the large model wrote, as it would have alone.
 
@@ -51,14 +52,14 @@ def cost(
         slm=plan.prices.slm.usd(usage.slm),
         scorer=plan.prices.scorer.usd(usage.scorer),
     )
-    total = by_role.llm + by_role.slm + by_role.scorer
+    usd = total(by_role.llm, by_role.slm, by_role.scorer)
     alone = _exact(plan, llm_answer) if llm_answer else _estimated(plan, prompt_tokens)
     slm_parameters = plan.slm_parameters if usage.slm.generated else 0.0
     return Cost(
-        usd=total,
+        usd=usd,
         usd_by_role=by_role,
         usd_llm_alone=alone.usd,
-        saved_ratio=(1 - total / alone.usd if alone.usd else 0.0) if is_comparable else None,
+        saved_ratio=_saved(usd, alone.usd) if is_comparable else None,
         tflops_paper=tflops_paper(
             plan.llm_parameters,
             usage.llm.completion,
@@ -69,7 +70,7 @@ def cost(
         tflops_full=tflops_full(plan, usage),
         tflops_llm_alone=alone.tflops,
         price_version=plan.prices.version,
-        usd_overrun=usage.llm.overrun * plan.prices.llm.output / _MILLION,
+        usd_overrun=plan.prices.llm.usd(TokenCounts(overrun=usage.llm.overrun)),
         seconds=_seconds(plan, usage, check_seconds),
         seconds_llm_alone=alone.seconds,
         check_seconds=check_seconds,
@@ -80,7 +81,7 @@ def cost(
 class _Alone(NamedTuple):
     """The large model alone; `seconds` is None where the profile has no measured rates."""
 
-    usd: float
+    usd: float | None
     tflops: float
     seconds: float | None
 
@@ -92,9 +93,16 @@ def _exact(plan: Plan, answer: TokenCounts) -> _Alone:
 
 def _estimated(plan: Plan, prompt_tokens: int) -> _Alone:
     tokens = plan.llm_alone_output_tokens
-    usd = (prompt_tokens * plan.prices.llm.input + tokens * plan.prices.llm.output) / _MILLION
+    prices = plan.prices.llm
+    usd = (prompt_tokens * prices.input + tokens * prices.output) / _MILLION if prices.is_known else None
     seconds = plan.rates.llm.seconds(prompt_tokens, 0, tokens) if plan.rates else None
     return _Alone(usd, 2 * plan.llm_parameters * (prompt_tokens + tokens) / _TERA, seconds)
+
+
+def _saved(usd: float | None, alone: float | None) -> float | None:
+    if usd is None or alone is None:
+        return None
+    return 1 - usd / alone if alone else 0.0
 
 
 def _seconds(plan: Plan, usage: Usage, check_seconds: float) -> float | None:
@@ -106,7 +114,7 @@ def _seconds(plan: Plan, usage: Usage, check_seconds: float) -> float | None:
 
 
 def worst_case_usd(plan: Plan, prompt_tokens: int, llm_tokens: int, answer_tokens: int) -> float:
-    """Upper bound for a request whose large model generates `llm_tokens` and whose small one `answer_tokens`.
+    """Upper bound, all prices being known, for a request whose large model generates `llm_tokens` and whose small one `answer_tokens`.
 
     Each stage after the first reads the earlier ones again from the scorer's cache; so does the small model's prefill.
     """

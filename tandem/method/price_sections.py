@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tandem.method.prices import Prices, Rates, RolePrices, RoleRates
+from tandem.method.prices import UNKNOWN, Prices, Rates, RolePrices, RoleRates
 
 
 class Section(BaseModel):
@@ -60,17 +60,23 @@ class RolePricesSection(Section):
 
 
 class _PricesSection(Section):
+    """A role that is left out has a model whose price is not known: what it costs is not said, and no budget in USD is taken.
+
+    The scorer runs the small model: left out, it has that one's prices.
+    """
+
     version: str
-    llm: RolePricesSection
-    slm: RolePricesSection
-    scorer: RolePricesSection
+    llm: RolePricesSection | None = None
+    slm: RolePricesSection | None = None
+    scorer: RolePricesSection | None = None
 
 
 def parse_prices(given: Any) -> Any:
     if isinstance(given, Prices):
         return given
     section = _PricesSection.model_validate(given)
-    return Prices(section.version, *(role.as_prices() for role in (section.llm, section.slm, section.scorer)))
+    roles = (section.llm, section.slm, section.scorer or section.slm)
+    return Prices(section.version, *(role.as_prices() if role else UNKNOWN for role in roles))
 
 
 class _RatesSection(Section):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tandem.method.errors import InvalidArgument
 from tandem.method.tokens import TokenCounts
 
 _MILLION = 1e6
@@ -9,17 +10,32 @@ _MILLION = 1e6
 
 @dataclass(frozen=True)
 class RolePrices:
-    """USD per million tokens."""
+    """USD per million tokens. Not `is_known`: nobody has said what the model costs, and its amounts mean nothing."""
 
     input: float = 0.0
     cached_input: float = 0.0
     output: float = 0.0
+    is_known: bool = True
 
-    def usd(self, counts: TokenCounts) -> float:
-        """USD for tokens that were prefilled, cached and generated; every generated token is paid, whatever its state."""
+    def usd(self, counts: TokenCounts) -> float | None:
+        """USD for tokens that were prefilled, cached and generated; every generated token is paid, whatever its state.
+
+        None where the price is not known; no tokens cost nothing at any price.
+        """
+        if not self.is_known and (counts.read or counts.generated):
+            return None
         return (
             counts.prompt * self.input + counts.cached * self.cached_input + counts.generated * self.output
         ) / _MILLION
+
+
+UNKNOWN = RolePrices(is_known=False)
+
+
+def total(*amounts: float | None) -> float | None:
+    """The sum; None where one of the amounts is not known."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if len(known) == len(amounts) else None
 
 
 @dataclass(frozen=True)
@@ -30,6 +46,20 @@ class Prices:
     llm: RolePrices
     slm: RolePrices
     scorer: RolePrices
+
+    @property
+    def unknown(self) -> list[str]:
+        """The roles whose price is not known."""
+        return [role for role in ("llm", "slm", "scorer") if not getattr(self, role).is_known]
+
+    def require_known(self, field: str) -> None:
+        """Raises InvalidArgument where an amount of USD, given in `field`, would limit what has no known price."""
+        if self.unknown:
+            raise InvalidArgument(
+                f"nothing in USD can be limited: the profile names no price of its {' and '.join(self.unknown)}",
+                field=field,
+                reason="PRICE_UNKNOWN",
+            )
 
 
 @dataclass(frozen=True)

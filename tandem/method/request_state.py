@@ -131,9 +131,12 @@ class RequestState:
         return sum(check.seconds for check in self.checks)
 
     def _estimates(self) -> list[str]:
-        if not self.llm_counts.is_estimated:
-            return []
-        return ["the large model's token counts are an estimate: its API reports none for a stream that was cut"]
+        usage = self._usage()
+        return [
+            f"the {model} model's token counts are an estimate: its API reports none for a stream that was cut"
+            for model, counts in (("large", usage.llm), ("small", usage.slm))
+            if counts.is_estimated
+        ]
 
     def _stage_results(self) -> list[StageResult]:
         limits = thresholds(self.plan)

@@ -58,28 +58,29 @@ class Usage:
 
 @dataclass(frozen=True)
 class UsdByRole:
-    llm: float
-    slm: float
-    scorer: float
+    llm: float | None
+    slm: float | None
+    scorer: float | None
 
 
 @dataclass(frozen=True)
 class Cost:
     """USD, TFLOPs and device seconds (docs/method.md, Cost). The `llm_alone` figures are estimates unless `llm_alone_is_exact`.
+    USD are None where the price of a model that was used is not known: such a request did not cost nothing.
 
     `saved_ratio` is None without a complete answer, and where a budget ended what the large model wrote. `seconds` is None where the profile has no measured rates; `check_seconds`,
     part of it, is the checks' processor time.
     """
 
-    usd: float
+    usd: float | None
     usd_by_role: UsdByRole
-    usd_llm_alone: float
+    usd_llm_alone: float | None
     saved_ratio: float | None
     tflops_paper: float
     tflops_full: float
     tflops_llm_alone: float
     price_version: str
-    usd_overrun: float = 0.0
+    usd_overrun: float | None = 0.0
     seconds: float | None = None
     seconds_llm_alone: float | None = None
     check_seconds: float = 0.0
@@ -140,8 +141,8 @@ class ShadowInput:
     sampling: Sampling
     task: Task
     served_answer: str
-    served_usd: float
-    estimate_usd: float
+    served_usd: float | None
+    estimate_usd: float | None
     llm_finished: TokenCounts | None = None  # what the large model's own answer took, where it had answered by itself
     history: list[Message] = field(default_factory=list)
     stop_strings: list[str] = field(default_factory=list)
@@ -155,8 +156,8 @@ class ShadowResult:
 
     answer: str
     agrees: bool
-    usd: float
-    usd_paid: float
-    usd_served: float
-    usd_estimate: float
+    usd: float | None
+    usd_paid: float | None
+    usd_served: float | None
+    usd_estimate: float | None
     output_tokens: int

@@ -67,5 +67,5 @@ def usage(result: tandem_pb2.SolveResult) -> dict[str, Any]:
         "total_tokens": prompt + sum(generated),
         "prompt_tokens_details": {"cached_tokens": cached},
         "completion_tokens_details": {"reasoning_tokens": 0 if is_llms else generated[0]},
-        "cost": result.cost.usd,
+        "cost": result.cost.usd if result.cost.HasField("usd") else None,
     }

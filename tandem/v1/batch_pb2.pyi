@@ -404,7 +404,7 @@ class Batch(_message.Message):
     """Set when the batch has ended and the file is not empty: the answers, and the requests without one, each a line."""
     error_file_id: _builtins.str
     usd: _builtins.float
-    """Cost of all requests that have ended, in USD."""
+    """Cost of all requests that have ended, in USD. Unset: the price of a model is not known."""
     max_cost_usd: _builtins.float
     concurrency: _builtins.int
     created_at_unix_ms: _builtins.float
@@ -427,7 +427,7 @@ class Batch(_message.Message):
         output_file_id: _builtins.str = ...,
         error_file_id: _builtins.str = ...,
         counts: Global___BatchCounts | None = ...,
-        usd: _builtins.float = ...,
+        usd: _builtins.float | None = ...,
         max_cost_usd: _builtins.float | None = ...,
         concurrency: _builtins.int = ...,
         created_at_unix_ms: _builtins.float = ...,
@@ -436,9 +436,9 @@ class Batch(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         error: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ended_at_unix_ms", b"_ended_at_unix_ms", "_expires_at_unix_ms", b"_expires_at_unix_ms", "_max_cost_usd", b"_max_cost_usd", "counts", b"counts", "ended_at_unix_ms", b"ended_at_unix_ms", "expires_at_unix_ms", b"expires_at_unix_ms", "max_cost_usd", b"max_cost_usd"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ended_at_unix_ms", b"_ended_at_unix_ms", "_expires_at_unix_ms", b"_expires_at_unix_ms", "_max_cost_usd", b"_max_cost_usd", "_usd", b"_usd", "counts", b"counts", "ended_at_unix_ms", b"ended_at_unix_ms", "expires_at_unix_ms", b"expires_at_unix_ms", "max_cost_usd", b"max_cost_usd", "usd", b"usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ended_at_unix_ms", b"_ended_at_unix_ms", "_expires_at_unix_ms", b"_expires_at_unix_ms", "_max_cost_usd", b"_max_cost_usd", "batch_id", b"batch_id", "concurrency", b"concurrency", "counts", b"counts", "created_at_unix_ms", b"created_at_unix_ms", "ended_at_unix_ms", b"ended_at_unix_ms", "error", b"error", "error_file_id", b"error_file_id", "expires_at_unix_ms", b"expires_at_unix_ms", "input_file_id", b"input_file_id", "max_cost_usd", b"max_cost_usd", "metadata", b"metadata", "output_file_id", b"output_file_id", "profile", b"profile", "state", b"state", "usd", b"usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ended_at_unix_ms", b"_ended_at_unix_ms", "_expires_at_unix_ms", b"_expires_at_unix_ms", "_max_cost_usd", b"_max_cost_usd", "_usd", b"_usd", "batch_id", b"batch_id", "concurrency", b"concurrency", "counts", b"counts", "created_at_unix_ms", b"created_at_unix_ms", "ended_at_unix_ms", b"ended_at_unix_ms", "error", b"error", "error_file_id", b"error_file_id", "expires_at_unix_ms", b"expires_at_unix_ms", "input_file_id", b"input_file_id", "max_cost_usd", b"max_cost_usd", "metadata", b"metadata", "output_file_id", b"output_file_id", "profile", b"profile", "state", b"state", "usd", b"usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ended_at_unix_ms: _TypeAlias = _typing.Literal["ended_at_unix_ms"]  # noqa: Y015
     _WhichOneofArgType__ended_at_unix_ms: _TypeAlias = _typing.Literal["_ended_at_unix_ms", b"_ended_at_unix_ms"]  # noqa: Y015
@@ -446,12 +446,16 @@ class Batch(_message.Message):
     _WhichOneofArgType__expires_at_unix_ms: _TypeAlias = _typing.Literal["_expires_at_unix_ms", b"_expires_at_unix_ms"]  # noqa: Y015
     _WhichOneofReturnType__max_cost_usd: _TypeAlias = _typing.Literal["max_cost_usd"]  # noqa: Y015
     _WhichOneofArgType__max_cost_usd: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd"]  # noqa: Y015
+    _WhichOneofReturnType__usd: _TypeAlias = _typing.Literal["usd"]  # noqa: Y015
+    _WhichOneofArgType__usd: _TypeAlias = _typing.Literal["_usd", b"_usd"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ended_at_unix_ms) -> _WhichOneofReturnType__ended_at_unix_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at_unix_ms) -> _WhichOneofReturnType__expires_at_unix_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost_usd) -> _WhichOneofReturnType__max_cost_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__usd) -> _WhichOneofReturnType__usd | None: ...
 
 Global___Batch: _TypeAlias = Batch  # noqa: Y015
 

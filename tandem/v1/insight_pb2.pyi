@@ -168,7 +168,6 @@ class GenerateFinished(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     HALTED_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     FIRST_TOKEN_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
-    USAGE_IS_ESTIMATED_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     CERTAINTY_FIELD_NUMBER: _builtins.int
@@ -181,8 +180,6 @@ class GenerateFinished(_message.Message):
     """When the engine stopped computing, Unix time in milliseconds."""
     first_token_at_unix_ms: _builtins.float
     """When the first token was generated, Unix time in milliseconds; unset when none was."""
-    usage_is_estimated: _builtins.bool
-    """An API reported no usage for a stream that was cut: the count is an estimate."""
     @_builtins.property
     def prompt(self) -> _tandem_pb2.TokenUsage:
         """The prompt's tokens, computed and cached, as one attempt that nothing interrupts reads them."""
@@ -201,14 +198,13 @@ class GenerateFinished(_message.Message):
         tokens: _builtins.int = ...,
         halted_at_unix_ms: _builtins.float = ...,
         first_token_at_unix_ms: _builtins.float | None = ...,
-        usage_is_estimated: _builtins.bool = ...,
         prompt: _tandem_pb2.TokenUsage | None = ...,
         message: _tandem_pb2.Message | None = ...,
         certainty: _execution_pb2.Certainty | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_certainty", b"_certainty", "_first_token_at_unix_ms", b"_first_token_at_unix_ms", "certainty", b"certainty", "first_token_at_unix_ms", b"first_token_at_unix_ms", "message", b"message", "prompt", b"prompt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_certainty", b"_certainty", "_first_token_at_unix_ms", b"_first_token_at_unix_ms", "certainty", b"certainty", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "message", b"message", "prompt", b"prompt", "reason", b"reason", "text", b"text", "tokens", b"tokens", "usage_is_estimated", b"usage_is_estimated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_certainty", b"_certainty", "_first_token_at_unix_ms", b"_first_token_at_unix_ms", "certainty", b"certainty", "first_token_at_unix_ms", b"first_token_at_unix_ms", "halted_at_unix_ms", b"halted_at_unix_ms", "message", b"message", "prompt", b"prompt", "reason", b"reason", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__certainty: _TypeAlias = _typing.Literal["certainty"]  # noqa: Y015
     _WhichOneofArgType__certainty: _TypeAlias = _typing.Literal["_certainty", b"_certainty"]  # noqa: Y015

@@ -37,7 +37,7 @@ SAID = conversation.Message
 CALL = ToolCall("call_1", "f", '{"a": 1}')
 TOOLS = ToolUse((Tool("f", "does", '{"type": "object"}', True),), "required", ("f",), True)
 EITHER = ["history.tool_call_id", "history.tool_calls"]  # a message has one of them
-COUNTS = TokenCounts(prompt=1, cached=2, completion=3, overrun=4, discarded=5)
+COUNTS = TokenCounts(prompt=1, cached=2, completion=3, overrun=4, discarded=5, is_estimated=True)
 CHECK = CheckResult("regex", 1, "slm", Verdict.FAIL, "no match", 0.5, 0.25, 2)
 RESULT = SolveResult(
     request_id="r", profile="p", question="q", answer="a", reasoning="why", stop=Stop(2, StopReason.BUDGET, 0.5, 0.75),
@@ -90,7 +90,7 @@ def test_every_field_of_a_result_has_a_place_in_the_contract() -> None:
         (CheckResult, tandem_pb2.CheckResult), (Checked, tandem_pb2.CheckResult), (Trial, tandem_pb2.Trial),
         (CheckSpec, tandem_pb2.Check), (Repair, execution_pb2.Repair), (InsightDelta, tandem_pb2.InsightDelta), (AnswerDelta, tandem_pb2.AnswerDelta), (Sampling, tandem_pb2.Sampling),
         (Tool, tandem_pb2.Tool), (ToolCall, tandem_pb2.ToolCall), (Certainty, execution_pb2.Certainty),
-        (RolePrices, tandem_pb2.RolePrices), (Budget, tandem_pb2.Budget), (StopOverrides, tandem_pb2.StopOverrides),
+        (Budget, tandem_pb2.Budget), (StopOverrides, tandem_pb2.StopOverrides),
     ],
 )  # fmt: skip
 def test_a_dataclass_and_its_message_have_the_same_fields(kind: type[Any], message: type[Message]) -> None:
@@ -193,7 +193,7 @@ def test_an_outcome_survives_both_final_messages() -> None:
     finished = outcomes.finished_to_pb(insight, insight_pb2.GenerateFinished)
     assert finished.tokens == COUNTS.completion + COUNTS.overrun
     assert outcomes.outcome_from_pb(finished, COUNTS, 3) == insight
-    assert insight.uninterrupted == TokenCounts(0, 2, COUNTS.completion + COUNTS.overrun)
+    assert insight.uninterrupted == TokenCounts(0, 2, COUNTS.completion + COUNTS.overrun, is_estimated=True)
     answer = GenerationOutcome("eos", "text", COUNTS, 2.0, None, 1, False, "insight", **called)
     executed = outcomes.finished_to_pb(answer, execution_pb2.ExecuteFinished)
     assert outcomes.outcome_from_pb(executed, COUNTS, 1, is_logged=False) == answer

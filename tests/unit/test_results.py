@@ -10,7 +10,8 @@ def test_every_key_is_there_and_what_is_unknown_is_null() -> None:
     assert result["stages"] == []
     assert result["usage"]["llm"]["input_tokens"] == 0
     assert result["timings_ms"]["cancel"] is None
-    assert result["cost"]["usd"] == 0.0
+    assert result["cost"]["usd"] is None
+    assert result["cost"]["tflops_full"] == 0.0
 
 
 def test_numbers_stay_numbers_and_lists_stay_lists() -> None:

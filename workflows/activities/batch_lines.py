@@ -82,7 +82,9 @@ def unasked_line(line: AdmittedLine, reason: str) -> tuple[str, bytes]:
     return ERRORS, _openai(line, None, error, 0.0)
 
 
-def _openai(line: AdmittedLine, response: dict[str, Any] | None, error: dict[str, str] | None, usd: float) -> bytes:
+def _openai(
+    line: AdmittedLine, response: dict[str, Any] | None, error: dict[str, str] | None, usd: float | None
+) -> bytes:
     request_id = f"batch_req_{_public_id(line)}"
     return _encoded(
         {"id": request_id, "custom_id": line.custom_id, "response": response, "error": error, "cost_usd": usd}

@@ -44,9 +44,8 @@ class Received:
             case "started":
                 self.started, self.logged = event.started, counts_from_pb(event.usage)
             case "finished":
-                is_estimated = getattr(event.finished, "usage_is_estimated", False)
                 self.finished, self.model = event.finished, event.usage.model
-                self.counts = counts_from_pb(event.usage, is_estimated=is_estimated)
+                self.counts = counts_from_pb(event.usage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,10 +109,13 @@ def infer_request(task: ModelTask) -> oip.ModelInferRequest:
         "task": task.task,
         "json_schema": task.json_schema,
         "history": json.dumps([[message.speaker, message.text] for message in task.history]),
-        "price_input": repr(task.prices.input),
-        "price_cached_input": repr(task.prices.cached_input),
         "profile_digest": task.profile_digest,
     }
+    if task.prices.is_known:
+        parameters |= {
+            "price_input": repr(task.prices.input),
+            "price_cached_input": repr(task.prices.cached_input),
+        }
     return oip.ModelInferRequest(
         model_name="sufficiency",
         id=f"{task.request_id}/{task.stage}",

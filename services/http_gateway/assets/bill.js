@@ -3,9 +3,12 @@ import { count, duration, percent, usd, usdColumn } from "./format.js";
 import { html, Scroll } from "./html.js";
 import { alone, spent } from "./live.js";
 
+/** Null where an amount is not known. */
+const sumOf = (...amounts) => (amounts.includes(null) ? null : amounts.reduce((whole, amount) => whole + amount, 0));
+
 export function Running({ state, profile, task }) {
   const now = spent(state, profile?.prices);
-  const total = state.result ? state.result.cost.usd : now.llm + now.slm;
+  const total = state.result ? state.result.cost.usd : sumOf(now.llm, now.slm);
   const estimate = alone(state, profile, task);
   const scale = Math.max(total, estimate) || 1;
   const isExact = state.result?.cost.llm_alone_is_exact;
@@ -14,11 +17,13 @@ export function Running({ state, profile, task }) {
       <h2 id="running-title">Bill</h2>
       <dl>
         <dt>${state.result ? "This request" : "Generated so far"}</dt><dd class="amount" data-testid="bill">${usd(total)}</dd>
-        <${Bar} parts=${[["llm", now.llm], ["slm", now.slm], ["scorer", total - now.llm - now.slm]]} scale=${scale} />
+        <${Bar} parts=${[["llm", now.llm], ["slm", now.slm], ["scorer", total === null ? 0 : total - now.llm - now.slm]]} scale=${scale} />
         <dt>Large model alone${isExact ? "" : ", estimate"}</dt><dd>${usd(estimate)}</dd>
         <${Bar} parts=${[["alone", estimate]]} scale=${scale} />
         ${state.result && html`<dt>Saved</dt><dd><b>${percent(state.result.cost.saved_ratio)}</b></dd>`}
       </dl>
+      ${total === null && html`<p class="note">The price of a model is not known.</p>`}
+      ${Object.values(state.result?.usage ?? {}).some((usage) => usage.is_estimated) && html`<p class="note">Estimated: an API reported no usage.</p>`}
       ${!state.result && html`<p class="note">What the models read is added at the end.</p>`}
     </section>`;
 }

@@ -112,19 +112,19 @@ export function pieces({ insight, stages, stop, result }) {
   return [...found, { text: insight.text.slice(from), stage: null, isOverrun }];
 }
 
+/** Of words; null where the price is not known. */
+const cost = (tokens, price) => (price ? (tokens * price.output) / 1e6 : null);
+
 /** What the models' words have cost so far; what they read is only known at the end. */
 export function spent(state, prices) {
   if (state.result) return { llm: state.result.cost.usd_by_role.llm, slm: state.result.cost.usd_by_role.slm };
   if (!prices) return { llm: 0, slm: 0 };
-  return {
-    llm: (state.insight.tokens * prices.llm.output) / 1e6,
-    slm: (state.answer.tokens * prices.slm.output) / 1e6,
-  };
+  return { llm: cost(state.insight.tokens, prices.llm), slm: cost(state.answer.tokens, prices.slm) };
 }
 
 /** What the large model alone would cost: its words, until the result says more. */
 export function alone(state, profile, task) {
   if (state.result) return state.result.cost.usd_llm_alone;
   const tokens = task === "code" ? profile?.llm_alone_code_output_tokens : profile?.llm_alone_output_tokens;
-  return profile ? (tokens * profile.prices.llm.output) / 1e6 : 0;
+  return profile ? cost(tokens, profile.prices.llm) : 0;
 }

@@ -92,8 +92,8 @@ function Latencies({ title, groups }) {
     </table><//>`;
 }
 
-function left({ cancelled, cut, unfinished }) {
-  const kinds = [[cancelled, "stopped by hand"], [cut, "cut off at a limit"], [unfinished, "running or failed"]];
+function left({ cancelled, cut, unpriced, unfinished }) {
+  const kinds = [[cancelled, "stopped by hand"], [unpriced, "without a known price"], [cut, "cut off at a limit"], [unfinished, "running or failed"]];
   const parts = kinds.filter(([number]) => number).map(([number, what]) => `${count(number)} ${what}`);
   return parts.length ? `Not counted: ${parts.join(", ")}.` : "";
 }

@@ -13,6 +13,7 @@ export function total(requests) {
   const without = sum(alone);
   const cut = requests.filter(hasEnded).length - counted.length;
   const cancelled = requests.filter(({ state }) => state === "cancelled").length;
+  const unpriced = requests.filter(({ state, usd: bill }) => state === "completed" && bill === null).length;
   return {
     count: counted.length,
     usd,
@@ -20,7 +21,8 @@ export function total(requests) {
     saved: without ? 1 - usd / without : null,
     cancelled,
     cut,
-    unfinished: requests.length - counted.length - cancelled - cut,
+    unpriced,
+    unfinished: requests.length - counted.length - cancelled - cut - unpriced,
   };
 }
 

@@ -1,0 +1,101 @@
+"""A price that nobody knows is null on every bill, never 0."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from services.observability.spans import Inference, cost_bucket
+from services.observability.spans import _usage as usage_attributes
+from tandem.cli.output import dollars
+from tandem.convert.results import result_to_pb
+from tandem.convert.values import prices_from_pb, prices_to_pb
+from tandem.method.bound import upper_bound
+from tandem.method.cost import cost
+from tandem.method.errors import InvalidArgument
+from tandem.method.price_sections import parse_prices
+from tandem.method.prices import UNKNOWN, Prices, RolePrices, total
+from tandem.method.result import Usage
+from tandem.method.tokens import TokenCounts
+from tandem.openai.completion import usage as openai_usage
+from tandem.results import to_dict
+from tandem.v1 import tandem_pb2
+from tests.unit.test_convert import RESULT
+from tests.unit.test_cost import PLAN
+
+HALF_KNOWN = replace(PLAN, prices=Prices("v", UNKNOWN, PLAN.prices.slm, PLAN.prices.scorer))
+USAGE = Usage(llm=TokenCounts(10, 0, 20, 3), slm=TokenCounts(30, 0, 40), scorer=TokenCounts(50))
+
+
+def test_what_a_model_without_a_price_wrote_costs_null_and_not_nothing() -> None:
+    bill = cost(HALF_KNOWN, USAGE, 10)
+    assert (bill.usd, bill.usd_by_role.llm, bill.usd_llm_alone, bill.usd_overrun, bill.saved_ratio) == (None,) * 5
+    assert bill.usd_by_role.slm == pytest.approx(110 / 1e6)
+
+
+def test_a_model_without_a_price_that_was_not_used_leaves_the_bill_known() -> None:
+    bill = cost(HALF_KNOWN, replace(USAGE, llm=TokenCounts()), 10)
+    assert bill.usd == pytest.approx((110 + 50) / 1e6)
+    assert (bill.usd_llm_alone, bill.saved_ratio) == (None, None)
+
+
+def test_a_sum_with_an_unknown_amount_is_unknown() -> None:
+    assert total(1.0, None) is None
+    assert total(1.0, 2.0) == 3.0
+
+
+def test_a_role_that_a_profile_names_no_price_of_has_none_and_the_scorer_has_the_small_models() -> None:
+    prices = parse_prices({"version": "v", "slm": {"input": 1, "cached_input": 0.5, "output": 2}})
+    assert prices.llm == UNKNOWN
+    assert prices.scorer == prices.slm == RolePrices(1, 0.5, 2)
+    assert prices.unknown == ["llm"]
+
+
+def test_a_limit_in_usd_is_refused_where_a_price_is_not_known() -> None:
+    with pytest.raises(InvalidArgument, match="no price of its llm") as refused:
+        HALF_KNOWN.prices.require_known("budget.max_cost_usd")
+    assert refused.value.reason == "PRICE_UNKNOWN"
+    PLAN.prices.require_known("budget.max_cost_usd")
+
+
+def test_on_the_wire_a_price_that_is_not_known_is_a_field_that_is_not_set() -> None:
+    message = tandem_pb2.ProfilePrices(llm=prices_to_pb(UNKNOWN), slm=prices_to_pb(RolePrices(1, 0.5, 2)))
+    assert prices_from_pb(message, "llm") == UNKNOWN
+    assert prices_from_pb(message, "slm") == RolePrices(1, 0.5, 2)
+    assert to_dict(message)["llm"] is None
+
+
+def test_an_unknown_amount_is_null_in_json_and_absent_in_the_message() -> None:
+    message = result_to_pb(replace(RESULT, cost=cost(HALF_KNOWN, USAGE, 10)))
+    assert not message.cost.HasField("usd")
+    assert to_dict(message)["cost"]["usd_by_role"] == {
+        "llm": None,
+        "slm": pytest.approx(110 / 1e6),
+        "scorer": pytest.approx(50 / 1e6),
+    }
+    assert openai_usage(message)["cost"] is None
+
+
+def test_a_span_without_a_price_has_no_cost_and_a_bucket_of_its_own() -> None:
+    attributes = usage_attributes(Inference("m", "llm", "r", 1, UNKNOWN), TokenCounts(3, 0, 4))
+    assert attributes["gen_ai.usage.output_tokens"] == 4
+    assert not any("cost" in name for name in attributes)
+    assert cost_bucket(None) == "unknown"
+
+
+def test_a_hold_on_an_account_leaves_out_what_has_no_price() -> None:
+    task = SimpleNamespace(
+        plan=HALF_KNOWN,
+        request=SimpleNamespace(budget=SimpleNamespace(max_llm_tokens=None, max_cost_usd=None)),
+        question_tokens=10,
+        checks=[],
+    )
+    assert upper_bound(task).nano_usd == 0  # type: ignore[arg-type]
+    assert upper_bound(task).tokens > 0  # type: ignore[arg-type]
+
+
+def test_people_read_that_a_price_is_unknown() -> None:
+    assert dollars(None) == "unknown price"
+    assert dollars(0.5, 2) == "$0.50"
