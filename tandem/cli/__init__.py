@@ -24,6 +24,7 @@ VERBS = {
     "chat": Verb("Talk to the two models.", "tandem.cli.chat:chat"),
     "request": Verb("Show, list, follow, cancel or delete requests.", "tandem.cli.request:app"),
     "batch": Verb("Ask all questions of a file, within one budget.", "tandem.cli.batch:app"),
+    "prices": Verb("Show what models cost at their vendors.", "tandem.cli.prices:prices"),
     "profiles": Verb("List the profiles that the gateway serves.", "tandem.cli.profiles:profiles"),
     "up": Verb("Start the local stack.", "tandem.cli.stack:up", "local"),
     "down": Verb("Stop the local stack.", "tandem.cli.stack:down", "local"),

@@ -30,6 +30,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "batch status": ("tandem batch status BATCH", "tandem batch status BATCH --json | jq .counts"),
     "batch cancel": ("tandem batch cancel BATCH",),
     "batch list": ("tandem batch list", "tandem batch list --limit 100 --json"),
+    "prices": ("tandem prices claude", "tandem prices gpt-4o-mini --json", "tandem prices --update"),
     "profiles": ("tandem profiles", "tandem profiles --json | jq .default_profile"),
     "up": ("tandem up", "tandem up --jaeger", "tandem up --tls", "TANDEM_STATE=/tmp/second tandem up"),
     "down": ("tandem down",),
