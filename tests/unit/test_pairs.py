@@ -14,6 +14,7 @@ from lab.pairs.__main__ import PAGE, PROMISES, put, tables
 from lab.pairs.facts import FIELDS, FOLDER, PAIRS, PairFacts, facts_of, read_facts
 from lab.pairs.rules import LADDER, fixed_rule, ruled
 from lab.training.promise import most_lost
+from tandem.paths import REPOSITORY
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +83,20 @@ def test_a_promise_that_is_shown_on_drawn_tasks_is_broken_on_their_population_in
             accepted = np.logical_and.accumulate(counts <= most_lost(n, promise), axis=1)
             broken = float((accepted & (truth > promise.lose_at_most)).any(axis=1).mean())
             assert broken <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws), (facts.pair.name, promise, broken)
+
+
+def test_the_readme_says_of_real_pairs_what_the_page_says() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    rows = [line for line in readme.splitlines() if line.startswith("| ") and any(p.name in line for p in PAIRS)]
+    page = PAGE.read_text().replace("%", " %")
+    assert len(rows) == 4
+    for row in rows:
+        pair, points, cost, promised = (cell.strip().replace("**", "") for cell in row.strip("|").split("|"))
+        name = pair.partition(" (")[0]
+        data = "LiveCodeBench" if "LeetCode" in pair else "HumanEval"
+        [fixed, chosen, _] = [
+            line for line in page.splitlines() if line.startswith(f"| {data}") and f"| {name} |" in line
+        ]
+        assert points in fixed, row
+        assert cost in fixed, row
+        assert f"{promised}," in chosen.split(" | ")[4], row
