@@ -1,9 +1,13 @@
-"""The server interceptor that every error passes through on its way to the caller."""
+"""What every call of a server passes through: its error on the way to the caller, and the end of a stream whose client does not read."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -18,6 +22,10 @@ from tandem.method.errors import InvalidArgument, TandemError
 
 logger = logging.getLogger(__name__)
 KnownError = Callable[[Exception], TandemError | None]
+WRITE_TIMEOUT = timedelta(seconds=20)
+"""Until a client must have taken a message, beyond what fits into its window and the buffers."""
+NEEDED_AFTER = timedelta(seconds=1)
+"""The same where others need its place."""
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
@@ -136,3 +144,64 @@ async def _abort(
     set_attributes(trace.get_current_span(), {"error.type": known.reason})
     status = rpc_status.to_status(to_status(known))
     await context.abort(status.code, status.details, status.trailing_metadata)
+
+
+class SlowReaderInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
+    """The outermost interceptor: it writes the messages itself, because what yields one is not told how long it takes.
+
+    gRPC has no limit for this: a client with an HTTP/2 window of 0 answers pings, and may stay for as long as its connection.
+    """
+
+    def __init__(self) -> None:
+        self._writes: dict[asyncio.Timeout, float] = {}  # those that wait, the longest first, and since when
+
+    def end_slowest(self) -> bool:
+        """End the stream that has waited for its client for longest. False where none has waited for NEEDED_AFTER."""
+        now = asyncio.get_running_loop().time()
+        for write, began in self._writes.items():
+            if now - began < NEEDED_AFTER.total_seconds():
+                return False
+            if not write.expired():
+                del self._writes[write]
+                write.reschedule(now)
+                return True
+        return False
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        handler = await continuation(details)
+        if handler is None or not inspect.isasyncgenfunction(handler.unary_stream):
+            return handler
+        return grpc.unary_stream_rpc_method_handler(
+            self._writing(handler.unary_stream),  # a coroutine that writes itself, as gRPC also takes
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+    def _writing(self, behavior: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], Awaitable[None]]:
+        async def write_all(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            async with aclosing(behavior(request, context)) as messages:  # type: ignore[type-var]  # a generator, see above
+                async for message in messages:
+                    if not await self._is_taken(context, message):
+                        break
+                else:
+                    return
+            # The handler has ended by now. The status may wait for a window, too, which costs nobody a place.
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the client took no message for too long; it may resume")
+
+        return write_all
+
+    async def _is_taken(self, context: grpc.aio.ServicerContext[Any, Any], message: Any) -> bool:
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT.total_seconds()) as limit:  # no task: this runs for every message
+                self._writes[limit] = asyncio.get_running_loop().time()
+                try:
+                    await context.write(message)
+                finally:
+                    self._writes.pop(limit, None)
+        except TimeoutError:
+            return False
+        return True

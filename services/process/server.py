@@ -16,8 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from services.observability.tracing import server_interceptors
 from services.process.callers import NOBODY, CallCheck, Callers
-from services.process.interceptors import ErrorInterceptor, KnownError
-from services.process.slow_readers import SlowReaderInterceptor
+from services.process.interceptors import ErrorInterceptor, KnownError, SlowReaderInterceptor
 from services.process.start import require_bound
 from services.process.status import from_engine
 from services.process.transport import PLAIN, Transport

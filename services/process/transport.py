@@ -11,8 +11,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.process.callers import CallCheck, Callers, Guard
-from services.process.certificate import Certificate, CertificateError, CertificateFiles
-from services.process.renewed_channel import OpenChannel, RenewedChannel
+from services.process.certificate import Certificate, CertificateError, CertificateFiles, OpenChannel, RenewedChannel
 from services.process.settings import read_settings
 from services.process.start import require_bound
 from tandem.watched_file import WatchedFile

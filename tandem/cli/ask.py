@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from tandem.cli.interrupts import cancels, leaves
 from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.running import cancels, explained_silence, heard, leaves
 from tandem.cli.session import file_text, stack_for, stdin_text, traced
-from tandem.cli.silence import explained_silence, heard
 from tandem.cli.view import LiveView
 from tandem.client import Client
 from tandem.events import Accepted, Completed, Event

@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from tandem.cli.interrupts import cancels
 from tandem.cli.output import JsonFlag, console, console_error, dollars, print_json
+from tandem.cli.running import cancels, explained_silence, heard
 from tandem.cli.session import stack_for, stdin_lines, traced
-from tandem.cli.silence import explained_silence, heard
 from tandem.cli.view import saved
 from tandem.client import Client
 from tandem.errors import RequestError

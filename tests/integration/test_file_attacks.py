@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from services.answer_checker.sandbox.calls import ALWAYS, WITH_A_FOLDER, conditional
+from services.answer_checker.sandbox.seccomp import ALWAYS, WITH_A_FOLDER, conditional
 from tests.integration.checking import FAIL, PASS
 from tests.integration.escapes import ESCAPES, was_written_outside
 from tests.integration.file_attacks import ATTACKS, NUMBERS, Victims

@@ -144,7 +144,7 @@ class Flood(execution_pb2_grpc.SlmExecutorServicer):
 
 
 async def test_a_client_that_does_not_read_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.process.slow_readers.WRITE_TIMEOUT", timedelta(seconds=0.5))
+    monkeypatch.setattr("services.process.interceptors.WRITE_TIMEOUT", timedelta(seconds=0.5))
     server, flood = Server("127.0.0.1", 0, [EXECUTOR]), Flood()
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(flood, server.grpc)
     await server.start()

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from services.gateway.readers import Limits
-from services.process import slow_readers
+from services.process import interceptors
 from tandem import RequestError
 from tandem.request import solve_request
 from tests.conftest import Hold
@@ -70,12 +70,12 @@ def _few_places(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_streams_that_are_not_read_give_their_places_to_others(
     system: System, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slow_readers, "NEEDED_AFTER", timedelta(0))
+    monkeypatch.setattr(interceptors, "NEEDED_AFTER", timedelta(0))
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(_PLACES):
             await stack.enter_async_context(_who_does_not_read(system.client.address, f"[llm_hold=2:{hold}]"))
         await _all_places_taken(system)
-        async with asyncio.timeout(slow_readers.WRITE_TIMEOUT.total_seconds() / 2):
+        async with asyncio.timeout(interceptors.WRITE_TIMEOUT.total_seconds() / 2):
             while True:
                 with contextlib.suppress(
                     RequestError
