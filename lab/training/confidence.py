@@ -25,9 +25,9 @@ from lab.training.store import read
 from lab.training.table import Floats, Table, make_table
 from services.checks.built_in import PYTHON_EXAMPLES
 from services.sufficiency_scorer.scorer_inputs import NAMES
+from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile, load_profile
-from tandem.method.trial_plan import TrialPlan
 
 _SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _AT_ONCE = 2

@@ -16,8 +16,8 @@ from lab.training.rule import Rule
 from lab.training.study import CASCADE, PAPER, Policies, Study
 from lab.training.table import Floats, Table
 from lab.training.verified import checked_llm, llm_first, verified
+from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan
-from tandem.method.trial_plan import TrialPlan
 
 
 def run_methods(

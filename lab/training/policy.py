@@ -21,8 +21,8 @@ from lab.training.pricing import Outcome, priced
 from lab.training.rule import Rule, stop_rule
 from lab.training.table import Bools, Floats, Table
 from lab.training.verified import agreeing, verified
+from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan
-from tandem.method.trial_plan import TrialPlan
 
 Unit = Literal["paper", "full", "usd", "seconds"]
 UNITS: tuple[Unit, ...] = ("full", "paper", "usd", "seconds")

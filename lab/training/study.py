@@ -18,7 +18,7 @@ from lab.training.names import TRAINING
 from lab.training.policy import Policy
 from lab.training.table import Floats, Table
 from services.sufficiency_scorer.artefact import Artefact, Label, ScorerMetrics, TrainingSource
-from tandem.method.trial_plan import TrialPlan
+from tandem.method.checks import TrialPlan
 
 SCORES, POLICY = "scores.safetensors", "policy.json"
 CASCADE = "cascade"

@@ -11,8 +11,8 @@ import numpy as np
 
 from lab.training.policy import NEVER, Measure, Point, Policy, Unit, pareto_front
 from lab.training.table import Floats, Table
+from tandem.method.checks import TrialMode, TrialPlan
 from tandem.method.plan import Plan
-from tandem.method.trial_plan import TrialMode, TrialPlan
 
 _MOST_STAGES = 2
 _SHARES = (0.5, 0.7, 0.9)

@@ -9,9 +9,9 @@ import numpy as np
 from lab.training.course import Stages, counts_where, tokens
 from lab.training.pricing import role_seconds
 from lab.training.table import Bools, Floats, Table
+from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan
 from tandem.method.tokens import TokenCounts
-from tandem.method.trial_plan import TrialPlan
 
 MOST_REPAIRS = 1  # so many are collected
 

@@ -12,10 +12,9 @@ from lab.training.pricing import Outcome, priced
 from lab.training.rule import OVERRUN, Rule, stop_rule
 from lab.training.table import Bools, Floats, Table
 from lab.training.trials import MOST_REPAIRS, Trials, first_answer, no_trials, repair, scoring_pass
-from tandem.method.checks import AGREEMENT, CheckSpec, Verdict, agreement
+from tandem.method.checks import AGREEMENT, CheckSpec, TrialPlan, Verdict, agreement
 from tandem.method.plan import Plan
 from tandem.method.stop_rule import is_scored
-from tandem.method.trial_plan import TrialPlan
 
 
 def verified(table: Table, plan: Plan, trial: TrialPlan, rule: Rule) -> Outcome:

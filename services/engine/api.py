@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from tandem.method.sampling import Sampling
-from tandem.method.tokens import TokenCounts
+from tandem.method.tokens import Sampling, TokenCounts
 
 if TYPE_CHECKING:  # a gateway, which has no arrays, imports this module for its errors
     import numpy as np

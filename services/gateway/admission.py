@@ -18,8 +18,8 @@ from tandem.method.errors import FailedPrecondition, InvalidArgument, ResourceEx
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
 from tandem.method.request import Budget, SolveInput, SolveRequest, StopOverrides
-from tandem.method.sampling import Sampling
 from tandem.method.stop_rule import allowance
+from tandem.method.tokens import Sampling
 from tandem.method.tools import TOKENS_PER_TOOL, check_tools
 
 _REQUEST_ID = re.compile(r"([A-Za-z0-9._-]{1,64}/)?[A-Za-z0-9._-]{1,128}")  # after the tenant, where callers have one

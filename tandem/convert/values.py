@@ -11,8 +11,7 @@ from tandem.method.conversation import Message, Speaker, Task
 from tandem.method.errors import InvalidArgument
 from tandem.method.prices import UNKNOWN, RolePrices
 from tandem.method.result import StopReason
-from tandem.method.sampling import Sampling
-from tandem.method.tokens import TokenCounts
+from tandem.method.tokens import Sampling, TokenCounts
 from tandem.method.tools import Tool, ToolCall, ToolMode, ToolUse
 from tandem.v1 import execution_pb2, tandem_pb2
 

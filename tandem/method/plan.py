@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tandem.method.checks import TrialPlan
 from tandem.method.conversation import Task, kind_of
 from tandem.method.prices import Prices, Rates
-from tandem.method.trial_plan import TrialPlan
 
 if TYPE_CHECKING:  # a client that reads plans and results need not load pydantic
     from tandem.method.profile import Profile

@@ -11,14 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from tandem.method.checks import CheckSpec
+from tandem.method.checks import CheckSpec, TrialMode, TrialPlan
 from tandem.method.conversation import Kind, Task
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
 from tandem.method.price_sections import Section, parse_prices, parse_rates
 from tandem.method.prices import Prices, Rates
 from tandem.method.promise import PromiseMade
 from tandem.method.templates import Prompts
-from tandem.method.trial_plan import TrialMode, TrialPlan
 
 TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
 Probability = Annotated[float, Field(ge=0, le=1)]

@@ -8,7 +8,7 @@ from tandem.method.charge import Charge
 from tandem.method.checks import CheckSpec
 from tandem.method.conversation import Message, Task
 from tandem.method.plan import Plan
-from tandem.method.sampling import Sampling
+from tandem.method.tokens import Sampling
 from tandem.method.tools import ToolUse
 
 

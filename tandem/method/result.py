@@ -6,8 +6,7 @@ from enum import StrEnum
 from tandem.method.checks import CheckResult, Trial
 from tandem.method.conversation import Message, Task
 from tandem.method.plan import Plan
-from tandem.method.sampling import Sampling
-from tandem.method.tokens import TokenCounts
+from tandem.method.tokens import Sampling, TokenCounts
 from tandem.method.tools import ToolCall, ToolUse
 
 

@@ -7,8 +7,7 @@ from tandem.method.checks import CheckSpec, Repair
 from tandem.method.conversation import Message, Task
 from tandem.method.prices import RolePrices
 from tandem.method.request import SolveInput
-from tandem.method.sampling import Sampling
-from tandem.method.tokens import TokenCounts
+from tandem.method.tokens import Sampling, TokenCounts
 from tandem.method.tools import ToolUse
 
 

@@ -1,4 +1,4 @@
-"""Token counts: one type from the engine to the bill."""
+"""Tokens: their counts, one type from the engine to the bill, and how they are drawn, in both models."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -44,3 +44,12 @@ class TokenCounts:
     def computed(self) -> int:
         """Everything but what came out of a cache."""
         return self.prompt + self.generated
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Temperature 0 is greedy; then `top_p` (nucleus, in (0, 1]) and `seed` have no effect."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0

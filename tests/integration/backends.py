@@ -22,7 +22,7 @@ from services.engine.settings import EngineSettings
 from services.engine.torch_engine.engine import TransformersEngine
 from services.engine.torch_engine.int8 import is_supported
 from tandem.local.ports import free_port
-from tandem.method.sampling import Sampling
+from tandem.method.tokens import Sampling
 from tests.conftest import wait_until
 
 COMPILED_THREADS = 2

@@ -29,8 +29,7 @@ from services.engine.api import (
 from services.engine.remote.openai_engine import ApiSettings, OpenAIEngine
 from services.engine.tokenizer import ChatTokenizer
 from tandem.local.ports import free_port
-from tandem.method.sampling import Sampling
-from tandem.method.tokens import TokenCounts
+from tandem.method.tokens import Sampling, TokenCounts
 from tests.integration.backends import Backend, generation, run
 from tests.tiny_model import reference
 

@@ -16,7 +16,7 @@ import pytest
 
 from services.engine.api import FinishReason, GenerationRequest, InvalidSchema, SchemaNotSupported, Token
 from services.engine.remote.openai_engine import ApiSettings, OpenAIEngine
-from tandem.method.sampling import Sampling
+from tandem.method.tokens import Sampling
 from tests.integration.backends import Backend, generation, run
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]

@@ -20,8 +20,8 @@ from services.slm_executor.generator import AnswerGenerator
 from tandem.method.answer import final_answer
 from tandem.method.checks import Repair
 from tandem.method.profile import Profile, load_profile
-from tandem.method.sampling import Sampling
 from tandem.method.tasks import GenerationOutcome, ModelTask
+from tandem.method.tokens import Sampling
 from tests.integration.backends import tiny_engine
 from tests.integration.request_logs import open_log
 from tests.integration.test_engine_schemas import SCHEMA

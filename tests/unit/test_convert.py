@@ -26,9 +26,8 @@ from tandem.method.result import (
     Usage,
     UsdByRole,
 )
-from tandem.method.sampling import Sampling
 from tandem.method.tasks import Certainty, CheckTask, GenerationOutcome, ModelTask, PassOutcome
-from tandem.method.tokens import TokenCounts
+from tandem.method.tokens import Sampling, TokenCounts
 from tandem.method.tools import Tool, ToolCall, ToolUse
 from tandem.results import to_dict
 from tandem.v1 import execution_pb2, insight_pb2, tandem_pb2

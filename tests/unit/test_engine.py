@@ -33,7 +33,7 @@ from services.engine.batch import Completion, generate, generate_batch
 from services.engine.loop.sequence import Sampler
 from services.engine.settings import EngineSettings
 from services.engine.torch_engine.engine import Runner, TransformersEngine
-from tandem.method.sampling import Sampling
+from tandem.method.tokens import Sampling
 from tandem.paths import REPOSITORY
 from tests.tiny_model import random_prompt, reference, write_tiny_model
 

@@ -17,10 +17,10 @@ from lab.training.policy import NEVER, Measure, Objective, Point, Policy, pareto
 from lab.training.ship import ship_policy, ship_rates
 from lab.training.table import Table, make_table
 from lab.training.trial_search import candidates, shortest_failures, trial_front, with_agreement, with_trials
+from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan, make_plan
 from tandem.method.prices import Rates, RoleRates
 from tandem.method.profile import Profile, load_profile
-from tandem.method.trial_plan import TrialPlan
 from tests.unit.synthetic import synthetic_runs
 
 

@@ -14,14 +14,13 @@ from typer.testing import CliRunner, Result
 from tandem.cli import app
 from tandem.method.bound import upper_bound
 from tandem.method.charge import nano_usd
-from tandem.method.checks import CheckSpec
+from tandem.method.checks import CheckSpec, TrialPlan
 from tandem.method.cost import cost
 from tandem.method.plan import Plan
 from tandem.method.request import Budget, SolveInput, SolveRequest
 from tandem.method.result import Usage
 from tandem.method.stop_rule import TEMPLATE_TOKENS, allowance
 from tandem.method.tokens import TokenCounts
-from tandem.method.trial_plan import TrialPlan
 from tandem.tenants import NO_LIMITS, TenantFile, TenantFileError, TenantLimits
 from tests.unit.test_cost import PLAN
 

@@ -17,10 +17,10 @@ from lab.training.pricing import Outcome
 from lab.training.rule import OVERRUN, Rule
 from lab.training.table import Table, make_table
 from lab.training.verified import checked_llm, llm_first, verified
+from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan, make_plan
 from tandem.method.prices import Rates, RoleRates
 from tandem.method.profile import load_profile
-from tandem.method.trial_plan import TrialPlan
 
 NEVER = Rule(np.zeros((5, 3)), [1.0, 1.0, 1.0], llm_finishes=True, needs_pass=False)
 CHECK_SECONDS = 0.125

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from services.engine.api import EngineError, Finished, GenerationFailed, GenerationRequest, InvalidSchema, Token
 from services.engine.text import Detokenizer, StopStrings
-from tandem.method.sampling import Sampling
+from tandem.method.tokens import Sampling
 
 if TYPE_CHECKING:  # scheduling needs no grammars
     from services.engine.grammar import Matcher
