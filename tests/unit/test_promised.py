@@ -22,7 +22,7 @@ from lab.training.promise_files import ship_promise
 from lab.training.promised import STRENGTHS, Shown, show_promise, stricter
 from lab.training.study import Training
 from tandem.cli import app
-from tandem.method.profile import Checks, Profile, StopPolicy, Trial, load_profile
+from tandem.method.profile import Checks, Profile, StopPolicy, TrialSection, load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY
 from tests.unit.synthetic import ignore, store, synthetic_runs
 
@@ -43,7 +43,7 @@ def tried(profile: Profile) -> Profile:
     changed = {
         "stop": StopPolicy(scorer="untrained", otherwise="llm_finishes", tasks=("answer",)),
         "checks": Checks(code=("python_examples:weight=2",)),
-        "trial": Trial(stages=(0,), tasks=("code",), max_tokens=256),
+        "trial": TrialSection(stages=(0,), tasks=("code",), max_tokens=256),
     }
     return profile.model_copy(update=changed)
 
@@ -124,7 +124,7 @@ def test_a_promise_stands_in_the_profile_with_its_data_until_the_profile_changes
 
 def test_thresholds_become_stricter_and_never_more_lenient_than_the_profiles(profile: Profile) -> None:
     stop = StopPolicy(scorer="untrained", stage_zero_threshold=0.7, otherwise="llm_finishes", tasks=("answer",))
-    scored = profile.model_copy(update={"stop": stop, "trial": Trial()})
+    scored = profile.model_copy(update={"stop": stop, "trial": TrialSection()})
     family = list(stricter(scored, "answer"))
     zeros = [each.stop.stage_zero_threshold for each in family]
     assert zeros[0] == 0.99
