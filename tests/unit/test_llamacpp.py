@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,8 +26,9 @@ from services.engine.api import (
     Token,
 )
 from services.engine.batch import Completion, generate
-from services.engine.llamacpp import library
+from services.engine.llamacpp import library, vocabulary
 from services.engine.llamacpp.engine import LlamaCppEngine
+from services.engine.llamacpp.model import LlamaModel
 from services.engine.settings import EngineSettings
 from services.engine.tokenizer import ChatTokenizer, FileTokenizer
 from tests.tiny_gguf import write_tiny_gguf
@@ -69,6 +71,39 @@ async def test_a_prompt_that_begins_as_a_running_one_computes_only_the_rest(engi
     second = await generate(engine, GenerationRequest("second", (*common, 7, 8), 20))
     await first.aclose()
     assert (second.usage.cached, second.usage.prompt, second.ids) == (60, 2, alone.ids)
+
+
+async def test_a_second_start_reads_no_vocabulary_and_writes_and_ends_as_the_first(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "model")
+    for file in folder.glob("*.vocabulary.json"):
+        file.unlink()
+    request = GenerationRequest("same", random_prompt(7, 30), 20)
+    first = started(folder)
+    monkeypatch.setattr(LlamaModel, "_read_vocabulary", None)
+    second = started(folder)
+    try:
+        assert first._core.eos_ids == second._core.eos_ids != frozenset()
+        assert (await generate(first, request)).ids == (await generate(second, request)).ids
+    finally:
+        first.stop()
+        second.stop()
+
+
+def test_what_is_known_of_a_vocabulary_is_of_one_file_in_one_build(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(shutil.copy(checkpoint / "tiny.gguf", tmp_path))
+    known = vocabulary.Vocabulary("qwen2", 64, [1, 2])
+    vocabulary.write(file, known)
+    assert vocabulary.read(file) == known
+    with monkeypatch.context() as patch:
+        patch.setattr(vocabulary, "BUILD", "another")
+        assert vocabulary.read(file) is None
+    file.write_bytes(file.read_bytes() + b"more")
+    assert vocabulary.read(file) is None
+    assert vocabulary.read(tmp_path / "nowhere.gguf") is None
 
 
 async def test_what_was_prefilled_ahead_is_not_computed_again(engine: LlamaCppEngine) -> None:

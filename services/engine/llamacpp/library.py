@@ -39,6 +39,7 @@ llama_model_params llama_model_default_params(void);
 llama_context_params llama_context_default_params(void);
 void * llama_model_load_from_file(const char * path, llama_model_params params);
 void llama_model_free(void * model);
+int32_t llama_model_meta_val_str(void * model, const char * key, char * value, size_t size);
 int32_t llama_model_n_ctx_train(void * model);
 uint64_t llama_model_n_params(void * model);
 int32_t llama_model_ftype(void * model);

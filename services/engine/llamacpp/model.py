@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from services.engine.llamacpp import vocabulary
 from services.engine.llamacpp.context import LlamaContext, LlamaInterrupt
 from services.engine.llamacpp.library import open_library
+from services.engine.llamacpp.vocabulary import Vocabulary
 
 _ALL_LAYERS = -1
 _NO_FLASH_ATTENTION = 0  # it divides a row's keys by what other rows have, and adds in float16
+_NAME_BYTES = 128
 _FLOAT32, _FLOAT16 = 0, 1  # of ggml's types
 
 
@@ -27,23 +30,25 @@ class LlamaModel:
         params = self._library.llama_model_default_params()
         params.n_gpu_layers = 0 if device == "cpu" else _ALL_LAYERS
         params.use_extra_bufts = repack
+        known = vocabulary.read(file)
+        given = self._interface.from_buffer(vocabulary.overrides(known)) if known else self._interface.NULL
+        params.kv_overrides = self._interface.cast("void *", given)
         self._model = self._library.llama_model_load_from_file(str(file).encode(), params)
         if self._model == self._interface.NULL:
             raise OSError(f"llama.cpp cannot read {file}")
-        self._vocabulary = self._library.llama_model_get_vocab(self._model)
+        self._known = known or self._read_vocabulary(file)
         self._contexts: list[LlamaContext] = []
         uses_gpu = device != "cpu" and self._library.llama_supports_gpu_offload()
         self.device = "gpu" if uses_gpu else "cpu"
         self.context_length = min(max_tokens, int(self._library.llama_model_n_ctx_train(self._model)))
-        self.vocabulary_size = int(self._library.llama_vocab_n_tokens(self._vocabulary))
+        self.vocabulary_size = self._known.size
         self.quantization = str(
             self._text(self._library.llama_ftype_name(self._library.llama_model_ftype(self._model)))
         )
 
     def eos_ids(self) -> frozenset[int]:
         """Every token after which llama.cpp's own server ends."""
-        tokens = range(self.vocabulary_size)
-        return frozenset(token for token in tokens if self._library.llama_vocab_is_eog(self._vocabulary, token))
+        return frozenset(self._known.ends)
 
     def num_parameters(self) -> int:
         return int(self._library.llama_model_n_params(self._model))
@@ -76,6 +81,17 @@ class LlamaModel:
         for each in self._contexts:
             each.close()
         self._library.llama_model_free(self._model)
+
+    def _read_vocabulary(self, file: Path) -> Vocabulary:
+        """And write it beside the file, for the next start."""
+        pointer = self._library.llama_model_get_vocab(self._model)
+        tokens = range(self._library.llama_vocab_n_tokens(pointer))
+        ends = [token for token in tokens if self._library.llama_vocab_is_eog(pointer, token)]
+        name = self._interface.new("char[]", _NAME_BYTES)
+        self._library.llama_model_meta_val_str(self._model, b"general.architecture", name, _NAME_BYTES)
+        found = Vocabulary(self._text(name), len(tokens), ends)
+        vocabulary.write(file, found)
+        return found
 
     def _text(self, pointer: Any) -> str:
         return str(self._interface.string(pointer).decode())
