@@ -94,6 +94,7 @@ class Batches:
                 record.deadline,
             )
             await self._workflows.start(task, batch.tenant, record.fingerprint)
+            await asyncio.to_thread(self._records.write_begun, record.folder)
         return await self._with_progress(batch, record)
 
     async def get(self, batch: Owned) -> Batch:
@@ -159,6 +160,10 @@ class Batches:
         ended = await asyncio.to_thread(self._records.end, record.folder)
         progress = ended or await self._workflows.progress(batch.internal_id)
         if progress is None:
-            is_new = time.time() - record.created_at < _BEGINS_SECONDS
-            progress = BatchProgress() if is_new else _UNKNOWN
+            progress = BatchProgress() if await asyncio.to_thread(self._may_begin, record) else _UNKNOWN
         return Batch(record, progress)
+
+    def _may_begin(self, record: BatchRecord) -> bool:
+        """A gateway is about to start it; a batch that had begun is one that Temporal has lost."""
+        is_new = time.time() - record.created_at < _BEGINS_SECONDS
+        return is_new and not self._records.has_begun(record.folder)

@@ -58,6 +58,10 @@ def shard_path(folder: str, kind: str, page: int) -> str:
     return f"{folder}/{kind}/{page:06}"
 
 
+def begun_path(folder: str) -> str:
+    return f"{folder}/begun"
+
+
 def end_path(folder: str) -> str:
     return f"{folder}/end"
 

@@ -70,6 +70,13 @@ class Records:
         except NotFound:
             raise NotFound(f"there is no batch {batch_id!r}", reason="UNKNOWN_BATCH") from None
 
+    def write_begun(self, folder: str) -> None:
+        """Temporal has the batch's workflow: where it knows none later, it has lost it."""
+        self._store.write(paths.begun_path(folder), [])
+
+    def has_begun(self, folder: str) -> bool:
+        return self._store.size(paths.begun_path(folder)) is not None
+
     def write_end(self, folder: str, progress: BatchProgress) -> None:
         self._write(paths.end_path(folder), progress)
 

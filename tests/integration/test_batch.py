@@ -11,9 +11,13 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.service import RPCError, RPCStatusCode
 
 from tandem import RequestError
 from tandem.batches import new_batch
+from tandem.method.batch import PAGE_SIZE
 from tandem.v1 import batch_pb2
 from tests.conftest import Hold
 from tests.integration.conftest import System, run_system
@@ -70,14 +74,14 @@ def openai(custom_id: str, script: str = QUICK, **body: Any) -> dict[str, Any]:
     return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
 
 
-async def test_every_question_of_several_pages_is_answered_in_order_and_its_cost_is_the_ledgers(
+async def test_every_question_of_two_pages_is_answered_in_order_and_its_cost_is_the_ledgers(
     batching: System,
 ) -> None:
-    batch = await run(batching, plain(230), concurrency=16)
+    batch = await run(batching, plain(PAGE_SIZE + 20), concurrency=16)
     answers = await read(batching, batch.output_file_id)
     assert batch.state == batch_pb2.BATCH_STATE_COMPLETED
-    assert (batch.counts.total, batch.counts.answered, batch.error_file_id) == (230, 230, "")
-    assert [line["id"] for line in answers] == [f"q{number}" for number in range(230)]
+    assert (batch.counts.total, batch.counts.answered, batch.error_file_id) == (PAGE_SIZE + 20, PAGE_SIZE + 20, "")
+    assert [line["id"] for line in answers] == [f"q{number}" for number in range(PAGE_SIZE + 20)]
     assert batch.usd == pytest.approx(sum(line["cost"]["usd"] for line in answers), abs=1e-12)
     stored = await batching.client.get(answers[7]["request_id"])
     assert (stored.result.cost.usd, stored.result.answer) == (answers[7]["cost"]["usd"], answers[7]["answer"])
@@ -230,3 +234,38 @@ async def test_no_id_leaves_the_callers_folder(batching: System) -> None:
         with pytest.raises(RequestError) as unknown:
             await read(batching, name)
         assert unknown.value.code.name == "NOT_FOUND"
+
+
+async def test_a_batch_that_temporal_has_lost_is_told_at_once_and_begins_again_when_it_is_asked_again(
+    batching: System, hold: Hold
+) -> None:
+    wanted = new_batch(await upload(batching, plain(1, f"[scores=0:0.9 slm_eos=5 slm_hold=2:{hold}]")), uuid4().hex)
+    await batching.client.batches.create(wanted)
+    await lose(batching, wanted.batch_id)
+    lost = await batching.client.batches.get(wanted.batch_id)
+    assert lost.state == batch_pb2.BATCH_STATE_FAILED
+    assert "Temporal does not know this batch" in lost.error
+    hold.release()
+    await batching.client.batches.create(wanted)
+    assert (await end(batching, wanted.batch_id)).counts.answered == 1
+
+
+async def lose(system: System, batch_id: str) -> None:
+    """As Temporal does whose database is lost."""
+    request = DeleteWorkflowExecutionRequest(
+        namespace=system.temporal.namespace, workflow_execution=WorkflowExecution(workflow_id=batch_id)
+    )
+    await system.temporal.workflow_service.delete_workflow_execution(request)
+    async with asyncio.timeout(120):
+        while await is_known(system, batch_id):
+            await asyncio.sleep(0.1)
+
+
+async def is_known(system: System, batch_id: str) -> bool:
+    try:
+        await system.temporal.get_workflow_handle(batch_id).describe()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True
