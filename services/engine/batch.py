@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
@@ -40,19 +40,14 @@ async def generate(engine: Engine, generation: GenerationRequest) -> Completion:
     raise AssertionError("a stream ends with Finished")
 
 
-def generate_batch(engine: Engine, generations: Iterable[GenerationRequest], width: int) -> AsyncIterator[Completion]:
-    """Run `generations`, `width` at a time; results in the order in which they end.
-
-    Prompts with a common prefix should be neighbours. `width` is best a little above the engine's `max_batch`, so that one
-    request is always waiting, and below `max_batch + max_waiting`.
-    """
-    return run_all(lambda generation: generate(engine, generation), generations, width)
-
-
 async def run_all(
     work: Callable[[A], Coroutine[Any, Any, B]], items: Iterable[A], width: int
 ) -> AsyncGenerator[B, None]:
-    """`work` on each item, `width` at a time; results in the order in which they end. Closing the generator cancels what runs."""
+    """`work` on each item, `width` at a time; results in the order in which they end. Closing the generator cancels what runs.
+
+    For generations, prompts with a common prefix should be neighbours, and `width` a little above the engine's `max_batch`, so that one
+    request is always waiting, and below `max_batch + max_waiting`.
+    """
     waiting = iter(items)
     running: set[asyncio.Task[B]] = set()
     try:

@@ -85,7 +85,7 @@ class Grammars:
     def matcher(self, schema: str, written: Sequence[int], num_bytes: int = 0) -> Matcher:
         """For a text that follows `schema`, whose grammar takes `num_bytes`, and begins with the tokens `written`.
 
-        Blocks: the first call takes seconds, a new schema as long as its trial took. Raises InvalidSchema, and SchemaNotSupported
+        Blocks: the first call takes seconds, a new schema as long as it took to try it. Raises InvalidSchema, and SchemaNotSupported
         where the tokenizer is of another kind, or `written` does not follow the schema.
         """
         key = key_of(schema)

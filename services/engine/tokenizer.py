@@ -96,11 +96,6 @@ class ChatTokenizer:
     def sha256(self) -> str:
         return digest(self._tokenizer.get_vocab(), self._tokenizer.chat_template)
 
-    @property
-    def hugging_face(self) -> Any:
-        """The tokenizer of transformers."""
-        return self._tokenizer
-
     def to_json(self) -> str:
         """As the library `tokenizers` writes it. Raises ValueError for a tokenizer that is not its."""
         from transformers import PreTrainedTokenizerFast

@@ -64,8 +64,8 @@ def test_special_tokens_in_what_was_said_are_only_letters(tokenizer: ChatTokeniz
 
 
 def test_a_template_that_refuses_the_messages_says_so(tokenizer: ChatTokenizer) -> None:
-    strict = ChatTokenizer(copy.copy(tokenizer.hugging_face))
-    strict.hugging_face.chat_template = "{{ raise_exception('roles must alternate') }}"
+    strict = ChatTokenizer(copy.copy(tokenizer._tokenizer))
+    strict._tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
     with pytest.raises(PromptRefused, match="roles must alternate"):
         answer_prompt(profile(), strict, "And?", "", "chat", history=[HI, HI])
 

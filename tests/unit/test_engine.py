@@ -29,7 +29,7 @@ from services.engine.api import (
     PromptTooLong,
     Token,
 )
-from services.engine.batch import Completion, generate, generate_batch
+from services.engine.batch import Completion, generate, run_all
 from services.engine.loop.sequence import Sampler
 from services.engine.settings import EngineSettings
 from services.engine.torch_engine.engine import Runner, TransformersEngine
@@ -75,7 +75,7 @@ async def test_greedy_output_equals_generate_token_for_token_alone_and_in_a_batc
 
 async def test_a_batch_of_many_is_the_same_as_each_alone(engine: TransformersEngine, checkpoint: Path) -> None:
     generations = [GenerationRequest(f"many{i}", random_prompt(i, 5 + i), 8) for i in range(12)]
-    done = {g.request_id: g async for g in generate_batch(engine, generations, width=6)}
+    done = {g.request_id: g async for g in run_all(lambda each: generate(engine, each), generations, width=6)}
     assert {name: list(g.ids) for name, g in done.items()} == {
         g.request_id: reference(checkpoint, g.prompt_ids, 8) for g in generations
     }

@@ -43,7 +43,7 @@ def allowed(matcher: Matcher, tokenizer: ChatTokenizer) -> list[str]:
     """The tokens that may come next, of a vocabulary that is padded beyond the tokenizer's."""
     logits = torch.zeros(300)
     matcher.mask(logits)
-    return [tokenizer.hugging_face.decode([token]) for token in torch.isfinite(logits).nonzero().flatten().tolist()]
+    return [tokenizer._tokenizer.decode([token]) for token in torch.isfinite(logits).nonzero().flatten().tolist()]
 
 
 def test_the_end_is_allowed_where_the_text_is_complete_and_only_there(

@@ -221,7 +221,7 @@ def test_a_struct_with_other_defaults_is_refused() -> None:
 
 
 def test_a_tokenizer_from_its_files_is_that_of_transformers(tmp_path: Path) -> None:
-    ChatTokenizer.load(write_tiny_model(tmp_path)).hugging_face.save_pretrained(tmp_path)
+    ChatTokenizer.load(write_tiny_model(tmp_path))._tokenizer.save_pretrained(tmp_path)
     ours, theirs = FileTokenizer.load(tmp_path), ChatTokenizer.load(tmp_path)
     chat = [("system", "short"), ("user", "e\u0301 <|im_end|>\n"), ("assistant", " x"), ("user", "🙂")]
     assert ours.render_chat(chat) == theirs.render_chat(chat)
