@@ -11,9 +11,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import uuid4
 
+from services.gateway.bounds import check_bounds
 from services.gateway.checks import applicable_checks, check_profile
+from tandem.convert.requests import solve_request_from_pb
 from tandem.keys import TENANT
-from tandem.method.conversation import TOKENS_PER_MESSAGE, Message, Task
+from tandem.method.conversation import TOKENS_PER_MESSAGE, Message
 from tandem.method.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile
@@ -21,6 +23,7 @@ from tandem.method.request import Budget, SolveInput, SolveRequest, StopOverride
 from tandem.method.stop_rule import allowance
 from tandem.method.tokens import Sampling
 from tandem.method.tools import TOKENS_PER_TOOL, check_tools
+from tandem.v1 import tandem_pb2
 
 _REQUEST_ID = re.compile(r"([A-Za-z0-9._-]{1,64}/)?[A-Za-z0-9._-]{1,128}")  # after the tenant, where callers have one
 _MIN_ANSWER_TOKENS = 16
@@ -46,12 +49,19 @@ class Admission:
         for profile in profiles.values():
             check_profile(profile)
 
+    def checked(self, request: tandem_pb2.SolveRequest) -> SolveRequest:
+        """What is asked, as far as that is told without reading texts. Raises InvalidArgument naming the field."""
+        check_bounds(request)
+        default = self._profile(request.profile).default_task
+        asked = solve_request_from_pb(request, default.messages if request.messages else default.question)
+        check_request(asked)
+        return asked
+
     def admit(self, request: SolveRequest, trace_id: str) -> SolveInput:
-        """The workflow's input, whose JSON schemas `check_schemas` has yet to try.
+        """The workflow's input of a request that was `checked` and permitted; its JSON schemas `check_schemas` has yet to try.
 
         Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small.
         """
-        _check(request)
         profile = self._profile(request.profile)
         tokens = self._counted(request, profile)
         if not profile.takes(request.task):
@@ -72,11 +82,6 @@ class Admission:
         request_id = request.request_id or uuid4().hex
         checks = applicable_checks(profile, request)
         return SolveInput(replace(request, request_id=request_id), plan, tokens, trace_id, checks=checks)
-
-    def default_task(self, profile: str, *, is_conversation: bool) -> Task:
-        """What a request to `profile` asks for that does not say. Raises InvalidArgument for an unknown profile."""
-        default = self._profile(profile).default_task
-        return default.messages if is_conversation else default.question
 
     def must_begin(self, profile: str) -> None:
         """Raises FailedPrecondition where no new request begins with it."""
@@ -193,7 +198,8 @@ def _too_long(request: SolveRequest, profile: Profile, length: str, limit: int) 
     )
 
 
-def _check(request: SolveRequest) -> None:
+def check_request(request: SolveRequest) -> None:
+    """What can be said of it without its profile. Raises InvalidArgument naming the field."""
     if request.request_id:
         check_request_id(request.request_id)
     if not request.last_said.strip() and not request.answers_tool:

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 from services.batches.admitted import Start
 from services.gateway.admission import Admission, request_fingerprint
-from services.gateway.bounds import check_bounds
 from services.gateway.checks import check_schemas
 from services.gateway.scope import scope
 from services.gateway.temporal import Workflows, memo_of
 from services.gateway.tenancy import Tenancy
 from services.identity.caller import Caller
-from tandem.convert.requests import solve_request_from_pb
 from tandem.v1 import tandem_pb2
 
 
@@ -31,9 +29,7 @@ class BatchedRequests:
         """
         scope(request, caller)
         self.tenancy.require_unlimited(request.tenant)
-        check_bounds(request)
-        default = self.admission.default_task(request.profile, is_conversation=bool(request.messages))
-        asked = solve_request_from_pb(request, default)
+        asked = self.admission.checked(request)
         task, admitted = self.workflows.prepared(self.admission.admit(asked, trace_id=""), keep_running=True)
         self.admission.must_begin(task.plan.profile)
         asyncio.run_coroutine_threadsafe(check_schemas(task.request), self.loop).result()

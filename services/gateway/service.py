@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import grpc
 
 from services.gateway.admission import Admission, check_request_id, request_fingerprint
-from services.gateway.bounds import check_bounds, check_where
+from services.gateway.bounds import check_where
 from services.gateway.checks import check_schemas
 from services.gateway.event_stream import Position
 from services.gateway.readers import Limits, Readers
@@ -24,7 +24,6 @@ from services.identity.caller import Caller, current_caller
 from services.observability.tracing import current_trace_id
 from services.request_log.decisions import RESULT_SLOT
 from services.request_log.log import RequestLog
-from tandem.convert.requests import solve_request_from_pb
 from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb, timeline_to_pb
 from tandem.convert.values import stop_reason_to_pb
 from tandem.method.errors import FailedPrecondition, InvalidArgument, NotFound, TandemError
@@ -165,9 +164,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         """Start the request, or join it; an id without a question joins what there is."""
         if request.request_id and not (request.question or request.messages):
             return await self._workflows.join(check_request_id(request.request_id))
-        check_bounds(request)
-        default = self._admission.default_task(request.profile, is_conversation=bool(request.messages))
-        asked = solve_request_from_pb(request, default)
+        asked = self._admission.checked(request)
         permitted = self._tenancy.permit(asked, request.profile or self._admission.default)
         # In a thread: tokenising a question would delay all other requests.
         task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id())

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.gateway.admission import Admission, request_fingerprint
+from services.gateway.admission import Admission, check_request, request_fingerprint
 from tandem.convert.requests import solve_request_from_pb
 from tandem.method.conversation import Message, kind_of, split_conversation
 from tandem.method.errors import InvalidArgument
@@ -124,6 +124,11 @@ def test_a_client_says_tools_as_it_does_to_openai() -> None:
     assert solve_request_from_pb(solve_request(said, tools=[function], tool_choice=["weather"])).tools.tools == (tool,)
 
 
+def admit(request: SolveRequest) -> None:
+    check_request(request)
+    admission().admit(request, "")
+
+
 @pytest.mark.parametrize(
     ("request_", "field"),
     [
@@ -136,7 +141,7 @@ def test_a_client_says_tools_as_it_does_to_openai() -> None:
 )
 def test_a_request_whose_tools_cannot_be_used_is_refused_by_its_fields_name(request_: SolveRequest, field: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        admission().admit(request_, "")
+        admit(request_)
     assert caught.value.field == field
 
 
