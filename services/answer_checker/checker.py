@@ -11,11 +11,13 @@ from contextlib import asynccontextmanager
 
 from pydantic import Field
 
+from services.answer_checker.agreement_check import check_agreement
 from services.answer_checker.examples_check import CANDIDATE, EVALUATOR, check_examples
 from services.answer_checker.sandbox.layers import Isolation, Limits
 from services.answer_checker.sandbox.messages import BadMessage, receive, send
 from services.answer_checker.sandbox.processes import Sandbox, SandboxError
 from services.checks.api import Compared
+from services.checks.python_agreement import NAME as PYTHON_AGREEMENT
 from services.checks.registry import find_check
 from services.observability.metrics import count_check
 from services.observability.spans import describe_check
@@ -136,7 +138,8 @@ class AnswerChecker:
 
     async def _compare(self, spec: CheckSpec, task: CheckTask) -> tuple[Compared, float]:
         if find_check(spec).compare is None:
-            return await check_examples(self._sandbox, self._limits, task, spec.argument)
+            own = check_agreement if spec.name == PYTHON_AGREEMENT else check_examples
+            return await own(self._sandbox, self._limits, task, spec.argument)
         return await self._compare_texts(spec, task)
 
     async def _compare_texts(self, spec: CheckSpec, task: CheckTask) -> tuple[Compared, float]:

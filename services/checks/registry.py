@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 
 from services.checks.api import Check
 from services.checks.built_in import BUILT_IN
+from services.checks.python_agreement import PYTHON_AGREEMENT
 from tandem.method.checks import AGREEMENT, CheckSpec, agreement
 from tandem.method.conversation import Task
 from tandem.method.errors import InvalidArgument
@@ -19,7 +20,7 @@ UNKNOWN_CHECK = "UNKNOWN_CHECK"
 def checks() -> dict[str, Check]:
     """Every check that an answer's process can run. A package cannot replace a built-in one."""
     found = {entry.name: _as_check(entry.name, entry.load()) for entry in entry_points(group=GROUP)}
-    return found | {check.name: check for check in BUILT_IN}
+    return found | {check.name: check for check in (*BUILT_IN, PYTHON_AGREEMENT)}
 
 
 def known_names() -> list[str]:

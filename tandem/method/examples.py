@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tandem.method.input_output import input_output_pairs
 from tandem.method.prompt_code import PromptCode, parse_prompt
 
 MAX_EXAMPLES = 100
@@ -58,7 +59,8 @@ def find_examples(question: str) -> list[Example]:
     sessions = [example for example in sessions if not example.source.startswith("#")]
     asserts, rest = _asserts(rest)
     found: dict[tuple[str, str], Example] = {}
-    for example in (*sessions, *asserts, *_calls(rest, prompt.entry)):
+    pairs = (Example(Form.CALL, source, value) for source, value in input_output_pairs(rest, prompt))
+    for example in (*sessions, *asserts, *_calls(rest, prompt.entry), *pairs):
         found.setdefault((example.source, example.expected), example)  # said twice, it proves no more
     return list(found.values())[:MAX_EXAMPLES]
 

@@ -181,3 +181,64 @@ def test_a_program_has_the_prompts_imports_before_the_answer() -> None:
     names: dict[str, object] = {}
     exec(program, names)
     assert names["f"](0) > 3  # type: ignore[operator]
+
+
+LEETCODE = """Given an array of integers nums and an integer target, return the indices of the two numbers.
+
+**Example 1:**
+
+**Input:** nums = [2,7,11,15], target = 9
+**Output:** [0,1]
+**Explanation:** Because nums[0] + nums[1] == 9, we return [0, 1].
+
+Example 2:
+Input: nums = [3,2,4], target = 6
+Output: [1,2]
+
+Constraints:
+
+2 <= nums.length <= 10^4
+
+```python
+class Solution:
+    def twoSum(self, nums: List[int], target: int) -> List[int]:
+```
+"""
+
+
+def test_the_inputs_and_outputs_of_leetcodes_prompts_are_examples_of_its_method() -> None:
+    assert find_examples(LEETCODE) == [
+        Example(CALL, "twoSum(nums=[2, 7, 11, 15], target=9)", "[0, 1]"),
+        Example(CALL, "twoSum(nums=[3, 2, 4], target=6)", "[1, 2]"),
+    ]
+    found = parse_prompt(LEETCODE)
+    assert (found.entry, found.owner, found.to_write) == ("twoSum", "Solution", ("twoSum",))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Input: a = 1, b = 2\nOutput: 3", [("f(a=1, b=2)", "3")]),
+        ("Input: [1, 2], 'x'\nOutput: true", [("f([1, 2], 'x')", "True")]),
+        ("Input:\na = [1,\n  2]\nb = null\nOutput:\n[false]", [("f(a=[1, 2], b=None)", "[False]")]),
+        ("Input: n = 3, k = 4\nOutput: -1", [("f(3, 4)", "-1")]),  # other names than the function's
+        ('Sample Input 1: a = "Output", b = 0\nSample Output 1: "it"', [("f(a='Output', b=0)", "'it'")]),
+        ("Input: a = 1\nOutput: 3", []),  # too few
+        ("Input: two numbers\nOutput: their sum", []),
+        ("Input: a = 1, b = g(2)\nOutput: 3", []),
+        ("Input: a = 1, b = 2\nOutput: 3 or 4", []),
+        ("You may return the answer in any order.\n\nInput: a = 1, b = 2\nOutput: [3]", []),
+    ],
+)
+def test_a_pair_of_input_and_output_is_an_example_where_both_are_literals(
+    text: str, expected: list[tuple[str, str]]
+) -> None:
+    assert find_examples(prompt(text)) == [Example(CALL, source, value) for source, value in expected]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("-> List[int]", "-> None"), ("nums: List[int]", "nums: Optional[ListNode]"), ("class Solution", "class Other")],
+)
+def test_a_method_whose_values_are_no_literals_has_no_examples(before: str, after: str) -> None:
+    assert find_examples(LEETCODE.replace(before, after)) == []
