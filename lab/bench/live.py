@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from lab.bench.common import Figures, default_profile, report
-from lab.training.course import LLM
 from lab.training.datasets import Item, load
 from lab.training.live import Compared, compare
 from lab.training.policy import Policy
+from lab.training.pricing import LLM
 from lab.training.store import read
 from lab.training.table import Table, make_table
 from tandem import Client

@@ -24,6 +24,7 @@ from rich.table import Table
 from lab.bench.common import Figures, default_profile, local_engine, save
 from lab.training.ship import ship_rates
 from services.engine.api import Engine, GenerationRequest, Token
+from tandem.local.layout import engine_threads
 from tandem.method.prices import Rates, RoleRates
 from tandem.method.profile import Model
 
@@ -48,7 +49,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS))
-    arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--threads", type=int, default=engine_threads())
     arguments.add_argument("--write", action="store_true", help="write the rates of one sequence into the profile")
     given = arguments.parse_args()
     profile = default_profile()

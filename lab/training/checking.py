@@ -8,17 +8,20 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
 
-from lab.training.collect import Run
+from lab.training.collect import Insight, Run, run_of
 from lab.training.datasets import Item
 from lab.training.grading import code_of
 from services.answer_checker.checker import AnswerChecker, allows_weak_sandbox, start_sandbox
 from services.answer_checker.sandbox.layers import Limits
 from services.checks.built_in import PYTHON_EXAMPLES
 from services.checks.registry import applies
+from services.engine.api import Engine, GenerationRequest
+from services.engine.batch import generate, run_all
 from tandem.method.answer import final_answer
-from tandem.method.checks import AGREEMENT, CheckSpec, combined, failure, score
+from tandem.method.checks import AGREEMENT, CheckSpec, Repair, Verdict, combined, failure, score
 from tandem.method.names import DISTRIBUTION
 from tandem.method.profile import Profile
+from tandem.method.prompts import repair_prompt
 from tandem.method.tasks import CheckTask
 
 CHECKED = "llm", "slm", "repair"
@@ -99,3 +102,24 @@ async def _checked(run: Run, item: Item, profile: Profile, checker: AnswerChecke
         failure=failure(results),
         check_seconds=sum(result.seconds for result in results),
     )
+
+
+def unrepaired(runs: Sequence[Run]) -> list[Run]:
+    """Answers to the bare question that failed and have no repair yet."""
+    repaired = {run.question for run in runs if run.name == "repair"}
+    first = [run for run in runs if (run.name, run.stage) == ("slm", 0)]
+    return [run for run in first if run.verdict == Verdict.FAIL and run.question not in repaired]
+
+
+def repair_all(
+    failed: Sequence[Run], items: Mapping[str, Item], profile: Profile, slm: Engine, width: int
+) -> AsyncIterator[Run]:
+    """One repair for each, `width` at a time, in the order in which they end; not checked yet."""
+
+    async def repair(run: Run) -> Run:
+        item = items[run.question]
+        prompt = repair_prompt(profile, slm.tokenizer, item.question, Repair(run.text, run.failure), item.task)
+        request = GenerationRequest(f"{item.id}/repair", prompt.ids, profile.execution.max_tokens)
+        return run_of(item, "repair", Insight(), len(prompt.ids), await generate(slm, request))
+
+    return run_all(repair, failed, width)

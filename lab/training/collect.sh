@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Collect everything that `make report` needs from both models. An interrupted collection resumes from its file.
+# Collect everything that `make report` needs from both models, on transformers, whose answers the study was trained on. An interrupted collection resumes from its file.
 # Two collections at once, each with one thread per model, are faster on two cores than one collection with two threads.
 set -euo pipefail
 pair=$1
-cd "$(dirname "$0")/.."  # relative paths: each command is recorded in what it writes
+cd "$(dirname "$0")/../.."  # relative paths: each command is recorded in what it writes
 export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1
-collect() { tandem collect "$@" --profile "$pair" --width 48 --threads 1; }
+collect() { tandem collect "$@" --profile "$pair" --engine transformers --threads 1; }
 out=lab/training/collected/$pair
 words=lab/training/data/word_problems.jsonl
 # Training: the train splits of MATH and MBPP, and synthetic word problems. GSM8K, HumanEval and the test splits are for

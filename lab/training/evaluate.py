@@ -8,11 +8,10 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
-from lab.training.course import LLM
 from lab.training.fitting import as_grid, examples_of
-from lab.training.headroom import Headroom, headroom
-from lab.training.methods import display_name, run_methods, stop_shares
+from lab.training.methods import display_name, reads, run_methods, stop_shares
 from lab.training.metrics import (
     Interval,
     accuracy,
@@ -25,13 +24,59 @@ from lab.training.metrics import (
     reliability,
 )
 from lab.training.names import BOOSTING, LLM_ALONE, ORACLE, ORACLE_FINISHING, OURS, SLM_ALONE
-from lab.training.outcomes import random_stops
+from lab.training.outcomes import llm_alone, random_stops, slm_alone
 from lab.training.policy import UNITS, Unit, must_be_counted
-from lab.training.pricing import PRICE_LISTS, Outcome
+from lab.training.pricing import LLM, PRICE_LISTS, Outcome
 from lab.training.study import Study
-from lab.training.table import Floats, Table
-from services.sufficiency_scorer.artefact import Artefact, Quality
+from lab.training.table import Bools, Floats, Table
+from services.sufficiency_scorer.artefact import TRANSFORMERS, Artefact, Quality
 from tandem.method.plan import Plan
+
+AUROCS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_SCORE_DRAWS = 200
+
+
+@dataclass(frozen=True)
+class Headroom:
+    """`cost`: least `full` cost at the large model's accuracy, relative to the large model alone, mean over draws."""
+
+    auroc: float
+    cost: float
+
+
+def headroom(table: Table, plan: Plan, seed: int = 0) -> list[Headroom]:
+    """Each question is either stopped at stage 0 or answered by the large model; scores are free.
+
+    The scores predict the label `nothing_lost`. The threshold is optimal for these same questions, so this is an upper
+    bound on what a scorer of that AUROC would save.
+    """
+    alone, small = llm_alone(table, plan), slm_alone(table, plan)
+    nothing_lost = table.targets("nothing_lost")[:, 0]
+    generator = np.random.default_rng(seed)
+    gain = small.right.astype(float) - alone.right
+    saved = alone.full - small.full
+    found = []
+    for auroc in AUROCS:
+        costs = [
+            1 - _max_saved(_scores(nothing_lost, auroc, generator), gain, saved) / alone.full.sum()
+            for _ in range(_SCORE_DRAWS)
+        ]
+        found.append(Headroom(auroc, float(np.mean(costs))))
+    return found
+
+
+def _scores(target: Bools, auroc: float, generator: np.random.Generator) -> Floats:
+    """Binormal model: two normal distributions of equal variance, whose distance gives the AUROC."""
+    noise = generator.normal(size=len(target))
+    return target + 1e-3 * noise if auroc == 1 else target * np.sqrt(2) * norm.ppf(auroc) + noise
+
+
+def _max_saved(scores: Floats, gain: Floats, saved: Floats) -> float:
+    """Saved cost if the questions with the highest scores are stopped, as many as lose no right answer in total."""
+    order = np.argsort(-scores)
+    is_lossless = np.cumsum(gain[order]) >= 0
+    return float(max(0.0, np.max(np.cumsum(saved[order])[is_lossless], initial=0.0)))
+
 
 _DRAWS = 200
 _TOLERANCE = 1e-12
@@ -80,6 +125,7 @@ class Evaluation:
     advantage; None if none is as cheap. `gap_closed` is (ours - best fixed) / (oracle - best fixed) in accuracy, None without
     a gap; the oracle lets the large model finish if ours does. `random_same_stops`: our stops assigned to random questions.
     `random_same_cost`: the two models at random, at our cost. `unit` is that of the cost. `scorer` is by stage, `aurocs` by kind of scorer and stage.
+    `computed_by`: the engine of the answers, as a scorer's Description has it. `left_out`: methods that they do not allow, with the reason.
     """
 
     dataset: str
@@ -95,6 +141,8 @@ class Evaluation:
     reliability: list[tuple[float, float, int]]
     aurocs: dict[str, list[float | None]]
     headroom: list[Headroom]
+    computed_by: str
+    left_out: dict[str, str]
 
     def row(self, name: str) -> MethodResult:
         return next(row for row in self.rows if row.name == name)
@@ -107,17 +155,20 @@ def scores_of(artefact: Artefact, table: Table) -> Floats:
 
 
 def evaluate(
-    dataset: str, table: Table, plan: Plan, study: Study, methods: Sequence[str] | None = None, unit: Unit = "full"
-) -> Evaluation:
+    dataset: str, table: Table, plan: Plan, study: Study, methods: Sequence[str] | None = None, unit: Unit = "full",
+    computed_by: str = TRANSFORMERS,
+) -> Evaluation:  # fmt: skip
     """`methods` are names of methods, None for all. Raises StudyError, UnknownMethod, ValueError for seconds without rates."""
     must_be_counted(unit, plan)
     policies = study.policies()
     artefact = study.artefact(policies.served.kind)
     scores_by = cache(lambda kind: scores_of(study.artefact(kind), table))
-    outcomes = run_methods(table, plan, study, policies, scores_by)
+    ran = run_methods(table, plan, study, policies, scores_by, computed_by)
+    outcomes = ran.outcomes
     selected = list(outcomes) if methods is None else methods
     if unknown := [name for name in selected if name not in outcomes]:
-        raise UnknownMethod(f"no method {', '.join(unknown)} for these runs; known: {', '.join(outcomes)}")
+        why = "".join(f"; {name}: {ran.left_out[name]}" for name in unknown if name in ran.left_out)
+        raise UnknownMethod(f"no method {', '.join(unknown)} for these runs{why}; known: {', '.join(outcomes)}")
     ours, alone = outcomes[OURS], outcomes[LLM_ALONE]
     bound = outcomes[ORACLE_FINISHING if policies.served.llm_finishes else ORACLE]
     best_fixed = _best_fixed(outcomes, unit)
@@ -139,9 +190,11 @@ def evaluate(
         aurocs={
             kind: [found.auroc for found in quality_by_stage(scores_by(kind), exists, targets)]
             for kind in study.training().kinds
-            if kind != BOOSTING
+            if kind != BOOSTING and reads(study, kind, computed_by)
         },
         headroom=headroom(table, plan),
+        computed_by=computed_by,
+        left_out=ran.left_out,
     )
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from lab.training.names import LLM_ALONE
 
 if TYPE_CHECKING:
-    from lab.training.evaluate import Evaluation, MethodResult
-    from lab.training.headroom import Headroom
+    from lab.training.evaluate import Evaluation, Headroom, MethodResult
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,8 @@ class Figures:
     comparisons: list[Comparison]
     auroc_by_stage: dict[str, list[float | None]]
     headroom: list[Headroom]
+    computed_by: str
+    left_out: dict[str, str]
 
 
 def as_contract(evaluation: Evaluation, profile: str, path: str, sha256: str) -> dict[str, object]:
@@ -100,5 +101,7 @@ def as_contract(evaluation: Evaluation, profile: str, path: str, sha256: str) ->
         comparisons=[Comparison.with_llm_alone(row) for row in evaluation.rows if row.name != LLM_ALONE],
         auroc_by_stage=evaluation.aurocs,
         headroom=evaluation.headroom,
+        computed_by=evaluation.computed_by,
+        left_out=evaluation.left_out,
     )
     return asdict(figures)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lab.training.course import LLM
 from lab.training.datasets import Item
+from lab.training.pricing import LLM
 from lab.training.table import Floats, Table
 from tandem.method.plan import Plan
 

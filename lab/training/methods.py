@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from lab.training.errors import StudyError
 from lab.training.fitting import answer_examples
 from lab.training.names import LLM_ALONE, ORACLE, ORACLE_FINISHING, OURS, SLM_ALONE, TRIAL, WORDS
 from lab.training.outcomes import cascade, fixed, forced, llm_alone, oracle, random_stops, route, slm_alone
@@ -19,51 +21,103 @@ from lab.training.verified import checked_llm, llm_first, verified
 from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan
 
+_OF_INSIGHT = ("fixed", "forced", "paper", "cascade")  # of insight, or of scored answers, which come with it
+_SCORERS = {"paper": PAPER, "cascade": CASCADE}
+_ONLY_QUESTION = "collect --only-question"
+
+
+@dataclass(frozen=True)
+class Methods:
+    """Outcomes by name, in the order of a report. `left_out`: names of the others, with the reason."""
+
+    outcomes: dict[str, Outcome]
+    left_out: dict[str, str]
+
+
+def reads(study: Study, kind: str, computed_by: str) -> bool:
+    """Whether a trained scorer of the kind can read scoring passes that were `computed_by` an engine (scorer's Description)."""
+    return kind == WORDS or study.artefact(kind).description.computed_by == computed_by
+
 
 def run_methods(
-    table: Table, plan: Plan, study: Study, policies: Policies, scores_by: Callable[[str], Floats]
-) -> dict[str, Outcome]:
-    """The outcome of each method by name. Without extra runs (`collect --no-extras`) concise and forced are missing."""
+    table: Table, plan: Plan, study: Study, policies: Policies, scores_by: Callable[[str], Floats], computed_by: str
+) -> Methods:
+    """Without extra runs (`collect --no-extras`) concise and forced are missing.
+
+    Raises StudyError where the served policy needs what `table` lacks.
+    """
+    _must_run(policies.served, table, study, computed_by)
 
     def run(policy: Policy) -> Outcome:
         return policy.run(table, plan, scores_by(policy.kind))
 
-    answer_scores = study.artefact(CASCADE).network.probabilities(answer_examples(table).batch)
+    def cascading() -> Outcome:
+        scores = study.artefact(CASCADE).network.probabilities(answer_examples(table).batch)
+        return cascade(table, plan, scores, policies.cascade)
+
     ours, stages = run(policies.served), range(1, table.stages)
     has_concise, has_forced = table.concise.exists.all(), table.forced.exists.any()
-    return {
-        LLM_ALONE: llm_alone(table, plan),
-        **({"concise": llm_alone(table, plan, concise=True)} if has_concise else {}),
-        SLM_ALONE: slm_alone(table, plan),
-        **{f"fixed:{k}": fixed(table, plan, k) for k in stages},
-        **{f"forced:{k}": forced(table, plan, k) for k in stages if has_forced},
-        "random": random_stops(table, plan, stop_shares(ours, table.stages), seed=0),
-        "paper": policies.paper.run(table, plan, scores_by(PAPER)),
-        "cascade": cascade(table, plan, answer_scores, policies.cascade),
-        "router": route(table, plan, scores_by(WORDS)[:, 0], policies.route),
-        OURS: ours,
-        **_our_other_policies(policies, run),
+    known: dict[str, Callable[[], Outcome]] = {
+        LLM_ALONE: lambda: llm_alone(table, plan),
+        **({"concise": lambda: llm_alone(table, plan, concise=True)} if has_concise else {}),
+        SLM_ALONE: lambda: slm_alone(table, plan),
+        **{f"fixed:{k}": partial(fixed, table, plan, k) for k in stages},
+        **{f"forced:{k}": partial(forced, table, plan, k) for k in stages if has_forced},
+        "random": lambda: random_stops(table, plan, stop_shares(ours, table.stages), seed=0),
+        "paper": lambda: policies.paper.run(table, plan, scores_by(PAPER)),
+        "cascade": cascading,
+        "router": lambda: route(table, plan, scores_by(WORDS)[:, 0], policies.route),
+        OURS: lambda: ours,
+        **{name: partial(run, policy) for name, policy in _our_other_policies(policies).items()},
         **(_with_checks(table, plan, policies) if table.is_checked.any() else {}),
-        ORACLE: oracle(table, plan, llm_finishes=False),
-        ORACLE_FINISHING: oracle(table, plan, llm_finishes=True),
+        ORACLE: lambda: oracle(table, plan, llm_finishes=False),
+        ORACLE_FINISHING: lambda: oracle(table, plan, llm_finishes=True),
     }
+    left_out = _left_out(known, table, study, policies, computed_by)
+    return Methods({name: method() for name, method in known.items() if name not in left_out}, left_out)
 
 
-def _our_other_policies(policies: Policies, run: Callable[[Policy], Outcome]) -> dict[str, Outcome]:
+def _must_run(served: Policy, table: Table, study: Study, computed_by: str) -> None:
+    if served.needs_insight and not table.has_insight:
+        raise StudyError(
+            f"the answers have no insight ({_ONLY_QUESTION}), after which the policy may stop: collect all"
+        )
+    if not reads(study, served.kind, computed_by):
+        raise StudyError(
+            f"the scorer {served.kind} was not trained on passes of {computed_by}, which these answers have"
+        )
+
+
+def _left_out(names: Iterable[str], table: Table, study: Study, policies: Policies, computed_by: str) -> dict[str, str]:
+    """Reasons by name."""
+    reasons = {}
+    for name in names:
+        kind = name.partition(":")[0]
+        policy = _our_other_policies(policies).get(name)
+        needs_insight = kind in _OF_INSIGHT or name == ORACLE or (policy is not None and policy.needs_insight)
+        scorer = _SCORERS.get(name) or (policy.kind if policy else WORDS)
+        if needs_insight and not table.has_insight:
+            reasons[name] = f"no insight was collected ({_ONLY_QUESTION})"
+        elif not reads(study, scorer, computed_by):
+            reasons[name] = f"no scorer was trained on passes of {computed_by}"
+    return reasons
+
+
+def _our_other_policies(policies: Policies) -> dict[str, Policy]:
     served, other = policies.finishing, policies.never_finishing
     if not policies.served.llm_finishes:
         served, other = other, served
-    without = {f"{OURS}:without-trials": run(served)} if policies.served.trial.stages else {}
+    without = {f"{OURS}:without-trials": served} if policies.served.trial.stages else {}
     name = "llm-never-finishes" if policies.served.llm_finishes else "llm-finishes"
-    return {**without, f"{OURS}:{name}": run(other)}
+    return {**without, f"{OURS}:{name}": other}
 
 
-def _with_checks(table: Table, plan: Plan, policies: Policies) -> dict[str, Outcome]:
+def _with_checks(table: Table, plan: Plan, policies: Policies) -> dict[str, Callable[[], Outcome]]:
     """What else a check can be used for; the large model answers every question that has none."""
     never = Rule(np.zeros(table.slm.right.shape), [NEVER] * table.stages, llm_finishes=True, needs_pass=False)
 
-    def trial(plan_of_trial: TrialPlan) -> Outcome:
-        return verified(table, plan, plan_of_trial, never)
+    def trial(plan_of_trial: TrialPlan) -> Callable[[], Outcome]:
+        return lambda: verified(table, plan, plan_of_trial, never)
 
     has_repairs = bool((table.repair.exists | ~table.slm.failed[:, 0]).all())
     repaired = replace(policies.trial, repairs=1)
@@ -71,8 +125,8 @@ def _with_checks(table: Table, plan: Plan, policies: Policies) -> dict[str, Outc
         TRIAL: trial(policies.trial),
         **({f"{TRIAL}:repair": trial(repaired)} if has_repairs and table.repair.exists.any() else {}),
         **({f"{TRIAL}:shortest": trial(policies.trial_of_shortest)} if table.question_tokens.all() else {}),
-        "llm-first": llm_first(table, plan),
-        "llm-checked": checked_llm(table, plan),
+        "llm-first": lambda: llm_first(table, plan),
+        "llm-checked": lambda: checked_llm(table, plan),
     }
 
 

@@ -12,8 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from lab.training.course import LLM, course, everywhere, tokens
-from lab.training.pricing import Outcome, priced
+from lab.training.pricing import LLM, Outcome, course, everywhere, priced, tokens
 from lab.training.rule import Path, Rule, follow, reached, stop_rule
 from lab.training.table import Bools, Floats, Table
 from tandem.method.plan import Plan

@@ -13,8 +13,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
-from lab.training.evidence import by_check, by_score, distance
-from lab.training.route import Cells, Point, Route, Step, best_stops, least_cost
+from lab.training.route import Cells, Point, Route, Step, best_stops, by_check, by_score, distance, least_cost
 from lab.training.table import Bools, Floats
 from services.sufficiency_scorer.artefact import Label
 

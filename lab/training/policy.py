@@ -23,6 +23,7 @@ from lab.training.table import Bools, Floats, Table
 from lab.training.verified import agreeing, verified
 from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan
+from tandem.method.stop_rule import is_scored
 
 Unit = Literal["paper", "full", "usd", "seconds"]
 UNITS: tuple[Unit, ...] = ("full", "paper", "usd", "seconds")
@@ -49,6 +50,13 @@ class Policy:
     trial: TrialPlan = field(default_factory=TrialPlan)
     agreement: int = 0
     scores_code: bool = True
+
+    @property
+    def needs_insight(self) -> bool:
+        """It may stop, try or score after a stage of the large model's text."""
+        scored = any(is_scored(threshold, self.llm_finishes) for threshold in self.thresholds[1:])
+        tried = self.trial.mode == "overlapped" or any(self.trial.stages)
+        return scored or tried or not self.llm_finishes
 
     def run(self, table: Table, plan: Plan, scores: Floats) -> Outcome:
         rule = Rule(scores, self.thresholds, self.llm_finishes, self.needs_pass, self.scores_code)

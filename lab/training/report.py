@@ -47,6 +47,7 @@ def _lines(evaluation: Evaluation, study: Study, name: str) -> list[str]:
         "",
         "Intervals are 95 %: Wilson's for accuracies, paired bootstrap over questions for differences. Cascade, router and ours "
         "were tuned for the same objective.",
+        *_left_out(evaluation.left_out),
         "",
         *_costs(evaluation),
         "",
@@ -67,7 +68,7 @@ def _introduction(evaluation: Evaluation, training: Training, policies: Policies
         f"Pair and prompts: profile `{training.profile}`. Scorer: `{policies.served.kind}`, trained to predict whether "
         f"{_LABELS[training.label]}, on {len(training.questions) + len(training.more_questions)} questions of "
         f"{_sources(training)}. Objective of the calibration: {policies.objective}. "
-        "No question of this report was used for training or calibration.",
+        f"The models ran on {evaluation.computed_by}. No question of this report was used for training or calibration.",
     ]
 
 
@@ -123,6 +124,14 @@ def _headroom(evaluation: Evaluation) -> list[str]:
         "|---" * (len(found) + 2) + "|",
         f"| cost | {' | '.join(f'{each.cost:.0%}' for each in found)} | {limit.relative['full'].mean:.0%}, "
         f"{limit.difference.mean * 100:+.0f} points |",
+    ]
+
+
+def _left_out(methods: Mapping[str, str]) -> list[str]:
+    reasons = dict.fromkeys(methods.values())
+    named = {reason: [display_name(name) for name, why in methods.items() if why == reason] for reason in reasons}
+    return [
+        line for reason, names in named.items() for line in ("", f"Left out, because {reason}: {', '.join(names)}.")
     ]
 
 

@@ -2,7 +2,7 @@
 # Train, calibrate and evaluate a pair's stop rule from its collected files; writes scorer, thresholds and report into the profile.
 set -euo pipefail
 pair=$1
-cd "$(dirname "$0")/.."  # relative paths: each command is recorded in what it writes
+cd "$(dirname "$0")/../.."  # relative paths: each command is recorded in what it writes
 tandem() { command tandem "$@" --profile "$pair"; }
 collected=lab/training/collected/$pair study=lab/training/studies/$pair report=deploy/profiles/$pair/report
 files=("$collected/math_train.parquet" "$collected/word_problems.parquet")
@@ -11,8 +11,6 @@ also=(--also "$collected/math_train_questions.parquet" --also "$collected/word_p
 for data in mbpp_train mbpp_test humaneval; do tandem collect "$data" --checks-only --out "$collected/$data.parquet"; done
 # How strong a pass is, by the number of examples: from it the profile's check and trial were fixed.
 python -m lab.training.strength mbpp_train --collected "$collected/mbpp_train.parquet" --profile "$pair" --out "$report/strength.json"
-# Whether the entropy of the answer beside one example would do: tried, not used.
-python -m lab.training.confidence mbpp_train --collected "$collected/mbpp_train.parquet" --profile "deploy/profiles/$pair" --out "$report/confidence.json"
 tandem train "${files[@]}" "${also[@]}" --study "$study"
 tandem calibrate "${files[@]}" --study "$study" --below 0 --llm-finishes --write
 for data in gsm8k math_test mbpp_test humaneval extraction; do

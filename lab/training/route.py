@@ -10,8 +10,31 @@ from dataclasses import dataclass
 from math import exp, log
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from lab.training.table import Bools, Floats
+
+_GRID = np.linspace(-6.0, 6.0, 241)
+_MAX_DISTANCE = 40.0  # between two normal distributions: no score is between them
+
+
+def distance(auroc: float) -> float:
+    """Between the means of two normal distributions of variance 1 with this AUROC, 0..1 (the binormal model)."""
+    return float(np.clip(np.sqrt(2) * ndtri(auroc), -_MAX_DISTANCE, _MAX_DISTANCE))
+
+
+def by_score(means: Floats) -> Floats:
+    """Thresholds of a score that is normal with variance 1 about `means`, float64[c]."""
+    thresholds = np.unique(np.add.outer(np.unique(means), _GRID))[::-1, None]
+    ends = np.zeros_like(means), np.ones_like(means)
+    found: Floats = np.vstack([ends[0], ndtr(means - thresholds), ends[1]])
+    return found
+
+
+def by_check(passes: Floats) -> Floats:
+    """Stop at what passes or at what fails; `passes` float64[c] is the chance to pass."""
+    return np.array([np.zeros_like(passes), passes, 1 - passes, np.ones_like(passes)])
+
 
 _SWEEPS = 4
 _HALVINGS = 26
@@ -33,7 +56,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Step:
-    """`right` bool[c]: the answer of a stop here. `options`: the stops that the evidence allows (training.evidence).
+    """`right` bool[c]: the answer of a stop here. `options`: the stops that the evidence allows (by_score, by_check).
 
     Costs: `advance` is paid by every question that comes here, `look` for the evidence (nobody looks where it gains nothing),
     `stop` for the answer.

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from lab.training.course import LLM, Course, Stages, course, tokens
+from lab.training.pricing import LLM, Course, Stages, course, tokens
 from lab.training.table import Bools, Floats, Table
 from tandem.method.plan import Plan
 from tandem.method.stop_rule import is_prefilled, is_scored, is_sufficient

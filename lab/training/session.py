@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import sys
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from lab.training.checking import check_runs, checker_version, without_verdicts
+from lab.training.checking import check_runs, checker_version, repair_all, unrepaired, without_verdicts
 from lab.training.collect import Collector, Run
 from lab.training.datasets import Dataset
 from lab.training.errors import StoreError
-from lab.training.repairs import repair_all, unrepaired
 from lab.training.store import CollectedProfile, Origin, read, write
 from services.engine.api import Engine, Tokenizer
-from services.engine.registry import running_engine
+from services.engine.registry import choose, running_engine
 from services.engine.tokenizer import ChatTokenizer
 from services.sufficiency_scorer.artefact import TRANSFORMERS, computed_by
 from tandem.method.profile import Profile
@@ -27,19 +26,22 @@ from tandem.method.profile import Profile
 Progress = Callable[[int, int, int], None]
 """(questions done, questions in total, tokens generated since the start)"""
 _SAVE_SECONDS = 60.0
+_REPORT_SECONDS = 5.0
 _TOKENS_A_QUESTION = 2048
-ENGINES = (TRANSFORMERS, "llamacpp")  # those that score prompts
+_MAX_TOKENS = 1 << 14  # of llama.cpp's context, for which it takes memory at once; what does not fit waits
+WIDTHS = {TRANSFORMERS: 48, "llamacpp": 4}
+"""Questions at a time that suit the engines that score prompts: llama.cpp's eight streams together write less than one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
     """How the pair runs: `width` questions at a time; each of the two engines has `threads` processor threads.
 
-    `programs` are checked at once. `engine` is one of ENGINES.
+    `programs` are checked at once. `engine` is one of WIDTHS.
     """
 
     threads: int = 1
-    width: int = 64
+    width: int = WIDTHS[TRANSFORMERS]
     device: str = "auto"
     programs: int = 2
     engine: str = TRANSFORMERS
@@ -51,6 +53,14 @@ class Scope:
 
     extras: bool = True
     only_question: bool = False
+
+
+def serving_engine(profile: Profile, models: Path, threads: int, device: str) -> str:
+    """The engine of WIDTHS that `auto` chooses for both models here, with processes of `threads`; else transformers, which runs all."""
+    chosen = {
+        choose({"path": models / m.name, "threads": threads, "device": device}) for m in (profile.llm, profile.slm)
+    }
+    return chosen.pop() if len(chosen) == 1 and chosen <= WIDTHS.keys() else TRANSFORMERS
 
 
 def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, models: Path, engine: str) -> Origin:
@@ -95,26 +105,52 @@ async def collect(
         with _engine(profile, "llm", models, machine) as llm, _engine(profile, "slm", models, machine) as slm:
             origin = origin.model_copy(update={"computed_by": computed_by(slm.info)})
             collector = Collector(profile, llm, slm, extras=scope.extras, only_question=scope.only_question)
-            saved_at = time.monotonic()
-            try:
+
+            def report() -> None:
+                generated = llm.counters.output_tokens + slm.counters.output_tokens
+                progress(sum(item.id in done for item in sample), len(sample), generated)
+
+            async with _saving(out, origin, runs), _each(_REPORT_SECONDS, report):
                 async for found in collector.collect(missing, machine.width):
                     runs += _with_questions(found, dataset, slm.tokenizer)
                     done.add(found[0].question)
-                    generated = llm.counters.output_tokens + slm.counters.output_tokens
-                    progress(sum(item.id in done for item in sample), len(sample), generated)
-                    if time.monotonic() - saved_at > _SAVE_SECONDS:
-                        write(out, origin, runs)
-                        saved_at = time.monotonic()
-            finally:
-                write(out, origin, runs)
+                    report()
     runs = await check_runs(runs, items, profile, machine.programs)
     write(out, origin, runs)
     if profile.prompts.repair and (failed := unrepaired(runs)):
         with _engine(profile, "slm", models, machine) as slm:
-            runs += [run async for run in repair_all(failed, items, profile, slm, machine.width)]
+            async with _saving(out, origin, runs):
+                async for run in repair_all(failed, items, profile, slm, machine.width):
+                    runs.append(run)
         runs = await check_runs(runs, items, profile, machine.programs)
         write(out, origin, runs)
     return runs
+
+
+@asynccontextmanager
+async def _saving(out: Path, origin: Origin, runs: list[Run]) -> AsyncIterator[None]:
+    """Writes `runs`, to which the block appends, each minute and however the block ends."""
+    try:
+        async with _each(_SAVE_SECONDS, lambda: write(out, origin, runs)):
+            yield
+    finally:
+        write(out, origin, runs)
+
+
+@asynccontextmanager
+async def _each(seconds: float, call: Callable[[], None]) -> AsyncIterator[None]:
+    """Calls every so many seconds while the block runs."""
+
+    async def repeat() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            call()
+
+    task = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 async def check_file(
@@ -181,7 +217,7 @@ def _engine(
             "threads": machine.threads,
             "max_batch": machine.width,
             "max_waiting": 1 << 20,
-            "kv_cache_tokens": machine.width * _TOKENS_A_QUESTION,
+            "kv_cache_tokens": min(machine.width * _TOKENS_A_QUESTION, _MAX_TOKENS),
         },
     )
 

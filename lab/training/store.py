@@ -144,12 +144,15 @@ def write(path: Path, origin: Origin, runs: Sequence[Run]) -> None:
 
 def read(path: Path) -> tuple[Origin, list[Run]]:
     """Raises StoreError if `path` is no file of `tandem collect`."""
+    return read_origin(path), [_run(row) for row in pq.read_table(path).to_pylist()]
+
+
+def read_origin(path: Path) -> Origin:
+    """Without the runs. Raises StoreError if `path` is no file of `tandem collect`."""
     try:
-        table = pq.read_table(path)
-        origin = Origin.model_validate_json(table.schema.metadata[_KEY])
+        return Origin.model_validate_json(pq.read_schema(path).metadata[_KEY])
     except (OSError, KeyError, TypeError, ValidationError, pa.ArrowInvalid) as error:
         raise StoreError(f"{path} is not a file of `tandem collect`: {error}") from error
-    return origin, [_run(row) for row in table.to_pylist()]
 
 
 def _row(run: Run) -> dict[str, Any]:

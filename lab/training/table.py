@@ -82,6 +82,11 @@ class Table:
         """K + 1."""
         return int(self.slm.right.shape[1])
 
+    @property
+    def has_insight(self) -> bool:
+        """False for a file of `collect --only-question`, whose answers were not scored either."""
+        return bool(self.slm.exists[:, 1:].any())
+
     def targets(self, label: Label) -> Bools:
         """bool[n, K + 1]: the event that a score with this label predicts (services.sufficiency_scorer.artefact)."""
         return self.slm.right if label == "right" else self.slm.right | ~self.llm.right[:, None]

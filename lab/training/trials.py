@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lab.training.course import Stages, counts_where, tokens
-from lab.training.pricing import role_seconds
+from lab.training.pricing import Stages, counts_where, role_seconds, tokens
 from lab.training.table import Bools, Floats, Table
 from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan

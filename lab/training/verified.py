@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lab.training.course import LLM, Course, course, everywhere, tokens, where
-from lab.training.pricing import Outcome, priced
+from lab.training.pricing import LLM, Course, Outcome, course, everywhere, priced, tokens, where
 from lab.training.rule import OVERRUN, Rule, stop_rule
 from lab.training.table import Bools, Floats, Table
 from lab.training.trials import MOST_REPAIRS, Trials, first_answer, no_trials, repair, scoring_pass

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from lab.verbs.collect import cores, default_file, gather, machine_for
+from lab.verbs.gathering import EngineOption, cores, default_file, gather, machine_for
 from lab.verbs.offline import ProfileName, any_study, explained, find_profile, known_unit, new_study, working
 from lab.verbs.served_eval import batch_facts, num_stages, served_answers, show_served
 from tandem.cli.batch_progress import summary
@@ -45,7 +45,7 @@ def evaluate(
     n: Annotated[int | None, typer.Option(help="Number of questions; default: all.", min=1)] = None,
     collected: Annotated[Path | None, typer.Option(help="File of the models' answers; an existing one is continued.")] = None,
     ask: Annotated[bool, typer.Option(help="Ask the models the questions that are not collected yet; --no-ask evaluates only those that are.")] = True,
-    engine: Annotated[str, typer.Option(help="What runs both models that are asked: transformers or llamacpp; one file has the answers of one.")] = "transformers",
+    engine: EngineOption = "auto",
     study: Annotated[Path | None, typer.Option(help="Folder of the study; default: studies/PROFILE, or the one shipped with the profile.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report; default: studies/PROFILE.")] = None,
     live: Annotated[int, typer.Option(help="Also ask the running system this many questions, and compare its decisions.", min=0)] = 0,
@@ -75,8 +75,9 @@ def evaluate(
         wanted = datasets.load(data)
         file = collected or default_file(loaded, wanted)
         if ask:
-            gather(loaded, wanted, n, 0, Scope(), file, machine_for(loaded, engine), quiet)
-        found = load_collected([file], loaded)
+            machine = machine_for(loaded, file, engine, quiet=quiet)
+            gather(loaded, wanted, n, 0, Scope(), file, machine, quiet)
+        found = load_collected([file], loaded, only_question=True)
         if "json" not in loaded.stop.tasks:
             found = found.unscored(f"{wanted.name}/{item.id}" for item in wanted.items if item.json_schema)
         if same := set(found.table.questions) & {*judged.training().questions, *judged.training().more_questions}:
@@ -86,7 +87,9 @@ def evaluate(
             with working(quiet) as report_step:
                 report_step(f"{found.datasets}: {len(found.table.questions)} questions")
                 names = [name.strip() for name in methods.split(",") if name.strip()] or None
-                evaluation = run(found.datasets, found.table, found.plan, judged, names, known_unit(cost, found.plan))
+                unit = known_unit(cost, found.plan)
+                passes = found.origins[0].computed_by
+                evaluation = run(found.datasets, found.table, found.plan, judged, names, unit, passes)
         except UnknownMethod as error:
             raise typer.BadParameter(str(error), param_hint="--methods") from error
         figures = as_contract(evaluation, profile, data, wanted.sha256)
@@ -107,8 +110,7 @@ def _evaluate_served(
     quiet = json_out == Path("-")
     with explained():
         from lab.training import datasets
-        from lab.training.served import as_contract, evaluate_served
-        from lab.training.served_report import write_served_report
+        from lab.training.served import as_contract, evaluate_served, write_served_report
 
         wanted = datasets.load(data).sample(n, 0)
         _refuse_trained(wanted, study or any_study(profile))

@@ -17,8 +17,7 @@ from tandem.cli.output import JsonFlag, console, print_json, print_table
 from tandem.paths import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
-    from lab.training.forecast import Estimate, Forecast
-    from lab.training.levers import Need
+    from lab.training.forecast import Estimate, Forecast, Need
 
 _RATES = (1.0, 10.0, 100.0)
 _POLICIES = {

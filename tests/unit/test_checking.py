@@ -11,14 +11,21 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("math_verify")
 
-from lab.training import programs
-from lab.training.checking import answer_checker, check_runs, checker_version, code_checks, without_verdicts
+from lab.training import grading
+from lab.training.checking import (
+    answer_checker,
+    check_runs,
+    checker_version,
+    code_checks,
+    repair_all,
+    unrepaired,
+    without_verdicts,
+)
 from lab.training.collect import Run
 from lab.training.collected import load_collected
 from lab.training.datasets import Item
 from lab.training.errors import StoreError
 from lab.training.grading import code_of, program
-from lab.training.repairs import repair_all, unrepaired
 from lab.training.store import read, write
 from services.answer_checker.checker import ALLOW_WEAK
 from services.answer_checker.sandbox.layers import LANDLOCK, NAMESPACES
@@ -41,7 +48,7 @@ def weak_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose kernel has seccomp alone."""
     start = Sandbox.start
     monkeypatch.setattr(Sandbox, "start", lambda modules, without: start(modules, (NAMESPACES, LANDLOCK)))
-    monkeypatch.setattr(programs, "_started", None)
+    monkeypatch.setattr(grading, "_started", None)
     monkeypatch.delenv(ALLOW_WEAK, raising=False)
 
 
@@ -57,7 +64,7 @@ def test_on_a_weak_machine_collecting_and_grading_run_no_program_unless_that_is_
     with pytest.raises(FailedPrecondition, match=ALLOW_WEAK):
         asyncio.run(_opened())
     with pytest.raises(FailedPrecondition, match=ALLOW_WEAK):
-        programs.passes("x = 1", "assert x == 1")
+        grading.passes("x = 1", "assert x == 1")
     monkeypatch.setenv(ALLOW_WEAK, "true")
     assert asyncio.run(_opened()) == ("seccomp", "rlimits")
 

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("pyarrow")
 
 from lab.training.collect import Run
-from lab.training.course import LLM
 from lab.training.outcomes import cascade, fixed, llm_alone, oracle, route, slm_alone, tandem
+from lab.training.pricing import LLM
 from lab.training.rule import OVERRUN
 from lab.training.table import make_table
 from tandem.method.plan import make_plan

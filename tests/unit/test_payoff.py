@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
-from lab.training.levers import LEVERS, effects, needs
+from lab.training.forecast import LEVERS, effects, needs
 from lab.training.payoff import Check, Pair, Score, StageFigures, both_right, check_all, correlation_of, least, payoff
 from tandem.method.cost import tflops_paper
 

@@ -21,8 +21,7 @@ from lab.training import estimators, metrics
 from lab.training.calibrate import Calibration, calibrate
 from lab.training.collected import Collected, load_collected
 from lab.training.errors import StoreError, StudyError, TooFew
-from lab.training.evaluate import UnknownMethod, evaluate, scores_of
-from lab.training.headroom import headroom
+from lab.training.evaluate import UnknownMethod, evaluate, headroom, scores_of
 from lab.training.metrics import quality
 from lab.training.names import LLM_ALONE, OURS, WORDS
 from lab.training.outcomes import fixed, llm_alone, oracle
@@ -275,7 +274,9 @@ def test_from_files_to_a_profile_by_commands(profile: Profile, tmp_path: Path, m
     assert "oracle" in (tmp_path / "studies/scripted/new.md").read_text()
     run(*judge, new, "--methods", "tandem,llm,fixed:2", "--json", str(tmp_path / "figures.json"))
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert set(figures) == {"profile", "data", "methods", "comparisons", "auroc_by_stage", "headroom"}
+    assert set(figures) == {
+        "profile", "data", "methods", "comparisons", "auroc_by_stage", "headroom", "computed_by", "left_out",
+    }  # fmt: skip
     assert set(figures["methods"]) == {"tandem", "llm", "fixed:2"}
     assert set(figures["methods"]["llm"]) == {
         "accuracy", "ci95", "n", "truncated", "llm_tokens", "slm_tokens", "overrun_tokens", "tflops_paper", "tflops_full",

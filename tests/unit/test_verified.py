@@ -10,10 +10,8 @@ import pytest
 pytest.importorskip("pyarrow")
 
 from lab.training.collect import Run
-from lab.training.confidence import confident
-from lab.training.course import LLM
 from lab.training.outcomes import cascade, llm_alone, tandem
-from lab.training.pricing import Outcome
+from lab.training.pricing import LLM, Outcome
 from lab.training.rule import OVERRUN, Rule
 from lab.training.table import Table, make_table
 from lab.training.verified import checked_llm, llm_first, verified
@@ -219,19 +217,3 @@ def test_illustrative_price_lists_keep_their_proportions(table: Table, plan: Pla
     assert alone.usd_37[0] == pytest.approx((20 * 3 + 100 * 15) / 1e6)
     assert fallen.usd_8[0] == pytest.approx((20 * 0.25 + 50 * 1.5) / 1e6)
     assert fallen.usd_37[0] == pytest.approx((20 * 0.1 + 50 * 0.4) / 1e6)
-
-
-def test_a_pass_is_used_only_up_to_a_mean_entropy_of_the_answer(plan: Plan) -> None:
-    entropies = {"easy": 0.1, "other": 0.4}
-    runs = [
-        replace(
-            run(question, name, 0, "pass", 1.0, right=name == "llm" or question == "easy", own=50, prompt=20),
-            answer_features=np.full(16, entropy, np.float32) if name == "slm" else None,
-        )
-        for question, entropy in entropies.items()
-        for name in ("llm", "slm")
-    ]
-    found = {each.share: each for each in confident(make_table(runs, 2), plan)}
-    assert (found[0.5].used, found[0.5].right, found[0.5].difference[0]) == (1, 1, 0.0)
-    assert (found[1.0].used, found[1.0].right, found[1.0].difference[0]) == (2, 1, -50.0)
-    assert found[1.0].full < found[0.5].full

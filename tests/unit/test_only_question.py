@@ -1,0 +1,103 @@
+"""Answers of `collect --only-question`: what they are evaluated by, what is left out and why, and the table of savings."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("matplotlib")
+
+from lab.training.collected import Collected, load_collected
+from lab.training.errors import StudyError
+from lab.training.evaluate import Evaluation, UnknownMethod, evaluate
+from lab.training.figures import as_contract
+from lab.training.report import write_report
+from lab.training.savings import BEGIN, END, inserted, table
+from lab.training.store import read, write
+from lab.training.study import Study
+from tandem.method.profile import load_profile
+from tandem.paths import DEFAULT_PROFILE, REPOSITORY
+from tests.unit.synthetic import store, synthetic_runs
+
+LLAMACPP = "llamacpp Q4_K - Medium"
+STUDY = Study(REPOSITORY / "lab" / "training" / "studies" / DEFAULT_PROFILE)
+N = 40
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Collected:
+    """Both models alone on llama.cpp, which gives no hidden states."""
+    profile = load_profile(DEFAULT_PROFILE, (REPOSITORY / "deploy" / "profiles",))
+    kept = [run for run in synthetic_runs(N, 0) if (run.name, run.stage) in {("llm", 0), ("slm", 0)}]
+    runs = [
+        replace(r, answer_features=None, states=None if r.states is None else np.empty(0, np.float16)) for r in kept
+    ]
+    file = store(profile, tmp_path_factory.mktemp("alone") / "some.parquet", runs)
+    changed = {"only_question": True, "engine": "llamacpp", "computed_by": LLAMACPP}
+    write(file, read(file)[0].model_copy(update=changed), runs)
+    return load_collected([file], profile, only_question=True)
+
+
+def evaluated(found: Collected, study: Study = STUDY, methods: list[str] | None = None) -> Evaluation:
+    return evaluate("made-up", found.table, found.plan, study, methods, computed_by=found.origins[0].computed_by)
+
+
+def test_methods_that_need_no_insight_are_compared_and_the_others_named_with_the_reason(
+    alone: Collected, tmp_path: Path
+) -> None:
+    found = evaluated(alone)
+    assert [row.name for row in found.rows] == [
+        "llm", "slm", "random", "router", "tandem", "tandem:without-trials", "oracle:llm-finishes",
+    ]  # fmt: skip
+    assert list(found.left_out) == [
+        "fixed:1", "fixed:2", "fixed:3", "paper", "cascade", "tandem:llm-never-finishes", "oracle",
+    ]  # fmt: skip
+    assert set(found.left_out.values()) == {"no insight was collected (collect --only-question)"}
+    assert list(found.aurocs) == ["words"]  # the only kind that reads no pass of the engine
+    report = write_report(found, STUDY, tmp_path).read_text()
+    assert "Left out, because no insight was collected (collect --only-question): fixed stage 1, " in report
+    assert f"The models ran on {LLAMACPP}." in report
+
+
+def test_a_method_that_was_left_out_is_refused_with_the_reason(alone: Collected) -> None:
+    with pytest.raises(UnknownMethod, match="cascade: no insight was collected"):
+        evaluated(alone, methods=["llm", "cascade"])
+
+
+def test_a_policy_that_stops_after_an_insight_is_not_judged_without_one(alone: Collected, tmp_path: Path) -> None:
+    shutil.copytree(STUDY.folder, tmp_path / "study")
+    study = Study(tmp_path / "study")
+    policies = study.policies()
+    study.save_policies(replace(policies, served=replace(policies.served, thresholds=(0.7, 0.6, 1.0, 1.0))))
+    with pytest.raises(StudyError, match="the answers have no insight"):
+        evaluated(alone, study)
+
+
+def test_a_scorer_of_another_engines_passes_is_not_judged(alone: Collected, tmp_path: Path) -> None:
+    shutil.copytree(STUDY.folder, tmp_path / "study")
+    study = Study(tmp_path / "study")
+    policies = study.policies()
+    study.save_policies(replace(policies, served=replace(policies.served, kind="logistic")))
+    with pytest.raises(StudyError, match="logistic was not trained on passes of llamacpp"):
+        evaluated(alone, study)
+
+
+def test_the_table_of_savings_has_both_models_alone_and_the_pair(alone: Collected) -> None:
+    lines = table({"humaneval": as_contract(evaluated(alone), "pair", "humaneval", "")})
+    assert [len(line.split("|")) for line in lines] == [8] * 5
+    assert lines[2].startswith(f"| functions, most with several examples (HumanEval), n = {N} | large model alone | ")
+    assert lines[2].endswith("| 100 % | 100 % | 100 % |")
+    assert [line.split("|")[2].strip() for line in lines[3:]] == ["small model alone", "**Tandem**"]
+
+
+def test_a_table_replaces_the_one_before_and_nothing_else() -> None:
+    page = f"before\n{BEGIN}\n| old |\n{END}\nafter\n"
+    assert inserted(page, ["| new |"]) == page.replace("old", "new")
+    assert inserted(inserted(page, ["| new |"]), ["| old |"]) == page
+    with pytest.raises(ValueError, match="the page has no"):
+        inserted("before", ["| new |"])
