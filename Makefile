@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools tables chart report collect help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -90,11 +90,17 @@ k8s-tools: develop  ## download kubectl and helm into the cache folder (once)
 pairs: develop  ## compute docs/pairs.md, real pairs by published answers, from the facts again (seconds)
 	@$(RUN) python -m lab.pairs
 
-report: develop  ## train, calibrate and evaluate the default pair's stop rule from the collected files (minutes)
+report: develop  ## train, calibrate and evaluate the default pair's stop rule from the collected files, of transformers in int8 (minutes)
 	@$(RUN) lab/training/report.sh $(PAIR)
 
 collect: models develop  ## collect what `make report` needs (a day on two cores; an interrupted run is resumed)
 	@$(RUN) lab/training/collect.sh $(PAIR)
+
+savings: develop  ## the table of savings on llama.cpp, the engine that ships, in README.md and docs/benchmarks.md (minutes)
+	@$(RUN) lab/training/savings.sh $(PAIR)
+
+collect-savings: models develop  ## collect what `make savings` needs (hours on two cores; an interrupted run is resumed)
+	@$(RUN) lab/training/savings.sh $(PAIR) collect
 
 tables: develop  ## write docs/settings.md, and the tables of docs/security.md and docs/redis.md: who may call what, as the tests find it
 	@$(RUN) python docs/gen_settings.py
