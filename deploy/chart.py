@@ -141,6 +141,10 @@ def _schema(name: str, value: Any) -> dict[str, Any]:
         return _object(value)
     if isinstance(value, bool):
         return {"type": "boolean"}
+    if name == "seconds":
+        return {"enum": [0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600]}
+    if isinstance(value, float):
+        return {"type": ["number", "string"], "pattern": "^0[.][0-9]+$", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
     if isinstance(value, int):
         return (
             {"type": ["integer", "string"], "minimum": 0}
@@ -174,7 +178,11 @@ def defaults(values: dict[str, Any]) -> str:
     """The template with the names of the values that are always there. With null a user may take away what is empty or free."""
 
     def always(names: dict[str, Any]) -> list[str]:
-        return [name for name, value in names.items() if name not in _FREE and (value or isinstance(value, bool | int))]
+        return [
+            name
+            for name, value in names.items()
+            if name not in _FREE and (value or isinstance(value, bool | int | float))
+        ]
 
     rows = []
     for name in always(values):

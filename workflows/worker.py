@@ -146,14 +146,18 @@ def outlive_standstill(worker: Worker) -> None:
 
 @contextlib.asynccontextmanager
 async def _present(client: Client, log: RequestLog, settings: WorkerSettings) -> AsyncIterator[None]:
-    """Hold this worker's lease; on exit, wait until another worker of the version runs or no request needs it."""
+    """Hold this worker's lease, and take over from a version that goes.
+
+    On exit, wait until another worker of the version runs or no request needs it.
+    """
     assert settings.version is not None
     presence = Presence(client, log, settings.version, settings.profile, uuid4().hex)
-    keeping = asyncio.create_task(presence.keep())
+    tasks = [asyncio.create_task(presence.keep()), asyncio.create_task(presence.take_over())]
     try:
         yield
     finally:
-        keeping.cancel()
+        for task in tasks:
+            task.cancel()
         await presence.wait_until_dispensable(settings.handover)
 
 
@@ -168,7 +172,7 @@ async def main() -> None:
     settings = read_settings(WorkerSettings)
     tracing.setup("tandem-worker", settings.log_level, create_tracer_provider)
     metrics.watch_availability(settings.profile)
-    metrics.expose(settings.host, settings.metrics_port)
+    metrics.expose(settings.host, settings.metrics_port, "worker")
     log = open_request_log(settings.sealer())
     transport = own_transport()
     activities = Activities(

@@ -196,12 +196,12 @@
 {{- if $t.tls.enabled }}
 - {name: TEMPORAL_TLS, value: "true"}
 {{- end }}
+{{- if $t.tls.caSecret }}
+- {name: TEMPORAL_TLS_SERVER_CA_CERT_PATH, value: /etc/tandem/temporal-ca/ca.crt}
+{{- end }}
 {{- if $t.tls.existingSecret }}
-- {name: TEMPORAL_TLS_SERVER_CA_CERT_PATH, value: /etc/tandem/temporal/ca.crt}
-{{- if $t.tls.client }}
 - {name: TEMPORAL_TLS_CLIENT_CERT_PATH, value: /etc/tandem/temporal/tls.crt}
 - {name: TEMPORAL_TLS_CLIENT_KEY_PATH, value: /etc/tandem/temporal/tls.key}
-{{- end }}
 {{- end }}
 {{- with $t.tls.serverName }}
 - {name: TEMPORAL_TLS_SERVER_NAME, value: {{ . | quote }}}

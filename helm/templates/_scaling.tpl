@@ -7,7 +7,7 @@
 
 {{/* root -> name of the TriggerAuthentication for Temporal; empty where Temporal asks for no credentials */}}
 {{- define "tandem.temporalAuthentication" -}}
-{{- if or .Values.temporal.apiKeySecret (and .Values.temporal.tls.existingSecret .Values.temporal.tls.client) -}}
+{{- if or .Values.temporal.apiKeySecret .Values.temporal.tls.existingSecret -}}
 {{ include "tandem.fullname" . }}-temporal
 {{- end -}}
 {{- end }}

@@ -23,9 +23,14 @@
   volume: {name: payload-keys, secret: {secretName: {{ $v.temporal.payloadKeysSecret }}}}
 {{- end }}
 {{- if $c.fixed.temporal }}
+{{- /* From cert-manager a client's secret has the client's own authority, which says nothing of the server. */}}
 {{- with $v.temporal.tls.existingSecret }}
 - folder: temporal
-  volume: {name: temporal-tls, secret: {secretName: {{ . }}}}
+  volume: {name: temporal-tls, secret: {secretName: {{ . }}, items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]}}
+{{- end }}
+{{- with $v.temporal.tls.caSecret }}
+- folder: temporal-ca
+  volume: {name: temporal-ca, secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}}
 {{- end }}
 {{- end }}
 {{- if eq $c.key "gateway" }}

@@ -27,7 +27,7 @@ def build(host: str, port: int, checker: AnswerChecker, transport: Transport = P
 async def main() -> None:
     settings = read_settings(CheckerSettings)
     tracing.setup("tandem-answer-checker", settings.log_level)
-    metrics.expose(settings.host, settings.metrics_port)
+    metrics.expose(settings.host, settings.metrics_port, "answer-checker")
     try:
         sandbox = await start_sandbox(allow_weak=settings.allow_weak_sandbox)
     except (FailedPrecondition, SandboxError) as error:

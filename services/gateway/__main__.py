@@ -32,7 +32,7 @@ from services.gateway.tenancy import Tenancy
 from services.gateway.visibility import find_search_attributes
 from services.gateway.workers import PATIENCE, Patience
 from services.identity.authentication import Authentication, IdentitySettings
-from services.observability import metrics, tracing
+from services.observability import availability, metrics, tracing
 from services.process.callers import Callers
 from services.process.redis import open_request_log
 from services.process.server import Server, serve
@@ -185,8 +185,9 @@ def open_server(settings: GatewaySettings, checked: Authentication, transport: T
 async def main() -> None:
     settings = read_settings(GatewaySettings)
     tracing.setup("tandem-gateway", settings.log_level, create_tracer_provider)
-    metrics.expose(settings.host, settings.metrics_port)
+    metrics.expose(settings.host, settings.metrics_port, "gateway")
     profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
+    availability.watch_calls(profiles)
     counters = {name: token_counter(settings.models_folder, p.slm.name) for name, p in profiles.items()}
     log = open_request_log(settings.sealer())
     server = open_server(settings, authentication(settings.host), own_transport())

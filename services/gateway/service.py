@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from services.gateway.admission import Admission, check_request_id, request_fing
 from services.gateway.bounds import check_where
 from services.gateway.checks import check_schemas
 from services.gateway.event_stream import Position
+from services.gateway.outcomes import Call
 from services.gateway.readers import Limits, Readers
 from services.gateway.scope import scope
 from services.gateway.temporal import AdmittedRequest, Status, Workflows
@@ -60,11 +61,19 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     async def Solve(
         self, request: tandem_pb2.SolveRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[tandem_pb2.SolveEvent]:
+        asked = request.profile or self._admission.default
+        with Call(asked if asked in self._admission.profiles else "unknown", context.time_remaining) as call:
+            async with aclosing(self._solve(request)) as events:
+                async for event in events:
+                    call.saw(event)
+                    yield event
+
+    async def _solve(self, request: tandem_pb2.SolveRequest) -> AsyncGenerator[tandem_pb2.SolveEvent, None]:
         caller, position = current_caller(), _position(request.resume_after)
         scope(request, caller)
         await self._readers.make_room()
         with self._readers.admitted(request.tenant, shares=self._tenancy.is_on) as reader:
-            async with self._turns.turn(request.tenant, waits=self._must_wait(request)) as turn:
+            async with self._turns.turn(request.tenant, waits=self._tenancy.is_on and _begins(request)) as turn:
                 is_admitted = False
                 try:
                     admitted = await self._start_or_join(request)
@@ -156,10 +165,6 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         used = await self._tenancy.used(current_caller())
         return tandem_pb2.ListTenantsResponse(tenants=[_tenant_use(tenant, uses) for tenant, uses in used.items()])
 
-    def _must_wait(self, request: tandem_pb2.SolveRequest) -> bool:
-        """For its tenant's turn: one that begins, where tenants share what there is; who joins asks for no more work."""
-        return self._tenancy.is_on and not request.resume_after and bool(request.question or request.messages)
-
     async def _start_or_join(self, request: tandem_pb2.SolveRequest) -> AdmittedRequest:
         """Start the request, or join it; an id without a question joins what there is."""
         if request.request_id and not (request.question or request.messages):
@@ -201,6 +206,11 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
 
 
 # -- in ---------------------------------------------------------------------------------------------------------------
+
+
+def _begins(request: tandem_pb2.SolveRequest) -> bool:
+    """Such a one waits for its tenant's turn; who joins asks for no more work."""
+    return not request.resume_after and bool(request.question or request.messages)
 
 
 def _position(cursor: str) -> Position:

@@ -118,7 +118,7 @@ class HttpGateway:
 async def main() -> None:
     settings = read_settings(HttpGatewaySettings)
     tracing.setup("tandem-http-gateway", settings.log_level)
-    metrics.expose(settings.host, settings.metrics_port)
+    metrics.expose(settings.host, settings.metrics_port, "http-gateway")
     channel = own_transport().secured(Gateway(settings.gateway).aio_channel)
     async with AsyncClient(settings.gateway, channel=channel) as client, termination() as stop:
         await HttpGateway(settings, client).serve(stop)

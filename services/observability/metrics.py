@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_se
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from services.observability.availability import announce
 from tandem.errors import SetupError
 from tandem.method.result import ShadowResult, SolveResult
 from tandem.method.tokens import TokenCounts
@@ -173,8 +174,9 @@ def watch_drift(drifts: Mapping[str, MeasuredDrift]) -> None:
     REGISTRY.register(DriftCollector(drifts))
 
 
-def expose(host: str, port: int) -> None:
-    """Serve /metrics on `port`; 0 serves none. Raises SetupError where it is taken."""
+def expose(host: str, port: int, process: str) -> None:
+    """Serve /metrics of `process` on `port`; 0 serves none. Raises SetupError where it is taken."""
+    announce(process)
     if port:
         try:
             start_http_server(port, addr=host)

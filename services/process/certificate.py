@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 
+from services.observability.availability import export_certificate_end
 from tandem.errors import SetupError
 from tandem.watched_file import WatchedFile
 
@@ -52,6 +53,7 @@ class CertificateFiles:
             if found == self._read():  # they may be replaced while they are read, one after the other
                 break
         self._check()
+        export_certificate_end("own", found.chain)
         return found
 
     def _read(self) -> Certificate:

@@ -17,8 +17,9 @@ from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
-from temporalio.service import RPCError
+from temporalio.service import RPCError, TLSConfig
 
+from services.observability.availability import count_unreached, export_certificate_end
 from services.sealing.keys import PayloadKeys, read_keys
 from services.sealing.sealer import Sealer
 from tandem.errors import SetupError
@@ -40,6 +41,8 @@ def connect_config(environment: Mapping[str, str] | None = None) -> ClientConnec
 async def connect() -> Client:
     """Raises SetupError where Temporal does not answer, ValueError where the environment makes no sense."""
     config = connect_config()
+    if isinstance(tls := config.get("tls"), TLSConfig) and tls.client_cert:
+        export_certificate_end("temporal", tls.client_cert)
     try:
         return await Client.connect(
             **config,
@@ -51,7 +54,8 @@ async def connect() -> Client:
 
 
 def unavailable(error: RPCError) -> Unavailable:
-    """What a caller is told where Temporal does not answer."""
+    """What a caller is told where Temporal does not answer. It is counted."""
+    count_unreached("temporal")
     return Unavailable(f"Temporal does not answer: {error.message}", reason="TEMPORAL_UNAVAILABLE")
 
 

@@ -25,6 +25,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as BrokenConnection
 
+from services.observability.availability import count_unreached
 from services.request_log.servers import Access, Client, open_client
 from tandem.method.errors import Fenced, Unavailable
 
@@ -169,5 +170,6 @@ class translated_errors:
         if isinstance(error, ResponseError) and not _is_temporary(error):
             return
         if isinstance(error, (RedisError, RedisClusterException, OSError)) or _is_closed_transport(error):
+            count_unreached("redis")
             message = f"the request log does not answer: {error}"
             raise Unavailable(message, reason="REQUEST_LOG_UNAVAILABLE", retry_after_s=_RETRY_SECONDS) from error

@@ -54,7 +54,7 @@ async def main() -> None:
     profiles = settings.load_profiles()
     with _set_up():
         scorers = [_scorer_of(profile, settings.profile_folders) for profile in profiles]
-    metrics.expose(settings.host, settings.metrics_port)
+    metrics.expose(settings.host, settings.metrics_port, "sufficiency-scorer")
     model = shared_model(profiles, _model_of)
     needs = _needs(scorers)
     engine = open_engine(_engine_for(scorers, settings.engine), settings.engine_arguments(model) | needs)

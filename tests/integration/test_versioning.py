@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
@@ -31,6 +33,7 @@ from workflows.worker import WorkerSettings, make_workers
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PATIENCE, MOMENT = timedelta(seconds=120), timedelta(0)
+LEASE = timedelta(seconds=3)
 QUEUE = f"versioned-{uuid4().hex}"
 
 
@@ -96,6 +99,87 @@ async def test_a_worker_may_go_at_once_where_another_of_its_build_is_there(syste
         await third.renew()
         assert await one.wait_until_dispensable(MOMENT)
         assert not await other.wait_until_dispensable(MOMENT)  # the third polls other queues
+
+
+@contextlib.asynccontextmanager
+async def present(system: System, version: Version, name: str) -> AsyncIterator[Presence]:
+    """A worker with its lease, which takes over where nobody else would; at the end it drains."""
+    async with worker(system, version):
+        presence = Presence(system.temporal, system.log, version, QUEUE, name, LEASE)
+        tasks = [asyncio.create_task(presence.keep()), asyncio.create_task(presence.take_over())]
+        try:
+            yield presence
+        finally:
+            for task in tasks:
+                task.cancel()
+            assert await presence.wait_until_dispensable(PATIENCE)
+
+
+async def current_build(system: System, deployment: str) -> str:
+    request = DescribeWorkerDeploymentRequest(namespace=system.temporal.namespace, deployment_name=deployment)
+    found = await system.temporal.workflow_service.describe_worker_deployment(request)
+    return found.worker_deployment_info.routing_config.current_deployment_version.build_id
+
+
+async def until_current(system: System, version: Version) -> None:
+    async with asyncio.timeout(PATIENCE.total_seconds()):
+        while True:
+            with contextlib.suppress(RPCError):  # Temporal does not know the deployment yet
+                if await current_build(system, version.deployment) == version.build:
+                    return
+            await asyncio.sleep(0.2)
+
+
+async def test_requests_pass_from_build_to_build_and_back_when_nobody_tells_temporal(
+    system: System, profiles_folder: Path
+) -> None:
+    """What a server-side apply without hooks does: the new worker comes, then the old one drains."""
+    deployment = f"tandem-{uuid4().hex}"
+    old, new = Version(deployment, "old"), Version(deployment, "new")
+    asked: list[WorkflowHandle[Any, Any]] = []
+    changed = asyncio.Event()
+
+    async def ask_on_and_on() -> None:
+        while not changed.is_set():
+            asked.append(await start(system, profiles_folder, "[scores=16:0.9 slm_eos=5]"))
+            await asyncio.sleep(0.2)
+
+    async with present(system, old, "old"):
+        await until_current(system, old)  # nothing was current
+        asking = asyncio.create_task(ask_on_and_on())
+        newcomer = await start_present(system, new, "new")
+        async with present(system, old, "old, restarted"):
+            assert await current_build(system, deployment) == "old"
+    async with newcomer:
+        await until_current(system, new)
+        async with present(system, old, "old again"):
+            assert await current_build(system, deployment) == "new"  # it takes nothing from workers that are there
+            last = await start_present(system, old, "the way back")
+    async with last:
+        await until_current(system, old)
+        changed.set()
+        await asking
+        results = [await handle.result() for handle in asked]
+        await Presence(system.temporal, system.log, old, QUEUE, "its successor", LEASE).renew()
+    assert {result["stop"]["reason"] for result in results} == {"sufficient"}
+    assert {await build_of(handle) for handle in asked} == {"old", "new"}
+
+
+async def start_present(system: System, version: Version, name: str) -> contextlib.AsyncExitStack:
+    """As `present`, to be ended by the stack that is returned."""
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(present(system, version, name))
+        return stack.pop_all()
+
+
+async def test_a_version_whose_workers_died_gives_way(system: System) -> None:
+    deployment = f"tandem-{uuid4().hex}"
+    dead, alive = Version(deployment, "dead"), Version(deployment, "alive")
+    async with worker(system, dead):
+        await promote(system.temporal, dead, PATIENCE)
+    async with present(system, alive, "alive"):
+        await until_current(system, alive)
+        await Presence(system.temporal, system.log, alive, QUEUE, "its successor", LEASE).renew()
 
 
 async def test_search_attributes_that_a_namespace_lacks_are_added_once(system: System) -> None:

@@ -130,10 +130,11 @@ def test_a_grace_period_that_is_too_short_for_a_worker_is_raised() -> None:
     assert gateway["terminationGracePeriodSeconds"] == 60
 
 
-def test_without_the_hook_there_are_no_versions() -> None:
-    assert "no request starts on a new build" in refusal("gpu", "temporal.setup=false")
-    specs = pod_specs(render("gpu", "temporal.setup=false", "worker.versioning=false"))
-    assert "TANDEM_BUILD" not in str(specs["Deployment/t-tandem-worker"])
+def test_versions_need_no_hook() -> None:
+    specs = pod_specs(render("gpu", "temporal.setup=false"))
+    assert "Job/t-tandem-setup" not in specs
+    assert "TANDEM_BUILD" in str(specs["Deployment/t-tandem-worker"])
+    assert "TANDEM_BUILD" not in str(pod_specs(render("gpu", "worker.versioning=false")))
 
 
 def test_variables_and_annotations_of_an_operator_replace_ours() -> None:
@@ -155,12 +156,25 @@ def test_no_document_says_a_key_twice() -> None:
     assert duplicate_keys("gpu", *sets) == []
 
 
-def test_temporals_authority_can_be_given_without_a_certificate_of_ours() -> None:
+def test_temporals_authority_and_our_certificate_are_two_secrets_and_either_may_be_missing() -> None:
     def read(*sets: str) -> set[str]:
-        specs = pod_specs(render("gpu", "temporal.tls.existingSecret=temporal", *sets))
+        specs = pod_specs(render("gpu", *sets))
         [container] = specs["Deployment/t-tandem-worker"]["containers"]
         return {each["name"] for each in container["env"] if each["name"].startswith("TEMPORAL_TLS_")}
 
     authority = {"TEMPORAL_TLS_SERVER_CA_CERT_PATH"}
-    assert read() == authority | {"TEMPORAL_TLS_CLIENT_CERT_PATH", "TEMPORAL_TLS_CLIENT_KEY_PATH"}
-    assert read("temporal.tls.client=false") == authority
+    ours = {"TEMPORAL_TLS_CLIENT_CERT_PATH", "TEMPORAL_TLS_CLIENT_KEY_PATH"}
+    assert read("temporal.tls.existingSecret=client") == ours
+    assert read("temporal.tls.caSecret=authority") == authority
+    assert read("temporal.tls.existingSecret=client", "temporal.tls.caSecret=authority") == authority | ours
+
+
+def test_keda_has_the_clients_certificate_and_no_authority_that_was_not_given() -> None:
+    sets = ("worker.autoscaling.enabled=true", "temporal.tls.existingSecret=client")
+
+    def parameters(*more: str) -> set[tuple[str, str]]:
+        [found] = [o["spec"] for o in render("gpu", *sets, *more) if o["kind"] == "TriggerAuthentication"]
+        return {(each["parameter"], each["name"]) for each in found["secretTargetRef"]}
+
+    assert parameters() == {("cert", "client"), ("key", "client")}
+    assert parameters("temporal.tls.caSecret=authority") == {("cert", "client"), ("key", "client"), ("ca", "authority")}

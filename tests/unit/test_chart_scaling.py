@@ -50,9 +50,9 @@ def test_keda_gets_the_credentials_that_the_workers_have() -> None:
         "temporal.tls.serverName=temporal.internal",
     )
     parts = {p["parameter"]: (p["name"], p["key"]) for p in named(mutual, "TriggerAuthentication", "temporal")["spec"]["secretTargetRef"]}  # fmt: skip
-    assert parts == {"ca": ("mtls", "ca.crt"), "cert": ("mtls", "tls.crt"), "key": ("mtls", "tls.key")}
+    assert parts == {"cert": ("mtls", "tls.crt"), "key": ("mtls", "tls.key")}
     assert triggers(mutual, "worker", "temporal")[0]["metadata"]["tlsServerName"] == "temporal.internal"
-    authority = render("sleep", "temporal.tls.existingSecret=ca", "temporal.tls.client=false")
+    authority = render("sleep", "temporal.tls.caSecret=ca")
     parts = {p["parameter"] for p in named(authority, "TriggerAuthentication", "temporal")["spec"]["secretTargetRef"]}
     assert parts == {"apiKey", "ca"}
     open_one = render("sleep", "temporal.apiKeySecret=")

@@ -36,7 +36,7 @@ def test_every_row_names_a_test_that_there_is() -> None:
 
 def test_metrics_are_told_without_a_credential() -> None:
     port = free_port()
-    metrics.expose("127.0.0.1", port)
+    metrics.expose("127.0.0.1", port, "gateway")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as reply:
         assert reply.status == 200
 

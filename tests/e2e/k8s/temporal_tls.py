@@ -10,7 +10,6 @@ from tests.e2e.k8s.release import NAME, Release
 from tests.e2e.k8s.secrets import secret
 
 SERVER_NAME = "temporal.example.org"
-_SECRETS = ("temporal-server", "temporal-client")
 _PROXY = """
 import asyncio, ssl, sys
 
@@ -41,11 +40,13 @@ asyncio.run(main())
 
 
 def install(release: Release) -> None:
-    """The proxy, and the secrets of both ends."""
-    authority, namespace = Authority(), release.namespace
+    """The proxy, and the secrets of both ends, whose certificates are of two authorities."""
+    authority, clients, namespace = Authority(), Authority(), release.namespace
     release.cluster.apply(
         [
-            *(_secret(name, namespace, authority) for name in _SECRETS),
+            secret("temporal-server", namespace, {**_issued(authority), "ca.crt": clients.pem}),
+            secret("temporal-client", namespace, _issued(clients)),
+            secret("temporal-authority", namespace, {"ca.crt": authority.pem}),
             {
                 "apiVersion": "v1", "kind": "Service", "metadata": {"name": "temporal-tls", "namespace": namespace},
                 "spec": {"selector": {"app": "temporal-tls"}, "ports": [{"port": 7233}]},
@@ -72,9 +73,9 @@ def install(release: Release) -> None:
 def values(release: Release) -> dict[str, Any]:
     """What the chart needs to reach Temporal through the proxy, from any namespace."""
     address = f"temporal-tls.{release.namespace}.svc:7233"
-    return {"address": address, "tls": {"existingSecret": "temporal-client", "serverName": SERVER_NAME}}
+    tls = {"existingSecret": "temporal-client", "caSecret": "temporal-authority", "serverName": SERVER_NAME}
+    return {"address": address, "tls": tls}
 
 
-def _secret(name: str, namespace: str, authority: Authority) -> dict[str, Any]:
-    chain, key = authority.issue(name, [SERVER_NAME])
-    return secret(name, namespace, {"tls.crt": chain, "tls.key": key, "ca.crt": authority.pem})
+def _issued(authority: Authority) -> dict[str, bytes]:
+    return dict(zip(("tls.crt", "tls.key"), authority.issue("temporal", [SERVER_NAME]), strict=True))

@@ -1,7 +1,7 @@
 """Prometheus reads the real pods: every rule of the chart fires by a fault and is quiet again after it, every panel has data.
 
-The rules run a second time with windows and delays of seconds, for a test cannot wait for theirs: alerts.yaml, which promtool
-runs, holds what they say at their own times.
+The rules run a second time with windows and delays of seconds, for a test cannot wait for theirs: tests/unit/alerts.yaml, which
+promtool runs, holds what they say at their own times.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import subprocess
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
@@ -31,9 +32,14 @@ from tests.e2e.k8s.values import scripted_profile
 
 pytestmark = pytest.mark.timeout(900)
 RULES = yaml.safe_load((REPOSITORY / "deploy" / "alerts" / "tandem.yaml").read_text())
+ALWAYS = {"TandemWatchdog"}
+ELSEWHERE = {
+    "TandemIsNotRead",
+    "TandemCertificateEnds",
+    "TandemProcessIsGone",
+}  # by promtool alone: they take hours, or what others need
 ALERTS = [rule["alert"] for group in RULES["groups"] for rule in group["rules"]]
 PANELS = json.loads((REPOSITORY / "deploy" / "dashboards" / "tandem.json").read_text())["panels"]
-TOLD = Path(__file__).with_name("alerts.yaml")
 WINDOW = "10s"
 QUICK = "quick"  # name of the rules with windows of seconds
 TRIED_AND_SHADOWED = """
@@ -57,7 +63,11 @@ def values(**changed: str) -> dict[str, Any]:
     return {
         "metrics": {
             "serviceMonitor": {"enabled": True, "interval": monitoring.INTERVAL},
-            "prometheusRule": {"enabled": True, "runbookUrl": "https://docs.example.org/operate.html"},
+            "prometheusRule": {
+                "enabled": True,
+                "runbookUrl": "https://docs.example.org/operate.html",
+                "slo": {"seconds": 10},
+            },
         },
         "profile": profile(**changed),
         "profiles": [trained_pair.values()],
@@ -67,7 +77,7 @@ def values(**changed: str) -> dict[str, Any]:
 
 def quick_rules(namespace: str) -> dict[str, Any]:
     """The chart's rules, with windows and delays of seconds."""
-    text = re.sub(r"\[\d+[mh]\]", f"[{WINDOW}]", json.dumps(RULES))
+    text = re.sub(r"\[\d+[mh]\]", f"[{WINDOW}]", json.dumps(RULES)).replace('le=\\"60.0\\"', 'le=\\"10.0\\"')
     rules = json.loads(re.sub(r'"for": "\d+[mh]"', '"for": "2s"', text))
     metadata = {"name": QUICK, "namespace": namespace}
     return {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": metadata, "spec": rules}
@@ -122,6 +132,20 @@ async def without(release: Release, component: str, script: str = "slm_eos=5") -
     finally:
         release.kubectl("scale", deployment, f"--replicas={replicas}")
         await asyncio.to_thread(eventually, component, lambda: release.is_ready(component), 120)
+
+
+@asynccontextmanager
+async def http_without_gateways(release: Release) -> AsyncIterator[None]:
+    """Requests to the HTTP gateway, which finds no gateway."""
+    address = release.get("service", f"{NAME}-http-gateway")["spec"]["clusterIP"]
+
+    async def ask_on_and_on() -> None:
+        while True:
+            with suppress(OSError):
+                await asyncio.to_thread(urllib.request.urlopen, f"http://{address}:8080/v1/models", timeout=5)
+
+    async with without(release, "gateway"), beside(ask_on_and_on()):
+        yield
 
 
 @asynccontextmanager
@@ -206,6 +230,10 @@ async def shifted_questions(release: Release) -> AsyncIterator[None]:
 # By the alerts that one fault fires, with spaces between.
 FAULTS: dict[str, Callable[[Release], AbstractAsyncContextManager[None]]] = {
     "TandemRequestsFail": lambda release: without(release, "slm-executor"),
+    "TandemAnswersFailFast TandemAnswersFailSlowly": lambda release: without(release, "worker"),
+    "TandemAnswersAreLate": lambda release: traffic(release, "ms=500 slm_eos=60", 8),
+    "TandemHttpFails": http_without_gateways,
+    "TandemDependencyFails": lambda release: without(release, "demo-redis"),
     "TandemLargeModelUnavailable": lambda release: without(release, "insight-generator"),
     "TandemScorerFailsOpen TandemDegradedRequests": lambda release: without(release, "sufficiency-scorer"),
     "TandemStopIsSlow": frozen_generator,
@@ -228,7 +256,7 @@ def test_every_pod_is_read_and_every_rule_is_evaluated(watched: Release, prometh
 
     eventually("every pod", lambda: read() == ours)
     eventually("every rule", lambda: prometheus.states(f"{watched.namespace}-{NAME}").keys() == set(ALERTS))
-    assert {alert for alerts in FAULTS for alert in alerts.split()} == set(ALERTS)
+    assert {alert for alerts in FAULTS for alert in alerts.split()} == set(ALERTS) - ALWAYS - ELSEWHERE
 
 
 @pytest.mark.parametrize("alerts", FAULTS)
@@ -269,10 +297,3 @@ def with_variables(query: str, chosen: Mapping[str, str]) -> str:
 
 def has_value(series: dict[str, Any]) -> bool:
     return str(series["value"][1]) != "NaN"
-
-
-def test_the_rules_say_at_their_own_times_what_promtool_is_told(cluster: Cluster) -> None:
-    words = [cluster.folder / "bin" / "promtool", "test", "rules", TOLD]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert {alert for alert in ALERTS if f'"{alert}"' in TOLD.read_text()} == set(ALERTS)
