@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: images kind-images pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -80,6 +80,19 @@ browser:  ## install Chromium for the tests of the page, where there is none (De
 
 pictures: develop  ## draw the pictures of docs/page.md from the page itself (needs Chromium)
 	@TANDEM_PICTURES=docs/page $(RUN) pytest tests/integration/test_page_pictures.py
+
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGES ?= default
+PLATFORMS ?=
+BAKE = TAG=$(VERSION) PLATFORMS="$(PLATFORMS)" docker buildx bake -f deploy/docker-bake.hcl
+
+images:  ## build the images, and push them: make images PUSH=registry.example.com/ai IMAGES="gpu roles" PLATFORMS=linux/amd64,linux/arm64
+	@docker buildx version >/dev/null 2>&1 || { echo 'make images needs docker with its plugin buildx; deploy/Dockerfile names the same builds without it' >&2; exit 1; }
+	@$(if $(PUSH),REGISTRY=$(PUSH) $(BAKE) --push --metadata-file dist/images.json,$(BAKE) --load) $(IMAGES)
+
+KIND ?= kind
+kind-images:  ## build the image for CPUs and load it into the Kind cluster KIND=name (k3d: make kind-images LOAD="k3d image import")
+	@$(BAKE) kind && $(or $(LOAD),kind load docker-image --name $(KIND)) tandem.local/tandem:$(VERSION)
 
 jaeger: setup  ## build Jaeger into the cache folder (once; needs Go, takes minutes)
 	@deploy/build-jaeger.sh

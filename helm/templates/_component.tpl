@@ -34,7 +34,11 @@
 {{- fail "image.digest names one image, and this release runs several: set COMPONENT.image.digest instead" -}}
 {{- end -}}
 {{- if $image.roles }}{{ $repository = printf "%s-%s" $repository .component.role }}{{ end -}}
-{{- with $image.registry }}{{ $repository = printf "%s/%s" . $repository }}{{ end -}}
+{{- $registry := default $image.registry (default dict .root.Values.global).imageRegistry -}}
+{{- if not $registry -}}
+{{- fail "image.registry is needed: nobody publishes Tandem's images. Push them to a registry of yours, `make images PUSH=REGISTRY`, and set image.registry=REGISTRY; on Kind, `make kind-images` and image.registry=tandem.local" -}}
+{{- end -}}
+{{- $repository = printf "%s/%s" $registry $repository -}}
 {{- if $image.digest -}}
 {{ $repository }}@{{ $image.digest }}
 {{- else -}}

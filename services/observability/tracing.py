@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 from opentelemetry import trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.observability.json_logs import JsonFormatter
 from services.observability.text import LOG_FORMAT, TextlessExporter, TextlessFormatter
 from tandem.errors import SetupError
 from tandem.method.names import DISTRIBUTION
@@ -52,6 +53,9 @@ class TelemetrySettings(BaseSettings):
         validation_alias="OTEL_EXPORTER_OTLP_TIMEOUT",
         description="of one export, as the Python SDK reads it",
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", validation_alias="TANDEM_LOG_FORMAT", description="json: one object a line, with the trace's id"
+    )
     has_text: bool = Field(
         False,
         validation_alias="TANDEM_TELEMETRY_TEXT",
@@ -69,7 +73,7 @@ def setup(service_name: str, log_level: str = "INFO", provider_factory: Any = Tr
         settings = TelemetrySettings()
     except ValidationError as error:
         raise SetupError("; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())) from error
-    _setup_logging(log_level, has_text=settings.has_text)
+    _setup_logging(log_level, settings, service_name)
     resource = Resource.create({"service.name": service_name, "service.version": version(DISTRIBUTION)})
     if settings.endpoint:
         _enable_sdk_metrics()
@@ -108,9 +112,10 @@ def current_trace_id() -> str:
     return trace.format_trace_id(trace.get_current_span().get_span_context().trace_id)
 
 
-def _setup_logging(level: str, *, has_text: bool) -> None:
+def _setup_logging(level: str, settings: TelemetrySettings, service: str) -> None:
+    make, is_json = logging.Formatter if settings.has_text else TextlessFormatter, settings.log_format == "json"
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter((logging.Formatter if has_text else TextlessFormatter)(LOG_FORMAT))
+    handler.setFormatter(JsonFormatter(make("%(message)s"), service) if is_json else make(LOG_FORMAT))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("httpx", "urllib3", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

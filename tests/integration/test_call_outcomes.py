@@ -45,7 +45,7 @@ async def test_an_answer_is_counted_with_its_time(system: System) -> None:
 async def test_what_is_the_callers_fault_breaks_no_promise(system: System) -> None:
     before = counts()
     with pytest.raises(RequestError):
-        await ask(system, "[slm_eos=5]", max_tokens=-1)
+        await ask(system, "[slm_eos=5]", threshold=7.0)
     assert more(before) == {Outcome.REFUSED}
 
 

@@ -113,7 +113,7 @@ def test_what_downloads_has_the_executors_image_or_its_registry() -> None:
         return downloading("image", "image.roles=true", *sets)
 
     assert downloading("imagePullPolicy", "modelCache.image.pullPolicy=Always") == {"Always"}
-    pinned = f"ghcr.io/tandem/tandem-slm-executor@{digest}"
+    pinned = f"registry.example.com/ai/tandem-slm-executor@{digest}"
     assert images("accelerator=none", f"slmExecutor.image.digest={digest}") == {pinned}
     assert images(f"modelCache.image.digest={digest}") == {pinned}
     [on_gpu] = images(f"slmExecutor.image.digest={digest}", "slmExecutor.image.registry=mirror.local")

@@ -62,7 +62,7 @@ def test_one_digest_cannot_name_several_images() -> None:
     assert "names one image" in refusal("gpu", f"image.digest={digest}")
     assert "names one image" in refusal("minimal", f"image.digest={digest}", "image.roles=true")
     specs = pod_specs(render("minimal", f"image.digest={digest}"))
-    assert {c["image"] for n, s in specs.items() if "demo" not in n for c in s["containers"]} == {f"ghcr.io/tandem/tandem@{digest}"}  # fmt: skip
+    assert {c["image"] for n, s in specs.items() if "demo" not in n for c in s["containers"]} == {f"tandem.local/tandem@{digest}"}  # fmt: skip
     one = render("gpu", f"insightGenerator.image.digest={digest}")
     assert pod_specs(one)["Deployment/t-tandem-insight-generator"]["containers"][0]["image"].endswith(digest)
 

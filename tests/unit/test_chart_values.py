@@ -36,6 +36,19 @@ def test_each_component_may_run_its_own_image_of_ones_own_registry(edge: list[di
 
 
 @needs_helm
+def test_there_is_no_registry_that_somebody_else_could_fill() -> None:
+    assert "make images PUSH=REGISTRY" in refusal("gpu", "image.registry=")
+
+
+@needs_helm
+def test_one_registry_of_a_whole_company_overrides_that_of_every_image() -> None:
+    specs = pod_specs(render("minimal", "global.imageRegistry=mirror.example.org"))
+    images = [c["image"] for spec in specs.values() for c in [*spec["containers"], *spec.get("initContainers", [])]]
+    assert {image.partition("/")[0] for image in images} == {"mirror.example.org"}
+    assert "mirror.example.org/redis:8.2-alpine" in images
+
+
+@needs_helm
 def test_tls_ends_at_the_edge_for_http_and_grpc(edge: list[dict[str, Any]]) -> None:
     [gateway] = [o["spec"] for o in edge if o["kind"] == "Gateway"]
     [listener] = gateway["listeners"]
@@ -122,7 +135,7 @@ def test_an_engine_that_is_none_does_not_render(option: str, message: str) -> No
 def test_vllm_runs_the_image_that_has_it_with_its_arguments_and_on_gpus_alone() -> None:
     spec = pod_specs(render("deepseek"))["Deployment/t-tandem-insight-generator"]
     [container] = spec["containers"]
-    assert container["image"] == f"ghcr.io/tandem/tandem:{VERSION}-vllm"
+    assert container["image"] == f"registry.example.com/ai/tandem:{VERSION}-vllm"
     variables = {e["name"]: e.get("value") for e in container["env"]}
     assert '"tensor_parallel_size":2' in variables["TANDEM_ENGINE_ARGS"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 2
