@@ -31,7 +31,7 @@ _DEFAULTS_FILE = CHART / "templates" / "_defaults.tpl"
 _FREE = {
     "commonLabels", "podAnnotations", "podLabels", "files", "binaryFiles", "nodeSelector", "affinity", "podSecurityContext",
     "securityContext", "annotations", "labels", "lifecycle", "startup", "readiness", "liveness", "requests", "limits",
-    "engineArgs", "issuerRef",
+    "engineArgs", "issuerRef", "dnsConfig", "strategy", "behavior", "fallback",
 }  # fmt: skip
 _ENUMS = {
     "pullPolicy": ["Always", "IfNotPresent", "Never"],
@@ -39,6 +39,9 @@ _ENUMS = {
     "deploymentMode": ["Standard", "RawDeployment"],
     "accelerator": ["nvidia", "none"],
     "kind": ["keda", "hpa"],
+    "format": ["text", "json"],
+    "dnsPolicy": ["", "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
+    "unhealthyPodEvictionPolicy": ["", "IfHealthyBudget", "AlwaysAllow"],
     "accessMode": ["", "ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"],
     "device": ["", "cuda", "cpu", "auto"],
     "sampler": [
@@ -137,6 +140,8 @@ def _schema(name: str, value: Any) -> dict[str, Any]:
         return _object(_IMAGE)
     if name == "resources":
         return _object(_RESOURCES)
+    if name == "minAvailable":
+        return {"type": ["integer", "string"]}
     if isinstance(value, dict):
         return _object(value)
     if isinstance(value, bool):

@@ -66,6 +66,8 @@ grpc: {port: {{ .healthPort }}, service: {{ .fixed.ready }}}
 
 {{- define "tandem.resources" -}}
 {{- $resources := deepCopy .component.resources -}}
+{{- $claims := list -}}{{- range .component.resourceClaims }}{{ $claims = append $claims (dict "name" .name) }}{{ end -}}
+{{- if $claims }}{{ $_ := set $resources "claims" $claims }}{{ end -}}
 {{- if .component.onGpu -}}
 {{- $gpu := dict (index .root.Values.pools .component.pool).gpuResource .component.gpus -}}
 {{- $resources = mustMergeOverwrite $resources (dict "limits" (mustMergeOverwrite (default dict $resources.limits) $gpu)) -}}

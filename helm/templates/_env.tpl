@@ -17,6 +17,9 @@
 - {name: TANDEM_HOST, value: 0.0.0.0}
 - {name: TANDEM_PORT, value: {{ $c.port | quote }}}
 - {name: TANDEM_METRICS_PORT, value: "9090"}
+{{- if ne $v.logs.format "text" }}
+- {name: TANDEM_LOG_FORMAT, value: {{ $v.logs.format }}}
+{{- end }}
 - {name: TANDEM_DRAIN, value: {{ $c.drainSeconds | quote }}}
 - {name: TANDEM_UNREADY_PAUSE, value: {{ $c.unreadyPauseSeconds | quote }}}
 {{- if $v.tls.enabled }}

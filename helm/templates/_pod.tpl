@@ -9,6 +9,18 @@ priorityClassName: {{ . }}
 {{- with $c.runtimeClassName }}
 runtimeClassName: {{ . }}
 {{- end }}
+{{- with $c.schedulerName }}
+schedulerName: {{ . }}
+{{- end }}
+{{- with $c.hostAliases }}
+hostAliases: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $c.dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with $c.dnsConfig }}
+dnsConfig: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- with mustMergeOverwrite (deepCopy (default dict $pool.nodeSelector)) $c.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -33,6 +45,9 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with include "tandem.placement" . | trim }}
 {{ . }}
+{{- end }}
+{{- with $c.resourceClaims }}
+resourceClaims: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $c.topologySpreadConstraints }}
 topologySpreadConstraints:
@@ -79,8 +94,12 @@ containers:
       {{- toYaml $c.probes.liveness | nindent 6 }}
     resources: {{- include "tandem.resources" . | nindent 6 }}
     env: {{- include "tandem.env" . | nindent 6 }}
+    {{- $sources := default list $c.extraEnvFrom }}
     {{- if and $c.fixed.temporal $root.Values.fileStore.existingSecret }}
-    envFrom: [{secretRef: {name: {{ $root.Values.fileStore.existingSecret }}}}]
+    {{- $sources = prepend $sources (dict "secretRef" (dict "name" $root.Values.fileStore.existingSecret)) }}
+    {{- end }}
+    {{- with $sources }}
+    envFrom: {{- toYaml . | nindent 6 }}
     {{- end }}
     volumeMounts: {{- include "tandem.mounts" . | nindent 6 }}
   {{- with $c.extraContainers }}{{ toYaml . | nindent 2 }}{{ end }}

@@ -67,3 +67,9 @@
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* component -> how fast its autoscaler acts */}}
+{{- define "tandem.scalingBehavior" -}}
+{{- $down := dict "scaleDown" (dict "stabilizationWindowSeconds" .autoscaling.cooldownSeconds) -}}
+{{ mustMergeOverwrite $down (deepCopy .autoscaling.behavior) | toYaml }}
+{{- end }}
