@@ -26,7 +26,7 @@ from services.http_gateway.replies import EventStream, Reply, send_whole
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
 from services.identity.caller import bearer
-from services.observability import metrics, text
+from services.observability import availability, text
 from services.observability.tracing import tracer
 from services.process.body_limit import BodyLimit
 from services.process.web_pages import PageGuard, WebPages
@@ -205,7 +205,7 @@ class _Counted:
         def count(status: int) -> None:
             nonlocal is_counted
             is_counted = True
-            metrics.count_http(getattr(scope.get("route"), "path", "other"), status, time.monotonic() - began)
+            availability.count_http(getattr(scope.get("route"), "path", "other"), status, time.monotonic() - began)
 
         async def counted(message: Any) -> None:
             if message["type"] == "http.response.start":

@@ -11,6 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from tandem.method.names import DISTRIBUTION
 
+SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 120.0, 300.0)
 # Seconds to a complete answer; alerts compare with one of these.
 _ANSWERS = (0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
@@ -19,6 +20,8 @@ CALLS = Counter("tandem_gateway_requests", "Solve calls that ended, as their cal
 ANSWERED_SECONDS = Histogram(
     "tandem_gateway_answer_seconds", "From a Solve call to its complete answer.", ["profile"], buckets=_ANSWERS
 )
+HTTP_REQUESTS = Counter("tandem_http_requests", "HTTP requests, by the time that the reply began.", ["route", "status"])
+HTTP_SECONDS = Histogram("tandem_http_reply_seconds", "To the beginning of the reply.", ["route"], buckets=SLOW)
 UNREACHED = Counter("tandem_dependency_errors", "Calls that Redis or Temporal did not answer.", ["dependency"])
 CERTIFICATE_END = Gauge(
     "tandem_certificate_expiry_timestamp_seconds", "End of a certificate of this process, Unix time.", ["certificate"]
@@ -54,6 +57,12 @@ def count_call(profile: str, outcome: Outcome, seconds: float) -> None:
     CALLS.labels(profile, outcome).inc()
     if outcome is Outcome.ANSWERED:
         ANSWERED_SECONDS.labels(profile).observe(seconds)
+
+
+def count_http(route: str, status: int, seconds: float) -> None:
+    """Count an HTTP request whose reply begins."""
+    HTTP_REQUESTS.labels(route, status).inc()
+    HTTP_SECONDS.labels(route).observe(seconds)
 
 
 def count_unreached(dependency: str) -> None:

@@ -15,24 +15,23 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_se
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from services.observability.availability import announce
+from services.observability.availability import SLOW, announce
 from tandem.errors import SetupError
 from tandem.method.result import ShadowResult, SolveResult
 from tandem.method.tokens import TokenCounts
 
 logger = logging.getLogger(__name__)
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-_SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 120.0, 300.0)
 
 REQUESTS = Counter("tandem_requests", "Requests that ended, by reason.", ["profile", "reason"])
-REQUEST_SECONDS = Histogram("tandem_request_duration_seconds", "From start to end.", ["profile"], buckets=_SLOW)
+REQUEST_SECONDS = Histogram("tandem_request_duration_seconds", "From start to end.", ["profile"], buckets=SLOW)
 STOP_STAGE = Counter("tandem_stop_stage", "Stage that the answer used, by reason.", ["profile", "stage", "reason"])
 CANCEL_SECONDS = Histogram(
     "tandem_cancel_latency_seconds", "From the decision to the large model being stopped.", buckets=_FAST
 )
-DECISION_SECONDS = Histogram("tandem_decision_seconds", "From the start to the decision.", ["profile"], buckets=_SLOW)
+DECISION_SECONDS = Histogram("tandem_decision_seconds", "From the start to the decision.", ["profile"], buckets=SLOW)
 ANSWER_SECONDS = Histogram(
-    "tandem_first_answer_token_seconds", "From the decision to the first answer token.", buckets=_SLOW
+    "tandem_first_answer_token_seconds", "From the decision to the first answer token.", buckets=SLOW
 )
 SCORE = Histogram(
     "tandem_sufficiency_score", "Scores, by stage.", ["profile", "stage"], buckets=[i / 10 for i in range(1, 11)]
@@ -57,13 +56,11 @@ NOTES = Counter(
     "Requests whose result has notes: something failed, and the request was still answered.",
     ["profile"],
 )
-HTTP_REQUESTS = Counter("tandem_http_requests", "HTTP requests, by the time that the reply began.", ["route", "status"])
-HTTP_SECONDS = Histogram("tandem_http_reply_seconds", "To the beginning of the reply.", ["route"], buckets=_SLOW)
 FIRST_TOKEN = Histogram(
     "gen_ai_server_time_to_first_token_seconds",
     "From an attempt's start to its first token.",
     ["model", "role"],
-    buckets=_SLOW,
+    buckets=SLOW,
 )
 PER_TOKEN = Histogram(
     "gen_ai_server_time_per_output_token_seconds",
@@ -72,7 +69,7 @@ PER_TOKEN = Histogram(
     buckets=_FAST,
 )
 INFERENCE_SECONDS = Histogram(
-    "gen_ai_server_request_duration_seconds", "Duration of one attempt of a model.", ["model", "role"], buckets=_SLOW
+    "gen_ai_server_request_duration_seconds", "Duration of one attempt of a model.", ["model", "role"], buckets=SLOW
 )
 STREAMS = Gauge("tandem_gateway_streams", "Open Solve streams.")
 LIMIT_USED = Gauge(
@@ -183,12 +180,6 @@ def expose(host: str, port: int, process: str) -> None:
         except OSError as error:
             raise SetupError(f"metrics: listening on {host}:{port} failed: {error.strerror}") from error
         logger.info("metrics on port %d", port)
-
-
-def count_http(route: str, status: int, seconds: float) -> None:
-    """Count an HTTP request whose reply begins."""
-    HTTP_REQUESTS.labels(route, status).inc()
-    HTTP_SECONDS.labels(route).observe(seconds)
 
 
 def count_inference(

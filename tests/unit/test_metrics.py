@@ -178,7 +178,7 @@ def exported() -> set[str]:
     metrics.count_shadow("every", shadow)
     metrics.count_check("every", "pass", 0.01, TRACE_ID)
     metrics.export_used_limits({("every", "usd_per_day"): 0.5})
-    metrics.count_http("every", 200, 0.1)
+    availability.count_http("every", 200, 0.1)
     availability.announce("every")
     availability.count_call("every", Outcome.ANSWERED, 1.0)
     availability.CERTIFICATE_END.labels("every").set(1)
