@@ -71,10 +71,11 @@ local function until_free(entries, sum, need, limit)
 end
 
 if command == "reserve" then
-  -- ARGV[3..7]: id, day, usd, tokens, when the hold is looked into; [8..9]: ms to the end of day and month; [10..14]: the
-  -- limits of requests and tokens a minute, requests at once, USD a day and a month, each -1 for none.
+  -- due: when the hold is looked into. to_midnight, to_next_month: ms. Each limit is -1 for none.
   -- Answers OK, HELD, UNKNOWN or {FULL, limit's name, limit, left, ms to wait or -1 for ever}.
   local id, day, usd, tokens, due = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+  local to_midnight, to_next_month = tonumber(ARGV[8]), tonumber(ARGV[9])
+  local most_requests, most_tokens, most_at_once, most_usd_a_day, most_usd_a_month = unpack(ARGV, 10, 14)
   if not is_known(month_of(day)) then return {"UNKNOWN"} end
   redis.call("ZREMRANGEBYSCORE", settled, "-inf", now)
   if is_known("hold:" .. id) or redis.call("ZSCORE", settled, id) then return {"HELD"} end
@@ -89,14 +90,14 @@ if command == "reserve" then
   local function budget(bills, to_end) -- what is only held may come back in a moment
     return function(limit) return bills + usd <= limit and 1000 or to_end end
   end
-  check("requests_per_minute", ARGV[10], last.r_sum, 1, function(l) return until_free(last.r, last.r_sum, 1, l) end)
-  check("tokens_per_minute", ARGV[11], last.t_sum, tokens, function(l)
+  check("requests_per_minute", most_requests, last.r_sum, 1, function(l) return until_free(last.r, last.r_sum, 1, l) end)
+  check("tokens_per_minute", most_tokens, last.t_sum, tokens, function(l)
     return until_free(last.t, last.t_sum, tokens, l)
   end)
-  check("concurrent_requests", ARGV[12], number("running"), 1, function() return 1000 end)
+  check("concurrent_requests", most_at_once, number("running"), 1, function() return 1000 end)
   local of_day, of_month = number(day), number(month_of(day))
-  check("usd_per_day", ARGV[13], of_day + held, usd, budget(of_day, tonumber(ARGV[8])))
-  check("usd_per_month", ARGV[14], of_month + held, usd, budget(of_month, tonumber(ARGV[9])))
+  check("usd_per_day", most_usd_a_day, of_day + held, usd, budget(of_day, to_midnight))
+  check("usd_per_month", most_usd_a_month, of_month + held, usd, budget(of_month, to_next_month))
   if refusal then
     return {"FULL", refusal.name, whole(refusal.limit), whole(refusal.left), whole(refusal.wait)}
   end
@@ -106,7 +107,7 @@ if command == "reserve" then
 end
 
 if command == "settle" then
-  -- ARGV[3..6]: id, usd, tokens, the day it began. Again, or where Redis lost the month, it does nothing.
+  -- day: when it began. Again, or where Redis lost the month, it does nothing.
   local id, usd, tokens, day = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
   local hold = hold_of(id)
   if hold then
@@ -126,10 +127,10 @@ if command == "settle" then
 end
 
 if command == "release" then
-  -- ARGV[3]: the id of a request that never began.
-  local hold = hold_of(ARGV[3])
+  local id = ARGV[3] -- of a request that never began
+  local hold = hold_of(id)
   if hold then
-    drop_hold(ARGV[3], hold)
+    drop_hold(id, hold)
     if redis.call("HEXISTS", minute, "r" .. whole(hold.began)) == 1 then
       redis.call("HINCRBY", minute, "r" .. whole(hold.began), -1)
       redis.call("HINCRBY", minute, "t" .. whole(hold.began), whole(-hold.tokens))
@@ -139,11 +140,11 @@ if command == "release" then
 end
 
 if command == "defer" then
-  -- ARGV[3..4]: id, when the hold is looked into.
-  local hold = hold_of(ARGV[3])
+  local id, due = ARGV[3], tonumber(ARGV[4])
+  local hold = hold_of(id)
   if hold then
-    hold.due = tonumber(ARGV[4])
-    write_hold(ARGV[3], hold)
+    hold.due = due
+    write_hold(id, hold)
   end
   return {"OK"}
 end
@@ -162,26 +163,26 @@ if command == "due" then
 end
 
 if command == "restore" then
-  -- ARGV[3..5]: day, its bills, the month's; then id, usd, tokens, day, second and due of each request that runs. Once a month,
-  -- or after a loss: whatever was written since is newer.
-  local day = ARGV[3]
+  -- After the month's bills follow id, usd, tokens, day, second and due of each request that runs. Once a month, or after a loss:
+  -- whatever was written since is newer.
+  local day, bills_of_day, bills_of_month = ARGV[3], ARGV[4], ARGV[5]
   if is_known(month_of(day)) then return {"OK"} end
   for _, name in ipairs(redis.call("HKEYS", account)) do
     if string.match(name, "^%d") then redis.call("HDEL", account, name) end -- bills of other months
   end
-  redis.call("HSET", account, day, ARGV[4], month_of(day), ARGV[5])
+  redis.call("HSET", account, day, bills_of_day, month_of(day), bills_of_month)
   for i = 6, #ARGV, 6 do
-    local hold = {usd = tonumber(ARGV[i + 1]), tokens = tonumber(ARGV[i + 2]), day = ARGV[i + 3],
-                  began = tonumber(ARGV[i + 4]), due = tonumber(ARGV[i + 5])}
-    if not is_known("hold:" .. ARGV[i]) then put_hold(ARGV[i], hold) end
+    local id, usd, tokens, began_day, began, due = unpack(ARGV, i, i + 5)
+    local hold = {usd = tonumber(usd), tokens = tonumber(tokens), day = began_day, began = tonumber(began), due = tonumber(due)}
+    if not is_known("hold:" .. id) then put_hold(id, hold) end
   end
   keep_alive()
   return {"OK"}
 end
 
 if command == "standing" then
-  -- ARGV[3]: the day. Answers requests and tokens of the last minute, requests at once, bills and holds of day and month.
-  local last, held, day = recent(), number("held"), ARGV[3]
+  -- Answers requests and tokens of the last minute, requests at once, bills and holds of day and month.
+  local day, last, held = ARGV[3], recent(), number("held")
   local of_day, of_month = number(day) + held, number(month_of(day)) + held
   return {"OK", whole(last.r_sum), whole(last.t_sum), whole(number("running")), whole(of_day), whole(of_month)}
 end

@@ -53,36 +53,37 @@ end
 local function logged_of_owner()
   return table.concat({number("trial"), number("tokens") - number("first_token"), number("input") - number("first_input")}, " ")
 end
--- A writer that was fenced off closes, with ARGV as below: what it made and the log lacks is discarded, and the owner is told at its
+-- A writer that was fenced off closes: what it made and the log lacks is discarded, and the owner is told at its
 -- own close. Once; not where the owner is of another trial, since this one is billed.
-local function add_from_fenced()
+local function add_from_fenced(made_prompt, made_generated)
   local logged = redis.call("HGET", state, field("fenced:" .. epoch))
   if not logged then return end
   redis.call("HDEL", state, field("fenced:" .. epoch))
   local trial, generated, prompt = string.match(logged, "(%S+) (%S+) (%S+)")
   if tonumber(trial) ~= number("trial") then return end
-  generated, prompt = math.max(0, tonumber(ARGV[9]) - generated), math.max(0, tonumber(ARGV[8]) - prompt)
+  generated, prompt = math.max(0, made_generated - generated), math.max(0, made_prompt - prompt)
   for _, name in ipairs({"discarded", "late_generated"}) do redis.call("HINCRBY", state, field(name), generated) end
   for _, name in ipairs({"input", "first_input", "late_prompt"}) do redis.call("HINCRBY", state, field(name), prompt) end
   keep_alive()
 end
 
 if command == "begin" then
-  -- ARGV[7]: "stage" keeps what the last finished stage holds, "token" keeps every token. ARGV[8]: the trial; a higher one than
-  -- before begins a new text with a ledger of its own, because the earlier trial has ended and is billed.
+  -- keep: "stage" keeps what the last finished stage holds, "token" every token. A higher trial than before begins a new text with
+  -- a ledger of its own, because the earlier trial has ended and is billed.
+  local keep, trial = ARGV[7], tonumber(ARGV[8])
   if owner and tonumber(owner) >= epoch then return {"FENCED", owner} end
   if owner and redis.call("HGET", state, field("closed")) ~= owner then
     redis.call("HSET", state, field("fenced:" .. owner), logged_of_owner())
   end
   local prompt, generated = unreported()
-  if tonumber(ARGV[8]) > number("trial") then
-    redis.call("HSET", state, field("trial"), ARGV[8])
+  if trial > number("trial") then
+    redis.call("HSET", state, field("trial"), trial)
     for _, name in ipairs({"tokens", "input", "discarded", "unlogged", "reported_prompt", "reported_generated"}) do
       redis.call("HDEL", state, field(name))
     end
   end
   local tokens = number("tokens")
-  local kept = ARGV[7] == "stage" and number("stage_tokens") or tokens
+  local kept = keep == "stage" and number("stage_tokens") or tokens
   if tokens > kept then redis.call("HINCRBY", state, field("discarded"), tokens - kept) end
   redis.call("HSET", state, field("epoch"), epoch, field("writer"), writer, field("tokens"), kept,
              field("first_token"), kept, field("first_input"), number("input"), field("late_generated"), 0,
@@ -92,44 +93,50 @@ if command == "begin" then
               tostring(number("discarded")), owner or "0", prompt, generated)
 end
 
+-- prompt and generated: all tokens of the attempt, not those that the writer takes for unlogged, since an entry may be here whose reply
+-- did not reach it. was_stopped: generated tokens are in no entry because of the stop; else those are discarded. is_reported: its span
+-- has the tokens. last_seq: the writer's last entry.
+local close = command == "close" and {
+  reason = ARGV[7], prompt = tonumber(ARGV[8]), generated = tonumber(ARGV[9]), was_stopped = ARGV[10] == "1",
+  is_reported = ARGV[11] == "1", last_seq = tonumber(ARGV[12]),
+}
+
 -- An owner of before: a replica that had not heard of this writer has become the primary.
 if not owner or tonumber(owner) < epoch then return {"LOST", ""} end
 if tonumber(owner) ~= epoch then
-  if command == "close" then add_from_fenced() end
+  if command == "close" then add_from_fenced(close.prompt, close.generated) end
   return {"FENCED", owner}
 end
 
 if command == "append" then
-  -- ARGV[7..13]: sequence, tokens after this entry, text, ids, finished stage or 0, prompt tokens prefilled for it, and the name
-  -- of the key that text and ids are encrypted with, or ""
+  -- tokens: after this entry. stage: the one that it finishes, or 0. prompt: tokens prefilled for it. key_name: of the key that text
+  -- and ids are encrypted with, or "".
+  local seq, tokens, text, ids, stage, prompt, key_name = tonumber(ARGV[7]), unpack(ARGV, 8, 13)
   local stopped = tonumber(redis.call("HGET", state, field("stop_epoch")) or "-1")
   if stopped >= epoch then return {"STOPPED", redis.call("HGET", state, field("stop_at"))} end
-  local seq, have = tonumber(ARGV[7]), number("seq")
+  local have = number("seq")
   if seq ~= have + 1 then return {"GAP", tostring(have)} end
-  add("delta", ARGV[8], ARGV[11], "text", ARGV[9], "ids", ARGV[10], "key", ARGV[13])
-  redis.call("HSET", state, field("tokens"), ARGV[8])
-  if ARGV[11] ~= "0" then redis.call("HSET", state, field("stage"), ARGV[11], field("stage_tokens"), ARGV[8]) end
-  if ARGV[12] ~= "0" then redis.call("HINCRBY", state, field("input"), ARGV[12]) end
+  add("delta", tokens, stage, "text", text, "ids", ids, "key", key_name)
+  redis.call("HSET", state, field("tokens"), tokens)
+  if stage ~= "0" then redis.call("HSET", state, field("stage"), stage, field("stage_tokens"), tokens) end
+  if prompt ~= "0" then redis.call("HINCRBY", state, field("input"), prompt) end
   return done(tostring(seq))
 end
 
 if command == "close" then
-  -- ARGV[7..9]: reason, prompt and generated tokens of this attempt; ARGV[10]: 1 where generated tokens are in no entry because of
-  -- the stop, else those are discarded; ARGV[11]: 1 where its span has the tokens; ARGV[12]: the writer's last entry.
-  -- All tokens of the attempt, not those that the writer takes for unlogged: an entry may be here whose reply did not reach it.
   -- Answers prompt and generated tokens that fenced-off writers have added since this one began.
-  local have, prompt, generated = number("seq"), tonumber(ARGV[8]), tonumber(ARGV[9])
-  if tonumber(ARGV[12]) > have then return {"GAP", tostring(have)} end
+  local have, prompt, generated = number("seq"), close.prompt, close.generated
+  if close.last_seq > have then return {"GAP", tostring(have)} end
   local logged = number("tokens") - number("first_token")
-  redis.call("HINCRBY", state, field(ARGV[10] == "1" and "unlogged" or "discarded"), generated - logged)
+  redis.call("HINCRBY", state, field(close.was_stopped and "unlogged" or "discarded"), generated - logged)
   redis.call("HSET", state, field("input"), number("first_input") + prompt)
   local late_prompt, late_generated = number("late_prompt"), number("late_generated")
-  if ARGV[11] == "1" then
+  if close.is_reported then
     redis.call("HINCRBY", state, field("reported_prompt"), prompt + late_prompt)
     redis.call("HINCRBY", state, field("reported_generated"), generated + late_generated)
   end
   redis.call("HSET", state, field("closed"), epoch)
-  add("end", number("tokens"), "0", "reason", ARGV[7])
+  add("end", number("tokens"), "0", "reason", close.reason)
   return done(tostring(late_prompt), tostring(late_generated))
 end
 
