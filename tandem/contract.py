@@ -13,6 +13,9 @@ from tandem.errors import RequestError
 
 MOST_MESSAGES = 1024
 """Of a conversation."""
+MOST_TOOLS = 128
+MOST_CALLS = 128
+"""Of a message."""
 MAX_REQUEST_BYTES = 2 * 2**20
 """Of a message to the gateway, and of a body of JSON that becomes one. Temporal keeps no larger input either."""
 MOST_COUNT = 2**32 - 1

@@ -54,8 +54,10 @@ class SolveOptions(TypedDict, total=False):
     """JSON schema of the answer: both models are held to it."""
     tools: Sequence[Offered]
     """What the answer may call, in OpenAI's shape; the result's `tool_calls` are to be run by the caller."""
-    tool_choice: str | Sequence[str]
-    """`auto` (the default), `none`, `required`, or the names of the tools of which one must be called."""
+    tool_choice: str
+    """`auto` (the default), `none`, `required`, or the name of the tool that must be called."""
+    allowed_tools: Sequence[str]
+    """Names of the tools that may be called; all if not given."""
     parallel_tool_calls: bool | None
     """False: one call at most."""
 
@@ -107,7 +109,8 @@ def solve_request(question: Question, **options: Unpack[SolveOptions]) -> tandem
 def _tool_choice(options: SolveOptions) -> tandem_pb2.ToolChoice | None:
     if not options.get("tools"):
         return None
-    return tool_choice(options.get("tool_choice", "auto"), options.get("parallel_tool_calls"))
+    choice, allowed = options.get("tool_choice", "auto"), options.get("allowed_tools", ())
+    return tool_choice(choice, allowed, options.get("parallel_tool_calls"))
 
 
 def _stop_strings(given: str | Sequence[str] | None) -> Sequence[str]:

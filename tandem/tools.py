@@ -41,11 +41,10 @@ def tool(given: Offered) -> tandem_pb2.Tool:
     )
 
 
-def tool_choice(choice: str | Sequence[str], parallel: bool | None = None) -> tandem_pb2.ToolChoice:
-    """`auto`, `none`, `required`, or the names of the tools of which one must be called."""
-    is_mode = isinstance(choice, str) and choice in _MODES
-    mode = _MODES[choice] if is_mode else tandem_pb2.TOOL_MODE_REQUIRED  # type: ignore[index]
-    names = [] if is_mode else [choice] if isinstance(choice, str) else choice
+def tool_choice(choice: str, allowed: Sequence[str] = (), parallel: bool | None = None) -> tandem_pb2.ToolChoice:
+    """`choice` is `auto`, `none`, `required`, or the name of the tool that must be called; only the `allowed` tools may be, if any."""
+    mode = _MODES.get(choice, tandem_pb2.TOOL_MODE_REQUIRED)
+    names = allowed if choice in _MODES else [choice]
     return to_message(tandem_pb2.ToolChoice, mode=mode, allowed=names, parallel=parallel)
 
 

@@ -3,17 +3,18 @@
 A token is a byte. Keys: `ms` per token (default 1); `llm_eos` / `slm_eos` tokens after which that model ends; `llm` / `slm`
 the text it generates, repeated ("_" is a space, "|" a line break); `scores` as `tokens:score,...`: the score of an insight of
 at least so many tokens, for the untrained scorer; `repaired`: the text with which
-it corrects one that it reads; `score_ms`; `ahead_ms` that a prefill-only request takes; `fail` one of llm,
+it corrects one that it reads; `llm_logprob` / `slm_logprob` of each of its tokens (default -0.1), where that is wanted; `score_ms`; `ahead_ms` that a prefill-only request takes; `fail` one of llm,
 slm, score; `llm_hold` / `slm_hold` as `tokens` or `tokens:file`: after so many tokens that model waits until it is aborted, or
 until the file is gone (tests.conftest.Hold), so that a test acts at this token on a machine of any speed.
 
-With TANDEM_TEST_JOURNAL every token is also counted in that file, so that a kill loses no count.
+Where tools may be called and there is no script, it calls the first of them. With TANDEM_TEST_JOURNAL every token is also counted in that file, so that a kill loses no count.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import math
 import os
 import re
@@ -37,6 +38,8 @@ from services.engine.api import (
     PromptScores,
     Token,
 )
+from services.engine.call_format import CallFormat, Turn
+from services.engine.chat_template import ChatTemplate
 from services.engine.loop.prefix_cache import common_prefix
 from services.engine.text import StopStrings
 from tandem.method.tokens import TokenCounts
@@ -44,6 +47,13 @@ from tandem.method.tokens import TokenCounts
 _SCRIPT = re.compile(r"\[([^\]]*)\]")
 _EOS = 0
 _HEADER = "\nassistant: "
+_TEMPLATE = ChatTemplate(
+    "{% for tool in tools or [] %}{{ tool | tojson }}{{ '\n' }}{% endfor %}"
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}"
+    "{% for c in m.tool_calls or [] %}<call>{{ c.function.name }} {{ c.function.arguments | tojson }}</call>{% endfor %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '\nassistant: ' }}{% endif %}",
+    {},
+)
 _POLL_SECONDS = 0.02
 _CACHED = 1000  # prompts whose prefixes are found cached
 
@@ -59,8 +69,12 @@ class ByteTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(i for i in ids if i).decode(errors="replace")
 
-    def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
-        return "".join(f"{role}: {content}" for role, content in messages) + _HEADER
+    def render_chat(self, messages: Sequence[tuple[str, str] | Turn], tools: Sequence[Turn] = ()) -> str:
+        return _TEMPLATE.render(messages, tools)
+
+    @property
+    def calls(self) -> CallFormat:
+        return _TEMPLATE.calls
 
 
 class JournalledCounters(EngineCounters):
@@ -136,6 +150,9 @@ class ScriptedEngine:
             text = script.get("repaired", text)
         text = text.replace("_", " ").replace("|", "\n")
         last = int(script.get(f"{self._role}_eos", 30 if self._role == "slm" else 10**9))
+        if generation.grammar and not script:
+            text = _call_of_the_first_tool(self.tokenizer.decode(generation.prompt_ids))
+            last = len(text) + 1
         delay = float(script.get("ms", 1)) / 1000
         aborted = self._aborted[generation.request_id] = asyncio.Event()
         generated, reason, began = 0, FinishReason.ABORTED, time.monotonic()
@@ -149,7 +166,9 @@ class ScriptedEngine:
                 letter = text[(done + generated - 1) % len(text)]
                 first = computed if generated == 1 else None
                 now = time.time()
-                yield Token(_EOS, "", now, first) if is_last else Token(ord(letter), stops.push(letter), now, first)
+                logprob = float(script.get(f"{self._role}_logprob", -0.1)) if generation.wants_logprobs else None
+                written = (_EOS, "") if is_last else (ord(letter), stops.push(letter))
+                yield Token(*written, now, first, logprob)
                 has_ended = is_last or stops.has_matched
                 if has_ended or generated >= generation.max_new_tokens:
                     reason = FinishReason.EOS if has_ended else FinishReason.LENGTH
@@ -244,7 +263,16 @@ async def _held(hold: str, tokens: int, aborted: asyncio.Event) -> float:
     return time.monotonic() - began
 
 
+def _call_of_the_first_tool(prompt: str) -> str:
+    """What a model writes that has no script, and tools: all that is required is "x"."""
+    function = json.loads(prompt.partition("\n")[0])["function"]
+    arguments = dict.fromkeys(function["parameters"].get("required", ()), "x")
+    return f"<call>{function['name']} {json.dumps(arguments)}</call>"
+
+
 def _script(text: str) -> dict[str, str]:
-    """What stands in brackets and is no script, such as a JSON schema's list, says nothing."""
-    found = _SCRIPT.search(text)
-    return dict(pair.split("=", 1) for pair in found.group(1).split() if "=" in pair) if found else {}
+    """What stands in brackets and is no script, such as a JSON schema's list, says nothing. A tool's result may begin with one."""
+    for found in _SCRIPT.finditer(text.rpartition("tool: [")[1][-1:] + text.rpartition("tool: [")[2]):
+        if pairs := dict(pair.split("=", 1) for pair in found.group(1).split() if "=" in pair):
+            return pairs
+    return {}

@@ -72,9 +72,14 @@ class Settlement:
             workflow.upsert_search_attributes(at_end(result))
 
     def _is_shadowed(self, result: SolveResult) -> bool:
-        """A share of the answered requests, drawn by id: the same whenever it is asked."""
+        """A share of the answered requests, drawn by id: the same whenever it is asked. Calls are not compared."""
         drawn = zlib.crc32(result.request_id.encode()) / 2**32 < self._state.plan.shadow_share
-        return drawn and result.complete and result.stop.reason is not StopReason.CANCELLED
+        return (
+            drawn
+            and not self._state.plan.may_call
+            and result.complete
+            and result.stop.reason is not StopReason.CANCELLED
+        )
 
     def _shadow(self, result: SolveResult) -> ShadowInput:
         request = self._state.input.request

@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.settlement import Settlement
     from workflows.small_model import SmallModel
     from workflows.stages import Stages
+    from workflows.tool_trial import ToolTrial
     from workflows.trials import TrialRunner
 
 
@@ -39,6 +40,7 @@ class SolveWorkflow:
         self._stages = Stages(self._state, self._calls, self._llm, self._slm, self._allowance)
         self._answers = CheckedAnswers(self._state, self._calls)
         self._trials = TrialRunner(self._state, self._calls, self._slm, self._answers, self._allowance.pays_for_trials)
+        self._tool_trial = ToolTrial(self._state, self._calls, self._slm, self._allowance)
         self._settlement = Settlement(self._state, self._calls, self._slm, self._stages)
 
     @workflow.run
@@ -81,7 +83,7 @@ class SolveWorkflow:
         """Visit the bare question, then each stage as it is written, until one suffices or none is left."""
         if self._plan.trial.mode == "overlapped":
             self._start_llm()
-        if stop := await self._visit(0):
+        if stop := await (self._tool_trial.run() if self._plan.may_call else self._visit(0)):
             return stop
         if self._trials.end_the_request and (best := self._answers.best):
             return Stop(best.stage, StopReason.UNVERIFIED_BEST)
@@ -103,7 +105,8 @@ class SolveWorkflow:
     def _start_llm(self) -> None:
         caps = tuple(self._allowance.llm_caps)
         if self._llm.handle is None and caps and not self._state.is_cancelled:
-            self._llm.start(model_task(self._input, self._plan.prices.llm, max_tokens=caps))
+            task = model_task(self._input, self._plan.prices.llm, max_tokens=caps)
+            self._llm.start(replace(task, llm_alone=self._plan.may_call))
 
     async def _visit(self, stage: int) -> Stop | None:
         """Gather evidence: checked trials where they are due, else, or where no check could tell, a score."""
@@ -131,7 +134,7 @@ class SolveWorkflow:
             return None
         if stop.reason is StopReason.UNVERIFIED_BEST:
             return self._answers.better_than_llm()
-        return self._answers.at(stop) or await self._slm.answer(stop.stage)
+        return self._answers.at(stop) or self._tool_trial.outcome or await self._slm.answer(stop.stage)
 
     async def _when_no_stage_passed(self) -> Stop:
         reason = StopReason.BEST_STAGE

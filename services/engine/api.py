@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # a gateway, which has no arrays, imports this module for its
     import numpy as np
     from numpy.typing import NDArray
 
+    from services.engine.call_format import CallFormat, Turn
+
 
 class EngineError(Exception):
     """A request that the engine cannot run. `EngineError.__subclasses__()` lists all kinds.
@@ -102,6 +104,9 @@ class GenerationRequest:
     `owner` names whom the prompt belongs to. What is computed of it is found by prompts of the same owner that begin with it, and by no
     other owner's, whose usage, price and time would tell what was asked here. Empty where callers are not told apart: they are one owner.
 
+    `grammar` holds the text to another form than JSON, in llguidance's notation. `wants_logprobs`: each token is to say how likely it
+    was.
+
     `is_kept`: of a conversation, what was computed stays cached at the end, for a later prompt that is kept as well.
     """
 
@@ -115,6 +120,13 @@ class GenerationRequest:
     held: str = ""
     owner: str = ""
     is_kept: bool = False
+    grammar: str = ""
+    wants_logprobs: bool = False
+
+    @property
+    def held_to(self) -> str:
+        """A grammar or a JSON schema; empty: the text is free."""
+        return self.grammar or self.json_schema
 
     @property
     def written(self) -> tuple[int, ...]:
@@ -128,13 +140,14 @@ class Token:
     of a stop string. `generated_at` is Unix time in seconds.
 
     `prompt_computed`, on the first token: how many tokens of the prompt were computed for it; None where a back end does not
-    report it.
+    report it. `logprob`, where it was wanted: of the token before any constraint and temperature, in nats; None as before.
     """
 
     id: int
     text: str
     generated_at: float
     prompt_computed: int | None = None
+    logprob: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +222,17 @@ class Tokenizer(Protocol):
         """Of vocabulary and chat template. A trained scorer belongs to one tokenizer."""
         ...
 
-    def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
-        """The chat template's text for (role, content) messages, up to and including the assistant's header.
+    def render_chat(self, messages: Sequence[tuple[str, str] | Turn], tools: Sequence[Turn] = ()) -> str:
+        """The chat template's text for messages, each (role, content) or as the template knows it, up to and including the assistant's
+        header. `tools` as the template knows them.
 
         Raises PromptRefused.
         """
+        ...
+
+    @property
+    def calls(self) -> CallFormat:
+        """How the model writes calls of tools. Raises PromptRefused where it cannot be given any."""
         ...
 
 

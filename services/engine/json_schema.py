@@ -1,4 +1,8 @@
-"""A JSON schema as a grammar that a text can be held to. Needs no model, so that a gateway can refuse a schema too."""
+"""A JSON schema as a grammar that a text can be held to. Needs no model, so that a gateway can refuse a schema too.
+
+What is said of a schema here is said of a grammar too: a text that begins with `LARK`, in llguidance's notation, whose schemas stand
+each at the end of a line.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,11 @@ from services.engine.schema_cost import Cost, cost_of
 if TYPE_CHECKING:  # a type that exists in the library's stubs alone
     from llguidance._lib import JsonCompileOptions
 
+LARK = "%llguidance {}"
 _MAX_CHARACTERS = 1 << 16
+_MAX_CHARACTERS_OF_LARK = 1 << 19
+_JSON = " %json "
+_TOKEN = re.compile(r"<\[\d+\]>")
 ANY_JSON = "{}"
 _OPTIONS: JsonCompileOptions = {
     # A model in doubt writes white space, and without a limit it need never end. This much indents a text eight levels.
@@ -47,13 +55,20 @@ def key_of(schema: str) -> bytes:
 def cost_of_text(schema: str) -> Cost:
     """Raises InvalidSchema where it is no JSON object, too long, or has a keyword that is too costly."""
     try:
-        return cost_of(_parsed(schema))
+        if not schema.startswith(LARK):
+            return cost_of(_parsed(schema))
+        costs = [cost_of(_parsed(line.partition(_JSON)[2])) for line in schema.splitlines() if _JSON in line]
+        return Cost(sum(cost.milliseconds for cost in costs), max(costs, key=lambda cost: cost.milliseconds).path)
     except RecursionError as error:
         raise InvalidSchema("the schema is nested too deeply") from error
 
 
 def grammar_of(schema: str) -> str:
     """The grammar, in llguidance's notation. Raises InvalidSchema; whether the grammar is good, its matcher says."""
+    if schema.startswith(LARK):
+        if len(schema) > _MAX_CHARACTERS_OF_LARK:
+            raise InvalidSchema(f"the schemas have {len(schema)} characters; the limit is {_MAX_CHARACTERS_OF_LARK}")
+        return schema
     try:
         return LLMatcher.grammar_from_json_schema(_parsed(schema), overrides=_OPTIONS)
     except (ValueError, RecursionError) as error:
@@ -71,7 +86,7 @@ def compiled(vocabulary: LLTokenizer, schema: str) -> LLMatcher:
 def try_schema(schema: str) -> None:
     """Compile it and hold the beginning of a text to it. Raises ValueError where this fails, or a step takes too long."""
     try:
-        matcher = compiled(LLTokenizer("byte"), schema)
+        matcher = compiled(LLTokenizer("byte"), _without_tokens(schema))
     except InvalidSchema as error:
         raise ValueError(_with_path(str(error), schema)) from None
     until = time.process_time() + _STEPS_SECONDS
@@ -84,6 +99,11 @@ def try_schema(schema: str) -> None:
         last = int.from_bytes(allowed, "little").bit_length() - 1
         if matcher.is_stopped() or not matcher.consume_token(last):
             return
+
+
+def _without_tokens(schema: str) -> str:
+    """A grammar may name tokens of a vocabulary, which bytes do not have."""
+    return _TOKEN.sub(r'"\\u0001"', schema) if schema.startswith(LARK) else schema
 
 
 def is_beginning(schema: str, text: str) -> bool:

@@ -8,17 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from datetime import datetime
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers.models import BPE, Unigram
 
 from services.engine.api import PromptRefused
+
+if TYPE_CHECKING:
+    from services.engine.call_format import CallFormat, Turn
+    from services.engine.chat_template import ChatTemplate
 
 _FILE, _CONFIG, _TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")  # that a chat template may name
@@ -59,24 +63,17 @@ class FileTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
-    def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
-        return _rendered(
-            lambda turns: self._compiled.render(messages=turns, add_generation_prompt=True, **self._special), messages
-        )
+    def render_chat(self, messages: Sequence[tuple[str, str] | Turn], tools: Sequence[Turn] = ()) -> str:
+        return self._chat.render(messages, tools)
+
+    @property
+    def calls(self) -> CallFormat:
+        added = {token.content: number for number, token in self._tokenizer.get_added_tokens_decoder().items()}
+        return _readable(self._chat.calls, self, added)
 
     @cached_property
-    def _compiled(self) -> Any:
-        """In the environment that transformers gives a chat template."""
-        if self._template is None:
-            raise PromptRefused("the model has no chat template")
-        from jinja2.ext import loopcontrols
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-        environment.filters["tojson"] = _to_json
-        environment.globals["raise_exception"] = _raise
-        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-        return environment.from_string(self._template)
+    def _chat(self) -> ChatTemplate:
+        return _chat_template(self._template, self._special)
 
 
 class ChatTokenizer:
@@ -111,11 +108,17 @@ class ChatTokenizer:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
-    def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
-        return _rendered(
-            lambda turns: self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True),
-            messages,
-        )
+    def render_chat(self, messages: Sequence[tuple[str, str] | Turn], tools: Sequence[Turn] = ()) -> str:
+        return self._chat.render(messages, tools)
+
+    @property
+    def calls(self) -> CallFormat:
+        return _readable(self._chat.calls, self, self._tokenizer.get_added_vocab())
+
+    @cached_property
+    def _chat(self) -> ChatTemplate:
+        special = {name: getattr(self._tokenizer, name) for name in _SPECIAL_TOKENS}
+        return _chat_template(self._tokenizer.chat_template, {name: token for name, token in special.items() if token})
 
 
 def keep_no_words(tokenizer: RustTokenizer) -> None:
@@ -139,25 +142,18 @@ def json_of(tokenizer: RustTokenizer) -> str:
     return str(bare.to_str())
 
 
-def _rendered(template: Callable[[list[dict[str, str]]], Any], messages: Sequence[tuple[str, str]]) -> str:
-    """Raises PromptRefused: some templates want no system message, or turns that alternate."""
-    from jinja2 import TemplateError  # a gateway counts tokens, and has no templates
+def _chat_template(text: str | None, special: Mapping[str, str]) -> ChatTemplate:
+    from services.engine.chat_template import ChatTemplate  # a gateway counts tokens, and has no templates
 
-    try:
-        return str(template([{"role": role, "content": content} for role, content in messages]))
-    except TemplateError as error:
-        raise PromptRefused(f"the model's chat template does not take these messages: {error}") from error
+    return ChatTemplate(text, special)
+
+
+def _readable(calls: CallFormat, tokenizer: FileTokenizer | ChatTokenizer, added: Mapping[str, int]) -> CallFormat:
+    """With its tokens, of those that were `added` to the vocabulary. Raises PromptRefused where a call would begin with special tokens, which are no part of a text here."""
+    if tokenizer.decode(tokenizer.encode(calls.written)) != calls.written:
+        raise PromptRefused("the model writes calls of tools with special tokens, which is not supported yet")
+    return replace(calls, tokens=tuple((token, number) for token, number in added.items() if token in calls.written))
 
 
 def _text(token: str | Mapping[str, Any]) -> str:
     return token if isinstance(token, str) else str(token["content"])
-
-
-def _to_json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _raise(message: str) -> NoReturn:
-    from jinja2 import TemplateError
-
-    raise TemplateError(message)

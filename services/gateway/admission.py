@@ -64,13 +64,12 @@ class Admission:
         """
         profile = self._profile(request.profile)
         tokens = self._counted(request, profile)
-        if not profile.takes(request.task):
+        may_call = request.tools.may_call
+        if not (may_call or profile.takes(request.task)):
             raise InvalidArgument(f"profile {profile.name} has no prompt for {request.task}", field="task")
-        if request.tools.may_call:
-            raise InvalidArgument("tools are not called yet", field="tools")
         if request.json_schema and not profile.prompts.structured:
             raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
-        plan = _overridden(make_plan(profile, request.task, request.json_schema), request)
+        plan = _overridden(make_plan(profile, request.task, request.json_schema, may_call=may_call), request)
         if request.budget.max_cost_usd is not None:
             plan.prices.require_known("budget.max_cost_usd")
         if allowance(plan, request.budget, tokens).answer_tokens < min(_MIN_ANSWER_TOKENS, plan.answer_max_tokens):
@@ -80,7 +79,7 @@ class Admission:
                 reason="BUDGET_TOO_SMALL",
             )
         request_id = request.request_id or uuid4().hex
-        checks = applicable_checks(profile, request)
+        checks = [] if may_call else applicable_checks(profile, request)
         return SolveInput(replace(request, request_id=request_id), plan, tokens, trace_id, checks=checks)
 
     def must_begin(self, profile: str) -> None:

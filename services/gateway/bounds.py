@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sized
 
-from tandem.contract import MOST_MESSAGES
+from tandem.contract import MOST_CALLS, MOST_MESSAGES, MOST_TOOLS
 from tandem.method.errors import InvalidArgument
 from tandem.v1 import tandem_pb2
 
@@ -17,8 +17,6 @@ _MAX_ARGUMENT_CHARACTERS = 64 * 1024
 _MAX_SCHEMA_CHARACTERS = 256 * 1024
 _MAX_STOP_STRINGS = 4
 _MAX_THRESHOLDS = 64
-_MAX_TOOLS = 128
-_MAX_CALLS = 128  # of a message
 
 
 def check_bounds(request: tandem_pb2.SolveRequest) -> None:
@@ -27,13 +25,13 @@ def check_bounds(request: tandem_pb2.SolveRequest) -> None:
     _check_count("checks", request.checks, _MAX_CHECKS)
     _check_count("stop_strings", request.stop_strings, _MAX_STOP_STRINGS)
     _check_count("stop.thresholds", request.stop.thresholds, _MAX_THRESHOLDS)
-    _check_count("tools", request.tools, _MAX_TOOLS)
-    _check_count("tool_choice", request.tool_choice.allowed, _MAX_TOOLS)
+    _check_count("tools", request.tools, MOST_TOOLS)
+    _check_count("tool_choice", request.tool_choice.allowed, MOST_TOOLS)
     _check_length("json_schema", request.json_schema, _MAX_SCHEMA_CHARACTERS)
     for check in request.checks:
         _check_length("checks", check.argument, _MAX_ARGUMENT_CHARACTERS)
     for message in request.messages:
-        _check_count("messages.tool_calls", message.tool_calls, _MAX_CALLS)
+        _check_count("messages.tool_calls", message.tool_calls, MOST_CALLS)
     for tool in request.tools:
         _check_length("tools.parameters", tool.parameters, _MAX_ARGUMENT_CHARACTERS)
 

@@ -7,7 +7,7 @@ from functools import cache
 from services.bounded.calls import BoundedCalls, Busy, Refused, TooCostly
 from services.checks.built_in import JSON_SCHEMA, validate_schema
 from services.checks.registry import applies, validate
-from services.process.without_engine import check_schema
+from services.process.without_engine import check_schema, check_tool_schemas
 from tandem.method.checks import CheckSpec
 from tandem.method.conversation import TASKS
 from tandem.method.errors import InvalidArgument, ResourceExhausted
@@ -50,6 +50,8 @@ async def check_schemas(request: SolveRequest) -> None:
     """
     if request.json_schema:
         await check_schema(request.json_schema)
+    if request.tools.may_call:
+        await check_tool_schemas(request.tools)
     for spec in request.checks:
         if _is_schema(spec):
             await _check_argument(spec.argument)

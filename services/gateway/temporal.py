@@ -247,7 +247,7 @@ def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:
         request_id,
         str(memo["trace_id"]),
         str(memo["profile"]),
-        tuple(memo["stages"]),
+        tuple(memo.get("stages", ())),  # Temporal keeps no list that is empty
         str(memo.get("tenant", "")),
         bool(memo.get("keep_running", False)),
         str(memo.get("answer_text", AnswerText.UNSPECIFIED)),

@@ -19,6 +19,7 @@ from services.observability.spans import Inference, InferenceSpan, report_discar
 from services.request_log.connection import Stopped
 from services.request_log.streams import Closing, to_end
 from tandem.method.errors import Fenced, Unavailable
+from tandem.method.tasks import Certainty
 from tandem.method.tokens import TokenCounts
 
 _ABORT_AGAIN_SECONDS = 0.05
@@ -69,6 +70,7 @@ class LoggedGeneration:
         self._prompt_tokens = engine.prompt_tokens
         self._items: asyncio.Queue[Token | Finished | Exception] = asyncio.Queue()
         self._generated_at: list[float] = []
+        self._logprobs: list[float] = []
         self._decided_at: float | None = None
         self._end: Finished | None = None
         self.result: AttemptResult | None = None
@@ -109,6 +111,14 @@ class LoggedGeneration:
             await self._settle(reports_usage)
             self._end_span(reports_usage)
 
+    @property
+    def certainty(self) -> Certainty | None:
+        """Of what this attempt has generated; None where the engine says it of none, or not of all tokens."""
+        logprobs = self._logprobs
+        if not logprobs or len(logprobs) < len(self._generated_at):
+            return None
+        return Certainty(sum(logprobs) / len(logprobs), min(logprobs), len(logprobs))
+
     async def _pump(self) -> None:
         try:
             async for item in self._engine.items:
@@ -118,6 +128,8 @@ class LoggedGeneration:
                     if not self._generated_at and item.prompt_computed is not None:
                         self._prompt_tokens = item.prompt_computed
                     self._generated_at.append(item.generated_at)
+                    if item.logprob is not None:
+                        self._logprobs.append(item.logprob)
                 self._items.put_nowait(item)
         except Exception as error:
             self._items.put_nowait(error)

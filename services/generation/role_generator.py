@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 from uuid import uuid4
 
 from services.engine.api import Engine, GenerationRequest, Tokenizer
 from services.engine.text import Detokenizer, StopStrings
+from services.engine.tool_grammar import tool_grammar
 from services.generation.attempt_log import AttemptLog, Splitter, UnloggedAttempt
 from services.generation.attempts import RunningAttempts
 from services.generation.late_writes import LateWrites
@@ -21,9 +22,11 @@ from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from services.request_log.streams import Resumption
 from services.request_log.transcript import Transcript
+from tandem.method.conversation import Message
 from tandem.method.errors import Unavailable
 from tandem.method.tasks import GenerationOutcome, ModelTask
 from tandem.method.tokens import TokenCounts
+from tandem.method.tools import ToolCall, call_id
 
 _MODEL_ROLES: dict[Role, str] = {Role.INSIGHT: "llm", Role.ANSWER: "slm"}
 
@@ -49,7 +52,8 @@ GenerationEvent = GenerationStarted | StageWritten | GenerationOutcome
 class RoleWork:
     """What a role writes: after which prompt, cut how. `continued_from` is the insight that an answer goes on from.
 
-    Under `json_schema` the last `num_continued` tokens of the prompt are the beginning of the text. `stop_strings` end it.
+    Under `json_schema` the last `num_continued` tokens of the prompt are the beginning of the text. `stop_strings` end it. With
+    `may_call` it is a text, calls of the task's tools, or both.
     """
 
     prompt_ids: tuple[int, ...]
@@ -58,6 +62,7 @@ class RoleWork:
     json_schema: str = ""
     num_continued: int = 0
     stop_strings: tuple[str, ...] = ()
+    may_call: bool = False
 
 
 class EarlierText:
@@ -136,7 +141,8 @@ class RoleGenerator:
         logged = await self._log.streams.read(task.request_id, self._role) if resumed.tokens else Transcript()
         before = EarlierText(logged, self._engine.tokenizer, work.prompt_ids, work.stop_strings)
         if reason := before.reason_of_end(task.max_tokens[-1]):
-            yield _finished_before(task, reason, before, resumed, work)
+            outcome = _finished_before(task, reason, before, resumed, work)
+            yield replace(outcome, message=self._message(task, work, outcome.text))
             return
         generation = self._generation(task, own, work, before)
         with self.running.track(task.request_id, task.epoch, generation):
@@ -145,9 +151,10 @@ class RoleGenerator:
                     yield StageWritten(stage, resumed.tokens + own.tokens)
         result = generation.result
         assert result is not None
+        text = before.text + own.text
         yield GenerationOutcome(
             reason=result.reason,
-            text=before.text + own.text,
+            text=text,
             counts=result.counts,
             finished_at=result.finished_at,
             first_token_at=result.first_token_at,
@@ -155,7 +162,17 @@ class RoleGenerator:
             is_logged=own.is_logged,
             continued_from=work.continued_from,
             prompt=prompt_of(result.own, resumed.tokens),
+            message=self._message(task, work, text),
+            certainty=None if resumed.tokens else generation.certainty,
         )
+
+    def _message(self, task: ModelTask, work: RoleWork, text: str) -> Message | None:
+        """What a text says and calls; None where it could not call."""
+        if not work.may_call:
+            return None
+        said, calls = self._engine.tokenizer.calls.read(text)
+        numbered = (ToolCall(call_id(task.request_id, n), *call) for n, call in enumerate(calls))
+        return Message("assistant", said, tuple(numbered))
 
     def _generation(
         self, task: ModelTask, own: AttemptLog | UnloggedAttempt, work: RoleWork, before: EarlierText
@@ -173,6 +190,8 @@ class RoleGenerator:
             held=before.held,
             owner=owner_of(task),
             is_kept=task.task == "chat",
+            grammar=tool_grammar(self._engine.tokenizer.calls, task.tools) if work.may_call else "",
+            wants_logprobs=work.may_call,
         )
         return LoggedGeneration(
             log=own,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from services.http_gateway.errors import HttpError
 from tandem.live_text import Piece
 from tandem.openai.completion import completion, completion_object, finish_reason, own_fields, usage
 from tandem.results import to_dict
+from tandem.tools import calls_as_data
 from tandem.v1 import tandem_pb2
 
 
@@ -36,19 +37,28 @@ class CompletionReply:
         return [self._chunk({name: text for name, text in delta.items() if text})]
 
     def last(self, result: tandem_pb2.SolveResult) -> list[dict[str, Any]]:
+        calls = [self._chunk(delta) for delta in _call_deltas(result)]
         last = self._chunk({}, finish_reason(result)) | {"tandem": own_fields(result, self.metadata)}
         with_usage = self._object("chat.completion.chunk") | {"choices": [], "usage": usage(result)}
-        return [last, with_usage] if self.include_usage else [last]
+        return [*calls, last, with_usage] if self.include_usage else [*calls, last]
 
     def failure(self, error: HttpError) -> list[dict[str, Any]]:
         return [error.body]
 
-    def _chunk(self, delta: dict[str, str], finished: str | None = None) -> dict[str, Any]:
+    def _chunk(self, delta: dict[str, Any], finished: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finished}
         return self._object("chat.completion.chunk") | {"choices": [choice]}
 
     def _object(self, kind: str) -> dict[str, Any]:
         return completion_object(kind, self.request_id, self.created, self.profile)
+
+
+def _call_deltas(result: tandem_pb2.SolveResult) -> Iterator[dict[str, Any]]:
+    """Of each call first its id and name, then its arguments, as OpenAI's clients put them together."""
+    for index, call in enumerate(calls_as_data(result.tool_calls)):
+        begun = {**call, "function": {"name": call["function"]["name"], "arguments": ""}}
+        yield {"tool_calls": [{"index": index, **begun}]}
+        yield {"tool_calls": [{"index": index, "function": {"arguments": call["function"]["arguments"]}}]}
 
 
 def headers_of_result(result: tandem_pb2.SolveResult) -> dict[str, str]:

@@ -26,7 +26,9 @@ _PARAMS = {
     "sampling.top_p": "top_p",
     "sampling.seed": "seed",
     "batch_id": "Idempotency-Key",
-    **{name: name for name in ("input_file_id", "purpose", "file", "limit", "metadata")},
+    "tools.parameters": "tools",
+    "messages.tool_calls": "messages",
+    **{name: name for name in ("input_file_id", "purpose", "file", "limit", "metadata", "tools", "tool_choice")},
 }
 _CODES = {
     "UNKNOWN_PROFILE": "model_not_found",
@@ -65,7 +67,9 @@ CANCELLED = 499
 _MAX_RETRY_SECONDS = 60.0  # OpenAI's clients wait no longer, but ask earlier
 # OpenAI's names of what its headers count; the rest are Tandem's.
 _COUNTED = {"requests_per_minute": "requests", "tokens_per_minute": "tokens"}
-_OF_PYDANTIC = re.compile(r"str|list\[.*\]|\[key\]")  # its names for members of a union and for names, in a path
+_OF_PYDANTIC = re.compile(
+    r"str|(list|literal)\[.*\]|\[key\]|[A-Z]\w+"
+)  # its names for members of a union and for names, in a path
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from starlette.routing import Match, Mount
 from services.http_gateway import errors
 from services.http_gateway.errors import HttpError
 from services.http_gateway.exchange import Cancelled
+from services.http_gateway.messages import error_body
 from services.http_gateway.replies import failure
 from services.process.web_pages import Refusal
 from tandem.errors import RequestError
@@ -52,6 +53,8 @@ def _handler(convert: Callable[[Any], HttpError]) -> Callable[[Request, Exceptio
         converted = convert(error)
         if request.url.path == "/v1/responses":
             converted = errors.of_responses(converted)
+        if request.url.path == "/v1/messages":
+            return JSONResponse(error_body(converted), converted.status, converted.headers)
         return _reply(converted)
 
     return handle

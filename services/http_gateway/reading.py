@@ -24,7 +24,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import ClientDisconnect
 
 from services.http_gateway import errors
-from services.identity.caller import bearer
+from services.identity.caller import credential_of
 from tandem.client import AsyncClient
 from tandem.openai.json_body import read_json
 
@@ -109,7 +109,7 @@ class Bodies:
         """The request with its body as a `model`. Raises RequestError, HTTPException, RequestValidationError, RefusedParameter."""
         lane = self._small if _is_small(request) else self._large
         async with lane.places.of(request):
-            await self._credentials.check(bearer(request.headers.get("authorization", "")))
+            await self._credentials.check(credential_of(request.headers))
             try:
                 body = await request.body()
             except ClientDisconnect:

@@ -21,7 +21,6 @@ _NOT_ASKED: Data = {
     "background": False,
     "frequency_penalty": 0.0,
     "max_tool_calls": None,
-    "parallel_tool_calls": False,
     "presence_penalty": 0.0,
     "previous_response_id": None,
     "prompt_cache_key": None,
@@ -29,8 +28,6 @@ _NOT_ASKED: Data = {
     "safety_identifier": None,
     "service_tier": "default",
     "store": False,
-    "tool_choice": "none",
-    "tools": [],
     "top_logprobs": 0,
     "truncation": "disabled",
 }
@@ -67,11 +64,14 @@ class ResponsesReply:
     end: bytes = b""
     _items: dict[str, _Item] = field(default_factory=dict)
     _numbers: Any = field(default_factory=count)
+    _calls: list[Data] = field(default_factory=list)
 
     def whole(self, result: tandem_pb2.SolveResult, reasoning: str) -> Data:
         if reasoning:
             self._item(_REASONING).text = reasoning
-        self._item(_MESSAGE).text = result.answer
+        if result.answer or not result.tool_calls:
+            self._item(_MESSAGE).text = result.answer
+        self._calls = self._call_items(result)
         return self._response(result)
 
     def first(self) -> list[Data]:
@@ -81,13 +81,43 @@ class ResponsesReply:
         return [*self._delta(_REASONING, piece.reasoning), *self._delta(_MESSAGE, piece.content)]
 
     def last(self, result: tandem_pb2.SolveResult) -> list[Data]:
-        opened = [] if _MESSAGE in self._items else self._opened(self._item(_MESSAGE))
+        has_message = _MESSAGE in self._items or (result.tool_calls and not result.answer)
+        opened = [] if has_message else self._opened(self._item(_MESSAGE))
         closed = [event for item in self._items.values() for event in self._closed(item, result)]
+        self._calls = self._call_items(result)
+        called = [event for call in enumerate(self._calls, len(self._items)) for event in self._called(*call)]
         name = "completed" if result.complete else "incomplete"
-        return [*opened, *closed, self._event(f"response.{name}", response=self._response(result))]
+        return [*opened, *closed, *called, self._event(f"response.{name}", response=self._response(result))]
 
     def failure(self, error: HttpError) -> list[Data]:
         return [self._event("error", code=error.code, message=error.message, param=error.param)]
+
+    def _call_items(self, result: tandem_pb2.SolveResult) -> list[Data]:
+        return [
+            {
+                "type": "function_call",
+                "id": f"fc_{self.request_id}_{index}",
+                "call_id": call.id,
+                "name": call.name,
+                "arguments": call.arguments,
+                "status": "completed",
+            }
+            for index, call in enumerate(result.tool_calls)
+        ]
+
+    def _called(self, index: int, item: Data) -> list[Data]:
+        """The events of one call."""
+        begun, place = (
+            {**item, "arguments": "", "status": "in_progress"},
+            {"item_id": item["id"], "output_index": index},
+        )
+        arguments, kind = item["arguments"], "response.function_call_arguments"
+        return [
+            self._event("response.output_item.added", output_index=index, item=begun),
+            self._event(f"{kind}.delta", **place, delta=arguments),
+            self._event(f"{kind}.done", **place, arguments=arguments, name=item["name"]),
+            self._event("response.output_item.done", output_index=index, item=item),
+        ]
 
     def _item(self, kind: str) -> _Item:
         if kind not in self._items:
@@ -129,7 +159,7 @@ class ResponsesReply:
             "error": None,
             "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
             "model": self.profile,
-            "output": [item.as_data(status) for item in self._items.values()],
+            "output": [*(item.as_data(status) for item in self._items.values()), *self._calls],
             "completed_at": int(time.time()) if result else None,
             **_NOT_ASKED,
             **self.asked,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tandem.contract import MOST_COUNT, MOST_MESSAGES
+from tandem.contract import MOST_COUNT, MOST_MESSAGES, MOST_TOOLS
 from tandem.openai.chat_request import ChatCompletionRequest, JsonSchema, ResponseFormat, TandemOptions
 from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import RESPONSES_NEUTRAL, RESPONSES_USED, used_parameters
@@ -48,6 +48,67 @@ class InputMessage(_Repeated):
         return {"role": self.role, "content": parts if isinstance(parts, str) else "\n".join(p.text for p in parts)}
 
 
+class InputCall(_Repeated):
+    """A call of an earlier reply."""
+
+    type: Literal["function_call"]
+    call_id: str
+    name: str
+    arguments: str
+    id: str = ""
+    status: str = ""
+
+    def as_chat(self) -> dict[str, Any]:
+        call = {"id": self.call_id, "function": {"name": self.name, "arguments": self.arguments}}
+        return {"role": "assistant", "content": "", "tool_calls": [call]}
+
+
+class InputOutput(_Repeated):
+    """The result of a call."""
+
+    type: Literal["function_call_output"]
+    call_id: str
+    output: str | list[InputPart]
+    id: str = ""
+    status: str = ""
+
+    def as_chat(self) -> dict[str, Any]:
+        parts = self.output
+        text = parts if isinstance(parts, str) else "\n".join(part.text for part in parts)
+        return {"role": "tool", "tool_call_id": self.call_id, "content": text}
+
+
+class ResponsesTool(_Body):
+    type: Literal["function"]
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+    def as_chat(self) -> dict[str, Any]:
+        return {"type": "function", "function": self.model_dump(exclude={"type"})}
+
+
+class ResponsesNamed(_Body):
+    type: Literal["function"]
+    name: str
+
+    def as_chat(self) -> dict[str, Any]:
+        return {"type": "function", "function": {"name": self.name}}
+
+
+class ResponsesAllowed(_Body):
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required"]
+    tools: list[ResponsesNamed]
+
+    def as_chat(self) -> dict[str, Any]:
+        return {
+            "type": "allowed_tools",
+            "allowed_tools": {"mode": self.mode, "tools": [tool.as_chat() for tool in self.tools]},
+        }
+
+
 class TextFormat(_Body):
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: str = ""
@@ -77,17 +138,34 @@ class TextOptions(_Body):
     format: TextFormat = TextFormat()
 
 
+def _joined(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One message of the assistant's for its text and the calls after it, which are items of their own here."""
+    joined: list[dict[str, Any]] = []
+    for message in said:
+        last = joined[-1] if joined else {}
+        if message.get("tool_calls") and last.get("role") == "assistant":
+            joined[-1] = {**last, "tool_calls": [*last.get("tool_calls", []), *message["tool_calls"]]}
+        else:
+            joined.append(message)
+    return joined
+
+
 class ResponsesRequest(JsonBody):
     """Every other parameter of OpenAI's is refused by name (tandem.openai.parameters)."""
 
     model: str
-    input: str | Annotated[list[InputMessage], Field(max_length=MOST_MESSAGES)] = Field(min_length=1)
+    input: str | Annotated[list[InputMessage | InputCall | InputOutput], Field(max_length=MOST_MESSAGES)] = Field(
+        min_length=1
+    )
     instructions: str = ""
     stream: bool = False
     max_output_tokens: int | None = Field(default=None, gt=0, le=MOST_COUNT)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     text: TextOptions = TextOptions()
+    tools: list[ResponsesTool] = Field(default_factory=list, max_length=MOST_TOOLS)
+    tool_choice: Literal["auto", "none", "required"] | ResponsesNamed | ResponsesAllowed = "auto"
+    parallel_tool_calls: bool | None = None
     user: str = ""
     metadata: dict[str, str] = Field(default_factory=dict)
     tandem: TandemOptions = TandemOptions()
@@ -106,6 +184,9 @@ class ResponsesRequest(JsonBody):
             "temperature": self.temperature or 0.0,
             "top_p": 1.0 if self.top_p is None else self.top_p,
             "text": {"format": self.text.format.as_data()},
+            "tools": [tool.model_dump() for tool in self.tools],
+            "tool_choice": self.tool_choice if isinstance(self.tool_choice, str) else self.tool_choice.model_dump(),
+            "parallel_tool_calls": self.parallel_tool_calls is not False,
             "metadata": self.metadata,
         }
 
@@ -115,7 +196,7 @@ class ResponsesRequest(JsonBody):
         if isinstance(self.input, str):
             said.append({"role": "user", "content": self.input})
         else:
-            said += [message.as_chat() for message in self.input]
+            said += _joined([item.as_chat() for item in self.input])
         return ChatCompletionRequest.model_validate(
             {
                 "model": self.model,
@@ -125,6 +206,9 @@ class ResponsesRequest(JsonBody):
                 "temperature": self.temperature,
                 "top_p": self.top_p,
                 "response_format": self.text.format.as_response_format(),
+                "tools": [tool.as_chat() for tool in self.tools],
+                "tool_choice": self.tool_choice if isinstance(self.tool_choice, str) else self.tool_choice.as_chat(),
+                "parallel_tool_calls": self.parallel_tool_calls,
                 "user": self.user,
                 "metadata": self.metadata,
                 "tandem": self.tandem,

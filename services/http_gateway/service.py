@@ -21,11 +21,13 @@ from services.http_gateway.completion import CompletionReply
 from services.http_gateway.exchange import Exchange
 from services.http_gateway.failures import handle_failures, refused_page
 from services.http_gateway.lifetime import Ending, EndingGuard, Readiness
+from services.http_gateway.messages import MessagesReply
+from services.http_gateway.messages_request import MessagesRequest
 from services.http_gateway.reading import MOST_WAITING, Bodies, BodyRoute
 from services.http_gateway.replies import EventStream, Reply, send_whole
 from services.http_gateway.responses import ResponsesReply
 from services.http_gateway.responses_request import ResponsesRequest
-from services.identity.caller import bearer
+from services.identity.caller import bearer, credential_of
 from services.observability import availability, text
 from services.observability.tracing import tracer
 from services.process.body_limit import BodyLimit
@@ -79,6 +81,20 @@ class OpenAIService:
             return ResponsesReply(accepted.request_id, accepted.profile, body.repeated)
 
         return await self._reply(body.as_chat(), reply, request, idempotency_key, authorization)
+
+    async def messages(
+        self,
+        body: MessagesRequest,
+        request: Request,
+        idempotency_key: IdempotencyKey = "",
+    ) -> Response:
+        """The same as Anthropic's message, or with `stream` as its events."""
+
+        def reply(accepted: Accepted) -> Reply:
+            return MessagesReply(accepted.request_id, accepted.profile)
+
+        credential = credential_of(request.headers)
+        return await self._reply(body.as_chat(), reply, request, idempotency_key, f"Bearer {credential}")
 
     async def _reply(
         self,
@@ -144,6 +160,7 @@ def make_app(
     app.state.bodies = Bodies(client, most_waiting)
     app.post("/v1/chat/completions", response_model=None)(service.chat_completions)
     app.post("/v1/responses", response_model=None)(service.responses)
+    app.post("/v1/messages", response_model=None)(service.messages)
     app.get("/v1/models")(service.models)
     app.get("/v1/models/{name:id}")(service.model)
     app.get("/healthz", include_in_schema=False, response_model=None)(service.healthz)

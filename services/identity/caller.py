@@ -7,6 +7,7 @@ for `acme`, and no answer and no time tells it from one that nobody has used.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -89,6 +90,11 @@ def owned(caller: Caller, given: str, what: str) -> Owned:
     if not ID.fullmatch(own) or (tenant and not TENANT.fullmatch(tenant)):
         raise NotFound(f"there is no {what} {given!r}", reason=f"UNKNOWN_{what.upper()}")
     return Owned(tenant, own)
+
+
+def credential_of(headers: Mapping[str, str]) -> str:
+    """Of an HTTP request: an Authorization header's, else that of `x-api-key`, which Anthropic's clients send."""
+    return bearer(headers.get("authorization", "")) or headers.get("x-api-key", "").strip()
 
 
 def bearer(authorization: str) -> str:

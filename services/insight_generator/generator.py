@@ -30,13 +30,17 @@ class InsightGenerator(ModelGenerator):
 
     def _work(self, profile: Profile, task: ModelTask, resumed: Resumption) -> RoleWork:
         prompt_of = llm_alone_prompt if task.llm_alone else insight_prompt
-        prompt = prompt_of(profile, self.engine.tokenizer, task.question, task.task, task.json_schema, task.history)
+        tokenizer, asked = self.engine.tokenizer, (task.question, task.task, task.json_schema, task.history, task.tools)
+        prompt = prompt_of(profile, tokenizer, *asked)
         is_brief = profile.handoff == "brief" and not task.llm_alone
         labels = profile.section_ends if is_brief else ()
         splitter = StageSplitter(task.max_tokens, labels, resumed.stage, resumed.tokens)
         if is_brief:  # it is about the answer, in words; any other insight is the beginning of an answer
             return RoleWork(prompt.ids, splitter)
-        return RoleWork(prompt.ids, splitter, json_schema=task.json_schema, stop_strings=task.stop_strings)
+        may_call = task.tools.may_call and task.llm_alone
+        return RoleWork(
+            prompt.ids, splitter, json_schema=task.json_schema, stop_strings=task.stop_strings, may_call=may_call
+        )
 
 
 class StageSplitter:

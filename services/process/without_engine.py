@@ -10,8 +10,11 @@ from tokenizers import Tokenizer
 from services.engine.api import InvalidSchema, QueueFull
 from services.engine.schema_findings import findings
 from services.engine.tokenizer import keep_no_words
+from services.engine.tool_grammar import GENERIC, tool_grammar
 from services.process.status import from_engine
 from tandem.errors import SetupError
+from tandem.method.errors import InvalidArgument
+from tandem.method.tools import ToolUse
 
 
 async def check_schema(text: str) -> None:
@@ -21,6 +24,16 @@ async def check_schema(text: str) -> None:
     try:
         await findings().num_bytes(text)
     except (InvalidSchema, QueueFull) as error:
+        raise from_engine(error) or error from error
+
+
+async def check_tool_schemas(use: ToolUse) -> None:
+    """The same for tools, of which each call is held to a schema: names `tools`."""
+    try:
+        await findings().num_bytes(tool_grammar(GENERIC, use))
+    except InvalidSchema as error:
+        raise InvalidArgument(str(error), field="tools", reason=error.reason) from error
+    except QueueFull as error:
         raise from_engine(error) or error from error
 
 

@@ -41,7 +41,9 @@ class AnswerGenerator(ModelGenerator):
         if task.repair is not None:
             prompt = repair_prompt(profile, tokenizer, task.question, task.repair, task.task, schema, task.history)
             return RoleWork(prompt.ids, WholeSplitter(), json_schema=schema, stop_strings=task.stop_strings)
-        prompt = answer_prompt(profile, tokenizer, task.question, insight, task.task, schema, task.history)
+        prompt = answer_prompt(profile, tokenizer, task.question, insight, task.task, schema, task.history, task.tools)
+        if task.tools.may_call:
+            return RoleWork(prompt.ids, WholeSplitter(), stop_strings=task.stop_strings, may_call=True)
         continued = insight if profile.handoff == "continuation" else ""
         begun = await num_continued(self.engine, schema, continued) if schema else 0
         return RoleWork(
@@ -65,7 +67,14 @@ class Prefiller:
         profile = await self._profiles.of(task.profile_digest)
         insight = await self._log.streams.insight(task.request_id, task.stage)
         prompt = answer_prompt(
-            profile, self._engine.tokenizer, task.question, insight, task.task, task.json_schema, task.history
+            profile,
+            self._engine.tokenizer,
+            task.question,
+            insight,
+            task.task,
+            task.json_schema,
+            task.history,
+            task.tools,
         )
         self.abort(task.request_id)  # an earlier stage's, whose cached prefix this one continues
         counts = await self._run(task, prompt.ids)

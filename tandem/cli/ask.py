@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from json import loads
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,6 +38,7 @@ def ask(
     code: Annotated[bool, typer.Option(help="The question is the head of a Python function; the answer is its code.")] = False,
     check: Annotated[list[str] | None, typer.Option(help="Check that the answer must pass: NAME, NAME:ARGUMENT or NAME:@FILE; repeatable. `tandem profiles` names the profile's own.")] = None,
     schema: Annotated[Path | None, typer.Option(help="File with a JSON schema that the answer must follow.", exists=True, dir_okay=False)] = None,
+    tools: Annotated[Path | None, typer.Option(help="File with a JSON list of tools, in OpenAI's shape, that the answer may call; nothing is run.", exists=True, dir_okay=False)] = None,
     detach: Annotated[bool, typer.Option(help="Print the request id and exit; `tandem request follow ID` shows its events.")] = False,
     up: Annotated[bool, typer.Option("--up", help="Start the local stack for this question if none is up, and stop it afterwards.")] = False,
     json: JsonFlag = False,
@@ -61,6 +63,7 @@ def ask(
         code=code,
         checks=[_check(given) for given in check or []],
         json_schema=file_text(schema, "--schema") if schema else "",
+        tools=_tools(tools) if tools else [],
     )
     with traced(), stack_for(up, profile, quiet=json), Client() as client:
         if detach:
@@ -110,6 +113,16 @@ def _question(given: str) -> str:
         where = "standard input" if given == "-" else "the argument"
         raise typer.BadParameter(f"the question is empty: {where} has no text", param_hint="QUESTION")
     return text
+
+
+def _tools(file: Path) -> list[dict[str, Any]]:
+    try:
+        given = loads(file_text(file, "--tools"))
+        if isinstance(given, list) and all(isinstance(each.get("function", each)["name"], str) for each in given):
+            return given
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        pass
+    raise typer.BadParameter(f"{file} is no JSON list of tools, each with a name", param_hint="--tools")
 
 
 def _check(given: str) -> str:

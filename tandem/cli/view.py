@@ -109,8 +109,12 @@ class LiveView:
 def print_result(console: Screen, result: tandem_pb2.SolveResult) -> None:
     """Answer, stop and bill."""
     data = to_dict(result)
-    console.print(Text("answer   ", style="bold"), end="")
-    console.write(data["answer"] or "(none)", "bold green")
+    if data["answer"] or not data["tool_calls"]:
+        console.print(Text("answer   ", style="bold"), end="")
+        console.write(data["answer"] or "(none)", "bold green")
+    for call in data["tool_calls"]:
+        console.print(Text("call     ", style="bold"), end="")
+        console.write(f"{call['name']} {call['arguments']}", "bold green")
     console.print(Text("stop     ", style="bold") + Text(_stop(data)))
     for line in _bill(data):
         console.print(line, soft_wrap=True)

@@ -1,10 +1,10 @@
 """What a profile says about one request. The plan travels with the request, so a later profile changes nothing of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tandem.method.checks import TrialPlan
-from tandem.method.conversation import Task, kind_of
+from tandem.method.conversation import Kind, Task, kind_of
 from tandem.method.prices import Prices, Rates
 
 if TYPE_CHECKING:  # a client that reads plans and results need not load pydantic
@@ -24,6 +24,7 @@ class Plan:
 
     `llm_finishes`: where no stage suffices the large model goes on to its own answer. `unavailable_timeout_seconds`: how long a
     small model that cannot be reached is waited for. `rates`: tokens a second on the device at hand, None: not measured.
+    `answer_format` "message": the answer is a text, calls of tools, or both. The large model then writes no stages, but an answer.
     """
 
     profile: str
@@ -48,9 +49,33 @@ class Plan:
     rates: Rates | None = None
     llm_unavailable_timeout_seconds: float = 0.0
 
+    @property
+    def may_call(self) -> bool:
+        """The answer may call tools."""
+        return self.answer_format == "message"
 
-def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "") -> Plan:
-    kind = kind_of(task, json_schema)
+
+def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "", *, may_call: bool = False) -> Plan:
+    plan = _plan(profile, task, json_schema, kind_of(task, json_schema))
+    return _for_calls(profile, plan) if may_call else plan
+
+
+def _for_calls(profile: "Profile", plan: Plan) -> Plan:
+    """The small model tries first; the large one answers what was not taken."""
+    return replace(
+        plan,
+        handoff="continuation",
+        stages=[],
+        stage_zero_threshold=profile.tools.threshold,
+        answer_format="message",
+        llm_alone_output_tokens=profile.llm_alone.tokens("tools"),
+        llm_finishes=True,
+        prefill_ahead=False,
+        trial=TrialPlan([0], max_tokens=plan.answer_max_tokens),
+    )
+
+
+def _plan(profile: "Profile", task: Task, json_schema: str, kind: Kind) -> Plan:
     is_scored = kind in profile.stop.tasks
     formats = {"code": "code", "answer": profile.execution.answer_format, "chat": "whole"}
     return Plan(

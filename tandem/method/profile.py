@@ -114,14 +114,25 @@ class TrialSection(Section):
         return TrialPlan(list(stages), self.mode, self.repairs, cap, self.escalate_max_tokens)
 
 
+class Tools(Section):
+    """When the small model's call of tools is taken as it is. What it writes without a call goes to the large model."""
+
+    threshold: Probability = Field(
+        default=1.0,
+        description="certainty (the geometric mean of its tokens' probabilities) at which it is taken; 1: the small model is not asked",
+    )
+
+
 class LlmAlone(Section):
     """What the calibration found the large model to need by itself; the base of every `llm_alone` estimate."""
 
     output_tokens: float = Field(gt=0, description="mean tokens of its answer")
     code_output_tokens: float = Field(default=0, ge=0, description="the same of a programming task; 0: as of others")
+    tools_output_tokens: float = Field(default=0, ge=0, description="the same where it may call tools; 0: as of others")
 
-    def tokens(self, task: str) -> float:
-        return (task == "code" and self.code_output_tokens) or self.output_tokens
+    def tokens(self, kind: str) -> float:
+        own = {"code": self.code_output_tokens, "tools": self.tools_output_tokens}
+        return own.get(kind) or self.output_tokens
 
 
 class Shadow(Section):
@@ -156,6 +167,7 @@ class Profile(Section):
     default_task: DefaultTask = DefaultTask()
     checks: Checks = Checks()
     trial: TrialSection = TrialSection()
+    tools: Tools = Tools()
     rates: Annotated[Rates | None, BeforeValidator(parse_rates)] = None
     shadow: Shadow = Shadow()
     promises: tuple[PromiseMade, ...] = ()

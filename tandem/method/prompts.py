@@ -10,15 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tandem.method.checks import Repair
 from tandem.method.conversation import Message, Task
+from tandem.method.prompt_data import PromptData, hole, split_holes
+from tandem.method.tools import ToolUse
 
 if TYPE_CHECKING:  # a client that names a task need not load pydantic
     from tandem.method.profile import Profile
 
-_HOLE = re.compile(r"⟦(question|schema|insight|answer|failure|message\d+)⟧")
+Turn = Mapping[str, Any]
+"""As a chat template knows it: `role` and `content`, `tool_calls` of the assistant's, `tool_call_id` of a tool's; or a tool."""
+_NO_TOOLS = ToolUse()
 
 
 class PromptTokenizer(Protocol):
@@ -26,7 +30,7 @@ class PromptTokenizer(Protocol):
 
     def encode(self, text: str, *, plain: bool = False) -> list[int]: ...
 
-    def render_chat(self, messages: Sequence[tuple[str, str]]) -> str: ...
+    def render_chat(self, messages: Sequence[tuple[str, str] | Turn], tools: Sequence[Turn] = ()) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,14 @@ def insight_prompt(
     task: Task = "answer",
     json_schema: str = "",
     history: Sequence[Message] = (),
+    tools: ToolUse = _NO_TOOLS,
 ) -> Prompt:
-    """What the large model writes its insight after. `history` is what was said before the question, here and below."""
+    """What the large model writes its insight after. `history` is what was said before the question, here and below; where that is
+    empty, a tool's result is answered, the last of the history. `tools`: what may be called.
+    """
     template = profile.prompts.brief if profile.handoff == "brief" else _plain(profile, task, json_schema)
     values = {"question": question, "schema": json_schema}
-    return _Conversation(profile, tokenizer, history).prompt(template, profile.prompts.llm_prefix, values)
+    return _Conversation(profile, tokenizer, history, tools).prompt(template, profile.prompts.llm_prefix, values)
 
 
 def llm_alone_prompt(
@@ -58,10 +65,11 @@ def llm_alone_prompt(
     task: Task = "answer",
     json_schema: str = "",
     history: Sequence[Message] = (),
+    tools: ToolUse = _NO_TOOLS,
 ) -> Prompt:
     """What the large model would read if it answered by itself."""
     values = {"question": question, "schema": json_schema}
-    return _Conversation(profile, tokenizer, history).prompt(_plain(profile, task, json_schema), "", values)
+    return _Conversation(profile, tokenizer, history, tools).prompt(_plain(profile, task, json_schema), "", values)
 
 
 def answer_prompt(
@@ -72,9 +80,10 @@ def answer_prompt(
     task: Task = "answer",
     json_schema: str = "",
     history: Sequence[Message] = (),
+    tools: ToolUse = _NO_TOOLS,
 ) -> Prompt:
     """What the small model answers from, and what the scorer reads. An empty insight is stage 0."""
-    template, conversation = _plain(profile, task, json_schema), _Conversation(profile, tokenizer, history)
+    template, conversation = _plain(profile, task, json_schema), _Conversation(profile, tokenizer, history, tools)
     values = {"question": question, "schema": json_schema, "insight": insight}
     if profile.handoff == "continuation":
         return conversation.prompt(template, "{insight}", values)
@@ -110,34 +119,53 @@ class _Conversation:
     The system prompt is the conversation's own where it begins with one, else the profile's.
     """
 
-    def __init__(self, profile: Profile, tokenizer: PromptTokenizer, history: Sequence[Message]) -> None:
-        self._tokenizer = tokenizer
+    def __init__(
+        self, profile: Profile, tokenizer: PromptTokenizer, history: Sequence[Message], tools: ToolUse = _NO_TOOLS
+    ) -> None:
+        self._tokenizer, self._data = tokenizer, PromptData()
         has_system = bool(history) and history[0].speaker == "system"
-        self._turns = [("system", profile.prompts.system)] if profile.prompts.system and not has_system else []
-        self._turns += [(message.speaker, f"⟦message{index}⟧") for index, message in enumerate(history)]
-        self._texts = {f"message{index}": message.text for index, message in enumerate(history)}
+        self._turns: list[tuple[str, str] | Turn] = []
+        if profile.prompts.system and not has_system:
+            self._turns.append(("system", profile.prompts.system))
+        self._turns += [self._turn(message) for message in history]
+        self._tools: list[Turn] = [self._data.guarded(tool.as_data()) for tool in tools.tools]
+        self._has_question = not history or history[-1].speaker != "tool"
+
+    def _turn(self, message: Message) -> tuple[str, str] | Turn:
+        content = self._data.add(message.text) if message.text else ""
+        if message.calls:
+            functions = [{"name": c.name, "arguments": self._data.guarded(c.values())} for c in message.calls]
+            calls = [
+                {"id": self._data.guarded(call.id), "type": "function", "function": function}
+                for call, function in zip(message.calls, functions, strict=True)
+            ]
+            return {"role": "assistant", "content": content, "tool_calls": calls}
+        if message.speaker == "tool":
+            return {"role": "tool", "content": content, "tool_call_id": self._data.guarded(message.call_id)}
+        return message.speaker, content
 
     def prompt(self, user: str, assistant: str, values: Mapping[str, str]) -> Prompt:
-        return self.encode(self.rendered([("user", user)]) + _with_holes(assistant), values)
+        turns = [("user", user)] if self._has_question or values["question"] else []
+        return self.encode(self.rendered(turns) + _with_holes(assistant), values)
 
     def rendered(self, turns: Sequence[tuple[str, str]]) -> str:
         """The turns in the model's chat template, up to where its own turn begins."""
-        return self._tokenizer.render_chat([*self._turns, *((role, _with_holes(text)) for role, text in turns)])
+        said = [*self._turns, *((role, _with_holes(text)) for role, text in turns)]
+        return self._tokenizer.render_chat(said, self._tools) if self._tools else self._tokenizer.render_chat(said)
 
     def encode(self, rendered: str, values: Mapping[str, str]) -> Prompt:
         ids: list[int] = []
         span_start = 0
-        texts = {**self._texts, **values}
-        # re.split with one group alternates: text, name of a hole, text, ...
-        for index, piece in enumerate(_HOLE.split(rendered)):
+        data = self._data.with_texts(values)
+        for index, piece in enumerate(split_holes(rendered)):
             if index % 2 == 0:
                 ids += self._tokenizer.encode(piece)
             else:
                 if piece == "question":
                     span_start = len(ids)
-                ids += self._tokenizer.encode(texts[piece], plain=True)
+                ids += self._tokenizer.encode(data.text_of(piece), plain=True)
         return Prompt(tuple(ids), span_start)
 
 
 def _with_holes(template: str) -> str:
-    return re.sub(r"\{(question|schema|insight|answer|failure)\}", r"⟦\1⟧", template)
+    return re.sub(r"\{(question|schema|insight|answer|failure)\}", lambda found: hole(found.group(1)), template)

@@ -73,12 +73,13 @@ class RequestState:
         attempts = {"large": self.insight.attempt if self.insight else 1, "small": answer.attempt if answer else 1}
         is_llms = answer is None and stop.reason in (StopReason.LLM_FINISHED, StopReason.UNVERIFIED_BEST)
         text = answer.text if answer else self.llm_text if is_llms else ""
+        message = answer.message if answer else self.insight.message if is_llms and self.insight else None
         is_complete = self._is_complete(stop, answer)
         return SolveResult(
             request_id=self.input.request_id,
             profile=self.plan.profile,
             question=self.input.request.last_said,
-            answer=final_answer(text, self.plan.answer_format, answer.continued_from if answer else ""),
+            answer=message.text if message else final_answer(text, self.plan.answer_format, _continued(answer)),
             reasoning=text,
             stop=stop,
             stages=self._stage_results(),
@@ -102,6 +103,7 @@ class RequestState:
             checks=self.checks,
             trials=self.trials,
             answered_by="slm" if answer else "llm" if is_llms else "",
+            tool_calls=list(message.calls) if message else [],
         )
 
     def cancel_ms(self, insight: GenerationOutcome) -> float | None:
@@ -165,6 +167,10 @@ class RequestState:
             cancel=self.cancel_ms(self.insight) if self.insight else None,
             first_answer_token=_after(decided, answer.first_token_at if answer else None),
         )
+
+
+def _continued(answer: GenerationOutcome | None) -> str:
+    return answer.continued_from if answer else ""
 
 
 def _all_passes(passes: Sequence[PassOutcome]) -> TokenCounts:

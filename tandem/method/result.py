@@ -7,7 +7,7 @@ from tandem.method.checks import CheckResult, Trial
 from tandem.method.conversation import Message, Task
 from tandem.method.plan import Plan
 from tandem.method.tokens import Sampling, TokenCounts
-from tandem.method.tools import ToolCall, ToolUse
+from tandem.method.tools import ToolCall
 
 
 class StopReason(StrEnum):
@@ -146,7 +146,6 @@ class ShadowInput:
     history: list[Message] = field(default_factory=list)
     stop_strings: list[str] = field(default_factory=list)
     json_schema: str = ""
-    tools: ToolUse = field(default_factory=ToolUse)
 
 
 @dataclass(frozen=True)

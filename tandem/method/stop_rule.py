@@ -104,7 +104,7 @@ def most_usd(task: SolveInput) -> float:
     allowed = allowance(task.plan, budget, task.question_tokens)
     llm_tokens = max(allowed.llm_caps, default=0)
     most = worst_case_usd(task.plan, prompt, llm_tokens, allowed.answer_tokens)
-    if task.checks and allowed.pays_for_trials:
+    if (task.checks or task.plan.may_call) and allowed.pays_for_trials:
         most += worst_case_usd_of_trials(task.plan, prompt, llm_tokens)
     return most if budget.max_cost_usd is None else min(most, budget.max_cost_usd)
 
@@ -125,16 +125,19 @@ def _capped(caps: Sequence[int], most: int) -> list[int]:
 
 
 class AnswerText(StrEnum):
-    """The enum tandem.v1.AnswerText. `unspecified`: only the result says it."""
+    """The enum tandem.v1.AnswerText. `unspecified`: only the result says it; `message`: the same, and deltas are in the models' formats."""
 
     UNSPECIFIED = "unspecified"
     INSIGHT = "insight"
     CONTINUATION = "continuation"
     ANSWER = "answer"
+    MESSAGE = "message"
 
 
 def answer_text(task: SolveInput) -> AnswerText:
     plan = task.plan
+    if plan.may_call:
+        return AnswerText.MESSAGE
     is_tried = bool(task.checks and plan.trial.stages)  # the text of a trial that failed is discarded
     if plan.answer_format != "whole" or is_tried:
         return AnswerText.UNSPECIFIED

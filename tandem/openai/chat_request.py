@@ -7,15 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from tandem.contract import MOST_COUNT, MOST_MESSAGES, Count, Seed
+from tandem.contract import MOST_CALLS, MOST_COUNT, MOST_MESSAGES, MOST_TOOLS, Count, Seed
 from tandem.method.conversation import Task
 from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import RefusedParameter, used_parameters
+from tandem.openai.tools import CallBody, Choice, ToolBody, as_options
 from tandem.request import SolveOptions, solve_request
 from tandem.v1 import tandem_pb2
 
 _MOST_METADATA = 16
-_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 
 
 class _Body(BaseModel):
@@ -28,16 +29,30 @@ class TextPart(_Body):
 
 
 class ChatMessage(_Body):
-    """Its text, as one string or in parts."""
+    """Its text, as one string or in parts; of the assistant's also what it called, of a tool's the call that it is the result of."""
 
-    role: str = Field(description="system, developer, user or assistant")
+    role: str = Field(description="system, developer, user, assistant or tool")
     content: str | list[TextPart] = ""
+    tool_calls: list[CallBody] = Field(default_factory=list, max_length=MOST_CALLS)
+    tool_call_id: str = ""
 
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, given: Any) -> Any:
         """What a client repeats of an earlier reply has fields that are empty."""
         return {name: value for name, value in given.items() if value not in (None, [])} if _is_object(given) else given
+
+    @model_validator(mode="after")
+    def _answers_one_call(self) -> ChatMessage:
+        if (self.role == "tool") != bool(self.tool_call_id):
+            raise ValueError("a message of a tool has the tool_call_id that it is the result of, and no other has one")
+        return self
+
+    def as_said(self) -> dict[str, Any]:
+        """As tandem.request takes it; its role is known."""
+        calls = [call.model_dump() for call in self.tool_calls]
+        said = {"role": _ROLES[self.role], "content": self.text, "tool_call_id": self.tool_call_id}
+        return said | ({"tool_calls": calls} if calls else {})
 
     @property
     def text(self) -> str:
@@ -106,6 +121,9 @@ class ChatCompletionRequest(JsonBody):
     seed: Seed | None = None
     stop: str | list[str] = Field(default_factory=list)
     response_format: ResponseFormat = ResponseFormat(type="text")
+    tools: list[ToolBody] = Field(default_factory=list, max_length=MOST_TOOLS)
+    tool_choice: Choice = "auto"
+    parallel_tool_calls: bool | None = None
     user: str = ""
     metadata: dict[
         Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]
@@ -121,6 +139,7 @@ class ChatCompletionRequest(JsonBody):
         """Raises RefusedParameter."""
         profile, threshold = _model(self.model)
         own = self.tandem
+        choice, allowed = as_options(self.tool_choice)
         options = SolveOptions(
             profile=profile,
             request_id=request_id,
@@ -138,7 +157,13 @@ class ChatCompletionRequest(JsonBody):
             checks=own.checks,
             json_schema=self.response_format.as_text(),
             keep_running=own.keep_running,
+            tools=[tool.function.model_dump() for tool in self.tools],
+            parallel_tool_calls=self.parallel_tool_calls,
+            tool_choice=choice,
+            allowed_tools=allowed,
         )
+        if not self.tools and self.tool_choice not in ("auto", "none"):
+            raise RefusedParameter("tool_choice", "a call is required, and there are no tools", "invalid_value")
         if own.task is not None:
             options["task"] = own.task
         return solve_request([_message(index, message) for index, message in enumerate(self.messages)], **options)
@@ -156,12 +181,12 @@ def _is_object(given: Any) -> bool:
     return isinstance(given, dict)
 
 
-def _message(index: int, message: ChatMessage) -> dict[str, str]:
+def _message(index: int, message: ChatMessage) -> dict[str, Any]:
     if message.role not in _ROLES:
         raise RefusedParameter(
             f"messages[{index}].role", f"messages of {message.role!r} are not supported", "unsupported_value"
         )
-    return {"role": _ROLES[message.role], "content": message.text}
+    return message.as_said()
 
 
 def _model(name: str) -> tuple[str, float | None]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tandem.results import to_dict
+from tandem.tools import calls_as_data
 from tandem.v1 import tandem_pb2
 
 _SHOWN = (
@@ -28,7 +29,10 @@ def completion(
     result: tandem_pb2.SolveResult, request_id: str, created: int, metadata: Mapping[str, str], reasoning: str = ""
 ) -> dict[str, Any]:
     """The object `chat.completion`. `reasoning` is the insight, where it is known; `metadata` is repeated as it was given."""
-    message: dict[str, Any] = {"role": "assistant", "content": result.answer, "refusal": None, "annotations": []}
+    content = result.answer or (None if result.tool_calls else "")
+    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
+    if result.tool_calls:
+        message["tool_calls"] = calls_as_data(result.tool_calls)
     if reasoning:
         message["reasoning_content"] = reasoning
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(result)}
@@ -48,7 +52,9 @@ def own_fields(result: tandem_pb2.SolveResult, metadata: Mapping[str, str]) -> d
 
 
 def finish_reason(result: tandem_pb2.SolveResult) -> str:
-    return "stop" if result.complete else "length"
+    if not result.complete:
+        return "length"
+    return "tool_calls" if result.tool_calls else "stop"
 
 
 def usage(result: tandem_pb2.SolveResult) -> dict[str, Any]:

@@ -62,7 +62,9 @@ async def test_an_answer_that_comes_at_the_end_has_its_item_too(http: httpx.Asyn
     [
         ({"store": True}, "store"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
-        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "function", "name": "a b"}]}, "tools"),
+        ({"input": [{"type": "function_call_output", "call_id": "call_1", "output": "x"}]}, "input"),
         ({"nonsense": 1}, "nonsense"),
         ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),
         (

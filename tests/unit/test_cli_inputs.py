@@ -54,12 +54,21 @@ def test_text_on_standard_input_is_read_as_utf8_in_every_locale(command: list[st
     assert b"Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("options", [["--schema", "{}"], ["--check", "regex:@{}"], ["--schema", "{}/nowhere"]])
+@pytest.mark.parametrize(
+    "options", [["--schema", "{}"], ["--check", "regex:@{}"], ["--schema", "{}/nowhere"], ["--tools", "{}"]]
+)
 def test_a_file_that_is_no_text_or_cannot_be_read_is_named(tmp_path: Path, options: list[str]) -> None:
     file = tmp_path / "latin"
     file.write_bytes(LATIN_1)
     error = error_of(tandem("ask", *(word.format(file) for word in options), "why?"))
     assert options[0] in error
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[1]", '[{"description": "x"}]', '[{"function": {"name": 7}}]'])
+def test_a_file_that_holds_no_tools_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "tools.json"
+    file.write_text(text)
+    assert "no JSON list of tools" in error_of(tandem("ask", "--tools", str(file), "why?"))
 
 
 @pytest.mark.parametrize("command", [["ask"], ["request", "get"], ["trace", "cost"], ["ask", "x", "--stop"]])

@@ -12,6 +12,7 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
+from services.http_gateway import messages_request
 from services.http_gateway.responses_request import ResponsesRequest
 from tandem.openai.chat_request import ChatCompletionRequest, TandemOptions
 from tandem.openai.parameters import (
@@ -43,6 +44,15 @@ def test_every_parameter_of_openais_client_has_a_place(dialect: str) -> None:
     theirs, _, used, neutral = DIALECTS[dialect]
     assert {*theirs.__annotations__, "stream"} == {*used, *neutral} - {"tandem"}
     assert not set(used) & set(neutral)
+
+
+def test_the_page_says_what_becomes_of_anthropics_parameters() -> None:
+    refused = {
+        name: "refused" + (", except " + ", ".join(f"`{json.dumps(value)}`" for value in values) if values else "")
+        for name, (values, _) in messages_request.NEUTRAL.items()
+    }
+    assert {**dict.fromkeys(messages_request.USED, "used"), **refused} == rows("messages")
+    assert set(messages_request.MessagesRequest.model_fields) == set(messages_request.USED)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

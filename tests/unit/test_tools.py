@@ -121,7 +121,9 @@ def test_a_client_says_tools_as_it_does_to_openai() -> None:
     assert request.tools == ToolUse((tool,), "required", ("weather",), False)
     assert (request.task, request.question, request.last_said, request.answers_tool) == ("chat", "", "sun", True)
     assert request.history[1].calls == (ToolCall("call_1", "weather", "{}"),)
-    assert solve_request_from_pb(solve_request(said, tools=[function], tool_choice=["weather"])).tools.tools == (tool,)
+    assert solve_request_from_pb(solve_request(said, tools=[function], allowed_tools=["weather"])).tools.tools == (
+        tool,
+    )
 
 
 def admit(request: SolveRequest) -> None:

@@ -44,3 +44,15 @@ def test_each_trial_is_a_line_of_the_bill() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "verified: its checks pass (stage 0)" in text
     assert "10 prompt tokens, 5 generated   $0.00000123   passes, 20 ms of checks" in text
+
+
+def test_calls_of_tools_are_shown_and_no_answer_where_there_is_none() -> None:
+    call = tandem_pb2.ToolCall(id="call_1", name="weather", arguments='{"city": "Pa\x1bris"}')
+    result = tandem_pb2.SolveResult(
+        complete=True, stop={"reason": tandem_pb2.STOP_REASON_LLM_FINISHED}, tool_calls=[call]
+    )
+    console = Screen(file=io.StringIO(), width=200)
+    print_result(console, result)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert 'call     weather {"city": "Pa\x1bris"}' in text  # a file gets every text as it is
+    assert "answer" not in text.replace("finished its answer", "")

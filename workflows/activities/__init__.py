@@ -61,6 +61,7 @@ class Activities:
             self._answer.all_prefill_passes,
             self._publishing.publish_stop,
             self._publishing.publish_llm_stopped,
+            self._publishing.publish_scored,
             self._publishing.publish_result,
             self._lost_usage.settle_lost_usage,
             self._shadow.start_shadow,

@@ -11,12 +11,12 @@ from services.observability.metrics import count_result
 from services.observability.spans import describe_result
 from services.observability.tracing import tracer
 from services.request_log.connection import Role
-from services.request_log.decisions import LLM_STOPPED_SLOT, RESULT_SLOT
+from services.request_log.decisions import LLM_STOPPED_SLOT, RESULT_SLOT, scored_slot
 from services.request_log.log import RequestLog
 from services.request_log.stops import StopSignal
 from tandem.method.bound import charge_of
 from tandem.method.errors import TandemError
-from tandem.method.events import LlmStopped
+from tandem.method.events import LlmStopped, Scored
 from tandem.method.result import SolveResult
 from tandem.method.tasks import Payer, StopOrder
 
@@ -35,6 +35,11 @@ class PublishingActivities:
     @activity.defn
     async def publish_llm_stopped(self, request_id: str, stopped: LlmStopped) -> None:
         await self._log.decisions.publish(request_id, LLM_STOPPED_SLOT, stopped)
+
+    @activity.defn
+    async def publish_scored(self, request_id: str, scored: Scored) -> None:
+        """A score that the workflow made of what it had; the scorer's are published where they are made."""
+        await self._log.decisions.publish(request_id, scored_slot(scored.stage), scored)
 
     @activity.defn
     async def publish_result(self, result: SolveResult, failed: bool, payer: Payer | None = None) -> SolveResult | None:

@@ -134,7 +134,8 @@ class EngineCore:
         self.counters.output_tokens += 1
         text = "" if token in self.eos_ids else sequence.stops.push(sequence.detokenizer.push(token))
         is_first = len(sequence.completion) == 1
-        sequence.deliver(Token(token, text, now, sequence.num_prompt_computed if is_first else None))
+        computed = sequence.num_prompt_computed if is_first else None
+        sequence.deliver(Token(token, text, now, computed, sequence.last_logprob))
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         self.queue.release(sequence)

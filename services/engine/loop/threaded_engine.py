@@ -103,11 +103,11 @@ class ThreadedEngine:
         return await asyncio.wrap_future(job.scores)
 
     async def _matcher(self, generation: GenerationRequest) -> Matcher | None:
-        if not generation.json_schema or not generation.max_new_tokens:
+        if not generation.held_to or not generation.max_new_tokens:
             return None
-        num_bytes = await findings().num_bytes(generation.json_schema)
+        num_bytes = await findings().num_bytes(generation.held_to)
         grammars = self._core.grammars
-        return await asyncio.to_thread(grammars.matcher, generation.json_schema, generation.written, num_bytes)
+        return await asyncio.to_thread(grammars.matcher, generation.held_to, generation.written, num_bytes)
 
     def _check_length(self, tokens: int, what: str) -> None:
         context_length = self._core.runner.model.context_length

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from services.engine.api import PromptRefused
+from services.engine.call_format import CallFormat, Turn
+
 # Two private-use characters. They are replaced in plain text, so a question cannot end its message.
 _ROLE, _CONTENT = "\ue000", "\ue001"
 _NO_MARKS = str.maketrans({_ROLE: "�", _CONTENT: "�"})
+_NO_TOOLS = "a model behind an API is not given tools yet"
 _CHARACTERS_PER_ID = 4  # about a token of English
 
 
@@ -26,9 +30,16 @@ class MessageCodec:
     def sha256(self) -> str:
         return hashlib.sha256(b"tandem messages 1").hexdigest()
 
-    def render_chat(self, messages: Sequence[tuple[str, str]]) -> str:
-        turns = "".join(f"{_ROLE}{role}{_CONTENT}{content}" for role, content in messages)
+    def render_chat(self, messages: Sequence[tuple[str, str] | Turn], tools: Sequence[Turn] = ()) -> str:
+        said = [message for message in messages if isinstance(message, tuple)]
+        if tools or len(said) < len(messages):
+            raise PromptRefused(_NO_TOOLS)
+        turns = "".join(f"{_ROLE}{role}{_CONTENT}{content}" for role, content in said)
         return f"{turns}{_ROLE}assistant{_CONTENT}"
+
+    @property
+    def calls(self) -> CallFormat:
+        raise PromptRefused(_NO_TOOLS)
 
     def number(self, text: str) -> int:
         """The id of a text of any length."""

@@ -42,9 +42,14 @@ def _batch(names: Names) -> dict[str, Any]:
     return {"input_file_id": names.file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
 
 
+def _message(names: Names) -> dict[str, Any]:
+    return {"model": MODEL, "max_tokens": 64, "messages": [{"role": "user", "content": QUESTION}]}
+
+
 _REQUEST, _FILE, _BATCH = (lambda names: names.request), (lambda names: names.file), (lambda names: names.batch)
 SENT = {
     "POST /v1/chat/completions": Sent(more=_json(lambda names: body(QUESTION, model=MODEL))),
+    "POST /v1/messages": Sent(more=_json(_message)),
     "POST /v1/responses": Sent(more=_json(lambda names: {"model": MODEL, "input": QUESTION})),
     "GET /v1/models": Sent(),
     "GET /v1/models/{name}": Sent(lambda names: MODEL),

@@ -1,0 +1,90 @@
+"""How a model writes calls of tools, and how they are read from what it has written."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Turn = Mapping[str, Any]
+"""As chat templates know it: `role`, `content`, `tool_calls`, `tool_call_id`; or a tool."""
+_BLOCK = re.compile(r"\s*(?:```(?:json)?\s*)?(\{.*\})\s*(?:```)?\s*", re.DOTALL)
+_MARK = re.compile(r"\s*[^\s{\"]*")
+
+
+@dataclass(frozen=True, slots=True)
+class CallFormat:
+    """Calls are `first`, a name, `middle`, arguments, then for each further call `between`, a name, `middle`, arguments, then `end`.
+
+    `between` is empty where the model writes one call at most. `separators` are those of the arguments' JSON, after an item and after a
+    key. `are_texts`: the template takes arguments as texts of JSON. `tokens` are parts of it that the tokenizer has as tokens of their
+    own, with their ids.
+
+    Some models write a call as bare JSON, or in a block of code, whatever their template asks for: that is a call where the format has
+    a `mark`, if it is all that is written.
+    """
+
+    first: str
+    middle: str
+    between: str
+    end: str
+    separators: tuple[str, str] = (", ", ": ")
+    are_texts: bool = False
+    tokens: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """What a text cannot hold where calls may follow it; empty where a call can only be all that is written."""
+        found = _MARK.match(self.first)
+        return found.group() if found else ""
+
+    @property
+    def written(self) -> str:
+        """All that the model writes around names and arguments."""
+        return self.first + self.middle + self.between + self.end
+
+    def read(self, text: str) -> tuple[str, list[tuple[str, str]]]:
+        """The text before the calls, and each call's name and arguments. What is no whole call is none."""
+        at = text.find(self.first) if self.mark else 0 if text.startswith(self.first) else -1
+        if at < 0:
+            return _bare(text) if self.mark else (text.strip(), [])
+        calls, place, prefix = [], at, self.first
+        while text.startswith(prefix, place):
+            call = self._call(text, place + len(prefix))
+            if call is None:
+                break
+            name, arguments, place = call
+            calls.append((name, arguments))
+            if not self.between:
+                break
+            prefix = self.between
+        return text[:at].strip(), calls
+
+    def _call(self, text: str, start: int) -> tuple[str, str, int] | None:
+        """Name, arguments, and where they end."""
+        end = text.find(self.middle, start)
+        if end < 0:
+            return None
+        begin = end + len(self.middle)
+        try:
+            _, stop = json.JSONDecoder().raw_decode(text, begin)
+        except (ValueError, RecursionError):
+            return None
+        return text[start:end], text[begin:stop], stop
+
+
+def _bare(text: str) -> tuple[str, list[tuple[str, str]]]:
+    """As `CallFormat.read`, where the whole text is one call as JSON."""
+    block = _BLOCK.fullmatch(text)
+    try:
+        found = json.loads(block.group(1)) if block else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or found.keys() != {"name", "arguments"}:
+        return text.strip(), []
+    name, arguments = found["name"], found["arguments"]
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        return text.strip(), []
+    return "", [(name, json.dumps(arguments, ensure_ascii=False))]

@@ -1,0 +1,109 @@
+"""What an answer that may call tools is held to: free text, calls in the model's own format, or both, in llguidance's notation.
+
+Each call is of a tool that may be called, with arguments that follow its schema, so that none is malformed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from services.engine.api import InvalidSchema
+from services.engine.call_format import CallFormat
+from services.engine.json_schema import LARK
+from tandem.method.tools import Tool, ToolUse
+
+GENERIC = CallFormat(
+    '<tool_call>\n{"name": "', '", "arguments": ', '}\n</tool_call>\n<tool_call>\n{"name": "', "}\n</tool_call>"
+)
+"""Of no model: to try what tools cost where there is no tokenizer."""
+_ANY = r"(.|\n)*"
+_SPACE = r"[ \n]{0,16}"
+_BRACE = rf'[{{]{_SPACE}"name":{_SPACE}'
+_FENCE = r"```(json)?\n"
+_BARE = [
+    'bare: BRACE bare_call SPACE "}" | FENCED bare_call SPACE "}\\n```"',
+    f"BRACE: /{_BRACE}/",
+    f"FENCED: /{_FENCE}{_BRACE}/",
+    f"SPACE: /{_SPACE}/",
+]
+"""A call as bare JSON, or in a block of code: what begins so is held to be one."""
+_KINDS = frozenset({"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"})
+
+
+def tool_grammar(form: CallFormat, use: ToolUse) -> str:
+    """Raises InvalidSchema where a tool's schema is no JSON object."""
+    tools = use.callable
+    rules = [LARK, *_start(form, is_required=use.mode == "required"), f"calls: {_calls(form, use)}"]
+    rules += _one_of("call", [_call(form, tool) for tool in tools])
+    if form.mark:
+        rules += [*_BARE, *_one_of("bare_call", [_bare_call(tool) for tool in tools])]
+    return "\n".join(rules) + "\n"
+
+
+def _start(form: CallFormat, *, is_required: bool) -> list[str]:
+    """What comes before the first call's name."""
+    if is_required:
+        return [f"start: {_literal(form, form.first)} calls{' | bare' if form.mark else ''}"]
+    if not form.mark:
+        not_first = re.escape(form.first[:1])
+        return [f"start: TEXT | {_literal(form, form.first)} calls", f"TEXT: /([^{not_first}]{_ANY})?/"]
+    rest = _literal(form, form.first.removeprefix(form.mark))
+    # The longest beginning of a text is what it is taken for, so that one which may be a call is nothing else.
+    text = f"TEXT: /{_ANY}/ & ~/{_ANY}{_pattern(form.mark)}{_ANY}/ & ~/({_FENCE})?{_BRACE}{_ANY}/"
+    if form.mark in dict(form.tokens):
+        return [f"start: TEXT | TEXT {_literal(form, form.mark)} {rest} calls | bare", text]
+    return [f"start: TEXT | lead {rest} calls | bare", f"lead[lazy]: TEXT {_literal(form, form.mark)}", text]
+
+
+def _calls(form: CallFormat, use: ToolUse) -> str:
+    further = f" ({_literal(form, form.between)} call)*" if use.parallel and form.between else ""
+    return f"call{further} {_literal(form, form.end)}"
+
+
+def _one_of(name: str, rules: list[str]) -> list[str]:
+    """Rules of which one holds; each stands on a line of its own, with its schema at the end."""
+    numbered = [f"{name}_{number}" for number in range(len(rules))]
+    return [f"{name}: {' | '.join(numbered)}", *(f"{each}: {rule}" for each, rule in zip(numbered, rules, strict=True))]
+
+
+def _call(form: CallFormat, tool: Tool) -> str:
+    item, key = form.separators
+    written = {"whitespace_flexible": False, "item_separator": item, "key_separator": key}
+    return f"{_literal(form, tool.name + form.middle)} %json {_held_schema(tool, written)}"
+
+
+def _bare_call(tool: Tool) -> str:
+    name, arguments = json.dumps(json.dumps(tool.name) + ","), json.dumps('"arguments":')
+    return f"{name} SPACE {arguments} SPACE %json {_held_schema(tool, {'whitespace_pattern': _SPACE})}"
+
+
+def _held_schema(tool: Tool, written: Mapping[str, Any]) -> str:
+    """The tool's schema, in which the arguments are an object, with no names that it does not have unless it says so. `written`: as the
+    chat template writes them, so that the next turn's prompt has the same tokens.
+    """
+    try:
+        schema = json.loads(tool.schema)
+    except (ValueError, RecursionError) as error:
+        raise InvalidSchema(f"the schema of the tool {tool.name!r} is not a JSON object: {error}") from error
+    if not isinstance(schema, dict):
+        raise InvalidSchema(f"the schema of the tool {tool.name!r} is not a JSON object")
+    kind = {} if _KINDS & schema.keys() else {"type": "object"}
+    closed = {} if "properties" not in schema else {"additionalProperties": False}
+    options = {**written, "lenient": not tool.strict}
+    return json.dumps({**kind, **closed, **schema, "x-guidance": options}, ensure_ascii=False)
+
+
+def _literal(form: CallFormat, text: str) -> str:
+    """A text, in which the tokenizer's own tokens are themselves: spelled out, they would be other tokens."""
+    ids = dict(form.tokens)
+    pieces = re.split("(" + "|".join(map(re.escape, ids)) + ")", text) if ids else [text]
+    return " ".join(
+        f"<[{ids[piece]}]>" if piece in ids else json.dumps(piece, ensure_ascii=False) for piece in pieces if piece
+    )
+
+
+def _pattern(text: str) -> str:
+    return re.escape(text).replace("/", r"\/")

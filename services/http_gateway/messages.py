@@ -1,0 +1,127 @@
+"""The objects and events of Anthropic's messages: a block with the answer's text, and one for each call."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from services.http_gateway.errors import HttpError
+from tandem.live_text import Piece
+from tandem.openai import completion
+from tandem.v1 import tandem_pb2
+
+Data = dict[str, Any]
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+
+
+@dataclass(slots=True)
+class MessagesReply:
+    """A block is opened by its first text. Which stop sequence ended a text is not known: it ends as one that ended by itself."""
+
+    request_id: str
+    profile: str
+    end: bytes = b""
+    _is_open: bool = False
+
+    def whole(self, result: tandem_pb2.SolveResult, reasoning: str) -> Data:
+        text = [{"type": "text", "text": result.answer}] if result.answer or not result.tool_calls else []
+        return {
+            **self._message(),
+            "content": [*text, *(_call(call, json.loads(call.arguments)) for call in result.tool_calls)],
+            "stop_reason": _stop_reason(result),
+            "usage": _usage(result),
+            "tandem": completion.own_fields(result, {}),
+        }
+
+    def first(self) -> list[Data]:
+        return [{"type": "message_start", "message": self._message()}]
+
+    def piece(self, piece: Piece) -> list[Data]:
+        """The insight has no place here."""
+        if not piece.content:
+            return []
+        delta = _delta(0, {"type": "text_delta", "text": piece.content})
+        if self._is_open:
+            return [delta]
+        self._is_open = True
+        return [_start(0, {"type": "text", "text": ""}), delta]
+
+    def last(self, result: tandem_pb2.SolveResult) -> list[Data]:
+        events = [_stop(0)] if self._is_open else []
+        for index, call in enumerate(result.tool_calls, int(self._is_open)):
+            arguments = {"type": "input_json_delta", "partial_json": call.arguments}
+            events += [_start(index, _call(call, {})), _delta(index, arguments), _stop(index)]
+        ended = {"stop_reason": _stop_reason(result), "stop_sequence": None}
+        events.append(
+            {
+                "type": "message_delta",
+                "delta": ended,
+                "usage": _usage(result),
+                "tandem": completion.own_fields(result, {}),
+            }
+        )
+        return [*events, {"type": "message_stop"}]
+
+    def failure(self, error: HttpError) -> list[Data]:
+        return [error_body(error)]
+
+    def _message(self) -> Data:
+        return {
+            "id": f"msg_{self.request_id}",
+            "type": "message",
+            "role": "assistant",
+            "model": self.profile,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": {"input_tokens": 0, "output_tokens": 0},
+        }
+
+
+def error_body(error: HttpError) -> Data:
+    """An error in Anthropic's shape."""
+    kind = _TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
+    return {"type": "error", "error": {"type": kind, "message": error.body["error"]["message"]}}
+
+
+def _call(call: tandem_pb2.ToolCall, arguments: Data) -> Data:
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments}
+
+
+def _start(index: int, block: Data) -> Data:
+    return {"type": "content_block_start", "index": index, "content_block": block}
+
+
+def _delta(index: int, delta: Data) -> Data:
+    return {"type": "content_block_delta", "index": index, "delta": delta}
+
+
+def _stop(index: int) -> Data:
+    return {"type": "content_block_stop", "index": index}
+
+
+def _stop_reason(result: tandem_pb2.SolveResult) -> str:
+    if not result.complete:
+        return "max_tokens"
+    return "tool_use" if result.tool_calls else "end_turn"
+
+
+def _usage(result: tandem_pb2.SolveResult) -> Data:
+    """All that was paid for, of both models. What came from a cache is no input here."""
+    counted = completion.usage(result)
+    cached = counted["prompt_tokens_details"]["cached_tokens"]
+    return {
+        "input_tokens": counted["prompt_tokens"] - cached,
+        "cache_read_input_tokens": cached,
+        "cache_creation_input_tokens": 0,
+        "output_tokens": counted["completion_tokens"],
+    }

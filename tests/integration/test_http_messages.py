@@ -1,0 +1,121 @@
+"""POST /v1/messages: the same request in Anthropic's dialect, read and written as its clients do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.test_http_tools import BOTH, MODEL, PARAMETERS, SUN, SURE
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+TOOLS = [{"name": "w", "description": "Tells it.", "input_schema": PARAMETERS, "cache_control": {"type": "ephemeral"}}]
+HEADERS = {"x-api-key": "none", "anthropic-version": "2023-06-01"}
+
+
+async def ask(http: httpx.AsyncClient, messages: Any, **more: Any) -> httpx.Response:
+    body = {"model": MODEL, "max_tokens": 64, "messages": messages, **more}
+    return await http.post("/v1/messages", json=body, headers=HEADERS)
+
+
+async def events(http: httpx.AsyncClient, messages: Any, **more: Any) -> list[dict[str, Any]]:
+    reply = await ask(http, messages, stream=True, **more)
+    return [json.loads(line.removeprefix("data: ")) for line in reply.text.splitlines() if line.startswith("data: ")]
+
+
+def user(text: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": text}]
+
+
+async def test_a_conversation_of_three_turns(http: httpx.AsyncClient) -> None:
+    said = user(SURE)
+    for content in (BOTH, SUN):
+        reply = (await ask(http, said, tools=TOOLS, system=[{"type": "text", "text": "Be brief."}])).json()
+        assert (reply["type"], reply["role"], reply["stop_reason"]) == ("message", "assistant", "tool_use")
+        said.append({"role": "assistant", "content": reply["content"]})
+        results = [
+            {"type": "tool_result", "tool_use_id": block["id"], "content": [{"type": "text", "text": content}]}
+            for block in reply["content"]
+            if block["type"] == "tool_use"
+        ]
+        said.append({"role": "user", "content": results})
+    blocks = [
+        (block["type"], block.get("input"))
+        for message in said
+        for block in message["content"]
+        if message["role"] == "assistant"
+    ]
+    assert blocks == [
+        ("tool_use", {"at": "Paris"}),
+        ("text", None),
+        ("tool_use", {"at": "Paris"}),
+        ("tool_use", {"at": "Rome"}),
+    ]
+    last = (await ask(http, said, tools=TOOLS)).json()
+    assert (last["content"], last["stop_reason"]) == ([{"type": "text", "text": "Sun."}], "end_turn")
+    assert last["usage"]["input_tokens"] > 0
+    assert last["usage"]["output_tokens"] > 0
+
+
+async def test_text_and_calls_are_streamed_as_blocks(http: httpx.AsyncClient) -> None:
+    seen = await events(http, user(BOTH), tools=TOOLS)
+    assert [event["type"] for event in seen] == [
+        "message_start", *["content_block_start", "content_block_delta", "content_block_stop"] * 3, "message_delta", "message_stop"
+    ]  # fmt: skip
+    started = [event["content_block"] for event in seen if event["type"] == "content_block_start"]
+    assert [block["type"] for block in started] == ["text", "tool_use", "tool_use"]
+    deltas = [event["delta"] for event in seen if event["type"] == "content_block_delta"]
+    assert deltas[0] == {"type": "text_delta", "text": "Hm."}
+    assert [json.loads(delta["partial_json"])["at"] for delta in deltas[1:]] == ["Paris", "Rome"]
+    assert seen[-2]["delta"] == {"stop_reason": "tool_use", "stop_sequence": None}
+    assert [event.get("index") for event in seen if "index" in event] == [0] * 3 + [1] * 3 + [2] * 3
+
+
+async def test_a_tool_may_be_required_and_a_failed_one_says_so(http: httpx.AsyncClient) -> None:
+    for choice in ({"type": "any", "disable_parallel_tool_use": True}, {"type": "tool", "name": "w"}):
+        reply = (await ask(http, user(SURE), tools=TOOLS, tool_choice=choice)).json()
+        assert reply["stop_reason"] == "tool_use"
+    [call] = [block for block in reply["content"] if block["type"] == "tool_use"]
+    failed = {"type": "tool_result", "tool_use_id": call["id"], "content": SUN, "is_error": True}
+    said = [
+        *user(SURE),
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [failed, {"type": "text", "text": SUN}]},
+    ]
+    assert (await ask(http, said, tools=TOOLS)).status_code == 200
+
+
+async def test_stop_sequences_and_max_tokens_end_the_text(http: httpx.AsyncClient) -> None:
+    script = "[scores=0:0.9 slm=one_two_ slm_eos=9]"
+    assert (await ask(http, user(script), stop_sequences=["two"])).json()["content"][0]["text"] == "one"
+    cut = (await ask(http, user(script), max_tokens=3)).json()
+    assert (cut["content"][0]["text"], cut["stop_reason"]) == ("one", "max_tokens")
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "kind", "named"),
+    [
+        ({"max_tokens": None}, 400, "invalid_request_error", "max_tokens"),
+        ({"top_k": 5}, 400, "invalid_request_error", "top_k"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, 400, "invalid_request_error", "thinking"),
+        ({"nonsense": 1}, 400, "invalid_request_error", "nonsense"),
+        ({"model": "nobody"}, 404, "not_found_error", "nobody"),
+        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, 400, "invalid_request_error", "tools"),
+        ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, 400, "invalid_request_error", "messages[0]"),
+        ({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}, 400, "invalid_request_error", "assistant"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_honoured_is_refused_in_its_shape(
+    http: httpx.AsyncClient, more: dict[str, Any], status: int, kind: str, named: str
+) -> None:
+    reply = await ask(http, **{"messages": user(SURE), **more})
+    error = reply.json()
+    assert (reply.status_code, error["type"], error["error"]["type"]) == (status, "error", kind)
+    assert named in error["error"]["message"]
+
+
+async def test_an_error_in_a_stream_is_an_event(http: httpx.AsyncClient) -> None:
+    last = (await events(http, user("[fail=slm scores=0:0.9]")))[-1]
+    assert (last["type"], last["error"]["type"]) == ("error", "overloaded_error")

@@ -1,0 +1,111 @@
+"""Tools over HTTP, as OpenAI's client offers them, puts calls together and says their results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+import pytest_asyncio
+
+from tests.integration.test_tools import PARIS, ROME
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+MODEL = "scripted@0.9"
+PARAMETERS = {
+    "type": "object",
+    "properties": {"at": {"type": "string"}},
+    "required": ["at"],
+    "additionalProperties": False,
+}
+FUNCTION = {"name": "w", "description": "Tells it.", "parameters": PARAMETERS, "strict": True}
+TOOLS: list[Any] = [{"type": "function", "function": FUNCTION}]
+RESPONSES_TOOLS: list[Any] = [{"type": "function", **FUNCTION}]
+SURE = f"[slm={PARIS} slm_eos={len(PARIS) + 1}]"
+BOTH = f"[slm=Hm. slm_eos=4 llm=Hm.{PARIS}{ROME} llm_eos={len(PARIS + ROME) + 4}]"
+SUN = "[slm=Sun. slm_eos=5 llm=Sun. llm_eos=5]"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(http: httpx.AsyncClient) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=f"{http.base_url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+async def test_a_conversation_of_three_turns_with_openais_client(client: openai.AsyncOpenAI) -> None:
+    said: list[Any] = [{"role": "user", "content": SURE}]
+    for content in (BOTH, SUN):
+        reply = await client.chat.completions.create(model=MODEL, messages=said, tools=TOOLS)
+        [choice] = reply.choices
+        assert choice.finish_reason == "tool_calls"
+        assert choice.message.tool_calls
+        said.append(choice.message.model_dump())
+        said += [{"role": "tool", "tool_call_id": call.id, "content": content} for call in choice.message.tool_calls]
+    assert [json.loads(call["function"]["arguments"])["at"] for m in said for call in m.get("tool_calls") or ()] == [
+        "Paris",
+        "Paris",
+        "Rome",
+    ]
+    assert [m["content"] for m in said if m["role"] == "assistant"] == [None, "Hm."]
+    last = await client.chat.completions.create(model=MODEL, messages=said, tools=TOOLS, tool_choice="auto")
+    assert (last.choices[0].message.content, last.choices[0].finish_reason) == ("Sun.", "stop")
+
+
+async def test_calls_that_are_streamed_are_put_together_by_openais_client(client: openai.AsyncOpenAI) -> None:
+    asked: list[Any] = [{"role": "user", "content": BOTH}]
+    async with client.chat.completions.stream(model=MODEL, messages=asked, tools=TOOLS) as events:
+        kinds = [event.type async for event in events]
+        message = (await events.get_final_completion()).choices[0].message
+    assert kinds.count("tool_calls.function.arguments.done") == 2
+    assert message.content == "Hm."
+    assert message.tool_calls
+    assert [call.function.parsed_arguments for call in message.tool_calls] == [{"at": "Paris"}, {"at": "Rome"}]
+    whole = await client.chat.completions.create(model=MODEL, messages=asked, tools=TOOLS)
+    assert whole.choices[0].message.tool_calls
+    assert len({call.id for call in whole.choices[0].message.tool_calls}) == 2
+
+
+async def test_no_text_of_a_models_own_format_is_streamed(client: openai.AsyncOpenAI) -> None:
+    stream = await client.chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": BOTH}], tools=TOOLS, stream=True
+    )
+    chunks = [chunk.model_dump_json() async for chunk in stream]
+    assert not any("<call>" in chunk for chunk in chunks)
+
+
+async def test_a_tool_may_be_required_by_its_name_and_calls_be_serial(client: openai.AsyncOpenAI) -> None:
+    named: Any = {"type": "function", "function": {"name": "w"}}
+    allowed: Any = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [named]}}
+    for choice in (named, allowed, "required"):
+        reply = await client.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": SURE}], tools=TOOLS, tool_choice=choice, parallel_tool_calls=False
+        )  # fmt: skip
+        assert reply.choices[0].message.tool_calls
+        assert reply.tandem["stop"]["reason"] == "sufficient"  # type: ignore[attr-defined]
+
+
+async def test_responses_of_three_turns_with_openais_client(client: openai.AsyncOpenAI) -> None:
+    said: list[Any] = [{"role": "user", "content": SURE}]
+    for output in (BOTH, SUN):
+        reply = await client.responses.create(model=MODEL, input=said, tools=RESPONSES_TOOLS)
+        calls = [item for item in reply.output if item.type == "function_call"]
+        said += [item.model_dump() for item in reply.output]
+        said += [{"type": "function_call_output", "call_id": call.call_id, "output": output} for call in calls]
+    assert [item["type"] for item in said if "type" in item] == [
+        "function_call", "function_call_output", "message", *["function_call"] * 2, *["function_call_output"] * 2
+    ]  # fmt: skip
+    last = await client.responses.create(model=MODEL, input=said, tools=RESPONSES_TOOLS)
+    assert last.output_text == "Sun."
+
+
+async def test_a_response_streams_its_calls_as_items(client: openai.AsyncOpenAI) -> None:
+    async with client.responses.stream(model=MODEL, input=BOTH, tools=RESPONSES_TOOLS) as events:
+        seen = [event async for event in events]
+        final = await events.get_final_response()
+    assert [item.type for item in final.output] == ["message", "function_call", "function_call"]
+    done = [event for event in seen if event.type == "response.function_call_arguments.done"]
+    assert [json.loads(event.arguments)["at"] for event in done] == ["Paris", "Rome"]
+    assert [event.output_index for event in done] == [1, 2]

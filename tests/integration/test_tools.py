@@ -1,0 +1,152 @@
+"""Tools through a real gateway, Temporal and Redis: who writes the call, why, and what it costs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from services.engine.api import GenerationRequest
+from tandem import Completed, RequestError, Scored, to_dict
+from tandem.tools import calls_as_data
+from tandem.v1 import tandem_pb2
+from tests.integration.asking import ask
+from tests.integration.conftest import System
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+PARAMETERS = {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]}
+WEATHER = {"type": "function", "function": {"name": "w", "description": "Tells it.", "parameters": PARAMETERS}}
+PARIS, ROME = '<call>w_{"at":_"Paris"}</call>', '<call>w_{"at":_"Rome"}</call>'
+
+
+def script(slm: str = PARIS, llm: str = ROME, more: str = "") -> list[dict[str, Any]]:
+    content = f"[slm={slm} slm_eos={len(slm) + 1} llm={llm} llm_eos={len(llm) + 1} {more}]"
+    return [{"role": "user", "content": content}]
+
+
+def called(result: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(call["name"], json.loads(call["arguments"])) for call in result["tool_calls"]]
+
+
+async def test_a_call_that_the_small_model_is_sure_of_is_the_answer(system: System) -> None:
+    result = await ask(system, script(), tools=[WEATHER], threshold=0.9)
+    assert called(result) == [("w", {"at": "Paris"})]
+    assert (result["answer"], result["answered_by"], result["complete"]) == ("", "slm", True)
+    assert (result["stop"]["reason"], result["stop"]["stage"]) == ("sufficient", 0)
+    assert result["stop"]["score"] == pytest.approx(0.905, abs=0.001)
+    [stage] = result["stages"]
+    assert (stage["scorer"], stage["trained"]) == ("certainty", False)
+    assert (result["usage"]["llm"]["output_tokens"], result["usage"]["scorer"]["input_tokens"]) == (0, 0)
+    assert result["usage"]["slm"]["output_tokens"] == len(PARIS) + 1
+
+
+async def test_a_call_that_it_is_not_sure_of_is_the_large_models_and_both_are_paid(system: System) -> None:
+    result = await ask(system, script(more="slm_logprob=-0.5"), tools=[WEATHER], threshold=0.9)
+    assert called(result) == [("w", {"at": "Rome"})]
+    assert (result["answered_by"], result["stop"]["reason"]) == ("llm", "llm_finished")
+    assert result["usage"]["slm"]["output_tokens"] == len(PARIS) + 1
+    assert result["usage"]["llm"]["output_tokens"] == len(ROME) + 1
+    assert result["stages"][0]["score"] == pytest.approx(0.607, abs=0.001)
+
+
+async def test_without_a_threshold_the_small_model_is_not_asked(system: System) -> None:
+    result = await ask(system, script(), tools=[WEATHER])
+    assert (called(result), result["answered_by"]) == ([("w", {"at": "Rome"})], "llm")
+    assert result["usage"]["slm"]["output_tokens"] == 0
+
+
+async def test_a_text_of_the_small_model_is_never_taken_for_a_call(system: System) -> None:
+    result = await ask(system, script(slm="Sunny.", more="slm_logprob=0"), tools=[WEATHER], threshold=0.5)
+    assert (called(result), result["answered_by"]) == ([("w", {"at": "Rome"})], "llm")
+
+
+async def test_text_and_several_calls_come_in_one_answer(system: System) -> None:
+    result = await ask(system, script(llm=f"Hm.{PARIS}{ROME}"), tools=[WEATHER])
+    assert result["answer"] == "Hm."
+    assert called(result) == [("w", {"at": "Paris"}), ("w", {"at": "Rome"})]
+    assert len({call["id"] for call in result["tool_calls"]}) == 2
+
+
+async def test_where_the_large_model_may_not_write_the_small_models_call_is_used(system: System) -> None:
+    result = await ask(system, script(more="slm_logprob=-3"), tools=[WEATHER], threshold=0.9, max_llm_tokens=0)
+    assert (called(result), result["answered_by"]) == ([("w", {"at": "Paris"})], "slm")
+    assert result["usage"]["slm"]["output_tokens"] == len(PARIS) + 1
+
+
+async def test_a_large_model_that_fails_leaves_the_small_models_call(system: System) -> None:
+    result = await ask(system, script(more="slm_logprob=-3 fail=llm"), tools=[WEATHER], threshold=0.9)
+    assert (called(result), result["answered_by"]) == ([("w", {"at": "Paris"})], "slm")
+    assert result["stop"]["reason"] == "llm_unavailable"
+
+
+async def test_a_call_that_was_cut_is_no_call_and_the_answer_is_not_complete(system: System) -> None:
+    result = await ask(system, script(), tools=[WEATHER], max_answer_tokens=20)
+    assert (called(result), result["complete"]) == ([], False)
+
+
+async def test_a_conversation_of_three_turns_goes_on_from_calls_and_results(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    generate = type(system.slm).generate
+
+    def recorded(generation: GenerationRequest) -> Any:
+        read.append(system.slm.tokenizer.decode(generation.prompt_ids))
+        return generate(system.slm, generation)
+
+    monkeypatch.setattr(system.slm, "generate", recorded)
+    said = script()
+    for content in (f"[slm={ROME} slm_eos={len(ROME) + 1}]", "[llm=Sun. llm_eos=5]"):
+        result = await system.client.ask(said, tools=[WEATHER], threshold=0.9)
+        [call] = calls_as_data(result.tool_calls)
+        said += [
+            {"role": "assistant", "content": result.answer, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": call["id"], "content": content},
+        ]
+    last = to_dict(await system.client.ask(said, tools=[WEATHER]))
+    assert (last["answer"], last["tool_calls"], last["question"]) == ("Sun.", [], "[llm=Sun. llm_eos=5]")
+    assert read[1].startswith(read[0].removesuffix("\nassistant: ") + "assistant: " + PARIS.replace("_", " "))
+
+
+async def test_readers_hear_why_a_call_was_taken_and_get_calls_with_the_result(system: System) -> None:
+    events = [event async for event in system.client.solve(script(), tools=[WEATHER], threshold=0.9)]
+    [scored] = [event for event in events if isinstance(event, Scored)]
+    assert (scored.stage, scored.threshold, scored.sufficient, scored.scorer) == (0, 0.9, True, "certainty")
+    assert isinstance(events[-1], Completed)
+    stored = await system.client.get(events[-1].result.request_id)
+    assert stored.result.tool_calls == events[-1].result.tool_calls
+
+
+async def test_tools_that_may_not_be_called_are_read_and_the_answer_is_a_text(system: System) -> None:
+    said = script(slm="Sun.", more="scores=0:0.9")
+    result = await ask(system, said, tools=[WEATHER], tool_choice="none", threshold=0.8)
+    assert (result["answer"], result["tool_calls"], result["stages"][0]["scorer"]) == ("Sun.", [], "untrained")
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"tools": [WEATHER, WEATHER]}, "tools"),
+        ({"tools": [WEATHER], "tool_choice": "other"}, "tool_choice"),
+        ({"tools": [WEATHER], "task": "answer"}, "task"),
+        ({"tools": [WEATHER], "json_schema": "{}"}, "json_schema"),
+        ({"tools": [WEATHER], "checks": ["regex:a"]}, "checks"),
+        ({"tools": [{"name": "f", "parameters": {"properties": {"n": {"multipleOf": 9999991}}}}]}, "tools"),
+        ({"tools": [{"name": "f", "parameters": {"not": {}}, "strict": True}]}, "tools"),
+    ],
+)
+async def test_tools_that_cannot_be_called_are_refused_by_their_name(
+    system: System, options: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(RequestError) as refused:
+        await ask(system, script(), **options)
+    assert refused.value.field == field
+
+
+async def test_a_repeated_request_gets_the_same_calls(system: System) -> None:
+    first, again = [await system.client.ask(script(), tools=[WEATHER], request_id="tools-again") for _ in range(2)]
+    assert first.tool_calls == again.tool_calls
+    assert first.answered_by == tandem_pb2.ROLE_LLM
+    with pytest.raises(RequestError, match="another"):
+        await system.client.ask(script(), request_id="tools-again")
