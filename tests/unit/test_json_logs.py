@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from services.observability import tracing
 
-SECRET = "what nobody may read"
+PRIVATE = "what nobody may read"
 logger = logging.getLogger("tandem.test")
 
 
@@ -37,7 +37,7 @@ def test_a_line_has_its_service_its_trace_and_its_traceback_without_text(
     logger.info("outside %s", "a span")
     with TracerProvider().get_tracer("t").start_as_current_span("one") as span:
         try:
-            raise ValueError(SECRET)
+            raise ValueError(PRIVATE)
         except ValueError:
             logger.exception("it failed\nin two lines")
     outside, inside = lines(capsys)
@@ -45,7 +45,7 @@ def test_a_line_has_its_service_its_trace_and_its_traceback_without_text(
     assert (outside["severity"], outside["service"], outside["message"]) == ("INFO", "tandem-tested", "outside a span")
     assert inside["trace_id"] == trace.format_trace_id(span.get_span_context().trace_id)
     assert "Traceback" in inside["message"]
-    assert SECRET not in inside["message"]
+    assert PRIVATE not in inside["message"]
 
 
 @pytest.mark.usefixtures("restored")
