@@ -239,7 +239,7 @@ security: $(filter .tools/bin/uv,$(UV))  ## scan for unsafe code, secrets and co
 	@$(call sync,--extra local --extra training --group dev --group security)
 	@$(RUN) bandit -q -c pyproject.toml -r tandem services workflows deploy lab
 	@git ls-files | grep -vE '\.jsonl?$$|^uv\.lock$$|_pb2' | xargs $(RUN) detect-secrets-hook --no-verify --exclude-secrets '$(NO_SECRETS)'
-	@mkdir -p dist && $(UV) export --quiet --locked --no-dev --extra local --extra openai --extra training --format cyclonedx1.5 --output-file dist/sbom.json >/dev/null
+	@mkdir -p dist && $(UV) export --quiet --locked --no-dev --extra local --extra api --extra training --format cyclonedx1.5 --output-file dist/sbom.json >/dev/null
 	@$(RUN) pip-licenses --format=markdown --with-urls --partial-match --fail-on 'GPL;General Public License' > dist/licenses.md
 
 audit: $(filter .tools/bin/uv,$(UV))  ## look the locked packages up in the OSV database of known vulnerabilities (network)

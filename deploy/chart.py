@@ -52,7 +52,10 @@ _ENUMS = {
 }
 _SERVICE_TYPES = ["ClusterIP", "NodePort", "LoadBalancer"]
 _ENGINES = {
-    "insightGenerator": ["auto", *BACK_ENDS],
+    "insightGenerator": [
+        "auto",
+        *(name for name in BACK_ENDS if name != "anthropic"),
+    ],  # the chart names no key for it yet
     "sufficiencyScorer": ["auto", *(name for name, engine in BACK_ENDS.items() if engine.scores)],
     "slmExecutor": ["auto", *(name for name, engine in BACK_ENDS.items() if not engine.is_api)],
 }

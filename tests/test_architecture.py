@@ -32,6 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "tandem.convert": {"tandem.method", "tandem.v1"},
     "tandem": {"tandem.method", "tandem.v1", "tandem.convert"},
     "tandem.openai": {"tandem", "tandem.method", "tandem.v1"},
+    "tandem.endpoints": {"tandem", "tandem.method"},
     "services": set(),
     "services.observability": {"tandem", "tandem.method"},  # which errors never quote a request
     "services.sealing": {"tandem.method"},
@@ -41,7 +42,7 @@ ARROWS: dict[str, set[str]] = {
     "services.engine.loop": {"tandem.method", "services.engine"},
     "services.engine.llamacpp": {"tandem.method", *ENGINE},
     "services.engine.torch_engine": {"tandem.method", *ENGINE},
-    "services.engine.remote": {"tandem.method", "services.engine"},
+    "services.engine.remote": {"tandem.method", "tandem", "services.engine"},  # where a key is
     "services.generation": {"tandem.method", "services.engine", "services.observability", "services.request_log"},
     "services.process": {*BASE, *MODELS, "services.observability", "services.request_log", "services.sealing"},
     "services.checks": {"tandem.method"},
@@ -86,7 +87,7 @@ ARROWS: dict[str, set[str]] = {
     "tandem.local": {"tandem", "tandem.method"},  # what a profile says is read in one place
     "deploy": {"tandem.local", "services.engine"},  # the chart is generated from the lists of processes and engines
     # What the local stack needs is imported when a verb asks for it.
-    "tandem.cli": {*BASE, "tandem", "tandem.local"},
+    "tandem.cli": {*BASE, "tandem", "tandem.local", "tandem.endpoints"},
     "lab.verbs": {*BASE, "tandem", "tandem.local", "tandem.cli", "lab.training"},
     "tandem.entry": {"tandem.cli"},
 }

@@ -35,7 +35,8 @@ class Stages:
         self.has_lost_a_score = False
 
     def is_scored(self, stage: int) -> bool:
-        return is_scored(self.thresholds[stage], self._llm_may_finish) and not self._state.is_cancelled
+        may_be = self._state.plan.is_scored and is_scored(self.thresholds[stage], self._llm_may_finish)
+        return may_be and not self._state.is_cancelled
 
     def are_over(self) -> bool:
         """Nothing is left to score or to try."""

@@ -32,10 +32,14 @@ class EngineError(Exception):
     ├── ApiRefused      an API refuses the request or the key
     └── ApiUnavailable  an API does not answer
 
-    `reason` is what a service reports to its client.
+    `reason` is what a service reports to its client, `retry_after_s` when it may ask again, where that is known.
     """
 
     reason = "ENGINE_ERROR"
+
+    def __init__(self, message: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class PromptTooLong(EngineError):

@@ -31,8 +31,9 @@ BACK_ENDS = {
     "transformers": BackEnd("services.engine.torch_engine.engine:make", scores=True),
     "vllm": BackEnd("services.engine.remote.vllm_engine:make"),
     "openai": BackEnd("services.engine.remote.openai_engine:make", is_api=True),  # any compatible API
+    "anthropic": BackEnd("services.engine.remote.anthropic_engine:make", is_api=True),
 }
-"""What an engine needs is in the extra of its name. The chart and the settings list what stands here."""
+"""What an engine needs is in the extra of its name; of both APIs in `api`. The chart and the settings list what stands here."""
 NAMES = ", ".join([*map(repr, ("auto", *BACK_ENDS)), "or 'module:function'"])
 
 
@@ -50,8 +51,9 @@ def make_engine(spec: str, arguments: dict[str, Any]) -> Engine:
     except ModuleNotFoundError as error:
         if name not in BACK_ENDS:
             raise
+        extra = "api" if BACK_ENDS[name].is_api else name
         missing = f"the engine {name} is not installed ({error.name} is missing)"
-        raise ValueError(f"{missing}: run `make develop`, or install the extra {name!r}") from error
+        raise ValueError(f"{missing}: run `make develop`, or install the extra {extra!r}") from error
     engine: Engine = make(arguments)
     return engine
 

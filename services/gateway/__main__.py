@@ -188,7 +188,7 @@ async def main() -> None:
     metrics.expose(settings.host, settings.metrics_port, "gateway")
     profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
     availability.watch_calls(profiles)
-    counters = {name: token_counter(settings.models_folder, p.slm.name) for name, p in profiles.items()}
+    counters = {name: token_counter(settings.models_folder, p.slm) for name, p in profiles.items()}
     log = open_request_log(settings.sealer())
     server = open_server(settings, authentication(settings.host), own_transport())
     gateway = await build(settings, profiles, counters, log, await connect(), server)

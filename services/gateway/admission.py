@@ -150,6 +150,8 @@ def _said(message: Message) -> list[Any]:
 
 def _overridden(plan: Plan, request: SolveRequest) -> Plan:
     last = len(plan.stages)
+    if not plan.is_scored and (request.stop.threshold is not None or request.stop.thresholds or request.stop.max_stage):
+        raise InvalidArgument(f"profile {plan.profile} has no scorer: no stage can suffice", field="stop.thresholds")
     for stage in request.stop.thresholds:
         if stage > last:
             raise InvalidArgument(f"there is no stage {stage}; the last is {last}", field="stop.thresholds")

@@ -147,6 +147,10 @@ class ModelServiceSettings(ProcessSettings):
         """The profiles that the process serves, its default first. Raises NotFound, InvalidArgument."""
         return tuple(load_profile(name, self.profile_folders) for name in self.more_profiles or (self.profile,))
 
+    def engine_for(self, model: Model) -> str:
+        """Of a model behind an API the engine that speaks its protocol, else TANDEM_ENGINE."""
+        return model.api.protocol if model.api else self.engine
+
     def engine_arguments(self, model: Model) -> dict[str, Any]:
         """What an engine needs to know to run `model` here."""
         return {
@@ -160,6 +164,7 @@ class ModelServiceSettings(ProcessSettings):
             "max_batch": self.max_batch,
             "max_waiting": self.max_waiting,
             "engine_args": self.engine_args,
+            "api": model.api,
         }
 
 

@@ -76,6 +76,16 @@ def _shortened(message: str) -> str:
     return f"{encoded[:half].decode(errors='ignore')} … {encoded[-half:].decode(errors='ignore')}"
 
 
+def retry_after_seconds(error: grpc.RpcError) -> float | None:
+    """When the service may be asked again, where its status says so (google.rpc.RetryInfo)."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an RpcError is a Call
+    info = error_details_pb2.RetryInfo()
+    for detail in status.details if status else ():
+        if detail.Unpack(info):
+            return float(info.retry_delay.ToMilliseconds()) / 1000
+    return None
+
+
 def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
     """The ErrorInfo that a status carries; an empty one when it carries none."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an RpcError is a Call
@@ -91,7 +101,7 @@ _RETRY_QUEUE_SECONDS = 1.0
 _FROM_ENGINE: dict[str, Callable[..., TandemError]] = {
     "PROMPT_TOO_LONG": partial(InvalidArgument, field="question"),
     PROMPT_REFUSED: partial(InvalidArgument, field="messages"),
-    "QUEUE_FULL": partial(ResourceExhausted, retry_after_s=_RETRY_QUEUE_SECONDS),
+    "QUEUE_FULL": ResourceExhausted,
     "DUPLICATE_REQUEST": FailedPrecondition,
     "ENGINE_STOPPED": Unavailable,
     "GENERATION_FAILED": FailedPrecondition,
@@ -108,4 +118,11 @@ def from_engine(error: Exception) -> TandemError | None:
     """The error that a caller sees for an engine's error; None for an error that is not the engine's."""
     reason = getattr(error, "reason", "")
     known = _FROM_ENGINE.get(reason)
-    return known(str(error), reason=reason) if known else None
+    if known is None:
+        return None
+    found = known(str(error), reason=reason)
+    if isinstance(found, ResourceExhausted | Unavailable):
+        default = _RETRY_QUEUE_SECONDS if isinstance(found, ResourceExhausted) else None
+        given = getattr(error, "retry_after_s", None)
+        found.retry_after_s = default if given is None else given
+    return found

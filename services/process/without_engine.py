@@ -14,7 +14,10 @@ from services.engine.tool_grammar import GENERIC, tool_grammar
 from services.process.status import from_engine
 from tandem.errors import SetupError
 from tandem.method.errors import InvalidArgument
+from tandem.method.profile import Model
 from tandem.method.tools import ToolUse
+
+_BYTES_PER_TOKEN = 3  # of dense text, such as code: limits and bounds of bills must not be too low
 
 
 async def check_schema(text: str) -> None:
@@ -37,9 +40,14 @@ async def check_tool_schemas(use: ToolUse) -> None:
         raise from_engine(error) or error from error
 
 
-def token_counter(models_folder: Path, model: str) -> Callable[[str], int]:
-    """Counts tokens with the model's tokenizer; raises SetupError when the model's files are not there."""
-    file = models_folder / model / "tokenizer.json"
+def token_counter(models_folder: Path, model: Model) -> Callable[[str], int]:
+    """Counts tokens with the model's tokenizer, or estimates them from above for a model that others run.
+
+    Raises SetupError when the model's files are not there.
+    """
+    if model.api is not None:
+        return lambda text: -(-len(text.encode()) // _BYTES_PER_TOKEN)
+    file = models_folder / model.name / "tokenizer.json"
     if not file.is_file():
         raise SetupError(f"{file} is missing; `tandem models pull` gets it")
     tokenizer = Tokenizer.from_file(str(file))

@@ -25,6 +25,9 @@ VERBS = {
     "request": Verb("Show, list, follow, cancel or delete requests.", "tandem.cli.request:app"),
     "batch": Verb("Ask all questions of a file, within one budget.", "tandem.cli.batch:app"),
     "prices": Verb("Show what models cost at their vendors.", "tandem.cli.prices:prices"),
+    "profile": Verb(
+        "Make a profile of two endpoints, or check what its endpoints can do.", "tandem.cli.profile:app", "api"
+    ),
     "profiles": Verb("List the profiles that the gateway serves.", "tandem.cli.profiles:profiles"),
     "up": Verb("Start the local stack.", "tandem.cli.stack:up", "local"),
     "down": Verb("Stop the local stack.", "tandem.cli.stack:down", "local"),

@@ -178,6 +178,8 @@ def _drift() -> MachineCheck | None:
     stack = read_stack()
     if stack is None:
         return None
+    if "sufficiency-scorer" not in stack["ports"]:
+        return None
     port = stack["ports"]["sufficiency-scorer"]["metrics"]
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as reply:

@@ -149,9 +149,8 @@ def _row(entry: CatalogueEntry) -> dict[str, object]:
 
 def _models_of(profiles: list[str] | None, only: str) -> list[str]:
     """Names of the models, each once."""
-    pairs = [models_of(profile) for profile in profiles or [DEFAULT_PROFILE]]
-    wanted = slice(None) if only == "both" else slice(0, 1) if only == "llm" else slice(1, 2)
-    return list(dict.fromkeys(name for pair in pairs for name in pair[wanted]))
+    pairs = [models_of(profile, only) for profile in profiles or [DEFAULT_PROFILE]]
+    return list(dict.fromkeys(name for pair in pairs for name in pair))
 
 
 def _pull_all(names: list[str], engine: str, quiet: bool) -> None:

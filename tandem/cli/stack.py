@@ -24,6 +24,13 @@ from tandem.paths import DEFAULT_PROFILE, read_stack, state_folder
 
 def up(
     profile: Annotated[str, typer.Option(help=f"Pair of models to serve; default: {DEFAULT_PROFILE}.")] = "",
+    large: Annotated[
+        str,
+        typer.Option(
+            help="Instead of a profile, the large model's endpoint: openai:MODEL, anthropic:MODEL, http://HOST:PORT/v1#MODEL ..."
+        ),
+    ] = "",
+    small: Annotated[str, typer.Option(help="With it the small model's, in the same forms.")] = "",
     jaeger: Annotated[
         bool,
         typer.Option(
@@ -43,6 +50,10 @@ def up(
 
     Where it runs already, what has ended is started again.
     """
+    if large or small:
+        from tandem.cli.profile import pair_profile
+
+        profile = pair_profile(profile, large, small, quiet=json)
     stack = open_stack()
     if stack is None:
         stack = start_stack(profile, quiet=json, jaeger=jaeger, tls=tls)

@@ -110,13 +110,17 @@ def _tables(file: Path) -> dict[str, Any]:
         raise ModelError(f"{file} is no valid TOML: {error}") from error
 
 
-def models_of(profile: str) -> list[str]:
-    """Names of a profile's two models. Raises ModelError for an unknown profile, and for a file that breaks a rule."""
+def models_of(profile: str, only: str = "both") -> list[str]:
+    """Names of a profile's models that run here: of both roles, or of `llm` or `slm` alone.
+
+    Raises ModelError for an unknown profile, and for a file that breaks a rule.
+    """
     try:
         loaded = load_profile(profile, tuple(profile_folders()))
     except TandemError as error:
         raise ModelError(str(error)) from error
-    return [loaded.llm.name, loaded.slm.name]
+    roles = {"llm": loaded.llm, "slm": loaded.slm}
+    return [model.name for role, model in roles.items() if only in ("both", role) and model.api is None]
 
 
 class NoRoom(ModelError):

@@ -61,6 +61,18 @@ def pull_tokenizer(name: str, progress: Progress) -> Path:
     return entry.folder
 
 
+def adopt(name: str, gguf: Path) -> Path:
+    """The folder of a model that is one GGUF file of the user's, which stays where it is. Raises ModelError."""
+    folder = models_folder() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / gguf.name
+    if not link.exists():
+        link.symlink_to(gguf)
+    if not (folder / "tokenizer.json").is_file():
+        _read_tokenizer(gguf, folder)
+    return folder
+
+
 def _entry(name: str) -> CatalogueEntry:
     entries = catalogue()
     if name not in entries:

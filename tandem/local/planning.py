@@ -15,6 +15,8 @@ from tandem.local.layout import PROCESSES, Layout, StackError, engine_name, engi
 from tandem.local.ports import OwnPorts
 from tandem.local.programs import require_binary, require_jaeger
 from tandem.local.supervisor import EVERY, PortTaken, Report, Stack
+from tandem.method.errors import TandemError
+from tandem.method.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder, profile_folders, read_stack, state_folder
 
 _START_ATTEMPTS = 3
@@ -67,7 +69,10 @@ def plan_stack(
         raise StackError(f"no Jaeger answers at {external}, the value of TANDEM_JAEGER")
     if jaeger and not external:
         require_jaeger()
-    own = OwnPorts(p for p in PROCESSES if p.name != "jaeger" or (jaeger and not external))
+    left_out = {"jaeger"} if not jaeger or external else set()
+    if _is_unscored(profile):
+        left_out.add("sufficiency-scorer")
+    own = OwnPorts(p for p in PROCESSES if p.name not in left_out)
     environment = {
         "TANDEM_MODELS": str(models_folder()),
         "TANDEM_PROFILES_PATH": os.pathsep.join(str(f.resolve()) for f in profile_folders()),
@@ -107,6 +112,13 @@ def require_same(stack: Stack, profile: str, *, jaeger: bool, tls: bool = False)
             f"a stack with profile {stack.profile} and {traces} runs from {stack.folder}: stop it with `tandem down` to "
             f"start one with {' and '.join(wanted)}, or set TANDEM_STATE to another folder"
         )
+
+
+def _is_unscored(profile: str) -> bool:
+    try:
+        return load_profile(profile, tuple(profile_folders())).stop.is_off
+    except TandemError as error:
+        raise StackError(str(error)) from error
 
 
 def _writable(folder: Path) -> Path:

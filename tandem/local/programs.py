@@ -11,7 +11,9 @@ from pathlib import Path
 
 from tandem.local.certificates import access_environment, acl_file, certificate_environment
 from tandem.local.layout import Layout, Process, StackError
-from tandem.paths import REPOSITORY, find_binary
+from tandem.method.endpoint import FILE
+from tandem.method.profile import load_profile
+from tandem.paths import REPOSITORY, find_binary, profile_folders
 
 LAUNCHER = "services.process.launch"
 JAEGER_IMAGE = "jaegertracing/jaeger:2.20.0"
@@ -56,6 +58,17 @@ def program(layout: Layout, process: Process) -> Program:
         case "jaeger":
             return _jaeger(layout)
     return Program([sys.executable, "-m", LAUNCHER, process.module], _environment(layout, process))
+
+
+_ROLES = {"insight-generator": "llm", "slm-executor": "slm"}
+
+
+def withheld(layout: Layout, process: Process) -> dict[str, str]:
+    """Keys of endpoints come from the environment of `tandem up`, which every process inherits: only the role's own gets one."""
+    profile = load_profile(layout.profile, tuple(profile_folders()))
+    keys = {role: model.api.key for role, model in (("llm", profile.llm), ("slm", profile.slm)) if model.api}
+    own = keys.get(_ROLES.get(process.name, ""))
+    return {key: "" for key in keys.values() if key and not key.startswith(FILE) and key != own}
 
 
 def require_binary(name: str) -> Path:

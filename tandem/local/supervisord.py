@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from tandem.local.layout import Layout, Process
-from tandem.local.programs import program
+from tandem.local.programs import program, withheld
 
 # A process that ends is started again: at once if it had run for longer than the first, else after 1, 2, 3, ... s.
 _CRASH_SECONDS = 60
@@ -49,9 +49,10 @@ def configuration(layout: Layout) -> str:
 
 def _section(layout: Layout, process: Process, priority: int) -> dict[str, str]:
     found = program(layout, process)
+    environment = withheld(layout, process) | found.environment
     return {
         "command": shlex.join(found.command),
-        "environment": ",".join(f'{name}="{value}"' for name, value in found.environment.items()),
+        "environment": ",".join(f'{name}="{value}"' for name, value in environment.items()),
         "stdout_logfile": str(layout.log(process.name)),
         "priority": str(priority),
         "redirect_stderr": "true",

@@ -25,6 +25,7 @@ class Plan:
     `llm_finishes`: where no stage suffices the large model goes on to its own answer. `unavailable_timeout_seconds`: how long a
     small model that cannot be reached is waited for. `rates`: tokens a second on the device at hand, None: not measured.
     `answer_format` "message": the answer is a text, calls of tools, or both. The large model then writes no stages, but an answer.
+    Not `is_scored`: the profile has no scorer.
     """
 
     profile: str
@@ -48,6 +49,7 @@ class Plan:
     trial: TrialPlan = field(default_factory=TrialPlan)
     rates: Rates | None = None
     llm_unavailable_timeout_seconds: float = 0.0
+    is_scored: bool = True
 
     @property
     def may_call(self) -> bool:
@@ -100,4 +102,5 @@ def _plan(profile: "Profile", task: Task, json_schema: str, kind: Kind) -> Plan:
         trial=profile.trial.as_plan(kind, profile.execution.max_tokens),
         rates=profile.rates,
         llm_unavailable_timeout_seconds=profile.execution.llm_unavailable_timeout_seconds,
+        is_scored=not profile.stop.is_off,
     )

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from tandem.method.checks import CheckSpec, TrialMode, TrialPlan
 from tandem.method.conversation import Kind, Task
+from tandem.method.endpoint import Api
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
 from tandem.method.price_sections import Section, parse_prices, parse_rates
 from tandem.method.prices import Prices, Rates
@@ -20,14 +21,18 @@ from tandem.method.promise import PromiseMade
 from tandem.method.templates import Prompts
 
 TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
+NO_SCORER = "off"
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class Model(Section):
-    """A model of the catalogue (deploy/models.toml) and how it is run."""
+    """A model of the catalogue (deploy/models.toml) and how it is run, or one behind an API."""
 
     name: str
-    parameters: float = Field(gt=0, description="N of the TFLOPs formulas")
+    parameters: float = Field(
+        ge=0, description="N of the TFLOPs formulas; 0: not known, its computing is left out of them"
+    )
+    api: Api | None = Field(default=None, description="others run it: no weights are here, and no engine of ours")
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     quantization: Literal["auto", "none", "int8"] = Field(
         default="auto", description="on a CPU; auto is int8 where the processor has it. GPUs run dtype"
@@ -42,7 +47,9 @@ class Stage(Section):
 
 
 class StopPolicy(Section):
-    scorer: str = Field(description="name of a registered scorer, with `:subfolder` of the profile for a trained one")
+    scorer: str = Field(
+        description="name of a registered scorer, with `:subfolder` for a trained one; off: nothing is scored, none runs"
+    )
     stage_zero: bool = Field(default=True, description="score the bare question before asking the large model")
     stage_zero_threshold: Probability = 1.0
     otherwise: Literal["best_stage", "llm_finishes"] = Field(
@@ -57,6 +64,10 @@ class StopPolicy(Section):
     @property
     def is_trained(self) -> bool:
         return self.scorer.partition(":")[0] in TRAINED_SCORERS
+
+    @property
+    def is_off(self) -> bool:
+        return self.scorer == NO_SCORER
 
 
 class Execution(Section):
@@ -186,6 +197,10 @@ class Profile(Section):
             raise ValueError("stop.tasks: a task that is not scored needs stop.otherwise = 'llm_finishes'")
         if self.trial.repairs and not self.prompts.repair:
             raise ValueError("trial.repairs needs prompts.repair")
+        if self.stop.is_off and (self.stop.otherwise != "llm_finishes" or any(t < 1 for t in self._thresholds())):
+            raise ValueError(
+                "stop.scorer = 'off' needs stop.otherwise = 'llm_finishes' and thresholds of 1: nothing is scored"
+            )
         self.prompts.check_holes(self.handoff)
         if self.handoff == "brief":
             if self.stop.otherwise == "llm_finishes":
@@ -193,6 +208,9 @@ class Profile(Section):
         elif any(stage.ends_before for stage in self.stages):
             raise ValueError("stages: ends_before needs handoff = 'brief'")
         return self
+
+    def _thresholds(self) -> list[float]:
+        return [self.stop.stage_zero_threshold, *(stage.threshold for stage in self.stages)]
 
     def prompt_fingerprint(self) -> dict[str, Any]:
         """Everything that decides which texts the models read, and so which scores they get: a scorer is trained for it."""

@@ -11,13 +11,14 @@ import pytest
 
 from services.engine.tokenizer import FileTokenizer
 from services.process.without_engine import token_counter
+from tandem.method.profile import Model
 from tests.fakes import write_tokenizer
 
 _WORDS, _MB = 10_000, 2**20
 Read = Callable[[str], object]
 
 READERS: dict[str, Callable[[Path], Read]] = {
-    "a gateway": lambda models: token_counter(models, "model"),
+    "a gateway": lambda models: token_counter(models, Model(name="model", parameters=1)),
     "an engine": lambda models: FileTokenizer.load(models / "model").encode,
     "an engine, of a question": lambda models: partial(FileTokenizer.load(models / "model").encode, plain=True),
 }

@@ -16,10 +16,11 @@ from temporalio import activity
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
-from services.process.status import error_info
+from services.process.status import error_info, retry_after_seconds
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 
+_QUEUE_SECONDS = 1.0  # what a full queue of ours says: the policy's own intervals are as good
 _FINAL = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.FAILED_PRECONDITION,
@@ -78,12 +79,14 @@ def counts_in(error: grpc.aio.AioRpcError) -> TokenCounts:
 
 
 def application_error(error: grpc.aio.AioRpcError, detail: object, is_last: bool = False) -> ApplicationError:
-    """What an attempt failed with; `is_last`: there must be no other."""
+    """What an attempt failed with; `is_last`: there must be no other. The next one comes when the service says, where it does."""
+    wait = retry_after_seconds(error)
     return ApplicationError(
         error.details() or error.code().name,
         detail,
         type=error_info(error).reason or error.code().name,
         non_retryable=is_last or error.code() in _FINAL,
+        next_retry_delay=timedelta(seconds=wait) if wait and wait > _QUEUE_SECONDS else None,
     )
 
 

@@ -1,0 +1,250 @@
+"""A model behind an API of others, whatever its protocol: streamed, aborted by closing the connection, counted as the API reports."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from services.engine.api import (
+    ApiUnavailable,
+    EngineCounters,
+    EngineError,
+    EngineLoad,
+    Finished,
+    FinishReason,
+    GenerationRequest,
+    ModelInfo,
+    PromptScores,
+    QueueFull,
+    Token,
+)
+from services.engine.remote.admission_queue import AdmissionQueue, unless_aborted
+from services.engine.remote.circuit import Circuit
+from services.engine.remote.messages import MessageCodec
+from services.engine.remote.reply import Reply
+from services.engine.settings import from_arguments
+from tandem.endpoint_key import endpoint_key
+from tandem.method.endpoint import Capabilities
+from tandem.method.tokens import TokenCounts
+
+logger = logging.getLogger(__name__)
+CONTINUE = "Go on exactly where you stopped, without repeating anything."
+CONNECT_SECONDS, SILENT_SECONDS = 10.0, 120.0
+"""How long an API may take to be reached, and to send the next piece: a hanging one fails long before the attempt's own limit."""
+_CLOSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """`max_batch` requests are open at once, `max_waiting` wait. `base_url` and `api_key` of None: the SDK's environment. `model` is the
+    API's name of the model, where that is not `name`.
+    """
+
+    name: str
+    base_url: str | None = None
+    api_key: str | None = None
+    max_batch: int = 16
+    max_waiting: int = 64
+    context_length: int = 1 << 20
+    timeout_seconds: float = SILENT_SECONDS
+    model: str = ""
+    can: Capabilities = field(default_factory=Capabilities)
+
+    @property
+    def asked(self) -> str:
+        return self.model or self.name
+
+
+class Dialect(ABC):
+    """How one protocol's API is reached, asked and understood."""
+
+    name: str
+    version: str
+
+    def __init__(self, settings: ApiSettings, codec: MessageCodec) -> None:
+        self.settings, self.codec = settings, codec
+
+    @abstractmethod
+    def connect(self) -> None:
+        """Find the API and its model. Blocks. Raises OSError."""
+
+    @abstractmethod
+    async def disconnect(self) -> None:
+        """Close the connections."""
+
+    @abstractmethod
+    async def open(self, generation: GenerationRequest) -> Any:
+        """The SDK's stream of the API's events."""
+
+    @abstractmethod
+    def read(self, event: Any, reply: Reply) -> list[Token]:
+        """What an event adds to the reply. Raises EngineError."""
+
+    @abstractmethod
+    def explain(self, error: Exception) -> EngineError | None:
+        """The error that stands for one of the SDK; None for any other."""
+
+
+class ApiEngine:
+    """`Engine` without a scoring pass, in a protocol's dialect."""
+
+    continues_json = False
+    dialect: type[Dialect]
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._settings = settings
+        self._tokenizer = MessageCodec()
+        self._api = self.dialect(settings, self._tokenizer)
+        self._queue = AdmissionQueue(settings.max_batch, settings.max_waiting, "an API")
+        self._circuit = Circuit()
+        self._revision = ""
+        self.counters = EngineCounters()
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo(
+            name=self._settings.name, revision=self._revision, dtype="", device="api", parameters=0,
+            context_length=self._settings.context_length, engine=self._api.name, engine_version=self._api.version,
+        )  # fmt: skip
+
+    @property
+    def tokenizer(self) -> MessageCodec:
+        return self._tokenizer
+
+    @property
+    def load(self) -> EngineLoad:
+        return self._queue.load
+
+    @property
+    def is_alive(self) -> bool:
+        return self._queue.is_open
+
+    def start(self) -> None:
+        """Raises OSError where the API does not answer, or does not have the model."""
+        self._api.connect()
+        for loss in self._settings.can.losses():
+            logger.info("%s: %s", self._settings.name, loss)
+        self._queue.is_open = True
+
+    def stop(self) -> None:
+        """Also closes the idle connections of the client's pool."""
+        self._queue.close(_CLOSE_SECONDS, self._api.disconnect)
+
+    def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
+        return self._queue.run(generation, self._stream)
+
+    def abort(self, request_id: str) -> bool:
+        return self._queue.abort(request_id)
+
+    async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
+        raise EngineError("an API returns no log-probabilities of a prompt: score with an engine of this machine")
+
+    async def _stream(
+        self, generation: GenerationRequest, aborted: asyncio.Event
+    ) -> AsyncGenerator[Token | Finished, None]:
+        """Tokens as they arrive. Closing this generator, like an abort, closes the connection."""
+        if not generation.max_new_tokens:  # the API manages its own prefix cache
+            yield Finished(FinishReason.LENGTH, TokenCounts(), "", time.time())
+            return
+        reply = Reply(self._tokenizer, generation, self._settings.can)
+        self._circuit.enter()
+        try:
+            async with aclosing(self._events(generation, aborted)) as events:
+                async for event in events:
+                    for token in self._api.read(event, reply):
+                        yield token
+            if aborted.is_set():
+                yield self._finished(FinishReason.ABORTED, reply.cut)
+                return
+            for token in reply.finish():
+                yield token
+            self._circuit.succeeded()
+            if generation.json_schema:
+                reply.check_json()
+        except Exception as error:
+            explained = self._counted(error)
+            if explained is error:
+                raise
+            raise explained from error
+        finally:
+            self._circuit.left()
+        self._note_model(reply.model)
+        yield self._finished(reply.reason or FinishReason.EOS, reply.whole)
+
+    async def _events(self, generation: GenerationRequest, aborted: asyncio.Event) -> AsyncGenerator[Any, None]:
+        """The API's events until their end, or the abort."""
+        opening = asyncio.ensure_future(self._api.open(generation))
+        if not await unless_aborted(opening, aborted):
+            return  # the API may or may not have prefilled the prompt by now
+        stream: Any = opening.result()
+        try:
+            while True:
+                receiving = asyncio.ensure_future(anext(stream, None))
+                if not await unless_aborted(receiving, aborted) or receiving.result() is None:
+                    return
+                yield receiving.result()
+        finally:
+            await stream.close()
+
+    def _counted(self, error: Exception) -> Exception:
+        """The error to raise, once the circuit knows of it."""
+        explained = error if isinstance(error, EngineError) else self._api.explain(error)
+        match explained:
+            case None:
+                return error
+            case ApiUnavailable():
+                self._circuit.failed()
+            case QueueFull():
+                explained.retry_after_s = self._circuit.limited(explained.retry_after_s)
+            case _:
+                self._circuit.succeeded()  # it has answered: it refuses this request
+        return explained
+
+    def _note_model(self, answering: str) -> None:
+        """The API says which model answers: an alias may come to mean another one, at another price and quality."""
+        if answering and answering != self._revision:
+            if self._revision:
+                logger.warning(
+                    "the API answers %r with %r now, no longer with %r", self._settings.asked, answering, self._revision
+                )
+            self._revision = answering
+
+    def _finished(self, reason: FinishReason, usage: TokenCounts) -> Finished:
+        self.counters.input_tokens += usage.prompt
+        self.counters.output_tokens += usage.completion
+        return Finished(reason, usage, "", time.time())
+
+
+def settings_from(arguments: dict[str, Any]) -> ApiSettings:
+    """From the arguments of services.engine.registry. Raises SetupError where the key's place is empty."""
+    settings, api = from_arguments(ApiSettings, arguments), arguments.get("api")
+    if api is None:
+        return settings
+    return replace(settings, base_url=api.url, api_key=endpoint_key(api) or "none", model=api.model, can=api.can)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, from OpenAI's `retry-after-ms` and HTTP's `Retry-After` (a number or a date); None where the API does not say."""
+    try:
+        if "retry-after-ms" in headers:
+            return max(0.0, float(headers["retry-after-ms"]) / 1000)
+        given = headers.get("retry-after", "")
+        if not given:
+            return None
+        if given.replace(".", "", 1).isdigit():
+            return float(given)
+        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def says_too_long(message: str) -> bool:
+    return any(word in message.lower() for word in ("context", "too long", "maximum length"))

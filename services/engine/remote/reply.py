@@ -1,0 +1,83 @@
+"""One streamed reply of an API as tokens and counts: what came, what the API reports of it, and what is therefore exact."""
+
+from __future__ import annotations
+
+import time
+
+from services.engine.api import ApiUnavailable, FinishReason, GenerationRequest, SchemaNotSupported, Token
+from services.engine.json_schema import ANY_JSON, is_beginning
+from services.engine.remote.messages import MessageCodec
+from tandem.method.endpoint import Capabilities
+from tandem.method.tokens import TokenCounts
+
+
+class Reply:
+    """An API has the tokenizer, so a Token here is the text of one piece of the stream. Each piece counts as one token, and more where
+    the API reports more.
+    """
+
+    def __init__(self, codec: MessageCodec, generation: GenerationRequest, can: Capabilities) -> None:
+        self.reason: FinishReason | None = None
+        self.model = ""  # that answers, as the API says
+        self._codec, self._can, self._most = codec, can, generation.max_new_tokens
+        self._num_prompt_ids = len(generation.prompt_ids)
+        self._num_tokens = 0
+        self._text = ""
+        self._reported: TokenCounts | None = None
+
+    def add(self, text: str) -> list[Token]:
+        """A piece of text, and the tokens without text that the API has counted before it."""
+        pieces = [self._token(text)] if text else []
+        return pieces + (self._uncounted() if self._can.cut_bill == "exact" else [])
+
+    def report(self, prompt: int, cached: int, completion: int) -> None:
+        """What the API has counted so far: of the prompt what it computed, and what it had in a cache."""
+        self._reported = TokenCounts(max(0, prompt), max(0, cached), max(0, completion))
+
+    def report_text(self, completion: int) -> None:
+        known = self._reported or TokenCounts(self._num_prompt_ids)
+        self.report(known.prompt, known.cached, completion)
+
+    def end(self, reason: FinishReason) -> None:
+        self.reason = reason
+
+    def finish(self) -> list[Token]:
+        """The stream is over: tokens that were counted and have no text. Raises ApiUnavailable where it ended before the text did."""
+        if self.reason is None:
+            raise ApiUnavailable("the API closed its stream before the end of the text")
+        return self._uncounted()
+
+    def check_json(self) -> None:
+        """At the end: an API that does not know a parameter of schemas may ignore it. Raises SchemaNotSupported.
+
+        Whether the text follows the schema is for a check to say.
+        """
+        if not is_beginning(ANY_JSON, self._text.strip()):
+            raise SchemaNotSupported("the API ignores the JSON schema of the request: its text is no JSON")
+
+    @property
+    def cut(self) -> TokenCounts:
+        """Where the stream was cut: exact only where the API had counted every piece."""
+        known = self._reported
+        if known is None:
+            return TokenCounts(self._num_prompt_ids, 0, self._num_tokens, is_estimated=True)
+        is_exact = self._can.cut_bill == "exact" and known.completion == self._num_tokens
+        return TokenCounts(known.prompt, known.cached, self._num_tokens, is_estimated=not is_exact)
+
+    @property
+    def whole(self) -> TokenCounts:
+        """At the end: what the API reports; an estimate where it reports nothing, or another number than it sent pieces."""
+        if self._reported is None:
+            return self.cut
+        differs = self._num_tokens != self._reported.completion
+        return TokenCounts(self._reported.prompt, self._reported.cached, self._num_tokens, is_estimated=differs)
+
+    def _uncounted(self) -> list[Token]:
+        """Tokens that the API counts beyond the pieces: a piece may carry several, and the stop token none. None beyond the cap."""
+        reported = min(self._reported.completion, self._most) if self._reported else 0
+        return [self._token("") for _ in range(reported - self._num_tokens)]
+
+    def _token(self, text: str) -> Token:
+        self._num_tokens += 1
+        self._text += text
+        return Token(self._codec.number(text), text, time.time())

@@ -1,0 +1,182 @@
+"""tandem profile"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from tandem.cli.output import JsonFlag, console, console_note, print_json
+from tandem.cli.parts import new_app
+from tandem.endpoints.address import Address, parse
+from tandem.endpoints.probe import Found, probe
+from tandem.endpoints.profile import Role, pair_name, parse_prices, write_profile
+from tandem.endpoints.requests import EndpointError
+from tandem.errors import UserError
+from tandem.method.errors import TandemError
+from tandem.method.profile import Model, Profile, load_profile
+from tandem.paths import own_profiles, profile_folders
+
+app = new_app(no_args_is_help=True)
+
+Large = Annotated[str, typer.Option("--large", help="The large model: openai:MODEL, anthropic:MODEL, openrouter:MODEL, http://HOST:PORT/v1#MODEL, llamacpp:FILE.gguf or hf:REPOSITORY.")]  # fmt: skip
+Small = Annotated[str, typer.Option("--small", help="The small model, in the same forms.")]
+LargeKey = Annotated[str, typer.Option("--large-key", help="Where its key is: the name of a variable, or file:PATH. Default: the vendor's usual variable.")]  # fmt: skip
+SmallKey = Annotated[str, typer.Option("--small-key", help="The same for the small model.")]
+LargePrice = Annotated[str, typer.Option("--large-price", help="USD per million tokens, INPUT/OUTPUT or INPUT/CACHED/OUTPUT. Default: the vendor's.")]  # fmt: skip
+SmallPrice = Annotated[str, typer.Option("--small-price", help="The same for the small model.")]
+
+
+@app.command("new")
+def new_profile(
+    large: Large = "",
+    small: Small = "",
+    name: Annotated[str, typer.Option(help="Default: both models' names.")] = "",
+    large_key: LargeKey = "",
+    small_key: SmallKey = "",
+    large_price: LargePrice = "",
+    small_price: SmallPrice = "",
+    json: JsonFlag = False,
+) -> None:
+    """Ask two endpoints what they can do, and write a profile with their prices, prompts and limits. Asks for what is not given."""
+    large = large or typer.prompt("Large model (such as anthropic:MODEL)")
+    small = small or typer.prompt("Small model (such as http://127.0.0.1:8080/v1#MODEL)")
+    roles = [
+        found_role(parse(large, large_key), large_price, quiet=json),
+        found_role(parse(small, small_key), small_price, quiet=json),
+    ]
+    name = name or pair_name(roles[0].address, roles[1].address)
+    file = own_profiles() / name / "profile.toml"
+    if file.exists():
+        raise UserError(f"there is a profile {name} already, in {file}: give --name, or delete it")
+    written = made_profile(name, *roles)
+    if json:
+        print_json({"profile": name, "file": str(written), **{r.address.name: _findings(r) for r in roles}})
+    else:
+        console.print(f"wrote {written}; `tandem up --profile {name}` serves it")
+
+
+@app.command("check")
+def check_profile(
+    profile: Annotated[str, typer.Argument(help="Name of the profile.")],
+    json: JsonFlag = False,
+) -> None:
+    """Ask a profile's endpoints again what they can do. Exit code 1 where one does not answer, or can no longer what the profile says."""
+    try:
+        known = load_profile(profile, tuple(profile_folders()))
+    except TandemError as error:
+        raise UserError(str(error)) from error
+    rows = [_checked(role, model) for role, model in (("large", known.llm), ("small", known.slm))]
+    if json:
+        print_json({"profile": profile, "ok": all(row["ok"] for row in rows), "models": rows})
+    else:
+        for row in rows:
+            _show(row)
+        _show_prices(known)
+    if not all(row["ok"] for row in rows):
+        raise typer.Exit(1)
+
+
+def pair_profile(name: str, large: str, small: str, *, quiet: bool) -> str:
+    """The profile's name. Both endpoints are asked what they can do. Raises EndpointError, AddressError, UserError."""
+    if not large or not small:
+        raise typer.BadParameter("give both --large and --small", param_hint="--small" if large else "--large")
+    addresses = parse(large), parse(small)
+    name = name or pair_name(*addresses)
+    roles = [found_role(address, "", quiet=quiet) for address in addresses]
+    file = own_profiles() / name / "profile.toml"
+    if not file.is_file():
+        made_profile(name, *roles)
+        if not quiet:
+            console.print(f"wrote {file}", style="dim")
+        return name
+    try:
+        known = load_profile(name, (own_profiles(),))
+    except TandemError as error:
+        raise UserError(str(error)) from error
+    for role, model in zip(roles, (known.llm, known.slm), strict=True):
+        _require_same(name, role, model)
+    return name
+
+
+def found_role(address: Address, price: str, *, quiet: bool) -> Role:
+    """Raises EndpointError, AddressError."""
+    found = probe(address.api) if address.api else None
+    role = Role(address, found, parse_prices(price) if price else None)
+    if not quiet:
+        say(role)
+    return role
+
+
+def made_profile(name: str, large: Role, small: Role) -> Path:
+    """The written profile; a GGUF file is put among the models."""
+    for role in (large, small):
+        if role.address.file is not None:
+            from tandem.local.models import adopt
+
+            adopt(role.address.name, role.address.file)
+    return write_profile(own_profiles(), name, large, small)
+
+
+def say(role: Role) -> None:
+    """What is found and what is lost."""
+    prices, source = role.price
+    cost = (
+        f"${prices.input:g} / ${prices.output:g} per million tokens ({source})"
+        if prices
+        else "no known price: its bills are null"
+    )
+    console.print(Text.assemble((role.address.name, "bold"), f"   {cost}"))
+    for loss in role.found.can.losses() if role.found else ():
+        console.print(f"  {loss}", style="dim")
+
+
+def _checked(role: str, model: Model) -> dict[str, Any]:
+    row: dict[str, Any] = {"role": role, "model": model.name, "url": model.api.url if model.api else None}
+    if model.api is None:
+        return {**row, "ok": True, "fault": "", "can": None, "losses": []}
+    try:
+        found: Found = probe(model.api)
+    except EndpointError as error:
+        return {**row, "ok": False, "fault": str(error), "can": None, "losses": []}
+    told, now = model.api.can.model_dump(), found.can.model_dump()
+    changed = [f"{name} is {now[name]}, the profile says {told[name]}" for name in now if now[name] != told[name]]
+    can = now | {"handoff": found.can.handoff, "scorers": list(found.can.scorers), "cut_bill": found.can.cut_bill}
+    return {**row, "ok": not changed, "fault": "; ".join(changed), "can": can, "losses": found.can.losses()}
+
+
+def _show(row: dict[str, Any]) -> None:
+    mark = ("ok", "green") if row["ok"] else ("no", "red")
+    console.print(Text.assemble(mark, f"  {row['role']:6} {row['model']}   {row['url'] or 'runs on this machine'}"))
+    if row["fault"]:
+        console.print(f"      {row['fault']}", style="red")
+    for name, value in (row["can"] or {}).items():
+        shown = ", ".join(value) if isinstance(value, list) else value
+        console.print(f"      {name:18} {shown}", style="dim")
+    for loss in row["losses"]:
+        console.print(f"      {loss}", style="yellow")
+
+
+def _show_prices(profile: Profile) -> None:
+    if unknown := profile.prices.unknown:
+        console_note(
+            f"no price is known of {' and '.join(unknown)}: bills with them are null, and no budget in USD is taken"
+        )
+
+
+def _findings(role: Role) -> dict[str, Any] | None:
+    return role.found.can.model_dump() if role.found else None
+
+
+def _require_same(name: str, role: Role, model: Model) -> None:
+    """The profile may be changed by hand, and its model's abilities may have changed since."""
+    if _place(role.address) != ((model.api.url, model.api.model) if model.api else None):
+        raise UserError(f"profile {name} is of another endpoint than {role.address.name}: give --profile another name")
+    if model.api and role.found and model.api.can != role.found.can:
+        console_note(f"{model.name} can other things than profile {name} says: see `tandem profile check {name}`")
+
+
+def _place(address: Address) -> tuple[str, str] | None:
+    return (address.api.url, address.api.model) if address.api else None

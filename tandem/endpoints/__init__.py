@@ -1,0 +1,1 @@
+"""Endpoints that people have: how they are addressed, what they can do, and the profile that follows."""

@@ -1,0 +1,79 @@
+"""What a model of Anthropic's API can do. The protocol has no log-probabilities, and reports usage at the begin and the end of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tandem.endpoints.requests import EndpointError, Refused, Requests
+from tandem.method.endpoint import Capabilities
+
+_QUESTION = [{"role": "user", "content": "Count from 1 to 5."}]
+_SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+
+
+class AnthropicProbe:
+    def __init__(self, requests: Requests) -> None:
+        self._requests, self._model = requests, requests.api.model
+        self._url = requests.api.url.removesuffix("/v1")
+
+    def require_model(self) -> Mapping[str, Any]:
+        """What the API says of the model; empty where it says nothing. Raises EndpointError where it has none of this name."""
+        try:
+            found = self._requests.get(f"{self._url}/v1/models/{self._model}")
+        except Refused as refused:
+            if "model" in refused.said.lower():
+                raise EndpointError(
+                    f"{self._requests.api.url} has no model {self._model!r}: {refused.said}"
+                ) from refused
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def capabilities(self) -> Capabilities:
+        """Raises EndpointError where the model does not answer at all."""
+        takes_temperature = self._takes_temperature()
+        extra = {"temperature": 0} if takes_temperature else {}
+        begun = [*_QUESTION, {"role": "assistant", "content": "1, 2,"}]
+        return Capabilities(
+            continues="last_message" if self._takes(messages=begun, **extra) else "no",
+            tokenizes=self._counts(),
+            json_schema=self._takes(16, output_config={"format": {"type": "json_schema", "schema": _SCHEMA}}, **extra),
+            tools=self._takes(
+                64, tools=[{"name": "add", "description": "Add to a sum.", "input_schema": _SCHEMA}], **extra
+            ),
+            takes_temperature=takes_temperature,
+        )
+
+    def _takes_temperature(self) -> bool:
+        if self._takes(temperature=0):
+            return True
+        try:
+            self._ask()
+        except Refused as refused:
+            raise EndpointError(f"{self._requests.api.url} refuses {self._model}: {refused.said}") from refused
+        return False
+
+    def _takes(self, most: int = 4, **fields: Any) -> bool:
+        try:
+            return bool(self._ask(most, **fields).get("usage"))
+        except Refused:
+            return False
+
+    def _counts(self) -> bool:
+        try:
+            body = {"model": self._model, "messages": _QUESTION}
+            return bool(self._requests.post(f"{self._url}/v1/messages/count_tokens", body)["input_tokens"])
+        except (Refused, KeyError, TypeError):
+            return False
+
+    def _ask(self, most: int = 4, **fields: Any) -> dict[str, Any]:
+        body = {"model": self._model, "max_tokens": most, "messages": _QUESTION, **fields}
+        reply = self._requests.post(f"{self._url}/v1/messages", body)
+        if not isinstance(reply, dict):
+            raise Refused("its reply is no object")
+        return reply

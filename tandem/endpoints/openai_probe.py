@@ -1,0 +1,163 @@
+"""What an endpoint of OpenAI's protocol can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tandem.endpoints.requests import EndpointError, Refused, Requests
+from tandem.method.endpoint import Capabilities
+
+_QUESTION = [{"role": "user", "content": "Count from 1 to 5."}]
+_SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+_TOOL = {"type": "function", "function": {"name": "add", "description": "Add to a sum.", "parameters": _SCHEMA}}
+# One begun character is at most two tokens; a turn that is closed, and another that is opened, are more.
+_BEGUN, _MOST_BEGUN_TOKENS = "1", 2
+
+
+class OpenAIProbe:
+    def __init__(self, requests: Requests) -> None:
+        self._requests, self._model = requests, requests.api.model
+        self._limit_name, self._takes_temperature = "max_tokens", True
+
+    def require_model(self) -> Mapping[str, Any]:
+        """What the endpoint lists of the model; empty where it lists none. Raises EndpointError where it lists others alone."""
+        try:
+            given = self._requests.get(f"{self._requests.api.url}/models")
+        except Refused:
+            return {}
+        listed = given.get("data") if isinstance(given, dict) else None
+        models = {str(model.get("id")): model for model in listed or () if isinstance(model, dict)}
+        if models and self._model not in models:
+            shown = ", ".join(sorted(models)[:20])
+            raise EndpointError(f"{self._requests.api.url} has no model {self._model!r}; it has: {shown}")
+        return models.get(self._model, {})
+
+    def capabilities(self) -> Capabilities:
+        """Raises EndpointError where the model does not answer at all."""
+        plain = self._first()
+        return Capabilities.model_validate(
+            {
+                "continues": self._continues(_prompt_tokens(plain)),
+                "logprobs": self._has(self._logprobs),
+                "prompt_scores": self._has(self._prompt_scores),
+                "tokenizes": self._has(self._tokenizes),
+                "json_schema": self._has(self._json_schema),
+                "tools": self._has(lambda: self._tools(_prompt_tokens(plain))),
+                "usage": self._usage(),
+                "limit_name": self._limit_name,
+                "takes_temperature": self._takes_temperature,
+            }
+        )
+
+    def _first(self) -> dict[str, Any]:
+        """A plain request; some models know the cap by another name, or take no temperature."""
+        for _ in range(3):
+            try:
+                return self._ask()
+            except Refused as refused:
+                if "max_completion_tokens" in refused.said and self._limit_name == "max_tokens":
+                    self._limit_name = "max_completion_tokens"
+                elif "temperature" in refused.said and self._takes_temperature:
+                    self._takes_temperature = False
+                else:
+                    raise EndpointError(f"{self._requests.api.url} refuses {self._model}: {refused.said}") from refused
+        raise EndpointError(f"{self._requests.api.url} refuses every request to {self._model}")
+
+    def _has(self, finds: Any) -> bool:
+        try:
+            return bool(finds())
+        except (Refused, KeyError, IndexError, TypeError, AttributeError):
+            return False
+
+    def _continues(self, plain: int) -> str:
+        """Found by counting: a turn that goes on is followed by no tokens of a template."""
+        begun = [*_QUESTION, {"role": "assistant", "content": _BEGUN}]
+        for kind, extra in (
+            ("flag", {"continue_final_message": True, "add_generation_prompt": False}),
+            ("last_message", {}),
+        ):
+            try:
+                more = _prompt_tokens(self._ask(messages=begun, **extra)) - plain
+            except Refused:
+                continue
+            if plain and 0 <= more <= _MOST_BEGUN_TOKENS:
+                return kind if self._is_needed(kind, begun, plain) else "last_message"
+        return "no"
+
+    def _is_needed(self, kind: str, begun: list[dict[str, str]], plain: int) -> bool:
+        """A server that ignores an unknown flag may continue the last message anyway."""
+        if kind != "flag":
+            return True
+        try:
+            more = _prompt_tokens(self._ask(messages=begun)) - plain
+        except Refused:
+            return True
+        return not 0 <= more <= _MOST_BEGUN_TOKENS
+
+    def _logprobs(self) -> Any:
+        return self._ask(logprobs=True)["choices"][0]["logprobs"]["content"]
+
+    def _json_schema(self) -> bool:
+        schema = {"type": "json_schema", "json_schema": {"name": "answer", "schema": _SCHEMA, "strict": True}}
+        text = str(self._ask(64, response_format=schema)["choices"][0]["message"]["content"] or "")
+        return bool(text) and text.lstrip()[:1] in ("", "{")  # a grammar may let white space come first
+
+    def _tools(self, plain: int) -> Any:
+        """It calls one that it must call, or reads of them and is cut before its call is whole."""
+        reply = self._ask(64, tools=[_TOOL], tool_choice="required")
+        return reply["choices"][0]["message"].get("tool_calls") or (plain and _prompt_tokens(reply) > plain)
+
+    def _prompt_scores(self) -> Any:
+        body = {"model": self._model, "prompt": "1 2 3", "max_tokens": 1, "prompt_logprobs": 1}
+        return self._requests.post(f"{self._requests.api.url}/completions", body)["choices"][0]["prompt_logprobs"]
+
+    def _tokenizes(self) -> Any:
+        """vLLM reads `prompt`, llama-server `content`."""
+        body = {"model": self._model, "prompt": "1 2 3", "content": "1 2 3"}
+        return self._requests.post(f"{self._requests.root}/tokenize", body)["tokens"]
+
+    def _usage(self) -> str:
+        for fields, kind in (
+            (
+                {"stream_options": {"include_usage": True, "continuous_usage_stats": True}, "timings_per_token": True},
+                "",
+            ),
+            ({"stream_options": {"include_usage": True, "continuous_usage_stats": True}}, ""),
+            ({"stream_options": {"include_usage": True}}, "at_end"),
+            ({}, "at_end"),
+        ):
+            body = self._body(4, **fields)
+            try:
+                chunks = list(self._requests.events(f"{self._requests.api.url}/chat/completions", body))
+            except Refused:
+                continue
+            if any(chunk.get("timings") for chunk in chunks[:-2]):
+                return "timings"
+            counted = [chunk for chunk in chunks if chunk.get("usage")]
+            is_continuous = any(chunk.get("choices") for chunk in counted[:-1])
+            if counted:
+                return kind or ("continuous" if is_continuous else "at_end")
+        return "none"
+
+    def _ask(self, most: int = 2, **fields: Any) -> dict[str, Any]:
+        reply = self._requests.post(f"{self._requests.api.url}/chat/completions", self._body(most, **fields))
+        if not isinstance(reply, dict) or not reply.get("choices"):
+            raise Refused("its reply has no choices")
+        return reply
+
+    def _body(self, most: int, **fields: Any) -> dict[str, Any]:
+        temperature = {"temperature": 0} if self._takes_temperature else {}
+        # A model that thinks may refuse, or fill with thoughts, a cap of a few tokens; such models have the newer name.
+        cap = most if self._limit_name == "max_tokens" else max(most, 16)
+        return {"model": self._model, "messages": _QUESTION, self._limit_name: cap, **temperature, **fields}
+
+
+def _prompt_tokens(reply: Mapping[str, Any]) -> int:
+    usage = reply.get("usage")
+    return int(usage.get("prompt_tokens") or 0) if isinstance(usage, dict) else 0

@@ -1,0 +1,200 @@
+"""A profile from two endpoints: small tries first where its answer can be checked, else the large one answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tandem.endpoints.address import Address, AddressError
+from tandem.endpoints.probe import Found
+from tandem.method.prices import RolePrices
+from tandem.price_list import price_list
+
+_CONTEXT, _MOST_QUESTION, _ANSWER = 16384, 32768, 2048
+_PARAMETERS = re.compile(r"(\d+(?:\.\d+)?)b\b")
+
+
+@dataclass(frozen=True)
+class Role:
+    """`found` is None for a model that runs here. `prices` are the user's own, in place of the vendor's."""
+
+    address: Address
+    found: Found | None = None
+    prices: RolePrices | None = None
+
+    @property
+    def context_length(self) -> int:
+        listed = self.address.price
+        known = (self.found and self.found.context_length) or (listed and listed.max_input_tokens)
+        return known or _CONTEXT
+
+    @property
+    def price(self) -> tuple[RolePrices | None, str]:
+        """The prices, and where they are from; None: nobody knows them."""
+        if self.prices is not None:
+            return self.prices, "given"
+        if self.found and self.found.usd:
+            read, cached, written = self.found.usd
+            return RolePrices(read, read if cached is None else cached, written), "the endpoint's own list"
+        if listed := self.address.price:
+            cached = listed.input if listed.cached_input is None else listed.cached_input
+            return RolePrices(listed.input, cached, listed.output), price_list().version
+        return None, "unknown"
+
+    @property
+    def parameters(self) -> float:
+        """From what the endpoint says or the name; 0: not known."""
+        meta = self.found.told.get("meta") if self.found else None
+        if isinstance(meta, dict) and isinstance(meta.get("n_params"), int):
+            return float(meta["n_params"])
+        named = _PARAMETERS.search(self.address.name)
+        return float(named[1]) * 1e9 if named else 0.0
+
+
+def parse_prices(text: str) -> RolePrices:
+    """`INPUT/OUTPUT` or `INPUT/CACHED/OUTPUT`, USD per million tokens. Raises AddressError."""
+    try:
+        amounts = [float(part) for part in text.split("/")]
+    except ValueError:
+        amounts = []
+    if len(amounts) not in (2, 3) or min(amounts) < 0:
+        raise AddressError(f"{text!r} is no price: give INPUT/OUTPUT or INPUT/CACHED/OUTPUT, in USD per million tokens")
+    return RolePrices(amounts[0], amounts[1] if len(amounts) == 3 else amounts[0], amounts[-1])
+
+
+def pair_name(large: Address, small: Address) -> str:
+    return f"{large.name}--{small.name}"
+
+
+def write_profile(folder: Path, name: str, large: Role, small: Role) -> Path:
+    """`folder`/`name`/profile.toml, and models.toml for models of Hugging Face."""
+    home = folder / name
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "profile.toml").write_text(profile_text(name, large, small))
+    if entries := [_catalogue_entry(role.address) for role in (large, small) if role.address.repository]:
+        (home / "models.toml").write_text("\n".join(entries))
+    return home / "profile.toml"
+
+
+def profile_text(name: str, large: Role, small: Role) -> str:
+    context = min(large.context_length, small.context_length)
+    answer = min(_ANSWER, context // 4)
+    question = max(64, min(_MOST_QUESTION, context - 2 * answer))
+    return _TEMPLATE.format(
+        name=json.dumps(name),
+        description=json.dumps(f"{large.address.name} with {small.address.name}"),
+        question=question,
+        llm=_model("llm", large),
+        slm=_model("slm", small),
+        stage=min(256, answer // 2),
+        answer=answer,
+        trial=min(1024, answer),
+        prices=_prices(large, small),
+    )
+
+
+def _model(role: str, given: Role) -> str:
+    lines = [f"[{role}]", f"name = {json.dumps(given.address.name)}", f"parameters = {given.parameters:g}"]
+    if given.address.api is not None:
+        assert given.found is not None
+        lines += ["", f"[{role}.api]", *_assignments(given.address.api.model_dump(exclude={"can"}))]
+        lines += ["", f"[{role}.api.can]", *_assignments(given.found.can.model_dump())]
+    return "\n".join(lines)
+
+
+def _prices(large: Role, small: Role) -> str:
+    lines, sources = [], []
+    for role, given in (("llm", large), ("slm", small)):
+        prices, source = given.price
+        sources.append(source)
+        if prices is None:
+            lines.append(
+                f"# {role}: no price of {given.address.name} is known, so what it does costs null, not 0. Put one here:"
+            )
+            lines.append(f"# {role} = {{ input = 0.10, cached_input = 0.05, output = 0.40 }}")
+        else:
+            amounts = f"input = {prices.input:g}, cached_input = {prices.cached_input:g}, output = {prices.output:g}"
+            lines.append(f"{role} = {{ {amounts} }}")
+    version = " with ".join(dict.fromkeys(sources))
+    return "\n".join([f"version = {json.dumps(version)}", *lines])
+
+
+def _assignments(values: dict[str, Any]) -> list[str]:
+    return [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+
+
+def _catalogue_entry(address: Address) -> str:
+    fields = {
+        "kind": "snapshot",
+        "license": "see the repository",
+        "base": address.repository,
+        "repository": address.repository,
+    }
+    return "\n".join([f"[{json.dumps(address.name)}]", *_assignments(fields)]) + "\n"
+
+
+_TEMPLATE = """\
+# Written by `tandem profile new`; yours to change. `tandem profile check` asks the endpoints again what they can do.
+name = {name}
+description = {description}
+# The small model's answer goes on from the large one's text, where it ever reads any: with no scorer it does not.
+handoff = "continuation"
+max_question_tokens = {question}
+
+{llm}
+
+{slm}
+
+[[stages]]
+name = "start"
+max_tokens = {stage}
+threshold = 1.0
+
+[prompts]
+system = ""
+question = \"\"\"{{question}}
+
+Reason step by step, and put your final answer within \\\\boxed{{}}.\"\"\"
+
+code = \"\"\"Complete this Python function. Answer with the whole function in one block of code.
+
+```python
+{{question}}
+```\"\"\"
+
+json = \"\"\"{{question}}
+
+Answer with one JSON value that follows this JSON schema, and with nothing else:
+{{schema}}\"\"\"
+
+# The small model answers first where a check can prove its answer; elsewhere the large one answers. A scorer of your own pair may
+# do better: docs/stop-rule.md.
+[stop]
+scorer = "off"
+stage_zero = false
+otherwise = "llm_finishes"
+
+[checks]
+code = ["python_examples:weight=2"]
+
+[trial]
+stages = [0]
+mode = "sequential"
+max_tokens = {trial}
+
+[execution]
+max_tokens = {answer}
+answer_format = "boxed"
+prefill_ahead = false
+
+# USD per million tokens.
+[prices]
+{prices}
+
+[llm_alone]
+# A guess of what the large model needs by itself, for estimates of what is saved: `tandem calibrate --write` measures it.
+output_tokens = 350
+"""

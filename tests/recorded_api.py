@@ -1,0 +1,164 @@
+"""An HTTP server that answers as recorded: conversations in OpenAI's and Anthropic's protocols, written from the vendors' public
+documentation, and faults as no real server can be asked to show them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Events = list[tuple[str, dict[str, Any]]]
+
+
+@dataclass
+class Answer:
+    """`events` are streamed with their names (Anthropic's have one, OpenAI's are ""), else `body` is sent. `closes`: the connection ends
+    behind them without the protocol's end. `hangs`: nothing more comes until the server is stopped.
+    """
+
+    body: dict[str, Any] = field(default_factory=dict)
+    events: Events = field(default_factory=list)
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    closes: bool = False
+    hangs: bool = False
+
+
+@dataclass
+class RecordedApi:
+    """`asked` are the bodies of the requests so far, `headers` theirs."""
+
+    url: str
+    answer: Callable[[str, dict[str, Any]], Answer]
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def recorded_api(answer: Callable[[str, dict[str, Any]], Answer]) -> Iterator[RecordedApi]:
+    """Serves what `answer` says for a path and a request's body."""
+    stopped = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self._send(api.answer(self.path, {}))
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            api.asked.append((self.path, body))
+            api.headers.append({name.lower(): value for name, value in self.headers.items()})
+            self._send(api.answer(self.path, body))
+
+        def _send(self, given: Answer) -> None:
+            self.close_connection = True
+            self.send_response(given.status)
+            for name, value in given.headers.items():
+                self.send_header(name, value)
+            self.send_header("connection", "close")
+            self.send_header("content-type", "text/event-stream" if given.events else "application/json")
+            if not given.events:
+                text = json.dumps(given.body).encode()
+                self.send_header("content-length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+                return
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for name, data in given.events:
+                    head = f"event: {name}\n" if name else ""
+                    self.wfile.write(f"{head}data: {json.dumps(data)}\n\n".encode())
+                    self.wfile.flush()
+                if given.hangs:
+                    stopped.wait(60)
+                elif not given.closes and not given.events[-1][0]:
+                    self.wfile.write(b"data: [DONE]\n\n")
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    api = RecordedApi(f"http://127.0.0.1:{server.server_port}", answer)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield api
+    finally:
+        stopped.set()
+        server.shutdown()
+        server.server_close()
+
+
+def openai_chunks(
+    texts: list[str], usage: dict[str, Any] | None, *, finish: str | None = "stop", model: str = "m"
+) -> Events:
+    """A stream of chat.completion.chunk as platform.openai.com/docs/api-reference/chat-streaming has it."""
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model}
+
+    def chunk(delta: dict[str, Any], reason: str | None = None) -> tuple[str, dict[str, Any]]:
+        return "", {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}], "usage": None}
+
+    events = [chunk({"role": "assistant", "content": ""}), *(chunk({"content": text}) for text in texts)]
+    if finish:
+        events.append(chunk({}, finish))
+    if usage is not None:
+        events.append(("", {**head, "choices": [], "usage": usage}))
+    return events
+
+
+def openai_usage(prompt: int, completion: int, cached: int = 0) -> dict[str, Any]:
+    return {
+        "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }  # fmt: skip
+
+
+def anthropic_events(
+    texts: list[str], prompt: int, completion: int, *, cached: int = 0, written: int = 0, stop: str = "end_turn"
+) -> Events:
+    """A stream of /v1/messages as docs.claude.com/en/docs/build-with-claude/streaming has it."""
+    usage = {
+        "input_tokens": prompt,
+        "cache_read_input_tokens": cached,
+        "cache_creation_input_tokens": written,
+        "output_tokens": 1,
+    }
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-test",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": usage,
+    }
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    deltas = [
+        (
+            "content_block_delta",
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
+        )
+        for text in texts
+    ]
+    last = {
+        "type": "message_delta",
+        "delta": {"stop_reason": stop, "stop_sequence": None},
+        "usage": {"output_tokens": completion},
+    }
+    return [
+        ("message_start", {"type": "message_start", "message": message}),
+        ("content_block_start", block),
+        ("ping", {"type": "ping"}),
+        *deltas,
+        ("content_block_stop", {"type": "content_block_stop", "index": 0}),
+        ("message_delta", last),
+        ("message_stop", {"type": "message_stop"}),
+    ]

@@ -1,0 +1,236 @@
+"""Both engines of APIs against recorded conversations: counts, refusals, and a server that limits, hangs, closes early or lies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from services.engine.api import (
+    ApiRefused,
+    ApiUnavailable,
+    EngineError,
+    Finished,
+    FinishReason,
+    GenerationRequest,
+    QueueFull,
+)
+from services.engine.remote.anthropic_engine import AnthropicEngine
+from services.engine.remote.api_engine import ApiEngine, ApiSettings
+from services.engine.remote.openai_engine import OpenAIEngine
+from services.process.status import from_engine
+from tandem.method.endpoint import Capabilities
+from tandem.method.errors import ResourceExhausted
+from tandem.method.tokens import TokenCounts
+from tests.recorded_api import Answer, RecordedApi, anthropic_events, openai_chunks, openai_usage, recorded_api
+
+TEXTS = ["The ", "answer ", "is 42."]
+MODELS = Answer({"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "o"}]})
+CLAUDE = Answer({"id": "m", "type": "model", "display_name": "M", "created_at": "2026-01-01T00:00:00Z"})
+
+
+def answers(*given: Answer, kind: type[ApiEngine] = OpenAIEngine) -> Callable[[str, dict[str, Any]], Answer]:
+    """One after the other, the last one for ever."""
+    left = list(given)
+
+    def answer(path: str, _: dict[str, Any]) -> Answer:
+        if "/models" in path:
+            return MODELS if kind is OpenAIEngine else CLAUDE
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return answer
+
+
+def started(
+    kind: type[ApiEngine], api: RecordedApi, can: Capabilities | None = None, silent: float = 20.0
+) -> ApiEngine:
+    url = f"{api.url}/v1" if kind is OpenAIEngine else api.url
+    engine = kind(ApiSettings("m", url, "a-key", can=can or Capabilities(), timeout_seconds=silent))
+    engine.start()
+    return engine
+
+
+def request(
+    engine: ApiEngine, turns: list[tuple[str, str]] | None = None, begun: str = "", most: int = 64
+) -> GenerationRequest:
+    text = engine.tokenizer.render_chat(turns or [("system", "Be brief."), ("user", "why?")]) + begun
+    return GenerationRequest("r", tuple(engine.tokenizer.encode(text)), most)
+
+
+async def whole(engine: ApiEngine, work: GenerationRequest) -> tuple[str, int, Finished]:
+    text, tokens = "", 0
+    async for item in engine.generate(work):
+        if isinstance(item, Finished):
+            return text, tokens, item
+        text, tokens = text + item.text, tokens + 1
+    raise AssertionError
+
+
+async def collect(engine: ApiEngine, seen: list[Any]) -> None:
+    async for item in engine.generate(request(engine)):
+        seen.append(item)
+
+
+async def test_openais_stream_is_counted_as_its_last_chunk_says() -> None:
+    with recorded_api(answers(Answer(events=openai_chunks(TEXTS, openai_usage(20, 5, cached=12))))) as api:
+        engine = started(OpenAIEngine, api)
+        text, tokens, end = await whole(engine, request(engine))
+        engine.stop()
+    assert (text, tokens) == ("The answer is 42.", 5)
+    assert end.usage == TokenCounts(prompt=8, cached=12, completion=5)
+    body = api.asked[0][1]
+    assert body["stream_options"] == {"include_usage": True}
+    assert (body["max_tokens"], body["temperature"]) == (64, 0.0)
+
+
+async def test_a_model_that_thinks_gets_its_limit_by_the_newer_name_and_no_temperature() -> None:
+    with recorded_api(answers(Answer(events=openai_chunks(TEXTS, openai_usage(20, 5))))) as api:
+        can = Capabilities(limit_name="max_completion_tokens", takes_temperature=False)
+        engine = started(OpenAIEngine, api, can)
+        await whole(engine, request(engine))
+        engine.stop()
+    assert api.asked[0][1]["max_completion_tokens"] == 64
+    assert not {"max_tokens", "temperature"} & api.asked[0][1].keys()
+
+
+async def test_vllms_flag_continues_a_begun_turn() -> None:
+    with recorded_api(answers(Answer(events=openai_chunks(TEXTS, openai_usage(20, 3))))) as api:
+        engine = started(OpenAIEngine, api, Capabilities(continues="flag"))
+        await whole(engine, request(engine, begun="The best "))
+        engine.stop()
+    body = api.asked[0][1]
+    assert body["messages"][-1] == {"role": "assistant", "content": "The best "}
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+
+
+async def test_anthropics_stream_is_counted_with_what_it_cached() -> None:
+    events = anthropic_events(TEXTS, 10, 6, cached=100, written=7)
+    with recorded_api(answers(Answer(events=events), kind=AnthropicEngine)) as api:
+        engine = started(AnthropicEngine, api)
+        text, tokens, end = await whole(engine, request(engine))
+        engine.stop()
+    assert (text, tokens, end.reason) == ("The answer is 42.", 6, FinishReason.EOS)
+    assert end.usage == TokenCounts(prompt=17, cached=100, completion=6)
+    path, body = api.asked[0]
+    assert path == "/v1/messages"
+    assert body["system"] == "Be brief."
+    assert body["messages"] == [{"role": "user", "content": "why?"}]
+    assert api.headers[0]["anthropic-version"] == "2023-06-01"
+    assert "a-key" in str(api.headers[0])
+
+
+@pytest.mark.parametrize(("continues", "last"), [("last_message", "assistant"), ("no", "user")])
+async def test_claude_continues_where_it_takes_a_prefill_and_is_asked_in_words_elsewhere(
+    continues: Any, last: str
+) -> None:
+    with recorded_api(answers(Answer(events=anthropic_events(TEXTS, 10, 3)), kind=AnthropicEngine)) as api:
+        engine = started(AnthropicEngine, api, Capabilities(continues=continues))
+        await whole(engine, request(engine, begun="The best "))
+        engine.stop()
+    messages = api.asked[0][1]["messages"]
+    assert messages[-1]["role"] == last
+    assert messages[1] == {"role": "assistant", "content": "The best" if last == "assistant" else "The best "}
+
+
+@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
+async def test_a_storm_of_limits_asks_once_and_says_when_to_come_back(kind: type[ApiEngine]) -> None:
+    error = {
+        "type": "error",
+        "error": {"type": "rate_limit_error", "message": "slow down", "code": "rate_limit_exceeded"},
+    }
+    with recorded_api(answers(Answer(error, status=429, headers={"retry-after": "9"}), kind=kind)) as api:
+        engine = started(kind, api)
+        waits = []
+        for _ in range(20):
+            with pytest.raises(QueueFull) as refused:
+                await whole(engine, request(engine))
+            waits.append(refused.value.retry_after_s)
+        engine.stop()
+    assert len(api.asked) == 1
+    assert all(wait is not None and 8 < wait < 12 for wait in waits)
+    told = from_engine(refused.value)
+    assert isinstance(told, ResourceExhausted)
+    assert told.retry_after_s == waits[-1]
+
+
+async def test_an_account_without_means_is_a_refusal_and_not_tried_again() -> None:
+    error = {
+        "error": {
+            "message": "You exceeded your current quota",
+            "type": "insufficient_quota",
+            "code": "insufficient_quota",
+        }
+    }
+    with recorded_api(answers(Answer(error, status=429))) as api:
+        engine = started(OpenAIEngine, api)
+        with pytest.raises(ApiRefused, match="no means left"):
+            await whole(engine, request(engine))
+        engine.stop()
+
+
+@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
+async def test_a_failing_server_is_asked_five_times_and_then_left_alone(kind: type[ApiEngine]) -> None:
+    with recorded_api(answers(Answer({"error": {"message": "oops"}}, status=503), kind=kind)) as api:
+        engine = started(kind, api)
+        for _ in range(12):
+            with pytest.raises(ApiUnavailable):
+                await whole(engine, request(engine))
+        engine.stop()
+    assert len(api.asked) == 5
+
+
+async def test_a_server_that_hangs_is_given_up_and_the_tokens_so_far_are_known() -> None:
+    with recorded_api(answers(Answer(events=openai_chunks(TEXTS, None, finish=None), hangs=True))) as api:
+        engine = started(OpenAIEngine, api, silent=0.5)
+        seen: list[Any] = []
+        with pytest.raises(ApiUnavailable, match="does not answer"):
+            await collect(engine, seen)
+        engine.stop()
+    assert len(seen) == 3
+    assert len(api.asked) == 1  # the SDK asks no second time
+
+
+@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
+async def test_a_stream_that_is_closed_early_is_no_answer(kind: type[ApiEngine]) -> None:
+    cut = openai_chunks(TEXTS, None, finish=None) if kind is OpenAIEngine else anthropic_events(TEXTS, 10, 9)[:5]
+    with recorded_api(answers(Answer(events=cut, closes=True), kind=kind)) as api:
+        engine = started(kind, api)
+        with pytest.raises(EngineError, match=r"closed its stream|does not answer"):
+            await whole(engine, request(engine))
+        engine.stop()
+
+
+@pytest.mark.parametrize(("told", "counted"), [(10**9, 64), (1, 3), (-5, 3)])
+async def test_a_usage_that_cannot_be_true_is_an_estimate_and_never_beyond_the_cap(told: int, counted: int) -> None:
+    with recorded_api(answers(Answer(events=openai_chunks(TEXTS, openai_usage(20, told))))) as api:
+        engine = started(OpenAIEngine, api)
+        _, tokens, end = await whole(engine, request(engine))
+        engine.stop()
+    assert tokens == end.usage.completion == counted
+    assert end.usage.is_estimated
+
+
+async def test_a_model_that_changes_behind_its_name_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    first, second = (Answer(events=openai_chunks(TEXTS, openai_usage(9, 3), model=name)) for name in ("m-1", "m-2"))
+    with recorded_api(answers(first, second)) as api:
+        engine = started(OpenAIEngine, api)
+        for _ in range(2):
+            await whole(engine, request(engine))
+        engine.stop()
+    assert "answers 'm' with 'm-2' now, no longer with 'm-1'" in caplog.text
+    assert engine.info.revision == "m-2"
+
+
+async def test_an_abort_before_the_first_token_ends_at_once() -> None:
+    with recorded_api(answers(Answer(events=openai_chunks([], None, finish=None), hangs=True))) as api:
+        engine = started(OpenAIEngine, api)
+        running = asyncio.create_task(whole(engine, request(engine)))
+        while not api.asked:
+            await asyncio.sleep(0.01)
+        engine.abort("r")
+        _, _, end = await asyncio.wait_for(running, 10)
+        engine.stop()
+    assert end.reason is FinishReason.ABORTED
+    assert end.usage.is_estimated

@@ -1,0 +1,189 @@
+"""How endpoints are addressed, what follows from what they can do, and the circuit before them."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from services.engine.api import ApiUnavailable, QueueFull
+from services.engine.remote.api_engine import retry_after
+from services.engine.remote.circuit import Circuit
+from tandem.endpoint_key import endpoint_key
+from tandem.endpoints.address import AddressError, parse
+from tandem.endpoints.probe import Found
+from tandem.endpoints.profile import Role, pair_name, parse_prices, profile_text, write_profile
+from tandem.errors import SetupError
+from tandem.local.layout import PROCESSES, Layout
+from tandem.local.programs import withheld
+from tandem.method.endpoint import Api, Capabilities
+from tandem.method.profile import load_profile
+
+ALL = Capabilities(continues="flag", logprobs=True, prompt_scores=True, json_schema=True, usage="continuous")
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "model", "key", "protocol"),
+    [
+        ("openai:gpt-4o", "https://api.openai.com/v1", "gpt-4o", "OPENAI_API_KEY", "openai"),
+        (
+            "anthropic:claude-haiku-4-5",
+            "https://api.anthropic.com",
+            "claude-haiku-4-5",
+            "ANTHROPIC_API_KEY",
+            "anthropic",
+        ),
+        ("openrouter:a/b:free", "https://openrouter.ai/api/v1", "a/b:free", "OPENROUTER_API_KEY", "openai"),
+        ("http://127.0.0.1:11434/v1#qwen2.5-coder:7b", "http://127.0.0.1:11434/v1", "qwen2.5-coder:7b", "", "openai"),
+        ("https://api.groq.com/openai/v1#m", "https://api.groq.com/openai/v1", "m", "GROQ_API_KEY", "openai"),
+    ],
+)
+def test_a_text_names_an_endpoint(
+    text: str, url: str, model: str, key: str, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    api = parse(text).api
+    assert api is not None
+    assert (api.url, api.model, api.key, api.protocol) == (url, model, key, protocol)
+
+
+@pytest.mark.parametrize(
+    "text", ["gpt-4o", "http://host/v1", "ftp:x", "llamacpp:missing.gguf", "http://me:secret@host/v1#m", ""]
+)
+def test_a_text_that_names_none_is_refused_with_the_forms(text: str) -> None:
+    with pytest.raises(AddressError) as refused:
+        parse(text)
+    assert "secret" not in str(refused.value).replace("has no user, query", "") or "@" in text
+
+
+def test_a_vendors_price_is_found_and_a_server_of_ones_own_has_none() -> None:
+    mini = parse("openai:gpt-4o-mini").price
+    assert mini is not None
+    assert (mini.input, mini.output) == (0.15, 0.6)
+    assert parse("http://127.0.0.1:8000/v1#gpt-4o-mini").price is None
+
+
+def test_a_key_is_named_and_never_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="never the key itself"):
+        Api(url="http://h/v1", key="sk-abc-def")
+    file = tmp_path / "key"
+    with pytest.raises(SetupError, match="cannot be read"):
+        endpoint_key(Api(url="http://h/v1", key=f"file:{file}"))
+    file.write_text("from-a-file\n")
+    assert endpoint_key(Api(url="http://h/v1", key=f"file:{file}")) == "from-a-file"
+    monkeypatch.setenv("A_KEY", "from-a-variable")
+    assert endpoint_key(Api(url="http://h/v1", key="A_KEY")) == "from-a-variable"
+    assert endpoint_key(Api(url="http://h/v1")) == ""
+
+
+def test_hand_off_scorers_and_exactness_follow_from_what_an_endpoint_can() -> None:
+    assert (ALL.handoff, ALL.scorers, ALL.cut_bill) == ("continuation", ("prompt", "certainty", "words"), "exact")
+    assert ALL.losses() == []
+    least = Capabilities(usage="none", takes_temperature=False)
+    assert (least.handoff, least.scorers, least.cut_bill) == ("brief", ("words",), "estimated")
+    assert len(least.losses()) == 7
+
+
+def test_a_written_profile_is_read_as_two_endpoints_without_a_scorer(tmp_path: Path) -> None:
+    large = Role(parse("openai:gpt-4o"), Found(ALL, context_length=128000))
+    small = Role(parse("http://127.0.0.1:8000/v1#qwen2.5-7b"), Found(Capabilities()))
+    write_profile(tmp_path, "mine", large, small)
+    profile = load_profile("mine", (tmp_path,))
+    assert profile.stop.is_off
+    assert profile.llm.api is not None
+    assert profile.llm.api.can == ALL
+    assert profile.slm.parameters == 7e9
+    assert profile.prices.unknown == ["slm", "scorer"]
+    assert profile.prices.llm.input == 2.5
+    assert profile.max_question_tokens < 16384
+
+
+def test_a_key_reaches_only_the_process_of_its_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_profile(tmp_path, "mine", Role(parse("openai:a"), Found(ALL)), Role(parse("anthropic:b"), Found(ALL)))
+    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(tmp_path))
+    layout = Layout(tmp_path, "mine", {})
+    keys = {"OPENAI_API_KEY", "ANTHROPIC_API_KEY"}
+    seen = {process.name: keys - withheld(layout, process).keys() for process in PROCESSES}
+    assert {name: has for name, has in seen.items() if has} == {
+        "insight-generator": {"OPENAI_API_KEY"},
+        "slm-executor": {"ANTHROPIC_API_KEY"},
+    }
+
+
+def test_prices_of_ones_own_and_the_endpoints_own_list_come_before_the_vendors() -> None:
+    found = Found(Capabilities(), usd=(1.0, None, 2.0))
+    own = Role(parse("openai:gpt-4o"), found, parse_prices("3/4"))
+    text = tomllib.loads(profile_text("p", own, Role(parse("openai:gpt-4o"), found)))
+    assert text["prices"]["llm"] == {"input": 3.0, "cached_input": 3.0, "output": 4.0}
+    assert text["prices"]["slm"] == {"input": 1.0, "cached_input": 1.0, "output": 2.0}
+    with pytest.raises(AddressError, match="is no price"):
+        parse_prices("cheap")
+
+
+def test_a_pair_is_called_by_both_names() -> None:
+    assert (
+        pair_name(parse("openrouter:meta/Llama-3.3-70B"), parse("openai:gpt-4o-mini"))
+        == "meta-llama-3.3-70b--gpt-4o-mini"
+    )
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def circuit(clock: Clock) -> Circuit:
+    return Circuit(clock, lambda: 0.0)
+
+
+def test_five_failures_open_the_circuit_and_one_request_then_tries() -> None:
+    clock = Clock()
+    one = circuit(clock)
+    for _ in range(5):
+        one.enter()
+        one.failed()
+    with pytest.raises(ApiUnavailable, match="failed 5 times in a row") as refused:
+        one.enter()
+    assert refused.value.retry_after_s == 1.0
+    clock.now = 1.5
+    one.enter()
+    with pytest.raises(ApiUnavailable):
+        one.enter()  # only one tries
+    one.failed()
+    clock.now = 3.0
+    with pytest.raises(ApiUnavailable):
+        one.enter()  # the pause has doubled
+    clock.now = 3.6
+    one.enter()
+    one.succeeded()
+    one.enter()
+
+
+def test_nobody_asks_before_the_time_that_an_api_has_named() -> None:
+    clock = Clock()
+    one = circuit(clock)
+    one.enter()
+    assert one.limited(7.0) == 7.0
+    with pytest.raises(QueueFull) as refused:
+        one.enter()
+    assert refused.value.retry_after_s == 7.0
+    clock.now = 7.0
+    one.enter()
+
+
+def test_a_limit_without_a_time_stops_no_other_request() -> None:
+    one = circuit(Clock())
+    assert one.limited(None) == 1.0
+    one.enter()
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [({"retry-after": "7"}, 7.0), ({"retry-after-ms": "1500"}, 1.5), ({}, None), ({"retry-after": "soon"}, None),
+     ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0)],
+)  # fmt: skip
+def test_a_time_to_wait_is_read_in_each_form(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
