@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tandem.local.ports import free_port
 
-API_KEY = "a-key-of-tests"
+API_KEY = "tester"
 
 
 @contextlib.contextmanager
