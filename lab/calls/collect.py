@@ -1,0 +1,187 @@
+"""Collects what both models of a pair write in tasks with tools, and how likely each token was. An interrupted run is resumed.
+
+python -m lab.calls.collect train --out lab/calls/collected/train.jsonl
+
+Prompts, grammar and reading are those of serving, with the choice `auto`. A line of the file is a task that both models have done; the
+file beside it says what the answers were made with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, aclosing
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from lab.calls.tasks import CallTask, CallTasks, load
+from lab.training.errors import StoreError
+from lab.verbs.offline import find_profile
+from services.engine.api import Engine, EngineError, Finished, GenerationRequest
+from services.engine.batch import run_all
+from services.engine.registry import running_engine
+from services.engine.tool_grammar import tool_grammar
+from tandem.method.conversation import split_conversation
+from tandem.method.profile import Profile
+from tandem.method.prompts import answer_prompt, llm_alone_prompt
+from tandem.method.tokens import Sampling
+from tandem.paths import DEFAULT_PROFILE, models_folder
+
+_ENGINE = "llamacpp"
+_WIDTH = 3  # so that both models work at once; more streams write no faster (docs/benchmarks.md)
+_MAX_TOKENS, _KV_TOKENS = 512, 1 << 14
+_SAMPLES, _TEMPERATURE = 2, 0.8
+_REPORT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One answer. `sample` 0 is greedy. `tokens` are the texts of the tokens with the stop token's, empty, and `logprobs` how likely
+    each was before any constraint, in nats. `error` names what the engine refused instead.
+    """
+
+    role: Literal["llm", "slm"]
+    sample: int = 0
+    text: str = ""
+    calls: tuple[tuple[str, str], ...] = ()
+    tokens: tuple[str, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    prompt_tokens: int = 0
+    reason: str = ""
+    error: str = ""
+
+
+class CallCollector:
+    def __init__(self, profile: Profile, llm: Engine, slm: Engine) -> None:
+        self._profile, self._llm, self._slm = profile, llm, slm
+
+    async def written(self, task: CallTask) -> tuple[CallTask, list[Written]]:
+        history, question = split_conversation(task.messages)
+        small = answer_prompt(
+            self._profile, self._slm.tokenizer, question, "", "chat", history=history, tools=task.tools
+        )
+        large = llm_alone_prompt(
+            self._profile, self._llm.tokenizer, question, "chat", history=history, tools=task.tools
+        )
+        found = [await self._write(task, "slm", small.ids, sample) for sample in range(1 + _SAMPLES)]
+        return task, [*found, await self._write(task, "llm", large.ids)]
+
+    async def _write(
+        self, task: CallTask, role: Literal["llm", "slm"], ids: tuple[int, ...], sample: int = 0
+    ) -> Written:
+        engine = self._llm if role == "llm" else self._slm
+        request = GenerationRequest(
+            request_id=f"{task.id}/{role}/{sample}",
+            prompt_ids=ids,
+            max_new_tokens=_MAX_TOKENS,
+            sampling=Sampling(_TEMPERATURE, seed=sample) if sample else Sampling(),
+            grammar=tool_grammar(engine.tokenizer.calls, task.tools),
+            wants_logprobs=True,
+        )
+        texts: list[str] = []
+        logprobs: list[float] = []
+        try:
+            async with aclosing(engine.generate(request)) as stream:
+                async for item in stream:
+                    texts.append(item.text)
+                    if isinstance(item, Finished):
+                        text = "".join(texts)
+                        calls = tuple(engine.tokenizer.calls.read(text)[1])
+                        tokens, certainty = tuple(texts[:-1]), tuple(round(each, 4) for each in logprobs)
+                        return Written(role, sample, text, calls, tokens, certainty, len(ids), str(item.reason))
+                    logprobs.append(item.logprob if item.logprob is not None else float("nan"))
+        except EngineError as error:
+            return Written(role, sample, prompt_tokens=len(ids), error=f"{error.reason}: {error}")
+        raise AssertionError("a stream ends with Finished")
+
+
+async def collect(tasks: CallTasks, profile: Profile, llm: Engine, slm: Engine, out: Path) -> None:
+    """Append a line to `out` for each task that it lacks, as it is done."""
+    done = done_in(out)
+    missing = [task for task in tasks.items if task.id not in done]
+    began, reported = time.monotonic(), 0.0
+    with out.open("a") as file:
+        async with aclosing(run_all(CallCollector(profile, llm, slm).written, missing, _WIDTH)) as found:
+            async for task, written in found:
+                line = {"id": task.id, "category": task.category, "written": [asdict(each) for each in written]}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.flush()
+                done.add(task.id)
+                if time.monotonic() - reported > _REPORT_SECONDS:
+                    reported = time.monotonic()
+                    print(f"{len(done)} of {len(tasks.items)} tasks, {reported - began:.0f} s", flush=True)
+
+
+def done_in(out: Path) -> set[str]:
+    """Ids of the tasks that the file has. A line that a kill cut is taken off."""
+    if not out.exists():
+        return set()
+    whole, _, cut = out.read_text().rpartition("\n")
+    if cut:
+        out.write_text(whole + "\n" if whole else "")
+    return {json.loads(line)["id"] for line in whole.splitlines()}
+
+
+def keep_origin(origin: Mapping[str, Any], path: Path) -> None:
+    """Write what the answers are made with; the command and when it ran may differ from what stands there. Raises StoreError."""
+    if path.exists():
+        before = json.loads(path.read_text())
+        if other := [name for name, value in origin.items() if name != "command" and before.get(name) != value]:
+            raise StoreError(f"{path} names another {', '.join(other)}: choose another --out, or move it away")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(origin, indent=1) + "\n")
+
+
+def origin_of(tasks: CallTasks, profile: Profile, models: Path) -> dict[str, Any]:
+    marks = {model.name: models / model.name / "tandem.json" for model in (profile.llm, profile.slm)}
+    return {
+        "command": " ".join(["python -m lab.calls.collect", *sys.argv[1:]]),
+        "tasks_sha256": tasks.sha256,
+        "pair": profile.name,
+        "prompt": profile.prompts.plain("chat"),
+        "system": profile.prompts.system,
+        "models": {name: json.loads(mark.read_text()) if mark.is_file() else None for name, mark in marks.items()},
+        "engine": _ENGINE,
+        "versions": {name: version(name) for name in ("xllamacpp", "llguidance")},
+        "samples": {"count": _SAMPLES, "temperature": _TEMPERATURE, "seeds": list(range(1, _SAMPLES + 1))},
+        "max_tokens": _MAX_TOKENS,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tasks", help="train, test, or a file of such lines")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--profile", default=DEFAULT_PROFILE)
+    parser.add_argument("--threads", type=int, default=1, help="processor threads of each of the two models")
+    given = parser.parse_args()
+    tasks, profile, models = load(given.tasks), find_profile(given.profile), models_folder()
+    keep_origin(origin_of(tasks, profile, models), given.out.with_suffix(".origin.json"))
+    with ExitStack() as engines:
+        llm, slm = (
+            engines.enter_context(
+                running_engine(
+                    _ENGINE,
+                    {
+                        "path": models / model.name,
+                        "name": model.name,
+                        "threads": given.threads,
+                        "max_batch": _WIDTH,
+                        "kv_cache_tokens": _KV_TOKENS,
+                    },
+                )
+            )
+            for model in (profile.llm, profile.slm)
+        )
+        asyncio.run(collect(tasks, profile, llm, slm, given.out))
+
+
+if __name__ == "__main__":
+    main()
