@@ -136,7 +136,8 @@ def _show(found: Forecast) -> None:
     print_table(rows)
     levers = Table("lever", "change", "saves more", box=None)
     for effect in found.effects:
-        levers.add_row(effect.lever, effect.change, f"{100 * effect.saving:+.1f} points")
+        # Adding 0.0 gives a saving of about nothing one sign.
+        levers.add_row(effect.lever, effect.change, f"{round(100 * effect.saving, 1) + 0.0:+.1f} points")
     print_table(levers)
     if found.needs:
         needed = Table(f"to save {found.goal:.0%}, one of", "now", "needed", box=None)

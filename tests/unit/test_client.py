@@ -49,6 +49,7 @@ def test_every_option_reaches_the_message() -> None:
         profile="p", request_id="r", max_cost_usd=1.5, max_llm_tokens=7, threshold=0.25, thresholds={1: 0.5}, max_stage=2,
         temperature=0.75, top_p=0.5, seed=3, keep_running=True, tenant="t", code=True, task="chat", checks=["choice:a\nb", "regex:x:y"],
         json_schema="{}", max_answer_tokens=9, stop=["###", "\n\n"],
+        tools=[{"name": "f"}, {"name": "g"}], tool_choice="required", allowed_tools=["g"], parallel_tool_calls=False,
     )  # fmt: skip
     assert set(options) == set(SolveOptions.__annotations__)
     message = solve_request("why?", **options)
@@ -60,6 +61,10 @@ def test_every_option_reaches_the_message() -> None:
     assert [(c.name, c.argument) for c in message.checks] == [("choice", "a\nb"), ("regex", "x:y")]
     assert (message.json_schema, message.max_answer_tokens) == ("{}", 9)
     assert message.stop_strings == ["###", "\n\n"]
+    assert [tool.name for tool in message.tools] == ["f", "g"]
+    choice = message.tool_choice
+    assert (choice.mode, list(choice.allowed)) == (tandem_pb2.TOOL_MODE_REQUIRED, ["g"])
+    assert not choice.parallel
     assert solve_request("why?", stop="###").stop_strings == ["###"]
 
 

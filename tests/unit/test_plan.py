@@ -125,7 +125,7 @@ def test_the_forecast_is_near_the_best_threshold_on_the_same_real_questions() ->
 def test_json_has_stable_keys_and_the_picture_is_reproducible(tmp_path: Path) -> None:
     picture = tmp_path / "plan.svg"
     found = json.loads(run(*TYPED, "--n", "60", "--check-share", "0.5", "--json", "--out", str(picture)))
-    assert set(found) == {"n", "goal", "figures", "policies", "best", "pays", "effects", "needs", "picture"}
+    assert set(found) == {"n", "goal", "figures", "policies", "best", "pays", "effects", "needs", "promises", "picture"}
     assert set(found["figures"]) == set(PAIR.figures)
     assert [policy["name"] for policy in found["policies"]] == ["cascade", "router", "check", "check_all"]
     assert set(found["policies"][0]) == {"name", "cost", "accuracy"}
