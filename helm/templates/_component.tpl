@@ -6,8 +6,11 @@
 {{- if has .key (splitList " " (include "tandem.perPair" .root)) -}}
 {{- $pair = include "tandem.pair" (dict "root" .root "name" .pair) | fromYaml -}}
 {{- end -}}
-{{- $values := mustMergeOverwrite (deepCopy .root.Values.defaults) (deepCopy (index .root.Values .key)) (deepCopy (index $pair .key | default dict)) -}}
 {{- $fixed := index (include "tandem.processes" .root | fromYaml) .key -}}
+{{- $defaults := deepCopy .root.Values.defaults -}}
+{{/* What is meant for all others may be a secret or an address: code of a model shall find none. */}}
+{{- if $fixed.isolated }}{{ $defaults = omit $defaults "extraEnv" "extraEnvFrom" "hostAliases" }}{{ end -}}
+{{- $values := mustMergeOverwrite $defaults (deepCopy (index .root.Values .key)) (deepCopy (index $pair .key | default dict)) -}}
 {{- $isApi := has (default "" $values.engine) (splitList " " (include "tandem.apis" .root)) -}}
 {{- $onGpu := and $fixed.model (not $isApi) (ne .root.Values.accelerator "none") (gt (int $values.gpus) 0) -}}
 {{- if and $onGpu (not (hasKey .root.Values.pools $values.pool)) }}{{ fail (printf "%s.pool: there is no pool %s in `pools`" .key $values.pool) }}{{ end -}}

@@ -28,14 +28,31 @@ def test_the_checker_holds_nothing_that_its_code_could_take(values: str) -> None
     limits = {"TANDEM_CHECKER_CONCURRENCY", "TANDEM_CHECK_SECONDS", "TANDEM_CHECKER_ALLOW_WEAK_SANDBOX"}
     # Its own certificate, which no process accepts calls from.
     tls = {"TANDEM_TLS_CERT", "TANDEM_TLS_KEY", "TANDEM_TLS_CA", "TANDEM_TLS_TRUST_DOMAIN", "TANDEM_HEALTH_PORT"}
-    assert {variable["name"] for variable in container["env"]} - tls == allowed | limits
+    logs = {"TANDEM_LOG_FORMAT"}  # where the values name another than text
+    assert {variable["name"] for variable in container["env"]} - tls - logs == allowed | limits
     assert all("valueFrom" not in variable for variable in container["env"])
+    assert "envFrom" not in container
+    assert "hostAliases" not in spec
     assert "initContainers" not in spec
     [scratch] = [volume for volume in spec["volumes"] if volume["name"] != "tls"]
     assert scratch["emptyDir"] == {"medium": "Memory", "sizeLimit": "256Mi"}
     assert container["resources"]["limits"].keys() == {"cpu", "memory"}
-    others = [each for name, each in pod_specs(objects).items() if name != f"Deployment/t-tandem-{CHECKER}"]
-    assert spec["securityContext"]["runAsUser"] not in {each["securityContext"]["runAsUser"] for each in others}
+
+
+@needs_helm
+@pytest.mark.parametrize("values", [each for each in CI if each != "openshift"])  # there the platform gives the users
+def test_the_checkers_user_is_nobody_elses(values: str) -> None:
+    users = {name: spec["securityContext"]["runAsUser"] for name, spec in pod_specs(render(values)).items()}
+    own = users.pop(f"Deployment/t-tandem-{CHECKER}")
+    assert own not in users.values()
+
+
+@needs_helm
+def test_environment_that_the_defaults_name_is_not_the_checkers() -> None:
+    sets = ("defaults.extraEnv[0].name=HTTPS_PROXY", "defaults.extraEnv[0].value=http://me:secret@proxy")
+    specs = pod_specs(render("hardened", *sets))
+    assert "me:secret@proxy" in str(specs["Deployment/t-tandem-gateway"])
+    assert "me:secret@proxy" not in str(specs[f"Deployment/t-tandem-{CHECKER}"])
 
 
 @needs_helm

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart import COMPONENTS, MODELS, named, needs_helm, pod_specs, render
+from tests.chart import CHECKER, COMPONENTS, MODELS, named, needs_helm, pod_specs, render
 
 pytestmark = needs_helm
 
@@ -31,11 +31,19 @@ def test_every_pod_is_placed_and_named_as_the_defaults_say(objects: list[dict[st
     for component in COMPONENTS:
         spec = pod_specs(objects)[f"Deployment/t-tandem-{component}"]
         assert spec["schedulerName"] == "gang"
-        assert spec["hostAliases"] == [{"ip": "10.0.0.1", "hostnames": ["redis.data"]}]
         assert spec["dnsConfig"]["options"] == [{"name": "ndots", "value": "2"}]
-        assert spec["containers"][0]["envFrom"] == [{"configMapRef": {"name": "proxies"}}]
         assert {"name": "TANDEM_LOG_FORMAT", "value": "json"} in spec["containers"][0]["env"]
         assert named(objects, "Deployment", component)["spec"]["minReadySeconds"] == 5
+
+
+def test_addresses_and_environment_of_the_defaults_reach_every_pod_but_the_checkers(
+    objects: list[dict[str, Any]],
+) -> None:
+    for component in COMPONENTS:
+        spec = pod_specs(objects)[f"Deployment/t-tandem-{component}"]
+        given = spec.get("hostAliases"), spec["containers"][0].get("envFrom")
+        said = [{"ip": "10.0.0.1", "hostnames": ["redis.data"]}], [{"configMapRef": {"name": "proxies"}}]
+        assert given == ((None, None) if component == CHECKER else said)
 
 
 def test_budgets_balancers_scaling_and_monitors_take_what_kubernetes_has(objects: list[dict[str, Any]]) -> None:
@@ -66,3 +74,10 @@ def test_openshift_gives_users_itself() -> None:
     for name, spec in pod_specs(render("openshift")).items():
         assert not {"runAsUser", "runAsGroup", "fsGroup"} & spec["securityContext"].keys(), name
         assert spec["securityContext"]["runAsNonRoot"] is True, name
+
+
+def test_on_openshift_the_checker_alone_can_keep_a_user_of_its_own() -> None:
+    """With the SCC nonroot-v2 for its service account, as docs/platforms.md says."""
+    specs = pod_specs(render("openshift", "answerChecker.podSecurityContext.runAsUser=10002"))
+    users = {name: spec["securityContext"].get("runAsUser") for name, spec in specs.items()}
+    assert {name: user for name, user in users.items() if user} == {f"Deployment/t-tandem-{CHECKER}": 10002}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,27 @@ def values() -> dict[str, Any]:
 
 @pytest.fixture
 def objects(values: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
-    """What its values make of this chart, by Kind/name."""
-    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values["tandem"]))
-    done = helm("template", "t", str(CHART), "-f", str(tmp_path / "values.yaml"))
+    """What its values, and the registry that they ask for, make of this chart, by Kind/name."""
+    done = rendered(values, tmp_path, "--set", "image.registry=registry.example.com/ai")
     assert done.returncode == 0, done.stderr
     return {f"{each['kind']}/{each['metadata']['name']}": each for each in yaml.safe_load_all(done.stdout) if each}
+
+
+def rendered(values: dict[str, Any], folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    (folder / "values.yaml").write_text(yaml.safe_dump(values["tandem"]))
+    return helm("template", "t", str(CHART), "-f", str(folder / "values.yaml"), *options)
 
 
 @needs_helm
 def test_its_values_render_this_chart(objects: dict[str, Any]) -> None:
     assert "Deployment/t-tandem-gateway" in objects
+
+
+@needs_helm
+def test_the_registry_is_asked_for_and_its_files_say_so(values: dict[str, Any], tmp_path: Path) -> None:
+    assert values["tandem"]["image"] == {"registry": ""}
+    assert "image.registry is needed" in rendered(values, tmp_path).stderr
+    assert "--set tandem.image.registry=REGISTRY" in (UMBRELLA / "Chart.yaml").read_text()
 
 
 @needs_helm
