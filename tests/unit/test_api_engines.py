@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,6 +94,15 @@ async def test_a_model_that_thinks_gets_its_limit_by_the_newer_name_and_no_tempe
         engine.stop()
     assert api.asked[0][1]["max_completion_tokens"] == 64
     assert not {"max_tokens", "temperature"} & api.asked[0][1].keys()
+
+
+async def test_openais_api_is_given_the_stop_strings_and_ends_at_the_token_itself() -> None:
+    with recorded_api(answers(Answer(events=openai_chunks(TEXTS, openai_usage(20, 5))))) as api:
+        engine = started(OpenAIEngine, api)
+        await whole(engine, replace(request(engine), stop_strings=("###", "\n\n")))
+        await whole(engine, request(engine))
+        engine.stop()
+    assert [body.get("stop", "none") for _, body in api.asked] == [["###", "\n\n"], "none"]
 
 
 async def test_vllms_flag_continues_a_begun_turn() -> None:

@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.engine.api import GenerationRequest
-from services.engine.remote.openai_engine import ApiSettings, OpenAIEngine
 from services.engine.text import Detokenizer, StopStrings
 from tests.fakes import ByteTokenizer
 
@@ -106,12 +104,3 @@ def test_a_text_that_is_resumed_within_a_character_loses_nothing(number: int) ->
     before = "".join(first.push(token) for token in tokens[:number])
     second = Detokenizer(ByteTokenizer(), tokens[:number], is_resumed=True)
     assert before + "".join(second.push(token) for token in tokens[number:]) == "a🧪b"
-
-
-def test_an_api_is_given_the_strings_and_ends_at_the_token_itself() -> None:
-    engine = OpenAIEngine(ApiSettings("any"))
-    codec = engine.tokenizer
-    prompt = tuple(codec.encode(codec.render_chat([("user", "why?")])))
-    asked = GenerationRequest("r", prompt, 9, stop_strings=("###", "\n\n"))
-    assert engine._arguments(asked)["stop"] == ["###", "\n\n"]
-    assert "stop" not in engine._arguments(GenerationRequest("r", prompt, 9))

@@ -15,6 +15,7 @@ from tandem.local.layout import ANSWERING, PROCESSES, Layout, Process
 from tandem.local.programs import program
 from tandem.local.supervisor import ProcessStatus, Stack
 from tandem.local.supervisord import configuration, exits_in
+from tests.stacks import SCRIPTED_PROFILES
 
 PORTS = {process.name: dict(process.ports) for process in PROCESSES if process.name != "jaeger"}
 WORKER = next(process for process in PROCESSES if process.name == "worker")
@@ -27,6 +28,12 @@ LOG = """\
 """
 
 
+@pytest.fixture(autouse=True)
+def profiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which keys of endpoints a process may read stands in the profile."""
+    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(SCRIPTED_PROFILES))
+
+
 def parsed(layout: Layout) -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser()
     parser.read_string(configuration(layout))
@@ -35,14 +42,14 @@ def parsed(layout: Layout) -> configparser.RawConfigParser:
 
 @pytest.mark.parametrize(("restarts", "told"), [(True, "true"), (False, "false")])
 def test_every_process_is_restarted_unless_a_test_wants_it_dead(tmp_path: Path, restarts: bool, told: str) -> None:
-    parser = parsed(Layout(tmp_path, "any", PORTS, restarts=restarts))
+    parser = parsed(Layout(tmp_path, "scripted", PORTS, restarts=restarts))
     assert {parser[f"program:{name}"]["autorestart"] for name in PORTS} == {told}
     # With 0 a process counts as started at once, and supervisord waits for nothing before it starts it again.
     assert (int(parser["program:worker"]["startsecs"]) > 0) == restarts
 
 
 def test_a_folder_with_a_space_and_a_percent_sign_reaches_the_program_whole(tmp_path: Path) -> None:
-    layout = Layout(tmp_path / "Application Support 100%", "any", PORTS)
+    layout = Layout(tmp_path / "Application Support 100%", "scripted", PORTS)
     parser = parsed(layout)
     for process in layout.processes:
         command = parser[f"program:{process.name}"]["command"].replace("%%", "%")
@@ -60,7 +67,7 @@ def test_a_stack_for_one_question_starts_the_http_gateway_and_does_not_wait_for_
     monkeypatch.setattr(Stack, "supervisor", lambda _: nullcontext())
     monkeypatch.setattr(Stack, "_statuses", statuses)
     monkeypatch.setattr(Stack, "_start_unless_alive", lambda _, process, *__: started.append(process.name))
-    Stack(tmp_path, "any", PORTS)._start_missing(lambda row: ready.append(row.name), ANSWERING)
+    Stack(tmp_path, "scripted", PORTS)._start_missing(lambda row: ready.append(row.name), ANSWERING)
     assert started[-1] == "http-gateway"
     assert set(started) - set(ready) == {"http-gateway"}
 
@@ -82,7 +89,7 @@ def test_only_ends_that_nobody_asked_for_are_counted(tmp_path: Path) -> None:
     ],
 )
 def test_each_state_of_supervisord_says_what_it_means(tmp_path: Path, name: str, state: str) -> None:
-    stack = Stack(tmp_path, "any", PORTS)
+    stack = Stack(tmp_path, "scripted", PORTS)
     info: dict[str, Any] = {"statename": name, "pid": 0}
     row = stack._status(WORKER, info, {"worker": ["exit status 2", "exit status 1"]})
     assert (row.state, row.pid, row.exits, row.last_exit) == (state, None, 2, "exit status 1")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import AutoTokenizer
 
 from services.engine.api import GenerationRequest, PromptRefused, Token
 from services.engine.remote.messages import MessageCodec
@@ -68,7 +69,7 @@ def test_both_models_read_the_tools_as_the_template_of_their_authors_has_them(ch
     tokenizer = ChatTokenizer.load(checkpoint)
     read = answer_prompt(profile(), tokenizer, "Light?", "", "chat", tools=ToolUse((LAMP,)))
     assert read == llm_alone_prompt(profile(), tokenizer, "Light?", "chat", tools=ToolUse((LAMP,)))
-    theirs = tokenizer.hugging_face.apply_chat_template(
+    theirs = AutoTokenizer.from_pretrained(checkpoint).apply_chat_template(
         [{"role": "user", "content": "Light?"}], tools=[LAMP.as_data()], tokenize=False, add_generation_prompt=True
     )
     assert read.ids == tuple(tokenizer.encode(theirs))
@@ -151,9 +152,8 @@ def test_a_model_behind_an_api_is_not_given_tools() -> None:
             answer_prompt(profile(), MessageCodec(), "" if said else "Light?", "", "chat", history=said, tools=offered)
 
 
-def test_calls_that_begin_with_special_tokens_are_not_taken_for_text(checkpoint: Path, tmp_path: Path) -> None:
-    tokenizer = ChatTokenizer.load(checkpoint)
-    special = (TEMPLATES / "tags.jinja").read_text().replace("<tool_call>", "<|im_start|>call")
-    tokenizer.hugging_face.chat_template = special
+def test_calls_that_begin_with_special_tokens_are_not_taken_for_text(checkpoint: Path) -> None:
+    theirs = AutoTokenizer.from_pretrained(checkpoint)
+    theirs.chat_template = (TEMPLATES / "tags.jinja").read_text().replace("<tool_call>", "<|im_start|>call")
     with pytest.raises(PromptRefused, match="special tokens"):
-        _ = tokenizer.calls
+        _ = ChatTokenizer(theirs).calls
