@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
 _LEASE = timedelta(seconds=10)
 _LOOK = timedelta(seconds=30)  # at Temporal, while all is well
+# No worker of the version has come; or Temporal is asked about the deployment by several at once, of whom it answers few.
+_NOT_YET = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.RESOURCE_EXHAUSTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Version:
 async def promote(client: Client, version: Version, patience: timedelta) -> None:
     """Let new requests start on `version`. Waits for its first worker; once it is current this does nothing.
 
-    Raises RPCError when no worker of it has come within `patience`.
+    Raises RPCError when no worker of it has come within `patience`, or Temporal was too busy for as long.
     """
     give_up = time.monotonic() + patience.total_seconds()
     request = SetWorkerDeploymentCurrentVersionRequest(
@@ -71,8 +73,7 @@ async def promote(client: Client, version: Version, patience: timedelta) -> None
             await client.workflow_service.set_worker_deployment_current_version(request)
             return
         except RPCError as error:
-            not_yet = error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
-            if not not_yet or time.monotonic() > give_up:
+            if error.status not in _NOT_YET or time.monotonic() > give_up:
                 raise
         await asyncio.sleep(_POLL_SECONDS)
 
@@ -107,16 +108,16 @@ class Presence:
         That is, where no version is current, or none of the current one's workers has held a lease for as long as a lease lasts:
         Redis may have lost them for a moment.
         """
-        misses = 0
+        misses, between = 0, self._lease.total_seconds() / 3
         while True:
-            pause = _POLL_SECONDS
+            pause = between
             try:
                 current = await self._current_build()
                 if current == self._version.build:
                     misses, pause = 0, _LOOK.total_seconds()
                 elif current and await self._has_workers(current):
                     misses = 0
-                elif current and misses * _POLL_SECONDS < self._lease.total_seconds():
+                elif current and misses * between < self._lease.total_seconds():
                     misses += 1
                 else:
                     await promote(self._client, self._version, self._lease)

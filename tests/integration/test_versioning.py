@@ -45,10 +45,10 @@ async def worker(system: System, version: Version) -> AsyncIterator[None]:
         profile=QUEUE, deployment=version.deployment, build=version.build, drain=timedelta(seconds=5)
     )
     async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(activities.close)
         for each in make_workers(system.temporal, settings, activities, SANDBOX):
             await stack.enter_async_context(each)
         yield
-    await activities.close()
 
 
 async def start(system: System, profiles: Path, question: str) -> WorkflowHandle[Any, Any]:
@@ -115,12 +115,13 @@ async def present(system: System, version: Version, name: str, *, polls: bool = 
         finally:
             for task in tasks:
                 task.cancel()
-            assert await presence.wait_until_dispensable(PATIENCE)
+        assert await presence.wait_until_dispensable(PATIENCE)
 
 
 async def current_build(system: System, deployment: str) -> str:
     request = DescribeWorkerDeploymentRequest(namespace=system.temporal.namespace, deployment_name=deployment)
-    found = await system.temporal.workflow_service.describe_worker_deployment(request)
+    service = system.temporal.workflow_service
+    found = await service.describe_worker_deployment(request, retry=True)  # it refuses some of those who ask at once
     return found.worker_deployment_info.routing_config.current_deployment_version.build_id
 
 
@@ -130,7 +131,24 @@ async def until_current(system: System, version: Version) -> None:
             with contextlib.suppress(RPCError):  # Temporal does not know the deployment yet
                 if await current_build(system, version.deployment) == version.build:
                     return
+            await asyncio.sleep(1)
+
+
+@contextlib.asynccontextmanager
+async def ask_on_and_on(system: System, profiles: Path, asked: list[WorkflowHandle[Any, Any]]) -> AsyncIterator[None]:
+    is_over = asyncio.Event()
+
+    async def ask() -> None:
+        while not is_over.is_set():
+            asked.append(await start(system, profiles, "[scores=16:0.9 slm_eos=5]"))
             await asyncio.sleep(0.2)
+
+    task = asyncio.create_task(ask())
+    try:
+        yield
+    finally:
+        is_over.set()
+        await task
 
 
 async def test_requests_pass_from_build_to_build_and_back_when_nobody_tells_temporal(
@@ -140,39 +158,25 @@ async def test_requests_pass_from_build_to_build_and_back_when_nobody_tells_temp
     deployment = f"tandem-{uuid4().hex}"
     old, new = Version(deployment, "old"), Version(deployment, "new")
     asked: list[WorkflowHandle[Any, Any]] = []
-    changed = asyncio.Event()
-
-    async def ask_on_and_on() -> None:
-        while not changed.is_set():
-            asked.append(await start(system, profiles_folder, "[scores=16:0.9 slm_eos=5]"))
-            await asyncio.sleep(0.2)
-
-    async with present(system, old, "old"):
-        await until_current(system, old)  # nothing was current
-        asking = asyncio.create_task(ask_on_and_on())
-        newcomer = await start_present(system, new, "new")
-        async with present(system, old, "old, restarted", polls=False):
-            assert await current_build(system, deployment) == "old"
-    async with newcomer:
+    async with contextlib.AsyncExitStack() as whole:
+        news, returned, asking = [await whole.enter_async_context(contextlib.AsyncExitStack()) for _ in range(3)]
+        async with present(system, old, "old"):
+            await until_current(system, old)  # nothing was current
+            await asking.enter_async_context(ask_on_and_on(system, profiles_folder, asked))
+            await news.enter_async_context(present(system, new, "new"))
+            async with present(system, old, "old, restarted", polls=False):
+                assert await current_build(system, deployment) == "old"
         await until_current(system, new)
         async with present(system, old, "old again", polls=False):
             assert await current_build(system, deployment) == "new"  # it takes nothing from workers that are there
-            last = await start_present(system, old, "the way back")
-    async with last:
+            await returned.enter_async_context(present(system, old, "the way back"))
+        await news.aclose()
         await until_current(system, old)
-        changed.set()
-        await asking
+        await asking.aclose()
         results = [await handle.result() for handle in asked]
         await Presence(system.temporal, system.log, old, QUEUE, "its successor", LEASE).renew()
     assert {result["stop"]["reason"] for result in results} == {"sufficient"}
     assert {await build_of(handle) for handle in asked} == {"old", "new"}
-
-
-async def start_present(system: System, version: Version, name: str) -> contextlib.AsyncExitStack:
-    """As `present`, to be ended by the stack that is returned."""
-    async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(present(system, version, name))
-        return stack.pop_all()
 
 
 async def test_a_version_whose_workers_died_gives_way(system: System) -> None:
