@@ -17,6 +17,8 @@ from tandem.method.errors import (
 )
 from tandem.v1 import tandem_pb2
 
+# A caller's own deadline passes before the one that gRPC tells the server: sent rounded up, by at most 1%, and from when it comes.
+_ROUNDED, _ON_THE_WAY = 0.01, 0.25
 _REFUSALS = (InvalidArgument, NotFound, FailedPrecondition, ResourceExhausted, Unauthenticated, PermissionDenied)
 
 
@@ -29,6 +31,7 @@ class Call:
     def __init__(self, profile: str, remaining: Callable[[], float | None]) -> None:
         self._profile, self._remaining = profile, remaining
         self._outcome, self._began = Outcome.LEFT, time.monotonic()
+        self._most = remaining()
 
     def __enter__(self) -> Call:
         return self
@@ -43,10 +46,10 @@ class Call:
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         if isinstance(error, Exception):
             self._outcome = Outcome.REFUSED if isinstance(error, _REFUSALS) else Outcome.FAILED
-        elif self._outcome is Outcome.LEFT and _is_over(self._remaining()):
+        elif self._outcome is Outcome.LEFT and self._is_over():
             self._outcome = Outcome.FAILED  # it waited for as long as it could
         count_call(self._profile, self._outcome, time.monotonic() - self._began)
 
-
-def _is_over(seconds: float | None) -> bool:
-    return seconds is not None and seconds <= 0
+    def _is_over(self) -> bool:
+        left = self._remaining()
+        return left is not None and self._most is not None and left <= self._most * _ROUNDED + _ON_THE_WAY

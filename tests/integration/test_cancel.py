@@ -171,10 +171,17 @@ async def read(system: System, question: str, request_id: str) -> None:
         pass
 
 
+class WithoutDeadline:
+    """What the service asks of gRPC's context."""
+
+    def time_remaining(self) -> None:
+        return None
+
+
 async def test_a_client_that_has_its_result_and_hangs_up_cancels_nothing(system: System) -> None:
     set_caller(ANONYMOUS)
     of_others = set(system.service._readers._pending)
-    stream = system.service.Solve(solve_request("[scores=0:0.9 slm_eos=5]", request_id=uuid4().hex), None)
+    stream = system.service.Solve(solve_request("[scores=0:0.9 slm_eos=5]", request_id=uuid4().hex), WithoutDeadline())
     async with aclosing(stream):  # closed where gRPC closes it when the client leaves while the result is sent
         async for event in stream:
             if event.HasField("completed"):
