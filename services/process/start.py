@@ -37,7 +37,9 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
     Raises SetupError.
     """
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # asyncio turns Nagle's algorithm off only where the socket names its protocol. With it, a reply's body waits until the client has
+    # acknowledged the headers, and is lost where the connection is closed first, as after a body that is too large.
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
