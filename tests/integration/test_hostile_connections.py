@@ -115,7 +115,7 @@ async def test_a_connection_that_is_used_again_outlives_the_time_for_headers(
     monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.base_url.port)
     for _ in range(2):
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await asyncio.wait_for(reader.read(2**16), _BOUND_SECONDS)).startswith(b"HTTP/1.1 200")
         await asyncio.sleep(0.5)
     writer.close()
@@ -126,7 +126,7 @@ async def test_an_empty_line_between_requests_does_not_keep_a_connection_for_eve
 ) -> None:
     monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.base_url.port)
-    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert (await asyncio.wait_for(reader.read(2**16), _BOUND_SECONDS)).startswith(b"HTTP/1.1 200")
     writer.write(b"\r\n")
     assert await asyncio.wait_for(reader.read(), _BOUND_SECONDS) == b""

@@ -93,7 +93,7 @@ async def test_a_body_that_goes_on_after_the_reply_is_cut(
 ) -> None:
     monkeypatch.setattr(http_server, "BODY_SECONDS", _LATE_SECONDS)
     monkeypatch.setattr(http_server, "BODY_STEP_BYTES", 1)
-    reply = await _dripped(http, b"GET /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n")
+    reply = await _dripped(http, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n")
     assert reply.startswith(b"HTTP/1.1 200")
     assert b"408" not in reply
 
