@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from services.process.certificate import Certificate, CertificateError, Certific
 from services.process.settings import read_settings
 from services.process.start import require_bound
 from tandem.watched_file import WatchedFile
+
+_CHANGE_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,10 @@ class Transport:
         """
         if self.certificate is None or (is_public and not self.is_public_encrypted):
             return require_bound(address, server.add_insecure_port)
-        watched = self.certificate
+        first = self.certificate.value
         credentials = grpc.dynamic_ssl_server_credentials(
-            watched.value.server_configuration(),
-            lambda: watched.value.server_configuration(),  # asked at each connection
+            first.server_configuration(),
+            certificate_changes(self.certificate, first),  # type: ignore[arg-type]  # None: no change
             require_client_authentication=not is_public,
         )
         return require_bound(address, lambda where: server.add_secure_port(where, credentials))
@@ -56,6 +59,26 @@ class Transport:
     def secured(self, open_channel: OpenChannel) -> grpc.aio.Channel | None:
         """A channel that `open_channel` opens with credentials, which presents this process's certificate; None without one."""
         return RenewedChannel(self.certificate, open_channel) if self.certificate else None
+
+
+def certificate_changes(
+    watched: WatchedFile[Certificate], given: Certificate
+) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
+    """What gRPC asks at each connection: the configuration where the certificate is no longer the `given` one, else None.
+
+    gRPC frees what it had as it takes a configuration, and a connection that another thread makes meanwhile may still use that,
+    which ends the process. So it gets one at a change alone, after a pause in which gRPC lets no other connection begin.
+    """
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal given
+        if (found := watched.value) == given:
+            return None
+        given = found
+        time.sleep(_CHANGE_PAUSE_SECONDS)
+        return found.server_configuration()
+
+    return changed
 
 
 PLAIN = Transport()

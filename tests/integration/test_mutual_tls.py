@@ -23,7 +23,7 @@ from services.process.callers import Callers
 from services.process.channels import open_channel
 from services.process.server import Server
 from services.process.status import error_info
-from services.process.transport import PLAIN, Transport
+from services.process.transport import PLAIN, Transport, certificate_changes
 from services.request_log.log import RequestLog
 from services.slm_executor.service import NAME as EXECUTOR
 from services.sufficiency_scorer import __main__ as sufficiency_scorer
@@ -213,6 +213,18 @@ async def test_nobody_unloads_the_scorer_and_only_the_worker_asks_it(
             stub = oip_grpc.GRPCInferenceServiceStub(channel)
             assert (await stub.ModelReady(oip.ModelReadyRequest(name=MODEL_NAME))).ready
             assert (await stub.ModelInfer(infer(question="q", insight="i"))).outputs
+
+
+async def test_grpc_gets_a_certificate_again_when_it_has_changed_alone(authority: Authority, tmp_path: Path) -> None:
+    """A connection that begins while gRPC takes one, on another thread, may end the process."""
+    files = issue(tmp_path, authority, "slm-executor")
+    watched = files.transport().certificate
+    assert watched is not None
+    changes = certificate_changes(watched, watched.value)
+    assert changes() is None
+    files.write(authority, "slm-executor")
+    assert changes() is not None
+    assert changes() is None
 
 
 async def test_certificates_and_their_authority_change_under_calls_in_flight(tmp_path: Path) -> None:
