@@ -1,4 +1,4 @@
-"""Whatever a caller sends to any route of the HTTP gateway, it is answered in time, and a refusal has OpenAI's form."""
+"""Whatever a caller sends to any route of the HTTP gateway, it is answered in time, and a refusal has OpenAI's form, or Anthropic's."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ ROUTES = [route for route in routes() if not route.endswith("...")]
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": body(QUESTION, model=MODEL),
     "/v1/responses": {"model": MODEL, "input": QUESTION},
+    "/v1/messages": {"model": MODEL, "max_tokens": 64, "messages": [{"role": "user", "content": QUESTION}]},
     "/v1/files": {"purpose": "batch"},
     "/v1/batches": {"input_file_id": "file-x", "endpoint": "/v1/chat/completions", "completion_window": "24h"},
     "/api/requests": {"question": QUESTION},

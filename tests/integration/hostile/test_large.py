@@ -126,6 +126,10 @@ HTTP: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
         "/v1/responses",
         lambda: {"model": MODEL, "input": [{"role": "user", "content": "x"}] * (MANY + 1)},
     ),
+    "messages as Anthropic has them": (
+        "/v1/messages",
+        lambda: BODIES["/v1/messages"] | {"messages": [{"role": "user", "content": "x"}] * (MANY + 1)},
+    ),
     "a question of 3 MiB": ("/api/requests", lambda: {"question": "x " * (3 * MIB // 2)}),
     "a body of 5 MiB": ("/api/requests", lambda: {"question": "x" * 5 * MIB}),
     "metadata of a batch": (
