@@ -11,7 +11,7 @@ from typing import Any
 
 import openai
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
@@ -70,6 +70,9 @@ class Person(BaseModel):
 
 
 PERSON = '[slm={"name":"Ada","age":36} slm_eos=24 scores=0:0.9]'
+WRITTEN = '<call>Person_{"name":"Ada","age":36}</call>'
+CALL = f"[slm={WRITTEN} llm={WRITTEN} slm_eos={len(WRITTEN) + 1} llm_eos={len(WRITTEN) + 1}]"
+ANSWERED = "Done."
 
 
 def test_openais_structured_output(client: openai.OpenAI) -> None:
@@ -131,8 +134,13 @@ def test_langchain(stack: Stack) -> None:
     assert model.invoke([*said, AIMessage(ANSWER), HumanMessage("And?")]).content == ANSWER
     structured = model.with_structured_output(Person, method="json_schema")
     assert structured.invoke(PERSON) == Person(name="Ada", age=36)
-    with pytest.raises(openai.BadRequestError, match="tools"):
-        model.bind_tools([Person]).invoke(said)
+    called = model.bind_tools([Person]).invoke(CALL)
+    assert isinstance(called, AIMessage)
+    assert [(call["name"], call["args"]) for call in called.tool_calls] == [("Person", {"name": "Ada", "age": 36})]
+    told = ToolMessage(f"[slm={ANSWERED} llm={ANSWERED} slm_eos=6 llm_eos=6]", tool_call_id=called.tool_calls[0]["id"])
+    assert model.bind_tools([Person]).invoke([HumanMessage(CALL), called, told]).content == ANSWERED
+    by_tool = model.with_structured_output(Person, method="function_calling")
+    assert by_tool.invoke(CALL) == Person(name="Ada", age=36)
 
 
 def test_litellm(stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
