@@ -19,6 +19,7 @@ import math
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,6 +104,7 @@ class ScriptedEngine:
         self.counters = JournalledCounters(self._role, journal) if journal else EngineCounters()
         self._aborted: dict[str, asyncio.Event] = {}
         self._ahead: dict[str, tuple[int, ...]] = {}
+        self.scored_for = Counter[str]()  # by request
         self._scored: dict[str, list[int]] = {}
 
     @property
@@ -222,6 +224,7 @@ class ScriptedEngine:
         _keep(self._scored, key, list(prompt_ids))
         count = len(prompt_ids) - 1
         self.counters.scored_tokens += len(prompt_ids) - cached
+        self.scored_for[key] += len(prompt_ids) - cached
         entropies = np.full(count, -math.log(max(value, 1e-9)), np.float32)
         usage = TokenCounts(len(prompt_ids) - cached, cached)
         return PromptScores(np.full(count, -1.0, np.float32), entropies, np.empty((0, 0), np.float32), usage)

@@ -36,10 +36,11 @@ async def test_scoring_a_later_stage_computes_only_its_new_tokens(system: System
 
 
 async def test_concurrent_requests_are_billed_for_what_the_engines_counted(system: System) -> None:
-    before = system.llm.counters.output_tokens, system.slm.counters.output_tokens, system.judge.counters.scored_tokens
+    before = system.llm.counters.output_tokens, system.slm.counters.output_tokens
     questions = [f"[ms=2 scores={16 * (1 + i % 3)}:0.9 slm_eos={5 + i}] {i}" for i in range(16)]
     results = await asyncio.gather(*(ask(system, q) for q in questions))
     assert sum(generated(r["usage"]["llm"]) for r in results) == system.llm.counters.output_tokens - before[0]
     assert sum(generated(r["usage"]["slm"]) for r in results) == system.slm.counters.output_tokens - before[1]
-    scored = system.judge.counters.scored_tokens - before[2]
-    assert sum(r["usage"]["scorer"]["input_tokens"] for r in results) == scored
+    # By request: a pass of a request that another test left may still come, after the models are idle.
+    scored = {r["request_id"]: r["usage"]["scorer"]["input_tokens"] for r in results}
+    assert scored == {request: system.judge.scored_for[request] for request in scored}
