@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("tasks", help="train, test, or a file of such lines")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--profile", default=DEFAULT_PROFILE)
-    parser.add_argument("--threads", type=int, default=1, help="processor threads of each of the two models")
+    parser.add_argument("--threads", type=int, default=2, help="processor threads of each of the two models")
     given = parser.parse_args()
     tasks, profile, models = load(given.tasks), find_profile(given.profile), models_folder()
     keep_origin(origin_of(tasks, profile, models), given.out.with_suffix(".origin.json"))
