@@ -9,7 +9,7 @@ import numpy as np
 
 from lab.pairs.facts import PairFacts
 from lab.training.metrics import Interval, bootstrap
-from lab.training.promise import Promise, most_lost, upper_bound
+from lab.training.promise import Promise, most_lost, num_accepted, upper_bound
 from lab.training.table import Bools, Floats, Rows
 
 LADDER = (10, 8, 6, 5, 4, 3, 2, 1)
@@ -151,10 +151,6 @@ def _cheapest(split: _Split, most: int) -> int:
 def accepted_weight(facts: PairFacts, promise: Promise, seed: int = 0) -> int | None:
     """What a pass must count, chosen on all tasks; None: no rule is accepted."""
     once = facts.one_run(np.random.default_rng(seed))
-    most = most_lost(facts.n, promise)
-    kept = None
-    for weight in LADDER:
-        if int(ruled(once, weight).lost.sum()) > most:
-            break
-        kept = weight
-    return kept
+    lost = [int(ruled(once, weight).lost.sum()) for weight in LADDER]
+    kept = num_accepted(lost, facts.n, promise)
+    return LADDER[kept - 1] if kept else None
