@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tandem.endpoints.requests import EndpointError, Refused, Requests
+from tandem.endpoints.requests import QUESTION, SCHEMA, EndpointError, Refused, Requests
 from tandem.method.endpoint import Capabilities
-
-_QUESTION = [{"role": "user", "content": "Count from 1 to 5."}]
-_SCHEMA = {
-    "type": "object",
-    "properties": {"a": {"type": "integer"}},
-    "required": ["a"],
-    "additionalProperties": False,
-}
 
 
 class AnthropicProbe:
@@ -38,13 +30,13 @@ class AnthropicProbe:
         """Raises EndpointError where the model does not answer at all."""
         takes_temperature = self._takes_temperature()
         extra = {"temperature": 0} if takes_temperature else {}
-        begun = [*_QUESTION, {"role": "assistant", "content": "1, 2,"}]
+        begun = [*QUESTION, {"role": "assistant", "content": "1, 2,"}]
         return Capabilities(
             continues="last_message" if self._takes(messages=begun, **extra) else "no",
             tokenizes=self._counts(),
-            json_schema=self._takes(16, output_config={"format": {"type": "json_schema", "schema": _SCHEMA}}, **extra),
+            json_schema=self._takes(16, output_config={"format": {"type": "json_schema", "schema": SCHEMA}}, **extra),
             tools=self._takes(
-                64, tools=[{"name": "add", "description": "Add to a sum.", "input_schema": _SCHEMA}], **extra
+                64, tools=[{"name": "add", "description": "Add to a sum.", "input_schema": SCHEMA}], **extra
             ),
             takes_temperature=takes_temperature,
         )
@@ -66,13 +58,13 @@ class AnthropicProbe:
 
     def _counts(self) -> bool:
         try:
-            body = {"model": self._model, "messages": _QUESTION}
+            body = {"model": self._model, "messages": QUESTION}
             return bool(self._requests.post(f"{self._url}/v1/messages/count_tokens", body)["input_tokens"])
         except (Refused, KeyError, TypeError):
             return False
 
     def _ask(self, most: int = 4, **fields: Any) -> dict[str, Any]:
-        body = {"model": self._model, "max_tokens": most, "messages": _QUESTION, **fields}
+        body = {"model": self._model, "max_tokens": most, "messages": QUESTION, **fields}
         reply = self._requests.post(f"{self._url}/v1/messages", body)
         if not isinstance(reply, dict):
             raise Refused("its reply is no object")

@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tandem.endpoints.requests import EndpointError, Refused, Requests
+from tandem.endpoints.requests import QUESTION, SCHEMA, EndpointError, Refused, Requests
 from tandem.method.endpoint import Capabilities
 
-_QUESTION = [{"role": "user", "content": "Count from 1 to 5."}]
-_SCHEMA = {
-    "type": "object",
-    "properties": {"a": {"type": "integer"}},
-    "required": ["a"],
-    "additionalProperties": False,
-}
-_TOOL = {"type": "function", "function": {"name": "add", "description": "Add to a sum.", "parameters": _SCHEMA}}
+_TOOL = {"type": "function", "function": {"name": "add", "description": "Add to a sum.", "parameters": SCHEMA}}
 # One begun character is at most two tokens; a turn that is closed, and another that is opened, are more.
 _BEGUN, _MOST_BEGUN_TOKENS = "1", 2
 
@@ -77,7 +70,7 @@ class OpenAIProbe:
 
     def _continues(self, plain: int) -> str:
         """Found by counting: a turn that goes on is followed by no tokens of a template."""
-        begun = [*_QUESTION, {"role": "assistant", "content": _BEGUN}]
+        begun = [*QUESTION, {"role": "assistant", "content": _BEGUN}]
         for kind, extra in (
             ("flag", {"continue_final_message": True, "add_generation_prompt": False}),
             ("last_message", {}),
@@ -104,7 +97,7 @@ class OpenAIProbe:
         return self._ask(logprobs=True)["choices"][0]["logprobs"]["content"]
 
     def _json_schema(self) -> bool:
-        schema = {"type": "json_schema", "json_schema": {"name": "answer", "schema": _SCHEMA, "strict": True}}
+        schema = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
         text = str(self._ask(64, response_format=schema)["choices"][0]["message"]["content"] or "")
         return bool(text) and text.lstrip()[:1] in ("", "{")  # a grammar may let white space come first
 
@@ -155,7 +148,7 @@ class OpenAIProbe:
         temperature = {"temperature": 0} if self._takes_temperature else {}
         # A model that thinks may refuse, or fill with thoughts, a cap of a few tokens; such models have the newer name.
         cap = most if self._limit_name == "max_tokens" else max(most, 16)
-        return {"model": self._model, "messages": _QUESTION, self._limit_name: cap, **temperature, **fields}
+        return {"model": self._model, "messages": QUESTION, self._limit_name: cap, **temperature, **fields}
 
 
 def _prompt_tokens(reply: Mapping[str, Any]) -> int:

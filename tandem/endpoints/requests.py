@@ -12,6 +12,14 @@ import httpx
 from tandem.errors import UserError
 from tandem.method.endpoint import Api
 
+QUESTION = [{"role": "user", "content": "Count from 1 to 5."}]
+SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+"""What every probe asks, and the JSON schema of what an answer or a tool's arguments are to follow."""
 _REFUSALS = (400, 404, 405, 415, 422, 501)
 
 
