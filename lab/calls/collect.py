@@ -23,8 +23,8 @@ from typing import Any, Literal
 from lab.calls.tasks import CallTask, CallTasks, load
 from lab.training.errors import StoreError
 from lab.verbs.offline import find_profile
-from services.engine.api import Engine, EngineError, Finished, GenerationRequest
-from services.engine.batch import run_all
+from services.engine.api import Engine, EngineError, GenerationRequest
+from services.engine.batch import generate, run_all
 from services.engine.registry import running_engine
 from services.engine.tool_grammar import tool_grammar
 from tandem.method.conversation import split_conversation
@@ -84,21 +84,21 @@ class CallCollector:
             grammar=tool_grammar(engine.tokenizer.calls, task.tools),
             wants_logprobs=True,
         )
-        texts: list[str] = []
-        logprobs: list[float] = []
         try:
-            async with aclosing(engine.generate(request)) as stream:
-                async for item in stream:
-                    texts.append(item.text)
-                    if isinstance(item, Finished):
-                        text = "".join(texts)
-                        calls = tuple(engine.tokenizer.calls.read(text)[1])
-                        tokens, certainty = tuple(texts[:-1]), tuple(round(each, 4) for each in logprobs)
-                        return Written(role, sample, text, calls, tokens, certainty, len(ids), str(item.reason))
-                    logprobs.append(item.logprob if item.logprob is not None else float("nan"))
+            done = await generate(engine, request)
         except EngineError as error:
             return Written(role, sample, prompt_tokens=len(ids), error=f"{error.reason}: {error}")
-        raise AssertionError("a stream ends with Finished")
+        chances = (float("nan") if token.logprob is None else round(token.logprob, 4) for token in done.tokens)
+        return Written(
+            role,
+            sample,
+            done.text,
+            tuple(engine.tokenizer.calls.read(done.text)[1]),
+            tuple(token.text for token in done.tokens),
+            tuple(chances),
+            len(ids),
+            str(done.reason),
+        )
 
 
 async def collect(tasks: CallTasks, profile: Profile, llm: Engine, slm: Engine, out: Path) -> None:

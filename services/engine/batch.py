@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from services.engine.api import Engine, Finished, FinishReason, GenerationRequest
+from services.engine.api import Engine, Finished, FinishReason, GenerationRequest, Token
 from tandem.method.tokens import TokenCounts
 
 A = TypeVar("A")
@@ -18,25 +18,25 @@ B = TypeVar("B")
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole generation. `ids` includes the stop token where there is one; `text` does not."""
+    """A whole generation. `tokens`, and so `ids`, include the stop token where there is one; `text` does not."""
 
     request_id: str
     ids: tuple[int, ...]
     text: str
     reason: FinishReason
     usage: TokenCounts
+    tokens: tuple[Token, ...] = ()
 
 
 async def generate(engine: Engine, generation: GenerationRequest) -> Completion:
     """Run one generation to its end. Raises what `Engine.generate` raises."""
-    ids: list[int] = []
-    text: list[str] = []
+    tokens: list[Token] = []
     async with aclosing(engine.generate(generation)) as stream:
         async for item in stream:
-            text.append(item.text)
             if isinstance(item, Finished):
-                return Completion(generation.request_id, tuple(ids), "".join(text), item.reason, item.usage)
-            ids.append(item.id)
+                ids, text = tuple(token.id for token in tokens), "".join([*(t.text for t in tokens), item.text])
+                return Completion(generation.request_id, ids, text, item.reason, item.usage, tuple(tokens))
+            tokens.append(item)
     raise AssertionError("a stream ends with Finished")
 
 
