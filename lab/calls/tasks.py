@@ -20,12 +20,15 @@ _TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": None}
 
 @dataclass(frozen=True, slots=True)
 class CallTask:
-    """`answer`: the calls that are right, each {name: {argument: allowed values}}; empty: no call is."""
+    """`functions` are the tools as the leaderboard describes them, which the answer's values are compared by. `answer`: the calls that
+    are right, each {name: {argument: allowed values}}; empty: no call is.
+    """
 
     id: str
     category: str
     messages: tuple[Message, ...]
     tools: ToolUse
+    functions: tuple[Mapping[str, Any], ...]
     answer: tuple[Mapping[str, Any], ...]
 
 
@@ -60,6 +63,7 @@ def _task(line: str, number: int, path: Path) -> CallTask:
             category=fields["category"],
             messages=tuple(Message(said["role"], said["content"]) for said in fields["messages"]),
             tools=ToolUse(tuple(_tool(function) for function in fields["functions"])),
+            functions=tuple(fields["functions"]),
             answer=tuple(fields["answer"]),
         )
     except (ValueError, TypeError) as error:
