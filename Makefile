@@ -50,8 +50,8 @@ compiled: develop  ## convert the default pair and compile it for this processor
 	@$(TANDEM) models compile
 
 run: setup  ## let two real models complete a function (examples/running_total.txt), or answer: make run Q="..."
-	@if [ -n "$$Q" ]; then $(TANDEM) ask --up "$$Q"; else \
-	  $(TANDEM) ask --up --code - < examples/running_total.txt && \
+	@if [ -n "$$Q" ]; then $(TANDEM) ask --up -v "$$Q"; else \
+	  $(TANDEM) ask --up -v --code - < examples/running_total.txt && \
 	  echo 'A question in words: make run Q="Tom has 3 apples and buys 4 more. How many has he?"'; fi
 	@echo 'To keep it running: source $(UV_PROJECT_ENVIRONMENT)/bin/activate, then tandem up; open http://127.0.0.1:8080 to watch, OpenAI clients use http://127.0.0.1:8080/v1'
 

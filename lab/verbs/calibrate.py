@@ -19,7 +19,8 @@ from lab.verbs.offline import (
     working,
 )
 from lab.verbs.promise import keep_promise
-from tandem.cli.output import JsonFlag, console, print_json, print_table
+from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.tables import print_table
 from tandem.paths import DEFAULT_PROFILE
 
 if TYPE_CHECKING:

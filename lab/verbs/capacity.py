@@ -8,7 +8,8 @@ import typer
 from rich.table import Table
 
 from lab.verbs.plan_options import parse_two
-from tandem.cli.output import console, print_json, print_table
+from tandem.cli.output import console, print_json
+from tandem.cli.tables import print_table
 from tandem.local.catalogue import catalogue
 from tandem.method.capacity import Capacity, Load, PodRates, Weights, plan_capacity
 from tandem.method.profile import Model, Profile

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from lab.verbs.gathering import EngineOption, WidthOption, check, default_file, gather, machine_for
 from lab.verbs.offline import explained, find_profile
-from tandem.cli.output import JsonFlag, console, print_json, print_table
+from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.tables import print_table
 from tandem.paths import DEFAULT_PROFILE
 
 

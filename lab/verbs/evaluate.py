@@ -17,7 +17,8 @@ from lab.verbs.offline import ProfileName, any_study, explained, find_profile, k
 from lab.verbs.served_eval import batch_facts, num_stages, served_answers, show_served
 from tandem.cli.batch_progress import summary
 from tandem.cli.batch_start import Terms
-from tandem.cli.output import console, console_error, print_table
+from tandem.cli.output import console, console_error
+from tandem.cli.tables import print_table
 from tandem.client import Client
 from tandem.method.profile import Profile
 from tandem.paths import DEFAULT_PROFILE

@@ -13,7 +13,8 @@ from lab.verbs.capacity import CapacityOptions
 from lab.verbs.offline import ProfileName, explained, find_profile, working
 from lab.verbs.plan_options import Given
 from lab.verbs.promise import show_promises
-from tandem.cli.output import JsonFlag, console, print_json, print_table
+from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.tables import print_table
 from tandem.paths import DEFAULT_PROFILE
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from lab.verbs.offline import any_study, explained, find_profile, known_unit, new_study, working
-from tandem.cli.output import console, console_error, print_json, print_table
+from tandem.cli.output import console, console_error, print_json
+from tandem.cli.tables import print_table
 from tandem.method.profile import Profile
 
 if TYPE_CHECKING:

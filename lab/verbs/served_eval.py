@@ -14,8 +14,9 @@ from tandem.batches import Batches
 from tandem.cli import batch_start
 from tandem.cli.batch_progress import follow, is_over, summary
 from tandem.cli.batch_start import Terms
-from tandem.cli.output import console, console_note, print_table
+from tandem.cli.output import console, console_note
 from tandem.cli.running import noticed
+from tandem.cli.tables import print_table
 from tandem.client import Client
 from tandem.errors import UserError
 from tandem.results import to_dict

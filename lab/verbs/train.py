@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.verbs.offline import Files, ProfileName, StudyFolder, explained, find_profile, new_study, working
-from tandem.cli.output import JsonFlag, console, print_json, print_table
+from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.tables import print_table
 from tandem.paths import DEFAULT_PROFILE
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from json import loads
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tandem.cli.answer_view import AnswerView
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.running import cancels, explained_silence, heard, leaves
 from tandem.cli.session import file_text, stack_for, stdin_text, traced
@@ -41,9 +42,11 @@ def ask(
     tools: Annotated[Path | None, typer.Option(help="File with a JSON list of tools, in OpenAI's shape, that the answer may call; nothing is run.", exists=True, dir_okay=False)] = None,
     detach: Annotated[bool, typer.Option(help="Print the request id and exit; `tandem request follow ID` shows its events.")] = False,
     up: Annotated[bool, typer.Option("--up", help="Start the local stack for this question if none is up, and stop it afterwards.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what both models write, each score, the stop and the whole bill.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer alone on a terminal too.")] = False,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Ask a question and watch the two models answer it. Ctrl-C cancels the request and shows its bill."""
+    """Ask a question and print the answer; on a terminal also who answered and for how much. Ctrl-C cancels the request."""
     every, single = _thresholds(threshold or [])
     request = solve_request(
         _question(question),
@@ -68,34 +71,42 @@ def ask(
     with traced(), stack_for(up, profile, quiet=json), Client() as client:
         if detach:
             _start(client, request, json)
-        else:
+        elif json or verbose:
             follow(client, request, json)
+        else:
+            with AnswerView(console, quiet=quiet) as view:
+                result = _to_the_end(client, request, view.show)
+            _fail_if_cancelled(result)
 
 
 def follow(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None:
-    """Print a request's events to its end. Ctrl-C cancels it, and the stream continues to the bill."""
-    view = LiveView(console)
-    on_interrupt = leaves() if request.keep_running else cancels(client, request.request_id)
-    with on_interrupt, explained_silence(client.address) as hear:
-        result = _print_events(heard(client.solve_request(request), hear), view, json)
+    """Print a request's events to its end, or its result as JSON. Ctrl-C cancels it, and the stream continues to the bill."""
+    result = _to_the_end(client, request, (lambda _: None) if json else LiveView(console).show)
     if json:
         print_json(to_dict(result))
     elif jaeger := (read_stack() or {}).get("jaeger"):
         console.print(
             f"trace    {jaeger}/trace/{result.trace_id}   `tandem trace cost {result.request_id}`", soft_wrap=True
         )
+    _fail_if_cancelled(result)
+
+
+def _to_the_end(
+    client: Client, request: tandem_pb2.SolveRequest, show: Callable[[Event], None]
+) -> tandem_pb2.SolveResult:
+    result = tandem_pb2.SolveResult()
+    on_interrupt = leaves() if request.keep_running else cancels(client, request.request_id)
+    with on_interrupt, explained_silence(client.address) as hear:
+        for event in heard(client.solve_request(request), hear):
+            show(event)
+            if isinstance(event, Completed):
+                result = event.result
+    return result
+
+
+def _fail_if_cancelled(result: tandem_pb2.SolveResult) -> None:
     if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
         raise typer.Exit(1)
-
-
-def _print_events(events: Iterator[Event], view: LiveView, json: bool) -> tandem_pb2.SolveResult:
-    result = tandem_pb2.SolveResult()
-    for event in events:
-        if not json:
-            view.show(event)
-        if isinstance(event, Completed):
-            result = event.result
-    return result
 
 
 def _start(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None:

@@ -15,10 +15,11 @@ from tandem.cli import batch_start
 from tandem.cli.batch_progress import follow as follow_batch
 from tandem.cli.batch_progress import is_over, summary
 from tandem.cli.batch_start import Terms
-from tandem.cli.output import JsonFlag, console, console_note, dollars, print_json, print_table
+from tandem.cli.output import JsonFlag, console, console_note, dollars, print_json
 from tandem.cli.parts import new_app
 from tandem.cli.running import noticed
 from tandem.cli.session import stack_for
+from tandem.cli.tables import print_table
 from tandem.client import Client
 from tandem.errors import UserError
 from tandem.results import to_dict

@@ -12,7 +12,7 @@ import typer
 from tandem.cli.output import JsonFlag, console, console_error, dollars, print_json
 from tandem.cli.running import cancels, explained_silence, heard
 from tandem.cli.session import stack_for, stdin_lines, traced
-from tandem.cli.view import saved
+from tandem.cli.summary import one_line
 from tandem.client import Client
 from tandem.errors import RequestError
 from tandem.events import Accepted, Completed, Event
@@ -121,13 +121,7 @@ class _Conversation:
 
     def _end(self, result: tandem_pb2.SolveResult) -> None:
         if not self._json:
-            reason = (
-                tandem_pb2.StopReason.Name(result.stop.reason).removeprefix("STOP_REASON_").lower().replace("_", " ")
-            )
-            cut = "" if result.complete else "cut at its limit; "
-            spent = f"{_cost(result)}, {saved(to_dict(result.cost)['saved_ratio'])}"
-            stage = "" if result.answered_by == tandem_pb2.ROLE_LLM else f"stage {result.stop.stage}, "
-            console.print(f"\n  {cut}{stage}{reason}; {spent}", style="dim")
+            console.print(f"\n  {one_line(result)}", style="dim")
 
 
 def _cost(result: tandem_pb2.SolveResult) -> str:

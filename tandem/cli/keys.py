@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from tandem.cli.output import JsonFlag, console, print_json, print_table
+from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.parts import new_app
+from tandem.cli.tables import print_table
 from tandem.keys import ROLES, ApiKey, KeyFile
 from tandem.paths import config_folder
 

@@ -12,8 +12,9 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tandem.cli.output import JsonFlag, console, print_json, print_table
+from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.parts import new_app
+from tandem.cli.tables import print_table
 from tandem.local.catalogue import CatalogueEntry, ModelError, catalogue, models_of, wait_until_ready
 from tandem.local.layout import engine_threads
 from tandem.local.models import compile_ahead, compiled_for, pull, pull_tokenizer, require_compiling

@@ -10,20 +10,18 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.measure import Measurement
 from rich.segment import Segment
+from rich.status import Status
 from rich.style import StyleType
-from rich.table import Column, Table
 from rich.text import Text
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-_ANY_WIDTH = 10_000
 # C0 but tab and line feed, DEL, C1, and the characters that change the order in which others are shown.
 _DRIVES_A_TERMINAL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -67,33 +65,9 @@ def console_note(message: str) -> None:
     _errors.print(Text.assemble(("note:", "yellow"), " ", message))
 
 
-def print_table(table: Table, optional: Sequence[str] = ()) -> None:
-    """In a pipe each row is one line. Where a terminal is too narrow, `optional` columns are left out, the first one first."""
-    if not console.is_terminal:
-        Screen(file=console.file, width=_ANY_WIDTH, soft_wrap=False).print(table)
-        return
-    missing = []
-    for header in optional:
-        if _width(table) <= console.width:
-            break
-        if any(column.header == header for column in table.columns):
-            table = _without(table, header)
-            missing.append(header)
-    console.print(table, soft_wrap=False)
-    if missing:
-        console.print(f"not shown, for want of width: {', '.join(missing)}; a pipe or --json has them", style="dim")
-
-
-def _width(table: Table) -> int:
-    return Measurement.get(console, console.options.update(width=_ANY_WIDTH), table).maximum
-
-
-def _without(table: Table, header: str) -> Table:
-    kept = [column for column in table.columns if column.header != header]
-    smaller = Table(*(Column(column.header, no_wrap=column.no_wrap) for column in kept), box=None)
-    for row, *cells in zip(table.rows, *(column.cells for column in kept), strict=True):
-        smaller.add_row(*cells, style=row.style)
-    return smaller
+def progress(text: str) -> Status | None:
+    """What happens, on standard error until it is stopped; None where that is no terminal."""
+    return _errors.status(Text(text)) if _errors.is_terminal else None
 
 
 def dollars(amount: float | None, digits: int = 8) -> str:

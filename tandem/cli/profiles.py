@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from tandem.cli.output import JsonFlag, print_json, print_table
+from tandem.cli.output import JsonFlag, print_json
+from tandem.cli.tables import print_table
 from tandem.client import Client
 from tandem.results import to_dict
 

@@ -10,9 +10,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tandem.cli.ask import follow as follow_request
-from tandem.cli.output import JsonFlag, console, dollars, print_json, print_table
+from tandem.cli.bill import print_result
+from tandem.cli.output import JsonFlag, console, dollars, print_json
 from tandem.cli.parts import new_app
-from tandem.cli.view import print_result
+from tandem.cli.tables import print_table
 from tandem.client import Client
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from tandem.cli.output import JsonFlag, print_json, print_table
+from tandem.cli.output import JsonFlag, print_json
+from tandem.cli.tables import print_table
 from tandem.client import Client
 from tandem.spending import GROUPS, spending
 

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tandem.cli.models import pull_missing
-from tandem.cli.output import JsonFlag, console, print_json, print_table
+from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.tables import print_table
 from tandem.local import planning
 from tandem.local.layout import PROCESSES, StackError, engine_name
 from tandem.local.planning import open_stack, require_same

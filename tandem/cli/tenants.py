@@ -10,8 +10,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from tandem.cli.output import JsonFlag, console, print_json, print_table
+from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.parts import new_app
+from tandem.cli.tables import print_table
 from tandem.paths import config_folder
 from tandem.tenants import LIMITS, TenantFile, TenantFileError, shown
 

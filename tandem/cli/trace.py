@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tandem.cli.output import JsonFlag, console, console_error, print_json, print_table
+from tandem.cli.output import JsonFlag, console, console_error, print_json
 from tandem.cli.parts import new_app
+from tandem.cli.tables import print_table
 from tandem.client import Client
 from tandem.errors import RequestError
 from tandem.jaeger import Span, Trace, fetch_recent, fetch_trace

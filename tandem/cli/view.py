@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
 
 from rich.text import Text
 
-from tandem.cli.output import Screen, dollars
+from tandem.cli.bill import VERDICTS, print_result
+from tandem.cli.output import Screen
 from tandem.events import (
     Accepted,
     AnswerDelta,
@@ -19,25 +20,25 @@ from tandem.events import (
     Scored,
     StageCompleted,
 )
-from tandem.results import to_dict
-from tandem.v1 import tandem_pb2
 
 _INSIGHT, _ANSWER, _NOTE = "cyan", "green", "dim"
-_FINISHED = "llm_finished"
-_VERDICTS = {"pass": "passes", "fail": "fails", "unknown": "cannot be judged", "error": "was not checked"}
-_CHECKED = {
-    "verified": "verified: its checks pass",
-    "unverified_best": "unverified: the best of the answers, all of which fail a check",
-}
+
+
+_END_OF_A_WORD = re.compile(r"\s")
 
 
 class LiveView:
-    """Prints events one after another, so that a terminal and a log file show the same."""
+    """Prints events one after another, so that a terminal and a log file show the same.
+
+    A stage may end in the middle of a word. What is said of it waits for the word's end.
+    """
 
     def __init__(self, console: Screen) -> None:
         self._console = console
         self._source = ""
+        self._written = ""
         self._at_line_start = True
+        self._waiting: list[tuple[str, str]] = []
 
     def show(self, event: Event) -> None:
         match event:
@@ -60,15 +61,18 @@ class LiveView:
                     f"{event.overrun_tokens} tokens overrun"
                 )
                 self._line(line, "bold magenta")
+                self._say_what_waits()
             case Restarted():
                 role = "large model" if event.role == "llm" else "small model"
                 line = f"  {role} restarted (attempt {event.epoch}); its first {event.tokens} tokens remain valid"
                 self._line(line, "red")
+                self._say_what_waits()
                 self._source = ""
             case Completed():
+                self._say_what_waits()
                 self._end_line()
                 self._console.print()
-                print_result(self._console, event.result)
+                print_result(self._console, event.result, self._written)
 
     def _scored(self, event: Scored) -> None:
         where = "the bare question" if event.stage == 0 else f"stage {event.stage}"
@@ -83,117 +87,42 @@ class LiveView:
 
     def _checked(self, event: Checked) -> None:
         model = "large model's answer" if event.role == "llm" else f"small model's try {event.trial}"
-        outcome = _VERDICTS[event.verdict]
+        outcome = VERDICTS[event.verdict]
         style = {"pass": "bold green", "fail": "bold red"}.get(event.verdict, "yellow")
         self._line(f"  {event.name}: the {model} {outcome}: {event.detail} ({event.seconds * 1000:.0f} ms)", style)
 
     def _write(self, source: str, text: str, style: str) -> None:
         if source != self._source:
+            self._say_what_waits()
             self._end_line()
             self._console.print(Text(f"{source}:", style=f"bold {style}"))
-            self._source = source
-        self._console.write(text, style, end="")
-        self._at_line_start = text.endswith("\n")
+            self._source, self._written = source, ""
+        if self._waiting and (end := _END_OF_A_WORD.search(text)):
+            self._append(text[: end.start()], style)
+            self._say_what_waits()
+            self._written += text[end.start() : end.end()]
+            text = text[end.end() :]
+        self._append(text, style)
+
+    def _append(self, text: str, style: str) -> None:
+        if text:
+            self._console.write(text, style, end="")
+            self._written += text
+            self._at_line_start = text.endswith("\n")
 
     def _line(self, text: str, style: str) -> None:
-        self._end_line()
-        self._console.write(text, style)
+        self._waiting.append((text, style))
+        if self._at_line_start or self._written[-1:].isspace():
+            self._say_what_waits()
+
+    def _say_what_waits(self) -> None:
+        for text, style in self._waiting:
+            self._end_line()
+            self._console.write(text, style)
+        self._waiting.clear()
 
     def _end_line(self) -> None:
         if not self._at_line_start:
             self._console.print()
         self._at_line_start = True
         self._source = "" if self._source == "small model" else self._source
-
-
-def print_result(console: Screen, result: tandem_pb2.SolveResult) -> None:
-    """Answer, stop and bill."""
-    data = to_dict(result)
-    if data["answer"] or not data["tool_calls"]:
-        console.print(Text("answer   ", style="bold"), end="")
-        console.write(data["answer"] or "(none)", "bold green")
-    for call in data["tool_calls"]:
-        console.print(Text("call     ", style="bold"), end="")
-        console.write(f"{call['name']} {call['arguments']}", "bold green")
-    console.print(Text("stop     ", style="bold") + Text(_stop(data)))
-    for line in _bill(data):
-        console.print(line, soft_wrap=True)
-    if not data["complete"] and data["stop"]["reason"] != "cancelled":
-        console.print(Text("note     the answer was truncated at its token limit", style="red"))
-    for note in data["notes"]:
-        console.print(Text(f"note     {note}", style="red"))
-
-
-def _stop(data: dict[str, Any]) -> str:
-    stop = data["stop"]
-    if stop["reason"] == _FINISHED:
-        return "none: the large model finished its answer"
-    if stop["reason"] in _CHECKED:
-        return f"{_CHECKED[stop['reason']]} (stage {stop['stage']})"
-    score = "not scored" if stop["score"] is None else f"score {stop['score']:.3f} ({_scorer(data)})"
-    return f"{stop['reason']} at stage {stop['stage']}, {score}"
-
-
-def _scorer(data: dict[str, Any]) -> str:
-    stage = next(s for s in data["stages"] if s["stage"] == data["stop"]["stage"])
-    return str(stage["scorer"]) if stage["trained"] else f"{stage['scorer']} scorer"
-
-
-def _bill(data: dict[str, Any]) -> list[Text]:
-    cost, times = data["cost"], data["timings_ms"]
-    lines = []
-    for role, label in (("llm", "large"), ("slm", "small"), ("scorer", "scorer")):
-        usage = data["usage"][role]
-        about = "≈ " if usage["is_estimated"] else ""
-        extra = "".join(f", {usage[k]} {k.split('_')[0]}" for k in ("overrun_tokens", "discarded_tokens") if usage[k])
-        cached = f" (+{usage['cached_input_tokens']} cached)" if usage["cached_input_tokens"] else ""
-        lines.append(
-            Text(f"{label:8} ", style="bold")
-            + Text(
-                f"{about}{usage['input_tokens']} prompt tokens{cached}, {usage['output_tokens']} generated{extra}"
-                f"   {dollars(cost['usd_by_role'][role])}   {usage['model']}"
-            )
-        )
-    for trial in data["trials"]:
-        repair = ", a repair" if trial["repair"] else ""
-        lines.append(
-            Text(f"  try {trial['number']}  ", style="bold")
-            + Text(
-                f"of these: {trial['usage']['input_tokens']} prompt tokens, {trial['usage']['output_tokens']} generated   "
-                f"{dollars(trial['usd'])}   {_VERDICTS[trial['verdict']]}{repair}, {trial['check_seconds'] * 1000:.0f} ms of checks"
-            )
-        )
-    usd_alone, tflops_alone = dollars(cost["usd_llm_alone"]), f"{cost['tflops_llm_alone']:.3f}"
-    if not cost["llm_alone_is_exact"]:
-        usd_alone, tflops_alone = f"≈ {usd_alone} (estimate)", f"≈ {tflops_alone}"
-    is_estimated = any(usage["is_estimated"] for usage in data["usage"].values())
-    lines.append(
-        Text("bill     ", style="bold")
-        + Text(
-            f"{dollars(cost['usd'])}{' (estimated)' if is_estimated else ''}   large model alone {usd_alone}: {saved(cost['saved_ratio'])}   "
-            f"prices {cost['price_version']}"
-        )
-    )
-    lines.append(
-        Text("compute  ", style="bold")
-        + Text(
-            f"{cost['tflops_paper']:.3f} TFLOPs by the paper's formula, {cost['tflops_full']:.3f} in full, "
-            f"large model alone {tflops_alone}"
-        )
-    )
-    parts = [f"total {times['total'] / 1000:.1f} s"]
-    if times["decision"] is not None:
-        parts.append(f"decision after {times['decision'] / 1000:.1f} s")
-    if times["cancel"] is not None:
-        parts.append(f"large model stopped {times['cancel']:.1f} ms later")
-    if times["first_answer_token"] is not None:
-        parts.append(f"first answer token {times['first_answer_token'] / 1000:.2f} s after the decision")
-    lines.append(Text("time     ", style="bold") + Text(", ".join(parts)))
-    return lines
-
-
-def saved(ratio: float | None) -> str:
-    """What a request cost less than the large model alone; None where that cannot be said."""
-    if ratio is None:
-        return "nothing saved"
-    return f"{ratio:+.0%} saved" if ratio >= 0 else f"{-ratio:.0%} more spent"

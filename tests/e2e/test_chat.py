@@ -44,7 +44,7 @@ def test_a_later_question_is_asked_with_what_was_said(stack: Stack) -> None:
 def test_an_answer_is_printed_with_its_stop_and_its_bill(stack: Stack) -> None:
     done = chat(stack, "[scores=16:0.9 llm=word_ slm=more_ slm_eos=9]")
     assert "word word word wmore mor" in done.stdout
-    assert "stage 1, sufficient; $0." in done.stdout
+    assert "the small model answered from 16 tokens of the large model · $0." in done.stdout
 
 
 def test_a_question_that_fails_says_why_and_the_chat_goes_on(stack: Stack) -> None:

@@ -112,7 +112,7 @@ def test_the_leaf_spans_of_a_failed_request_sum_to_the_bill(traced: LocalStack) 
 
 
 def test_ask_prints_a_link_to_the_trace(traced: LocalStack) -> None:
-    done = tandem("ask", "[scores=0:0.9 slm_eos=5]")
+    done = tandem("ask", "-v", "[scores=0:0.9 slm_eos=5]")
     assert f"{traced.stack.jaeger}/trace/" in done.stdout
 
 

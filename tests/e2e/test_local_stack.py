@@ -63,8 +63,13 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         process.kill()
 
 
-def test_ask_prints_the_stages_the_stop_and_the_bill(local: LocalStack) -> None:
+def test_ask_prints_the_answer_alone_in_a_pipe(local: LocalStack) -> None:
     done = tandem("ask", r"[ms=5 scores=16:0.9 slm=\boxed{4}_ slm_eos=12] what?")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "4\n", "")
+
+
+def test_ask_prints_the_stages_the_stop_and_the_bill_where_they_are_wanted(local: LocalStack) -> None:
+    done = tandem("ask", "-v", r"[ms=5 scores=16:0.9 slm=\boxed{4}_ slm_eos=12] what?")
     assert done.returncode == 0, done.stderr
     for words in (
         "scores 0.900",

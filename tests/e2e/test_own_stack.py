@@ -159,7 +159,7 @@ def test_doctor_names_the_process_that_is_dead(local: LocalStack) -> None:
 def test_ask_says_which_process_is_dead_and_goes_on_when_it_is_back(local: LocalStack) -> None:
     local.kill("worker")
     process = subprocess.Popen(
-        [*MAIN, "ask", "[scores=16:0.9 slm_eos=5]"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*MAIN, "ask", "-v", "[scores=16:0.9 slm_eos=5]"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr
     line = process.stderr.readline()

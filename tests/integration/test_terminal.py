@@ -21,7 +21,7 @@ _MAIN = "import sys; sys.argv[0] = 'tandem'; from tandem.cli import main; main()
 DRIVING = "a\x1b[2J\x9d0;owned\x07\b\u202eb"
 SHOWN = r"a\x1b[2J\x9d0;owned\x07\x08\u202eb"
 QUESTION = f"[llm={DRIVING} slm={DRIVING} scores=16:0.9 llm_eos=40 slm_eos={len(DRIVING.encode())}]"
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_OURS = re.compile(r"\x1b\[([0-9;]*m|\?25[lh]|2K|1A)|\r(?!\n)")  # colours, and the line that says what happens
 _DRIVES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -36,7 +36,7 @@ async def on_a_terminal(system: System, *arguments: str, stdin: bytes = b"") -> 
     reading = asyncio.create_task(asyncio.to_thread(_read_all, ours))
     await asyncio.wait_for(process.communicate(stdin), 120)
     shown = (await reading).decode()
-    return _COLOURS.sub("", shown).replace("\r\n", "\n")
+    return _OURS.sub("", shown).replace("\r\n", "\n")
 
 
 async def in_a_pipe(system: System, *arguments: str) -> str:
@@ -67,6 +67,7 @@ async def test_what_a_model_writes_is_shown_by_every_command_that_prints_it(syst
     asked = await on_a_terminal(system, "ask", "--request-id", request, QUESTION)
     shown = {
         "ask": asked,
+        "ask -v": await on_a_terminal(system, "ask", "-v", "--request-id", request, QUESTION),
         "request get": await on_a_terminal(system, "request", "get", request),
         "request follow": await on_a_terminal(system, "request", "follow", request),
         "chat": await on_a_terminal(system, "chat", stdin=f"{QUESTION}\n".encode()),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.generation.role_generator import prompt_of
 from services.observability.spans import _cost as attributes_of
 from services.process.search_attributes import at_end
-from tandem.cli.view import saved
+from tandem.cli.bill import saved
 from tandem.convert.results import result_to_pb
 from tandem.method.checks import Trial, Verdict
 from tandem.method.names import SEARCH_ATTRIBUTES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shlex
 import subprocess
@@ -12,11 +11,9 @@ from typing import Any
 
 import pytest
 import typer
-from rich.console import Console
-from rich.table import Table
 from typer.testing import CliRunner
 
-from tandem.cli import VERBS, _load, _with_json_target, app, output
+from tandem.cli import VERBS, _load, _with_json_target, app
 from tandem.cli.examples import EXAMPLES
 
 
@@ -91,33 +88,6 @@ def test_a_shell_completes_verbs_and_options(words: str, found: str) -> None:
 )
 def test_eval_prints_its_json_unless_a_file_is_named(given: list[str], taken: list[str]) -> None:
     assert _with_json_target(given) == taken
-
-
-def wide_table() -> Table:
-    table = Table("request", "started", "tenant", "USD", box=None)
-    table.add_row("f" * 32, "2026-11-26 20:00:00", "a-tenant-with-a-long-name", "0.00000001")
-    return table
-
-
-def printed(monkeypatch: pytest.MonkeyPatch, *, terminal: bool, optional: tuple[str, ...]) -> list[str]:
-    console = Console(file=io.StringIO(), width=80, force_terminal=terminal, color_system=None, soft_wrap=True)
-    monkeypatch.setattr(output, "console", console)
-    output.print_table(wide_table(), optional)
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined,no-any-return]
-
-
-def test_in_a_pipe_a_row_is_one_line_with_every_column(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, row = printed(monkeypatch, terminal=False, optional=("tenant",))
-    assert row.split() == ["f" * 32, "2026-11-26", "20:00:00", "a-tenant-with-a-long-name", "0.00000001"]
-
-
-def test_in_a_terminal_of_80_columns_a_table_fits_and_says_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    head, row, note = printed(monkeypatch, terminal=True, optional=("tenant", "started"))
-    assert head.split() == ["request", "started", "USD"]
-    assert len(row.rstrip()) <= 80
-    assert "f" * 32 in row
-    assert "tenant" in note
-    assert "started" not in note
 
 
 def test_a_message_in_a_pipe_is_one_line() -> None:

@@ -1,0 +1,61 @@
+"""One line about a request that has ended: who answered, what it cost, what that saved."""
+
+from __future__ import annotations
+
+from tandem.cli.output import dollars
+from tandem.v1 import tandem_pb2
+
+_MORE = {
+    tandem_pb2.STOP_REASON_VERIFIED: ", and its checks pass",
+    tandem_pb2.STOP_REASON_UNVERIFIED_BEST: ", but no answer passed the checks",
+    tandem_pb2.STOP_REASON_BUDGET: ", at its budget",
+    tandem_pb2.STOP_REASON_LLM_UNAVAILABLE: ", because the large model was not available",
+    tandem_pb2.STOP_REASON_SCORER_FAILED_OPEN: ", unscored: the scorer failed",
+}
+
+
+def one_line(result: tandem_pb2.SolveResult) -> str:
+    """For people, without a line break."""
+    parts = [who_answered(result), _cost(result), _saved(result)]
+    if result.notes:
+        parts.append("1 note: -v shows it" if len(result.notes) == 1 else f"{len(result.notes)} notes: -v shows them")
+    return " · ".join(filter(None, parts))
+
+
+def who_answered(result: tandem_pb2.SolveResult) -> str:
+    """In words, with the reason where it is not the usual one."""
+    if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
+        return "cancelled"
+    return _author(result) + _MORE.get(result.stop.reason, "")
+
+
+def _author(result: tandem_pb2.SolveResult) -> str:
+    if result.answered_by == tandem_pb2.ROLE_LLM:
+        return "the large model answered by itself"
+    read = next((stage.tokens for stage in result.stages if stage.stage == result.stop.stage), 0)
+    return (
+        f"the small model answered from {read} tokens of the large model"
+        if read
+        else "the small model answered by itself"
+    )
+
+
+def _cost(result: tandem_pb2.SolveResult) -> str:
+    usage = result.usage
+    is_estimated = any(role.is_estimated for role in (usage.llm, usage.slm, usage.scorer))
+    return dollars(result.cost.usd if result.cost.HasField("usd") else None, 6) + (
+        " (estimated)" if is_estimated else ""
+    )
+
+
+def _saved(result: tandem_pb2.SolveResult) -> str:
+    """An answer that was cut saved nothing that can be compared."""
+    if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
+        return ""
+    if not result.complete:
+        return "cut at its limit"
+    percent = round(100 * result.cost.saved_ratio)
+    if not percent:
+        return "nothing saved"
+    how = "saved" if percent > 0 else "more spent"
+    return f"{abs(percent)} % {how}" + ("" if result.cost.llm_alone_is_exact else " (estimate)")
