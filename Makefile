@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: images kind-images pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: images kind-images pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -172,6 +172,9 @@ bench-answers: develop  ## do both models complete 40 functions here as they did
 
 bench-scaling: develop  ## requests per second at 1 to 64 concurrent requests, next to a bare Temporal workflow
 	@$(RUN) python -m lab.bench.scaling
+
+bench-weight: develop  ## what one request costs the system: Redis commands, Temporal events and actions, bytes, processor time by process
+	@$(RUN) python -m lab.bench.weight
 
 bench-ledger: develop  ## bills against generated tokens: 200 mixed requests, then the same with 20 processes killed
 	@$(RUN) python -m lab.bench.ledger

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
-from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from lab.bench.common import Figures, quantiles, report
+from lab.bench.weight import ACTIONS
 from lab.training.metrics import Interval, bootstrap
 from services.engine.api import GenerationRequest, Token
 from services.sufficiency_scorer.scorer_inputs import ScorerInputs
@@ -37,15 +37,6 @@ from tests.stacks import SCRIPTED_PROFILES, scripted_stack
 _WARM_UP = 5
 _STAGES = (16, 32, 48)  # tokens, as the scripted profile has them
 _ANSWER_TOKENS = 64
-# One action each in a history. A marker is the local activities of one workflow task.
-_ACTIONS = {
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED,
-    EventType.EVENT_TYPE_TIMER_STARTED,
-    EventType.EVENT_TYPE_MARKER_RECORDED,
-    EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
-}
 _COUNTED = 20
 _MODES = ("sequential", "overlapped")
 
@@ -128,7 +119,7 @@ async def _actions(stack: Stack) -> float:
     client, found = await Client.connect(stack.address("temporal")), []
     async for execution in client.list_workflows(limit=_COUNTED):
         history = await client.get_workflow_handle(execution.id).fetch_history()
-        found.append(sum(event.event_type in _ACTIONS for event in history.events))
+        found.append(sum(event.event_type in ACTIONS for event in history.events))
     return float(np.mean(found))
 
 

@@ -20,12 +20,12 @@ from uuid import uuid4
 
 import numpy as np
 import psutil
-from redis.asyncio import Redis
 from rich.progress import track
 from temporalio.client import Client
 
 from lab.bench import bare
 from lab.bench.common import Figures, quantiles, report
+from lab.bench.weight import QUESTION, processor_seconds, weigh
 from lab.training.metrics import ratio_of_means
 from services.gateway.admission import Admission
 from tandem import AsyncClient
@@ -34,7 +34,6 @@ from tandem.method.profile import load_profile
 from tandem.method.request import SolveRequest
 from tests.stacks import SCRIPTED_PROFILES, scripted_stack
 
-_QUESTION = "[ms=1 slm_eos=8] how?"
 _BARE_WORKER = "bare-worker"
 _SYSTEM = "system"
 Request = Callable[[], Awaitable[Any]]
@@ -74,7 +73,7 @@ async def _measure(options: _Options) -> Figures:
             for request in ways.values():
                 await _rate(request, 8, 4)  # warm up
             points = [await _at_width(width, ways, options, stack, worker) for width in track(options.widths)]
-            load = await _load_of_a_request(client, temporal, stack)
+            load = await weigh(stack, client, temporal, QUESTION, 50, 1)
     return {"requests": options.requests, "rounds": options.rounds, "points": points, "a_request": load}
 
 
@@ -86,11 +85,11 @@ def _ways(client: AsyncClient, temporal: Client) -> dict[str, Request]:
         await temporal.execute_workflow(bare.BareWorkflow.run, "how?", id=uuid4().hex, task_queue=bare.QUEUE)
 
     async def run_calling_workflow() -> None:
-        task = admission.admit(SolveRequest("", _QUESTION, "scripted"), "")
+        task = admission.admit(SolveRequest("", QUESTION, "scripted"), "")
         await temporal.execute_workflow(bare.CallingWorkflow.run, task, id=task.request_id, task_queue=bare.QUEUE)
 
     return {
-        _SYSTEM: lambda: client.ask(_QUESTION),
+        _SYSTEM: lambda: client.ask(QUESTION),
         "bare_workflow": run_bare_workflow,
         "bare_workflow_that_calls": run_calling_workflow,
     }
@@ -103,9 +102,9 @@ async def _at_width(
     measured = {name: _Measured() for name in ways}
     for _ in range(options.rounds):
         for name, request in ways.items():
-            before = _processor_seconds(stack, worker)
+            before = processor_seconds(stack, [(_BARE_WORKER, worker)])
             rate, seconds = await _rate(request, options.requests, width)
-            measured[name].processor.update(_processor_seconds(stack, worker) - before)
+            measured[name].processor.update(processor_seconds(stack, [(_BARE_WORKER, worker)]) - before)
             measured[name].rates.append(rate)
             measured[name].seconds += seconds
     return {"concurrent": width, **_figures(measured), "bare_worker_memory_mb": round(worker.memory_info().rss / 1e6)}
@@ -131,27 +130,6 @@ def _figures(measured: dict[str, _Measured]) -> Figures:
     }
 
 
-async def _load_of_a_request(client: AsyncClient, temporal: Client, stack: Stack, count: int = 50) -> Figures:
-    """What one request costs Temporal and Redis: means over `count` sequential requests."""
-    async with Redis.from_url(f"redis://{stack.address('redis')}") as redis:
-        before = await redis.info()
-        ids = [(await client.ask(_QUESTION)).request_id for _ in range(count)]
-        after = await redis.info()
-    workflows = [(await temporal.get_workflow_handle(each).describe()).raw_info for each in ids]
-
-    def per_request(key: str) -> float:
-        return round(float(after[key] - before[key]) / count, 1)
-
-    return {
-        "n": count,
-        "redis_commands": per_request("total_commands_processed"),
-        "redis_bytes_kept": per_request("used_memory"),
-        "history_events": float(np.mean([info.history_length for info in workflows])),
-        "history_bytes": float(np.mean([info.history_size_bytes for info in workflows])),
-        "state_transitions": float(np.mean([info.state_transition_count for info in workflows])),
-    }
-
-
 async def _rate(request: Request, count: int, width: int) -> tuple[float, list[float]]:
     """Requests per second, and the seconds of each."""
     slots, seconds = asyncio.Semaphore(width), []
@@ -165,17 +143,6 @@ async def _rate(request: Request, count: int, width: int) -> tuple[float, list[f
     started = time.perf_counter()
     await asyncio.gather(*(one() for _ in range(count)))
     return count / (time.perf_counter() - started), seconds
-
-
-def _processor_seconds(stack: Stack, bare_worker: psutil.Process) -> Counter[str]:
-    """User and system time of each component since it started."""
-    processes = {row.name: psutil.Process(row.pid) for row in stack.status() if row.pid}
-    return Counter({name: _seconds(process) for name, process in {**processes, _BARE_WORKER: bare_worker}.items()})
-
-
-def _seconds(process: psutil.Process) -> float:
-    times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
-    return sum(t.user + t.system for t in times)
 
 
 @contextmanager
