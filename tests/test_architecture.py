@@ -88,7 +88,7 @@ ARROWS: dict[str, set[str]] = {
     "deploy": {"tandem.local", "services.engine"},  # the chart is generated from the lists of processes and engines
     # What the local stack needs is imported when a verb asks for it.
     "tandem.cli": {*BASE, "tandem", "tandem.local", "tandem.endpoints"},
-    "lab.verbs": {*BASE, "tandem", "tandem.local", "tandem.cli", "lab.training"},
+    "lab.verbs": {*BASE, "tandem", "tandem.local", "tandem.cli", "lab.training", "lab.calls"},
     "tandem.entry": {"tandem.cli"},
 }
 ADAPTERS = {"__main__.py", "service.py"}

@@ -22,16 +22,15 @@ from typing import Any, Literal
 
 from lab.calls.tasks import CallTask, CallTasks, load
 from lab.training.errors import StoreError
-from lab.verbs.offline import find_profile
 from services.engine.api import Engine, EngineError, GenerationRequest
 from services.engine.batch import generate, run_all
 from services.engine.registry import running_engine
 from services.engine.tool_grammar import tool_grammar
 from tandem.method.conversation import split_conversation
-from tandem.method.profile import Profile
+from tandem.method.profile import Profile, load_profile
 from tandem.method.prompts import answer_prompt, llm_alone_prompt
 from tandem.method.tokens import Sampling
-from tandem.paths import DEFAULT_PROFILE, models_folder
+from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
 
 _ENGINE = "llamacpp"
 _WIDTH = 3  # so that both models work at once; more streams write no faster (docs/benchmarks.md)
@@ -162,8 +161,14 @@ def main() -> None:
     parser.add_argument("--profile", default=DEFAULT_PROFILE)
     parser.add_argument("--threads", type=int, default=2, help="processor threads of each of the two models")
     given = parser.parse_args()
-    tasks, profile, models = load(given.tasks), find_profile(given.profile), models_folder()
-    keep_origin(origin_of(tasks, profile, models), given.out.with_suffix(".origin.json"))
+    profile = load_profile(given.profile, tuple(profile_folders()))
+    run(load(given.tasks), profile, given.out, given.threads)
+
+
+def run(tasks: CallTasks, profile: Profile, out: Path, threads: int = 2) -> None:
+    """Collect with both models. Raises StoreError where `out` was made with others."""
+    models = models_folder()
+    keep_origin(origin_of(tasks, profile, models), out.with_suffix(".origin.json"))
     with ExitStack() as engines:
         llm, slm = (
             engines.enter_context(
@@ -172,7 +177,7 @@ def main() -> None:
                     {
                         "path": models / model.name,
                         "name": model.name,
-                        "threads": given.threads,
+                        "threads": threads,
                         "max_batch": _WIDTH,
                         "kv_cache_tokens": _KV_TOKENS,
                     },
@@ -180,7 +185,7 @@ def main() -> None:
             )
             for model in (profile.llm, profile.slm)
         )
-        asyncio.run(collect(tasks, profile, llm, slm, given.out))
+        asyncio.run(collect(tasks, profile, llm, slm, out))
 
 
 if __name__ == "__main__":

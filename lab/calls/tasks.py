@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,9 @@ class CallTasks:
     sha256: str
     items: tuple[CallTask, ...]
 
+    def first(self, n: int | None) -> CallTasks:
+        return self if n is None else replace(self, items=self.items[:n])
+
 
 def load(name: str | Path) -> CallTasks:
     """`train` or `test`, or a file of such lines. Raises DatasetError."""
@@ -53,6 +56,16 @@ def load(name: str | Path) -> CallTasks:
     if not items:
         raise DatasetError(f"{path} holds no tasks")
     return CallTasks(path, hashlib.sha256(raw).hexdigest(), tuple(items))
+
+
+def are_tasks(name: str | Path) -> bool:
+    """Whether a file has lines of this form."""
+    try:
+        with Path(name).open() as file:
+            fields = json.loads(file.readline() or "null")
+    except (OSError, ValueError):
+        return False
+    return isinstance(fields, dict) and {"functions", "answer"} <= fields.keys()
 
 
 def _task(line: str, number: int, path: Path) -> CallTask:

@@ -179,7 +179,7 @@ def evaluate(
         dataset=dataset,
         n=len(table.questions),
         unit=unit,
-        rows=[_method_result(name, outcomes[name], alone, base, table.stages) for name in selected],
+        rows=[method_result(name, outcomes[name], alone, base, table.stages) for name in selected],
         best_fixed=best_fixed,
         gap_closed=_gap_closed(ours, bound, base) if base else None,
         random_same_stops=_random_accuracy(table, plan, stop_shares(ours, table.stages)),
@@ -198,9 +198,8 @@ def evaluate(
     )
 
 
-def _method_result(
-    name: str, outcome: Outcome, alone: Outcome, best_fixed: Outcome | None, stages: int
-) -> MethodResult:
+def method_result(name: str, outcome: Outcome, alone: Outcome, best_fixed: Outcome | None, stages: int) -> MethodResult:
+    """Against the large model `alone`, on the same questions."""
     return MethodResult(
         name=name,
         accuracy=accuracy(outcome.right),

@@ -13,11 +13,12 @@ from lab.training.checking import code_checks
 from lab.training.policy import Policy
 from lab.training.study import Study
 from lab.training.table import Table
+from tandem.method.call_scorer import TrainedCalls
 from tandem.method.checks import AGREEMENT
 from tandem.method.prices import Rates, RoleRates
 from tandem.method.profile import Profile
 
-FOLDER = "scorer"
+FOLDER, CALLS = "scorer", "calls"
 
 
 def ship(profile: Profile, study: Study, table: Table) -> None:
@@ -42,6 +43,18 @@ def ship_policy(profile: Profile, policy: Policy, table: Table) -> None:
         stage["threshold"] = round(threshold, 4)
     _update(document, "trial", asdict(policy.trial))
     _update(document, "checks", _checks(profile, policy))
+    file.write_text(tomlkit.dumps(document))
+
+
+def ship_calls(profile: Profile, scorer: TrainedCalls, calls: float, texts: float, output_tokens: float) -> None:
+    """Write the scorer of calls, the scores from which calls and texts are taken, and the mean tokens of the large model alone."""
+    scorer.save(profile.folder / CALLS)
+    file = profile.folder / "profile.toml"
+    document = tomlkit.parse(file.read_text())
+    _update(
+        document, "tools", {"scorer": f"calls:{CALLS}", "threshold": round(calls, 4), "text_threshold": round(texts, 4)}
+    )
+    _update(document, "llm_alone", {"tools_output_tokens": round(output_tokens)})
     file.write_text(tomlkit.dumps(document))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.table import Table
 
+from lab.verbs.calls import are_calls, calibrate_calls
 from lab.verbs.offline import (
     Files,
     ProfileName,
@@ -50,6 +51,11 @@ def calibrate(
         if any(value is not None for value in (below, most_cost, price)) or llm_finishes:
             raise typer.BadParameter("it makes the profile's policy stricter, and takes no objective beside it", param_hint="--lose-at-most")  # fmt: skip
         keep_promise(files, profile, study, lose_at_most, confidence, cost, write=write, json=json)
+        return
+    if are_calls(files):
+        if most_cost is not None or price is not None or llm_finishes:
+            raise typer.BadParameter("files of calls take --below alone", param_hint="--below")
+        calibrate_calls(files[0], profile, study, below, cost, write=write, json=json)
         return
     with explained():
         from lab.training import plots

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from lab.verbs import calls
 from lab.verbs.gathering import EngineOption, cores, default_file, gather, machine_for
 from lab.verbs.offline import ProfileName, any_study, explained, find_profile, known_unit, new_study, working
 from lab.verbs.served_eval import batch_facts, num_stages, served_answers, show_served
@@ -35,11 +36,12 @@ if TYPE_CHECKING:
 # Options that only one of the two ways has; each is refused by name in the other.
 _OF_ENGINES = ("cost", "methods", "collected", "ask", "engine", "live")
 _OF_BATCHES = ("max_cost", "concurrency", "again")
+_NOT_OF_CALLS = ("cost", "methods", "live", "engine", "through_batch", "out")
 
 
 def evaluate(
     context: typer.Context,
-    data: Annotated[str, typer.Option(help="A data set by name, such as gsm8k, mbpp_test or humaneval, or a .jsonl file of questions and answers.")],
+    data: Annotated[str, typer.Option(help="A data set by name, such as gsm8k, mbpp_test or humaneval, or a .jsonl file of questions and answers, or of tasks with tools.")],
     profile: ProfileName = DEFAULT_PROFILE,
     cost: Annotated[str, typer.Option(help="What cost is counted in: paper or full (TFLOPs), usd, or seconds of the devices.")] = "full",
     methods: Annotated[str, typer.Option(help="Comma-separated: tandem,llm,slm,fixed:N,...; default: all.")] = "",
@@ -53,11 +55,18 @@ def evaluate(
     through_batch: Annotated[bool, typer.Option("--through-batch", help="Ask a running system (TANDEM_ADDRESS) the questions, as one batch, and evaluate its answers alone.")] = False,
     max_cost: Annotated[float | None, typer.Option(help="With --through-batch: upper bound of what all questions cost together, in USD.")] = None,
     concurrency: Annotated[int, typer.Option(help="With --through-batch: questions that are asked at once.", min=1, max=64)] = 8,
-    again: Annotated[bool, typer.Option("--again", help="With --through-batch: ask anew what the same command has asked before.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="With --through-batch: ask anew what the same command has asked before. Of held-out tasks with tools: judge once more, and record that.")] = False,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON to this file; - prints them.")] = None,
 ) -> None:  # fmt: skip
     """Evaluate the stop rule on questions that it was not trained on, against simple alternatives. Writes a report."""
     quiet = json_out == Path("-")
+    if calls.are_tasks(data):
+        _refuse(context, _NOT_OF_CALLS, "does not go with tasks with tools")
+        _write(
+            calls.evaluate_calls(data, profile, n, collected, ask=ask, study=study, again=again, json_out=json_out),
+            json_out,
+        )
+        return
     _refuse_others(context, through_batch)
     if through_batch:
         _evaluate_served(data, profile, n, study, out, Terms(max_cost, concurrency), again, json_out)
@@ -133,11 +142,15 @@ def _evaluate_served(
 
 def _refuse_others(context: typer.Context, through_batch: bool) -> None:
     """Raises BadParameter for an option of the other way: none is ignored."""
-    for name in _OF_ENGINES if through_batch else _OF_BATCHES:
+    names, how = (_OF_ENGINES, "does not go with") if through_batch else (_OF_BATCHES, "needs")
+    _refuse(context, names, f"{how} --through-batch")
+
+
+def _refuse(context: typer.Context, names: tuple[str, ...], why: str) -> None:
+    for name in names:
         source = context.get_parameter_source(name)
         if source and source.name == "COMMANDLINE":
-            how = "does not go with" if through_batch else "needs"
-            raise typer.BadParameter(f"it {how} --through-batch", param_hint=f"--{name.replace('_', '-')}")
+            raise typer.BadParameter(f"it {why}", param_hint=f"--{name.replace('_', '-')}")
 
 
 def _refuse_trained(wanted: Dataset, folder: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from lab.verbs.calls import are_calls, train_calls
 from lab.verbs.offline import Files, ProfileName, StudyFolder, explained, find_profile, new_study, working
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.tables import print_table
@@ -26,7 +27,15 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of the folds and of the networks.")] = 0,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Train a sufficiency scorer of every kind on collected files, compare them, and save the best one as an artefact."""
+    """Train a sufficiency scorer of every kind on collected files, compare them, and save the best one as an artefact.
+
+    On a file of calls of tools (.jsonl): train the scorer `calls`.
+    """
+    if label not in ("nothing_lost", "right"):
+        raise typer.BadParameter(f"{label!r} is neither nothing_lost nor right", param_hint="--label")
+    if are_calls(files):
+        train_calls(files[0], profile, study, label, folds, seed, json)
+        return
     with explained():
         from lab.training import plots
         from lab.training.collected import load_collected
@@ -37,8 +46,6 @@ def train(
 
         if kind not in ("auto", *ESTIMATORS) or kind == "boosting":
             raise typer.BadParameter(f"{kind!r} is none of auto, mlp, logistic, probe, combined", param_hint="--kind")
-        if label not in ("nothing_lost", "right"):
-            raise typer.BadParameter(f"{label!r} is neither nothing_lost nor right", param_hint="--label")
         loaded = find_profile(profile)
         target = Study(study or new_study(profile))
         with working(json) as report:

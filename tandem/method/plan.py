@@ -25,7 +25,8 @@ class Plan:
     `llm_finishes`: where no stage suffices the large model goes on to its own answer. `unavailable_timeout_seconds`: how long a
     small model that cannot be reached is waited for. `rates`: tokens a second on the device at hand, None: not measured.
     `answer_format` "message": the answer is a text, calls of tools, or both. The large model then writes no stages, but an answer.
-    Not `is_scored`: the profile has no scorer.
+    Not `is_scored`: the profile has no scorer. `text_threshold`: the score from which a text without a call is taken, where tools may be
+    called. A call that scores less than `stay_below` leaves the rest of its conversation to the large model.
     """
 
     profile: str
@@ -50,6 +51,8 @@ class Plan:
     rates: Rates | None = None
     llm_unavailable_timeout_seconds: float = 0.0
     is_scored: bool = True
+    text_threshold: float = 1.0
+    stay_below: float = 0.0
 
     @property
     def may_call(self) -> bool:
@@ -69,6 +72,8 @@ def _for_calls(profile: "Profile", plan: Plan) -> Plan:
         handoff="continuation",
         stages=[],
         stage_zero_threshold=profile.tools.threshold,
+        text_threshold=profile.tools.text_threshold,
+        stay_below=profile.tools.stay_below,
         answer_format="message",
         llm_alone_output_tokens=profile.llm_alone.tokens("tools"),
         llm_finishes=True,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tandem.method.prices import UNKNOWN, Prices, Rates, RolePrices, RoleRates
+
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):

@@ -11,18 +11,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from tandem.method.call_scorer import CERTAINTY, Tools
 from tandem.method.checks import CheckSpec, TrialMode, TrialPlan
 from tandem.method.conversation import Kind, Task
 from tandem.method.endpoint import Api
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
-from tandem.method.price_sections import Section, parse_prices, parse_rates
+from tandem.method.price_sections import Probability, Section, parse_prices, parse_rates
 from tandem.method.prices import Prices, Rates
 from tandem.method.promise import PromiseMade
 from tandem.method.templates import Prompts
 
 TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
 NO_SCORER = "off"
-Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class Model(Section):
@@ -125,15 +125,6 @@ class TrialSection(Section):
         return TrialPlan(list(stages), self.mode, self.repairs, cap, self.escalate_max_tokens)
 
 
-class Tools(Section):
-    """When the small model's call of tools is taken as it is. What it writes without a call goes to the large model."""
-
-    threshold: Probability = Field(
-        default=1.0,
-        description="certainty (the geometric mean of its tokens' probabilities) at which it is taken; 1: the small model is not asked",
-    )
-
-
 class LlmAlone(Section):
     """What the calibration found the large model to need by itself; the base of every `llm_alone` estimate."""
 
@@ -222,10 +213,16 @@ class Profile(Section):
             "stages": [{"max_tokens": s.max_tokens, "ends_before": s.ends_before} for s in self.stages],
         }
 
+    def call_fingerprint(self) -> dict[str, str]:
+        """The same of a scorer of calls, which reads no stages."""
+        return {"slm": self.slm.name, "system": self.prompts.system}
+
     @cached_property
     def digest(self) -> str:
         """Identifies prompts, models, stages and scorer; thresholds and prices travel in the plan and are not part of it."""
         parts = {**self.prompt_fingerprint(), "scorer": self.stop.scorer, "prompts": self.prompts.model_dump()}
+        if self.tools.scorer != CERTAINTY:
+            parts["tools"] = self.tools.scorer
         if artefact := self._artefact_beside():
             parts["artefact"] = artefact
         identity = json.dumps(parts, sort_keys=True)

@@ -1,0 +1,183 @@
+"""`tandem eval` of tasks with tools: every way to decide, whole and by category, as the JSON that other evaluations have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lab.calls.answers import CallTable
+from lab.calls.methods import LABELS, CallPolicy, Scores, run_methods
+from lab.calls.training import auroc_interval
+from lab.training.evaluate import MethodResult, method_result
+from lab.training.figures import Comparison, Data, Figures, MethodFigures
+from lab.training.names import LLM_ALONE
+from lab.training.pricing import Outcome
+from lab.training.table import Bools, Floats
+from tandem.method.call_evidence import CALL_NAMES
+from tandem.method.plan import Plan
+
+_UNITS = {"full": "`full`", "usd_8": "USD 8:1", "usd_37": "USD 37:1", "seconds": "seconds"}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`whole`: by method, over all tasks; `parts`: the same by category."""
+
+    table: CallTable
+    whole: list[MethodResult]
+    parts: dict[str, list[MethodResult]]
+
+
+def evaluate(table: CallTable, plan: Plan, scores: Scores, policy: CallPolicy) -> Evaluation:
+    outcomes = run_methods(table, plan, scores, policy)
+    categories = sorted(set(table.categories.tolist()))
+    parts = {name: _results(outcomes, table.categories == name) for name in categories}
+    return Evaluation(table, _results(outcomes, np.ones(len(table), bool)), parts)
+
+
+def _results(outcomes: Mapping[str, Outcome], rows: Bools) -> list[MethodResult]:
+    alone = outcomes[LLM_ALONE].take(rows)
+    return [method_result(name, outcome.take(rows), alone, None, 1) for name, outcome in outcomes.items()]
+
+
+def as_contract(found: Evaluation, profile: str, path: str, sha256: str, computed_by: str) -> dict[str, Any]:
+    """The JSON of `tandem eval --json`; `categories` has methods and comparisons of each."""
+    whole = Figures(
+        profile=profile,
+        data=Data(path, sha256, len(found.table)),
+        methods=_figures(found.whole, len(found.table)),
+        comparisons=_comparisons(found.whole),
+        auroc_by_stage={},
+        headroom=[],
+        computed_by=computed_by,
+        left_out={},
+    )
+    sizes = {name: int((found.table.categories == name).sum()) for name in found.parts}
+    parts = {
+        name: {
+            "n": sizes[name],
+            "methods": {key: asdict(each) for key, each in _figures(rows, sizes[name]).items()},
+            "comparisons": [asdict(each) for each in _comparisons(rows)],
+        }
+        for name, rows in found.parts.items()
+    }
+    return {**asdict(whole), "categories": parts, "evidence": [asdict(each) for each in evidence(found.table)]}
+
+
+def _figures(rows: Sequence[MethodResult], n: int) -> dict[str, MethodFigures]:
+    return {row.name: MethodFigures.of(row, n) for row in rows}
+
+
+def _comparisons(rows: Sequence[MethodResult]) -> list[Comparison]:
+    return [Comparison.with_llm_alone(row) for row in rows if row.name != LLM_ALONE]
+
+
+def lines(found: Evaluation) -> list[str]:
+    """A table of Markdown: every method over all tasks, and points against the large model by category."""
+    sizes = [f"{name} ({int((found.table.categories == name).sum())})" for name in found.parts]
+    head = ["answered by", "right", "less the large model's, points", *_UNITS.values(), *sizes]
+    rows = [
+        [
+            LABELS[row.name],
+            f"{100 * row.accuracy.mean:.1f} %",
+            _points(row),
+            *(_percent(row, unit) for unit in _UNITS),
+            *(f"{100 * part[place].difference.mean:+.1f}" for part in found.parts.values()),
+        ]
+        for place, row in enumerate(found.whole)
+    ]
+    return _markdown(head, rows)
+
+
+def _points(row: MethodResult) -> str:
+    if row.name == LLM_ALONE:
+        return ""
+    return f"{100 * row.difference.mean:+.1f} [{100 * row.difference.low:.1f}, {100 * row.difference.high:.1f}]"
+
+
+def _percent(row: MethodResult, unit: str) -> str:
+    ratio = row.relative.get(unit)
+    return f"{100 * ratio.mean:.0f} % [{100 * ratio.low:.0f}, {100 * ratio.high:.0f}]" if ratio else ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How well one thing tells right answers of the small model from wrong ones, among `of`: answers with calls, or texts without.
+    `auroc` with its 95 % interval over tasks; None where all have the same outcome. `right`: their share.
+    """
+
+    of: str
+    name: str
+    n: int
+    right: float
+    auroc: tuple[float, float, float] | None
+
+
+def evidence(table: CallTable, trained: Floats | None = None, routed: Floats | None = None) -> list[Evidence]:
+    """Each by itself has a direction and nothing that is fitted. `trained` and `routed`: scores out of fold."""
+
+    def found(of: str, name: str, values: Floats, rows: Bools) -> Evidence:
+        rows = rows & ~np.isnan(values)
+        right = table.slm.right[rows]
+        share = float(right.mean()) if len(right) else 0.0
+        return Evidence(of, name, int(rows.sum()), share, auroc_interval(values[rows], right))
+
+    return [
+        *(found("calls", label, read(table), table.has_calls) for label, read in _OF_CALLS.items()),
+        *(found("calls", name, values, table.has_calls) for name, values in _fitted(trained, routed)),
+        *(found("texts", label, read(table), table.is_text) for label, read in _OF_TEXTS.items()),
+        *(found("texts", name, values, table.is_text) for name, values in _fitted(trained, routed)),
+    ]
+
+
+def _fitted(trained: Floats | None, routed: Floats | None) -> list[tuple[str, Floats]]:
+    named = (("scorer `calls`, out of fold", trained), ("the prompt's words, out of fold", routed))
+    return [(name, values) for name, values in named if values is not None]
+
+
+def evidence_lines(found: Sequence[Evidence]) -> list[str]:
+    rows = [[each.of, each.name, str(each.n), f"{each.right:.0%}", _interval(each.auroc)] for each in found if each.n]
+    return _markdown(["the small model's", "evidence", "n", "right", "AUROC"], rows)
+
+
+def _interval(auroc: tuple[float, float, float] | None) -> str:
+    return f"{auroc[0]:.2f} [{auroc[1]:.2f}, {auroc[2]:.2f}]" if auroc else "all alike"
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _column(name: str, sign: float = 1.0) -> Callable[[CallTable], Floats]:
+    assert name in CALL_NAMES
+    return lambda table: sign * table.column(name)
+
+
+_OF_CALLS: dict[str, Callable[[CallTable], Floats]] = {
+    "mean log-probability": _column("mean"),
+    "least certain token": _column("least"),
+    "first token (to call)": _column("opening"),
+    "last token (to end)": _column("ending"),
+    "tools' names, mean": _column("name_mean"),
+    "tools' names, least": _column("name_least"),
+    "arguments' names, least": _column("key_least"),
+    "numbers, mean": _column("number_mean"),
+    "numbers, least": _column("number_least"),
+    "free texts, mean": _column("text_mean"),
+    "free texts, least": _column("text_least"),
+    "offered values and literals, least": _column("choice_least"),
+    "values that the prompt has": _column("grounded"),
+    "few arguments": _column("arguments", -1.0),
+    "follows the schema": lambda table: table.valid.astype(float),
+    "samples that agree": lambda table: table.agree,
+}
+_OF_TEXTS: dict[str, Callable[[CallTable], Floats]] = {
+    "mean log-probability": _column("mean"),
+    "least certain token": _column("least"),
+    "first token (not to call)": _column("opening"),
+    "short": _column("tokens", -1.0),
+    "samples that call nothing": lambda table: table.agree,
+}

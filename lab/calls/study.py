@@ -1,0 +1,148 @@
+"""The folder of a study of calls: `train` writes scorer and scores, `calibrate` adds the policy, `eval` reads both and records when."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from lab.calls import tasks
+from lab.calls.answers import CallTable, load_answers
+from lab.calls.methods import CallPolicy, Scores
+from lab.calls.training import Source, Trained
+from lab.training.errors import StoreError, StudyError
+from tandem.method.call_scorer import FILE, Regression, TrainedCalls
+from tandem.method.profile import Profile
+
+_SCORES, _ROUTER, _POLICY = "scores.json", "router.json", "policy.json"
+JUDGED = tasks.FOLDER / "judged.json"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A collected file with its tasks."""
+
+    tasks: tasks.CallTasks
+    table: CallTable
+    source: Source
+
+
+def load(file: Path, profile: Profile, given: str = "") -> Answers:
+    """The tasks are those that the file was collected from: of `given`, or train or test. Raises StoreError, DatasetError."""
+    origin = _origin(file)
+    if origin["pair"] != profile.name:
+        raise StoreError(f"{file} has answers of the pair {origin['pair']}, not of {profile.name}")
+    named = [tasks.load(name) for name in ([given] if given else ["train", "test"])]
+    found = next((each for each in named if each.sha256 == origin["tasks_sha256"]), None)
+    if found is None:
+        raise StoreError(f"{file} was collected from other tasks than {', '.join(str(each.path) for each in named)}")
+    source = Source(found.sha256, profile.call_fingerprint(), origin["engine"])
+    return Answers(found, load_answers(found, file), source)
+
+
+def _origin(file: Path) -> Mapping[str, Any]:
+    path = file.with_suffix(".origin.json")
+    try:
+        found: Mapping[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}, which says what {file} was made with, cannot be read: {error}") from error
+    return found
+
+
+class CallStudy:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, trained: Trained, table: CallTable) -> None:
+        trained.scorer.save(self.folder)
+        scores = {"ids": table.ids.tolist(), "ours": _listed(trained.scores), "router": _listed(trained.routed)}
+        (self.folder / _SCORES).write_text(json.dumps(scores) + "\n")
+        if trained.router:
+            (self.folder / _ROUTER).write_text(trained.router.model_dump_json() + "\n")
+
+    def scorer(self) -> TrainedCalls:
+        try:
+            return TrainedCalls.model_validate_json(self._text(FILE, "tandem train"))
+        except ValidationError as error:
+            raise StudyError(f"{self.folder / FILE} cannot be used, train again: {error}") from error
+
+    def router(self) -> Regression | None:
+        path = self.folder / _ROUTER
+        return Regression.model_validate_json(path.read_text()) if path.is_file() else None
+
+    def scores(self, table: CallTable) -> Scores:
+        """Out of fold. Raises StudyError where one of the tasks was not trained on."""
+        found = json.loads(self._text(_SCORES, "tandem train"))
+        rows = {name: row for row, name in enumerate(found["ids"])}
+        if missing := [name for name in table.ids if name not in rows]:
+            raise StudyError(
+                f"{len(missing)} tasks ({missing[0]}, ...) are not in the training set: run `tandem train`"
+            )
+        order = [rows[name] for name in table.ids]
+        return Scores(*(np.array(found[name], float)[order] for name in ("ours", "router")))
+
+    def trained_ids(self) -> set[str]:
+        return set(json.loads(self._text(_SCORES, "tandem train"))["ids"])
+
+    def save_policy(self, policy: CallPolicy, goal: str) -> None:
+        fixed = {"goal": goal, "fixed_on": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **asdict(policy)}
+        (self.folder / _POLICY).write_text(json.dumps(fixed, indent=1) + "\n")
+
+    def policy(self) -> CallPolicy:
+        found = json.loads(self._text(_POLICY, "tandem calibrate"))
+        return CallPolicy(**{name: found[name] for name in CallPolicy.__dataclass_fields__})
+
+    def fixed_on(self) -> str:
+        return str(json.loads(self._text(_POLICY, "tandem calibrate"))["fixed_on"])
+
+    @property
+    def sha256(self) -> str:
+        """Of what decides: scorer and policy."""
+        texts = self._text(FILE, "tandem train"), self._text(_POLICY, "tandem calibrate")
+        return hashlib.sha256("".join(texts).encode()).hexdigest()
+
+    def _text(self, name: str, command: str) -> str:
+        try:
+            return (self.folder / name).read_text()
+        except OSError as error:
+            raise StudyError(f"{self.folder} has no {name}: run `{command}` first") from error
+
+
+def _listed(scores: np.ndarray[Any, np.dtype[np.float64]]) -> list[float | None]:
+    return [None if np.isnan(score) else round(float(score), 6) for score in scores]
+
+
+def judge(answers: Answers, study: CallStudy, *, again: bool, record: Path | None = None) -> list[dict[str, Any]]:
+    """Record that the held-out tasks are judged now, by which policy, fixed when. Returns all such records.
+
+    Raises StudyError where they were judged before and it is not said that it is done `again`, or where answers are missing.
+    """
+    held_out = answers.tasks.path == tasks.FOLDER / "test.jsonl"
+    if not held_out:
+        return []
+    record = record or JUDGED
+    before: list[dict[str, Any]] = json.loads(record.read_text()) if record.exists() else []
+    if len(answers.table) < len(answers.tasks.items):
+        raise StudyError(
+            f"{len(answers.table)} of {len(answers.tasks.items)} held-out tasks are collected: they are judged once, and whole"
+        )
+    if before and not again:
+        raise StudyError(
+            f"the held-out tasks were judged on {before[-1]['judged_on']}, by the policy of {before[-1]['fixed_on']}; "
+            "--again judges them once more, and records that"
+        )
+    now = {
+        "judged_on": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "fixed_on": study.fixed_on(),
+        "policy_sha256": study.sha256,
+        "is_first": not before,
+    }
+    record.write_text(json.dumps([*before, now], indent=1) + "\n")
+    return [*before, now]
