@@ -111,7 +111,8 @@ class GenerationRequest:
     `grammar` holds the text to another form than JSON, in llguidance's notation. `wants_logprobs`: each token is to say how likely it
     was.
 
-    `is_kept`: of a conversation, what was computed stays cached at the end, for a later prompt that is kept as well.
+    `is_kept`: of a conversation, what was computed stays cached at the end, for a later prompt that is kept as well. Its first
+    `num_shared` tokens, the tools, stay for longer: other conversations of the owner begin with them.
     """
 
     request_id: str
@@ -124,6 +125,7 @@ class GenerationRequest:
     held: str = ""
     owner: str = ""
     is_kept: bool = False
+    num_shared: int = 0
     grammar: str = ""
     wants_logprobs: bool = False
 

@@ -63,7 +63,9 @@ class Admission:
         Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small.
         """
         profile = self._profile(request.profile)
-        tokens = self._counted(request, profile)
+        tokens, most = self.count(request)
+        if tokens > most:
+            raise _too_long(request, profile, f"{tokens} tokens, {tokens - most} too many", most)
         may_call = request.tools.may_call
         if not (may_call or profile.takes(request.task)):
             raise InvalidArgument(f"profile {profile.name} has no prompt for {request.task}", field="task")
@@ -90,20 +92,23 @@ class Admission:
                 reason="PROFILE_WITHDRAWN",
             )
 
-    def _counted(self, request: SolveRequest, profile: Profile) -> int:
-        """Tokens of all that is asked. Raises InvalidArgument where there are too many."""
+    def count(self, request: SolveRequest) -> tuple[int, int]:
+        """Tokens of all that is asked, and how many its profile takes. Raises InvalidArgument where a text is far too long to count."""
+        profile = self._profile(request.profile)
         said = "".join(message.whole for message in request.history)
         offered = "".join(tool.whole for tool in request.tools.tools)
         text = offered + said + request.question + request.json_schema
-        limit = (request.history and profile.max_conversation_tokens) or profile.max_question_tokens
+        is_conversation = request.history or request.task == "chat"
+        limit = (is_conversation and profile.max_conversation_tokens) or profile.max_question_tokens
         # Before any work on a text: tokenising one that cannot be short enough takes seconds and gigabytes.
         if len(text) > limit * _MAX_CHARACTERS_PER_TOKEN:
-            raise _too_long(request, profile, f"{len(text)} characters, more than any {limit} tokens", limit)
+            most = limit * _MAX_CHARACTERS_PER_TOKEN
+            raise _too_long(
+                request, profile, f"{len(text)} characters, {len(text) - most} more than {limit} tokens may have", limit
+            )
         tokens = self._count_tokens[profile.name](text) + TOKENS_PER_MESSAGE * len(request.history)
         tokens += TOKENS_PER_TOOL * len(request.tools.tools)
-        if tokens > limit:
-            raise _too_long(request, profile, f"{tokens} tokens", limit)
-        return tokens
+        return tokens, limit
 
     def _profile(self, name: str) -> Profile:
         try:
@@ -191,7 +196,8 @@ def check_request_id(request_id: str) -> str:
 
 def _too_long(request: SolveRequest, profile: Profile, length: str, limit: int) -> InvalidArgument:
     what = "the conversation" if request.history else "the question"
-    what = f"{what} and its JSON schema have" if request.json_schema else f"{what} has"
+    more = ["its JSON schema"] * bool(request.json_schema) + ["its tools"] * bool(request.tools.tools)
+    what = " and ".join([what, *more]) + (" have" if more else " has")
     return InvalidArgument(
         f"{what} {length}; profile {profile.name} takes {limit}",
         field="messages" if request.history else "question",

@@ -53,7 +53,8 @@ class RoleWork:
     """What a role writes: after which prompt, cut how. `continued_from` is the insight that an answer goes on from.
 
     Under `json_schema` the last `num_continued` tokens of the prompt are the beginning of the text. `stop_strings` end it. With
-    `may_call` it is a text, calls of the task's tools, or both.
+    `may_call` it is a text, calls of the task's tools, or both. The first `num_shared` tokens of the prompt are those of other
+    conversations too.
     """
 
     prompt_ids: tuple[int, ...]
@@ -63,6 +64,7 @@ class RoleWork:
     num_continued: int = 0
     stop_strings: tuple[str, ...] = ()
     may_call: bool = False
+    num_shared: int = 0
 
 
 class EarlierText:
@@ -190,6 +192,7 @@ class RoleGenerator:
             held=before.held,
             owner=owner_of(task),
             is_kept=task.task == "chat",
+            num_shared=work.num_shared,
             grammar=tool_grammar(self._engine.tokenizer.calls, task.tools) if work.may_call else "",
             wants_logprobs=work.may_call,
         )

@@ -39,7 +39,12 @@ class InsightGenerator(ModelGenerator):
             return RoleWork(prompt.ids, splitter)
         may_call = task.tools.may_call and task.llm_alone
         return RoleWork(
-            prompt.ids, splitter, json_schema=task.json_schema, stop_strings=task.stop_strings, may_call=may_call
+            prompt.ids,
+            splitter,
+            json_schema=task.json_schema,
+            stop_strings=task.stop_strings,
+            may_call=may_call,
+            num_shared=prompt.num_shared if task.tools.tools else 0,
         )
 
 

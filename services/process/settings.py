@@ -129,10 +129,16 @@ class ModelServiceSettings(ProcessSettings):
     device: str = Field("auto", validation_alias="TANDEM_DEVICE", description="auto, cpu, cuda, cuda:1")
     threads: int = Field(2, gt=0, validation_alias="TANDEM_THREADS", description="CPU threads of the engine")
     kv_cache_tokens: int = Field(
-        16384,
+        32768,
         gt=0,
         validation_alias="TANDEM_KV_CACHE_TOKENS",
-        description="llamacpp: of all running sequences together",
+        description="llamacpp: of all running sequences together, and the most that one may have; memory is taken as they come",
+    )
+    saved_prefixes: Path | None = Field(
+        None,
+        validation_alias="TANDEM_SAVED_PREFIXES",
+        description="llamacpp: a folder in which what the model has read of callers' tools outlives the process, readable for its user "
+        "alone; it tells what the tools say. Empty: it is kept in memory",
     )
     max_batch: int = Field(16, gt=0, validation_alias="TANDEM_MAX_BATCH", description="sequences that run at once")
     max_waiting: int = Field(64, ge=0, validation_alias="TANDEM_MAX_WAITING", description="requests that may queue")
@@ -161,6 +167,7 @@ class ModelServiceSettings(ProcessSettings):
             "device": self.device,
             "threads": self.threads,
             "kv_cache_tokens": self.kv_cache_tokens,
+            "saved_prefixes": self.saved_prefixes,
             "max_batch": self.max_batch,
             "max_waiting": self.max_waiting,
             "engine_args": self.engine_args,

@@ -43,7 +43,13 @@ class AnswerGenerator(ModelGenerator):
             return RoleWork(prompt.ids, WholeSplitter(), json_schema=schema, stop_strings=task.stop_strings)
         prompt = answer_prompt(profile, tokenizer, task.question, insight, task.task, schema, task.history, task.tools)
         if task.tools.may_call:
-            return RoleWork(prompt.ids, WholeSplitter(), stop_strings=task.stop_strings, may_call=True)
+            return RoleWork(
+                prompt.ids,
+                WholeSplitter(),
+                stop_strings=task.stop_strings,
+                may_call=True,
+                num_shared=prompt.num_shared,
+            )
         continued = insight if profile.handoff == "continuation" else ""
         begun = await num_continued(self.engine, schema, continued) if schema else 0
         return RoleWork(

@@ -156,7 +156,7 @@ class Profile(Section):
     handoff: Literal["continuation", "brief"]
     max_question_tokens: int = Field(gt=0)
     max_conversation_tokens: int = Field(
-        default=0, ge=0, description="of a question with what was said before it; 0: as max_question_tokens"
+        default=0, ge=0, description="of a chat, or a question with what was said before it; 0: as max_question_tokens"
     )
     llm: Model
     slm: Model

@@ -53,8 +53,17 @@ class PromptData:
             return {self.guarded(name): self.guarded(inner) for name, inner in value.items()}
         return [self.guarded(inner) for inner in value] if isinstance(value, list) else value
 
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self._texts)
+
+    @staticmethod
+    def name_of(hole: str) -> str:
+        """Of the text that fills it, also where it stands in JSON."""
+        return hole.removeprefix(_IN_JSON)
+
     def text_of(self, name: str) -> str:
-        text = self._texts[name.removeprefix(_IN_JSON)]
+        text = self._texts[self.name_of(name)]
         return json.dumps(text, ensure_ascii=False)[1:-1] if name.startswith(_IN_JSON) else text
 
     def with_texts(self, texts: Mapping[str, str]) -> PromptData:

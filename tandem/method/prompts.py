@@ -35,10 +35,14 @@ class PromptTokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """`ids` is what the model reads; `span_start` the index of the question's first token, where scoring begins."""
+    """`ids` is what the model reads; `span_start` the index of the question's first token, where scoring begins.
+
+    The first `num_shared` ids are of the system message and the tools: every conversation with the same ones begins so.
+    """
 
     ids: tuple[int, ...]
     span_start: int
+    num_shared: int = 0
 
 
 def insight_prompt(
@@ -123,12 +127,14 @@ class _Conversation:
         self, profile: Profile, tokenizer: PromptTokenizer, history: Sequence[Message], tools: ToolUse = _NO_TOOLS
     ) -> None:
         self._tokenizer, self._data = tokenizer, PromptData()
-        has_system = bool(history) and history[0].speaker == "system"
+        num_system = int(bool(history) and history[0].speaker == "system")
         self._turns: list[tuple[str, str] | Turn] = []
-        if profile.prompts.system and not has_system:
+        if profile.prompts.system and not num_system:
             self._turns.append(("system", profile.prompts.system))
-        self._turns += [self._turn(message) for message in history]
         self._tools: list[Turn] = [self._data.guarded(tool.as_data()) for tool in tools.tools]
+        self._turns += [self._turn(message) for message in history[:num_system]]
+        self._shared_names = self._data.names
+        self._turns += [self._turn(message) for message in history[num_system:]]
         self._has_question = not history or history[-1].speaker != "tool"
 
     def _turn(self, message: Message) -> tuple[str, str] | Turn:
@@ -155,7 +161,7 @@ class _Conversation:
 
     def encode(self, rendered: str, values: Mapping[str, str]) -> Prompt:
         ids: list[int] = []
-        span_start = 0
+        span_start, num_shared = 0, None
         data = self._data.with_texts(values)
         for index, piece in enumerate(split_holes(rendered)):
             if index % 2 == 0:
@@ -163,8 +169,10 @@ class _Conversation:
             else:
                 if piece == "question":
                     span_start = len(ids)
+                if num_shared is None and data.name_of(piece) not in self._shared_names:
+                    num_shared = len(ids)
                 ids += self._tokenizer.encode(data.text_of(piece), plain=True)
-        return Prompt(tuple(ids), span_start)
+        return Prompt(tuple(ids), span_start, num_shared or 0)
 
 
 def _with_holes(template: str) -> str:

@@ -85,7 +85,10 @@ async def test_a_chat_with_a_check_is_checked_and_not_tried(checked_systems: Che
         (conversation("x")[:3], "ends with the user's"),
         ([*conversation("x"), *conversation("x")], "only the first one"),
         ([{"role": "user", "content": " "}], "empty"),
-        (conversation("y" * 300, "x" * 300), "the conversation has 6.. tokens; profile scripted takes 600"),
+        (
+            conversation("y" * 300, "x" * 300),
+            "the conversation has 645 tokens, 45 too many; profile scripted takes 600",
+        ),
     ],
 )
 async def test_what_is_no_conversation_is_refused(system: System, messages: list[dict[str, str]], said: str) -> None:
@@ -98,8 +101,10 @@ async def test_what_is_no_conversation_is_refused(system: System, messages: list
 async def test_a_conversation_may_be_longer_than_a_question(system: System) -> None:
     long = conversation("And now?", "x" * 350 + "[slm_eos=5 scores=0:0.9]")
     assert (await ask(system, [*long[:3], {"role": "user", "content": "y" * 100}], threshold=0.8))["answer"]
-    with pytest.raises(RequestError, match="the question has 401 tokens; profile scripted takes 400"):
-        await ask(system, [{"role": "user", "content": "y" * 401}])
+    first = [{"role": "user", "content": "y" * 450 + "[slm_eos=5 scores=0:0.9]"}]
+    assert (await ask(system, first, threshold=0.8))["answer"]
+    with pytest.raises(RequestError, match="the question has 401 tokens, 1 too many; profile scripted takes 400"):
+        await ask(system, "y" * 401)
 
 
 async def test_a_question_and_messages_together_are_refused(system: System) -> None:

@@ -26,7 +26,7 @@ from services.engine.api import (
     Token,
 )
 from services.engine.batch import Completion, generate
-from services.engine.llamacpp import library, vocabulary
+from services.engine.llamacpp import growing, library, vocabulary
 from services.engine.llamacpp.engine import LlamaCppEngine
 from services.engine.llamacpp.model import LlamaModel
 from services.engine.settings import EngineSettings
@@ -151,6 +151,27 @@ async def test_a_hundred_aborts_leave_the_whole_cache_free(engine: LlamaCppEngin
     last = await generate(engine, GenerationRequest("last", random_prompt(1, 1000), 24))
     assert isinstance(last, Completion)
     assert len(last.ids) == 24
+
+
+async def test_memory_is_taken_as_tokens_come_and_what_runs_goes_on_as_it_would(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = [GenerationRequest(f"w{i}", random_prompt(40 + i, 50 + 90 * i), 60) for i in range(4)]
+    engine = started(checkpoint, kv_cache_tokens=2048)
+    plain = [await generate(engine, work) for work in works]
+    engine.stop()
+    monkeypatch.setattr(growing, "_FIRST_TOKENS", 64)
+    engine = started(checkpoint, kv_cache_tokens=2048)
+    assert engine._runner._context.num_tokens == 64
+    first = engine.generate(works[0])
+    begun = [await anext(first)]
+    together = await asyncio.gather(*(generate(engine, work) for work in works[1:]))
+    begun += [item async for item in first]
+    assert [item.id for item in begun if isinstance(item, Token)] == list(plain[0].ids)
+    assert [done.ids for done in together] == [done.ids for done in plain[1:]]
+    assert 1024 <= engine._runner._context.num_tokens <= 2048
+    assert len((await engine.score("k", random_prompt(1, 300))).logprobs) == 299
+    engine.stop()
 
 
 async def test_scores_are_those_of_transformers_and_a_growing_prompt_computes_its_new_tokens(

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from services.engine.api import DuplicateRequest, EngineStopped, GenerationRequest, QueueFull
+from services.engine.loop.beginnings import Beginnings
 from services.engine.loop.prefix_cache import PrefixCache
 from services.engine.loop.request_queue import RequestQueue, ScoringJob
 from services.engine.loop.scheduler import Scheduler
@@ -46,6 +47,7 @@ class Bench:
             self.rows,
             PrefixCache(1 << 20),
             PrefixCache(1 << 20),
+            Beginnings(1 << 20),
             max_batch=max_batch,
             max_tokens=max_tokens,
             prefill_chunk=prefill_chunk,

@@ -59,7 +59,8 @@ class LlamaContext:
         self._library.llama_memory_seq_cp(self._memory, source, target, 0, length)
 
     def extract(self, row: int, length: int) -> KeysValues:
-        """All of `row`, which has `length` tokens."""
+        """The first `length` tokens of `row`, which loses what follows them."""
+        self._cut(row, length)
         size = self._library.llama_state_seq_get_size(self._pointer, row)
         state = np.empty(size, np.uint8)
         target = self._interface.cast("uint8_t *", state.ctypes.data)
@@ -78,7 +79,9 @@ class LlamaContext:
         self._cut(row, 0)
 
     def close(self) -> None:
-        self._library.llama_free(self._pointer)
+        """Free it; once more is nothing."""
+        pointer, self._pointer = self._pointer, self._interface.NULL
+        self._library.llama_free(pointer)
 
     def _cut(self, row: int, length: int) -> None:
         """Drop what follows the first `length` tokens of `row`."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from services.engine.api import ModelInfo, PromptScores
-from services.engine.llamacpp.context import LlamaContext
+from services.engine.llamacpp.growing import GrowingContext
 from services.engine.llamacpp.library import BUILD
-from services.engine.llamacpp.model import LlamaModel, folder_of
+from services.engine.llamacpp.model import LlamaModel, folder_of, gguf_file
 from services.engine.llamacpp.scoring import MAX_STEP, LlamaPromptScorer
+from services.engine.llamacpp.vocabulary import identity
 from services.engine.loop.prefix_cache import KeysValues
 from services.engine.loop.request_queue import ScoringJob
 from services.engine.loop.runner import Pass
@@ -65,6 +67,11 @@ class LlamaRunner:
         settings = self._settings
         self.model = LlamaModel(settings.path, settings.device, settings.kv_cache_tokens, repack=settings.repack)
 
+    @property
+    def identity(self) -> str:
+        settings = self._settings
+        return json.dumps([*identity(gguf_file(settings.path)), self.model.device, settings.repack])
+
     def tokenizer(self) -> FileTokenizer:
         """Raises OSError where the model has none."""
         return FileTokenizer.load(folder_of(self._settings.path))
@@ -87,7 +94,7 @@ class LlamaRunner:
         return one.next_tokens(self._context.run(one.chunks, one.tokens, one.ends))
 
     def interrupt(self) -> None:
-        self._context.interrupt.set()
+        self._context.interrupt()
 
     def num_scored_together(self, jobs: list[ScoringJob]) -> int:
         return self._scorer.num_together([(job.key, job.ids) for job in jobs])
@@ -100,33 +107,35 @@ class LlamaRunner:
             self.model.close()
 
     @cached_property
-    def _context(self) -> LlamaContext:
+    def _context(self) -> GrowingContext:
         settings = self._settings
-        return self.model.context(
-            max_tokens=settings.kv_cache_tokens,
+        make = partial(
+            self.model.context,
             max_rows=settings.max_batch,
             max_step=settings.max_batch + settings.prefill_chunk,
             max_outputs=settings.max_batch,
             threads=settings.threads,
         )
+        return GrowingContext(make, settings.kv_cache_tokens)
 
     @cached_property
     def _scorer(self) -> LlamaPromptScorer:
-        context = self.model.context(
-            max_tokens=self.model.context_length,
+        make = partial(
+            self.model.context,
             max_rows=1,
             max_step=MAX_STEP,
             max_outputs=MAX_STEP,
             threads=self._settings.threads,
             is_exact=True,
         )
+        context = GrowingContext(make, self.model.context_length)
         return LlamaPromptScorer(context, self._settings.score_cache_bytes)
 
 
 class LlamaRows:
     """services.engine.loop.scheduler.Rows, before the model is loaded."""
 
-    def __init__(self, context: Callable[[], LlamaContext]) -> None:
+    def __init__(self, context: Callable[[], GrowingContext]) -> None:
         self._context = context
 
     def copy_row(self, source: int, target: int, length: int) -> None:

@@ -54,7 +54,7 @@ class LlamaModel:
         return int(self._library.llama_model_n_params(self._model))
 
     def context(
-        self, *, max_tokens: int, max_rows: int, max_step: int, max_outputs: int, threads: int, is_exact: bool = False
+        self, max_tokens: int, *, max_rows: int, max_step: int, max_outputs: int, threads: int, is_exact: bool = False
     ) -> LlamaContext:
         """Room for `max_tokens` in `max_rows` rows; a pass has `max_step` tokens, and logits of `max_outputs`.
 

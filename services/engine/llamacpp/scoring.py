@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.engine.llamacpp.context import LlamaContext
+from services.engine.llamacpp.growing import GrowingContext
 from services.engine.loop.incremental_scorer import IncrementalScorer, ScoredText
 from services.engine.loop.runner import Chunk
 
@@ -24,7 +24,7 @@ Logits = NDArray[np.float32]
 class LlamaPromptScorer(IncrementalScorer):
     """Scores one text after the other."""
 
-    def __init__(self, context: LlamaContext, max_bytes: int) -> None:
+    def __init__(self, context: GrowingContext, max_bytes: int) -> None:
         """`context` has passes of MAX_STEP tokens with as many outputs."""
         super().__init__(max_bytes)
         self._context = context

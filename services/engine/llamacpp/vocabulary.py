@@ -33,7 +33,7 @@ def read(gguf: Path) -> Vocabulary | None:
     """None where nothing is known of this file in this build of llama.cpp."""
     try:
         known = json.loads(_beside(gguf).read_text())
-        return Vocabulary(**known["vocabulary"]) if known["of"] == _identity(gguf) else None
+        return Vocabulary(**known["vocabulary"]) if known["of"] == identity(gguf) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -43,7 +43,7 @@ def write(gguf: Path, vocabulary: Vocabulary) -> None:
     with suppress(OSError):
         descriptor, name = tempfile.mkstemp(dir=gguf.parent, prefix=".")
         with os.fdopen(descriptor, "w") as file:
-            json.dump({"of": _identity(gguf), "vocabulary": asdict(vocabulary)}, file)
+            json.dump({"of": identity(gguf), "vocabulary": asdict(vocabulary)}, file)
         os.replace(name, _beside(gguf))
 
 
@@ -65,6 +65,7 @@ def _beside(gguf: Path) -> Path:
     return gguf.with_name(f"{gguf.name}.vocabulary.json")
 
 
-def _identity(gguf: Path) -> list[object]:
+def identity(gguf: Path) -> list[object]:
+    """What is computed from this file and kept holds for: the file, and this build of llama.cpp."""
     found = gguf.stat()
     return [BUILD, found.st_size, found.st_mtime_ns]

@@ -7,7 +7,9 @@ from concurrent.futures import Future
 
 from services.engine.api import EngineCounters, EngineStopped, Finished, FinishReason, Token
 from services.engine.grammar import Grammars
+from services.engine.loop.beginnings import Beginnings
 from services.engine.loop.prefix_cache import PrefixCache
+from services.engine.loop.prefix_files import PrefixFiles
 from services.engine.loop.request_queue import RequestQueue
 from services.engine.loop.runner import Interrupted, ModelRunner
 from services.engine.loop.scheduler import ScheduledChunk, Scheduler
@@ -29,11 +31,13 @@ class EngineCore:
         self.queue = RequestQueue(settings.max_waiting)
         self.runner = runner
         self._under_way: list[ScheduledChunk] = []
+        self._beginnings = Beginnings(settings.beginnings_bytes)
         self.scheduler = Scheduler(
             self.queue,
             runner.cache,
             PrefixCache(settings.prefix_cache_bytes),
             PrefixCache(settings.conversation_cache_bytes),
+            self._beginnings,
             max_batch=settings.max_batch,
             max_tokens=runner.max_tokens,
             prefill_chunk=settings.prefill_chunk,
@@ -66,6 +70,9 @@ class EngineCore:
         self.tokenizer = self.runner.tokenizer()
         self.eos_ids, self.num_parameters = self.runner.model.eos_ids(), self.runner.model.num_parameters()
         self.grammars = Grammars(self.tokenizer, self.eos_ids)
+        if self._settings.saved_prefixes and (identity := self.runner.identity):
+            folder, most = self._settings.saved_prefixes / self._settings.name, self._settings.saved_bytes
+            self._beginnings.open(PrefixFiles(folder, identity, most))
 
     def _step(self) -> None:
         self._drop_aborted()

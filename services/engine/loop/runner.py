@@ -49,6 +49,11 @@ class ModelRunner(Protocol):
     def cache(self) -> Rows: ...
 
     @property
+    def identity(self) -> str:
+        """After `load`: of a model whose rows' extracts, arrays of numpy, mean the same in a later process; empty: of none."""
+        ...
+
+    @property
     def max_tokens(self) -> int:
         """As many as the rows of `cache` hold together."""
         ...

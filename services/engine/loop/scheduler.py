@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from services.engine.loop.beginnings import Beginnings
 from services.engine.loop.prefix_cache import PrefixCache, common_prefix
 from services.engine.loop.request_queue import RequestQueue
 from services.engine.loop.sequence import Sequence
 
+_MIN_KEPT = 64  # tokens of tools, below which they are not worth a copy
 _MIN_SAVED = 16  # prompt tokens that must be saved for a prompt to wait for the next step
 
 
@@ -30,7 +32,9 @@ class Rows(Protocol):
 
     def copy_row(self, source: int, target: int, length: int) -> None: ...
 
-    def extract(self, row: int, length: int) -> Any: ...
+    def extract(self, row: int, length: int) -> Any:
+        """Of the first `length` tokens of `row`, which may lose what follows them."""
+        ...
 
     def insert(self, row: int, keys_values: Any, length: int) -> None: ...
 
@@ -49,6 +53,7 @@ class Scheduler:
         rows: Rows,
         prefixes: PrefixCache,
         conversations: PrefixCache,
+        beginnings: Beginnings,
         *,
         max_batch: int,
         max_tokens: int,
@@ -58,7 +63,7 @@ class Scheduler:
         self.running: list[Sequence] = []
         self.prefilling: Sequence | None = None
         self._queue, self._rows = queue, rows
-        self._prefixes, self._conversations = prefixes, conversations
+        self._prefixes, self._conversations, self._beginnings = prefixes, conversations, beginnings
         self._max_batch, self._max_tokens, self._prefill_chunk = max_batch, max_tokens, prefill_chunk
 
     @property
@@ -99,12 +104,11 @@ class Scheduler:
     def remove(self, sequence: Sequence) -> None:
         """Take a running sequence out. The last row moves into the gap, and the prompt being prefilled follows it.
 
-        What was computed for a conversation stays in the cache of conversations.
+        What was computed for a conversation stays in the caches.
         """
         row, last = self.running.index(sequence), len(self.running) - 1
         if sequence.generation.is_kept and sequence.computed:
-            ids = sequence.computed_ids
-            self._conversations.put(ids, self._rows.extract(row, len(ids)), sequence.owner)
+            self._keep(sequence, row)
         if row != last:
             self._rows.copy_row(last, row, self.running[last].computed)
             self.running[row] = self.running[last]
@@ -172,7 +176,16 @@ class Scheduler:
         found = self._prefixes.longest(reusable, sequence.owner)
         if not sequence.generation.is_kept:
             return found
-        return max(found, self._conversations.longest(reusable, sequence.owner), key=lambda entry: entry[0])
+        kept = [cache.longest(reusable, sequence.owner) for cache in (self._conversations, self._beginnings)]
+        return max([found, *kept], key=lambda entry: entry[0])
+
+    def _keep(self, sequence: Sequence, row: int) -> None:
+        """What was computed of a conversation, and apart from it the tools that it begins with."""
+        ids, shared = sequence.computed_ids, sequence.generation.num_shared
+        self._conversations.put(ids, self._rows.extract(row, len(ids)), sequence.owner)
+        beginning = ids[:shared]
+        if _MIN_KEPT <= shared <= len(ids) and not self._beginnings.has(beginning, sequence.owner):
+            self._beginnings.put(beginning, self._rows.extract(row, shared), sequence.owner)
 
     def _end_prefilling(self) -> Sequence:
         sequence, self.prefilling = self.prefilling, None

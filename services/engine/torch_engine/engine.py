@@ -59,6 +59,8 @@ def make(arguments: dict[str, Any]) -> TransformersEngine:
 class Runner:
     """Only the engine's thread calls it."""
 
+    identity = ""  # its tensors are not saved
+
     def __init__(self, settings: EngineSettings) -> None:
         self.cache = KVCache()
         self.max_tokens = sys.maxsize  # its rows grow as needed
