@@ -71,6 +71,10 @@ class UnaryCalls:
     def profiles(self) -> tandem_pb2.ListProfilesResponse:
         return self._call(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
 
+    def count_tokens(self, request: tandem_pb2.SolveRequest) -> tandem_pb2.CountTokensResponse:
+        """How long what is asked is (tandem.request.solve_request makes it), and how long it may be. Raises RequestError."""
+        return self._call(self._stub.CountTokens, tandem_pb2.CountTokensRequest(request=request))
+
     def tenants(self) -> tandem_pb2.ListTenantsResponse:
         """What the caller's tenant has used of its limits; an admin's answer has every tenant. Raises RequestError."""
         return self._call(self._stub.ListTenants, tandem_pb2.ListTenantsRequest())
@@ -112,6 +116,9 @@ class AsyncUnaryCalls:
 
     async def profiles(self) -> tandem_pb2.ListProfilesResponse:
         return await self._call(self._stub.ListProfiles, tandem_pb2.ListProfilesRequest())
+
+    async def count_tokens(self, request: tandem_pb2.SolveRequest) -> tandem_pb2.CountTokensResponse:
+        return await self._call(self._stub.CountTokens, tandem_pb2.CountTokensRequest(request=request))
 
     async def tenants(self) -> tandem_pb2.ListTenantsResponse:
         return await self._call(self._stub.ListTenants, tandem_pb2.ListTenantsRequest())

@@ -29,7 +29,7 @@ from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, sha
 from tandem.convert.values import stop_reason_to_pb
 from tandem.method.errors import FailedPrecondition, InvalidArgument, NotFound, TandemError
 from tandem.method.request import SolveInput
-from tandem.method.result import ShadowResult, SolveResult, StopReason
+from tandem.method.result import SolveResult, StopReason
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
 NAME = tandem_pb2.DESCRIPTOR.services_by_name["TandemService"].full_name
@@ -98,7 +98,8 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         caller = current_caller()
         request_id = caller.internal_id(_required_id(request.request_id))
         status = await self._status(request_id)
-        shadow = await self._shadow(request_id, status)
+        profile = self._admission.profiles.get(status.result.profile) if status.result else None
+        shadow = await self._workflows.shadow(request_id) if profile and profile.shadow.share else None
         return tandem_pb2.GetRequestResponse(
             request_id=request.request_id,
             state=_state(status),
@@ -159,6 +160,15 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         default = self._admission.default if self._admission.default in usable else ""
         return tandem_pb2.ListProfilesResponse(profiles=usable.values(), default_profile=default)
 
+    async def CountTokens(
+        self, request: tandem_pb2.CountTokensRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> tandem_pb2.CountTokensResponse:
+        asked = request.request
+        scope(asked, current_caller())
+        permitted = self._tenancy.permit(self._admission.checked(asked), asked.profile or self._admission.default)
+        tokens, most = await asyncio.to_thread(self._admission.count, permitted)
+        return tandem_pb2.CountTokensResponse(tokens=tokens, most=most)
+
     async def ListTenants(
         self, request: tandem_pb2.ListTenantsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.ListTenantsResponse:
@@ -199,10 +209,6 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
                 if await self._log.decisions.get(request_id, RESULT_SLOT):
                     return Status("completed", await self._workflows.result(request_id))
         return status
-
-    async def _shadow(self, request_id: str, status: Status) -> ShadowResult | None:
-        profile = self._admission.profiles.get(status.result.profile) if status.result else None
-        return await self._workflows.shadow(request_id) if profile and profile.shadow.share else None
 
 
 # -- in ---------------------------------------------------------------------------------------------------------------

@@ -23,12 +23,13 @@ from tandem.live_text import TextWasLost
 from tandem.openai.parameters import RefusedParameter
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_MESSAGES = "/v1/messages"
 _SHOWN = 200  # characters of a path
 _NOT_EXPECTED = HttpError(500, "internal error; the server's log has the cause", code="internal_error")
 
 
 def handle_failures(app: FastAPI) -> None:
-    """Every exception becomes an error in OpenAI's shape."""
+    """Every exception becomes an error in OpenAI's shape, or in Anthropic's where its API was asked."""
     handlers: dict[type[Exception], Callable[[Any], HttpError]] = {
         RequestError: errors.from_gateway,
         RefusedParameter: errors.from_parameter,
@@ -43,9 +44,9 @@ def handle_failures(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(_refuse_http)
 
 
-def refused_page(refusal: Refusal) -> JSONResponse:
-    """The reply to what a page in a browser may not ask."""
-    return _reply(HttpError(refusal.status, refusal.message, code=refusal.code))
+def refused_page(refusal: Refusal, path: str) -> JSONResponse:
+    """The reply to what a page in a browser may not ask at `path`."""
+    return _reply(HttpError(refusal.status, refusal.message, code=refusal.code), path)
 
 
 def _handler(convert: Callable[[Any], HttpError]) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
@@ -53,9 +54,7 @@ def _handler(convert: Callable[[Any], HttpError]) -> Callable[[Request, Exceptio
         converted = convert(error)
         if request.url.path == "/v1/responses":
             converted = errors.of_responses(converted)
-        if request.url.path == "/v1/messages":
-            return JSONResponse(error_body(converted), converted.status, converted.headers)
-        return _reply(converted)
+        return _reply(converted, request.url.path)
 
     return handle
 
@@ -64,12 +63,12 @@ async def _refuse_http(request: Request, error: HTTPException) -> JSONResponse:
     path = request.scope["raw_path"].decode("latin-1")  # as it was sent, which no control character can be
     asked = f"{request.method} {path if len(path) <= _SHOWN else f'{path[:_SHOWN]}...'}"
     if error.status_code == 404:
-        return _reply(HttpError(404, f"there is nothing at this URL: {asked}", code="unknown_url"))
+        return _reply(HttpError(404, f"there is nothing at this URL: {asked}", code="unknown_url"), request.url.path)
     if error.status_code == 405:
         allowed = ", ".join(_allowed(request)) or "GET"
         refused = HttpError(405, f"{asked} is not possible: this URL takes {allowed}", code="method_not_supported")
-        return _reply(refused, {"allow": allowed})
-    return _reply(errors.from_http(error))
+        return _reply(refused, request.url.path, {"allow": allowed})
+    return _reply(errors.from_http(error), request.url.path)
 
 
 def _allowed(request: Request) -> list[str]:
@@ -81,5 +80,8 @@ def _allowed(request: Request) -> list[str]:
     ]
 
 
-def _reply(error: HttpError, more: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse(error.body, error.status, {**error.headers, **(more or {})})
+def _reply(error: HttpError, path: str, more: dict[str, str] | None = None) -> JSONResponse:
+    """In the shape of the API that `path` belongs to."""
+    is_anthropics = path == _MESSAGES or path.startswith(f"{_MESSAGES}/")
+    body = error_body(error) if is_anthropics else error.body
+    return JSONResponse(body, error.status, {**error.headers, **(more or {})})

@@ -27,6 +27,8 @@ USED: dict[str, str] = {
     "metadata": "`user_id`: as `user` of chat completions",
     "tandem": "Tandem's own options, see below",
 }
+COUNTED = {name: USED[name] for name in ("model", "messages", "system", "tools", "tool_choice")}
+"""Of count_tokens."""
 NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
     "top_k": ((), "not supported by every engine"),
     "thinking": (({"type": "disabled"},), "the stop rule decides how much is written: use `model@threshold`"),
@@ -182,6 +184,17 @@ class MessagesRequest(JsonBody):
                 "tandem": self.tandem,
             }
         )
+
+
+class CountTokensBody(MessagesRequest):
+    """What is counted of a request; how it is answered is no part of it."""
+
+    max_tokens: int = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> Any:
+        return used_parameters(given, COUNTED, NEUTRAL) if isinstance(given, dict) else given
 
 
 def _text(content: str | Sequence[TextBlock]) -> str:

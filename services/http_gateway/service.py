@@ -22,7 +22,7 @@ from services.http_gateway.exchange import Exchange
 from services.http_gateway.failures import handle_failures, refused_page
 from services.http_gateway.lifetime import Ending, EndingGuard, Readiness
 from services.http_gateway.messages import MessagesReply
-from services.http_gateway.messages_request import MessagesRequest
+from services.http_gateway.messages_request import CountTokensBody, MessagesRequest
 from services.http_gateway.reading import MOST_WAITING, Bodies, BodyRoute
 from services.http_gateway.replies import EventStream, Reply, send_whole
 from services.http_gateway.responses import ResponsesReply
@@ -96,6 +96,12 @@ class OpenAIService:
         credential = credential_of(request.headers)
         return await self._reply(body.as_chat(), reply, request, idempotency_key, f"Bearer {credential}")
 
+    async def count_tokens(self, body: CountTokensBody, request: Request) -> dict[str, int]:
+        """How many tokens of the small model a conversation has, with its tools, as the profile's limit counts them."""
+        asked = body.as_chat().as_solve_request(uuid4().hex)
+        counted = await self._for(f"Bearer {credential_of(request.headers)}").count_tokens(asked)
+        return {"input_tokens": counted.tokens}
+
     async def _reply(
         self,
         body: ChatCompletionRequest,
@@ -161,6 +167,7 @@ def make_app(
     app.post("/v1/chat/completions", response_model=None)(service.chat_completions)
     app.post("/v1/responses", response_model=None)(service.responses)
     app.post("/v1/messages", response_model=None)(service.messages)
+    app.post("/v1/messages/count_tokens")(service.count_tokens)
     app.get("/v1/models")(service.models)
     app.get("/v1/models/{name:id}")(service.model)
     app.get("/healthz", include_in_schema=False, response_model=None)(service.healthz)

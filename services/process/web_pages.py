@@ -68,16 +68,18 @@ class WebPages:
 
 
 class PageGuard:
-    """Answers what WebPages refuses, before anything else is done for it. `answer`: the refusal in the form of this process's errors."""
+    """Answers what WebPages refuses, before anything else is done for it. `answer`: the refusal of what was asked
+    at a path, in the form of this process's errors there.
+    """
 
-    def __init__(self, app: ASGIApp, pages: WebPages, answer: Callable[[Refusal], ASGIApp]) -> None:
+    def __init__(self, app: ASGIApp, pages: WebPages, answer: Callable[[Refusal, str], ASGIApp]) -> None:
         self._app, self._pages, self._answer = app, pages, answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             refusal = self._pages.refusal(scope["method"], scope["path"], Headers(scope=scope))
             if refusal is not None:
-                await self._answer(refusal)(scope, receive, send)
+                await self._answer(refusal, scope["path"])(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

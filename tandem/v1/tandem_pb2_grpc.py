@@ -69,6 +69,11 @@ class TandemServiceStub:
                 request_serializer=tandem_dot_v1_dot_tandem__pb2.ListProfilesRequest.SerializeToString,
                 response_deserializer=tandem_dot_v1_dot_tandem__pb2.ListProfilesResponse.FromString,
                 _registered_method=True)
+        self.CountTokens = channel.unary_unary(
+                '/tandem.v1.TandemService/CountTokens',
+                request_serializer=tandem_dot_v1_dot_tandem__pb2.CountTokensRequest.SerializeToString,
+                response_deserializer=tandem_dot_v1_dot_tandem__pb2.CountTokensResponse.FromString,
+                _registered_method=True)
         self.ListTenants = channel.unary_unary(
                 '/tandem.v1.TandemService/ListTenants',
                 request_serializer=tandem_dot_v1_dot_tandem__pb2.ListTenantsRequest.SerializeToString,
@@ -129,6 +134,14 @@ class TandemServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountTokens(self, request, context):
+        """How long a question or a conversation is, as the profile's limits count it: with tools, schema and what a chat template adds at
+        most. Nothing is begun, and nothing is billed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTenants(self, request, context):
         """What tenants have used of their limits: the caller's own, to an admin all that the file of tenants names or that asked this gateway.
         """
@@ -173,6 +186,11 @@ def add_TandemServiceServicer_to_server(servicer, server):
                     servicer.ListProfiles,
                     request_deserializer=tandem_dot_v1_dot_tandem__pb2.ListProfilesRequest.FromString,
                     response_serializer=tandem_dot_v1_dot_tandem__pb2.ListProfilesResponse.SerializeToString,
+            ),
+            'CountTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountTokens,
+                    request_deserializer=tandem_dot_v1_dot_tandem__pb2.CountTokensRequest.FromString,
+                    response_serializer=tandem_dot_v1_dot_tandem__pb2.CountTokensResponse.SerializeToString,
             ),
             'ListTenants': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTenants,
@@ -369,6 +387,33 @@ class TandemService:
             '/tandem.v1.TandemService/ListProfiles',
             tandem_dot_v1_dot_tandem__pb2.ListProfilesRequest.SerializeToString,
             tandem_dot_v1_dot_tandem__pb2.ListProfilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.v1.TandemService/CountTokens',
+            tandem_dot_v1_dot_tandem__pb2.CountTokensRequest.SerializeToString,
+            tandem_dot_v1_dot_tandem__pb2.CountTokensResponse.FromString,
             options,
             channel_credentials,
             insecure,

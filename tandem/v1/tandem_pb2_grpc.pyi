@@ -47,6 +47,10 @@ class TandemServiceStub:
     """Requests that match a condition, those that began last first; INVALID_ARGUMENT where the condition cannot be read."""
     ListProfiles: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListProfilesRequest, _tandem_pb2.ListProfilesResponse]
     """The profiles (pairs of models) that this gateway serves and the caller may use."""
+    CountTokens: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.CountTokensRequest, _tandem_pb2.CountTokensResponse]
+    """How long a question or a conversation is, as the profile's limits count it: with tools, schema and what a chat template adds at
+    most. Nothing is begun, and nothing is billed.
+    """
     ListTenants: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListTenantsRequest, _tandem_pb2.ListTenantsResponse]
     """What tenants have used of their limits: the caller's own, to an admin all that the file of tenants names or that asked this gateway."""
 
@@ -69,6 +73,10 @@ class TandemServiceAsyncStub(TandemServiceStub):
     """Requests that match a condition, those that began last first; INVALID_ARGUMENT where the condition cannot be read."""
     ListProfiles: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListProfilesRequest, _tandem_pb2.ListProfilesResponse]  # type: ignore[assignment]
     """The profiles (pairs of models) that this gateway serves and the caller may use."""
+    CountTokens: _aio.UnaryUnaryMultiCallable[_tandem_pb2.CountTokensRequest, _tandem_pb2.CountTokensResponse]  # type: ignore[assignment]
+    """How long a question or a conversation is, as the profile's limits count it: with tools, schema and what a chat template adds at
+    most. Nothing is begun, and nothing is billed.
+    """
     ListTenants: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListTenantsRequest, _tandem_pb2.ListTenantsResponse]  # type: ignore[assignment]
     """What tenants have used of their limits: the caller's own, to an admin all that the file of tenants names or that asked this gateway."""
 
@@ -130,6 +138,16 @@ class TandemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_tandem_pb2.ListProfilesResponse, _abc.Awaitable[_tandem_pb2.ListProfilesResponse]]:
         """The profiles (pairs of models) that this gateway serves and the caller may use."""
+
+    @_abc_1.abstractmethod
+    def CountTokens(
+        self,
+        request: _tandem_pb2.CountTokensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tandem_pb2.CountTokensResponse, _abc.Awaitable[_tandem_pb2.CountTokensResponse]]:
+        """How long a question or a conversation is, as the profile's limits count it: with tools, schema and what a chat template adds at
+        most. Nothing is begun, and nothing is billed.
+        """
 
     @_abc_1.abstractmethod
     def ListTenants(

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tandem.contract import MAX_REQUEST_BYTES
 from tests.integration.test_http_tools import BOTH, MODEL, PARAMETERS, SUN, SURE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -114,6 +115,41 @@ async def test_what_cannot_be_honoured_is_refused_in_its_shape(
     error = reply.json()
     assert (reply.status_code, error["type"], error["error"]["type"]) == (status, "error", kind)
     assert named in error["error"]["message"]
+
+
+async def test_tokens_are_counted_as_the_limit_counts_them(http: httpx.AsyncClient) -> None:
+    asked = {
+        "model": MODEL,
+        "messages": user("x" * 50),
+        "system": "Be brief.",
+        "tools": TOOLS,
+        "tool_choice": {"type": "any"},
+    }
+    reply = await http.post("/v1/messages/count_tokens", json=asked, headers=HEADERS)
+    assert reply.status_code == 200
+    counted = reply.json()["input_tokens"]
+    longer = await http.post("/v1/messages/count_tokens", json=asked | {"messages": user("x" * 5000)}, headers=HEADERS)
+    assert longer.json() == {"input_tokens": counted + 4950}  # more than the profile takes, which asking would refuse
+    refused = await ask(http, user("x" * 5000), system="Be brief.", tools=TOOLS)
+    assert f"{counted + 4950} tokens" in refused.json()["error"]["message"]
+    more = await http.post("/v1/messages/count_tokens", json=asked | {"temperature": 1}, headers=HEADERS)
+    assert (more.status_code, more.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert "temperature" in more.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+async def test_what_is_refused_before_it_is_read_has_its_shape_too(http: httpx.AsyncClient, path: str) -> None:
+    large = await http.post(path, content=b" " * (MAX_REQUEST_BYTES + 1), headers={"content-type": "application/json"})
+    page = await http.post(path, json={}, headers={"origin": "http://evil.example"})
+    method, url = await http.get(path), await http.post(f"{path}/batches", json={})
+    for reply, status, kind in (
+        (large, 413, "request_too_large"),
+        (page, 403, "permission_error"),
+        (method, 405, "invalid_request_error"),
+        (url, 404, "not_found_error"),
+    ):
+        error = reply.json()
+        assert (reply.status_code, error["type"], error["error"]["type"]) == (status, "error", kind)
 
 
 async def test_an_error_in_a_stream_is_an_event(http: httpx.AsyncClient) -> None:

@@ -89,6 +89,11 @@ CALLS = (
     ),
     Call("list requests", "TandemService/ListRequests", lambda names: [tandem.ListRequestsRequest()]),
     Call("list profiles", "TandemService/ListProfiles", lambda names: [tandem.ListProfilesRequest()]),
+    Call(
+        "count tokens",
+        "TandemService/CountTokens",
+        lambda names: [tandem.CountTokensRequest(request=tandem.SolveRequest(question=QUESTION))],
+    ),
     Call("list tenants", "TandemService/ListTenants", lambda names: [tandem.ListTenantsRequest()]),
     Call("upload a file", "FileService/CreateFile", _upload),
     Call(

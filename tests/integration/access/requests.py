@@ -46,10 +46,15 @@ def _message(names: Names) -> dict[str, Any]:
     return {"model": MODEL, "max_tokens": 64, "messages": [{"role": "user", "content": QUESTION}]}
 
 
+def _without_limit(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if name != "max_tokens"}
+
+
 _REQUEST, _FILE, _BATCH = (lambda names: names.request), (lambda names: names.file), (lambda names: names.batch)
 SENT = {
     "POST /v1/chat/completions": Sent(more=_json(lambda names: body(QUESTION, model=MODEL))),
     "POST /v1/messages": Sent(more=_json(_message)),
+    "POST /v1/messages/count_tokens": Sent(more=_json(lambda names: _without_limit(_message(names)))),
     "POST /v1/responses": Sent(more=_json(lambda names: {"model": MODEL, "input": QUESTION})),
     "GET /v1/models": Sent(),
     "GET /v1/models/{name}": Sent(lambda names: MODEL),
