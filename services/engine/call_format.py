@@ -10,7 +10,8 @@ from typing import Any
 
 Turn = Mapping[str, Any]
 """As chat templates know it: `role`, `content`, `tool_calls`, `tool_call_id`; or a tool."""
-_BLOCK = re.compile(r"\s*(?:```(?:json)?\s*)?(\{.*\})\s*(?:```)?\s*", re.DOTALL)
+_BLOCK = re.compile(r"\s*(?:```(?:json)?\s*)?([\[{].*[\]}])\s*(?:```)?\s*", re.DOTALL)
+_SPACE = re.compile(r"\s*")
 _MARK = re.compile(r"\s*[^\s{\"]*")
 
 
@@ -22,8 +23,8 @@ class CallFormat:
     key. `are_texts`: the template takes arguments as texts of JSON. `tokens` are parts of it that the tokenizer has as tokens of their
     own, with their ids.
 
-    Some models write a call as bare JSON, or in a block of code, whatever their template asks for: that is a call where the format has
-    a `mark`, if it is all that is written.
+    Some models write calls as bare JSON, one after the other or in a list, perhaps in a block of code, whatever their template asks for:
+    these are calls where the format has a `mark`, if they are all that is written.
     """
 
     first: str
@@ -76,15 +77,29 @@ class CallFormat:
 
 
 def _bare(text: str) -> tuple[str, list[tuple[str, str]]]:
-    """As `CallFormat.read`, where the whole text is one call as JSON."""
+    """As `CallFormat.read`, where the whole text is calls as JSON."""
     block = _BLOCK.fullmatch(text)
-    try:
-        found = json.loads(block.group(1)) if block else None
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or found.keys() != {"name", "arguments"}:
-        return text.strip(), []
-    name, arguments = found["name"], found["arguments"]
-    if not isinstance(name, str) or not isinstance(arguments, dict):
-        return text.strip(), []
-    return "", [(name, json.dumps(arguments, ensure_ascii=False))]
+    calls = [_bare_call(value) for value in _values(block.group(1))] if block else []
+    return ("", [call for call in calls if call]) if calls and all(calls) else (text.strip(), [])
+
+
+def _values(text: str) -> list[Any]:
+    """Those of a JSON list, or of JSON texts one after the other; none where there is anything else."""
+    values, place = [], 0
+    while place < len(text):
+        try:
+            value, end = json.JSONDecoder().raw_decode(text, place)
+        except (ValueError, RecursionError):
+            return []
+        values.append(value)
+        found = _SPACE.match(text, end)
+        place = found.end() if found else end
+    return values[0] if len(values) == 1 and isinstance(values[0], list) else values
+
+
+def _bare_call(value: Any) -> tuple[str, str] | None:
+    if not isinstance(value, dict) or value.keys() != {"name", "arguments"}:
+        return None
+    name, arguments = value["name"], value["arguments"]
+    is_call = isinstance(name, str) and isinstance(arguments, dict)
+    return (name, json.dumps(arguments, ensure_ascii=False)) if is_call else None

@@ -23,13 +23,18 @@ _ANY = r"(.|\n)*"
 _SPACE = r"[ \n]{0,16}"
 _BRACE = rf'[{{]{_SPACE}"name":{_SPACE}'
 _FENCE = r"```(json)?\n"
+_LIST = rf"\[{_SPACE}"
 _BARE = [
-    'bare: BRACE bare_call SPACE "}" | FENCED bare_call SPACE "}\\n```"',
+    'bare: BRACE bare_calls | FENCED bare_calls "\\n```" | LISTED bare_list | FENCED_LIST bare_list "\\n```"',
     f"BRACE: /{_BRACE}/",
     f"FENCED: /{_FENCE}{_BRACE}/",
+    f"LISTED: /{_LIST}{_BRACE}/",
+    f"FENCED_LIST: /{_FENCE}{_LIST}{_BRACE}/",
+    f"AGAIN: /[ \\n]{{1,16}}{_BRACE}/",
+    f"NEXT: /{_SPACE},{_SPACE}{_BRACE}/",
     f"SPACE: /{_SPACE}/",
 ]
-"""A call as bare JSON, or in a block of code: what begins so is held to be one."""
+"""Calls as bare JSON, one after the other or in a list, perhaps in a block of code: what begins so is held to be some."""
 _KINDS = frozenset({"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"})
 
 
@@ -39,7 +44,7 @@ def tool_grammar(form: CallFormat, use: ToolUse) -> str:
     rules = [LARK, *_start(form, is_required=use.mode == "required"), f"calls: {_calls(form, use)}"]
     rules += _one_of("call", [_call(form, tool) for tool in tools])
     if form.mark:
-        rules += [*_BARE, *_one_of("bare_call", [_bare_call(tool) for tool in tools])]
+        rules += [*_BARE, *_bare_calls(use), *_one_of("bare_call", [_bare_call(tool) for tool in tools])]
     return "\n".join(rules) + "\n"
 
 
@@ -52,7 +57,7 @@ def _start(form: CallFormat, *, is_required: bool) -> list[str]:
         return [f"start: TEXT | {_literal(form, form.first)} calls", f"TEXT: /([^{not_first}]{_ANY})?/"]
     rest = _literal(form, form.first.removeprefix(form.mark))
     # The longest beginning of a text is what it is taken for, so that one which may be a call is nothing else.
-    text = f"TEXT: /{_ANY}/ & ~/{_ANY}{_pattern(form.mark)}{_ANY}/ & ~/({_FENCE})?{_BRACE}{_ANY}/"
+    text = f"TEXT: /{_ANY}/ & ~/{_ANY}{_pattern(form.mark)}{_ANY}/ & ~/({_FENCE})?({_LIST})?{_BRACE}{_ANY}/"
     if form.mark in dict(form.tokens):
         return [f"start: TEXT | TEXT {_literal(form, form.mark)} {rest} calls | bare", text]
     return [f"start: TEXT | lead {rest} calls | bare", f"lead[lazy]: TEXT {_literal(form, form.mark)}", text]
@@ -61,6 +66,11 @@ def _start(form: CallFormat, *, is_required: bool) -> list[str]:
 def _calls(form: CallFormat, use: ToolUse) -> str:
     further = f" ({_literal(form, form.between)} call)*" if use.parallel and form.between else ""
     return f"call{further} {_literal(form, form.end)}"
+
+
+def _bare_calls(use: ToolUse) -> list[str]:
+    again, following = (f' ({first} bare_call SPACE "}}")*' if use.parallel else "" for first in ("AGAIN", "NEXT"))
+    return [f'bare_calls: bare_call SPACE "}}"{again}', f'bare_list: bare_call SPACE "}}"{following} SPACE "]"']
 
 
 def _one_of(name: str, rules: list[str]) -> list[str]:

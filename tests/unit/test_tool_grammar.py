@@ -78,6 +78,29 @@ def test_a_call_in_bare_json_or_in_a_block_is_held_as_well(fence: tuple[str, str
     assert holds(TAGS, USE, '```python\nprint({"name": 1})\n```')
 
 
+TWO = ['{"name": "f", "arguments": {"a": "x"}}', '{"name": "g.h", "arguments": {}}']
+
+
+@pytest.mark.parametrize(
+    "bare", ["\n".join(TWO), f"[{', '.join(TWO)}]", f"[\n  {TWO[0]},\n  {TWO[1]}\n]", f"[{TWO[0]}]"]
+)
+@pytest.mark.parametrize("fence", [("", ""), ("```json\n", "\n```")])
+def test_several_calls_in_bare_json_are_held_and_read_as_well(bare: str, fence: tuple[str, str]) -> None:
+    text = bare.join(fence)
+    several = TWO[1] in bare
+    assert holds(TAGS, USE, text)
+    assert TAGS.read(text) == ("", [("f", '{"a": "x"}'), ("g.h", "{}")][: 1 + several])
+    assert holds(TAGS, replace(USE, parallel=False), text) is not several
+    assert not holds(TAGS, USE, text.replace('"a": "x"', '"a": 1'))
+    assert not holds(TAGS, USE, text.replace('"f"', '"h"'))
+
+
+def test_a_list_of_something_else_is_a_text() -> None:
+    for text in ("[1, 2]", '```json\n[{"id": 1}]\n```', "[]", '{"id": 1}\n{"id": 2}'):
+        assert holds(TAGS, USE, text)
+        assert TAGS.read(text) == (text, [])
+
+
 def test_nothing_follows_the_calls_and_half_a_call_is_no_answer() -> None:
     assert not holds(TAGS, USE, written(TAGS, CALL) + " Done.")
     assert not holds(TAGS, USE, written(TAGS, CALL)[:-3])
