@@ -88,9 +88,11 @@ class MessagesReply:
 
 
 def error_body(error: HttpError) -> Data:
-    """An error in Anthropic's shape."""
+    """An error in Anthropic's shape. One of a `thread` says so as Anthropic does: its clients then send the whole conversation."""
     kind = _TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
-    return {"type": "error", "error": {"type": kind, "message": error.body["error"]["message"]}}
+    details = {"details": {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}}
+    about = {"type": kind, "message": error.body["error"]["message"], **(details if error.param == "thread" else {})}
+    return {"type": "error", "error": about}
 
 
 def _call(call: tandem_pb2.ToolCall, arguments: Data) -> Data:

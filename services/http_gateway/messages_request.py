@@ -39,6 +39,7 @@ NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
     "output_config": ((), "not supported"),
     "output_format": ((), "not supported"),
     "inference_geo": ((), "there is one place"),
+    "thread": ((), "this process keeps no state: send the whole conversation"),
     "cache_control": (({"type": "ephemeral"},), "what has the same beginning is found without it"),
 }
 

@@ -152,6 +152,11 @@ async def test_what_is_refused_before_it_is_read_has_its_shape_too(http: httpx.A
         assert (reply.status_code, error["type"], error["error"]["type"]) == (status, "error", kind)
 
 
+async def test_a_thread_is_refused_so_that_clients_go_on_without_one(http: httpx.AsyncClient) -> None:
+    error = (await ask(http, user(SURE), thread={"type": "create"})).json()["error"]
+    assert error["details"] == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+
+
 async def test_an_error_in_a_stream_is_an_event(http: httpx.AsyncClient) -> None:
     last = (await events(http, user("[fail=slm scores=0:0.9]")))[-1]
     assert (last["type"], last["error"]["type"]) == ("error", "overloaded_error")
