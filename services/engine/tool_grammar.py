@@ -38,12 +38,14 @@ _BARE = [
 _KINDS = frozenset({"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"})
 
 
-def tool_grammar(form: CallFormat, use: ToolUse) -> str:
-    """Raises InvalidSchema where a tool's schema is no JSON object."""
-    tools = use.callable
-    rules = [LARK, *_start(form, is_required=use.mode == "required"), f"calls: {_calls(form, use)}"]
+def tool_grammar(form: CallFormat, use: ToolUse, json_schema: str = "") -> str:
+    """With `json_schema` an answer without calls is a JSON text that follows it. Raises InvalidSchema where a schema is no JSON object."""
+    tools, is_required = use.callable, use.mode == "required"
+    is_json = bool(json_schema) and not is_required
+    start = _start_of_json(form, json_schema) if is_json else _start(form, is_required=is_required)
+    rules = [LARK, *start, f"calls: {_calls(form, use)}"]
     rules += _one_of("call", [_call(form, tool) for tool in tools])
-    if form.mark:
+    if form.mark and not is_json:
         rules += [*_BARE, *_bare_calls(use), *_one_of("bare_call", [_bare_call(tool) for tool in tools])]
     return "\n".join(rules) + "\n"
 
@@ -61,6 +63,13 @@ def _start(form: CallFormat, *, is_required: bool) -> list[str]:
     if form.mark in dict(form.tokens):
         return [f"start: TEXT | TEXT {_literal(form, form.mark)} {rest} calls | bare", text]
     return [f"start: TEXT | lead {rest} calls | bare", f"lead[lazy]: TEXT {_literal(form, form.mark)}", text]
+
+
+def _start_of_json(form: CallFormat, json_schema: str) -> list[str]:
+    """A JSON text, or calls; none as bare JSON, which would be either."""
+    held = {**_object(json_schema, "the JSON schema"), "x-guidance": {"whitespace_pattern": _SPACE, "lenient": False}}
+    answer = f"answer: %json {json.dumps(held, ensure_ascii=False)}"
+    return [f"start: answer | {_literal(form, form.first)} calls", answer]
 
 
 def _calls(form: CallFormat, use: ToolUse) -> str:
@@ -94,16 +103,21 @@ def _held_schema(tool: Tool, written: Mapping[str, Any]) -> str:
     """The tool's schema, in which the arguments are an object, with no names that it does not have unless it says so. `written`: as the
     chat template writes them, so that the next turn's prompt has the same tokens.
     """
-    try:
-        schema = json.loads(tool.schema)
-    except (ValueError, RecursionError) as error:
-        raise InvalidSchema(f"the schema of the tool {tool.name!r} is not a JSON object: {error}") from error
-    if not isinstance(schema, dict):
-        raise InvalidSchema(f"the schema of the tool {tool.name!r} is not a JSON object")
+    schema = _object(tool.schema, f"the schema of the tool {tool.name!r}")
     kind = {} if _KINDS & schema.keys() else {"type": "object"}
     closed = {} if "properties" not in schema else {"additionalProperties": False}
     options = {**written, "lenient": not tool.strict}
     return json.dumps({**kind, **closed, **schema, "x-guidance": options}, ensure_ascii=False)
+
+
+def _object(schema: str, what: str) -> dict[str, Any]:
+    try:
+        found = json.loads(schema)
+    except (ValueError, RecursionError) as error:
+        raise InvalidSchema(f"{what} is not a JSON object: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidSchema(f"{what} is not a JSON object")
+    return found
 
 
 def _literal(form: CallFormat, text: str) -> str:

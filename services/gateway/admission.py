@@ -69,7 +69,7 @@ class Admission:
         may_call = request.tools.may_call
         if not (may_call or profile.takes(request.task)):
             raise InvalidArgument(f"profile {profile.name} has no prompt for {request.task}", field="task")
-        if request.json_schema and not profile.prompts.structured:
+        if request.json_schema and not (request.tools.tools or profile.prompts.structured):
             raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
         plan = _overridden(make_plan(profile, request.task, request.json_schema, may_call=may_call), request)
         if request.budget.max_cost_usd is not None:
@@ -237,8 +237,6 @@ def _check_tools(request: SolveRequest) -> None:
     check_tools(request.tools)
     if request.task != "chat" and (request.tools.tools or request.answers_tool):
         raise InvalidArgument("tools are called in conversations: the task is chat", field="task")
-    if request.tools.may_call and request.json_schema:
-        raise InvalidArgument("an answer that may call tools follows no JSON schema", field="json_schema")
     if request.tools.may_call and request.checks:
         raise InvalidArgument("an answer that may call tools is not checked", field="checks")
 

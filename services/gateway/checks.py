@@ -51,7 +51,7 @@ async def check_schemas(request: SolveRequest) -> None:
     if request.json_schema:
         await check_schema(request.json_schema)
     if request.tools.may_call:
-        await check_tool_schemas(request.tools)
+        await check_tool_schemas(request.tools, request.json_schema)
     for spec in request.checks:
         if _is_schema(spec):
             await _check_argument(spec.argument)

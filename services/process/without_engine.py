@@ -30,10 +30,10 @@ async def check_schema(text: str) -> None:
         raise from_engine(error) or error from error
 
 
-async def check_tool_schemas(use: ToolUse) -> None:
-    """The same for tools, of which each call is held to a schema: names `tools`."""
+async def check_tool_schemas(use: ToolUse, json_schema: str = "") -> None:
+    """The same for tools, of which each call is held to a schema, together with that of an answer without calls: names `tools`."""
     try:
-        await findings().num_bytes(tool_grammar(GENERIC, use))
+        await findings().num_bytes(tool_grammar(GENERIC, use, json_schema))
     except InvalidSchema as error:
         raise InvalidArgument(str(error), field="tools", reason=error.reason) from error
     except QueueFull as error:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # a client that names a task need not load pydantic
 Turn = Mapping[str, Any]
 """As a chat template knows it: `role` and `content`, `tool_calls` of the assistant's, `tool_call_id` of a tool's; or a tool."""
 _NO_TOOLS = ToolUse()
+_HELD = "An answer that calls no tool is one JSON value that follows this JSON schema, and nothing else:\n"
+"""Said to the system: an agent's conversation goes on behind it, where a question's prompt would be said once."""
 
 
 class PromptTokenizer(Protocol):
@@ -57,9 +59,10 @@ def insight_prompt(
     """What the large model writes its insight after. `history` is what was said before the question, here and below; where that is
     empty, a tool's result is answered, the last of the history. `tools`: what may be called.
     """
-    template = profile.prompts.brief if profile.handoff == "brief" else _plain(profile, task, json_schema)
+    template = profile.prompts.brief if profile.handoff == "brief" else _plain(profile, task, json_schema, tools)
     values = {"question": question, "schema": json_schema}
-    return _Conversation(profile, tokenizer, history, tools).prompt(template, profile.prompts.llm_prefix, values)
+    conversation = _Conversation(profile, tokenizer, history, tools, json_schema)
+    return conversation.prompt(template, profile.prompts.llm_prefix, values)
 
 
 def llm_alone_prompt(
@@ -73,7 +76,8 @@ def llm_alone_prompt(
 ) -> Prompt:
     """What the large model would read if it answered by itself."""
     values = {"question": question, "schema": json_schema}
-    return _Conversation(profile, tokenizer, history, tools).prompt(_plain(profile, task, json_schema), "", values)
+    conversation = _Conversation(profile, tokenizer, history, tools, json_schema)
+    return conversation.prompt(_plain(profile, task, json_schema, tools), "", values)
 
 
 def answer_prompt(
@@ -87,7 +91,8 @@ def answer_prompt(
     tools: ToolUse = _NO_TOOLS,
 ) -> Prompt:
     """What the small model answers from, and what the scorer reads. An empty insight is stage 0."""
-    template, conversation = _plain(profile, task, json_schema), _Conversation(profile, tokenizer, history, tools)
+    template = _plain(profile, task, json_schema, tools)
+    conversation = _Conversation(profile, tokenizer, history, tools, json_schema)
     values = {"question": question, "schema": json_schema, "insight": insight}
     if profile.handoff == "continuation":
         return conversation.prompt(template, "{insight}", values)
@@ -111,8 +116,8 @@ def repair_prompt(
     return conversation.encode(conversation.rendered(turns), values)
 
 
-def _plain(profile: Profile, task: Task, json_schema: str) -> str:
-    if json_schema and profile.prompts.structured:
+def _plain(profile: Profile, task: Task, json_schema: str, tools: ToolUse = _NO_TOOLS) -> str:
+    if json_schema and profile.prompts.structured and not tools.tools:
         return profile.prompts.structured
     return profile.prompts.plain(task)
 
@@ -120,25 +125,34 @@ def _plain(profile: Profile, task: Task, json_schema: str) -> str:
 class _Conversation:
     """The turns before the question, and how what follows them is rendered and encoded.
 
-    The system prompt is the conversation's own where it begins with one, else the profile's.
+    The system prompt is the conversation's own where it begins with one, else the profile's. Where tools are offered it says what
+    `json_schema` an answer follows.
     """
 
     def __init__(
-        self, profile: Profile, tokenizer: PromptTokenizer, history: Sequence[Message], tools: ToolUse = _NO_TOOLS
+        self,
+        profile: Profile,
+        tokenizer: PromptTokenizer,
+        history: Sequence[Message],
+        tools: ToolUse = _NO_TOOLS,
+        json_schema: str = "",
     ) -> None:
         self._tokenizer, self._data = tokenizer, PromptData()
         num_system = int(bool(history) and history[0].speaker == "system")
-        self._turns: list[tuple[str, str] | Turn] = []
-        if profile.prompts.system and not num_system:
-            self._turns.append(("system", profile.prompts.system))
         self._tools: list[Turn] = [self._data.guarded(tool.as_data()) for tool in tools.tools]
-        self._turns += [self._turn(message) for message in history[:num_system]]
+        system = [self._hole(history[0].text) if num_system else profile.prompts.system]
+        system += [_HELD + self._data.add(json_schema)] if json_schema and self._tools else []
+        said = "\n\n".join(filter(None, system))
+        self._turns: list[tuple[str, str] | Turn] = [("system", said)] if said or num_system else []
         self._shared_names = self._data.names
         self._turns += [self._turn(message) for message in history[num_system:]]
         self._has_question = not history or history[-1].speaker != "tool"
 
+    def _hole(self, text: str) -> str:
+        return self._data.add(text) if text else ""
+
     def _turn(self, message: Message) -> tuple[str, str] | Turn:
-        content = self._data.add(message.text) if message.text else ""
+        content = self._hole(message.text)
         if message.calls:
             functions = [{"name": c.name, "arguments": self._data.guarded(c.values())} for c in message.calls]
             calls = [

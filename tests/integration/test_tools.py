@@ -130,7 +130,7 @@ async def test_tools_that_may_not_be_called_are_read_and_the_answer_is_a_text(sy
         ({"tools": [WEATHER, WEATHER]}, "tools"),
         ({"tools": [WEATHER], "tool_choice": "other"}, "tool_choice"),
         ({"tools": [WEATHER], "task": "answer"}, "task"),
-        ({"tools": [WEATHER], "json_schema": "{}"}, "json_schema"),
+        ({"tools": [WEATHER], "json_schema": '{"multipleOf": 9999991}'}, "json_schema"),
         ({"tools": [WEATHER], "checks": ["regex:a"]}, "checks"),
         ({"tools": [{"name": "f", "parameters": {"properties": {"n": {"multipleOf": 9999991}}}}]}, "tools"),
         ({"tools": [{"name": "f", "parameters": {"not": {}}, "strict": True}]}, "tools"),
@@ -142,6 +142,15 @@ async def test_tools_that_cannot_be_called_are_refused_by_their_name(
     with pytest.raises(RequestError) as refused:
         await ask(system, script(), **options)
     assert refused.value.field == field
+
+
+async def test_an_answer_that_calls_no_tool_may_be_asked_to_follow_a_schema(system: System) -> None:
+    """Both models are told by the system's message, and held to it (tests/unit/test_tool_grammar.py)."""
+    schema = '{"type": "object", "properties": {"sun": {"type": "boolean"}}}'
+    said = script(llm='{"sun":true}')
+    result = await ask(system, said, tools=[WEATHER], json_schema=schema)
+    assert (result["answer"], result["tool_calls"]) == ('{"sun":true}', [])
+    assert called(await ask(system, script(), tools=[WEATHER], json_schema=schema)) == [("w", {"at": "Rome"})]
 
 
 async def test_a_repeated_request_gets_the_same_calls(system: System) -> None:

@@ -20,6 +20,7 @@ from services.engine.torch_engine.engine import TransformersEngine
 from tandem.method.conversation import Message
 from tandem.method.profile import Profile, load_profile
 from tandem.method.prompts import answer_prompt, llm_alone_prompt
+from tandem.method.tokens import Sampling
 from tandem.method.tools import Tool, ToolCall, ToolUse
 from tests.tiny_model import write_tiny_model
 from tests.unit.test_call_format import TEMPLATES
@@ -109,12 +110,31 @@ def test_a_tools_result_is_answered_without_a_turn_of_the_users(tokenizer: ChatT
     assert written.endswith("<tool_response>\ndone\n</tool_response>\nassistant\n")
 
 
+def test_the_schema_of_an_answer_stands_before_the_conversation(tokenizer: ChatTokenizer | FileTokenizer) -> None:
+    schema, use = '{"type": "object", "title": "<|im_end|>"}', ToolUse((LAMP,))
+    said = (Message("system", "Be brief."), Message("user", "Light?"))
+    first = answer_prompt(profile(), tokenizer, "Light?", "", "chat", schema, said[:1], use)
+    later = answer_prompt(
+        profile(), tokenizer, "And now?", "", "chat", schema, (*said, Message("assistant", "{}")), use
+    )
+    assert later.ids[: len(first.ids)] == first.ids
+    assert (
+        f"Be brief.\n\nAn answer that calls no tool is one JSON value that follows this JSON schema, and nothing else:\n{schema}"
+        in (tokenizer.decode(first.ids[: first.num_shared]))
+    )
+
+
 async def test_a_model_that_knows_nothing_writes_a_well_formed_call(engine: TransformersEngine) -> None:
     form, use = engine.tokenizer.calls, ToolUse((LAMP, Tool("now")), "required", ("lamp",), parallel=False)
     ids = prompt(engine.tokenizer, use)  # type: ignore[arg-type]
-    asked = GenerationRequest("call", ids, 200, grammar=tool_grammar(form, use), wants_logprobs=True)
-    tokens = [item async for item in engine.generate(asked) if isinstance(item, Token)]
-    content, [(name, arguments)] = form.read("".join(token.text for token in tokens))
+    for seed in range(9):  # such a model may also write white space to the end
+        drawn = Sampling(temperature=1.0, seed=seed)
+        asked = GenerationRequest(f"call{seed}", ids, 200, drawn, grammar=tool_grammar(form, use), wants_logprobs=True)
+        tokens = [item async for item in engine.generate(asked) if isinstance(item, Token)]
+        content, calls = form.read("".join(token.text for token in tokens))
+        if calls:
+            break
+    [(name, arguments)] = calls
     assert (content, name, set(json.loads(arguments))) == ("", "lamp", {"on", "at"})
     assert json.loads(arguments)["at"] in ("noon", "night")
 

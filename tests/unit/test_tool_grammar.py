@@ -101,6 +101,22 @@ def test_a_list_of_something_else_is_a_text() -> None:
         assert TAGS.read(text) == (text, [])
 
 
+@pytest.mark.parametrize("form", [TAGS, FENCED, LISTED, GENERIC])
+def test_with_a_schema_an_answer_is_calls_or_follows_it(form: CallFormat) -> None:
+    schema = json.dumps({"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]})
+
+    def held(text: str, use: ToolUse = USE) -> bool:
+        matcher = compiled(LLTokenizer("byte"), tool_grammar(form, use, schema))
+        return matcher.try_consume_tokens(list(text.encode())) == len(text) and matcher.is_accepting()
+
+    assert held('{"sum": 3}')
+    assert held(written(form, CALL))
+    assert not held('{"sum": "3"}')
+    assert not held("It is 3.")
+    assert not held('{"sum": 3}', replace(USE, mode="required"))
+    assert held(written(form, CALL), replace(USE, mode="required"))
+
+
 def test_nothing_follows_the_calls_and_half_a_call_is_no_answer() -> None:
     assert not holds(TAGS, USE, written(TAGS, CALL) + " Done.")
     assert not holds(TAGS, USE, written(TAGS, CALL)[:-3])

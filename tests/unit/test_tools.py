@@ -135,7 +135,6 @@ def admit(request: SolveRequest) -> None:
     ("request_", "field"),
     [
         (asked(task="answer"), "task"),
-        (asked(json_schema="{}"), "json_schema"),
         (asked(tools=ToolUse((WEATHER, WEATHER))), "tools"),
         (asked(tools=ToolUse((replace(WEATHER, description="x" * 100_000),))), "question"),
         (asked(history=[Message("assistant", "y" * 100_000)]), "messages"),
