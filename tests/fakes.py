@@ -7,6 +7,8 @@ it corrects one that it reads; `llm_logprob` / `slm_logprob` of each of its toke
 slm, score; `llm_hold` / `slm_hold` as `tokens` or `tokens:file`: after so many tokens that model waits until it is aborted, or
 until the file is gone (tests.conftest.Hold), so that a test acts at this token on a machine of any speed.
 
+`turns`: instead of `llm` and `slm`, texts joined by `;;`, of which each turn of the assistant's writes the next one and ends.
+
 Where tools may be called and there is no script, it calls the first of them. With TANDEM_TEST_JOURNAL every token is also counted in that file, so that a kill loses no count.
 """
 
@@ -152,6 +154,9 @@ class ScriptedEngine:
             text = script.get("repaired", text)
         text = text.replace("_", " ").replace("|", "\n")
         last = int(script.get(f"{self._role}_eos", 30 if self._role == "slm" else 10**9))
+        if "turns" in script:
+            text = _turn(script["turns"], self.tokenizer.decode(generation.prompt_ids))
+            last = len(text) + 1
         if generation.grammar and not script:
             text = _call_of_the_first_tool(self.tokenizer.decode(generation.prompt_ids))
             last = len(text) + 1
@@ -271,6 +276,12 @@ def _call_of_the_first_tool(prompt: str) -> str:
     function = json.loads(prompt.partition("\n")[0])["function"]
     arguments = dict.fromkeys(function["parameters"].get("required", ()), "x")
     return f"<call>{function['name']} {json.dumps(arguments)}</call>"
+
+
+def _turn(turns: str, prompt: str) -> str:
+    """Of an agent's whole task, by how often the assistant has spoken."""
+    texts = turns.split(";;")
+    return texts[min(prompt.count("assistant: "), len(texts)) - 1].replace("_", " ")
 
 
 def _script(text: str) -> dict[str, str]:

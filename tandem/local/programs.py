@@ -117,7 +117,7 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
         common["TANDEM_FILES"] = os.environ.get("TANDEM_FILES") or str(layout.folder / "files")
     if process.name == "gateway":
         common["TANDEM_MAX_STARTING"] = os.environ.get("TANDEM_MAX_STARTING") or str(min(4, os.cpu_count() or 1))
-    if process.runs_model:
+    if process.runs_model and not os.environ.get("TANDEM_PAYLOAD_KEYS"):  # its files are in clear
         folder = os.environ.get("TANDEM_SAVED_PREFIXES") or str(layout.folder / "prefixes" / process.name)
         common["TANDEM_SAVED_PREFIXES"] = folder
     if "internal" in ports and layout.tls:

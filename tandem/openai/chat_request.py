@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import dropwhile
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -166,7 +167,8 @@ class ChatCompletionRequest(JsonBody):
             raise RefusedParameter("tool_choice", "a call is required, and there are no tools", "invalid_value")
         if own.task is not None:
             options["task"] = own.task
-        return solve_request([_message(index, message) for index, message in enumerate(self.messages)], **options)
+        said = [_message(index, message) for index, message in enumerate(self.messages)]
+        return solve_request(_with_one_system_message(said), **options)
 
     @property
     def _max_tokens(self) -> int | None:
@@ -187,6 +189,13 @@ def _message(index: int, message: ChatMessage) -> dict[str, Any]:
             f"messages[{index}].role", f"messages of {message.role!r} are not supported", "unsupported_value"
         )
     return message.as_said()
+
+
+def _with_one_system_message(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Agents say instructions and a system prompt in messages of their own; a chat template takes one."""
+    rest = list(dropwhile(lambda message: message["role"] == "system", said))
+    system = [message["content"] for message in said[: len(said) - len(rest)]]
+    return [*([{"role": "system", "content": "\n\n".join(system)}] if system else []), *rest]
 
 
 def _model(name: str) -> tuple[str, float | None]:

@@ -16,7 +16,8 @@ MOST = 32_000
 def roomy(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile as the shipped one; a token is a byte here."""
     profile = system.service._admission.profiles["scripted"]
-    large = profile.model_copy(update={"max_conversation_tokens": MOST})
+    execution = profile.execution.model_copy(update={"max_tokens": 400})
+    large = profile.model_copy(update={"max_conversation_tokens": MOST, "execution": execution})
     monkeypatch.setattr(system.service._admission, "profiles", {"scripted": large})
 
 
