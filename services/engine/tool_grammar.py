@@ -20,21 +20,25 @@ GENERIC = CallFormat(
 )
 """Of no model: to try what tools cost where there is no tokenizer."""
 _ANY = r"(.|\n)*"
+_SAID = rf"/[ \n]*[^ \n]{_ANY}/"
+"""A text says something: agents take an answer without text and calls for a fault, and ask again."""
 _SPACE = r"[ \n]{0,16}"
 _BRACE = rf'[{{]{_SPACE}"name":{_SPACE}'
 _FENCE = r"```(json)?\n"
 _LIST = rf"\[{_SPACE}"
 _BARE = [
-    'bare: BRACE bare_calls | FENCED bare_calls "\\n```" | LISTED bare_list | FENCED_LIST bare_list "\\n```"',
+    'bare: BRACE bare_one | FENCED bare_one "\\n```" | LISTED bare_list | FENCED_LIST bare_list "\\n```"',
+    'bare_one: bare_call SPACE "}"',
     f"BRACE: /{_BRACE}/",
     f"FENCED: /{_FENCE}{_BRACE}/",
     f"LISTED: /{_LIST}{_BRACE}/",
     f"FENCED_LIST: /{_FENCE}{_LIST}{_BRACE}/",
-    f"AGAIN: /[ \\n]{{1,16}}{_BRACE}/",
     f"NEXT: /{_SPACE},{_SPACE}{_BRACE}/",
     f"SPACE: /{_SPACE}/",
 ]
-"""Calls as bare JSON, one after the other or in a list, perhaps in a block of code: what begins so is held to be some."""
+"""A call as bare JSON, or a list of some, perhaps in a block of code: what begins so is held to be that. Not one call after the other:
+Qwen2.5-Coder 1.5B goes on with all calls of the task, whose results it has not seen, and again from the first to the token limit.
+"""
 _KINDS = frozenset({"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"})
 
 
@@ -46,7 +50,7 @@ def tool_grammar(form: CallFormat, use: ToolUse, json_schema: str = "") -> str:
     rules = [LARK, *start, f"calls: {_calls(form, use)}"]
     rules += _one_of("call", [_call(form, tool) for tool in tools])
     if form.mark and not is_json:
-        rules += [*_BARE, *_bare_calls(use), *_one_of("bare_call", [_bare_call(tool) for tool in tools])]
+        rules += [*_BARE, _bare_list(use), *_one_of("bare_call", [_bare_call(tool) for tool in tools])]
     return "\n".join(rules) + "\n"
 
 
@@ -56,13 +60,16 @@ def _start(form: CallFormat, *, is_required: bool) -> list[str]:
         return [f"start: {_literal(form, form.first)} calls{' | bare' if form.mark else ''}"]
     if not form.mark:
         not_first = re.escape(form.first[:1])
-        return [f"start: TEXT | {_literal(form, form.first)} calls", f"TEXT: /([^{not_first}]{_ANY})?/"]
+        return [f"start: TEXT | {_literal(form, form.first)} calls", f"TEXT: /[^{not_first}]{_ANY}/ & {_SAID}"]
     rest = _literal(form, form.first.removeprefix(form.mark))
     # The longest beginning of a text is what it is taken for, so that one which may be a call is nothing else.
-    text = f"TEXT: /{_ANY}/ & ~/{_ANY}{_pattern(form.mark)}{_ANY}/ & ~/({_FENCE})?({_LIST})?{_BRACE}{_ANY}/"
+    text = f"TEXT: {_SAID} & ~/{_ANY}{_pattern(form.mark)}{_ANY}/ & ~/({_FENCE})?({_LIST})?{_BRACE}{_ANY}/"
     if form.mark in dict(form.tokens):
-        return [f"start: TEXT | TEXT {_literal(form, form.mark)} {rest} calls | bare", text]
-    return [f"start: TEXT | lead {rest} calls | bare", f"lead[lazy]: TEXT {_literal(form, form.mark)}", text]
+        mark = _literal(form, form.mark)
+        return [f"start: TEXT | {mark} {rest} calls | TEXT {mark} {rest} calls | bare", text]
+    begun = f"{_literal(form, form.first)} calls"
+    lead = f"lead[lazy]: TEXT {_literal(form, form.mark)}"
+    return [f"start: TEXT | {begun} | lead {rest} calls | bare", lead, text]
 
 
 def _start_of_json(form: CallFormat, json_schema: str) -> list[str]:
@@ -77,9 +84,9 @@ def _calls(form: CallFormat, use: ToolUse) -> str:
     return f"call{further} {_literal(form, form.end)}"
 
 
-def _bare_calls(use: ToolUse) -> list[str]:
-    again, following = (f' ({first} bare_call SPACE "}}")*' if use.parallel else "" for first in ("AGAIN", "NEXT"))
-    return [f'bare_calls: bare_call SPACE "}}"{again}', f'bare_list: bare_call SPACE "}}"{following} SPACE "]"']
+def _bare_list(use: ToolUse) -> str:
+    further = ' (NEXT bare_call SPACE "}")*' if use.parallel else ""
+    return f'bare_list: bare_call SPACE "}}"{further} SPACE "]"'
 
 
 def _one_of(name: str, rules: list[str]) -> list[str]:

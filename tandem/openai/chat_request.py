@@ -192,9 +192,12 @@ def _message(index: int, message: ChatMessage) -> dict[str, Any]:
 
 
 def _with_one_system_message(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Agents say instructions and a system prompt in messages of their own; a chat template takes one."""
+    """Agents say instructions and a system prompt in messages of their own, and more where the model is to correct itself. A chat
+    template takes one at the beginning: the first ones are joined, and a later one is read as the user's.
+    """
     rest = list(dropwhile(lambda message: message["role"] == "system", said))
     system = [message["content"] for message in said[: len(said) - len(rest)]]
+    rest = [{**message, "role": "user"} if message["role"] == "system" else message for message in rest]
     return [*([{"role": "system", "content": "\n\n".join(system)}] if system else []), *rest]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 USED: dict[str, str] = {
     "model": "a profile, or `profile@0.6` with the threshold at which a stage suffices",
-    "messages": "text of system, developer, user, assistant and tool, and the assistant's `tool_calls`; the last one is the user's or a tool's",
+    "messages": "text of system, developer, user, assistant and tool, and the assistant's `tool_calls`; system messages at the beginning are joined, later ones are read as the user's; the last one is the user's or a tool's",
     "stream": "server-sent events",
     "stream_options": "`include_usage` adds a last chunk with the usage",
     "max_tokens": "cap of the answer's tokens; the older name of `max_completion_tokens`",
@@ -19,7 +19,7 @@ USED: dict[str, str] = {
     "top_p": "above 0, at most 1, in both models",
     "seed": "seed of the draw, from 0",
     "stop": "a text, or at most 4, each of 1 to 64 characters: the answer ends before the first of them",
-    "response_format": "`text`, `json_object` or `json_schema`: both models are held to it",
+    "response_format": "`text`, `json_object` or `json_schema`: both models are held to it; with `tools` an answer that calls none is",
     "tools": "functions that the answer may call, at most 128; `strict`: a schema that no text can be held to in full is refused, else it is held as far as possible",
     "tool_choice": "`auto`, `none`, `required`, a function's name, or `allowed_tools`",
     "parallel_tool_calls": "false: one call at most",

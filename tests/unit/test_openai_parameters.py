@@ -23,6 +23,7 @@ from tandem.openai.parameters import (
     RefusedParameter,
     used_parameters,
 )
+from tandem.v1 import tandem_pb2
 
 PAGE = (Path(__file__).parents[2] / "docs" / "openai.md").read_text()
 
@@ -78,6 +79,17 @@ def test_what_a_client_repeats_of_a_response_is_read() -> None:
     chat = ResponsesRequest.model_validate({"model": "scripted", "input": asked}).as_chat()
     assert [(message.role, message.text) for message in chat.messages] == [
         ("user", "Hi"), ("assistant", "Hello."), ("user", "And?")
+    ]  # fmt: skip
+
+
+def test_system_messages_are_one_at_the_beginning_and_the_users_later() -> None:
+    """Agents say instructions apart from a system prompt, and ask again with a system message behind an answer."""
+    roles = ["system", "developer", "user", "assistant", "system"]
+    said = [{"role": role, "content": f"{role} {number}"} for number, role in enumerate(roles)]
+    asked = ChatCompletionRequest.model_validate({"model": "scripted", "messages": said}).as_solve_request("r")
+    assert [(message.speaker, message.text) for message in asked.messages] == [
+        (tandem_pb2.SPEAKER_SYSTEM, "system 0\n\ndeveloper 1"), (tandem_pb2.SPEAKER_USER, "user 2"),
+        (tandem_pb2.SPEAKER_ASSISTANT, "assistant 3"), (tandem_pb2.SPEAKER_USER, "system 4"),
     ]  # fmt: skip
 
 

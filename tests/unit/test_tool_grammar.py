@@ -45,6 +45,13 @@ def test_text_or_calls_may_be_written_and_are_read_again(form: CallFormat) -> No
         assert holds(form, USE, "Let me look. " + written(form, CALL))
 
 
+@pytest.mark.parametrize("form", [TAGS, BARE, FENCED, LISTED, GENERIC])
+def test_an_answer_is_not_empty(form: CallFormat) -> None:
+    for text in ("", " ", "\n\n"):
+        assert not holds(form, USE, text)
+    assert holds(form, USE, "\n It.")
+
+
 @pytest.mark.parametrize("form", [TAGS, BARE, FENCED, LISTED])
 @pytest.mark.parametrize(
     "call", [("h", "{}"), ("f", "{}"), ("f", '{"a": 1}'), ("f", '{"a": "x", "b": 1}'), ("g.h", '{"x": 1}'), ("f", "[]"), ("f", '{"a":"x"}')]
@@ -81,9 +88,7 @@ def test_a_call_in_bare_json_or_in_a_block_is_held_as_well(fence: tuple[str, str
 TWO = ['{"name": "f", "arguments": {"a": "x"}}', '{"name": "g.h", "arguments": {}}']
 
 
-@pytest.mark.parametrize(
-    "bare", ["\n".join(TWO), f"[{', '.join(TWO)}]", f"[\n  {TWO[0]},\n  {TWO[1]}\n]", f"[{TWO[0]}]"]
-)
+@pytest.mark.parametrize("bare", [f"[{', '.join(TWO)}]", f"[\n  {TWO[0]},\n  {TWO[1]}\n]", f"[{TWO[0]}]"])
 @pytest.mark.parametrize("fence", [("", ""), ("```json\n", "\n```")])
 def test_several_calls_in_bare_json_are_held_and_read_as_well(bare: str, fence: tuple[str, str]) -> None:
     text = bare.join(fence)
@@ -93,6 +98,12 @@ def test_several_calls_in_bare_json_are_held_and_read_as_well(bare: str, fence: 
     assert holds(TAGS, replace(USE, parallel=False), text) is not several
     assert not holds(TAGS, USE, text.replace('"a": "x"', '"a": 1'))
     assert not holds(TAGS, USE, text.replace('"f"', '"h"'))
+
+
+def test_bare_calls_one_after_the_other_are_read_but_one_is_all_that_is_written() -> None:
+    text = "\n".join(TWO)
+    assert TAGS.read(text) == ("", [("f", '{"a": "x"}'), ("g.h", "{}")])
+    assert not holds(TAGS, USE, text)
 
 
 def test_a_list_of_something_else_is_a_text() -> None:
