@@ -17,7 +17,8 @@ from tandem.errors import UserError
 # What redis-py needs to open a connection: as a client of one server, or of a cluster, whose slots and commands it asks for.
 _CONNECTION = ("hello", "ping", "select", "client|setinfo", "client|setname", "command", "cluster|slots", "asking")
 _SCRIPTS = ("evalsha", "script|load")
-_WRITER = (*_SCRIPTS, "hget", "hset", "hdel", "hincrby", "xadd", "pexpire", "xrange", "xread")
+# `hincrby`: of the script before 112, for pods that an upgrade has not replaced yet.
+_WRITER = (*_SCRIPTS, "hget", "hmget", "hset", "hdel", "hincrby", "xadd", "pexpire", "xrange", "xread")
 _ACCOUNTS = (
     "hexists",
     "hgetall",

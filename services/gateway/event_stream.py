@@ -23,7 +23,7 @@ _DECISIONS = "decisions"
 _STREAMS = (str(Role.INSIGHT), str(Role.ANSWER), _DECISIONS)
 _HAS_TEXT = "+"
 _CURSOR = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18}){2}\+?")
-_BLOCK, _NO_BLOCK = timedelta(milliseconds=500), timedelta(milliseconds=1)
+_BLOCK, _NO_BLOCK = timedelta(seconds=1), timedelta(milliseconds=1)
 # Each read and each message costs gateway and client more than a token does: what is written faster is read together.
 _MIN_READ_SECONDS = 0.01
 _RETRY_SECONDS = 0.5

@@ -7,6 +7,7 @@ that one that is sent twice is made once, and the log refuses gaps.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import timedelta
@@ -21,6 +22,7 @@ from tandem.method.tokens import TokenCounts
 
 PAGE = 256
 """Entries of one stream that a read returns at most."""
+_RENEWED_SHARE = 0.1  # of the time to live: an append within it does not touch what expires
 T = TypeVar("T")
 
 
@@ -109,6 +111,16 @@ class Streams:
         writes = Writes(self._connection, request_id, role, epoch, name or uuid4().hex)
         return StreamWriter(writes, self._sealed, _resumption(await writes.make("begin", keep, trial)))
 
+    async def close(self, request_id: str, role: Role, epoch: int, closing: Closing) -> None:
+        """In the place of a writer that has died: what it generated and the log lacks is discarded. Nothing where it has closed.
+
+        Raises Fenced, Lost, Unavailable.
+        """
+        reason, *numbers = astuple(closing)
+        await Writes(self._connection, request_id, role, epoch, uuid4().hex).make(
+            "close", reason, *map(int, numbers), 0
+        )
+
     async def read(self, request_id: str, role: Role) -> Transcript:
         with translated_errors():
             raw = await self._connection.redis.xrange(key(request_id, role))
@@ -192,16 +204,23 @@ class Writes:
         self._connection, self.request_id, self.role, self._epoch = connection, request_id, role, epoch
         self._name, self._number = name, 0
         self._last: tuple[Any, ...] = ()
+        self._renewed_at = 0.0
 
     async def make(self, *write: Any) -> list[str]:
         """`write`: the command and its arguments. Raises Stopped, Fenced, Lost, Unavailable."""
         if write != self._last:
             self._last, self._number = write, self._number + 1
         command, *arguments = write
+        sent_at = time.monotonic()
+        renews = sent_at - self._renewed_at > self._connection.ttl_ms / 1000 * _RENEWED_SHARE
         try:
-            return await self._connection.run_script(
-                self.request_id, self.role, self._epoch, command, self._name, self._number, *arguments, repeats=True
+            reply = await self._connection.run_script(
+                *(self.request_id, self.role, self._epoch, command, self._name, self._number, *arguments, int(renews)),
+                repeats=True,
             )
+            if renews and command == "append":  # whose keys a begin has not made yet
+                self._renewed_at = sent_at
+            return reply
         except Lost:
             self._last = ()  # what is missing is written first, and then this as a new write
             raise
