@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tandem.endpoints.requests import QUESTION, SCHEMA, EndpointError, Refused, Requests
-from tandem.method.endpoint import Capabilities
+from tandem.method.endpoint import USAGE_FIELDS, Capabilities, Usage
 
 _TOOL = {"type": "function", "function": {"name": "add", "description": "Add to a sum.", "parameters": SCHEMA}}
 # One begun character is at most two tokens; a turn that is closed, and another that is opened, are more.
@@ -115,27 +115,18 @@ class OpenAIProbe:
         body = {"model": self._model, "prompt": "1 2 3", "content": "1 2 3"}
         return self._requests.post(f"{self._requests.root}/tokenize", body)["tokens"]
 
-    def _usage(self) -> str:
-        for fields, kind in (
-            (
-                {"stream_options": {"include_usage": True, "continuous_usage_stats": True}, "timings_per_token": True},
-                "",
-            ),
-            ({"stream_options": {"include_usage": True, "continuous_usage_stats": True}}, ""),
-            ({"stream_options": {"include_usage": True}}, "at_end"),
-            ({}, "at_end"),
-        ):
-            body = self._body(4, **fields)
+    def _usage(self) -> Usage:
+        """Of the finest reports that are asked for at once; some servers refuse a field that they do not know."""
+        every = {**USAGE_FIELDS["timings"], **USAGE_FIELDS["continuous"]}
+        for fields in (every, *USAGE_FIELDS.values()):
             try:
-                chunks = list(self._requests.events(f"{self._requests.api.url}/chat/completions", body))
+                chunks = list(
+                    self._requests.events(f"{self._requests.api.url}/chat/completions", self._body(4, **fields))
+                )
             except Refused:
                 continue
-            if any(chunk.get("timings") for chunk in chunks[:-2]):
-                return "timings"
-            counted = [chunk for chunk in chunks if chunk.get("usage")]
-            is_continuous = any(chunk.get("choices") for chunk in counted[:-1])
-            if counted:
-                return kind or ("continuous" if is_continuous else "at_end")
+            if (found := _reported(chunks)) != "none":
+                return found
         return "none"
 
     def _ask(self, most: int = 2, **fields: Any) -> dict[str, Any]:
@@ -149,6 +140,16 @@ class OpenAIProbe:
         # A model that thinks may refuse, or fill with thoughts, a cap of a few tokens; such models have the newer name.
         cap = most if self._limit_name == "max_tokens" else max(most, 16)
         return {"model": self._model, "messages": QUESTION, self._limit_name: cap, **temperature, **fields}
+
+
+def _reported(chunks: list[dict[str, Any]]) -> Usage:
+    """How a stream has reported its tokens."""
+    if any(chunk.get("timings") for chunk in chunks[:-2]):
+        return "timings"
+    counted = [chunk for chunk in chunks if chunk.get("usage")]
+    if any(chunk.get("choices") for chunk in counted[:-1]):
+        return "continuous"
+    return "at_end" if counted else "none"
 
 
 def _prompt_tokens(reply: Mapping[str, Any]) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -14,6 +15,15 @@ ANTHROPIC_VERSION = "2023-06-01"
 """Of the protocol that is spoken here; the SDK would ask for the newest that it knows."""
 _BASE = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
 Exactness = Literal["exact", "estimated"]
+Usage = Literal["none", "at_end", "continuous", "timings"]
+_AT_END = {"include_usage": True}
+USAGE_FIELDS: Mapping[Usage, dict[str, Any]] = {
+    "timings": {"stream_options": _AT_END, "timings_per_token": True},
+    "continuous": {"stream_options": {**_AT_END, "continuous_usage_stats": True}},
+    "at_end": {"stream_options": _AT_END},
+    "none": {},
+}
+"""What OpenAI's protocol and its dialects are asked for such a report with; the finest first."""
 
 
 class Capabilities(Section):
@@ -31,7 +41,7 @@ class Capabilities(Section):
     tokenizes: bool = Field(default=False, description="counts or returns the tokens of a text")
     json_schema: bool = Field(default=False, description="holds its text to a JSON schema")
     tools: bool = Field(default=False, description="calls tools")
-    usage: Literal["none", "at_end", "continuous", "timings"] = Field(
+    usage: Usage = Field(
         default="at_end",
         description="when a stream reports its tokens: never, at its end, or with every chunk (vLLM's continuous_usage_stats, "
         "llama-server's timings_per_token)",

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from services.engine.api import ApiUnavailable, QueueFull
-from services.engine.remote.api_engine import retry_after
 from services.engine.remote.circuit import Circuit
+from services.engine.remote.refusals import retry_after
 from tandem.endpoint_key import endpoint_key
 from tandem.endpoints.address import AddressError, parse
 from tandem.endpoints.probe import Found

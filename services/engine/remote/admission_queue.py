@@ -12,6 +12,7 @@ from typing import Any
 
 from services.engine.api import (
     DuplicateRequest,
+    EngineCounters,
     EngineLoad,
     EngineStopped,
     Finished,
@@ -133,6 +134,33 @@ class AdmissionQueue:
                 while self._open:
                     await asyncio.sleep(0.01)
         await last()
+
+
+class QueuedEngine:
+    """What the engines behind such a queue have in common; none of them goes on from a text that follows a schema."""
+
+    continues_json = False
+
+    def __init__(self, queue: AdmissionQueue) -> None:
+        self._queue = queue
+        self.counters = EngineCounters()
+
+    @property
+    def load(self) -> EngineLoad:
+        return self._queue.load
+
+    @property
+    def is_alive(self) -> bool:
+        return self._queue.is_open
+
+    def abort(self, request_id: str) -> bool:
+        return self._queue.abort(request_id)
+
+    def _counted(self, end: Finished) -> Finished:
+        """The end of a stream, once its tokens are in the counters."""
+        self.counters.input_tokens += end.usage.prompt
+        self.counters.output_tokens += end.usage.completion
+        return end
 
 
 def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:

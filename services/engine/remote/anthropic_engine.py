@@ -8,29 +8,17 @@ from typing import Any
 import anthropic
 from anthropic import Anthropic, AsyncAnthropic
 
-from services.engine.api import (
-    ApiRefused,
-    ApiUnavailable,
-    EngineError,
-    FinishReason,
-    GenerationRequest,
-    PromptTooLong,
-    QueueFull,
-    SchemaNotSupported,
-    Token,
-    UnknownModel,
-)
+from services.engine.api import FinishReason, GenerationRequest, Token
 from services.engine.remote.api_engine import (
     CONNECT_SECONDS,
     CONTINUE,
     ApiEngine,
     ApiSettings,
     Dialect,
-    retry_after,
-    says_too_long,
     settings_from,
 )
 from services.engine.remote.messages import MessageCodec
+from services.engine.remote.refusals import SdkErrors
 from services.engine.remote.reply import Reply
 from tandem.method.endpoint import ANTHROPIC_VERSION
 
@@ -39,6 +27,7 @@ _LIST_SECONDS = 20
 
 class _Anthropic(Dialect):
     name, version = "anthropic", anthropic.__version__
+    errors = SdkErrors(anthropic.APIStatusError, anthropic.AnthropicError)
 
     def __init__(self, settings: ApiSettings, codec: MessageCodec) -> None:
         super().__init__(settings, codec)
@@ -118,26 +107,6 @@ class _Anthropic(Dialect):
             return
         prompt = usage.input_tokens + (usage.cache_creation_input_tokens or 0)
         reply.report(prompt, usage.cache_read_input_tokens or 0, usage.output_tokens)
-
-    def explain(self, error: Exception) -> EngineError | None:
-        match error:
-            case anthropic.RateLimitError():
-                return QueueFull(f"the API accepts no more requests: {error}", retry_after(error.response.headers))
-            case anthropic.NotFoundError():
-                return UnknownModel(f"the API does not have the model: {error}")
-            case anthropic.AuthenticationError() | anthropic.PermissionDeniedError():
-                return ApiRefused(f"the API refuses the key: {error}")
-            case anthropic.BadRequestError() if "output_config" in str(error) or "schema" in str(error):
-                return SchemaNotSupported(f"the API does not hold its text to this JSON schema: {error}")
-            case anthropic.BadRequestError() if says_too_long(str(error)):
-                return PromptTooLong(str(error))
-            case anthropic.APIStatusError() if 400 <= error.status_code < 500 and error.status_code not in (408, 409):
-                return ApiRefused(f"the API refuses the request: {error}")
-            case anthropic.APIStatusError():  # 529 is overloaded_error; one within a stream comes with the stream's 200
-                return ApiUnavailable(f"the API fails: {error}", retry_after(error.response.headers))
-            case anthropic.AnthropicError():
-                return ApiUnavailable(f"the API does not answer: {error}")
-        return None
 
 
 class AnthropicEngine(ApiEngine):

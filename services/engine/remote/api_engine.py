@@ -6,18 +6,14 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from services.engine.api import (
     ApiUnavailable,
-    EngineCounters,
     EngineError,
-    EngineLoad,
     Finished,
     FinishReason,
     GenerationRequest,
@@ -26,9 +22,10 @@ from services.engine.api import (
     QueueFull,
     Token,
 )
-from services.engine.remote.admission_queue import AdmissionQueue, unless_aborted
+from services.engine.remote.admission_queue import AdmissionQueue, QueuedEngine, unless_aborted
 from services.engine.remote.circuit import Circuit
 from services.engine.remote.messages import MessageCodec
+from services.engine.remote.refusals import SdkErrors, explain
 from services.engine.remote.reply import Reply
 from services.engine.settings import from_arguments
 from tandem.endpoint_key import endpoint_key
@@ -68,6 +65,7 @@ class Dialect(ABC):
 
     name: str
     version: str
+    errors: SdkErrors
 
     def __init__(self, settings: ApiSettings, codec: MessageCodec) -> None:
         self.settings, self.codec = settings, codec
@@ -88,25 +86,19 @@ class Dialect(ABC):
     def read(self, event: Any, reply: Reply) -> list[Token]:
         """What an event adds to the reply. Raises EngineError."""
 
-    @abstractmethod
-    def explain(self, error: Exception) -> EngineError | None:
-        """The error that stands for one of the SDK; None for any other."""
 
-
-class ApiEngine:
+class ApiEngine(QueuedEngine):
     """`Engine` without a scoring pass, in a protocol's dialect."""
 
-    continues_json = False
     dialect: type[Dialect]
 
     def __init__(self, settings: ApiSettings) -> None:
+        super().__init__(AdmissionQueue(settings.max_batch, settings.max_waiting, "an API"))
         self._settings = settings
         self._tokenizer = MessageCodec()
         self._api = self.dialect(settings, self._tokenizer)
-        self._queue = AdmissionQueue(settings.max_batch, settings.max_waiting, "an API")
         self._circuit = Circuit()
         self._revision = ""
-        self.counters = EngineCounters()
 
     @property
     def info(self) -> ModelInfo:
@@ -118,14 +110,6 @@ class ApiEngine:
     @property
     def tokenizer(self) -> MessageCodec:
         return self._tokenizer
-
-    @property
-    def load(self) -> EngineLoad:
-        return self._queue.load
-
-    @property
-    def is_alive(self) -> bool:
-        return self._queue.is_open
 
     def start(self) -> None:
         """Raises OSError where the API does not answer, or does not have the model."""
@@ -140,9 +124,6 @@ class ApiEngine:
 
     def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
         return self._queue.run(generation, self._stream)
-
-    def abort(self, request_id: str) -> bool:
-        return self._queue.abort(request_id)
 
     async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
         raise EngineError("an API returns no log-probabilities of a prompt: score with an engine of this machine")
@@ -162,7 +143,7 @@ class ApiEngine:
                     for token in self._api.read(event, reply):
                         yield token
             if aborted.is_set():
-                yield self._finished(FinishReason.ABORTED, reply.cut)
+                yield self._counted(Finished(FinishReason.ABORTED, reply.cut, "", time.time()))
                 return
             for token in reply.finish():
                 yield token
@@ -170,14 +151,14 @@ class ApiEngine:
             if generation.json_schema:
                 reply.check_json()
         except Exception as error:
-            explained = self._counted(error)
+            explained = self._explained(error)
             if explained is error:
                 raise
             raise explained from error
         finally:
             self._circuit.left()
         self._note_model(reply.model)
-        yield self._finished(reply.reason or FinishReason.EOS, reply.whole)
+        yield self._counted(Finished(reply.reason or FinishReason.EOS, reply.whole, "", time.time()))
 
     async def _events(self, generation: GenerationRequest, aborted: asyncio.Event) -> AsyncGenerator[Any, None]:
         """The API's events until their end, or the abort."""
@@ -194,9 +175,9 @@ class ApiEngine:
         finally:
             await stream.close()
 
-    def _counted(self, error: Exception) -> Exception:
+    def _explained(self, error: Exception) -> Exception:
         """The error to raise, once the circuit knows of it."""
-        explained = error if isinstance(error, EngineError) else self._api.explain(error)
+        explained = error if isinstance(error, EngineError) else explain(error, self._api.errors)
         match explained:
             case None:
                 return error
@@ -217,11 +198,6 @@ class ApiEngine:
                 )
             self._revision = answering
 
-    def _finished(self, reason: FinishReason, usage: TokenCounts) -> Finished:
-        self.counters.input_tokens += usage.prompt
-        self.counters.output_tokens += usage.completion
-        return Finished(reason, usage, "", time.time())
-
 
 def settings_from(arguments: dict[str, Any]) -> ApiSettings:
     """From the arguments of services.engine.registry. Raises SetupError where the key's place is empty."""
@@ -229,22 +205,3 @@ def settings_from(arguments: dict[str, Any]) -> ApiSettings:
     if api is None:
         return settings
     return replace(settings, base_url=api.url, api_key=endpoint_key(api) or "none", model=api.model, can=api.can)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from OpenAI's `retry-after-ms` and HTTP's `Retry-After` (a number or a date); None where the API does not say."""
-    try:
-        if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        given = headers.get("retry-after", "")
-        if not given:
-            return None
-        if given.replace(".", "", 1).isdigit():
-            return float(given)
-        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
-
-
-def says_too_long(message: str) -> bool:
-    return any(word in message.lower() for word in ("context", "too long", "maximum length"))

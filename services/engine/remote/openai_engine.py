@@ -8,43 +8,26 @@ from typing import Any
 import openai
 from openai import AsyncOpenAI, OpenAI
 
-from services.engine.api import (
-    ApiRefused,
-    ApiUnavailable,
-    EngineError,
-    FinishReason,
-    GenerationRequest,
-    PromptTooLong,
-    QueueFull,
-    SchemaNotSupported,
-    Token,
-    UnknownModel,
-)
+from services.engine.api import FinishReason, GenerationRequest, Token
 from services.engine.remote.api_engine import (
     CONNECT_SECONDS,
     CONTINUE,
     ApiEngine,
     ApiSettings,
     Dialect,
-    retry_after,
-    says_too_long,
     settings_from,
 )
 from services.engine.remote.messages import MessageCodec
+from services.engine.remote.refusals import SdkErrors
 from services.engine.remote.reply import Reply
+from tandem.method.endpoint import USAGE_FIELDS
 
 _LIST_SECONDS = 20
-_NEVER_AGAIN = ("insufficient_quota", "billing_hard_limit_reached")
-_USAGE_FIELDS: dict[str, dict[str, Any]] = {
-    "at_end": {"stream_options": {"include_usage": True}},
-    "continuous": {"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
-    "timings": {"stream_options": {"include_usage": True}, "timings_per_token": True},
-    "none": {},
-}
 
 
 class _OpenAI(Dialect):
     name, version = "openai", openai.__version__
+    errors = SdkErrors(openai.APIStatusError, openai.OpenAIError)
 
     def __init__(self, settings: ApiSettings, codec: MessageCodec) -> None:
         super().__init__(settings, codec)
@@ -75,7 +58,7 @@ class _OpenAI(Dialect):
     async def open(self, generation: GenerationRequest) -> Any:
         assert self._client is not None
         arguments = self._arguments(generation)
-        usage = _USAGE_FIELDS[self.settings.can.usage] if self._asks_for_usage else {}
+        usage = USAGE_FIELDS[self.settings.can.usage] if self._asks_for_usage else {}
         if usage:
             try:
                 return await self._client.chat.completions.create(
@@ -127,28 +110,6 @@ class _OpenAI(Dialect):
             if choice.finish_reason:
                 reply.end(FinishReason.LENGTH if choice.finish_reason == "length" else FinishReason.EOS)
         return tokens
-
-    def explain(self, error: Exception) -> EngineError | None:
-        match error:
-            case openai.RateLimitError() if error.code in _NEVER_AGAIN:
-                return ApiRefused(f"the API's account has no means left: {error}")
-            case openai.RateLimitError():
-                return QueueFull(f"the API accepts no more requests: {error}", retry_after(error.response.headers))
-            case openai.NotFoundError():
-                return UnknownModel(f"the API does not have the model: {error}")
-            case openai.AuthenticationError() | openai.PermissionDeniedError():
-                return ApiRefused(f"the API refuses the key: {error}")
-            case openai.BadRequestError() | openai.UnprocessableEntityError() if "response_format" in str(error):
-                return SchemaNotSupported(f"the API does not hold its text to this JSON schema: {error}")
-            case openai.BadRequestError() if says_too_long(str(error)):
-                return PromptTooLong(str(error))
-            case openai.APIStatusError() if error.status_code < 500 and error.status_code not in (408, 409):
-                return ApiRefused(f"the API refuses the request: {error}")
-            case openai.APIStatusError():
-                return ApiUnavailable(f"the API fails: {error}", retry_after(error.response.headers))
-            case openai.OpenAIError():
-                return ApiUnavailable(f"the API does not answer: {error}")
-        return None
 
 
 class OpenAIEngine(ApiEngine):

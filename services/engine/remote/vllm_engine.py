@@ -18,9 +18,7 @@ from typing import Any
 from safetensors import safe_open
 
 from services.engine.api import (
-    EngineCounters,
     EngineError,
-    EngineLoad,
     EngineStopped,
     Finished,
     FinishReason,
@@ -30,7 +28,7 @@ from services.engine.api import (
     PromptTooLong,
     Token,
 )
-from services.engine.remote.admission_queue import AdmissionQueue, unless_aborted
+from services.engine.remote.admission_queue import AdmissionQueue, QueuedEngine, unless_aborted
 from services.engine.text import Detokenizer
 from services.engine.tokenizer import ChatTokenizer
 from tandem.method.tokens import TokenCounts
@@ -51,20 +49,17 @@ class VllmSettings:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-class VllmEngine:
+class VllmEngine(QueuedEngine):
     """`Engine` without a scoring pass.
 
     vLLM ends an aborted stream before its scheduler has ended the step under way, so it does not report what that step
     computes (a token, or a chunk of the prompt): the usage of an aborted stream is marked as an estimate.
     """
 
-    continues_json = False
-
     def __init__(self, settings: VllmSettings) -> None:
+        super().__init__(AdmissionQueue(settings.max_batch, settings.max_waiting, "vLLM"))
         self._settings = settings
-        self._queue = AdmissionQueue(settings.max_batch, settings.max_waiting, "vLLM")
         self._llm: Any = None
-        self.counters = EngineCounters()
 
     @property
     def info(self) -> ModelInfo:
@@ -85,12 +80,8 @@ class VllmEngine:
         return self._tokenizer
 
     @property
-    def load(self) -> EngineLoad:
-        return self._queue.load
-
-    @property
     def is_alive(self) -> bool:
-        return self._queue.is_open and not self._llm.errored
+        return super().is_alive and not self._llm.errored
 
     def start(self) -> None:
         """Load and warm up, in a process of vLLM's own. Raises OSError where the folder holds no model."""
@@ -127,9 +118,6 @@ class VllmEngine:
             raise PromptTooLong(f"prompt and answer of {total} tokens exceed the context length of {context_length}")
         return self._queue.run(generation, self._stream)
 
-    def abort(self, request_id: str) -> bool:
-        return self._queue.abort(request_id)
-
     async def score(self, key: str, prompt_ids: Sequence[int]) -> PromptScores:
         raise EngineError("vLLM returns no entropies of a prompt: score with the transformers engine")
 
@@ -158,12 +146,7 @@ class VllmEngine:
                 yield Token(token, text, time.time(), len(prompt) - cached if completion == 1 else None)
         is_cut = reason is FinishReason.ABORTED
         usage = TokenCounts(len(prompt) - cached, cached, completion, is_estimated=is_cut)
-        yield self._finished(reason, usage, detokenizer)
-
-    def _finished(self, reason: FinishReason, usage: TokenCounts, detokenizer: Detokenizer) -> Finished:
-        self.counters.input_tokens += usage.prompt
-        self.counters.output_tokens += usage.completion
-        return Finished(reason, usage, detokenizer.flush(), time.time())
+        yield self._counted(Finished(reason, usage, detokenizer.flush(), time.time()))
 
 
 async def _next(outputs: AsyncGenerator[Any, None]) -> Any:
