@@ -62,6 +62,7 @@ ARROWS: dict[str, set[str]] = {
     "services.codec_server": {*BASE, *PLUMBING, "services.identity"},
     "services.insight_generator": {*BASE, *PLUMBING, *MODELS},
     "services.slm_executor": {*BASE, *PLUMBING, *MODELS},
+    "services.model_apis": {"services.process", "services.insight_generator", "services.slm_executor"},
     "services.sufficiency_scorer": {*BASE, *PLUMBING, *MODELS},
     "services.answer_checker.sandbox": set(),
     "services.answer_checker.inside": {"tandem.method", "services.checks", "services.answer_checker.sandbox"},

@@ -8,14 +8,19 @@ from typing import Any
 
 import grpc
 
+from services.engine.api import Engine
 from services.generation.role_generator import GenerationEvent, GenerationStarted, StageWritten
 from services.insight_generator.generator import InsightGenerator
 from services.process.callers import Callers
-from services.process.model_process import ModelService
+from services.process.model_process import ModelRole, ModelService
+from services.process.served_profiles import Reread
+from services.process.server import Server
 from services.request_log.connection import Role
+from services.request_log.log import RequestLog
 from tandem.convert.outcomes import finished_to_pb
 from tandem.convert.requests import model_task_from_pb
 from tandem.convert.values import counts_to_pb
+from tandem.method.profile import Profile
 from tandem.v1 import insight_pb2, insight_pb2_grpc, tandem_pb2
 
 NAME = insight_pb2.DESCRIPTOR.services_by_name["InsightGenerator"].full_name
@@ -36,6 +41,14 @@ class InsightGeneratorService(ModelService, insight_pb2_grpc.InsightGeneratorSer
         async with aclosing(self._generator.generate(model_task_from_pb(request, self._profile))) as events:
             async for event in events:
                 yield _event(event, model)
+
+
+def _add(server: Server, engine: Engine, log: RequestLog, *profiles: Profile, reread: Reread | None = None) -> None:
+    service = InsightGeneratorService(InsightGenerator(engine, log, *profiles, reread=reread), profiles[0].name)
+    insight_pb2_grpc.add_InsightGeneratorServicer_to_server(service, server.grpc)
+
+
+ROLE = ModelRole("llm", NAME, CALLERS, _add)
 
 
 def _event(event: GenerationEvent, model: str) -> insight_pb2.GenerateEvent:

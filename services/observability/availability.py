@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from enum import StrEnum
 from importlib.metadata import version
 
-from cryptography import x509
 from prometheus_client import Counter, Gauge, Histogram
 
 from tandem.method.names import DISTRIBUTION
@@ -72,5 +71,7 @@ def count_unreached(dependency: str) -> None:
 
 def export_certificate_end(certificate: str, chain: bytes) -> None:
     """`chain`: PEM; its first certificate is the process's. Raises ValueError for what holds none."""
+    from cryptography import x509  # 3 MB, in every process that has no certificate
+
     first = x509.load_pem_x509_certificates(chain)[0]
     CERTIFICATE_END.labels(certificate).set(first.not_valid_after_utc.timestamp())

@@ -106,28 +106,27 @@ class MeasuredEngine(Protocol):
 
 
 class EngineCollector(Collector):
-    """An engine's own token counters, billed or not, and its load, which autoscaling uses."""
+    """The engines' own token counters, billed or not, and their load, which autoscaling uses; by role."""
 
-    def __init__(self, engine: MeasuredEngine, role: str) -> None:
-        self._engine, self._role = engine, role
+    def __init__(self, engines: Mapping[str, MeasuredEngine]) -> None:
+        self._engines = engines
 
     def collect(self) -> Iterator[Metric]:
-        counters, load = self._engine.counters, self._engine.load
         tokens = CounterMetricFamily(
             "tandem_engine_tokens", "Tokens computed since the process started.", labels=["role", "kind"]
         )
-        for kind in ("input", "output", "scored"):
-            tokens.add_metric([self._role, kind], getattr(counters, f"{kind}_tokens"))
-        yield tokens
         requests = GaugeMetricFamily("tandem_engine_requests", "Requests in the engine.", labels=["role", "state"])
-        for state in ("running", "waiting"):
-            requests.add_metric([self._role, state], getattr(load, state))
-        yield requests
+        for role, engine in self._engines.items():
+            for kind in ("input", "output", "scored"):
+                tokens.add_metric([role, kind], getattr(engine.counters, f"{kind}_tokens"))
+            for state in ("running", "waiting"):
+                requests.add_metric([role, state], getattr(engine.load, state))
+        yield from (tokens, requests)
 
 
-def watch_engine(engine: MeasuredEngine, role: str) -> None:
-    """Export the counters and the load of this process's engine."""
-    REGISTRY.register(EngineCollector(engine, role))
+def watch_engines(engines: Mapping[str, MeasuredEngine]) -> None:
+    """Export the counters and the load of this process's engines, by role."""
+    REGISTRY.register(EngineCollector(engines))
 
 
 class MeasuredDrift(Protocol):

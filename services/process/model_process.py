@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
 import grpc
@@ -16,11 +17,12 @@ from services.engine.registry import make_engine
 from services.generation.attempt_log import AttemptLog, UnloggedAttempt
 from services.generation.role_generator import GenerationEvent, RoleGenerator, RoleWork
 from services.observability import metrics, tracing
+from services.process.callers import Callers
 from services.process.redis import open_request_log
 from services.process.served_profiles import Reread, ServedProfiles, rereading, shared_model
 from services.process.server import Server, serve
 from services.process.settings import ModelServiceSettings, read_settings
-from services.process.transport import Transport, own_transport
+from services.process.transport import PLAIN, Transport, own_transport
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from services.request_log.stops import StopSignal
@@ -43,51 +45,81 @@ def open_engine(spec: str, arguments: dict[str, Any]) -> Engine:
 async def run_model_process(
     server: Server,
     settings: ModelServiceSettings,
-    engine: Engine,
+    engines: Sequence[Engine],
     log: RequestLog,
     then: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGTERM. `then` runs when the engine has loaded, before any call is served. Raises what either raises."""
+    """Serve until SIGTERM. `then` runs when the engines have loaded, before any call is served. Raises what either raises."""
 
     async def load() -> None:
-        await asyncio.to_thread(engine.start)
+        await asyncio.gather(*(asyncio.to_thread(engine.start) for engine in engines))
         logger.info("engine is ready")
         then()
 
+    def is_alive() -> bool:
+        return all(engine.is_alive for engine in engines)
+
     try:
-        await serve(server, settings.drain, settings.unready_pause, load, is_alive=lambda: engine.is_alive)
+        await serve(server, settings.drain, settings.unready_pause, load, is_alive=is_alive)
     finally:
-        await asyncio.to_thread(engine.stop)
+        await asyncio.gather(*(asyncio.to_thread(engine.stop) for engine in engines))
         await log.close()
         tracing.shutdown()
 
 
-class Build(Protocol):
-    """The composition of a process whose model writes text. The first of `profiles` is its default."""
+class AddService(Protocol):
+    """Adds the service of a model that writes text to a server. The first of `profiles` is its default."""
 
     def __call__(
+        self, server: Server, engine: Engine, log: RequestLog, *profiles: Profile, reread: Reread | None = ...
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRole:
+    """What a process does for one model of a pair. `service`: the name of its gRPC service."""
+
+    name: Literal["llm", "slm"]
+    service: str
+    callers: Callers
+    add: AddService
+
+    def model_of(self, profile: Profile) -> Model:
+        return profile.llm if self.name == "llm" else profile.slm
+
+    def build(
         self, host: str, port: int, engine: Engine, log: RequestLog, *profiles: Profile,
-        reread: Reread | None = ..., transport: Transport = ...,
-    ) -> Server: ...  # fmt: skip
+        reread: Reread | None = None, transport: Transport = PLAIN,
+    ) -> Server:  # fmt: skip
+        """A server of this role alone."""
+        server = Server(host, port, [self.service], transport=transport, callers=self.callers)
+        self.add(server, engine, log, *profiles, reread=reread)
+        return server
 
 
-async def run_generator(process: str, role: Literal["llm", "slm"], build: Build) -> None:
-    """Run the process of the model that has this role in its profiles, by the settings of the environment."""
+async def run_generator(process: str, *roles: ModelRole) -> None:
+    """Run the process of the models that have these roles in its profiles, by the settings of the environment.
 
-    def model_of(profile: Profile) -> Model:
-        return profile.llm if role == "llm" else profile.slm
-
+    Two roles share a process only where others run both models: an engine of this machine takes cores and memory of its own.
+    """
     settings = read_settings(ModelServiceSettings)
     tracing.setup(f"tandem-{process}", settings.log_level)
     profiles = settings.load_profiles()
     metrics.expose(settings.host, settings.metrics_port, process)
-    transport = own_transport()
-    model = shared_model(profiles, model_of)
-    engine = open_engine(settings.engine_for(model), settings.engine_arguments(model))
-    metrics.watch_engine(engine, role)
-    log, reread = open_request_log(settings.sealer()), rereading(settings.load_profiles, model_of, profiles[0])
-    server = build(settings.host, settings.port, engine, log, *profiles, reread=reread, transport=transport)
-    await run_model_process(server, settings, engine, log)
+    transport, log = own_transport(), open_request_log(settings.sealer())
+    names = [role.service for role in roles]
+    server = Server(settings.host, settings.port, names, transport=transport, callers=roles[0].callers)
+    engines: dict[str, Engine] = {}
+    for role in roles:
+        model = shared_model(profiles, role.model_of)
+        if len(roles) > 1 and model.api is None:
+            raise SetupError(f"{model.name} runs on this machine: it needs a process of its own")
+        engine = open_engine(settings.engine_for(model), settings.engine_arguments(model))
+        reread = rereading(settings.load_profiles, role.model_of, profiles[0])
+        role.add(server, engine, log, *profiles, reread=reread)
+        engines[role.name] = engine
+    metrics.watch_engines(engines)
+    await run_model_process(server, settings, list(engines.values()), log)
 
 
 class ModelGenerator(ABC):

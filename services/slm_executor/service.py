@@ -9,14 +9,19 @@ from typing import Any
 
 import grpc
 
+from services.engine.api import Engine
 from services.generation.role_generator import GenerationStarted
 from services.process.callers import Callers
-from services.process.model_process import ModelService
+from services.process.model_process import ModelRole, ModelService
+from services.process.served_profiles import Reread
+from services.process.server import Server
 from services.request_log.connection import Role
+from services.request_log.log import RequestLog
 from services.slm_executor.generator import AnswerGenerator
 from tandem.convert.outcomes import finished_to_pb, prefill_response_to_pb
 from tandem.convert.requests import model_task_from_pb
 from tandem.convert.values import counts_to_pb
+from tandem.method.profile import Profile
 from tandem.method.tasks import GenerationOutcome
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 
@@ -60,6 +65,14 @@ class SlmExecutorService(ModelService, execution_pb2_grpc.SlmExecutorServicer):
         if request.only_prefill:
             return execution_pb2.AbortResponse(aborted=self._generator.prefiller.abort(request.request_id))
         return await super().Abort(request, context)
+
+
+def _add(server: Server, engine: Engine, log: RequestLog, *profiles: Profile, reread: Reread | None = None) -> None:
+    service = SlmExecutorService(AnswerGenerator(engine, log, *profiles, reread=reread), profiles[0].name)
+    execution_pb2_grpc.add_SlmExecutorServicer_to_server(service, server.grpc)
+
+
+ROLE = ModelRole("slm", NAME, CALLERS, _add)
 
 
 def _event(event: GenerationStarted | GenerationOutcome, model: str) -> execution_pb2.ExecuteEvent:

@@ -58,7 +58,7 @@ async def main() -> None:
     model = shared_model(profiles, _model_of)
     needs = _needs(scorers)
     engine = open_engine(_engine_for(scorers, settings.engine), settings.engine_arguments(model) | needs)
-    metrics.watch_engine(engine, "scorer")
+    metrics.watch_engines({"scorer": engine})
     log = open_request_log(settings.sealer())
     server = build(
         settings.host, settings.port, engine, log, *profiles,
@@ -70,7 +70,7 @@ async def main() -> None:
         metrics.watch_drift(server.load().scorers.drifts)
 
     async with server.rest(settings.http_port):
-        await run_model_process(server.grpc, settings, engine, log, then=add_model)
+        await run_model_process(server.grpc, settings, [engine], log, then=add_model)
 
 
 @contextmanager

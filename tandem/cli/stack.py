@@ -17,7 +17,7 @@ from tandem.cli.models import pull_missing
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.tables import print_table
 from tandem.local import planning
-from tandem.local.layout import PROCESSES, StackError, engine_name
+from tandem.local.layout import LOCAL_PROCESSES, StackError, engine_name
 from tandem.local.planning import open_stack, require_same
 from tandem.local.supervisor import EVERY, ProcessStatus, Report, Stack
 from tandem.paths import DEFAULT_PROFILE, read_stack, state_folder
@@ -97,7 +97,9 @@ def status(json: JsonFlag = False) -> None:
 
 
 def logs(
-    process: Annotated[str, typer.Argument(help=f"One of {', '.join(p.name for p in PROCESSES)}; default: all.")] = "",
+    process: Annotated[
+        str, typer.Argument(help=f"One of {', '.join(p.name for p in LOCAL_PROCESSES)}; default: all.")
+    ] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines as they are written.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Number of last lines of each log.")] = 20,
     json: JsonFlag = False,
@@ -106,7 +108,7 @@ def logs(
     if json and follow:
         raise typer.BadParameter("--json prints what there is: leave out --follow", param_hint="--json")
     folder = state_folder() / "logs"
-    wanted = [process] if process else [p.name for p in PROCESSES]
+    wanted = [process] if process else [p.name for p in LOCAL_PROCESSES]
     present = {name: str(file) for name in wanted if (file := folder / f"{name}.log").is_file()}
     if not present:
         raise StackError(f"there is no log of {process or 'any process'} in {folder}")

@@ -84,7 +84,14 @@ PROCESSES = (
     ),
 )  # fmt: skip
 OWN_PROCESSES = tuple(process for process in PROCESSES if process.module)
-ANSWERING = frozenset(process.name for process in PROCESSES if process.name != "http-gateway")
+MODEL_APIS = Process(
+    "model-apis", 1, {"main": 50057, "metrics": 9457},
+    "tandem.v1.InsightGenerator", "services.model_apis", runs_model=True,
+)  # fmt: skip
+"""Serves both models where others run them, in place of their two processes. In a cluster each has pods and a secret of its own."""
+JOINED = frozenset({"insight-generator", "slm-executor"})
+LOCAL_PROCESSES = (*PROCESSES, MODEL_APIS)
+ANSWERING = frozenset(process.name for process in LOCAL_PROCESSES if process.name != "http-gateway")
 """What a request by gRPC needs."""
 
 
@@ -105,7 +112,7 @@ class Layout:
 
     @property
     def processes(self) -> tuple[Process, ...]:
-        return tuple(process for process in PROCESSES if process.name in self.ports)
+        return tuple(process for process in LOCAL_PROCESSES if process.name in self.ports)
 
     def waves(self) -> list[list[Process]]:
         numbers = sorted({process.wave for process in self.processes})
@@ -113,6 +120,11 @@ class Layout:
 
     def address(self, process: str) -> str:
         return f"127.0.0.1:{self.ports[process]['main']}"
+
+    def serving(self, process: str) -> str:
+        """The process that does the work of `process` here; empty where none does."""
+        joined = MODEL_APIS.name if process in JOINED else ""
+        return next((name for name in (process, joined) if name in self.ports), "")
 
     @property
     def gateway(self) -> str:

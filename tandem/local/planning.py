@@ -11,12 +11,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tandem import jaeger as jaeger_api
-from tandem.local.layout import PROCESSES, Layout, StackError, engine_name, engine_threads
+from tandem.local.layout import LOCAL_PROCESSES, Layout, StackError, engine_name, engine_threads
 from tandem.local.ports import OwnPorts
-from tandem.local.programs import require_binary, require_jaeger
+from tandem.local.programs import left_out, require_binary, require_jaeger
 from tandem.local.supervisor import EVERY, PortTaken, Report, Stack
 from tandem.method.errors import TandemError
-from tandem.method.profile import load_profile
+from tandem.method.profile import Profile, load_profile
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder, profile_folders, read_stack, state_folder
 
 _START_ATTEMPTS = 3
@@ -69,10 +69,8 @@ def plan_stack(
         raise StackError(f"no Jaeger answers at {external}, the value of TANDEM_JAEGER")
     if jaeger and not external:
         require_jaeger()
-    left_out = {"jaeger"} if not jaeger or external else set()
-    if _is_unscored(profile):
-        left_out.add("sufficiency-scorer")
-    own = OwnPorts(p for p in PROCESSES if p.name not in left_out)
+    unneeded = left_out(_loaded(profile), tls=tls) | ({"jaeger"} if not jaeger or external else set())
+    own = OwnPorts(p for p in LOCAL_PROCESSES if p.name not in unneeded)
     environment = {
         "TANDEM_MODELS": str(models_folder()),
         "TANDEM_PROFILES_PATH": os.pathsep.join(str(f.resolve()) for f in profile_folders()),
@@ -114,9 +112,9 @@ def require_same(stack: Stack, profile: str, *, jaeger: bool, tls: bool = False)
         )
 
 
-def _is_unscored(profile: str) -> bool:
+def _loaded(profile: str) -> Profile:
     try:
-        return load_profile(profile, tuple(profile_folders())).stop.is_off
+        return load_profile(profile, tuple(profile_folders()))
     except TandemError as error:
         raise StackError(str(error)) from error
 

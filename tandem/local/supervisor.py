@@ -26,7 +26,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from tandem.errors import CANNOT_START
 from tandem.local.certificates import authority_file, probe_credentials, write_access, write_certificates
-from tandem.local.layout import PROCESSES, Layout, Process, StackError
+from tandem.local.layout import LOCAL_PROCESSES, Layout, Process, StackError
 from tandem.local.ports import OwnPorts, is_taken, listens
 from tandem.local.probes import answers_http, answers_ping, is_serving
 from tandem.local.programs import require_binary
@@ -40,7 +40,7 @@ _ALIVE = ("RUNNING", "STARTING")  # of a process that is expected to run for a w
 # As Redis and Temporal say it, and as our processes do (services.process.start).
 _PORT_TAKEN = re.compile(r"address already in use|failed to bind|listening on \S+ failed", re.IGNORECASE)
 _LINES_SHOWN = 15
-EVERY = frozenset(process.name for process in PROCESSES)
+EVERY = frozenset(process.name for process in LOCAL_PROCESSES)
 
 
 class PortTaken(StackError):

@@ -26,11 +26,11 @@ from services.gateway.service import TandemService
 from services.gateway.temporal import Workflows
 from services.gateway.tenancy import Tenancy
 from services.identity.authentication import Authentication
-from services.insight_generator import __main__ as insight_generator
+from services.insight_generator.service import ROLE as LARGE
 from services.observability.text import TextlessExporter
 from services.process.temporal import NOT_ENCRYPTED
 from services.request_log.log import RequestLog
-from services.slm_executor import __main__ as slm_executor
+from services.slm_executor.service import ROLE as SMALL
 from services.sufficiency_scorer import __main__ as sufficiency_scorer
 from tandem import AsyncClient
 from tests.fakes import ScriptedEngine
@@ -97,8 +97,8 @@ async def run_system(
     logs = request_logs(redis_url, TTL)
     log = logs["gateway"]
     llm, slm, judge_engine = (ScriptedEngine(n) for n in ("scripted-llm", "scripted-slm", "scripted-slm"))
-    generator = insight_generator.build("127.0.0.1", 0, llm, logs["insight-generator"], profile)
-    executor = slm_executor.build("127.0.0.1", 0, slm, logs["slm-executor"], profile)
+    generator = LARGE.build("127.0.0.1", 0, llm, logs["insight-generator"], profile)
+    executor = SMALL.build("127.0.0.1", 0, slm, logs["slm-executor"], profile)
     scorer = sufficiency_scorer.build("127.0.0.1", 0, judge_engine, logs["sufficiency-scorer"], profile)
     scorer.load()
     for model in (generator, executor, scorer.grpc):

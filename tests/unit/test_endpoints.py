@@ -15,10 +15,10 @@ from tandem.endpoints.address import AddressError, parse
 from tandem.endpoints.probe import Found
 from tandem.endpoints.profile import Role, pair_name, parse_prices, profile_text, write_profile
 from tandem.errors import SetupError
-from tandem.local.layout import PROCESSES, Layout
-from tandem.local.programs import withheld
+from tandem.local.layout import LOCAL_PROCESSES, Layout
+from tandem.local.programs import left_out, program, withheld
 from tandem.method.endpoint import Api, Capabilities
-from tandem.method.profile import load_profile
+from tandem.method.profile import Profile, load_profile
 
 ALL = Capabilities(continues="flag", logprobs=True, prompt_scores=True, json_schema=True, usage="continuous")
 
@@ -99,16 +99,47 @@ def test_a_written_profile_is_read_as_two_endpoints_without_a_scorer(tmp_path: P
     assert profile.max_question_tokens < 16384
 
 
-def test_a_key_reaches_only_the_process_of_its_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_profile(tmp_path, "mine", Role(parse("openai:a"), Found(ALL)), Role(parse("anthropic:b"), Found(ALL)))
-    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(tmp_path))
+def two_apis(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
+    write_profile(folder, "mine", Role(parse("openai:a"), Found(ALL)), Role(parse("anthropic:b"), Found(ALL)))
+    monkeypatch.setenv("TANDEM_PROFILES_PATH", str(folder))
+    return load_profile("mine", (folder,))
+
+
+def test_a_key_reaches_only_the_process_that_calls_its_endpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_apis(tmp_path, monkeypatch)
     layout = Layout(tmp_path, "mine", {})
     keys = {"OPENAI_API_KEY", "ANTHROPIC_API_KEY"}
-    seen = {process.name: keys - withheld(layout, process).keys() for process in PROCESSES}
+    seen = {process.name: keys - withheld(layout, process).keys() for process in LOCAL_PROCESSES}
     assert {name: has for name, has in seen.items() if has} == {
         "insight-generator": {"OPENAI_API_KEY"},
         "slm-executor": {"ANTHROPIC_API_KEY"},
+        "model-apis": keys,
     }
+
+
+def test_one_process_serves_both_models_where_others_run_them_and_the_worker_calls_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = two_apis(tmp_path, monkeypatch)
+    unneeded = left_out(profile, tls=False)
+    assert unneeded == {"insight-generator", "slm-executor", "sufficiency-scorer"}
+    ports = {process.name: dict(process.ports) for process in LOCAL_PROCESSES if process.name not in unneeded}
+    layout = Layout(tmp_path, "mine", ports)
+    [worker] = [process for process in layout.processes if process.name == "worker"]
+    environment = program(layout, worker).environment
+    joined = layout.address("model-apis")
+    assert environment["TANDEM_INSIGHT_GENERATOR"] == environment["TANDEM_SLM_EXECUTOR"] == joined
+    assert "TANDEM_SUFFICIENCY_SCORER" not in environment
+
+
+def test_each_role_has_a_process_where_one_model_runs_here_and_where_each_has_a_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = two_apis(tmp_path, monkeypatch)
+    here = profile.model_copy(update={"slm": profile.slm.model_copy(update={"api": None})})
+    assert left_out(here, tls=False) == left_out(profile, tls=True) == {"model-apis", "sufficiency-scorer"}
 
 
 def test_prices_of_ones_own_and_the_endpoints_own_list_come_before_the_vendors() -> None:

@@ -185,7 +185,7 @@ def exported() -> set[str]:
     if "tandem_scorer_feature_shift" not in generate_latest(REGISTRY).decode():
         metrics.watch_drift({"mine": Shifted()})
     InferenceSpan(Inference("every", "llm", "r", 1, RolePrices())).end("eos", 1.0, TokenCounts(1, 0, 5))
-    collector = metrics.EngineCollector(ScriptedEngine("every"), "llm")
+    collector = metrics.EngineCollector({"llm": ScriptedEngine("every")})
     ours = {s.name for family in collector.collect() for s in family.samples}
     lines = generate_latest(REGISTRY).decode().splitlines()
     return ours | {re.split(r"[{ ]", line)[0] for line in lines if line and not line.startswith("#")}
