@@ -1,0 +1,190 @@
+"""`tandem up` with two endpoints of others, where no engine is installed; and what a request becomes when an endpoint misbehaves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tandem import Client, Completed
+from tandem.local.planning import open_stack
+from tandem.local.supervisor import Stack
+from tandem.paths import REPOSITORY
+from tandem.v1 import tandem_pb2
+from tests.conftest import wait_until
+from tests.e2e.conftest import in_environment
+from tests.e2e.test_local_stack import tandem
+from tests.extras import environment_of
+from tests.recorded_api import Answer, RecordedApi, openai_chunks, openai_usage, recorded_api
+
+pytestmark = pytest.mark.timeout(600)
+LARGE, SMALL = "large-70b", "small-7b"
+TEXTS = ["It ", "is ", "42."]
+SILENT_SECONDS = 2
+MODELS = {"object": "list", "data": [{"id": name, "object": "model"} for name in (LARGE, SMALL)]}
+LIMITED = Answer({"error": {"message": "slow down"}}, status=429, headers={"retry-after": "1"})
+
+
+def fine(model: str, texts: list[str] = TEXTS) -> Answer:
+    return Answer(events=openai_chunks(texts, openai_usage(20, len(texts)), model=model))
+
+
+class Endpoints:
+    """Two models of one server of OpenAI's protocol. `next[model]` are its next streams; with none left each is fine."""
+
+    def __init__(self) -> None:
+        self.next: dict[str, list[Answer]] = defaultdict(list)
+        self.asked: list[str] = []
+
+    def answer(self, path: str, body: dict[str, Any]) -> Answer:
+        if path.endswith("/models"):
+            return Answer(MODELS)
+        if not path.endswith("/chat/completions"):
+            return Answer({"error": {"message": "no such path"}}, status=404)
+        model = body["model"]
+        if not body.get("stream"):
+            message = {"role": "assistant", "content": "1"}
+            return Answer({"choices": [{"index": 0, "message": message}], "usage": openai_usage(10, 1)})
+        self.asked.append(model)
+        return self.next[model].pop(0) if self.next[model] else fine(model)
+
+
+@pytest.fixture(scope="module")
+def endpoints() -> Endpoints:
+    return Endpoints()
+
+
+@pytest.fixture(scope="module")
+def api(endpoints: Endpoints) -> Iterator[RecordedApi]:
+    with recorded_api(endpoints.answer) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def lean() -> dict[str, str]:
+    return environment_of("local-api")
+
+
+@pytest.fixture(scope="module")
+def api_stack(api: RecordedApi, lean: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("apis")
+    variables = {
+        **lean,
+        "TANDEM_STATE": str(folder / "state"),
+        "TANDEM_MODELS": str(folder / "models"),
+        "TANDEM_PROFILES_PATH": f"{folder / 'profiles'}:{REPOSITORY / 'deploy' / 'profiles'}",
+        "TANDEM_ENGINE": "auto",
+        "TANDEM_ENGINE_ARGS": json.dumps({"timeout_seconds": SILENT_SECONDS}),
+    }
+    with in_environment(variables):
+        up = tandem("up", "--large", f"{api.url}/v1#{LARGE}", "--small", f"{api.url}/v1#{SMALL}")
+        assert up.returncode == 0, up.stderr
+        stack = open_stack()
+        assert stack is not None
+        try:
+            yield stack
+        finally:
+            stack.down()
+
+
+@pytest.fixture
+def client(api_stack: Stack, endpoints: Endpoints) -> Iterator[Client]:
+    endpoints.next.clear()
+    endpoints.asked.clear()
+    with Client(api_stack.gateway) as client:
+        yield client
+
+
+def solved(client: Client, question: str) -> tandem_pb2.SolveResult:
+    *_, last = client.solve(question)
+    assert isinstance(last, Completed)
+    return last.result
+
+
+def test_the_stack_of_two_apis_runs_where_no_engine_is_installed(
+    api_stack: Stack, client: Client, lean: dict[str, str], endpoints: Endpoints
+) -> None:
+    missing = lean["TANDEM_TESTS_MISSING"].split(",")
+    assert {"torch", "transformers", "xllamacpp", "kserve", "numpy", "safetensors"} <= set(missing)
+    assert not {"openai", "anthropic", "temporalio", "grpc", "redis"} & set(missing)
+    imported = subprocess.run([sys.executable, "-c", "import torch"], capture_output=True, text=True)
+    assert "No module named 'torch' here" in imported.stderr
+    assert {row.name: row.state for row in api_stack.status()} == dict.fromkeys(
+        ["redis", "temporal", "answer-checker", "worker", "gateway", "http-gateway", "model-apis"], "ready"
+    )
+    result = solved(client, "What is 6 times 7?")
+    assert result.answer == "It is 42."
+    assert endpoints.asked == [LARGE]
+    assert (result.usage.llm.input_tokens, result.usage.llm.output_tokens) == (20, 3)
+
+
+def test_a_request_waits_as_long_as_a_limited_api_asks_and_is_paid_once(client: Client, endpoints: Endpoints) -> None:
+    endpoints.next[LARGE] = [LIMITED, LIMITED]
+    result = solved(client, "Limited?")
+    assert result.answer == "It is 42."
+    assert endpoints.asked == [LARGE] * 3
+    assert (result.usage.llm.input_tokens, result.usage.llm.output_tokens) == (20, 3)
+
+
+def test_a_storm_of_limits_ends_in_an_answer_of_the_small_model_and_says_so(
+    client: Client, endpoints: Endpoints
+) -> None:
+    endpoints.next[LARGE] = [LIMITED] * 50
+    result = solved(client, "A storm?")
+    assert result.stop.reason == tandem_pb2.STOP_REASON_LLM_UNAVAILABLE
+    assert any("accepts no more requests" in note or "pause of its limits" in note for note in result.notes)
+    assert endpoints.asked.count(LARGE) <= 4
+    assert endpoints.asked.count(SMALL) == 1
+    assert result.usage.llm.output_tokens == 0
+
+
+def test_an_api_that_hangs_is_asked_again_and_what_it_had_written_is_on_the_bill(
+    client: Client, endpoints: Endpoints
+) -> None:
+    endpoints.next[LARGE] = [Answer(events=openai_chunks(["It ", "is "], None, finish=None), hangs=True)]
+    result = solved(client, "Hanging?")
+    assert result.answer == "It is 42."
+    assert endpoints.asked == [LARGE] * 2
+    usage = result.usage.llm
+    assert (usage.output_tokens, usage.discarded_tokens) == (3, 2)
+    assert usage.is_estimated
+
+
+def test_an_api_that_always_closes_early_is_left_after_four_attempts(client: Client, endpoints: Endpoints) -> None:
+    cut = Answer(events=openai_chunks(["It "], None, finish=None), closes=True)
+    endpoints.next[LARGE] = [cut] * 50
+    result = solved(client, "Closing?")
+    assert result.stop.reason == tandem_pb2.STOP_REASON_LLM_UNAVAILABLE
+    assert endpoints.asked == [LARGE] * 4 + [SMALL]
+    assert any("the large model failed" in note for note in result.notes)
+    assert (result.usage.llm.discarded_tokens, result.usage.llm.is_estimated) == (4, True)
+    endpoints.next.clear()
+    wait_until(lambda: solved(client, "Again?").stop.reason != tandem_pb2.STOP_REASON_LLM_UNAVAILABLE, 30)
+
+
+def test_a_usage_that_cannot_be_true_is_an_estimate_on_the_bill(client: Client, endpoints: Endpoints) -> None:
+    endpoints.next[LARGE] = [Answer(events=openai_chunks(TEXTS, openai_usage(20, 10**9), model=LARGE))]
+    usage = solved(client, "Lying?").usage.llm
+    assert usage.is_estimated
+    assert usage.output_tokens <= 4096
+
+
+def test_another_model_behind_the_name_is_in_the_log(client: Client, endpoints: Endpoints, api_stack: Stack) -> None:
+    solved(client, "Which?")
+    endpoints.next[LARGE] = [fine("large-71b")]
+    solved(client, "And now?")
+    log = api_stack.log("model-apis")
+    wait_until(lambda: f"with 'large-71b' now, no longer with {LARGE!r}" in Path(log).read_text())
+
+
+def test_a_refused_request_is_asked_once_and_says_why(client: Client, endpoints: Endpoints) -> None:
+    endpoints.next[LARGE] = [Answer({"error": {"message": "we do not talk of this"}}, status=400)] * 9
+    result = solved(client, "Refused?")
+    assert endpoints.asked == [LARGE, SMALL]
+    assert any("we do not talk of this" in note for note in result.notes)
