@@ -100,7 +100,7 @@ def _model(role: str, given: Role) -> str:
     lines = [f"[{role}]", f"name = {json.dumps(given.address.name)}", f"parameters = {given.parameters:g}"]
     if given.address.api is not None:
         assert given.found is not None
-        lines += ["", f"[{role}.api]", *_assignments(given.address.api.model_dump(exclude={"can"}))]
+        lines += ["", f"[{role}.api]", *_assignments(given.address.api.model_dump(exclude={"can", "limits"}))]
         lines += ["", f"[{role}.api.can]", *_assignments(given.found.can.model_dump())]
     return "\n".join(lines)
 

@@ -86,6 +86,13 @@ class Capabilities(Section):
         return [text for has, text in said if not has]
 
 
+class Limits(Section):
+    """Of this project's own share, where several use one account; an API's own limits are read from its replies."""
+
+    requests_per_minute: float = Field(default=0, ge=0, description="0: as the API says in its replies")
+    tokens_per_minute: float = Field(default=0, ge=0, description="prompts and answers' caps together; 0: as above")
+
+
 class Api(Section):
     """`key` never is the key itself: a profile is read by many."""
 
@@ -96,6 +103,7 @@ class Api(Section):
         default="", description="name of the variable that holds the key, or file:PATH; empty: none is sent"
     )
     can: Capabilities = Capabilities()
+    limits: Limits = Limits()
 
     @field_validator("url")
     @classmethod

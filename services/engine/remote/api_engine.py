@@ -24,12 +24,13 @@ from services.engine.api import (
 )
 from services.engine.remote.admission_queue import AdmissionQueue, QueuedEngine, unless_aborted
 from services.engine.remote.circuit import Circuit
+from services.engine.remote.limits import RateLimits
 from services.engine.remote.messages import MessageCodec
 from services.engine.remote.refusals import SdkErrors, explain
 from services.engine.remote.reply import Reply
 from services.engine.settings import from_arguments
 from tandem.endpoint_key import endpoint_key
-from tandem.method.endpoint import Capabilities
+from tandem.method.endpoint import Capabilities, Limits
 from tandem.method.tokens import TokenCounts
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class ApiSettings:
     timeout_seconds: float = SILENT_SECONDS
     model: str = ""
     can: Capabilities = field(default_factory=Capabilities)
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def asked(self) -> str:
@@ -97,7 +99,7 @@ class ApiEngine(QueuedEngine):
         self._settings = settings
         self._tokenizer = MessageCodec()
         self._api = self.dialect(settings, self._tokenizer)
-        self._circuit = Circuit()
+        self._circuit, self._limits = Circuit(), RateLimits(settings.limits)
         self._revision = ""
 
     @property
@@ -136,6 +138,11 @@ class ApiEngine(QueuedEngine):
             yield Finished(FinishReason.LENGTH, TokenCounts(), "", time.time())
             return
         reply = Reply(self._tokenizer, generation, self._settings.can)
+        most = len(generation.prompt_ids) + generation.max_new_tokens
+        wait = self._limits.reserve(most)
+        if wait and not await unless_aborted(asyncio.sleep(wait), aborted):
+            yield Finished(FinishReason.ABORTED, TokenCounts(), "", time.time())
+            return
         self._circuit.enter()
         try:
             async with aclosing(self._events(generation, aborted)) as events:
@@ -143,7 +150,7 @@ class ApiEngine(QueuedEngine):
                     for token in self._api.read(event, reply):
                         yield token
             if aborted.is_set():
-                yield self._counted(Finished(FinishReason.ABORTED, reply.cut, "", time.time()))
+                yield self._ended(FinishReason.ABORTED, reply.cut, most)
                 return
             for token in reply.finish():
                 yield token
@@ -158,7 +165,7 @@ class ApiEngine(QueuedEngine):
         finally:
             self._circuit.left()
         self._note_model(reply.model)
-        yield self._counted(Finished(reply.reason or FinishReason.EOS, reply.whole, "", time.time()))
+        yield self._ended(reply.reason or FinishReason.EOS, reply.whole, most)
 
     async def _events(self, generation: GenerationRequest, aborted: asyncio.Event) -> AsyncGenerator[Any, None]:
         """The API's events until their end, or the abort."""
@@ -166,6 +173,7 @@ class ApiEngine(QueuedEngine):
         if not await unless_aborted(opening, aborted):
             return  # the API may or may not have prefilled the prompt by now
         stream: Any = opening.result()
+        self._limits.observe(stream.response.headers)
         try:
             while True:
                 receiving = asyncio.ensure_future(anext(stream, None))
@@ -189,6 +197,10 @@ class ApiEngine(QueuedEngine):
                 self._circuit.succeeded()  # it has answered: it refuses this request
         return explained
 
+    def _ended(self, reason: FinishReason, usage: TokenCounts, reserved: int) -> Finished:
+        self._limits.give_back(reserved - usage.read - usage.completion)
+        return self._counted(Finished(reason, usage, "", time.time()))
+
     def _note_model(self, answering: str) -> None:
         """The API says which model answers: an alias may come to mean another one, at another price and quality."""
         if answering and answering != self._revision:
@@ -204,4 +216,6 @@ def settings_from(arguments: dict[str, Any]) -> ApiSettings:
     settings, api = from_arguments(ApiSettings, arguments), arguments.get("api")
     if api is None:
         return settings
-    return replace(settings, base_url=api.url, api_key=endpoint_key(api) or "none", model=api.model, can=api.can)
+    return replace(
+        settings, base_url=api.url, api_key=endpoint_key(api) or "none", model=api.model, can=api.can, limits=api.limits
+    )
