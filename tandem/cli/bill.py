@@ -83,7 +83,7 @@ def _bill(data: dict[str, Any]) -> list[Text]:
     lines.append(
         Text("bill     ", style="bold")
         + Text(
-            f"{dollars(cost['usd'])}{' (estimated)' if is_estimated else ''}   large model alone {usd_alone}: {saved(cost['saved_ratio'])}   "
+            f"{dollars(cost['usd'])}{' (estimated)' if is_estimated else ''}   large model alone {usd_alone}: {saved(cost['saved_ratio'], is_priced=cost['usd'] is not None)}   "
             f"prices {cost['price_version']}"
         )
     )
@@ -105,8 +105,8 @@ def _bill(data: dict[str, Any]) -> list[Text]:
     return lines
 
 
-def saved(ratio: float | None) -> str:
+def saved(ratio: float | None, *, is_priced: bool = True) -> str:
     """What a request cost less than the large model alone; None where that cannot be said."""
     if ratio is None:
-        return "nothing saved"
+        return "nothing saved" if is_priced else "what is saved is unknown"
     return f"{ratio:+.0%} saved" if ratio >= 0 else f"{-ratio:.0%} more spent"

@@ -15,10 +15,14 @@ from tandem.cli.local_checks import MachineCheck, local_checks
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.client import Client
 from tandem.errors import RequestError
+from tandem.method.errors import TandemError
+from tandem.method.profile import load_profile
 from tandem.paths import (
     DEFAULT_GATEWAY,
+    DEFAULT_PROFILE,
     is_checkout,
     models_folder,
+    profile_folders,
     read_stack,
     state_folder,
 )
@@ -54,12 +58,40 @@ def _checks(profile: str) -> Iterator[MachineCheck]:
     yield MachineCheck("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
     if is_checkout():
         yield from local_checks(profile)
+        yield from _endpoints(profile or (read_stack() or {}).get("profile", DEFAULT_PROFILE))
     else:
         advice = "to run models on this machine, clone the repository and run `make setup` in it"
         yield MachineCheck("local stack", False, "only the client is installed", advice, required=False)
     yield _gateway()
     if address := (read_stack() or {}).get("http"):
         yield _http_gateway(address)
+
+
+def _endpoints(profile: str) -> Iterator[MachineCheck]:
+    """Whether each model that others run can be reached, and what is lost with it, as the profile knows it."""
+    try:
+        pair = load_profile(profile, tuple(profile_folders()))
+    except TandemError:
+        return  # local_checks has named it
+    from tandem.endpoints.probe import reach
+    from tandem.endpoints.requests import EndpointError
+
+    for role, model in (("large model", pair.llm), ("small model", pair.slm)):
+        if model.api is None:
+            continue
+        try:
+            reach(model.api)
+            yield MachineCheck(role, True, f"{model.name} at {model.api.url}")
+        except EndpointError as error:
+            yield MachineCheck(role, False, str(error), f"see `tandem profile check {profile}`")
+        if losses := model.api.can.losses():
+            advice = f"`tandem profile check {profile}` asks it again what it can"
+            yield MachineCheck(f"{role} lacks", False, "; ".join(losses), advice, required=False)
+    if unknown := pair.prices.unknown:
+        advice = "put its price into the profile, or give `tandem profile new` one"
+        yield MachineCheck(
+            "prices", False, f"none is known of {', '.join(unknown)}: bills are null", advice, required=False
+        )
 
 
 def _gateway() -> MachineCheck:

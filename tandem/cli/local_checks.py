@@ -38,9 +38,7 @@ class MachineCheck:
 
 def local_checks(profile: str = "") -> Iterator[MachineCheck]:
     """Whether `tandem up` can run the pair: of `profile`, else of the stack that runs, else the default one."""
-    try:
-        import psutil
-    except ModuleNotFoundError:
+    if find_spec("psutil") is None:
         yield MachineCheck("packages", False, "psutil is not installed", "run `make setup`")
         return
     for program in ("redis-server", "temporal"):
@@ -48,9 +46,29 @@ def local_checks(profile: str = "") -> Iterator[MachineCheck]:
         yield MachineCheck(program, path is not None, str(path or "not found"), "run `make setup`, or put one on PATH")
     wanted = profile or (read_stack() or {}).get("profile", DEFAULT_PROFILE)
     yield _profiles(wanted)
-    yield _models(wanted)
-    yield from _engine(wanted)
     yield _sandbox()
+    if _runs_models(wanted):
+        yield _models(wanted)
+        yield from _engine(wanted)
+        yield from _room()
+    if stack := _stack():
+        yield stack
+    if drift := _drift():
+        yield drift
+
+
+def _runs_models(profile: str) -> bool:
+    """Whether a model of the profile runs on this machine; a profile that cannot be read is taken for one that has."""
+    try:
+        pair = load_profile(profile, tuple(profile_folders()))
+    except TandemError:
+        return True
+    return pair.llm.api is None or pair.slm.api is None
+
+
+def _room() -> Iterator[MachineCheck]:
+    import psutil
+
     memory = psutil.virtual_memory().available / 1e9
     yield MachineCheck(
         "memory", memory >= _NEEDED_MEMORY_GB, f"{memory:.0f} GB free",
@@ -61,10 +79,6 @@ def local_checks(profile: str = "") -> Iterator[MachineCheck]:
         "disk", disk >= _NEEDED_DISK_GB, f"{disk:.0f} GB free",
         f"downloading the default pair needs {_NEEDED_DISK_GB} GB: free some, or set TANDEM_MODELS", required=False,
     )  # fmt: skip
-    if stack := _stack():
-        yield stack
-    if drift := _drift():
-        yield drift
 
 
 def _profiles(wanted: str) -> MachineCheck:

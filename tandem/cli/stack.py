@@ -55,6 +55,10 @@ def up(
         from tandem.cli.profile import pair_profile
 
         profile = pair_profile(profile, large, small, quiet=json)
+    elif not json:
+        from tandem.cli.profile import say_losses
+
+        say_losses(profile)
     stack = open_stack()
     if stack is None:
         stack = start_stack(profile, quiet=json, jaeger=jaeger, tls=tls)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,14 +34,25 @@ class Found:
 
 def probe(api: Api, timeout: float = 120.0) -> Found:
     """Raises EndpointError: the endpoint does not answer, refuses the key, or does not have the model."""
+    with _asking(api, timeout) as asked:
+        listed = asked.require_model()
+        return Found(asked.capabilities(), _context(listed), _usd(listed), dict(listed))
+
+
+def reach(api: Api, timeout: float = 20.0) -> None:
+    """Costs no token. Raises EndpointError: the endpoint does not answer, refuses the key, or does not have the model."""
+    with _asking(api, timeout) as asked:
+        asked.require_model()
+
+
+@contextmanager
+def _asking(api: Api, timeout: float) -> Iterator[OpenAIProbe | AnthropicProbe]:
     try:
         key = endpoint_key(api)
     except SetupError as error:
         raise EndpointError(str(error)) from error
     with httpx.Client(timeout=timeout, headers=_headers(api, key)) as client:
-        asked = _PROTOCOLS[api.protocol](Requests(client, api))
-        listed = asked.require_model()
-        return Found(asked.capabilities(), _context(listed), _usd(listed), dict(listed))
+        yield _PROTOCOLS[api.protocol](Requests(client, api))
 
 
 def _headers(api: Api, key: str) -> dict[str, str]:

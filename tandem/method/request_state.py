@@ -135,7 +135,7 @@ class RequestState:
     def _estimates(self) -> list[str]:
         usage = self._usage()
         return [
-            f"the {model} model's token counts are an estimate: its API reports none for a stream that was cut"
+            f"the {model} model's token counts are an estimate: its API reported none, as for a stream that was cut, or none that can be true"
             for model, counts in (("large", usage.llm), ("small", usage.slm))
             if counts.is_estimated
         ]

@@ -34,6 +34,25 @@ def test_a_cancelled_request_saved_nothing() -> None:
     assert "%" not in text
 
 
+def test_a_bill_without_a_price_does_not_say_that_nothing_was_saved() -> None:
+    console = Screen(file=io.StringIO(), width=200)
+    print_result(console, tandem_pb2.SolveResult(complete=True, answer="42"))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "unknown price" in text
+    assert "what is saved is unknown" in text
+    assert "nothing saved" not in text
+
+
+def test_a_bill_with_an_estimated_count_says_so_at_the_count_and_at_the_sum() -> None:
+    usage = {"slm": {"model": "s", "input_tokens": 7, "output_tokens": 5, "is_estimated": True}}
+    console = Screen(file=io.StringIO(), width=200)
+    print_result(console, tandem_pb2.SolveResult(complete=True, usage=usage, cost={"usd": 0.01}))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "small    ≈ 7 prompt tokens, 5 generated" in text
+    assert "large    0 prompt tokens" in text
+    assert "$0.01000000 (estimated)" in text
+
+
 def test_each_trial_is_a_line_of_the_bill() -> None:
     usage = tandem_pb2.TokenUsage(model="S", input_tokens=10, output_tokens=5)
     trial = tandem_pb2.Trial(number=1, verdict=tandem_pb2.VERDICT_PASS, usage=usage, usd=0.00000123, check_seconds=0.02)

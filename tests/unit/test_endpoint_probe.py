@@ -1,0 +1,101 @@
+"""Each thing that an endpoint can do or not is found as it is, and what is lost with it is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tandem.endpoints.address import parse
+from tandem.endpoints.probe import Found, probe
+from tandem.endpoints.profile import Role, write_profile
+from tandem.method.endpoint import Api, Capabilities
+from tests.able_api import MODEL, anthropic_server, openai_server
+from tests.command import tandem
+from tests.recorded_api import recorded_api
+
+EVERYTHING = Capabilities(
+    continues="last_message", logprobs=True, prompt_scores=True, tokenizes=True, json_schema=True, tools=True, usage="timings"
+)  # fmt: skip
+NOTHING = Capabilities(usage="none", takes_temperature=False)
+OF_OPENAIS_PROTOCOL = [
+    *({"continues": way} for way in ("no", "last_message", "flag")),
+    *({"usage": way} for way in ("none", "at_end", "continuous", "timings")),
+    *({"limit_name": name} for name in ("max_tokens", "max_completion_tokens")),
+    *(
+        {name: has}
+        for name in ("logprobs", "prompt_scores", "tokenizes", "json_schema", "tools", "takes_temperature")
+        for has in (True, False)
+    ),
+]
+OF_ANTHROPICS = [
+    *({"continues": way} for way in ("no", "last_message")),
+    *({name: has} for name in ("tokenizes", "json_schema", "tools", "takes_temperature") for has in (True, False)),
+]
+
+
+def named(change: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in change.items())
+
+
+@pytest.mark.parametrize("base", [EVERYTHING, NOTHING], ids=["else all", "else nothing"])
+@pytest.mark.parametrize("change", OF_OPENAIS_PROTOCOL, ids=named)
+def test_what_a_server_of_openais_protocol_can_is_found_as_it_is(base: Capabilities, change: dict[str, Any]) -> None:
+    can = base.model_copy(update=change)
+    with recorded_api(openai_server(can)) as api:
+        assert probe(Api(url=f"{api.url}/v1", model=MODEL)).can == can
+
+
+@pytest.mark.parametrize("base", [EVERYTHING, NOTHING], ids=["else all", "else nothing"])
+@pytest.mark.parametrize("change", OF_ANTHROPICS, ids=named)
+def test_what_a_model_of_anthropics_can_is_found_as_it_is(base: Capabilities, change: dict[str, Any]) -> None:
+    unknown_to_it: dict[str, Any] = {"logprobs": False, "prompt_scores": False, "usage": "at_end"}
+    can = base.model_copy(update={**unknown_to_it, **change})
+    with recorded_api(anthropic_server(can)) as api:
+        assert probe(Api(protocol="anthropic", url=api.url, model=MODEL)).can == can
+
+
+def test_a_probe_asks_for_few_tokens() -> None:
+    with recorded_api(openai_server(EVERYTHING)) as api:
+        probe(Api(url=f"{api.url}/v1", model=MODEL))
+        caps = [body.get("max_tokens", 0) for _, body in api.asked]
+    assert len(caps) <= 12
+    assert sum(caps) <= 200
+
+
+def profile_of(folder: Path, large: str, small: str) -> None:
+    can = {"large": EVERYTHING, "small": NOTHING}
+    roles = [Role(parse(f"{url}/v1#{MODEL}"), Found(can[name])) for name, url in (("large", large), ("small", small))]
+    write_profile(folder, "mine", *roles)
+
+
+def test_doctor_names_endpoints_that_do_not_answer_and_what_is_lost_with_each(tmp_path: Path) -> None:
+    with recorded_api(openai_server(EVERYTHING)) as api:
+        profile_of(tmp_path, api.url, "http://127.0.0.1:9")
+        done = tandem(
+            "doctor",
+            "--json",
+            "--profile",
+            "mine",
+            TANDEM_PROFILES_PATH=str(tmp_path),
+            TANDEM_STATE=str(tmp_path / "s"),
+        )
+        assert not [path for path, _ in api.asked if "completions" in path]  # nothing that costs
+    found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert (found["large model"]["ok"], found["small model"]["ok"]) == (True, False)
+    assert "does not answer" in found["small model"]["found"]
+    assert "large model lacks" not in found
+    lost = found["small model lacks"]["found"]
+    assert all(loss in lost for loss in NOTHING.losses())
+    assert "every bill is estimated" in lost
+    assert "bills are null" in found["prices"]["found"]
+    assert not found.keys() & {"models", "engine", "memory", "disk"}  # no model runs here
+    assert done.returncode == 1
+
+
+def test_up_says_what_is_lost_with_a_profile_that_is_there_already(tmp_path: Path) -> None:
+    profile_of(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9")
+    done = tandem("up", "--profile", "mine", TANDEM_PROFILES_PATH=str(tmp_path), TANDEM_STATE="/dev/null/nowhere")
+    assert "it reports no usage while streaming: every bill is estimated" in done.stdout
