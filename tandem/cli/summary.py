@@ -54,6 +54,8 @@ def _saved(result: tandem_pb2.SolveResult) -> str:
         return ""
     if not result.complete:
         return "cut at its limit"
+    if not result.cost.HasField("usd"):
+        return "what is saved is unknown"
     percent = round(100 * result.cost.saved_ratio)
     if not percent:
         return "nothing saved"

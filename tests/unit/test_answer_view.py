@@ -112,6 +112,10 @@ def test_the_line_claims_no_saving_that_is_none() -> None:
     assert line(complete=False).endswith(" · cut at its limit")
 
 
+def test_without_a_price_the_line_does_not_say_that_nothing_was_saved() -> None:
+    assert line(cost={}).endswith("what is saved is unknown")
+
+
 def test_notes_of_the_request_are_told_on_the_line() -> None:
     assert "2 notes: -v shows them" in line(notes=["a", "b"])
 
