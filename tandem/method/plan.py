@@ -26,7 +26,8 @@ class Plan:
     small model that cannot be reached is waited for. `rates`: tokens a second on the device at hand, None: not measured.
     `answer_format` "message": the answer is a text, calls of tools, or both. The large model then writes no stages, but an answer.
     Not `is_scored`: the profile has no scorer. `text_threshold`: the score from which a text without a call is taken, where tools may be
-    called. A call that scores less than `stay_below` leaves the rest of its conversation to the large model.
+    called. A call that scores less than `stay_below` leaves the rest of its conversation to the large model. `apis`: the roles, llm and slm,
+    whose models others run.
     """
 
     profile: str
@@ -53,6 +54,7 @@ class Plan:
     is_scored: bool = True
     text_threshold: float = 1.0
     stay_below: float = 0.0
+    apis: list[str] = field(default_factory=list)
 
     @property
     def may_call(self) -> bool:
@@ -108,4 +110,5 @@ def _plan(profile: "Profile", task: Task, json_schema: str, kind: Kind) -> Plan:
         rates=profile.rates,
         llm_unavailable_timeout_seconds=profile.execution.llm_unavailable_timeout_seconds,
         is_scored=not profile.stop.is_off,
+        apis=[role for role, model in (("llm", profile.llm), ("slm", profile.slm)) if model.api],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tandem.method.answer import final_answer
@@ -115,11 +115,17 @@ class RequestState:
     def _usage(self) -> Usage:
         scoring = [score.passes for score in self.scores]
         logged = [self.logged_scoring] if self.logged_scoring else []
+        slm = sum((trial.usage for trial in self.trials), self.answer_counts) + _all_passes(self.prefills)
         return Usage(
-            llm=self.llm_counts,
-            slm=sum((trial.usage for trial in self.trials), self.answer_counts) + _all_passes(self.prefills),
+            llm=self._as_known("llm", self.llm_counts),
+            slm=self._as_known("slm", slm),
             scorer=_all_passes([*scoring, *logged]),
         )
+
+    def _as_known(self, role: str, counts: TokenCounts) -> TokenCounts:
+        """An attempt that was lost has no usage from its API: what it had written is known, what it had read is not."""
+        is_guess = role in self.plan.apis and counts.discarded > 0
+        return replace(counts, is_estimated=counts.is_estimated or is_guess)
 
     def _is_complete(self, stop: Stop, answer: GenerationOutcome | None) -> bool:
         """The answer was not cut: its model ended it, or it passed its checks as it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -16,13 +16,15 @@ from tandem.cli.bill import saved
 from tandem.convert.results import result_to_pb
 from tandem.method.checks import Trial, Verdict
 from tandem.method.names import SEARCH_ATTRIBUTES
-from tandem.method.plan import Plan, StagePlan
+from tandem.method.plan import Plan, StagePlan, make_plan
 from tandem.method.prices import Prices, Rates, RolePrices, RoleRates
+from tandem.method.profile import load_profile
 from tandem.method.request import SolveInput, SolveRequest
 from tandem.method.request_state import RequestState
 from tandem.method.result import SolveResult, Stop, StopReason
 from tandem.method.tasks import GenerationOutcome, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
+from tests.stacks import SCRIPTED_PROFILES
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 QUESTION, PROMPT = 7, 20  # tokens of the question, and of the prompt that holds it
@@ -237,3 +239,17 @@ def test_the_prompt_of_a_resumed_answer_is_not_what_it_goes_on_from() -> None:
     assert prompt_of(TokenCounts(prompt=30, cached=10), kept=12) == TokenCounts(prompt=18, cached=10)
     assert prompt_of(TokenCounts(prompt=2, cached=38), kept=12) == TokenCounts(prompt=0, cached=28)
     assert prompt_of(TokenCounts(prompt=5), kept=12) == TokenCounts()
+
+
+@pytest.mark.parametrize(
+    ("apis", "is_estimated"), [([], (False, False)), (["llm"], (True, False)), (["slm"], (False, True))]
+)
+def test_what_a_lost_attempt_of_an_api_used_is_an_estimate_and_of_an_engine_of_ours_exact(
+    apis: list[str], is_estimated: tuple[bool, bool]
+) -> None:
+    plan = replace(make_plan(load_profile("scripted", (SCRIPTED_PROFILES,))), apis=apis)
+    state = RequestState(SolveInput(SolveRequest("r", "q"), plan, QUESTION), NOW)
+    state.llm_counts = TokenCounts(prompt=40, completion=5, discarded=2)
+    state.answer_counts = TokenCounts(prompt=20, completion=3, discarded=1)
+    usage = state.result(Stop(0, StopReason.LLM_FINISHED), None, NOW).usage
+    assert (usage.llm.is_estimated, usage.slm.is_estimated) == is_estimated
