@@ -52,12 +52,9 @@ _ENUMS = {
 }
 _SERVICE_TYPES = ["ClusterIP", "NodePort", "LoadBalancer"]
 _ENGINES = {
-    "insightGenerator": [
-        "auto",
-        *(name for name in BACK_ENDS if name != "anthropic"),
-    ],  # the chart names no key for it yet
+    "insightGenerator": ["auto", *BACK_ENDS],
     "sufficiencyScorer": ["auto", *(name for name, engine in BACK_ENDS.items() if engine.scores)],
-    "slmExecutor": ["auto", *(name for name, engine in BACK_ENDS.items() if not engine.is_api)],
+    "slmExecutor": ["auto", *BACK_ENDS],
 }
 _IMAGE_TAG = r"(?<=tandem:)\d+\.\d+\.\d+"
 # Files that name the version, and where in them.

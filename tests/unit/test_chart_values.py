@@ -121,7 +121,7 @@ def test_extra_objects_are_templates(edge: list[dict[str, Any]]) -> None:
     ("option", "message"),
     [
         ("insightGenerator.engine=nonsense", "insightGenerator/engine|insightGenerator.engine"),
-        ("slmExecutor.engine=openai", "slmExecutor/engine|slmExecutor.engine"),
+        ("slmExecutor.engine=nonsense", "slmExecutor/engine|slmExecutor.engine"),
         ("sufficiencyScorer.engine=vllm", "sufficiencyScorer/engine|sufficiencyScorer.engine"),
         ("insightGenerator.device=gpu", "device"),
         ("image.rolls=true", "'rolls' not allowed"),
