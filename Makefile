@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: images kind-images pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: images kind-images pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -96,6 +96,11 @@ kind-images:  ## build the image for CPUs and load it into the Kind cluster KIND
 
 jaeger: setup  ## build Jaeger into the cache folder (once; needs Go, takes minutes)
 	@deploy/build-jaeger.sh
+
+litellm-proxy: develop  ## install LiteLLM's proxy into the cache folder, in an environment of its own, to test the recipe (once)
+	@bin=$$($(RUN) python -c 'from tandem.paths import programs_folder; print(programs_folder())') && \
+	  $(UV) venv --quiet --allow-existing --python .venv/bin/python $$bin/litellm-proxy && \
+	  $(UV) pip install --quiet --python $$bin/litellm-proxy/bin/python 'litellm[proxy]==1.89.7'
 
 k8s-tools: develop  ## download kubectl and helm into the cache folder (once)
 	@$(RUN) python -m tests.e2e.k8s.get_tools
