@@ -9,6 +9,9 @@ from tandem.method.endpoint import Capabilities
 from tests.recorded_api import Answer, Events
 
 MODEL = "m"
+EVERYTHING = Capabilities(
+    continues="last_message", logprobs=True, prompt_scores=True, tokenizes=True, json_schema=True, tools=True, usage="timings"
+)  # fmt: skip
 _PLAIN_TOKENS, _TURN_TOKENS = 20, 5  # a turn that is closed, and another that is opened, take five more
 _TIMINGS = {"prompt_n": 20, "cache_n": 0, "predicted_n": 1}
 

@@ -12,13 +12,10 @@ from tandem.endpoints.address import parse
 from tandem.endpoints.probe import Found, probe
 from tandem.endpoints.profile import Role, write_profile
 from tandem.method.endpoint import Api, Capabilities
-from tests.able_api import MODEL, anthropic_server, openai_server
+from tests.able_api import EVERYTHING, MODEL, anthropic_server, openai_server
 from tests.command import tandem
 from tests.recorded_api import recorded_api
 
-EVERYTHING = Capabilities(
-    continues="last_message", logprobs=True, prompt_scores=True, tokenizes=True, json_schema=True, tools=True, usage="timings"
-)  # fmt: skip
 NOTHING = Capabilities(usage="none", takes_temperature=False)
 OF_OPENAIS_PROTOCOL = [
     *({"continues": way} for way in ("no", "last_message", "flag")),
