@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lab.training import shepherd
 from lab.training.evaluate import relative_costs
+from lab.training.fitting import folds
 from lab.training.metrics import Interval, bootstrap
 from lab.training.names import WORDS
 from lab.training.outcomes import cascade, llm_alone, route
@@ -80,19 +82,26 @@ def calibrate(
         served = replace(served, trial=plan.trial, scores_code=scores_code)
     progress("baselines")
     trial = TrialPlan([0], max_tokens=plan.answer_max_tokens)
+    paper, own, training = study.scores(PAPER, table), study.scores(CASCADE, table)[:, 0], study.training()
+    fold = folds(len(table.questions), training.folds, training.seed)
+    hints = shepherd.find(table, plan, search.measure, objective, own, fold, training.seed)
     policies = Policies(
         served=served,
         never_finishing=best[False].policy,
         finishing=best[True].policy,
-        paper=tune_for_accuracy(table, plan, study.scores(PAPER, table)),
-        cascade=search.threshold(cascade, study.scores(CASCADE, table)[:, 0]),
+        paper=tune_for_accuracy(table, plan, paper, first=1),
+        paper_from_zero=tune_for_accuracy(table, plan, paper, first=0),
+        cascade=search.threshold(cascade, own),
         route=search.threshold(route, search.scores(WORDS)[:, 0]),
+        shepherd=hints.proactive,
+        shepherd_reactive=hints.reactive,
         objective=objective_text,
         accuracy=chosen.accuracy,
         cost=chosen.cost,
         trial=trial,
         trial_of_shortest=shortest_failures(table.take(table.is_checked), trial, _SENT),
     )
+    study.save_hints(hints.predictor)
     study.save_policies(policies)
     shown = pareto_front([*points[False], *points[True]] if llm_finishes else points[False])
     alone = llm_alone(table, plan)
@@ -114,7 +123,7 @@ class _Search:
         self, table: Table, plan: Plan, study: Study, objective: Objective, progress: Callable[[str], None]
     ) -> None:
         self._table, self._plan, self._objective, self._progress = table, plan, objective, progress
-        self._measure = Measure(table, plan, objective.unit)
+        self.measure = Measure(table, plan, objective.unit)
         training = study.training()
         chosen = [training.chosen] if training.asked != "auto" else list(dict.fromkeys((training.chosen, WORDS)))
         self._kinds = chosen
@@ -130,7 +139,7 @@ class _Search:
             self._progress(f"frontier of {kind}{', the large model may finish' if finishes else ''}")
             found += frontier(table, plan, self._scores[kind], unit, finishes, kind)
             never = self._never(kind, finishes)  # loses nothing on any kind of question, where the front may
-            found.append(self._measure.point(never, never.run(table, plan, self._scores[kind])))
+            found.append(self.measure.point(never, never.run(table, plan, self._scores[kind])))
             self._progress(f"trials with {kind}{', the large model may finish' if finishes else ''}")
             found += with_trials(self._rules(kind, finishes), table, plan, self._scores[kind], unit)
         return found
@@ -145,14 +154,14 @@ class _Search:
     def threshold(self, method: Callable[[Table, Plan, Floats, float], Outcome], scores: Floats) -> float:
         """The best threshold of a baseline that has but one."""
         points = [
-            self._measure.point(Policy((threshold,), True), method(self._table, self._plan, scores, threshold))
+            self.measure.point(Policy((threshold,), True), method(self._table, self._plan, scores, threshold))
             for threshold in _CANDIDATES.tolist()
         ]
         return self._objective.choose(points).policy.thresholds[0]
 
     def with_intervals(self, policy: Policy) -> FrontierPoint:
         table, plan = self._table, self._plan
-        outcome, alone = policy.run(table, plan, self._scores[policy.kind]), self._measure.alone
+        outcome, alone = policy.run(table, plan, self._scores[policy.kind]), self.measure.alone
         costs = relative_costs(outcome, alone)
         accuracy = bootstrap(lambda rows: float(outcome.right[rows].mean()), len(table.questions))
         return FrontierPoint(policy, accuracy, costs[self._objective.unit], costs, _latency(outcome))

@@ -74,10 +74,10 @@ def fit_linear(inputs: Sequence[Input], examples: Examples, seed: int) -> Suffic
     return network.having({"layers.0.weight": model.coef_, "layers.0.bias": model.intercept_})
 
 
-def fit_mlp(examples: Examples, seed: int) -> SufficiencyNetwork:
+def fit_mlp(examples: Examples, seed: int, inputs: Sequence[Input] = ("features",)) -> SufficiencyNetwork:
     """The paper's MLP: 16 features -> 64 -> 32, ReLU, dropout 0.3, Adam 1e-4, early stopping on a fifth of the questions."""
     torch.manual_seed(seed)
-    network = SufficiencyNetwork.blank(Shape(("features",), examples.stages, hidden=(64, 32), dropout=0.3))
+    network = SufficiencyNetwork.blank(Shape(tuple(inputs), examples.stages, hidden=(64, 32), dropout=0.3))
     network = _standardising(network, examples.batch)
     layers = _layers(network.shape)
     columns = torch.from_numpy(network.standardised(network.columns(examples.batch)))

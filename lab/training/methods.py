@@ -11,18 +11,41 @@ import numpy as np
 from lab.training.errors import StudyError
 from lab.training.fitting import answer_examples
 from lab.training.names import LLM_ALONE, ORACLE, ORACLE_FINISHING, OURS, SLM_ALONE, TRIAL, WORDS
-from lab.training.outcomes import cascade, fixed, forced, llm_alone, oracle, random_stops, route, slm_alone
+from lab.training.outcomes import (
+    cascade,
+    fixed,
+    forced,
+    forced_where,
+    llm_alone,
+    oracle,
+    random_stops,
+    route,
+    slm_alone,
+)
 from lab.training.policy import NEVER, Policy
 from lab.training.pricing import Outcome
-from lab.training.rule import Rule
+from lab.training.rule import Rule, stop_rule
+from lab.training.shepherd import AS_PREDICTED, Shepherd
 from lab.training.study import CASCADE, PAPER, Policies, Study
 from lab.training.table import Floats, Table
 from lab.training.verified import checked_llm, llm_first, verified
 from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan
 
-_OF_INSIGHT = ("fixed", "forced", "paper", "cascade")  # of insight, or of scored answers, which come with it
-_SCORERS = {"paper": PAPER, "cascade": CASCADE}
+_OF_INSIGHT = (
+    "fixed",
+    "forced",
+    "paper",
+    "cascade",
+    "shepherd",
+)  # of insight, or of scored answers, which come with it
+_SCORERS = {
+    "paper": PAPER,
+    "forced:paper": PAPER,
+    "paper:zero": PAPER,
+    "cascade": CASCADE,
+    "shepherd:reactive": CASCADE,
+}
 _ONLY_QUESTION = "collect --only-question"
 
 
@@ -51,9 +74,12 @@ def run_methods(
     def run(policy: Policy) -> Outcome:
         return policy.run(table, plan, scores_by(policy.kind))
 
-    def cascading() -> Outcome:
-        scores = study.artefact(CASCADE).network.probabilities(answer_examples(table).batch)
-        return cascade(table, plan, scores, policies.cascade)
+    def own() -> Floats:
+        """Scores of the small model's own answers."""
+        return study.artefact(CASCADE).network.probabilities(answer_examples(table).batch)
+
+    def shepherding(shepherd: Shepherd) -> Outcome:
+        return shepherd.run(table, plan, study.hints().predict(table), own())
 
     ours, stages = run(policies.served), range(1, table.stages)
     has_concise, has_forced = table.concise.exists.all(), table.forced.exists.any()
@@ -65,7 +91,20 @@ def run_methods(
         **{f"forced:{k}": partial(forced, table, plan, k) for k in stages if has_forced},
         "random": lambda: random_stops(table, plan, stop_shares(ours, table.stages), seed=0),
         "paper": lambda: policies.paper.run(table, plan, scores_by(PAPER)),
-        "cascade": cascading,
+        "paper:zero": lambda: policies.paper_from_zero.run(table, plan, scores_by(PAPER)),
+        **(
+            {
+                "forced:paper": lambda: forced_where(
+                    table, plan, stop_rule(table, plan, policies.paper.rule(scores_by(PAPER)))
+                )
+            }
+            if has_forced
+            else {}
+        ),
+        "shepherd": lambda: shepherding(policies.shepherd),
+        "shepherd:predicted": lambda: shepherding(AS_PREDICTED),
+        "shepherd:reactive": lambda: shepherding(policies.shepherd_reactive),
+        "cascade": lambda: cascade(table, plan, own(), policies.cascade),
         "router": lambda: route(table, plan, scores_by(WORDS)[:, 0], policies.route),
         OURS: lambda: ours,
         **{name: partial(run, policy) for name, policy in _our_other_policies(policies).items()},
@@ -138,14 +177,16 @@ def stop_shares(outcome: Outcome, stages: int) -> list[float]:
 def display_name(name: str) -> str:
     """A method's name in tables and plots."""
     kind, _, argument = name.partition(":")
+    where = "where the paper's rule stops" if argument == "paper" else f"after stage {argument}"
     shown = {
         LLM_ALONE: "LLM alone",
         "concise": "LLM, concise prompt",
         SLM_ALONE: "SLM alone",
         "fixed": f"fixed stage {argument}",
-        "forced": f"LLM forced to answer after stage {argument}",
+        "forced": f"LLM forced to answer {where}",
         "random": "our stops on random questions",
-        "paper": "the paper's rule",
+        "paper": "the paper's rule, from stage 0" if argument else "the paper's rule",
+        "shepherd": f"LLM Shepherding{', ' if argument else ''}{'the predicted length' if argument == 'predicted' else argument}",
         "cascade": "cascade: SLM, then LLM",
         "router": "router by the question",
         TRIAL: {

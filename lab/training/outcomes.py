@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from lab.training.pricing import LLM, Outcome, course, everywhere, priced, tokens
+from lab.training.pricing import LLM, Course, Outcome, course, everywhere, priced, tokens
 from lab.training.rule import Path, Rule, follow, reached, stop_rule
 from lab.training.table import Bools, Floats, Table
 from tandem.method.plan import Plan
@@ -44,6 +44,18 @@ def forced(table: Table, plan: Plan, stage: int) -> Outcome:
     llm = tokens(table.llm.prompt, np.where(exists, generated, table.llm.tokens))
     right = np.where(exists, table.forced.right[:, stage], table.llm.right)
     return priced(plan, course(right, np.zeros_like(right), everywhere(table, LLM), llm=llm))
+
+
+def forced_where(table: Table, plan: Plan, ruled: Course) -> Outcome:
+    """Budget forcing with a rule's evidence: where the rule would stop, the large model must answer. Its scoring passes are paid."""
+    rows, is_llms = np.arange(len(ruled.stage)), ruled.stage == LLM
+    stage = np.where(is_llms, 0, ruled.stage)
+    exists = table.forced.exists[rows, stage] & ~is_llms
+    wrote = np.maximum(cast(Any, ruled.llm.completion), table.insight[rows, stage]) + table.forced.tokens[rows, stage]
+    llm = tokens(table.llm.prompt, np.where(exists, wrote, table.llm.tokens))
+    right = np.where(exists, table.forced.right[rows, stage], table.llm.right)
+    is_cut = np.where(exists, False, table.llm.truncated)
+    return priced(plan, course(right, is_cut, everywhere(table, LLM), llm=llm, scorer=ruled.scorer))
 
 
 def cascade(table: Table, plan: Plan, scores: Floats, threshold: float) -> Outcome:

@@ -58,8 +58,11 @@ class Policy:
         tried = self.trial.mode == "overlapped" or any(self.trial.stages)
         return scored or tried or not self.llm_finishes
 
+    def rule(self, scores: Floats) -> Rule:
+        return Rule(scores, self.thresholds, self.llm_finishes, self.needs_pass, self.scores_code)
+
     def run(self, table: Table, plan: Plan, scores: Floats) -> Outcome:
-        rule = Rule(scores, self.thresholds, self.llm_finishes, self.needs_pass, self.scores_code)
+        rule = self.rule(scores)
         if not self.trial.stages:
             return priced(plan, stop_rule(table, plan, rule))
         seen = agreeing(table, self.trial.stages, self.agreement) if self.agreement else table
@@ -226,15 +229,18 @@ def backward_induction(space: SearchSpace, price: float) -> Policy:
     return space.policy(thresholds, f"optimal stopping at price {price:.3f}")
 
 
-def tune_for_accuracy(table: Table, plan: Plan, scores: Floats) -> Policy:
-    """The paper's: a grid of thresholds per stage for accuracy alone, no stage 0, the large model never finishes."""
+def tune_for_accuracy(table: Table, plan: Plan, scores: Floats, first: int) -> Policy:
+    """The paper's: a grid of thresholds per stage for accuracy alone; the large model never finishes.
+
+    Stages before `first` never stop a question: 1 for the three levels of the paper's text, 0 for its code's four.
+    """
 
     def accuracy(thresholds: list[float]) -> float:
         return float(tandem(table, plan, scores, thresholds, False).right.mean())
 
     # The paper's grid lacks NEVER, so any candidate must beat the start.
     grid = np.round(np.arange(0.05, 0.951, 0.05), 2).tolist()
-    thresholds = _ascend(accuracy, [NEVER] * table.stages, -1.0, range(1, table.stages), grid, sweeps=3)
+    thresholds = _ascend(accuracy, [NEVER] * table.stages, -1.0, range(first, table.stages), grid, sweeps=3)
     return Policy(tuple(thresholds), False, "grid for accuracy")
 
 

@@ -72,7 +72,8 @@ class Path:
 
     The answer comes from `stage` [n], after scoring passes over `scored` and prefills of `ahead`. The large model
     generated up to the end of stage `generated_to` [n] (`stage` if None), or its whole answer where `generated_all` [n]. The
-    small model's answers after `answered` stages were paid for before.
+    small model's answers after `answered` stages were paid for before. `is_asked`: the large model was asked for just so many
+    tokens, so none overrun.
     """
 
     stage: Stages
@@ -81,6 +82,7 @@ class Path:
     generated_to: Stages | None = None
     generated_all: Bools | None = None
     answered: Bools | None = None
+    is_asked: bool = False
 
 
 def follow(table: Table, path: Path) -> Course:
@@ -115,7 +117,7 @@ def _llm_counts(table: Table, path: Path) -> TokenCounts:
     last = np.where(is_llms, 0, path.stage) if path.generated_to is None else path.generated_to
     whole = is_llms if path.generated_all is None else is_llms | path.generated_all
     generated = table.insight[rows, last]
-    overrun = np.where(whole | (last == 0), 0.0, np.minimum(OVERRUN, table.llm.tokens - generated))
+    overrun = np.where(whole | (last == 0) | path.is_asked, 0.0, np.minimum(OVERRUN, table.llm.tokens - generated))
     prompt = np.where(whole | (last > 0), table.llm.prompt, 0)
     return tokens(prompt, np.where(whole, table.llm.tokens, generated), overrun)
 

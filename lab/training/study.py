@@ -1,6 +1,7 @@
 """The folder of a study: `train` writes it, `calibrate` adds the policies, `eval` reads it.
 
-It holds `training.json`, `scores.safetensors` (out of fold, by kind), one artefact folder per kind, and `policy.json`.
+It holds `training.json`, `scores.safetensors` (out of fold, by kind), one artefact folder per kind, `policy.json`, and
+`hints.safetensors`, what LLM Shepherding predicts by.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from lab.training.errors import StudyError
 from lab.training.fitting import LearningCurve
 from lab.training.names import TRAINING
 from lab.training.policy import Policy
+from lab.training.shepherd import HintPredictor, Shepherd
 from lab.training.table import Floats, Table
 from services.sufficiency_scorer.artefact import Artefact, Label, ScorerMetrics, TrainingSource
 from tandem.method.checks import TrialPlan
 
-SCORES, POLICY = "scores.safetensors", "policy.json"
+SCORES, POLICY, HINTS = "scores.safetensors", "policy.json", "hints.safetensors"
 CASCADE = "cascade"
 PAPER = "paper"  # the paper's MLP on the paper's label
 
@@ -49,7 +51,7 @@ class Training(BaseModel):
 class Policies:
     """`served` is the profile's policy. The others are compared with it and were found on the same questions.
 
-    `cascade` and `route` are thresholds; `accuracy` and `cost` are those of `served` on training questions, out of fold. The two
+    `paper` never stops at stage 0, `paper_from_zero` may. `cascade` and `route` are thresholds; `accuracy` and `cost` are those of `served` on training questions, out of fold. The two
     without trials are `never_finishing` and `finishing`; `trial` is the bare question's, and `trial_of_shortest` spares the large
     model the longest of its failures.
     """
@@ -58,8 +60,11 @@ class Policies:
     never_finishing: Policy
     finishing: Policy
     paper: Policy
+    paper_from_zero: Policy
     cascade: float
     route: float
+    shepherd: Shepherd
+    shepherd_reactive: Shepherd
     objective: str
     accuracy: float
     cost: float
@@ -105,7 +110,20 @@ class Study:
         (self.folder / POLICY).write_bytes(_POLICIES.dump_json(policies, indent=1) + b"\n")
 
     def policies(self) -> Policies:
-        return _POLICIES.validate_json(self._text(POLICY, "tandem calibrate"))
+        text = self._text(POLICY, "tandem calibrate")
+        try:
+            return _POLICIES.validate_json(text)
+        except ValidationError as error:
+            raise StudyError(f"{self.folder / POLICY} is of another version: run `tandem calibrate` again") from error
+
+    def save_hints(self, hints: HintPredictor) -> None:
+        hints.save(self.folder / HINTS)
+
+    def hints(self) -> HintPredictor:
+        try:
+            return HintPredictor.load(self.folder / HINTS)
+        except OSError as error:
+            raise StudyError(f"{self.folder} has no {HINTS}: run `tandem calibrate` first") from error
 
     def _text(self, name: str, command: str) -> str:
         try:

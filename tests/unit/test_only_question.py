@@ -55,7 +55,8 @@ def test_methods_that_need_no_insight_are_compared_and_the_others_named_with_the
         "llm", "slm", "random", "router", "tandem", "tandem:without-trials", "oracle:llm-finishes",
     ]  # fmt: skip
     assert list(found.left_out) == [
-        "fixed:1", "fixed:2", "fixed:3", "paper", "cascade", "tandem:llm-never-finishes", "oracle",
+        "fixed:1", "fixed:2", "fixed:3", "paper", "paper:zero", "shepherd", "shepherd:predicted", "shepherd:reactive",
+        "cascade", "tandem:llm-never-finishes", "oracle",
     ]  # fmt: skip
     assert set(found.left_out.values()) == {"no insight was collected (collect --only-question)"}
     assert list(found.aurocs) == ["words"]  # the only kind that reads no pass of the engine
