@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lab.pages import put, signed, table
 from lab.pairs.facts import PAIRS, PairFacts, RealPair, facts_of
 from lab.pairs.picture import draw
 from lab.pairs.rules import LADDER, FixedRule, Promised, accepted_weight, fixed_rule, promised, ruled
@@ -28,25 +29,20 @@ def tables(pairs: list[PairFacts]) -> dict[str, str]:
     """By the names of their places in the page."""
     found = [promised(facts, PROMISES) for facts in pairs]
     return {
-        "fixed": _table(
+        "fixed": table(
             "tasks | small with large | small, large right | accepted | less the large model, points | lost | cost"
             " | with `weight=2`: points, cost",
             [_fixed_row(facts) for facts in pairs],
         ),
-        "promised": _table(
+        "promised": table(
             f"tasks | small with large | {' | '.join(f'{p.lose_at_most:.0%}' for p in PROMISES)} | broken",
             [_promised_row(facts.pair, each) for facts, each in zip(pairs, found, strict=True)],
         ),
-        "accepted": _table(
+        "accepted": table(
             f"tasks | small with large | n | {' | '.join(f'{p.lose_at_most:.0%}' for p in PROMISES)}",
             [_accepted_row(facts) for facts in pairs],
         ),
     }
-
-
-def _table(head: str, rows: list[str]) -> str:
-    columns = head.count(" | ") + 1
-    return "\n".join([f"| {head} |", f"|{'---|' * columns}", *(f"| {row} |" for row in rows)]) + "\n"
 
 
 def _fixed_row(facts: PairFacts) -> str:
@@ -57,18 +53,14 @@ def _fixed_row(facts: PairFacts) -> str:
         f"{_BENCHMARKS[facts.pair.data]}, n = {one.n}{runs} | {facts.pair.name} | {100 * one.small:.0f}, {100 * one.large:.0f} %"
         f" | {one.accepted:.0%} | {_points(one)} | {one.lost / one.n:.1%}{bound}"
         f" | {one.cost.mean:.0%} [{100 * one.cost.low:.0f}, {100 * one.cost.high:.0f}] of {facts.pair.unit}"
-        f" | {_signed(100 * two.difference.mean)}, {two.cost.mean:.0%}"
+        f" | {signed(100 * two.difference.mean)}, {two.cost.mean:.0%}"
     )
 
 
 def _points(rule: FixedRule) -> str:
     mean, low, high = (100 * x for x in (rule.difference.mean, rule.difference.low, rule.difference.high))
-    text = f"{_signed(mean)} [{low:.1f}, {high:.1f}]"
+    text = f"{signed(mean)} [{low:.1f}, {high:.1f}]"
     return f"**{text}**" if high < 0 or low > 0 else text
-
-
-def _signed(points: float) -> str:
-    return f"{points:+.1f}" if abs(points) >= 0.05 else "0.0"
 
 
 def _promised_row(pair: RealPair, found: list[Promised]) -> str:
@@ -87,13 +79,6 @@ def _accepted_row(facts: PairFacts) -> str:
 
 def _cost(facts: PairFacts, weight: int) -> float:
     return float(ruled(facts, weight).cost.sum() / facts.large_cost.sum())
-
-
-def put(page: str, name: str, table: str) -> str:
-    """The page's text with the table between `<!-- NAME -->` and `<!-- end -->`."""
-    begin, end = f"<!-- {name} -->\n", "<!-- end -->"
-    head, _, rest = page.partition(begin)
-    return f"{head}{begin}{table}{end}{rest.partition(end)[2]}"
 
 
 def results(pairs: list[PairFacts]) -> list[dict[str, object]]:
@@ -116,9 +101,9 @@ def main() -> None:
     given = parser.parse_args()
     pairs = [facts_of(pair) for pair in PAIRS]
     text = PAGE.read_text()
-    for name, table in tables(pairs).items():
-        print(table)
-        text = put(text, name, table)
+    for name, written in tables(pairs).items():
+        print(written)
+        text = put(text, name, written)
     PAGE.write_text(text)
     draw([(facts.pair, promised(facts, _DRAWN)) for facts in pairs], PICTURE)
     if given.json:

@@ -154,7 +154,7 @@ def test_a_table_of_benchmarks_has_six_columns_at_most(page: str) -> None:
 
 def test_the_method_has_the_sections_that_code_cites() -> None:
     expected = {
-        "stages", "hand-off", "features", "scorer", "stop-rule", "cost", "answers", "grading", "published-figures",
+        "stages", "hand-off", "features", "scorer", "stop-rule", "cost", "answers", "grading",
     }  # fmt: skip
     assert expected <= anchors(ROOT / "docs/method.md")
 

@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("scipy")
 pytest.importorskip("pyarrow")
 
-from lab.pairs.__main__ import PAGE, PROMISES, put, tables
+from lab.pages import put
+from lab.pairs.__main__ import PAGE, PROMISES, tables
 from lab.pairs.facts import FIELDS, FOLDER, PAIRS, PairFacts, facts_of, read_facts
 from lab.pairs.rules import LADDER, fixed_rule, ruled
 from lab.training.promise import most_lost

@@ -34,7 +34,7 @@ CASES = [
     for ratio, cost in zip(RATIOS, costs, strict=True)
 ]
 
-# The paper's pair on MATH (arXiv 2604.23623; docs/method.md, Published figures).
+# The paper's pair on MATH (arXiv 2604.23623; docs/paper.md, Published figures).
 LARGE_TFLOPS, SMALL_TFLOPS, TANDEM_TFLOPS = 168.35, 38.25, 99.72
 FIXED = ((2735, 44.76, 0.7874), (2853, 71.96, 0.8036), (2930, 104.62, 0.8318))  # tokens, TFLOPs, accuracy
 

@@ -1,0 +1,47 @@
+"""The collected answers of the shipped pair, with what every method makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from lab.training.collected import Collected, load_collected
+from lab.training.evaluate import scores_of
+from lab.training.methods import run_methods
+from lab.training.pricing import Outcome
+from lab.training.study import Study
+from tandem.method.plan import Plan
+from tandem.method.profile import Profile, load_profile
+from tandem.paths import DEFAULT_PROFILE, REPOSITORY
+
+TRAINING = {"math": ("math_train", "word_problems"), "code": ("mbpp_train",)}
+TESTS = {"gsm8k": "GSM8K", "math_test": "MATH test", "mbpp_test": "MBPP test", "humaneval": "HumanEval"}
+STUDY = Study(REPOSITORY / "lab" / "training" / "studies" / DEFAULT_PROFILE)
+FILES = REPOSITORY / "lab" / "training" / "collected" / DEFAULT_PROFILE
+
+
+@cache
+def profile(name: str = DEFAULT_PROFILE) -> Profile:
+    return load_profile(name, (REPOSITORY / "deploy" / "profiles",))
+
+
+@cache
+def collected(*names: str) -> Collected:
+    return load_collected([FILES / f"{name}.parquet" for name in names], profile())
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A test set. `outcomes` of every method that its answers allow, by name, in the order of a report."""
+
+    found: Collected
+    outcomes: Mapping[str, Outcome]
+
+
+def judged(name: str, plan: Plan | None = None) -> Judged:
+    """With the thresholds of the study. `plan`: other rates than the profile's."""
+    found, policies = collected(name), STUDY.policies()
+    scores_by = cache(lambda kind: scores_of(STUDY.artefact(kind), found.table))
+    passes = found.origins[0].computed_by
+    return Judged(found, run_methods(found.table, plan or found.plan, STUDY, policies, scores_by, passes).outcomes)
