@@ -11,11 +11,13 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
 
 from lab.training.collect import Run
+from lab.training.errors import StudyError
 from lab.training.outcomes import forced_where, llm_alone, slm_alone
 from lab.training.policy import NEVER, Measure, Objective, Policy, tune_for_accuracy
 from lab.training.pricing import LLM
 from lab.training.rule import stop_rule
 from lab.training.shepherd import HintPredictor, Hints, Shepherd, find, shortest_hint
+from lab.training.study import POLICY, Study
 from lab.training.table import Table, make_table
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import load_profile
@@ -108,3 +110,11 @@ def test_forced_where_a_rule_stops_has_its_evidence_and_pays_for_it(table: Table
     assert outcome.llm_tokens.tolist() == [100, 100, last + 5, 100]
     assert outcome.slm_tokens.tolist() == [0] * 4
     assert (outcome.full > llm_alone(table, plan).full).tolist() == [True, True, False, True]
+
+
+def test_a_study_of_another_version_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / POLICY).write_text("{}")
+    with pytest.raises(StudyError, match="run `tandem calibrate` again"):
+        Study(tmp_path).policies()
+    with pytest.raises(StudyError, match="run `tandem calibrate` first"):
+        Study(tmp_path).hints()
