@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from tandem.cli import options
 from tandem.cli.answer_view import AnswerView
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.running import cancels, explained_silence, heard, leaves
-from tandem.cli.session import file_text, stack_for, stdin_text, traced
+from tandem.cli.session import file_text, piped_text, stack_for, stdin_text, traced
 from tandem.cli.view import LiveView
 from tandem.client import Client
 from tandem.events import Accepted, Completed, Event
@@ -24,30 +25,31 @@ from tandem.v1 import tandem_pb2
 
 
 def ask(
-    question: Annotated[str, typer.Argument(help="The question; '-' reads it from standard input.")],
-    profile: Annotated[str, typer.Option(help="Pair of models; the gateway's default if not given.")] = "",
+    question: Annotated[str, typer.Argument(help="The question; text that is piped is put before it, and '-' reads all of it from there.")],
+    profile: options.Profile = "",
     request_id: Annotated[str, typer.Option(help="Idempotency key: a repeated one joins the running request and is never billed twice.")] = "",
-    threshold: Annotated[list[str] | None, typer.Option(help="Score 0..1 at which a stage suffices: VALUE for all stages, or STAGE=VALUE; repeatable.")] = None,
-    max_stage: Annotated[int | None, typer.Option(min=0, help="Last stage that the large model may generate.")] = None,
-    max_cost: Annotated[float | None, typer.Option(help="Upper bound of the bill, in USD.")] = None,
-    max_llm_tokens: Annotated[int | None, typer.Option(min=0, help="Upper bound of the tokens that the large model generates.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 is greedy (the default).")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Nucleus, in (0, 1].")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draw.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Text that ends the answer before it, of 1 to 64 characters; repeatable, at most 4.")] = None,
-    tenant: Annotated[str, typer.Option(help="Whom the request is for; `tandem request list` can search by it.")] = "",
+    threshold: options.Threshold = None,
+    max_stage: options.MaxStage = None,
+    max_cost: options.MaxCost = None,
+    max_llm_tokens: options.MaxLlmTokens = None,
+    max_tokens: options.MaxTokens = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    seed: options.Seed = None,
+    stop: options.Stop = None,
+    tenant: options.Tenant = "",
     code: Annotated[bool, typer.Option(help="The question is the head of a Python function; the answer is its code.")] = False,
     check: Annotated[list[str] | None, typer.Option(help="Check that the answer must pass: NAME, NAME:ARGUMENT or NAME:@FILE; repeatable. `tandem profiles` names the profile's own.")] = None,
     schema: Annotated[Path | None, typer.Option(help="File with a JSON schema that the answer must follow.", exists=True, dir_okay=False)] = None,
     tools: Annotated[Path | None, typer.Option(help="File with a JSON list of tools, in OpenAI's shape, that the answer may call; nothing is run.", exists=True, dir_okay=False)] = None,
     detach: Annotated[bool, typer.Option(help="Print the request id and exit; `tandem request follow ID` shows its events.")] = False,
-    up: Annotated[bool, typer.Option("--up", help="Start the local stack for this question if none is up, and stop it afterwards.")] = False,
+    up: options.Up = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what both models write, each score, the stop and the whole bill.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer alone on a terminal too.")] = False,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Ask a question and print the answer; on a terminal also who answered and for how much. Ctrl-C cancels the request."""
-    every, single = _thresholds(threshold or [])
+    every, single = options.thresholds(threshold)
     request = solve_request(
         _question(question),
         profile=profile,
@@ -57,6 +59,7 @@ def ask(
         max_stage=max_stage,
         max_cost_usd=max_cost,
         max_llm_tokens=max_llm_tokens,
+        max_answer_tokens=max_tokens,
         temperature=temperature,
         top_p=top_p,
         seed=seed,
@@ -118,12 +121,15 @@ def _start(client: Client, request: tandem_pb2.SolveRequest, json: bool) -> None
 
 
 def _question(given: str) -> str:
-    """Refused here already: `--up` would first start a stack for it."""
-    text = stdin_text("QUESTION").strip() if given == "-" else given
+    """With what is piped before it. Refused here already: `--up` would first start a stack for it."""
+    text = stdin_text("QUESTION") if given == "-" else given
     if not text.strip():
         where = "standard input" if given == "-" else "the argument"
         raise typer.BadParameter(f"the question is empty: {where} has no text", param_hint="QUESTION")
-    return text
+    if given == "-":
+        return text.strip()
+    piped = piped_text("standard input").strip()
+    return f"{piped}\n\n{given}" if piped else given
 
 
 def _tools(file: Path) -> list[dict[str, Any]]:
@@ -142,17 +148,3 @@ def _check(given: str) -> str:
     if not argument.startswith("@"):
         return given
     return f"{name}:{file_text(Path(argument[1:]), '--check')}"
-
-
-def _thresholds(values: list[str]) -> tuple[float | None, dict[int, float]]:
-    every, single = None, {}
-    for value in values:
-        stage, is_single, number = value.rpartition("=")
-        try:
-            if is_single:
-                single[int(stage)] = float(number)
-            else:
-                every = float(number)
-        except ValueError:
-            raise typer.BadParameter(f"{value!r} is neither VALUE nor STAGE=VALUE", param_hint="--threshold") from None
-    return every, single

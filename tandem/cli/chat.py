@@ -9,12 +9,15 @@ from typing import Annotated
 
 import typer
 
-from tandem.cli.output import JsonFlag, console, console_error, dollars, print_json
+from tandem.cli import options
+from tandem.cli.chat_commands import Commands
+from tandem.cli.conversation_file import Conversation, last_conversation
+from tandem.cli.output import JsonFlag, console, console_error, console_note, print_json
 from tandem.cli.running import cancels, explained_silence, heard
 from tandem.cli.session import stack_for, stdin_lines, traced
 from tandem.cli.summary import one_line
 from tandem.client import Client
-from tandem.errors import RequestError
+from tandem.errors import RequestError, UserError
 from tandem.events import Accepted, Completed, Event
 from tandem.live_text import LiveText, TextWasLost
 from tandem.request import SolveOptions, solve_request
@@ -22,74 +25,108 @@ from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
 
 Message = dict[str, str]
-_HELP = "Ctrl-C stops an answer, /new begins again, Ctrl-D or /exit ends"
+_GREETING = "Ctrl-C stops an answer, /help lists commands, Ctrl-D or /exit ends"
 
 
 def chat(
-    profile: Annotated[str, typer.Option(help="Pair of models; the gateway's default if not given.")] = "",
+    profile: options.Profile = "",
     system: Annotated[str, typer.Option(help="What the conversation begins with: who the models are to be.")] = "",
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Score at which a stage suffices. Without one, nothing stops the large model in a chat unless the profile says so.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Upper bound of an answer's tokens.")] = None,
-    max_cost: Annotated[float | None, typer.Option(help="Upper bound of each answer's bill, in USD.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 is greedy (the default).")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draw.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Text that ends an answer before it, of 1 to 64 characters; repeatable, at most 4.")] = None,
-    up: Annotated[bool, typer.Option("--up", help="Start the local stack for this chat if none is up, and stop it afterwards.")] = False,
+    go_on: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the last conversation.")] = False,
+    threshold: options.Threshold = None,
+    max_stage: options.MaxStage = None,
+    max_cost: options.MaxCost = None,
+    max_llm_tokens: options.MaxLlmTokens = None,
+    max_tokens: options.MaxTokens = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    seed: options.Seed = None,
+    stop: options.Stop = None,
+    tenant: options.Tenant = "",
+    up: options.Up = False,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Talk to the two models. Ctrl-C stops the models and keeps the conversation. Questions may come from a pipe, one per line."""
-    options = SolveOptions(
-        profile=profile,
+    """Talk to the two models. Ctrl-C stops the models and keeps the conversation. Questions may come from a pipe, one per line.
+
+    Without a threshold nothing stops the large model in a chat unless the profile says so.
+    """
+    every, single = options.thresholds(threshold)
+    asking = SolveOptions(
         task="chat",
-        threshold=threshold,
+        threshold=every,
+        thresholds=single,
+        max_stage=max_stage,
         max_answer_tokens=max_tokens,
         max_cost_usd=max_cost,
+        max_llm_tokens=max_llm_tokens,
         temperature=temperature,
+        top_p=top_p,
         seed=seed,
         stop=stop,
+        tenant=tenant,
     )
-    with traced(), stack_for(up, profile, quiet=json), Client() as client:
-        failed = _Conversation(client, system, options, json).run()
+    said = last_conversation() if go_on else Conversation()
+    said.profile = profile or said.profile
+    if system:
+        said.system = system
+    with traced(), stack_for(up, said.profile, quiet=json), Client() as client:
+        failed = _Chat(client, said, asking, json).run()
     if failed and not _is_typed():
         raise typer.Exit(1)
 
 
-class _Conversation:
-    def __init__(self, client: Client, system: str, options: SolveOptions, json: bool) -> None:
-        self._client, self._options, self._json = client, options, json
-        self._start: list[Message] = [{"role": "system", "content": system}] if system else []
-        self._said = list(self._start)
+class _Chat:
+    def __init__(self, client: Client, said: Conversation, asking: SolveOptions, json: bool) -> None:
+        self._client, self._said, self._asking, self._json = client, said, asking, json
+        self._commands = Commands(client, said)
         self._style = ""
 
     def run(self) -> bool:
         """To the end of the input. True where a question got no answer."""
         failed = False
         if _is_typed() and not self._json:
-            console.print(_HELP, style="dim")
-        for question in _questions():
-            if question == "/new":
-                self._said = list(self._start)
-            else:
-                failed |= not self._answered(question)
+            console.print(_GREETING, style="dim")
+            if self._said.messages:
+                console.print(f"{len(self._said.messages)} messages before; the last:", style="dim")
+                console.write(self._said.messages[-1]["content"], "dim")
+        for given in _inputs():
+            if given == "/exit":
+                break
+            failed |= not self._done(given)
         return failed
+
+    def _done(self, given: str) -> bool:
+        """A command, or a question."""
+        try:
+            done = self._commands.run(given)
+        except (UserError, OSError) as error:
+            console_error(str(error))
+            return False
+        if done is None:
+            return self._answered(given)
+        if done and not self._json:
+            console.write(done, "dim")
+        return True
 
     def _answered(self, question: str) -> bool:
         """Ask, and remember both; a question without an answer is forgotten."""
-        asked = [*self._said, {"role": "user", "content": question}]
         try:
-            result = self._ask(asked)
+            result = self._ask(self._said.asking(question))
         except (RequestError, TextWasLost) as error:
             console_error(str(error))
             return False
         if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
             if not self._json:
-                console.print(f"\n  stopped after {_cost(result)}; ask something else", style="dim")
+                console.print(f"\n  stopped: {one_line(result)}; ask something else", style="dim")
             return False
-        self._said = [*asked, {"role": "assistant", "content": result.answer}]
+        self._said.remember(question, result.answer)
+        try:
+            self._said.keep()
+        except OSError as error:
+            console_note(f"the conversation is not kept for `tandem chat -c`: {error}")
         return True
 
     def _ask(self, asked: list[Message]) -> tandem_pb2.SolveResult:
-        request = solve_request(asked, **self._options)
+        request = solve_request(asked, profile=self._said.profile, **self._asking)
         self._style = ""
         with cancels(self._client, request.request_id), explained_silence(self._client.address) as hear:
             result = self._shown(heard(self._client.solve_request(request), hear))
@@ -109,7 +146,8 @@ class _Conversation:
                 self._write(piece.reasoning, "dim cyan")
                 self._write(piece.content, "green")
             if isinstance(event, Completed):
-                self._end(event.result)
+                if not self._json:
+                    console.print(f"\n  {one_line(event.result)}", style="dim")
                 return event.result
         raise AssertionError("a stream ends with its result")
 
@@ -119,24 +157,13 @@ class _Conversation:
             console.write(between + text, style, end="")
             self._style = style
 
-    def _end(self, result: tandem_pb2.SolveResult) -> None:
-        if not self._json:
-            console.print(f"\n  {one_line(result)}", style="dim")
 
-
-def _cost(result: tandem_pb2.SolveResult) -> str:
-    return dollars(result.cost.usd if result.cost.HasField("usd") else None, 6)
-
-
-def _questions() -> Iterator[str]:
-    """Lines that are not empty, until the input ends, /exit, or Ctrl-C at the prompt."""
+def _inputs() -> Iterator[str]:
+    """What is typed, pasted or piped and not empty, until the input ends, or Ctrl-C at the prompt."""
     with contextlib.suppress(KeyboardInterrupt):
         for given in _typed() if _is_typed() else stdin_lines("standard input"):
-            line = given.strip()
-            if line == "/exit":
-                return
-            if line:
-                yield line
+            if text := given.strip():
+                yield text
 
 
 def _is_typed() -> bool:
@@ -144,8 +171,6 @@ def _is_typed() -> bool:
 
 
 def _typed() -> Iterator[str]:
-    with contextlib.suppress(ImportError):
-        import readline  # noqa: F401  # arrow keys and history at the prompt
-    with contextlib.suppress(EOFError):
-        while True:
-            yield input("> ")
+    from tandem.cli.prompt import typed  # a pipe needs no editor
+
+    return typed()

@@ -102,6 +102,18 @@ def explained_silence(address: str, seconds: float = _SILENT_SECONDS) -> Iterato
         hear()
 
 
+@contextmanager
+def explained_wait(why: str, seconds: float = _SILENT_SECONDS) -> Iterator[None]:
+    """Says why once, on standard error, where the block takes longer."""
+    timer = threading.Timer(seconds, console_note, [why])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def heard(events: Iterator[Event], hear: Callable[[], None]) -> Iterator[Event]:
     """The events, and `hear` at each."""
     for event in events:

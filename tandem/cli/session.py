@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -12,7 +14,10 @@ from pathlib import Path
 import typer
 
 from tandem.cli.parts import needs
+from tandem.cli.running import explained_wait
 from tandem.paths import read_stack
+
+_BINARY = "binary and no text: byte 0 at place {}"
 
 
 @contextlib.contextmanager
@@ -69,6 +74,17 @@ def stdin_text(hint: str) -> str:
     return _decoded(b"".join(_stdin(hint)), "standard input", hint)
 
 
+def piped_text(hint: str) -> str:
+    """All that a pipe or a file on standard input has; empty where nothing is piped. Raises as `stdin_text`.
+
+    A file that was read before is the list of a loop in the shell, and stays the loop's.
+    """
+    if not _is_piped():
+        return ""
+    with explained_wait("waiting for the end of standard input; `< /dev/null` gives none"):
+        return stdin_text(hint)
+
+
 def stdin_lines(hint: str) -> Iterator[str]:
     """Line by line, as they come. Raises BadParameter for the first that is no text."""
     for number, line in enumerate(_stdin(hint), 1):
@@ -90,13 +106,38 @@ def _stdin(hint: str) -> Iterator[bytes]:
     return iter(sys.stdin.buffer)
 
 
+def _is_piped() -> bool:
+    if sys.stdin is None:
+        return False
+    try:
+        descriptor = sys.stdin.fileno()
+        mode = os.fstat(descriptor).st_mode
+    except OSError:  # no file of the system's
+        return True
+    if stat.S_ISREG(mode):
+        return os.lseek(descriptor, 0, os.SEEK_CUR) == 0
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
 def _decoded(content: bytes, what: str, hint: str) -> str:
     """Without the mark that some editors put before UTF-8."""
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
+        place = text.find("\0")
+        if place < 0:
+            return text
+        why = _BINARY.format(1 + place)
     except UnicodeDecodeError as error:
-        raise typer.BadParameter(
-            f"{what} is no text in UTF-8: byte 0x{content[error.start]:02x} at place {error.start + 1}. If it is Latin-1, "
-            "`iconv -f latin1 -t utf-8` converts it",
-            param_hint=hint,
-        ) from None
+        why = _why_no_text(content, error.start)
+    raise typer.BadParameter(f"{what} is {why}", param_hint=hint) from None
+
+
+def _why_no_text(content: bytes, start: int) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "no text in UTF-8 but in UTF-16: `iconv -f utf-16 -t utf-8` converts it"
+    if (place := content.find(0)) >= 0:
+        return _BINARY.format(1 + place)
+    return (
+        f"no text in UTF-8: byte 0x{content[start]:02x} at place {start + 1}. If it is Latin-1, "
+        "`iconv -f latin1 -t utf-8` converts it"
+    )

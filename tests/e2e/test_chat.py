@@ -28,17 +28,26 @@ def cancelled(stack: Stack) -> set[str]:
 
 
 def test_a_later_question_is_asked_with_what_was_said(stack: Stack) -> None:
-    done = chat(stack, YES, "And?", "/new", "And?", options=("--json", "--max-tokens", "20"))
+    done = chat(stack, YES, "And?", "/clear", "And?", options=("--json", "--max-tokens", "20"))
     assert done.returncode == 0, done.stderr
     decoder, rest, results = json.JSONDecoder(), done.stdout, []
     while rest.strip():
         result, end = decoder.raw_decode(rest.lstrip())
         results.append(result)
         rest = rest.lstrip()[end:]
-    # The script is in the first message; after /new it is forgotten, and the models write as they do without one.
+    # The script is in the first message; after /clear it is forgotten, and the models write as they do without one.
     assert [result["answer"] for result in results][:2] == ["yes", "yes"]
     assert results[2]["answer"] != "yes"
     assert [result["question"] for result in results] == [YES, "And?", "And?"]
+
+
+def test_the_last_conversation_goes_on_and_a_cleared_one_does_not(stack: Stack) -> None:
+    chat(stack, YES, options=("--json",))
+    gone_on = chat(stack, "And?", "/clear", options=("-c", "--json"))
+    assert json.loads(gone_on.stdout)["answer"] == "yes"
+    refused = chat(stack, "And?", options=("-c",))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "no conversation to go on with" in refused.stderr
 
 
 def test_an_answer_is_printed_with_its_stop_and_its_bill(stack: Stack) -> None:
@@ -66,13 +75,13 @@ def test_ctrl_c_stops_the_models_and_keeps_the_conversation(stack: Stack) -> Non
     process.stdin.write(f"{YES}\n")
     while "saved" not in process.stdout.readline():
         pass
-    process.stdin.write("/new\n[llm_hold=5]\n")
+    process.stdin.write("/clear\n[llm_hold=5]\n")
     assert process.stdout.read(1) == "x"
     process.send_signal(signal.SIGINT)
     process.stdin.write(f"{YES}\n")
     process.stdin.close()
     rest = process.stdout.read()
     process.wait(60)
-    assert "stopped after $" in rest
+    assert "stopped: cancelled · $" in rest
     assert "yes" in rest
     assert len(cancelled(stack) - before) == 1

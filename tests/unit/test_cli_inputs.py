@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import subprocess
@@ -130,3 +131,58 @@ main()
     assert b"Traceback" not in done.stderr
     assert done.returncode in (1, 130, -signal.SIGINT)
     assert done.stdout == b""
+
+
+def questions(*arguments: str, stdin: bytes) -> list[str]:
+    """What `tandem ask` would ask with this on a pipe."""
+    program = """
+import sys
+from tandem.cli import ask
+ask.solve_request = lambda question, **_: sys.exit(ascii(question))
+from tandem.entry import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "ask", *arguments], input=stdin, capture_output=True, env=environment()
+    )
+    return [ast.literal_eval(line) for line in done.stderr.decode().splitlines()]
+
+
+def test_piped_text_is_put_before_the_question() -> None:
+    assert questions("What is this?", stdin=b"print('hi')\n") == ["print('hi')\n\nWhat is this?"]
+    assert questions("What is this?", stdin=b"") == ["What is this?"]
+    assert questions("-", stdin=b"Why?\n") == ["Why?"]
+
+
+def test_a_loop_over_a_file_keeps_its_lines(tmp_path: Path) -> None:
+    file = tmp_path / "questions.txt"
+    file.write_text("one\ntwo\n")
+    with file.open("rb", buffering=0) as stdin:
+        stdin.seek(4)
+        done = subprocess.run([*MAIN, "ask", "one"], stdin=stdin, capture_output=True, env=environment(), check=False)
+        assert stdin.read() == b"two\n"
+    assert b"onnect" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "binary and no text: byte 0 at place 9"),
+        (b"text\0", "binary and no text: byte 0 at place 5"),
+        ("Grüße".encode("utf-16"), "but in UTF-16: `iconv -f utf-16 -t utf-8`"),
+        (LATIN_1, "If it is Latin-1"),
+    ],
+)
+def test_what_is_piped_and_no_text_is_named_with_the_remedy(content: bytes, why: str) -> None:
+    for arguments in (["ask", "What is this?"], ["ask", "-"]):
+        assert why in error_of(tandem(*arguments, stdin=content))
+
+
+def test_a_pipe_that_does_not_end_is_named() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as stdin, os.fdopen(writing, "wb"):
+        process = subprocess.Popen([*MAIN, "ask", "why?"], stdin=stdin, stderr=subprocess.PIPE, env=environment())
+        assert process.stderr is not None
+        assert b"waiting for the end of standard input" in process.stderr.readline()
+        process.kill()
+        process.wait()
