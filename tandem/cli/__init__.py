@@ -15,7 +15,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from tandem.cli.defaults import set_defaults, set_variables
 from tandem.cli.examples import epilog
+from tandem.cli.overview import write_commands
 from tandem.cli.parts import Verb, needs, never_fail_on_a_character, new_app
 from tandem.errors import RequestError, UserError
 
@@ -63,6 +65,9 @@ VERBS |= {entry.name: _of_a_checkout(entry) for entry in entry_points(group="tan
 class LazyGroup(TyperGroup):
     """Lists the table above, and imports the module of the one verb that is invoked."""
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        write_commands(formatter, VERBS)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
         if name is None:  # a shell completes a word
@@ -97,10 +102,13 @@ def _load(name: str) -> Any:
         group = typer.main.get_command(target)
         for each, command in group.commands.items():  # type: ignore[attr-defined]
             command.epilog = epilog(f"{name} {each}")
+            set_defaults(name, command)
         return group
     single = new_app()
     single.command(name, epilog=epilog(name))(target)
-    return typer.main.get_command(single)
+    command = typer.main.get_command(single)
+    set_defaults(name, command)
+    return command
 
 
 def _print_version(wanted: bool) -> None:
@@ -139,6 +147,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tandem.entry had none while this was imported
     never_fail_on_a_character()
     try:
+        set_variables()
         app()
     except (UserError, OSError, UnicodeEncodeError) as error:
         from tandem.cli.output import console_error

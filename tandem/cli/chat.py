@@ -126,7 +126,8 @@ class _Chat:
         return True
 
     def _ask(self, asked: list[Message]) -> tandem_pb2.SolveResult:
-        request = solve_request(asked, profile=self._said.profile, **self._asking)
+        self._asking["profile"] = self._said.profile
+        request = solve_request(asked, **self._asking)
         self._style = ""
         with cancels(self._client, request.request_id), explained_silence(self._client.address) as hear:
             result = self._shown(heard(self._client.solve_request(request), hear))

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tandem.cli.defaults import config_file
 from tandem.cli.local_checks import MachineCheck, local_checks
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.client import Client
@@ -45,7 +46,8 @@ def doctor(
             if not check.ok:
                 console.print(f"    → {check.advice}", style="yellow")
         console.print(
-            "\nsettings: a flag overrides the environment, the environment overrides the default", style="dim"
+            f"\nsettings: an option overrides a variable, a variable overrides {config_file()}, which overrides the default",
+            style="dim",
         )
         for name, setting in settings.items():
             console.print(f"    {name:22} {setting['value']}   (from {setting['from']})", style="dim")

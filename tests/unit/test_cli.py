@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from tandem.cli import VERBS, _load, _with_json_target, app
 from tandem.cli.examples import EXAMPLES
+from tandem.cli.overview import GROUPS
 
 
 def leaves() -> Iterator[tuple[str, Any]]:
@@ -62,6 +64,26 @@ def test_the_examples_use_options_that_exist(path: str) -> None:
 
 def test_no_example_is_of_a_command_that_is_gone() -> None:
     assert set(EXAMPLES) == set(COMMANDS)
+
+
+def test_an_option_means_the_same_in_every_command() -> None:
+    kinds: dict[str, set[str]] = {}
+    for command in COMMANDS.values():
+        for parameter in command.params:
+            for option in parameter.opts:
+                if option.startswith("--"):
+                    kinds.setdefault(option, set()).add(str(parameter.type_descriptor.annotation))
+    different = {option for option, found in kinds.items() if len(found) > 1}
+    # --json: of `tandem eval` it may name a file; --profile: `models` takes several; --jaeger: `up` starts one, others are told of one;
+    # --large, --small: an address, of `plan` a share of right answers; --by: what each table can be grouped by.
+    assert different <= {"--json", "--profile", "--jaeger", "--large", "--small", "--by"}
+
+
+def test_help_lists_commands_by_who_uses_them() -> None:
+    shown = run("--help").stdout
+    titles = [line for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["Options:", *(f"{title}:" for title in GROUPS)]
+    assert {line.split()[0] for line in shown.splitlines() if re.match(r"  [a-z]", line)} >= set(VERBS)
 
 
 def test_the_version_is_an_option_too() -> None:
