@@ -38,15 +38,20 @@ class Screen(Console):
         # Lines are not wrapped: a terminal does it, and a program that reads a pipe needs whole ones.
         super().__init__(**{"highlight": False, "soft_wrap": True, "markup": False, "emoji": False, **options})
 
+    @property
+    def is_seen(self) -> bool:
+        """By a terminal, also by one that the environment calls none (TTY_COMPATIBLE=0)."""
+        return self.is_terminal or self.file.isatty()
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """All that is printed passes here, before Rich adds sequences of its own."""
         for segment in super().render(renderable, options):
-            is_ours = segment.control or not self.is_terminal
+            is_ours = segment.control or not self.is_seen
             yield segment if is_ours else Segment(visible(segment.text), segment.style)
 
     def write(self, text: str, style: StyleType = "", end: str = "\n") -> None:
         """A text of a model. Rich would leave some control characters out."""
-        if self.is_terminal:
+        if self.is_seen:
             self.print(Text(visible(text), style), end=end)
         else:
             self.file.write(text + end)
