@@ -27,8 +27,9 @@ help:  ## list the targets
 sync = $(UV) sync --locked --inexact $(1) --check --quiet 2>/dev/null || { \
 	  echo 'Installing into $(UV_PROJECT_ENVIRONMENT) (minutes the first time) ...' && $(UV) sync --quiet --locked --inexact $(1); }
 
+EXTRA ?= local
 setup: $(filter .tools/bin/uv,$(UV))  ## install what `make run` needs into .venv, in the versions of uv.lock
-	@$(call sync,--extra local)
+	@$(call sync,--extra $(EXTRA))
 
 # PyPI's torch for Linux on x86 brings CUDA's libraries (4 GB). Its build without them is on an index of its own, in the same version.
 TORCH ?= cuda

@@ -1,12 +1,16 @@
-"""Scorers by name: ScorerInputs in, a score in 0..1 out. The stop rule decides what a score leads to."""
+"""Scorers by name: ScorerInputs in, a score in 0..1 out. The stop rule decides what a score leads to.
+
+Those of other packages are found by the entry point group `tandem.scorers`: each is called with the argument of its name in the profile.
+"""
 
 from __future__ import annotations
 
 import math
 import zlib
 from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +18,7 @@ from services.sufficiency_scorer.scorer_inputs import NAMES, ScorerInputs
 from tandem.method.profile import TRAINED_SCORERS
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """`needs_pass`: it uses a scoring pass of the small model over question and insight, not the question's words alone."""
 
@@ -24,6 +29,9 @@ class Scorer(Protocol):
     def needs_pass(self) -> bool: ...
 
     def score(self, inputs: ScorerInputs) -> float: ...
+
+
+GROUP = "tandem.scorers"
 
 
 class UntrainedScorer:
@@ -84,15 +92,28 @@ def make_scorer(spec: str, *folders: Path) -> Scorer:
     """Create a scorer from `name[:argument]`. Raises ValueError.
 
     Trained: `mlp`, `logistic`, `probe`, `combined`, `words`, with a subfolder of the profile as argument. Others:
-    `untrained`, `constant[:value]`, `random[:seed]`. `folders` are searched in order: the profile's own, then others of
+    `untrained`, `constant[:value]`, `random[:seed]`, and those of installed packages. `folders` are searched in order: the profile's own, then others of
     the same name, which hold the artefact if only profile.toml was replaced.
     """
     name, _, argument = spec.partition(":")
     if name not in _MAKERS:
-        raise ValueError(f"unknown scorer {spec!r}; known: {', '.join(_MAKERS)}")
+        return _installed(name, argument)
     scorer = _MAKERS[name](argument, folders)
     if scorer.name != name:
         raise ValueError(
             f"{argument or '.'} in the profile's folder holds a scorer of kind {scorer.name!r}, not {name!r}"
+        )
+    return scorer
+
+
+def _installed(name: str, argument: str) -> Scorer:
+    """Of somebody's own package, which cannot replace a built-in one."""
+    entries = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in entries:
+        raise ValueError(f"unknown scorer {name!r}; known: {', '.join(sorted({*_MAKERS, *entries}))}")
+    scorer = entries[name].load()(argument)
+    if not isinstance(scorer, Scorer):
+        raise ValueError(
+            f"entry point {name!r} of {GROUP} makes no scorer: {type(scorer).__name__} lacks a member of one"
         )
     return scorer

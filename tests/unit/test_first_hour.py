@@ -41,6 +41,12 @@ def test_nothing_tells_a_user_to_install_the_strangers_package() -> None:
     assert [file for file in texts() if wrong.search(file.read_text())] == []
 
 
+def test_no_document_types_a_program_that_make_installs_where_no_shell_finds_it() -> None:
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    typed = re.compile(r"^(uv|pytest|ruff|mypy) |`uv ", re.MULTILINE)
+    assert [file.name for file in documents if typed.search(file.read_text())] == []
+
+
 def test_the_readme_says_how_tandem_is_typed_before_it_is_typed() -> None:
     text = (ROOT / "README.md").read_text()
     told = text.index(".venv/bin/activate")
