@@ -103,7 +103,7 @@ class _Chat:
             return False
         if done is None:
             return self._answered(given)
-        if done and not self._json:
+        if done and _is_typed() and not self._json:
             console.write(done, "dim")
         return True
 

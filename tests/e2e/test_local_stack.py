@@ -131,7 +131,7 @@ def test_usage_errors_exit_with_2_and_say_what_to_do(local: LocalStack) -> None:
 
 
 def test_an_interrupted_ask_cancels_and_still_shows_the_bill(local: LocalStack) -> None:
-    command = [sys.executable, "-c", "from tandem.cli import main; main()", "ask", "[llm_hold=20]"]
+    command = [sys.executable, "-c", "from tandem.cli import main; main()", "ask", "-v", "[llm_hold=20]"]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
