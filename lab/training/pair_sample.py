@@ -9,10 +9,9 @@ import numpy as np
 from scipy.special import ndtri
 
 from lab.training.metrics import auroc
-from lab.training.payoff import Check, Pair, Score, StageFigures, correlation_of
 from lab.training.table import Bools, Floats, Rows, Table
-from services.sufficiency_scorer.artefact import Label
 from services.sufficiency_scorer.scorer_inputs import NAMES
+from tandem.method.payoff import CheckFigures, Label, Pair, Score, StageFigures, correlation_of
 from tandem.method.prices import Prices, RolePrices
 from tandem.method.tokens import TokenCounts
 
@@ -71,12 +70,12 @@ class PairSample:
             return Score(max(0.5, auroc(score, small | ~large) or 0.5), label=label)
         return Score(max(0.5, _auroc_within(score, small, large)), _auroc_within(score, large, small))
 
-    def _check(self) -> Check:
+    def _check(self) -> CheckFigures:
         passed, right = self.passed[self.has_check], self.small[:, 0][self.has_check]
         if not len(right):
-            return Check()
-        known, share = Check(), _share(self.has_check)
-        return Check(
+            return CheckFigures()
+        known, share = CheckFigures(), _share(self.has_check)
+        return CheckFigures(
             share,
             _share(passed[right]) if right.any() else known.pass_right,
             _share(passed[~right]) if not right.all() else known.pass_wrong,
@@ -118,8 +117,8 @@ def drawn(pair: Pair, n: int, generator: np.random.Generator) -> PairSample:
     return PairSample(
         small=small,
         large=large,
-        score=pair.score.means(small[:, 0], large) + generator.normal(size=n),
-        question_score=pair.early.means(small[:, 0], large) + generator.normal(size=n),
+        score=_means(pair.score, small[:, 0], large) + generator.normal(size=n),
+        question_score=_means(pair.early, small[:, 0], large) + generator.normal(size=n),
         has_check=has_check,
         passed=has_check & (generator.random(n) < passes),
         large_cost=ones,
@@ -127,6 +126,14 @@ def drawn(pair: Pair, n: int, generator: np.random.Generator) -> PairSample:
         answer_cost=np.outer(ones, [pair.answer, *(stage.answer for stage in pair.stages)]),
         scoring_cost=pair.scoring * ones,
     )
+
+
+def _means(score: Score, small: Bools, large: Bools) -> Floats:
+    by_rightness = np.array(
+        [[score.mean(is_small, is_large) for is_large in (False, True)] for is_small in (False, True)]
+    )
+    found: Floats = by_rightness[small.astype(int), large.astype(int)]
+    return found
 
 
 def _usd(prices: RolePrices, prompt: Floats, generated: Floats) -> Floats:

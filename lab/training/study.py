@@ -19,8 +19,9 @@ from lab.training.names import TRAINING
 from lab.training.policy import Policy
 from lab.training.shepherd import HintPredictor, Shepherd
 from lab.training.table import Floats, Table
-from services.sufficiency_scorer.artefact import Artefact, Label, ScorerMetrics, TrainingSource
+from services.sufficiency_scorer.artefact import Artefact, ScorerMetrics, TrainingSource
 from tandem.method.checks import TrialPlan
+from tandem.method.payoff import Label
 
 SCORES, POLICY, HINTS = "scores.safetensors", "policy.json", "hints.safetensors"
 CASCADE = "cascade"

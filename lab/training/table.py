@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from services.sufficiency_scorer.artefact import Label
 from services.sufficiency_scorer.scorer_inputs import bag_of_words
 from tandem.method.checks import Verdict
+from tandem.method.payoff import Label
 
 if TYPE_CHECKING:
     from lab.training.collect import Run

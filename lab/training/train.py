@@ -32,7 +32,6 @@ from lab.training.table import Table
 from services.sufficiency_scorer.artefact import (
     Artefact,
     Description,
-    Label,
     Moments,
     NotMeasured,
     ScorerMetrics,
@@ -40,6 +39,7 @@ from services.sufficiency_scorer.artefact import (
 )
 from services.sufficiency_scorer.network import SufficiencyNetwork
 from services.sufficiency_scorer.scorer_inputs import NAMES, log_compress
+from tandem.method.payoff import Label
 from tandem.method.profile import Profile
 
 MIN_QUESTIONS = 40

@@ -18,7 +18,8 @@ from tandem.cli.tables import print_table
 from tandem.paths import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
-    from lab.training.forecast import Estimate, Forecast, Need
+    from lab.training.forecast import Estimate, Forecast
+    from tandem.method.levers import Need
 
 _RATES = (1.0, 10.0, 100.0)
 _POLICIES = {

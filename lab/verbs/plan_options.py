@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import typer
 
+from tandem.method.payoff import USUAL_CORRELATION, Label, Pair, StageFigures, bounds, correlation_of
 from tandem.method.prices import Prices, RolePrices
 from tandem.method.profile import Profile
 
 if TYPE_CHECKING:
     from lab.training.forecast import Draw
-    from lab.training.payoff import Pair, StageFigures
 
     Planned = tuple[Pair, int | None, Draw | None]
 
-_Label = Literal["right", "nothing_lost"]
 _MEASURED = ("small", "large", "both", "correlation", "tokens", "length", "stages", "n")  # on the questions of a file
 
 
@@ -50,7 +49,6 @@ class Given:
     def typed(self) -> Planned:
         """The pair of the typed figures. Raises typer.BadParameter."""
         from lab.training.forecast import redrawing
-        from lab.training.payoff import Pair
 
         if self.small is None or self.large is None:
             raise typer.BadParameter("give --small and --large, or a file of `tandem collect`")
@@ -116,19 +114,18 @@ class Given:
 
         return hold
 
-    def _label(self) -> _Label:
+    def _label(self) -> Label:
         if self.auroc_of not in ("right", "nothing_lost"):
             _refuse("--auroc-of", f"{self.auroc_of!r} is neither right nor nothing_lost")
-        return cast(_Label, self.auroc_of)
+        return cast(Label, self.auroc_of)
 
     def _correlation(self, small: float, large: float) -> float:
-        from lab.training.payoff import correlation_of
-
         if self.both is None:
-            return 0.6 if self.correlation is None else self.correlation
+            return USUAL_CORRELATION if self.correlation is None else self.correlation
         if self.correlation is not None:
             _refuse("--both", "excludes --correlation: give one")
-        if not max(0.0, small + large - 1) <= self.both <= min(small, large):
+        low, high = bounds(small, large)
+        if not low <= self.both <= high:
             _refuse("--both", f"{self.both} is impossible with --small {small} and --large {large}")
         return correlation_of(small, large, self.both)
 
@@ -161,8 +158,6 @@ class Given:
         return Prices("typed", RolePrices(input=large_in, output=large_out), small, small)
 
     def _stages(self, answer: float) -> tuple[StageFigures, ...]:
-        from lab.training.payoff import StageFigures
-
         found = [StageFigures(*parse_two(text, "--stage"), answer=answer) for text in self.stages]
         costs = [stage.insight for stage in found]
         if costs != sorted(costs) or any(not 0 < stage.right < 1 or stage.insight >= 1 for stage in found):

@@ -16,7 +16,7 @@ from opentelemetry import propagate, trace
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.middleware.cors import CORSMiddleware
 
-from services.http_gateway import batches, completion, page
+from services.http_gateway import batches, completion, page, planner
 from services.http_gateway.completion import CompletionReply
 from services.http_gateway.exchange import Exchange
 from services.http_gateway.failures import handle_failures, refused_page
@@ -176,6 +176,7 @@ def make_app(
     app.get("/docs", include_in_schema=False, response_model=None)(_docs)
     app.mount("/docs/assets", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     page.mount(app, client, jaeger)
+    app.include_router(planner.router)
     app.include_router(batches.router)
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
     if pages.origins:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +24,8 @@ from services.sufficiency_scorer.scorer_inputs import (
     ScorerInputsBatch,
     log_compress,
 )
+from tandem.method.payoff import Label
 from tandem.method.profile import Profile
-
-Label = Literal["nothing_lost", "right"]
-"""The event whose probability a score estimates. `right` (the paper's): the small model, stopped here, answers right.
-`nothing_lost`: it does, or the large model alone does not either, so that continuing gains nothing."""
 
 TRANSFORMERS = "transformers"
 WEIGHTS, DESCRIPTION = "scorer.safetensors", "scorer.json"

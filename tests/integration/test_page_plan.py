@@ -1,4 +1,4 @@
-"""The page's planner says what `tandem plan` says, and its sliders are reached by the keyboard."""
+"""The page's planner asks the functions of `tandem plan`, and its sliders are reached by the keyboard."""
 
 from __future__ import annotations
 
@@ -6,23 +6,18 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
-import numpy as np
+import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
-from lab.training.forecast import forecast
-from lab.training.payoff import Check, Pair, Score, correlation_of
+from tandem.method.payoff import CheckFigures, Pair, Score, correlation_of, least, payoff
 from tests.browser import Visit, needs_browser
 from tests.integration.conftest import System
 from tests.integration.tabs import own_tab
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
-COMPUTED = """async (pairs) => {
-  const { payoff, effects } = await import("/assets/payoff.js");
-  return pairs.map((pair) => ({ points: payoff(pair), effects: Object.fromEntries(effects(pair).map(([name, _, saving]) => [name, saving])) }));
-}"""
-Figures = dict[str, float]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+SHIPPED = {"small": 0.51, "large": 0.67, "both": 0.41, "ratio": 8.0, "check": 0.7, "auroc": 0.73}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -31,48 +26,56 @@ async def tab(system: System) -> AsyncIterator[Visit]:
         yield visiting
 
 
-def pairs(count: int) -> list[Figures]:
-    """Drawn ones, and corners."""
-    generator = np.random.default_rng(7)
-    found = [
-        {"small": 0.51, "large": 0.67, "both": 0.41, "ratio": 8.0, "check": 0.7, "auroc": 0.73},
-        {"small": 0.9, "large": 0.3, "both": 0.25, "ratio": 1.0, "check": 1.0, "auroc": 0.5},
-        {"small": 0.25, "large": 0.66, "both": 0.23, "ratio": 8.8, "check": 0.0, "auroc": 1.0},
-    ]
-    while len(found) < count:
-        small, large, share = generator.uniform(0.05, 0.95), generator.uniform(0.05, 0.95), generator.uniform(0.1, 0.9)
-        low, high = max(0.0, small + large - 1), min(small, large)
-        check = float(generator.choice([0.0, generator.uniform()]))
-        rest = {"ratio": 10 ** generator.uniform(0, 2), "check": check, "auroc": generator.uniform(0.5, 1)}
-        found.append({"small": small, "large": large, "both": low + share * (high - low), **rest})
-    return found
+def pair(ratio: float, auroc: float) -> Pair:
+    small, large = SHIPPED["small"], SHIPPED["large"]
+    check = CheckFigures(SHIPPED["check"])
+    return Pair(small, large, 1 / ratio, correlation_of(small, large, SHIPPED["both"]), Score(auroc), check=check)
 
 
-def python_pair(figures: Figures) -> Pair:
-    small, large = figures["small"], figures["large"]
-    return Pair(
-        small,
-        large,
-        1 / figures["ratio"],
-        correlation_of(small, large, figures["both"]),
-        score=Score(figures["auroc"]),
-        check=Check(figures["check"]),
-    )
+async def test_the_endpoint_answers_as_tandem_plan(http: httpx.AsyncClient) -> None:
+    found = (await http.get("/api/plan", params=SHIPPED)).json()
+    expected = payoff(pair(8, 0.73))
+    assert list(found["policies"]) == ["cascade", "check", "check_all"]
+    assert found["policies"]["check"] == {"cost": expected["check"].cost, "accuracy": expected["check"].accuracy}
+    assert found["saving"] == 1 - least(pair(8, 0.73))
+    assert [set(effect) for effect in found["effects"]] == [{"lever", "change", "saving"}] * 4
 
 
-async def test_the_page_computes_what_tandem_plan_does(tab: Visit) -> None:
+async def test_the_map_holds_the_saving_of_each_place(http: httpx.AsyncClient) -> None:
+    figures = {name: SHIPPED[name] for name in ("small", "large", "both", "check")}
+    found = (await http.get("/api/plan/map", params=figures)).json()
+    assert (len(found["savings"]), len(found["savings"][0])) == (len(found["aurocs"]), len(found["ratios"])) == (11, 17)
+    assert (found["ratios"][8], found["aurocs"][4]) == (10, 0.7)
+    assert found["savings"][4][8] == pytest.approx(1 - least(pair(10, 0.7)), abs=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [{"small": 1.5}, {"ratio": 0}, {"auroc": "high"}, {"colour": 1}])
+async def test_a_figure_that_makes_no_sense_is_refused_by_name(http: httpx.AsyncClient, wrong: dict[str, Any]) -> None:
+    refused = await http.get("/api/plan", params=SHIPPED | wrong)
+    assert refused.status_code == 400
+    assert next(iter(wrong)) in refused.text
+
+
+@needs_browser
+async def test_a_planner_that_is_not_answered_says_so_and_shows_no_old_figures(tab: Visit) -> None:
     await tab.open("#/plan")
-    asked = pairs(40)
-    for figures, computed in zip(asked, await tab.page.evaluate(COMPUTED, asked), strict=True):
-        expected = forecast(python_pair(figures), goal=0.05)
-        # The router has no score before the answer, and so is the large model alone.
-        policies = {p.name: [p.cost.value, p.accuracy] for p in expected.policies if p.name != "router"}
-        points = {name: [point["cost"], point["accuracy"]] for name, point in computed["points"].items()}
-        assert points == {name: pytest.approx(values, abs=1e-4) for name, values in policies.items()}, figures
-        effects = {effect.lever: effect.saving for effect in expected.effects}
-        assert computed["effects"] == pytest.approx(effects, abs=2e-4), figures
+    verdict = tab.page.get_by_role("status")
+    await expect(verdict).to_be_visible()
+
+    async def refuse(route: Route) -> None:
+        await route.abort()
+
+    await tab.page.route("**/api/plan?*", refuse)
+    await tab.page.get_by_label("Tasks with a check").press("Home")
+    await expect(tab.page.get_by_role("alert")).to_contain_text("does not answer")
+    await expect(verdict).to_have_count(0)
+    await tab.page.unroute("**/api/plan?*")
+    await tab.page.get_by_label("Tasks with a check").press("End")
+    await expect(verdict).to_be_visible()
+    await expect(tab.page.get_by_role("alert")).to_have_count(0)
 
 
+@needs_browser
 async def test_a_slider_changes_the_verdict_the_command_and_the_address(tab: Visit) -> None:
     await tab.open("#/plan?small=0.5&large=0.8&both=0.45&ratio=8&check=0&auroc=0.5")
     verdict = tab.page.get_by_role("status")
@@ -90,6 +93,7 @@ async def test_a_slider_changes_the_verdict_the_command_and_the_address(tab: Vis
     await expect(verdict).to_have_text(re.compile(re.escape(shown.split("\n")[1])))
 
 
+@needs_browser
 async def test_both_right_stays_possible_when_an_accuracy_moves(tab: Visit) -> None:
     await tab.open("#/plan?small=0.5&large=0.8&both=0.49&ratio=8&check=0.5&auroc=0.7")
     await tab.page.get_by_label("Small model right").focus()

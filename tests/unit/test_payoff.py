@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
-from math import asin, pi
+from math import asin, pi, sqrt
+from statistics import NormalDist
 
 import numpy as np
 import pytest
-
-pytest.importorskip("scipy")
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import ndtr
 
-from lab.training.forecast import LEVERS, effects, needs
-from lab.training.payoff import Check, Pair, Score, StageFigures, both_right, check_all, correlation_of, least, payoff
 from tandem.method.cost import tflops_paper
+from tandem.method.levers import LEVERS, effects, needs
+from tandem.method.payoff import (
+    CheckFigures,
+    Pair,
+    Score,
+    StageFigures,
+    both_right,
+    check_all,
+    correlation_of,
+    least,
+    payoff,
+)
+from tandem.method.route import ByScore, dot
 
+normal = NormalDist().cdf
 RATIOS = (2, 3, 5, 10, 30)
 # The project's analysis (docs/method.md, When a pair pays), made by simulation: (small, large) -> AUROC -> % at each ratio.
 TABLE = {
@@ -58,7 +67,7 @@ pairs = st.builds(
     correlation=st.floats(-0.3, 0.9),
     score=st.builds(Score, auroc=st.floats(0.5, 0.98), large_auroc=st.floats(0.45, 0.65)),
     early=st.builds(Score, auroc=st.floats(0.5, 0.98)),
-    check=st.builds(Check, share=st.floats(0, 1), pass_right=st.floats(0.6, 1), pass_wrong=st.floats(0, 0.4)),
+    check=st.builds(CheckFigures, share=st.floats(0, 1), pass_right=st.floats(0.6, 1), pass_wrong=st.floats(0, 0.4)),
     scoring=st.floats(0, 0.1),
 )
 
@@ -125,7 +134,7 @@ def test_a_score_that_knows_what_is_lost_sends_on_the_gap_in_accuracy(small: flo
 
 
 def test_a_perfect_check_sends_on_what_the_small_model_gets_wrong() -> None:
-    pair = Pair(0.6, 0.7, 0.1, check=Check(1.0, 1.0, 0.0))
+    pair = Pair(0.6, 0.7, 0.1, check=CheckFigures(1.0, 1.0, 0.0))
     plain = check_all(pair)
     assert plain.cost == pytest.approx(0.1 + 0.4)
     assert plain.accuracy == pytest.approx(0.6 + 0.7 - pair.both)
@@ -134,7 +143,7 @@ def test_a_perfect_check_sends_on_what_the_small_model_gets_wrong() -> None:
 
 
 def test_a_trial_costs_what_judging_it_adds() -> None:
-    pair = Pair(0.6, 0.7, 0.1, check=Check(1.0))
+    pair = Pair(0.6, 0.7, 0.1, check=CheckFigures(1.0))
     assert check_all(replace(pair, trial=0.3)).cost == pytest.approx(check_all(pair).cost + 0.2)
 
 
@@ -168,18 +177,15 @@ def test_levers_are_sorted_and_each_need_is_the_smallest_change() -> None:
     assert found["AUROC"].then is not None
     assert least(replace(pair, score=Score(found["AUROC"].then))) == pytest.approx(0.95, abs=1e-3)
     assert found["share with a check"].then is not None
-    assert least(replace(pair, check=Check(found["share with a check"].then - 0.01))) > 0.95
+    assert least(replace(pair, check=CheckFigures(found["share with a check"].then - 0.01))) > 0.95
     assert {need.then for need in needs(Pair(0.01, 0.99, 0.5), goal=0.5) if need.lever == "cost ratio"} == {None}
 
 
 def test_both_right_is_the_bivariate_normal_integral() -> None:
-    half = np.array([0.5])
     for correlation in (-0.9, 0.0, 0.5, 0.99):
-        assert both_right(half, 0.5, correlation)[0] == pytest.approx(0.25 + asin(correlation) / (2 * pi), abs=1e-9)
-        assert correlation_of(0.5, 0.5, float(both_right(half, 0.5, correlation)[0])) == pytest.approx(
-            correlation, abs=1e-4
-        )
-    assert both_right(np.array([0.0, 0.3, 1.0]), 0.7, 0.0) == pytest.approx([0, 0.21, 0.7], abs=1e-9)
+        assert both_right(0.5, 0.5, correlation) == pytest.approx(0.25 + asin(correlation) / (2 * pi), abs=1e-9)
+        assert correlation_of(0.5, 0.5, both_right(0.5, 0.5, correlation)) == pytest.approx(correlation, abs=1e-4)
+    assert [both_right(small, 0.7, 0.0) for small in (0.0, 0.3, 1.0)] == pytest.approx([0, 0.21, 0.7], abs=1e-9)
     assert correlation_of(0.3, 0.7, 0.3) > 0.99
     assert correlation_of(0.3, 0.7, 0.0) < -0.99
 
@@ -188,14 +194,29 @@ def test_the_staged_stop_finds_the_best_of_all_thresholds() -> None:
     """Against all pairs of 60 thresholds, mixed at random as the solver may."""
     stage = StageFigures(0.2, 0.7, 0.1)
     pair = Pair(0.5, 0.75, 0.15, early=Score(0.8), scoring=0.01, stages=(stage,))
-    cells, shift = pair.cells, np.sqrt(2) * 0.8416212335729143  # the 80 % quantile
+    cells, shift = pair.cells, sqrt(2) * 0.8416212335729143  # the 80 % quantile
     points = [(1.0, 0.75)]
     for first, second in product(np.linspace(-4, 6, 60), repeat=2):
-        stop, later = ndtr(shift * cells.small[0] - first), ndtr(shift * cells.small[1] - second)
+        stop, later = (
+            np.array([normal(shift * is_right - at) for is_right in right])
+            for at, right in zip((first, second), cells.small, strict=True)
+        )
         rest = 1 - stop
         cost = 0.01 + stop * 0.15 + rest * (0.21 + later * 0.1 + (1 - later) * 0.8)
-        right = stop * cells.small[0] + rest * (later * cells.small[1] + (1 - later) * cells.large)
-        points.append((float(cells.share @ cost), float(cells.share @ right)))
+        right = stop * np.array(cells.small[0]) + rest * (later * cells.small[1] + (1 - later) * np.array(cells.large))
+        points.append((dot(cells.share, list(cost)), dot(cells.share, list(right))))
     exact = min(cost for cost, right in points if right >= 0.75)
     assert payoff(pair)["staged"].cost == pytest.approx(exact, abs=0.01)
     assert payoff(pair)["staged"].cost <= exact
+
+
+@given(
+    means=st.lists(st.floats(-2, 4), min_size=1, max_size=4),
+    gains=st.lists(st.floats(-1, 1), min_size=4, max_size=4),
+)
+@settings(max_examples=200, deadline=None)
+def test_no_threshold_stops_better_than_the_one_that_is_found(means: list[float], gains: list[float]) -> None:
+    gain, chances = ByScore(means).best(gains[: len(means)])
+    assert gain == pytest.approx(dot(chances, gains), abs=1e-9)
+    for threshold in np.linspace(-10, 12, 221):
+        assert gain >= dot([normal(mean - threshold) for mean in means], gains) - 1e-6

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from lab.training.collected import load_collected
 from lab.training.forecast import Estimate, answer, forecast, redrawing
 from lab.training.pair_sample import drawn, of_table
-from lab.training.payoff import Check, Pair, Score, StageFigures, payoff
 from lab.training.payoff_plot import savings
 from tandem.cli import app
+from tandem.method.payoff import CheckFigures, Pair, Score, StageFigures, payoff
 from tandem.method.prices import Prices, RolePrices
 from tandem.method.profile import Profile, load_profile
 from tests.unit.synthetic import store, synthetic_runs
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 COLLECTED = ROOT / "lab/training/collected/qwen2.5-coder-1.5b-0.5b"
 TYPED = ("--small", "0.6", "--large", "0.7", "--price-ratio", "10", "--auroc", "0.8")
 PAIR = Pair(
-    0.6, 0.7, 0.1, 0.5, Score(0.75, 0.55), Score(0.65, 0.6), Check(0.4, 0.9, 0.1), 0.02,
+    0.6, 0.7, 0.1, 0.5, Score(0.75, 0.55), Score(0.65, 0.6), CheckFigures(0.4, 0.9, 0.1), 0.02,
     stages=(StageFigures(0.2, 0.65, 0.1), StageFigures(0.4, 0.72, 0.1)),
 )  # fmt: skip
 

@@ -68,6 +68,9 @@ export const getTenants = () => call("/tenants");
 export const getRequests = (where, limit) => call(`/requests?${new URLSearchParams({ where, limit })}`);
 export const getTimeline = (id) => call(`/requests/${encodeURIComponent(id)}/timeline`);
 export const getRequest = (id) => call(`/requests/${encodeURIComponent(id)}`);
+/** As `tandem plan` computes it; the signal gives up. */
+export const getPlan = (pair, signal) => call(`/plan?${new URLSearchParams(pair)}`, { signal });
+export const getPlanMap = (pair, signal) => call(`/plan/map?${new URLSearchParams(pair)}`, { signal });
 export const ask = (asked) => post("/requests", asked);
 export const cancel = (id) => post(`/requests/${encodeURIComponent(id)}/cancel`);
 

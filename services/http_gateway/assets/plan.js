@@ -1,7 +1,8 @@
 // Plan: would a pair pay? Sliders for its figures; the answer is that of `tandem plan` for the same figures.
+import { getPlan } from "./api.js";
+import { useAsked } from "./asked.js";
 import { percent } from "./format.js";
-import { html, Scroll, useEffect, useMemo, useState } from "./html.js";
-import { bothRight, bounds, CORRELATION, effects, payoff } from "./payoff.js";
+import { html, Scroll, useEffect, useState } from "./html.js";
 import { PayoffMap } from "./payoff_map.js";
 
 const GOAL = 0.05;
@@ -28,12 +29,11 @@ export function Plan({ query }) {
   const [pair, setPair] = useState(START);
   useEffect(() => setPair({ ...START, ...asked(query) }), [String(query)]);
   const change = (name, value) => {
-    const next = within({ ...pair, [name]: value }, name);
+    const next = within({ ...pair, [name]: value });
     setPair(next);
     history.replaceState(null, "", `#/plan?${new URLSearchParams(next)}`);
   };
-  const found = useMemo(() => payoff(pair), [pair]);
-  const levers = useMemo(() => effects(pair), [pair]);
+  const { found, error } = useAsked(getPlan, pair);
   return html`
     <h1>Plan</h1>
     <div class="plan">
@@ -41,30 +41,35 @@ export function Plan({ query }) {
         ${SLIDERS.map((slider) => html`<${Slider} ...${{ slider, pair, change }} />`)}
       </form>
       <section aria-labelledby="verdict">
-        <${Verdict} found=${found} />
-        <${PayoffMap} pair=${pair} />
+        ${error && html`<p class="problem" role="alert">${error.message}</p>`}
+        ${found && html`<${Verdict} saving=${found.saving} /><${PayoffMap} pair=${pair} saving=${found.saving} />`}
       </section>
     </div>
-    <div class="tables">
-      <${Scroll} label="Policies"><table class="sums">
-        <caption>Policies</caption>
-        <thead><tr><th scope="col">Policy</th><th scope="col">Cost</th><th scope="col">Right</th></tr></thead>
-        <tbody>${Object.entries(found).map(([name, { cost, accuracy }]) => html`
-          <tr><th scope="row">${POLICIES[name]}</th><td>${percent(cost)}</td><td>${(accuracy * 100).toFixed(1)} %</td></tr>`)}</tbody>
-      </table><//>
-      <${Scroll} label="Levers"><table class="sums">
-        <caption>What would save more</caption>
-        <thead><tr><th scope="col">Lever</th><th scope="col">Change</th><th scope="col">Points</th></tr></thead>
-        <tbody>${levers.map(([name, step, saving]) => html`
-          <tr><th scope="row">${name}</th><td>${step}</td><td>${(100 * saving).toFixed(1)}</td></tr>`)}</tbody>
-      </table><//>
-    </div>
+    ${found && html`<${Tables} found=${found} />`}
     <p class="note">
       Costs are of the large model's own answer. A check passes 97 % of the right answers and 6 % of the wrong ones; the score is taken
       to tell nothing of the large model, which is optimistic. The first figures are those of the shipped pair on HumanEval.
       The same in the terminal, where <code>--n</code> adds intervals and a file of <code>tandem collect</code> measures all figures:
     </p>
     <${Scroll} label="Command"><p class="code command">${command(pair)}</p><//>`;
+}
+
+function Tables({ found: { policies, effects } }) {
+  return html`
+    <div class="tables">
+      <${Scroll} label="Policies"><table class="sums">
+        <caption>Policies</caption>
+        <thead><tr><th scope="col">Policy</th><th scope="col">Cost</th><th scope="col">Right</th></tr></thead>
+        <tbody>${Object.entries(policies).map(([name, { cost, accuracy }]) => html`
+          <tr><th scope="row">${POLICIES[name]}</th><td>${percent(cost)}</td><td>${(accuracy * 100).toFixed(1)} %</td></tr>`)}</tbody>
+      </table><//>
+      <${Scroll} label="Levers"><table class="sums">
+        <caption>What would save more</caption>
+        <thead><tr><th scope="col">Lever</th><th scope="col">Change</th><th scope="col">Points</th></tr></thead>
+        <tbody>${effects.map(({ lever, change, saving }) => html`
+          <tr><th scope="row">${lever}</th><td>${change}</td><td>${(100 * saving).toFixed(1)}</td></tr>`)}</tbody>
+      </table><//>
+    </div>`;
 }
 
 function Slider({ slider: [name, label, low, high, step, text], pair, change }) {
@@ -78,14 +83,13 @@ function Slider({ slider: [name, label, low, high, step, text], pair, change }) 
     </label>`;
 }
 
-function Verdict({ found }) {
-  const best = Math.min(...["cascade", "check"].filter((name) => found[name]).map((name) => found[name].cost));
-  const pays = best <= 1 - GOAL;
+function Verdict({ saving }) {
+  const pays = saving >= GOAL;
   return html`
     <div role="status"><dl class="figures">
       <div><dt id="verdict">${pays ? "It pays. Expected saving" : "It does not pay. Expected saving"}</dt>
-        <dd class="lead">${percent(1 - best)}</dd></div>
-      <div><dt>Cost at the large model's accuracy</dt><dd>${percent(best)}</dd></div>
+        <dd class="lead">${percent(saving)}</dd></div>
+      <div><dt>Cost at the large model's accuracy</dt><dd>${percent(1 - saving)}</dd></div>
     </dl></div>`;
 }
 
@@ -95,14 +99,16 @@ function asked(query) {
   return known.length ? within({ ...START, ...Object.fromEntries(known) }) : {};
 }
 
+/** Range of the share that both answer right. */
+const bounds = ({ small, large }) => [Math.max(0, small + large - 1), Math.min(small, large)];
+
 /** `both` moves along where the accuracies leave it no room. */
-function within(pair, changed) {
+function within(pair) {
   const clip = (value, low, high) => Math.min(high, Math.max(low, value));
   const small = clip(pair.small, 0.01, 0.99);
   const large = clip(pair.large, 0.01, 0.99);
-  const usual = changed === "small" || changed === "large" ? bothRight(small, large, CORRELATION) : pair.both;
   return {
-    small, large, both: clip(usual, ...bounds({ small, large })), ratio: clip(pair.ratio, 1, 100),
+    small, large, both: clip(pair.both, ...bounds({ small, large })), ratio: clip(pair.ratio, 1, 100),
     check: clip(pair.check, 0, 1), auroc: clip(pair.auroc, 0.5, 1),
   };
 }

@@ -8,23 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from itertools import pairwise
+from math import asin, cos, exp, pi, sin
+from statistics import NormalDist
+from typing import Literal
 
-import numpy as np
-from scipy.optimize import brentq
-from scipy.special import ndtri
+from tandem.method.route import (
+    ByCheck,
+    ByScore,
+    Cells,
+    Column,
+    Gate,
+    Point,
+    Route,
+    best_stops,
+    distance,
+    dot,
+    least_cost,
+)
 
-from lab.training.route import Cells, Point, Route, Step, best_stops, by_check, by_score, distance, least_cost
-from lab.training.table import Bools, Floats
-from services.sufficiency_scorer.artefact import Label
-
+Label = Literal["nothing_lost", "right"]
+"""The event whose probability a score estimates. `right` (the paper's): the small model, stopped here, answers right.
+`nothing_lost`: it does, or the large model alone does not either, so that continuing gains nothing."""
+USUAL_CORRELATION = 0.6
 MAX_CORRELATION = 0.999
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 _TINY = 1e-12
+_HALVINGS = 40
 
 
 @dataclass(frozen=True)
-class Check:
-    """`share` of the tasks have it. It passes `pass_right` of the small model's right answers and `pass_wrong` of the wrong ones.
+class CheckFigures:
+    """`share` of the tasks have a check. It passes `pass_right` of the small model's right answers and `pass_wrong` of the wrong
+    ones.
 
     The default rates are those of the shipped pair with the examples in HumanEval's questions (docs/plan.md).
     """
@@ -32,6 +48,9 @@ class Check:
     share: float = 0.0
     pass_right: float = 0.97
     pass_wrong: float = 0.06
+
+    def passes(self, is_right: bool) -> float:
+        return self.pass_right if is_right else self.pass_wrong
 
 
 @dataclass(frozen=True)
@@ -47,12 +66,11 @@ class Score:
     large_auroc: float = 0.5
     label: Label = "right"
 
-    def means(self, small: Bools, large: Bools) -> Floats:
-        """Of the score, for questions that the models answer right as `small` and `large`, bool[c], say."""
-        predicted = small | ~large if self.label == "nothing_lost" else small
-        other = np.zeros_like(large) if self.label == "nothing_lost" else large
-        found: Floats = distance(self.auroc) * predicted + distance(self.large_auroc) * other
-        return found
+    def mean(self, small: bool, large: bool) -> float:
+        """Of the score, for questions that the models answer right as `small` and `large` say."""
+        if self.label == "nothing_lost":
+            return distance(self.auroc) * (small or not large)
+        return distance(self.auroc) * small + distance(self.large_auroc) * large
 
 
 @dataclass(frozen=True)
@@ -75,10 +93,10 @@ class Pair:
     small: float
     large: float
     answer: float
-    correlation: float = 0.6
+    correlation: float = USUAL_CORRELATION
     score: Score = Score()
     early: Score = Score()
-    check: Check = Check()
+    check: CheckFigures = CheckFigures()
     scoring: float = 0.0
     trial: float | None = None
     stages: tuple[StageFigures, ...] = ()
@@ -86,7 +104,7 @@ class Pair:
     @property
     def both(self) -> float:
         """Share of the questions that both models answer right."""
-        return float(both_right(np.array([self.small]), self.large, self.correlation)[0])
+        return both_right(self.small, self.large, self.correlation)
 
     @property
     def figures(self) -> dict[str, float]:
@@ -123,39 +141,65 @@ class Pair:
             stages=tuple(replace(stage, answer=stage.answer / factor) for stage in self.stages),
         )
 
-    @property
+    @cached_property
     def cells(self) -> Cells:
         """A question that the small model answers with less insight it also answers with a more helpful one."""
         accuracies = [self.small, *(stage.right for stage in self.stages)]
-        edges = np.unique([0.0, *accuracies, 1.0])
-        by_both = np.diff(both_right(edges, self.large, self.correlation))
-        share = np.concatenate([by_both, np.diff(edges) - by_both]).clip(0.0)
-        small = np.array([np.tile(edges[1:] <= accuracy, 2) for accuracy in accuracies])
-        return Cells(share, small, np.arange(len(share)) < len(by_both))
+        edges = sorted({0.0, *accuracies, 1.0})
+        joint = [both_right(edge, self.large, self.correlation) for edge in edges]
+        widths = [high - low for low, high in pairwise(edges)]
+        by_both = [high - low for low, high in pairwise(joint)]
+        share = [max(0.0, each) for each in (*by_both, *(w - b for w, b in zip(widths, by_both, strict=True)))]
+        small = [[edge <= accuracy for edge in edges[1:]] * 2 for accuracy in accuracies]
+        return Cells(share, small, [True] * len(widths) + [False] * len(widths))
 
 
-def both_right(small: Floats, large: float, correlation: float) -> Floats:
+def both_right(small: float, large: float, correlation: float) -> float:
     """P(both right) of two accuracies: the bivariate normal integral over the correlation, by its arc sine (Plackett 1954)."""
-    h, k = ndtri(np.clip(small, _TINY, 1 - _TINY))[:, None], ndtri(np.clip(large, _TINY, 1 - _TINY))
-    end = np.arcsin(correlation)
-    angle = end / 2 * (_NODES + 1)
-    density = np.exp(-(h * h + k * k - 2 * h * k * np.sin(angle)) / (2 * np.cos(angle) ** 2)) / (2 * np.pi)
-    joint = small * large + end / 2 * density @ _WEIGHTS
-    found: Floats = np.clip(joint, np.maximum(0.0, small + large - 1), np.minimum(small, large))
-    return found
+    h, k = (NormalDist().inv_cdf(min(1 - _TINY, max(_TINY, share))) for share in (small, large))
+    end = asin(correlation)
+    joint = small * large
+    for node, weight in _legendre(48):
+        angle = end / 2 * (node + 1)
+        exponent = -(h * h + k * k - 2 * h * k * sin(angle)) / (2 * cos(angle) ** 2)
+        joint += end / 2 * weight * exp(exponent) / (2 * pi)
+    low, high = bounds(small, large)
+    return min(high, max(low, joint))
+
+
+def bounds(small: float, large: float) -> tuple[float, float]:
+    """Range of the share of the questions that both models answer right."""
+    return max(0.0, small + large - 1), min(small, large)
 
 
 def correlation_of(small: float, large: float, both: float) -> float:
     """The tetrachoric correlation that gives `both`, within +-MAX_CORRELATION."""
+    low, high = -MAX_CORRELATION, MAX_CORRELATION
+    if both_right(small, large, high) <= both:
+        return high
+    if both_right(small, large, low) >= both:
+        return low
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if both_right(small, large, middle) < both else (low, middle)
+    return (low + high) / 2
 
-    def excess(correlation: float) -> float:
-        return float(both_right(np.array([small]), large, correlation)[0]) - both
 
-    if excess(MAX_CORRELATION) <= 0:
-        return MAX_CORRELATION
-    if excess(-MAX_CORRELATION) >= 0:
-        return -MAX_CORRELATION
-    return float(brentq(excess, -MAX_CORRELATION, MAX_CORRELATION, xtol=1e-6))
+@cache
+def _legendre(count: int) -> list[tuple[float, float]]:
+    """(node, weight) of the Gauss-Legendre rule on [-1, 1], by Newton's method."""
+    return [_node(count, cos(pi * (index + 0.75) / (count + 0.5))) for index in range(count)]
+
+
+def _node(count: int, near: float) -> tuple[float, float]:
+    node, slope = near, 1.0
+    for _ in range(20):
+        before, value = 1.0, node
+        for degree in range(2, count + 1):
+            before, value = value, ((2 * degree - 1) * node * value - (degree - 1) * before) / degree
+        slope = count * (node * value - before) / (node * node - 1)
+        node -= value / slope
+    return node, 2 / ((1 - node * node) * slope * slope)
 
 
 def payoff(pair: Pair) -> dict[str, Point]:
@@ -173,23 +217,23 @@ def check_all(pair: Pair) -> Point:
 
     It does not trade its gain in accuracy for cost.
     """
-    cells = pair.cells
-    stops = _passes(pair, cells)
-    right = np.where(cells.small[0], stops + (1 - stops) * cells.large, (1 - stops) * cells.large)
-    tried = Point(pair.trial_cost + 1 - float(cells.share @ stops), float(cells.share @ right))
+    cells, stops = pair.cells, _passes(pair)
+    answers = zip(stops, cells.small[0], cells.large, strict=True)
+    right = [stop + (1 - stop) * large if small else (1 - stop) * large for stop, small, large in answers]
+    tried = Point(pair.trial_cost + 1 - dot(cells.share, stops), dot(cells.share, right))
     return Point(1.0, pair.large).mixed(tried, pair.check.share)
 
 
 def _policies(pair: Pair) -> Mapping[str, Callable[[float], Point]]:
     cells, alone, trial = pair.cells, Point(1.0, pair.large), pair.trial_cost
     right = cells.small[0]
-    answered = Route([Step(right, by_score(pair.score.means(right, cells.large)), trial, 0.0)])
-    checked = Route([Step(right, by_check(_passes(pair, cells)), trial, 0.0)])
-    asked = Route([Step(right, by_score(pair.early.means(right, cells.large)), pair.scoring, pair.answer)])
+    answered = Route([Gate(right, _scored(pair.score, cells, 0), trial, 0.0)])
+    checked = Route([Gate(right, ByCheck(_passes(pair)), trial, 0.0)])
+    asked = Route([Gate(right, _scored(pair.early, cells, 0), pair.scoring, pair.answer)])
 
     def along(worth: float, *routes: Route) -> Point:
         points = [alone, *(best_stops(route, cells, worth) for route in routes)]
-        return max(points, key=lambda point: worth * point.accuracy - point.cost)
+        return max(points, key=lambda point: point.value(worth))
 
     def with_check(worth: float) -> Point:
         without = along(worth, answered)
@@ -209,14 +253,18 @@ def _policies(pair: Pair) -> Mapping[str, Callable[[float], Point]]:
 
 def _staged(pair: Pair, cells: Cells, asked: Route) -> Route:
     """The paper's stop, with stage 0 before it: each stage is scored, and a stop has the small model answer from its insight."""
-    steps, before = [*asked.steps], 0.0
-    for stage, right in zip(pair.stages, cells.small[1:], strict=True):
-        options = by_score(pair.early.means(right, cells.large))
-        steps.append(Step(right, options, pair.scoring, stage.answer, stage.insight - before))
+    gates, before = [*asked.gates], 0.0
+    for number, stage in enumerate(pair.stages, 1):
+        evidence = _scored(pair.early, cells, number)
+        gates.append(Gate(cells.small[number], evidence, pair.scoring, stage.answer, stage.insight - before))
         before = stage.insight
-    return Route(steps, max(0.0, 1 - before))
+    return Route(gates, max(0.0, 1 - before))
 
 
-def _passes(pair: Pair, cells: Cells) -> Floats:
+def _scored(score: Score, cells: Cells, stage: int) -> ByScore:
+    return ByScore([score.mean(small, large) for small, large in zip(cells.small[stage], cells.large, strict=True)])
+
+
+def _passes(pair: Pair) -> Column:
     """Chance of each kind of question that the small model's answer passes the check."""
-    return np.where(cells.small[0], pair.check.pass_right, pair.check.pass_wrong)
+    return [pair.check.passes(small) for small in pair.cells.small[0]]
