@@ -120,4 +120,5 @@ def profile_to_pb(profile: Profile) -> tandem_pb2.Profile:
         ),
         llm_alone_code_output_tokens=profile.llm_alone.tokens("code"),
         llm_alone_output_tokens=profile.llm_alone.tokens("answer"),
+        measured=tandem_pb2.Measured(**profile.measured.model_dump()) if profile.measured else None,
     )

@@ -54,11 +54,14 @@ def cost(
     )
     usd = total(by_role.llm, by_role.slm, by_role.scorer)
     alone = _exact(plan, llm_answer) if llm_answer else _estimated(plan, prompt_tokens)
+    low, high = (None, None) if llm_answer else _interval(plan, prompt_tokens)
     slm_parameters = plan.slm_parameters if usage.slm.generated else 0.0
     return Cost(
         usd=usd,
         usd_by_role=by_role,
         usd_llm_alone=alone.usd,
+        usd_llm_alone_low=low,
+        usd_llm_alone_high=high,
         saved_ratio=_saved(usd, alone.usd) if is_comparable else None,
         tflops_paper=tflops_paper(
             plan.llm_parameters,
@@ -92,11 +95,23 @@ def _exact(plan: Plan, answer: TokenCounts) -> _Alone:
 
 
 def _estimated(plan: Plan, prompt_tokens: int) -> _Alone:
-    tokens = plan.llm_alone_output_tokens
-    prices = plan.prices.llm
-    usd = (prompt_tokens * prices.input + tokens * prices.output) / _MILLION if prices.is_known else None
+    tokens = plan.expected_alone(prompt_tokens).tokens
     seconds = plan.rates.llm.seconds(prompt_tokens, 0, tokens) if plan.rates else None
+    usd = _usd_alone(plan, prompt_tokens, tokens)
     return _Alone(usd, 2 * plan.llm_parameters * (prompt_tokens + tokens) / _TERA, seconds)
+
+
+def _interval(plan: Plan, prompt_tokens: int) -> tuple[float | None, float | None]:
+    """95 %, of one answer, in USD; None where none is known."""
+    expected = plan.expected_alone(prompt_tokens)
+    return _usd_alone(plan, prompt_tokens, expected.low), _usd_alone(plan, prompt_tokens, expected.high)
+
+
+def _usd_alone(plan: Plan, prompt_tokens: int, tokens: float | None) -> float | None:
+    prices = plan.prices.llm
+    if tokens is None or not prices.is_known:
+        return None
+    return (prompt_tokens * prices.input + tokens * prices.output) / _MILLION
 
 
 def _saved(usd: float | None, alone: float | None) -> float | None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from tandem.method.checks import TrialPlan
 from tandem.method.conversation import Kind, Task, kind_of
+from tandem.method.expected import ByLength, Expected
 from tandem.method.prices import Prices, Rates
 
 if TYPE_CHECKING:  # a client that reads plans and results need not load pydantic
@@ -28,6 +29,7 @@ class Plan:
     Not `is_scored`: the profile has no scorer. `text_threshold`: the score from which a text without a call is taken, where tools may be
     called. A call that scores less than `stay_below` leaves the rest of its conversation to the large model. `apis`: the roles, llm and slm,
     whose models others run.
+    `llm_alone_by_length` is better than the mean `llm_alone_output_tokens`, where there is one.
     """
 
     profile: str
@@ -55,11 +57,18 @@ class Plan:
     text_threshold: float = 1.0
     stay_below: float = 0.0
     apis: list[str] = field(default_factory=list)
+    llm_alone_by_length: ByLength | None = None
 
     @property
     def may_call(self) -> bool:
         """The answer may call tools."""
         return self.answer_format == "message"
+
+    def expected_alone(self, prompt_tokens: int) -> Expected:
+        """What the large model would write by itself to a prompt, within the request's own limit."""
+        if self.llm_alone_by_length is None:
+            return Expected(self.llm_alone_output_tokens)
+        return self.llm_alone_by_length.expected(prompt_tokens).at_most(self.answer_max_tokens)
 
 
 def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "", *, may_call: bool = False) -> Plan:
@@ -78,6 +87,7 @@ def _for_calls(profile: "Profile", plan: Plan) -> Plan:
         stay_below=profile.tools.stay_below,
         answer_format="message",
         llm_alone_output_tokens=profile.llm_alone.tokens("tools"),
+        llm_alone_by_length=None,
         llm_finishes=True,
         prefill_ahead=False,
         trial=TrialPlan([0], max_tokens=plan.answer_max_tokens),
@@ -111,4 +121,5 @@ def _plan(profile: "Profile", task: Task, json_schema: str, kind: Kind) -> Plan:
         llm_unavailable_timeout_seconds=profile.execution.llm_unavailable_timeout_seconds,
         is_scored=not profile.stop.is_off,
         apis=[role for role, model in (("llm", profile.llm), ("slm", profile.slm)) if model.api],
+        llm_alone_by_length=profile.llm_alone.by_length.get(kind),
     )

@@ -16,6 +16,7 @@ from tandem.method.checks import CheckSpec, TrialMode, TrialPlan
 from tandem.method.conversation import Kind, Task
 from tandem.method.endpoint import Api
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
+from tandem.method.measured import LlmAlone, Measured
 from tandem.method.price_sections import Probability, Section, parse_prices, parse_rates
 from tandem.method.prices import Prices, Rates
 from tandem.method.promise import PromiseMade
@@ -125,18 +126,6 @@ class TrialSection(Section):
         return TrialPlan(list(stages), self.mode, self.repairs, cap, self.escalate_max_tokens)
 
 
-class LlmAlone(Section):
-    """What the calibration found the large model to need by itself; the base of every `llm_alone` estimate."""
-
-    output_tokens: float = Field(gt=0, description="mean tokens of its answer")
-    code_output_tokens: float = Field(default=0, ge=0, description="the same of a programming task; 0: as of others")
-    tools_output_tokens: float = Field(default=0, ge=0, description="the same where it may call tools; 0: as of others")
-
-    def tokens(self, kind: str) -> float:
-        own = {"code": self.code_output_tokens, "tools": self.tools_output_tokens}
-        return own.get(kind) or self.output_tokens
-
-
 class Shadow(Section):
     """The large model answers a share of the requests alone too, beside them, so that savings are measured."""
 
@@ -173,6 +162,7 @@ class Profile(Section):
     rates: Annotated[Rates | None, BeforeValidator(parse_rates)] = None
     shadow: Shadow = Shadow()
     promises: tuple[PromiseMade, ...] = ()
+    measured: Measured | None = None
     folder: Path = Field(exclude=True, description="where the profile's files are")
 
     @model_validator(mode="after")

@@ -64,7 +64,8 @@ class UsdByRole:
 
 @dataclass(frozen=True)
 class Cost:
-    """USD, TFLOPs and device seconds (docs/method.md, Cost). The `llm_alone` figures are estimates unless `llm_alone_is_exact`.
+    """USD, TFLOPs and device seconds (docs/method.md, Cost). The `llm_alone` figures are estimates unless `llm_alone_is_exact`;
+    `usd_llm_alone_low` and `_high` are the 95 % interval of such an estimate, None where none is known.
     USD are None where the price of a model that was used is not known: such a request did not cost nothing.
 
     `saved_ratio` is None without a complete answer, and where a budget ended what the large model wrote. `seconds` is None where the profile has no measured rates; `check_seconds`,
@@ -84,6 +85,8 @@ class Cost:
     seconds_llm_alone: float | None = None
     check_seconds: float = 0.0
     llm_alone_is_exact: bool = False
+    usd_llm_alone_low: float | None = None
+    usd_llm_alone_high: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1308,6 +1308,8 @@ class Cost(_message.Message):
     SECONDS_LLM_ALONE_FIELD_NUMBER: _builtins.int
     CHECK_SECONDS_FIELD_NUMBER: _builtins.int
     LLM_ALONE_IS_EXACT_FIELD_NUMBER: _builtins.int
+    USD_LLM_ALONE_LOW_FIELD_NUMBER: _builtins.int
+    USD_LLM_ALONE_HIGH_FIELD_NUMBER: _builtins.int
     usd: _builtins.float
     """The whole bill, in USD. This and the other amounts are unset where the price of a model that was used is not known."""
     usd_llm_alone: _builtins.float
@@ -1336,6 +1338,11 @@ class Cost(_message.Message):
     """Processor time of the checks."""
     llm_alone_is_exact: _builtins.bool
     """The fields of the large model alone are no estimates: it has answered."""
+    usd_llm_alone_low: _builtins.float
+    """95 % interval of the estimate usd_llm_alone: so much one answer varies. Unset where it is exact, and where the profile has no
+    estimate by length.
+    """
+    usd_llm_alone_high: _builtins.float
     @_builtins.property
     def usd_by_role(self) -> Global___UsdByRole: ...
     def __init__(
@@ -1354,10 +1361,12 @@ class Cost(_message.Message):
         seconds_llm_alone: _builtins.float | None = ...,
         check_seconds: _builtins.float = ...,
         llm_alone_is_exact: _builtins.bool = ...,
+        usd_llm_alone_low: _builtins.float | None = ...,
+        usd_llm_alone_high: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio", "_seconds", b"_seconds", "_seconds_llm_alone", b"_seconds_llm_alone", "_usd", b"_usd", "_usd_llm_alone", b"_usd_llm_alone", "_usd_overrun", b"_usd_overrun", "saved_ratio", b"saved_ratio", "seconds", b"seconds", "seconds_llm_alone", b"seconds_llm_alone", "usd", b"usd", "usd_by_role", b"usd_by_role", "usd_llm_alone", b"usd_llm_alone", "usd_overrun", b"usd_overrun"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio", "_seconds", b"_seconds", "_seconds_llm_alone", b"_seconds_llm_alone", "_usd", b"_usd", "_usd_llm_alone", b"_usd_llm_alone", "_usd_llm_alone_high", b"_usd_llm_alone_high", "_usd_llm_alone_low", b"_usd_llm_alone_low", "_usd_overrun", b"_usd_overrun", "saved_ratio", b"saved_ratio", "seconds", b"seconds", "seconds_llm_alone", b"seconds_llm_alone", "usd", b"usd", "usd_by_role", b"usd_by_role", "usd_llm_alone", b"usd_llm_alone", "usd_llm_alone_high", b"usd_llm_alone_high", "usd_llm_alone_low", b"usd_llm_alone_low", "usd_overrun", b"usd_overrun"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio", "_seconds", b"_seconds", "_seconds_llm_alone", b"_seconds_llm_alone", "_usd", b"_usd", "_usd_llm_alone", b"_usd_llm_alone", "_usd_overrun", b"_usd_overrun", "check_seconds", b"check_seconds", "llm_alone_is_exact", b"llm_alone_is_exact", "price_version", b"price_version", "saved_ratio", b"saved_ratio", "seconds", b"seconds", "seconds_llm_alone", b"seconds_llm_alone", "tflops_full", b"tflops_full", "tflops_llm_alone", b"tflops_llm_alone", "tflops_paper", b"tflops_paper", "usd", b"usd", "usd_by_role", b"usd_by_role", "usd_llm_alone", b"usd_llm_alone", "usd_overrun", b"usd_overrun"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio", "_seconds", b"_seconds", "_seconds_llm_alone", b"_seconds_llm_alone", "_usd", b"_usd", "_usd_llm_alone", b"_usd_llm_alone", "_usd_llm_alone_high", b"_usd_llm_alone_high", "_usd_llm_alone_low", b"_usd_llm_alone_low", "_usd_overrun", b"_usd_overrun", "check_seconds", b"check_seconds", "llm_alone_is_exact", b"llm_alone_is_exact", "price_version", b"price_version", "saved_ratio", b"saved_ratio", "seconds", b"seconds", "seconds_llm_alone", b"seconds_llm_alone", "tflops_full", b"tflops_full", "tflops_llm_alone", b"tflops_llm_alone", "tflops_paper", b"tflops_paper", "usd", b"usd", "usd_by_role", b"usd_by_role", "usd_llm_alone", b"usd_llm_alone", "usd_llm_alone_high", b"usd_llm_alone_high", "usd_llm_alone_low", b"usd_llm_alone_low", "usd_overrun", b"usd_overrun"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__saved_ratio: _TypeAlias = _typing.Literal["saved_ratio"]  # noqa: Y015
     _WhichOneofArgType__saved_ratio: _TypeAlias = _typing.Literal["_saved_ratio", b"_saved_ratio"]  # noqa: Y015
@@ -1369,6 +1378,10 @@ class Cost(_message.Message):
     _WhichOneofArgType__usd: _TypeAlias = _typing.Literal["_usd", b"_usd"]  # noqa: Y015
     _WhichOneofReturnType__usd_llm_alone: _TypeAlias = _typing.Literal["usd_llm_alone"]  # noqa: Y015
     _WhichOneofArgType__usd_llm_alone: _TypeAlias = _typing.Literal["_usd_llm_alone", b"_usd_llm_alone"]  # noqa: Y015
+    _WhichOneofReturnType__usd_llm_alone_high: _TypeAlias = _typing.Literal["usd_llm_alone_high"]  # noqa: Y015
+    _WhichOneofArgType__usd_llm_alone_high: _TypeAlias = _typing.Literal["_usd_llm_alone_high", b"_usd_llm_alone_high"]  # noqa: Y015
+    _WhichOneofReturnType__usd_llm_alone_low: _TypeAlias = _typing.Literal["usd_llm_alone_low"]  # noqa: Y015
+    _WhichOneofArgType__usd_llm_alone_low: _TypeAlias = _typing.Literal["_usd_llm_alone_low", b"_usd_llm_alone_low"]  # noqa: Y015
     _WhichOneofReturnType__usd_overrun: _TypeAlias = _typing.Literal["usd_overrun"]  # noqa: Y015
     _WhichOneofArgType__usd_overrun: _TypeAlias = _typing.Literal["_usd_overrun", b"_usd_overrun"]  # noqa: Y015
     @_typing.overload
@@ -1381,6 +1394,10 @@ class Cost(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__usd) -> _WhichOneofReturnType__usd | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__usd_llm_alone) -> _WhichOneofReturnType__usd_llm_alone | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__usd_llm_alone_high) -> _WhichOneofReturnType__usd_llm_alone_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__usd_llm_alone_low) -> _WhichOneofReturnType__usd_llm_alone_low | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__usd_overrun) -> _WhichOneofReturnType__usd_overrun | None: ...
 
@@ -2110,6 +2127,7 @@ class Profile(_message.Message):
     PRICES_FIELD_NUMBER: _builtins.int
     LLM_ALONE_CODE_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     LLM_ALONE_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     llm: _builtins.str
@@ -2139,6 +2157,10 @@ class Profile(_message.Message):
 
     @_builtins.property
     def prices(self) -> Global___ProfilePrices: ...
+    @_builtins.property
+    def measured(self) -> Global___Measured:
+        """What the profile came to on questions it was not made from. Unset: nobody has measured it."""
+
     def __init__(
         self,
         *,
@@ -2159,14 +2181,78 @@ class Profile(_message.Message):
         prices: Global___ProfilePrices | None = ...,
         llm_alone_code_output_tokens: _builtins.float = ...,
         llm_alone_output_tokens: _builtins.float = ...,
+        measured: Global___Measured | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "prices", b"prices"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "measured", b"measured", "prices", b"prices"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "description", b"description", "handoff", b"handoff", "llm", b"llm", "llm_alone_code_output_tokens", b"llm_alone_code_output_tokens", "llm_alone_output_tokens", b"llm_alone_output_tokens", "max_conversation_tokens", b"max_conversation_tokens", "max_question_tokens", b"max_question_tokens", "name", b"name", "price_version", b"price_version", "prices", b"prices", "scorer", b"scorer", "scorer_trained", b"scorer_trained", "slm", b"slm", "stages", b"stages", "trial_mode", b"trial_mode", "trial_stages", b"trial_stages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "description", b"description", "handoff", b"handoff", "llm", b"llm", "llm_alone_code_output_tokens", b"llm_alone_code_output_tokens", "llm_alone_output_tokens", b"llm_alone_output_tokens", "max_conversation_tokens", b"max_conversation_tokens", "max_question_tokens", b"max_question_tokens", "measured", b"measured", "name", b"name", "price_version", b"price_version", "prices", b"prices", "scorer", b"scorer", "scorer_trained", b"scorer_trained", "slm", b"slm", "stages", b"stages", "trial_mode", b"trial_mode", "trial_stages", b"trial_stages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Profile: _TypeAlias = Profile  # noqa: Y015
+
+@_typing.final
+class Measured(_message.Message):
+    """A profile on a set of questions: figures of the pair, and what its policy cost. Shares, 0..1."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    SMALL_FIELD_NUMBER: _builtins.int
+    LARGE_FIELD_NUMBER: _builtins.int
+    BOTH_FIELD_NUMBER: _builtins.int
+    RIGHT_FIELD_NUMBER: _builtins.int
+    RATIO_FIELD_NUMBER: _builtins.int
+    CHECK_FIELD_NUMBER: _builtins.int
+    AUROC_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    COST_LOW_FIELD_NUMBER: _builtins.int
+    COST_HIGH_FIELD_NUMBER: _builtins.int
+    data: _builtins.str
+    """The questions' name, their number, and what computed the answers."""
+    n: _builtins.int
+    engine: _builtins.str
+    small: _builtins.float
+    """Right: the small model alone, the large model alone, both, and the profile's answers."""
+    large: _builtins.float
+    both: _builtins.float
+    right: _builtins.float
+    ratio: _builtins.float
+    """Cost of the large model's answer in answers of the small model."""
+    check: _builtins.float
+    """Share of the questions that have a check."""
+    auroc: _builtins.float
+    """Of the score that `tandem plan` has of a small answer."""
+    cost: _builtins.float
+    """USD of the profile's answers by those of the large model alone, and its 95 % interval."""
+    cost_low: _builtins.float
+    cost_high: _builtins.float
+    def __init__(
+        self,
+        *,
+        data: _builtins.str = ...,
+        n: _builtins.int = ...,
+        engine: _builtins.str = ...,
+        small: _builtins.float = ...,
+        large: _builtins.float = ...,
+        both: _builtins.float = ...,
+        right: _builtins.float = ...,
+        ratio: _builtins.float = ...,
+        check: _builtins.float = ...,
+        auroc: _builtins.float = ...,
+        cost: _builtins.float = ...,
+        cost_low: _builtins.float = ...,
+        cost_high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auroc", b"auroc", "both", b"both", "check", b"check", "cost", b"cost", "cost_high", b"cost_high", "cost_low", b"cost_low", "data", b"data", "engine", b"engine", "large", b"large", "n", b"n", "ratio", b"ratio", "right", b"right", "small", b"small"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Measured: _TypeAlias = Measured  # noqa: Y015
 
 @_typing.final
 class ProfilePrices(_message.Message):

@@ -149,11 +149,11 @@ async def test_requests_are_listed_filtered_and_opened(tab: Visit, system: Syste
     await expect(tab.page).to_have_url(re.compile(f"tenant={tenant}"))
     await _until_listed(tab, 2)
     await expect(rows.first).to_contain_text(late.request_id)
-    await tab.page.get_by_label("Stop reason").select_option("sufficient")
+    await tab.page.get_by_label("How it ended").select_option("sufficient")
     await expect(rows).to_have_count(1)
     await tab.page.reload()  # the filter is in the address
     await expect(rows).to_have_count(1)
-    await expect(tab.page.get_by_label("Stop reason")).to_have_value("sufficient")
+    await expect(tab.page.get_by_label("How it ended")).to_have_value("sufficient")
     await tab.page.get_by_role("link", name=early.request_id).click()
     await expect(tab.page.get_by_role("heading", name=EARLY)).to_be_visible()
     await tab.done()
@@ -208,9 +208,8 @@ async def test_savings_show_how_long_requests_take_for_one_tenant(tab: Visit, sy
         await expect(shown).to_have_text(f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s")
     row = tab.page.get_by_role("table", name="Time by tenant").get_by_role("row", name=tenant)
     await expect(row).to_contain_text("3")
-    await expect(tab.page.get_by_role("table", name="Stop reasons").get_by_role("row").nth(1)).to_contain_text(
-        "sufficient"
-    )
+    endings = tab.page.get_by_role("table", name="How requests ended").get_by_role("row")
+    await expect(endings.nth(1)).to_contain_text("small model, early")
 
 
 async def test_a_refusal_is_said_and_the_form_stays(tab: Visit) -> None:

@@ -116,3 +116,19 @@ async def test_savings_leave_out_what_a_limit_cut_off_and_say_how_many(tab: Visi
     await tab.open(f"#/requests?tenant={tenant}")
     await expect(tab.page.locator("table.requests tbody tr")).to_have_count(2)
     await expect(tab.page.locator("table.requests tbody tr td[data-head=Saved]")).to_have_text(["–", "0 %"])
+
+
+async def test_the_end_is_told_in_words_for_people(tab: Visit, finishing_system: System) -> None:
+    await opened(tab, finishing_system, ALONE)
+    await expect(tab.page.locator(".ending")).to_contain_text("The large model answered by itself.")
+    await expect(tab.page.locator("main")).not_to_contain_text("llm finished")
+
+
+async def test_an_estimate_is_called_one_and_an_exact_figure_is_not(tab: Visit, finishing_system: System) -> None:
+    running = tab.page.locator(".running")
+    await opened(tab, finishing_system, "[scores=16:0.9 slm_eos=9]")
+    await expect(running.locator("dt")).to_have_text(
+        ["This request", "Large model alone, estimated", "Saved, estimated"]
+    )
+    await opened(tab, finishing_system, ALONE)
+    await expect(running.locator("dt")).to_have_text(["This request", "Large model alone", "Saved"])

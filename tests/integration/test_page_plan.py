@@ -58,7 +58,7 @@ async def test_a_figure_that_makes_no_sense_is_refused_by_name(http: httpx.Async
 
 @needs_browser
 async def test_a_planner_that_is_not_answered_says_so_and_shows_no_old_figures(tab: Visit) -> None:
-    await tab.open("#/plan")
+    await tab.open("#/plan?check=0.5")
     verdict = tab.page.get_by_role("status")
     await expect(verdict).to_be_visible()
 

@@ -222,3 +222,21 @@ def test_the_page_has_a_session_with_figures_and_one_with_a_file() -> None:
     commands = [command for command, _ in sessions()]
     assert any("--small" in command for command in commands)
     assert any(".parquet" in command for command in commands)
+
+
+def test_what_the_profile_was_measured_to_be_is_what_its_report_and_its_answers_say() -> None:
+    shipped = load_profile("qwen2.5-coder-1.5b-0.5b", (ROOT / "deploy/profiles",))
+    measured = shipped.measured
+    assert measured is not None
+    report = json.loads((ROOT / "deploy/profiles/qwen2.5-coder-1.5b-0.5b/report/humaneval.json").read_text())
+    tandem = next(each for each in report["comparisons"] if each["a"] == "tandem")
+    assert (measured.n, measured.right) == (report["data"]["n"], round(report["methods"]["tandem"]["accuracy"], 3))
+    assert [measured.cost, measured.cost_low, measured.cost_high] == [
+        round(each, 3) for each in tandem["cost_ratios"]["usd"]
+    ]
+    table = load_collected([COLLECTED / "humaneval.parquet"], shipped).table
+    pair = of_table(table, shipped.prices).measured()
+    shown = [measured.small, measured.large, measured.both, measured.ratio, measured.check, measured.auroc]
+    assert shown == pytest.approx(
+        [pair.small, pair.large, pair.both, 1 / pair.answer, pair.check.share, pair.score.auroc], abs=0.006
+    )

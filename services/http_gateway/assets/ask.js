@@ -6,7 +6,7 @@ import { html, useEffect, useState } from "./html.js";
 import { isWhole, next, start } from "./live.js";
 import { Answer, Insight } from "./panes.js";
 import { Stages } from "./stages.js";
-import { score, words } from "./format.js";
+import { reason, score } from "./format.js";
 
 const TASKS = [["answer", "Answer"], ["code", "Code"], ["chat", "Chat"]];
 const FORM = "tandem-asked";
@@ -117,8 +117,8 @@ function Board({ state, profile, asked, jaeger }) {
 /** What a screen reader says; short, and only when something is decided. */
 function spoken({ phase, stages, stop, result, error }) {
   if (phase === "failed") return `The request failed: ${error}`;
-  if (result) return `Done: ${words(result.stop.reason)}. The answer is ${result.answer.slice(0, 200)}`;
-  if (stop) return `The large model was stopped: ${words(stop.reason)}.`;
+  if (result) return `Done. ${reason(result.stop.reason)}. The answer is ${result.answer.slice(0, 200)}`;
+  if (stop) return `${reason(stop.reason)}.`;
   const scored = stages.findLast((stage) => stage.score !== null);
   if (!scored) return "The models are at work.";
   return `Stage ${scored.stage} scored ${score(scored.score)}; the threshold is ${score(scored.threshold)}.`;

@@ -1,5 +1,5 @@
 // What a request costs: while it runs, and in full.
-import { count, duration, percent, usd, usdColumn } from "./format.js";
+import { between, count, duration, percent, usd, usdColumn } from "./format.js";
 import { html, Scroll } from "./html.js";
 import { alone, spent } from "./live.js";
 
@@ -11,21 +11,30 @@ export function Running({ state, profile, task }) {
   const total = state.result ? state.result.cost.usd : sumOf(now.llm, now.slm);
   const estimate = alone(state, profile, task);
   const scale = Math.max(total, estimate) || 1;
-  const isExact = state.result?.cost.llm_alone_is_exact;
+  const cost = state.result?.cost;
+  const mark = cost?.llm_alone_is_exact ? "" : ", estimated";
   return html`
     <section class="running" aria-labelledby="running-title">
       <h2 id="running-title">Bill</h2>
       <dl>
         <dt>${state.result ? "This request" : "Generated so far"}</dt><dd class="amount" data-testid="bill">${usd(total)}</dd>
         <${Bar} parts=${[["llm", now.llm], ["slm", now.slm], ["scorer", total === null ? 0 : total - now.llm - now.slm]]} scale=${scale} />
-        <dt>Large model alone${isExact ? "" : ", estimate"}</dt><dd>${usd(estimate)}</dd>
+        <dt>Large model alone${mark}</dt>
+        <dd>${usd(estimate)}${cost && html`<span class="interval">${between(cost.usd_llm_alone_low, cost.usd_llm_alone_high, usd)}</span>`}</dd>
         <${Bar} parts=${[["alone", estimate]]} scale=${scale} />
-        ${state.result && html`<dt>Saved</dt><dd><b>${percent(state.result.cost.saved_ratio)}</b></dd>`}
+        ${cost && html`<dt>Saved${cost.saved_ratio === null ? "" : mark}</dt><dd><b>${percent(cost.saved_ratio)}</b><span class="interval">${savedBetween(cost)}</span></dd>`}
       </dl>
       ${total === null && html`<p class="note">The price of a model is not known.</p>`}
       ${Object.values(state.result?.usage ?? {}).some((usage) => usage.is_estimated) && html`<p class="note">Estimated: an API reported no usage.</p>`}
+      ${state.result && cost.saved_ratio === null && html`<p class="note">Nothing is counted as saved: the answer is not complete.</p>`}
+      ${cost?.usd_llm_alone_low > 0 && html`<p class="note">In brackets: 19 of 20 such answers cost so much.</p>`}
       ${!state.result && html`<p class="note">What the models read is added at the end.</p>`}
     </section>`;
+}
+
+/** What was saved if the large model alone had cost as little, or as much, as the estimate allows. */
+function savedBetween({ usd: paid, saved_ratio: saved, usd_llm_alone_low: low, usd_llm_alone_high: high }) {
+  return saved === null || !low || !high ? "" : between(1 - paid / low, 1 - paid / high, percent);
 }
 
 function Bar({ parts, scale }) {

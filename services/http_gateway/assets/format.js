@@ -29,6 +29,10 @@ export function percent(ratio) {
   return `${ratio < 0 ? "−" : ""}${Math.abs(ratio * 100).toFixed(0)} %`;
 }
 
+/** The bounds of an interval; empty where there is none. */
+export const between = (low, high, write) =>
+  low === null || low === undefined || high === null || high === undefined ? "" : `[${write(low)}, ${write(high)}]`;
+
 export function duration(ms) {
   if (ms === null || ms === undefined) return "–";
   return ms < 1000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(1)} s`;
@@ -41,17 +45,19 @@ export function time(ms) {
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }
 
+// Why a request ended as it did, for people: in a list, and as a sentence.
 const REASONS = {
-  sufficient: "A stage's score reached its threshold",
-  best_stage: "No stage sufficed; the best one was used",
-  llm_finished: "The large model answered by itself",
-  budget: "The budget ended the insight",
-  llm_unavailable: "The large model could not be reached",
-  scorer_failed_open: "No stage could be scored; the last insight was used",
-  cancelled: "Stopped by hand",
-  verified: "An answer passed its checks",
-  unverified_best: "No answer passed its checks; the best was used",
+  sufficient: ["small model, early", "The large model was stopped early and the small model answered: a stage's score reached its threshold"],
+  best_stage: ["small model, best stage", "No stage sufficed; the small model answered from the best one"],
+  llm_finished: ["large model", "The large model answered by itself"],
+  budget: ["budget spent", "The budget ended what the large model wrote"],
+  llm_unavailable: ["large model away", "The large model could not be reached"],
+  scorer_failed_open: ["not scored", "No stage could be scored; the last insight was used"],
+  cancelled: ["stopped by hand", "Stopped by hand"],
+  verified: ["small model, checked", "The small model's answer passed its checks"],
+  unverified_best: ["checks failed", "No answer passed its checks; the best was used"],
 };
 export const STOP_REASONS = Object.keys(REASONS);
-export const reason = (name) => REASONS[name] ?? "";
+export const reason = (name) => REASONS[name]?.[1] ?? words(name);
+export const ending = (name) => REASONS[name]?.[0] ?? words(name);
 export const words = (name) => (name ?? "").replaceAll("_", " ");

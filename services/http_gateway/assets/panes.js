@@ -1,5 +1,5 @@
 // What the two models write, side by side.
-import { count, duration, reason, score, words } from "./format.js";
+import { count, duration, reason, score } from "./format.js";
 import { html } from "./html.js";
 import { author, pieces } from "./live.js";
 
@@ -66,7 +66,7 @@ function Ending({ state }) {
   const overrun = stop?.overrun_tokens ?? result?.usage.llm.overrun_tokens;
   return html`
     <div class="ending">
-      <p><b>${words(why)}</b> ${reason(why)}${isScored ? `: ${score(decisive.score)} of ${score(decisive.threshold)}` : ""}.</p>
+      <p><b>${reason(why)}</b>${isScored ? `: ${score(decisive.score)} of ${score(decisive.threshold)}` : ""}.</p>
       ${halted !== null && halted !== undefined && html`
         <p>The large model halted ${duration(halted)} after the decision, ${count(overrun)} ${overrun === 1 ? "token" : "tokens"} too late.</p>`}
       ${result?.notes.map((note) => html`<p>${note}</p>`)}

@@ -19,7 +19,7 @@ export function PayoffMap({ pair, saving }) {
   const [width, height] = found ? [100 / (found.ratios.length - 1), 100 / (found.aurocs.length - 1)] : [];
   return html`
     <figure class="map">
-      <figcaption class="note">Expected saving, by cost ratio and AUROC. <b>◆</b> this pair: ${percent(saving)}</figcaption>
+      <figcaption class="note">Saving of the cheapest policy, by cost ratio and AUROC. <b>◆</b> this pair: ${percent(saving)}</figcaption>
       <div class="plot">
         <span class="up" aria-hidden="true">AUROC</span>
         ${TICKS.auroc.map((auroc) => html`<span class="level" aria-hidden="true" style=${{ top: `${up(auroc)}%` }}>${auroc.toFixed(1)}</span>`)}
@@ -31,7 +31,7 @@ export function PayoffMap({ pair, saving }) {
         <b class="place" aria-hidden="true" style=${{ left: `${across(pair.ratio)}%`, top: `${up(pair.auroc)}%` }}>◆</b>
         ${TICKS.ratio.map((ratio) => html`<span class="across" aria-hidden="true" style=${{ left: `${across(ratio)}%` }}>${ratio}</span>`)}
       </div>
-      <p class="note scale-of">price of a large token : of a small one
+      <p class="note scale-of">cost of a large answer : of a small one
         <span class="key-of" aria-hidden="true">${LEVELS.map((level) => html`
           <span><svg width="14" height="14"><rect width="14" height="14" fill-opacity=${ink(level)} /></svg> ${percent(level)}</span>`)}</span></p>
     </figure>`;

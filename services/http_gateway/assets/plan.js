@@ -1,39 +1,42 @@
 // Plan: would a pair pay? Sliders for its figures; the answer is that of `tandem plan` for the same figures.
 import { getPlan } from "./api.js";
 import { useAsked } from "./asked.js";
-import { percent } from "./format.js";
+import { between, percent } from "./format.js";
 import { html, Scroll, useEffect, useState } from "./html.js";
 import { PayoffMap } from "./payoff_map.js";
 
 const GOAL = 0.05;
-// The shipped pair on HumanEval, n = 164 (docs/plan.md).
-const START = { small: 0.51, large: 0.67, both: 0.41, ratio: 8, check: 0.7, auroc: 0.73 };
+/** Where no profile was measured: a pair that is about to pay. */
+const USUAL = { small: 0.5, large: 0.7, both: 0.42, ratio: 8, check: 0, auroc: 0.7 };
 const SLIDERS = [
   ["small", "Small model right", 0.01, 0.99, 0.01, percent],
   ["large", "Large model right", 0.01, 0.99, 0.01, percent],
   ["both", "Both right", 0, 0.99, 0.01, percent],
-  ["ratio", "Price of a large token : of a small one", 0, 2, 0.01, (value) => value.toPrecision(value < 10 ? 2 : 3)],
+  ["ratio", "Cost of a large answer : of a small one", 0, 2, 0.01, (value) => value.toPrecision(value < 10 ? 2 : 3)],
   ["check", "Tasks with a check", 0, 1, 0.01, percent],
   ["auroc", "AUROC of a score of the small answer", 0.5, 1, 0.01, (value) => value.toFixed(2)],
 ];
 const POLICIES = {
   cascade: "A score of the small model's answer decides",
   check: "A check decides, else the score",
-  check_all: "A check decides; every failure goes to the large model",
+  check_all: "The policy that ships: a check decides, every failure goes to the large model",
 };
 /** Sliders of a ratio move by its logarithm. */
 const SCALES = { ratio: [Math.log10, (value) => 10 ** value] };
 const same = [(value) => value, (value) => value];
 
-export function Plan({ query }) {
-  const [pair, setPair] = useState(START);
-  useEffect(() => setPair({ ...START, ...asked(query) }), [String(query)]);
+export function Plan({ query, served }) {
+  const measured = measuredOf(served);
+  const [pair, setPair] = useState(null);
+  const isKnown = served.profiles.length > 0;
+  useEffect(() => isKnown && setPair(asked(query, measured ?? USUAL)), [String(query), isKnown]);
+  const { found, error } = useAsked(getPlan, pair);
+  if (!pair) return html`<h1>Plan</h1>`;
   const change = (name, value) => {
     const next = within({ ...pair, [name]: value });
     setPair(next);
     history.replaceState(null, "", `#/plan?${new URLSearchParams(next)}`);
   };
-  const { found, error } = useAsked(getPlan, pair);
   return html`
     <h1>Plan</h1>
     <div class="plan">
@@ -42,13 +45,14 @@ export function Plan({ query }) {
       </form>
       <section aria-labelledby="verdict">
         ${error && html`<p class="problem" role="alert">${error.message}</p>`}
-        ${found && html`<${Verdict} saving=${found.saving} /><${PayoffMap} pair=${pair} saving=${found.saving} />`}
+        ${found && html`<${Verdict} found=${found} measured=${measured} /><${PayoffMap} pair=${pair} saving=${found.saving} />`}
       </section>
     </div>
     ${found && html`<${Tables} found=${found} />`}
     <p class="note">
-      Costs are of the large model's own answer. A check passes 97 % of the right answers and 6 % of the wrong ones; the score is taken
-      to tell nothing of the large model, which is optimistic. The first figures are those of the shipped pair on HumanEval.
+      Costs are of the large model's own answer. The forecast takes checks to be as frequent among hard tasks as among easy ones, and
+      costs to be means: what was measured costs more. A check passes 97 % of the right answers and 6 % of the wrong ones; the score is
+      taken to tell nothing of the large model, which is optimistic.
       The same in the terminal, where <code>--n</code> adds intervals and a file of <code>tandem collect</code> measures all figures:
     </p>
     <${Scroll} label="Command"><p class="code command">${command(pair)}</p><//>`;
@@ -83,20 +87,30 @@ function Slider({ slider: [name, label, low, high, step, text], pair, change }) 
     </label>`;
 }
 
-function Verdict({ saving }) {
+/** What ships first: forecast for these figures, and measured where it was. */
+function Verdict({ found: { policies, saving }, measured }) {
+  const ships = policies.check_all ? 1 - policies.check_all.cost : 0;
   const pays = saving >= GOAL;
   return html`
     <div role="status"><dl class="figures">
-      <div><dt id="verdict">${pays ? "It pays. Expected saving" : "It does not pay. Expected saving"}</dt>
-        <dd class="lead">${percent(saving)}</dd></div>
-      <div><dt>Cost at the large model's accuracy</dt><dd>${percent(1 - saving)}</dd></div>
+      <div><dt>The policy that ships saves, forecast</dt><dd class="lead">${percent(ships)}</dd></div>
+      ${measured && html`
+        <div><dt>Measured: ${measured.data}, n = ${measured.n}, ${measured.engine}</dt>
+          <dd>${percent(1 - measured.cost)}<span class="interval">${between(1 - measured.cost_high, 1 - measured.cost_low, percent)}</span></dd></div>`}
+      <div><dt id="verdict">${pays ? "It pays. The cheapest policy saves" : "It does not pay. The cheapest policy saves"}</dt>
+        <dd>${percent(saving)}</dd></div>
     </dl></div>`;
 }
 
-/** The figures that the address holds. */
-function asked(query) {
+const measuredOf = ({ profiles, default_profile: name }) => {
+  const { measured } = profiles.find((profile) => profile.name === name) ?? {};
+  return measured?.n ? measured : null;
+};
+
+/** The figures that the address holds, the others as in `start`. */
+function asked(query, start) {
   const known = SLIDERS.map(([name]) => [name, Number.parseFloat(query.get(name))]).filter(([, value]) => Number.isFinite(value));
-  return known.length ? within({ ...START, ...Object.fromEntries(known) }) : {};
+  return within({ ...start, ...Object.fromEntries(known) });
 }
 
 /** Range of the share that both answer right. */

@@ -47,7 +47,7 @@ function Finished({ found, served }) {
           <p class=${result.answer.length > 80 || CODE.test(result.answer) ? undefined : "final"}>${result.answer || "–"}</p></div>
         ${steps && html`<details><summary>All that was written on the way</summary><div class="text">${steps}</div></details>`}
         <div class="ending">
-          <p><b>${words(result.stop.reason)}</b> ${reason(result.stop.reason)}.</p>
+          <p><b>${reason(result.stop.reason)}</b>.</p>
           ${!result.complete && html`<p>The answer was cut at the token limit.</p>`}
           ${found.error && html`<p class="problem">${found.error}</p>`}
           ${result.notes.map((note) => html`<p>${note}</p>`)}

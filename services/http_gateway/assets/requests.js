@@ -1,6 +1,6 @@
 // Requests: those that match a filter, newest first. The filter is in the address.
 import { getRequests } from "./api.js";
-import { percent, STOP_REASONS, time, usdColumn, words } from "./format.js";
+import { ending, percent, STOP_REASONS, time, usdColumn, words } from "./format.js";
 import { html, useEffect, useState } from "./html.js";
 
 const LIMIT = 100;
@@ -57,12 +57,12 @@ function Filter({ filter, change, served }) {
       <select value=${filter[name] ?? ""} onChange=${change(name)}>
         ${options.map(([value, text]) => html`<option value=${value}>${text}</option>`)}
       </select></label>`;
-  const all = (names) => [["", "all"], ...names.map((name) => [name, words(name)])];
+  const all = (names) => [["", "all"], ...names.map((name) => [name, ending(name)])];
   return html`
     <form class="filter" role="search" aria-label="Filter" onSubmit=${(event) => event.preventDefault()}>
       <${Typed} label="Tenant" value=${filter.tenant ?? ""} onChange=${change("tenant")} autocomplete="off" placeholder="all" />
       ${choice("profile", "Profile", [["", "all"], ...served.profiles.map(({ name }) => [name, name])])}
-      ${choice("reason", "Stop reason", all(STOP_REASONS))}
+      ${choice("reason", "How it ended", all(STOP_REASONS))}
       <${Typed} label="USD at least" value=${filter.cost ?? ""} onChange=${change("cost")} type="number" min="0" step="any" placeholder="0" />
       ${choice("since", "Started", SINCE)}
     </form>`;
@@ -80,7 +80,7 @@ function Typed({ label, value, ...attributes }) {
 // The roles are said, because a narrow screen shows rows as blocks, which takes them from the elements.
 function Table({ requests }) {
   const inUsd = usdColumn(requests.map(({ usd }) => usd));
-  const heads = ["Started", "Request", "Profile", "Tenant", "State", "Stage", "USD", "Saved"];
+  const heads = ["Started", "Request", "Profile", "Tenant", "State", "Stage", "USD", "Saved, estimated"];
   return html`
     <table class="requests" role="table" aria-label="Requests">
       <thead role="rowgroup"><tr role="row">${heads.map((head) => html`<th role="columnheader" scope="col">${head}</th>`)}</tr></thead>
@@ -100,4 +100,4 @@ function Table({ requests }) {
     </table>`;
 }
 
-const outcome = ({ state, reason }) => (reason && reason !== "unspecified" ? words(reason) : words(state));
+const outcome = ({ state, reason }) => (reason && reason !== "unspecified" ? ending(reason) : words(state));

@@ -1,7 +1,7 @@
 // Savings: what requests cost, what the large model alone would have cost, and how long they took.
 import { getRequests } from "./api.js";
 import { Chart } from "./chart.js";
-import { count, duration, percent, usd, usdColumn, words } from "./format.js";
+import { count, duration, ending, percent, usd, usdColumn } from "./format.js";
 import { html, Scroll, useEffect, useState } from "./html.js";
 import { condition } from "./requests.js";
 import { by, latencies, latencyPoints, points, QUANTILES, quantile, timed, total } from "./sums.js";
@@ -9,7 +9,7 @@ import { by, latencies, latencyPoints, points, QUANTILES, quantile, timed, total
 const LIMIT = 1000;
 const SINCE = [["24", "1 day"], ["168", "7 days"], ["720", "30 days"], ["", "all"]];
 
-const COST = [{ label: "Cost", name: "--slm" }, { label: "Large model alone", name: "--llm", dash: [5, 4] }];
+const COST = [{ label: "Cost", name: "--slm" }, { label: "Large model alone, estimated", name: "--llm", dash: [5, 4] }];
 const LATENCY = [{ label: "p50", name: "--ink" }, { label: "p95", name: "--muted", dash: [5, 4] }];
 
 export function Savings({ query, served }) {
@@ -53,9 +53,9 @@ function Figures({ requests }) {
   const timings = timed(requests);
   return html`
     <dl class="figures">
-      <div><dt>Saved</dt><dd class="lead">${percent(all.saved)}</dd></div>
+      <div><dt>Saved, estimated</dt><dd class="lead">${percent(all.saved)}</dd></div>
       <div><dt>Cost</dt><dd>${usd(all.usd)}</dd></div>
-      <div><dt>Large model alone</dt><dd>${usd(all.alone)}</dd></div>
+      <div><dt>Large model alone, estimated</dt><dd>${usd(all.alone)}</dd></div>
       <div><dt>Requests</dt><dd>${count(all.count)}</dd></div>
     </dl>
     <${Chart} points=${points(requests)} lines=${COST} value=${usd} axis=${(ticks) => usdColumn(ticks, 1)}
@@ -63,10 +63,11 @@ function Figures({ requests }) {
     <div class="tables">
       <${Group} title="By profile" groups=${by(requests, ({ profile }) => profile)} />
       <${Group} title="By tenant" groups=${by(requests, ({ tenant }) => tenant || "–")} />
-      <${Reasons} groups=${by(requests, ({ reason }) => words(reason))} all=${all.count} />
+      <${Reasons} groups=${by(requests, ({ reason }) => ending(reason))} all=${all.count} />
     </div>
     <p class="note">
-      The large model alone is an estimate, except where it has answered. ${left(all)}
+      What the large model alone would have cost is an estimate by the length of the question, except where it has answered. Only complete
+      answers are counted. ${left(all)}
       ${requests.length === LIMIT && `Only the newest ${count(LIMIT)} requests are counted.`}
     </p>
     <h2 class="part">Time from question to answer</h2>
@@ -103,8 +104,8 @@ function Group({ title, groups }) {
   return html`
     <${Scroll} label=${title}><table class="sums">
       <caption>${title}</caption>
-      <thead><tr><th scope="col">Name</th><th scope="col">Requests</th><th scope="col">USD</th><th scope="col">Alone</th>
-        <th scope="col">Saved</th></tr></thead>
+      <thead><tr><th scope="col">Name</th><th scope="col">Requests</th><th scope="col">USD</th><th scope="col">Alone, estimated</th>
+        <th scope="col">Saved, estimated</th></tr></thead>
       <tbody>${groups.map(([name, sum]) => html`
         <tr><th scope="row">${name}</th><td>${count(sum.count)}</td><td>${inUsd(sum.usd)}</td><td>${inUsd(sum.alone)}</td>
           <td>${percent(sum.saved)}</td></tr>`)}</tbody>
@@ -113,9 +114,9 @@ function Group({ title, groups }) {
 
 function Reasons({ groups, all }) {
   return html`
-    <${Scroll} label="Stop reasons"><table class="sums">
-      <caption>Stop reasons</caption>
-      <thead><tr><th scope="col">Reason</th><th scope="col">Requests</th><th scope="col">Share</th></tr></thead>
+    <${Scroll} label="How requests ended"><table class="sums">
+      <caption>How requests ended</caption>
+      <thead><tr><th scope="col">Ending</th><th scope="col">Requests</th><th scope="col">Share</th></tr></thead>
       <tbody>${groups.map(([name, sum]) => html`
         <tr><th scope="row">${name}
             <svg class="bar" height="3" aria-hidden="true"><rect class="alone" width=${`${(sum.count / all) * 100}%`} height="3" /></svg></th>
