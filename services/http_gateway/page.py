@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
@@ -21,7 +21,8 @@ from tandem.contract import to_message
 from tandem.errors import RequestError
 from tandem.method.conversation import Task
 from tandem.openai.json_body import JsonBody
-from tandem.request import solve_request
+from tandem.openai.parameters import RefusedParameter
+from tandem.request import Question, solve_request
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
 
@@ -35,13 +36,32 @@ _HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer
 Messages = AsyncIterator[tandem_pb2.SolveEvent]
 
 
-class Asked(JsonBody):
-    """What the page's form holds. `threshold`: for every stage, where it is not the profile's."""
+class Said(JsonBody):
+    """One message of a conversation."""
 
-    question: str = Field(min_length=1)
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Asked(JsonBody):
+    """What the page's form holds: a question, or the messages of a conversation. `threshold`: for every stage, where it is not the
+    profile's.
+    """
+
+    question: str = ""
+    messages: tuple[Said, ...] = ()
+    json_schema: str = ""
+    checks: tuple[str, ...] = ()
     task: Task = "answer"
     profile: str = ""
     threshold: float | None = Field(default=None, ge=0, le=1)
+
+    @property
+    def text(self) -> Question:
+        """Raises RefusedParameter where there is neither, or both."""
+        if bool(self.question) == bool(self.messages):
+            raise RefusedParameter("question", "give either a question or messages", "invalid_value")
+        return self.question or [said.model_dump() for said in self.messages]
 
 
 def _caller(request: Request, authorization: Annotated[str, Header()] = "") -> AsyncClient:
@@ -92,7 +112,13 @@ async def timeline(client: Caller, request_id: str) -> dict[str, Any]:
 async def ask(client: Caller, asked: Asked) -> dict[str, str]:
     """Starts a request, which goes on when the page is closed or loaded again; its stop button cancels it."""
     started = solve_request(
-        asked.question, profile=asked.profile, task=asked.task, threshold=asked.threshold, keep_running=True
+        asked.text,
+        profile=asked.profile,
+        task=asked.task,
+        threshold=asked.threshold,
+        json_schema=asked.json_schema,
+        checks=asked.checks,
+        keep_running=True,
     )
     async with aclosing(client.messages(started)) as messages:
         accepted = (await anext(messages)).accepted

@@ -26,7 +26,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 async def insight(tab: Visit) -> str:
     """What the large model wrote, without the numbers at the ends of stages."""
-    return "".join(await tab.page.locator("section.pane.llm .text > span:not(.stage-end)").all_text_contents())
+    return "".join(await tab.page.locator(".insight .text > span:not(.stage-end)").all_text_contents())
 
 
 @pytest.mark.parametrize("goes_on", ["while it is away", "when it is back"])
@@ -36,7 +36,7 @@ async def test_a_page_outlives_its_killed_gateway_and_shows_the_whole_insight(
     async with visit(browser, f"http://127.0.0.1:{local.stack.ports[EDGE]['main']}") as tab:
         await tab.open()
         await tab.ask(f"[llm_hold=24:{hold} llm=abcdefg scores=48:0.9 slm=more_ slm_eos=5]")
-        await expect(tab.page.locator(".pane.llm .figure")).to_have_text("24 tokens")
+        await expect(tab.page.locator(".insight .figure")).to_have_text("24 tokens")
         await tab.page.evaluate("window.isTheSamePage = true")
         await asyncio.to_thread(local.kill, EDGE)
         if goes_on == "while it is away":
@@ -47,6 +47,6 @@ async def test_a_page_outlives_its_killed_gateway_and_shows_the_whole_insight(
         hold.release()
         await tab.done()
         assert await tab.page.evaluate("window.isTheSamePage")
-        await expect(tab.page.locator(".pane.llm .figure")).not_to_have_text("24 tokens")
+        await expect(tab.page.locator(".insight .figure")).not_to_have_text("24 tokens")
         assert (await insight(tab))[: len(INSIGHT)] == INSIGHT
-        assert (await tab.page.locator("section.pane.slm .text").inner_text()).strip() == "more"
+        assert (await tab.page.locator("section.answer .text").inner_text()).strip() == "more"

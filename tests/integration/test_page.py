@@ -21,7 +21,7 @@ from tests.integration.edge import serving
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
 FIRST_VIEW_BYTES = 300_000
 EARLY = "[scores=16:0.9 llm=word_ llm_hold=20 slm=more_ slm_eos=9]"
-ANSWER = "section.pane.slm .text"
+ANSWER = "section.answer .text"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -50,7 +50,7 @@ async def text(page: Page, selector: str) -> str:
 
 async def insight(page: Page) -> str:
     """What the large model wrote, without the numbers at the ends of stages."""
-    return "".join(await page.locator("section.pane.llm .text > span:not(.stage-end)").all_text_contents())
+    return "".join(await page.locator(".insight .text > span:not(.stage-end)").all_text_contents())
 
 
 async def test_a_question_shows_both_models_scores_the_stop_and_the_bill(tab: Visit, system: System) -> None:
@@ -64,10 +64,11 @@ async def test_a_question_shows_both_models_scores_the_stop_and_the_bill(tab: Vi
     await expect(used).to_have_count(1)
     await expect(used).to_contain_text("0.90 of 0.80")
     await expect(used.get_by_role("img", name="score 0.90, threshold 0.80")).to_be_visible()
-    await expect(tab.page.locator(".ending")).to_contain_text("A stage's score reached its threshold: 0.90 of 0.80.")
+    await expect(tab.page.locator(".ending")).to_contain_text("a stage's score reached its threshold: 0.90 of 0.80.")
     await expect(tab.page.locator(".ending")).to_contain_text("The large model halted")
     shown = await text(tab.page, "[data-testid=bill]")
     assert float(shown.removeprefix("$")) == pytest.approx(result.cost.usd, rel=0.01)
+    await tab.page.get_by_role("heading", name="Bill by role and state").click()  # it is folded away
     overrun = tab.page.get_by_role("row", name="Overrun").get_by_role("cell").first
     await expect(overrun).to_have_text(str(result.usage.llm.overrun_tokens))
 
@@ -75,7 +76,7 @@ async def test_a_question_shows_both_models_scores_the_stop_and_the_bill(tab: Vi
 async def test_the_bill_counts_up_and_the_estimate_stands_beside_it(tab: Visit, hold: Hold) -> None:
     await tab.open()
     await tab.ask(f"[llm_hold=24:{hold} scores=32:0.9 slm_eos=5]")
-    await expect(tab.page.locator(".pane.llm .figure")).to_have_text("24 tokens")
+    await expect(tab.page.locator(".insight .figure")).to_have_text("24 tokens")
     await expect(tab.page.locator(".running")).to_contain_text("Generated so far")
     await expect(tab.page.get_by_test_id("bill")).to_have_text("$0.000144")  # 24 tokens at 6 USD a million
     await expect(tab.page.locator(".running")).to_contain_text("$0.000600")  # 100 tokens alone
@@ -87,7 +88,7 @@ async def test_the_bill_counts_up_and_the_estimate_stands_beside_it(tab: Visit, 
 async def test_stop_ends_both_models_and_keeps_the_bill(tab: Visit, system: System) -> None:
     await tab.open()
     await tab.ask("[llm_hold=20]")
-    await expect(tab.page.locator(".pane.llm .figure")).to_have_text("20 tokens")
+    await expect(tab.page.locator(".insight .figure")).to_have_text("20 tokens")
     await tab.page.get_by_role("button", name="Stop").click()
     await idle(system)
     await tab.done()
@@ -99,12 +100,12 @@ async def test_a_reload_in_the_middle_goes_on_reading(tab: Visit, hold: Hold) ->
     await tab.open()
     question = f"[llm_hold=24:{hold} llm=word_ scores=32:0.9 slm_eos=5]"
     await tab.ask(question)
-    await expect(tab.page.locator(".pane.llm .figure")).to_have_text("24 tokens")
+    await expect(tab.page.locator(".insight .figure")).to_have_text("24 tokens")
     before = await insight(tab.page)
     await tab.page.reload()
-    await expect(tab.page.locator(".pane.llm .figure")).to_have_text("24 tokens")
+    await expect(tab.page.locator(".insight .figure")).to_have_text("24 tokens")
     assert await insight(tab.page) == before
-    await expect(tab.page.get_by_label("Question", exact=True)).to_have_value(question)
+    await expect(tab.page.locator("main > .said")).to_have_text(question)
     hold.release()
     await tab.done()
     assert (await insight(tab.page)).startswith(before.rstrip())
@@ -115,7 +116,7 @@ async def test_two_tabs_read_one_request(tab: Visit, browser: Browser, hold: Hol
     request_id = await tab.ask(f"[llm_hold=24:{hold} scores=32:0.9 slm=more_ slm_eos=5]")
     async with visit(browser, tab.address) as other:
         await other.open(f"#/ask/{request_id}")
-        await expect(other.page.locator(".pane.llm .figure")).to_have_text("24 tokens")
+        await expect(other.page.locator(".insight .figure")).to_have_text("24 tokens")
         hold.release()
         for one in (tab, other):
             await one.done()
@@ -128,7 +129,7 @@ async def test_a_restart_of_the_edge_in_the_middle_loses_nothing(browser: Browse
         async with serving(system.client.address, port):
             await tab.open()
             await tab.ask(f"[llm_hold=24:{hold} llm=word_ scores=32:0.9 slm=more_ slm_eos=5]")
-            await expect(tab.page.locator(".pane.llm .figure")).to_have_text("24 tokens")
+            await expect(tab.page.locator(".insight .figure")).to_have_text("24 tokens")
             await tab.page.evaluate("window.isTheSamePage = true")
         hold.release()
         async with serving(system.client.address, port):
@@ -148,7 +149,7 @@ async def test_requests_are_listed_filtered_and_opened(tab: Visit, system: Syste
     await tab.page.get_by_label("Tenant").press("Enter")
     await expect(tab.page).to_have_url(re.compile(f"tenant={tenant}"))
     await _until_listed(tab, 2)
-    await expect(rows.first).to_contain_text(late.request_id)
+    await expect(rows.first.get_by_role("link", name=late.request_id)).to_be_visible()
     await tab.page.get_by_label("How it ended").select_option("sufficient")
     await expect(rows).to_have_count(1)
     await tab.page.reload()  # the filter is in the address
@@ -214,6 +215,7 @@ async def test_savings_show_how_long_requests_take_for_one_tenant(tab: Visit, sy
 
 async def test_a_refusal_is_said_and_the_form_stays(tab: Visit) -> None:
     await tab.open()
+    await tab.page.locator(".segments label:has-text('Answer')").click()
     await tab.page.get_by_label("Question", exact=True).fill("x" * 500)
     await tab.page.get_by_role("button", name="Ask", exact=True).click()
     await expect(tab.page.get_by_role("alert")).to_contain_text("400")
@@ -248,9 +250,11 @@ async def test_the_key_is_kept_in_this_tab_and_sent_with_every_call(tab: Visit, 
 
 async def test_everything_is_reached_by_the_keyboard(tab: Visit) -> None:
     await tab.open()
+    await tab.page.get_by_role("radio", name="Chat").focus()
+    await tab.page.keyboard.press("ArrowRight")
     await tab.page.get_by_label("Question", exact=True).focus()
     await tab.page.keyboard.type(EARLY)
-    await tab.page.keyboard.press("Control+Enter")
+    await tab.page.keyboard.press("Enter")
     await tab.done()
     await tab.page.get_by_role("link", name="Requests").focus()
     await tab.page.keyboard.press("Enter")

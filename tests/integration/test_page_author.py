@@ -42,15 +42,15 @@ async def test_the_large_models_own_answer_names_the_large_model_and_its_tokens(
     await tab.open()
     await tab.ask(ALONE)
     await tab.done()
-    pane = tab.page.locator("section.pane.slm")
+    pane = tab.page.locator("section.answer")
     await expect(pane.locator(".text")).to_contain_text("word word")
-    await expect(pane.locator(".model")).to_have_text("scripted-llm")
+    await expect(pane.locator(".model > span")).to_have_text("scripted-llm")
     await expect(pane.locator(".figure")).to_have_text("60 tokens")
     await expect(tab.page.locator(".stages .used")).to_have_count(0)
 
 
 async def test_an_opened_request_names_the_model_that_answered(tab: Visit, finishing_system: System) -> None:
-    model = tab.page.locator("section.pane.slm .model")
+    model = tab.page.locator("section.answer .model > span")
     await opened(tab, finishing_system, ALONE)
     await expect(model).to_have_text("scripted-llm")
     await opened(tab, finishing_system, "[scores=16:0.9 slm_eos=9]")
@@ -86,7 +86,7 @@ async def test_a_stage_that_is_used_without_a_score_says_so(tab: Visit, finishin
 async def test_a_request_that_was_stopped_has_used_no_stage(tab: Visit) -> None:
     await tab.open()
     await tab.ask("[llm_hold=20 scores=0:0.1]")
-    await expect(tab.page.locator(".pane.llm .figure")).to_have_text("20 tokens")
+    await expect(tab.page.locator(".insight .figure")).to_have_text("20 tokens")
     await tab.page.get_by_role("button", name="Stop").click()
     await tab.done()
     await expect(tab.page.locator(".stages .used")).to_have_count(0)

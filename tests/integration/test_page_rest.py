@@ -33,7 +33,7 @@ async def tab(system: System) -> AsyncIterator[Visit]:
 
 async def insight(tab: Visit) -> str:
     """What the large model wrote, without the numbers at the ends of stages."""
-    return "".join(await tab.page.locator("section.pane.llm .text > span:not(.stage-end)").all_text_contents())
+    return "".join(await tab.page.locator(".insight .text > span:not(.stage-end)").all_text_contents())
 
 
 async def test_text_that_a_result_came_without_is_read_later(
@@ -50,16 +50,16 @@ async def test_text_that_a_result_came_without_is_read_later(
     monkeypatch.setattr(EventStream, "_news", news)
     await tab.open()
     await tab.ask(f"[llm_hold=24:{hold} llm=abcdefg scores=48:0.9 slm=more_ slm_eos=5]")
-    await expect(tab.page.locator(".pane.llm .figure")).to_have_text("24 tokens")
+    await expect(tab.page.locator(".insight .figure")).to_have_text("24 tokens")
     is_silent = True
     hold.release()
     await tab.done()
     assert len(await insight(tab)) < 48  # a read that had begun before may have brought one token more
     is_silent = False
-    await expect(tab.page.locator(".pane.llm .figure")).to_have_text("48 tokens")
+    await expect(tab.page.locator(".insight .figure")).to_have_text("48 tokens")
     assert await insight(tab) == ("abcdefg" * 7)[:48]
-    assert (await tab.page.locator("section.pane.slm .text").inner_text()).strip() == "more"
-    await expect(tab.page.locator(".pane.slm .figure")).to_have_text("5 tokens")
+    assert (await tab.page.locator("section.answer .text").inner_text()).strip() == "more"
+    await expect(tab.page.locator(".answer .figure")).to_have_text("5 tokens")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,12 @@ export class ApiError extends Error {
   }
 }
 
+/** Whether to ask again: the server, or what is behind it, does not answer. */
+export const isLost = ({ status }) => status === 0 || status >= 500;
+
+/** An error in words; the same ones wherever a connection is lost. */
+export const said = (error) => (isLost(error) ? `Reconnecting … ${error.message}` : error.message);
+
 const headers = () => (key() ? { authorization: `Bearer ${key()}` } : {});
 
 async function refusal(response) {

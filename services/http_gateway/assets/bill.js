@@ -68,12 +68,12 @@ const TIMES = [
 const sum = (usage, name) => ROLES.reduce((whole, [role]) => whole + usage[role][name], 0);
 
 /** Tokens by role and state, times, and where the trace is. */
-export function Bill({ result, jaeger }) {
+export function Bill({ result, jaeger, isOpen }) {
   const { usage, cost, timings_ms: times } = result;
   const inUsd = usdColumn([...Object.values(cost.usd_by_role), cost.usd]);
   return html`
-    <section class="bill" aria-labelledby="bill-title">
-      <h2 id="bill-title">Bill by role and state</h2>
+    <details class="bill" open=${isOpen}>
+      <summary><h2>Bill by role and state</h2></summary>
       <div class="account">
         <${Scroll} label="Tokens by role and state">
           <table>
@@ -102,5 +102,5 @@ export function Bill({ result, jaeger }) {
           ? html`<a href=${`${jaeger.replace(/\/$/, "")}/trace/${result.trace_id}`} rel="noreferrer" target="_blank">Trace in Jaeger</a>`
           : result.trace_id && html`Trace <code>${result.trace_id}</code>`}
       </p>
-    </section>`;
+    </details>`;
 }

@@ -92,6 +92,36 @@ export function author(result) {
   return result.stop.reason === "llm_finished" ? "llm" : "slm"; // of an older server
 }
 
+/** Who writes the answer, as far as that is known before the result; empty while it is not. */
+export function writer(state) {
+  const { result, stop, answer, accepted } = state;
+  if (result) return author(result);
+  if (accepted?.answer_text === "insight" || stop?.reason === "llm_finished") return "llm";
+  return answer.tokens ? "slm" : "";
+}
+
+/** The answer as { by, text } in order: of both models where the small one went on from the insight. */
+export function parts(state) {
+  const { result, insight, answer } = state;
+  const by = writer(state);
+  if (!by) return [];
+  const own = by === "llm" ? insight.text : answer.text;
+  if (by === "slm" && state.accepted?.answer_text === "continuation") {
+    const begun = insight.text.slice(0, length(insight, used(state)));
+    const whole = begun + answer.text;
+    if (begun && (!result || whole.trim() === result.answer.trim())) return [{ by: "llm", text: begun }, { by, text: answer.text }];
+  }
+  // What came is shown as it was written where it is the answer; a boxed one stands in it.
+  const text = !result || own.includes(result.answer) ? own : result.answer;
+  return text ? [{ by, text }] : [];
+}
+
+/** Tokens of the insight that the small model goes on from. */
+function used({ stages, result }) {
+  const number = result?.stop.stage ?? stages.findLast((stage) => stage.sufficient)?.stage ?? 0;
+  return stages.find(({ stage }) => stage === number)?.tokens ?? 0;
+}
+
 /** Whether all text came that the bill has: of several trials only that there is some. */
 export function isWhole({ insight, answer, result }) {
   const { llm, slm } = result.usage;

@@ -1,57 +1,76 @@
-// What the two models write, side by side.
+// What the models write: the answer, with who wrote each part of it, and beside it the insight.
+import { Code } from "./code.js";
 import { count, duration, reason, score } from "./format.js";
 import { html } from "./html.js";
-import { author, pieces } from "./live.js";
+import { parts, pieces, writer } from "./live.js";
+import { Markdown } from "./markdown.js";
+
+export const WRITERS = { llm: "large model", slm: "small model" };
+
+/** A text by one or both models; each part says whose it is. */
+export function Written({ parts: written, isCode }) {
+  return written.map(({ by, text }) => html`
+    <div class=${`part-of ${by}`}>
+      ${written.length > 1 && html`<p class="by">${WRITERS[by]}</p>`}
+      ${isCode && !text.includes("\`\`\`") ? html`<${Code} text=${text.trim()} language="python" />` : html`<${Markdown} text=${text} />`}
+    </div>`);
+}
+
+export function Answer({ state, profile, isCode, children }) {
+  const { result, answer, insight, drafts } = state;
+  const by = writer(state);
+  const written = parts(state);
+  const isWriting = state.phase === "running" && written.length > 0;
+  const model = by && (result?.usage[by].model || profile?.[by]);
+  const tokens = result ? result.usage[by || "slm"].output_tokens : (by === "llm" ? insight : answer).tokens;
+  const aside = [...drafts, ...setAside(state)];
+  return html`
+    <section class=${`pane answer ${by}`} aria-labelledby="answer-title">
+      <header>
+        <h2 id="answer-title">Answer</h2>
+        <span class="model">${by && `by the ${written.length > 1 ? "large and the small model" : WRITERS[by]}, `}<span>${model}</span></span>
+        <span class="figure">${count(tokens)} tokens</span>
+      </header>
+      ${aside.map((draft, index) => html`
+        <details class="draft"><summary>Trial ${index + 1} of the small model, set aside</summary><p class="plain">${draft}</p></details>`)}
+      <div class="text">
+        <${Written} parts=${written} isCode=${isCode} />
+        ${isWriting && html`<span class="caret" aria-hidden="true"></span>`}
+        ${!written.length && !result && state.phase === "running" && html`<p class="none">${waiting(state)}</p>`}
+        ${result?.tool_calls.map((call) => html`<${Code} text=${`${call.name}(${call.arguments})`} language="json" />`)}
+        ${result && !result.answer && !result.tool_calls.length && html`<p class="none">There is no answer.</p>`}
+      </div>
+      <${Ending} state=${state} />
+      ${children}
+    </section>`;
+}
+
+const waiting = ({ insight }) =>
+  insight.tokens ? "The large model writes; the small one answers as soon as that suffices." : "The models are at work.";
+
+/** What the small model wrote last, where the answer is another one. */
+function setAside({ result, answer }) {
+  const written = answer.text.trim();
+  if (!result || !written || written.includes(result.answer) || result.answer.includes(written)) return [];
+  return [answer.text];
+}
 
 export function Insight({ state, profile, isCode }) {
   const isWriting = state.phase === "running" && !state.stop && !state.answer.tokens;
+  const isAnswer = writer(state) === "llm";
+  if (!state.insight.text && state.phase !== "running") return null;
   return html`
-    <${Pane} role="llm" title="Insight" model=${state.result?.usage.llm.model || profile?.llm} tokens=${state.insight.tokens}
-      isCode=${isCode}>
-      ${pieces(state).map(({ text, stage, isOverrun }) => html`
-        <span class=${isOverrun ? "overrun" : undefined}>${text}</span>${stage && html`<span class="stage-end"><span class="unseen">stage </span>${stage.stage}<span class="unseen"> ends here</span></span>`}`)}
-      ${isWriting && html`<span class="caret" aria-hidden="true"></span>`}
-      ${!state.insight.text && !isWriting && html`<span class="none">The large model was not asked.</span>`}
-    <//>`;
-}
-
-export function Answer({ state, profile, isCode }) {
-  const { result, answer } = state;
-  const isWriting = state.phase === "running" && answer.tokens > 0;
-  const { drafts, text } = shown(state);
-  const isLlms = author(result) === "llm";
-  const model = result?.usage[isLlms ? "llm" : "slm"].model || profile?.slm;
-  const isShort = result?.answer && !isCode && result.answer.length <= 80 && result.answer.trim() !== text.trim();
-  return html`
-    <${Pane} role="slm" title="Answer" model=${model} tokens=${isLlms ? result.usage.llm.output_tokens : answer.tokens} isCode=${isCode}
-      foot=${html`${isShort && html`<p class="final"><span>Final answer</span>${result.answer}</p>`}<${Ending} state=${state} />`}>
-      ${drafts.map((draft, index) => html`
-        <details class="draft"><summary>Trial ${index + 1}, set aside</summary>${draft}</details>`)}
-      ${text}
-      ${isWriting && html`<span class="caret" aria-hidden="true"></span>`}
-      ${!text && !result && html`<span class="none">Waits for an insight that suffices.</span>`}
-    <//>`;
-}
-
-/** What was written last is the answer, unless the result has another one: the large model's, or an earlier trial's. */
-function shown({ result, answer, drafts }) {
-  const written = answer.text.trim();
-  const isUsed = !result || (written && (written.includes(result.answer) || result.answer.includes(written)));
-  if (isUsed) return { drafts, text: answer.text };
-  return { drafts: written ? [...drafts, answer.text] : drafts, text: result.answer };
-}
-
-function Pane({ role, title, model, tokens, isCode, foot, children }) {
-  return html`
-    <section class=${`pane ${role}`} aria-labelledby=${`${role}-title`}>
-      <header>
-        <h2 id=${`${role}-title`}>${title}</h2>
-        <span class="model">${model}</span>
-        <span class="figure">${count(tokens)} tokens</span>
-      </header>
-      <div class=${`text${isCode ? " code" : ""}`} tabindex="0" role="group" aria-label=${`${title}, text`}>${children}</div>
-      ${foot}
-    </section>`;
+    <details class="pane insight llm" open=${!isAnswer}>
+      <summary><h2>${isAnswer ? "As it was written" : "Insight"}</h2>
+        <span class="model">${state.result?.usage.llm.model || profile?.llm}</span>
+        <span class="figure">${count(state.insight.tokens)} tokens</span></summary>
+      <div class=${`text${isCode ? " code" : ""}`} tabindex="0" role="group" aria-label="Insight, text">
+        ${pieces(state).map(({ text, stage, isOverrun }) => html`
+          <span class=${isOverrun ? "overrun" : undefined}>${text}</span>${stage && html`<span class="stage-end"><span class="unseen">stage </span>${stage.stage}<span class="unseen"> ends here</span></span>`}`)}
+        ${isWriting && html`<span class="caret" aria-hidden="true"></span>`}
+        ${!state.insight.text && html`<span class="none">The large model has written nothing yet.</span>`}
+      </div>
+    </details>`;
 }
 
 /** The moment of the stop, and what followed. */
@@ -67,6 +86,7 @@ function Ending({ state }) {
   return html`
     <div class="ending">
       <p><b>${reason(why)}</b>${isScored ? `: ${score(decisive.score)} of ${score(decisive.threshold)}` : ""}.</p>
+      ${result && !result.complete && html`<p>The answer was cut at its limit.</p>`}
       ${halted !== null && halted !== undefined && html`
         <p>The large model halted ${duration(halted)} after the decision, ${count(overrun)} ${overrun === 1 ? "token" : "tokens"} too late.</p>`}
       ${result?.notes.map((note) => html`<p>${note}</p>`)}

@@ -51,7 +51,7 @@ export function Plan({ query, served }) {
     ${found && html`<${Tables} found=${found} />`}
     <p class="note">
       Costs are of the large model's own answer. The forecast takes checks to be as frequent among hard tasks as among easy ones, and
-      costs to be means: what was measured costs more. A check passes 97 % of the right answers and 6 % of the wrong ones; the score is
+      costs to be means; what was measured says more. A check passes 97 % of the right answers and 6 % of the wrong ones; the score is
       taken to tell nothing of the large model, which is optimistic.
       The same in the terminal, where <code>--n</code> adds intervals and a file of <code>tandem collect</code> measures all figures:
     </p>
@@ -71,7 +71,7 @@ function Tables({ found: { policies, effects } }) {
         <caption>What would save more</caption>
         <thead><tr><th scope="col">Lever</th><th scope="col">Change</th><th scope="col">Points</th></tr></thead>
         <tbody>${effects.map(({ lever, change, saving }) => html`
-          <tr><th scope="row">${lever}</th><td>${change}</td><td>${(100 * saving).toFixed(1)}</td></tr>`)}</tbody>
+          <tr><th scope="row">${lever}</th><td>${change}</td><td>${(Math.round(1000 * saving) / 10).toFixed(1)}</td></tr>`)}</tbody>
       </table><//>
     </div>`;
 }

@@ -2,9 +2,11 @@
 import { getRequest } from "./api.js";
 import { Bill, Running } from "./bill.js";
 import { Checks } from "./checks.js";
-import { reason, usd, words } from "./format.js";
+import { usd, words } from "./format.js";
 import { html, useEffect, useState } from "./html.js";
-import { author, ofResult } from "./live.js";
+import { ofResult } from "./live.js";
+import { Markdown } from "./markdown.js";
+import { Answer } from "./panes.js";
 import { Stages } from "./stages.js";
 import { Waterfall } from "./waterfall.js";
 
@@ -37,29 +39,21 @@ function Finished({ found, served }) {
   const { result, shadow } = found;
   const state = ofResult(found);
   const profile = served.profiles.find(({ name }) => name === result.profile);
+  const isCode = CODE.test(result.answer);
   const steps = result.reasoning.trim() !== result.answer.trim() ? result.reasoning : "";
   return html`
-    <h1 class="question">${result.question}</h1>
+    <h1 class=${`question${CODE.test(result.question) ? " code" : ""}`} tabindex="0">${result.question}</h1>
     <div class="board opened">
-      <section class="pane slm" aria-labelledby="answer-title">
-        <header><h2 id="answer-title">Answer</h2><span class="model">${result.usage[author(result)]?.model || result.profile}</span></header>
-        <div class=${`text${CODE.test(result.answer) ? " code" : ""}`}>
-          <p class=${result.answer.length > 80 || CODE.test(result.answer) ? undefined : "final"}>${result.answer || "–"}</p></div>
-        ${steps && html`<details><summary>All that was written on the way</summary><div class="text">${steps}</div></details>`}
-        <div class="ending">
-          <p><b>${reason(result.stop.reason)}</b>.</p>
-          ${!result.complete && html`<p>The answer was cut at the token limit.</p>`}
-          ${found.error && html`<p class="problem">${found.error}</p>`}
-          ${result.notes.map((note) => html`<p>${note}</p>`)}
-          ${shadow && html`<p>The large model alone: ${usd(shadow.usd)} measured, ${shadow.agrees ? "the same" : "another"} answer.</p>`}
-        </div>
-      </section>
-      <aside aria-label="Bill and checks">
+      <${Answer} state=${state} profile=${profile} isCode=${isCode}>
+        ${steps && html`<details><summary>All that was written on the way</summary><${Markdown} text=${steps} /></details>`}
+        ${shadow && html`<p class="ending">The large model alone: ${usd(shadow.usd)} measured, ${shadow.agrees ? "the same" : "another"} answer.</p>`}
+      <//>
+      <aside aria-label="How it was answered">
         <${Running} state=${state} profile=${profile} />
         <${Checks} checks=${result.checks} trials=${result.trials} />
+        ${state.stages.length > 0 && html`<${Stages} state=${state} profile=${profile} />`}
       </aside>
-      ${state.stages.length > 0 && html`<${Stages} state=${state} profile=${profile} />`}
       <${Waterfall} id=${found.request_id} result=${result} jaeger=${served.jaeger} />
-      <${Bill} result=${result} jaeger=${served.jaeger} />
+      <${Bill} result=${result} jaeger=${served.jaeger} isOpen />
     </div>`;
 }

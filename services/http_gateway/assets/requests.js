@@ -1,9 +1,11 @@
 // Requests: those that match a filter, newest first. The filter is in the address.
-import { getRequests } from "./api.js";
+import { getRequests, isLost, said } from "./api.js";
 import { ending, percent, STOP_REASONS, time, usdColumn, words } from "./format.js";
 import { html, useEffect, useState } from "./html.js";
 
-const LIMIT = 100;
+const PAGE = 100;
+const MOST = 1000;
+const AGAIN_MS = 5000;
 const HOUR = 3600e3;
 const SINCE = [["", "any time"], ["1", "last hour"], ["24", "last day"], ["168", "last week"], ["720", "last 30 days"]];
 
@@ -21,17 +23,8 @@ export function condition({ tenant, profile, reason, cost, since }, now = Date.n
 
 export function Requests({ query, served }) {
   const filter = Object.fromEntries(query);
-  const [found, setFound] = useState(null);
-  const [error, setError] = useState(null);
-  useEffect(() => {
-    let isCurrent = true;
-    setError(null);
-    getRequests(condition(filter), LIMIT).then(
-      ({ requests }) => isCurrent && setFound(requests),
-      (refused) => isCurrent && setError(refused),
-    );
-    return () => (isCurrent = false);
-  }, [String(query)]);
+  const [limit, setLimit] = useState(PAGE);
+  const { found, error } = useRequests(filter, limit);
 
   const change = (name) => (event) => {
     const next = new URLSearchParams(query);
@@ -42,14 +35,42 @@ export function Requests({ query, served }) {
   return html`
     <h1>Requests</h1>
     <${Filter} ...${{ filter, change, served }} />
-    ${error && html`<p class="problem" role="alert">${error.message}</p>`}
-    <p class="note" role="status">${found && summary(found)}</p>
+    ${error && html`<p class="problem" role="alert">${said(error)}</p>`}
+    <p class="note" role="status">${found && summary(found, limit)}</p>
     ${found?.length > 0 && html`<${Table} requests=${found} />`}
+    ${found?.length === limit && limit < MOST && html`
+      <p><button type="button" onClick=${() => setLimit(Math.min(MOST, limit + PAGE))}>Show more</button></p>`}
     ${found?.length === 0 && html`<p class="empty">No request matches. <a href="#/ask">Ask one.</a></p>`}`;
 }
 
-const summary = (found) =>
-  found.length === 0 ? "" : `${found.length}${found.length === LIMIT ? " newest" : ""} ${found.length === 1 ? "request" : "requests"}`;
+/** The requests, read again while the page is looked at. Rows of an older filter are not shown under a newer one that is refused. */
+function useRequests(filter, limit) {
+  const [state, setState] = useState({ found: null, error: null });
+  useEffect(() => {
+    let isCurrent = true;
+    let later = null;
+    const read = async () => {
+      let error = null;
+      try {
+        const { requests } = document.hidden ? {} : await getRequests(condition(filter), limit);
+        if (isCurrent && requests) setState({ found: requests, error: null });
+      } catch (refused) {
+        error = refused;
+        if (isCurrent) setState({ found: null, error });
+      }
+      if (isCurrent && (!error || isLost(error))) later = setTimeout(read, AGAIN_MS);
+    };
+    read();
+    return () => {
+      isCurrent = false;
+      clearTimeout(later);
+    };
+  }, [JSON.stringify(filter), limit]);
+  return state;
+}
+
+const summary = (found, limit) =>
+  found.length === 0 ? "" : `${found.length}${found.length === limit ? " newest" : ""} ${found.length === 1 ? "request" : "requests"}`;
 
 function Filter({ filter, change, served }) {
   const choice = (name, label, options) => html`
@@ -88,7 +109,7 @@ function Table({ requests }) {
         ${requests.map((request) => html`
           <tr role="row" key=${request.request_id}>
             <td role="cell" class="when">${time(request.started_at_unix_ms)}</td>
-            <td role="cell" class="id"><a href=${`#/requests/${encodeURIComponent(request.request_id)}`}>${request.request_id}</a></td>
+            <td role="cell" class="id"><a href=${`#/requests/${encodeURIComponent(request.request_id)}`} aria-label=${request.request_id} title=${request.request_id}>${short(request.request_id)}</a></td>
             <td role="cell" data-head="Profile">${request.profile}</td>
             <td role="cell" data-head="Tenant">${request.tenant || "–"}</td>
             <td role="cell" data-head="State" class=${request.state}>${outcome(request)}</td>
@@ -99,5 +120,7 @@ function Table({ requests }) {
       </tbody>
     </table>`;
 }
+
+const short = (id) => (id.length > 14 ? `${id.slice(0, 12)}…` : id);
 
 const outcome = ({ state, reason }) => (reason && reason !== "unspecified" ? ending(reason) : words(state));

@@ -7,14 +7,13 @@ import { author } from "./live.js";
 const SUFFICES = new Set(["sufficient", "verified"]);
 
 export function Stages({ state, profile }) {
-  const rows = planned(state, profile);
+  const rows = planned(state, profile).filter((row) => !row.isComing || isScored(row));
+  if (!rows.some((row) => row.stage > 0 || row.score !== null)) return null;
   const isTrained = rows.find((row) => row.scorer)?.trained ?? true;
   return html`
-    <section class="stages" aria-labelledby="stages-title">
-      <header>
-        <h2 id="stages-title">Stages</h2>
-        <span class="note">score against threshold${isTrained ? "" : ", by an untrained rule"}</span>
-      </header>
+    <details class="stages" open>
+      <summary><h2>Stages</h2>
+        <span class="note">score against threshold${isTrained ? "" : ", by an untrained rule"}</span></summary>
       <ol style=${{ "--columns": Math.min(rows.length, 6) }}>
         ${rows.map((row) => html`
           <li key=${row.stage} class=${[status(row, state), isUsed(row, state) && "used"].filter(Boolean).join(" ")}>
@@ -26,8 +25,11 @@ export function Stages({ state, profile }) {
             <span class="stage-note">${note(row, state)}</span>
           </li>`)}
       </ol>
-    </section>`;
+    </details>`;
 }
+
+/** A threshold of 1 is not reached: such a stage is never scored, and a gauge of it would never move. */
+const isScored = ({ threshold }) => threshold === null || threshold < 1;
 
 /** What has happened of each stage, and those that may come or might have. */
 function planned({ stages }, profile) {

@@ -1,0 +1,137 @@
+"""The page holds a conversation: each question is sent with those before it, and what models write is shown as Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Route, expect
+
+from tests.browser import Visit, needs_browser
+from tests.integration.conftest import System
+from tests.integration.tabs import own_tab
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+FIRST, SECOND = (
+    "My name is Ada. [scores=0:0.9 slm=hello_ slm_eos=6]",
+    "What is my name? [scores=0:0.9 slm=Ada_ slm_eos=4]",
+)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def tab(system: System) -> AsyncIterator[Visit]:
+    async with own_tab(system.client.address) as visiting:
+        yield visiting
+
+
+async def asked(tab: Visit) -> list[dict[str, Any]]:
+    """The bodies of what the page asks, from now on."""
+    bodies: list[dict[str, Any]] = []
+
+    async def keep(route: Route) -> None:
+        if route.request.method == "POST":
+            bodies.append(json.loads(route.request.post_data or ""))
+        await route.continue_()
+
+    await tab.page.route("**/api/requests", keep)
+    return bodies
+
+
+@needs_browser
+async def test_a_chat_is_sent_with_what_was_said_before_and_survives_a_reload(tab: Visit) -> None:
+    bodies = await asked(tab)
+    await tab.open()
+    await tab.ask(FIRST, "Chat")
+    await tab.done()
+    answer = tab.page.locator("section.answer .text")
+    shown = (await answer.inner_text()).strip()
+    await tab.ask(SECOND, "Chat")
+    await tab.done()
+    assert bodies[0]["question"] == FIRST
+    assert [said["role"] for said in bodies[1]["messages"]] == ["user", "assistant", "user"]
+    assert [said["content"] for said in bodies[1]["messages"]][::2] == [FIRST, SECOND]
+    assert "question" not in bodies[1]
+    await tab.page.reload()
+    await tab.done()
+    await expect(tab.page.locator(".turn .said")).to_have_text(FIRST)
+    await expect(tab.page.locator(".turn .part-of").last).to_contain_text(shown.split("\n")[-1])
+    await expect(tab.page.locator("main > .said")).to_have_text(SECOND)
+
+
+@needs_browser
+async def test_a_question_of_another_task_begins_anew(tab: Visit) -> None:
+    bodies = await asked(tab)
+    await tab.open()
+    await tab.ask(FIRST, "Chat")
+    await tab.done()
+    await tab.ask(SECOND, "Answer")
+    await tab.done()
+    assert bodies[1] == {"question": SECOND, "task": "answer", "profile": ""}
+    await expect(tab.page.locator(".turn")).to_have_count(0)
+
+
+@needs_browser
+async def test_enter_asks_and_shift_enter_breaks_the_line(tab: Visit) -> None:
+    bodies = await asked(tab)
+    await tab.open()
+    field = tab.page.get_by_label("Question", exact=True)
+    await field.press_sequentially("one")
+    await field.press("Shift+Enter")
+    await field.press_sequentially("two [scores=0:0.9 slm_eos=4]")
+    assert bodies == []
+    await field.press("Enter")
+    await tab.done()
+    assert [body["question"] for body in bodies] == ["one\ntwo [scores=0:0.9 slm_eos=4]"]
+    await expect(field).to_have_value("")
+
+
+@needs_browser
+async def test_a_first_visit_is_told_what_this_is_and_has_three_examples(tab: Visit) -> None:
+    await tab.open()
+    examples = tab.page.get_by_role("region", name="What this is").get_by_role("button")
+    await expect(examples).to_have_count(3)
+    await examples.first.click()
+    field = tab.page.get_by_label("Question", exact=True)
+    await expect(field).to_be_focused()
+    assert ">>> running_total([1, 2, 3])" in await field.input_value()
+    await expect(tab.page.get_by_role("radio", name="Code")).to_be_checked()
+
+
+@needs_browser
+async def test_what_a_model_writes_is_markdown_and_html_in_it_is_text(tab: Visit) -> None:
+    await tab.open()
+    await tab.ask("[scores=0:0.9 slm=**bold**_<b>plain</b>_`code` slm_eos=32]")
+    await tab.done()
+    answer = tab.page.locator("section.answer .text")
+    await expect(answer.locator("strong")).to_have_text("bold")
+    await expect(answer.locator("code")).to_have_text("code")
+    await expect(answer).to_contain_text("<b>plain</b>")
+    await expect(answer.locator("b")).to_have_count(0)
+
+
+@pytest.mark.parametrize("body", [{}, {"question": "a", "messages": [{"role": "user", "content": "b"}]}])
+async def test_a_question_or_messages_are_needed(http: httpx.AsyncClient, body: dict[str, Any]) -> None:
+    refused = await http.post("/api/requests", json=body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "question")
+
+
+@needs_browser
+async def test_the_drawer_sends_what_its_task_takes_and_only_what_is_set(tab: Visit) -> None:
+    bodies = await asked(tab)
+    await tab.open()
+    await tab.page.get_by_text("More", exact=True).click()
+    await tab.page.get_by_label("System prompt").fill("Be brief.")
+    await tab.ask(FIRST, "Chat")
+    await tab.done()
+    assert [said["role"] for said in bodies[0]["messages"]] == ["system", "user"]
+    assert set(bodies[0]) == {"messages", "task", "profile"}
+    await tab.page.locator(".segments label:has-text('Answer')").click()
+    await tab.page.get_by_label("Checks").fill("regex:[a-z]+\n")
+    await tab.ask(SECOND, "Answer")
+    await tab.done()
+    assert bodies[1]["checks"] == ["regex:[a-z]+"]
+    assert bodies[1]["question"] == SECOND
