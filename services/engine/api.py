@@ -197,6 +197,10 @@ class ModelInfo:
     context_length: int
     engine: str
     engine_version: str
+    provider: str = ""
+    """Of an API of others: its protocol, such as openai; empty: the model runs here."""
+    address: str = ""
+    """The API's URL, where it is known."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from services.engine.api import Engine, GenerationRequest, Tokenizer
@@ -17,7 +18,7 @@ from services.generation.attempt_log import AttemptLog, Splitter, UnloggedAttemp
 from services.generation.attempts import RunningAttempts
 from services.generation.late_writes import LateWrites
 from services.generation.logged_generation import EngineStream, LoggedGeneration
-from services.observability.spans import Inference, report_discarded
+from services.observability.spans import OWN, Inference, report_discarded
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from services.request_log.streams import Resumption
@@ -205,7 +206,12 @@ class RoleGenerator:
         )
 
     def _inference(self, task: ModelTask, epoch: int) -> Inference:
-        return Inference(self._engine.info.name, _MODEL_ROLES[self._role], task.request_id, epoch, task.prices)
+        info = self._engine.info
+        at = urlsplit(info.address)
+        return Inference(
+            info.name, _MODEL_ROLES[self._role], task.request_id, epoch, task.prices, info.provider or OWN,
+            (at.hostname or "", at.port),
+        )  # fmt: skip
 
 
 def prompt_of(own: TokenCounts, kept: int) -> TokenCounts:

@@ -22,16 +22,27 @@ from tandem.method.prices import RolePrices
 from tandem.method.result import SolveResult
 from tandem.method.tokens import TokenCounts
 
+OWN = "tandem"
+"""The provider of a model that a process of ours runs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """The labels of a leaf span: model and role, request, attempt (from 1), and the prices of its tokens."""
+    """The labels of a leaf span: model and role, request, attempt (from 1), and the prices of its tokens; whose API computes them, and at
+    which host and port where that is known.
+    """
 
     model: str
     role: str
     request_id: str
     attempt: int
     prices: RolePrices
+    provider: str = OWN
+    server: tuple[str, int | None] = ("", None)
+
+    @property
+    def kind(self) -> trace.SpanKind:
+        return trace.SpanKind.INTERNAL if self.provider == OWN else trace.SpanKind.CLIENT
 
 
 class InferenceSpan:
@@ -42,7 +53,8 @@ class InferenceSpan:
 
     def __init__(self, inference: Inference) -> None:
         self._inference, self._started_at = inference, time.time()
-        self._span = tracer.start_span(f"chat {inference.model}", attributes=_identity(inference, "chat"))
+        attributes = {**_identity(inference, "chat"), "gen_ai.request.stream": True}
+        self._span = tracer.start_span(f"chat {inference.model}", kind=inference.kind, attributes=attributes)
 
     def end(self, reason: str, first_token_at: float | None, counts: TokenCounts | None) -> None:
         """End the span. `first_token_at` is Unix time in seconds. `counts` are this attempt's tokens; None: another span
@@ -57,7 +69,10 @@ class InferenceSpan:
         set_attributes(
             self._span,
             {
-                "gen_ai.response.finish_reasons": ["cancelled" if reason == "aborted" else reason],
+                # The conventions know no other word for a response that was cut off; error.type says which it was.
+                "gen_ai.response.finish_reasons": ["error" if reason == "aborted" else reason],
+                "error.type": "cancelled" if reason == "aborted" else None,
+                "gen_ai.response.model": self._inference.model,
                 "gen_ai.response.time_to_first_chunk": time_to_first_token,
                 **(_usage(self._inference, counts) if counts else {}),
             },
@@ -126,9 +141,12 @@ def cost_bucket(usd: float | None) -> str:
 
 
 def _identity(inference: Inference, operation: str) -> dict[str, Any]:
+    host, port = inference.server
+    server = {"server.address": host, **({"server.port": port} if port else {})} if host else {}
     return {
+        **server,
         "gen_ai.operation.name": operation,
-        "gen_ai.provider.name": "tandem",
+        "gen_ai.provider.name": inference.provider,
         "gen_ai.request.model": inference.model,
         "tandem.request.id": inference.request_id,
         "tandem.role": inference.role,

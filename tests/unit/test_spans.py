@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -44,9 +46,24 @@ def test_an_inference_reports_tokens_and_cost(exported: InMemorySpanExporter) ->
     spans.InferenceSpan(INFERENCE).end("aborted", None, TokenCounts(10, 4, 5))
     span = only(exported)
     assert span.name == "chat m"
-    assert set(span.attributes) == IDENTITY | USAGE | {"gen_ai.response.finish_reasons"}
-    assert span.attributes["gen_ai.response.finish_reasons"] == ("cancelled",)
+    response = {"gen_ai.response.finish_reasons", "gen_ai.response.model", "gen_ai.request.stream", "error.type"}
+    assert set(span.attributes) == IDENTITY | USAGE | response
+    assert span.attributes["gen_ai.response.finish_reasons"] == ("error",)
+    assert span.attributes["error.type"] == "cancelled"
+    assert span.attributes["gen_ai.response.model"] == "m"
+    assert span.attributes["gen_ai.provider.name"] == "tandem"
+    assert span.kind is trace.SpanKind.INTERNAL
     assert span.attributes["gen_ai.usage.cost.amount"] == pytest.approx((10 + 2 + 10) / 1e6)
+
+
+def test_an_inference_of_an_api_is_a_clients_span_with_its_provider_and_address(exported: InMemorySpanExporter) -> None:
+    remote = replace(INFERENCE, provider="anthropic", server=("api.example.com", 8443))
+    spans.InferenceSpan(remote).end("stop", None, TokenCounts(1, 0, 1))
+    span = only(exported)
+    assert span.kind is trace.SpanKind.CLIENT
+    assert span.attributes["gen_ai.provider.name"] == "anthropic"
+    assert (span.attributes["server.address"], span.attributes["server.port"]) == ("api.example.com", 8443)
+    assert "error.type" not in span.attributes
 
 
 def test_an_attempt_that_another_span_reports_has_no_usage(exported: InMemorySpanExporter) -> None:

@@ -107,6 +107,7 @@ class ApiEngine(QueuedEngine):
         return ModelInfo(
             name=self._settings.name, revision=self._revision, dtype="", device="api", parameters=0,
             context_length=self._settings.context_length, engine=self._api.name, engine_version=self._api.version,
+            provider=self._api.name, address=self._settings.base_url or "",
         )  # fmt: skip
 
     @property
