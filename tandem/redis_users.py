@@ -1,6 +1,6 @@
 """The one table of what each process may do in Redis, as users of Redis's ACL: `tandem redis users` prints them.
 
-A request's keys are `{ID}:insight`, `{ID}:state` and so on, an account's `{tenant:NAME}:account`. A script runs as its caller, so
+A request's keys are `{ID}:insight`, `{ID}:state` and so on, an account's `{tenant:NAME}:account`, what outcomes say of a policy `{tenant:NAME}:policy:PROFILE/TASK/PROMISE`. A script runs as its caller, so
 its commands are in the table too.
 """
 
@@ -32,7 +32,9 @@ _ACCOUNTS = (
     "zremrangebyscore",
     "pexpire",
 )
+_OUTCOMES = ("rpush", "xadd", "hget", "hset", "hdel", "hexists", "hincrby", "pexpire")
 _ACCOUNT_KEYS = tuple(f"{{tenant:*}}:{name}" for name in ("account", "minute", "settled"))
+_OUTCOME_KEYS = tuple(f"{{tenant:*}}:{name}:*" for name in ("outcome", "policy", "changes", "kept"))
 
 
 class RedisUsersError(UserError):
@@ -65,13 +67,27 @@ class RedisUser:
 USERS = (
     RedisUser(
         "gateway",
-        ("exists", "xread", "xrange", "hmget", "zadd", "zrem", "zcount", "pexpire", "del", *_SCRIPTS, *_ACCOUNTS),
+        (
+            "exists",
+            "xread",
+            "xrange",
+            "hmget",
+            "zadd",
+            "zrem",
+            "zcount",
+            "pexpire",
+            "del",
+            "lrange",
+            *_SCRIPTS,
+            *_ACCOUNTS,
+            *_OUTCOMES,
+        ),
         writes=("insight", "answer", "stages", "passes", "decisions", "state", "stops", "watchers"),  # a deletion's
-        keys=_ACCOUNT_KEYS,
+        keys=(*_ACCOUNT_KEYS, *_OUTCOME_KEYS),
     ),
     RedisUser(
         "worker",
-        ("xread", "xrange", "xadd", "hmget", "zrem", "zcount", *_SCRIPTS, *_ACCOUNTS),
+        ("xread", "xrange", "xadd", "hmget", "zrem", "zcount", *_SCRIPTS, *_ACCOUNTS, *_OUTCOMES),
         writes=(
             "insight",
             "answer",
@@ -82,7 +98,7 @@ USERS = (
             "stops",
             "watchers",
         ),  # their time to live
-        keys=_ACCOUNT_KEYS,
+        keys=(*_ACCOUNT_KEYS, *_OUTCOME_KEYS),
     ),
     RedisUser("insight-generator", _WRITER, reads=("stops",), writes=("insight", "stages", "state")),
     RedisUser(

@@ -20,7 +20,7 @@ from filelock import FileLock
 from tandem.errors import SetupError
 from tandem.keys import TENANT
 
-_WHOLE = ("requests_per_minute", "concurrent_requests", "tokens_per_minute")
+_WHOLE = ("requests_per_minute", "concurrent_requests", "tokens_per_minute", "keep_outcomes_days")
 _KEYS = {"default", "tenants"}
 
 
@@ -32,7 +32,8 @@ class TenantFileError(SetupError):
 class TenantLimits:
     """None does not limit. Days and months are UTC; tokens are all that the models read anew or write.
 
-    `usd_per_request` is the largest budget of one request, and the budget of one that names none.
+    `usd_per_request` is the largest budget of one request, and the budget of one that names none. `keep_outcomes_days`: consent, for how
+    long outcomes of requests are kept for a calibration, without text; None: not at all.
     """
 
     requests_per_minute: int | None = None
@@ -42,6 +43,7 @@ class TenantLimits:
     usd_per_month: float | None = None
     usd_per_request: float | None = None
     profiles: tuple[str, ...] | None = None
+    keep_outcomes_days: int | None = None
 
     @property
     def counts(self) -> bool:
@@ -61,6 +63,10 @@ class Tenants:
 
     def limits(self, tenant: str) -> TenantLimits:
         return self.by_name.get(tenant, self.default)
+
+    def keep_days(self, tenant: str) -> int:
+        """For how many days the tenant lets its outcomes be kept for a calibration; 0: not at all."""
+        return self.limits(tenant).keep_outcomes_days or 0
 
     def with_limits(self, tenant: str, limits: TenantLimits) -> Tenants:
         """`tenant` is a name, or empty for the default."""

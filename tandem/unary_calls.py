@@ -35,6 +35,12 @@ async def async_unary_call(
         raise from_rpc(error) from None
 
 
+def outcome_request(request_id: str, outcome: bool | float) -> tandem_pb2.ReportOutcomeRequest:
+    """True: right, False: wrong; a number is a score."""
+    said = {"right": outcome} if isinstance(outcome, bool) else {"score": outcome}
+    return to_message(tandem_pb2.ReportOutcomeRequest, request_id=request_id, **said)
+
+
 def trace_context() -> Metadata:
     """The current trace context, as the W3C headers of a call."""
     from opentelemetry import propagate  # here, because it takes a tenth of the import of this module
@@ -79,6 +85,15 @@ class UnaryCalls:
         """What the caller's tenant has used of its limits; an admin's answer has every tenant. Raises RequestError."""
         return self._call(self._stub.ListTenants, tandem_pb2.ListTenantsRequest())
 
+    def report(self, request_id: str, outcome: bool | float) -> tandem_pb2.ReportOutcomeResponse:
+        """Say what became of a request's answer: right, wrong, or a score from 0 to 1. Raises RequestError."""
+        return self._call(self._stub.ReportOutcome, outcome_request(request_id, outcome))
+
+    def promises(self, tenant: str = "", *, with_outcomes: bool = False) -> tandem_pb2.ListPromisesResponse:
+        """What outcomes say of the tenant's policies. Raises RequestError."""
+        asked = to_message(tandem_pb2.ListPromisesRequest, tenant=tenant, with_outcomes=with_outcomes)
+        return self._call(self._stub.ListPromises, asked)
+
     def _call(self, method: Callable[..., T], request: object) -> T:
         return unary_call(method, request, _SECONDS, (*trace_context(), *self._gateway.metadata))
 
@@ -122,6 +137,13 @@ class AsyncUnaryCalls:
 
     async def tenants(self) -> tandem_pb2.ListTenantsResponse:
         return await self._call(self._stub.ListTenants, tandem_pb2.ListTenantsRequest())
+
+    async def report(self, request_id: str, outcome: bool | float) -> tandem_pb2.ReportOutcomeResponse:
+        return await self._call(self._stub.ReportOutcome, outcome_request(request_id, outcome))
+
+    async def promises(self, tenant: str = "", *, with_outcomes: bool = False) -> tandem_pb2.ListPromisesResponse:
+        asked = to_message(tandem_pb2.ListPromisesRequest, tenant=tenant, with_outcomes=with_outcomes)
+        return await self._call(self._stub.ListPromises, asked)
 
     async def _call(self, method: Callable[..., Awaitable[T]], request: object) -> T:
         return await async_unary_call(method, request, _SECONDS, (*trace_context(), *self._gateway.metadata))

@@ -97,6 +97,9 @@ class Settlement:
             history=request.history,
             stop_strings=request.stop_strings,
             json_schema=request.json_schema,
+            tenant=request.tenant,
+            checks=self._state.input.checks,
+            score=result.stop.score,
         )
 
 

@@ -6,19 +6,16 @@ It runs after the request, under an id and a trace of its own, and has the lowes
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.common import Priority, RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from tandem.method.answer import final_answer
-    from tandem.method.names import SHADOW_WORKFLOW, llm_queue, shadow_id
+    from tandem.method.names import SHADOW_WORKFLOW, shadow_id
     from tandem.method.result import ShadowInput, ShadowResult
-    from tandem.method.tasks import GenerationOutcome, ModelTask
+    from tandem.method.tasks import ModelTask
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
-    from workflows.activities.models import InsightActivities
     from workflows.activities.shadow import ShadowActivities
-
-_LAST = Priority(priority_key=5)
+    from workflows.comparison import Comparison, compare, write_last
 
 
 @workflow.defn(name=SHADOW_WORKFLOW)
@@ -26,17 +23,12 @@ class ShadowWorkflow:
     @workflow.run
     async def run(self, task: ShadowInput) -> ShadowResult:
         if task.llm_finished is not None:
-            return await self._settle(task, task.served_answer, task.llm_finished, is_paid=False)
-        alone: GenerationOutcome = await workflow.execute_activity_method(
-            InsightActivities.generate_insight,
-            self._model_task(task),
-            task_queue=llm_queue(task.plan.profile),
-            start_to_close_timeout=Timeouts.attempt,
-            heartbeat_timeout=Timeouts.heartbeat,
-            retry_policy=RetryPolicy(maximum_attempts=1),
-            priority=_LAST,
-        )
-        return await self._settle(task, final_answer(alone.text, task.plan.answer_format), alone.counts, is_paid=True)
+            served = Comparison(0.0, "served")
+            return await self._settle(task, task.served_answer, task.llm_finished, served, is_paid=False)
+        alone = await write_last(self._model_task(task))
+        answer = final_answer(alone.text, task.plan.answer_format)
+        compared = await compare(task, answer) if alone.reason == "eos" else Comparison()
+        return await self._settle(task, answer, alone.counts, compared, is_paid=True)
 
     @staticmethod
     def _model_task(task: ShadowInput) -> ModelTask:
@@ -55,7 +47,9 @@ class ShadowWorkflow:
             json_schema=task.json_schema,
         )
 
-    async def _settle(self, task: ShadowInput, answer: str, counts: TokenCounts, is_paid: bool) -> ShadowResult:
+    async def _settle(
+        self, task: ShadowInput, answer: str, counts: TokenCounts, compared: Comparison, *, is_paid: bool
+    ) -> ShadowResult:
         usd = task.plan.prices.llm.usd(counts)
         result = ShadowResult(
             answer=answer,
@@ -65,10 +59,13 @@ class ShadowWorkflow:
             usd_served=task.served_usd,
             usd_estimate=task.estimate_usd,
             output_tokens=counts.completion,
+            lost=compared.lost,
+            compared_by=compared.by,
+            usd_judge=compared.usd,
         )
         await workflow.execute_local_activity_method(
             ShadowActivities.count_shadow,
-            args=[task.plan.profile, result],
+            args=[task.plan.profile, result, task],
             start_to_close_timeout=Timeouts.local_attempt,
         )
         return result

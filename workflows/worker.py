@@ -19,7 +19,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymen
 from services.observability import metrics, tracing
 from services.process.redis import open_request_log
 from services.process.server import Server, serve
-from services.process.settings import ProcessSettings, Seconds, read_settings
+from services.process.settings import Addresses, ProcessSettings, Seconds, read_settings
 from services.process.start import run
 from services.process.temporal import connect
 from services.process.transport import own_transport
@@ -50,6 +50,11 @@ class WorkerSettings(ProcessSettings):
     )
     slm_executor: str = Field("127.0.0.1:50053", validation_alias="TANDEM_SLM_EXECUTOR", description="its address")
     answer_checker: str = Field("127.0.0.1:50055", validation_alias="TANDEM_ANSWER_CHECKER", description="its address")
+    checkers: Addresses = Field(
+        {},
+        validation_alias="TANDEM_CHECKERS",
+        description="checks of your own behind gRPC, NAME=HOST:PORT separated by commas; the same as the gateway's",
+    )
     max_llm: int = Field(16, gt=0, validation_alias="TANDEM_MAX_LLM", description="insights that run at once")
     max_activities: int = Field(
         500, gt=0, validation_alias="TANDEM_MAX_ACTIVITIES", description="all other steps that run at once"
@@ -182,6 +187,7 @@ async def main() -> None:
         log,
         settings.files,
         transport,
+        settings.checkers,
     )
     server = Server(settings.host, settings.port, [NAME], transport=transport)
     async with contextlib.AsyncExitStack() as workers:

@@ -1,4 +1,4 @@
-"""How fast does the answer checker check? Programs against the examples of their prompt, from 1, 8 and 32 callers at once.
+"""How fast does the answer checker check? Each kind of check, from 1, 8 and 32 callers at once.
 
 `python -m lab.bench.checks --runs 200`. The service is a process of its own with its default settings, asked over gRPC.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import grpc
 import numpy as np
@@ -39,7 +41,37 @@ _ANSWER = """def has_close_elements(numbers, threshold):
     numbers = sorted(numbers)
     return any(b - a < threshold for a, b in zip(numbers, numbers[1:]))
 """
-_CHECKS = {"python_examples": "", "regex": r"(?s).*return.*"}
+_OTHER_PROGRAM = """def has_close_elements(numbers, threshold):
+    pairs = ((a, b) for i, a in enumerate(numbers) for b in numbers[:i])
+    return any(abs(a - b) < threshold for a, b in pairs)
+"""
+_SETUP = """CREATE TABLE customer (id INTEGER PRIMARY KEY, city TEXT); CREATE TABLE purchase (id INTEGER PRIMARY KEY, customer INTEGER, total REAL);
+INSERT INTO customer VALUES (1, 'Bonn'), (2, 'Ulm'), (3, 'Bonn'); INSERT INTO purchase VALUES (1, 1, 20), (2, 1, 35.5), (3, 3, 12);"""
+_QUERY = "SELECT city, sum(total) FROM customer c JOIN purchase p ON p.customer = c.id GROUP BY city"
+_OTHER_QUERY = "SELECT city, total(total) FROM purchase, customer c WHERE customer = c.id GROUP BY 1"
+_TEXT = "Invoice RE-5577 of 30 September 2026: 2 cable drums, in total 1,554.95 EUR."
+_DATA = '{"number": "RE-5577", "issued": "2026-09-30", "total": 1554.95}'
+_SCHEMA = '{"type": "object", "required": ["number"], "x-quoted": true}'
+
+
+class Case(NamedTuple):
+    """One kind of check; its verdict is a pass."""
+
+    check: str
+    question: str
+    answer: str
+    argument: str = ""
+
+
+_CASES = {
+    "python_examples": Case("python_examples", _PROMPT, _ANSWER),
+    "python_agreement": Case("python_agreement", _PROMPT, _ANSWER, f"# inputs=30\n{_OTHER_PROGRAM}"),
+    "sql_expected": Case("sql", "", _QUERY, json.dumps({"setup": _SETUP, "expected": [["Bonn", 67.5]]})),
+    "sql_agreement": Case("sql", "", _QUERY, json.dumps({"setup": _SETUP, "other": _OTHER_QUERY})),
+    "quotes": Case("quotes", _TEXT, _DATA, _SCHEMA),
+    "json_schema": Case("json_schema", _TEXT, _DATA, _SCHEMA),
+    "regex": Case("regex", _PROMPT, _ANSWER, r"(?s).*return.*"),
+}
 
 
 def main() -> None:
@@ -53,7 +85,7 @@ async def _measure(runs: int) -> Figures:
         stub = checking_pb2_grpc.AnswerCheckerStub(channel)
         info = await stub.GetCheckerInfo(checking_pb2.GetCheckerInfoRequest())
         figures: Figures = {"isolation": list(info.isolation)}
-        for name in _CHECKS:
+        for name in _CASES:
             await _times(stub, name, _WARM_UP, 1)
             figures[name] = {str(callers): await _figures(stub, name, runs, callers) for callers in _CALLERS}
         return figures
@@ -85,9 +117,10 @@ async def _times(stub: checking_pb2_grpc.AnswerCheckerAsyncStub, name: str, runs
 
 
 async def _check(stub: checking_pb2_grpc.AnswerCheckerAsyncStub, name: str) -> None:
-    check = tandem_pb2.Check(name=name, argument=_CHECKS[name])
+    case = _CASES[name]
+    check = tandem_pb2.Check(name=case.check, argument=case.argument)
     request = checking_pb2.CheckRequest(
-        request_id="bench", checks=[check], question=_PROMPT, answer=_ANSWER, task=tandem_pb2.TASK_CODE
+        request_id="bench", checks=[check], question=case.question, answer=case.answer, task=tandem_pb2.TASK_CODE
     )
     [result] = (await stub.Check(request)).results
     if result.verdict != tandem_pb2.VERDICT_PASS:

@@ -23,9 +23,8 @@ from lab.training.metrics import Interval, accuracy
 from lab.training.store import read
 from services.answer_checker.checker import AnswerChecker
 from services.checks.built_in import PYTHON_EXAMPLES
-from services.checks.python_agreement import NAME
 from tandem.method.answer import final_answer
-from tandem.method.checks import CheckSpec, Verdict
+from tandem.method.checks import PROGRAMS_AGREE, CheckSpec, Verdict
 from tandem.method.tasks import CheckTask
 
 INPUTS = (0, 10, 30, 60, 120)
@@ -57,7 +56,7 @@ class _Question:
         answer = final_answer(self.small.text, "code")
         spec = CheckSpec(PYTHON_EXAMPLES.name, "")
         if inputs:
-            spec = CheckSpec(NAME, f"# inputs={inputs} least={min(10, inputs)}\n{self.second}")
+            spec = CheckSpec(PROGRAMS_AGREE, f"# inputs={inputs} least={min(10, inputs)}\n{self.second}")
         task = CheckTask(self.small.question, self.large.asked, answer, [spec], "code")
         [result] = await checker.check(task)
         return result.verdict is Verdict.PASS, result.seconds

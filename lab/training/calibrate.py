@@ -14,7 +14,6 @@ from lab.training.metrics import Interval, bootstrap
 from lab.training.names import WORDS
 from lab.training.outcomes import cascade, llm_alone, route
 from lab.training.policy import (
-    NEVER,
     Measure,
     Objective,
     Point,
@@ -30,6 +29,7 @@ from lab.training.table import Floats, Table
 from lab.training.trial_search import shortest_failures, with_agreement, with_trials
 from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan
+from tandem.method.strictness import NEVER
 
 _CANDIDATES = np.round(np.arange(0.0, 1.001, 0.01), 2)
 _SENT = 0.7  # of the failures, by the alternative that spares the large model the longest questions

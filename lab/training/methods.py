@@ -22,7 +22,7 @@ from lab.training.outcomes import (
     route,
     slm_alone,
 )
-from lab.training.policy import NEVER, Policy
+from lab.training.policy import Policy
 from lab.training.pricing import Outcome
 from lab.training.rule import Rule, stop_rule
 from lab.training.shepherd import AS_PREDICTED, Shepherd
@@ -31,6 +31,7 @@ from lab.training.table import Floats, Table
 from lab.training.verified import checked_llm, llm_first, verified
 from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan
+from tandem.method.strictness import NEVER
 
 _OF_INSIGHT = (
     "fixed",

@@ -24,10 +24,10 @@ from lab.training.verified import agreeing, verified
 from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan
 from tandem.method.stop_rule import is_scored
+from tandem.method.strictness import NEVER
 
 Unit = Literal["paper", "full", "usd", "seconds"]
 UNITS: tuple[Unit, ...] = ("full", "paper", "usd", "seconds")
-NEVER = 1.0  # no calibrated score reaches it; if the large model may finish, such a stage is not even scored
 _GRID = np.round(np.arange(0.05, 0.951, 0.025), 3)
 _PRICES = np.geomspace(0.01, 3.0, 25)  # accuracy that equals the large model's whole cost
 _TOLERANCE = 1e-12

@@ -32,15 +32,20 @@ def ship_promise(profile: Profile, shown: Shown) -> None:
     """
     assert shown.served is not None
     assert shown.made is not None
+    ship_made(profile, shown.served, shown.made)
+
+
+def ship_made(profile: Profile, served: Profile, made: PromiseMade) -> None:
+    """As `ship_promise`: `served` is the profile with what was chosen."""
     file = profile.folder / "profile.toml"
     document: Any = tomlkit.parse(file.read_text())
-    if shown.task == "code":
-        document.setdefault("checks", tomlkit.table())["code"] = list(shown.served.checks.code)
+    if made.task == "code":
+        document.setdefault("checks", tomlkit.table())["code"] = list(served.checks.code)
     else:
-        document["stop"]["stage_zero_threshold"] = shown.served.stop.stage_zero_threshold
-        for section, stage in zip(document["stages"], shown.served.stages, strict=True):
+        document["stop"]["stage_zero_threshold"] = served.stop.stage_zero_threshold
+        for section, stage in zip(document["stages"], served.stages, strict=True):
             section["threshold"] = stage.threshold
-    promises = [made for made in profile.promises if made.task != shown.task] + [shown.made]
+    promises = [each for each in profile.promises if each.task != made.task] + [made]
     document.pop("promises", None)
     document["promises"] = _tables(promises)
     file.write_text(tomlkit.dumps(document))

@@ -6,7 +6,7 @@ The candidates are the profile's policy with its evidence made stricter. Their o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
@@ -21,18 +21,16 @@ from lab.training.evaluate import scores_of
 from lab.training.metrics import Interval, difference_of_means, ratio_of_means
 from lab.training.names import WORDS
 from lab.training.outcomes import llm_alone
-from lab.training.policy import NEVER, Policy, Unit
+from lab.training.policy import Policy, Unit
 from lab.training.promise import Promise, questions_needed, upper_bound
 from lab.training.table import Floats, Table, make_table
-from services.checks.built_in import PYTHON_EXAMPLES
 from services.sufficiency_scorer.artefact import Artefact
 from tandem.method.checks import Verdict
 from tandem.method.plan import make_plan
 from tandem.method.profile import Profile
 from tandem.method.promise import PromiseData, PromiseMade
+from tandem.method.strictness import NEVER, stricter
 
-STRENGTHS = (10, 8, 6, 5, 4, 3, 2, 1)
-THRESHOLDS = (0.99, 0.98, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.4, 0.3, 0.2, 0.1)
 _AT_ONCE = 2
 _OPEN = Verdict.UNKNOWN.value, Verdict.ERROR.value
 
@@ -116,32 +114,6 @@ def show_promise(
     if not found:
         raise TooFew(f"no question is of a task for which {profile.name} accepts answers of the small model")
     return found
-
-
-def stricter(profile: Profile, task: Task) -> Iterator[Profile]:
-    """The profile's policy for a task, the strictest form first; none where nothing of the small model is accepted.
-
-    A trial's examples must count as much as STRENGTHS say. A score must reach each of THRESHOLDS that is above the profile's own, and at
-    last that.
-    """
-    if profile.trial.stages and task == "code" and task in profile.trial.tasks:
-        others = [str(spec) for spec in profile.checks.code if not str(spec).startswith(PYTHON_EXAMPLES.name)]
-        for strength in STRENGTHS:
-            checks = (f"{PYTHON_EXAMPLES.name}:weight={strength}", *others)
-            yield profile.model_copy(update={"checks": profile.checks.model_copy(update={"code": checks})})
-    elif task in profile.stop.tasks:
-        own = (profile.stop.stage_zero_threshold, *(stage.threshold for stage in profile.stages))
-        least = min(own)
-        for threshold in (*(t for t in THRESHOLDS if t > least), least):
-            if threshold < NEVER:
-                yield _with_thresholds(profile, [max(each, threshold) for each in own])
-
-
-def _with_thresholds(profile: Profile, thresholds: Sequence[float]) -> Profile:
-    stop = profile.stop.model_copy(update={"stage_zero_threshold": thresholds[0]})
-    pairs = zip(profile.stages, thresholds[1:], strict=True)
-    stages = tuple(stage.model_copy(update={"threshold": threshold}) for stage, threshold in pairs)
-    return profile.model_copy(update={"stop": stop, "stages": stages})
 
 
 def policy_of(profile: Profile, task: Task) -> Policy:

@@ -9,10 +9,11 @@ from typing import get_args
 
 import numpy as np
 
-from lab.training.policy import NEVER, Measure, Point, Policy, Unit, pareto_front
+from lab.training.policy import Measure, Point, Policy, Unit, pareto_front
 from lab.training.table import Floats, Table
 from tandem.method.checks import TrialMode, TrialPlan
 from tandem.method.plan import Plan
+from tandem.method.strictness import NEVER
 
 _MOST_STAGES = 2
 _SHARES = (0.5, 0.7, 0.9)

@@ -9,8 +9,9 @@ import typer
 from rich.table import Table
 
 from lab.verbs.calls import are_calls, calibrate_calls
+from lab.verbs.from_outcomes import calibrate_from_outcomes
 from lab.verbs.offline import (
-    Files,
+    FilesOrNone,
     ProfileName,
     StudyFolder,
     explained,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def calibrate(
-    files: Files,
+    files: FilesOrNone = None,
     profile: ProfileName = DEFAULT_PROFILE,
     study: StudyFolder = None,
     below: Annotated[float | None, typer.Option(help="Minimise the cost, with an accuracy at most this much below the LLM's.")] = None,
@@ -39,6 +40,8 @@ def calibrate(
     cost: Annotated[str, typer.Option(help="What cost is counted in: paper or full (TFLOPs), usd, or seconds of the devices.")] = "full",
     lose_at_most: Annotated[float | None, typer.Option(help="Promise: at most this share of the questions is lost, on files that chose nothing else.", min=0.001, max=0.999)] = None,
     confidence: Annotated[float, typer.Option(help="Of the promise.", min=0.5, max=0.9999)] = 0.95,
+    from_outcomes: Annotated[bool, typer.Option("--from-outcomes", help="Of the promise: judge by what became of served requests, from the gateway, not by files.")] = False,
+    tenant: Annotated[list[str] | None, typer.Option(help="Whose outcomes, with --from-outcomes; several times for several. Default: the caller's.")] = None,
     llm_finishes: Annotated[bool, typer.Option(help="Where no stage suffices, let the LLM finish its own answer.")] = False,
     write: Annotated[bool, typer.Option(help="Write scorer and thresholds to the profile's folder.")] = False,
     json: JsonFlag = False,
@@ -47,11 +50,20 @@ def calibrate(
 
     With --lose-at-most: how strict the profile's checks and thresholds must be for a promise, on files that chose nothing else.
     """
+    if from_outcomes and (lose_at_most is None or files):
+        raise typer.BadParameter("it needs --lose-at-most, and takes no files", param_hint="--from-outcomes")
+    if not (files or from_outcomes):
+        raise typer.BadParameter("give the collected files", param_hint="FILES")
     if lose_at_most is not None:
         if any(value is not None for value in (below, most_cost, price)) or llm_finishes:
             raise typer.BadParameter("it makes the profile's policy stricter, and takes no objective beside it", param_hint="--lose-at-most")  # fmt: skip
+        if from_outcomes:
+            calibrate_from_outcomes(profile, tenant or (), lose_at_most, confidence, write=write, json=json)
+            return
+        assert files
         keep_promise(files, profile, study, lose_at_most, confidence, cost, write=write, json=json)
         return
+    assert files
     if are_calls(files):
         if most_cost is not None or price is not None or llm_finishes:
             raise typer.BadParameter("files of calls take --below alone", param_hint="--below")

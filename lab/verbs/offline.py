@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Files = Annotated[
     list[Path], typer.Argument(help="Files written by `tandem collect`, all for one pair.", exists=True, dir_okay=False)
 ]
+FilesOrNone = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Files written by `tandem collect`, all for one pair.", exists=True, dir_okay=False),
+]
 StudyFolder = Annotated[Path | None, typer.Option("--study", help="Folder of the study; default: studies/PROFILE.")]
 ProfileName = Annotated[str, typer.Option("--profile", help="The pair of models with its prompts and stages.")]
 

@@ -17,13 +17,12 @@ from services.answer_checker.sandbox.layers import Isolation, Limits
 from services.answer_checker.sandbox.messages import BadMessage, receive, send
 from services.answer_checker.sandbox.processes import Sandbox, SandboxError
 from services.checks.api import Compared
-from services.checks.python_agreement import NAME as PYTHON_AGREEMENT
 from services.checks.registry import find_check
 from services.observability.metrics import count_check
 from services.observability.spans import describe_check
 from services.observability.tracing import current_trace_id, tracer
 from services.process.settings import ProcessSettings, read_settings
-from tandem.method.checks import CheckResult, CheckSpec, Verdict
+from tandem.method.checks import PROGRAMS_AGREE, CheckResult, CheckSpec, Verdict
 from tandem.method.errors import FailedPrecondition, ResourceExhausted
 from tandem.method.tasks import CheckTask
 
@@ -138,7 +137,7 @@ class AnswerChecker:
 
     async def _compare(self, spec: CheckSpec, task: CheckTask) -> tuple[Compared, float]:
         if find_check(spec).compare is None:
-            own = check_agreement if spec.name == PYTHON_AGREEMENT else check_examples
+            own = check_agreement if spec.name == PROGRAMS_AGREE else check_examples
             return await own(self._sandbox, self._limits, task, spec.argument)
         return await self._compare_texts(spec, task)
 

@@ -18,6 +18,7 @@ from referencing.jsonschema import EMPTY_REGISTRY
 
 from services.checks.api import Check, Compared, failed, passed
 from tandem.method.answer import last_block
+from tandem.method.checks import EXAMPLES
 from tandem.method.examples import Example, argument_examples, find_examples, weight
 
 _LEAST = re.compile(r"\s*(min|weight)\s*=\s*([1-9][0-9]?)\s*")
@@ -51,7 +52,7 @@ def _has_examples(question: str, argument: str) -> bool:
     return sum(counts(examples_of(question, argument), argument)) >= least_of(argument)
 
 
-PYTHON_EXAMPLES = Check("python_examples", None, _validate_test, _has_examples, ("code",))
+PYTHON_EXAMPLES = Check(EXAMPLES, None, _validate_test, _has_examples, ("code",))
 
 
 def _needs_argument(question: str, argument: str) -> bool:

@@ -14,10 +14,10 @@ from typing import Any
 
 from services.checks.api import Check
 from services.checks.inputs import given_inputs
+from tandem.method.checks import PROGRAMS_AGREE
 from tandem.method.examples import parses
 from tandem.method.prompt_code import parse_prompt
 
-NAME = "python_agreement"
 _MAX_INPUTS = 1000
 _TOLERANCE = 1e-9
 _WANTED = re.compile(r"#((?:\s*\b(?:inputs|share|least)=[0-9.]+)+)\s*(?:\n|\Z)")
@@ -108,4 +108,4 @@ def _applies(question: str, argument: str) -> bool:
     return bool(argument.strip() and entry and given_inputs(question, entry))
 
 
-PYTHON_AGREEMENT = Check(NAME, None, _validate, _applies, ("code",))
+PYTHON_AGREEMENT = Check(PROGRAMS_AGREE, None, _validate, _applies, ("code",))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import entry_points
 
 from services.checks.api import Check
 from services.checks.built_in import BUILT_IN
 from services.checks.python_agreement import PYTHON_AGREEMENT
+from services.checks.quotes import QUOTES
+from services.checks.sql import SQL
 from tandem.method.checks import AGREEMENT, CheckSpec, agreement
 from tandem.method.conversation import Task
 from tandem.method.errors import InvalidArgument
@@ -20,7 +23,16 @@ UNKNOWN_CHECK = "UNKNOWN_CHECK"
 def checks() -> dict[str, Check]:
     """Every check that an answer's process can run. A package cannot replace a built-in one."""
     found = {entry.name: _as_check(entry.name, entry.load()) for entry in entry_points(group=GROUP)}
-    return found | {check.name: check for check in (*BUILT_IN, PYTHON_AGREEMENT)}
+    return found | {check.name: check for check in (*BUILT_IN, PYTHON_AGREEMENT, SQL, QUOTES)}
+
+
+def add_remote(names: Iterable[str]) -> None:
+    """Checks that run elsewhere, by somebody else's service: their arguments are its own matter. Raises InvalidArgument for a name that is taken."""
+    for name in names:
+        known = checks().get(name)
+        if name == AGREEMENT or (known is not None and known != Check(name, None)):
+            raise InvalidArgument(f"a check is called {name!r} already", field="checks")
+        checks()[name] = Check(name, None)
 
 
 def known_names() -> list[str]:

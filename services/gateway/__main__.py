@@ -21,6 +21,7 @@ from services.batches.retention import Retention
 from services.batches.service import BATCHES, FILES, BatchService, FileService
 from services.batches.temporal import BatchWorkflows
 from services.batches.uploads import Uploads
+from services.checks.registry import add_remote
 from services.file_store.store import FileStore
 from services.gateway.admission import Admission
 from services.gateway.batched import BatchedRequests
@@ -36,7 +37,7 @@ from services.observability import availability, metrics, tracing
 from services.process.callers import Callers
 from services.process.redis import open_request_log
 from services.process.server import Server, serve
-from services.process.settings import Names, ProcessSettings, Seconds, read_settings
+from services.process.settings import Addresses, Names, ProcessSettings, Seconds, read_settings
 from services.process.start import run
 from services.process.temporal import connect
 from services.process.transport import PLAIN, Transport, own_transport
@@ -85,6 +86,11 @@ class GatewaySettings(ProcessSettings):
         le=65535,
         validation_alias="TANDEM_INTERNAL_PORT",
         description="for the HTTP gateway: asks for its certificate, where there are certificates; 0 opens none",
+    )
+    checkers: Addresses = Field(
+        {},
+        validation_alias="TANDEM_CHECKERS",
+        description="checks of your own behind gRPC, NAME=HOST:PORT separated by commas; the same as the workers'",
     )
     max_requests: int = Field(256, gt=0, validation_alias="TANDEM_MAX_REQUESTS", description="streams at once")
     max_starting: int = Field(
@@ -142,6 +148,7 @@ async def build(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Composition:
     """The gateway on `server`, whose port is open already. `counters` count a profile's tokens. Raises TenantFileError."""
+    add_remote(settings.checkers)
     admission = Admission(profiles, settings.profiles[0], counters, frozenset(settings.withdrawn))
     is_searchable, patience = await find_search_attributes(temporal), Patience(new=settings.worker_patience)
     workflows = Workflows(temporal, is_searchable, is_fair=settings.tenants is not None, patience=patience)
@@ -149,7 +156,7 @@ async def build(
     limits = Limits(settings.max_requests, settings.disconnect_grace, settings.max_starting)
     service = TandemService(admission, workflows, log, limits, tenancy, server.slow_readers.end_slowest)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
-    batched = BatchedRequests(admission, workflows, tenancy, asyncio.get_running_loop())
+    batched = BatchedRequests(admission, workflows, tenancy, service.policies, asyncio.get_running_loop())
     erasing = add_batches(settings, server, BatchWorkflows(temporal, is_searchable), batched)
     chores: list[Chore] = [partial(cancel_orphans, workflows, log, datetime.now(UTC)), *erasing]
     if tenancy.is_on:

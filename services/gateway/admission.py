@@ -13,11 +13,12 @@ from uuid import uuid4
 
 from services.gateway.bounds import check_bounds
 from services.gateway.checks import applicable_checks, check_profile
+from services.gateway.policies import Serving
 from tandem.convert.requests import solve_request_from_pb
 from tandem.keys import TENANT
 from tandem.method.conversation import TOKENS_PER_MESSAGE, Message
 from tandem.method.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
-from tandem.method.plan import Plan, make_plan
+from tandem.method.plan import Judge, Plan, make_plan
 from tandem.method.profile import Profile
 from tandem.method.request import Budget, SolveInput, SolveRequest, StopOverrides
 from tandem.method.stop_rule import allowance
@@ -48,6 +49,11 @@ class Admission:
         self.profiles, self.default, self._count_tokens, self.withdrawn = profiles, default, count_tokens, withdrawn
         for profile in profiles.values():
             check_profile(profile)
+            if profile.shadow.judge and profile.shadow.judge not in profiles:
+                raise InvalidArgument(
+                    f"profile {profile.name}: the shadows' judge {profile.shadow.judge!r} is not served here",
+                    field="profile",
+                )
 
     def checked(self, request: tandem_pb2.SolveRequest) -> SolveRequest:
         """What is asked, as far as that is told without reading texts. Raises InvalidArgument naming the field."""
@@ -57,12 +63,13 @@ class Admission:
         check_request(asked)
         return asked
 
-    def admit(self, request: SolveRequest, trace_id: str) -> SolveInput:
+    def admit(self, request: SolveRequest, trace_id: str, serving: Serving | None = None) -> SolveInput:
         """The workflow's input of a request that was `checked` and permitted; its JSON schemas `check_schemas` has yet to try.
+        `serving`: by a stricter policy than the profile's, and as what its outcome counts.
 
         Raises InvalidArgument naming the field, ResourceExhausted for a budget that is too small.
         """
-        profile = self._profile(request.profile)
+        profile = serving.profile if serving else self._profile(request.profile)
         tokens, most = self.count(request)
         if tokens > most:
             raise _too_long(request, profile, f"{tokens} tokens, {tokens - most} too many", most)
@@ -72,6 +79,7 @@ class Admission:
         if request.json_schema and not (request.tools.tools or profile.prompts.structured):
             raise InvalidArgument(f"profile {profile.name} has no prompt for a JSON schema", field="json_schema")
         plan = _overridden(make_plan(profile, request.task, request.json_schema, may_call=may_call), request)
+        plan = replace(plan, watched=serving.watched if serving else None, judge=self._judge(profile))
         if request.budget.max_cost_usd is not None:
             plan.prices.require_known("budget.max_cost_usd")
         if allowance(plan, request.budget, tokens).answer_tokens < min(_MIN_ANSWER_TOKENS, plan.answer_max_tokens):
@@ -91,6 +99,13 @@ class Admission:
                 f"profile {profile!r} is being withdrawn: its requests go on, and no new one begins; others are served here",
                 reason="PROFILE_WITHDRAWN",
             )
+
+    def _judge(self, profile: Profile) -> Judge | None:
+        """Of the answers of the profile's shadows."""
+        if not (profile.shadow.share and profile.shadow.judge):
+            return None
+        judge = self.profiles[profile.shadow.judge]
+        return Judge(judge.name, judge.digest, judge.llm.name, judge.prices.llm)
 
     def count(self, request: SolveRequest) -> tuple[int, int]:
         """Tokens of all that is asked, and how many its profile takes. Raises InvalidArgument where a text is far too long to count."""

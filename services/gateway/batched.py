@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from services.batches.admitted import Start
 from services.gateway.admission import Admission, request_fingerprint
 from services.gateway.checks import check_schemas
+from services.gateway.policies import Policies
 from services.gateway.scope import scope
 from services.gateway.temporal import Workflows, memo_of
 from services.gateway.tenancy import Tenancy
 from services.identity.caller import Caller
 from tandem.v1 import tandem_pb2
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,7 @@ class BatchedRequests:
     admission: Admission
     workflows: Workflows
     tenancy: Tenancy
+    policies: Policies
     loop: asyncio.AbstractEventLoop
 
     def admit(self, request: tandem_pb2.SolveRequest, caller: Caller) -> Start:
@@ -30,11 +36,16 @@ class BatchedRequests:
         scope(request, caller)
         self.tenancy.require_unlimited(request.tenant)
         asked = self.admission.checked(request)
-        task, admitted = self.workflows.prepared(self.admission.admit(asked, trace_id=""), keep_running=True)
+        serving = self._wait_for(self.policies.serving(asked, request.profile or self.admission.default))
+        input_ = self.admission.admit(asked, "", serving)
+        task, admitted = self.workflows.prepared(input_, keep_running=True)
         self.admission.must_begin(task.plan.profile)
-        asyncio.run_coroutine_threadsafe(check_schemas(task.request), self.loop).result()
+        self._wait_for(check_schemas(task.request))
         memo = memo_of(task, admitted, request_fingerprint(task, asked.budget))
         return Start(task, memo, task.request.tenant if self.workflows.is_fair else "")
+
+    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     def require_allowed(self, caller: Caller) -> None:
         """Raises FailedPrecondition where the caller's tenant has limits. Who may act for others names a tenant in each line."""

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import grpc
 
-from services.gateway.admission import Admission, check_request_id, request_fingerprint
+from services.gateway.admission import Admission, check_request_id
 from services.gateway.bounds import check_where
-from services.gateway.checks import check_schemas
 from services.gateway.event_stream import Position
 from services.gateway.outcomes import Call
+from services.gateway.policies import Policies
+from services.gateway.promises import Outcomes
 from services.gateway.readers import Limits, Readers
 from services.gateway.scope import scope
+from services.gateway.starting import Starting
+from services.gateway.states import States
 from services.gateway.temporal import AdmittedRequest, Status, Workflows
 from services.gateway.tenancy import LimitUse, Tenancy
 from services.gateway.turns import Turns
 from services.gateway.visibility import Listed, visibility_query
 from services.identity.caller import Caller, current_caller
-from services.observability.tracing import current_trace_id
-from services.request_log.decisions import RESULT_SLOT
 from services.request_log.log import RequestLog
 from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb, timeline_to_pb
 from tandem.convert.values import stop_reason_to_pb
-from tandem.method.errors import FailedPrecondition, InvalidArgument, NotFound, TandemError
-from tandem.method.request import SolveInput
+from tandem.method.errors import FailedPrecondition, InvalidArgument
 from tandem.method.result import SolveResult, StopReason
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 
@@ -52,6 +52,14 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         end_slowest: Callable[[], bool] = lambda: False,
     ) -> None:
         self._admission, self._workflows, self._log, self._tenancy = admission, workflows, log, tenancy
+
+        def keep_days(tenant: str) -> int:
+            return tenancy.tenants.keep_days(tenant)
+
+        self.policies = Policies(admission.profiles, log.promises, keep_days)
+        self._starting = Starting(admission, workflows, tenancy, self.policies)
+        self._states = States(admission.profiles, workflows, log)
+        self._outcomes = Outcomes(admission.profiles, self.policies, log.promises, workflows, keep_days, tenancy.clock)
         self._turns = Turns(limits.max_starting)
         self._readers = Readers(workflows, log, limits, end_slowest)
 
@@ -76,7 +84,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
             async with self._turns.turn(request.tenant, waits=self._tenancy.is_on and _begins(request)) as turn:
                 is_admitted = False
                 try:
-                    admitted = await self._start_or_join(request)
+                    admitted = await self._starting.start_or_join(request)
                     is_admitted = True
                     yield _accepted(admitted, str(position), caller)
                     async with aclosing(reader.read(admitted, position)) as events:
@@ -97,9 +105,8 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
     ) -> tandem_pb2.GetRequestResponse:
         caller = current_caller()
         request_id = caller.internal_id(_required_id(request.request_id))
-        status = await self._status(request_id)
-        profile = self._admission.profiles.get(status.result.profile) if status.result else None
-        shadow = await self._workflows.shadow(request_id) if profile and profile.shadow.share else None
+        status = await self._states.status(request_id)
+        shadow = await self._states.shadow(request_id, status)
         return tandem_pb2.GetRequestResponse(
             request_id=request.request_id,
             state=_state(status),
@@ -118,7 +125,7 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         self, request: tandem_pb2.CancelRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.CancelRequestResponse:
         request_id = current_caller().internal_id(_required_id(request.request_id))
-        status = await self._status(request_id)
+        status = await self._states.status(request_id)
         if status.state == "running":
             await self._workflows.cancel(request_id)
         return tandem_pb2.CancelRequestResponse(request_id=request.request_id, state=_state(status))
@@ -127,13 +134,15 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         self, request: tandem_pb2.DeleteRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.DeleteRequestResponse:
         request_id = current_caller().internal_id(_required_id(request.request_id))
-        if (await self._status(request_id)).state == "running":
+        if (await self._states.status(request_id)).state == "running":
             raise FailedPrecondition("the request still runs; cancel it first", reason="REQUEST_RUNS")
         # What is left to do for its bill is read from what would be deleted.
-        if self._tenancy.is_on and await self._tenancy.is_held(await self._workflows.join(request_id)):
+        ended = await self._workflows.join(request_id)
+        if self._tenancy.is_on and await self._tenancy.is_held(ended):
             raise FailedPrecondition(
                 "the request's bill is not on its account yet; try again in a minute", reason="BILL_OPEN"
             )
+        await self._log.promises.forget(ended.tenant, request_id)
         await self._workflows.delete(request_id, self._log)
         return tandem_pb2.DeleteRequestResponse(request_id=request.request_id)
 
@@ -175,40 +184,17 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         used = await self._tenancy.used(current_caller())
         return tandem_pb2.ListTenantsResponse(tenants=[_tenant_use(tenant, uses) for tenant, uses in used.items()])
 
-    async def _start_or_join(self, request: tandem_pb2.SolveRequest) -> AdmittedRequest:
-        """Start the request, or join it; an id without a question joins what there is."""
-        if request.request_id and not (request.question or request.messages):
-            return await self._workflows.join(check_request_id(request.request_id))
-        asked = self._admission.checked(request)
-        permitted = self._tenancy.permit(asked, request.profile or self._admission.default)
-        # In a thread: tokenising a question would delay all other requests.
-        task = await asyncio.to_thread(self._admission.admit, permitted, current_trace_id())
-        await check_schemas(task.request)
-        fingerprint = request_fingerprint(task, asked.budget)
-        if task.plan.profile in self._admission.withdrawn:
-            return await self._join_withdrawn(task, fingerprint)
+    async def ReportOutcome(
+        self, request: tandem_pb2.ReportOutcomeRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> tandem_pb2.ReportOutcomeResponse:
+        request_id = current_caller().internal_id(_required_id(request.request_id))
+        return await self._outcomes.report(request, request_id, await self._states.status(request_id))
 
-        async def start(task: SolveInput) -> AdmittedRequest:
-            return await self._workflows.start_or_join(task, fingerprint, keep_running=request.keep_running)
-
-        return await self._tenancy.begin(task, start)
-
-    async def _join_withdrawn(self, task: SolveInput, fingerprint: str) -> AdmittedRequest:
-        """The request of this id, which began before. Raises FailedPrecondition for a new one."""
-        try:
-            return await self._workflows.join_own(task.request_id, fingerprint)
-        except NotFound:
-            self._admission.must_begin(task.plan.profile)
-            raise
-
-    async def _status(self, request_id: str) -> Status:
-        """As Temporal has it; a request whose result is published ends in Temporal a moment later, and is waited for."""
-        status = await self._workflows.status(request_id)
-        if status.state == "running":
-            with suppress(TandemError):
-                if await self._log.decisions.get(request_id, RESULT_SLOT):
-                    return Status("completed", await self._workflows.result(request_id))
-        return status
+    async def ListPromises(
+        self, request: tandem_pb2.ListPromisesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> tandem_pb2.ListPromisesResponse:
+        found = await self._outcomes.standings(current_caller(), request.tenant, with_outcomes=request.with_outcomes)
+        return tandem_pb2.ListPromisesResponse(policies=found)
 
 
 # -- in ---------------------------------------------------------------------------------------------------------------

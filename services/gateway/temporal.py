@@ -38,7 +38,8 @@ from tandem.method.errors import (
     TandemError,
     Unavailable,
 )
-from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW, shadow_id, solve_queue
+from tandem.method.kept import Watched
+from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW, judge_id, shadow_id, solve_queue
 from tandem.method.request import SolveInput
 from tandem.method.result import ShadowResult, SolveResult
 from tandem.method.stop_rule import AnswerText, answer_text
@@ -61,7 +62,7 @@ class Status:
 @dataclass(frozen=True, slots=True)
 class AdmittedRequest:
     """A request that has a workflow; `stages` names those that the large model may write. `keep_running`: its caller wants it
-    to go on without a reader. `answer_text` is an AnswerText.
+    to go on without a reader. `answer_text` is an AnswerText. `watched`: what its outcome counts for.
     """
 
     request_id: str
@@ -72,6 +73,7 @@ class AdmittedRequest:
     keep_running: bool = False
     answer_text: str = AnswerText.UNSPECIFIED
     began_at: datetime | None = None
+    watched: Watched | None = None
 
 
 class Workflows:
@@ -119,7 +121,7 @@ class Workflows:
         """What is started, and what is known of it."""
         stages = tuple(stage.name for stage in task.plan.stages)
         whose = (task.request_id, task.trace_id, task.plan.profile, stages, task.request.tenant)
-        admitted = AdmittedRequest(*whose, keep_running, answer_text(task))
+        admitted = AdmittedRequest(*whose, keep_running, answer_text(task), watched=task.plan.watched)
         return replace(task, is_searchable=self.visibility.is_searchable), admitted
 
     async def join(self, request_id: str) -> AdmittedRequest:
@@ -220,6 +222,7 @@ class Workflows:
         # found, and repeated, by the request's id.
         await self._delete_workflow(shadow_id(request_id))
         await log.forget(shadow_id(request_id))
+        await log.forget(judge_id(request_id))
         await log.forget(request_id)
         await self._delete_workflow(request_id)
 
@@ -251,6 +254,7 @@ def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:
         str(memo.get("tenant", "")),
         bool(memo.get("keep_running", False)),
         str(memo.get("answer_text", AnswerText.UNSPECIFIED)),
+        watched=Watched(**watched) if (watched := memo.get("watched")) else None,
     )
 
 

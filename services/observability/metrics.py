@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from services.observability.availability import SLOW, announce
 from tandem.errors import SetupError
-from tandem.method.result import ShadowResult, SolveResult
+from tandem.method.result import SolveResult
 from tandem.method.tokens import TokenCounts
 
 logger = logging.getLogger(__name__)
@@ -74,17 +74,6 @@ INFERENCE_SECONDS = Histogram(
 STREAMS = Gauge("tandem_gateway_streams", "Open Solve streams.")
 LIMIT_USED = Gauge(
     "tandem_tenant_limit_used_ratio", "Used share of a tenant's limit, with what is held.", ["tenant", "limit"]
-)
-SHADOW_PAID = Counter("tandem_shadow_paid_usd", "Cost of shadows, which no request's bill contains.", ["profile"])
-SHADOW_ALONE = Counter(
-    "tandem_shadow_llm_alone_usd", "Cost of the large model alone, measured by shadows.", ["profile"]
-)
-SHADOW_SERVED = Counter("tandem_shadow_served_usd", "Cost of the shadowed requests as they were served.", ["profile"])
-SHADOW_ESTIMATE = Counter(
-    "tandem_shadow_estimate_usd", "Estimated cost of the large model alone for the shadowed requests.", ["profile"]
-)
-SHADOW_REQUESTS = Counter(
-    "tandem_shadow_requests", "Requests that the large model has also answered alone.", ["profile", "agrees"]
 )
 CHECKS = Counter("tandem_checks", "Checks of answers, by verdict.", ["check", "verdict"])
 CHECK_SECONDS = Histogram(
@@ -273,19 +262,6 @@ def export_used_limits(used: Mapping[tuple[str, str], float]) -> None:
     LIMIT_USED.clear()
     for (tenant, limit), share in used.items():
         LIMIT_USED.labels(tenant, limit).set(share)
-
-
-def count_shadow(profile: str, result: ShadowResult) -> None:
-    """Count a request that the large model has also answered alone."""
-    SHADOW_REQUESTS.labels(profile, str(result.agrees).lower()).inc()
-    for counter, usd in (
-        (SHADOW_PAID, result.usd_paid),
-        (SHADOW_ALONE, result.usd),
-        (SHADOW_SERVED, result.usd_served),
-        (SHADOW_ESTIMATE, result.usd_estimate),
-    ):
-        if usd is not None:
-            counter.labels(profile).inc(usd)
 
 
 def _exemplar(trace_id: str) -> dict[str, str] | None:

@@ -43,8 +43,20 @@ def _from_commas(value: object) -> object:
     return tuple(p.strip() for p in value.split(",") if p.strip()) if isinstance(value, str) else value
 
 
+def _addresses(value: object) -> object:
+    """Raises ValueError for a part that is no NAME=HOST:PORT."""
+    if not isinstance(value, str):
+        return value
+    pairs = [each.strip().partition("=") for each in value.split(",") if each.strip()]
+    if any(not (name and equals and ":" in address) for name, equals, address in pairs):
+        raise ValueError("it is NAME=HOST:PORT, separated by commas")
+    return {name: address for name, _, address in pairs}
+
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_from_commas)]
 """In the environment separated by commas."""
+Addresses = Annotated[dict[str, str], NoDecode, BeforeValidator(_addresses)]
+"""In the environment NAME=HOST:PORT, separated by commas."""
 Seconds = Annotated[timedelta, BeforeValidator(_from_seconds)]
 """A duration; in the environment a number of seconds, or ISO 8601."""
 

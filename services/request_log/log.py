@@ -15,6 +15,7 @@ from services.request_log.accounts import Accounts
 from services.request_log.connection import PASSES, STAGES, Connection, Role, key, translated_errors
 from services.request_log.decisions import Decisions
 from services.request_log.ledger import Ledger
+from services.request_log.promises import Promises
 from services.request_log.sealed_text import SealedText
 from services.request_log.servers import Access
 from services.request_log.stops import StopFlags
@@ -40,6 +41,7 @@ class RequestLog:
         self.decisions = Decisions(self._connection, sealed)
         self.watchers = Watchers(self._connection)
         self.accounts = Accounts(self._connection)
+        self.promises = Promises(self._connection)
 
     async def close(self) -> None:
         await self._connection.close()

@@ -25,6 +25,8 @@ VERBS = {
     "ask": Verb("Ask a question and watch the two models answer it.", "tandem.cli.ask:ask"),
     "chat": Verb("Talk to the two models.", "tandem.cli.chat:chat"),
     "request": Verb("Show, list, follow, cancel or delete requests.", "tandem.cli.request:app"),
+    "outcome": Verb("Say whether a request's answer was right.", "tandem.cli.outcome:outcome"),
+    "promises": Verb("Show what outcomes say of what is promised.", "tandem.cli.outcome:promises"),
     "batch": Verb("Ask all questions of a file, within one budget.", "tandem.cli.batch:app"),
     "prices": Verb("Show what models cost at their vendors.", "tandem.cli.prices:prices"),
     "profile": Verb(

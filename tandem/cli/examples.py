@@ -25,6 +25,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "request cancel": ("tandem request cancel REQUEST",),
     "request delete": ("tandem request delete REQUEST",),
     "request follow": ("tandem request follow $(tandem ask --detach '...')",),
+    "outcome": ("tandem outcome REQUEST right", "tandem outcome REQUEST 0.7 --json | jq .policy"),
+    "promises": ("tandem promises", "tandem promises --tenant acme --json"),
     "batch run": (
         "tandem batch run questions.jsonl --out answers.jsonl --max-cost 2",
         "tandem batch run questions.jsonl --out answers.jsonl --concurrency 32 --json | jq .usd",

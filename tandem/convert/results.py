@@ -63,6 +63,7 @@ def result_to_pb(result: SolveResult) -> tandem_pb2.SolveResult:
         trials=[_trial_to_pb(trial, result.slm) for trial in result.trials],
         answered_by=role_to_pb(result.answered_by) if result.answered_by else tandem_pb2.ROLE_UNSPECIFIED,
         tool_calls=[call_to_pb(call) for call in result.tool_calls],
+        policy_step=result.policy_step,
     )
 
 

@@ -13,6 +13,10 @@ from tandem.method.tokens import TokenCounts
 
 AGREEMENT = "agreement"
 """The check that needs nothing but earlier answers: it passes where the last `argument` trials (default 2) agree."""
+EXAMPLES = "python_examples"
+"""The check that runs a program on examples."""
+PROGRAMS_AGREE = "python_agreement"
+"""The check that runs a program and another one on the same inputs."""
 _DEFAULT_AGREEING = 2
 
 

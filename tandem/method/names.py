@@ -48,3 +48,8 @@ def batched_id(batch_id: str, number: int) -> str:
 def shadow_id(request_id: str) -> str:
     """No request's id has a tilde: the shadow's is no other request's, which a deletion or a reader of the shadow would reach."""
     return f"{request_id}~shadow"
+
+
+def judge_id(request_id: str) -> str:
+    """Of what judges the request's shadow."""
+    return f"{shadow_id(request_id)}~judge"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from tandem.method.checks import TrialPlan
 from tandem.method.conversation import Kind, Task, kind_of
 from tandem.method.expected import ByLength, Expected
-from tandem.method.prices import Prices, Rates
+from tandem.method.kept import Watched
+from tandem.method.prices import Prices, Rates, RolePrices
 
 if TYPE_CHECKING:  # a client that reads plans and results need not load pydantic
     from tandem.method.profile import Profile
@@ -20,6 +21,16 @@ class StagePlan:
 
 
 @dataclass(frozen=True)
+class Judge:
+    """The large model of a profile, which says whether the answers of a shadow and its request mean the same."""
+
+    profile: str
+    profile_digest: str
+    model: str
+    prices: RolePrices
+
+
+@dataclass(frozen=True)
 class Plan:
     """`profile_digest` identifies the prompts and the scorer: a service that holds others refuses (docs/decisions).
 
@@ -28,8 +39,9 @@ class Plan:
     `answer_format` "message": the answer is a text, calls of tools, or both. The large model then writes no stages, but an answer.
     Not `is_scored`: the profile has no scorer. `text_threshold`: the score from which a text without a call is taken, where tools may be
     called. A call that scores less than `stay_below` leaves the rest of its conversation to the large model. `apis`: the roles, llm and slm,
-    whose models others run.
-    `llm_alone_by_length` is better than the mean `llm_alone_output_tokens`, where there is one.
+    whose models others run. `llm_alone_by_length` is better than the mean `llm_alone_output_tokens`, where there is one. `watched`: the
+    policy whose promise the request's outcome counts for; None: the caller has changed the policy. `judge`: None where the profile names
+    none for its shadows.
     """
 
     profile: str
@@ -58,6 +70,8 @@ class Plan:
     stay_below: float = 0.0
     apis: list[str] = field(default_factory=list)
     llm_alone_by_length: ByLength | None = None
+    watched: Watched | None = None
+    judge: Judge | None = None
 
     @property
     def may_call(self) -> bool:

@@ -19,7 +19,7 @@ from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidAr
 from tandem.method.measured import LlmAlone, Measured
 from tandem.method.price_sections import Probability, Section, parse_prices, parse_rates
 from tandem.method.prices import Prices, Rates
-from tandem.method.promise import PromiseMade
+from tandem.method.promise import PromiseMade, Shadow
 from tandem.method.templates import Prompts
 
 TRAINED_SCORERS = "mlp", "logistic", "probe", "combined", "words"
@@ -124,12 +124,6 @@ class TrialSection(Section):
     def as_plan(self, kind: Kind, answer_max_tokens: int) -> TrialPlan:
         cap, stages = self.max_tokens or answer_max_tokens, self.stages if kind in self.tasks else ()
         return TrialPlan(list(stages), self.mode, self.repairs, cap, self.escalate_max_tokens)
-
-
-class Shadow(Section):
-    """The large model answers a share of the requests alone too, beside them, so that savings are measured."""
-
-    share: Probability = 0.0
 
 
 class DefaultTask(Section):
@@ -253,6 +247,10 @@ class Profile(Section):
             thresholds = (self.stop.stage_zero_threshold, *(stage.threshold for stage in self.stages))
             parts.append(f"scores of {self.stop.scorer} from {', '.join(f'{each:g}' for each in thresholds)}")
         return "; ".join(parts) or "none: the large model answers"
+
+    def accepts(self, kind: Kind) -> bool:
+        """Whether any answer of the small model is."""
+        return bool(self.trial.stages and kind in self.trial.tasks) or kind in self.stop.tasks
 
     def keeps(self, promise: PromiseMade) -> bool:
         """Whether answers are still accepted by what the promise was shown for."""

@@ -1,7 +1,8 @@
-"""What a profile promises: at most so many of the large model's right answers are lost (docs/method.md, A promise)."""
+"""What a profile promises, and how that is watched: at most so many of the large model's right answers are lost (docs/method.md, A promise)."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated
 
 from pydantic import Field
@@ -35,3 +36,18 @@ class PromiseMade(Section):
     n: int = Field(gt=0)
     evidence: str
     data: tuple[PromiseData, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what was shown, on what: outcomes are counted for one promise, until another calibration makes a new one."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+class Shadow(Section):
+    """The large model answers a share of the requests alone too, beside them, so that savings are measured."""
+
+    share: Share = 0.0
+    judge: str = Field(
+        default="",
+        description="profile whose large model says whether two answers mean the same, where nothing else can; it is paid for",
+    )

@@ -104,6 +104,7 @@ class RequestState:
             trials=self.trials,
             answered_by="slm" if answer else "llm" if is_llms else "",
             tool_calls=list(message.calls) if message else [],
+            policy_step=self.plan.watched.step if self.plan.watched else 0,
         )
 
     def cancel_ms(self, insight: GenerationOutcome) -> float | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tandem.method.checks import CheckResult, Trial
+from tandem.method.checks import CheckResult, CheckSpec, Trial
 from tandem.method.conversation import Message, Task
 from tandem.method.plan import Plan
 from tandem.method.tokens import Sampling, TokenCounts
@@ -127,6 +127,7 @@ class SolveResult:
     trials: list[Trial] = field(default_factory=list)
     answered_by: str = ""
     tool_calls: list[ToolCall] = field(default_factory=list)
+    policy_step: int = 0
 
     def model(self, role: str) -> str:
         """Name of the model in the role llm, slm or scorer."""
@@ -135,7 +136,7 @@ class SolveResult:
 
 @dataclass(frozen=True)
 class ShadowInput:
-    """A request that was served, which the large model is to answer alone."""
+    """A request that was served, which the large model is to answer alone. `score`: of the stage that was answered from."""
 
     request_id: str
     question: str
@@ -149,6 +150,9 @@ class ShadowInput:
     history: list[Message] = field(default_factory=list)
     stop_strings: list[str] = field(default_factory=list)
     json_schema: str = ""
+    tenant: str = ""
+    checks: list[CheckSpec] = field(default_factory=list)
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -162,3 +166,6 @@ class ShadowResult:
     usd_served: float | None
     usd_estimate: float | None
     output_tokens: int
+    lost: float | None = None
+    compared_by: str = ""
+    usd_judge: float | None = 0.0

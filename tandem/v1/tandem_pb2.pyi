@@ -263,6 +263,25 @@ STEP_OUTCOME_CANCELLED: StepOutcome.ValueType  # 4
 STEP_OUTCOME_TIMED_OUT: StepOutcome.ValueType  # 5
 Global___StepOutcome: _TypeAlias = StepOutcome  # noqa: Y015
 
+class _Standing:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Standing.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STANDING_UNSPECIFIED: _Standing.ValueType  # 0
+    """There are too few outcomes to tell."""
+    STANDING_KEPT: _Standing.ValueType  # 1
+    STANDING_BROKEN: _Standing.ValueType  # 2
+
+class Standing(_Standing, metaclass=_StandingEnumTypeWrapper): ...
+
+STANDING_UNSPECIFIED: Standing.ValueType  # 0
+"""There are too few outcomes to tell."""
+STANDING_KEPT: Standing.ValueType  # 1
+STANDING_BROKEN: Standing.ValueType  # 2
+Global___Standing: _TypeAlias = Standing  # noqa: Y015
+
 @_typing.final
 class SolveRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -1017,6 +1036,7 @@ class SolveResult(_message.Message):
     TRIALS_FIELD_NUMBER: _builtins.int
     ANSWERED_BY_FIELD_NUMBER: _builtins.int
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    POLICY_STEP_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     profile: _builtins.str
     question: _builtins.str
@@ -1034,6 +1054,8 @@ class SolveResult(_message.Message):
     """False when the answer was cut at the token limit."""
     answered_by: Global___Role.ValueType
     """Which model wrote the answer. Unset where there is none."""
+    policy_step: _builtins.int
+    """How many steps stricter than calibrated the policy was, since outcomes showed that more was lost than promised."""
     @_builtins.property
     def stop(self) -> Global___Stop: ...
     @_builtins.property
@@ -1081,10 +1103,11 @@ class SolveResult(_message.Message):
         trials: _abc.Iterable[Global___Trial] | None = ...,
         answered_by: Global___Role.ValueType = ...,
         tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
+        policy_step: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "stop", b"stop", "timings_ms", b"timings_ms", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_by", b"answered_by", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "tool_calls", b"tool_calls", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_by", b"answered_by", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "policy_step", b"policy_step", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "tool_calls", b"tool_calls", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1551,7 +1574,7 @@ Global___GetRequestResponse: _TypeAlias = GetRequestResponse  # noqa: Y015
 @_typing.final
 class Shadow(_message.Message):
     """What the large model alone made of a request that was served: measured, where `usd_llm_alone` is an estimate. Its cost
-    is no part of the request's bill.
+    and the judge's are no part of the request's bill.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1563,6 +1586,9 @@ class Shadow(_message.Message):
     USD_SERVED_FIELD_NUMBER: _builtins.int
     USD_ESTIMATE_FIELD_NUMBER: _builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    COMPARED_BY_FIELD_NUMBER: _builtins.int
+    USD_JUDGE_FIELD_NUMBER: _builtins.int
     answer: _builtins.str
     agrees: _builtins.bool
     """Its final answer is the one that was served."""
@@ -1573,6 +1599,12 @@ class Shadow(_message.Message):
     """What the request cost as it was served, and the estimate that was shown with it."""
     usd_estimate: _builtins.float
     output_tokens: _builtins.int
+    lost: _builtins.float
+    """What the served answer lost against this one, 0 or 1. Unset: nothing could compare them."""
+    compared_by: _builtins.str
+    """How they were compared: "served" (the large model's answer was served), "match", "check" or "judge"."""
+    usd_judge: _builtins.float
+    """What the judge cost."""
     def __init__(
         self,
         *,
@@ -1583,23 +1615,34 @@ class Shadow(_message.Message):
         usd_served: _builtins.float | None = ...,
         usd_estimate: _builtins.float | None = ...,
         output_tokens: _builtins.int = ...,
+        lost: _builtins.float | None = ...,
+        compared_by: _builtins.str = ...,
+        usd_judge: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_usd", b"_usd", "_usd_estimate", b"_usd_estimate", "_usd_paid", b"_usd_paid", "_usd_served", b"_usd_served", "usd", b"usd", "usd_estimate", b"usd_estimate", "usd_paid", b"usd_paid", "usd_served", b"usd_served"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lost", b"_lost", "_usd", b"_usd", "_usd_estimate", b"_usd_estimate", "_usd_judge", b"_usd_judge", "_usd_paid", b"_usd_paid", "_usd_served", b"_usd_served", "lost", b"lost", "usd", b"usd", "usd_estimate", b"usd_estimate", "usd_judge", b"usd_judge", "usd_paid", b"usd_paid", "usd_served", b"usd_served"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_usd", b"_usd", "_usd_estimate", b"_usd_estimate", "_usd_paid", b"_usd_paid", "_usd_served", b"_usd_served", "agrees", b"agrees", "answer", b"answer", "output_tokens", b"output_tokens", "usd", b"usd", "usd_estimate", b"usd_estimate", "usd_paid", b"usd_paid", "usd_served", b"usd_served"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lost", b"_lost", "_usd", b"_usd", "_usd_estimate", b"_usd_estimate", "_usd_judge", b"_usd_judge", "_usd_paid", b"_usd_paid", "_usd_served", b"_usd_served", "agrees", b"agrees", "answer", b"answer", "compared_by", b"compared_by", "lost", b"lost", "output_tokens", b"output_tokens", "usd", b"usd", "usd_estimate", b"usd_estimate", "usd_judge", b"usd_judge", "usd_paid", b"usd_paid", "usd_served", b"usd_served"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lost: _TypeAlias = _typing.Literal["lost"]  # noqa: Y015
+    _WhichOneofArgType__lost: _TypeAlias = _typing.Literal["_lost", b"_lost"]  # noqa: Y015
     _WhichOneofReturnType__usd: _TypeAlias = _typing.Literal["usd"]  # noqa: Y015
     _WhichOneofArgType__usd: _TypeAlias = _typing.Literal["_usd", b"_usd"]  # noqa: Y015
     _WhichOneofReturnType__usd_estimate: _TypeAlias = _typing.Literal["usd_estimate"]  # noqa: Y015
     _WhichOneofArgType__usd_estimate: _TypeAlias = _typing.Literal["_usd_estimate", b"_usd_estimate"]  # noqa: Y015
+    _WhichOneofReturnType__usd_judge: _TypeAlias = _typing.Literal["usd_judge"]  # noqa: Y015
+    _WhichOneofArgType__usd_judge: _TypeAlias = _typing.Literal["_usd_judge", b"_usd_judge"]  # noqa: Y015
     _WhichOneofReturnType__usd_paid: _TypeAlias = _typing.Literal["usd_paid"]  # noqa: Y015
     _WhichOneofArgType__usd_paid: _TypeAlias = _typing.Literal["_usd_paid", b"_usd_paid"]  # noqa: Y015
     _WhichOneofReturnType__usd_served: _TypeAlias = _typing.Literal["usd_served"]  # noqa: Y015
     _WhichOneofArgType__usd_served: _TypeAlias = _typing.Literal["_usd_served", b"_usd_served"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lost) -> _WhichOneofReturnType__lost | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__usd) -> _WhichOneofReturnType__usd | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__usd_estimate) -> _WhichOneofReturnType__usd_estimate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__usd_judge) -> _WhichOneofReturnType__usd_judge | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__usd_paid) -> _WhichOneofReturnType__usd_paid | None: ...
     @_typing.overload
@@ -2105,6 +2148,259 @@ class LimitUse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__resets_at_unix_ms) -> _WhichOneofReturnType__resets_at_unix_ms | None: ...
 
 Global___LimitUse: _TypeAlias = LimitUse  # noqa: Y015
+
+@_typing.final
+class ReportOutcomeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RIGHT_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    right: _builtins.bool
+    """The answer was right, or was not."""
+    score: _builtins.float
+    """How right it was, 0 (wrong) to 1."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        right: _builtins.bool = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "right", b"right", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "request_id", b"request_id", "right", b"right", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["right", "score"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___ReportOutcomeRequest: _TypeAlias = ReportOutcomeRequest  # noqa: Y015
+
+@_typing.final
+class ReportOutcomeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTING_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    counting: _builtins.str
+    """"counted"; "stricter": counted, and the policy has become a step stricter by it; "old": the policy has become stricter since the
+    request; "noted": the request's shadow has counted before, or its policy was the caller's own; "same": reported before.
+    """
+    @_builtins.property
+    def policy(self) -> Global___PolicyStanding:
+        """Of the policy that the request was served by. Unset where that was the caller's own."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        counting: _builtins.str = ...,
+        policy: Global___PolicyStanding | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counting", b"counting", "policy", b"policy", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportOutcomeResponse: _TypeAlias = ReportOutcomeResponse  # noqa: Y015
+
+@_typing.final
+class ListPromisesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    WITH_OUTCOMES_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Empty: the caller's own. Another one only for callers who may act for others."""
+    with_outcomes: _builtins.bool
+    """True: also the outcomes that the tenant lets be kept for a calibration."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        with_outcomes: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant", b"tenant", "with_outcomes", b"with_outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPromisesRequest: _TypeAlias = ListPromisesRequest  # noqa: Y015
+
+@_typing.final
+class ListPromisesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyStanding]: ...
+    def __init__(
+        self,
+        *,
+        policies: _abc.Iterable[Global___PolicyStanding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policies", b"policies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPromisesResponse: _TypeAlias = ListPromisesResponse  # noqa: Y015
+
+@_typing.final
+class PolicyStanding(_message.Message):
+    """How a tenant's policy of a profile and kind of task does. A question is lost where its answer is wrong and the large model's own
+    answer is right; where nobody knows the large model's, a wrong answer of the small model counts as lost.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    LOST_AT_LEAST_FIELD_NUMBER: _builtins.int
+    LOST_AT_MOST_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    PROMISED_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    profile: _builtins.str
+    task: _builtins.str
+    """answer, code, chat, json or tools."""
+    evidence: _builtins.str
+    """By what the small model's answers are accepted now."""
+    step: _builtins.int
+    """Steps stricter than calibrated; 0: as calibrated."""
+    outcomes: _builtins.int
+    """Outcomes of this step, and the sum of what they lost (0..1 each)."""
+    lost: _builtins.float
+    lost_at_least: _builtins.float
+    """Bounds of the share that is lost, each at its confidence, whenever one looks."""
+    lost_at_most: _builtins.float
+    confidence: _builtins.float
+    promised: _builtins.float
+    """The promised share. Unset: the profile promises nothing here."""
+    standing: Global___Standing.ValueType
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyChange]:
+        """When it became stricter, the oldest first."""
+
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptOutcome]:
+        """Kept outcomes, the oldest first, where they were asked for."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        profile: _builtins.str = ...,
+        task: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+        step: _builtins.int = ...,
+        outcomes: _builtins.int = ...,
+        lost: _builtins.float = ...,
+        lost_at_least: _builtins.float = ...,
+        lost_at_most: _builtins.float = ...,
+        confidence: _builtins.float = ...,
+        promised: _builtins.float | None = ...,
+        standing: Global___Standing.ValueType = ...,
+        changes: _abc.Iterable[Global___PolicyChange] | None = ...,
+        kept: _abc.Iterable[Global___KeptOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_promised", b"_promised", "promised", b"promised"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_promised", b"_promised", "changes", b"changes", "confidence", b"confidence", "evidence", b"evidence", "kept", b"kept", "lost", b"lost", "lost_at_least", b"lost_at_least", "lost_at_most", b"lost_at_most", "outcomes", b"outcomes", "profile", b"profile", "promised", b"promised", "standing", b"standing", "step", b"step", "task", b"task", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__promised: _TypeAlias = _typing.Literal["promised"]  # noqa: Y015
+    _WhichOneofArgType__promised: _TypeAlias = _typing.Literal["_promised", b"_promised"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__promised) -> _WhichOneofReturnType__promised | None: ...
+
+Global___PolicyStanding: _TypeAlias = PolicyStanding  # noqa: Y015
+
+@_typing.final
+class PolicyChange(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    step: _builtins.int
+    """The step from then on."""
+    outcomes: _builtins.int
+    """Outcomes of the step before, and what they lost."""
+    lost: _builtins.float
+    at_unix_ms: _builtins.float
+    """Unix time in milliseconds."""
+    def __init__(
+        self,
+        *,
+        step: _builtins.int = ...,
+        outcomes: _builtins.int = ...,
+        lost: _builtins.float = ...,
+        at_unix_ms: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_unix_ms", b"at_unix_ms", "lost", b"lost", "outcomes", b"outcomes", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyChange: _TypeAlias = PolicyChange  # noqa: Y015
+
+@_typing.final
+class KeptOutcome(_message.Message):
+    """Without request, question and answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOST_FIELD_NUMBER: _builtins.int
+    TOLD_BY_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    STRENGTH_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    lost: _builtins.float
+    """0..1."""
+    told_by: _builtins.str
+    """"caller" or "shadow"."""
+    step: _builtins.int
+    strength: _builtins.int
+    """What the examples in the prompt count; 0: it has none."""
+    score: _builtins.float
+    """Score of the stage that was answered from. Unset: none."""
+    at_unix_ms: _builtins.float
+    def __init__(
+        self,
+        *,
+        lost: _builtins.float = ...,
+        told_by: _builtins.str = ...,
+        step: _builtins.int = ...,
+        strength: _builtins.int = ...,
+        score: _builtins.float | None = ...,
+        at_unix_ms: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "at_unix_ms", b"at_unix_ms", "lost", b"lost", "score", b"score", "step", b"step", "strength", b"strength", "told_by", b"told_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+
+Global___KeptOutcome: _TypeAlias = KeptOutcome  # noqa: Y015
 
 @_typing.final
 class Profile(_message.Message):

@@ -79,6 +79,16 @@ class TandemServiceStub:
                 request_serializer=tandem_dot_v1_dot_tandem__pb2.ListTenantsRequest.SerializeToString,
                 response_deserializer=tandem_dot_v1_dot_tandem__pb2.ListTenantsResponse.FromString,
                 _registered_method=True)
+        self.ReportOutcome = channel.unary_unary(
+                '/tandem.v1.TandemService/ReportOutcome',
+                request_serializer=tandem_dot_v1_dot_tandem__pb2.ReportOutcomeRequest.SerializeToString,
+                response_deserializer=tandem_dot_v1_dot_tandem__pb2.ReportOutcomeResponse.FromString,
+                _registered_method=True)
+        self.ListPromises = channel.unary_unary(
+                '/tandem.v1.TandemService/ListPromises',
+                request_serializer=tandem_dot_v1_dot_tandem__pb2.ListPromisesRequest.SerializeToString,
+                response_deserializer=tandem_dot_v1_dot_tandem__pb2.ListPromisesResponse.FromString,
+                _registered_method=True)
 
 
 class TandemServiceServicer:
@@ -149,6 +159,21 @@ class TandemServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportOutcome(self, request, context):
+        """Says what became of the answer of one of the caller's requests, once. Idempotent; FAILED_PRECONDITION for another outcome than the
+        one reported, and while the request runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPromises(self, request, context):
+        """What outcomes and shadows say of the policies of the caller's tenant: how much is lost, and whether a promise is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TandemServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -196,6 +221,16 @@ def add_TandemServiceServicer_to_server(servicer, server):
                     servicer.ListTenants,
                     request_deserializer=tandem_dot_v1_dot_tandem__pb2.ListTenantsRequest.FromString,
                     response_serializer=tandem_dot_v1_dot_tandem__pb2.ListTenantsResponse.SerializeToString,
+            ),
+            'ReportOutcome': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportOutcome,
+                    request_deserializer=tandem_dot_v1_dot_tandem__pb2.ReportOutcomeRequest.FromString,
+                    response_serializer=tandem_dot_v1_dot_tandem__pb2.ReportOutcomeResponse.SerializeToString,
+            ),
+            'ListPromises': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPromises,
+                    request_deserializer=tandem_dot_v1_dot_tandem__pb2.ListPromisesRequest.FromString,
+                    response_serializer=tandem_dot_v1_dot_tandem__pb2.ListPromisesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -441,6 +476,60 @@ class TandemService:
             '/tandem.v1.TandemService/ListTenants',
             tandem_dot_v1_dot_tandem__pb2.ListTenantsRequest.SerializeToString,
             tandem_dot_v1_dot_tandem__pb2.ListTenantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportOutcome(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.v1.TandemService/ReportOutcome',
+            tandem_dot_v1_dot_tandem__pb2.ReportOutcomeRequest.SerializeToString,
+            tandem_dot_v1_dot_tandem__pb2.ReportOutcomeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPromises(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.v1.TandemService/ListPromises',
+            tandem_dot_v1_dot_tandem__pb2.ListPromisesRequest.SerializeToString,
+            tandem_dot_v1_dot_tandem__pb2.ListPromisesResponse.FromString,
             options,
             channel_credentials,
             insecure,

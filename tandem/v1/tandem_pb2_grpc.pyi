@@ -53,6 +53,12 @@ class TandemServiceStub:
     """
     ListTenants: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListTenantsRequest, _tandem_pb2.ListTenantsResponse]
     """What tenants have used of their limits: the caller's own, to an admin all that the file of tenants names or that asked this gateway."""
+    ReportOutcome: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ReportOutcomeRequest, _tandem_pb2.ReportOutcomeResponse]
+    """Says what became of the answer of one of the caller's requests, once. Idempotent; FAILED_PRECONDITION for another outcome than the
+    one reported, and while the request runs.
+    """
+    ListPromises: _grpc.UnaryUnaryMultiCallable[_tandem_pb2.ListPromisesRequest, _tandem_pb2.ListPromisesResponse]
+    """What outcomes and shadows say of the policies of the caller's tenant: how much is lost, and whether a promise is kept."""
 
 @_typing.type_check_only
 class TandemServiceAsyncStub(TandemServiceStub):
@@ -79,6 +85,12 @@ class TandemServiceAsyncStub(TandemServiceStub):
     """
     ListTenants: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListTenantsRequest, _tandem_pb2.ListTenantsResponse]  # type: ignore[assignment]
     """What tenants have used of their limits: the caller's own, to an admin all that the file of tenants names or that asked this gateway."""
+    ReportOutcome: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ReportOutcomeRequest, _tandem_pb2.ReportOutcomeResponse]  # type: ignore[assignment]
+    """Says what became of the answer of one of the caller's requests, once. Idempotent; FAILED_PRECONDITION for another outcome than the
+    one reported, and while the request runs.
+    """
+    ListPromises: _aio.UnaryUnaryMultiCallable[_tandem_pb2.ListPromisesRequest, _tandem_pb2.ListPromisesResponse]  # type: ignore[assignment]
+    """What outcomes and shadows say of the policies of the caller's tenant: how much is lost, and whether a promise is kept."""
 
 class TandemServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -156,5 +168,23 @@ class TandemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_tandem_pb2.ListTenantsResponse, _abc.Awaitable[_tandem_pb2.ListTenantsResponse]]:
         """What tenants have used of their limits: the caller's own, to an admin all that the file of tenants names or that asked this gateway."""
+
+    @_abc_1.abstractmethod
+    def ReportOutcome(
+        self,
+        request: _tandem_pb2.ReportOutcomeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tandem_pb2.ReportOutcomeResponse, _abc.Awaitable[_tandem_pb2.ReportOutcomeResponse]]:
+        """Says what became of the answer of one of the caller's requests, once. Idempotent; FAILED_PRECONDITION for another outcome than the
+        one reported, and while the request runs.
+        """
+
+    @_abc_1.abstractmethod
+    def ListPromises(
+        self,
+        request: _tandem_pb2.ListPromisesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tandem_pb2.ListPromisesResponse, _abc.Awaitable[_tandem_pb2.ListPromisesResponse]]:
+        """What outcomes and shadows say of the policies of the caller's tenant: how much is lost, and whether a promise is kept."""
 
 def add_TandemServiceServicer_to_server(servicer: TandemServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

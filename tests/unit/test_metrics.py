@@ -14,7 +14,7 @@ import yaml
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from services.observability import availability, metrics
+from services.observability import availability, metrics, outcome_metrics
 from services.observability.availability import Outcome
 from services.observability.spans import Inference, InferenceSpan, cost_bucket
 from tandem.cli.local_checks import judge_drift
@@ -175,7 +175,8 @@ def exported() -> set[str]:
     """Names of all series that our processes export."""
     metrics.count_result(result("every"), failed=False)
     shadow = ShadowResult("a", agrees=True, usd=1.0, usd_paid=1.0, usd_served=1.0, usd_estimate=1.0, output_tokens=1)
-    metrics.count_shadow("every", shadow)
+    outcome_metrics.count_shadow("every", shadow)
+    outcome_metrics.count_outcome("every", "code", "caller", "counted")
     metrics.count_check("every", "pass", 0.01, TRACE_ID)
     metrics.export_used_limits({("every", "usd_per_day"): 0.5})
     availability.count_http("every", 200, 0.1)

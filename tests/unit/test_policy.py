@@ -13,7 +13,7 @@ pytest.importorskip("sklearn")
 
 from lab.bench.rates import Measured, rates_of
 from lab.training.collect import Run
-from lab.training.policy import NEVER, Measure, Objective, Point, Policy, pareto_front
+from lab.training.policy import Measure, Objective, Point, Policy, pareto_front
 from lab.training.ship import ship_policy, ship_rates
 from lab.training.table import Table, make_table
 from lab.training.trial_search import candidates, shortest_failures, trial_front, with_agreement, with_trials
@@ -21,6 +21,7 @@ from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan, make_plan
 from tandem.method.prices import Rates, RoleRates
 from tandem.method.profile import Profile, load_profile
+from tandem.method.strictness import NEVER
 from tests.unit.synthetic import synthetic_runs
 
 

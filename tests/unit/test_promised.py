@@ -19,10 +19,11 @@ from lab.training.collected import load_collected
 from lab.training.names import TRAINING
 from lab.training.promise import Promise
 from lab.training.promise_files import ship_promise
-from lab.training.promised import STRENGTHS, Shown, show_promise, stricter
+from lab.training.promised import Shown, show_promise
 from lab.training.study import Training
 from tandem.cli import app
 from tandem.method.profile import Checks, Profile, StopPolicy, TrialSection, load_profile
+from tandem.method.strictness import STRENGTHS, stricter
 from tandem.paths import DEFAULT_PROFILE, REPOSITORY
 from tests.unit.synthetic import ignore, store, synthetic_runs
 

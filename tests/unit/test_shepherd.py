@@ -13,7 +13,7 @@ pytest.importorskip("sklearn")
 from lab.training.collect import Run
 from lab.training.errors import StudyError
 from lab.training.outcomes import forced_where, llm_alone, slm_alone
-from lab.training.policy import NEVER, Measure, Objective, Policy, tune_for_accuracy
+from lab.training.policy import Measure, Objective, Policy, tune_for_accuracy
 from lab.training.pricing import LLM
 from lab.training.rule import stop_rule
 from lab.training.shepherd import HintPredictor, Hints, Shepherd, find, shortest_hint
@@ -21,6 +21,7 @@ from lab.training.study import POLICY, Study
 from lab.training.table import Table, make_table
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import load_profile
+from tandem.method.strictness import NEVER
 from tests.unit.synthetic import synthetic_runs
 
 STAGES = 3

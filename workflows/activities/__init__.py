@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from services.request_log.log import RequestLog
 from workflows.activities.batch import BatchActivities
 from workflows.activities.checking import CheckingActivities
 from workflows.activities.models import AnswerActivities, InsightActivities
+from workflows.activities.other_checkers import OtherCheckers
 from workflows.activities.publishing import PublishingActivities
 from workflows.activities.scoring import ScoringActivities
 from workflows.activities.shadow import ShadowActivities
@@ -28,22 +29,29 @@ class ServiceAddresses:
 
 
 class Activities:
-    """All activities of a worker, over one channel to each service. `files` is the URL of the batches' files."""
+    """All activities of a worker, over one channel to each service. `files` is the URL of the batches' files, `checkers` are the
+    addresses of checks of somebody's own.
+    """
 
     def __init__(
-        self, addresses: ServiceAddresses, log: RequestLog, files: str = "", transport: Transport = PLAIN
+        self,
+        addresses: ServiceAddresses,
+        log: RequestLog,
+        files: str = "",
+        transport: Transport = PLAIN,
+        checkers: Mapping[str, str] = {},
     ) -> None:
         generator, scorer, executor, checker = self._channels = [
             open_channel(address, transport) for address in astuple(addresses)
         ]
-        reported = ReportedUsage()
+        reported, self._others = ReportedUsage(), OtherCheckers(checkers, transport)
         self._insight = InsightActivities(generator, reported)
         self._scoring = ScoringActivities(scorer, log)
         self._answer = AnswerActivities(executor, log, reported)
-        self._checking = CheckingActivities(checker, log)
+        self._checking = CheckingActivities(checker, log, self._others)
         self._publishing = PublishingActivities(log)
         self._lost_usage = LostUsageActivities(log, reported)
-        self._shadow = ShadowActivities()
+        self._shadow = ShadowActivities(log)
         self._batch = BatchActivities(FileStore(files))
 
     def of_llm_queue(self) -> list[Callable[..., Any]]:
@@ -81,3 +89,4 @@ class Activities:
     async def close(self) -> None:
         for channel in self._channels:
             await channel.close(None)
+        await self._others.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import grpc
@@ -18,16 +19,21 @@ from tandem.method.tasks import CheckTask
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import checking_pb2_grpc
 from workflows.activities.attempts import application_error, heartbeating
+from workflows.activities.other_checkers import OtherCheckers
 
 
 class CheckingActivities:
-    def __init__(self, checker: grpc.aio.Channel, log: RequestLog) -> None:
-        self._stub, self._log = checking_pb2_grpc.AnswerCheckerStub(checker), log
+    def __init__(self, checker: grpc.aio.Channel, log: RequestLog, others: OtherCheckers) -> None:
+        self._stub, self._log, self._others = checking_pb2_grpc.AnswerCheckerStub(checker), log, others
 
     @activity.defn
     async def check(self, task: CheckTask) -> list[CheckResult]:
-        """One result for each check, in order. A cancel ends the checks in the service."""
-        results = await self._run([check for check in task.checks if check.name != AGREEMENT], task)
+        """One result for each check: the answer checker's, others', and agreement. A cancel ends the checks in the service."""
+        others = [check for check in task.checks if self._others.has(check.name)]
+        own = [check for check in task.checks if check.name != AGREEMENT and check not in others]
+        async with heartbeating():
+            found = await asyncio.gather(self._run(own, task), self._others.check(others, task))
+        results = [*found[0], *found[1]]
         results += [_agreement(check, task) for check in task.checks if check.name == AGREEMENT]
         await self._publish(task, results)
         return results
@@ -37,8 +43,7 @@ class CheckingActivities:
             return []
         request = check_request_to_pb(replace(task, checks=checks))
         try:
-            async with heartbeating():
-                response = await self._stub.Check(request, timeout=Timeouts.check_call.total_seconds())
+            response = await self._stub.Check(request, timeout=Timeouts.check_call.total_seconds())
         except grpc.aio.AioRpcError as error:
             raise application_error(error, None) from error
         return [check_result_from_pb(result, task) for result in response.results]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import UTC, datetime
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -10,14 +11,19 @@ from temporalio import activity
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from services.observability import metrics
+from services.observability.outcome_metrics import count_outcome, count_shadow
 from services.observability.tracing import tracer
+from services.request_log.log import RequestLog
+from services.request_log.promises import PolicyOf, Report
 from tandem.method.names import SHADOW_WORKFLOW, shadow_id, solve_queue
 from tandem.method.result import ShadowInput, ShadowResult
 from tandem.method.timeouts import Timeouts
 
 
 class ShadowActivities:
+    def __init__(self, log: RequestLog) -> None:
+        self._log = log
+
     @activity.defn
     async def start_shadow(self, task: ShadowInput) -> None:
         """Start the shadow under a trace of its own, linked to the request's; a request has one at most."""
@@ -35,5 +41,12 @@ class ShadowActivities:
                 )
 
     @activity.defn
-    async def count_shadow(self, profile: str, result: ShadowResult) -> None:
-        metrics.count_shadow(profile, result)
+    async def count_shadow(self, profile: str, result: ShadowResult, task: ShadowInput | None = None) -> None:
+        """What the served answer lost counts for its policy, once. `task` is None where an older workflow counts."""
+        if task and task.plan.watched and result.lost is not None:
+            watched = task.plan.watched
+            policy = PolicyOf(task.tenant, profile, watched.kind, watched.made)
+            said = Report(task.request_id, "shadow", result.lost, score=task.score)
+            counting, _ = await self._log.promises.count(policy, watched, said, datetime.now(UTC))
+            count_outcome(profile, watched.kind, said.who, counting)
+        count_shadow(profile, result)

@@ -87,6 +87,12 @@ CALLS = (
         lambda names: [tandem.DeleteRequestRequest(request_id=names.request)],
         erases="request",
     ),
+    Call(
+        "say what became of a request of `tenant`",
+        "TandemService/ReportOutcome",
+        lambda names: [tandem.ReportOutcomeRequest(request_id=names.request, right=True)],
+    ),
+    Call("list what outcomes say", "TandemService/ListPromises", lambda names: [tandem.ListPromisesRequest()]),
     Call("list requests", "TandemService/ListRequests", lambda names: [tandem.ListRequestsRequest()]),
     Call("list profiles", "TandemService/ListProfiles", lambda names: [tandem.ListProfilesRequest()]),
     Call(

@@ -58,6 +58,8 @@ SENT = {
     "POST /v1/responses": Sent(more=_json(lambda names: {"model": MODEL, "input": QUESTION})),
     "GET /v1/models": Sent(),
     "GET /v1/models/{name}": Sent(lambda names: MODEL),
+    "POST /v1/tandem/outcomes": Sent(more=_json(lambda names: {"request_id": names.request, "right": True})),
+    "GET /v1/tandem/promises": Sent(),
     "POST /v1/files": Sent(more=_upload),
     "GET /v1/files": Sent(),
     "GET /v1/files/{file_id}": Sent(_FILE),

@@ -24,6 +24,7 @@ READING = {
     "hgetall": "HGETALL {key}",
     "hkeys": "HKEYS {key}",
     "hexists": "HEXISTS {key} a",
+    "lrange": "LRANGE {key} 0 1",
     "zcount": "ZCOUNT {key} 0 1",
     "zscore": "ZSCORE {key} a",
 }
@@ -36,6 +37,7 @@ WRITING = {
     "hincrby": "HINCRBY {key} a 1",
     "zadd": "ZADD {key} 1 a",
     "zrem": "ZREM {key} a",
+    "rpush": "RPUSH {key} a",
     "zremrangebyscore": "ZREMRANGEBYSCORE {key} 0 1",
 }
 SCRIPTS = {"evalsha", "script|load"}

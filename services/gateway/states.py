@@ -1,0 +1,31 @@
+"""How far a request is, and what its shadow came to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+from services.gateway.temporal import Status, Workflows
+from services.request_log.decisions import RESULT_SLOT
+from services.request_log.log import RequestLog
+from tandem.method.errors import TandemError
+from tandem.method.profile import Profile
+from tandem.method.result import ShadowResult
+
+
+class States:
+    def __init__(self, profiles: Mapping[str, Profile], workflows: Workflows, log: RequestLog) -> None:
+        self._profiles, self._workflows, self._log = profiles, workflows, log
+
+    async def status(self, request_id: str) -> Status:
+        """As Temporal has it; a request whose result is published ends in Temporal a moment later, and is waited for."""
+        status = await self._workflows.status(request_id)
+        if status.state == "running":
+            with suppress(TandemError):
+                if await self._log.decisions.get(request_id, RESULT_SLOT):
+                    return Status("completed", await self._workflows.result(request_id))
+        return status
+
+    async def shadow(self, request_id: str, status: Status) -> ShadowResult | None:
+        profile = self._profiles.get(status.result.profile) if status.result else None
+        return await self._workflows.shadow(request_id) if profile and profile.shadow.share else None

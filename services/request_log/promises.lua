@@ -1,0 +1,60 @@
+-- Outcomes of requests, and how strict a tenant's policy is by them. One script, so that every outcome counts once, for the policy
+-- that it is of. The evidence is that of tandem.method.kept.Course, whose names these are.
+-- KEYS: outcome, policy, changes, kept. Losses are whole millionths.
+-- outcome: of one request: "told" -> what its caller said; "counted" -> who made it count
+-- policy:  "step", "outcomes", "lost", "all_outcomes", "all_lost", "a1".."aN" -> evidence of each alternative
+-- changes: "step outcomes lost at": when the policy became stricter, and by what
+-- kept:    stream of outcomes for a calibration, where the tenant lets them be kept
+local outcome, policy, changes, kept = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local MILLION = 1000000
+
+local function number(name) return tonumber(redis.call("HGET", policy, name) or "0") end
+local function standing()
+  return {number("step"), number("outcomes"), number("lost")}
+end
+local function answer(word, found)
+  return {word, string.format("%d", found[1]), string.format("%d", found[2]), string.format("%d", found[3])}
+end
+
+-- ARGV: now (ms), who, what (what the caller said; empty: a shadow says it), loss (below 0: unknown), and of the request's policy step, steps, promised
+-- share, limit of the evidence, outcomes of a review; ms to remember; days to keep, strength, score; ratios of the alternatives.
+-- step < 0: the policy was the caller's own, nothing is counted.
+local now, who, what, loss = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+local step, steps, promised, limit, review = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local remembered, days, strength, score = ARGV[10], tonumber(ARGV[11]), ARGV[12], ARGV[13]
+
+if what ~= "" then
+  local before = redis.call("HGET", outcome, "told")
+  if before then return answer(before == what and "SAME" or "OTHER", standing()) end
+  redis.call("HSET", outcome, "told", what)
+  redis.call("PEXPIRE", outcome, remembered)
+end
+if redis.call("HEXISTS", outcome, "counted") == 1 then return answer("NOTED", standing()) end
+if step < 0 or loss < 0 then return answer("NOTED", standing()) end
+redis.call("HSET", outcome, "counted", who)
+redis.call("PEXPIRE", outcome, remembered)
+if days > 0 then
+  redis.call("XADD", kept, "MINID", "=", string.format("%.0f", now - days * 86400000), "*",
+    "loss", string.format("%d", loss), "who", who, "step", string.format("%d", step), "strength", strength, "score", score)
+  redis.call("PEXPIRE", kept, string.format("%.0f", days * 86400000))
+end
+if step ~= number("step") then return answer("OLD", standing()) end
+
+local outcomes, lost = redis.call("HINCRBY", policy, "outcomes", 1), redis.call("HINCRBY", policy, "lost", loss)
+local all_outcomes, all_lost = redis.call("HINCRBY", policy, "all_outcomes", 1), redis.call("HINCRBY", policy, "all_lost", loss)
+if step >= steps then return answer("COUNTED", standing()) end
+local weight, sum, count = 1 / (outcomes * (outcomes + 1)), 0, #ARGV - 13
+for i = 1, count do
+  local so_far = (number("a" .. i) + weight) * tonumber(ARGV[13 + i])
+  redis.call("HSET", policy, "a" .. i, string.format("%.17g", so_far))
+  sum = sum + so_far
+end
+local is_refuted = count > 0 and sum / count + 1 / (outcomes + 1) >= limit
+local is_due = step > 0 and outcomes % review == 0
+local owes = is_due and lost / MILLION > promised * outcomes and all_lost / MILLION > promised * all_outcomes
+if not (is_refuted or owes) then return answer("COUNTED", standing()) end
+
+redis.call("RPUSH", changes, string.format("%d %d %d %.0f", step + 1, outcomes, lost, now))
+redis.call("HSET", policy, "step", string.format("%d", step + 1), "outcomes", "0", "lost", "0")
+for i = 1, count do redis.call("HDEL", policy, "a" .. i) end
+return answer("STRICTER", standing())
