@@ -41,10 +41,10 @@ ENDS = st.one_of(st.none(), st.integers(0, 30))
 """Of a request: None follows it to its end, a number leaves after so many events."""
 
 
-async def bill(system: System, script: str, leave_after: int | None) -> dict[str, Any]:
+async def bill(system: System, script: Any, leave_after: int | None, **options: Any) -> dict[str, Any]:
     request_id, seen = uuid4().hex, 0
     with suppress(RequestError):
-        async with aclosing(system.client.solve(script, request_id=request_id)) as events:
+        async with aclosing(system.client.solve(script, request_id=request_id, **options)) as events:
             async for _ in events:
                 seen += 1
                 if leave_after is not None and seen > leave_after:
@@ -150,3 +150,29 @@ async def test_bills_add_up_to_what_the_engines_counted(system: System, mix: lis
         cost = b["cost"]
         assert cost["usd"] == pytest.approx(sum(cost["usd_by_role"].values()), abs=1e-15)
         assert cost["usd_overrun"] <= cost["usd_by_role"]["llm"]
+
+
+async def test_bills_of_calls_add_up_to_what_the_engines_counted(system: System) -> None:
+    """Calls that are taken, passed on, cut, and left in their middle."""
+    before, call = computed(system), '<call>w_{"at":_"Rome"}</call>'
+    text = f"slm={call} slm_eos={len(call) + 1} llm={call} llm_eos={len(call) + 1}"
+    scripts = [
+        f"[{text}]",
+        f"[{text} slm_logprob=-2]",
+        f"[slm=No. slm_eos=4 llm={call}{call} llm_eos=61]",
+        f"[{text} ms=3 fail=llm]",
+    ]
+    tools = [{"name": "w", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}}]
+    mix = [(script, leave) for script in scripts for leave in (None, 3, 12)]
+    bills = await asyncio.gather(
+        *(
+            bill(system, [{"role": "user", "content": script}], leave, tools=tools, threshold=0.8)
+            for script, leave in mix
+        )
+    )
+    now = computed(system)
+    for role in ("llm", "slm"):
+        billed = [of_engines(each, role) for each in bills]
+        assert tuple(map(sum, zip(*billed, strict=True))) == tuple(
+            b - a for a, b in zip(before[role], now[role], strict=True)
+        )
