@@ -109,7 +109,7 @@ function Table({ requests }) {
         ${requests.map((request) => html`
           <tr role="row" key=${request.request_id}>
             <td role="cell" class="when">${time(request.started_at_unix_ms)}</td>
-            <td role="cell" class="id"><a href=${`#/requests/${encodeURIComponent(request.request_id)}`} aria-label=${request.request_id} title=${request.request_id}>${short(request.request_id)}</a></td>
+            <td role="cell" class="id"><a href=${`#/requests/${encodeURIComponent(request.request_id)}`} title=${request.request_id}>${request.request_id}</a></td>
             <td role="cell" data-head="Profile">${request.profile}</td>
             <td role="cell" data-head="Tenant">${request.tenant || "–"}</td>
             <td role="cell" data-head="State" class=${request.state}>${outcome(request)}</td>
@@ -120,7 +120,5 @@ function Table({ requests }) {
       </tbody>
     </table>`;
 }
-
-const short = (id) => (id.length > 14 ? `${id.slice(0, 12)}…` : id);
 
 const outcome = ({ state, reason }) => (reason && reason !== "unspecified" ? ending(reason) : words(state));
