@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from services.engine.api import Finished, Token
-from services.generation.attempt_log import AttemptLog, Delta, Splitter, UnloggedAttempt
+from services.generation.attempt_log import AttemptLog, Splitter, UnloggedAttempt
+from services.generation.journal import Page
 from services.generation.late_writes import Write, is_taken
+from services.generation.pending_deltas import PendingDeltas
 from services.observability.spans import Inference, InferenceSpan, report_discarded
 from services.request_log.connection import Stopped
 from services.request_log.streams import Closing, to_end
@@ -54,7 +55,8 @@ class AttemptResult:
 class LoggedGeneration:
     """Runs one generation. `stop` may be called at any time from the event loop, also more than once.
 
-    `close_later` is given what the log does not take at the end, and the tokens that no log knows until then.
+    `close_later` is given what the log does not take at the end, and the tokens that no log knows until then. `page` has the counts where
+    this process dies.
     """
 
     def __init__(
@@ -64,11 +66,11 @@ class LoggedGeneration:
         splitter: Splitter,
         inference: Inference,
         close_later: Callable[[Write, TokenCounts], None],
+        page: Page,
     ) -> None:
-        self._log, self._engine, self._splitter = log, engine, splitter
-        self._close_later = close_later
+        self._log, self._engine, self._pending = log, engine, PendingDeltas(splitter)
+        self._close_later, self._page = close_later, page
         self._prompt_tokens = engine.prompt_tokens
-        self._items: asyncio.Queue[Token | Finished | Exception] = asyncio.Queue()
         self._generated_at: list[float] = []
         self._logprobs: list[float] = []
         self._decided_at: float | None = None
@@ -89,10 +91,10 @@ class LoggedGeneration:
         """
         pump, reports_usage = asyncio.create_task(self._pump()), True
         try:
-            while self._end is None or not self._items.empty():
+            while not self._pending.are_over:
                 if self._decided_at is not None:  # stopped before the engine had the request
                     self._engine.abort()
-                for delta in await self._next_deltas():
+                for delta in await self._pending.take():
                     await self._log.log(delta, self._prompt_tokens)
                     if delta.stage:
                         yield delta.stage
@@ -120,32 +122,25 @@ class LoggedGeneration:
         return Certainty(sum(logprobs) / len(logprobs), min(logprobs), len(logprobs))
 
     async def _pump(self) -> None:
+        """A slow log never delays the engine."""
         try:
             async for item in self._engine.items:
                 if isinstance(item, Finished):
                     self._end = item
+                    self._pending.finish(item)
                 else:
-                    if not self._generated_at and item.prompt_computed is not None:
-                        self._prompt_tokens = item.prompt_computed
-                    self._generated_at.append(item.generated_at)
-                    if item.logprob is not None:
-                        self._logprobs.append(item.logprob)
-                self._items.put_nowait(item)
+                    self._see(item)
+                    self._pending.push(item)
         except Exception as error:
-            self._items.put_nowait(error)
+            self._pending.fail(error)
 
-    async def _next_deltas(self) -> list[Delta]:
-        """Everything that the engine has generated since the last write, so that a slow log never delays the engine."""
-        items = [await self._items.get()]
-        while not self._items.empty():
-            items.append(self._items.get_nowait())
-        last = items[-1]
-        if isinstance(last, Exception):
-            raise last
-        deltas = self._splitter.push([item for item in items if isinstance(item, Token)])
-        if isinstance(last, Finished):
-            deltas += self._splitter.flush(last.text, str(last.reason))
-        return deltas
+    def _see(self, token: Token) -> None:
+        if not self._generated_at and token.prompt_computed is not None:
+            self._prompt_tokens = token.prompt_computed
+        self._generated_at.append(token.generated_at)
+        self._page.count(self._prompt_tokens, len(self._generated_at))
+        if token.logprob is not None:
+            self._logprobs.append(token.logprob)
 
     async def _abort_and_wait(self, pump: asyncio.Task[None]) -> None:
         """Wait for the engine's final usage, which a second cancel of the caller must not lose.
@@ -202,12 +197,13 @@ class LoggedGeneration:
         async def close() -> None:
             nonlocal told
             told = await self._log.close(closing)
+            self._page.remove()
 
         if self._log.is_logged and await is_taken(close):
             return told
         logged = self._log.tokens if self._log.is_logged else 0
         owed = TokenCounts(prompt=0 if logged else closing.prompt, discarded=closing.generated - logged)
-        self._close_later(partial(self._log.close, closing), owed)
+        self._close_later(close, owed)
         return told
 
     def _own_counts(self, end: Finished, generated: int, logged: int) -> TokenCounts:

@@ -16,12 +16,13 @@ from services.engine.text import Detokenizer, StopStrings
 from services.engine.tool_grammar import tool_grammar
 from services.generation.attempt_log import AttemptLog, Splitter, UnloggedAttempt
 from services.generation.attempts import RunningAttempts
+from services.generation.journal import Attempt, Journal
 from services.generation.late_writes import LateWrites
 from services.generation.logged_generation import EngineStream, LoggedGeneration
 from services.observability.spans import OWN, Inference, report_discarded
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
-from services.request_log.streams import Resumption
+from services.request_log.streams import Closing, Resumption
 from services.request_log.transcript import Transcript
 from tandem.method.conversation import Message
 from tandem.method.errors import Unavailable
@@ -101,12 +102,32 @@ class EarlierText:
 
 
 class RoleGenerator:
-    """`keep` says what a resumed attempt keeps of an earlier one: its finished stages, or every logged token."""
+    """`keep` says what a resumed attempt keeps of an earlier one: its finished stages, or every logged token. `journal`: of this role;
+    where a process was killed in this one's place, it is made in an event loop, and tells the log what that one had generated.
+    """
 
-    def __init__(self, engine: Engine, log: RequestLog, role: Role, keep: Literal["stage", "token"]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        log: RequestLog,
+        role: Role,
+        keep: Literal["stage", "token"],
+        journal: Journal | None = None,
+    ) -> None:
         self._engine, self._log, self._role, self._keep = engine, log, role, keep
         self.running = RunningAttempts(log, role)
-        self._late = LateWrites()
+        self._late, self._journal = LateWrites(), journal or Journal()
+        self._tell_leftovers()
+
+    def _tell_leftovers(self) -> None:
+        """A text that is begun again waits for what is told of it."""
+        for left in self._journal.leftovers():
+            attempt = left.attempt
+            begun = (attempt.request_id, self._role, attempt.epoch)
+            closing = Closing("aborted", left.prompt, left.generated, is_on_span=False)
+            self._late.add(
+                (attempt.request_id, attempt.trial), partial(self._log.streams.close, *begun, closing), TokenCounts()
+            )
 
     async def begin(self, task: ModelTask, *, may_run_unlogged: bool = False) -> AttemptLog | UnloggedAttempt:
         """Take the role's stream over. Raises Fenced, and Unavailable unless the work `may_run_unlogged`."""
@@ -203,6 +224,7 @@ class RoleGenerator:
             splitter=work.splitter,
             inference=self._inference(task, task.epoch),
             close_later=partial(self._late.add, (task.request_id, task.trial)),
+            page=self._journal.begin(Attempt(task.request_id, task.epoch, task.trial)),
         )
 
     def _inference(self, task: ModelTask, epoch: int) -> Inference:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from services.engine.api import Engine, Token
 from services.generation.attempt_log import AttemptLog, Delta, UnloggedAttempt
+from services.generation.journal import Journal
 from services.generation.role_generator import RoleGenerator, RoleWork
 from services.process.model_process import ModelGenerator
 from services.process.served_profiles import Reread, ServedProfiles
@@ -20,8 +21,15 @@ from tandem.method.tasks import ModelTask
 class InsightGenerator(ModelGenerator):
     """A new attempt keeps the finished stages of an earlier one."""
 
-    def __init__(self, engine: Engine, log: RequestLog, *profiles: Profile, reread: Reread | None = None) -> None:
-        generator = RoleGenerator(engine, log, Role.INSIGHT, keep="stage")
+    def __init__(
+        self,
+        engine: Engine,
+        log: RequestLog,
+        *profiles: Profile,
+        reread: Reread | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        generator = RoleGenerator(engine, log, Role.INSIGHT, keep="stage", journal=journal)
         super().__init__(engine, ServedProfiles(*profiles, reread=reread), generator)
 
     async def _begin(self, profile: Profile, task: ModelTask) -> tuple[AttemptLog | UnloggedAttempt, RoleWork]:

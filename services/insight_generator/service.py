@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from services.engine.api import Engine
+from services.generation.journal import Journal
 from services.generation.role_generator import GenerationEvent, GenerationStarted, StageWritten
 from services.insight_generator.generator import InsightGenerator
 from services.process.callers import Callers
@@ -43,8 +44,13 @@ class InsightGeneratorService(ModelService, insight_pb2_grpc.InsightGeneratorSer
                 yield _event(event, model)
 
 
-def _add(server: Server, engine: Engine, log: RequestLog, *profiles: Profile, reread: Reread | None = None) -> None:
-    service = InsightGeneratorService(InsightGenerator(engine, log, *profiles, reread=reread), profiles[0].name)
+def _add(
+    server: Server, engine: Engine, log: RequestLog, *profiles: Profile,
+    reread: Reread | None = None, journal: Journal | None = None,
+) -> None:  # fmt: skip
+    service = InsightGeneratorService(
+        InsightGenerator(engine, log, *profiles, reread=reread, journal=journal), profiles[0].name
+    )
     insight_pb2_grpc.add_InsightGeneratorServicer_to_server(service, server.grpc)
 
 

@@ -15,6 +15,7 @@ import grpc
 from services.engine.api import Engine
 from services.engine.registry import make_engine
 from services.generation.attempt_log import AttemptLog, UnloggedAttempt
+from services.generation.journal import Journal
 from services.generation.role_generator import GenerationEvent, RoleGenerator, RoleWork
 from services.observability import metrics, tracing
 from services.process.callers import Callers
@@ -71,8 +72,9 @@ class AddService(Protocol):
     """Adds the service of a model that writes text to a server. The first of `profiles` is its default."""
 
     def __call__(
-        self, server: Server, engine: Engine, log: RequestLog, *profiles: Profile, reread: Reread | None = ...
-    ) -> None: ...
+        self, server: Server, engine: Engine, log: RequestLog, *profiles: Profile,
+        reread: Reread | None = ..., journal: Journal | None = ...,
+    ) -> None: ...  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,8 @@ async def run_generator(process: str, *roles: ModelRole) -> None:
             raise SetupError(f"{model.name} runs on this machine: it needs a process of its own")
         engine = open_engine(settings.engine_for(model), settings.engine_arguments(model))
         reread = rereading(settings.load_profiles, role.model_of, profiles[0])
-        role.add(server, engine, log, *profiles, reread=reread)
+        journal = Journal(settings.journal_folder / role.name)
+        role.add(server, engine, log, *profiles, reread=reread, journal=journal)
         engines[role.name] = engine
     metrics.watch_engines(engines)
     await run_model_process(server, settings, list(engines.values()), log)

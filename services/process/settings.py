@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
@@ -155,11 +156,20 @@ class ModelServiceSettings(ProcessSettings):
     max_batch: int = Field(16, gt=0, validation_alias="TANDEM_MAX_BATCH", description="sequences that run at once")
     max_waiting: int = Field(64, ge=0, validation_alias="TANDEM_MAX_WAITING", description="requests that may queue")
 
+    journal: str = Field(
+        "",
+        validation_alias="TANDEM_JOURNAL",
+        description="folder of the counts of running texts, which outlive a process that is killed; empty: in the temporary folder",
+    )
     engine_args: Annotated[dict[str, Any], NoDecode, BeforeValidator(_from_json)] = Field(
         default_factory=dict,
         validation_alias="TANDEM_ENGINE_ARGS",
         description="more of the engine's own settings, as a JSON object: with vllm fields of AsyncEngineArgs",
     )
+
+    @property
+    def journal_folder(self) -> Path:
+        return Path(self.journal or Path(tempfile.gettempdir()) / f"tandem-journal-{os.getuid()}")
 
     def load_profiles(self) -> tuple[Profile, ...]:
         """The profiles that the process serves, its default first. Raises NotFound, InvalidArgument."""

@@ -6,6 +6,7 @@ from services.engine.api import Engine, GenerationRequest
 from services.engine.batch import generate
 from services.engine.schema_findings import num_continued
 from services.generation.attempt_log import AttemptLog, UnloggedAttempt, WholeSplitter
+from services.generation.journal import Journal
 from services.generation.late_writes import CountedPasses
 from services.generation.role_generator import RoleGenerator, RoleWork, owner_of
 from services.observability.spans import Inference, describe_prefill
@@ -24,9 +25,16 @@ from tandem.method.tokens import TokenCounts
 class AnswerGenerator(ModelGenerator):
     """A new attempt goes on after the last logged token of an earlier one."""
 
-    def __init__(self, engine: Engine, log: RequestLog, *profiles: Profile, reread: Reread | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        log: RequestLog,
+        *profiles: Profile,
+        reread: Reread | None = None,
+        journal: Journal | None = None,
+    ) -> None:
         served = ServedProfiles(*profiles, reread=reread)
-        super().__init__(engine, served, RoleGenerator(engine, log, Role.ANSWER, keep="token"))
+        super().__init__(engine, served, RoleGenerator(engine, log, Role.ANSWER, keep="token", journal=journal))
         self._log, self.prefiller = log, Prefiller(engine, log, served)
 
     async def _begin(self, profile: Profile, task: ModelTask) -> tuple[AttemptLog | UnloggedAttempt, RoleWork]:

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 
 from services.engine.api import Engine
+from services.generation.journal import Journal
 from services.generation.role_generator import GenerationStarted
 from services.process.callers import Callers
 from services.process.model_process import ModelRole, ModelService
@@ -67,8 +68,13 @@ class SlmExecutorService(ModelService, execution_pb2_grpc.SlmExecutorServicer):
         return await super().Abort(request, context)
 
 
-def _add(server: Server, engine: Engine, log: RequestLog, *profiles: Profile, reread: Reread | None = None) -> None:
-    service = SlmExecutorService(AnswerGenerator(engine, log, *profiles, reread=reread), profiles[0].name)
+def _add(
+    server: Server, engine: Engine, log: RequestLog, *profiles: Profile,
+    reread: Reread | None = None, journal: Journal | None = None,
+) -> None:  # fmt: skip
+    service = SlmExecutorService(
+        AnswerGenerator(engine, log, *profiles, reread=reread, journal=journal), profiles[0].name
+    )
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(service, server.grpc)
 
 

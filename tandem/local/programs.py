@@ -117,6 +117,8 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
         "OMP_WAIT_POLICY": "passive",
         "GOMP_SPINCOUNT": "2000",  # services.engine gives the reason
     }
+    if process.runs_model:
+        common["TANDEM_JOURNAL"] = str(layout.folder / "journal")
     if "http" in ports:
         common["TANDEM_HTTP_PORT"] = str(ports["http"])
     if process.uses_temporal:

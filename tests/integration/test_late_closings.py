@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -11,9 +13,11 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from services.generation.journal import Journal
 from services.generation.role_generator import GenerationStarted
-from services.request_log.connection import Role
+from services.request_log.connection import Lost, Role
 from services.request_log.log import RequestLog
+from services.request_log.streams import Closing
 from services.slm_executor.generator import AnswerGenerator
 from tandem.method.profile import load_profile
 from tandem.method.tasks import GenerationOutcome, ModelTask
@@ -137,3 +141,41 @@ async def test_an_unlogged_trial_does_not_pay_for_the_one_before_it(log: Request
     async for event in executor[0].generate(answer("[slm_eos=20]", 40_001, request_id, trial=4)):
         if isinstance(event, GenerationStarted):
             assert event.at.earlier == TokenCounts()
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from services.generation.journal import Attempt, Journal
+Journal(Path(sys.argv[1])).begin(Attempt(sys.argv[2], 1, 0)).count(9, 7)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+async def test_what_a_killed_process_had_not_logged_is_on_the_next_attempts_bill(
+    log: RequestLog, profiles_folder: Path, tmp_path: Path
+) -> None:
+    request_id, engine, journal = uuid4().hex, ScriptedEngine("scripted-slm"), tmp_path / "journal"
+    writer = await log.streams.begin(request_id, Role.ANSWER, 1, "token")
+    await writer.append("abc", list(b"abc"), prompt_tokens=9)
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", _KILLED, str(journal), request_id)
+    assert await killed.wait() == -signal.SIGKILL
+    profile = load_profile("scripted", (profiles_folder,))
+    again = AnswerGenerator(engine, log, profile, journal=Journal(journal))
+    await counts_are(log, request_id, TokenCounts(prompt=9, discarded=7))
+    done = await outcome((again, engine), answer("[slm_eos=20]", 2, request_id))
+    assert done.counts.discarded == 4  # of the killed process's seven, three stand in the text
+    assert not list(journal.iterdir())
+
+
+async def test_who_closes_for_a_dead_writer_counts_nothing_twice(log: RequestLog) -> None:
+    rid = uuid4().hex
+    writer = await log.streams.begin(rid, Role.ANSWER, 1, "token")
+    await writer.append("ab", [1, 2], prompt_tokens=9)
+    await log.streams.close(rid, Role.ANSWER, 1, Closing("aborted", 9, 5, is_on_span=False))
+    after = await log.ledger.counts(rid, Role.ANSWER)
+    assert after == TokenCounts(prompt=9, discarded=5)
+    await log.streams.close(rid, Role.ANSWER, 1, Closing("aborted", 9, 5, is_on_span=False))
+    assert await log.ledger.counts(rid, Role.ANSWER) == after
+    with pytest.raises(Lost):
+        await log.streams.close(uuid4().hex, Role.ANSWER, 1, Closing("aborted", 9, 5))

@@ -1,0 +1,58 @@
+"""What a process has generated outlives it, however it ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.generation.journal import Attempt, Journal, Leftover
+
+_ATTEMPT = Attempt("r1", 2, 0)
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from services.generation.journal import Attempt, Journal
+journal = Journal(Path(sys.argv[1]))
+done, begun, running = (journal.begin(Attempt(name, 2, 0)) for name in ("done", "begun", "r1"))
+for generated in range(1, 8):
+    running.count(12, generated)
+done.count(12, 1)
+done.remove()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_tokens_of_a_killed_process_are_found_once(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert list(Journal(tmp_path).leftovers()) == [Leftover(_ATTEMPT, 12, 7)]
+    assert list(Journal(tmp_path).leftovers()) == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_text_that_runs_is_no_leftover(tmp_path: Path) -> None:
+    page = Journal(tmp_path).begin(_ATTEMPT)
+    page.count(12, 7)
+    assert list(Journal(tmp_path).leftovers()) == []
+    page.remove()
+    page.remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_another_kind_hinders_nothing(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"?")
+    assert list(Journal(tmp_path).leftovers()) == []
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    for journal in (Journal(), Journal(tmp_path / "file" / "below")):
+        page = journal.begin(_ATTEMPT)
+        page.count(12, 7)
+        page.remove()
+        assert list(journal.leftovers()) == []
+    assert "on no bill" in caplog.text
