@@ -11,10 +11,12 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from tandem.method.answer import final_answer
     from tandem.method.checks import AGREEMENT, CheckResult, Verdict, combined, score
+    from tandem.method.conversation import Message
     from tandem.method.request_state import RequestState
     from tandem.method.result import Stop, StopReason
     from tandem.method.tasks import CheckTask, GenerationOutcome
     from tandem.method.timeouts import Timeouts
+    from tandem.method.tools import calls_as_json
     from workflows.activities.checking import CheckingActivities
     from workflows.calls import ActivityCalls, cause_of
 
@@ -67,21 +69,21 @@ class CheckedAnswers:
 
     async def check_trial(self, outcome: GenerationOutcome, stage: int, number: int) -> CheckedAnswer:
         """The answer of trial `number` (from 1)."""
-        answer = final_answer(outcome.text, self._state.plan.answer_format, outcome.continued_from)
+        answer = self._to_check(outcome.text, outcome.message, outcome.continued_from)
         checked = CheckedAnswer(stage, answer, await self._check(answer, stage, "slm", number), outcome)
         self._of_slm.append(checked)
         return checked
 
-    async def check_llm(self, text: str) -> CheckedAnswer:
-        """The large model's own answer, checked once."""
+    async def check_llm(self, text: str, message: Message | None = None) -> CheckedAnswer:
+        """The large model's own answer, checked once; `message` where it may have called tools."""
         if self._of_llm is None:
-            answer, stage = final_answer(text, self._state.plan.answer_format), len(self._state.scores)
+            answer, stage = self._to_check(text, message), len(self._state.scores)
             self._of_llm = CheckedAnswer(stage, answer, await self._check(answer, stage, "llm", 0))
         return self._of_llm
 
-    async def judge_llm(self, text: str, stage: int) -> Stop:
+    async def judge_llm(self, text: str, stage: int, message: Message | None = None) -> Stop:
         """The large model has answered; `stage` is the last one that it had written. Its answer is used, or a better trial where it fails its checks."""
-        if (await self.check_llm(text)).verdict is not Verdict.FAIL:
+        if (await self.check_llm(text, message)).verdict is not Verdict.FAIL:
             return Stop(stage, StopReason.LLM_FINISHED)
         return Stop(better.stage if (better := self._better) else stage, StopReason.UNVERIFIED_BEST)
 
@@ -89,6 +91,12 @@ class CheckedAnswers:
     def _better(self) -> CheckedAnswer | None:
         best, of_llm = self.best, self._of_llm
         return best if best and (of_llm is None or best.score > of_llm.score) else None
+
+    def _to_check(self, text: str, message: Message | None, continued_from: str = "") -> str:
+        """Where tools may be called the calls, which are all that is checked."""
+        if self._state.plan.may_call:
+            return calls_as_json(message.calls if message else ())
+        return final_answer(text, self._state.plan.answer_format, continued_from)
 
     async def _check(self, answer: str, stage: int, role: str, trial: int) -> list[CheckResult]:
         """A checker that fails lets the request go on as if there were no check."""

@@ -9,6 +9,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from tandem.method.conversation import Message
     from tandem.method.events import LlmStopped
     from tandem.method.names import llm_queue
     from tandem.method.request_state import RequestState
@@ -66,6 +67,12 @@ class LargeModel:
         """What it wrote; it has succeeded."""
         assert self.handle is not None
         return self.handle.result().text
+
+    @property
+    def message(self) -> Message | None:
+        """The same as what it says and calls, where tools may be called."""
+        assert self.handle is not None
+        return self.handle.result().message
 
     async def stop(self, reason: StopReason) -> None:
         """Stop it every way at once, then take its exact usage, however it ended. `reason` is what readers are told."""

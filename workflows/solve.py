@@ -40,7 +40,7 @@ class SolveWorkflow:
         self._stages = Stages(self._state, self._calls, self._llm, self._slm, self._allowance)
         self._answers = CheckedAnswers(self._state, self._calls)
         self._trials = TrialRunner(self._state, self._calls, self._slm, self._answers, self._allowance.pays_for_trials)
-        self._tool_trial = ToolTrial(self._state, self._calls, self._slm, self._allowance)
+        self._tool_trial = ToolTrial(self._state, self._calls, self._slm, self._answers, self._allowance)
         self._settlement = Settlement(self._state, self._calls, self._slm, self._stages)
 
     @workflow.run
@@ -146,7 +146,7 @@ class SolveWorkflow:
             may_finish = self._allowance.finish is not None
             if self._llm.has_answered or (may_finish and self._llm.has_succeeded):
                 self._state.has_llm_answered = True
-                return await self._answers.judge_llm(self._llm.text, self._llm.last_stage)
+                return await self._answers.judge_llm(self._llm.text, self._llm.last_stage, self._llm.message)
             if not self._llm.has_succeeded:
                 reason = StopReason.LLM_UNAVAILABLE
         if self._allowance.is_limited and reason is StopReason.BEST_STAGE:

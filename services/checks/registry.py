@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 
 from services.checks.api import Check
 from services.checks.built_in import BUILT_IN
+from services.checks.calls import CALL_CHECK
 from services.checks.python_agreement import PYTHON_AGREEMENT
 from services.checks.quotes import QUOTES
 from services.checks.sql import SQL
@@ -23,7 +24,7 @@ UNKNOWN_CHECK = "UNKNOWN_CHECK"
 def checks() -> dict[str, Check]:
     """Every check that an answer's process can run. A package cannot replace a built-in one."""
     found = {entry.name: _as_check(entry.name, entry.load()) for entry in entry_points(group=GROUP)}
-    return found | {check.name: check for check in (*BUILT_IN, PYTHON_AGREEMENT, SQL, QUOTES)}
+    return found | {check.name: check for check in (*BUILT_IN, CALL_CHECK, PYTHON_AGREEMENT, SQL, QUOTES)}
 
 
 def add_remote(names: Iterable[str]) -> None:

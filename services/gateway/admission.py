@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from services.gateway.bounds import check_bounds
-from services.gateway.checks import applicable_checks, check_profile
+from services.gateway.checks import applicable_checks, check_call_checks, check_profile
 from services.gateway.policies import Serving
 from tandem.convert.requests import solve_request_from_pb
 from tandem.keys import TENANT
@@ -89,7 +89,7 @@ class Admission:
                 reason="BUDGET_TOO_SMALL",
             )
         request_id = request.request_id or uuid4().hex
-        checks = [] if may_call else applicable_checks(profile, request)
+        checks = applicable_checks(profile, request)
         return SolveInput(replace(request, request_id=request_id), plan, tokens, trace_id, checks=checks)
 
     def must_begin(self, profile: str) -> None:
@@ -252,8 +252,7 @@ def _check_tools(request: SolveRequest) -> None:
     check_tools(request.tools)
     if request.task != "chat" and (request.tools.tools or request.answers_tool):
         raise InvalidArgument("tools are called in conversations: the task is chat", field="task")
-    if request.tools.may_call and request.checks:
-        raise InvalidArgument("an answer that may call tools is not checked", field="checks")
+    check_call_checks(request)
 
 
 def _check_stop_strings(strings: Sequence[str]) -> None:

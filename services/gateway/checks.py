@@ -6,9 +6,10 @@ from functools import cache
 
 from services.bounded.calls import BoundedCalls, Busy, Refused, TooCostly
 from services.checks.built_in import JSON_SCHEMA, validate_schema
+from services.checks.calls import CallCheck, schema_in
 from services.checks.registry import applies, validate
 from services.process.without_engine import check_schema, check_tool_schemas
-from tandem.method.checks import CheckSpec
+from tandem.method.checks import CALL, CheckSpec
 from tandem.method.conversation import TASKS
 from tandem.method.errors import InvalidArgument, ResourceExhausted
 from tandem.method.profile import Profile
@@ -23,6 +24,8 @@ def check_profile(profile: Profile) -> None:
     for task in TASKS:
         for spec in profile.checks.of(task):
             validate(spec)
+            if spec.name == CALL:
+                raise InvalidArgument("calls are checked by what a request says of its own tools", field="checks")
 
 
 def applicable_checks(profile: Profile, request: SolveRequest) -> list[CheckSpec]:
@@ -39,6 +42,8 @@ def applicable_checks(profile: Profile, request: SolveRequest) -> list[CheckSpec
                 field="checks",
             )
     named = {spec.name for spec in wanted}
+    if request.tools.may_call:  # a text that calls nothing is held to its schema while it is written
+        return list(request.checks)
     usual = [spec for spec in profile.checks.of(request.task) if spec.name not in named]
     return [spec for spec in usual if applies(spec, request.question, request.task)] + wanted
 
@@ -53,12 +58,32 @@ async def check_schemas(request: SolveRequest) -> None:
     if request.tools.may_call:
         await check_tool_schemas(request.tools, request.json_schema)
     for spec in request.checks:
-        if _is_schema(spec):
-            await _check_argument(spec.argument)
+        if schema := schema_in(spec).strip():
+            await _check_argument(schema)
 
 
 def _is_schema(spec: CheckSpec) -> bool:
     return spec.name == JSON_SCHEMA.name and bool(spec.argument.strip())
+
+
+def check_call_checks(request: SolveRequest) -> None:
+    """Calls are checked by `call`, of tools that may be called, and texts by the others. Raises InvalidArgument."""
+    of_calls = [spec for spec in request.checks if spec.name == CALL]
+    if not request.tools.may_call:
+        if of_calls:
+            raise InvalidArgument(f"{of_calls[0]}: there is no tool to be called", field="checks")
+        return
+    if len(of_calls) < len(request.checks):
+        raise InvalidArgument("an answer that may call tools takes no check but `call`", field="checks")
+    names = {tool.name for tool in request.tools.callable}
+    for spec in of_calls:
+        validate(spec)
+        try:
+            tool = CallCheck.parse(spec.argument).tool
+        except ValueError as error:
+            raise InvalidArgument(f"{spec}: {error}", field="checks") from None
+        if tool not in names:
+            raise InvalidArgument(f"{spec}: no tool that may be called is {tool!r}", field="checks")
 
 
 async def _check_argument(schema: str) -> None:

@@ -20,7 +20,6 @@ from services.observability.spans import Inference, InferenceSpan, report_discar
 from services.request_log.connection import Stopped
 from services.request_log.streams import Closing, to_end
 from tandem.method.errors import Fenced, Unavailable
-from tandem.method.tasks import Certainty
 from tandem.method.tokens import TokenCounts
 
 _ABORT_AGAIN_SECONDS = 0.05
@@ -72,7 +71,7 @@ class LoggedGeneration:
         self._close_later, self._page = close_later, page
         self._prompt_tokens = engine.prompt_tokens
         self._generated_at: list[float] = []
-        self._logprobs: list[float] = []
+        self._written: list[tuple[str, float]] = []
         self._decided_at: float | None = None
         self._end: Finished | None = None
         self.result: AttemptResult | None = None
@@ -114,12 +113,9 @@ class LoggedGeneration:
             self._end_span(reports_usage)
 
     @property
-    def certainty(self) -> Certainty | None:
-        """Of what this attempt has generated; None where the engine says it of none, or not of all tokens."""
-        logprobs = self._logprobs
-        if not logprobs or len(logprobs) < len(self._generated_at):
-            return None
-        return Certainty(sum(logprobs) / len(logprobs), min(logprobs), len(logprobs))
+    def written(self) -> list[tuple[str, float]]:
+        """Text and log-probability of the tokens that this attempt has generated; empty where the engine does not say it of all."""
+        return self._written if len(self._written) == len(self._generated_at) else []
 
     async def _pump(self) -> None:
         """A slow log never delays the engine."""
@@ -140,7 +136,7 @@ class LoggedGeneration:
         self._generated_at.append(token.generated_at)
         self._page.count(self._prompt_tokens, len(self._generated_at))
         if token.logprob is not None:
-            self._logprobs.append(token.logprob)
+            self._written.append((token.text, token.logprob))
 
     async def _abort_and_wait(self, pump: asyncio.Task[None]) -> None:
         """Wait for the engine's final usage, which a second cancel of the caller must not lose.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 from urllib.parse import urlsplit
@@ -24,9 +24,11 @@ from services.request_log.connection import Role
 from services.request_log.log import RequestLog
 from services.request_log.streams import Closing, Resumption
 from services.request_log.transcript import Transcript
+from tandem.method.call_evidence import Token, Written, doubt
+from tandem.method.call_scorer import CallScorer, GeometricMean
 from tandem.method.conversation import Message
 from tandem.method.errors import Unavailable
-from tandem.method.tasks import GenerationOutcome, ModelTask
+from tandem.method.tasks import Certainty, GenerationOutcome, ModelTask
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import ToolCall, call_id
 
@@ -55,8 +57,8 @@ class RoleWork:
     """What a role writes: after which prompt, cut how. `continued_from` is the insight that an answer goes on from.
 
     Under `json_schema` the last `num_continued` tokens of the prompt are the beginning of the text. `stop_strings` end it. With
-    `may_call` it is a text, calls of the task's tools, or both. The first `num_shared` tokens of the prompt are those of other
-    conversations too.
+    `may_call` it is a text, calls of the task's tools, or both; `scorer` says how sure it was of that. The first `num_shared` tokens of
+    the prompt are those of other conversations too.
     """
 
     prompt_ids: tuple[int, ...]
@@ -67,6 +69,7 @@ class RoleWork:
     stop_strings: tuple[str, ...] = ()
     may_call: bool = False
     num_shared: int = 0
+    scorer: CallScorer = field(default_factory=GeometricMean)
 
 
 class EarlierText:
@@ -176,6 +179,7 @@ class RoleGenerator:
         result = generation.result
         assert result is not None
         text = before.text + own.text
+        message, written = self._message(task, work, text), [] if resumed.tokens else generation.written
         yield GenerationOutcome(
             reason=result.reason,
             text=text,
@@ -186,8 +190,8 @@ class RoleGenerator:
             is_logged=own.is_logged,
             continued_from=work.continued_from,
             prompt=prompt_of(result.own, resumed.tokens),
-            message=self._message(task, work, text),
-            certainty=None if resumed.tokens else generation.certainty,
+            message=message,
+            certainty=_certainty(work.scorer, written, message, task),
         )
 
     def _message(self, task: ModelTask, work: RoleWork, text: str) -> Message | None:
@@ -262,3 +266,19 @@ def _finished_before(
         continued_from=work.continued_from,
         prompt=TokenCounts(prompt=min(resumed.earlier.prompt, len(work.prompt_ids))),  # no log keeps what was cached
     )
+
+
+def _certainty(
+    scorer: CallScorer, tokens: Sequence[Token], message: Message | None, task: ModelTask
+) -> Certainty | None:
+    """Of the answer `message`, which was written as `tokens`; None without them."""
+    if not tokens:
+        return None
+    chances = [chance for _, chance in tokens]
+    plain = Certainty(sum(chances) / len(chances), min(chances), len(chances), scorer.name, scorer.trained)
+    if message is None:
+        return plain
+    calls = [(call.name, call.arguments) for call in message.calls]
+    said = [*(each.text for each in task.history if each.speaker != "assistant"), task.question]
+    scored = scorer.score(Written(tokens, calls), task.tools.tools, said) if scorer.trained else None
+    return replace(plain, scored=scored, doubt=doubt(calls, task.history))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from services.engine.api import Engine, GenerationRequest
 from services.engine.batch import generate
 from services.engine.schema_findings import num_continued
@@ -16,10 +18,15 @@ from services.process.served_profiles import Reread, ServedProfiles
 from services.request_log.connection import Role
 from services.request_log.ledger import Pass
 from services.request_log.log import RequestLog
+from tandem.method.call_scorer import FILE, CallScorer, Unscored, call_scorer
+from tandem.method.errors import InvalidArgument
 from tandem.method.profile import Profile
 from tandem.method.prompts import answer_prompt, repair_prompt
 from tandem.method.tasks import ModelTask, PassOutcome
 from tandem.method.tokens import TokenCounts
+from tandem.paths import profile_folders
+
+logger = logging.getLogger(__name__)
 
 
 class AnswerGenerator(ModelGenerator):
@@ -36,6 +43,7 @@ class AnswerGenerator(ModelGenerator):
         served = ServedProfiles(*profiles, reread=reread)
         super().__init__(engine, served, RoleGenerator(engine, log, Role.ANSWER, keep="token", journal=journal))
         self._log, self.prefiller = log, Prefiller(engine, log, served)
+        self._scorers: dict[str, CallScorer] = {}
 
     async def _begin(self, profile: Profile, task: ModelTask) -> tuple[AttemptLog | UnloggedAttempt, RoleWork]:
         self.prefiller.abort(task.request_id)
@@ -57,12 +65,32 @@ class AnswerGenerator(ModelGenerator):
                 stop_strings=task.stop_strings,
                 may_call=True,
                 num_shared=prompt.num_shared,
+                scorer=self._call_scorer(profile),
             )
         continued = insight if profile.handoff == "continuation" else ""
         begun = await num_continued(self.engine, schema, continued) if schema else 0
         return RoleWork(
             prompt.ids, WholeSplitter(), continued if begun or not schema else "", schema, begun, task.stop_strings
         )
+
+    def _call_scorer(self, profile: Profile) -> CallScorer:
+        """Without one that can be used here the large model answers, and the log says once why."""
+        if profile.digest not in self._scorers:
+            found: CallScorer = Unscored()
+            try:
+                found = _call_scorer(profile, self.engine.info.engine)
+            except InvalidArgument as error:
+                logger.warning("no call of the small model is scored: %s", error)
+            self._scorers[profile.digest] = found
+        return self._scorers[profile.digest]
+
+
+def _call_scorer(profile: Profile, engine: str) -> CallScorer:
+    """In the profile's folder, or another of its name where only profile.toml was replaced. Raises InvalidArgument."""
+    _, _, subfolder = profile.tools.scorer.partition(":")
+    folders = [profile.folder, *(folder / profile.name for folder in profile_folders())]
+    folder = next((each for each in folders if (each / subfolder / FILE).is_file()), profile.folder)
+    return call_scorer(profile.tools, folder, profile.call_fingerprint(), engine)
 
 
 class Prefiller:

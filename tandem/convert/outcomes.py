@@ -64,7 +64,15 @@ def outcome_from_pb(
 
 
 def _certainty_from_pb(certainty: execution_pb2.Certainty) -> Certainty:
-    return Certainty(certainty.mean, certainty.least, certainty.tokens)
+    return Certainty(
+        certainty.mean,
+        certainty.least,
+        certainty.tokens,
+        certainty.scorer or "certainty",
+        certainty.trained,
+        certainty.scored if certainty.HasField("scored") else None,
+        certainty.doubt,
+    )
 
 
 def prefill_response_to_pb(outcome: PassOutcome) -> execution_pb2.PrefillResponse:

@@ -32,6 +32,7 @@ CALL_NAMES = (
     "optional",
     "grounded",
 )
+_ARGUMENTS = '"arguments":'
 _JSON = re.compile(r'"((?:[^"\\]|\\.)*)"(\s*:)?|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|(true|false|null)')
 _ERROR = re.compile(r"\s*(\w*error|\w*exception|traceback|failed)\b", re.IGNORECASE)
 
@@ -96,7 +97,8 @@ def _spans(text: str, calls: Sequence[Call], offered: set[str]) -> Iterator[tupl
     for name, arguments in calls:
         begin = text.find(arguments, place)
         if begin < 0:  # a call that was written as bare JSON, with other spaces
-            begin, arguments = place, text[place:]
+            begin = max(place, text.find(_ARGUMENTS, place) + len(_ARGUMENTS))
+            arguments = text[begin:]
         at = text.find(name, place, begin or len(text))
         if at >= 0:
             yield "name", (at, at + len(name) + 1)

@@ -52,7 +52,7 @@ class CallScorer(Protocol):
         ...
 
 
-class Certainty:
+class GeometricMean:
     name, trained = CERTAINTY, False
 
     def score(self, written: Written, tools: Sequence[Tool], said: Iterable[str]) -> float | None:
@@ -119,6 +119,15 @@ class TrainedCalls(_Part):
         (folder / FILE).write_text(self.model_dump_json(indent=1) + "\n")
 
 
+class Unscored:
+    """Takes the place of a scorer that cannot be used here: nothing is taken."""
+
+    name, trained = "calls", True
+
+    def score(self, written: Written, tools: Sequence[Tool], said: Iterable[str]) -> float | None:
+        return None
+
+
 def call_scorer(tools: Tools, folder: Path, pair: Mapping[str, str], computed_by: str) -> CallScorer:
     """Of a profile in `folder` (`Profile.call_fingerprint`), for a small model whose engine is `computed_by`.
 
@@ -126,7 +135,7 @@ def call_scorer(tools: Tools, folder: Path, pair: Mapping[str, str], computed_by
     """
     name, _, subfolder = tools.scorer.partition(":")
     if name == CERTAINTY:
-        return Certainty()
+        return GeometricMean()
     found = _read(folder / subfolder / FILE)
     different = [each for each in pair if pair[each] != found.pair.get(each)]
     if found.computed_by != computed_by:

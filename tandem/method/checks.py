@@ -18,6 +18,8 @@ EXAMPLES = "python_examples"
 PROGRAMS_AGREE = "python_agreement"
 """The check that runs a program and another one on the same inputs."""
 _DEFAULT_AGREEING = 2
+CALL = "call"
+"""The check of calls of tools; every other one is of texts."""
 
 
 class Verdict(StrEnum):

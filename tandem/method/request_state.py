@@ -15,6 +15,7 @@ from tandem.method.result import SolveResult, StageResult, Stop, StopReason, Tim
 from tandem.method.stop_rule import thresholds
 from tandem.method.tasks import GenerationOutcome, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
+from tandem.method.tools import marked
 
 # Such a limit would have ended the large model's work as well, had it been alone.
 _LIMITED = (StopReason.CANCELLED, StopReason.BUDGET)
@@ -26,7 +27,8 @@ class RequestState:
 
     `has_llm_answered`: the large model's text is its own answer, which the small one did not read. `plain_prompt` is the
     plain question's prompt, where the small model has answered from it. `trials` and `checks` are in order. `logged_scoring` is
-    what the request log knows of all scoring passes, where a pass's own result was lost.
+    what the request log knows of all scoring passes, where a pass's own result was lost. `stays_with_llm`: it answers the rest of the
+    conversation.
     """
 
     input: SolveInput
@@ -44,6 +46,7 @@ class RequestState:
     notes: list[str] = field(default_factory=list)
     has_llm_answered: bool = False
     plain_prompt: TokenCounts | None = None
+    stays_with_llm: bool = False
 
     @property
     def plan(self) -> Plan:
@@ -103,7 +106,7 @@ class RequestState:
             checks=self.checks,
             trials=self.trials,
             answered_by="slm" if answer else "llm" if is_llms else "",
-            tool_calls=list(message.calls) if message else [],
+            tool_calls=[marked(call) if self.stays_with_llm else call for call in message.calls] if message else [],
             policy_step=self.plan.watched.step if self.plan.watched else 0,
         )
 
@@ -151,7 +154,15 @@ class RequestState:
         limits = thresholds(self.plan)
         names = ["question", *(stage.name for stage in self.plan.stages)]
         return [
-            StageResult(s.stage, names[s.stage], s.tokens, s.score, limits[s.stage], s.scorer, s.trained)
+            StageResult(
+                s.stage,
+                names[s.stage],
+                s.tokens,
+                s.score,
+                limits[s.stage] if s.threshold is None else s.threshold,
+                s.scorer,
+                s.trained,
+            )
             for s in self.scores
             if not s.ended
         ]

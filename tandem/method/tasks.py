@@ -46,16 +46,23 @@ class ModelTask:
 
 @dataclass(frozen=True)
 class Certainty:
-    """How sure a model was of what it wrote: log-probabilities of its tokens before any constraint, in nats."""
+    """How sure a model was of what it wrote: log-probabilities of its tokens before any constraint, in nats.
+
+    `scored`: what the `scorer` of calls makes of it, where that one is `trained`. `doubt`: why no score is enough in this conversation.
+    """
 
     mean: float
     least: float
     tokens: int
+    scorer: str = "certainty"
+    trained: bool = False
+    scored: float | None = None
+    doubt: str = ""
 
     @property
-    def score(self) -> float:
-        """The geometric mean of the tokens' probabilities, 0..1."""
-        return math.exp(min(0.0, self.mean))
+    def score(self) -> float | None:
+        """In 0..1: the trained scorer's, else the geometric mean of the tokens' probabilities. None: the scorer has none for it."""
+        return self.scored if self.trained else math.exp(min(0.0, self.mean))
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,7 @@ class StageScore:
     """`score` is None when the insight ended before the stage did (`ended`), or when the scorer failed.
 
     `tokens` is the insight's length at the end of the stage, `epoch` the attempt that wrote it; `passes` what scoring cost.
+    `threshold`: None is the stage's.
     """
 
     stage: int
@@ -140,6 +148,7 @@ class StageScore:
     scorer: str = ""
     trained: bool = False
     passes: PassOutcome = field(default_factory=PassOutcome)
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)

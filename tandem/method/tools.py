@@ -4,7 +4,8 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tandem.method.errors import InvalidArgument
@@ -14,6 +15,7 @@ ToolMode = Literal["auto", "none", "required"]
 TOKENS_PER_TOOL = 32
 """What a chat template adds to a tool, at most."""
 NO_PARAMETERS = '{"type": "object", "properties": {}, "additionalProperties": false}'
+_STAYS = "call_large_"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
@@ -96,6 +98,20 @@ def check_tools(use: ToolUse) -> None:
 def call_id(request_id: str, number: int) -> str:
     """Of call `number` in the answer to a request: the same whenever it is asked, and another in every other answer."""
     return f"call_{hashlib.sha256(f'{request_id}/{number}'.encode()).hexdigest()[:24]}"
+
+
+def calls_as_json(calls: Sequence[ToolCall]) -> str:
+    """A list of calls, each with `name` and `arguments`."""
+    return json.dumps([{"name": call.name, "arguments": call.values()} for call in calls], ensure_ascii=False)
+
+
+def marked(call: ToolCall) -> ToolCall:
+    """As one whose conversation stays with the large model: callers repeat a call's id, so that later turns know."""
+    return replace(call, id=call.id.replace("call_", _STAYS, 1))
+
+
+def is_marked(call: ToolCall) -> bool:
+    return call.id.startswith(_STAYS)
 
 
 def _object(text: str, where: str) -> dict[str, Any]:

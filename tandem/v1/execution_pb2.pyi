@@ -289,23 +289,40 @@ class Certainty(_message.Message):
     MEAN_FIELD_NUMBER: _builtins.int
     LEAST_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    SCORER_FIELD_NUMBER: _builtins.int
+    TRAINED_FIELD_NUMBER: _builtins.int
+    SCORED_FIELD_NUMBER: _builtins.int
+    DOUBT_FIELD_NUMBER: _builtins.int
     mean: _builtins.float
     """<= 0."""
     least: _builtins.float
     """Of the least certain token, <= 0."""
     tokens: _builtins.int
+    scorer: _builtins.str
+    """Name of the scorer of calls; empty: "certainty", which is not trained."""
+    trained: _builtins.bool
+    scored: _builtins.float
+    """What the trained scorer makes of it, 0 to 1; unset: it has no score for such an answer."""
+    doubt: _builtins.str
+    """Why no score is enough in this conversation; empty: one may be."""
     def __init__(
         self,
         *,
         mean: _builtins.float = ...,
         least: _builtins.float = ...,
         tokens: _builtins.int = ...,
+        scorer: _builtins.str = ...,
+        trained: _builtins.bool = ...,
+        scored: _builtins.float | None = ...,
+        doubt: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_scored", b"_scored", "scored", b"scored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["least", b"least", "mean", b"mean", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_scored", b"_scored", "doubt", b"doubt", "least", b"least", "mean", b"mean", "scored", b"scored", "scorer", b"scorer", "tokens", b"tokens", "trained", b"trained"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__scored: _TypeAlias = _typing.Literal["scored"]  # noqa: Y015
+    _WhichOneofArgType__scored: _TypeAlias = _typing.Literal["_scored", b"_scored"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scored) -> _WhichOneofReturnType__scored | None: ...
 
 Global___Certainty: _TypeAlias = Certainty  # noqa: Y015
 

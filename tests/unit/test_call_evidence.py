@@ -72,8 +72,16 @@ def test_the_parts_of_several_calls_are_found_one_after_the_other() -> None:
 
 
 def test_a_call_in_another_form_than_the_template_s_has_evidence_too() -> None:
-    text = '```json\n{"name":"weather","arguments":{"city":"Rome"}}\n```'
-    assert found(Written([(text, -0.5), ("", -0.1)], [("weather", '{"city": "Rome"}')]))["text_least"] == -0.5
+    pieces = [
+        ('```json\n{"name":"', -0.9),
+        ("weather", -0.3),
+        ('","arguments":{"', -0.8),
+        ("city", -0.2),
+        ('":"', -0.7),
+        ("Rome", -0.5),
+    ]
+    values = found(Written([*pieces, ('"}}\n```', -0.1), ("", -0.6)], [("weather", '{"city": "Rome"}')]))
+    assert (values["name_least"], values["key_least"], values["text_mean"]) == (-0.8, -0.7, pytest.approx(-0.3))
 
 
 def test_a_text_without_a_call_has_evidence_of_its_own() -> None:

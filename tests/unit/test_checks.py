@@ -47,7 +47,7 @@ def test_an_installed_package_adds_a_check() -> None:
 
 
 def test_an_unknown_check_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InvalidArgument, match="no check is called 'even'; known: agreement, choice") as caught:
+    with pytest.raises(InvalidArgument, match="no check is called 'even'; known: agreement, call, choice") as caught:
         validate(CheckSpec("even"))
     assert (caught.value.reason, caught.value.field) == ("UNKNOWN_CHECK", "checks")
 
