@@ -80,32 +80,25 @@ async def test_after_a_very_unsure_call_the_large_model_has_the_rest_of_the_conv
     assert alone["answered_by"] == "slm"  # where the large model may not write, the small one is asked
 
 
-@pytest.mark.parametrize(
-    ("result", "call", "why"),
-    [("Error: no such city", ROME, "the last result is an error"), ("rain", PARIS, "the same call again")],
-)
-async def test_a_doubt_that_the_conversation_raises_passes_a_sure_call_on(
-    deciding: System, result: str, call: str, why: str
-) -> None:
+async def test_a_doubt_that_the_conversation_raises_passes_a_sure_call_on(deciding: System) -> None:
     said: list[dict[str, Any]] = script()
     first = await deciding.client.ask(said, tools=[WEATHER])
     [made] = calls_as_data(first.tool_calls)
     said += [
         {"role": "assistant", "content": "", "tool_calls": [made]},
-        {
-            "role": "tool",
-            "tool_call_id": made["id"],
-            "content": f"{result} [slm={call} slm_eos={len(call) + 1} llm=Hm. llm_eos=4]",
-        },
+        {"role": "tool", "tool_call_id": made["id"], "content": "rain"},
     ]
     second = await ask(deciding, said, tools=[WEATHER])
-    assert (second["answered_by"], second["answer"]) == ("llm", "Hm.")
-    assert any(why in note for note in second["notes"])
+    assert (second["answered_by"], called(second)) == ("llm", [("w", {"at": "Rome"})])
+    assert any("it makes the same call again" in note for note in second["notes"])
 
 
 async def test_a_sure_call_that_fails_the_callers_check_is_passed_on_and_both_are_checked(deciding: System) -> None:
     result = await ask(deciding, script(), tools=[WEATHER], checks=["call:w/at:choice:Rome\nOslo"])
-    assert (called(result), result["answered_by"]) == ([("w", {"at": "Rome"})], "llm"), (result["checks"], result["notes"])
+    assert (called(result), result["answered_by"]) == ([("w", {"at": "Rome"})], "llm"), (
+        result["checks"],
+        result["notes"],
+    )
     assert [(each["role"], each["verdict"]) for each in result["checks"]] == [("slm", "fail"), ("llm", "pass")]
     assert result["checks"][0]["detail"] == "w/at: 'Paris' is none of: Rome, Oslo"
 
