@@ -61,7 +61,7 @@ def secured(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def test_every_command_works_as_without_tls(secured: Stack) -> None:
-    done = tandem("ask", QUICK)
+    done = tandem("ask", "-v", QUICK)
     assert done.returncode == 0, done.stderr
     assert "sufficient at stage 1" in done.stdout
     assert tandem("status").returncode == 0
