@@ -58,9 +58,9 @@ async def test_a_service_refuses_the_plan_of_another_profile(system: System, met
 async def test_a_gateway_with_newer_prompts_fails_the_request_and_says_what_to_do(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    profiles = system.service._admission.profiles
+    profiles = system.service._admission.profiles  # one mapping, which the policies read too
     newer = _with_other_prompts(profiles["scripted"])
-    monkeypatch.setattr(system.service._admission, "profiles", {"scripted": newer})
+    monkeypatch.setitem(profiles, "scripted", newer)
     with pytest.raises(RequestError) as caught:
         await system.client.ask("[scores=0:0.9 slm_eos=5]")
     assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION

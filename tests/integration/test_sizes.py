@@ -15,10 +15,11 @@ MOST = 32_000
 @pytest.fixture(autouse=True)
 def roomy(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile as the shipped one; a token is a byte here."""
-    profile = system.service._admission.profiles["scripted"]
+    profiles = system.service._admission.profiles  # one mapping, which the policies read too
+    profile = profiles["scripted"]
     execution = profile.execution.model_copy(update={"max_tokens": 400})
     large = profile.model_copy(update={"max_conversation_tokens": MOST, "execution": execution})
-    monkeypatch.setattr(system.service._admission, "profiles", {"scripted": large})
+    monkeypatch.setitem(profiles, "scripted", large)
 
 
 def chat(tokens: int) -> dict[str, object]:

@@ -36,10 +36,11 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_a_request_waits_for_a_large_model_that_starts_and_says_so(
     system: System, monkeypatch: pytest.MonkeyPatch, refusals: list[str]
 ) -> None:
-    profile = system.service._admission.profiles["scripted"]
+    profiles = system.service._admission.profiles  # one mapping, which the policies read too
+    profile = profiles["scripted"]
     execution = profile.execution.model_copy(update={"llm_unavailable_timeout_seconds": 20})
     patient = profile.model_copy(update={"execution": execution})
-    monkeypatch.setattr(system.service._admission, "profiles", {"scripted": patient})
+    monkeypatch.setitem(profiles, "scripted", patient)
     refusals += ["refused"] * 5
     result = await ask(system, "[scores=16:0.9 slm_eos=5]")
     assert refusals == []
