@@ -71,7 +71,7 @@ async def test_an_answer_that_comes_at_the_end_has_its_item_too(http: httpx.Asyn
             {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
             "input[0].content[0].type",
         ),
-        ({"input": "x" * 401}, "input"),
+        ({"input": "x" * 601}, "input"),
         ({"text": {"format": {"type": "json_schema", "name": "a", "schema": {"not": {}}}}}, "text.format"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
     ],

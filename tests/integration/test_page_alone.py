@@ -67,6 +67,7 @@ async def test_a_server_that_is_gone_is_said_while_a_request_runs_and_before_one
         async with serving(system.client.address, port):
             await expect(problem).not_to_be_visible()
         await tab.page.evaluate("location.hash = '#/ask'")
+        await tab.page.get_by_role("textbox", name="Question").fill("how?")
         await tab.page.get_by_role("button", name="Ask", exact=True).click()
         await expect(problem).to_contain_text("does not answer")
     await system.client.cancel(request_id)

@@ -30,6 +30,10 @@ class Sent:
         return before + quote(self.path(names), safe="/" if route.endswith("...") else "") + rest.partition("}")[2]
 
 
+def _query(**values: float) -> Callable[[Names], dict[str, Any]]:
+    return lambda names: {"params": values}
+
+
 def _json(made: Callable[[Names], dict[str, Any]]) -> Callable[[Names], dict[str, Any]]:
     return lambda names: {"json": made(names)}
 
@@ -71,6 +75,8 @@ SENT = {
     "POST /v1/batches/{batch_id}/cancel": Sent(_BATCH),
     "GET /": Sent(),
     "GET /assets/...": Sent(lambda names: "app.js"),
+    "GET /api/plan": Sent(more=_query(small=0.5, large=0.7, both=0.4, check=0.8, ratio=8, auroc=0.7)),
+    "GET /api/plan/map": Sent(more=_query(small=0.5, large=0.7, both=0.4, check=0.8)),
     "GET /api/profiles": Sent(),
     "GET /api/tenants": Sent(),
     "GET /api/requests": Sent(),

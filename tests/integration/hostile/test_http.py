@@ -27,6 +27,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": body(QUESTION, model=MODEL),
     "/v1/responses": {"model": MODEL, "input": QUESTION},
     "/v1/messages": {"model": MODEL, "max_tokens": 64, "messages": [{"role": "user", "content": QUESTION}]},
+    "/v1/messages/count_tokens": {"model": MODEL, "messages": [{"role": "user", "content": QUESTION}]},
+    "/v1/tandem/outcomes": {"request_id": "r", "right": True},
     "/v1/files": {"purpose": "batch"},
     "/v1/batches": {"input_file_id": "file-x", "endpoint": "/v1/chat/completions", "completion_window": "24h"},
     "/api/requests": {"question": QUESTION},
