@@ -32,7 +32,8 @@ _ACCOUNTS = (
     "zremrangebyscore",
     "pexpire",
 )
-_OUTCOMES = ("rpush", "xadd", "hget", "hset", "hdel", "hexists", "hincrby", "pexpire")
+# Without `xadd`: a gateway that had it could write the streams of requests, whose keys it may delete.
+_OUTCOMES = ("rpush", "zadd", "zremrangebyscore", "hget", "hset", "hdel", "hexists", "hincrby", "pexpire")
 _ACCOUNT_KEYS = tuple(f"{{tenant:*}}:{name}" for name in ("account", "minute", "settled"))
 _OUTCOME_KEYS = tuple(f"{{tenant:*}}:{name}:*" for name in ("outcome", "policy", "changes", "kept"))
 
@@ -78,6 +79,7 @@ USERS = (
             "pexpire",
             "del",
             "lrange",
+            "zrangebyscore",
             *_SCRIPTS,
             *_ACCOUNTS,
             *_OUTCOMES,

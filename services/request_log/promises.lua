@@ -2,9 +2,10 @@
 -- that it is of. The evidence is that of tandem.method.kept.Course, whose names these are.
 -- KEYS: outcome, policy, changes, kept. Losses are whole millionths.
 -- outcome: of one request: "told" -> what its caller said; "counted" -> who made it count
--- policy:  "step", "outcomes", "lost", "all_outcomes", "all_lost", "a1".."aN" -> evidence of each alternative
+-- policy:  "step", "outcomes", "lost", "all_outcomes", "all_lost", "kept" (how many ever were), "a1".."aN" -> evidence of each alternative
 -- changes: "step outcomes lost at": when the policy became stricter, and by what
--- kept:    stream of outcomes for a calibration, where the tenant lets them be kept
+-- kept:    "number loss who step strength score" by when it was told: outcomes for a calibration, where the tenant lets them be kept;
+--          a sorted set and no stream, since who may XADD here could write requests' streams too (tandem/redis_users.py)
 local outcome, policy, changes, kept = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local MILLION = 1000000
 
@@ -34,8 +35,10 @@ if step < 0 or loss < 0 then return answer("NOTED", standing()) end
 redis.call("HSET", outcome, "counted", who)
 redis.call("PEXPIRE", outcome, remembered)
 if days > 0 then
-  redis.call("XADD", kept, "MINID", "=", string.format("%.0f", now - days * 86400000), "*",
-    "loss", string.format("%d", loss), "who", who, "step", string.format("%d", step), "strength", strength, "score", score)
+  -- The number keeps two outcomes apart that are alike.
+  local number_kept = redis.call("HINCRBY", policy, "kept", 1)
+  redis.call("ZADD", kept, ARGV[1], string.format("%d %d %s %d %s %s", number_kept, loss, who, step, strength, score))
+  redis.call("ZREMRANGEBYSCORE", kept, "-inf", string.format("(%.0f", now - days * 86400000))
   redis.call("PEXPIRE", kept, string.format("%.0f", days * 86400000))
 end
 if step ~= number("step") then return answer("OLD", standing()) end

@@ -132,14 +132,8 @@ class Promises:
     async def kept(self, policy: PolicyOf, since: datetime) -> list[Kept]:
         """The outcomes since then that a calibration may use, in order."""
         with translated_errors():
-            entries = await self._redis.xrange(policy.key("kept"), min=str(_ms(since)))
-        return [
-            Kept(
-                int(fields["loss"]) / MILLION, fields["who"], int(fields["step"]), int(fields["strength"]),
-                float(fields["score"]) if fields["score"] else None, _moment(int(entry_id.partition("-")[0])),
-            )
-            for entry_id, fields in entries
-        ]  # fmt: skip
+            rows = await self._redis.zrangebyscore(policy.key("kept"), _ms(since), "+inf", withscores=True)
+        return [_kept(row, int(at)) for row, at in rows]
 
     async def forget(self, tenant: str, request_id: str) -> None:
         """That the request had an outcome; what it counted stays, which names no request."""
@@ -153,6 +147,11 @@ def _outcome(tenant: str, request_id: str) -> str:
 
 def _counted(step: str | int, outcomes: str | int, lost: str | int) -> Counted:
     return Counted(int(step), int(outcomes), int(lost) / MILLION)
+
+
+def _kept(row: str, at: int) -> Kept:
+    _, loss, who, step, strength, score = row.split(" ")
+    return Kept(int(loss) / MILLION, who, int(step), int(strength), float(score) if score else None, _moment(at))
 
 
 def _ms(moment: datetime) -> int:

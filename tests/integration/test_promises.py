@@ -99,6 +99,8 @@ async def test_outcomes_are_kept_for_a_calibration_with_consent_alone_and_for_so
     await log.promises.count(policy, consents, report(0.5), now)
     [kept] = await log.promises.kept(policy, now - timedelta(days=30))
     assert (kept.loss, kept.who, kept.strength) == (0.5, "caller", 4)
+    await log.promises.count(policy, consents, report(0.5), now)  # alike, and at the same moment
+    assert len(await log.promises.kept(policy, now - timedelta(days=30))) == 2
     await log.promises.count(policy, consents, report(0.0), now + timedelta(days=31))
     assert 0.5 not in [each.loss for each in await log.promises.kept(policy, now - timedelta(days=99))]
 
@@ -138,11 +140,14 @@ async def test_what_is_no_outcome_is_refused(system: System) -> None:
 
 
 async def test_what_the_large_model_has_answered_loses_nothing(system: System) -> None:
-    request_id = uuid4().hex
+    small, request_id = uuid4().hex, uuid4().hex
+    await ask(system, BY_SLM, request_id=small)
+    lost = (await system.client.report(small, False)).policy.lost
+    assert lost >= 1
     await ask(system, r"[scores=0:0.1,16:0.1 llm=\boxed{4}_ llm_eos=5] by itself", request_id=request_id)
     assert (await system.client.get(request_id)).result.answered_by == tandem_pb2.ROLE_LLM
-    lost = to_dict(await system.client.promises())["policies"][0]["lost"]
-    assert (await system.client.report(request_id, False)).policy.lost == lost
+    told = await system.client.report(request_id, False)
+    assert (told.counting, told.policy.lost) == ("counted", lost)
 
 
 async def test_a_request_with_a_policy_of_its_callers_counts_for_none(system: System) -> None:

@@ -26,6 +26,7 @@ READING = {
     "hexists": "HEXISTS {key} a",
     "lrange": "LRANGE {key} 0 1",
     "zcount": "ZCOUNT {key} 0 1",
+    "zrangebyscore": "ZRANGEBYSCORE {key} 0 1",
     "zscore": "ZSCORE {key} a",
 }
 WRITING = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,8 +17,10 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from services.gateway.chores import OverdueHolds
 from services.request_log.connection import Role
 from services.request_log.log import RequestLog
+from services.request_log.promises import Counting, PolicyOf, Report
 from services.request_log.servers import Access, Login
 from services.request_log.stops import StopSignal
+from tandem.method.kept import Watched
 from tandem.redis_users import USERS, acl_lines, passwords_in, user_of
 from tandem.tenants import TenantFile
 from tests.conftest import Hold
@@ -110,6 +112,24 @@ async def test_a_batch_is_answered(system: System) -> None:
     batch = await run(system, plain(3))
     assert batch.counts.answered == 3
     assert len(await read(system, batch.output_file_id)) == 3
+
+
+@pytest.mark.parametrize("process", ["gateway", "worker"])
+async def test_an_outcome_is_counted_and_kept(guarded: Guarded, process: str) -> None:
+    promise = Watched("answer", "scores", "made", lose_at_most=0.05, confidence=0.95, steps=3, keep_days=30)
+    policy, now = PolicyOf(process, "profile", "answer", "made"), datetime.now(UTC)
+    log, gateway = guarded.log(process), guarded.log("gateway")
+    told = 0
+    counting = Counting.COUNTED
+    while counting is Counting.COUNTED:
+        counting, _ = await log.promises.count(policy, promise, Report(uuid4().hex, "caller", 1.0), now)
+        told += 1
+    assert counting is Counting.STRICTER
+    assert len(await gateway.promises.kept(policy, now - timedelta(days=1))) == told
+    counted, changes = await gateway.promises.standing(policy)
+    assert counted.step == len(changes) == 1
+    await log.close()
+    await gateway.close()
 
 
 @pytest.mark.parametrize("process", [user.process for user in USERS])
