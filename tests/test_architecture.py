@@ -40,7 +40,7 @@ ARROWS: dict[str, set[str]] = {
     "services.bounded": set(),
     "services.engine": {"tandem.method", "tandem", "services.bounded"},  # it makes the engines below by their names
     "services.engine.loop": {"tandem.method", "services.engine"},
-    "services.engine.llamacpp": {"tandem.method", *ENGINE},
+    "services.engine.llamacpp": {"tandem.method", "tandem", *ENGINE},  # what a GGUF file says of itself
     "services.engine.torch_engine": {"tandem.method", *ENGINE},
     "services.engine.remote": {"tandem.method", "tandem", "services.engine"},  # where a key is
     "services.generation": {"tandem.method", "services.engine", "services.observability", "services.request_log"},

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tandem.endpoints.address import Address, AddressError
 from tandem.endpoints.probe import Found
+from tandem.gguf_metadata import read_metadata
 from tandem.method.prices import RolePrices
 from tandem.price_list import price_list
 
@@ -25,8 +27,11 @@ class Role:
     found: Found | None = None
     prices: RolePrices | None = None
 
-    @property
+    @cached_property
     def context_length(self) -> int:
+        """Of the GGUF file, the endpoint, or the price list. Raises AddressError for a file that cannot be read."""
+        if self.address.file is not None:
+            return _context_of(self.address.file)
         listed = self.address.price
         known = (self.found and self.found.context_length) or (listed and listed.max_input_tokens)
         return known or _CONTEXT
@@ -52,6 +57,15 @@ class Role:
             return float(meta["n_params"])
         named = _PARAMETERS.search(self.address.name)
         return float(named[1]) * 1e9 if named else 0.0
+
+
+def _context_of(file: Path) -> int:
+    try:
+        said = read_metadata(file)
+    except OSError as error:
+        raise AddressError(str(error)) from error
+    length: int = said.get(f"{said.get('general.architecture')}.context_length", _CONTEXT)
+    return length
 
 
 def parse_prices(text: str) -> RolePrices:

@@ -18,8 +18,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
 from services.engine.llamacpp.gguf import RULES, UnknownTokenizer, write_tokenizer
-from services.engine.llamacpp.gguf_metadata import read_metadata
 from services.engine.tokenizer import ChatTokenizer, FileTokenizer
+from tandem.gguf_metadata import read_metadata
 
 CONTROL, ADDED, UNUSED = "<|endoftext|>", "<think>", "[PAD 7]"
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|endoftext|>{% endfor %}"

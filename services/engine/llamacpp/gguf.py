@@ -21,7 +21,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from services.engine.llamacpp.gguf_metadata import read_metadata
+from tandem.gguf_metadata import read_metadata
 
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # types of tokens
 _BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
