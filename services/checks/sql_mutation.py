@@ -14,7 +14,7 @@ Row = list[Any]
 
 
 def mutate_rows(connection: sqlite3.Connection, generator: random.Random) -> None:
-    """Each table anew; a row that breaks a constraint of the schema is left out, and a key stays one."""
+    """Each table anew, of a copy in memory; a row that breaks a constraint of the schema is left out, and a key stays one."""
     connection.set_authorizer(None)
     names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
     for (name,) in names.fetchall():
@@ -22,7 +22,7 @@ def mutate_rows(connection: sqlite3.Connection, generator: random.Random) -> Non
         columns = [row for row in connection.execute(f"PRAGMA table_xinfo({table})") if not row[6]]  # none computed
         chosen = ", ".join('"' + row[1].replace('"', '""') + '"' for row in columns)
         rows = [list(row) for row in connection.execute(f"SELECT {chosen} FROM {table} LIMIT {_MOST_ROWS}")]  # nosec B608
-        connection.execute(f"DELETE FROM {table}")  # nosec B608: of a copy in memory
+        connection.execute(f"DELETE FROM {table}")  # nosec B608
         holes = ", ".join("?" * len(columns))
         insert = f"INSERT OR IGNORE INTO {table} ({chosen}) VALUES ({holes})"  # nosec B608
         connection.executemany(insert, _like(rows, [bool(row[5]) for row in columns], generator))
