@@ -14,10 +14,11 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from services.checks.api import Check, Compared, failed, passed, unknown
+from services.checks.api import Check, Compared, failed, needs_argument, passed, unknown
 from services.checks.sql_mutation import mutate_rows
 from tandem.method.answer import last_block
 
@@ -135,9 +136,14 @@ def compare_sql(question: str, answer: str, argument: str) -> Compared:
     except QueryError as error:
         return unknown(f"the setup: {error}")
     try:
-        rows = database.query(text)
+        return _judged(database, text, task)
     except QueryError as error:
         return failed(f"the query: {error}")
+
+
+def _judged(database: Database, text: str, task: SqlTask) -> Compared:
+    """Raises QueryError of the answer's query."""
+    rows = database.query(text)
     if not database.read:
         return failed("the query reads no table")
     if task.expected is not None:
@@ -152,22 +158,21 @@ def _as_expected(rows: Rows, expected: Rows, ordered: bool) -> Compared:
 
 
 def _agreement(database: Database, text: str, task: SqlTask) -> Compared:
-    """Of two queries on the given rows, and on mutations of them. A database on which both give nothing tells nothing."""
+    """Of two queries on the given rows, and on mutations of them. A database on which both give nothing tells nothing.
+
+    Raises QueryError of the answer's query.
+    """
     told, generator = 0, random.Random(zlib.crc32(task.setup.encode()))  # nosec B311  # not a secret
     for number in range(_DATABASES):
         tried = database.copy()
-        if number:
-            mutate_rows(tried.connection, generator)
-        try:
-            reference = tried.query(task.other)
-        except QueryError as error:
-            return unknown(f"the other query: {error}")
-        try:
+        with closing(tried.connection):
+            if number:
+                mutate_rows(tried.connection, generator)
+            try:
+                reference = tried.query(task.other)
+            except QueryError as error:
+                return unknown(f"the other query: {error}")
             rows = tried.query(text)
-        except QueryError as error:
-            return failed(f"the query: {error}")
-        finally:
-            tried.connection.close()
         if not _are_same(rows, reference, task.ordered):
             where = "the given rows" if number == 0 else "rows like the given ones"
             return failed(f"on {where} the query gives {_shown(rows)}, another one {_shown(reference)}")
@@ -198,8 +203,4 @@ def _validate(argument: str) -> None:
     parse_task(argument)
 
 
-def _has_argument(question: str, argument: str) -> bool:
-    return bool(argument.strip())
-
-
-SQL = Check("sql", compare_sql, _validate, _has_argument)
+SQL = Check("sql", compare_sql, _validate, needs_argument)

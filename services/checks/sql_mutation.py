@@ -30,7 +30,7 @@ def mutate_rows(connection: sqlite3.Connection, generator: random.Random) -> Non
 
 def _like(rows: list[Row], is_key: list[bool], generator: random.Random) -> list[Row]:
     """Keys of rows are kept, so that tables still meet; a repeated row has another one."""
-    kept = [list(row) for row in rows if generator.random() >= _LEFT_OUT]
+    kept = [row for row in rows if generator.random() >= _LEFT_OUT]
     repeated = [list(generator.choice(rows)) for _ in range(max(2, len(rows) // 3))] if rows else []
     for row in repeated:
         for i, key in enumerate(is_key):

@@ -21,11 +21,14 @@ class Completion:
     """A whole generation. `tokens`, and so `ids`, include the stop token where there is one; `text` does not."""
 
     request_id: str
-    ids: tuple[int, ...]
+    tokens: tuple[Token, ...]
     text: str
     reason: FinishReason
     usage: TokenCounts
-    tokens: tuple[Token, ...] = ()
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(token.id for token in self.tokens)
 
 
 async def generate(engine: Engine, generation: GenerationRequest) -> Completion:
@@ -34,8 +37,8 @@ async def generate(engine: Engine, generation: GenerationRequest) -> Completion:
     async with aclosing(engine.generate(generation)) as stream:
         async for item in stream:
             if isinstance(item, Finished):
-                ids, text = tuple(token.id for token in tokens), "".join([*(t.text for t in tokens), item.text])
-                return Completion(generation.request_id, ids, text, item.reason, item.usage, tuple(tokens))
+                text = "".join([*(token.text for token in tokens), item.text])
+                return Completion(generation.request_id, tuple(tokens), text, item.reason, item.usage)
             tokens.append(item)
     raise AssertionError("a stream ends with Finished")
 

@@ -92,8 +92,9 @@ def _values(text: str) -> list[Any]:
         except (ValueError, RecursionError):
             return []
         values.append(value)
-        found = _SPACE.match(text, end)
-        place = found.end() if found else end
+        space = _SPACE.match(text, end)
+        assert space  # it may be empty
+        place = space.end()
     return values[0] if len(values) == 1 and isinstance(values[0], list) else values
 
 

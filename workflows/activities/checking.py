@@ -30,7 +30,7 @@ class CheckingActivities:
     async def check(self, task: CheckTask) -> list[CheckResult]:
         """One result for each check: the answer checker's, others', and agreement. A cancel ends the checks in the service."""
         others = [check for check in task.checks if self._others.has(check.name)]
-        own = [check for check in task.checks if check.name != AGREEMENT and check not in others]
+        own = [check for check in task.checks if check.name != AGREEMENT and not self._others.has(check.name)]
         async with heartbeating():
             found = await asyncio.gather(self._run(own, task), self._others.check(others, task))
         results = [*found[0], *found[1]]

@@ -54,9 +54,6 @@ class GrowingContext:
         self._lengths.pop(row, None)
         self._context.drop_row(row)
 
-    def close(self) -> None:
-        self._context.close()
-
     def _make_room(self, lengths: dict[int, int]) -> None:
         """For rows that are about to have these lengths."""
         total = sum((self._lengths | lengths).values())

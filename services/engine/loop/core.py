@@ -70,9 +70,10 @@ class EngineCore:
         self.tokenizer = self.runner.tokenizer()
         self.eos_ids, self.num_parameters = self.runner.model.eos_ids(), self.runner.model.num_parameters()
         self.grammars = Grammars(self.tokenizer, self.eos_ids)
-        if self._settings.saved_prefixes and (identity := self.runner.identity):
-            folder, most = self._settings.saved_prefixes / self._settings.name, self._settings.saved_bytes
-            self._beginnings.open(PrefixFiles(folder, identity, most))
+        settings = self._settings
+        if settings.generates and settings.saved_prefixes and (identity := self.runner.identity):
+            folder = settings.saved_prefixes / settings.name
+            self._beginnings.open(PrefixFiles(folder, identity, settings.saved_bytes))
 
     def _step(self) -> None:
         self._drop_aborted()

@@ -14,6 +14,11 @@ _LONGEST_WAIT = 600.0
 _JITTER = 0.25
 
 
+def jittered(seconds: float, jitter: Callable[[], float]) -> float:
+    """A little longer, so that those who wait come back at different times. `jitter`: in 0..1."""
+    return seconds * (1 + _JITTER * jitter())
+
+
 class Circuit:
     """Closed, until an API says how long to wait or has failed five times in a row. Then each request fails at once, with the time that is
     left, and after that one may try: it closes the circuit or doubles the pause.
@@ -35,8 +40,7 @@ class Circuit:
         """Before a request. Raises QueueFull and ApiUnavailable, with the time that is left in `retry_after_s`."""
         left = self._opens_at - self._clock()
         if left > 0 or self._is_tried:
-            # Who waits comes back at different times.
-            again = max(left, _FIRST_PAUSE) * (1 + _JITTER * self._jitter())
+            again = jittered(max(left, _FIRST_PAUSE), self._jitter)
             if self._limited:
                 raise QueueFull(f"the API has asked for a pause of its limits: {left:.0f} s are left", again)
             raise ApiUnavailable(
@@ -62,7 +66,7 @@ class Circuit:
         wait = min(seconds if seconds is not None else _FIRST_PAUSE, _LONGEST_WAIT)
         if seconds is not None:
             self._limited, self._opens_at = True, max(self._opens_at, self._clock() + wait)
-        return wait * (1 + _JITTER * self._jitter())
+        return jittered(wait, self._jitter)
 
     def left(self) -> None:
         """A request was aborted before the API had answered: nothing is known of it."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from services.engine.api import QueueFull
+from services.engine.remote.circuit import jittered
 from tandem.method.endpoint import Limits
 
 _LONGEST_WAIT = 10.0
-_JITTER = 0.25
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # As OpenAI (and those of its protocol) and Anthropic call them: limit, what is left of it, and when it is whole again.
@@ -77,7 +77,7 @@ class RateLimits:
         now = self._clock()
         wait = max(self._requests.wait(1, now), self._tokens.wait(tokens, now))
         if wait:
-            wait *= 1 + _JITTER * self._jitter()
+            wait = jittered(wait, self._jitter)
         if wait > _LONGEST_WAIT:
             raise QueueFull(f"the API's limit per minute is reached: {wait:.0f} s are left", wait)
         self._requests.take(1)
