@@ -38,6 +38,10 @@ def _anything(argument: str) -> None:
     """Every argument is good."""
 
 
+def needs_argument(question: str, argument: str) -> bool:
+    return bool(argument.strip())
+
+
 def _always(question: str, argument: str) -> bool:
     return True
 

@@ -16,7 +16,7 @@ from jsonschema.exceptions import SchemaError, ValidationError, best_match
 from jsonschema.validators import validator_for
 from referencing.jsonschema import EMPTY_REGISTRY
 
-from services.checks.api import Check, Compared, failed, passed
+from services.checks.api import Check, Compared, failed, needs_argument, passed
 from tandem.method.answer import last_block
 from tandem.method.checks import EXAMPLES
 from tandem.method.examples import Example, argument_examples, find_examples, weight
@@ -55,10 +55,6 @@ def _has_examples(question: str, argument: str) -> bool:
 PYTHON_EXAMPLES = Check(EXAMPLES, None, _validate_test, _has_examples, ("code",))
 
 
-def _needs_argument(question: str, argument: str) -> bool:
-    return bool(argument.strip())
-
-
 def validate_schema(argument: str) -> None:
     """Raises ValueError. May take a second, and minutes where an old draft compares all values in pairs."""
     try:
@@ -86,7 +82,7 @@ def _worst_error(schema: Any, value: Any) -> ValidationError | None:
     return found
 
 
-JSON_SCHEMA = Check("json_schema", _compare_json, validate_schema, _needs_argument)
+JSON_SCHEMA = Check("json_schema", _compare_json, validate_schema, needs_argument)
 
 
 def _compile(argument: str) -> None:
@@ -116,12 +112,13 @@ def _has_options(argument: str) -> None:
 def _choose(question: str, answer: str, argument: str) -> Compared:
     """The answer is one of the options, whatever its case and spaces."""
     options = _options(argument)
-    if _normal(answer) in map(_normal, options):
+    if normal(answer) in map(normal, options):
         return passed()
     return failed(f"{_shown(answer.strip())} is none of: {', '.join(options)}")
 
 
-def _normal(text: str) -> str:
+def normal(text: str) -> str:
+    """Whatever its case and spaces."""
     return " ".join(text.split()).casefold()
 
 
@@ -129,7 +126,7 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
 
 
-REGEX = Check("regex", _match, _compile, _needs_argument)
-CHOICE = Check("choice", _choose, _has_options, _needs_argument)
+REGEX = Check("regex", _match, _compile, needs_argument)
+CHOICE = Check("choice", _choose, _has_options, needs_argument)
 
 BUILT_IN = (PYTHON_EXAMPLES, JSON_SCHEMA, REGEX, CHOICE)

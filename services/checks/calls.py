@@ -14,9 +14,12 @@ from typing import Any
 
 from services.checks.api import Check, Compared, failed, passed, unknown
 from services.checks.built_in import CHOICE, JSON_SCHEMA, REGEX
+from services.checks.quotes import QUOTES
 from tandem.method.checks import CALL, CheckSpec, Verdict
 
 _INNER = {check.name: check for check in (JSON_SCHEMA, REGEX, CHOICE)}
+WITH_SCHEMA = {check.name: check for check in (JSON_SCHEMA, QUOTES)}
+"""Checks whose argument is a JSON schema. To validate one may take minutes, so a request's is tried within limits."""
 _FORM = "give it as TOOL:CHECK:ARGUMENT or TOOL/NAME:CHECK:ARGUMENT"
 
 
@@ -51,7 +54,7 @@ def _validate(argument: str) -> None:
 def schema_in(spec: CheckSpec) -> str:
     """The JSON schema that a check compares with, its own or one of calls; empty without one. Raises ValueError."""
     inner = CallCheck.parse(spec.argument).check if spec.name == CALL else spec
-    return inner.argument if inner.name == JSON_SCHEMA.name else ""
+    return inner.argument if inner.name in WITH_SCHEMA else ""
 
 
 def _compare(question: str, answer: str, argument: str) -> Compared:

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from services.checks.api import Check, Compared, failed, passed, unknown
-from services.checks.built_in import validate_schema
+from services.checks.api import Check, Compared, failed, needs_argument, passed, unknown
+from services.checks.built_in import normal, validate_schema
 from tandem.method.answer import last_block
 
 KEYWORD = "x-quoted"
@@ -37,7 +37,7 @@ class _Source:
     """What stands in a text."""
 
     def __init__(self, text: str) -> None:
-        self._text = _normal(text)
+        self._text = normal(text)
         self._numbers = {number for match in _NUMBER.finditer(text) for number in _numbers(match[0])}
         self._numbers |= {float(i) for i, word in enumerate(_WORDS) if re.search(rf"\b{word}\b", self._text)}
         self._dates = set(_dates(self._text))
@@ -50,7 +50,7 @@ class _Source:
             return any(abs(number - value) <= 1e-9 * max(1.0, abs(value)) for number in self._numbers)
         if match := _ISO.fullmatch(value.strip()):
             return _day(*map(int, match.groups())) in self._dates
-        text = _normal(value)
+        text = normal(value)
         return bool(text) and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", self._text) is not None
 
 
@@ -86,7 +86,7 @@ def _compare(question: str, answer: str, argument: str) -> Compared:
         return failed(
             f"{each!r:.{_SHOWN_CHARACTERS}} at {path} does not stand in the text", 1 - len(missing) / len(found)
         )
-    texts = Counter(_normal(each) for _, each in shown if isinstance(each, str))
+    texts = Counter(normal(each) for _, each in shown if isinstance(each, str))
     if twice := next((text for text, used in texts.items() if 0 < source.count(text) < used), ""):
         return failed(f"{twice!r:.{_SHOWN_CHARACTERS}} is used more often than it stands in the text")
     if len(shown) < len(found):
@@ -98,14 +98,6 @@ def _validate(argument: str) -> None:
     validate_schema(argument)
     if KEYWORD not in argument:
         raise ValueError(f"no part of the schema has the keyword {KEYWORD!r}")
-
-
-def _has_argument(question: str, argument: str) -> bool:
-    return bool(argument.strip())
-
-
-def _normal(text: str) -> str:
-    return " ".join(text.split()).casefold()
 
 
 def _numbers(text: str) -> Iterator[float]:
@@ -137,4 +129,4 @@ def _day(year: int, month: int, day: int) -> date | None:
         return None
 
 
-QUOTES = Check("quotes", _compare, _validate, _has_argument)
+QUOTES = Check("quotes", _compare, _validate, needs_argument)

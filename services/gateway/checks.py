@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 from services.bounded.calls import BoundedCalls, Busy, Refused, TooCostly
-from services.checks.built_in import JSON_SCHEMA, validate_schema
-from services.checks.calls import CallCheck, schema_in
+from services.checks.api import Check
+from services.checks.built_in import JSON_SCHEMA
+from services.checks.calls import WITH_SCHEMA, CallCheck, schema_in
 from services.checks.registry import applies, validate
 from services.process.without_engine import check_schema, check_tool_schemas
 from tandem.method.checks import CALL, CheckSpec
@@ -59,11 +60,11 @@ async def check_schemas(request: SolveRequest) -> None:
         await check_tool_schemas(request.tools, request.json_schema)
     for spec in request.checks:
         if schema := schema_in(spec).strip():
-            await _check_argument(schema)
+            await _check_argument(WITH_SCHEMA.get(spec.name, JSON_SCHEMA), schema)
 
 
 def _is_schema(spec: CheckSpec) -> bool:
-    return spec.name == JSON_SCHEMA.name and bool(spec.argument.strip())
+    return spec.name in WITH_SCHEMA and bool(spec.argument.strip())
 
 
 def check_call_checks(request: SolveRequest) -> None:
@@ -86,20 +87,20 @@ def check_call_checks(request: SolveRequest) -> None:
             raise InvalidArgument(f"{spec}: no tool that may be called is {tool!r}", field="checks")
 
 
-async def _check_argument(schema: str) -> None:
+async def _check_argument(check: Check, schema: str) -> None:
     calls = _calls()
     try:
         async with calls.turn(len(schema) * _MILLISECONDS_PER_CHARACTER):
-            await calls.run(f"{validate_schema.__module__}:{validate_schema.__name__}", schema)
+            await calls.run(f"{check.validate.__module__}:{check.validate.__name__}", schema)
     except Refused as error:
-        raise InvalidArgument(f"{JSON_SCHEMA.name}: {error}", field="checks") from None
+        raise InvalidArgument(f"{check.name}: {error}", field="checks") from None
     except TooCostly:
-        raise InvalidArgument(f"{JSON_SCHEMA.name}: the schema is too costly to check", field="checks") from None
+        raise InvalidArgument(f"{check.name}: the schema is too costly to check", field="checks") from None
     except Busy as error:
-        raise ResourceExhausted(f"{JSON_SCHEMA.name}: {error}", retry_after_s=_RETRY_SECONDS) from None
+        raise ResourceExhausted(f"{check.name}: {error}", retry_after_s=_RETRY_SECONDS) from None
 
 
 @cache
 def _calls() -> BoundedCalls:
     """Of this process; its helper starts with the first check of this kind."""
-    return BoundedCalls([validate_schema.__module__])
+    return BoundedCalls([check.validate.__module__ for check in WITH_SCHEMA.values()])
