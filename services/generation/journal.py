@@ -48,11 +48,19 @@ class Page:
         self._memory: mmap.mmap | None = None
         if file is not None and attempt is not None:
             self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # it is ours, until this process ends
-            os.ftruncate(self._descriptor, _BYTES)
-            self._memory = mmap.mmap(self._descriptor, _BYTES)
+            try:
+                self._memory = self._map()
+            except OSError:
+                self._close()
+                raise
             said = json.dumps(asdict(attempt)).encode()
             self._memory[_COUNTS.size : _COUNTS.size + len(said)] = said
+
+    def _map(self) -> mmap.mmap:
+        """Raises OSError where the disk is full: to write into a page that it has no room for would kill the process."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # it is ours, until this process ends
+        os.posix_fallocate(self._descriptor, 0, _BYTES)
+        return mmap.mmap(self._descriptor, _BYTES)
 
     def count(self, prompt: int, generated: int) -> None:
         """All tokens of the attempt so far."""
@@ -61,12 +69,16 @@ class Page:
 
     def remove(self) -> None:
         """The log has the counts. May be called again."""
-        if self._memory is not None and self._file is not None:
+        if self._memory is not None:
             self._memory.close()
             self._memory = None
-            with suppress(OSError):
+            self._close()
+
+    def _close(self) -> None:
+        with suppress(OSError):
+            if self._file is not None:
                 self._file.unlink()
-            os.close(self._descriptor)
+        os.close(self._descriptor)
 
 
 class Journal:

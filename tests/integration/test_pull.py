@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.disks import mounted_disk
 from tests.hub import Hub
 
 ROOT = Path(__file__).parents[2]
@@ -125,15 +126,8 @@ def test_a_wait_for_models_that_nobody_downloads_ends_with_their_names(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 512 KiB: less than the two models, more than one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)], capture_output=True, text=True
-    )
-    if done.returncode:
-        pytest.skip(f"needs the right to mount a disk: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted_disk(tmp_path / "disk", 512) as folder:
+        yield folder
 
 
 def test_a_disk_that_is_too_small_is_named_before_anything_is_downloaded_and_room_heals_it(

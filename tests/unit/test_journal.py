@@ -10,8 +10,23 @@ from pathlib import Path
 import pytest
 
 from services.generation.journal import Attempt, Journal, Leftover
+from tests.disks import mounted_disk
 
 _ATTEMPT = Attempt("r1", 2, 0)
+_FULL = """
+import sys
+from pathlib import Path
+from services.generation.journal import Attempt, Journal
+folder = Path(sys.argv[1])
+journal = Journal(folder / "journal")
+try:
+    (folder / "something-else").write_bytes(b"x" * 1_000_000)
+except OSError:
+    pass
+page = journal.begin(Attempt("r1", 2, 0))
+page.count(12, 7)
+page.remove()
+"""
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -56,3 +71,11 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path, caplog: pytest.LogCapt
         page.remove()
         assert list(journal.leftovers()) == []
     assert "on no bill" in caplog.text
+
+
+def test_a_full_disk_keeps_no_counts_and_costs_no_request(tmp_path: Path) -> None:
+    """Where a file has a hole and the disk no room for it, to write into the page kills the process."""
+    with mounted_disk(tmp_path / "disk", 64) as disk:
+        done = subprocess.run([sys.executable, "-c", _FULL, str(disk)], check=False, capture_output=True, text=True)
+        assert (done.returncode, list((disk / "journal").iterdir())) == (0, [])
+        assert "the tokens of r1 are not kept" in done.stderr
