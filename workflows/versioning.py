@@ -28,8 +28,14 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
 _LEASE = timedelta(seconds=10)
 _LOOK = timedelta(seconds=30)  # at Temporal, while all is well
-# No worker of the version has come; or Temporal is asked about the deployment by several at once, of whom it answers few.
-_NOT_YET = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.RESOURCE_EXHAUSTED)
+_NOT_YET = (
+    RPCStatusCode.NOT_FOUND,  # no worker of the version has come
+    RPCStatusCode.FAILED_PRECONDITION,
+    RPCStatusCode.RESOURCE_EXHAUSTED,  # Temporal is asked about the deployment by several at once, of whom it answers few
+    RPCStatusCode.CANCELLED,  # it gave up inside, which it does while it is busy
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.UNAVAILABLE,
+)
 
 
 @dataclass(frozen=True, slots=True)
