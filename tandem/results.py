@@ -12,6 +12,11 @@ def to_dict(message: Message) -> dict[str, Any]:
     return {field.name: _value(message, field) for field in message.DESCRIPTOR.fields}
 
 
+def to_dict_or_none(message: Message, *names: str) -> dict[str, Any]:
+    """The same, with None for each message of `names` that is unset, rather than an empty one."""
+    return to_dict(message) | {name: None for name in names if not message.HasField(name)}
+
+
 def _value(message: Message, field: Any) -> Any:
     value = getattr(message, field.name)
     if field.message_type and field.message_type.GetOptions().map_entry:

@@ -9,7 +9,7 @@ from examples.agents.workshop import Workshop, main
 
 def run(address: str, model: str, task: str, workshop: Workshop) -> str:
     client = Anthropic(base_url=address, api_key="none")
-    tools = [beta_tool(tool) for tool in (workshop.query, workshop.calculate, workshop.save)]
+    tools = [beta_tool(tool) for tool in workshop.tools]
     runner = client.beta.messages.tool_runner(
         model=model, max_tokens=256, tools=tools, messages=[{"role": "user", "content": task}]
     )

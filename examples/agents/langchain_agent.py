@@ -11,7 +11,7 @@ from examples.agents.workshop import Workshop, main
 
 def run(address: str, model: str, task: str, workshop: Workshop) -> str:
     chat = ChatOpenAI(model=model, base_url=f"{address}/v1", api_key=SecretStr("none"))
-    agent = create_agent(chat, tools=[workshop.query, workshop.calculate, workshop.save])
+    agent = create_agent(chat, tools=workshop.tools)
     said = agent.invoke({"messages": [{"role": "user", "content": task}]})
     return str(said["messages"][-1].content)
 

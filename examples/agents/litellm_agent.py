@@ -15,7 +15,7 @@ _MOST_TURNS = 8
 def run(address: str, model: str, task: str, workshop: Workshop, protocol: str = "openai") -> str:
     """`protocol`: how LiteLLM asks, `openai` or `anthropic`."""
     base = {"openai": f"{address}/v1", "anthropic": address}[protocol]
-    called = {tool.__name__: tool for tool in (workshop.query, workshop.calculate, workshop.save)}
+    called = {tool.__name__: tool for tool in workshop.tools}
     tools = [{"type": "function", "function": _described(tool)} for tool in called.values()]
     said: list[Any] = [{"role": "user", "content": task}]
     for _ in range(_MOST_TURNS):

@@ -12,7 +12,7 @@ from examples.agents.workshop import Workshop
 
 def main(folder: Path) -> None:
     workshop, server = Workshop(folder), MCPServer("workshop")
-    for tool in (workshop.query, workshop.calculate, workshop.save):
+    for tool in workshop.tools:
         server.tool()(tool)
     server.run()
 

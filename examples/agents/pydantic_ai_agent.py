@@ -11,7 +11,7 @@ from examples.agents.workshop import Workshop, main
 
 def run(address: str, model: str, task: str, workshop: Workshop) -> str:
     chat = OpenAIChatModel(model, provider=OpenAIProvider(base_url=f"{address}/v1", api_key="none"))
-    agent = Agent(chat, tools=[workshop.query, workshop.calculate, workshop.save])
+    agent = Agent(chat, tools=workshop.tools)
     return agent.run_sync(task).output
 
 

@@ -29,6 +29,10 @@ class Workshop:
             database.execute("delete from orders")
             database.executemany("insert into orders values (?, ?)", ORDERS)
 
+    @property
+    def tools(self) -> list[Callable[..., str]]:
+        return [self.query, self.calculate, self.save]
+
     def query(self, sql: str) -> str:
         """Run one SQL statement on the SQLite database with the table orders(customer, amount)."""
 

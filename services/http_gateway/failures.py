@@ -51,10 +51,7 @@ def refused_page(refusal: Refusal, path: str) -> JSONResponse:
 
 def _handler(convert: Callable[[Any], HttpError]) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
     async def handle(request: Request, error: Exception) -> JSONResponse:
-        converted = convert(error)
-        if request.url.path == "/v1/responses":
-            converted = errors.of_responses(converted)
-        return _reply(converted, request.url.path)
+        return _reply(convert(error), request.url.path)
 
     return handle
 
@@ -82,6 +79,8 @@ def _allowed(request: Request) -> list[str]:
 
 def _reply(error: HttpError, path: str, more: dict[str, str] | None = None) -> JSONResponse:
     """In the shape of the API that `path` belongs to."""
+    if path == "/v1/responses":
+        error = errors.of_responses(error)
     is_anthropics = path == _MESSAGES or path.startswith(f"{_MESSAGES}/")
     body = error_body(error) if is_anthropics else error.body
     return JSONResponse(body, error.status, {**error.headers, **(more or {})})

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter
 from pydantic import Field, model_validator
 
+from services.http_gateway.page import Caller
 from services.http_gateway.reading import BodyRoute
-from services.identity.caller import bearer
-from tandem.client import AsyncClient
 from tandem.openai.json_body import JsonBody
-from tandem.results import to_dict
+from tandem.results import to_dict, to_dict_or_none
 
 router = APIRouter(prefix="/v1/tandem", route_class=BodyRoute)
 
@@ -34,20 +33,11 @@ class Outcome(JsonBody):
         return self.right if self.score is None else self.score  # type: ignore[return-value]
 
 
-def _caller(request: Request, authorization: Annotated[str, Header()] = "") -> AsyncClient:
-    """The gateway's client on behalf of the sender of this header."""
-    client: AsyncClient = request.app.state.gateway
-    return client.for_caller(bearer(authorization))
-
-
-Caller = Annotated[AsyncClient, Depends(_caller)]
-
-
 @router.post("/outcomes")
 async def report(client: Caller, outcome: Outcome) -> dict[str, Any]:
     """Say whether the answer of one of your requests was right, once; the same word again changes nothing."""
     reply = await client.report(outcome.request_id, outcome.said)
-    return to_dict(reply) | ({} if reply.HasField("policy") else {"policy": None})
+    return to_dict_or_none(reply, "policy")
 
 
 @router.get("/promises")

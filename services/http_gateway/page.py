@@ -23,7 +23,7 @@ from tandem.method.conversation import Task
 from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import RefusedParameter
 from tandem.request import Question, solve_request
-from tandem.results import to_dict
+from tandem.results import to_dict, to_dict_or_none
 from tandem.v1 import tandem_pb2
 
 _FILES = Path(__file__).parent / "assets"
@@ -147,9 +147,7 @@ async def events(
 @api.get("/requests/{request_id:id}")
 async def request(client: Caller, request_id: str) -> dict[str, Any]:
     """Without a result there is none, rather than an empty one."""
-    response = await client.get(request_id)
-    parts = {"result": response.HasField("result"), "shadow": response.HasField("shadow")}
-    return to_dict(response) | {name: None for name, is_there in parts.items() if not is_there}
+    return to_dict_or_none(await client.get(request_id), "result", "shadow")
 
 
 class _Files(StaticFiles):

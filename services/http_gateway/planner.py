@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -64,16 +64,21 @@ async def plan_map(client: Caller, asked: Annotated[Figures, Query()]) -> dict[s
 
 def _answer(pair: Pair) -> dict[str, Any]:
     found = payoff(pair)
+    cost = min(point.cost for point in found.values())
     del found["router"]  # nothing is known before the answer: it is the large model alone
     if pair.check.share:
         found["check_all"] = check_all(pair)
     return {
         "policies": {name: asdict(point) for name, point in found.items()},
-        "saving": 1 - least(pair),
+        "saving": 1 - cost,
         "effects": [asdict(effect) for effect in effects(pair)],
     }
 
 
 @lru_cache(_MAPS)
 def _savings(asked: Figures) -> list[list[float]]:
-    return [[round(1 - least(asked.pair(ratio, auroc)), 4) for ratio in _RATIOS] for auroc in _AUROCS]
+    base = asked.pair(1, 0.5)
+    return [
+        [round(1 - least(replace(base, answer=1 / ratio, score=Score(auroc))), 4) for ratio in _RATIOS]
+        for auroc in _AUROCS
+    ]

@@ -66,7 +66,7 @@ class OpenAIService:
                 accepted.request_id, accepted.profile, body.metadata, body.stream_options.include_usage
             )
 
-        return await self._reply(body, reply, request, idempotency_key, authorization)
+        return await self._reply(body, reply, request, idempotency_key, self._for(authorization))
 
     async def responses(
         self,
@@ -80,7 +80,7 @@ class OpenAIService:
         def reply(accepted: Accepted) -> Reply:
             return ResponsesReply(accepted.request_id, accepted.profile, body.repeated)
 
-        return await self._reply(body.as_chat(), reply, request, idempotency_key, authorization)
+        return await self._reply(body.as_chat(), reply, request, idempotency_key, self._for(authorization))
 
     async def messages(
         self,
@@ -93,13 +93,13 @@ class OpenAIService:
         def reply(accepted: Accepted) -> Reply:
             return MessagesReply(accepted.request_id, accepted.profile)
 
-        credential = credential_of(request.headers)
-        return await self._reply(body.as_chat(), reply, request, idempotency_key, f"Bearer {credential}")
+        client = self._client.for_caller(credential_of(request.headers))
+        return await self._reply(body.as_chat(), reply, request, idempotency_key, client)
 
     async def count_tokens(self, body: CountTokensBody, request: Request) -> dict[str, int]:
         """How many tokens of the small model a conversation has, with its tools, as the profile's limit counts them."""
         asked = body.as_chat().as_solve_request(uuid4().hex)
-        counted = await self._for(f"Bearer {credential_of(request.headers)}").count_tokens(asked)
+        counted = await self._client.for_caller(credential_of(request.headers)).count_tokens(asked)
         return {"input_tokens": counted.tokens}
 
     async def _reply(
@@ -108,10 +108,10 @@ class OpenAIService:
         make_reply: Callable[[Accepted], Reply],
         request: Request,
         key: str,
-        authorization: str,
+        client: AsyncClient,
     ) -> Response:
         request_id = key or uuid4().hex
-        asked, client = body.as_solve_request(request_id), self._for(authorization)
+        asked = body.as_solve_request(request_id)
         exchange = Exchange(client, asked, _span(request, body, request_id), cancels=not key)
         try:
             accepted = await exchange.start()

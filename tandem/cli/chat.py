@@ -11,7 +11,7 @@ import typer
 
 from tandem.cli import options
 from tandem.cli.chat_commands import Commands
-from tandem.cli.conversation_file import Conversation, last_conversation
+from tandem.cli.conversation_file import Conversation, Message, last_conversation
 from tandem.cli.output import JsonFlag, console, console_error, console_note, print_json
 from tandem.cli.running import cancels, explained_silence, heard
 from tandem.cli.session import stack_for, stdin_lines, traced
@@ -24,7 +24,6 @@ from tandem.request import SolveOptions, solve_request
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
 
-Message = dict[str, str]
 _GREETING = "Ctrl-C stops an answer, /help lists commands, Ctrl-D or /exit ends"
 
 

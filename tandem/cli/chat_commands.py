@@ -50,13 +50,13 @@ class Commands:
 
     def _model(self, name: str) -> str:
         listed = self._client.profiles()
-        names = [each.name for each in listed.profiles]
         if not name:
             now = self._said.profile or listed.default_profile
-            pairs = (f"{each.llm} with {each.slm}" for each in listed.profiles)
             return "\n".join(
-                f"{'*' if each == now else ' '} {each}   {pair}" for each, pair in zip(names, pairs, strict=True)
+                f"{'*' if each.name == now else ' '} {each.name}   {each.llm} with {each.slm}"
+                for each in listed.profiles
             )
+        names = [each.name for each in listed.profiles]
         if name not in names:
             raise UserError(f"the gateway serves no profile {name}; it has {', '.join(names)}")
         self._said.profile = name

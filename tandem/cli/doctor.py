@@ -59,8 +59,9 @@ def _checks(profile: str) -> Iterator[MachineCheck]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield MachineCheck("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
     if is_checkout():
-        yield from local_checks(profile)
-        yield from _endpoints(profile or (read_stack() or {}).get("profile", DEFAULT_PROFILE))
+        wanted = profile or (read_stack() or {}).get("profile", DEFAULT_PROFILE)
+        yield from local_checks(wanted)
+        yield from _endpoints(wanted)
     else:
         advice = "to run models on this machine, clone the repository and run `make setup` in it"
         yield MachineCheck("local stack", False, "only the client is installed", advice, required=False)

@@ -36,20 +36,19 @@ class MachineCheck:
     required: bool = True
 
 
-def local_checks(profile: str = "") -> Iterator[MachineCheck]:
-    """Whether `tandem up` can run the pair: of `profile`, else of the stack that runs, else the default one."""
+def local_checks(profile: str = DEFAULT_PROFILE) -> Iterator[MachineCheck]:
+    """Whether `tandem up` can run the pair of `profile`."""
     if find_spec("psutil") is None:
         yield MachineCheck("packages", False, "psutil is not installed", "run `make setup`")
         return
     for program in ("redis-server", "temporal"):
         path = find_binary(program)
         yield MachineCheck(program, path is not None, str(path or "not found"), "run `make setup`, or put one on PATH")
-    wanted = profile or (read_stack() or {}).get("profile", DEFAULT_PROFILE)
-    yield _profiles(wanted)
+    yield _profiles(profile)
     yield _sandbox()
-    if _runs_models(wanted):
-        yield _models(wanted)
-        yield from _engine(wanted)
+    if _runs_models(profile):
+        yield _models(profile)
+        yield from _engine(profile)
         yield from _room()
     if stack := _stack():
         yield stack
@@ -59,11 +58,12 @@ def local_checks(profile: str = "") -> Iterator[MachineCheck]:
 
 def _runs_models(profile: str) -> bool:
     """Whether a model of the profile runs on this machine; a profile that cannot be read is taken for one that has."""
+    from tandem.local.catalogue import ModelError, models_of
+
     try:
-        pair = load_profile(profile, tuple(profile_folders()))
-    except TandemError:
+        return bool(models_of(profile))
+    except ModelError:
         return True
-    return pair.llm.api is None or pair.slm.api is None
 
 
 def _room() -> Iterator[MachineCheck]:

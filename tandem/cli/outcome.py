@@ -11,7 +11,7 @@ from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.tables import print_table
 from tandem.client import Client
 from tandem.errors import UserError
-from tandem.results import to_dict
+from tandem.results import to_dict, to_dict_or_none
 
 _WORDS = {"right": True, "wrong": False}
 _SAID = {
@@ -31,12 +31,12 @@ def outcome(
     """Say whether a request's answer was right, once: tandem outcome 4f1c right."""
     with Client() as client:
         reply = client.report(request, _parsed(what))
-    found = to_dict(reply)
+    found = to_dict_or_none(reply, "policy")
     if json:
-        print_json({**found, "policy": found["policy"] if reply.HasField("policy") else None})
+        print_json(found)
         return
     console.print(_SAID.get(found["counting"], found["counting"]))
-    if reply.HasField("policy"):
+    if found["policy"]:
         console.print(describe(found["policy"]))
 
 

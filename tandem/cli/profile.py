@@ -17,7 +17,7 @@ from tandem.endpoints.requests import EndpointError
 from tandem.errors import UserError
 from tandem.method.errors import TandemError
 from tandem.method.profile import Model, Profile, load_profile
-from tandem.paths import DEFAULT_PROFILE, own_profiles, profile_folders
+from tandem.paths import own_profiles, profile_folders
 
 app = new_app(no_args_is_help=True)
 
@@ -118,19 +118,6 @@ def made_profile(name: str, large: Role, small: Role) -> Path:
 
             adopt(role.address.name, role.address.file)
     return write_profile(own_profiles(), name, large, small)
-
-
-def say_losses(profile: str) -> None:
-    """What is lost with the endpoints of a profile, as it says; nothing of models that run here. An unknown profile is not its business."""
-    try:
-        known = load_profile(profile or DEFAULT_PROFILE, tuple(profile_folders()))
-    except TandemError:
-        return
-    for model in (known.llm, known.slm):
-        if model.api is not None:
-            console.print(Text.assemble((model.name, "bold"), f"   {model.api.url}"))
-            for loss in model.api.can.losses():
-                console.print(f"  {loss}", style="dim")
 
 
 def say(role: Role) -> None:

@@ -15,7 +15,7 @@ from tandem.cli.output import JsonFlag, console, dollars, print_json
 from tandem.cli.parts import new_app
 from tandem.cli.tables import print_table
 from tandem.client import Client
-from tandem.results import to_dict
+from tandem.results import to_dict, to_dict_or_none
 from tandem.v1 import tandem_pb2
 
 app = new_app(no_args_is_help=True)
@@ -28,7 +28,7 @@ def get(request: RequestId, json: JsonFlag = False) -> None:
     with Client() as client:
         found = client.get(request)
     if json:
-        print_json({**to_dict(found), "result": to_dict(found.result) if found.HasField("result") else None})
+        print_json(to_dict_or_none(found, "result"))
         return
     console.print(Text.assemble(("state", "bold"), f"    {to_dict(found)['state']}"))
     if found.error:

@@ -20,7 +20,9 @@ from tandem.local import planning
 from tandem.local.layout import LOCAL_PROCESSES, StackError, engine_name
 from tandem.local.planning import open_stack, require_same
 from tandem.local.supervisor import EVERY, ProcessStatus, Report, Stack
-from tandem.paths import DEFAULT_PROFILE, read_stack, state_folder
+from tandem.method.errors import TandemError
+from tandem.method.profile import load_profile
+from tandem.paths import DEFAULT_PROFILE, profile_folders, read_stack, state_folder
 
 
 def up(
@@ -56,9 +58,7 @@ def up(
 
         profile = pair_profile(profile, large, small, quiet=json)
     elif not json:
-        from tandem.cli.profile import say_losses
-
-        say_losses(profile)
+        _say_losses(profile)
     stack = open_stack()
     if stack is None:
         stack = start_stack(profile, quiet=json, jaeger=jaeger, tls=tls)
@@ -131,6 +131,19 @@ def logs(
 
 def _last_lines(file: str, count: int) -> list[str]:
     return Path(file).read_text(errors="replace").splitlines()[-count:] if count else []
+
+
+def _say_losses(profile: str) -> None:
+    """What is lost with the endpoints of a profile, as it says; nothing of models that run here. An unknown profile is not its business."""
+    try:
+        known = load_profile(profile or DEFAULT_PROFILE, tuple(profile_folders()))
+    except TandemError:
+        return
+    for model in (known.llm, known.slm):
+        if model.api is not None:
+            console.print(Text.assemble((model.name, "bold"), f"   {model.api.url}"))
+            for loss in model.api.can.losses():
+                console.print(f"  {loss}", style="dim")
 
 
 def start_stack(

@@ -14,6 +14,7 @@ from tandem.cli.output import Screen
 _ANY_WIDTH = 10_000
 _GAP = 2  # what Rich puts between two columns of a table without a box
 _SHORTEST_LINE = 20  # cells in fewer columns than this are not wrapped before a column is left out
+_Range = tuple[int, int]  # of a column: its longest word, its longest cell
 
 
 def print_table(table: Table, optional: Sequence[str] = ()) -> None:
@@ -24,32 +25,33 @@ def print_table(table: Table, optional: Sequence[str] = ()) -> None:
     if not console.is_terminal:
         Screen(file=console.file, width=_ANY_WIDTH, soft_wrap=False).print(table)
         return
-    missing = []
+    ranges, missing = _ranges(table), []
     for header in optional:
-        if _fits(table, console.width):
+        if _fits(ranges, console.width):
             break
         if any(column.header == header for column in table.columns):
+            ranges = [each for each, column in zip(ranges, table.columns, strict=True) if column.header != header]
             table = _without(table, header)
             missing.append(header)
-    if _fits(table, console.width):
-        console.print(_wrapped(table, console.width), soft_wrap=False)
+    if _fits(ranges, console.width):
+        console.print(_wrapped(table, ranges, console.width), soft_wrap=False)
     else:
         _print_lists(table)
     if missing:
         console.print(f"not shown, for want of width: {', '.join(missing)}; a pipe or --json has them", style="dim")
 
 
-def _fits(table: Table, width: int) -> bool:
-    return sum(_least(table)) <= width
+def _fits(ranges: Sequence[_Range], width: int) -> bool:
+    return sum(_least(ranges)) <= width
 
 
-def _least(table: Table) -> list[int]:
+def _least(ranges: Sequence[_Range]) -> list[int]:
     """The width of each column that breaks no word and leaves no line of a few letters; with the gap after it."""
-    return [min(most, max(longest_word, _SHORTEST_LINE)) + _GAP for longest_word, most in _ranges(table)]
+    return [min(most, max(longest_word, _SHORTEST_LINE)) + _GAP for longest_word, most in ranges]
 
 
-def _ranges(table: Table) -> list[tuple[int, int]]:
-    """Of each column: its longest word, its longest cell."""
+def _ranges(table: Table) -> list[_Range]:
+    """Of each column, whatever the others are."""
     console = output.console
     options = console.options.update(width=_ANY_WIDTH)
     found = []
@@ -60,10 +62,10 @@ def _ranges(table: Table) -> list[tuple[int, int]]:
     return found
 
 
-def _wrapped(table: Table, width: int) -> Table:
+def _wrapped(table: Table, ranges: Sequence[_Range], width: int) -> Table:
     """The table with widths that break no word: what is free goes to the columns whose cells are longest."""
-    widths = _least(table)
-    most = [cells + _GAP for _, cells in _ranges(table)]
+    widths = _least(ranges)
+    most = [cells + _GAP for _, cells in ranges]
     free = width - sum(widths)
     while free > 0 and widths != most:
         neediest = max(range(len(widths)), key=lambda at: most[at] - widths[at])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tandem.results import to_dict
+from tandem.results import to_dict, to_dict_or_none
 from tandem.v1 import tandem_pb2
 
 
@@ -18,3 +18,12 @@ def test_numbers_stay_numbers_and_lists_stay_lists() -> None:
     stage = tandem_pb2.StageResult(stage=1, tokens=7, score=0.5)
     result = to_dict(tandem_pb2.SolveResult(stages=[stage], notes=["a"]))
     assert (result["stages"][0]["tokens"], result["stages"][0]["score"], result["notes"]) == (7, 0.5, ["a"])
+
+
+def test_a_message_that_is_unset_is_null_where_it_is_named_and_keeps_its_place() -> None:
+    unset = tandem_pb2.GetResponse(request_id="a")
+    found = to_dict_or_none(unset, "result")
+    assert (found["result"], found["shadow"]) == (None, to_dict(tandem_pb2.Shadow()))
+    assert list(found) == list(to_dict(unset))
+    ended = tandem_pb2.GetResponse(result=tandem_pb2.SolveResult(answer="42"))
+    assert to_dict_or_none(ended, "result") == to_dict(ended)

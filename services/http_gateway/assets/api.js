@@ -11,7 +11,7 @@ export function setKey(value) {
   else sessionStorage.removeItem(KEY);
 }
 
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(status, message, param) {
     super(message);
     Object.assign(this, { status, param });

@@ -1,5 +1,5 @@
 // A block of code: coloured where its language is known, and copied by a button. The colouring is loaded with the first block.
-import { html, useEffect, useState } from "./html.js";
+import { html, useEffect, useMemo, useState } from "./html.js";
 
 const LANGUAGES = ["python", "javascript", "json", "bash", "sql"];
 const ALIASES = { py: "python", python3: "python", js: "javascript", node: "javascript", sh: "bash", shell: "bash", console: "bash", zsh: "bash" };
@@ -26,12 +26,15 @@ export function Code({ text, language }) {
   }, [isCopied]);
   const asked = language.split(/\s/)[0].toLowerCase();
   const name = ALIASES[asked] ?? asked;
-  const isKnown = highlighter && LANGUAGES.includes(name);
+  const shown = useMemo(() => {
+    const isKnown = highlighter && LANGUAGES.includes(name);
+    return html`<pre tabindex="0"><code>${isKnown ? nodes(highlighter.highlight(text, { language: name })._emitter.rootNode) : text}</code></pre>`;
+  }, [highlighter, text, name]);
   return html`
     <figure class="block">
       <figcaption><span>${asked}</span>
         <button type="button" class="quiet" onClick=${() => copy(text).then(() => setCopied(true), () => {})}>${isCopied ? "Copied" : "Copy"}</button></figcaption>
-      <pre tabindex="0"><code>${isKnown ? nodes(highlighter.highlight(text, { language: name })._emitter.rootNode) : text}</code></pre>
+      ${shown}
     </figure>`;
 }
 

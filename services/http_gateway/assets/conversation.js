@@ -5,7 +5,7 @@ import { Written } from "./panes.js";
 const KEPT = "tandem-conversation";
 
 /** Turns are { id, question, answer, parts }; the last one may have no answer yet. */
-export const turns = () => JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
+const turns = () => JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
 
 /** Beyond what the browser keeps the oldest turns are forgotten. */
 export function keep(all) {

@@ -1,6 +1,6 @@
 // What a model writes, as Markdown: from its tokens to elements. HTML in it is shown as text; nothing is ever read as HTML.
 import { Code } from "./code.js";
-import { html, useEffect, useState } from "./html.js";
+import { html, useEffect, useMemo, useState } from "./html.js";
 
 let loaded = null;
 
@@ -10,8 +10,8 @@ export function Markdown({ text }) {
   useEffect(() => {
     if (!lexer) import("./vendor/marked.js").then((marked) => setLexer(() => (loaded = marked.lexer)), () => {});
   }, []);
-  if (!lexer) return html`<p class="plain">${text}</p>`;
-  return html`<div class="prose">${blocks(lexer(text, { gfm: true, breaks: true }))}</div>`;
+  const prose = useMemo(() => lexer && html`<div class="prose">${blocks(lexer(text, { gfm: true, breaks: true }))}</div>`, [lexer, text]);
+  return prose ?? html`<p class="plain">${text}</p>`;
 }
 
 const blocks = (tokens) => tokens.map(block);

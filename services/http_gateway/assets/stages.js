@@ -14,7 +14,7 @@ export function Stages({ state, profile }) {
     <details class="stages" open>
       <summary><h2>Stages</h2>
         <span class="note">score against threshold${isTrained ? "" : ", by an untrained rule"}</span></summary>
-      <ol style=${{ "--columns": Math.min(rows.length, 6) }}>
+      <ol>
         ${rows.map((row) => html`
           <li key=${row.stage} class=${[status(row, state), isUsed(row, state) && "used"].filter(Boolean).join(" ")}>
             <span class="stage-name">${row.stage ? html`<i>Stage </i>${row.stage}` : html`Question<i> alone</i>`} <span>${row.name}</span></span>
