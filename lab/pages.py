@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lab.training.metrics import Interval
 
 
 def table(head: str, rows: Iterable[str]) -> str:
@@ -20,5 +24,14 @@ def put(page: str, name: str, text: str) -> str:
     return f"{head}{begin}{text}{end}{rest.partition(end)[2]}"
 
 
-def signed(points: float) -> str:
-    return f"{points:+.1f}" if abs(points) >= 0.05 else "0.0"
+def signed(value: float) -> str:
+    return f"{value:+.1f}" if abs(value) >= 0.05 else "0.0"
+
+
+def points(difference: Interval) -> str:
+    """A difference of shares, in points."""
+    return f"{signed(100 * difference.mean)} [{100 * difference.low:.1f}, {100 * difference.high:.1f}]"
+
+
+def share(value: Interval) -> str:
+    return f"{value.mean:.0%} [{100 * value.low:.0f}, {100 * value.high:.0f}]"

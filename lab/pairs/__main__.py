@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lab.pages import put, signed, table
+from lab.pages import points, put, share, signed, table
 from lab.pairs.facts import PAIRS, PairFacts, RealPair, facts_of
 from lab.pairs.picture import draw
 from lab.pairs.rules import LADDER, FixedRule, Promised, accepted_weight, fixed_rule, promised, ruled
@@ -20,8 +20,8 @@ from lab.training.promise import Promise
 from tandem.paths import REPOSITORY
 
 PAGE, PICTURE = REPOSITORY / "docs" / "pairs.md", REPOSITORY / "docs" / "pairs.svg"
-PROMISES = tuple(Promise(points / 100) for points in (2, 3, 5, 8, 10))
-_DRAWN = tuple(Promise(points / 100) for points in range(2, 16))
+PROMISES = tuple(Promise(percent / 100) for percent in (2, 3, 5, 8, 10))
+_DRAWN = tuple(Promise(percent / 100) for percent in range(2, 16))
 _BENCHMARKS = {"humaneval": "HumanEval", "livecodebench_leetcode": "LiveCodeBench, LeetCode's part"}
 
 
@@ -52,15 +52,15 @@ def _fixed_row(facts: PairFacts) -> str:
     return (
         f"{_BENCHMARKS[facts.pair.data]}, n = {one.n}{runs} | {facts.pair.name} | {100 * one.small:.0f}, {100 * one.large:.0f} %"
         f" | {one.accepted:.0%} | {_points(one)} | {one.lost / one.n:.1%}{bound}"
-        f" | {one.cost.mean:.0%} [{100 * one.cost.low:.0f}, {100 * one.cost.high:.0f}] of {facts.pair.unit}"
+        f" | {share(one.cost)} of {facts.pair.unit}"
         f" | {signed(100 * two.difference.mean)}, {two.cost.mean:.0%}"
     )
 
 
 def _points(rule: FixedRule) -> str:
-    mean, low, high = (100 * x for x in (rule.difference.mean, rule.difference.low, rule.difference.high))
-    text = f"{signed(mean)} [{low:.1f}, {high:.1f}]"
-    return f"**{text}**" if high < 0 or low > 0 else text
+    """Bold where the interval leaves out 0."""
+    text = points(rule.difference)
+    return f"**{text}**" if rule.difference.high < 0 or rule.difference.low > 0 else text
 
 
 def _promised_row(pair: RealPair, found: list[Promised]) -> str:

@@ -6,11 +6,10 @@ python -m lab.paper [TABLE ...]
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 
-from lab.pages import put, signed, table
+from lab.pages import points, put, share, table
 from lab.paper import ablation
 from lab.paper.answers import FILES, TESTS, TRAINING, judged
 from lab.paper.groups import SHOWN, groups
@@ -18,9 +17,8 @@ from lab.paper.latency import METHODS, OVERLAPPED, latencies
 from lab.paper.picture import draw
 from lab.paper.scorers import FITS, KINDS, SERVED, Quality, of_study, out_of_fold, transfers
 from lab.training.methods import display_name
-from lab.training.metrics import Interval, difference_of_means, ratio_of_means
+from lab.training.metrics import difference_of_means, ratio_of_means
 from lab.training.names import LLM_ALONE
-from lab.training.pricing import Outcome
 from lab.training.store import read
 from tandem.paths import REPOSITORY
 
@@ -47,31 +45,22 @@ def tables() -> dict[str, Callable[[], str]]:
     }
 
 
-@cache
-def _outcomes(test: str) -> Mapping[str, Outcome]:
-    return judged(test).outcomes
-
-
 def _methods(unit: str) -> str:
     """Accuracy less the large model's in points, and cost in the unit relative to it; its own row has the accuracies."""
-    heads = [f"{title}, n = {len(_outcomes(test)[LLM_ALONE].right)}" for test, title in TESTS.items()]
+    heads = [f"{title}, n = {len(judged(test).outcomes[LLM_ALONE].right)}" for test, title in TESTS.items()]
     rows = [f"{display_name(name)} | {' | '.join(_cell(test, name, unit) for test in TESTS)}" for name in COMPARED]
     return table(" | ".join(["method", *heads]), rows)
 
 
 def _cell(test: str, name: str, unit: str) -> str:
-    outcomes = _outcomes(test)
+    outcomes = judged(test).outcomes
     if name not in outcomes:
         return ""
     found, alone = outcomes[name], outcomes[LLM_ALONE]
     if name == LLM_ALONE:
         return f"{100 * alone.right.mean():.1f} % right"
     cost = ratio_of_means(getattr(found, unit), getattr(alone, unit))
-    return f"{_points(difference_of_means(found.right, alone.right))} at {_range(cost)}"
-
-
-def _range(value: Interval) -> str:
-    return f"{value.mean:.0%} [{100 * value.low:.0f}, {100 * value.high:.0f}]"
+    return f"{points(difference_of_means(found.right, alone.right))} at {share(cost)}"
 
 
 _SCORERS = "label: {} | scorer | AUROC at stage 0 | 1 | 2 | 3 | all stages | F1"
@@ -100,14 +89,10 @@ def _transfer() -> str:
     head = "trained on | asked about | scorer | AUROC at stage 0 | 1 | 2 | 3 | all stages | F1 | the paper's rule from stage 0: points"
     rows = [
         f"{_SOURCES[each.source]} | {TESTS[each.test]} | {each.fit} | {_quality(each.found)} | "
-        f"{_points(each.accuracy)} at {_range(each.cost)}"
+        f"{points(each.accuracy)} at {share(each.cost)}"
         for each in transfers()
     ]
     return table(head, rows)
-
-
-def _points(value: Interval) -> str:
-    return f"{signed(100 * value.mean)} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
 
 
 def _groups() -> str:
@@ -115,7 +100,7 @@ def _groups() -> str:
     rows = [
         f"{each.name} | {each.n} | "
         + " | ".join(f"{100 * each.right[name]:.0f} at {each.cost[name]:.0%}" for name in SHOWN)
-        + f" | {_points(each.difference)}"
+        + f" | {points(each.difference)}"
         for each in groups()
     ]
     return table(" | ".join(heads), rows)
@@ -124,7 +109,7 @@ def _groups() -> str:
 def _latency() -> str:
     found = list(latencies())
     rows = [
-        f"{_timed(name)} | " + " | ".join(_range(each.ratios[name]) if name in each.ratios else "" for each in found)
+        f"{_timed(name)} | " + " | ".join(share(each.ratios[name]) if name in each.ratios else "" for each in found)
         for name in (*METHODS, OVERLAPPED)
         if name != LLM_ALONE
     ]

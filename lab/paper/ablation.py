@@ -29,7 +29,7 @@ _CAP = 208  # tokens: the shipped profile's last stage
 def brief(left_out: Sequence[str]) -> str:
     """The prompt for the large model."""
     lines = profile(_BRIEF).prompts.brief.splitlines()
-    kept = "\n".join(line for line in lines if not line.startswith(tuple(f"{part}:" for part in left_out) or ("\0",)))
+    kept = "\n".join(line for line in lines if not line.startswith(tuple(f"{part}:" for part in left_out)))
     if len(left_out) == len(PARTS):
         return kept.replace(", in four labelled parts:", ".")
     return kept.replace("four", ("four", "three")[len(left_out)])

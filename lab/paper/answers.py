@@ -39,9 +39,15 @@ class Judged:
     outcomes: Mapping[str, Outcome]
 
 
-def judged(name: str, plan: Plan | None = None) -> Judged:
-    """With the thresholds of the study. `plan`: other rates than the profile's."""
+@cache
+def judged(name: str) -> Judged:
+    """With the thresholds of the study, at the profile's rates."""
+    return judged_at(name, collected(name).plan)
+
+
+def judged_at(name: str, plan: Plan) -> Judged:
+    """The same at the rates of `plan`."""
     found, policies = collected(name), STUDY.policies()
     scores_by = cache(lambda kind: scores_of(STUDY.artefact(kind), found.table))
     passes = found.origins[0].computed_by
-    return Judged(found, run_methods(found.table, plan or found.plan, STUDY, policies, scores_by, passes).outcomes)
+    return Judged(found, run_methods(found.table, plan, STUDY, policies, scores_by, passes).outcomes)

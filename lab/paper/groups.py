@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from lab.paper.answers import judged
-from lab.training.datasets import load
+from lab.training.datasets import FOLDER, load
 from lab.training.metrics import Interval, bootstrap
 from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
 from lab.training.pricing import Outcome
@@ -28,14 +29,21 @@ class Group:
     difference: Interval
 
 
+def levels() -> Mapping[str, int]:
+    """Of MATH's test questions, 1 to 5, by id. They stand apart: collected answers belong to the checksum of the questions' file."""
+    found: dict[str, int] = json.loads((FOLDER / "math_test_levels.json").read_text())
+    return found
+
+
 def groups() -> Iterator[Group]:
     """All questions, then by level, then by subject."""
     answered, items = judged("math_test"), {item.id: item for item in load("math_test").items}
     asked = [items[name.partition("/")[2]] for name in answered.found.table.questions]
     outcomes = {name: answered.outcomes[name] for name in SHOWN}
     yield _group("all", np.ones(len(asked), bool), outcomes)
+    level_of = levels()
     for level in range(1, 6):
-        yield from _some(f"level {level}", [item.level == level for item in asked], outcomes)
+        yield from _some(f"level {level}", [level_of[item.id] == level for item in asked], outcomes)
     for subject in sorted({item.subject for item in asked}):
         yield from _some(_shown(subject), [item.subject == subject for item in asked], outcomes)
 

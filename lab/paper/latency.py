@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from lab.paper.answers import STUDY, TESTS, collected, judged
+from lab.paper.answers import STUDY, TESTS, collected, judged_at
 from lab.training.evaluate import scores_of
 from lab.training.metrics import Interval, ratio_of_means
 from lab.training.names import LLM_ALONE, OURS, SLM_ALONE
@@ -47,7 +47,7 @@ def simulated(plan: Plan) -> Plan:
 def latencies() -> Iterator[Latency]:
     for test in TESTS:
         plan = simulated(collected(test).plan)
-        found = judged(test, plan)
+        found = judged_at(test, plan)
         outcomes = {name: found.outcomes[name] for name in METHODS if name in found.outcomes}
         outcomes[OVERLAPPED] = _overlapped(test, plan)
         alone = outcomes[LLM_ALONE].latency

@@ -36,8 +36,9 @@ def draw(file: Path) -> None:
     with mpl.rc_context({"svg.hashsalt": "tandem", "svg.fonttype": "none", "font.size": 9}):
         figure, plots = plt.subplots(2, 2, figsize=(9.6, 7.2), layout="constrained")
         for axes, (test, title) in zip(plots.flat, TESTS.items(), strict=True):
-            _panel(axes, judged(test))
-            axes.set_title(f"{title}, n = {len(judged(test).found.table.questions)}")
+            answered = judged(test)
+            _panel(axes, answered)
+            axes.set_title(f"{title}, n = {len(answered.found.table.questions)}")
         plots[0, 0].legend(frameon=False, fontsize=7, loc="lower right")
         figure.supxlabel("cost, % of the large model alone (full)")
         figure.supylabel("right, %")

@@ -11,7 +11,7 @@ import numpy as np
 from lab.paper.answers import STUDY, TESTS, TRAINING, collected
 from lab.training.estimators import ESTIMATORS, PLAIN, Fit, fit_mlp
 from lab.training.fitting import CrossFit, as_grid, cross_fit, examples_of, folds
-from lab.training.metrics import Interval, auroc, difference_of_means, ratio_of_means, scorer_metrics
+from lab.training.metrics import Interval, difference_of_means, ratio_of_means, scorer_metrics
 from lab.training.names import BOOSTING
 from lab.training.outcomes import llm_alone
 from lab.training.policy import tune_for_accuracy
@@ -78,11 +78,9 @@ class Transfer:
     cost: Interval
 
 
-def transfers(
-    fits: tuple[str, ...] = ("the paper's MLP", "logistic regression", "gradient boosting"),
-) -> Iterator[Transfer]:
+def transfers() -> Iterator[Transfer]:
     """Label "right", which is the paper's."""
-    for fit in fits:
+    for fit in ("the paper's MLP", "logistic regression", "gradient boosting"):
         for source, files in TRAINING.items():
             learned = collected(*files).table
             fitted = _cross_fit(learned, FITS[fit], "right")
@@ -106,8 +104,7 @@ def _cross_fit(table: Table, fit: Fit, label: Label) -> CrossFit:
 def _quality(scores: Floats, table: Table, label: Label) -> Quality:
     exists, targets = table.slm.exists, table.targets(label)
     found = scorer_metrics(scores, exists, targets)
-    mean = auroc(scores[exists], targets[exists])
-    low, high = found.auroc_interval
+    mean, (low, high) = found.overall.auroc, found.auroc_interval
     return Quality(
         len(table.questions),
         [each.auroc for each in found.by_stage],

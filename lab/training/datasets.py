@@ -11,7 +11,7 @@ import hashlib
 import json
 import random
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,8 +19,6 @@ from lab.training.errors import DatasetError
 
 FOLDER = Path(__file__).parent / "data"
 NAMES = "math_train", "math_test", "word_problems", "mbpp_train", "mbpp_test", "gsm8k", "humaneval", "extraction"
-# By the questions' ids, apart from the questions: answers that were collected belong to those files' checksums.
-_LEVELS = FOLDER / "math_test_levels.json"
 # Lines 101 to 148 of GSM8K were inspected during development: no evaluation may use them.
 _INSPECTED_GSM8K = slice(100, 148)
 
@@ -31,7 +29,7 @@ Task = Literal["answer", "code"]
 class Item:
     """One question. `answer` is the final answer, or for code the test program that calls `entry_point`.
 
-    With `json_schema` the answer is a JSON text that follows it. `level` is MATH's, 1 to 5; 0: none.
+    With `json_schema` the answer is a JSON text that follows it.
     """
 
     id: str
@@ -41,7 +39,6 @@ class Item:
     entry_point: str = ""
     subject: str = ""
     json_schema: str = ""
-    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +81,7 @@ def load(name: str | Path) -> Dataset:
         del items[_INSPECTED_GSM8K]
     if name == "math_test":  # some of its questions are in MATH's train split too
         training = {item.question for item in load("math_train").items}
-        levels = json.loads(_LEVELS.read_text())
-        items = [replace(item, level=levels[item.id]) for item in items if item.question not in training]
+        items = [item for item in items if item.question not in training]
     if not items:
         raise DatasetError(f"{path} holds no questions")
     label = str(name) if path.parent == FOLDER or name == "humaneval" else path.name.split(".")[0]

