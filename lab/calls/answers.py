@@ -13,11 +13,11 @@ from jsonschema.exceptions import SchemaError
 from jsonschema.validators import Draft202012Validator
 from numpy.typing import NDArray
 
-from lab.calls.grading import Call, is_right
+from lab.calls.grading import is_right
 from lab.calls.tasks import CallTask, CallTasks
 from lab.training.errors import StoreError
 from lab.training.table import Bools, Floats, Rows
-from tandem.method.call_evidence import CALL_NAMES, Written, evidence
+from tandem.method.call_evidence import CALL_NAMES, Call, Written, evidence
 
 Role = Literal["llm", "slm"]
 

@@ -12,7 +12,7 @@ from lab.calls.answers import CallTable
 from lab.calls.methods import LABELS, CallPolicy, Scores, run_methods
 from lab.calls.training import auroc_interval
 from lab.training.evaluate import MethodResult, method_result
-from lab.training.figures import Comparison, Data, Figures, MethodFigures
+from lab.training.figures import Data, Figures, comparisons_of, methods_of
 from lab.training.names import LLM_ALONE
 from lab.training.pricing import Outcome
 from lab.training.table import Bools, Floats
@@ -48,8 +48,8 @@ def as_contract(found: Evaluation, profile: str, path: str, sha256: str, compute
     whole = Figures(
         profile=profile,
         data=Data(path, sha256, len(found.table)),
-        methods=_figures(found.whole, len(found.table)),
-        comparisons=_comparisons(found.whole),
+        methods=methods_of(found.whole, len(found.table)),
+        comparisons=comparisons_of(found.whole),
         auroc_by_stage={},
         headroom=[],
         computed_by=computed_by,
@@ -59,20 +59,12 @@ def as_contract(found: Evaluation, profile: str, path: str, sha256: str, compute
     parts = {
         name: {
             "n": sizes[name],
-            "methods": {key: asdict(each) for key, each in _figures(rows, sizes[name]).items()},
-            "comparisons": [asdict(each) for each in _comparisons(rows)],
+            "methods": {key: asdict(each) for key, each in methods_of(rows, sizes[name]).items()},
+            "comparisons": [asdict(each) for each in comparisons_of(rows)],
         }
         for name, rows in found.parts.items()
     }
     return {**asdict(whole), "categories": parts, "evidence": [asdict(each) for each in evidence(found.table)]}
-
-
-def _figures(rows: Sequence[MethodResult], n: int) -> dict[str, MethodFigures]:
-    return {row.name: MethodFigures.of(row, n) for row in rows}
-
-
-def _comparisons(rows: Sequence[MethodResult]) -> list[Comparison]:
-    return [Comparison.with_llm_alone(row) for row in rows if row.name != LLM_ALONE]
 
 
 def lines(found: Evaluation) -> list[str]:

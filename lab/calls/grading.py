@@ -16,9 +16,8 @@ from typing import Any
 
 from lab.calls.tasks import CallTask
 from lab.training.errors import DatasetError
+from tandem.method.call_evidence import Call
 
-Call = tuple[str, str]
-"""Its name, and its arguments as a text of JSON."""
 _TABLE = "bfcl_eval.constants.model_config"
 _WRITES_DOTS = "tandem"
 

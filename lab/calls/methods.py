@@ -14,9 +14,9 @@ from lab.training.table import Bools, Floats
 from tandem.method.call_evidence import CALL_NAMES
 from tandem.method.call_scorer import Regression, TrainedCalls
 from tandem.method.plan import Plan
+from tandem.method.strictness import NEVER
 from tandem.method.tokens import TokenCounts
 
-NEVER = 1.0
 MEAN, SCHEMA, AGREEMENT, ROUTER, CALLS_ONLY = "mean-logprob", "schema", "agreement", "router", "tandem:calls-only"
 LABELS = {
     LLM_ALONE: "large model alone",

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from lab.calls.answers import CallTable
-from lab.calls.methods import NEVER, CallPolicy, Scores, cascade, certainty, llm_alone, route
+from lab.calls.methods import CallPolicy, Scores, cascade, certainty, llm_alone
 from lab.training.policy import Unit
 from lab.training.pricing import Outcome
 from lab.training.table import Bools, Floats
 from tandem.method.plan import Plan
+from tandem.method.strictness import NEVER
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,21 @@ class _Steps:
 
 
 def search(table: CallTable, plan: Plan, scores: Scores, goal: Goal) -> CallPolicy:
-    alone, everything = llm_alone(table, plan), np.ones(len(table), bool)
+    everything = np.ones(len(table), bool)
+    alone_cost = _cost(llm_alone(table, plan), goal)
     small_cost = _cost(cascade(table, plan, everything), goal)
     gain = table.slm.right.astype(float) - table.llm.right
     nobody = np.zeros(len(table), bool)
     least = -goal.below * len(table)
     calls, texts, mean = (
-        _Steps.of(found, rows, gain, _cost(alone, goal))
+        _Steps.of(found, rows, gain, alone_cost)
         for found, rows in (
             (scores.ours, table.has_calls),
             (scores.ours, table.is_text),
             (certainty(table), table.has_calls),
         )
     )
-    routed = _Steps.of(
-        scores.router, everything, gain, _cost(alone, goal) - _cost(route(table, plan, everything), goal)
-    )
+    routed = _Steps.of(scores.router, everything, gain, alone_cost - small_cost)
     none = _Steps.of(scores.ours, nobody, gain, gain)
     tried = float(small_cost.sum())
     best = _best(calls, texts, least, tried)

@@ -18,6 +18,7 @@ from lab.calls.answers import CallTable, load_answers
 from lab.calls.methods import CallPolicy, Scores
 from lab.calls.training import Source, Trained
 from lab.training.errors import StoreError, StudyError
+from lab.training.study import text_of
 from tandem.method.call_scorer import FILE, Regression, TrainedCalls
 from tandem.method.profile import Profile
 
@@ -34,12 +35,12 @@ class Answers:
     source: Source
 
 
-def load(file: Path, profile: Profile, given: str = "") -> Answers:
-    """The tasks are those that the file was collected from: of `given`, or train or test. Raises StoreError, DatasetError."""
+def load(file: Path, profile: Profile, given: tasks.CallTasks | None = None) -> Answers:
+    """The tasks are those that the file was collected from: `given`, or train or test. Raises StoreError, DatasetError."""
     origin = _origin(file)
     if origin["pair"] != profile.name:
         raise StoreError(f"{file} has answers of the pair {origin['pair']}, not of {profile.name}")
-    named = [tasks.load(name) for name in ([given] if given else ["train", "test"])]
+    named = [given] if given else [tasks.load(name) for name in ("train", "test")]
     found = next((each for each in named if each.sha256 == origin["tasks_sha256"]), None)
     if found is None:
         raise StoreError(f"{file} was collected from other tasks than {', '.join(str(each.path) for each in named)}")
@@ -69,7 +70,7 @@ class CallStudy:
 
     def scorer(self) -> TrainedCalls:
         try:
-            return TrainedCalls.model_validate_json(self._text(FILE, "tandem train"))
+            return TrainedCalls.model_validate_json(text_of(self.folder, FILE, "tandem train"))
         except ValidationError as error:
             raise StudyError(f"{self.folder / FILE} cannot be used, train again: {error}") from error
 
@@ -79,7 +80,7 @@ class CallStudy:
 
     def scores(self, table: CallTable) -> Scores:
         """Out of fold. Raises StudyError where one of the tasks was not trained on."""
-        found = json.loads(self._text(_SCORES, "tandem train"))
+        found = json.loads(text_of(self.folder, _SCORES, "tandem train"))
         rows = {name: row for row, name in enumerate(found["ids"])}
         if missing := [name for name in table.ids if name not in rows]:
             raise StudyError(
@@ -89,30 +90,24 @@ class CallStudy:
         return Scores(*(np.array(found[name], float)[order] for name in ("ours", "router")))
 
     def trained_ids(self) -> set[str]:
-        return set(json.loads(self._text(_SCORES, "tandem train"))["ids"])
+        return set(json.loads(text_of(self.folder, _SCORES, "tandem train"))["ids"])
 
     def save_policy(self, policy: CallPolicy, goal: str) -> None:
         fixed = {"goal": goal, "fixed_on": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **asdict(policy)}
         (self.folder / _POLICY).write_text(json.dumps(fixed, indent=1) + "\n")
 
     def policy(self) -> CallPolicy:
-        found = json.loads(self._text(_POLICY, "tandem calibrate"))
+        found = json.loads(text_of(self.folder, _POLICY, "tandem calibrate"))
         return CallPolicy(**{name: found[name] for name in CallPolicy.__dataclass_fields__})
 
     def fixed_on(self) -> str:
-        return str(json.loads(self._text(_POLICY, "tandem calibrate"))["fixed_on"])
+        return str(json.loads(text_of(self.folder, _POLICY, "tandem calibrate"))["fixed_on"])
 
     @property
     def sha256(self) -> str:
         """Of what decides: scorer and policy."""
-        texts = self._text(FILE, "tandem train"), self._text(_POLICY, "tandem calibrate")
+        texts = text_of(self.folder, FILE, "tandem train"), text_of(self.folder, _POLICY, "tandem calibrate")
         return hashlib.sha256("".join(texts).encode()).hexdigest()
-
-    def _text(self, name: str, command: str) -> str:
-        try:
-            return (self.folder / name).read_text()
-        except OSError as error:
-            raise StudyError(f"{self.folder} has no {name}: run `{command}` first") from error
 
 
 def _listed(scores: np.ndarray[Any, np.dtype[np.float64]]) -> list[float | None]:

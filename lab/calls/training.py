@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Literal
@@ -31,20 +31,14 @@ _INNER_FOLDS = 4
 
 @dataclass(frozen=True)
 class Trained:
-    """`calls` and `texts`: scores out of fold, float64[n]; NaN where the small model's answer is no such one, or there are too few of them.
+    """`scores`: out of fold, float64[n], of each answer by its own kind; NaN where it is neither, or there are too few of its kind.
     `routed`: the same of the `router`, which knows the prompt's words alone, for every task.
     """
 
     scorer: TrainedCalls
     router: Regression | None
-    calls: Floats
-    texts: Floats
+    scores: Floats
     routed: Floats
-
-    @property
-    def scores(self) -> Floats:
-        """Of each answer by its own kind; NaN where it has none."""
-        return np.where(np.isnan(self.calls), self.texts, self.calls)
 
 
 @dataclass(frozen=True)
@@ -84,8 +78,7 @@ def train(table: CallTable, source: Source, label: Label = "nothing_lost", count
     return Trained(
         scorer,
         of_words.regression if of_words else None,
-        of_calls.scores,
-        of_texts.scores if of_texts else nothing,
+        np.where(np.isnan(of_calls.scores), of_texts.scores if of_texts else nothing, of_calls.scores),
         of_words.scores if of_words else nothing,
     )
 
@@ -157,21 +150,19 @@ def _regression(fitted: _Linear, names: Sequence[str], platt: Platt) -> Regressi
 def _quality(scores: Floats, targets: Bools) -> dict[str, object]:
     rows = ~np.isnan(scores)
     scores, targets = scores[rows], targets[rows]
-    interval = bootstrap(_auroc_of_rows(scores, targets), len(scores))
-    return {**asdict(quality(scores, targets)), "auroc_interval": [interval.low, interval.high]}
-
-
-def _auroc_of_rows(scores: Floats, targets: Bools) -> Callable[[NDArray[np.intp]], float]:
-    def resampled(rows: NDArray[np.intp]) -> float:
-        found = auroc_of(scores[rows], targets[rows])
-        return np.nan if found is None else found
-
-    return resampled
+    found = auroc_interval(scores, targets)
+    assert found  # what was fitted has both outcomes
+    return {**asdict(quality(scores, targets)), "auroc_interval": list(found[1:])}
 
 
 def auroc_interval(scores: Floats, targets: Bools) -> tuple[float, float, float] | None:
     """AUROC with its 95 % interval over tasks; None where all have the same outcome."""
     if not targets.any() or targets.all():
         return None
-    found = bootstrap(_auroc_of_rows(scores, targets), len(scores))
+
+    def resampled(rows: NDArray[np.intp]) -> float:
+        found = auroc_of(scores[rows], targets[rows])
+        return np.nan if found is None else found
+
+    found = bootstrap(resampled, len(scores))
     return found.mean, found.low, found.high

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -97,11 +98,21 @@ def as_contract(evaluation: Evaluation, profile: str, path: str, sha256: str) ->
     figures = Figures(
         profile=profile,
         data=Data(path, sha256, evaluation.n),
-        methods={row.name: MethodFigures.of(row, evaluation.n) for row in evaluation.rows},
-        comparisons=[Comparison.with_llm_alone(row) for row in evaluation.rows if row.name != LLM_ALONE],
+        methods=methods_of(evaluation.rows, evaluation.n),
+        comparisons=comparisons_of(evaluation.rows),
         auroc_by_stage=evaluation.aurocs,
         headroom=evaluation.headroom,
         computed_by=evaluation.computed_by,
         left_out=evaluation.left_out,
     )
     return asdict(figures)
+
+
+def methods_of(rows: Sequence[MethodResult], n: int) -> dict[str, MethodFigures]:
+    """By name, of `n` questions."""
+    return {row.name: MethodFigures.of(row, n) for row in rows}
+
+
+def comparisons_of(rows: Sequence[MethodResult]) -> list[Comparison]:
+    """Each but the large model alone, with it."""
+    return [Comparison.with_llm_alone(row) for row in rows if row.name != LLM_ALONE]

@@ -88,7 +88,7 @@ class Study:
             artefact.save(self.folder / kind)
 
     def training(self) -> Training:
-        return Training.model_validate_json(self._text(TRAINING, "tandem train"))
+        return Training.model_validate_json(text_of(self.folder, TRAINING, "tandem train"))
 
     def scores(self, kind: str, table: Table) -> Floats:
         """Out-of-fold scores float64[n, K + 1] of the questions of `table`. Raises StudyError if one is no training question."""
@@ -111,7 +111,7 @@ class Study:
         (self.folder / POLICY).write_bytes(_POLICIES.dump_json(policies, indent=1) + b"\n")
 
     def policies(self) -> Policies:
-        text = self._text(POLICY, "tandem calibrate")
+        text = text_of(self.folder, POLICY, "tandem calibrate")
         try:
             return _POLICIES.validate_json(text)
         except ValidationError as error:
@@ -126,8 +126,10 @@ class Study:
         except OSError as error:
             raise StudyError(f"{self.folder} has no {HINTS}: run `tandem calibrate` first") from error
 
-    def _text(self, name: str, command: str) -> str:
-        try:
-            return (self.folder / name).read_text()
-        except OSError as error:
-            raise StudyError(f"{self.folder} has no {name}: run `{command}` first") from error
+
+def text_of(folder: Path, name: str, command: str) -> str:
+    """Of a file that `command` writes. Raises StudyError where a study's folder has none."""
+    try:
+        return (folder / name).read_text()
+    except OSError as error:
+        raise StudyError(f"{folder} has no {name}: run `{command}` first") from error

@@ -16,6 +16,7 @@ from tandem.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from lab.calls.study import Answers
+    from lab.calls.tasks import CallTasks
     from tandem.method.profile import Profile
 
 FOLDER = "calls"
@@ -111,7 +112,7 @@ def evaluate_calls(
         if ask:
             pull_missing(profile, "llamacpp", quiet=quiet)
             collect.run(tasks.first(n), loaded, file)
-        answers = _answers(file, loaded, data)
+        answers = _answers(file, loaded, tasks)
         records = judge(answers, judged, again=again)
         scores = served_scores(judged.scorer(), judged.router(), answers.table, words_of(answers.table))
         found = evaluate(answers.table, make_plan(loaded, "chat", may_call=True), scores, judged.policy())
@@ -130,10 +131,10 @@ def _any_study(profile: str) -> Path:
     return here if here.is_dir() else REPOSITORY / "lab" / "training" / here
 
 
-def _answers(file: Path, profile: Profile, data: str = "") -> Answers:
+def _answers(file: Path, profile: Profile, tasks: CallTasks | None = None) -> Answers:
     from lab.calls import study
 
-    return study.load(file, profile, data)
+    return study.load(file, profile, tasks)
 
 
 def _how_many(answers: Answers) -> str:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from lab.calls import methods, study, training
 from lab.calls.answers import CallTable
 from lab.calls.evaluation import evidence
-from lab.calls.methods import NEVER, CallPolicy, Scores, reach, run_methods
+from lab.calls.methods import CallPolicy, Scores, reach, run_methods
 from lab.calls.policy import Goal, search
 from lab.calls.study import CallStudy, judge
 from lab.calls.tasks import load
@@ -28,6 +28,7 @@ from tandem.cli import app
 from tandem.method.call_scorer import call_scorer
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile, load_profile
+from tandem.method.strictness import NEVER
 
 pytest.importorskip("bfcl_eval", reason="a development dependency: make develop")
 FUNCTION = {
@@ -102,7 +103,7 @@ def collected(folder: Path, name: str, n: int = N, seed: int = 0, pair: str = "s
 @pytest.fixture(scope="module")
 def answers(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> study.Answers:
     tasks, file = collected(tmp_path_factory.mktemp("answers"), "seen")
-    return study.load(file, profile, str(tasks))
+    return study.load(file, profile, load(tasks))
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,7 @@ def test_no_score_and_a_threshold_of_one_accept_nothing() -> None:
 
 def test_too_few_answers_and_files_of_others_are_refused(profile: Profile, tmp_path: Path) -> None:
     tasks, file = collected(tmp_path, "few", n=20)
-    few = study.load(file, profile, str(tasks))
+    few = study.load(file, profile, load(tasks))
     with pytest.raises(TooFew):
         train(few.table, few.source)
     with pytest.raises(StoreError, match="other tasks than"):
