@@ -26,7 +26,7 @@ from temporalio.client import Client
 from lab.bench.common import Figures, report
 from tandem import AsyncClient
 from tandem.local.supervisor import Stack
-from tests.stacks import metrics_of, redis_of, scripted_stack
+from tests.stacks import metrics_of, pid_of, redis_of, scripted_stack
 
 QUESTION = "[ms=1 slm_eos=8] how?"
 _HEARTBEAT = "RecordActivityTaskHeartbeat"
@@ -183,7 +183,7 @@ async def _functions(stack: Stack, client: AsyncClient, question: str, count: in
     with tempfile.TemporaryDirectory() as folder, ExitStack() as samplers:
         files = {name: Path(folder) / name for name in _PROFILED}
         for name, file in files.items():
-            samplers.enter_context(_sampled(_pid(stack, name), file))
+            samplers.enter_context(_sampled(pid_of(stack, name), file))
         before = processor_seconds(stack)
         await _ask(client, question, count, width)
         spent = processor_seconds(stack) - before
@@ -212,10 +212,6 @@ def _shares(file: Path, milliseconds: float, most: int = 40) -> dict[str, float]
             if function and not _AROUND.search(function):
                 within[function] += int(number)
     return {function: round(milliseconds * n / max(total, 1), 2) for function, n in within.most_common(most)}
-
-
-def _pid(stack: Stack, name: str) -> int:
-    return next(row.pid for row in stack.status() if row.name == name and row.pid)
 
 
 def processor_seconds(stack: Stack, others: Sequence[tuple[str, psutil.Process]] = ()) -> Counter[str]:

@@ -61,8 +61,8 @@ def judge_by_outcomes(profile: Profile, kind: Kind, outcomes: Sequence[Outcome],
         policy = steps[step]
         seen = [outcome for outcome in outcomes if outcome.step <= step]
         lost = sum(outcome.lost > 0 and _accepts(policy, kind, outcome) for outcome in seen)
-        bound = upper_bound(lost, len(seen), promise.confidence) if seen else 1.0
-        is_accepted = bool(seen) and promise.is_kept(lost, len(seen))
+        bound = upper_bound(lost, len(seen), promise.confidence)
+        is_accepted = bound <= promise.lose_at_most
         found.append(Judged(step, policy, policy.evidence(kind), lost, len(seen), bound, is_accepted))
         if not is_accepted:
             break

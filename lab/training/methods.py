@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from lab.training.outcomes import (
 from lab.training.policy import Policy
 from lab.training.pricing import Outcome
 from lab.training.rule import Rule, stop_rule
-from lab.training.shepherd import AS_PREDICTED, Shepherd
+from lab.training.shepherd import AS_PREDICTED, Hints, Shepherd
 from lab.training.study import CASCADE, PAPER, Policies, Study
 from lab.training.table import Floats, Table
 from lab.training.verified import checked_llm, llm_first, verified
@@ -75,12 +75,17 @@ def run_methods(
     def run(policy: Policy) -> Outcome:
         return policy.run(table, plan, scores_by(policy.kind))
 
+    @cache
     def own() -> Floats:
         """Scores of the small model's own answers."""
         return study.artefact(CASCADE).network.probabilities(answer_examples(table).batch)
 
+    @cache
+    def hints() -> Hints:
+        return study.hints().predict(table)
+
     def shepherding(shepherd: Shepherd) -> Outcome:
-        return shepherd.run(table, plan, study.hints().predict(table), own())
+        return shepherd.run(table, plan, hints(), own())
 
     ours, stages = run(policies.served), range(1, table.stages)
     has_concise, has_forced = table.concise.exists.all(), table.forced.exists.any()

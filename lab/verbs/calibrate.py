@@ -9,7 +9,6 @@ import typer
 from rich.table import Table
 
 from lab.verbs.calls import are_calls, calibrate_calls
-from lab.verbs.from_outcomes import calibrate_from_outcomes
 from lab.verbs.offline import (
     FilesOrNone,
     ProfileName,
@@ -58,6 +57,8 @@ def calibrate(
         if any(value is not None for value in (below, most_cost, price)) or llm_finishes:
             raise typer.BadParameter("it makes the profile's policy stricter, and takes no objective beside it", param_hint="--lose-at-most")  # fmt: skip
         if from_outcomes:
+            from lab.verbs.from_outcomes import calibrate_from_outcomes
+
             calibrate_from_outcomes(profile, tenant or (), lose_at_most, confidence, write=write, json=json)
             return
         assert files

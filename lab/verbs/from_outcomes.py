@@ -26,13 +26,13 @@ def calibrate_from_outcomes(
 ) -> None:
     """For the programs of a profile, beside the promise that it makes now. Exits with code 1 where nothing is to be written."""
     with explained():
-        from lab.training.from_outcomes import Outcome, judge_by_outcomes, made_by_outcomes
+        from lab.training.from_outcomes import judge_by_outcomes, made_by_outcomes
         from lab.training.promise import Promise
         from lab.training.promise_files import ship_made
 
         profile, promise = find_profile(name), Promise(lose_at_most, confidence)
         task: Kind = "code" if profile.trial.stages and "code" in profile.trial.tasks else "answer"
-        outcomes = _kept(name, task, tenants or ("",), Outcome)
+        outcomes = _kept(name, task, tenants or ("",))
         judged = judge_by_outcomes(profile, task, outcomes, promise)
         chosen = next((each for each in reversed(judged) if each.is_accepted), None)
         if write and chosen:
@@ -47,15 +47,17 @@ def calibrate_from_outcomes(
         sys.exit(1)
 
 
-def _kept(name: str, task: str, tenants: Sequence[str], kind: type[Outcome]) -> list[Outcome]:
+def _kept(name: str, task: str, tenants: Sequence[str]) -> list[Outcome]:
     """Of all tenants, in the order in which they were told; each tenant's are of its own promise's steps."""
+    from lab.training.from_outcomes import Outcome
+
     found = list[tandem_pb2.KeptOutcome]()
     with Client() as client:
         for tenant in tenants:
             policies = client.promises(tenant, with_outcomes=True).policies
             found += [kept for each in policies if (each.profile, each.task) == (name, task) for kept in each.kept]
     found.sort(key=lambda kept: kept.at_unix_ms)
-    return [kind(k.lost, k.step, k.strength, k.score if k.HasField("score") else None) for k in found]
+    return [Outcome(k.lost, k.step, k.strength, k.score if k.HasField("score") else None) for k in found]
 
 
 def _show(profile: Profile, judged: Sequence[Judged], chosen: Judged | None) -> None:

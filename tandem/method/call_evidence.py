@@ -59,8 +59,9 @@ def evidence(written: Written, tools: Sequence[Tool], said: Iterable[str]) -> di
 
 
 def _of_calls(written: Written, tools: Sequence[Tool], said: Iterable[str]) -> dict[str, float]:
-    parts = _chances_by_part(written, tools)
-    by_name = {tool.name: tool.as_data()["function"]["parameters"] for tool in tools}
+    schemas = [tool.as_data()["function"]["parameters"] for tool in tools]
+    parts = _chances_by_part(written, schemas)
+    by_name = {tool.name: schema for tool, schema in zip(tools, schemas, strict=True)}
     given = [
         (by_name.get(name, {}), key, value) for name, text in written.calls for key, value in _values(text).items()
     ]
@@ -76,10 +77,10 @@ def _of_calls(written: Written, tools: Sequence[Tool], said: Iterable[str]) -> d
     }
 
 
-def _chances_by_part(written: Written, tools: Sequence[Tool]) -> dict[str, list[float]]:
+def _chances_by_part(written: Written, schemas: Sequence[Any]) -> dict[str, list[float]]:
     """Log-probabilities of the tokens that write a character of each part."""
     text = "".join(text for text, _ in written.tokens)
-    offered = {choice for tool in tools for choice in _choices(json.loads(tool.schema))}
+    offered = {choice for schema in schemas for choice in _choices(schema)}
     spans = list(_spans(text, written.calls, offered))
     chances: dict[str, list[float]] = {part: [] for part in PARTS}
     place = 0

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated
+from functools import cached_property
 
 from pydantic import Field
 
 from tandem.method.conversation import Kind
-from tandem.method.price_sections import Section
-
-Share = Annotated[float, Field(ge=0, le=1)]
+from tandem.method.price_sections import Probability, Section
 
 
 class PromiseData(Section):
@@ -29,15 +27,15 @@ class PromiseMade(Section):
     """
 
     task: Kind
-    lose_at_most: Share
-    confidence: Share
-    bound: Share
+    lose_at_most: Probability
+    confidence: Probability
+    bound: Probability
     lost: int = Field(ge=0)
     n: int = Field(gt=0)
     evidence: str
     data: tuple[PromiseData, ...]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Of what was shown, on what: outcomes are counted for one promise, until another calibration makes a new one."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
@@ -46,7 +44,7 @@ class PromiseMade(Section):
 class Shadow(Section):
     """The large model answers a share of the requests alone too, beside them, so that savings are measured."""
 
-    share: Share = 0.0
+    share: Probability = 0.0
     judge: str = Field(
         default="",
         description="profile whose large model says whether two answers mean the same, where nothing else can; it is paid for",
