@@ -30,7 +30,7 @@ from tandem.local.layout import LOCAL_PROCESSES, Layout, Process, StackError
 from tandem.local.ports import OwnPorts, is_taken, listens
 from tandem.local.probes import answers_http, answers_ping, is_serving
 from tandem.local.programs import require_binary
-from tandem.local.supervisord import MARK, MAX_RESTARTS, PRIVATE, configuration, exits_in, processes_of
+from tandem.local.supervisord import MARK, MAX_RESTARTS, PRIVATE, configuration, end_waves, exits_in, processes_of
 
 _STOP_SECONDS = 30.0
 _START_SECONDS = 300.0
@@ -180,9 +180,12 @@ class Stack(Layout):
 
     def _end(self) -> bool:
         processes = processes_of(self.folder)
-        with contextlib.suppress(StackError, Fault), self.supervisor() as supervisor:
-            _stop_waves(self.waves(), supervisor)
-            supervisor.shutdown()
+        try:
+            with contextlib.suppress(Fault), self.supervisor() as supervisor:
+                _stop_waves(self.waves(), supervisor)
+                supervisor.shutdown()
+        except StackError:
+            end_waves([[process.name for process in wave] for wave in self.waves()], processes, _STOP_SECONDS)
         _, alive = psutil.wait_procs(processes, timeout=_STOP_SECONDS)
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):

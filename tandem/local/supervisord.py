@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -69,6 +70,26 @@ def _section(layout: Layout, process: Process, priority: int) -> dict[str, str]:
 def processes_of(folder: Path) -> list[psutil.Process]:
     """Every process that was started for this folder, including those below a supervisord that was killed."""
     return [process for process in psutil.process_iter() if _belongs_to(folder, process)]
+
+
+def end_waves(waves: Sequence[Collection[str]], processes: Sequence[psutil.Process], seconds: float) -> None:
+    """End what a killed supervisord left, the last wave first, within `seconds` for each; the first wave has whoever tells no name."""
+    named = {process: _name(process) for process in processes}
+    for number in reversed(range(len(waves))):
+        earlier = {name for wave in waves[:number] for name in wave} | ({""} if number else set())
+        ending = [process for process, name in named.items() if name not in earlier and process.is_running()]
+        for process in ending:
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+        psutil.wait_procs(ending, timeout=seconds)
+
+
+def _name(process: psutil.Process) -> str:
+    """As supervisord tells it to all that it starts; Redis overwrites its environment with its title."""
+    try:
+        return process.environ().get("SUPERVISOR_PROCESS_NAME", "")
+    except (psutil.Error, FileNotFoundError):
+        return ""
 
 
 def exits_in(log: Path) -> dict[str, Sequence[str]]:
