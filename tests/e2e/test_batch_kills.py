@@ -11,7 +11,7 @@ from tests.e2e.batches import run_batch, scripted_questions
 from tests.stacks import scripted_stack
 
 pytestmark = pytest.mark.timeout(900)
-_QUESTIONS = 400  # enough that each victim is killed while others still wait, also on a fast machine
+_QUESTIONS = 200  # enough that each victim is killed while others still wait, also on a fast machine
 VICTIMS = ("worker", "http-gateway", "temporal")
 
 

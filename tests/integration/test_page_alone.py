@@ -48,7 +48,7 @@ async def test_a_question_that_is_too_large_is_not_sent_and_the_limit_is_said(sy
     async with own_tab(system.client.address) as tab:
         await tab.open()
         await tab.page.get_by_label("Question", exact=True).evaluate(PASTE)
-        await tab.page.get_by_role("button", name="Ask", exact=True).click()
+        await tab.page.get_by_role("button", name="Ask", exact=True).click(timeout=120_000)  # once 5 MB are laid out
         problem = tab.page.get_by_role("alert")
         await expect(problem).to_contain_text("too large")
         await expect(problem).to_contain_text(f"{MAX_REQUEST_BYTES:,}")
