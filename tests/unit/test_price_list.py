@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,11 @@ def source(tmp_path: Path) -> str:
 
 
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(price_list, "config_folder", lambda: tmp_path / "config")
     price_list.price_list.cache_clear()
-    return tmp_path / "config"
+    yield tmp_path / "config"
+    price_list.price_list.cache_clear()
 
 
 def test_a_downloaded_list_has_chat_models_with_both_prices_per_million_tokens(source: str) -> None:

@@ -21,9 +21,9 @@ def test_numbers_stay_numbers_and_lists_stay_lists() -> None:
 
 
 def test_a_message_that_is_unset_is_null_where_it_is_named_and_keeps_its_place() -> None:
-    unset = tandem_pb2.GetResponse(request_id="a")
+    unset = tandem_pb2.GetRequestResponse(request_id="a")
     found = to_dict_or_none(unset, "result")
     assert (found["result"], found["shadow"]) == (None, to_dict(tandem_pb2.Shadow()))
     assert list(found) == list(to_dict(unset))
-    ended = tandem_pb2.GetResponse(result=tandem_pb2.SolveResult(answer="42"))
+    ended = tandem_pb2.GetRequestResponse(result=tandem_pb2.SolveResult(answer="42"))
     assert to_dict_or_none(ended, "result") == to_dict(ended)

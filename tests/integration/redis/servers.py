@@ -21,7 +21,7 @@ from tandem.paths import find_binary
 from tests.conftest import wait_until
 
 SERVICE = "tandem"
-_DETECTION_MS = 3000  # a server that waits for a busy processor is not taken for dead
+_DETECTION_MS = 5000  # a server that waits for a busy processor is not taken for dead
 _SLOTS = 16384
 _BUS = 10_000  # a node of a cluster also listens on its port and this
 _START_ATTEMPTS = 5
