@@ -18,7 +18,7 @@ Events = list[tuple[str, dict[str, Any]]]
 @dataclass
 class Answer:
     """`events` are streamed with their names (Anthropic's have one, OpenAI's are ""), else `body` is sent. `closes`: the connection ends
-    behind them without the protocol's end. `hangs`: nothing more comes until the server is stopped.
+    behind them without the protocol's end. `hangs`: nothing more comes until the server is stopped; `is_silent`: not even headers come.
     """
 
     body: dict[str, Any] = field(default_factory=dict)
@@ -27,6 +27,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     closes: bool = False
     hangs: bool = False
+    is_silent: bool = False
 
 
 @dataclass
@@ -61,12 +62,16 @@ def recorded_api(answer: Callable[[str, dict[str, Any]], Answer]) -> Iterator[Re
 
         def _send(self, given: Answer) -> None:
             self.close_connection = True
+            if given.is_silent:
+                stopped.wait(60)
+                return
+            is_stream = bool(given.events) or given.hangs
             self.send_response(given.status)
             for name, value in given.headers.items():
                 self.send_header(name, value)
             self.send_header("connection", "close")
-            self.send_header("content-type", "text/event-stream" if given.events else "application/json")
-            if not given.events:
+            self.send_header("content-type", "text/event-stream" if is_stream else "application/json")
+            if not is_stream:
                 text = json.dumps(given.body).encode()
                 self.send_header("content-length", str(len(text)))
                 self.end_headers()

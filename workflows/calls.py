@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -76,7 +77,9 @@ class ActivityCalls:
         await self.locally(PublishingActivities.publish_stop, order)
 
     async def lost_usage(self, error: ActivityError, role: str) -> TokenCounts:
-        """Counts of a role whose every attempt failed: from the request log, or from the service's own error."""
+        """Counts of a role whose every attempt failed: from the request log, or from the service's own error. Of an API they are an
+        estimate: a lost attempt has no usage.
+        """
         plan = self._state.plan
         reported = detail_of(error, TokenCounts) or TokenCounts()
         model, prices = (plan.llm, plan.prices.llm) if role == "llm" else (plan.slm, plan.prices.slm)
@@ -90,10 +93,13 @@ class ActivityCalls:
             )
         except ActivityError as unsettled:
             self._state.note_lost_tokens(role, NO_LOG)
-            return detail_of(unsettled, TokenCounts) or reported
+            return self._of_lost(detail_of(unsettled, TokenCounts) or reported, role)
         if not lost.is_complete:
             self._state.note_lost_tokens(role, "its last attempt did not tell all its tokens")
-        return lost.counts
+        return self._of_lost(lost.counts, role)
+
+    def _of_lost(self, counts: TokenCounts, role: str) -> TokenCounts:
+        return replace(counts, is_estimated=role in self._state.plan.apis and counts.computed > 0)
 
 
 async def results_in_hand() -> None:

@@ -41,7 +41,14 @@ class Settlement:
         self._state.notes.append(f"the small model failed: {cause_of(error)}")
         result = await self._result(stop, None)
         await self._publish(result, failed=True)
-        return ApplicationError(f"no answer: {cause_of(error)}", result, type=_failure_type(error), non_retryable=True)
+        again = error.cause.next_retry_delay if isinstance(error.cause, ApplicationError) else None
+        return ApplicationError(
+            f"no answer: {cause_of(error)}",
+            result,
+            type=_failure_type(error),
+            non_retryable=True,
+            next_retry_delay=again,
+        )
 
     async def _publish(self, result: SolveResult, *, failed: bool) -> SolveResult | None:
         source = self._state.input

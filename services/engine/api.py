@@ -32,10 +32,12 @@ class EngineError(Exception):
     ├── ApiRefused      an API refuses the request or the key
     └── ApiUnavailable  an API does not answer
 
-    `reason` is what a service reports to its client, `retry_after_s` when it may ask again, where that is known.
+    `reason` is what a service reports to its client, `retry_after_s` when it may ask again, where that is known. `prompt_tokens` are
+    what an API may have computed of the prompt before it failed: an estimate; None where it has read nothing, or is no API.
     """
 
     reason = "ENGINE_ERROR"
+    prompt_tokens: int | None = None
 
     def __init__(self, message: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(message)

@@ -162,8 +162,12 @@ class Workflows:
         except WorkflowFailureError as error:
             cause = error.cause
             reason = cause.type if isinstance(cause, ApplicationError) and cause.type else "WORKFLOW_FAILED"
-            failure = FailedPrecondition if reason in (PROFILE_MISMATCH, PROMPT_REFUSED) else Unavailable
-            raise failure(str(cause), reason=reason) from error
+            if reason in (PROFILE_MISMATCH, PROMPT_REFUSED):
+                raise FailedPrecondition(str(cause), reason=reason) from error
+            again = cause.next_retry_delay if isinstance(cause, ApplicationError) else None
+            raise Unavailable(
+                str(cause), reason=reason, retry_after_s=again.total_seconds() if again else None
+            ) from error
         except RPCError as error:
             raise _not_found_or_unavailable(error, request_id) from error
 

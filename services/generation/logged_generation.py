@@ -74,6 +74,7 @@ class LoggedGeneration:
         self._written: list[tuple[str, float]] = []
         self._decided_at: float | None = None
         self._end: Finished | None = None
+        self._lost_prompt: int | None = None  # of an API that failed, as far as is known
         self.result: AttemptResult | None = None
         self._inference, self._span = inference, InferenceSpan(inference)
 
@@ -128,6 +129,7 @@ class LoggedGeneration:
                     self._see(item)
                     self._pending.push(item)
         except Exception as error:
+            self._lost_prompt = getattr(error, "prompt_tokens", None)
             self._pending.fail(error)
 
     def _see(self, token: Token) -> None:
@@ -171,6 +173,7 @@ class LoggedGeneration:
         if self._end is None:
             # The engine has failed. The next attempt, or settlement, reports what the log has by then.
             prompt = self._prompt_tokens if generated else 0
+            prompt = prompt if self._lost_prompt is None else self._lost_prompt
             await to_end(self._close(Closing("aborted", prompt, generated, is_on_span=False)))
             return
         own = self._own_counts(self._end, generated, logged)

@@ -32,6 +32,7 @@ from tandem.method.tasks import Certainty, GenerationOutcome, ModelTask
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import ToolCall, call_id
 
+_NOTHING = TokenCounts()
 _MODEL_ROLES: dict[Role, str] = {Role.INSIGHT: "llm", Role.ANSWER: "slm"}
 
 
@@ -169,7 +170,9 @@ class RoleGenerator:
         before = EarlierText(logged, self._engine.tokenizer, work.prompt_ids, work.stop_strings)
         if reason := before.reason_of_end(task.max_tokens[-1]):
             outcome = _finished_before(task, reason, before, resumed, work)
-            yield replace(outcome, message=self._message(task, work, outcome.text))
+            yield replace(
+                outcome, counts=self._as_known(outcome.counts), message=self._message(task, work, outcome.text)
+            )
             return
         generation = self._generation(task, own, work, before)
         with self.running.track(task.request_id, task.epoch, generation):
@@ -183,7 +186,7 @@ class RoleGenerator:
         yield GenerationOutcome(
             reason=result.reason,
             text=text,
-            counts=result.counts,
+            counts=self._as_known(result.counts, result.own),
             finished_at=result.finished_at,
             first_token_at=result.first_token_at,
             attempt=task.epoch,
@@ -193,6 +196,11 @@ class RoleGenerator:
             message=message,
             certainty=_certainty(work.scorer, written, message, task),
         )
+
+    def _as_known(self, counts: TokenCounts, own: TokenCounts = _NOTHING) -> TokenCounts:
+        """Of an API, what any other attempt than the `own` one has read is an estimate: one that was lost has no usage."""
+        is_guess = bool(self._engine.info.provider) and counts.computed > own.computed
+        return replace(counts, is_estimated=counts.is_estimated or is_guess)
 
     def _message(self, task: ModelTask, work: RoleWork, text: str) -> Message | None:
         """What a text says and calls; None where it could not call."""

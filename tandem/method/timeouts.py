@@ -15,6 +15,9 @@ class Timeouts:
     heartbeat = timedelta(seconds=5)
     heartbeat_interval = timedelta(seconds=1)  # each is a call to Temporal for each running activity
     retry_interval = timedelta(milliseconds=250)
+    longest_pause = timedelta(
+        seconds=90
+    )  # that an API may ask of a request; limits per minute are whole again within it
     local_attempt = timedelta(seconds=3)
     stage_lost = timedelta(seconds=10)  # after the insight's end; until then a busy worker may not have read the stage
     attempt = timedelta(minutes=8)

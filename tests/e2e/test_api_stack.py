@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from tandem import Client, Completed
+from tandem.errors import RequestError
 from tandem.local.planning import open_stack
 from tandem.local.supervisor import Stack
+from tandem.method.timeouts import Timeouts
 from tandem.paths import REPOSITORY
 from tandem.v1 import tandem_pb2
 from tests.conftest import wait_until
@@ -144,6 +150,38 @@ def test_a_storm_of_limits_ends_in_an_answer_of_the_small_model_and_says_so(
     assert result.usage.llm.output_tokens == 0
 
 
+@pytest.fixture
+def open_circuits(api_stack: Stack) -> Iterator[None]:
+    """Afterwards the APIs' process is another one, which knows of no pause."""
+    yield
+
+    def pid() -> int | None:
+        return next(row.pid for row in api_stack.status() if row.name == "model-apis" and row.state == "ready")
+
+    before = pid()
+    assert before is not None
+    os.kill(before, signal.SIGTERM)
+    wait_until(lambda: {row.name: row.state for row in api_stack.status()}["model-apis"] == "ready" and pid() != before)
+
+
+@pytest.mark.usefixtures("open_circuits")
+def test_nobody_is_held_for_an_hour_because_an_api_asks_for_that(client: Client, endpoints: Endpoints) -> None:
+    hour = Answer({"error": {"message": "slow down"}}, status=429, headers={"retry-after": "3600"})
+    endpoints.next[LARGE] = [hour] * 9
+    began = time.monotonic()
+    result = solved(client, "An hour?")
+    assert result.stop.reason == tandem_pb2.STOP_REASON_LLM_UNAVAILABLE
+    assert any("asks for a pause of 3600 s" in note for note in result.notes)
+    endpoints.next[SMALL] = [hour] * 9
+    with pytest.raises(RequestError, match=r"pause of 3600 s") as refused:
+        solved(client, "Both?")
+    assert time.monotonic() - began < Timeouts.longest_pause.total_seconds()
+    assert refused.value.code is grpc.StatusCode.UNAVAILABLE
+    assert refused.value.retry_after_s is not None
+    assert refused.value.retry_after_s >= 3600
+    assert endpoints.asked == [LARGE, SMALL, SMALL]  # the second request asked the large model no more
+
+
 def test_an_api_that_hangs_is_asked_again_and_what_it_had_written_is_on_the_bill(
     client: Client, endpoints: Endpoints
 ) -> None:
@@ -154,6 +192,36 @@ def test_an_api_that_hangs_is_asked_again_and_what_it_had_written_is_on_the_bill
     usage = result.usage.llm
     assert (usage.output_tokens, usage.discarded_tokens) == (3, 2)
     assert usage.is_estimated
+
+
+@pytest.mark.parametrize("hanging", [Answer(is_silent=True), Answer(hangs=True)], ids=["no headers", "no event"])
+def test_an_api_that_hangs_before_its_first_token_may_have_read_the_prompt_and_the_bill_says_so(
+    client: Client, endpoints: Endpoints, hanging: Answer
+) -> None:
+    exact = solved(client, "Hanging at first?").usage.llm
+    endpoints.next[LARGE] = [hanging]
+    result = solved(client, "Hanging at first?")
+    usage = result.usage.llm
+    assert result.answer == "It is 42."
+    assert usage.input_tokens > exact.input_tokens
+    assert (usage.output_tokens, usage.discarded_tokens) == (3, 0)
+    assert (exact.is_estimated, usage.is_estimated) == (False, True)
+    assert any("large model's token counts are an estimate" in note for note in result.notes)
+
+
+def test_an_api_that_never_begins_is_left_and_the_prompts_that_it_may_have_read_are_on_the_bill(
+    client: Client, endpoints: Endpoints
+) -> None:
+    endpoints.next[LARGE] = [Answer(is_silent=True)] * 50
+    result = solved(client, "Never?")
+    assert result.stop.reason == tandem_pb2.STOP_REASON_LLM_UNAVAILABLE
+    usage, attempts = result.usage.llm, endpoints.asked.count(LARGE)
+    assert attempts == 4
+    assert usage.input_tokens > 0
+    assert usage.input_tokens % attempts == 0
+    assert (usage.output_tokens, usage.discarded_tokens, usage.is_estimated) == (0, 0, True)
+    endpoints.next.clear()
+    wait_until(lambda: solved(client, "Again?").stop.reason != tandem_pb2.STOP_REASON_LLM_UNAVAILABLE, 30)
 
 
 def test_an_api_that_always_closes_early_is_left_after_four_attempts(client: Client, endpoints: Endpoints) -> None:

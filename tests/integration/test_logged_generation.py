@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 
-from services.engine.api import EngineStopped, Finished, GenerationRequest, Token
+from services.engine.api import ApiUnavailable, EngineStopped, Finished, GenerationRequest, Token
 from services.generation.role_generator import StageWritten
 from services.insight_generator.generator import InsightGenerator
 from services.request_log.connection import Role
@@ -22,6 +23,7 @@ from services.slm_executor.generator import AnswerGenerator
 from tandem.method.errors import Fenced
 from tandem.method.profile import load_profile
 from tandem.method.tasks import GenerationOutcome, ModelTask
+from tandem.method.tokens import TokenCounts
 from tests.conftest import Hold
 from tests.fakes import ScriptedEngine
 from tests.integration.asking import forget
@@ -82,6 +84,37 @@ async def test_an_engine_that_fails_leaves_its_tokens_in_the_ledger(
     counts = await log.ledger.counts(work.request_id, Role.INSIGHT)
     assert (counts.prompt, counts.discarded) == (engine.counters.input_tokens, 20)
     assert not (await log.streams.read(work.request_id, Role.INSIGHT)).is_complete
+
+
+async def test_an_api_that_hangs_before_its_first_token_leaves_the_prompt_in_the_ledger_as_an_estimate(
+    log: RequestLog, insight: tuple[InsightGenerator, ScriptedEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, engine = insight
+    whole, num_attempts = engine.generate, 0
+
+    async def hangs_once(generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
+        nonlocal num_attempts
+        num_attempts += 1
+        if num_attempts == 1:
+            error = ApiUnavailable("the API does not answer")
+            error.prompt_tokens = 31
+            raise error
+        async with aclosing(whole(generation)) as items:
+            async for item in items:
+                yield item
+
+    monkeypatch.setattr(engine, "generate", hangs_once)
+    monkeypatch.setattr(ScriptedEngine, "info", replace(engine.info, provider="openai"))
+    work, done = task("[ms=0 llm_eos=4]"), None
+    with pytest.raises(ApiUnavailable):
+        async for _ in writer.generate(work):
+            pass
+    assert await log.ledger.counts(work.request_id, Role.INSIGHT) == TokenCounts(prompt=31)
+    async for event in writer.generate(replace(work, epoch=2)):
+        done = event
+    assert isinstance(done, GenerationOutcome)
+    assert (done.counts.prompt, done.counts.discarded) == (engine.counters.input_tokens + 31, 0)
+    assert done.counts.is_estimated
 
 
 async def test_the_stop_flag_alone_refuses_the_next_write_and_ends_the_attempt(

@@ -191,9 +191,11 @@ async def test_a_failing_server_is_asked_five_times_and_then_left_alone(kind: ty
     assert len(api.asked) == 5
 
 
-async def test_a_server_that_hangs_is_given_up_and_the_tokens_so_far_are_known() -> None:
-    with recorded_api(answers(Answer(events=openai_chunks(TEXTS, None, finish=None), hangs=True))) as api:
-        engine = started(OpenAIEngine, api, silent=0.5)
+@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
+async def test_a_server_that_hangs_is_given_up_and_the_tokens_so_far_are_known(kind: type[ApiEngine]) -> None:
+    begun = openai_chunks(TEXTS, None, finish=None) if kind is OpenAIEngine else anthropic_events(TEXTS, 10, 9)[:6]
+    with recorded_api(answers(Answer(events=begun, hangs=True), kind=kind)) as api:
+        engine = started(kind, api, silent=0.5)
         seen: list[Any] = []
         with pytest.raises(ApiUnavailable, match="does not answer"):
             await collect(engine, seen)
@@ -244,3 +246,50 @@ async def test_an_abort_before_the_first_token_ends_at_once() -> None:
         engine.stop()
     assert end.reason is FinishReason.ABORTED
     assert end.usage.is_estimated
+
+
+@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
+@pytest.mark.parametrize("hanging", [Answer(is_silent=True), Answer(hangs=True)], ids=["no headers", "no event"])
+async def test_a_server_that_hangs_before_the_first_token_may_have_read_the_prompt(
+    kind: type[ApiEngine], hanging: Answer
+) -> None:
+    with recorded_api(answers(hanging, kind=kind)) as api:
+        engine = started(kind, api, silent=0.5)
+        with pytest.raises(ApiUnavailable, match="does not answer") as failed:
+            await whole(engine, request(engine))
+        engine.stop()
+    assert failed.value.prompt_tokens == len(request(engine).prompt_ids)
+
+
+async def test_what_an_api_has_told_of_the_prompt_before_it_hangs_is_taken_for_what_it_has_read() -> None:
+    begun = anthropic_events(TEXTS, 10, 6, cached=100, written=7)[:1]
+    with recorded_api(answers(Answer(events=begun, hangs=True), kind=AnthropicEngine)) as api:
+        engine = started(AnthropicEngine, api, silent=0.5)
+        with pytest.raises(ApiUnavailable) as failed:
+            await whole(engine, request(engine))
+        engine.stop()
+    assert failed.value.prompt_tokens == 17
+
+
+@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
+async def test_a_proxy_that_waited_for_the_api_in_vain_says_nothing_of_what_that_has_read(
+    kind: type[ApiEngine],
+) -> None:
+    with recorded_api(answers(Answer({"error": {"message": "upstream timed out"}}, status=504), kind=kind)) as api:
+        engine = started(kind, api)
+        with pytest.raises(ApiUnavailable, match="upstream timed out") as failed:
+            await whole(engine, request(engine))
+        engine.stop()
+    assert failed.value.prompt_tokens == len(request(engine).prompt_ids)
+
+
+@pytest.mark.parametrize("kind", [OpenAIEngine, AnthropicEngine])
+async def test_a_request_that_was_refused_or_never_sent_has_read_nothing(kind: type[ApiEngine]) -> None:
+    with recorded_api(answers(Answer({"error": {"message": "oops"}}, status=503), kind=kind)) as api:
+        engine = started(kind, api)
+        with pytest.raises(ApiUnavailable, match="oops") as refused:
+            await whole(engine, request(engine))
+    with pytest.raises(ApiUnavailable, match="does not answer") as unsent:  # the server has gone
+        await whole(engine, request(engine))
+    engine.stop()
+    assert (refused.value.prompt_tokens, unsent.value.prompt_tokens) == (None, None)

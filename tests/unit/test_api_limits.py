@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.engine.api import FinishReason, QueueFull
+from services.engine.api import ApiUnavailable, FinishReason, QueueFull
 from services.engine.remote.anthropic_engine import AnthropicEngine
-from services.engine.remote.api_engine import ApiEngine
+from services.engine.remote.api_engine import ApiEngine, ApiSettings
 from services.engine.remote.limits import RateLimits
 from services.engine.remote.openai_engine import OpenAIEngine
 from tandem.method.endpoint import Limits
@@ -137,3 +137,16 @@ async def test_a_request_that_waits_for_the_limit_can_be_aborted_and_has_cost_no
         engine.stop()
     assert (tokens, end.reason, end.usage.computed) == (0, FinishReason.ABORTED, 0)
     assert len(api.asked) == 1
+
+
+async def test_a_request_that_the_circuit_refuses_gives_its_share_of_the_limits_back() -> None:
+    with recorded_api(answers(Answer({"error": {"message": "oops"}}, status=503))) as api:
+        share = Limits(tokens_per_minute=600)
+        engine = OpenAIEngine(ApiSettings("m", f"{api.url}/v1", "a-key", limits=share))
+        engine.start()
+        work = replace(request(engine), max_new_tokens=60)
+        for _ in range(5 + 20):
+            with pytest.raises(ApiUnavailable):  # not QueueFull: five were sent, and no other took anything
+                await whole(engine, work)
+        engine.stop()
+    assert len(api.asked) == 5

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from grpc.aio import AioRpcError, Metadata
 
-from workflows.activities.attempts import is_last_attempt, unavailable_retry_policy
+from services.process.status import to_status
+from tandem.method.errors import ResourceExhausted
+from workflows.activities.attempts import application_error, is_last_attempt, unavailable_retry_policy
 
 
 @pytest.mark.parametrize(("away", "attempts"), [(0.1, 2), (7, 6), (7.75, 6), (8, 7), (120, 35)])
@@ -23,3 +26,16 @@ def test_one_that_fails_is_tried_six_times_however_long_one_that_is_away_is_wait
 def test_work_that_ends_its_process_each_time_is_begun_six_times_at_most() -> None:
     killed = [is_last_attempt(attempt, grpc.StatusCode.UNAVAILABLE, began=True) for attempt in (1, 5, 6)]
     assert killed == [False, False, True]
+
+
+@pytest.mark.parametrize(("seconds", "is_final"), [(2.0, False), (75.0, False), (91.0, True), (3600.0, True)])
+def test_a_pause_that_is_longer_than_a_caller_is_held_ends_the_attempts_and_is_told(
+    seconds: float, is_final: bool
+) -> None:
+    status = to_status(ResourceExhausted("limited", reason="QUEUE_FULL", retry_after_s=seconds))
+    trailing = Metadata(("grpc-status-details-bin", status.SerializeToString()))
+    failed = AioRpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, Metadata(), trailing, "limited")
+    error = application_error(failed, None)
+    assert error.non_retryable is is_final
+    assert error.next_retry_delay is not None
+    assert error.next_retry_delay.total_seconds() == seconds

@@ -79,13 +79,16 @@ def counts_in(error: grpc.aio.AioRpcError) -> TokenCounts:
 
 
 def application_error(error: grpc.aio.AioRpcError, detail: object, is_last: bool = False) -> ApplicationError:
-    """What an attempt failed with; `is_last`: there must be no other. The next one comes when the service says, where it does."""
+    """What an attempt failed with; `is_last`: there must be no other. The next one comes when the service says, where it does; a caller
+    is not held for longer than `Timeouts.longest_pause`, and told instead.
+    """
     wait = retry_after_seconds(error)
+    is_long = wait is not None and wait > Timeouts.longest_pause.total_seconds()
     return ApplicationError(
         error.details() or error.code().name,
         detail,
         type=error_info(error).reason or error.code().name,
-        non_retryable=is_last or error.code() in _FINAL,
+        non_retryable=is_last or is_long or error.code() in _FINAL,
         next_retry_delay=timedelta(seconds=wait) if wait and wait > _QUEUE_SECONDS else None,
     )
 

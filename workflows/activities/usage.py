@@ -67,7 +67,11 @@ class EarlierUsage:
 
 def at_least(one: TokenCounts, other: TokenCounts) -> TokenCounts:
     """The larger prompt and the larger number of generated tokens, as discarded."""
-    return TokenCounts(prompt=max(one.prompt, other.prompt), discarded=max(one.generated, other.generated))
+    return TokenCounts(
+        prompt=max(one.prompt, other.prompt),
+        discarded=max(one.generated, other.generated),
+        is_estimated=one.is_estimated or other.is_estimated,
+    )
 
 
 def without(counts: TokenCounts, known: TokenCounts) -> TokenCounts:

@@ -26,7 +26,7 @@ from services.engine.remote.admission_queue import AdmissionQueue, QueuedEngine,
 from services.engine.remote.circuit import Circuit
 from services.engine.remote.limits import RateLimits
 from services.engine.remote.messages import MessageCodec
-from services.engine.remote.refusals import SdkErrors, explain
+from services.engine.remote.refusals import SdkErrors, explain, may_be_paid
 from services.engine.remote.reply import Reply
 from services.engine.settings import from_arguments
 from tandem.endpoint_key import endpoint_key
@@ -140,33 +140,54 @@ class ApiEngine(QueuedEngine):
             return
         reply = Reply(self._tokenizer, generation, self._settings.can)
         most = len(generation.prompt_ids) + generation.max_new_tokens
-        wait = self._limits.reserve(most)
-        if wait and not await unless_aborted(asyncio.sleep(wait), aborted):
+        if not await self._has_turn(most, aborted):
             yield Finished(FinishReason.ABORTED, TokenCounts(), "", time.time())
             return
-        self._circuit.enter()
+        spent = None
         try:
             async with aclosing(self._events(generation, aborted)) as events:
                 async for event in events:
                     for token in self._api.read(event, reply):
                         yield token
-            if aborted.is_set():
-                yield self._ended(FinishReason.ABORTED, reply.cut, most)
-                return
-            for token in reply.finish():
-                yield token
-            self._circuit.succeeded()
-            if generation.json_schema:
-                reply.check_json()
+            is_cut = aborted.is_set()
+            if not is_cut:
+                for token in reply.finish():
+                    yield token
+                self._circuit.succeeded()
+                if generation.json_schema:
+                    reply.check_json()
         except Exception as error:
+            spent = reply.cut if may_be_paid(error, self._api.errors) else TokenCounts()
             explained = self._explained(error)
+            if isinstance(explained, EngineError):
+                explained.prompt_tokens = spent.prompt or None
             if explained is error:
                 raise
             raise explained from error
         finally:
             self._circuit.left()
+            spent = reply.cut if spent is None else spent
+            self._limits.give_back(most - spent.read - spent.completion)
+        if is_cut:
+            yield self._ended(FinishReason.ABORTED, reply.cut)
+            return
         self._note_model(reply.model)
-        yield self._ended(reply.reason or FinishReason.EOS, reply.whole, most)
+        yield self._ended(reply.reason or FinishReason.EOS, reply.whole)
+
+    async def _has_turn(self, most: int, aborted: asyncio.Event) -> bool:
+        """Wait for a share of the limits, at most so many tokens, and pass the circuit. False: the abort came first.
+
+        Raises QueueFull, ApiUnavailable.
+        """
+        wait, has_turn = self._limits.reserve(most), False
+        try:
+            if not wait or await unless_aborted(asyncio.sleep(wait), aborted):
+                self._circuit.enter()
+                has_turn = True
+            return has_turn
+        finally:
+            if not has_turn:  # nothing is sent
+                self._limits.give_back(most, requests=1)
 
     async def _events(self, generation: GenerationRequest, aborted: asyncio.Event) -> AsyncGenerator[Any, None]:
         """The API's events until their end, or the abort."""
@@ -198,8 +219,7 @@ class ApiEngine(QueuedEngine):
                 self._circuit.succeeded()  # it has answered: it refuses this request
         return explained
 
-    def _ended(self, reason: FinishReason, usage: TokenCounts, reserved: int) -> Finished:
-        self._limits.give_back(reserved - usage.read - usage.completion)
+    def _ended(self, reason: FinishReason, usage: TokenCounts) -> Finished:
         return self._counted(Finished(reason, usage, "", time.time()))
 
     def _note_model(self, answering: str) -> None:

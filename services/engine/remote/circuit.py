@@ -10,7 +10,7 @@ from services.engine.api import ApiUnavailable, QueueFull
 
 _FAILURES_TO_OPEN = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-_LONGEST_WAIT = 600.0
+_LONGEST_WAIT = 3600.0  # a time beyond it is taken for a mistake
 _JITTER = 0.25
 
 

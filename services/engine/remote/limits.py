@@ -84,8 +84,9 @@ class RateLimits:
         self._tokens.take(tokens)
         return wait
 
-    def give_back(self, tokens: int) -> None:
-        """Of a request that has ended: what it had reserved, and neither read nor written."""
+    def give_back(self, tokens: int, requests: int = 0) -> None:
+        """Of a request that has ended, or that was not sent: what it had reserved, and neither read nor written."""
+        self._requests.take(-requests)
         self._tokens.take(-tokens)
 
     def observe(self, headers: Mapping[str, str]) -> None:

@@ -21,6 +21,9 @@ from services.engine.api import (
 _NEVER_AGAIN = ("insufficient_quota", "billing_hard_limit_reached")
 _SCHEMA_FIELDS = ("response_format", "output_config", "schema")
 _TOO_LONG = ("context", "too long", "maximum length")
+_ENDED_BY_A_PROXY = (504, 524)  # which waited for the API in vain
+# By name: the SDKs have their errors from different copies of one HTTP library.
+_UNSENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "WriteError", "WriteTimeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,21 @@ def explain(error: Exception, sdk: SdkErrors) -> EngineError | None:
     """The error that stands for one of the SDK; None for any other."""
     if isinstance(error, sdk.status):
         return _of_status(error)
-    return ApiUnavailable(f"the API does not answer: {error}") if isinstance(error, sdk.any) else None
+    if isinstance(error, sdk.any) or _is_of_transport(error):
+        return ApiUnavailable(f"the API does not answer: {str(error) or type(error).__name__}")
+    return None
+
+
+def _is_of_transport(error: Exception) -> bool:
+    """Anthropic's SDK lets those of a stream through as they are."""
+    return any(kind.__name__ == "TransportError" for kind in type(error).__mro__)
+
+
+def may_be_paid(error: Exception, sdk: SdkErrors) -> bool:
+    """Whether the API may have read the prompt of a request that failed so: it was sent whole, and no reply has refused it."""
+    if isinstance(error, sdk.status):
+        return error.status_code < 400 or error.status_code in _ENDED_BY_A_PROXY
+    return type(error.__cause__).__name__ not in _UNSENT
 
 
 def _of_status(error: Any) -> EngineError:
@@ -44,7 +61,8 @@ def _of_status(error: Any) -> EngineError:
         case 429 if getattr(error, "code", None) in _NEVER_AGAIN:
             return ApiRefused(f"the API's account has no means left: {said}")
         case 429:
-            return QueueFull(f"the API accepts no more requests: {said}", again)
+            when = f"; it asks for a pause of {again:.0f} s" if again else ""
+            return QueueFull(f"the API accepts no more requests{when}: {said}", again)
         case 404:
             return UnknownModel(f"the API does not have the model: {said}")
         case 401 | 403:
