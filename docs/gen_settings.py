@@ -34,8 +34,8 @@ HEAD = """<!-- Written by `make tables` from the code. -->
 
 # Settings
 
-Every process reads its settings from its environment, once. A value that makes no sense ends it, with the variable's name. The local
-stack and the chart set most of them: `tandem up` passes your environment on to its processes, and the chart has a value for each, or
+Every process reads its settings from its environment, once. A value that makes no sense ends it, with the variable's name; an empty one
+is as good as none. The local stack and the chart set most of them: `tandem up` passes your environment on to its processes, and the chart has a value for each, or
 `extraEnv`. Durations are seconds.
 
 Gateway and worker reach Temporal by Temporal's own variables: `TEMPORAL_ADDRESS` (`127.0.0.1:7233`), `TEMPORAL_NAMESPACE`,

@@ -46,16 +46,20 @@ def programs_folder() -> Path:
 
 def profile_folders() -> list[Path]:
     """TANDEM_PROFILES_PATH (folders separated by ':'), or the user's own and the repository's."""
-    if value := os.environ.get("TANDEM_PROFILES_PATH"):
-        return [Path(p) for p in value.split(os.pathsep)]
+    if named := _named_profile_folders():
+        return named
     own = own_profiles()
     return [*([own] if own.is_dir() else []), REPOSITORY / "deploy" / "profiles"]
 
 
 def own_profiles() -> Path:
     """Where `tandem profile new` writes: the first folder of TANDEM_PROFILES_PATH, or one among the user's settings."""
-    value = os.environ.get("TANDEM_PROFILES_PATH")
-    return Path(value.split(os.pathsep)[0]) if value else config_folder() / "profiles"
+    return next(iter(_named_profile_folders()), config_folder() / "profiles")
+
+
+def _named_profile_folders() -> list[Path]:
+    """An empty name is none, and not the working folder."""
+    return [Path(p) for p in os.environ.get("TANDEM_PROFILES_PATH", "").split(os.pathsep) if p]
 
 
 def read_stack() -> dict[str, Any] | None:

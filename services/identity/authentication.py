@@ -70,7 +70,7 @@ class ApiKeys:
 
 
 class IdentitySettings(BaseSettings):
-    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore", env_ignore_empty=True)
 
     api_keys: Path | None = Field(
         None, validation_alias="TANDEM_API_KEYS", description="file of `tandem keys`; its keys are accepted"

@@ -65,7 +65,7 @@ Seconds = Annotated[timedelta, BeforeValidator(_from_seconds)]
 class ProcessSettings(BaseSettings):
     """What every process reads."""
 
-    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore", env_ignore_empty=True)
 
     host: str = Field("127.0.0.1", validation_alias="TANDEM_HOST", description="address to listen on")
     port: int = Field(0, ge=0, le=65535, validation_alias="TANDEM_PORT", description="0 takes a free one")
