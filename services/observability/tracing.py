@@ -5,16 +5,19 @@ Spans are exported by OTLP when OTEL_EXPORTER_OTLP_ENDPOINT is set. Exporting ne
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Any, Literal
 
 from opentelemetry import trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.grpc import aio_client_interceptors, aio_server_interceptor, filters
+from opentelemetry.instrumentation.grpc._aio_client import UnaryUnaryAioClientInterceptor
 from opentelemetry.metrics import set_meter_provider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import DropAggregation, View
@@ -102,9 +105,30 @@ def server_interceptors() -> list[Any]:
     return [aio_server_interceptor(filter_=filters.negate(_NOT_TRACED))]
 
 
+class CancellableCalls(UnaryUnaryAioClientInterceptor):  # type: ignore[misc]
+    """OpenTelemetry's waits for the status of a call: a cancel ended that wait alone, and the call went on at the service."""
+
+    async def _wrap_unary_response(self, continuation: Callable[[], Awaitable[Any]], span: trace.Span) -> Any:
+        begun: list[Any] = []
+
+        async def begin() -> Any:
+            begun.append(await continuation())
+            return begun[0]
+
+        try:
+            return await super()._wrap_unary_response(begin, span)
+        except asyncio.CancelledError:
+            for call in begun:
+                call.cancel()
+            span.end()
+            raise
+
+
 def client_interceptors() -> list[Any]:
     """gRPC client interceptors that open a span for each call, except health, reflection and Temporal."""
-    return list(aio_client_interceptors(filter_=filters.negate(_NOT_TRACED)))
+    traced = filters.negate(_NOT_TRACED)
+    _, *of_streams = aio_client_interceptors(filter_=traced)
+    return [CancellableCalls(trace.get_tracer("opentelemetry.instrumentation.grpc"), filter_=traced), *of_streams]
 
 
 def current_trace_id() -> str:
