@@ -105,7 +105,7 @@ def server_interceptors() -> list[Any]:
     return [aio_server_interceptor(filter_=filters.negate(_NOT_TRACED))]
 
 
-class CancellableCalls(UnaryUnaryAioClientInterceptor):  # type: ignore[misc]
+class CancellableCalls(UnaryUnaryAioClientInterceptor):
     """OpenTelemetry's waits for the status of a call: a cancel ended that wait alone, and the call went on at the service."""
 
     async def _wrap_unary_response(self, continuation: Callable[[], Awaitable[Any]], span: trace.Span) -> Any:

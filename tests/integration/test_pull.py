@@ -126,7 +126,7 @@ def test_a_wait_for_models_that_nobody_downloads_ends_with_their_names(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 512 KiB: less than the two models, more than one."""
-    with mounted_disk(tmp_path / "disk", 512) as folder:
+    with mounted_disk(tmp_path / "disk", 512 << 10) as folder:
         yield folder
 
 

@@ -75,7 +75,7 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path, caplog: pytest.LogCapt
 
 def test_a_full_disk_keeps_no_counts_and_costs_no_request(tmp_path: Path) -> None:
     """Where a file has a hole and the disk no room for it, to write into the page kills the process."""
-    with mounted_disk(tmp_path / "disk", 64) as disk:
+    with mounted_disk(tmp_path / "disk", 64 << 10) as disk:
         done = subprocess.run([sys.executable, "-c", _FULL, str(disk)], check=False, capture_output=True, text=True)
         assert (done.returncode, list((disk / "journal").iterdir())) == (0, [])
         assert "the tokens of r1 are not kept" in done.stderr
