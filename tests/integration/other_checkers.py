@@ -56,6 +56,11 @@ def possible_users() -> tuple[str, ...]:
     return ROOT, ROOT_OPEN, ROOT_CONTAINED, ROOT_POWERLESS, USER
 
 
+def closed_folder() -> Path | None:
+    """One above this checkout that other users may not enter, as a private home is."""
+    return next((parent for parent in Path(__file__).resolve().parents if not parent.stat().st_mode & 0o001), None)
+
+
 def owners(who: str) -> tuple[int, ...]:
     """The users whose files an answer of this checker could harm: that of the service, and what its answers become."""
     return {USER: (ORDINARY,), MYSELF: (os.geteuid(),)}.get(who, (0, NOBODY))
