@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,16 +16,15 @@ import pytest
 
 from tandem import Client, Completed
 from tandem.errors import RequestError
-from tandem.local.planning import open_stack
 from tandem.local.supervisor import Stack
 from tandem.method.timeouts import Timeouts
 from tandem.paths import REPOSITORY
 from tandem.v1 import tandem_pb2
 from tests.conftest import wait_until
-from tests.e2e.conftest import in_environment
-from tests.e2e.test_local_stack import tandem
+from tests.e2e.test_local_stack import stack_of
 from tests.extras import environment_of
 from tests.recorded_api import Answer, RecordedApi, openai_chunks, openai_usage, recorded_api
+from tests.stacks import kill
 
 pytestmark = pytest.mark.timeout(600)
 LARGE, SMALL = "large-70b", "small-7b"
@@ -88,15 +85,8 @@ def api_stack(api: RecordedApi, lean: dict[str, str], tmp_path_factory: pytest.T
         "TANDEM_ENGINE": "auto",
         "TANDEM_ENGINE_ARGS": json.dumps({"timeout_seconds": SILENT_SECONDS}),
     }
-    with in_environment(variables):
-        up = tandem("up", "--large", f"{api.url}/v1#{LARGE}", "--small", f"{api.url}/v1#{SMALL}")
-        assert up.returncode == 0, up.stderr
-        stack = open_stack()
-        assert stack is not None
-        try:
-            yield stack
-        finally:
-            stack.down()
+    with stack_of(variables, "--large", f"{api.url}/v1#{LARGE}", "--small", f"{api.url}/v1#{SMALL}") as stack:
+        yield stack
 
 
 @pytest.fixture
@@ -164,14 +154,7 @@ def test_a_storm_of_limits_ends_in_an_answer_of_the_small_model_and_says_so(
 def open_circuits(api_stack: Stack) -> Iterator[None]:
     """Afterwards the APIs' process is another one, which knows of no pause."""
     yield
-
-    def pid() -> int | None:
-        return next(row.pid for row in api_stack.status() if row.name == "model-apis" and row.state == "ready")
-
-    before = pid()
-    assert before is not None
-    os.kill(before, signal.SIGTERM)
-    wait_until(lambda: {row.name: row.state for row in api_stack.status()}["model-apis"] == "ready" and pid() != before)
+    kill(api_stack, "model-apis")
 
 
 @pytest.mark.usefixtures("open_circuits")

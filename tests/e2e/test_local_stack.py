@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ import grpc
 import psutil
 import pytest
 
+from tandem.local.planning import open_stack
+from tandem.local.supervisor import Stack
 from tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2_grpc
 from tests.conftest import Hold, wait_until
-from tests.e2e.conftest import LocalStack
+from tests.e2e.conftest import LocalStack, in_environment
 
 pytestmark = pytest.mark.timeout(900)
 BOUND_SECONDS = 300.0
@@ -36,6 +39,20 @@ def tandem(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Com
         [sys.executable, "-c", "from tandem.cli import main; main()", *arguments],
         capture_output=True, text=True, timeout=BOUND_SECONDS, env={**os.environ, **(env or {})},
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def stack_of(variables: Mapping[str, str], *options: str) -> Iterator[Stack]:
+    """What `tandem up` with these options starts in this environment."""
+    with in_environment(variables):
+        up = tandem("up", *options)
+        assert up.returncode == 0, up.stderr
+        stack = open_stack()
+        assert stack is not None
+        try:
+            yield stack
+        finally:
+            stack.down()
 
 
 def interruptible() -> None:

@@ -10,14 +10,12 @@ from pathlib import Path
 import pytest
 
 from tandem import Client, Completed
-from tandem.local.planning import open_stack
 from tandem.local.supervisor import Stack
 from tandem.method.profile import load_profile
 from tandem.paths import REPOSITORY
 from tandem.v1 import tandem_pb2
 from tests.able_api import EVERYTHING, MODEL, openai_server
-from tests.e2e.conftest import in_environment
-from tests.e2e.test_local_stack import tandem
+from tests.e2e.test_local_stack import stack_of
 from tests.recorded_api import recorded_api
 from tests.tiny_gguf import write_tiny_gguf
 from tests.tiny_model import write_tiny_model
@@ -54,15 +52,8 @@ def mixed(large: str, own: Mapping[str, str], gguf: Path) -> Iterator[Stack]:
     # The little file's own tokenizer lacks words that its merges name.
     tokenizer = shutil.ignore_patterns("*.gguf", "*.safetensors", "config.json", "generation_config.json")
     shutil.copytree(gguf.parent, Path(own["TANDEM_MODELS"]) / gguf.stem, ignore=tokenizer)
-    with in_environment(own):
-        up = tandem("up", "--large", large, "--small", f"llamacpp:{gguf}", "--profile", "mixed")
-        assert up.returncode == 0, up.stderr
-        stack = open_stack()
-        assert stack is not None
-        try:
-            yield stack
-        finally:
-            stack.down()
+    with stack_of(own, "--large", large, "--small", f"llamacpp:{gguf}", "--profile", "mixed") as stack:
+        yield stack
 
 
 def test_the_small_model_runs_here_from_its_file_and_the_large_one_is_asked(

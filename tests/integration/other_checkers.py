@@ -56,9 +56,9 @@ def possible_users() -> tuple[str, ...]:
     return ROOT, ROOT_OPEN, ROOT_CONTAINED, ROOT_POWERLESS, USER
 
 
-def closed_folder() -> Path | None:
-    """One above this checkout that other users may not enter, as a private home is."""
-    return next((parent for parent in Path(__file__).resolve().parents if not parent.stat().st_mode & 0o001), None)
+def closed_above(path: Path) -> list[Path]:
+    """The folders above it that other users may not enter, as a private home is, the outermost last."""
+    return [parent for parent in path.resolve().parents if not parent.stat().st_mode & 0o001]
 
 
 def owners(who: str) -> tuple[int, ...]:
@@ -112,7 +112,7 @@ def _command(who: str, folder: str) -> list[str]:
 def _opened(folder: str) -> str:
     """Shell commands that let every user reach Python in this namespace of mounts, at its own path; none where that is so already."""
     python = Path(sys.base_prefix).resolve()
-    private = [parent for parent in python.parents if not parent.stat().st_mode & 0o001]
+    private = closed_above(python)
     if not private:
         return ""
     return (

@@ -23,7 +23,7 @@ from tests.integration.other_checkers import (
     USER,
     Checkers,
     checkers_of,
-    closed_folder,
+    closed_above,
     owners,
     possible_users,
 )
@@ -43,8 +43,8 @@ ALWAYS_ANSWERED = {335, 336}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=possible_users())
 async def checkers(request: pytest.FixtureRequest) -> AsyncIterator[Checkers]:
-    if request.param == USER and (closed := closed_folder()):
-        pytest.skip(f"an ordinary user cannot read this checkout: {closed} is closed to others")
+    if request.param == USER and (closed := closed_above(Path(__file__))):
+        pytest.skip(f"an ordinary user cannot read this checkout: {closed[-1]} is closed to others")
     async with checkers_of(request.param) as found:
         yield found
 
