@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, aclosing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -101,9 +102,9 @@ class CallCollector:
 
 
 async def collect(tasks: CallTasks, profile: Profile, llm: Engine, slm: Engine, out: Path) -> None:
-    """Append a line to `out` for each task that it lacks, as it is done."""
+    """Append a line to `out` for each task that it lacks, as it is done: in an order of chance, so that a part is a sample of all."""
     done = done_in(out)
-    missing = [task for task in tasks.items if task.id not in done]
+    missing = [task for task in in_order_of_chance(tasks.items) if task.id not in done]
     began, reported = time.monotonic(), 0.0
     with out.open("a") as file:
         async with aclosing(run_all(CallCollector(profile, llm, slm).written, missing, _WIDTH)) as found:
@@ -115,6 +116,11 @@ async def collect(tasks: CallTasks, profile: Profile, llm: Engine, slm: Engine, 
                 if time.monotonic() - reported > _REPORT_SECONDS:
                     reported = time.monotonic()
                     print(f"{len(done)} of {len(tasks.items)} tasks, {reported - began:.0f} s", flush=True)
+
+
+def in_order_of_chance(tasks: Iterable[CallTask]) -> list[CallTask]:
+    """The same in each run."""
+    return sorted(tasks, key=lambda task: hashlib.sha256(task.id.encode()).digest())
 
 
 def done_in(out: Path) -> set[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from lab.calls.collect import collect, done_in, keep_origin
+from lab.calls.collect import collect, done_in, in_order_of_chance, keep_origin
 from lab.calls.tasks import json_schema_of, load
 from lab.training.errors import DatasetError, StoreError
 from lab.verbs.offline import find_profile
@@ -77,6 +78,13 @@ def test_each_task_is_asked_once_although_a_kill_cut_the_file(file: Path, tmp_pa
     assert lines[0] == {"id": "one"}
     assert sorted(line["id"] for line in lines[1:]) == ["three", "two"]
     assert done_in(out) == {"one", "two", "three"}
+
+
+def test_a_part_of_the_tasks_is_a_sample_of_all_categories() -> None:
+    tasks = load("train").items
+    first = Counter(task.category for task in in_order_of_chance(tasks)[: len(tasks) // 4])
+    for category, num in Counter(task.category for task in tasks).items():
+        assert first[category] == pytest.approx(num / 4, abs=15), category
 
 
 def test_an_answer_has_its_calls_and_the_chance_of_each_token(file: Path, tmp_path: Path) -> None:
