@@ -1,7 +1,7 @@
 """An engine that follows a script in the question: `[key=value ...]`. The only fake of the tests, at the engine seam.
 
-A token is a byte. Keys: `ms` per token (default 1); `llm_eos` / `slm_eos` tokens after which that model ends; `llm` / `slm`
-the text it generates, repeated ("_" is a space, "|" a line break); `scores` as `tokens:score,...`: the score of an insight of
+A token is a byte. Keys: `ms` per token (default 1); `llm_eos` / `slm_eos` tokens after which that model ends; `llm` / `slm`, and `second`
+of the second small model with keys of the same kind, the text it generates, repeated ("_" is a space, "|" a line break); `scores` as `tokens:score,...`: the score of an insight of
 at least so many tokens, for the untrained scorer; `repaired`: the text with which
 it corrects one that it reads; `llm_logprob` / `slm_logprob` of each of its tokens (default -0.1), where that is wanted; `score_ms`; `ahead_ms` that a prefill-only request takes; `fail` one of llm,
 slm, score; `llm_hold` / `slm_hold` as `tokens` or `tokens:file`: after so many tokens that model waits until it is aborted, or
@@ -100,7 +100,7 @@ class ScriptedEngine:
     def __init__(self, name: str, max_batch: int = 16) -> None:
         """Requests above `max_batch` count as waiting, and run all the same."""
         self._name, self._max_batch = name, max_batch
-        self._role = "llm" if name.endswith("llm") else "slm"
+        self._role = next((role for role in ("llm", "second") if name.endswith(role)), "slm")
         self.tokenizer = ByteTokenizer()
         journal = os.environ.get("TANDEM_TEST_JOURNAL")
         self.counters = JournalledCounters(self._role, journal) if journal else EngineCounters()
@@ -153,7 +153,7 @@ class ScriptedEngine:
         if "assistant: " in self.tokenizer.decode(generation.prompt_ids).rpartition(_HEADER)[0]:
             text = script.get("repaired", text)
         text = text.replace("_", " ").replace("|", "\n")
-        last = int(script.get(f"{self._role}_eos", 30 if self._role == "slm" else 10**9))
+        last = int(script.get(f"{self._role}_eos", 10**9 if self._role == "llm" else 30))
         if "turns" in script:
             text = _turn(script["turns"], self.tokenizer.decode(generation.prompt_ids))
             last = len(text) + 1

@@ -76,14 +76,14 @@ class ActivityCalls:
         )
         await self.locally(PublishingActivities.publish_stop, order)
 
-    async def lost_usage(self, error: ActivityError, role: str) -> TokenCounts:
-        """Counts of a role whose every attempt failed: from the request log, or from the service's own error. Of an API they are an
-        estimate: a lost attempt has no usage.
+    async def lost_usage(self, error: ActivityError, role: str, trial: int = 0) -> TokenCounts:
+        """Counts of a role whose every attempt at the text number `trial` failed: from the request log, or from the service's own error.
+        Of an API they are an estimate: a lost attempt has no usage.
         """
         plan = self._state.plan
         reported = detail_of(error, TokenCounts) or TokenCounts()
-        model, prices = (plan.llm, plan.prices.llm) if role == "llm" else (plan.slm, plan.prices.slm)
-        task = LostUsageTask(self._state.input.request_id, role, model, reported, prices)
+        request_id = self._state.input.request_id
+        task = LostUsageTask(request_id, role, plan.model(role), reported, plan.prices.of(role), trial)
         try:
             lost: LostUsage = await workflow.execute_activity_method(
                 LostUsageActivities.settle_lost_usage,

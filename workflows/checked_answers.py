@@ -1,4 +1,4 @@
-"""The answers of one request that were checked, the small model's and the large one's, and which of them is best."""
+"""The answers of one request that were checked, the small models' and the large one's, and which of them is best."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from tandem.method.answer import final_answer
-    from tandem.method.checks import AGREEMENT, CheckResult, Verdict, combined, score
+    from tandem.method.checks import AGREEMENT, CheckResult, CheckSpec, Verdict, combined, score
     from tandem.method.conversation import Message
     from tandem.method.request_state import RequestState
     from tandem.method.result import Stop, StopReason
@@ -25,16 +25,17 @@ _RETRY_CHECK = RetryPolicy(initial_interval=Timeouts.retry_interval, maximum_att
 
 @dataclass(frozen=True, slots=True)
 class CheckedAnswer:
-    """`outcome` is None for the large model's answer, whose outcome is the insight."""
+    """`outcome` is None for the large model's answer, whose outcome is the insight. `must_agree`: it passes by agreement alone."""
 
     stage: int
     answer: str
     results: list[CheckResult]
     outcome: GenerationOutcome | None = None
+    must_agree: bool = False
 
     @property
     def verdict(self) -> Verdict:
-        return combined(self.results)
+        return combined(self.results, must_agree=self.must_agree)
 
     @property
     def score(self) -> float:
@@ -50,16 +51,17 @@ class CheckedAnswers:
 
     @property
     def best(self) -> CheckedAnswer | None:
-        """The small model's answer whose checks held most, the earlier of equals."""
+        """The small models' answer whose checks held most, the earlier of equals."""
         return max(self._of_slm, key=lambda made: (made.score, -self._of_slm.index(made)), default=None)
 
     def have_failed_at(self, stage: int) -> bool:
         return any(made.stage == stage and made.verdict is Verdict.FAIL for made in self._of_slm)
 
     def at(self, stop: Stop) -> GenerationOutcome | None:
-        """The small model's answer at the stage of the stop, unless it was cut: an answer may be longer than a trial."""
+        """A small model's answer at the stage of the stop, the one that passed, unless it was cut: an answer may be longer than a trial."""
         tried = [made for made in self._of_slm if made.stage == stop.stage]
-        outcome = max(tried, key=lambda made: made.score).outcome if tried else None
+        best = max(tried, key=lambda made: (made.verdict is Verdict.PASS, made.score), default=None)
+        outcome = best.outcome if best else None
         is_usable = outcome is not None and (outcome.reason == "eos" or stop.reason is StopReason.VERIFIED)
         return outcome if is_usable else None
 
@@ -70,9 +72,24 @@ class CheckedAnswers:
     async def check_trial(self, outcome: GenerationOutcome, stage: int, number: int) -> CheckedAnswer:
         """The answer of trial `number` (from 1)."""
         answer = self._to_check(outcome.text, outcome.message, outcome.continued_from)
-        checked = CheckedAnswer(stage, answer, await self._check(answer, stage, "slm", number), outcome)
+        results = await self._check(answer, stage, outcome.role, number)
+        checked = CheckedAnswer(stage, answer, results, outcome, self.must_agree)
         self._of_slm.append(checked)
         return checked
+
+    @property
+    def must_agree(self) -> bool:
+        """Programs of different small models have to compute the same."""
+        return any(check.wants_other for check in self._state.input.checks)
+
+    def other_program(self, role: str) -> str | None:
+        """The newest of another small model that has failed no check."""
+        found = [
+            made.answer
+            for made in self._of_slm
+            if made.outcome and made.outcome.role != role and made.verdict is not Verdict.FAIL
+        ]
+        return found[-1] if found else None
 
     async def check_llm(self, text: str, message: Message | None = None) -> CheckedAnswer:
         """The large model's own answer, checked once; `message` where it may have called tools."""
@@ -101,7 +118,7 @@ class CheckedAnswers:
     async def _check(self, answer: str, stage: int, role: str, trial: int) -> list[CheckResult]:
         """A checker that fails lets the request go on as if there were no check."""
         source = self._state.input
-        checks = [check for check in source.checks if role == "slm" or check.name != AGREEMENT]
+        checks = self._checks_of(role)
         if not checks:
             return []
         self._num_checked += 1
@@ -119,6 +136,13 @@ class CheckedAnswers:
             earlier_answers=[made.answer for made in self._of_slm],
         )
         return await self._results(task)
+
+    def _checks_of(self, role: str) -> list[CheckSpec]:
+        """Agreement is of small models: a program is compared with another model's, where there is one."""
+        checks = [check for check in self._state.input.checks if role != "llm" or check.name != AGREEMENT]
+        other = self.other_program(role) if role != "llm" else None
+        compared = [check.beside(other) if check.wants_other and other else check for check in checks]
+        return [check for check in compared if not check.wants_other]
 
     async def _results(self, task: CheckTask) -> list[CheckResult]:
         try:

@@ -10,7 +10,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from tandem.method.checks import Repair
+    from tandem.method.checks import Repair, SmallRole
     from tandem.method.request_state import RequestState
     from tandem.method.tasks import GenerationOutcome, LoggedPrefills, ModelTask, PassOutcome
     from tandem.method.timeouts import Timeouts
@@ -48,7 +48,7 @@ class SmallModel:
         try:
             answer = await self._execute(stage, 0, TokenCounts())
         except ActivityError as error:
-            self._state.answer_counts = await self._calls.lost_usage(error, "slm")
+            self._state.answer_counts = await self._calls.lost_usage(error, "slm", self._text_number)
             if is_cancelled_exception(error):
                 return None
             if stage == 0:
@@ -81,14 +81,16 @@ class SmallModel:
         if any(stage not in logged.stages and not is_cancelled_exception(e) for stage, e in errors.items()):
             self._state.note_lost_tokens("slm", "a prefill did not tell its tokens")
 
-    async def try_answer(self, stage: int, number: int, repair: Repair | None) -> GenerationOutcome:
-        """Trial `number` from `stage`: an answer that is checked. Raises ActivityError."""
+    async def try_answer(
+        self, stage: int, number: int, repair: Repair | None, role: SmallRole = "slm"
+    ) -> GenerationOutcome:
+        """Trial `number` from `stage`, by the model of `role`: an answer that is checked. Raises ActivityError."""
         cap = self._state.plan.trial.max_tokens
-        task = self._trial_task(stage, number, 0)
+        task = replace(self._trial_task(stage, number, 0), role=role, prices=self._state.plan.prices.of(role))
         task = replace(task, max_tokens=(min(cap, *task.max_tokens),), repair=repair)
         outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=_RETRY_TRIAL)
         self._see_prompt(task, outcome)
-        return outcome
+        return replace(outcome, role=role)
 
     async def _answer_without_insight(self, error: ActivityError) -> GenerationOutcome:
         self._state.notes.append(f"the answer does without the insight: {cause_of(error)}")
@@ -96,19 +98,26 @@ class SmallModel:
         try:
             return await self._execute(0, FALLBACK_EPOCH, lost)
         except ActivityError as second:
-            self._state.answer_counts = at_least(lost, await self._calls.lost_usage(second, "slm"))
+            found = await self._calls.lost_usage(second, "slm", self._text_number)
+            self._state.answer_counts = at_least(lost, found)
             raise
 
     async def _execute(self, stage: int, base_epoch: int, used_before: TokenCounts) -> GenerationOutcome:
-        number = len(self._state.trials) + 1 if self._state.trials else 0  # begins a new text after earlier trials
-        task = replace(self._trial_task(stage, number, base_epoch), used_before=used_before)
+        task = replace(self._trial_task(stage, self._text_number, base_epoch), used_before=used_before)
         policy = unavailable_retry_policy(self._state.plan.unavailable_timeout_seconds)
         outcome: GenerationOutcome = await self._calls.start(AnswerActivities.execute, task, retry_policy=policy)
         self._see_prompt(task, outcome)
         return outcome
 
+    @property
+    def _text_number(self) -> int:
+        """The answer begins a new text after earlier trials."""
+        return len(self._state.trials) + 1 if self._state.trials else 0
+
     def _see_prompt(self, task: ModelTask, outcome: GenerationOutcome) -> None:
-        if task.stage == 0 and task.repair is None and outcome.prompt:
+        """The second model's counts where no other is known: each model's tokenizer has its own."""
+        is_better = task.role == "slm" or self._state.plain_prompt is None
+        if task.stage == 0 and task.repair is None and outcome.prompt and is_better:
             self._state.plain_prompt = outcome.prompt
 
     def _trial_task(self, stage: int, number: int, base_epoch: int) -> ModelTask:

@@ -78,7 +78,7 @@ class ToolTrial:
         try:
             outcome = await self._slm.try_answer(0, 1, None)
         except ActivityError as error:
-            self._record(await self._calls.lost_usage(error, "slm"))
+            self._record(await self._calls.lost_usage(error, "slm", 1))
             if not is_cancelled_exception(error):
                 self._state.notes.append(f"the small model's call failed: {cause_of(error)}")
             return None

@@ -49,6 +49,11 @@ class WorkerSettings(ProcessSettings):
         "127.0.0.1:50052", validation_alias="TANDEM_SUFFICIENCY_SCORER", description="its address"
     )
     slm_executor: str = Field("127.0.0.1:50053", validation_alias="TANDEM_SLM_EXECUTOR", description="its address")
+    second_slm_executor: str = Field(
+        "",
+        validation_alias="TANDEM_SECOND_SLM_EXECUTOR",
+        description="its address, where the profile names a second small model",
+    )
     answer_checker: str = Field("127.0.0.1:50055", validation_alias="TANDEM_ANSWER_CHECKER", description="its address")
     checkers: Addresses = Field(
         {},
@@ -182,7 +187,11 @@ async def main() -> None:
     transport = own_transport()
     activities = Activities(
         ServiceAddresses(
-            settings.insight_generator, settings.sufficiency_scorer, settings.slm_executor, settings.answer_checker
+            settings.insight_generator,
+            settings.sufficiency_scorer,
+            settings.slm_executor,
+            settings.answer_checker,
+            settings.second_slm_executor,
         ),
         log,
         settings.files,

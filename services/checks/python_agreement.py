@@ -1,7 +1,7 @@
 """The check `python_agreement`: a program computes what another one computes, on inputs that no model wrote.
 
 Its argument is the other program, of a second small model or a second sample. Its first line may say how much is wanted:
-`# inputs=60 share=1.0 least=10`. The answer checker runs each program in a process of its own.
+`# inputs=60 share=1.0 least=10`. Without a program it is the one that the profile's other small model writes for the same request. The answer checker runs each program in a process of its own.
 """
 
 from __future__ import annotations
@@ -99,13 +99,13 @@ def _is_close(one: float, other: float) -> bool:
 
 def _validate(argument: str) -> None:
     _, program = wanted_of(argument)
-    if not program.strip() or not parses(program):
+    if not parses(program):
         raise ValueError("the other program is no Python")
 
 
 def _applies(question: str, argument: str) -> bool:
     entry = parse_prompt(question).entry
-    return bool(argument.strip() and entry and given_inputs(question, entry))
+    return bool(entry and given_inputs(question, entry))
 
 
 PYTHON_AGREEMENT = Check(PROGRAMS_AGREE, None, _validate, _applies, ("code",))

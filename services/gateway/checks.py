@@ -11,13 +11,14 @@ from services.checks.calls import WITH_SCHEMA, CallCheck, schema_in
 from services.checks.registry import applies, validate
 from services.process.without_engine import check_schema, check_tool_schemas
 from tandem.method.checks import CALL, CheckSpec
-from tandem.method.conversation import TASKS
+from tandem.method.conversation import TASKS, kind_of
 from tandem.method.errors import InvalidArgument, ResourceExhausted
 from tandem.method.profile import Profile
 from tandem.method.request import SolveRequest
 
 _MILLISECONDS_PER_CHARACTER = 0.015
 _RETRY_SECONDS = 1.0
+_NO_OTHER = "no other program: give it one, or a profile a second small model that tries as well"
 
 
 def check_profile(profile: Profile) -> None:
@@ -25,6 +26,8 @@ def check_profile(profile: Profile) -> None:
     for task in TASKS:
         for spec in profile.checks.of(task):
             validate(spec)
+            if spec.wants_other and not profile.compares_models(task):
+                raise InvalidArgument(f"{profile.name}: {spec}: {_NO_OTHER}", field="checks")
             if spec.name == CALL:
                 raise InvalidArgument("calls are checked by what a request says of its own tools", field="checks")
 
@@ -37,6 +40,8 @@ def applicable_checks(profile: Profile, request: SolveRequest) -> list[CheckSpec
     """
     wanted = [*request.checks, *([CheckSpec(JSON_SCHEMA.name, request.json_schema)] if request.json_schema else [])]
     for spec in request.checks:
+        if spec.wants_other and not profile.compares_models(kind_of(request.task, request.json_schema)):
+            raise InvalidArgument(f"the check {str(spec)!r} has {_NO_OTHER}", field="checks")
         if not _is_schema(spec) and not applies(spec, request.question, request.task):
             raise InvalidArgument(
                 f"the check {spec.name!r} has nothing to compare a {request.task} with: give it an argument",

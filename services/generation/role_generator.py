@@ -32,8 +32,9 @@ from tandem.method.tasks import Certainty, GenerationOutcome, ModelTask
 from tandem.method.tokens import TokenCounts
 from tandem.method.tools import ToolCall, call_id
 
+ModelRoleName = Literal["llm", "slm", "second_slm"]
+"""A model of a profile that writes text."""
 _NOTHING = TokenCounts()
-_MODEL_ROLES: dict[Role, str] = {Role.INSIGHT: "llm", Role.ANSWER: "slm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ class EarlierText:
 class RoleGenerator:
     """`keep` says what a resumed attempt keeps of an earlier one: its finished stages, or every logged token. `journal`: of this role;
     where a process was killed in this one's place, it is made in an event loop, and tells the log what that one had generated.
+    `model_role`: of the model, for traces; both small models write answers.
     """
 
     def __init__(
@@ -117,8 +119,10 @@ class RoleGenerator:
         role: Role,
         keep: Literal["stage", "token"],
         journal: Journal | None = None,
+        model_role: ModelRoleName | None = None,
     ) -> None:
         self._engine, self._log, self._role, self._keep = engine, log, role, keep
+        self._model_role = model_role or ("llm" if role is Role.INSIGHT else "slm")
         self.running = RunningAttempts(log, role)
         self._late, self._journal = LateWrites(), journal or Journal()
         self._tell_leftovers()
@@ -243,7 +247,7 @@ class RoleGenerator:
         info = self._engine.info
         at = urlsplit(info.address)
         return Inference(
-            info.name, _MODEL_ROLES[self._role], task.request_id, epoch, task.prices, info.provider or OWN,
+            info.name, self._model_role, task.request_id, epoch, task.prices, info.provider or OWN,
             (at.hostname or "", at.port),
         )  # fmt: skip
 

@@ -229,11 +229,13 @@ def _count_timings(result: SolveResult, exemplar: dict[str, str] | None) -> None
 
 def _count_usage(result: SolveResult, exemplar: dict[str, str] | None) -> None:
     usage, usd = result.usage, result.cost.usd_by_role
-    for role, of_role, cost in (
+    roles = [
         ("llm", usage.llm, usd.llm),
         ("slm", usage.slm, usd.slm),
         ("scorer", usage.scorer, usd.scorer),
-    ):
+        ("second_slm", usage.second_slm, usd.second_slm),
+    ]
+    for role, of_role, cost in roles if result.second_slm else roles[:-1]:
         if cost is None:
             UNPRICED.labels(result.model(role), role).inc()
         else:

@@ -184,11 +184,13 @@ def _stop(result: SolveResult) -> dict[str, Any]:
 
 def _tokens(result: SolveResult) -> dict[str, Any]:
     usage = result.usage
+    second = {"tandem.tokens.second_slm": usage.second_slm.completion} if result.second_slm else {}
     return {
         "tandem.tokens.llm": usage.llm.completion,
         "tandem.tokens.slm": usage.slm.completion,
         "tandem.tokens.scorer": usage.scorer.prompt,
         "tandem.tokens.overrun": usage.llm.overrun,
+        **second,
     }
 
 
@@ -199,6 +201,7 @@ def _cost(result: SolveResult) -> dict[str, Any]:
         "tandem.cost.llm": by_role.llm,
         "tandem.cost.slm": by_role.slm,
         "tandem.cost.scorer": by_role.scorer,
+        **({"tandem.cost.second_slm": by_role.second_slm} if result.second_slm else {}),
         "tandem.cost.llm_alone": cost.usd_llm_alone,
         "tandem.cost.saved": None if cost.saved_ratio is None else (cost.usd_llm_alone or 0.0) - (cost.usd or 0.0),
         "tandem.cost.overrun": cost.usd_overrun,

@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from functools import partial
+from typing import Any, ClassVar, Protocol
 
 import grpc
 
@@ -16,7 +17,7 @@ from services.engine.api import Engine
 from services.engine.registry import make_engine
 from services.generation.attempt_log import AttemptLog, UnloggedAttempt
 from services.generation.journal import Journal
-from services.generation.role_generator import GenerationEvent, RoleGenerator, RoleWork
+from services.generation.role_generator import GenerationEvent, ModelRoleName, RoleGenerator, RoleWork
 from services.observability import metrics, tracing
 from services.process.callers import Callers
 from services.process.redis import open_request_log
@@ -81,13 +82,20 @@ class AddService(Protocol):
 class ModelRole:
     """What a process does for one model of a pair. `service`: the name of its gRPC service."""
 
-    name: Literal["llm", "slm"]
+    name: ModelRoleName
     service: str
     callers: Callers
     add: AddService
 
     def model_of(self, profile: Profile) -> Model:
-        return profile.llm if self.name == "llm" else profile.slm
+        return profile.models[self.name]
+
+    def served(self, profiles: Sequence[Profile]) -> Sequence[Profile]:
+        """Those that have a model in this role. Raises SetupError where none has."""
+        found = [profile for profile in profiles if self.name in profile.models]
+        if not found:
+            raise SetupError(f"{' and '.join(profile.name for profile in profiles)}: no model has the role {self.name}")
+        return found
 
     def build(
         self, host: str, port: int, engine: Engine, log: RequestLog, *profiles: Profile,
@@ -113,16 +121,21 @@ async def run_generator(process: str, *roles: ModelRole) -> None:
     server = Server(settings.host, settings.port, names, transport=transport, callers=roles[0].callers)
     engines: dict[str, Engine] = {}
     for role in roles:
-        model = shared_model(profiles, role.model_of)
+        served = role.served(profiles)
+        model = shared_model(served, role.model_of)
         if len(roles) > 1 and model.api is None:
             raise SetupError(f"{model.name} runs on this machine: it needs a process of its own")
         engine = open_engine(settings.engine_for(model), settings.engine_arguments(model))
-        reread = rereading(settings.load_profiles, role.model_of, profiles[0])
+        reread = rereading(partial(_reload, settings, role), role.model_of, served[0])
         journal = Journal(settings.journal_folder / role.name)
-        role.add(server, engine, log, *profiles, reread=reread, journal=journal)
+        role.add(server, engine, log, *served, reread=reread, journal=journal)
         engines[role.name] = engine
     metrics.watch_engines(engines)
     await run_model_process(server, settings, list(engines.values()), log)
+
+
+def _reload(settings: ModelServiceSettings, role: ModelRole) -> Sequence[Profile]:
+    return role.served(settings.load_profiles())
 
 
 class ModelGenerator(ABC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import grpc
@@ -22,6 +23,7 @@ from services.slm_executor.generator import AnswerGenerator
 from tandem.convert.outcomes import finished_to_pb, prefill_response_to_pb
 from tandem.convert.requests import model_task_from_pb
 from tandem.convert.values import counts_to_pb
+from tandem.method.checks import SmallRole
 from tandem.method.profile import Profile
 from tandem.method.tasks import GenerationOutcome
 from tandem.v1 import execution_pb2, execution_pb2_grpc
@@ -70,15 +72,16 @@ class SlmExecutorService(ModelService, execution_pb2_grpc.SlmExecutorServicer):
 
 def _add(
     server: Server, engine: Engine, log: RequestLog, *profiles: Profile,
-    reread: Reread | None = None, journal: Journal | None = None,
+    reread: Reread | None = None, journal: Journal | None = None, role: SmallRole = "slm",
 ) -> None:  # fmt: skip
-    service = SlmExecutorService(
-        AnswerGenerator(engine, log, *profiles, reread=reread, journal=journal), profiles[0].name
-    )
+    generator = AnswerGenerator(engine, log, *profiles, reread=reread, journal=journal, role=role)
+    service = SlmExecutorService(generator, profiles[0].name)
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(service, server.grpc)
 
 
 ROLE = ModelRole("slm", NAME, CALLERS, _add)
+SECOND = ModelRole("second_slm", NAME, CALLERS, partial(_add, role="second_slm"))
+"""The same service, by a profile's second small model, in a process of its own."""
 
 
 def _event(event: GenerationStarted | GenerationOutcome, model: str) -> execution_pb2.ExecuteEvent:

@@ -55,7 +55,8 @@ def _scorer(data: dict[str, Any]) -> str:
 def _bill(data: dict[str, Any]) -> list[Text]:
     cost, times = data["cost"], data["timings_ms"]
     lines = []
-    for role, label in (("llm", "large"), ("slm", "small"), ("scorer", "scorer")):
+    second = [("second_slm", "second")] if data["second_slm"] else []
+    for role, label in [("llm", "large"), ("slm", "small"), *second, ("scorer", "scorer")]:
         usage = data["usage"][role]
         about = "≈ " if usage["is_estimated"] else ""
         extra = "".join(f", {usage[k]} {k.split('_')[0]}" for k in ("overrun_tokens", "discarded_tokens") if usage[k])
@@ -69,6 +70,7 @@ def _bill(data: dict[str, Any]) -> list[Text]:
         )
     for trial in data["trials"]:
         repair = ", a repair" if trial["repair"] else ""
+        repair += f", by {trial['usage']['model']}" if second else ""
         lines.append(
             Text(f"  try {trial['number']}  ", style="bold")
             + Text(

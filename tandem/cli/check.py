@@ -76,7 +76,7 @@ def _bill_adds_up(result: tandem_pb2.SolveResult) -> Finding:
     if not result.cost.HasField("usd"):
         return Finding("bill", True, "the price of a model is not known, so the bill has no amount")
     by_role = result.cost.usd_by_role
-    adds_up = isclose(result.cost.usd, by_role.llm + by_role.slm + by_role.scorer, rel_tol=1e-9)
+    adds_up = isclose(result.cost.usd, by_role.llm + by_role.slm + by_role.scorer + by_role.second_slm, rel_tol=1e-9)
     return Finding("bill", adds_up and result.cost.usd > 0, f"{result.cost.usd:.8f} USD, the sum of its roles")
 
 

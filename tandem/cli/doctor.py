@@ -79,7 +79,8 @@ def _endpoints(profile: str) -> Iterator[MachineCheck]:
     from tandem.endpoints.probe import reach
     from tandem.endpoints.requests import EndpointError
 
-    for role, model in (("large model", pair.llm), ("small model", pair.slm)):
+    names = {"llm": "large model", "slm": "small model", "second_slm": "second small model"}
+    for role, model in ((names[role], model) for role, model in pair.models.items()):
         if model.api is None:
             continue
         try:

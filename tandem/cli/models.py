@@ -28,7 +28,7 @@ app = new_app(no_args_is_help=True)
 Profiles = Annotated[
     list[str] | None, typer.Option("--profile", help="Of this profile; repeatable. Default: the shipped pair.")
 ]
-Only = Annotated[Literal["both", "llm", "slm"], typer.Option(help="Only the profiles' large or small model.")]
+Only = Annotated[Literal["both", "llm", "slm", "second_slm"], typer.Option(help="Only the profiles' large, small or second small model.")]  # fmt: skip
 Engine = Annotated[str, typer.Option(envvar="TANDEM_ENGINE", help="For this engine: `transformers` and `vllm` need a GGUF file converted, which takes 3 times the disk.")]  # fmt: skip
 _LINE_SECONDS = 10.0
 
@@ -117,7 +117,7 @@ def compile_models(
     with Progress(
         SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, disable=json
     ) as display:
-        for model in (pair.slm, pair.llm):
+        for model in reversed(pair.models.values()):
             task = display.add_task(f"{model.name}: compiling", total=None)
             folders[model.name] = str(compile_ahead(model.name, model.dtype, count))
             display.update(task, description=f"{model.name}: compiled", completed=1, total=1)

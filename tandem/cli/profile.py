@@ -19,35 +19,44 @@ from tandem.method.errors import TandemError
 from tandem.method.profile import Model, Profile, load_profile
 from tandem.paths import own_profiles, profile_folders
 
+_LABELS = {"llm": "large", "slm": "small", "second_slm": "second"}
 app = new_app(no_args_is_help=True)
 
 Large = Annotated[str, typer.Option("--large", help="The large model: openai:MODEL, anthropic:MODEL, openrouter:MODEL, http://HOST:PORT/v1#MODEL, llamacpp:FILE.gguf or hf:REPOSITORY.")]  # fmt: skip
 Small = Annotated[str, typer.Option("--small", help="The small model, in the same forms.")]
+Second = Annotated[
+    str, typer.Option("--second", help="A second small model, which tries where the first one's answer does not pass.")
+]
 LargeKey = Annotated[str, typer.Option("--large-key", help="Where its key is: the name of a variable, or file:PATH. Default: the vendor's usual variable.")]  # fmt: skip
 SmallKey = Annotated[str, typer.Option("--small-key", help="The same for the small model.")]
+SecondKey = Annotated[str, typer.Option("--second-key", help="The same for the second small model.")]
 LargePrice = Annotated[str, typer.Option("--large-price", help="USD per million tokens, INPUT/OUTPUT or INPUT/CACHED/OUTPUT. Default: the vendor's.")]  # fmt: skip
 SmallPrice = Annotated[str, typer.Option("--small-price", help="The same for the small model.")]
+
+SecondPrice = Annotated[str, typer.Option("--second-price", help="The same for the second small model.")]
 
 
 @app.command("new")
 def new_profile(
     large: Large = "",
     small: Small = "",
+    second: Second = "",
     name: Annotated[str, typer.Option(help="Default: both models' names.")] = "",
     large_key: LargeKey = "",
     small_key: SmallKey = "",
+    second_key: SecondKey = "",
     large_price: LargePrice = "",
     small_price: SmallPrice = "",
+    second_price: SecondPrice = "",
     json: JsonFlag = False,
 ) -> None:
-    """Ask two endpoints what they can do, and write a profile with their prices, prompts and limits. Asks for what is not given."""
+    """Ask two endpoints, or three, what they can do, and write a profile with their prices, prompts and limits. Asks for what is not given."""
     large = large or typer.prompt("Large model (such as anthropic:MODEL)")
     small = small or typer.prompt("Small model (such as http://127.0.0.1:8080/v1#MODEL)")
-    roles = [
-        found_role(parse(large, large_key), large_price, quiet=json),
-        found_role(parse(small, small_key), small_price, quiet=json),
-    ]
-    name = name or pair_name(roles[0].address, roles[1].address)
+    given = [(large, large_key, large_price), (small, small_key, small_price)]
+    given += [(second, second_key, second_price)] if second else []
+    roles = [found_role(parse(text, key), price, quiet=json) for text, key, price in given]
+    name = name or pair_name(*(role.address for role in roles))
     file = own_profiles() / name / "profile.toml"
     if file.exists():
         raise UserError(f"there is a profile {name} already, in {file}: give --name, or delete it")
@@ -68,7 +77,7 @@ def check_profile(
         known = load_profile(profile, tuple(profile_folders()))
     except TandemError as error:
         raise UserError(str(error)) from error
-    rows = [_checked(role, model) for role, model in (("large", known.llm), ("small", known.slm))]
+    rows = [_checked(_LABELS[role], model) for role, model in known.models.items()]
     if json:
         print_json({"profile": profile, "ok": all(row["ok"] for row in rows), "models": rows})
     else:
@@ -79,11 +88,11 @@ def check_profile(
         raise typer.Exit(1)
 
 
-def pair_profile(name: str, large: str, small: str, *, quiet: bool) -> str:
-    """The profile's name. Both endpoints are asked what they can do. Raises EndpointError, AddressError, UserError."""
+def pair_profile(name: str, large: str, small: str, second: str = "", *, quiet: bool) -> str:
+    """The profile's name. The endpoints are asked what they can do. Raises EndpointError, AddressError, UserError."""
     if not large or not small:
         raise typer.BadParameter("give both --large and --small", param_hint="--small" if large else "--large")
-    addresses = parse(large), parse(small)
+    addresses = [parse(text) for text in (large, small, second) if text]
     name = name or pair_name(*addresses)
     roles = [found_role(address, "", quiet=quiet) for address in addresses]
     file = own_profiles() / name / "profile.toml"
@@ -96,7 +105,10 @@ def pair_profile(name: str, large: str, small: str, *, quiet: bool) -> str:
         known = load_profile(name, (own_profiles(),))
     except TandemError as error:
         raise UserError(str(error)) from error
-    for role, model in zip(roles, (known.llm, known.slm), strict=True):
+    if len(roles) != len(known.models):
+        has = "has a second small model" if known.second_slm else "has no second small model"
+        raise UserError(f"profile {name} {has}: give --profile another name")
+    for role, model in zip(roles, known.models.values(), strict=True):
         _require_same(name, role, model)
     return name
 
@@ -110,14 +122,14 @@ def found_role(address: Address, price: str, *, quiet: bool) -> Role:
     return role
 
 
-def made_profile(name: str, large: Role, small: Role) -> Path:
+def made_profile(name: str, large: Role, small: Role, second: Role | None = None) -> Path:
     """The written profile; a GGUF file is put among the models."""
-    for role in (large, small):
+    for role in (large, small, *([second] if second else [])):
         if role.address.file is not None:
             from tandem.local.models import adopt
 
             adopt(role.address.name, role.address.file)
-    return write_profile(own_profiles(), name, large, small)
+    return write_profile(own_profiles(), name, large, small, second)
 
 
 def say(role: Role) -> None:

@@ -34,6 +34,10 @@ def up(
         ),
     ] = "",
     small: Annotated[str, typer.Option(help="With it the small model's, in the same forms.")] = "",
+    second: Annotated[
+        str,
+        typer.Option(help="A second small model's: it tries where the first one's answer does not pass its checks."),
+    ] = "",
     jaeger: Annotated[
         bool,
         typer.Option(
@@ -53,10 +57,10 @@ def up(
 
     Where it runs already, what has ended is started again.
     """
-    if large or small:
+    if large or small or second:
         from tandem.cli.profile import pair_profile
 
-        profile = pair_profile(profile, large, small, quiet=json)
+        profile = pair_profile(profile, large, small, second, quiet=json)
     elif not json:
         _say_losses(profile)
     stack = open_stack()
@@ -139,7 +143,7 @@ def _say_losses(profile: str) -> None:
         known = load_profile(profile or DEFAULT_PROFILE, tuple(profile_folders()))
     except TandemError:
         return
-    for model in (known.llm, known.slm):
+    for model in known.models.values():
         if model.api is not None:
             console.print(Text.assemble((model.name, "bold"), f"   {model.api.url}"))
             for loss in model.api.can.losses():

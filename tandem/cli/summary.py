@@ -32,6 +32,8 @@ def who_answered(result: tandem_pb2.SolveResult) -> str:
 def _author(result: tandem_pb2.SolveResult) -> str:
     if result.answered_by == tandem_pb2.ROLE_LLM:
         return "the large model answered by itself"
+    if result.answered_by == tandem_pb2.ROLE_SECOND_SLM:
+        return "the second small model answered"
     read = next((stage.tokens for stage in result.stages if stage.stage == result.stop.stage), 0)
     return (
         f"the small model answered from {read} tokens of the large model"
@@ -42,7 +44,7 @@ def _author(result: tandem_pb2.SolveResult) -> str:
 
 def _cost(result: tandem_pb2.SolveResult) -> str:
     usage = result.usage
-    is_estimated = any(role.is_estimated for role in (usage.llm, usage.slm, usage.scorer))
+    is_estimated = any(role.is_estimated for role in (usage.llm, usage.slm, usage.scorer, usage.second_slm))
     return dollars(result.cost.usd if result.cost.HasField("usd") else None, 6) + (
         " (estimated)" if is_estimated else ""
     )

@@ -52,6 +52,7 @@ def result_to_pb(result: SolveResult) -> tandem_pb2.SolveResult:
             llm=counts_to_pb(result.llm, result.usage.llm),
             slm=counts_to_pb(result.slm, result.usage.slm),
             scorer=counts_to_pb(result.slm, result.usage.scorer),
+            second_slm=counts_to_pb(result.second_slm, result.usage.second_slm),
         ),
         cost=tandem_pb2.Cost(**asdict(result.cost)),
         timings_ms=tandem_pb2.Timings(**asdict(result.timings_ms)),
@@ -60,10 +61,11 @@ def result_to_pb(result: SolveResult) -> tandem_pb2.SolveResult:
         complete=result.complete,
         notes=result.notes,
         checks=[check_result_to_pb(check) for check in result.checks],
-        trials=[_trial_to_pb(trial, result.slm) for trial in result.trials],
+        trials=[_trial_to_pb(trial, result.model(trial.role)) for trial in result.trials],
         answered_by=role_to_pb(result.answered_by) if result.answered_by else tandem_pb2.ROLE_UNSPECIFIED,
         tool_calls=[call_to_pb(call) for call in result.tool_calls],
         policy_step=result.policy_step,
+        second_slm=result.second_slm,
     )
 
 
@@ -76,6 +78,7 @@ def _trial_to_pb(trial: Trial, model: str) -> tandem_pb2.Trial:
         usage=counts_to_pb(model, trial.usage),
         usd=trial.usd,
         check_seconds=trial.check_seconds,
+        role=role_to_pb(trial.role),
     )
 
 
@@ -118,8 +121,11 @@ def profile_to_pb(profile: Profile) -> tandem_pb2.Profile:
             llm=prices_to_pb(profile.prices.llm),
             slm=prices_to_pb(profile.prices.slm),
             scorer=prices_to_pb(profile.prices.scorer),
+            second_slm=prices_to_pb(profile.prices.of("second_slm")),
         ),
         llm_alone_code_output_tokens=profile.llm_alone.tokens("code"),
         llm_alone_output_tokens=profile.llm_alone.tokens("answer"),
+        second_slm=profile.second_slm.name if profile.second_slm else "",
+        trial_order=[role_to_pb(role) for role in profile.trial_order if profile.second_slm],
         measured=tandem_pb2.Measured(**profile.measured.model_dump()) if profile.measured else None,
     )

@@ -37,7 +37,7 @@ FINISH_REASONS = {
     "length": execution_pb2.FINISH_REASON_LENGTH,
     "aborted": execution_pb2.FINISH_REASON_ABORTED,
 }
-_ROLES = {"llm": tandem_pb2.ROLE_LLM, "slm": tandem_pb2.ROLE_SLM}
+_ROLES = {"llm": tandem_pb2.ROLE_LLM, "slm": tandem_pb2.ROLE_SLM, "second_slm": tandem_pb2.ROLE_SECOND_SLM}
 
 
 def task_from_pb(task: int, unspecified: Task = "answer") -> Task:

@@ -1,4 +1,4 @@
-"""A profile from two endpoints: small tries first where its answer can be checked, else the large one answers."""
+"""A profile from endpoints: small tries first where its answer can be checked, then a second one; else the large one answers."""
 
 from __future__ import annotations
 
@@ -79,34 +79,37 @@ def parse_prices(text: str) -> RolePrices:
     return RolePrices(amounts[0], amounts[1] if len(amounts) == 3 else amounts[0], amounts[-1])
 
 
-def pair_name(large: Address, small: Address) -> str:
-    return f"{large.name}--{small.name}"
+def pair_name(*addresses: Address) -> str:
+    """Of the large, the small and, where there is one, the second small model."""
+    return "--".join(address.name for address in addresses)
 
 
-def write_profile(folder: Path, name: str, large: Role, small: Role) -> Path:
+def write_profile(folder: Path, name: str, large: Role, small: Role, second: Role | None = None) -> Path:
     """`folder`/`name`/profile.toml, and models.toml for models of Hugging Face."""
     home = folder / name
     home.mkdir(parents=True, exist_ok=True)
-    (home / "profile.toml").write_text(profile_text(name, large, small))
-    if entries := [_catalogue_entry(role.address) for role in (large, small) if role.address.repository]:
+    (home / "profile.toml").write_text(profile_text(name, large, small, second))
+    roles = (large, small, *([second] if second else []))
+    if entries := [_catalogue_entry(role.address) for role in roles if role.address.repository]:
         (home / "models.toml").write_text("\n".join(entries))
     return home / "profile.toml"
 
 
-def profile_text(name: str, large: Role, small: Role) -> str:
-    context = min(large.context_length, small.context_length)
+def profile_text(name: str, large: Role, small: Role, second: Role | None = None) -> str:
+    roles = {"llm": large, "slm": small} | ({"second_slm": second} if second else {})
+    context = min(role.context_length for role in roles.values())
     answer = min(_ANSWER, context // 4)
     question = max(64, min(_MOST_QUESTION, context - 2 * answer))
     return _TEMPLATE.format(
         name=json.dumps(name),
-        description=json.dumps(f"{large.address.name} with {small.address.name}"),
+        description=json.dumps(" with ".join(role.address.name for role in roles.values())),
         question=question,
-        llm=_model("llm", large),
-        slm=_model("slm", small),
+        models="\n\n".join(_model(role, given) for role, given in roles.items()),
         stage=min(256, answer // 2),
         answer=answer,
         trial=min(1024, answer),
-        prices=_prices(large, small),
+        order=_ORDER if second else "",
+        prices=_prices(roles),
     )
 
 
@@ -119,9 +122,9 @@ def _model(role: str, given: Role) -> str:
     return "\n".join(lines)
 
 
-def _prices(large: Role, small: Role) -> str:
+def _prices(roles: dict[str, Role]) -> str:
     lines, sources = [], []
-    for role, given in (("llm", large), ("slm", small)):
+    for role, given in roles.items():
         prices, source = given.price
         sources.append(source)
         if prices is None:
@@ -150,6 +153,10 @@ def _catalogue_entry(address: Address) -> str:
     return "\n".join([f"[{json.dumps(address.name)}]", *_assignments(fields)]) + "\n"
 
 
+_ORDER = """\
+# Who tries, each where those before it did not pass. With "python_agreement" among the checks above, programs of both must agree as well.
+order = ["slm", "second_slm"]
+"""
 _TEMPLATE = """\
 # Written by `tandem profile new`; yours to change. `tandem profile check` asks the endpoints again what they can do.
 name = {name}
@@ -158,9 +165,7 @@ description = {description}
 handoff = "continuation"
 max_question_tokens = {question}
 
-{llm}
-
-{slm}
+{models}
 
 [[stages]]
 name = "start"
@@ -196,7 +201,7 @@ code = ["python_examples:weight=2"]
 
 [trial]
 stages = [0]
-mode = "sequential"
+{order}mode = "sequential"
 max_tokens = {trial}
 
 [execution]

@@ -111,7 +111,7 @@ def _tables(file: Path) -> dict[str, Any]:
 
 
 def models_of(profile: str, only: str = "both") -> list[str]:
-    """Names of a profile's models that run here: of both roles, or of `llm` or `slm` alone.
+    """Names of a profile's models that run here: of all roles, or of `llm`, `slm` or `second_slm` alone.
 
     Raises ModelError for an unknown profile, and for a file that breaks a rule.
     """
@@ -119,8 +119,7 @@ def models_of(profile: str, only: str = "both") -> list[str]:
         loaded = load_profile(profile, tuple(profile_folders()))
     except TandemError as error:
         raise ModelError(str(error)) from error
-    roles = {"llm": loaded.llm, "slm": loaded.slm}
-    return [model.name for role, model in roles.items() if only in ("both", role) and model.api is None]
+    return [model.name for role, model in loaded.models.items() if only in ("both", role) and model.api is None]
 
 
 class NoRoom(ModelError):

@@ -25,7 +25,8 @@ class Process:
     `ports`: preferred numbers by purpose. `health`: the gRPC service name whose health says "ready"; a path for a process that
     speaks HTTP. `module`: what
     `python -m` runs; empty for programs that are not part of this repository. `isolated`: it runs code that a model
-    wrote, so it gets no address of another process, and opens no connection.
+    wrote, so it gets no address of another process, and opens no connection. `acts_as`: the process whose rights in Redis it has, where
+    not its own.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Process:
     uses_temporal: bool = False
     isolated: bool = False
     waits_for: str = ""
+    acts_as: str = ""
 
     @property
     def speaks_http(self) -> bool:
@@ -90,7 +92,12 @@ MODEL_APIS = Process(
 )  # fmt: skip
 """Serves both models where others run them, in place of their two processes. In a cluster each has pods and a secret of its own."""
 JOINED = frozenset({"insight-generator", "slm-executor"})
-LOCAL_PROCESSES = (*PROCESSES, MODEL_APIS)
+SECOND_EXECUTOR = Process(
+    "second-slm-executor", 1, {"main": 50058, "metrics": 9458},
+    "tandem.v1.SlmExecutor", "services.slm_executor.second", runs_model=True, acts_as="slm-executor",
+)  # fmt: skip
+"""Runs the second small model, where a profile names one. It has a process of its own also where others run all models."""
+LOCAL_PROCESSES = (*PROCESSES, MODEL_APIS, SECOND_EXECUTOR)
 ANSWERING = frozenset(process.name for process in LOCAL_PROCESSES if process.name != "http-gateway")
 """What a request by gRPC needs."""
 

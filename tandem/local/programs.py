@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tandem.local.certificates import access_environment, acl_file, certificate_environment
-from tandem.local.layout import JOINED, MODEL_APIS, PROCESSES, Layout, Process, StackError
+from tandem.local.layout import JOINED, MODEL_APIS, PROCESSES, SECOND_EXECUTOR, Layout, Process, StackError
 from tandem.method.endpoint import FILE
 from tandem.method.profile import Profile, load_profile
 from tandem.paths import REPOSITORY, find_binary, profile_folders
@@ -60,13 +60,18 @@ def program(layout: Layout, process: Process) -> Program:
     return Program([sys.executable, "-m", LAUNCHER, process.module], _environment(layout, process))
 
 
-_ROLES = {"insight-generator": {"llm"}, "slm-executor": {"slm"}, MODEL_APIS.name: {"llm", "slm"}}
+_ROLES = {
+    "insight-generator": {"llm"},
+    "slm-executor": {"slm"},
+    MODEL_APIS.name: {"llm", "slm"},
+    SECOND_EXECUTOR.name: {"second_slm"},
+}
 
 
 def withheld(layout: Layout, process: Process) -> dict[str, str]:
     """Keys of endpoints come from the environment of `tandem up`, which every process inherits: only the role's own gets one."""
     profile = load_profile(layout.profile, tuple(profile_folders()))
-    keys = {role: model.api.key for role, model in (("llm", profile.llm), ("slm", profile.slm)) if model.api}
+    keys = {role: model.api.key for role, model in profile.models.items() if model.api}
     own = {keys.get(role) for role in _ROLES.get(process.name, ())}
     return {key: "" for key in keys.values() if key and not key.startswith(FILE) and key not in own}
 
@@ -75,7 +80,8 @@ def left_out(profile: Profile, *, tls: bool) -> set[str]:
     """Processes that a stack of this profile does not need. With TLS each process has an identity, so that no two are joined."""
     joins = profile.llm.api is not None and profile.slm.api is not None and not tls
     unscored = {"sufficiency-scorer"} if profile.stop.is_off else set()
-    return unscored | (JOINED if joins else {MODEL_APIS.name})
+    without_second = set() if profile.second_slm else {SECOND_EXECUTOR.name}
+    return unscored | without_second | (JOINED if joins else {MODEL_APIS.name})
 
 
 def require_binary(name: str) -> Path:
@@ -105,7 +111,7 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
     }
     if layout.tls:
         common |= certificate_environment(layout.certificates, process.name)
-        common |= access_environment(layout.certificates, process.name)
+        common |= access_environment(layout.certificates, process.acts_as or process.name)
     if process.isolated:
         return common
     if process.speaks_http:
@@ -138,7 +144,7 @@ def _environment(layout: Layout, process: Process) -> dict[str, str]:
 
 def _services(layout: Layout) -> dict[str, str]:
     """The addresses that the worker calls."""
-    called = [p.name for p in PROCESSES if p.runs_model or p.isolated]
+    called = [p.name for p in (*PROCESSES, SECOND_EXECUTOR) if p.runs_model or p.isolated]
     found = {name: layout.serving(name) for name in called}
     return {f"TANDEM_{name.replace('-', '_').upper()}": layout.address(by) for name, by in found.items() if by}
 

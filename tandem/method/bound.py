@@ -1,7 +1,7 @@
 """The most that a request can cost and compute, whatever the caches do: what is set aside before it begins."""
 
 from tandem.method.charge import Charge, nano_usd
-from tandem.method.cost import TRIAL_FAILURE_TOKENS
+from tandem.method.cost import ROLES, TRIAL_FAILURE_TOKENS
 from tandem.method.prices import total
 from tandem.method.request import SolveInput
 from tandem.method.result import SolveResult, Usage
@@ -15,8 +15,7 @@ def upper_bound(task: SolveInput) -> Charge:
     A bill can be higher by what lost attempts generated; nobody can know that before.
     """
     usage = _worst_usage(task, allowance(task.plan, task.request.budget, task.question_tokens))
-    prices = task.plan.prices
-    usd = total(prices.llm.usd(usage.llm), prices.slm.usd(usage.slm), prices.scorer.usd(usage.scorer))
+    usd = total(*(task.plan.prices.of(role).usd(getattr(usage, role)) for role in ROLES))
     return Charge(nano_usd(usd), _computed(usage))
 
 
@@ -31,18 +30,19 @@ def _worst_usage(task: SolveInput, allowed: Allowance) -> Usage:
     prompt = task.question_tokens + TEMPLATE_TOKENS
     read = prompt + written
     num_prefills = len(plan.stages) + 1 if plan.prefill_ahead else 1
-    slm = TokenCounts(prompt=num_prefills * read, completion=allowed.answer_tokens)
+    slm, second = TokenCounts(prompt=num_prefills * read, completion=allowed.answer_tokens), TokenCounts()
     if task.checks and allowed.pays_for_trials:
         trial = plan.trial
-        num_trials = len(trial.stages) + (trial.repairs if 0 in trial.stages else 0)
         of_each = TokenCounts(prompt=read + trial.max_tokens + TRIAL_FAILURE_TOKENS, completion=trial.max_tokens)
-        slm = sum([of_each] * num_trials, slm)
+        slm = sum([of_each] * trial.number_of("slm"), slm)
+        second = sum([of_each] * trial.number_of("second_slm"), second)
     return Usage(
         llm=TokenCounts(prompt=prompt if written else 0, completion=written),
         slm=slm,
         scorer=TokenCounts(prompt=(len(plan.stages) + 1) * read),
+        second_slm=second,
     )
 
 
 def _computed(usage: Usage) -> int:
-    return usage.llm.computed + usage.slm.computed + usage.scorer.computed
+    return sum(counts.computed for counts in usage.roles)

@@ -18,6 +18,8 @@ EXAMPLES = "python_examples"
 PROGRAMS_AGREE = "python_agreement"
 """The check that runs a program and another one on the same inputs."""
 _DEFAULT_AGREEING = 2
+SmallRole = Literal["slm", "second_slm"]
+"""A small model of a profile."""
 CALL = "call"
 """The check of calls of tools; every other one is of texts."""
 
@@ -44,6 +46,16 @@ class CheckSpec:
         name, _, argument = text.partition(":")
         return cls(name, argument)
 
+    @property
+    def wants_other(self) -> bool:
+        """It compares two programs, and says at most how: the other program is the other small model's."""
+        lines = (line.strip() for line in self.argument.splitlines())
+        return self.name == PROGRAMS_AGREE and all(not line or line.startswith("#") for line in lines)
+
+    def beside(self, program: str) -> "CheckSpec":
+        """The same, with the other program."""
+        return CheckSpec(self.name, f"{self.argument}\n{program}" if self.argument else program)
+
     def __str__(self) -> str:
         return f"{self.name}:{self.argument}" if self.argument else self.name
 
@@ -52,8 +64,8 @@ class CheckSpec:
 class CheckResult:
     """What a check said of one answer: field by field the message tandem.v1.CheckResult.
 
-    `role` is the model that wrote the answer (slm or llm), `trial` the number of the small model's try (0: the large model's
-    answer), `score` the share of comparisons that held (0..1), `seconds` processor time.
+    `role` is the model that wrote the answer (slm, second_slm or llm), `trial` the number of the small models' try (0: the large
+    model's answer), `score` the share of comparisons that held (0..1), `seconds` processor time.
     """
 
     name: str
@@ -76,7 +88,7 @@ class Repair:
 
 @dataclass(frozen=True)
 class Trial:
-    """One answer of the small model that was checked, and its line of the bill: the message tandem.v1.Trial."""
+    """One answer of a small model that was checked, and its line of the bill: the message tandem.v1.Trial."""
 
     number: int
     stage: int
@@ -85,11 +97,15 @@ class Trial:
     usage: TokenCounts
     usd: float | None
     check_seconds: float
+    role: SmallRole = "slm"
 
 
-def combined(results: Sequence[CheckResult]) -> Verdict:
-    """One fail fails the answer; it passes where a check passes and none fails."""
+def combined(results: Sequence[CheckResult], *, must_agree: bool = False) -> Verdict:
+    """One fail fails the answer; it passes where a check passes and none fails. `must_agree`: nothing passes but by PROGRAMS_AGREE."""
     verdicts = {result.verdict for result in results}
+    agree = any(result.name == PROGRAMS_AGREE and result.verdict is Verdict.PASS for result in results)
+    if must_agree and not agree and Verdict.FAIL not in verdicts:
+        return Verdict.UNKNOWN
     for verdict in (Verdict.FAIL, Verdict.PASS, Verdict.UNKNOWN):
         if verdict in verdicts:
             return verdict
@@ -128,11 +144,11 @@ TrialMode = Literal["sequential", "overlapped"]
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """The small model's answers that are checked before the large model's is waited for (docs/method.md, Checks).
+    """The small models' answers that are checked before the large model's is waited for (docs/method.md, Checks).
 
-    `stages`: where it tries, 0 from the bare question; empty: nowhere. `mode`: in `overlapped` the large model writes
-    while the bare question is tried or scored, which costs more, and takes less time where each model has a device of its own. `repairs`: how often the small model
-    may correct an answer of stage 0 that failed. `escalate_max_tokens`: a longer question whose trials failed gets the best trial,
+    `order`: who tries, each where those before it did not pass. `stages`: where they try, 0 from the bare question; empty: nowhere. `mode`: in `overlapped` the large model writes
+    while the bare question is tried or scored, which costs more, and takes less time where each model has a device of its own. `repairs`: how often a small model
+    may correct an answer of its own of stage 0 that failed. `escalate_max_tokens`: a longer question whose trials failed gets the best trial,
     not the large model; 0: no limit.
     """
 
@@ -141,3 +157,8 @@ class TrialPlan:
     repairs: int = 0
     max_tokens: int = 0
     escalate_max_tokens: int = 0
+    order: list[SmallRole] = field(default_factory=lambda: ["slm"])
+
+    def number_of(self, role: SmallRole) -> int:
+        """The most trials that the model makes."""
+        return self.order.count(role) * (len(self.stages) + (self.repairs if 0 in self.stages else 0))

@@ -8,6 +8,8 @@ from tandem.method.result import Cost, Usage, UsdByRole
 from tandem.method.tokens import TokenCounts
 
 _MILLION, _TERA = 1e6, 1e12
+ROLES = "llm", "slm", "scorer", "second_slm"
+"""What a bill has a line for."""
 TRIAL_FAILURE_TOKENS = 256  # the words that tell the small model why its answer failed, at most
 
 
@@ -26,7 +28,8 @@ def tflops_paper(
 def tflops_full(plan: Plan, usage: Usage) -> float:
     """All computed tokens: prefill, scoring passes, overrun and discarded tokens. Cached tokens cost nothing."""
     slm = usage.slm.computed + usage.scorer.computed
-    return 2 * (plan.llm_parameters * usage.llm.computed + plan.slm_parameters * slm) / _TERA
+    second = plan.second_slm_parameters * usage.second_slm.computed
+    return 2 * (plan.llm_parameters * usage.llm.computed + plan.slm_parameters * slm + second) / _TERA
 
 
 def cost(
@@ -38,6 +41,7 @@ def cost(
     is_read: bool = True,
     check_seconds: float = 0.0,
     is_comparable: bool = True,
+    read_by_second: int = 0,
 ) -> Cost:
     """The bill; amounts are None where a price is not known. `prompt_tokens` is the plain question's prompt, which the large model alone would have read; `check_seconds` is
     the processor time of the checks. Where it is not `is_comparable`, nothing is saved, whatever the large model would have cost: there is no complete
@@ -45,14 +49,10 @@ def cost(
 
     `llm_answer` is what the large model's own answer took, where it has answered: then the `llm_alone` figures are exact.
     Elsewhere they are estimates: the profile's calibration says how many tokens that model needs by itself. `is_read`: the
-    small model answers from what the large one wrote.
+    small model answers from what the large one wrote; `read_by_second`: tokens of it that a trial of the second small model read.
     """
-    by_role = UsdByRole(
-        llm=plan.prices.llm.usd(usage.llm),
-        slm=plan.prices.slm.usd(usage.slm),
-        scorer=plan.prices.scorer.usd(usage.scorer),
-    )
-    usd = total(by_role.llm, by_role.slm, by_role.scorer)
+    by_role = UsdByRole(**{role: plan.prices.of(role).usd(getattr(usage, role)) for role in ROLES})
+    usd = total(by_role.llm, by_role.slm, by_role.scorer, by_role.second_slm)
     alone = _exact(plan, llm_answer) if llm_answer else _estimated(plan, prompt_tokens)
     low, high = (None, None) if llm_answer else _interval(plan, prompt_tokens)
     slm_parameters = plan.slm_parameters if usage.slm.generated else 0.0
@@ -69,7 +69,8 @@ def cost(
             slm_parameters,
             usage.slm.completion,
             None if is_read else 0.0,
-        ),
+        )
+        + tflops_paper(0.0, 0.0, plan.second_slm_parameters, usage.second_slm.completion, read_by_second),
         tflops_full=tflops_full(plan, usage),
         tflops_llm_alone=alone.tflops,
         price_version=plan.prices.version,
@@ -121,10 +122,11 @@ def _saved(usd: float | None, alone: float | None) -> float | None:
 
 
 def _seconds(plan: Plan, usage: Usage, check_seconds: float) -> float | None:
-    """Device time of all roles and the checks; None where the profile has no measured rates."""
-    if plan.rates is None:
+    """Device time of all roles and the checks; None where the profile has no measured rates of a model that was used."""
+    if plan.rates is None or (plan.rates.second_slm is None and (usage.second_slm.read or usage.second_slm.generated)):
         return None
-    roles = ((plan.rates.llm, usage.llm), (plan.rates.slm, usage.slm), (plan.rates.scorer, usage.scorer))
+    roles = [(plan.rates.llm, usage.llm), (plan.rates.slm, usage.slm), (plan.rates.scorer, usage.scorer)]
+    roles += [(plan.rates.second_slm, usage.second_slm)] if plan.rates.second_slm else []
     return check_seconds + sum(rate.seconds(counts.prompt, counts.cached, counts.generated) for rate, counts in roles)
 
 
@@ -148,7 +150,8 @@ def worst_case_usd(plan: Plan, prompt_tokens: int, llm_tokens: int, answer_token
 
 def worst_case_usd_of_trials(plan: Plan, prompt_tokens: int, llm_tokens: int) -> float:
     """Upper bound of all trials: each takes all its tokens, and a repair reads what the trial before it wrote."""
-    trial, prices = plan.trial, plan.prices.slm
-    number = len(trial.stages) + (trial.repairs if 0 in trial.stages else 0)
+    trial = plan.trial
     read = prompt_tokens + llm_tokens + trial.max_tokens + TRIAL_FAILURE_TOKENS
-    return number * (read * prices.input + trial.max_tokens * prices.output) / _MILLION
+    priced = [(trial.number_of(role), plan.prices.of(role)) for role in trial.order]
+    each = (number * (read * price.input + trial.max_tokens * price.output) for number, price in priced)
+    return sum(each) / _MILLION

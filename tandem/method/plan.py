@@ -38,10 +38,10 @@ class Plan:
     small model that cannot be reached is waited for. `rates`: tokens a second on the device at hand, None: not measured.
     `answer_format` "message": the answer is a text, calls of tools, or both. The large model then writes no stages, but an answer.
     Not `is_scored`: the profile has no scorer. `text_threshold`: the score from which a text without a call is taken, where tools may be
-    called. A call that scores less than `stay_below` leaves the rest of its conversation to the large model. `apis`: the roles, llm and slm,
-    whose models others run. `llm_alone_by_length` is better than the mean `llm_alone_output_tokens`, where there is one. `watched`: the
+    called. A call that scores less than `stay_below` leaves the rest of its conversation to the large model. `apis`: the roles, llm, slm and
+    second_slm, whose models others run. `llm_alone_by_length` is better than the mean `llm_alone_output_tokens`, where there is one. `watched`: the
     policy whose promise the request's outcome counts for; None: the caller has changed the policy. `judge`: None where the profile names
-    none for its shadows.
+    none for its shadows. `second_slm` is empty where the profile names no second small model.
     """
 
     profile: str
@@ -72,6 +72,12 @@ class Plan:
     llm_alone_by_length: ByLength | None = None
     watched: Watched | None = None
     judge: Judge | None = None
+    second_slm: str = ""
+    second_slm_parameters: float = 0.0
+
+    def model(self, role: str) -> str:
+        """Name of the model in the role llm, slm or second_slm."""
+        return {"llm": self.llm, "second_slm": self.second_slm}.get(role, self.slm)
 
     @property
     def may_call(self) -> bool:
@@ -130,10 +136,12 @@ def _plan(profile: "Profile", task: Task, json_schema: str, kind: Kind) -> Plan:
         llm_finishes=profile.stop.otherwise == "llm_finishes",
         prefill_ahead=profile.execution.prefill_ahead,
         unavailable_timeout_seconds=profile.execution.unavailable_timeout_seconds,
-        trial=profile.trial.as_plan(kind, profile.execution.max_tokens),
+        trial=profile.trial_plan(kind),
         rates=profile.rates,
         llm_unavailable_timeout_seconds=profile.execution.llm_unavailable_timeout_seconds,
         is_scored=not profile.stop.is_off,
-        apis=[role for role, model in (("llm", profile.llm), ("slm", profile.slm)) if model.api],
+        apis=[role for role, model in profile.models.items() if model.api],
         llm_alone_by_length=profile.llm_alone.by_length.get(kind),
+        second_slm=profile.second_slm.name if profile.second_slm else "",
+        second_slm_parameters=profile.second_slm.parameters if profile.second_slm else 0.0,
     )

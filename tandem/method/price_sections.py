@@ -71,14 +71,18 @@ class _PricesSection(Section):
     llm: RolePricesSection | None = None
     slm: RolePricesSection | None = None
     scorer: RolePricesSection | None = None
+    second_slm: RolePricesSection | None = None
 
 
 def parse_prices(given: Any) -> Any:
     if isinstance(given, Prices):
         return given
     section = _PricesSection.model_validate(given)
-    roles = (section.llm, section.slm, section.scorer or section.slm)
-    return Prices(section.version, *(role.as_prices() if role else UNKNOWN for role in roles))
+    llm, slm, scorer = (
+        role.as_prices() if role else UNKNOWN for role in (section.llm, section.slm, section.scorer or section.slm)
+    )
+    second = section.second_slm.as_prices() if section.second_slm else None
+    return Prices(section.version, llm, slm, scorer, second)
 
 
 class _RatesSection(Section):
@@ -86,10 +90,12 @@ class _RatesSection(Section):
     llm: TokenRate
     slm: TokenRate
     scorer: TokenRate
+    second_slm: TokenRate | None = None
 
 
 def parse_rates(given: Any) -> Any:
     if given is None or isinstance(given, Rates):
         return given
     section = _RatesSection.model_validate(given)
-    return Rates(section.version, *(role.as_rates() for role in (section.llm, section.slm, section.scorer)))
+    llm, slm, scorer = (role.as_rates() for role in (section.llm, section.slm, section.scorer))
+    return Rates(section.version, llm, slm, scorer, section.second_slm.as_rates() if section.second_slm else None)

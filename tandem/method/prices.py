@@ -40,17 +40,24 @@ def total(*amounts: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class Prices:
-    """`version` names the price list on every bill."""
+    """`version` names the price list on every bill. `second_slm`: None where there is no second small model."""
 
     version: str
     llm: RolePrices
     slm: RolePrices
     scorer: RolePrices
+    second_slm: RolePrices | None = None
+
+    def of(self, role: str) -> RolePrices:
+        """Of the role llm, slm, scorer or second_slm."""
+        prices: RolePrices | None = getattr(self, role)
+        return prices or UNKNOWN
 
     @property
     def unknown(self) -> list[str]:
         """The roles whose price is not known."""
-        return [role for role in ("llm", "slm", "scorer") if not getattr(self, role).is_known]
+        roles = ("llm", "slm", "scorer", *(("second_slm",) if self.second_slm else ()))
+        return [role for role in roles if not self.of(role).is_known]
 
     def require_known(self, field: str) -> None:
         """Raises InvalidArgument where an amount of USD, given in `field`, would limit what has no known price."""
@@ -83,3 +90,4 @@ class Rates:
     llm: RoleRates
     slm: RoleRates
     scorer: RoleRates
+    second_slm: RoleRates | None = None

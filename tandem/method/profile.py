@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tandem.method.call_scorer import CERTAINTY, Tools
-from tandem.method.checks import CheckSpec, TrialMode, TrialPlan
+from tandem.method.checks import SmallRole, TrialPlan
 from tandem.method.conversation import Kind, Task
 from tandem.method.endpoint import Api
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
 from tandem.method.measured import LlmAlone, Measured
 from tandem.method.price_sections import Probability, Section, parse_prices, parse_rates
-from tandem.method.prices import Prices, Rates
+from tandem.method.prices import UNKNOWN, Prices, Rates
+from tandem.method.profile_sections import Checks, DefaultTask, Execution, TrialSection
 from tandem.method.promise import PromiseMade, Shadow
 from tandem.method.templates import Prompts
 
@@ -71,68 +73,6 @@ class StopPolicy(Section):
         return self.scorer == NO_SCORER
 
 
-class Execution(Section):
-    max_tokens: int = Field(gt=0, description="cap of the small model's answer")
-    answer_format: Literal["boxed", "text"] = "boxed"
-    prefill_ahead: bool = Field(
-        default=True,
-        description="prefill each stage that does not suffice while the large model goes on, so that the answer starts at once",
-    )
-    unavailable_timeout_seconds: float = Field(
-        default=120,
-        gt=0,
-        le=540,
-        description="how long to wait for a small model that cannot be reached, as while its pod is replaced",
-    )
-    llm_unavailable_timeout_seconds: float = Field(
-        default=0,
-        ge=0,
-        le=540,
-        description="the same for the large model, as while its first pod starts; 0: not, the small model answers without it",
-    )
-
-
-class Checks(Section):
-    """Names of checks that are made of every answer, by task; `name:argument` gives one its argument."""
-
-    answer: tuple[str, ...] = ()
-    code: tuple[str, ...] = ()
-    chat: tuple[str, ...] = ()
-
-    def of(self, task: Task) -> list[CheckSpec]:
-        names: tuple[str, ...] = getattr(self, task)
-        return [CheckSpec.parse(given) for given in names]
-
-
-class TrialSection(Section):
-    """Where the small model answers before the large one is asked, if a check can tell whether it is right (TrialPlan)."""
-
-    stages: tuple[int, ...] = ()
-    tasks: tuple[Kind, ...] = Field(
-        default=("answer", "code"),
-        description="tasks that are tried; not json by default: what is held to a schema follows it, right or wrong",
-    )
-    mode: TrialMode = "sequential"
-    repairs: int = Field(default=0, ge=0, le=3)
-    max_tokens: int = Field(default=0, ge=0, description="cap of a trial's tokens; 0: the answer's")
-    escalate_max_tokens: int = Field(
-        default=0,
-        ge=0,
-        description="a longer question whose trials failed is not asked of the large model; 0: no limit",
-    )
-
-    def as_plan(self, kind: Kind, answer_max_tokens: int) -> TrialPlan:
-        cap, stages = self.max_tokens or answer_max_tokens, self.stages if kind in self.tasks else ()
-        return TrialPlan(list(stages), self.mode, self.repairs, cap, self.escalate_max_tokens)
-
-
-class DefaultTask(Section):
-    """What is asked for where a request does not say: by a question, and by a conversation."""
-
-    question: Task = "answer"
-    messages: Task = "chat"
-
-
 class Profile(Section):
     name: str
     description: str
@@ -143,6 +83,7 @@ class Profile(Section):
     )
     llm: Model
     slm: Model
+    second_slm: Model | None = Field(default=None, description="another small model, which trials may ask as well")
     stages: tuple[Stage, ...] = Field(min_length=1)
     prompts: Prompts
     stop: StopPolicy
@@ -159,6 +100,16 @@ class Profile(Section):
     measured: Measured | None = None
     folder: Path = Field(exclude=True, description="where the profile's files are")
 
+    @field_validator("prices")
+    @classmethod
+    def _second_is_priced(cls, prices: Prices, info: ValidationInfo) -> Prices:
+        """A second model without prices has unknown ones, as every role."""
+        if info.data.get("second_slm") is None:
+            if prices.second_slm:
+                raise ValueError("second_slm: the profile names no second small model")
+            return prices
+        return prices if prices.second_slm else replace(prices, second_slm=UNKNOWN)
+
     @model_validator(mode="after")
     def _check(self) -> Profile:
         caps = [stage.max_tokens for stage in self.stages]
@@ -168,6 +119,10 @@ class Profile(Section):
             raise ValueError(f"trial.stages: there are stages 0 to {len(self.stages)}")
         if list(self.trial.stages) != sorted(set(self.trial.stages)):
             raise ValueError("trial.stages must ascend")
+        if len(set(self.trial.order)) != len(self.trial.order):
+            raise ValueError("trial.order names a model twice")
+        if "second_slm" in self.trial.order and self.second_slm is None:
+            raise ValueError("trial.order: the profile names no second_slm")
         if not {"answer", "code", "json"} <= set(self.stop.tasks) and self.stop.otherwise != "llm_finishes":
             raise ValueError("stop.tasks: a task that is not scored needs stop.otherwise = 'llm_finishes'")
         if self.trial.repairs and not self.prompts.repair:
@@ -183,6 +138,23 @@ class Profile(Section):
         elif any(stage.ends_before for stage in self.stages):
             raise ValueError("stages: ends_before needs handoff = 'brief'")
         return self
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """By role: llm, slm, and second_slm where there is one."""
+        second = {"second_slm": self.second_slm} if self.second_slm else {}
+        return {"llm": self.llm, "slm": self.slm, **second}
+
+    @property
+    def trial_order(self) -> tuple[SmallRole, ...]:
+        return self.trial.order or (("slm", "second_slm") if self.second_slm else ("slm",))
+
+    def trial_plan(self, kind: Kind) -> TrialPlan:
+        return self.trial.as_plan(kind, self.execution.max_tokens, self.trial_order)
+
+    def compares_models(self, kind: Kind) -> bool:
+        """Whether several small models try such a task, so that their answers can be compared."""
+        return bool(self.trial.stages) and kind in self.trial.tasks and len(self.trial_order) > 1
 
     def _thresholds(self) -> list[float]:
         return [self.stop.stage_zero_threshold, *(stage.threshold for stage in self.stages)]
@@ -205,6 +177,8 @@ class Profile(Section):
     def digest(self) -> str:
         """Identifies prompts, models, stages and scorer; thresholds and prices travel in the plan and are not part of it."""
         parts = {**self.prompt_fingerprint(), "scorer": self.stop.scorer, "prompts": self.prompts.model_dump()}
+        if self.second_slm:
+            parts["second_slm"] = self.second_slm.name
         if self.tools.scorer != CERTAINTY:
             parts["tools"] = self.tools.scorer
         if artefact := self._artefact_beside():
@@ -242,7 +216,8 @@ class Profile(Section):
         if self.trial.stages and kind in self.trial.tasks:
             task: Task = kind if kind in ("code", "chat") else "answer"
             checks, stages = map(str, self.checks.of(task)), map(str, self.trial.stages)
-            parts.append(f"checks {', '.join(checks)} at stages {', '.join(stages)}")
+            order = f" by {', '.join(self.trial_order)}" if self.trial_order != ("slm",) else ""
+            parts.append(f"checks {', '.join(checks)} at stages {', '.join(stages)}{order}")
         if kind in self.stop.tasks:
             thresholds = (self.stop.stage_zero_threshold, *(stage.threshold for stage in self.stages))
             parts.append(f"scores of {self.stop.scorer} from {', '.join(f'{each:g}' for each in thresholds)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tandem.method.answer import final_answer
-from tandem.method.checks import CheckResult, Trial
+from tandem.method.checks import CheckResult, SmallRole, Trial
 from tandem.method.cost import cost
 from tandem.method.plan import Plan
 from tandem.method.request import SolveInput
@@ -97,6 +97,7 @@ class RequestState:
                 is_read=not self.has_llm_answered,
                 check_seconds=self._check_seconds,
                 is_comparable=is_complete and stop.reason not in _LIMITED,
+                read_by_second=self._read_by_second(),
             ),
             timings_ms=self._timings(answer, now),
             trace_id=self.input.trace_id,
@@ -105,9 +106,10 @@ class RequestState:
             notes=[*self.notes, *self._estimates(), *(_retry_note(m, n) for m, n in attempts.items() if n > 1)],
             checks=self.checks,
             trials=self.trials,
-            answered_by="slm" if answer else "llm" if is_llms else "",
+            answered_by=answer.role if answer else "llm" if is_llms else "",
             tool_calls=[marked(call) if self.stays_with_llm else call for call in message.calls] if message else [],
             policy_step=self.plan.watched.step if self.plan.watched else 0,
+            second_slm=self.plan.second_slm,
         )
 
     def cancel_ms(self, insight: GenerationOutcome) -> float | None:
@@ -119,12 +121,22 @@ class RequestState:
     def _usage(self) -> Usage:
         scoring = [score.passes for score in self.scores]
         logged = [self.logged_scoring] if self.logged_scoring else []
-        slm = sum((trial.usage for trial in self.trials), self.answer_counts) + _all_passes(self.prefills)
+        slm = sum(self._tried("slm"), self.answer_counts) + _all_passes(self.prefills)
+        second = sum(self._tried("second_slm"), TokenCounts())
         return Usage(
             llm=self._as_known("llm", self.llm_counts),
             slm=self._as_known("slm", slm),
             scorer=_all_passes([*scoring, *logged]),
+            second_slm=self._as_known("second_slm", second),
         )
+
+    def _tried(self, role: SmallRole) -> list[TokenCounts]:
+        return [trial.usage for trial in self.trials if trial.role == role]
+
+    def _read_by_second(self) -> int:
+        """Tokens of the insight that the second small model has read: of the last stage that it tried."""
+        last = max((trial.stage for trial in self.trials if trial.role == "second_slm"), default=0)
+        return min(self.plan.stages[last - 1].max_tokens, self.llm_counts.completion) if last else 0
 
     def _as_known(self, role: str, counts: TokenCounts) -> TokenCounts:
         """An attempt that was lost has no usage from its API: what it had written is known, what it had read is not."""
@@ -146,7 +158,7 @@ class RequestState:
         usage = self._usage()
         return [
             f"the {model} model's token counts are an estimate: its API reported none, as for a stream that was cut, or none that can be true"
-            for model, counts in (("large", usage.llm), ("small", usage.slm))
+            for model, counts in (("large", usage.llm), ("small", usage.slm), ("second small", usage.second_slm))
             if counts.is_estimated
         ]
 

@@ -53,6 +53,11 @@ class Usage:
     llm: TokenCounts
     slm: TokenCounts
     scorer: TokenCounts
+    second_slm: TokenCounts = field(default_factory=TokenCounts)
+
+    @property
+    def roles(self) -> list[TokenCounts]:
+        return [self.llm, self.slm, self.scorer, self.second_slm]
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class UsdByRole:
     llm: float | None
     slm: float | None
     scorer: float | None
+    second_slm: float | None = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,9 +108,9 @@ class Timings:
 
 @dataclass(frozen=True)
 class SolveResult:
-    """The message tandem.v1.SolveResult; `llm` and `slm` are the models' names, which the message repeats in its usage.
+    """The message tandem.v1.SolveResult; `llm`, `slm` and `second_slm` are the models' names, which the message repeats in its usage.
 
-    `answered_by` is the role llm or slm; empty without an answer.
+    `answered_by` is the role llm, slm or second_slm; empty without an answer. `second_slm` is empty where there is no such model.
     """
 
     request_id: str
@@ -128,10 +134,11 @@ class SolveResult:
     answered_by: str = ""
     tool_calls: list[ToolCall] = field(default_factory=list)
     policy_step: int = 0
+    second_slm: str = ""
 
     def model(self, role: str) -> str:
-        """Name of the model in the role llm, slm or scorer."""
-        return self.llm if role == "llm" else self.slm
+        """Name of the model in the role llm, slm, scorer or second_slm."""
+        return {"llm": self.llm, "second_slm": self.second_slm}.get(role, self.slm)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from tandem.method.checks import CheckSpec, Repair
+from tandem.method.checks import CheckSpec, Repair, SmallRole
 from tandem.method.conversation import Message, Task
 from tandem.method.prices import RolePrices
 from tandem.method.request import SolveInput
@@ -21,7 +21,7 @@ class ModelTask:
     `profile_digest` says refuses the task. `trial`: number of the answer, from 1, where it is checked; a higher one begins a new
     text, and corrects `repair` where that is given. `json_schema`: what the text is held to; empty: nothing. `history`: what was
     said before the question. `stop_strings`: an answer ends before the first of them. `tools`: what it may call. `used_before`: what the role had used for this
-    text before the activity; it stays with the worker, for the bill.
+    text before the activity, `role` the small model that is asked; both stay with the worker.
     """
 
     request_id: str
@@ -42,6 +42,7 @@ class ModelTask:
     history: tuple[Message, ...] = ()
     stop_strings: tuple[str, ...] = ()
     tools: ToolUse = field(default_factory=ToolUse)
+    role: SmallRole = "slm"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class GenerationOutcome:
     `is_logged`: the request log took the text. `continued_from` is the insight that an answer goes on from, in continuation
     mode. `prompt`: the prompt's tokens, computed and cached, as one attempt that nothing interrupts reads them; None: an older
     service does not say. `message`: the text as what it says and calls, where tools were offered. `certainty` is None where the engine
-    reports no log-probabilities, or another attempt wrote a part of the text.
+    reports no log-probabilities, or another attempt wrote a part of the text. `role`: the small model that wrote an answer.
     """
 
     reason: str
@@ -107,6 +108,7 @@ class GenerationOutcome:
     prompt: TokenCounts | None = None
     message: Message | None = None
     certainty: Certainty | None = None
+    role: SmallRole = "slm"
 
     @property
     def uninterrupted(self) -> TokenCounts:
@@ -163,13 +165,16 @@ class StopOrder:
 
 @dataclass(frozen=True)
 class LostUsageTask:
-    """Settle a role whose every attempt failed; `reported` is what its service put into its last error."""
+    """Settle a role whose every attempt failed; `reported` is what its service put into its last error. `trial`: the text that it was
+    to write; what the log has of an earlier one is billed. None: an older workflow did not say.
+    """
 
     request_id: str
     role: str
     model: str
     reported: TokenCounts
     prices: RolePrices
+    trial: int | None = None
 
 
 @dataclass(frozen=True)

@@ -58,11 +58,12 @@ def finish_reason(result: tandem_pb2.SolveResult) -> str:
 
 
 def usage(result: tandem_pb2.SolveResult) -> dict[str, Any]:
-    """All tokens that were paid for: prompts of both models and of the scorer, and whatever either model generated.
+    """All tokens that were paid for: prompts of all models and of the scorer, and whatever a model generated.
 
     The large model's are reasoning, unless its text is the answer.
     """
-    roles = [result.usage.llm, result.usage.slm, result.usage.scorer]
+    used = result.usage
+    roles = [used.llm, used.slm, used.scorer, used.second_slm]
     cached = sum(role.cached_input_tokens for role in roles)
     prompt = cached + sum(role.input_tokens for role in roles)
     generated = [role.output_tokens + role.overrun_tokens + role.discarded_tokens for role in roles]

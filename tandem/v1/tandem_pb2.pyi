@@ -162,12 +162,16 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_UNSPECIFIED: _Role.ValueType  # 0
     ROLE_LLM: _Role.ValueType  # 1
     ROLE_SLM: _Role.ValueType  # 2
+    ROLE_SECOND_SLM: _Role.ValueType  # 3
+    """The second small model of a profile."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper): ...
 
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 ROLE_LLM: Role.ValueType  # 1
 ROLE_SLM: Role.ValueType  # 2
+ROLE_SECOND_SLM: Role.ValueType  # 3
+"""The second small model of a profile."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 class _StopReason:
@@ -1037,6 +1041,7 @@ class SolveResult(_message.Message):
     ANSWERED_BY_FIELD_NUMBER: _builtins.int
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
     POLICY_STEP_FIELD_NUMBER: _builtins.int
+    SECOND_SLM_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     profile: _builtins.str
     question: _builtins.str
@@ -1056,6 +1061,8 @@ class SolveResult(_message.Message):
     """Which model wrote the answer. Unset where there is none."""
     policy_step: _builtins.int
     """How many steps stricter than calibrated the policy was, since outcomes showed that more was lost than promised."""
+    second_slm: _builtins.str
+    """Name of the profile's second small model; empty: it has none."""
     @_builtins.property
     def stop(self) -> Global___Stop: ...
     @_builtins.property
@@ -1076,7 +1083,7 @@ class SolveResult(_message.Message):
 
     @_builtins.property
     def trials(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trial]:
-        """The small model's trials, in order; their tokens are part of usage.slm."""
+        """The small models' trials, in order; their tokens are part of the usage of their role."""
 
     @_builtins.property
     def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
@@ -1104,10 +1111,11 @@ class SolveResult(_message.Message):
         answered_by: Global___Role.ValueType = ...,
         tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
         policy_step: _builtins.int = ...,
+        second_slm: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "stop", b"stop", "timings_ms", b"timings_ms", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_by", b"answered_by", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "policy_step", b"policy_step", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "tool_calls", b"tool_calls", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_by", b"answered_by", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "policy_step", b"policy_step", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "second_slm", b"second_slm", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "tool_calls", b"tool_calls", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1115,7 +1123,7 @@ Global___SolveResult: _TypeAlias = SolveResult  # noqa: Y015
 
 @_typing.final
 class Trial(_message.Message):
-    """One answer of the small model that was checked, and its line of the bill."""
+    """One answer of a small model that was checked, and its line of the bill."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1126,6 +1134,7 @@ class Trial(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     USD_FIELD_NUMBER: _builtins.int
     CHECK_SECONDS_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """From 1."""
     stage: _builtins.int
@@ -1136,6 +1145,8 @@ class Trial(_message.Message):
     usd: _builtins.float
     """Unset: the price is not known."""
     check_seconds: _builtins.float
+    role: Global___Role.ValueType
+    """Which small model wrote it."""
     @_builtins.property
     def usage(self) -> Global___TokenUsage: ...
     def __init__(
@@ -1148,10 +1159,11 @@ class Trial(_message.Message):
         usage: Global___TokenUsage | None = ...,
         usd: _builtins.float | None = ...,
         check_seconds: _builtins.float = ...,
+        role: Global___Role.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_usd", b"_usd", "usage", b"usage", "usd", b"usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_usd", b"_usd", "check_seconds", b"check_seconds", "number", b"number", "repair", b"repair", "stage", b"stage", "usage", b"usage", "usd", b"usd", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_usd", b"_usd", "check_seconds", b"check_seconds", "number", b"number", "repair", b"repair", "role", b"role", "stage", b"stage", "usage", b"usage", "usd", b"usd", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__usd: _TypeAlias = _typing.Literal["usd"]  # noqa: Y015
     _WhichOneofArgType__usd: _TypeAlias = _typing.Literal["_usd", b"_usd"]  # noqa: Y015
@@ -1247,22 +1259,28 @@ class UsageByRole(_message.Message):
     LLM_FIELD_NUMBER: _builtins.int
     SLM_FIELD_NUMBER: _builtins.int
     SCORER_FIELD_NUMBER: _builtins.int
+    SECOND_SLM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def llm(self) -> Global___TokenUsage: ...
     @_builtins.property
     def slm(self) -> Global___TokenUsage: ...
     @_builtins.property
     def scorer(self) -> Global___TokenUsage: ...
+    @_builtins.property
+    def second_slm(self) -> Global___TokenUsage:
+        """All 0 where the profile names no second small model."""
+
     def __init__(
         self,
         *,
         llm: Global___TokenUsage | None = ...,
         slm: Global___TokenUsage | None = ...,
         scorer: Global___TokenUsage | None = ...,
+        second_slm: Global___TokenUsage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["llm", b"llm", "scorer", b"scorer", "slm", b"slm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["llm", b"llm", "scorer", b"scorer", "slm", b"slm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1433,30 +1451,38 @@ class UsdByRole(_message.Message):
     LLM_FIELD_NUMBER: _builtins.int
     SLM_FIELD_NUMBER: _builtins.int
     SCORER_FIELD_NUMBER: _builtins.int
+    SECOND_SLM_FIELD_NUMBER: _builtins.int
     llm: _builtins.float
     slm: _builtins.float
     scorer: _builtins.float
+    second_slm: _builtins.float
+    """0 where the profile names no second small model."""
     def __init__(
         self,
         *,
         llm: _builtins.float | None = ...,
         slm: _builtins.float | None = ...,
         scorer: _builtins.float | None = ...,
+        second_slm: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_slm", b"_slm", "llm", b"llm", "scorer", b"scorer", "slm", b"slm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_slm", b"_slm", "llm", b"llm", "scorer", b"scorer", "slm", b"slm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__llm: _TypeAlias = _typing.Literal["llm"]  # noqa: Y015
     _WhichOneofArgType__llm: _TypeAlias = _typing.Literal["_llm", b"_llm"]  # noqa: Y015
     _WhichOneofReturnType__scorer: _TypeAlias = _typing.Literal["scorer"]  # noqa: Y015
     _WhichOneofArgType__scorer: _TypeAlias = _typing.Literal["_scorer", b"_scorer"]  # noqa: Y015
+    _WhichOneofReturnType__second_slm: _TypeAlias = _typing.Literal["second_slm"]  # noqa: Y015
+    _WhichOneofArgType__second_slm: _TypeAlias = _typing.Literal["_second_slm", b"_second_slm"]  # noqa: Y015
     _WhichOneofReturnType__slm: _TypeAlias = _typing.Literal["slm"]  # noqa: Y015
     _WhichOneofArgType__slm: _TypeAlias = _typing.Literal["_slm", b"_slm"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__llm) -> _WhichOneofReturnType__llm | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__scorer) -> _WhichOneofReturnType__scorer | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__second_slm) -> _WhichOneofReturnType__second_slm | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__slm) -> _WhichOneofReturnType__slm | None: ...
 
@@ -2424,6 +2450,8 @@ class Profile(_message.Message):
     LLM_ALONE_CODE_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     LLM_ALONE_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     MEASURED_FIELD_NUMBER: _builtins.int
+    SECOND_SLM_FIELD_NUMBER: _builtins.int
+    TRIAL_ORDER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     llm: _builtins.str
@@ -2441,6 +2469,8 @@ class Profile(_message.Message):
     llm_alone_code_output_tokens: _builtins.float
     """Tokens of the large model's answer by itself, as calibrated: of a programming task, and of others."""
     llm_alone_output_tokens: _builtins.float
+    second_slm: _builtins.str
+    """The second small model; empty: there is none."""
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileStage]: ...
     @_builtins.property
@@ -2456,6 +2486,10 @@ class Profile(_message.Message):
     @_builtins.property
     def measured(self) -> Global___Measured:
         """What the profile came to on questions it was not made from. Unset: nobody has measured it."""
+
+    @_builtins.property
+    def trial_order(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
+        """Who tries, in order: each where those before it did not pass. Empty where there is one small model."""
 
     def __init__(
         self,
@@ -2478,10 +2512,12 @@ class Profile(_message.Message):
         llm_alone_code_output_tokens: _builtins.float = ...,
         llm_alone_output_tokens: _builtins.float = ...,
         measured: Global___Measured | None = ...,
+        second_slm: _builtins.str = ...,
+        trial_order: _abc.Iterable[Global___Role.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "measured", b"measured", "prices", b"prices"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "description", b"description", "handoff", b"handoff", "llm", b"llm", "llm_alone_code_output_tokens", b"llm_alone_code_output_tokens", "llm_alone_output_tokens", b"llm_alone_output_tokens", "max_conversation_tokens", b"max_conversation_tokens", "max_question_tokens", b"max_question_tokens", "measured", b"measured", "name", b"name", "price_version", b"price_version", "prices", b"prices", "scorer", b"scorer", "scorer_trained", b"scorer_trained", "slm", b"slm", "stages", b"stages", "trial_mode", b"trial_mode", "trial_stages", b"trial_stages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "description", b"description", "handoff", b"handoff", "llm", b"llm", "llm_alone_code_output_tokens", b"llm_alone_code_output_tokens", "llm_alone_output_tokens", b"llm_alone_output_tokens", "max_conversation_tokens", b"max_conversation_tokens", "max_question_tokens", b"max_question_tokens", "measured", b"measured", "name", b"name", "price_version", b"price_version", "prices", b"prices", "scorer", b"scorer", "scorer_trained", b"scorer_trained", "second_slm", b"second_slm", "slm", b"slm", "stages", b"stages", "trial_mode", b"trial_mode", "trial_order", b"trial_order", "trial_stages", b"trial_stages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2559,33 +2595,41 @@ class ProfilePrices(_message.Message):
     LLM_FIELD_NUMBER: _builtins.int
     SLM_FIELD_NUMBER: _builtins.int
     SCORER_FIELD_NUMBER: _builtins.int
+    SECOND_SLM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def llm(self) -> Global___RolePrices: ...
     @_builtins.property
     def slm(self) -> Global___RolePrices: ...
     @_builtins.property
     def scorer(self) -> Global___RolePrices: ...
+    @_builtins.property
+    def second_slm(self) -> Global___RolePrices: ...
     def __init__(
         self,
         *,
         llm: Global___RolePrices | None = ...,
         slm: Global___RolePrices | None = ...,
         scorer: Global___RolePrices | None = ...,
+        second_slm: Global___RolePrices | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_slm", b"_slm", "llm", b"llm", "scorer", b"scorer", "slm", b"slm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_slm", b"_slm", "llm", b"llm", "scorer", b"scorer", "slm", b"slm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_llm", b"_llm", "_scorer", b"_scorer", "_second_slm", b"_second_slm", "_slm", b"_slm", "llm", b"llm", "scorer", b"scorer", "second_slm", b"second_slm", "slm", b"slm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__llm: _TypeAlias = _typing.Literal["llm"]  # noqa: Y015
     _WhichOneofArgType__llm: _TypeAlias = _typing.Literal["_llm", b"_llm"]  # noqa: Y015
     _WhichOneofReturnType__scorer: _TypeAlias = _typing.Literal["scorer"]  # noqa: Y015
     _WhichOneofArgType__scorer: _TypeAlias = _typing.Literal["_scorer", b"_scorer"]  # noqa: Y015
+    _WhichOneofReturnType__second_slm: _TypeAlias = _typing.Literal["second_slm"]  # noqa: Y015
+    _WhichOneofArgType__second_slm: _TypeAlias = _typing.Literal["_second_slm", b"_second_slm"]  # noqa: Y015
     _WhichOneofReturnType__slm: _TypeAlias = _typing.Literal["slm"]  # noqa: Y015
     _WhichOneofArgType__slm: _TypeAlias = _typing.Literal["_slm", b"_slm"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__llm) -> _WhichOneofReturnType__llm | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__scorer) -> _WhichOneofReturnType__scorer | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__second_slm) -> _WhichOneofReturnType__second_slm | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__slm) -> _WhichOneofReturnType__slm | None: ...
 

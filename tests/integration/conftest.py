@@ -31,6 +31,7 @@ from services.observability.text import TextlessExporter
 from services.process.temporal import NOT_ENCRYPTED
 from services.request_log.log import RequestLog
 from services.slm_executor.service import ROLE as SMALL
+from services.slm_executor.service import SECOND
 from services.sufficiency_scorer import __main__ as sufficiency_scorer
 from tandem import AsyncClient
 from tests.fakes import ScriptedEngine
@@ -52,6 +53,7 @@ from workflows.worker import WorkerSettings, make_workers
 
 SPANS = InMemorySpanExporter()
 TTL, IDLE_SECONDS, NO_CHECKER = timedelta(hours=1), 120.0, "127.0.0.1:1"
+NOWHERE = NO_CHECKER
 NO_AUTHENTICATION = Authentication()
 SANDBOX = SandboxedWorkflowRunner(
     SandboxRestrictions.default.with_passthrough_modules("workflows", "services", "protos", "google", "redis")
@@ -66,6 +68,7 @@ class System:
     llm: ScriptedEngine
     slm: ScriptedEngine
     judge: ScriptedEngine
+    second: ScriptedEngine
     log: RequestLog
     temporal: TemporalClient
     service: TandemService
@@ -76,7 +79,7 @@ class System:
     workflows: Workflows
 
     def idle(self) -> bool:
-        return not (self.llm.running or self.slm.running)
+        return not (self.llm.running or self.slm.running or self.second.running)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -90,23 +93,26 @@ def tracing() -> None:
 async def run_system(
     profile_name: str, folder: Path, redis_url: str | Logs, temporal_address: str, checker: str = NO_CHECKER, *,
     authentication: Authentication = NO_AUTHENTICATION, converter: DataConverter = NOT_ENCRYPTED, alias: str = "", files: str = "",
-    tenants: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC), unavailable_seconds: float = SECONDS,
+    tenants: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC), unavailable_seconds: float = SECONDS, second_is_away: bool = False,
 ) -> AsyncIterator[System]:  # fmt: skip
     """`alias` gives the system task queues of its own: without it, workers of two systems of a profile share the work."""
     profile = served_profile(profile_name, folder, alias, unavailable_seconds)
     logs = request_logs(redis_url, TTL)
     log = logs["gateway"]
-    llm, slm, judge_engine = (ScriptedEngine(n) for n in ("scripted-llm", "scripted-slm", "scripted-slm"))
+    names = ("scripted-llm", "scripted-slm", "scripted-slm", "scripted-second")
+    llm, slm, judge_engine, second_engine = (ScriptedEngine(name) for name in names)
     generator = LARGE.build("127.0.0.1", 0, llm, logs["insight-generator"], profile)
     executor = SMALL.build("127.0.0.1", 0, slm, logs["slm-executor"], profile)
     scorer = sufficiency_scorer.build("127.0.0.1", 0, judge_engine, logs["sufficiency-scorer"], profile)
     scorer.load()
-    for model in (generator, executor, scorer.grpc):
+    second = SECOND.build("127.0.0.1", 0, second_engine, logs["slm-executor"], profile)
+    for model in (generator, executor, second, scorer.grpc):
         await model.start()
         await model.serving()
     addresses = ServiceAddresses(
-        f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.grpc.port}", f"127.0.0.1:{executor.port}", checker
-    )
+        f"127.0.0.1:{generator.port}", f"127.0.0.1:{scorer.grpc.port}", f"127.0.0.1:{executor.port}", checker,
+        NOWHERE if second_is_away else f"127.0.0.1:{second.port}" if profile.second_slm else "",
+    )  # fmt: skip
     activities = Activities(addresses, logs["worker"], files)
     temporal = await TemporalClient.connect(
         temporal_address, data_converter=converter, plugins=[OpenTelemetryPlugin(add_temporal_spans=True)]
@@ -127,11 +133,11 @@ async def run_system(
             await stack.enter_async_context(worker)
         client = await stack.enter_async_context(AsyncClient(f"127.0.0.1:{server.port}"))
         yield System(
-            client, llm, slm, judge_engine, log, temporal, built.service,
+            client, llm, slm, judge_engine, second_engine, log, temporal, built.service,
             addresses.sufficiency_scorer, addresses.slm_executor, addresses.insight_generator,
             built.tenancy, built.workflows,
         )  # fmt: skip
-    for each in (server, generator, executor, scorer.grpc):
+    for each in (server, generator, executor, second, scorer.grpc):
         await each.stop(timedelta(0))
     await activities.close()
     await asyncio.gather(*(each_log.close() for each_log in logs.values()))

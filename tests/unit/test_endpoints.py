@@ -124,7 +124,7 @@ def test_one_process_serves_both_models_where_others_run_them_and_the_worker_cal
 ) -> None:
     profile = two_apis(tmp_path, monkeypatch)
     unneeded = left_out(profile, tls=False)
-    assert unneeded == {"insight-generator", "slm-executor", "sufficiency-scorer"}
+    assert unneeded == {"insight-generator", "slm-executor", "sufficiency-scorer", "second-slm-executor"}
     ports = {process.name: dict(process.ports) for process in LOCAL_PROCESSES if process.name not in unneeded}
     layout = Layout(tmp_path, "mine", ports)
     [worker] = [process for process in layout.processes if process.name == "worker"]

@@ -74,6 +74,7 @@ def test_an_unknown_amount_is_null_in_json_and_absent_in_the_message() -> None:
         "llm": None,
         "slm": pytest.approx(110 / 1e6),
         "scorer": pytest.approx(50 / 1e6),
+        "second_slm": 0.0,
     }
     assert openai_usage(message)["cost"] is None
 

@@ -26,10 +26,11 @@ class ServiceAddresses:
     sufficiency_scorer: str
     slm_executor: str
     answer_checker: str = "127.0.0.1:50055"
+    second_slm_executor: str = ""
 
 
 class Activities:
-    """All activities of a worker, over one channel to each service. `files` is the URL of the batches' files, `checkers` are the
+    """All activities of a worker, over one channel to each service that has an address. `files` is the URL of the batches' files, `checkers` are the
     addresses of checks of somebody's own.
     """
 
@@ -41,13 +42,14 @@ class Activities:
         transport: Transport = PLAIN,
         checkers: Mapping[str, str] = {},
     ) -> None:
-        generator, scorer, executor, checker = self._channels = [
-            open_channel(address, transport) for address in astuple(addresses)
-        ]
+        *needed, second_address = astuple(addresses)
+        generator, scorer, executor, checker = self._channels = [open_channel(each, transport) for each in needed]
+        second = open_channel(second_address, transport) if second_address else None
+        self._channels += [second] if second else []
         reported, self._others = ReportedUsage(), OtherCheckers(checkers, transport)
         self._insight = InsightActivities(generator, reported)
         self._scoring = ScoringActivities(scorer, log)
-        self._answer = AnswerActivities(executor, log, reported)
+        self._answer = AnswerActivities(executor, log, reported, second)
         self._checking = CheckingActivities(checker, log, self._others)
         self._publishing = PublishingActivities(log)
         self._lost_usage = LostUsageActivities(log, reported)

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import grpc
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from services.observability.spans import Inference
 from services.request_log.ledger import Pass, total
 from services.request_log.log import RequestLog
 from tandem.convert.outcomes import outcome_from_pb, prefill_response_from_pb
 from tandem.convert.requests import execute_request_to_pb, generate_request_to_pb, prefill_request_to_pb
+from tandem.method.checks import SmallRole
 from tandem.method.tasks import GenerationOutcome, LoggedPrefills, ModelTask, PassOutcome
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2_grpc
@@ -38,20 +40,29 @@ class InsightActivities:
 
 
 class AnswerActivities:
-    def __init__(self, executor: grpc.aio.Channel, log: RequestLog, reported: ReportedUsage) -> None:
+    """`second`: the process of the second small model, None where the worker has no address of one."""
+
+    def __init__(
+        self,
+        executor: grpc.aio.Channel,
+        log: RequestLog,
+        reported: ReportedUsage,
+        second: grpc.aio.Channel | None = None,
+    ) -> None:
         self._stub, self._log, self._reported = execution_pb2_grpc.SlmExecutorStub(executor), log, reported
+        self._second = execution_pb2_grpc.SlmExecutorStub(second) if second else None
 
     @activity.defn
     async def execute(self, task: ModelTask) -> GenerationOutcome:
-        """Let the small model answer; a cancel returns what it has generated, exactly. Attempts count from `task.epoch`.
+        """Let the small model of the task's role answer; a cancel returns what it has generated, exactly. Attempts count from `task.epoch`.
 
         The counts include `task.used_before`.
         """
         attempt = activity.info().attempt
-        task = replace(task, epoch=task.epoch + attempt)
-        call = self._stub.Execute(execute_request_to_pb(task), timeout=Timeouts.attempt.total_seconds())
-        inference = Inference("", "slm", task.request_id, task.epoch, task.prices)
-        done = await run_model_call(call, self._stub, task, inference, self._reported)
+        task, stub = replace(task, epoch=task.epoch + attempt), self._stub_of(task.role)
+        call = stub.Execute(execute_request_to_pb(task), timeout=Timeouts.attempt.total_seconds())
+        inference = Inference("", task.role, task.request_id, task.epoch, task.prices)
+        done = await run_model_call(call, stub, task, inference, self._reported)
         return outcome_from_pb(done.finished, done.counts, attempt, is_logged=done.started.logged)
 
     @activity.defn
@@ -73,6 +84,18 @@ class AnswerActivities:
         """All the request's prefills, including those whose result was lost."""
         passes = await self._log.ledger.all_passes(request_id, Pass.PREFILL)
         return LoggedPrefills(total(passes), tuple(map(int, passes)))
+
+    def _stub_of(self, role: SmallRole) -> execution_pb2_grpc.SlmExecutorStub:
+        """Raises ApplicationError where nobody has told this worker where the second small model is."""
+        if role == "slm":
+            return self._stub
+        if self._second is None:
+            raise ApplicationError(
+                "this worker has no address of a second small model: set TANDEM_SECOND_SLM_EXECUTOR",
+                type="NO_SECOND_SLM",
+                non_retryable=True,
+            )
+        return self._second
 
     async def _until_done(
         self, prefill: asyncio.Future[execution_pb2.PrefillResponse], request_id: str

@@ -121,7 +121,7 @@ class LostUsageActivities:
         reported = at_least(task.reported, remembered.counts if remembered else TokenCounts())
         try:
             is_complete = await self._is_complete(task.request_id, role, remembered)
-            logged = await self._log.ledger.counts(task.request_id, role)
+            logged = await self._log.ledger.counts(task.request_id, role, task.trial)
             unreported = await self._log.ledger.take_unreported(task.request_id, role)
         except TandemError as error:
             report_discarded(inference, reported)

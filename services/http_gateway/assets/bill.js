@@ -65,11 +65,14 @@ const TIMES = [
   ["total", "Whole request"],
 ];
 
-const sum = (usage, name) => ROLES.reduce((whole, [role]) => whole + usage[role][name], 0);
+/** The second small model has a column where there is one. */
+const rolesOf = (result) => (result.second_slm ? [...ROLES.slice(0, 2), ["second_slm", "Second"], ROLES[2]] : ROLES);
+const sum = (roles, usage, name) => roles.reduce((whole, [role]) => whole + usage[role][name], 0);
 
 /** Tokens by role and state, times, and where the trace is. */
 export function Bill({ result, jaeger, isOpen }) {
   const { usage, cost, timings_ms: times } = result;
+  const roles = rolesOf(result);
   const inUsd = usdColumn([...Object.values(cost.usd_by_role), cost.usd]);
   return html`
     <details class="bill" open=${isOpen}>
@@ -78,15 +81,15 @@ export function Bill({ result, jaeger, isOpen }) {
         <${Scroll} label="Tokens by role and state">
           <table>
             <thead><tr><th scope="col">Tokens</th>
-              ${ROLES.map(([role, label]) => html`<th scope="col" class=${role}>${label}</th>`)}<th scope="col">All</th></tr></thead>
+              ${roles.map(([role, label]) => html`<th scope="col" class=${role}>${label}</th>`)}<th scope="col">All</th></tr></thead>
             <tbody>
               ${STATES.map(([name, label]) => html`
                 <tr><th scope="row">${label}</th>
-                  ${[...ROLES.map(([role]) => usage[role][name]), sum(usage, name)].map((tokens) => html`
+                  ${[...roles.map(([role]) => usage[role][name]), sum(roles, usage, name)].map((tokens) => html`
                     <td class=${tokens ? "" : "zero"}>${count(tokens)}</td>`)}</tr>`)}
             </tbody>
             <tfoot><tr><th scope="row">USD</th>
-              ${[...ROLES.map(([role]) => cost.usd_by_role[role]), cost.usd].map((value) => html`
+              ${[...roles.map(([role]) => cost.usd_by_role[role]), cost.usd].map((value) => html`
                 <td>${inUsd(value).replace("$", "")}</td>`)}</tr></tfoot>
           </table>
         <//>

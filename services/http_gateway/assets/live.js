@@ -124,8 +124,9 @@ function used({ stages, result }) {
 
 /** Whether all text came that the bill has: of several trials only that there is some. */
 export function isWhole({ insight, answer, result }) {
-  const { llm, slm } = result.usage;
-  const expected = result.trials.length > 1 ? Math.min(1, slm.output_tokens) : slm.output_tokens;
+  const { llm, slm, second_slm: second } = result.usage;
+  const small = slm.output_tokens + (second?.output_tokens ?? 0);
+  const expected = result.trials.length > 1 ? Math.min(1, small) : small;
   return insight.tokens >= llm.output_tokens && answer.tokens >= expected;
 }
 
@@ -147,7 +148,10 @@ const cost = (tokens, price) => (price ? (tokens * price.output) / 1e6 : null);
 
 /** What the models' words have cost so far; what they read is only known at the end. */
 export function spent(state, prices) {
-  if (state.result) return { llm: state.result.cost.usd_by_role.llm, slm: state.result.cost.usd_by_role.slm };
+  if (state.result) {
+    const { llm, slm, second_slm: second } = state.result.cost.usd_by_role;
+    return { llm, slm: slm === null || second === null ? null : slm + (second ?? 0) };
+  }
   if (!prices) return { llm: 0, slm: 0 };
   return { llm: cost(state.insight.tokens, prices.llm), slm: cost(state.answer.tokens, prices.slm) };
 }

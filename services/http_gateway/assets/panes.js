@@ -5,7 +5,7 @@ import { html } from "./html.js";
 import { parts, pieces, writer } from "./live.js";
 import { Markdown } from "./markdown.js";
 
-const WRITERS = { llm: "large model", slm: "small model" };
+const WRITERS = { llm: "large model", slm: "small model", second_slm: "second small model" };
 
 /** A text by one or both models; each part says whose it is. */
 export function Written({ parts: written, isCode }) {

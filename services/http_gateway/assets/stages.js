@@ -47,7 +47,7 @@ function status(row, state) {
 }
 
 /** The small model answered from it. The large model's own answer is of no stage. */
-const isUsed = (row, { result }) => author(result) === "slm" && result.stop.stage === row.stage;
+const isUsed = (row, { result }) => author(result).endsWith("slm") && result.stop.stage === row.stage;
 
 /** Its score came when the request had gone on without it. */
 const isLate = (row, state) => row.sufficient && state.result !== null && !isUsed(row, state);
