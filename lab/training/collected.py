@@ -66,8 +66,14 @@ class Collected:
 def load_collected(files: Sequence[Path], profile: Profile, *, only_question: bool = False) -> Collected:
     """`only_question`: accept files of `collect --only-question` too.
 
-    Raises StoreError if a file is not of `tandem collect`, was collected with other prompts or models, or lacks stages.
+    Raises StoreError if a file is not of `tandem collect`, was collected with other prompts or models, or lacks stages; and for a profile
+    whose second small model tries, of which no file holds an answer.
     """
+    if profile.trial_order != ("slm",):
+        raise StoreError(
+            f"{profile.name} lets its second small model try, of which collected files hold no answer yet: "
+            'set trial.order = ["slm"] in it to train, calibrate or judge the first one'
+        )
     origins, runs = [], []
     for file in files:
         origin, found = read(file)

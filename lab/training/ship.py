@@ -41,7 +41,10 @@ def ship_policy(profile: Profile, policy: Policy, table: Table) -> None:
     stages: Any = document["stages"]
     for stage, threshold in zip(stages, policy.thresholds[1:], strict=True):
         stage["threshold"] = round(threshold, 4)
-    _update(document, "trial", asdict(policy.trial))
+    trial = asdict(policy.trial)
+    if profile.second_slm is None:  # then nobody else could try
+        del trial["order"]
+    _update(document, "trial", trial)
     _update(document, "checks", _checks(profile, policy))
     file.write_text(tomlkit.dumps(document))
 
@@ -63,6 +66,7 @@ def ship_rates(profile: Profile, rates: Rates) -> None:
     file = profile.folder / "profile.toml"
     document = tomlkit.parse(file.read_text())
     roles = {name: _role(getattr(rates, name)) for name in ("llm", "slm", "scorer")}
+    roles |= {"second_slm": _role(rates.second_slm)} if rates.second_slm else {}
     _update(document, "rates", {"version": rates.version, **roles})
     file.write_text(tomlkit.dumps(document))
 

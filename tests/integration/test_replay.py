@@ -55,6 +55,9 @@ SCENARIOS = {
             {"role": "user", "content": "And?"},
         ]
     ),
+    "second": Scenario(
+        "[slm=bad slm_eos=4 second=good second_eos=5 llm=no llm_eos=3]", "scripted-second", ("choice:good",)
+    ),
     "agreeing": Scenario("[slm=yes slm_eos=4 llm_hold=40]", "scripted-later", ("agreement",)),
 }
 

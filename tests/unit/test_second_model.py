@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
 
+from lab.training.collected import load_collected
+from lab.training.errors import StoreError
+from lab.training.policy import Policy
+from lab.training.ship import ship_policy
+from lab.training.table import Table
 from services.gateway.checks import check_profile
 from services.slm_executor.service import SECOND
 from tandem.convert.results import profile_to_pb
@@ -16,7 +25,7 @@ from tandem.errors import SetupError
 from tandem.local.layout import LOCAL_PROCESSES, Layout
 from tandem.local.programs import left_out, program, withheld
 from tandem.method.bound import upper_bound
-from tandem.method.checks import CheckResult, CheckSpec, Verdict, combined
+from tandem.method.checks import CheckResult, CheckSpec, TrialPlan, Verdict, combined
 from tandem.method.cost import cost, worst_case_usd_of_trials
 from tandem.method.endpoint import Capabilities
 from tandem.method.errors import InvalidArgument
@@ -158,3 +167,19 @@ def test_a_client_sees_the_second_model_and_the_order(second: Profile) -> None:
 def test_the_chart_refuses_a_profile_with_a_second_model() -> None:
     text = 'name = "mine"\n[second_slm]\nname = "b"'.replace('"', '\\"')
     assert "names second_slm" in refusal("minimal", "profile.name=mine", f"profile.files.profile\\.toml={text}")
+
+
+def test_collected_files_judge_no_profile_whose_second_model_tries(second: Profile) -> None:
+    with pytest.raises(StoreError, match=r"trial\.order"):
+        load_collected([], second)
+
+
+def test_a_shipped_trial_names_an_order_only_where_there_are_two(tmp_path: Path) -> None:
+    policy = Policy((1.0, 1.0, 1.0, 1.0), llm_finishes=True, kind="words", trial=TrialPlan([0], max_tokens=48))
+    table = cast("Table", SimpleNamespace(llm=SimpleNamespace(tokens=np.array([100.0]))))
+    shipped = {}
+    for name in ("scripted-checked", "scripted-second"):
+        profile = written(tmp_path, name, ("[prices]\n", "[prices]\n"))
+        ship_policy(profile, policy, table)
+        shipped[name] = tomllib.loads((tmp_path / name / "profile.toml").read_text())["trial"].get("order")
+    assert shipped == {"scripted-checked": None, "scripted-second": ["slm"]}
