@@ -11,7 +11,7 @@ from services.checks.calls import WITH_SCHEMA, CallCheck, schema_in
 from services.checks.registry import applies, validate
 from services.process.without_engine import check_schema, check_tool_schemas
 from tandem.method.checks import CALL, CheckSpec
-from tandem.method.conversation import TASKS, kind_of
+from tandem.method.conversation import TASKS, Kind, kind_of
 from tandem.method.errors import InvalidArgument, ResourceExhausted
 from tandem.method.profile import Profile
 from tandem.method.request import SolveRequest
@@ -26,7 +26,7 @@ def check_profile(profile: Profile) -> None:
     for task in TASKS:
         for spec in profile.checks.of(task):
             validate(spec)
-            if spec.wants_other and not profile.compares_models(task):
+            if spec.wants_other and not _compares_models(profile, task):
                 raise InvalidArgument(f"{profile.name}: {spec}: {_NO_OTHER}", field="checks")
             if spec.name == CALL:
                 raise InvalidArgument("calls are checked by what a request says of its own tools", field="checks")
@@ -40,7 +40,7 @@ def applicable_checks(profile: Profile, request: SolveRequest) -> list[CheckSpec
     """
     wanted = [*request.checks, *([CheckSpec(JSON_SCHEMA.name, request.json_schema)] if request.json_schema else [])]
     for spec in request.checks:
-        if spec.wants_other and not profile.compares_models(kind_of(request.task, request.json_schema)):
+        if spec.wants_other and not _compares_models(profile, kind_of(request.task, request.json_schema)):
             raise InvalidArgument(f"the check {str(spec)!r} has {_NO_OTHER}", field="checks")
         if not _is_schema(spec) and not applies(spec, request.question, request.task):
             raise InvalidArgument(
@@ -66,6 +66,11 @@ async def check_schemas(request: SolveRequest) -> None:
     for spec in request.checks:
         if schema := schema_in(spec).strip():
             await _check_argument(WITH_SCHEMA.get(spec.name, JSON_SCHEMA), schema)
+
+
+def _compares_models(profile: Profile, kind: Kind) -> bool:
+    """Whether several small models try such a task, so that their answers can be compared."""
+    return bool(profile.trial.stages) and kind in profile.trial.tasks and len(profile.trial_order) > 1
 
 
 def _is_schema(spec: CheckSpec) -> bool:

@@ -136,7 +136,7 @@ def _plan(profile: "Profile", task: Task, json_schema: str, kind: Kind) -> Plan:
         llm_finishes=profile.stop.otherwise == "llm_finishes",
         prefill_ahead=profile.execution.prefill_ahead,
         unavailable_timeout_seconds=profile.execution.unavailable_timeout_seconds,
-        trial=profile.trial_plan(kind),
+        trial=profile.trial.as_plan(kind, profile.execution.max_tokens, profile.trial_order),
         rates=profile.rates,
         llm_unavailable_timeout_seconds=profile.execution.llm_unavailable_timeout_seconds,
         is_scored=not profile.stop.is_off,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tandem.method.call_scorer import CERTAINTY, Tools
-from tandem.method.checks import SmallRole, TrialPlan
+from tandem.method.checks import SmallRole
 from tandem.method.conversation import Kind, Task
 from tandem.method.endpoint import Api
 from tandem.method.errors import PROFILE_MISMATCH, FailedPrecondition, InvalidArgument, NotFound
@@ -148,13 +148,6 @@ class Profile(Section):
     @property
     def trial_order(self) -> tuple[SmallRole, ...]:
         return self.trial.order or (("slm", "second_slm") if self.second_slm else ("slm",))
-
-    def trial_plan(self, kind: Kind) -> TrialPlan:
-        return self.trial.as_plan(kind, self.execution.max_tokens, self.trial_order)
-
-    def compares_models(self, kind: Kind) -> bool:
-        """Whether several small models try such a task, so that their answers can be compared."""
-        return bool(self.trial.stages) and kind in self.trial.tasks and len(self.trial_order) > 1
 
     def _thresholds(self) -> list[float]:
         return [self.stop.stage_zero_threshold, *(stage.threshold for stage in self.stages)]

@@ -97,7 +97,7 @@ class RequestState:
                 is_read=not self.has_llm_answered,
                 check_seconds=self._check_seconds,
                 is_comparable=is_complete and stop.reason not in _LIMITED,
-                read_by_second=self._read_by_second(),
+                read_by_second=_read_by_second(self),
             ),
             timings_ms=self._timings(answer, now),
             trace_id=self.input.trace_id,
@@ -121,22 +121,14 @@ class RequestState:
     def _usage(self) -> Usage:
         scoring = [score.passes for score in self.scores]
         logged = [self.logged_scoring] if self.logged_scoring else []
-        slm = sum(self._tried("slm"), self.answer_counts) + _all_passes(self.prefills)
-        second = sum(self._tried("second_slm"), TokenCounts())
+        slm = sum(_tried(self.trials, "slm"), self.answer_counts) + _all_passes(self.prefills)
+        second = sum(_tried(self.trials, "second_slm"), TokenCounts())
         return Usage(
             llm=self._as_known("llm", self.llm_counts),
             slm=self._as_known("slm", slm),
             scorer=_all_passes([*scoring, *logged]),
             second_slm=self._as_known("second_slm", second),
         )
-
-    def _tried(self, role: SmallRole) -> list[TokenCounts]:
-        return [trial.usage for trial in self.trials if trial.role == role]
-
-    def _read_by_second(self) -> int:
-        """Tokens of the insight that the second small model has read: of the last stage that it tried."""
-        last = max((trial.stage for trial in self.trials if trial.role == "second_slm"), default=0)
-        return min(self.plan.stages[last - 1].max_tokens, self.llm_counts.completion) if last else 0
 
     def _as_known(self, role: str, counts: TokenCounts) -> TokenCounts:
         """An attempt that was lost has no usage from its API: what it had written is known, what it had read is not."""
@@ -197,6 +189,16 @@ class RequestState:
             cancel=self.cancel_ms(self.insight) if self.insight else None,
             first_answer_token=_after(decided, answer.first_token_at if answer else None),
         )
+
+
+def _tried(trials: Sequence[Trial], role: SmallRole) -> list[TokenCounts]:
+    return [trial.usage for trial in trials if trial.role == role]
+
+
+def _read_by_second(state: RequestState) -> int:
+    """Tokens of the insight that the second small model has read: of the last stage that it tried."""
+    last = max((trial.stage for trial in state.trials if trial.role == "second_slm"), default=0)
+    return min(state.plan.stages[last - 1].max_tokens, state.llm_counts.completion) if last else 0
 
 
 def _continued(answer: GenerationOutcome | None) -> str:
