@@ -40,10 +40,11 @@ COUNTS = TokenCounts(prompt=1, cached=2, completion=3, overrun=4, discarded=5, i
 CHECK = CheckResult("regex", 1, "slm", Verdict.FAIL, "no match", 0.5, 0.25, 2)
 RESULT = SolveResult(
     request_id="r", profile="p", question="q", answer="a", reasoning="why", stop=Stop(2, StopReason.BUDGET, 0.5, 0.75),
-    stages=[StageResult(1, "start", 16, 0.25, 0.75, "words", True)], llm="L", slm="S", usage=Usage(COUNTS, COUNTS, COUNTS),
-    cost=Cost(1.0, UsdByRole(2.0, 3.0, 4.0), 5.0, 6.0, 7.0, 8.0, 9.0, "v", 10.0, 11.0, 12.0, 13.0, True, 14.0, 15.0),
+    stages=[StageResult(1, "start", 16, 0.25, 0.75, "words", True)], llm="L", slm="S", usage=Usage(COUNTS, COUNTS, COUNTS, COUNTS),
+    cost=Cost(1.0, UsdByRole(2.0, 3.0, 4.0, 16.0), 5.0, 6.0, 7.0, 8.0, 9.0, "v", 10.0, 11.0, 12.0, 13.0, True, 14.0, 15.0),
     timings_ms=Timings(1.0, 2.0, 3.0, 4.0, 5.0), trace_id="t", attempts=6, complete=True, notes=["n"],
     checks=[CHECK], trials=[Trial(1, 2, True, Verdict.FAIL, COUNTS, 1.0, 2.0)], answered_by="llm", tool_calls=[CALL], policy_step=1,
+    second_slm="T",
 )  # fmt: skip
 TASK = ModelTask(
     request_id="r", question="q", profile="p", profile_digest="d", stage=2, max_tokens=(7,), epoch=3,
