@@ -139,7 +139,8 @@ def test_each_role_has_a_process_where_one_model_runs_here_and_where_each_has_a_
 ) -> None:
     profile = two_apis(tmp_path, monkeypatch)
     here = profile.model_copy(update={"slm": profile.slm.model_copy(update={"api": None})})
-    assert left_out(here, tls=False) == left_out(profile, tls=True) == {"model-apis", "sufficiency-scorer"}
+    unneeded = {"model-apis", "sufficiency-scorer", "second-slm-executor"}
+    assert left_out(here, tls=False) == left_out(profile, tls=True) == unneeded
 
 
 def test_prices_of_ones_own_and_the_endpoints_own_list_come_before_the_vendors() -> None:
