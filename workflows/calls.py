@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
@@ -51,11 +51,11 @@ class ActivityCalls:
     async def cancel_all(self) -> None:
         await cancel(*self._handles)
 
-    async def locally(self, activity: Any, *arguments: Any) -> Any:
+    async def locally(self, activity: Any, *arguments: Any, timeout: timedelta = Timeouts.local_attempt) -> Any:
         """A local activity on the request log, or None where the log does not answer: the other ways still work."""
         try:
             return await workflow.execute_local_activity_method(
-                activity, args=arguments, schedule_to_close_timeout=Timeouts.local_attempt, retry_policy=ONCE
+                activity, args=arguments, schedule_to_close_timeout=timeout, retry_policy=ONCE
             )
         except FailureError as error:  # a local activity's comes without its wrapper
             workflow.logger.warning("the request log does not answer: %s", cause_of(error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 from temporalio import workflow
@@ -12,13 +11,13 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from tandem.method.checks import Repair, SmallRole
     from tandem.method.request_state import RequestState
-    from tandem.method.tasks import GenerationOutcome, LoggedPrefills, ModelTask, PassOutcome
+    from tandem.method.tasks import Ahead, GenerationOutcome, LoggedPrefills, ModelTask, PassOutcome, StageScore
     from tandem.method.timeouts import Timeouts
     from tandem.method.tokens import TokenCounts
     from workflows.activities.attempts import unavailable_retry_policy
     from workflows.activities.models import AnswerActivities
     from workflows.activities.usage import at_least
-    from workflows.calls import FALLBACK_EPOCH, NO_LOG, ONCE, TRIAL_EPOCHS, ActivityCalls, cancel, cause_of
+    from workflows.calls import FALLBACK_EPOCH, NO_LOG, TRIAL_EPOCHS, ActivityCalls, cause_of
 
 # Without a trial the request goes on, so a trial does not wait for a service that is away.
 _RETRY_TRIAL = RetryPolicy(initial_interval=Timeouts.retry_interval, backoff_coefficient=2.0, maximum_attempts=3)
@@ -29,16 +28,32 @@ class SmallModel:
 
     def __init__(self, state: RequestState, calls: ActivityCalls, task: ModelTask) -> None:
         self._state, self._calls, self._task = state, calls, task
-        self._prefills: dict[int, workflow.ActivityHandle[PassOutcome]] = {}
+        self._ahead: Ahead | None = None
+        self._missed: dict[int, bool] = {}  # stages whose prefill told nothing, and whether it may not have begun
+        self._reading: list[int] = []  # those of them that ran on
 
-    def prefill(self, stage: int) -> None:
-        """While the large model goes on, prefill the prompt that an answer would begin with."""
-        task = replace(self._task, stage=stage)
-        self._prefills[stage] = self._calls.start(AnswerActivities.prefill, task, retry_policy=ONCE)
+    def read_ahead(self, stage: int) -> None:
+        """While the large model goes on, prefill the prompt that an answer would begin with: whoever waits for another stage does."""
+        self._ahead = Ahead(stage, self._task.prices)
 
-    async def cancel_prefills(self) -> None:
-        """The answer prefills the rest itself."""
-        await cancel(*self._prefills.values())
+    def take_ahead(self) -> Ahead | None:
+        """What to prefill now."""
+        ahead, self._ahead = self._ahead, None
+        return ahead
+
+    def see_ahead(self, ahead: Ahead | None, score: StageScore) -> None:
+        """It is paid for, used or not. What had not ended tells its tokens to the log."""
+        if score.ahead is not None:
+            self._state.prefills.append(score.ahead)
+            return
+        self.miss_ahead(ahead, may_be_unread=False)
+        if ahead is not None and score.is_reading:
+            self._reading.append(ahead.stage)
+
+    def miss_ahead(self, ahead: Ahead | None, *, may_be_unread: bool) -> None:
+        """Only the log has its counts, and none where no worker had begun it."""
+        if ahead is not None:
+            self._missed[ahead.stage] = may_be_unread
 
     async def answer(self, stage: int) -> GenerationOutcome | None:
         """Answer from `stage`; if its insight cannot be read any more, from the bare question. None when cancelled before it began.
@@ -62,23 +77,20 @@ class SmallModel:
         return answer
 
     async def collect_prefills(self) -> None:
-        """Prefills are paid for, used or not. Where a result is missing, the request log has the counts.
-
-        A cancelled one returns its counts, unless no worker had begun it.
-        """
-        outcomes = await asyncio.gather(*self._prefills.values(), return_exceptions=True)
-        self._state.prefills = [outcome for outcome in outcomes if isinstance(outcome, PassOutcome)]
-        errors = {stage: e for stage, e in zip(self._prefills, outcomes, strict=True) if isinstance(e, BaseException)}
-        if not errors:
+        """Prefills are paid for, used or not. Where a result is missing, the request log has the counts."""
+        if not self._missed:
             return
         logged: LoggedPrefills | None = await self._calls.locally(
-            AnswerActivities.all_prefill_passes, self._state.input.request_id
+            AnswerActivities.all_prefill_passes,
+            self._state.input.request_id,
+            self._reading,
+            timeout=Timeouts.prefill_end + Timeouts.local_attempt,
         )
         if logged is None:
             self._state.note_lost_tokens("slm", NO_LOG)
             return
         self._state.prefills.append(PassOutcome(request_counts=logged.counts))
-        if any(stage not in logged.stages and not is_cancelled_exception(e) for stage, e in errors.items()):
+        if any(stage not in logged.stages and not may_be_unread for stage, may_be_unread in self._missed.items()):
             self._state.note_lost_tokens("slm", "a prefill did not tell its tokens")
 
     async def try_answer(

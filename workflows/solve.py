@@ -65,7 +65,6 @@ class SolveWorkflow:
     async def _solve(self) -> SolveResult:
         stop = await self._decide()
         self._state.decided_at = self._state.decided_at or workflow.now()
-        await self._slm.cancel_prefills()
         answer = None
         stopping = asyncio.create_task(self._llm.stop(stop.reason))
         try:

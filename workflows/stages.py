@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -46,9 +47,8 @@ class Stages:
         """Wait for the stage; False when the insight ended before. Stage 0 is the bare question."""
         if stage == 0:
             return True
-        waiting = self._calls.start(ScoringActivities.wait_for_stage, self._task(stage), retry_policy=_RETRY)
         try:
-            written = await self._unless_lost(waiting)
+            written = await self._waited(ScoringActivities.wait_for_stage, self._task(stage))
         except ActivityError as error:
             self._has_ended = is_cancelled_exception(error)
             return False
@@ -58,7 +58,7 @@ class Stages:
     async def score(self, stage: int) -> Stop | None:
         """Wait for the stage, score it, and decide. A scorer that fails lets the large model go on."""
         try:
-            score = await self._when_scored(self._task(stage), self.thresholds[stage])
+            score = await self._waited(ScoringActivities.wait_and_score, self._task(stage), self.thresholds[stage])
         except ActivityError as error:
             self.has_lost_a_score = True
             if is_cancelled_exception(error):
@@ -74,12 +74,20 @@ class Stages:
         if stop:
             self._state.decided_at = workflow.now()
         elif self._state.plan.prefill_ahead and is_prefilled(stage, self.thresholds, self._llm_may_finish):
-            self._slm.prefill(stage)
+            self._slm.read_ahead(stage)
         return stop
 
-    async def _when_scored(self, task: ModelTask, threshold: float) -> StageScore:
-        scoring = self._calls.start(ScoringActivities.wait_and_score, task, threshold, retry_policy=_RETRY)
-        return await self._unless_lost(scoring)
+    async def _waited(self, activity: Any, *arguments: Any) -> StageScore:
+        """What the activity returns that waits for a stage. Meanwhile the small model prefills the stage before."""
+        ahead = self._slm.take_ahead()
+        waiting = self._calls.start(activity, *arguments, ahead, retry_policy=_RETRY)
+        try:
+            score = await self._unless_lost(waiting)
+        except ActivityError as error:
+            self._slm.miss_ahead(ahead, may_be_unread=is_cancelled_exception(error))
+            raise
+        self._slm.see_ahead(ahead, score)
+        return score
 
     async def _unless_lost(self, waiting: workflow.ActivityHandle[StageScore]) -> StageScore:
         """What an activity returns that waits for a stage. It is cancelled when the large model has answered or failed, and

@@ -21,7 +21,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from services.request_log.log import RequestLog
 from tandem.method.prices import RolePrices
 from tandem.method.request import SolveInput
-from tandem.method.tasks import model_task
+from tandem.method.tasks import Ahead, model_task
 from tandem.method.timeouts import Timeouts
 from workflows.activities import Activities, ServiceAddresses
 from workflows.activities.models import AnswerActivities, InsightActivities
@@ -41,15 +41,12 @@ Start = Callable[[str, int], workflow.ActivityHandle[Any]]
 
 
 async def _run_activities(start: Start) -> Any:
-    """The activities of a request that no stage is sufficient for: the insight runs beside the scores and prefills."""
-    concurrent = []
-    for stage in range(SCORES):
+    """The activities of a request that no stage is sufficient for: the insight runs beside the scores, which prefill the stage before."""
+    await start("score", 0)
+    insight = start("insight", 0)
+    for stage in range(1, SCORES):
         await start("score", stage)
-        if stage == 0:
-            concurrent.append(start("insight", stage))
-        if stage < SCORES - 1:
-            concurrent.append(start("prefill", stage))
-    await asyncio.gather(*concurrent)
+    await insight
     return await start("execute", SCORES - 1)
 
 
@@ -71,7 +68,6 @@ class CallingWorkflow:
         activities: dict[str, tuple[Any, tuple[int, ...]]] = {
             "score": (ScoringActivities.wait_and_score, ()),
             "insight": (InsightActivities.generate_insight, caps),
-            "prefill": (AnswerActivities.prefill, ()),
             "execute": (AnswerActivities.execute, (task.plan.answer_max_tokens,)),
         }
 
@@ -79,7 +75,7 @@ class CallingWorkflow:
             activity, max_tokens = activities[name]
             arguments: list[Any] = [model_task(task, RolePrices(), stage=stage, max_tokens=max_tokens)]
             if name == "score":
-                arguments.append(1.0)
+                arguments += [1.0, Ahead(stage - 1, RolePrices()) if stage else None]
             return workflow.start_activity_method(
                 activity, args=arguments, start_to_close_timeout=_TIMEOUT, heartbeat_timeout=Timeouts.heartbeat
             )

@@ -14,19 +14,19 @@ from collections.abc import Mapping, Sequence
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.service import RPCError, TLSConfig
 
 from services.observability.availability import count_unreached, export_certificate_end
+from services.process.payloads import BriefPayloads
 from services.sealing.keys import PayloadKeys, read_keys
 from services.sealing.sealer import Sealer
 from tandem.errors import SetupError
 from tandem.method.errors import Unavailable
 
 _DEFAULT_ADDRESS = "127.0.0.1:7233"
-NOT_ENCRYPTED = pydantic_data_converter
+NOT_ENCRYPTED = DataConverter(payload_converter_class=BriefPayloads)
 _ENCODING, _KEY = "encoding", "encryption-key-id"
 _ENCRYPTED = b"binary/encrypted"
 
@@ -87,8 +87,8 @@ class EncryptionCodec(PayloadCodec):
 
 
 def data_converter(keys_file: str) -> DataConverter:
-    """Temporal's for pydantic, which reads and writes the JSON of the default one in a fraction of the time; with encryption where a
-    file of keys is named. Raises ValueError for a file that holds none.
+    """JSON by pydantic (services.process.payloads); with encryption where a file of keys is named. Raises ValueError for a file that
+    holds none.
     """
     keys = read_keys(keys_file)
     if keys is None:

@@ -130,8 +130,12 @@ class Prefiller:
         key = self._running.get(request_id)
         return key is not None and self._engine.abort(key)
 
+    def abort_stage(self, request_id: str, stage: int) -> bool:
+        """Abort the prefill of this stage, also where the engine has it only now, and another stage's is the request's by then."""
+        return self._engine.abort(_key(request_id, stage))
+
     async def _run(self, task: ModelTask, prompt_ids: tuple[int, ...]) -> TokenCounts:
-        key = self._running[task.request_id] = f"{task.request_id}/prefill/{task.stage}"
+        key = self._running[task.request_id] = _key(task.request_id, task.stage)
         inference = Inference(self._engine.info.name, "slm", task.request_id, 1, task.prices)
         with tracer.start_as_current_span(f"prefill {inference.model}") as span:
             try:
@@ -142,3 +146,8 @@ class Prefiller:
                     del self._running[task.request_id]
             describe_prefill(span, inference, task.stage, counts)
         return counts
+
+
+def _key(request_id: str, stage: int) -> str:
+    """Of a prefill, in the engine."""
+    return f"{request_id}/prefill/{stage}"

@@ -58,7 +58,7 @@ class SlmExecutorService(ModelService, execution_pb2_grpc.SlmExecutorServicer):
             return prefill_response_to_pb(await asyncio.shield(prefill))
         except asyncio.CancelledError:  # the caller disconnected; the computed tokens are still counted
             while not prefill.done():
-                prefiller.abort(request.request_id)
+                prefiller.abort_stage(request.request_id, request.stage)  # another stage's may run by now
                 await asyncio.wait({prefill}, timeout=_ABORT_AGAIN_SECONDS)
             raise
 

@@ -135,11 +135,19 @@ class LoggedPrefills:
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """While another stage is waited for, the small model prefills the prompt of an answer from `stage`, at its `prices`."""
+
+    stage: int
+    prices: RolePrices
+
+
+@dataclass(frozen=True)
 class StageScore:
     """`score` is None when the insight ended before the stage did (`ended`), or when the scorer failed.
 
-    `tokens` is the insight's length at the end of the stage, `epoch` the attempt that wrote it; `passes` what scoring cost.
-    `threshold`: None is the stage's.
+    `tokens` is the insight's length at the end of the stage, `epoch` the attempt that wrote it; `passes` what scoring cost; `ahead` what
+    was prefilled meanwhile, None where nothing was, or it had not ended (`is_reading`). `threshold`: None is the stage's.
     """
 
     stage: int
@@ -151,6 +159,8 @@ class StageScore:
     trained: bool = False
     passes: PassOutcome = field(default_factory=PassOutcome)
     threshold: float | None = None
+    ahead: PassOutcome | None = None
+    is_reading: bool = False
 
 
 @dataclass(frozen=True)

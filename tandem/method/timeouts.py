@@ -12,13 +12,14 @@ class Timeouts:
     score_call = timedelta(seconds=60)
     check_call = timedelta(seconds=60)
     stop_call = timedelta(seconds=2)
-    heartbeat = timedelta(seconds=5)
-    heartbeat_interval = timedelta(seconds=1)  # each is a call to Temporal for each running activity
+    heartbeat = timedelta(seconds=8)
+    heartbeat_interval = timedelta(seconds=3)  # each is a call to Temporal, and an action on its bill
     retry_interval = timedelta(milliseconds=250)
     longest_pause = timedelta(
         seconds=90
     )  # that an API may ask of a request; limits per minute are whole again within it
     local_attempt = timedelta(seconds=3)
+    prefill_end = timedelta(seconds=8)  # from its abort until the log has its tokens: a step of a slow engine
     stage_lost = timedelta(seconds=10)  # after the insight's end; until then a busy worker may not have read the stage
     attempt = timedelta(minutes=8)
     activity = timedelta(minutes=10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from uuid import uuid4
 
 import pytest
@@ -62,3 +63,14 @@ async def test_a_prefill_that_waits_delays_nothing(system: System, finishing_sys
 async def test_a_stage_that_was_never_written_is_not_prefilled(system: System) -> None:
     results = await asyncio.gather(*(ask(system, f"[llm_eos=9 slm_eos=3] {number}") for number in range(20)))
     assert [result["notes"] for result in results if result.get("notes")] == []
+
+
+async def test_a_prefill_is_part_of_the_wait_for_the_next_stage(system: System) -> None:
+    result = await ask(system, "[slm_eos=8] how?")
+    history = await system.temporal.get_workflow_handle(result["request_id"]).fetch_history()
+    begun = Counter(
+        event.activity_task_scheduled_event_attributes.activity_type.name
+        for event in history.events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    )
+    assert begun == {"wait_and_score": 4, "generate_insight": 1, "execute": 1}

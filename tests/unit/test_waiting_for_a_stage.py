@@ -14,6 +14,7 @@ from temporalio.testing import ActivityEnvironment
 
 from services.request_log.transcript import Transcript
 from tandem.method.tasks import ModelTask
+from workflows.activities.reading_ahead import ReadingAhead
 from workflows.activities.scoring import ScoringActivities
 
 
@@ -34,7 +35,7 @@ class _Streams:
 async def test_a_cancel_that_redis_client_lost_ends_the_wait() -> None:
     streams, environment = _Streams(), ActivityEnvironment()
     async with grpc.aio.insecure_channel("127.0.0.1:1") as nobody:
-        activities = ScoringActivities(nobody, cast(Any, SimpleNamespace(streams=streams)))
+        activities = ScoringActivities(nobody, cast(Any, SimpleNamespace(streams=streams)), ReadingAhead(nobody))
         waiting = asyncio.create_task(
             environment.run(activities.wait_and_score, ModelTask("r1", "why?", "scripted", stage=1), 0.5)
         )

@@ -15,6 +15,7 @@ from workflows.activities.checking import CheckingActivities
 from workflows.activities.models import AnswerActivities, InsightActivities
 from workflows.activities.other_checkers import OtherCheckers
 from workflows.activities.publishing import PublishingActivities
+from workflows.activities.reading_ahead import ReadingAhead
 from workflows.activities.scoring import ScoringActivities
 from workflows.activities.shadow import ShadowActivities
 from workflows.activities.usage import LostUsageActivities, ReportedUsage
@@ -48,7 +49,7 @@ class Activities:
         self._channels += [second] if second else []
         reported, self._others = ReportedUsage(), OtherCheckers(checkers, transport)
         self._insight = InsightActivities(generator, reported)
-        self._scoring = ScoringActivities(scorer, log)
+        self._scoring = ScoringActivities(scorer, log, ReadingAhead(executor))
         self._answer = AnswerActivities(executor, log, reported, second)
         self._checking = CheckingActivities(checker, log, self._others)
         self._publishing = PublishingActivities(log)
@@ -67,7 +68,6 @@ class Activities:
             self._scoring.all_scoring_passes,
             self._checking.check,
             self._answer.execute,
-            self._answer.prefill,
             self._answer.all_prefill_passes,
             self._publishing.publish_stop,
             self._publishing.publish_llm_stopped,

@@ -1,8 +1,9 @@
-"""The activities of both models: the large one's insight; the small one's answer, and the prefill ahead of it."""
+"""The activities of both models: the large one's insight; the small one's answer, and what the log has of prefills ahead of it."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 
 import grpc
@@ -12,17 +13,16 @@ from temporalio.exceptions import ApplicationError
 from services.observability.spans import Inference
 from services.request_log.ledger import Pass, total
 from services.request_log.log import RequestLog
-from tandem.convert.outcomes import outcome_from_pb, prefill_response_from_pb
-from tandem.convert.requests import execute_request_to_pb, generate_request_to_pb, prefill_request_to_pb
+from tandem.convert.outcomes import outcome_from_pb
+from tandem.convert.requests import execute_request_to_pb, generate_request_to_pb
 from tandem.method.checks import SmallRole
-from tandem.method.tasks import GenerationOutcome, LoggedPrefills, ModelTask, PassOutcome
+from tandem.method.tasks import GenerationOutcome, LoggedPrefills, ModelTask
 from tandem.method.timeouts import Timeouts
-from tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2_grpc
-from workflows.activities.attempts import application_error, heartbeating, worker_is_draining
+from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc
 from workflows.activities.model_call import abort, run_model_call
 from workflows.activities.usage import ReportedUsage
 
-_ABORT_AGAIN_SECONDS = 0.05
+_LOOK_AGAIN_SECONDS = 0.02
 
 
 class InsightActivities:
@@ -66,24 +66,24 @@ class AnswerActivities:
         return outcome_from_pb(done.finished, done.counts, attempt, is_logged=done.started.logged)
 
     @activity.defn
-    async def prefill(self, task: ModelTask) -> PassOutcome:
-        """Let the small model prefill its answer's prompt; a cancel returns what it has computed by then."""
-        call = self._stub.Prefill(prefill_request_to_pb(task), timeout=Timeouts.attempt.total_seconds())
-        prefill = asyncio.ensure_future(call)
-        try:
-            async with heartbeating():
-                response = await self._until_done(prefill, task.request_id)
-        except grpc.aio.AioRpcError as error:
-            raise application_error(error, None) from error
-        finally:
-            prefill.cancel()
-        return prefill_response_from_pb(response)
+    async def all_prefill_passes(self, request_id: str, running: tuple[int, ...] = ()) -> LoggedPrefills:
+        """All the request's prefills, including those whose result was lost. Those of the stages `running` are aborted, and waited for."""
+        deadline = time.monotonic() + Timeouts.prefill_end.total_seconds()
+        while True:
+            may_tell_more = bool(running) and await self._abort_prefill(request_id)
+            passes = await self._log.ledger.all_passes(request_id, Pass.PREFILL)
+            stages = tuple(map(int, passes))
+            if not may_tell_more or set(running) <= set(stages) or time.monotonic() > deadline:
+                return LoggedPrefills(total(passes), stages)
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
-    @activity.defn
-    async def all_prefill_passes(self, request_id: str) -> LoggedPrefills:
-        """All the request's prefills, including those whose result was lost."""
-        passes = await self._log.ledger.all_passes(request_id, Pass.PREFILL)
-        return LoggedPrefills(total(passes), tuple(map(int, passes)))
+    async def _abort_prefill(self, request_id: str) -> bool:
+        """False where the service is away, and with it whatever ran."""
+        try:
+            await abort(self._stub, request_id, 0, only_prefill=True)
+        except grpc.aio.AioRpcError:
+            return False
+        return True
 
     def _stub_of(self, role: SmallRole) -> execution_pb2_grpc.SlmExecutorStub:
         """Raises ApplicationError where nobody has told this worker where the second small model is."""
@@ -96,16 +96,3 @@ class AnswerActivities:
                 non_retryable=True,
             )
         return self._second
-
-    async def _until_done(
-        self, prefill: asyncio.Future[execution_pb2.PrefillResponse], request_id: str
-    ) -> execution_pb2.PrefillResponse:
-        try:
-            return await asyncio.shield(prefill)
-        except asyncio.CancelledError:
-            if worker_is_draining():
-                raise
-            while not prefill.done():  # the service may receive the call only after the first abort
-                await abort(self._stub, request_id, 0, only_prefill=True)
-                await asyncio.wait({prefill}, timeout=_ABORT_AGAIN_SECONDS)
-            return await prefill

@@ -19,11 +19,12 @@ from services.request_log.log import RequestLog
 from tandem.method.errors import FailedPrecondition, TandemError
 from tandem.method.events import Scored
 from tandem.method.stop_rule import is_sufficient
-from tandem.method.tasks import ModelTask, PassOutcome, StageScore
+from tandem.method.tasks import Ahead, ModelTask, PassOutcome, StageScore
 from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from workflows.activities import grpc_predict_v2_pb2 as oip
 from workflows.activities.attempts import application_error, heartbeating, run_to_end
+from workflows.activities.reading_ahead import ReadingAhead
 
 _MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -40,51 +41,49 @@ def model_infer(
 
 
 class ScoringActivities:
-    def __init__(self, scorer: grpc.aio.Channel, log: RequestLog) -> None:
-        self._infer, self._log = model_infer(scorer), log
+    def __init__(self, scorer: grpc.aio.Channel, log: RequestLog, reading_ahead: ReadingAhead) -> None:
+        self._infer, self._log, self._reading_ahead = model_infer(scorer), log, reading_ahead
 
     @activity.defn
-    async def wait_and_score(self, task: ModelTask, threshold: float) -> StageScore:
-        """Block until the stage is written, then ask the scorer; `ended` when the insight ends before."""
-        async with heartbeating():
-            written = await self._wait_for_stage(task) if task.stage else (0, 1)
-            if written is None:
-                return StageScore(task.stage, ended=True)
-            tokens, epoch = written
-            try:
-                call = self._infer(infer_request(task), timeout=Timeouts.score_call.total_seconds())
-                response = await run_to_end(call)
-            except grpc.aio.AioRpcError as error:
-                raise application_error(error, StageScore(task.stage, tokens, epoch=epoch)) from error
-            score = stage_score(response, task.stage, tokens, epoch)
-            await self._publish(task.request_id, score, threshold)
-            return score
+    async def wait_and_score(self, task: ModelTask, threshold: float, ahead: Ahead | None = None) -> StageScore:
+        """Block until the stage is written, then ask the scorer; `ended` when the insight ends before. Prefill `ahead` meanwhile."""
+        async with heartbeating(), self._reading_ahead.during(task, ahead) as reading:
+            score = await self._when_written(task)
+            if not score.ended:
+                score = await self._scored(task, score)
+                await self._publish(task.request_id, score, threshold)
+            return reading.told_in(score)
 
     @activity.defn
-    async def wait_for_stage(self, task: ModelTask) -> StageScore:
-        """Block until the stage is written; `ended` when the insight ends before. Nothing is scored."""
-        async with heartbeating():
-            written = await self._wait_for_stage(task)
-            if written is None:
-                return StageScore(task.stage, ended=True)
-            tokens, epoch = written
-            return StageScore(task.stage, tokens, epoch=epoch)
+    async def wait_for_stage(self, task: ModelTask, ahead: Ahead | None = None) -> StageScore:
+        """Block until the stage is written; `ended` when the insight ends before. Nothing is scored. Prefill `ahead` meanwhile."""
+        async with heartbeating(), self._reading_ahead.during(task, ahead) as reading:
+            return reading.told_in(await self._when_written(task))
 
     @activity.defn
     async def all_scoring_passes(self, request_id: str) -> PassOutcome:
         """Counts of all the request's scoring passes, including those whose result was lost."""
         return PassOutcome(request_counts=total(await self._log.ledger.all_passes(request_id, Pass.SCORER)))
 
-    async def _wait_for_stage(self, task: ModelTask) -> tuple[int, int] | None:
-        """Tokens at the end of the stage and the epoch that wrote it; None when the insight ended before."""
+    async def _scored(self, task: ModelTask, written: StageScore) -> StageScore:
+        try:
+            response = await run_to_end(self._infer(infer_request(task), timeout=Timeouts.score_call.total_seconds()))
+        except grpc.aio.AioRpcError as error:
+            raise application_error(error, written) from error
+        return stage_score(response, task.stage, written.tokens, written.epoch)
+
+    async def _when_written(self, task: ModelTask) -> StageScore:
+        """Tokens at the end of the stage and the epoch that wrote it; `ended` when the insight ended before."""
+        if not task.stage:
+            return StageScore(0)
         try:
             async for transcript in self._log.streams.follow_stages(task.request_id):
                 if activity.is_cancelled():  # where Redis's client has lost the cancel: wait_for of Python 3.11 may
                     raise asyncio.CancelledError
                 if task.stage in transcript.stage_ends:
-                    return transcript.stage_ends[task.stage], transcript.epoch
+                    return StageScore(task.stage, transcript.stage_ends[task.stage], epoch=transcript.epoch)
                 if transcript.is_complete:
-                    return None
+                    return StageScore(task.stage, ended=True)
         except TandemError as error:
             is_final = isinstance(error, FailedPrecondition)
             raise ApplicationError(

@@ -10,14 +10,13 @@ const KINDS = {
   wait_for_stage: ["scorer", "Wait for"],
   wait_and_score: ["scorer", "Score"],
   all_scoring_passes: ["other", "Count the scores"],
-  prefill: ["slm", "Prefill"],
   all_prefill_passes: ["other", "Count what was read ahead"],
   execute: ["slm", "Small model answers"],
   check: ["check", "Check the answer"],
   settle_lost_usage: ["other", "Settle lost tokens"],
 };
 const LEGEND = [["llm", "large model"], ["slm", "small model"], ["scorer", "wait and score"], ["check", "checks"], ["decision", "decision"]];
-const STAGED = new Set(["wait_for_stage", "wait_and_score", "prefill", "execute"]);
+const STAGED = new Set(["wait_for_stage", "wait_and_score", "execute"]);
 /** The axis has this many parts at most, each 1, 2 or 5 times a power of ten of milliseconds. */
 const PARTS = 5;
 /** Further right, the text of a mark would leave the axis. */

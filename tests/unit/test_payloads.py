@@ -1,0 +1,52 @@
+"""What Temporal carries: without defaults, and read by whoever reads Temporal's own JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
+
+from services.process.payloads import BriefJson, BriefPayloads
+from tandem.method.checks import CheckResult, Verdict
+from tandem.method.prices import RolePrices
+from tandem.method.tasks import Ahead, GenerationOutcome, ModelTask, PassOutcome, StageScore
+from tandem.method.tokens import TokenCounts
+
+_SCORE = StageScore(2, 32, 0.25, scorer="probe", passes=PassOutcome(TokenCounts(40, 8)), ahead=PassOutcome())
+_TASK = ModelTask("r1", "why?", "pair", max_tokens=(16, 32), prices=RolePrices(3.0, 1.0, 6.0))
+_OUTCOME = GenerationOutcome("eos", "so", TokenCounts(3, 0, 2), 2.0, 1.0, 1, prompt=TokenCounts(3))
+
+
+def test_what_is_as_by_default_is_not_written() -> None:
+    payload = BriefJson().to_payload(_TASK)
+    assert payload is not None
+    assert set(json.loads(payload.data)) == {"request_id", "question", "profile", "max_tokens", "prices"}
+
+
+def test_what_is_written_is_read_as_it_was_by_both_converters() -> None:
+    for value in (_SCORE, _TASK, _OUTCOME, TokenCounts(), Ahead(1, RolePrices())):
+        payload = BriefJson().to_payload(value)
+        assert payload is not None
+        for reader in (BriefJson(), PydanticJSONPlainPayloadConverter()):
+            assert reader.from_payload(payload, type(value)) == value
+
+
+def test_an_infinite_number_stays_one() -> None:
+    prices = RolePrices(1.0, math.inf, 2.0)
+    payload = BriefJson().to_payload(prices)
+    assert payload is not None
+    assert BriefJson().from_payload(payload, RolePrices) == prices
+
+
+def test_what_an_earlier_version_wrote_is_read() -> None:
+    payload = PydanticJSONPlainPayloadConverter().to_payload(_SCORE)
+    assert payload is not None
+    assert BriefJson().from_payload(payload, StageScore) == _SCORE
+
+
+def test_lists_none_and_plain_values_pass() -> None:
+    results = [CheckResult("c", 1, "slm", Verdict.PASS, "", 1.0, 0.0, 1)]
+    for value, kind in ((results, list[CheckResult]), (None, type(None)), (0.5, float), ((1, 2), tuple[int, ...])):
+        [payload] = BriefPayloads().to_payloads([value])
+        assert BriefPayloads().from_payloads([payload], [kind]) == [value]
