@@ -1,7 +1,8 @@
 """The check `python_agreement`: a program computes what another one computes, on inputs that no model wrote.
 
 Its argument is the other program, of a second small model or a second sample. Its first line may say how much is wanted:
-`# inputs=60 share=1.0 least=10`. Without a program it is the one that the profile's other small model writes for the same request. The answer checker runs each program in a process of its own.
+`# inputs=60 share=1.0 least=10`. Without a program it is the one that the profile's other small model writes for the same request. The
+answer checker runs each program in a process of its own.
 """
 
 from __future__ import annotations

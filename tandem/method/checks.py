@@ -146,10 +146,10 @@ TrialMode = Literal["sequential", "overlapped"]
 class TrialPlan:
     """The small models' answers that are checked before the large model's is waited for (docs/method.md, Checks).
 
-    `order`: who tries, each where those before it did not pass. `stages`: where they try, 0 from the bare question; empty: nowhere. `mode`: in `overlapped` the large model writes
-    while the bare question is tried or scored, which costs more, and takes less time where each model has a device of its own. `repairs`: how often a small model
-    may correct an answer of its own of stage 0 that failed. `escalate_max_tokens`: a longer question whose trials failed gets the best trial,
-    not the large model; 0: no limit.
+    `order`: who tries, each where those before it did not pass. `stages`: where they try, 0 from the bare question; empty: nowhere.
+    `mode`: in `overlapped` the large model writes while the bare question is tried or scored, which costs more, and takes less time where
+    each model has a device of its own. `repairs`: how often a small model may correct an answer of its own of stage 0 that failed.
+    `escalate_max_tokens`: a longer question whose trials failed gets the best trial, not the large model; 0: no limit.
     """
 
     stages: list[int] = field(default_factory=list)

@@ -63,15 +63,15 @@ def test_the_argument_is_the_other_program_and_how_much_is_wanted() -> None:
     assert wanted_of("def f(): ...") == (Wanted(), "def f(): ...")
     assert wanted_of("# inputs=20 share=0.95 least=5\ndef f(): ...") == (Wanted(20, 0.95, 5), "def f(): ...")
     validate(CheckSpec("python_agreement", "# share=0.9\ndef f(): ..."))
+    validate(CheckSpec("python_agreement", "# inputs=20"))  # the other program is the second small model's
     for wrong in (
         "# share=2\ndef f(): ...",
         "# inputs=5 least=9\ndef f(): ...",
         "def f(:",
         "# inputs=9999 least=1\nx = 1",
-        "# inputs=20",
     ):
         with pytest.raises(InvalidArgument, match="python_agreement"):
             validate(CheckSpec("python_agreement", wrong))
     assert applies(CheckSpec("python_agreement", "def f(): ..."), PROMPT, "code")
-    assert not applies(CheckSpec("python_agreement"), PROMPT, "code")
+    assert applies(CheckSpec("python_agreement"), PROMPT, "code")
     assert not applies(CheckSpec("python_agreement", "def f(): ..."), "def f(a):\n    ...", "code")
