@@ -17,12 +17,14 @@ local function answer(word, found)
   return {word, string.format("%d", found[1]), string.format("%d", found[2]), string.format("%d", found[3])}
 end
 
--- ARGV: now (ms), who, what (what the caller said; empty: a shadow says it), loss (below 0: unknown), and of the request's policy step, steps, promised
--- share, limit of the evidence, outcomes of a review; ms to remember; days to keep, strength, score; ratios of the alternatives.
+-- ARGV: now (ms), who, what (what the caller said; empty: a shadow says it), loss (below 0: unknown), and of the request's policy step,
+-- steps, promised share, limit of the evidence, outcomes of a review, part of the promised share that a step which pays back may lose; ms
+-- to remember; days to keep, strength, score; ratios of the alternatives.
 -- step < 0: the policy was the caller's own, nothing is counted.
 local now, who, what, loss = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
-local step, steps, promised, limit, review = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local remembered, days, strength, score = ARGV[10], tonumber(ARGV[11]), ARGV[12], ARGV[13]
+local step, steps, promised, limit = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local review, paying = tonumber(ARGV[9]), tonumber(ARGV[10])
+local remembered, days, strength, score = ARGV[11], tonumber(ARGV[12]), ARGV[13], ARGV[14]
 
 if what ~= "" then
   local before = redis.call("HGET", outcome, "told")
@@ -41,20 +43,23 @@ if days > 0 then
   redis.call("ZREMRANGEBYSCORE", kept, "-inf", string.format("(%.0f", now - days * 86400000))
   redis.call("PEXPIRE", kept, string.format("%.0f", days * 86400000))
 end
+local all_outcomes, all_lost = redis.call("HINCRBY", policy, "all_outcomes", 1), redis.call("HINCRBY", policy, "all_lost", loss)
 if step ~= number("step") then return answer("OLD", standing()) end
 
 local outcomes, lost = redis.call("HINCRBY", policy, "outcomes", 1), redis.call("HINCRBY", policy, "lost", loss)
-local all_outcomes, all_lost = redis.call("HINCRBY", policy, "all_outcomes", 1), redis.call("HINCRBY", policy, "all_lost", loss)
 if step >= steps then return answer("COUNTED", standing()) end
-local weight, sum, count = 1 / (outcomes * (outcomes + 1)), 0, #ARGV - 13
+local function weight_from(moment) return math.log(2) / math.log(moment + 1) end
+local later = weight_from(outcomes + 1)
+local weight, sum, count = weight_from(outcomes) - later, 0, #ARGV - 14
 for i = 1, count do
-  local so_far = (number("a" .. i) + weight) * tonumber(ARGV[13 + i])
+  local so_far = (number("a" .. i) + weight) * tonumber(ARGV[14 + i])
   redis.call("HSET", policy, "a" .. i, string.format("%.17g", so_far))
   sum = sum + so_far
 end
-local is_refuted = count > 0 and sum / count + 1 / (outcomes + 1) >= limit
+local is_refuted = count > 0 and sum / count + later >= limit
 local is_due = step > 0 and outcomes % review == 0
-local owes = is_due and lost / MILLION > promised * outcomes and all_lost / MILLION > promised * all_outcomes
+local pays_back = lost / MILLION <= paying * promised * outcomes
+local owes = is_due and not pays_back and all_lost / MILLION > promised * all_outcomes
 if not (is_refuted or owes) then return answer("COUNTED", standing()) end
 
 redis.call("RPUSH", changes, string.format("%d %d %d %.0f", step + 1, outcomes, lost, now))

@@ -13,7 +13,7 @@ from importlib import resources
 from typing import cast
 
 from services.request_log.connection import Connection, translated_errors
-from tandem.method.kept import REVIEW, Watched, ratios
+from tandem.method.kept import PAYS_BACK, REVIEW, Watched, ratios
 
 MILLION = 1_000_000
 _REMEMBERED = timedelta(days=400)
@@ -107,7 +107,7 @@ class Promises:
         keys = [_outcome(policy.tenant, report.request_id), *(policy.key(n) for n in ("policy", "changes", "kept"))]
         arguments = (
             _ms(now), report.who, report.what, loss, watched.step if watched else -1, *terms, REVIEW,
-            int(_REMEMBERED.total_seconds() * 1000), *keep, "" if report.score is None else report.score, *alternatives,
+            PAYS_BACK, int(_REMEMBERED.total_seconds() * 1000), *keep, "" if report.score is None else report.score, *alternatives,
         )  # fmt: skip
         with translated_errors():
             word, *found = await self._script(keys=keys, args=[*arguments])

@@ -18,6 +18,8 @@ _ODDS = 1.1, 1.25, 1.5, 2.0, 3.0, 6.0, 20.0
 _HALVINGS = 40
 REVIEW = 50
 """After so many outcomes of a stricter step it is seen whether what was lost too much is being paid back."""
+PAYS_BACK = 0.5
+"""The largest part of the promised share that a step may lose while more was lost than promised: what is left pays that back."""
 
 
 class Standing(StrEnum):
@@ -66,8 +68,8 @@ class Course:
     """What the outcomes of one policy have come to since it was calibrated. promises.lua keeps the same in Redis.
 
     `outcomes` and `lost` are of the present step, `all_outcomes` and `all_lost` of all. The evidence that the promise is broken is a
-    product of ratios for each moment since when it may be, and for each alternative, mixed; moment t has the weight 1 / (t (t + 1)).
-    While at most the promised share is lost in expectation its mean is at most 1, so the chance that it ever reaches x is at most
+    product of ratios for each moment since when it may be, and for each alternative, mixed; moments t and later have the weight
+    log 2 / log(t + 1), which falls so slowly that a drift after many good outcomes is still seen. While at most the promised share is lost in expectation its mean is at most 1, so the chance that it ever reaches x is at most
     1 / x (Ville's inequality; the mixture over moments is that of Shin, Ramdas and Rinaldo's e-detectors).
     """
 
@@ -89,15 +91,22 @@ class Course:
         return True
 
     def _is_refuted(self, loss: float, watched: Watched) -> bool:
-        weight = 1 / (self.outcomes * (self.outcomes + 1))
+        later = _weight_from(self.outcomes + 1)
+        weight = _weight_from(self.outcomes) - later
         pairs = zip(self.alternatives, ratios(loss, watched.lose_at_most), strict=True)
         self.alternatives = [(so_far + weight) * ratio for so_far, ratio in pairs]
-        return sum(self.alternatives) / len(_TIMES) + 1 / (self.outcomes + 1) >= watched.limit
+        return sum(self.alternatives) / len(_TIMES) + later >= watched.limit
 
     def _owes(self, lose_at_most: float) -> bool:
-        """More was lost than promised, before the first step and again in each REVIEW outcomes of this one: that does not pay it back."""
+        """More was lost than promised, and after each REVIEW outcomes of a stricter step: that does not pay it back soon."""
         is_due = self.step > 0 and self.outcomes % REVIEW == 0
-        return is_due and self.lost > lose_at_most * self.outcomes and self.all_lost > lose_at_most * self.all_outcomes
+        pays_back = self.lost <= PAYS_BACK * lose_at_most * self.outcomes
+        return is_due and not pays_back and self.all_lost > lose_at_most * self.all_outcomes
+
+
+def _weight_from(moment: int) -> float:
+    """Of the moment, counted from 1, and all later ones."""
+    return math.log(2) / math.log(moment + 1)
 
 
 def lost_between(lost: float, outcomes: int, confidence: float) -> tuple[float, float]:

@@ -15,7 +15,7 @@ import pytest_asyncio
 from services.request_log.log import RequestLog
 from services.request_log.promises import Counting, PolicyOf, Report
 from tandem import RequestError, to_dict
-from tandem.method.kept import Course, Watched
+from tandem.method.kept import REVIEW, Course, Watched
 from tandem.method.profile import load_profile
 from tandem.v1 import tandem_pb2
 from tests.integration.asking import ask, ended_timeline, shadow_of
@@ -83,12 +83,26 @@ async def test_a_shadow_and_a_caller_count_a_request_once_and_another_word_is_re
     assert (counted.outcomes, counted.lost) == (1, 1.0)
 
 
-async def test_an_outcome_of_an_older_step_counts_no_more(log: RequestLog) -> None:
-    policy = policy_of_its_own()
+async def test_an_outcome_of_an_older_step_is_no_evidence_but_is_owed(log: RequestLog) -> None:
+    policy, stricter = policy_of_its_own(), Watched(**{**vars(PROMISE), "step": 1})
     while (await log.promises.count(policy, PROMISE, report(1.0), NOW))[0] is not Counting.STRICTER:
         pass
-    counting, counted = await log.promises.count(policy, PROMISE, report(1.0), NOW)
-    assert (counting, counted.step, counted.outcomes) == (Counting.OLD, 1, 0)
+    for _ in range(20):
+        counting, counted = await log.promises.count(policy, PROMISE, report(1.0), NOW)
+        assert (counting, counted.step, counted.outcomes) == (Counting.OLD, 1, 0)
+    # 2 of 50 are fewer than promised, and do not pay back what was lost before.
+    told = [(await log.promises.count(policy, stricter, report(float(n < 2)), NOW))[0] for n in range(REVIEW)]
+    assert told == [Counting.COUNTED] * (REVIEW - 1) + [Counting.STRICTER]
+
+
+async def test_an_outcome_of_an_older_step_that_was_right_pays_back(log: RequestLog) -> None:
+    policy, stricter = policy_of_its_own(), Watched(**{**vars(PROMISE), "step": 1})
+    while (await log.promises.count(policy, PROMISE, report(1.0), NOW))[0] is not Counting.STRICTER:
+        pass
+    for _ in range(200):
+        await log.promises.count(policy, PROMISE, report(0.0), NOW)
+    told = [(await log.promises.count(policy, stricter, report(float(n < 2)), NOW))[0] for n in range(REVIEW)]
+    assert told == [Counting.COUNTED] * REVIEW
 
 
 async def test_outcomes_are_kept_for_a_calibration_with_consent_alone_and_for_so_many_days(log: RequestLog) -> None:
