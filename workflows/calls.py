@@ -37,13 +37,15 @@ _OPTIONS: dict[str, Any] = {
 
 
 class ActivityCalls:
-    """All activities of one request, so that a cancel finds those that run."""
+    """All activities of one request, so that a cancel finds those that run. `num_actions`: what Temporal bills for them and for timers."""
 
     def __init__(self, state: RequestState) -> None:
         self._state = state
         self._handles: list[workflow.ActivityHandle[Any]] = []
+        self.num_actions = 0
 
     def start(self, activity: Any, *arguments: Any, **options: Any) -> workflow.ActivityHandle[Any]:
+        self.num_actions += 1
         handle = workflow.start_activity_method(activity, args=arguments, **{**_OPTIONS, **options})
         self._handles.append(handle)
         return handle
@@ -53,6 +55,7 @@ class ActivityCalls:
 
     async def locally(self, activity: Any, *arguments: Any, timeout: timedelta = Timeouts.local_attempt) -> Any:
         """A local activity on the request log, or None where the log does not answer: the other ways still work."""
+        self.num_actions += 1
         try:
             return await workflow.execute_local_activity_method(
                 activity, args=arguments, schedule_to_close_timeout=timeout, retry_policy=ONCE
@@ -84,6 +87,7 @@ class ActivityCalls:
         reported = detail_of(error, TokenCounts) or TokenCounts()
         request_id = self._state.input.request_id
         task = LostUsageTask(request_id, role, plan.model(role), reported, plan.prices.of(role), trial)
+        self.num_actions += 1
         try:
             lost: LostUsage = await workflow.execute_activity_method(
                 LostUsageActivities.settle_lost_usage,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -11,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from services.process.search_attributes import at_end
     from tandem.method.errors import PROFILE_MISMATCH, PROMPT_REFUSED
     from tandem.method.request_state import RequestState
-    from tandem.method.result import ShadowInput, SolveResult, Stop, StopReason
+    from tandem.method.result import Overhead, ShadowInput, SolveResult, Stop, StopReason
     from tandem.method.tasks import GenerationOutcome, Payer
     from workflows.activities.publishing import PublishingActivities
     from workflows.activities.scoring import ScoringActivities
@@ -62,9 +63,20 @@ class Settlement:
     async def _result(self, stop: Stop, answer: GenerationOutcome | None) -> SolveResult:
         await self._count_lost_scores()
         await self._slm.collect_prefills()
-        result = self._state.result(stop, answer, workflow.now())
+        result = replace(self._state.result(stop, answer, workflow.now()), overhead=self._overhead())
         self._make_searchable(result)
         return result
+
+    def _overhead(self) -> Overhead:
+        """The request's start, its activities, the upsert of search attributes and the result's own marker are actions
+        (docs.temporal.io/cloud/actions).
+        """
+        info = workflow.info()
+        return Overhead(
+            temporal_actions=self._calls.num_actions + 2 + self._state.input.is_searchable,
+            temporal_events=info.get_current_history_length(),
+            history_bytes=info.get_current_history_size(),
+        )
 
     async def _count_lost_scores(self) -> None:
         if not self._stages.has_lost_a_score:

@@ -89,8 +89,9 @@ class SmallModel:
         if logged is None:
             self._state.note_lost_tokens("slm", NO_LOG)
             return
-        self._state.prefills.append(PassOutcome(request_counts=logged.counts))
-        if any(stage not in logged.stages and not may_be_unread for stage, may_be_unread in self._missed.items()):
+        found = logged.by_stage
+        self._state.prefills += [PassOutcome(counts) for stage, counts in found.items() if stage in self._missed]
+        if any(stage not in found and not may_be_unread for stage, may_be_unread in self._missed.items()):
             self._state.note_lost_tokens("slm", "a prefill did not tell its tokens")
 
     async def try_answer(

@@ -50,6 +50,9 @@ UNAVAILABLE = Counter(
     "Attempts that no process of the model took: none can be reached, or their queues are full.",
     ["profile", "role"],
 )
+ACTIONS = Counter(
+    "tandem_temporal_actions", "Temporal's billable actions of requests, without heartbeats.", ["profile"]
+)
 OVERRUN = Counter("tandem_overrun_tokens", "Tokens that the large model generated after the decision.", ["model"])
 NOTES = Counter(
     "tandem_degraded_requests",
@@ -209,6 +212,7 @@ def count_result(result: SolveResult, *, failed: bool) -> None:
     for stage in result.stages:
         if stage.score is not None:
             SCORE.labels(result.profile, stage.stage).observe(stage.score, exemplar)
+    ACTIONS.labels(result.profile).inc(result.overhead.temporal_actions)
     if result.notes:
         NOTES.labels(result.profile).inc(exemplar=exemplar)
     _count_timings(result, exemplar)

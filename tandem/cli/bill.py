@@ -104,6 +104,13 @@ def _bill(data: dict[str, Any]) -> list[Text]:
     if times["first_answer_token"] is not None:
         parts.append(f"first answer token {times['first_answer_token'] / 1000:.2f} s after the decision")
     lines.append(Text("time     ", style="bold") + Text(", ".join(parts)))
+    system = data["overhead"]
+    lines.append(
+        Text("system   ", style="bold")
+        + Text(
+            f"{system['temporal_actions']} Temporal actions, {system['temporal_events']} events, {system['history_bytes'] / 1000:.1f} KB of history"
+        )
+    )
     return lines
 
 

@@ -66,6 +66,7 @@ def result_to_pb(result: SolveResult) -> tandem_pb2.SolveResult:
         tool_calls=[call_to_pb(call) for call in result.tool_calls],
         policy_step=result.policy_step,
         second_slm=result.second_slm,
+        overhead=tandem_pb2.Overhead(**asdict(result.overhead)),
     )
 
 

@@ -107,6 +107,17 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class Overhead:
+    """What the orchestration took, until the result was told: Temporal's billable actions, heartbeats and repeated attempts of short
+    activities apart, and the events and bytes of the request's history.
+    """
+
+    temporal_actions: int = 0
+    temporal_events: int = 0
+    history_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class SolveResult:
     """The message tandem.v1.SolveResult; `llm`, `slm` and `second_slm` are the models' names, which the message repeats in its usage.
 
@@ -135,6 +146,7 @@ class SolveResult:
     tool_calls: list[ToolCall] = field(default_factory=list)
     policy_step: int = 0
     second_slm: str = ""
+    overhead: Overhead = field(default_factory=Overhead)
 
     def model(self, role: str) -> str:
         """Name of the model in the role llm, slm, scorer or second_slm."""

@@ -128,10 +128,9 @@ class PassOutcome:
 
 @dataclass(frozen=True)
 class LoggedPrefills:
-    """All prefills that the request log knows of: their tokens, and the stages from whose insight each prompt was made."""
+    """All prefills that the request log knows of, by the stage from whose insight the prompt was made."""
 
-    counts: TokenCounts = field(default_factory=TokenCounts)
-    stages: tuple[int, ...] = ()
+    by_stage: dict[int, TokenCounts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1042,6 +1042,7 @@ class SolveResult(_message.Message):
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
     POLICY_STEP_FIELD_NUMBER: _builtins.int
     SECOND_SLM_FIELD_NUMBER: _builtins.int
+    OVERHEAD_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     profile: _builtins.str
     question: _builtins.str
@@ -1089,6 +1090,8 @@ class SolveResult(_message.Message):
     def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
         """What the answer calls, in order; `answer` is the text beside the calls, often empty."""
 
+    @_builtins.property
+    def overhead(self) -> Global___Overhead: ...
     def __init__(
         self,
         *,
@@ -1112,14 +1115,44 @@ class SolveResult(_message.Message):
         tool_calls: _abc.Iterable[Global___ToolCall] | None = ...,
         policy_step: _builtins.int = ...,
         second_slm: _builtins.str = ...,
+        overhead: Global___Overhead | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "stop", b"stop", "timings_ms", b"timings_ms", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "overhead", b"overhead", "stop", b"stop", "timings_ms", b"timings_ms", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_by", b"answered_by", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "policy_step", b"policy_step", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "second_slm", b"second_slm", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "tool_calls", b"tool_calls", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_by", b"answered_by", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "overhead", b"overhead", "policy_step", b"policy_step", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "second_slm", b"second_slm", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "tool_calls", b"tool_calls", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SolveResult: _TypeAlias = SolveResult  # noqa: Y015
+
+@_typing.final
+class Overhead(_message.Message):
+    """What the orchestration of a request took, until its result was told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEMPORAL_ACTIONS_FIELD_NUMBER: _builtins.int
+    TEMPORAL_EVENTS_FIELD_NUMBER: _builtins.int
+    HISTORY_BYTES_FIELD_NUMBER: _builtins.int
+    temporal_actions: _builtins.int
+    """Billable actions of Temporal, heartbeats and repeated attempts of short activities apart."""
+    temporal_events: _builtins.int
+    """Of the request's history."""
+    history_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        temporal_actions: _builtins.int = ...,
+        temporal_events: _builtins.int = ...,
+        history_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["history_bytes", b"history_bytes", "temporal_actions", b"temporal_actions", "temporal_events", b"temporal_events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Overhead: _TypeAlias = Overhead  # noqa: Y015
 
 @_typing.final
 class Trial(_message.Message):

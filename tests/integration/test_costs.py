@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from lab.bench.weight import ACTIONS
 from tests.integration.asking import ask, generated
 from tests.integration.conftest import System
 
@@ -27,6 +28,18 @@ async def test_the_bill_adds_up(system: System) -> None:
     assert cost["usd_by_role"]["llm"] == pytest.approx((llm["input_tokens"] * 3 + generated(llm) * 6) / 1e6)
     assert cost["tflops_full"] > cost["tflops_paper"] > 0
     assert cost["saved_ratio"] == pytest.approx(1 - cost["usd"] / cost["usd_llm_alone"])
+
+
+@pytest.mark.parametrize("question", ["[scores=16:0.9 slm_eos=9]", "[slm_eos=3]", "[llm_eos=40 slm_eos=3]"])
+async def test_the_bill_has_the_actions_that_temporal_bills(system: System, question: str) -> None:
+    result = await ask(system, question)
+    handle = system.temporal.get_workflow_handle(result["request_id"])
+    await handle.result()  # which comes after the client's
+    history = await handle.fetch_history()
+    overhead, size = result["overhead"], len(history.to_json())
+    assert overhead["temporal_actions"] == sum(event.event_type in ACTIONS for event in history.events)
+    assert len(history.events) - 8 < overhead["temporal_events"] < len(history.events)
+    assert 0 < overhead["history_bytes"] < size
 
 
 async def test_scoring_a_later_stage_computes_only_its_new_tokens(system: System) -> None:

@@ -11,7 +11,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from services.observability.spans import Inference
-from services.request_log.ledger import Pass, total
+from services.request_log.ledger import Pass
 from services.request_log.log import RequestLog
 from tandem.convert.outcomes import outcome_from_pb
 from tandem.convert.requests import execute_request_to_pb, generate_request_to_pb
@@ -72,9 +72,9 @@ class AnswerActivities:
         while True:
             may_tell_more = bool(running) and await self._abort_prefill(request_id)
             passes = await self._log.ledger.all_passes(request_id, Pass.PREFILL)
-            stages = tuple(map(int, passes))
-            if not may_tell_more or set(running) <= set(stages) or time.monotonic() > deadline:
-                return LoggedPrefills(total(passes), stages)
+            by_stage = {int(stage): counts for stage, counts in passes.items()}
+            if not may_tell_more or set(running) <= by_stage.keys() or time.monotonic() > deadline:
+                return LoggedPrefills(by_stage)
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def _abort_prefill(self, request_id: str) -> bool:

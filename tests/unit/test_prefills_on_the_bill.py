@@ -1,0 +1,58 @@
+"""Prefills that told nothing are on the bill by what the request log has of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from tandem.method.plan import make_plan
+from tandem.method.profile import load_profile
+from tandem.method.request import SolveInput, SolveRequest
+from tandem.method.request_state import RequestState
+from tandem.method.result import Stop, StopReason
+from tandem.method.tasks import Ahead, LoggedPrefills, ModelTask, PassOutcome, StageScore
+from tandem.method.tokens import TokenCounts
+from tests.stacks import SCRIPTED_PROFILES
+from workflows.calls import ActivityCalls
+from workflows.small_model import SmallModel
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class _Log:
+    """Stands for the activities: the request log has what is given, None where it does not answer."""
+
+    def __init__(self, logged: LoggedPrefills | None) -> None:
+        self.logged = logged
+
+    async def locally(self, *_: Any, **__: Any) -> LoggedPrefills | None:
+        return self.logged
+
+
+async def _prompt_of_slm(told: int, logged: LoggedPrefills | None) -> tuple[int, list[str]]:
+    """Prompt tokens of the small model's bill: the prefill of stage 0 told `told`, that of stage 1 nothing; and the notes."""
+    plan = make_plan(load_profile("scripted", (SCRIPTED_PROFILES,)))
+    state = RequestState(SolveInput(SolveRequest("r", "q"), plan, 9), NOW)
+    slm = SmallModel(state, cast(ActivityCalls, _Log(logged)), ModelTask("r", "q", "scripted"))
+    slm.see_ahead(Ahead(0, plan.prices.slm), StageScore(1, ahead=PassOutcome(TokenCounts(prompt=told))))
+    slm.see_ahead(Ahead(1, plan.prices.slm), StageScore(2, is_reading=True))
+    await slm.collect_prefills()
+    result = state.result(Stop(2, StopReason.BEST_STAGE), None, NOW)
+    return result.usage.slm.prompt, result.notes
+
+
+async def test_a_log_that_lost_the_first_prefill_still_tells_the_second() -> None:
+    assert await _prompt_of_slm(145, LoggedPrefills({1: TokenCounts(prompt=16)})) == (161, [])
+
+
+async def test_a_prefill_that_has_told_its_tokens_counts_once() -> None:
+    logged = LoggedPrefills({0: TokenCounts(prompt=145), 1: TokenCounts(prompt=16)})
+    assert await _prompt_of_slm(145, logged) == (161, [])
+
+
+async def test_a_prefill_that_nobody_knows_of_makes_the_bill_a_lower_bound() -> None:
+    for logged in (None, LoggedPrefills({0: TokenCounts(prompt=145)})):
+        prompt, notes = await _prompt_of_slm(145, logged)
+        assert prompt == 145
+        assert len(notes) == 1
+        assert "lower bound" in notes[0]
