@@ -76,11 +76,13 @@ async def weigh(stack: Stack, client: AsyncClient, temporal: Client, question: s
     spent = processor_seconds(stack) - processor
     commands, kept = (after - before for after, before in zip(_redis_state(stack), redis, strict=True))
     calls = _temporal_calls(stack) - calls
-    events, sizes = Counter[str](), []
+    events, sizes, transitions = Counter[str](), [], []
     actions = calls[_HEARTBEAT]
     for request_id in ids:
         handle = temporal.get_workflow_handle(request_id)
-        sizes.append((await handle.describe()).raw_info.history_size_bytes)
+        known = (await handle.describe()).raw_info
+        sizes.append(known.history_size_bytes)
+        transitions.append(known.state_transition_count)
         for event in (await handle.fetch_history()).events:
             actions += event.event_type in ACTIONS
             events[EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").lower()] += 1
@@ -96,6 +98,7 @@ async def weigh(stack: Stack, client: AsyncClient, temporal: Client, question: s
         "history_events": round(events.total() / count, 1),
         "history_events_by_type": _per_request(events, count),
         "history_bytes": round(float(np.mean(sizes))),
+        "state_transitions": round(float(np.mean(transitions)), 1),
         "processor_ms": {name: round(1000 * s / count, 1) for name, s in sorted(spent.items())},
     }
 

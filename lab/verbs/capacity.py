@@ -11,7 +11,7 @@ from lab.verbs.plan_options import parse_two
 from tandem.cli.output import console, print_json
 from tandem.cli.tables import print_table
 from tandem.local.catalogue import catalogue
-from tandem.method.capacity import Capacity, Load, PodRates, Weights, plan_capacity
+from tandem.method.capacity import Capacity, Load, PodRates, Weights, actions_of, plan_capacity
 from tandem.method.profile import Model, Profile
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -31,6 +31,7 @@ class CapacityOptions:
     scorer_rate: float | None
     batch: int
     utilisation: float
+    usd_per_million_actions: float
 
     def show(self, profile: Profile, *, json: bool) -> None:
         """Raises typer.BadParameter."""
@@ -38,7 +39,12 @@ class CapacityOptions:
         found = [plan_capacity(each, load, rates, models, self.utilisation) for each in self.rps]
         if json:
             print_json(
-                {"load": asdict(load), "utilisation": self.utilisation, "capacity": [asdict(each) for each in found]}
+                {
+                    "load": asdict(load),
+                    "utilisation": self.utilisation,
+                    "capacity": [asdict(each) for each in found],
+                    "usd_of_actions_per_request": self._usd_of_actions(load),
+                }
             )
             return
         console.print(
@@ -46,6 +52,13 @@ class CapacityOptions:
             f"{load.answer:.0f} answered; pods at most {self.utilisation:.0%} busy, {self.batch} sequences each"
         )
         print_table(_table(found, models))
+        console.print(
+            f"Temporal Cloud: {actions_of(load):.1f} actions a request, USD {1000 * self._usd_of_actions(load):.2f} for 1,000 requests "
+            f"at USD {self.usd_per_million_actions:g} per million; one of your own bills none"
+        )
+
+    def _usd_of_actions(self, load: Load) -> float:
+        return actions_of(load) * self.usd_per_million_actions / 1e6
 
     def _load(self, profile: Profile) -> Load:
         if not self.load:
@@ -105,4 +118,5 @@ def _table(found: list[Capacity], models: dict[str, Weights]) -> Table:
             )  # fmt: skip
         rows.add_row("", f"worker (maxLlm {each.max_llm})", str(each.workers))
         rows.add_row("", "gateway", str(each.gateways))
+        rows.add_row("", f"{each.actions_per_second:,.0f} Temporal actions/s")
     return rows

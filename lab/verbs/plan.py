@@ -72,6 +72,7 @@ def plan(
     scorer_rate: Annotated[float | None, typer.Option(help="Capacity: tokens a second that a scorer reads; default: as the small model.", min=0.001)] = None,
     batch: Annotated[int, typer.Option(help="Capacity: sequences at once in a pod, its maxBatch.", min=1)] = 16,
     utilisation: Annotated[float, typer.Option(help="Capacity: how busy a pod may be on average, of 1.", min=0.01, max=0.99)] = 0.7,
+    usd_per_million_actions: Annotated[float, typer.Option(help="Capacity: price of a million actions of Temporal Cloud; default: its list price (docs.temporal.io/cloud/pricing, 2026-11).", min=0)] = 50.0,
     out: Annotated[Path | None, typer.Option(help="Write the map of savings to this SVG file.")] = None,
     json: JsonFlag = False,
 ) -> None:  # fmt: skip
@@ -81,7 +82,15 @@ def plan(
     """
     if capacity:
         wanted = CapacityOptions(
-            tuple(rps or _RATES), load, llm_share, llm_rate, slm_rate, scorer_rate, batch, utilisation
+            tuple(rps or _RATES),
+            load,
+            llm_share,
+            llm_rate,
+            slm_rate,
+            scorer_rate,
+            batch,
+            utilisation,
+            usd_per_million_actions,
         )
         wanted.show(find_profile(profile), json=json)
         return

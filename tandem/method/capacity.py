@@ -11,6 +11,9 @@ from math import ceil
 
 GATEWAY_CORE_SECONDS, WORKER_CORE_SECONDS = 0.011, 0.041
 """Of one request: `make bench-scaling` (docs/operate.md, Sizing)."""
+ACTIONS_WITHOUT_LLM, ACTIONS_WITH_LLM = 3.0, 10.2
+"""Temporal's billable actions of a request that a trial or the first score ends, and of one that goes through three stages
+(docs/weight.md)."""
 _ROUNDING = 1e-9
 _OVERHEAD = 1.1  # activations, CUDA's context and fragments, of weights and cache
 
@@ -63,13 +66,16 @@ class RoleNeed:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """`requests_per_second`, and what they need. Gateways and workers are counted with one core per pod."""
+    """`requests_per_second`, and what they need. Gateways and workers are counted with one core per pod. `actions_per_second`: what
+    Temporal Cloud bills, without heartbeats.
+    """
 
     requests_per_second: float
     roles: list[RoleNeed]
     gateways: int
     workers: int
     max_llm: int
+    actions_per_second: float
 
 
 def plan_capacity(
@@ -91,7 +97,13 @@ def plan_capacity(
         gateways=max(2, ceil(requests_per_second * GATEWAY_CORE_SECONDS / utilisation)),
         workers=workers,
         max_llm=max(1, ceil(roles[0].replicas * rates["llm"].batch / workers)),
+        actions_per_second=requests_per_second * actions_of(load),
     )
+
+
+def actions_of(load: Load) -> float:
+    """Temporal's billable actions of a mean request, without heartbeats: one every three seconds that a model works."""
+    return ACTIONS_WITHOUT_LLM + load.llm_share * (ACTIONS_WITH_LLM - ACTIONS_WITHOUT_LLM)
 
 
 def _tokens(load: Load) -> dict[str, tuple[float, float]]:
