@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -102,20 +102,38 @@ def recorded_api(answer: Callable[[str, dict[str, Any]], Answer]) -> Iterator[Re
 
 
 def openai_chunks(
-    texts: list[str], usage: dict[str, Any] | None, *, finish: str | None = "stop", model: str = "m"
+    texts: list[str],
+    usage: dict[str, Any] | None,
+    *,
+    finish: str | None = "stop",
+    model: str = "m",
+    deltas: Sequence[dict[str, Any]] = (),
 ) -> Events:
-    """A stream of chat.completion.chunk as platform.openai.com/docs/api-reference/chat-streaming has it."""
+    """A stream of chat.completion.chunk as platform.openai.com/docs/api-reference/chat-streaming has it; `deltas` follow the texts."""
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model}
 
     def chunk(delta: dict[str, Any], reason: str | None = None) -> tuple[str, dict[str, Any]]:
         return "", {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}], "usage": None}
 
     events = [chunk({"role": "assistant", "content": ""}), *(chunk({"content": text}) for text in texts)]
+    events += [chunk(delta) for delta in deltas]
     if finish:
         events.append(chunk({}, finish))
     if usage is not None:
         events.append(("", {**head, "choices": [], "usage": usage}))
     return events
+
+
+def openai_call(index: int, name: str, pieces: list[str]) -> list[dict[str, Any]]:
+    """The deltas of one call, whose arguments come in pieces; the first comes with the name."""
+    begun = {
+        "index": index,
+        "id": f"call_{index}",
+        "type": "function",
+        "function": {"name": name, "arguments": pieces[0]},
+    }
+    more = [{"index": index, "function": {"arguments": piece}} for piece in pieces[1:]]
+    return [{"tool_calls": [each]} for each in (begun, *more)]
 
 
 def openai_usage(prompt: int, completion: int, cached: int = 0) -> dict[str, Any]:
@@ -125,10 +143,26 @@ def openai_usage(prompt: int, completion: int, cached: int = 0) -> dict[str, Any
     }  # fmt: skip
 
 
+def anthropic_call(index: int, name: str, pieces: list[str]) -> Events:
+    """The events of one block that calls a tool, whose arguments come in pieces."""
+    block = {"type": "tool_use", "id": f"toolu_{index}", "name": name, "input": {}}
+    deltas: list[dict[str, Any]] = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+    events = [{"type": "content_block_start", "content_block": block}]
+    events += [{"type": "content_block_delta", "delta": delta} for delta in deltas]
+    return [(event["type"], {**event, "index": index}) for event in [*events, {"type": "content_block_stop"}]]
+
+
 def anthropic_events(
-    texts: list[str], prompt: int, completion: int, *, cached: int = 0, written: int = 0, stop: str = "end_turn"
+    texts: list[str],
+    prompt: int,
+    completion: int,
+    *,
+    cached: int = 0,
+    written: int = 0,
+    stop: str = "end_turn",
+    blocks: Events | None = None,
 ) -> Events:
-    """A stream of /v1/messages as docs.claude.com/en/docs/build-with-claude/streaming has it."""
+    """A stream of /v1/messages as docs.claude.com/en/docs/build-with-claude/streaming has it; `blocks` follow that of the texts."""
     usage = {
         "input_tokens": prompt,
         "cache_read_input_tokens": cached,
@@ -164,6 +198,7 @@ def anthropic_events(
         ("ping", {"type": "ping"}),
         *deltas,
         ("content_block_stop", {"type": "content_block_stop", "index": 0}),
+        *(blocks or []),
         ("message_delta", last),
         ("message_stop", {"type": "message_stop"}),
     ]

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from tandem.method.tokens import Sampling, TokenCounts
+from tandem.method.tools import ToolUse
 
 if TYPE_CHECKING:  # a gateway, which has no arrays, imports this module for its errors
     import numpy as np
@@ -110,8 +111,8 @@ class GenerationRequest:
     `owner` names whom the prompt belongs to. What is computed of it is found by prompts of the same owner that begin with it, and by no
     other owner's, whose usage, price and time would tell what was asked here. Empty where callers are not told apart: they are one owner.
 
-    `grammar` holds the text to another form than JSON, in llguidance's notation. `wants_logprobs`: each token is to say how likely it
-    was.
+    `grammar` holds the text to another form than JSON, in llguidance's notation. `tools` may be called: an API, which calls them in its
+    own form, is given these in place of a grammar. `wants_logprobs`: each token is to say how likely it was.
 
     `is_kept`: of a conversation, what was computed stays cached at the end, for a later prompt that is kept as well. Its first
     `num_shared` tokens, the tools, stay for longer: other conversations of the owner begin with them.
@@ -129,6 +130,7 @@ class GenerationRequest:
     is_kept: bool = False
     num_shared: int = 0
     grammar: str = ""
+    tools: ToolUse = field(default_factory=ToolUse)
     wants_logprobs: bool = False
 
     @property
@@ -236,15 +238,13 @@ class Tokenizer(Protocol):
 
     def render_chat(self, messages: Sequence[tuple[str, str] | Turn], tools: Sequence[Turn] = ()) -> str:
         """The chat template's text for messages, each (role, content) or as the template knows it, up to and including the assistant's
-        header. `tools` as the template knows them.
-
-        Raises PromptRefused.
+        header. `tools` as the template knows them. Raises PromptRefused.
         """
         ...
 
     @property
     def calls(self) -> CallFormat:
-        """How the model writes calls of tools. Raises PromptRefused where it cannot be given any."""
+        """How the model writes calls. Raises PromptRefused where it cannot be given tools."""
         ...
 
 

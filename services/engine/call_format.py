@@ -24,7 +24,7 @@ class CallFormat:
     own, with their ids.
 
     Some models write calls as bare JSON, one after the other or in a list, perhaps in a block of code, whatever their template asks for:
-    these are calls where the format has a `mark`, if they are all that is written.
+    these are calls where the format has a `mark`, if they are all that is written. Not `reads_bare`: they are text.
     """
 
     first: str
@@ -34,6 +34,7 @@ class CallFormat:
     separators: tuple[str, str] = (", ", ": ")
     are_texts: bool = False
     tokens: tuple[tuple[str, int], ...] = ()
+    reads_bare: bool = True
 
     @property
     def mark(self) -> str:
@@ -50,7 +51,7 @@ class CallFormat:
         """The text before the calls, and each call's name and arguments. What is no whole call is none."""
         at = text.find(self.first) if self.mark else 0 if text.startswith(self.first) else -1
         if at < 0:
-            return _bare(text) if self.mark else (text.strip(), [])
+            return _bare(text) if self.mark and self.reads_bare else (text.strip(), [])
         calls, place, prefix = [], at, self.first
         while text.startswith(prefix, place):
             call = self._call(text, place + len(prefix))

@@ -171,7 +171,8 @@ def _said(message: Message) -> list[Any]:
 def _overridden(plan: Plan, request: SolveRequest) -> Plan:
     last = len(plan.stages)
     if not plan.is_scored and (request.stop.threshold is not None or request.stop.thresholds or request.stop.max_stage):
-        raise InvalidArgument(f"profile {plan.profile} has no scorer: no stage can suffice", field="stop.thresholds")
+        why = "the small model's API does not say how sure it is of a call" if plan.may_call else "it has no scorer"
+        raise InvalidArgument(f"no stage can suffice in profile {plan.profile}: {why}", field="stop.thresholds")
     for stage in request.stop.thresholds:
         if stage > last:
             raise InvalidArgument(f"there is no stage {stage}; the last is {last}", field="stop.thresholds")

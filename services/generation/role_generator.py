@@ -232,6 +232,7 @@ class RoleGenerator:
             is_kept=task.task == "chat",
             num_shared=work.num_shared,
             grammar=tool_grammar(self._engine.tokenizer.calls, task.tools, task.json_schema) if work.may_call else "",
+            tools=task.tools,
             wants_logprobs=work.may_call,
         )
         return LoggedGeneration(

@@ -76,6 +76,7 @@ class Capabilities(Section):
             (self.prompt_scores, "it scores no prompt: a scorer that reads with the model is not possible"),
             (self.logprobs, "it gives no log-probabilities: the certainty of its answers is unknown"),
             (self.json_schema, "it holds no text to a JSON schema: such requests are refused"),
+            (self.tools, "it calls no tools: requests that offer some are refused"),
             (
                 self.cut_bill == "exact",
                 "it reports usage at the end alone: the bill of a stream that is cut is estimated",

@@ -37,7 +37,7 @@ class Plan:
     `llm_finishes`: where no stage suffices the large model goes on to its own answer. `unavailable_timeout_seconds`: how long a
     small model that cannot be reached is waited for. `rates`: tokens a second on the device at hand, None: not measured.
     `answer_format` "message": the answer is a text, calls of tools, or both. The large model then writes no stages, but an answer.
-    Not `is_scored`: the profile has no scorer. `text_threshold`: the score from which a text without a call is taken, where tools may be
+    Not `is_scored`: nothing scores what the small model writes. `text_threshold`: the score from which a text without a call is taken, where tools may be
     called. A call that scores less than `stay_below` leaves the rest of its conversation to the large model. `apis`: the roles, llm, slm and
     second_slm, whose models others run. `llm_alone_by_length` is better than the mean `llm_alone_output_tokens`, where there is one. `watched`: the
     policy whose promise the request's outcome counts for; None: the caller has changed the policy. `judge`: None where the profile names
@@ -97,13 +97,15 @@ def make_plan(profile: "Profile", task: Task = "answer", json_schema: str = "", 
 
 
 def _for_calls(profile: "Profile", plan: Plan) -> Plan:
-    """The small model tries first; the large one answers what was not taken."""
+    """The small model tries first where it says how sure it is, as no API does; the large one answers what was not taken."""
+    says_how_sure = "slm" not in plan.apis
     return replace(
         plan,
         handoff="continuation",
         stages=[],
-        stage_zero_threshold=profile.tools.threshold,
-        text_threshold=profile.tools.text_threshold,
+        is_scored=says_how_sure,
+        stage_zero_threshold=profile.tools.threshold if says_how_sure else 1.0,
+        text_threshold=profile.tools.text_threshold if says_how_sure else 1.0,
         stay_below=profile.tools.stay_below,
         answer_format="message",
         llm_alone_output_tokens=profile.llm_alone.tokens("tools"),

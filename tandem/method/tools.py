@@ -77,6 +77,11 @@ class ToolUse:
     def callable(self) -> list[Tool]:
         return [tool for tool in self.tools if not self.allowed or tool.name in self.allowed]
 
+    @property
+    def offered(self) -> list[Tool]:
+        """To an API: few know tools that are read and may not be called, and llama.cpp's server knows no choice of one by its name."""
+        return self.callable if self.may_call else list(self.tools)
+
 
 def check_tools(use: ToolUse) -> None:
     """Raises InvalidArgument (fields "tools" and "tool_choice")."""

@@ -52,7 +52,8 @@ class Endpoints:
             return Answer({"error": {"message": "no such path"}}, status=404)
         model = body["model"]
         if not body.get("stream"):
-            message = {"role": "assistant", "content": "1"}
+            called = {"tool_calls": [{"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}]}
+            message = {"role": "assistant", "content": "1", **(called if "tools" in body else {})}
             return Answer({"choices": [{"index": 0, "message": message}], "usage": openai_usage(10, 1)})
         self.asked.append(model)
         return self.next[model].pop(0) if self.next[model] else fine(model)

@@ -20,7 +20,9 @@ from tandem.local.programs import left_out, program, withheld
 from tandem.method.endpoint import Api, Capabilities
 from tandem.method.profile import Profile, load_profile
 
-ALL = Capabilities(continues="flag", logprobs=True, prompt_scores=True, json_schema=True, usage="continuous")
+ALL = Capabilities(
+    continues="flag", logprobs=True, prompt_scores=True, json_schema=True, tools=True, usage="continuous"
+)
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ async def test_each_token_says_how_likely_it_was_before_any_constraint(engine: T
     assert [token.logprob for token in free] == [None] * 3
 
 
-def test_a_model_behind_an_api_is_not_given_tools() -> None:
+def test_a_model_behind_an_api_that_calls_none_is_not_given_tools() -> None:
     for offered in (ToolUse((LAMP,)), ToolUse()):
         said = (
             ()
@@ -168,7 +168,7 @@ def test_a_model_behind_an_api_is_not_given_tools() -> None:
                 Message("tool", "x", (), "1"),
             )
         )
-        with pytest.raises(PromptRefused, match="API"):
+        with pytest.raises(PromptRefused, match="API calls no tools"):
             answer_prompt(profile(), MessageCodec(), "" if said else "Light?", "", "chat", history=said, tools=offered)
 
 

@@ -52,8 +52,6 @@ class AdmissionQueue:
         A schema is tried first: these back ends hold only whole texts to one. Raises EngineStopped, DuplicateRequest, QueueFull,
         InvalidSchema, SchemaNotSupported, and what `stream` raises.
         """
-        if generation.grammar:
-            raise SchemaNotSupported(f"{self._name} calls no tools yet")
         if generation.json_schema:
             await findings().num_bytes(generation.json_schema)
             if generation.num_written:

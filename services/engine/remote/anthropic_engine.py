@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import anthropic
 from anthropic import Anthropic, AsyncAnthropic
 
 from services.engine.api import FinishReason, GenerationRequest, Token
+from services.engine.call_format import Turn
 from services.engine.remote.api_engine import (
     CONNECT_SECONDS,
     CONTINUE,
@@ -17,12 +19,14 @@ from services.engine.remote.api_engine import (
     Dialect,
     settings_from,
 )
-from services.engine.remote.messages import MessageCodec
+from services.engine.remote.messages import MessageCodec, api_id
 from services.engine.remote.refusals import SdkErrors
 from services.engine.remote.reply import Reply
 from tandem.method.endpoint import ANTHROPIC_VERSION
+from tandem.method.tools import Tool, ToolMode, ToolUse
 
 _LIST_SECONDS = 20
+_CHOICES: Mapping[ToolMode, str] = {"auto": "auto", "none": "none", "required": "any"}
 
 
 class _Anthropic(Dialect):
@@ -62,8 +66,8 @@ class _Anthropic(Dialect):
     def _arguments(self, generation: GenerationRequest) -> dict[str, Any]:
         can, sampling = self.settings.can, generation.sampling
         turns = self.codec.messages(generation.prompt_ids)
-        system = "\n\n".join(text for role, text in turns if role == "system")
-        messages = [{"role": role, "content": text} for role, text in turns if role != "system"]
+        system = "\n\n".join(turn["content"] for turn in turns if turn["role"] == "system")
+        messages = _messages(turn for turn in turns if turn["role"] != "system")
         if messages[-1]["role"] == "assistant":
             if can.continues == "no":
                 messages.append({"role": "user", "content": CONTINUE})
@@ -74,6 +78,7 @@ class _Anthropic(Dialect):
             "messages": messages,
             "max_tokens": generation.max_new_tokens,
             "stream": True,
+            **_tools(generation.tools),
         }
         if system:
             arguments["system"] = system
@@ -94,6 +99,10 @@ class _Anthropic(Dialect):
                 self._report(event.message.usage, reply)
             case "content_block_delta" if event.delta.type == "text_delta":
                 return reply.add(event.delta.text)
+            case "content_block_start" if event.content_block.type == "tool_use":
+                return reply.call(event.index, event.content_block.name)
+            case "content_block_delta" if event.delta.type == "input_json_delta":
+                return reply.call(event.index, arguments=event.delta.partial_json)
             case "message_delta":
                 self._report(event.usage, reply)
                 if event.delta.stop_reason:
@@ -111,6 +120,45 @@ class _Anthropic(Dialect):
 
 class AnthropicEngine(ApiEngine):
     dialect = _Anthropic
+
+
+def _messages(turns: Iterable[Turn]) -> list[dict[str, Any]]:
+    """Results of calls are parts of one message of the user's, which follows the assistant's at once."""
+    messages: list[dict[str, Any]] = []
+    for turn in turns:
+        if turn["role"] == "tool":
+            result = {"type": "tool_result", "tool_use_id": api_id(turn["tool_call_id"]), "content": turn["content"]}
+            if messages and messages[-1]["role"] == "user" and isinstance(messages[-1]["content"], list):
+                messages[-1]["content"].append(result)
+            else:
+                messages.append({"role": "user", "content": [result]})
+        elif "tool_calls" in turn:
+            text = [{"type": "text", "text": turn["content"]}] if turn["content"].strip() else []
+            messages.append({"role": "assistant", "content": [*text, *map(_call, turn["tool_calls"])]})
+        else:
+            messages.append(dict(turn))
+    return messages
+
+
+def _call(call: Turn) -> dict[str, Any]:
+    function = call["function"]
+    return {"type": "tool_use", "id": api_id(call["id"]), "name": function["name"], "input": function["arguments"]}
+
+
+def _tools(use: ToolUse) -> dict[str, Any]:
+    if not use.tools:
+        return {}
+    choice: dict[str, Any] = {"type": _CHOICES[use.mode]}
+    if use.may_call and not use.parallel:
+        choice["disable_parallel_tool_use"] = True
+    return {"tools": [_tool(tool) for tool in use.offered], "tool_choice": choice}
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    about = tool.as_data()["function"]
+    described = {"description": tool.description} if tool.description else {}
+    schema = {"type": "object", **about["parameters"]}
+    return {"name": tool.name, **described, "input_schema": schema, **({"strict": True} if tool.strict else {})}
 
 
 def make(arguments: dict[str, Any]) -> AnthropicEngine:

@@ -97,7 +97,7 @@ class ApiEngine(QueuedEngine):
     def __init__(self, settings: ApiSettings) -> None:
         super().__init__(AdmissionQueue(settings.max_batch, settings.max_waiting, "an API"))
         self._settings = settings
-        self._tokenizer = MessageCodec()
+        self._tokenizer = MessageCodec(can_call=settings.can.tools)
         self._api = self.dialect(settings, self._tokenizer)
         self._circuit, self._limits = Circuit(), RateLimits(settings.limits)
         self._revision = ""
@@ -154,8 +154,7 @@ class ApiEngine(QueuedEngine):
                 for token in reply.finish():
                     yield token
                 self._circuit.succeeded()
-                if generation.json_schema:
-                    reply.check_json()
+                reply.check()
         except Exception as error:
             spent = reply.cut if may_be_paid(error, self._api.errors) else TokenCounts()
             explained = self._explained(error)
@@ -172,7 +171,7 @@ class ApiEngine(QueuedEngine):
             yield self._ended(FinishReason.ABORTED, reply.cut)
             return
         self._note_model(reply.model)
-        yield self._ended(reply.reason or FinishReason.EOS, reply.whole)
+        yield self._ended(reply.reason or FinishReason.EOS, reply.whole, reply.called)
 
     async def _has_turn(self, most: int, aborted: asyncio.Event) -> bool:
         """Wait for a share of the limits, at most so many tokens, and pass the circuit. False: the abort came first.
@@ -219,8 +218,8 @@ class ApiEngine(QueuedEngine):
                 self._circuit.succeeded()  # it has answered: it refuses this request
         return explained
 
-    def _ended(self, reason: FinishReason, usage: TokenCounts) -> Finished:
-        return self._counted(Finished(reason, usage, "", time.time()))
+    def _ended(self, reason: FinishReason, usage: TokenCounts, called: str = "") -> Finished:
+        return self._counted(Finished(reason, usage, called, time.time()))
 
     def _note_model(self, answering: str) -> None:
         """The API says which model answers: an alias may come to mean another one, at another price and quality."""

@@ -9,6 +9,7 @@ import openai
 from openai import AsyncOpenAI, OpenAI
 
 from services.engine.api import FinishReason, GenerationRequest, Token
+from services.engine.call_format import Turn
 from services.engine.remote.api_engine import (
     CONNECT_SECONDS,
     CONTINUE,
@@ -17,10 +18,11 @@ from services.engine.remote.api_engine import (
     Dialect,
     settings_from,
 )
-from services.engine.remote.messages import MessageCodec
+from services.engine.remote.messages import MessageCodec, api_id
 from services.engine.remote.refusals import SdkErrors
 from services.engine.remote.reply import Reply
 from tandem.method.endpoint import USAGE_FIELDS
+from tandem.method.tools import ToolUse
 
 _LIST_SECONDS = 20
 
@@ -77,7 +79,7 @@ class _OpenAI(Dialect):
 
     def _arguments(self, generation: GenerationRequest) -> dict[str, Any]:
         can, sampling = self.settings.can, generation.sampling
-        messages = [{"role": role, "content": text} for role, text in self.codec.messages(generation.prompt_ids)]
+        messages = [_message(turn) for turn in self.codec.messages(generation.prompt_ids)]
         if messages[-1]["role"] == "assistant" and can.continues == "no":  # an insight, or an earlier attempt's text
             messages.append({"role": "user", "content": CONTINUE})
         arguments: dict[str, Any] = {
@@ -85,6 +87,7 @@ class _OpenAI(Dialect):
             "messages": messages,
             can.limit_name: generation.max_new_tokens,
             "stream": True,
+            **_tools(generation.tools),
         }
         if generation.json_schema:
             schema = {"name": "answer", "schema": json.loads(generation.json_schema), "strict": True}
@@ -107,6 +110,9 @@ class _OpenAI(Dialect):
         tokens: list[Token] = []
         for choice in event.choices:
             tokens += reply.add(choice.delta.content or "")
+            for call in choice.delta.tool_calls or ():
+                if called := call.function:
+                    tokens += reply.call(call.index, called.name or "", called.arguments or "")
             if choice.finish_reason:
                 reply.end(FinishReason.LENGTH if choice.finish_reason == "length" else FinishReason.EOS)
         return tokens
@@ -114,6 +120,31 @@ class _OpenAI(Dialect):
 
 class OpenAIEngine(ApiEngine):
     dialect = _OpenAI
+
+
+def _message(turn: Turn) -> dict[str, Any]:
+    """With ids that every API takes, and arguments as texts."""
+    message = dict(turn)
+    if "tool_call_id" in message:
+        message["tool_call_id"] = api_id(message["tool_call_id"])
+    if "tool_calls" in message:
+        message["tool_calls"] = [_call(call["id"], call["function"]) for call in message["tool_calls"]]
+    return message
+
+
+def _call(call_id: str, function: Turn) -> dict[str, Any]:
+    arguments = json.dumps(function["arguments"], ensure_ascii=False)
+    return {"id": api_id(call_id), "type": "function", "function": {**function, "arguments": arguments}}
+
+
+def _tools(use: ToolUse) -> dict[str, Any]:
+    if not use.tools:
+        return {}
+    offered = [tool.as_data() for tool in use.offered]
+    for data, tool in zip(offered, use.offered, strict=True):
+        data["function"] |= {"strict": True} if tool.strict else {}
+    serial = {} if use.parallel or not use.may_call else {"parallel_tool_calls": False}
+    return {"tools": offered, "tool_choice": use.mode, **serial}
 
 
 def make(arguments: dict[str, Any]) -> OpenAIEngine:

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from services.engine.api import ApiUnavailable, FinishReason, GenerationRequest, SchemaNotSupported, Token
 from services.engine.json_schema import ANY_JSON, is_beginning
-from services.engine.remote.messages import MessageCodec
+from services.engine.remote.messages import MessageCodec, without_marks, written_calls
 from tandem.method.endpoint import Capabilities
 from tandem.method.tokens import TokenCounts
 
 
 class Reply:
     """An API has the tokenizer, so a Token here is the text of one piece of the stream. Each piece counts as one token, and more where
-    the API reports more.
+    the API reports more. Calls are no text: they are told whole, at the end.
     """
 
     def __init__(self, codec: MessageCodec, generation: GenerationRequest, can: Capabilities) -> None:
         self.reason: FinishReason | None = None
         self.model = ""  # that answers, as the API says
-        self._codec, self._can, self._most = codec, can, generation.max_new_tokens
-        self._num_prompt_ids = len(generation.prompt_ids)
-        self._num_tokens = 0
+        self._codec, self._can, self._generation = codec, can, generation
+        self._num_prompt_ids, self._num_tokens = len(generation.prompt_ids), 0
         self._text = ""
+        self._calls: dict[int, list[str]] = {}  # the name and the arguments so far, by the call's place in the reply
         self._reported: TokenCounts | None = None
 
     def add(self, text: str) -> list[Token]:
         """A piece of text, and the tokens without text that the API has counted before it."""
-        pieces = [self._token(text)] if text else []
-        return pieces + (self._uncounted() if self._can.cut_bill == "exact" else [])
+        pieces = [self._token(without_marks(text))] if text else []
+        return pieces + self._counted()
+
+    def call(self, index: int, name: str = "", arguments: str = "") -> list[Token]:
+        """A piece of a call. Where the API counts tokens as it goes, it is one that has been counted."""
+        begun = self._calls.setdefault(index, ["", ""])
+        begun[0] += name
+        begun[1] += arguments
+        pieces = [self._token("")] if arguments and self._can.cut_bill != "exact" else []
+        return pieces + self._counted()
 
     def report(self, prompt: int, cached: int, completion: int) -> None:
         """What the API has counted so far: of the prompt what it computed, and what it had in a cache."""
@@ -47,13 +56,36 @@ class Reply:
             raise ApiUnavailable("the API closed its stream before the end of the text")
         return self._uncounted()
 
-    def check_json(self) -> None:
-        """At the end: an API that does not know a parameter of schemas may ignore it. Raises SchemaNotSupported.
+    @property
+    def called(self) -> str:
+        """The calls as the codec's form has them, in the order of the reply; one at most where no more are asked for."""
+        calls = [(name, arguments.strip() or "{}") for _, (name, arguments) in sorted(self._calls.items())]
+        return written_calls(calls if self._generation.tools.parallel else calls[:1])
 
-        Whether the text follows the schema is for a check to say.
+    def check(self) -> None:
+        """At the end: an API may ignore what it does not know. Raises SchemaNotSupported.
+
+        Whether text and arguments follow their schemas is for a check to say.
         """
-        if not is_beginning(ANY_JSON, self._text.strip()):
+        if self._generation.tools.may_call:
+            self._check_calls()
+        is_text = not self._calls
+        if self._generation.json_schema and is_text and not is_beginning(ANY_JSON, self._text.strip()):
             raise SchemaNotSupported("the API ignores the JSON schema of the request: its text is no JSON")
+
+    def _check_calls(self) -> None:
+        """Each that a limit did not cut is of a tool that may be called, with an object."""
+        use = self._generation.tools
+        names = {tool.name for tool in use.callable}
+        if self.reason is FinishReason.LENGTH:
+            return
+        if use.mode == "required" and not self._calls:
+            raise SchemaNotSupported("the API calls no tool, where a call is required")
+        for name, arguments in self._calls.values():
+            if name not in names:
+                raise SchemaNotSupported(f"the API calls {name!r}, which is no tool that may be called")
+            if not _is_object(arguments.strip() or "{}"):
+                raise SchemaNotSupported(f"the API calls {name!r} with arguments that are no JSON object")
 
     @property
     def cut(self) -> TokenCounts:
@@ -72,12 +104,22 @@ class Reply:
         differs = self._num_tokens != self._reported.completion
         return TokenCounts(self._reported.prompt, self._reported.cached, self._num_tokens, is_estimated=differs)
 
+    def _counted(self) -> list[Token]:
+        return self._uncounted() if self._can.cut_bill == "exact" else []
+
     def _uncounted(self) -> list[Token]:
         """Tokens that the API counts beyond the pieces: a piece may carry several, and the stop token none. None beyond the cap."""
-        reported = min(self._reported.completion, self._most) if self._reported else 0
+        reported = min(self._reported.completion, self._generation.max_new_tokens) if self._reported else 0
         return [self._token("") for _ in range(reported - self._num_tokens)]
 
     def _token(self, text: str) -> Token:
         self._num_tokens += 1
         self._text += text
         return Token(self._codec.number(text), text, time.time())
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False

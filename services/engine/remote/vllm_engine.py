@@ -26,6 +26,7 @@ from services.engine.api import (
     ModelInfo,
     PromptScores,
     PromptTooLong,
+    SchemaNotSupported,
     Token,
 )
 from services.engine.remote.admission_queue import AdmissionQueue, QueuedEngine, unless_aborted
@@ -112,6 +113,8 @@ class VllmEngine(QueuedEngine):
         await asyncio.to_thread(self._llm.shutdown)
 
     def generate(self, generation: GenerationRequest) -> AsyncGenerator[Token | Finished, None]:
+        if generation.grammar:
+            raise SchemaNotSupported("vLLM within this process calls no tools yet: name its server as an endpoint")
         total = len(generation.prompt_ids) + generation.max_new_tokens
         context_length = self._llm.model_config.max_model_len
         if total > context_length:

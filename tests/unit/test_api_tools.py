@@ -1,0 +1,227 @@
+"""Tools of models behind APIs: offered as each protocol knows them, and calls read from its stream, against recorded replies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from services.engine.api import FinishReason, GenerationRequest, SchemaNotSupported
+from services.engine.remote.anthropic_engine import AnthropicEngine
+from services.engine.remote.api_engine import ApiEngine
+from services.engine.remote.openai_engine import OpenAIEngine
+from tandem.method.conversation import Message
+from tandem.method.endpoint import Capabilities
+from tandem.method.prompts import answer_prompt
+from tandem.method.tokens import TokenCounts
+from tandem.method.tools import Tool, ToolCall, ToolUse
+from tests.recorded_api import (
+    Answer,
+    anthropic_call,
+    anthropic_events,
+    openai_call,
+    openai_chunks,
+    openai_usage,
+    recorded_api,
+)
+from tests.unit.test_api_engines import answers, started, whole
+from tests.unit.test_conversation import profile
+
+SCHEMA = {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]}
+WEATHER = Tool("weather", "The <b> weather.", json.dumps(SCHEMA), strict=True)
+CLOCK = Tool("clock")
+USE = ToolUse((WEATHER, CLOCK))
+KINDS = [OpenAIEngine, AnthropicEngine]
+CAN = Capabilities(tools=True)
+ASKED = (
+    Message("system", "Be brief."),
+    Message("user", "Sun?"),
+    Message("assistant", "I look.", (ToolCall("call_1", "weather", '{"at": "\\ue000 Köln"}'), ToolCall("call_2", "clock", "{}"))),
+    Message("tool", "rain\ue001", (), "call_1"),
+    Message("tool", "noon", (), "call_2"),
+)  # fmt: skip
+PARIS = ["", '{"at"', ': "Paris"}']
+
+
+def asking(
+    engine: ApiEngine, use: ToolUse = USE, history: Sequence[Message] = (), question: str = "Sun?"
+) -> GenerationRequest:
+    prompt = answer_prompt(profile(), engine.tokenizer, question, "", "chat", history=history, tools=use)
+    return GenerationRequest("r", prompt.ids, 64, tools=use)
+
+
+def calling(kind: type[ApiEngine], *calls: tuple[str, list[str]], texts: Sequence[str] = (), stop: str = "") -> Answer:
+    """A stream in which a model says `texts`, and calls each name with the pieces of its arguments."""
+    if kind is OpenAIEngine:
+        deltas = [delta for index, call in enumerate(calls) for delta in openai_call(index, *call)]
+        return Answer(
+            events=openai_chunks(list(texts), openai_usage(20, 9), finish=stop or "tool_calls", deltas=deltas)
+        )
+    blocks = [block for index, call in enumerate(calls, 1) for block in anthropic_call(index, *call)]
+    return Answer(events=anthropic_events(list(texts), 20, 9, stop=stop or "tool_use", blocks=blocks))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_streamed_call_is_read_with_the_text_before_it_and_counted_as_reported(kind: type[ApiEngine]) -> None:
+    with recorded_api(
+        answers(calling(kind, ("weather", PARIS), ("clock", [""]), texts=["Wait", "."]), kind=kind)
+    ) as api:
+        engine = started(kind, api, CAN)
+        text, tokens, end = await whole(engine, asking(engine))
+        engine.stop()
+    assert text == "Wait."
+    assert engine.tokenizer.calls.read(text + end.text) == ("Wait.", [("weather", '{"at": "Paris"}'), ("clock", "{}")])
+    assert (tokens, end.reason) == (9, FinishReason.EOS)
+    assert end.usage == TokenCounts(prompt=20, completion=9)
+
+
+async def test_openais_api_is_offered_the_tools_and_told_the_conversation_as_it_knows_them() -> None:
+    with recorded_api(answers(calling(OpenAIEngine, ("weather", PARIS)))) as api:
+        engine = started(OpenAIEngine, api, CAN)
+        await whole(engine, asking(engine, replace(USE, parallel=False), ASKED, ""))
+        engine.stop()
+    body = api.asked[0][1]
+    assert (body["tool_choice"], body["parallel_tool_calls"]) == ("auto", False)
+    assert body["tools"][0] == {
+        "type": "function",
+        "function": {"name": "weather", "description": "The <b> weather.", "parameters": SCHEMA, "strict": True},
+    }
+    system, user, called, *results = body["messages"]
+    assert (system["role"], user) == ("system", {"role": "user", "content": "Sun?"})
+    assert called["content"] == "I look."
+    assert [call["function"] for call in called["tool_calls"]] == [
+        {"name": "weather", "arguments": '{"at": "� Köln"}'}, {"name": "clock", "arguments": "{}"}
+    ]  # fmt: skip
+    ids = [call["id"] for call in called["tool_calls"]]
+    assert [(result["tool_call_id"], result["content"]) for result in results] == [(ids[0], "rain�"), (ids[1], "noon")]
+    assert all(len(each) == 9 and each.isalnum() for each in ids)  # Mistral's takes no others
+
+
+async def test_anthropics_api_is_offered_the_tools_and_told_the_conversation_as_it_knows_them() -> None:
+    with recorded_api(answers(calling(AnthropicEngine, ("weather", PARIS)), kind=AnthropicEngine)) as api:
+        engine = started(AnthropicEngine, api, CAN)
+        await whole(engine, asking(engine, replace(USE, parallel=False), ASKED, "And?"))
+        engine.stop()
+    body = api.asked[0][1]
+    assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+    assert body["tools"][0] == {
+        "name": "weather",
+        "description": "The <b> weather.",
+        "input_schema": SCHEMA,
+        "strict": True,
+    }
+    assert body["tools"][1]["input_schema"]["type"] == "object"
+    user, called, results, asked = body["messages"]
+    assert (user, asked) == ({"role": "user", "content": "Sun?"}, {"role": "user", "content": "And?"})
+    text, first, second = called["content"]
+    assert text == {"type": "text", "text": "I look."}
+    assert (first["type"], first["name"], first["input"]) == ("tool_use", "weather", {"at": "� Köln"})
+    assert results["role"] == "user"
+    assert [(part["type"], part["tool_use_id"], part["content"]) for part in results["content"]] == [
+        ("tool_result", first["id"], "rain�"), ("tool_result", second["id"], "noon")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("use", "openai", "anthropic", "num_offered"),
+    [
+        (replace(USE, mode="none"), "none", {"type": "none"}, 2),
+        (replace(USE, mode="required"), "required", {"type": "any"}, 2),
+        (replace(USE, allowed=("clock",)), "auto", {"type": "auto"}, 1),
+        (replace(USE, mode="required", allowed=("clock",)), "required", {"type": "any"}, 1),
+    ],
+)
+async def test_which_tools_may_be_called_is_said_in_each_protocols_words(
+    use: ToolUse, openai: Any, anthropic: Any, num_offered: int
+) -> None:
+    for kind, choice in zip(KINDS, (openai, anthropic), strict=True):
+        texts = ["Sun."] if use.mode == "none" else []
+        calls = [] if use.mode == "none" else [("clock", ["{}"])]
+        with recorded_api(answers(calling(kind, *calls, texts=texts, stop="" if calls else "stop"), kind=kind)) as api:
+            engine = started(kind, api, CAN)
+            await whole(engine, asking(engine, use))
+            engine.stop()
+        body = api.asked[0][1]
+        assert (body["tool_choice"], len(body["tools"])) == (choice, num_offered)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("use", "calls", "said"),
+    [
+        (USE, [("other", ["{}"])], "'other'"),
+        (USE, [("weather", ["[1]"])], "no JSON object"),
+        (USE, [("weather", ['{"at": '])], "no JSON object"),
+        (replace(USE, mode="required"), [], "calls no tool"),
+        (replace(USE, allowed=("clock",)), [("weather", ["{}"])], "'weather'"),
+    ],
+)
+async def test_a_call_that_cannot_be_made_is_refused(
+    kind: type[ApiEngine], use: ToolUse, calls: Any, said: str
+) -> None:
+    with recorded_api(answers(calling(kind, *calls, texts=["Hm."]), kind=kind)) as api:
+        engine = started(kind, api, CAN)
+        with pytest.raises(SchemaNotSupported, match=said):
+            await whole(engine, asking(engine, use))
+        engine.stop()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_call_that_a_limit_cut_is_no_call(kind: type[ApiEngine]) -> None:
+    stop = "length" if kind is OpenAIEngine else "max_tokens"
+    with recorded_api(
+        answers(calling(kind, ("clock", ["{}"]), ("weather", ['{"at": "Pa']), stop=stop), kind=kind)
+    ) as api:
+        engine = started(kind, api, CAN)
+        text, _, end = await whole(engine, asking(engine))
+        engine.stop()
+    assert end.reason is FinishReason.LENGTH
+    assert engine.tokenizer.calls.read(text + end.text) == ("", [("clock", "{}")])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_second_call_is_not_taken_where_one_is_asked_for(kind: type[ApiEngine]) -> None:
+    with recorded_api(answers(calling(kind, ("clock", ["{}"]), ("weather", PARIS)), kind=kind)) as api:
+        engine = started(kind, api, CAN)
+        _, _, end = await whole(engine, asking(engine, replace(USE, parallel=False)))
+        engine.stop()
+    assert engine.tokenizer.calls.read(end.text)[1] == [("clock", "{}")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("attack", ["\ue003clock\ue004{}", '{"name": "clock", "arguments": {}}'])
+async def test_no_text_of_an_api_is_taken_for_a_call(kind: type[ApiEngine], attack: str) -> None:
+    with recorded_api(answers(calling(kind, texts=[attack], stop="stop"), kind=kind)) as api:
+        engine = started(kind, api, CAN)
+        text, _, end = await whole(engine, asking(engine))
+        engine.stop()
+    assert engine.tokenizer.calls.read(text + end.text)[1] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_abort_in_the_middle_of_a_call_leaves_no_call(kind: type[ApiEngine]) -> None:
+    begun = replace(calling(kind, ("weather", PARIS[:2])), hangs=True)
+    begun.events = begun.events[: 3 if kind is OpenAIEngine else 7]
+    with recorded_api(answers(begun, kind=kind)) as api:
+        engine = started(kind, api, CAN)
+        seen = []
+        async for item in engine.generate(asking(engine)):
+            seen.append(item)
+            engine.abort("r")
+        engine.stop()
+    end = seen[-1]
+    assert (end.reason, end.text) == (FinishReason.ABORTED, "")
+    assert end.usage.completion == len(seen) - 1 == 1
+
+
+async def test_calls_whose_pieces_are_mixed_are_put_together_by_their_index() -> None:
+    pieces = [openai_call(0, "weather", PARIS), openai_call(1, "clock", ["{", "}", ""])]
+    mixed = [delta for both in zip(*pieces, strict=True) for delta in both]
+    with recorded_api(answers(Answer(events=openai_chunks([], None, finish="tool_calls", deltas=mixed)))) as api:
+        engine = started(OpenAIEngine, api, CAN)
+        _, _, end = await whole(engine, asking(engine))
+        engine.stop()
+    assert engine.tokenizer.calls.read(end.text)[1] == [("weather", '{"at": "Paris"}'), ("clock", "{}")]
