@@ -84,7 +84,10 @@ class Stages:
         try:
             score = await self._unless_lost(waiting)
         except ActivityError as error:
-            self._slm.miss_ahead(ahead, may_be_unread=is_cancelled_exception(error))
+            if told := detail_of(error, StageScore):
+                self._slm.see_ahead(ahead, told)
+            else:
+                self._slm.miss_ahead(ahead, may_be_unread=is_cancelled_exception(error))
             raise
         self._slm.see_ahead(ahead, score)
         return score

@@ -1,19 +1,27 @@
-"""The activity that waits for a stage ends when it is cancelled, also where the client of Redis swallows the cancel."""
+"""The activity that waits for a stage ends when it is cancelled, also where the client of Redis swallows the cancel, and tells what the
+small model has read meanwhile.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
 import pytest
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from services.request_log.transcript import Transcript
-from tandem.method.tasks import ModelTask
+from tandem.method.errors import Unavailable
+from tandem.method.prices import RolePrices
+from tandem.method.tasks import Ahead, ModelTask, PassOutcome, StageScore
+from tandem.method.tokens import TokenCounts
+from tandem.v1 import execution_pb2, execution_pb2_grpc
 from workflows.activities.reading_ahead import ReadingAhead
 from workflows.activities.scoring import ScoringActivities
 
@@ -45,3 +53,70 @@ async def test_a_cancel_that_redis_client_lost_ends_the_wait() -> None:
         assert done
         with pytest.raises(asyncio.CancelledError):
             waiting.result()
+
+
+class _Executor(execution_pb2_grpc.SlmExecutorServicer):
+    """A prefill runs until it is aborted, where it `waits`; it has read 9 tokens by then."""
+
+    def __init__(self, *, waits: bool) -> None:
+        self.num_begun, self.aborted = 0, asyncio.Event()
+        if not waits:
+            self.aborted.set()
+
+    async def Prefill(self, request: execution_pb2.PrefillRequest, context: Any) -> execution_pb2.PrefillResponse:
+        self.num_begun += 1
+        await self.aborted.wait()
+        return execution_pb2.PrefillResponse(input_tokens=9)
+
+    async def Abort(self, request: execution_pb2.AbortRequest, context: Any) -> execution_pb2.AbortResponse:
+        self.aborted.set()
+        return execution_pb2.AbortResponse()
+
+
+@asynccontextmanager
+async def _served(executor: _Executor, streams: Any) -> AsyncIterator[ScoringActivities]:
+    server = grpc.aio.server()
+    execution_pb2_grpc.add_SlmExecutorServicer_to_server(executor, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield ScoringActivities(channel, cast(Any, SimpleNamespace(streams=streams)), ReadingAhead(channel))
+    await server.stop(None)
+
+
+_TASK, _AHEAD = ModelTask("r1", "why?", "scripted", stage=2), Ahead(1, RolePrices(1.0, 1.0, 1.0))
+_READ = PassOutcome(TokenCounts(prompt=9))
+
+
+async def test_a_cancelled_wait_tells_what_was_read_meanwhile() -> None:
+    streams, executor, environment = _Streams(), _Executor(waits=True), ActivityEnvironment()
+    async with _served(executor, streams) as activities:
+        waiting = asyncio.create_task(environment.run(activities.wait_for_stage, _TASK, _AHEAD))
+        while not executor.num_begun:
+            await asyncio.sleep(0.01)
+        environment.cancel()
+        assert await asyncio.wait_for(waiting, 30) == StageScore(2, ended=True, ahead=_READ)
+
+
+class _DeadLog:
+    async def follow_stages(self, request_id: str) -> AsyncIterator[Transcript]:
+        raise Unavailable("no Redis")
+        yield Transcript()
+
+
+async def test_a_wait_that_redis_fails_tells_what_was_read_and_its_second_attempt_reads_nothing_again() -> None:
+    executor, first, second = _Executor(waits=False), ActivityEnvironment(), ActivityEnvironment()
+    second.info = replace(second.info, attempt=2)
+    async with _served(executor, _DeadLog()) as activities:
+        with pytest.raises(ApplicationError):
+            await first.run(activities.wait_for_stage, _TASK, _AHEAD)
+        while executor.num_begun < 1:
+            await asyncio.sleep(0.01)
+        for _ in range(1000):
+            with pytest.raises(ApplicationError) as failed:
+                await second.run(activities.wait_for_stage, _TASK, _AHEAD)
+            if failed.value.details[0] == StageScore(2, ahead=_READ):
+                break
+            await asyncio.sleep(0.01)
+        assert failed.value.details[0] == StageScore(2, ahead=_READ)
+        assert executor.num_begun == 1

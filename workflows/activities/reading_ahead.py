@@ -7,8 +7,9 @@ work whose tokens the request log has in any case.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections import OrderedDict
+from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import grpc
@@ -23,13 +24,31 @@ from workflows.activities.attempts import worker_is_draining
 from workflows.activities.model_call import abort
 
 _ABORT_AGAIN_SECONDS = 0.05
+_MAX_KEPT = 1024  # prefills, of which a repeated attempt may ask for the last ones
+
+Prefill = asyncio.Future[execution_pb2.PrefillResponse]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A prefill that runs, or none."""
 
-    prefill: asyncio.Future[execution_pb2.PrefillResponse] | None = None
+    stub: execution_pb2_grpc.SlmExecutorStub
+    request_id: str
+    prefill: Prefill | None = None
+
+    async def beside(self, waiting: Awaitable[StageScore], stage: int) -> StageScore:
+        """What `waiting` returns, which never waits for the prefill. What has not ended by then runs on, until the answer or the next
+        prefill takes its place, or the request's bill is made up (`AnswerActivities.all_prefill_passes`). It is aborted, never cancelled:
+        one that was begun then tells its tokens. A cancel waits for that, and returns `ended`: a wait has cost nothing else.
+        """
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            if self.prefill is None or worker_is_draining():
+                raise
+            await self._end(self.prefill)
+            return StageScore(stage, ended=True)
 
     def told_in(self, score: StageScore) -> StageScore:
         """`score` with how the prefill stands. Of one that failed only the request log can have tokens."""
@@ -40,45 +59,39 @@ class Reading:
             return replace(score, ahead=prefill_response_from_pb(prefill.result()))
         return replace(score, is_reading=True)
 
+    async def _end(self, prefill: Prefill) -> None:
+        with suppress(grpc.aio.AioRpcError):  # a service that is away prefills nothing
+            while not prefill.done():  # it may receive the call only after the first abort
+                await abort(self.stub, self.request_id, 0, only_prefill=True)
+                await asyncio.wait({prefill}, timeout=_ABORT_AGAIN_SECONDS)
+
 
 class ReadingAhead:
     def __init__(self, executor: grpc.aio.Channel) -> None:
         self._stub = execution_pb2_grpc.SlmExecutorStub(executor)
-        self._running: set[asyncio.Future[execution_pb2.PrefillResponse]] = set()
+        self._begun: OrderedDict[tuple[str, int], Prefill] = OrderedDict()
 
-    @asynccontextmanager
-    async def during(self, task: ModelTask, ahead: Ahead | None) -> AsyncIterator[Reading]:
-        """Prefill while the block runs, which never waits for it. What has not ended by then runs on, until the answer or the next
-        prefill takes its place, or the request's bill is made up (`AnswerActivities.all_prefill_passes`). It is aborted, never
-        cancelled: one that was begun then tells its tokens to the log. A cancel of the block waits for that.
-
-        A repeated attempt does not prefill again: the log has one pass for each stage.
+    def begin(self, task: ModelTask, ahead: Ahead | None) -> Reading:
+        """Begin to prefill `ahead`. A repeated attempt has the prefill of the first, where this worker had begun it, and begins none: the
+        log has one pass for each stage.
         """
-        if ahead is None or activity.info().attempt > 1:
-            yield Reading()
-            return
-        prefill = self._start(replace(task, stage=ahead.stage, prices=ahead.prices))
-        try:
-            yield Reading(prefill)
-        except asyncio.CancelledError:
-            if not worker_is_draining():
-                await self._end(prefill, task.request_id)
-            raise
+        if ahead is None:
+            return Reading(self._stub, task.request_id)
+        prefill = self._begun.get((task.request_id, ahead.stage))
+        if prefill is None and activity.info().attempt == 1:
+            prefill = self._start(replace(task, stage=ahead.stage, prices=ahead.prices))
+        return Reading(self._stub, task.request_id, prefill)
 
-    def _start(self, task: ModelTask) -> asyncio.Future[execution_pb2.PrefillResponse]:
+    def _start(self, task: ModelTask) -> Prefill:
         call = self._stub.Prefill(prefill_request_to_pb(task), timeout=Timeouts.attempt.total_seconds())
-        prefill = asyncio.ensure_future(call)
-        self._running.add(prefill)  # asyncio itself holds what runs only weakly
-        prefill.add_done_callback(self._forget)
+        prefill = self._begun[task.request_id, task.stage] = asyncio.ensure_future(call)
+        prefill.add_done_callback(_see)
+        if len(self._begun) > _MAX_KEPT:
+            self._begun.popitem(last=False)
         return prefill
 
-    def _forget(self, prefill: asyncio.Future[execution_pb2.PrefillResponse]) -> None:
-        self._running.discard(prefill)
-        if not prefill.cancelled():
-            prefill.exception()  # it is seen: a prefill that fails hinders nothing
 
-    async def _end(self, prefill: asyncio.Future[execution_pb2.PrefillResponse], request_id: str) -> None:
-        with suppress(grpc.aio.AioRpcError):  # a service that is away prefills nothing
-            while not prefill.done():  # it may receive the call only after the first abort
-                await abort(self._stub, request_id, 0, only_prefill=True)
-                await asyncio.wait({prefill}, timeout=_ABORT_AGAIN_SECONDS)
+def _see(prefill: Prefill) -> None:
+    """A prefill that fails hinders nothing."""
+    if not prefill.cancelled():
+        prefill.exception()

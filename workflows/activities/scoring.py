@@ -24,7 +24,7 @@ from tandem.method.timeouts import Timeouts
 from tandem.method.tokens import TokenCounts
 from workflows.activities import grpc_predict_v2_pb2 as oip
 from workflows.activities.attempts import application_error, heartbeating, run_to_end
-from workflows.activities.reading_ahead import ReadingAhead
+from workflows.activities.reading_ahead import Reading, ReadingAhead
 
 _MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -47,32 +47,34 @@ class ScoringActivities:
     @activity.defn
     async def wait_and_score(self, task: ModelTask, threshold: float, ahead: Ahead | None = None) -> StageScore:
         """Block until the stage is written, then ask the scorer; `ended` when the insight ends before. Prefill `ahead` meanwhile."""
-        async with heartbeating(), self._reading_ahead.during(task, ahead) as reading:
-            score = await self._when_written(task)
+        reading = self._reading_ahead.begin(task, ahead)
+        async with heartbeating():
+            score = await reading.beside(self._when_written(task, reading), task.stage)
             if not score.ended:
-                score = await self._scored(task, score)
+                score = await self._scored(task, score, reading)
                 await self._publish(task.request_id, score, threshold)
             return reading.told_in(score)
 
     @activity.defn
     async def wait_for_stage(self, task: ModelTask, ahead: Ahead | None = None) -> StageScore:
         """Block until the stage is written; `ended` when the insight ends before. Nothing is scored. Prefill `ahead` meanwhile."""
-        async with heartbeating(), self._reading_ahead.during(task, ahead) as reading:
-            return reading.told_in(await self._when_written(task))
+        reading = self._reading_ahead.begin(task, ahead)
+        async with heartbeating():
+            return reading.told_in(await reading.beside(self._when_written(task, reading), task.stage))
 
     @activity.defn
     async def all_scoring_passes(self, request_id: str) -> PassOutcome:
         """Counts of all the request's scoring passes, including those whose result was lost."""
         return PassOutcome(request_counts=total(await self._log.ledger.all_passes(request_id, Pass.SCORER)))
 
-    async def _scored(self, task: ModelTask, written: StageScore) -> StageScore:
+    async def _scored(self, task: ModelTask, written: StageScore, reading: Reading) -> StageScore:
         try:
             response = await run_to_end(self._infer(infer_request(task), timeout=Timeouts.score_call.total_seconds()))
         except grpc.aio.AioRpcError as error:
-            raise application_error(error, written) from error
+            raise application_error(error, reading.told_in(written)) from error
         return stage_score(response, task.stage, written.tokens, written.epoch)
 
-    async def _when_written(self, task: ModelTask) -> StageScore:
+    async def _when_written(self, task: ModelTask, reading: Reading) -> StageScore:
         """Tokens at the end of the stage and the epoch that wrote it; `ended` when the insight ended before."""
         if not task.stage:
             return StageScore(0)
@@ -86,9 +88,8 @@ class ScoringActivities:
                     return StageScore(task.stage, ended=True)
         except TandemError as error:
             is_final = isinstance(error, FailedPrecondition)
-            raise ApplicationError(
-                str(error), StageScore(task.stage), type=error.reason, non_retryable=is_final
-            ) from error
+            found = reading.told_in(StageScore(task.stage))
+            raise ApplicationError(str(error), found, type=error.reason, non_retryable=is_final) from error
         raise AssertionError("follow_stages does not end")
 
     async def _publish(self, request_id: str, score: StageScore, threshold: float) -> None:
