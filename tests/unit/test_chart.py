@@ -10,12 +10,13 @@ import pytest
 import yaml
 
 from deploy import chart
+from deploy.chart_schema import as_text, schema
 from tests.chart import CHART, CHECKER, CI, COMPONENTS, EDGE, MODELS, ROOT, helm, named, needs_helm, pod_specs, render
 
 
 def test_generated_parts_are_up_to_date() -> None:
     text = (CHART / "values.yaml").read_text()
-    assert json.loads((CHART / "values.schema.json").read_text()) == chart.schema(yaml.safe_load(text)), "make chart"
+    assert (CHART / "values.schema.json").read_text() == as_text(schema(yaml.safe_load(text))), "make chart"
     assert all(row in (CHART / "README.md").read_text() for row in chart.table(text)), "make chart"
     assert (CHART / "templates/_processes.tpl").read_text() == chart.processes(), "make chart"
     assert (CHART / "templates/_engines.tpl").read_text() == chart.engines(), "make chart"
@@ -24,6 +25,19 @@ def test_generated_parts_are_up_to_date() -> None:
     assert (CHART / "files/dashboard.json").read_bytes() == next(
         (ROOT / "deploy/dashboards").glob("*.json")
     ).read_bytes()
+
+
+def test_the_schema_says_no_object_with_keys_twice() -> None:
+    seen: list[str] = []
+
+    def look(node: object) -> None:
+        if isinstance(node, dict):
+            seen.extend([json.dumps(node, sort_keys=True)] if "properties" in node else [])
+            for each in node.values():
+                look(each)
+
+    look(json.loads((CHART / "values.schema.json").read_text()))
+    assert len(seen) == len(set(seen)) > 30
 
 
 def test_the_compose_file_is_valid() -> None:
@@ -50,6 +64,8 @@ def test_every_ci_file_renders(values: str) -> None:
         ("otel.sampler=always", "must be one of 'always_on'"),
         ("redis.url=", "redis.url or redis.existingSecret is needed"),
         ("auth.existingSecret=", "auth.existingSecret or auth.oidc.issuer is needed"),
+        ("slmExecutor.sharedWith=another", "sharedWith"),
+        ("profiles[0].slmExecutor.replicas=2", "'replicas' not allowed"),
     ],
 )
 def test_a_value_that_is_wrong_is_refused_by_name(option: str, message: str) -> None:
