@@ -54,9 +54,9 @@ class Settlement:
     async def _publish(self, result: SolveResult, *, failed: bool) -> SolveResult | None:
         source = self._state.input
         # The day of the request's beginning, as its hold was: a request belongs to one day, however long it takes.
-        payer = Payer(source.request.tenant, self._state.started_at.strftime("%Y-%m-%d")) if source.bound else None
+        day = self._state.started_at.strftime("%Y-%m-%d") if source.bound else ""
         published: SolveResult | None = await self._calls.locally(
-            PublishingActivities.publish_result, result, failed, payer
+            PublishingActivities.publish_result, result, failed, Payer(source.request.tenant, day)
         )
         return published
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from services.gateway.temporal import Status, Workflows
 from services.gateway.tenancy import Tenancy
-from services.observability.metrics import export_used_limits
+from services.observability.tenant_metrics import export_used_limits
 from services.request_log.accounts import DueHold
 from services.request_log.log import RequestLog
 from tandem.method.bound import charge_of

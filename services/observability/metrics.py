@@ -1,6 +1,6 @@
 """The Prometheus metrics of a process, all in one place.
 
-Labels are bounded: models, roles, profiles, stages, reasons, tenants with limits of their own; never a request. Exemplars link
+Labels are bounded: models, roles, profiles, stages, reasons; never a request. Tenants are in tenant_metrics. Exemplars link
 to the trace.
 The activity that publishes a result counts it, once. Workflow code counts nothing, because it is replayed.
 """
@@ -59,25 +59,30 @@ NOTES = Counter(
     "Requests whose result has notes: something failed, and the request was still answered.",
     ["profile"],
 )
+# Labels, names and buckets of the server's metrics are those of semantic-conventions-genai; `role` is ours.
+_GEN_AI = (
+    "gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_response_model", "server_address", "server_port",
+    "role",
+)  # fmt: skip
 FIRST_TOKEN = Histogram(
     "gen_ai_server_time_to_first_token_seconds",
     "From an attempt's start to its first token.",
-    ["model", "role"],
-    buckets=SLOW,
+    _GEN_AI,
+    buckets=(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
 )
 PER_TOKEN = Histogram(
     "gen_ai_server_time_per_output_token_seconds",
     "Mean over an attempt's tokens after the first.",
-    ["model", "role"],
-    buckets=_FAST,
+    _GEN_AI,
+    buckets=(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5),
 )
 INFERENCE_SECONDS = Histogram(
-    "gen_ai_server_request_duration_seconds", "Duration of one attempt of a model.", ["model", "role"], buckets=SLOW
+    "gen_ai_server_request_duration_seconds",
+    "Duration of one attempt of a model.",
+    (*_GEN_AI, "error_type"),
+    buckets=tuple(0.01 * 2**step for step in range(14)),
 )
 STREAMS = Gauge("tandem_gateway_streams", "Open Solve streams.")
-LIMIT_USED = Gauge(
-    "tandem_tenant_limit_used_ratio", "Used share of a tenant's limit, with what is held.", ["tenant", "limit"]
-)
 CHECKS = Counter("tandem_checks", "Checks of answers, by verdict.", ["check", "verdict"])
 CHECK_SECONDS = Histogram(
     "tandem_check_duration_seconds",
@@ -174,15 +179,17 @@ def expose(host: str, port: int, process: str) -> None:
 
 
 def count_inference(
-    model: str, role: str, seconds: float, first_token: float | None, generated: int, trace_id: str
+    labels: Mapping[str, str], error: str, seconds: float, first_token: float | None, generated: int, trace_id: str
 ) -> None:
-    """Count an attempt that ended: seconds in all and to the first token, and generated tokens."""
+    """Count an attempt that ended: seconds in all and to the first token, and generated tokens. `labels` are by the names of the
+    conventions; `error` is empty where there was none.
+    """
     exemplar = _exemplar(trace_id)
-    INFERENCE_SECONDS.labels(model, role).observe(seconds, exemplar)
+    INFERENCE_SECONDS.labels(**labels, error_type=error).observe(seconds, exemplar)
     if first_token is not None:
-        FIRST_TOKEN.labels(model, role).observe(first_token, exemplar)
+        FIRST_TOKEN.labels(**labels).observe(first_token, exemplar)
         if generated > 1:
-            PER_TOKEN.labels(model, role).observe((seconds - first_token) / (generated - 1), exemplar)
+            PER_TOKEN.labels(**labels).observe((seconds - first_token) / (generated - 1), exemplar)
 
 
 def watch_availability(profile: str) -> None:
@@ -261,13 +268,6 @@ def _by_state(counts: TokenCounts) -> dict[str, int]:
         "overrun": counts.overrun,
         "discarded": counts.discarded,
     }
-
-
-def export_used_limits(used: Mapping[tuple[str, str], float]) -> None:
-    """Used share by tenant and limit; those that are not named are exported no longer."""
-    LIMIT_USED.clear()
-    for (tenant, limit), share in used.items():
-        LIMIT_USED.labels(tenant, limit).set(share)
 
 
 def _exemplar(trace_id: str) -> dict[str, str] | None:

@@ -62,16 +62,17 @@ class InferenceSpan:
         """
         time_to_first_token = None if first_token_at is None else first_token_at - self._started_at
         trace_id = trace.format_trace_id(self._span.get_span_context().trace_id)
+        error = "cancelled" if reason == "aborted" else None
         metrics.count_inference(
-            self._inference.model, self._inference.role, time.time() - self._started_at, time_to_first_token,
+            _labels(self._inference), error or "", time.time() - self._started_at, time_to_first_token,
             counts.generated if counts else 0, trace_id,
         )  # fmt: skip
         set_attributes(
             self._span,
             {
                 # The conventions know no other word for a response that was cut off; error.type says which it was.
-                "gen_ai.response.finish_reasons": ["error" if reason == "aborted" else reason],
-                "error.type": "cancelled" if reason == "aborted" else None,
+                "gen_ai.response.finish_reasons": ["error" if error else reason],
+                "error.type": error,
                 "gen_ai.response.model": self._inference.model,
                 "gen_ai.response.time_to_first_chunk": time_to_first_token,
                 **(_usage(self._inference, counts) if counts else {}),
@@ -151,6 +152,20 @@ def _identity(inference: Inference, operation: str) -> dict[str, Any]:
         "tandem.request.id": inference.request_id,
         "tandem.role": inference.role,
         "tandem.attempt": inference.attempt,
+    }
+
+
+def _labels(inference: Inference) -> dict[str, str]:
+    """Of the metrics of a model server: the attributes of the span that identify no request, by the names that Prometheus gives them."""
+    host, port = inference.server
+    return {
+        "gen_ai_operation_name": "chat",
+        "gen_ai_provider_name": inference.provider,
+        "gen_ai_request_model": inference.model,
+        "gen_ai_response_model": inference.model,
+        "server_address": host,
+        "server_port": str(port) if host and port else "",
+        "role": inference.role,
     }
 
 

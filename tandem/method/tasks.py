@@ -215,7 +215,7 @@ def model_task(task: SolveInput, prices: RolePrices, *, stage: int = 0, max_toke
 
 @dataclass(frozen=True)
 class Payer:
-    """Whose account the bill goes to, and the UTC day (YYYY-MM-DD) that it counts towards."""
+    """Whose bill it is, and the UTC day (YYYY-MM-DD) that it counts towards on the tenant's account; empty where it has none."""
 
     tenant: str
     day: str

@@ -14,7 +14,7 @@ import yaml
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from services.observability import availability, metrics, outcome_metrics
+from services.observability import availability, metrics, outcome_metrics, tenant_metrics
 from services.observability.availability import Outcome
 from services.observability.spans import Inference, InferenceSpan, cost_bucket
 from tandem.cli.local_checks import judge_drift
@@ -116,11 +116,58 @@ def test_an_exemplar_links_to_the_trace() -> None:
     assert TRACE_ID in line
 
 
-def test_an_inference_is_timed() -> None:
+def gen_ai(model: str, provider: str = "tandem", address: str = "", port: str = "") -> dict[str, str]:
+    """Labels of the series of one model, named as semantic-conventions-genai names the attributes, and our own `role`."""
+    return {
+        "gen_ai_operation_name": "chat", "gen_ai_provider_name": provider, "gen_ai_request_model": model,
+        "gen_ai_response_model": model, "server_address": address, "server_port": port, "role": "llm",
+    }  # fmt: skip
+
+
+def test_an_inference_is_timed_by_the_conventions_labels() -> None:
     span = InferenceSpan(Inference("timed", "llm", "r", 1, RolePrices()))
     span.end("eos", span._started_at + 0.5, TokenCounts(10, 0, 5))
-    assert value("gen_ai_server_time_to_first_token_seconds_sum", model="timed", role="llm") == pytest.approx(0.5)
-    assert value("gen_ai_server_time_per_output_token_seconds_count", model="timed", role="llm") == 1
+    assert value("gen_ai_server_time_to_first_token_seconds_sum", **gen_ai("timed")) == pytest.approx(0.5)
+    assert value("gen_ai_server_time_per_output_token_seconds_count", **gen_ai("timed")) == 1
+    assert value("gen_ai_server_request_duration_seconds_count", **gen_ai("timed"), error_type="") == 1
+
+
+def test_an_inference_of_an_api_names_its_server_and_a_cancelled_one_its_error() -> None:
+    api = Inference("far", "llm", "r", 1, RolePrices(), "openai", ("api.example.com", 443))
+    InferenceSpan(api).end("aborted", None, TokenCounts(10, 0, 5))
+    labels = gen_ai("far", "openai", "api.example.com", "443")
+    assert value("gen_ai_server_request_duration_seconds_count", **labels, error_type="cancelled") == 1
+
+
+def test_the_buckets_are_those_of_the_conventions() -> None:
+    buckets = {
+        name: [upper for upper in histogram._upper_bounds if upper != float("inf")]
+        for name, histogram in (
+            ("duration", metrics.INFERENCE_SECONDS),
+            ("first", metrics.FIRST_TOKEN),
+            ("token", metrics.PER_TOKEN),
+        )
+    }
+    assert buckets == {
+        "duration": [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92],
+        "first": [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0],
+        "token": [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5],
+    }
+
+
+def test_the_cost_of_each_tenant_is_counted_and_there_is_an_end_to_their_names() -> None:
+    for number in range(tenant_metrics.MOST_NAMES + 5):
+        tenant_metrics.count_cost(f"tenant-{number}", 0.5)
+    tenant_metrics.count_cost("tenant-0", 0.25)
+    tenant_metrics.count_cost("tenant-0", None)
+    assert value("tandem_tenant_cost_usd_total", tenant="tenant-0") == 0.75
+    assert value("tandem_tenant_cost_usd_total", tenant=tenant_metrics.OTHERS) >= 2.5
+    series = [
+        line
+        for line in generate_latest(REGISTRY).decode().splitlines()
+        if line.startswith("tandem_tenant_cost_usd_total{")
+    ]
+    assert len(series) <= tenant_metrics.MOST_NAMES + 1
 
 
 def test_a_check_is_counted_by_its_verdict() -> None:
@@ -130,8 +177,8 @@ def test_a_check_is_counted_by_its_verdict() -> None:
 
 
 def test_a_limit_that_is_taken_away_is_exported_no_longer() -> None:
-    metrics.export_used_limits({("acme", "usd_per_day"): 0.5, ("acme", "usd_per_month"): 0.1})
-    metrics.export_used_limits({("acme", "usd_per_month"): 0.2})
+    tenant_metrics.export_used_limits({("acme", "usd_per_day"): 0.5, ("acme", "usd_per_month"): 0.1})
+    tenant_metrics.export_used_limits({("acme", "usd_per_month"): 0.2})
     assert value("tandem_tenant_limit_used_ratio", tenant="acme", limit="usd_per_month") == 0.2
     assert (
         REGISTRY.get_sample_value("tandem_tenant_limit_used_ratio", {"tenant": "acme", "limit": "usd_per_day"}) is None
@@ -178,7 +225,8 @@ def exported() -> set[str]:
     outcome_metrics.count_shadow("every", shadow)
     outcome_metrics.count_outcome("every", "code", "caller", "counted")
     metrics.count_check("every", "pass", 0.01, TRACE_ID)
-    metrics.export_used_limits({("every", "usd_per_day"): 0.5})
+    tenant_metrics.export_used_limits({("every", "usd_per_day"): 0.5})
+    tenant_metrics.count_cost("every", 0.1)
     availability.count_http("every", 200, 0.1)
     availability.announce("every")
     availability.count_call("every", Outcome.ANSWERED, 1.0)
@@ -218,5 +266,22 @@ def selectors(expression: str) -> set[str]:
 def test_a_query_names_only_series_that_are_exported(where: str, expression: str) -> None:
     names = selectors(expression)
     assert names or expression == "vector(1)"
-    # The SDK's own figures appear with its first span; tests/e2e sees them on a real process. Redis's are redis_exporter's.
-    assert {n for n in names if not n.startswith(("otel_sdk_", "redis_"))} <= exported(), where
+    # The SDK's own figures appear with its first span, vLLM's with its engine; tests/e2e sees the first on a real process. Redis's are
+    # redis_exporter's.
+    assert {n for n in names if not n.startswith(("otel_sdk_", "redis_", "vllm:"))} <= exported(), where
+
+
+def test_every_query_of_the_dashboard_is_of_the_chosen_namespace() -> None:
+    dashboard = json.loads((DEPLOY / "dashboards" / "tandem.json").read_text())
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            named = target["expr"].count('namespace=~"$namespace"')
+            assert named == len(re.findall(r"\b(?:tandem|gen_ai|vllm|redis|process)[_:]\w+", target["expr"])), panel["title"]
+
+
+def test_the_dashboard_shows_tenants_http_drift_and_what_vllm_says_of_itself() -> None:
+    shown = {name for _, expression in queries() for name in selectors(expression)}
+    assert shown >= {
+        "tandem_tenant_cost_usd_total", "tandem_tenant_limit_used_ratio", "tandem_http_requests_total", "tandem_http_reply_seconds_bucket",
+        "tandem_scorer_feature_shift", "vllm:kv_cache_usage_perc", "vllm:num_preemptions_total",
+    }  # fmt: skip

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from temporalio import activity
 
+from services.observability import tenant_metrics
 from services.observability.metrics import count_result
 from services.observability.spans import describe_result
 from services.observability.tracing import tracer
@@ -42,20 +43,21 @@ class PublishingActivities:
         await self._log.decisions.publish(request_id, scored_slot(scored.stage), scored)
 
     @activity.defn
-    async def publish_result(self, result: SolveResult, failed: bool, payer: Payer | None = None) -> SolveResult | None:
+    async def publish_result(self, result: SolveResult, failed: bool, payer: Payer) -> SolveResult | None:
         """Publish the result, and its totals for trace and metrics: the gateway's span has none when its client has gone.
         The bill goes to the payer's account.
 
         Returns the result that was published before, which is final: a cancel that comes after the end changes nothing.
         Readers of a failed request get the workflow's error instead.
         """
-        if payer:  # before readers hear of the end: what this request held is free for their next one
+        if payer.day:  # before readers hear of the end: what this request held is free for their next one
             await self._charge(payer, result)
         published = None if failed else await self._publish(result)
         with tracer.start_as_current_span("settle") as span:
             describe_result(span, published or result)
         if published is None:
             count_result(result, failed=failed)
+            tenant_metrics.count_cost(payer.tenant, result.cost.usd)
         return published
 
     async def _charge(self, payer: Payer, result: SolveResult) -> None:

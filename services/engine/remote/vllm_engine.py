@@ -97,7 +97,7 @@ class VllmEngine(QueuedEngine):
             "dtype": settings.dtype,
             "max_num_seqs": settings.max_batch,
             "enable_prefix_caching": True,
-            "disable_log_stats": True,
+            "disable_log_stats": False,  # its own metrics, of the KV cache and preemptions, are read with ours
             **settings.arguments,
         }
         self._tokenizer = ChatTokenizer.load(settings.path)

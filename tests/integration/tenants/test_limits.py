@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from prometheus_client import REGISTRY
 
+from services.observability.tenant_metrics import OTHERS
 from tandem import RequestError
 from tandem.request import solve_request
 from tests.conftest import Hold as HoldFile
@@ -212,3 +213,16 @@ async def test_the_used_share_of_a_tenant_outside_the_file_is_exported_as_well(l
         limited.file.set("", {"requests_per_minute": None})
     labels = {"tenant": tenant, "limit": "requests_per_minute"}
     assert REGISTRY.get_sample_value("tandem_tenant_limit_used_ratio", labels) == 1.0
+
+
+async def test_the_cost_of_a_tenants_requests_is_counted_with_limits_and_without(limited: Limited) -> None:
+    for tenant in (uuid4().hex, limited.tenant(usd_per_day=0.5)):
+        before = counted_usd(tenant)
+        usd = (await served(limited, tenant))["cost"]["usd"]
+        assert counted_usd(tenant) - before == pytest.approx(usd)
+
+
+def counted_usd(tenant: str) -> float:
+    """Of this tenant, and of all those together whose names came late to this process."""
+    found = (REGISTRY.get_sample_value("tandem_tenant_cost_usd_total", {"tenant": name}) for name in (tenant, OTHERS))
+    return sum(usd or 0.0 for usd in found)
