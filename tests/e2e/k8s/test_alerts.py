@@ -13,7 +13,7 @@ import re
 import signal
 import subprocess
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,8 @@ from tests.e2e.k8s.values import scripted_profile
 pytestmark = pytest.mark.timeout(900)
 RULES = yaml.safe_load((REPOSITORY / "deploy" / "alerts" / "tandem.yaml").read_text())
 ALWAYS = {"TandemWatchdog"}
-ELSEWHERE = {
-    "TandemIsNotRead",
-    "TandemCertificateEnds",
-    "TandemProcessIsGone",
-}  # by promtool alone: they take hours, or what others need
+# By promtool alone: they take hours, or what others need.
+ELSEWHERE = {"TandemIsNotRead", "TandemCertificateEnds", "TandemProcessIsGone"}
 ALERTS = [rule["alert"] for group in RULES["groups"] for rule in group["rules"]]
 PANELS = json.loads((REPOSITORY / "deploy" / "dashboards" / "tandem.json").read_text())["panels"]
 WINDOW = "10s"
@@ -292,12 +289,6 @@ async def test_every_query_of_the_dashboard_has_data_under_load(watched: Release
         with suppress(TimeoutError):
             await asyncio.to_thread(eventually, "data", look, 60)
     assert not empty
-
-
-def with_variables(query: str, chosen: Mapping[str, str]) -> str:
-    for name, value in chosen.items():
-        query = query.replace(name, value)
-    return query
 
 
 def has_value(series: dict[str, Any]) -> bool:
