@@ -218,13 +218,7 @@
 {{- end }}
 {{- end }}
 
-{{/* Addresses: those of the values, else the demo's. */}}
-{{- define "tandem.redisUrl" -}}
-{{- if .Values.redis.url -}}{{ .Values.redis.url }}
-{{- else if .Values.demo.enabled -}}redis://{{ include "tandem.fullname" . }}-demo-redis:6379/0
-{{- else -}}{{ fail "redis.url or redis.existingSecret is needed (or demo.enabled for a trial)" }}{{- end -}}
-{{- end }}
-
+{{/* Addresses: those of the values, else the demo's. Redis' is in _redis.tpl. */}}
 {{- define "tandem.temporalAddress" -}}
 {{- if .Values.temporal.address -}}{{ .Values.temporal.address }}
 {{- else if .Values.demo.enabled -}}{{ include "tandem.fullname" . }}-demo-temporal:7233

@@ -9,8 +9,13 @@
 {{- else }}
   value: {{ include "tandem.redisUrl" .root | quote }}
 {{- end }}
-{{- if $redis.usersSecret }}
-- {name: REDIS_USERNAME, value: tandem-{{ .component.role }}}
+{{- if and $redis.usersSecret (or $redis.username $redis.passwordSecret) }}
+{{- fail "redis.usersSecret and redis.username or redis.passwordSecret exclude each other" }}
+{{- end }}
+{{- with ternary (printf "tandem-%s" .component.role) $redis.username (not (empty $redis.usersSecret)) }}
+- {name: REDIS_USERNAME, value: {{ . | quote }}}
+{{- end }}
+{{- if or $redis.usersSecret $redis.passwordSecret }}
 - {name: REDIS_PASSWORD_FILE, value: /etc/tandem/redis/password}
 {{- end }}
 {{- if $redis.tls.existingSecret }}
@@ -33,9 +38,21 @@
 {{- if and .Values.networkPolicy.enabled .Values.redis.existingSecret (not .Values.redis.ports) -}}
 {{- fail "networkPolicy.enabled with redis.existingSecret needs redis.ports, such as [6380]: the policies must allow the port, and the chart cannot read the secret" -}}
 {{- end -}}
-{{- $named := ternary (list 6379) list (contains "+sentinel:" .Values.redis.url) -}}
-{{- range regexFindAll ":[0-9]+(,|/|[?]|$)" .Values.redis.url -1 -}}
+{{- $url := "" -}}
+{{- if not .Values.redis.existingSecret }}{{ $url = include "tandem.redisUrl" . }}{{ end -}}
+{{- $named := ternary (list 6379) list (contains "+sentinel:" $url) -}}
+{{- range regexFindAll ":[0-9]+(,|/|[?]|$)" $url -1 -}}
 {{- $named = append $named (regexFind "[0-9]+" . | int) -}}
 {{- end -}}
 {{ default (default (list 6379) $named) .Values.redis.ports | uniq | toJson }}
+{{- end }}
+
+{{/* Address: that of the values, else the demo's. */}}
+{{- define "tandem.redisUrl" -}}
+{{- $redis := .Values.redis -}}
+{{- if and $redis.host (or $redis.url $redis.existingSecret) -}}{{ fail "redis.host and a URL exclude each other" }}{{- end -}}
+{{- if $redis.host -}}{{ ternary "rediss" "redis" $redis.tls.enabled }}://{{ $redis.host }}:{{ $redis.port }}/{{ $redis.database }}
+{{- else if $redis.url -}}{{ $redis.url }}
+{{- else if .Values.demo.enabled -}}redis://{{ include "tandem.fullname" . }}-demo-redis:6379/0
+{{- else -}}{{ fail "redis.url, redis.host or redis.existingSecret is needed (or demo.enabled for a trial)" }}{{- end -}}
 {{- end }}

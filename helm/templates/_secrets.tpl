@@ -8,10 +8,11 @@
   volume: {{- include "tandem.tlsVolume" . | nindent 4 }}
 {{- end }}
 {{- if $c.serves }}
-{{- with $v.redis.usersSecret }}
-{{- /* its own user's password alone */}}
+{{- with $v.redis.usersSecret | default $v.redis.passwordSecret }}
+{{- /* where each process has a user, its own password alone */}}
+{{- $key := ternary $c.role $v.redis.passwordSecretKey (not (empty $v.redis.usersSecret)) }}
 - folder: redis
-  volume: {name: redis-password, secret: {secretName: {{ . }}, items: [{key: {{ $c.role }}, path: password}]}}
+  volume: {name: redis-password, secret: {secretName: {{ . }}, items: [{key: {{ $key }}, path: password}]}}
 {{- end }}
 {{- with $v.redis.tls.existingSecret }}
 - folder: redis-tls

@@ -62,7 +62,7 @@ def test_every_ci_file_renders(values: str) -> None:
         ("serving.mode=knative", "knative|mode"),
         ("gateway.service.type=Loadbalancer", "must be one of 'ClusterIP', 'NodePort', 'LoadBalancer'"),
         ("otel.sampler=always", "must be one of 'always_on'"),
-        ("redis.url=", "redis.url or redis.existingSecret is needed"),
+        ("redis.url=", "redis.url, redis.host or redis.existingSecret is needed"),
         ("auth.existingSecret=", "auth.existingSecret or auth.oidc.issuer is needed"),
         ("slmExecutor.sharedWith=another", "sharedWith"),
         ("profiles[0].slmExecutor.replicas=2", "'replicas' not allowed"),

@@ -276,7 +276,9 @@ def test_every_query_of_the_dashboard_is_of_the_chosen_namespace() -> None:
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
             named = target["expr"].count('namespace=~"$namespace"')
-            assert named == len(re.findall(r"\b(?:tandem|gen_ai|vllm|redis|process)[_:]\w+", target["expr"])), panel["title"]
+            assert named == len(re.findall(r"\b(?:tandem|gen_ai|vllm|redis|process)[_:]\w+", target["expr"])), panel[
+                "title"
+            ]
 
 
 def test_the_dashboard_shows_tenants_http_drift_and_what_vllm_says_of_itself() -> None:
