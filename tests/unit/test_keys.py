@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from services.identity.authentication import ApiKeys
 from services.identity.caller import Caller
 from tandem.cli import app
 from tandem.keys import KeyFile, KeyFileError, find_key
+from tandem.paths import REPOSITORY
 
 
 @pytest.fixture
@@ -107,3 +111,15 @@ def test_a_revoked_key_is_shown_as_json(tmp_path: Path) -> None:
     created = json.loads(CliRunner().invoke(app, ["keys", "create", "acme", "--json", *file]).output)
     revoked = json.loads(CliRunner().invoke(app, ["keys", "revoke", created["id"], "--json", *file]).output)
     assert (revoked["id"], revoked["tenant"]) == (created["id"], "acme")
+
+
+def test_the_recipe_that_makes_a_key_in_an_image_prints_the_file_and_tells_the_key_apart(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "kubernetes.md").read_text()
+    [words] = re.findall(r"-- sh -c \\\n  '([^']+)' < keys.json", page)
+    command = words.replace("/tmp/", f"{tmp_path}/").replace(
+        "tandem keys", f"{Path(sys.executable).parent / 'tandem'} keys"
+    )
+    done = subprocess.run(["sh", "-c", command], input='{"keys": []}', capture_output=True, text=True, check=True)
+    [key] = json.loads(done.stdout)["keys"]
+    assert key["tenant"] == "my-team"
+    assert find_key(KeyFile(tmp_path / "keys.json").read(), done.stderr.splitlines()[0]) is not None
