@@ -86,12 +86,12 @@ class SmallModel:
             self._reading,
             timeout=Timeouts.prefill_end + Timeouts.local_attempt,
         )
-        if logged is None:
-            self._state.note_lost_tokens("slm", NO_LOG)
-            return
-        found = logged.by_stage
+        found = logged.by_stage if logged else {}
         self._state.prefills += [PassOutcome(counts) for stage, counts in found.items() if stage in self._missed]
-        if any(stage not in found and not may_be_unread for stage, may_be_unread in self._missed.items()):
+        lost = self._missed.keys() - found.keys()
+        if lost and (logged is None or not logged.is_whole):
+            self._state.note_lost_tokens("slm", NO_LOG)
+        elif any(not self._missed[stage] for stage in lost):
             self._state.note_lost_tokens("slm", "a prefill did not tell its tokens")
 
     async def try_answer(

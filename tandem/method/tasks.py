@@ -128,9 +128,12 @@ class PassOutcome:
 
 @dataclass(frozen=True)
 class LoggedPrefills:
-    """All prefills that the request log knows of, by the stage from whose insight the prompt was made."""
+    """All prefills that the request log or the worker knows of, by the stage from whose insight the prompt was made. `is_whole`: the log
+    has answered.
+    """
 
     by_stage: dict[int, TokenCounts] = field(default_factory=dict)
+    is_whole: bool = True
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,14 @@ async def test_a_prefill_that_has_told_its_tokens_counts_once() -> None:
     assert await _prompt_of_slm(145, logged) == (161, [])
 
 
+async def test_without_the_log_a_prefill_that_its_worker_knows_is_billed() -> None:
+    logged = LoggedPrefills({1: TokenCounts(prompt=16)}, is_whole=False)
+    assert await _prompt_of_slm(145, logged) == (161, [])
+
+
 async def test_a_prefill_that_nobody_knows_of_makes_the_bill_a_lower_bound() -> None:
-    for logged in (None, LoggedPrefills({0: TokenCounts(prompt=145)})):
+    told = {0: TokenCounts(prompt=145)}
+    for logged in (None, LoggedPrefills(told), LoggedPrefills(told, is_whole=False)):
         prompt, notes = await _prompt_of_slm(145, logged)
         assert prompt == 145
         assert len(notes) == 1

@@ -19,11 +19,13 @@ from temporalio.testing import ActivityEnvironment
 from services.request_log.transcript import Transcript
 from tandem.method.errors import Unavailable
 from tandem.method.prices import RolePrices
-from tandem.method.tasks import Ahead, ModelTask, PassOutcome, StageScore
+from tandem.method.tasks import Ahead, LoggedPrefills, ModelTask, PassOutcome, StageScore
 from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, execution_pb2_grpc
+from workflows.activities.models import AnswerActivities
 from workflows.activities.reading_ahead import ReadingAhead
 from workflows.activities.scoring import ScoringActivities
+from workflows.activities.usage import ReportedUsage
 
 
 class _Streams:
@@ -74,13 +76,16 @@ class _Executor(execution_pb2_grpc.SlmExecutorServicer):
 
 
 @asynccontextmanager
-async def _served(executor: _Executor, streams: Any) -> AsyncIterator[ScoringActivities]:
+async def _served(executor: _Executor, streams: Any) -> AsyncIterator[tuple[ScoringActivities, AnswerActivities]]:
+    """Both kinds of activities of a worker whose log has `streams` and no ledger."""
     server = grpc.aio.server()
     execution_pb2_grpc.add_SlmExecutorServicer_to_server(executor, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
+    log = cast(Any, SimpleNamespace(streams=streams, ledger=_DeadLedger()))
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield ScoringActivities(channel, cast(Any, SimpleNamespace(streams=streams)), ReadingAhead(channel))
+        ahead = ReadingAhead(channel)
+        yield ScoringActivities(channel, log, ahead), AnswerActivities(channel, log, ReportedUsage(), ahead)
     await server.stop(None)
 
 
@@ -90,12 +95,17 @@ _READ = PassOutcome(TokenCounts(prompt=9))
 
 async def test_a_cancelled_wait_tells_what_was_read_meanwhile() -> None:
     streams, executor, environment = _Streams(), _Executor(waits=True), ActivityEnvironment()
-    async with _served(executor, streams) as activities:
+    async with _served(executor, streams) as (activities, _):
         waiting = asyncio.create_task(environment.run(activities.wait_for_stage, _TASK, _AHEAD))
         while not executor.num_begun:
             await asyncio.sleep(0.01)
         environment.cancel()
         assert await asyncio.wait_for(waiting, 30) == StageScore(2, ended=True, ahead=_READ)
+
+
+class _DeadLedger:
+    async def all_passes(self, request_id: str, kind: object) -> None:
+        raise Unavailable("no Redis")
 
 
 class _DeadLog:
@@ -107,7 +117,7 @@ class _DeadLog:
 async def test_a_wait_that_redis_fails_tells_what_was_read_and_its_second_attempt_reads_nothing_again() -> None:
     executor, first, second = _Executor(waits=False), ActivityEnvironment(), ActivityEnvironment()
     second.info = replace(second.info, attempt=2)
-    async with _served(executor, _DeadLog()) as activities:
+    async with _served(executor, _DeadLog()) as (activities, _):
         with pytest.raises(ApplicationError):
             await first.run(activities.wait_for_stage, _TASK, _AHEAD)
         while executor.num_begun < 1:
@@ -120,3 +130,12 @@ async def test_a_wait_that_redis_fails_tells_what_was_read_and_its_second_attemp
             await asyncio.sleep(0.01)
         assert failed.value.details[0] == StageScore(2, ahead=_READ)
         assert executor.num_begun == 1
+
+
+async def test_a_worker_knows_what_its_prefills_have_read_without_the_log() -> None:
+    environment = ActivityEnvironment()
+    async with _served(_Executor(waits=False), _DeadLog()) as (scoring, answers):
+        with pytest.raises(ApplicationError):
+            await environment.run(scoring.wait_for_stage, _TASK, _AHEAD)
+        found = await environment.run(answers.all_prefill_passes, "r1", ())
+    assert found == LoggedPrefills({1: TokenCounts(prompt=9)}, is_whole=False)

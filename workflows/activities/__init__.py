@@ -49,8 +49,9 @@ class Activities:
         self._channels += [second] if second else []
         reported, self._others = ReportedUsage(), OtherCheckers(checkers, transport)
         self._insight = InsightActivities(generator, reported)
-        self._scoring = ScoringActivities(scorer, log, ReadingAhead(executor))
-        self._answer = AnswerActivities(executor, log, reported, second)
+        reading_ahead = ReadingAhead(executor)
+        self._scoring = ScoringActivities(scorer, log, reading_ahead)
+        self._answer = AnswerActivities(executor, log, reported, reading_ahead, second)
         self._checking = CheckingActivities(checker, log, self._others)
         self._publishing = PublishingActivities(log)
         self._lost_usage = LostUsageActivities(log, reported)

@@ -16,10 +16,12 @@ from services.request_log.log import RequestLog
 from tandem.convert.outcomes import outcome_from_pb
 from tandem.convert.requests import execute_request_to_pb, generate_request_to_pb
 from tandem.method.checks import SmallRole
+from tandem.method.errors import TandemError
 from tandem.method.tasks import GenerationOutcome, LoggedPrefills, ModelTask
 from tandem.method.timeouts import Timeouts
 from tandem.v1 import execution_pb2_grpc, insight_pb2_grpc
 from workflows.activities.model_call import abort, run_model_call
+from workflows.activities.reading_ahead import ReadingAhead
 from workflows.activities.usage import ReportedUsage
 
 _LOOK_AGAIN_SECONDS = 0.02
@@ -47,10 +49,12 @@ class AnswerActivities:
         executor: grpc.aio.Channel,
         log: RequestLog,
         reported: ReportedUsage,
+        reading_ahead: ReadingAhead,
         second: grpc.aio.Channel | None = None,
     ) -> None:
         self._stub, self._log, self._reported = execution_pb2_grpc.SlmExecutorStub(executor), log, reported
         self._second = execution_pb2_grpc.SlmExecutorStub(second) if second else None
+        self._reading_ahead = reading_ahead
 
     @activity.defn
     async def execute(self, task: ModelTask) -> GenerationOutcome:
@@ -71,11 +75,20 @@ class AnswerActivities:
         deadline = time.monotonic() + Timeouts.prefill_end.total_seconds()
         while True:
             may_tell_more = bool(running) and await self._abort_prefill(request_id)
-            passes = await self._log.ledger.all_passes(request_id, Pass.PREFILL)
-            by_stage = {int(stage): counts for stage, counts in passes.items()}
-            if not may_tell_more or set(running) <= by_stage.keys() or time.monotonic() > deadline:
-                return LoggedPrefills(by_stage)
+            found = await self._known_prefills(request_id)
+            is_all = not may_tell_more or set(running) <= found.by_stage.keys() or not found.is_whole
+            if is_all or time.monotonic() > deadline:
+                return found
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def _known_prefills(self, request_id: str) -> LoggedPrefills:
+        own = await self._reading_ahead.told(request_id)
+        try:
+            logged = await self._log.ledger.all_passes(request_id, Pass.PREFILL)
+        except TandemError as error:
+            activity.logger.warning("prefills are known as far as this worker began them: %s", error)
+            return LoggedPrefills(own, is_whole=False)
+        return LoggedPrefills(own | {int(stage): counts for stage, counts in logged.items()})
 
     async def _abort_prefill(self, request_id: str) -> bool:
         """False where the service is away, and with it whatever ran."""

@@ -19,11 +19,12 @@ from tandem.convert.outcomes import prefill_response_from_pb
 from tandem.convert.requests import prefill_request_to_pb
 from tandem.method.tasks import Ahead, ModelTask, StageScore
 from tandem.method.timeouts import Timeouts
+from tandem.method.tokens import TokenCounts
 from tandem.v1 import execution_pb2, execution_pb2_grpc
 from workflows.activities.attempts import worker_is_draining
 from workflows.activities.model_call import abort
 
-_ABORT_AGAIN_SECONDS = 0.05
+_ABORT_AGAIN_SECONDS, _ENDING_SECONDS = 0.05, 1.0
 _MAX_KEPT = 1024  # prefills, of which a repeated attempt may ask for the last ones
 
 Prefill = asyncio.Future[execution_pb2.PrefillResponse]
@@ -81,6 +82,20 @@ class ReadingAhead:
         if prefill is None and activity.info().attempt == 1:
             prefill = self._start(replace(task, stage=ahead.stage, prices=ahead.prices))
         return Reading(self._stub, task.request_id, prefill)
+
+    async def told(self, request_id: str) -> dict[int, TokenCounts]:
+        """By stage, what prefills of this worker have told: the log may have lost it, and the attempt that heard it. What still runs is
+        about to end.
+        """
+        own = {stage: prefill for (request, stage), prefill in self._begun.items() if request == request_id}
+        if own:
+            await asyncio.wait(own.values(), timeout=_ENDING_SECONDS)
+        ended = {stage: prefill for stage, prefill in own.items() if prefill.done() and not prefill.cancelled()}
+        return {
+            stage: prefill_response_from_pb(prefill.result()).counts
+            for stage, prefill in ended.items()
+            if prefill.exception() is None
+        }
 
     def _start(self, task: ModelTask) -> Prefill:
         call = self._stub.Prefill(prefill_request_to_pb(task), timeout=Timeouts.attempt.total_seconds())
