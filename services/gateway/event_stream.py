@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import count
 from typing import Any, Literal
 
 from services.request_log.connection import Role
@@ -19,6 +21,7 @@ from tandem.method.errors import Unavailable
 from tandem.method.events import AnswerDelta, InsightDelta, Restarted, SolveEvent, StageCompleted
 from tandem.method.result import SolveResult
 
+logger = logging.getLogger(__name__)
 _DECISIONS = "decisions"
 _STREAMS = (str(Role.INSIGHT), str(Role.ANSWER), _DECISIONS)
 _HAS_TEXT = "+"
@@ -137,17 +140,19 @@ class EventStream:
             reading.cancel()
 
     async def _rest(self) -> list[PositionedEvent]:
-        """Entries written before the end that were not read yet. A read that fails is tried again: it would cut the text. A Redis
-        that is silent holds the result up for one read's timeout, and no longer.
+        """Entries written before the end that were not read yet. A read that fails is tried again, once at least: it would cut the text.
+        A Redis that is silent holds the result up for two reads' timeouts, and no longer.
         """
         began = time.monotonic()
-        while True:
+        for number in count(1):
             try:
                 return await self._news(_NO_BLOCK)
-            except Unavailable:
-                if time.monotonic() - began > _LAST_READS_SECONDS:
-                    return []
+            except Unavailable as error:
+                if number > 1 and time.monotonic() - began > _LAST_READS_SECONDS:
+                    logger.warning("the rest of the text of %s is not sent: %s", self._request_id, error)
+                    break
             await asyncio.sleep(_RETRY_SECONDS)
+        return []
 
     async def _lost(self) -> list[PositionedEvent]:
         """Streams that Redis has lost, and that their writers have begun again: they are read from their beginning."""

@@ -20,10 +20,11 @@ from tests.integration.asking import forget
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest.mark.parametrize("failures", [1, 3])
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 0), (3, 0), (1, 2.5)])
 async def test_a_read_that_fails_after_the_end_does_not_cut_the_text(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch, failures: int
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, failures: int, seconds: float
 ) -> None:
+    """At once, or after a timeout of Redis's client."""
     log, request_id, left = RequestLog(redis_url, timedelta(minutes=1)), uuid4().hex, failures
     writer = await log.streams.begin(request_id, Role.INSIGHT, 1, "stage")
     await writer.append("the first part, ", [1, 2])
@@ -34,6 +35,7 @@ async def test_a_read_that_fails_after_the_end_does_not_cut_the_text(
         nonlocal left
         if left:
             left -= 1
+            await asyncio.sleep(seconds)
             raise Unavailable("the log does not answer", reason="REQUEST_LOG_UNAVAILABLE")
         return await read(*arguments)
 
