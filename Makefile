@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: calls images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: scale-simulation calls images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -159,6 +159,9 @@ e2e-k8s: develop jaeger k8s-tools  ## test the chart on a real two-node cluster 
 
 scaling-curves: develop  ## draw docs/scaling.svg: backlog, pods and latency of the last `make e2e-k8s`
 	@$(RUN) python -m lab.bench.drawing scaling
+
+scale-simulation: develop  ## what 1,000 and 100,000 requests a minute need, simulated from the files of bench-weight, before and now (seconds)
+	@$(RUN) python -m lab.bench.scale
 
 peers: models develop  ## install llama.cpp and vLLM for CPUs into the cache folder, to compare with (minutes)
 	@$(RUN) python -m lab.bench.peers
