@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -135,3 +136,26 @@ async def test_the_drawer_sends_what_its_task_takes_and_only_what_is_set(tab: Vi
     await tab.done()
     assert bodies[1]["checks"] == ["regex:[a-z]+"]
     assert bodies[1]["question"] == SECOND
+
+
+@needs_browser
+async def test_the_text_of_files_joins_the_question_and_what_is_no_text_is_named(tab: Visit, tmp_path: Path) -> None:
+    for name, content in {
+        "f.py": b"def f():\n    return 1\n", "notes.md": "Über\n```sh\nls\n```\n".encode(), "a.bin": b"\x00\x01", "latin.txt": b"\xfcber",
+    }.items():  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+    await tab.open()
+    field = tab.page.get_by_label("Question", exact=True)
+    await field.fill("What does this do?")
+    await tab.page.get_by_text("More", exact=True).click()
+    files = tab.page.get_by_label("Text files")
+    await files.set_input_files([tmp_path / "f.py", tmp_path / "notes.md"])
+    fenced = (
+        "What does this do?\n\nf.py:\n```\ndef f():\n    return 1\n```\n\nnotes.md:\n````\nÜber\n```sh\nls\n```\n````"
+    )
+    await expect(field).to_have_value(fenced)
+    for name in ("a.bin", "latin.txt"):
+        await files.set_input_files([tmp_path / name])
+        await expect(tab.page.get_by_role("alert")).to_have_text(f"{name} is not a text in UTF-8, and was left out.")
+    await expect(field).to_have_value(fenced)
+    assert await tab.serious_findings() == []

@@ -46,8 +46,8 @@ async function reach(path, options) {
   }
 }
 
-async function call(path, options = {}) {
-  const response = await reach(`/api${path}`, { ...options, headers: { ...headers(), ...options.headers } });
+async function call(path, options = {}, root = "/api") {
+  const response = await reach(root + path, { ...options, headers: { ...headers(), ...options.headers } });
   if (!response.ok) throw await refusal(response);
   return response.json();
 }
@@ -55,14 +55,14 @@ async function call(path, options = {}) {
 let mostBytes = Infinity;
 
 /** A body that is too large is not sent: the server would cut the connection, which a browser does not explain. */
-async function post(path, content) {
+async function post(path, content, root) {
   const body = new Blob([JSON.stringify(content ?? {})]);
   const more = body.size - mostBytes;
   if (more > 0) {
     const [has, beyond, most] = [body.size, more, mostBytes].map((bytes) => bytes.toLocaleString("en"));
     throw new ApiError(413, `The question is too large: it has ${has} bytes, ${beyond} more than the ${most} that the server takes. Shorten it.`);
   }
-  return call(path, { method: "POST", body, headers: { "content-type": "application/json" } });
+  return call(path, { method: "POST", body, headers: { "content-type": "application/json" } }, root);
 }
 
 export async function getProfiles() {
@@ -78,6 +78,8 @@ export const getRequest = (id) => call(`/requests/${encodeURIComponent(id)}`);
 export const getPlan = (pair, signal) => call(`/plan?${new URLSearchParams(pair)}`, { signal });
 export const getPlanMap = (pair, signal) => call(`/plan/map?${new URLSearchParams(pair)}`, { signal });
 export const ask = (asked) => post("/requests", asked);
+/** Whether an answer was right. */
+export const report = (id, isRight) => post("/outcomes", { request_id: id, right: isRight }, "/v1/tandem");
 export const cancel = (id) => post(`/requests/${encodeURIComponent(id)}/cancel`);
 
 /**

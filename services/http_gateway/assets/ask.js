@@ -71,7 +71,7 @@ export function Ask({ id, served }) {
     const answered = state?.result?.answer ? [{ ...turn, answer: state.result.answer, parts: parts(state) }] : [];
     send(asked, isTalk ? [...earlier, ...answered] : []);
   };
-  const edit = (fields) => setAsked({ ...asked, ...fields });
+  const edit = (fields) => setAsked((before) => ({ ...before, ...(typeof fields === "function" ? fields(before) : fields) }));
   return html`
     <h1 class="unseen">Ask</h1>
     ${!id && html`<${First} choose=${edit} />`}

@@ -1,9 +1,9 @@
 // A block of code: coloured where its language is known, and copied by a button. The colouring is loaded with the first block.
+import { CopyButton } from "./clipboard.js";
 import { html, useEffect, useMemo, useState } from "./html.js";
 
 const LANGUAGES = ["python", "javascript", "json", "bash", "sql"];
 const ALIASES = { py: "python", python3: "python", js: "javascript", node: "javascript", sh: "bash", shell: "bash", console: "bash", zsh: "bash" };
-const COPIED_MS = 1500;
 
 let loaded = null;
 
@@ -16,14 +16,9 @@ async function load() {
 
 export function Code({ text, language }) {
   const [highlighter, setHighlighter] = useState(() => loaded);
-  const [isCopied, setCopied] = useState(false);
   useEffect(() => {
     if (!highlighter) load().then((found) => setHighlighter(() => (loaded = found)), () => {});
   }, []);
-  useEffect(() => {
-    const later = isCopied && setTimeout(() => setCopied(false), COPIED_MS);
-    return () => clearTimeout(later);
-  }, [isCopied]);
   const asked = language.split(/\s/)[0].toLowerCase();
   const name = ALIASES[asked] ?? asked;
   const shown = useMemo(() => {
@@ -33,20 +28,9 @@ export function Code({ text, language }) {
   return html`
     <figure class="block">
       <figcaption><span>${asked}</span>
-        <button type="button" class="quiet" onClick=${() => copy(text).then(() => setCopied(true), () => {})}>${isCopied ? "Copied" : "Copy"}</button></figcaption>
+        <${CopyButton} text=${text} /></figcaption>
       ${shown}
     </figure>`;
-}
-
-/** A page that came over plain HTTP from another machine has no clipboard. */
-async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  const field = document.createElement("textarea");
-  field.value = text;
-  document.body.append(field);
-  field.select();
-  document.execCommand("copy");
-  field.remove();
 }
 
 const nodes = ({ children }) =>

@@ -1,4 +1,5 @@
-// What goes with a question beside its text: a system prompt, a JSON schema of the answer, and checks that it must pass.
+// What goes with a question: a system prompt, a JSON schema of the answer, checks that it must pass, and text files.
+import { Attach, withFile } from "./attach.js";
 import { html } from "./html.js";
 
 /** Named as the fields of the page's API, but for `system`, which is a message. */
@@ -27,6 +28,7 @@ export function Drawer({ asked, edit }) {
         <div><label for=${`more-${name}`}>${label}</label>
           <textarea id=${`more-${name}`} class="code" rows="3" spellcheck="false" placeholder=${hint} value=${asked[name]}
             onInput=${(event) => edit({ [name]: event.target.value })}></textarea>
-          <p class="note">${told}</p></div>`)}</div>
+          <p class="note">${told}</p></div>`)}
+        <${Attach} add=${(name, text) => edit((before) => ({ question: withFile(before.question, name, text) }))} /></div>
     </details>`;
 }

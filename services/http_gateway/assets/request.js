@@ -8,6 +8,7 @@ import { ofResult } from "./live.js";
 import { Markdown } from "./markdown.js";
 import { Answer } from "./panes.js";
 import { Stages } from "./stages.js";
+import { Use } from "./use.js";
 import { Waterfall } from "./waterfall.js";
 
 /** A result does not tell its task. */
@@ -46,6 +47,7 @@ function Finished({ found, served }) {
     <div class="board opened">
       <${Answer} state=${state} profile=${profile} isCode=${isCode}>
         ${steps && html`<details><summary>All that was written on the way</summary><${Markdown} text=${steps} /></details>`}
+        ${result.answer && html`<${Use} result=${result} />`}
         ${shadow && html`<p class="ending">The large model alone: ${usd(shadow.usd)} measured, ${shadow.agrees ? "the same" : "another"} answer.</p>`}
       <//>
       <aside aria-label="How it was answered">
