@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tandem.method.examples import find_examples
+from tandem.method.whole_program import OUTPUT_OF
 
 _MAX_ITEMS = 200
 _MAX_NUMBER = 10**6
@@ -27,7 +28,9 @@ class Input:
 
 
 def given_inputs(question: str, entry: str) -> list[Input]:
-    """Of the calls of `entry` with literals in the prompt's examples, each once."""
+    """Of the calls of `entry` with literals in the prompt's examples, each once. None of a whole program: of its text nobody knows the form."""
+    if entry == OUTPUT_OF:
+        return []
     found: dict[str, Input] = {}
     for example in find_examples(question):
         for node in ast.walk(ast.parse(example.source)):

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tandem.method.example_tables import table_pairs
 from tandem.method.input_output import input_output_pairs
 from tandem.method.prompt_code import PromptCode, parse_prompt
+from tandem.method.whole_program import OUTPUT_OF, sample_runs
 
 MAX_EXAMPLES = 100
 MAX_STATEMENTS = 1000
@@ -54,12 +56,16 @@ class Example:
 def find_examples(question: str) -> list[Example]:
     """The examples in a prompt, in order of their forms, at most MAX_EXAMPLES."""
     prompt = parse_prompt(question)
+    if prompt.reads_input:
+        runs = [Example(Form.CALL, f"{OUTPUT_OF}({given!r})", repr(shown)) for given, shown in sample_runs(question)]
+        return runs[:MAX_EXAMPLES]
     text = _prose(prompt) if prompt.is_whole else question
     sessions, rest = _sessions(text, prompt.entry)
     sessions = [example for example in sessions if not example.source.startswith("#")]
     asserts, rest = _asserts(rest)
     found: dict[tuple[str, str], Example] = {}
-    pairs = (Example(Form.CALL, source, value) for source, value in input_output_pairs(rest, prompt))
+    described = (*input_output_pairs(rest, prompt), *table_pairs(rest, prompt))
+    pairs = (Example(Form.CALL, source, value) for source, value in described)
     for example in (*sessions, *asserts, *_calls(rest, prompt.entry), *pairs):
         found.setdefault((example.source, example.expected), example)  # said twice, it proves no more
     return list(found.values())[:MAX_EXAMPLES]

@@ -6,7 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 
-from tandem.method.prompt_code import PromptCode
+from tandem.method.prompt_code import DECIMALS, OPERATE, PromptCode
+from tandem.method.whole_program import SEVERAL_ANSWERS
 
 _LABEL = r"(?:\*\*|`)?{}(?:\s*\d+)?\s*:?(?:\*\*|`)?\s*:?\s*"
 _PAIR = re.compile(
@@ -16,31 +17,32 @@ _PAIR = re.compile(
 )  # fmt: skip
 _BLOCK_CHARACTERS = 4000
 _WORDS = {"true": True, "false": False, "null": None}
-# Where several answers are right, the one that is shown proves nothing.
-_SEVERAL_ANSWERS = re.compile(
-    r"\bany order\b|\bany (?:one )?of (?:them|these|the)\b|\bany valid\b|\bmultiple (?:valid )?(?:answers|solutions)\b",
-    re.I,
-)
-_NODES = re.compile(r"\b(?:ListNode|TreeNode|Node)\b")
+_LITERALS = {
+    "List", "Dict", "Set", "Tuple", "Optional", "Union", "Any", "Sequence", "Iterable", "Collection", "list", "dict", "set", "tuple",
+    "int", "float", "str", "bool", "bytes", "object", "typing",
+}  # fmt: skip
+"""Names in annotations of arguments that literals can be."""
 
 
 def input_output_pairs(text: str, prompt: PromptCode) -> Iterator[tuple[str, str]]:
     """A call of the prompt's function with literals, and the literal that it has to be, for each pair that can be read as that."""
-    parameters = _parameters(prompt)
-    if parameters is None or _SEVERAL_ANSWERS.search(text):
+    parameters = parameters_of(prompt)
+    if parameters is None or SEVERAL_ANSWERS.search(text):
         return
     for match in _PAIR.finditer(text):
         if len(match[0]) > _BLOCK_CHARACTERS:
             continue
-        arguments, value = _arguments(match["input"], parameters), _literal(match["output"])
+        arguments, value = arguments_in(match["input"], parameters), literal_in(match["output"])
         if arguments and value:
-            yield f"{prompt.entry}({arguments})", value
+            yield f"{prompt.entry}({arguments})", _rounded(value) if prompt.owner else value
 
 
-def _parameters(prompt: PromptCode) -> list[str] | None:
+def parameters_of(prompt: PromptCode) -> list[str] | None:
     """Of the function to be written; None where its values are no literals, or where it returns nothing."""
-    if not prompt.entry or _NODES.search(prompt.source):
+    if not prompt.entry or not prompt.source or not _takes_literals(prompt):
         return None
+    if prompt.entry == OPERATE:
+        return ["operations", "arguments"]
     for node in ast.walk(ast.parse(prompt.source)):
         if isinstance(node, ast.FunctionDef) and node.name == prompt.entry:
             is_silent = isinstance(node.returns, ast.Constant) and node.returns.value is None
@@ -49,7 +51,25 @@ def _parameters(prompt: PromptCode) -> list[str] | None:
     return None
 
 
-def _arguments(text: str, parameters: list[str]) -> str:
+def _takes_literals(prompt: PromptCode) -> bool:
+    """Whether no argument is of a class, such as a node of a tree."""
+    tree = ast.parse(prompt.source)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    wanted = [each for each in functions if prompt.entry in (each.name, OPERATE)]
+    hints = [argument.annotation for each in wanted for argument in each.args.args if argument.annotation]
+    words = " ".join(map(ast.unparse, [*hints, *(each.returns for each in wanted if each.returns)]))
+    return set(re.findall(r"[A-Za-z_]\w*", words)) - {"None"} <= _LITERALS
+
+
+def _rounded(value: str) -> str:
+    class Rounded(ast.NodeTransformer):
+        def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+            return ast.Constant(round(node.value, DECIMALS)) if isinstance(node.value, float) else node
+
+    return ast.unparse(Rounded().visit(ast.parse(value, mode="eval")))
+
+
+def arguments_in(text: str, parameters: list[str]) -> str:
     """As they stand in a call; empty: they are no literals, or others than the function takes."""
     lines = [line.strip().rstrip(",") for line in text.splitlines() if line.strip()]
     for source in (" ".join(lines), ", ".join(lines)):
@@ -66,8 +86,8 @@ def _arguments(text: str, parameters: list[str]) -> str:
     return ""
 
 
-def _literal(text: str) -> str:
-    node = _parsed(" ".join(text.split()).strip("`"))
+def literal_in(text: str) -> str:
+    node = _parsed(" ".join(map(str.strip, text.splitlines())).strip("` "))
     return (_value(node) or "") if node else ""
 
 

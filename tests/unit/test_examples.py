@@ -238,7 +238,12 @@ def test_a_pair_of_input_and_output_is_an_example_where_both_are_literals(
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("-> List[int]", "-> None"), ("nums: List[int]", "nums: Optional[ListNode]"), ("class Solution", "class Other")],
+    [
+        ("-> List[int]", "-> None"),
+        ("nums: List[int]", "nums: Optional[ListNode]"),
+        ("target: int", "target: 'Reader'"),
+        ("class Solution", "class Other"),
+    ],
 )
 def test_a_method_whose_values_are_no_literals_has_no_examples(before: str, after: str) -> None:
     assert find_examples(LEETCODE.replace(before, after)) == []
