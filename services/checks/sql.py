@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import random
-import sqlite3
 import time
 import zlib
 from collections import Counter
@@ -19,18 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.checks.api import Check, Compared, failed, needs_argument, passed, unknown
-from services.checks.sql_mutation import mutate_rows
+from services.checks.sql_database import SECONDS, Database, QueryError, Rows
+from services.checks.sql_duckdb import DuckDatabase
 from tandem.method.answer import last_block
 
-_MAX_ROWS, _MAX_LENGTH = 10_000, 1_000_000
-_SECONDS, _HEAP_BYTES = 3.0, 128 << 20
 _DATABASES, _LEAST_TOLD = 20, 3
-_STEPS = 10_000
 _DIGITS = 9
-_READS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
-_NEVER = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_CREATE_VTABLE}
-_FUNCTIONS_NEVER = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "randomblob", "zeroblob"}
-Rows = list[tuple[Any, ...]]
+_ENGINES: dict[str, type[Database] | type[DuckDatabase]] = {"sqlite": Database, "duckdb": DuckDatabase}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +33,7 @@ class SqlTask:
     expected: Rows | None
     other: str
     ordered: bool
-
-
-class QueryError(Exception):
-    """A query, or a script, that SQLite refuses, or that passes a limit."""
+    engine: str
 
 
 def parse_task(argument: str) -> SqlTask:
@@ -51,7 +42,7 @@ def parse_task(argument: str) -> SqlTask:
         given = json.loads(argument)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"no JSON: {error}") from None
-    known = {"setup", "expected", "other", "ordered"}
+    known = {"setup", "expected", "other", "ordered", "engine"}
     if not isinstance(given, dict) or not given.keys() <= known or not isinstance(given.get("setup"), str):
         raise ValueError(f"it is no object of {', '.join(sorted(known))} with a `setup`")
     if ("expected" in given) == ("other" in given):
@@ -61,77 +52,17 @@ def parse_task(argument: str) -> SqlTask:
         raise ValueError("`expected` is a list of rows, each a list")
     if not isinstance(other, str) or not isinstance(given.get("ordered", False), bool):
         raise ValueError("`other` is a text, and `ordered` true or false")
+    engine = given.get("engine", "sqlite")
+    if not isinstance(engine, str) or engine not in _ENGINES:
+        raise ValueError(f"`engine` is one of {', '.join(_ENGINES)}")
     rows = None if expected is None else [tuple(row) for row in expected]
-    return SqlTask(given["setup"], rows, other, given.get("ordered", False))
-
-
-class Database:
-    """In memory, once `setup` has run. `read` are the tables that queries have read."""
-
-    def __init__(self, deadline: float) -> None:
-        self.read: set[str] = set()
-        self._deadline, self._denied = deadline, ""
-        self.connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
-        self.connection.execute(f"PRAGMA hard_heap_limit = {_HEAP_BYTES}")
-        self.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_LENGTH)
-        self.connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-        self.connection.setlimit(sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0)
-        self.connection.set_progress_handler(lambda: time.monotonic() > self._deadline, _STEPS)
-
-    def set_up(self, script: str) -> None:
-        """Raises QueryError."""
-        self.connection.set_authorizer(self._may_write)
-        try:
-            self.connection.executescript(script)
-            self.connection.commit()  # what a script has begun: a copy would wait for its end for ever
-        except (sqlite3.Error, sqlite3.Warning, MemoryError, ValueError) as error:
-            raise QueryError(self._why(error)) from None
-
-    def copy(self) -> Database:
-        made = Database(self._deadline)
-        self.connection.set_authorizer(None)
-        self.connection.backup(made.connection)
-        return made
-
-    def query(self, text: str) -> Rows:
-        """Of one statement that reads. Raises QueryError."""
-        self.connection.set_authorizer(self._may_read)
-        try:
-            cursor = self.connection.execute(text)
-            if cursor.description is None:
-                raise QueryError("it gives no rows")
-            rows = cursor.fetchmany(_MAX_ROWS + 1)
-        except (sqlite3.Error, sqlite3.Warning, MemoryError, ValueError) as error:
-            raise QueryError(self._why(error)) from None
-        if len(rows) > _MAX_ROWS:
-            raise QueryError(f"it gives more than {_MAX_ROWS} rows")
-        return rows
-
-    def _why(self, error: BaseException) -> str:
-        denied, self._denied = self._denied, ""
-        if "interrupted" in str(error):
-            return f"it did not end within {_SECONDS:g} s"
-        return f"{denied} is not allowed" if denied else str(error) or type(error).__name__
-
-    def _may_write(self, action: int, one: str | None, *_: str | None) -> int:
-        return self._deny("ATTACH, PRAGMA or a virtual table") if action in _NEVER else sqlite3.SQLITE_OK
-
-    def _may_read(self, action: int, one: str | None, two: str | None, *_: str | None) -> int:
-        if action == sqlite3.SQLITE_FUNCTION and (two or "").lower() in _FUNCTIONS_NEVER:
-            return self._deny(f"the function {two}")
-        if action == sqlite3.SQLITE_READ and one and not one.startswith("sqlite_"):
-            self.read.add(one)
-        return sqlite3.SQLITE_OK if action in _READS else self._deny("anything but reading")
-
-    def _deny(self, what: str) -> int:
-        self._denied = what
-        return sqlite3.SQLITE_DENY
+    return SqlTask(given["setup"], rows, other, given.get("ordered", False), engine)
 
 
 def compare_sql(question: str, answer: str, argument: str) -> Compared:
     task, text = parse_task(argument), last_block(answer).strip().rstrip(";")
-    database = Database(time.monotonic() + _SECONDS)
     try:
+        database = _ENGINES[task.engine](time.monotonic() + SECONDS)
         database.set_up(task.setup)
     except QueryError as error:
         return unknown(f"the setup: {error}")
@@ -141,7 +72,7 @@ def compare_sql(question: str, answer: str, argument: str) -> Compared:
         return failed(f"the query: {error}")
 
 
-def _judged(database: Database, text: str, task: SqlTask) -> Compared:
+def _judged(database: Database | DuckDatabase, text: str, task: SqlTask) -> Compared:
     """Raises QueryError of the answer's query."""
     rows = database.query(text)
     if not database.read:
@@ -157,17 +88,18 @@ def _as_expected(rows: Rows, expected: Rows, ordered: bool) -> Compared:
     return passed(f"{len(rows)} rows are as expected") if rows else unknown("an empty result shows nothing")
 
 
-def _agreement(database: Database, text: str, task: SqlTask) -> Compared:
+def _agreement(database: Database | DuckDatabase, text: str, task: SqlTask) -> Compared:
     """Of two queries on the given rows, and on mutations of them. A database on which both give nothing tells nothing.
 
     Raises QueryError of the answer's query.
     """
     told, generator = 0, random.Random(zlib.crc32(task.setup.encode()))  # nosec B311  # not a secret
     for number in range(_DATABASES):
-        tried = database.copy()
-        with closing(tried.connection):
-            if number:
-                mutate_rows(tried.connection, generator)
+        try:
+            tried = database.mutated(generator) if number else database.copy()
+        except QueryError as error:
+            return unknown(f"rows like the given ones: {error}")
+        with closing(tried):
             try:
                 reference = tried.query(task.other)
             except QueryError as error:

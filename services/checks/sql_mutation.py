@@ -25,10 +25,10 @@ def mutate_rows(connection: sqlite3.Connection, generator: random.Random) -> Non
         connection.execute(f"DELETE FROM {table}")  # nosec B608
         holes = ", ".join("?" * len(columns))
         insert = f"INSERT OR IGNORE INTO {table} ({chosen}) VALUES ({holes})"  # nosec B608
-        connection.executemany(insert, _like(rows, [bool(row[5]) for row in columns], generator))
+        connection.executemany(insert, like(rows, [bool(row[5]) for row in columns], generator))
 
 
-def _like(rows: list[Row], is_key: list[bool], generator: random.Random) -> list[Row]:
+def like(rows: list[Row], is_key: list[bool], generator: random.Random) -> list[Row]:
     """Keys of rows are kept, so that tables still meet; a repeated row has another one."""
     kept = [row for row in rows if generator.random() >= _LEFT_OUT]
     repeated = [list(generator.choice(rows)) for _ in range(max(2, len(rows) // 3))] if rows else []

@@ -30,9 +30,7 @@ def table_pairs(text: str, prompt: PromptCode) -> Iterator[tuple[str, str]]:
                 yield from _pair(header, _cells(row), parameters, prompt.entry)
 
 
-def _pair(
-    header: Sequence[str], row: Sequence[str], parameters: list[str], entry: str
-) -> Iterator[tuple[str, str]]:
+def _pair(header: Sequence[str], row: Sequence[str], parameters: list[str], entry: str) -> Iterator[tuple[str, str]]:
     """The first column of a value ends those of the arguments; what stands after it are remarks."""
     at = next((i for i, name in enumerate(header) if _VALUE.fullmatch(name) or f"{entry}(" in name), 0)
     if not at or len(row) != len(header):

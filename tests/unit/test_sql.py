@@ -129,3 +129,18 @@ def test_whatever_leaves_its_database_fails_within_the_limits(escape: str, where
         assert found.verdict in ("fail", "error"), found
     assert not file.exists()
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "CREATE TRIGGER no BEFORE DELETE ON customer BEGIN SELECT RAISE(ABORT, 'rows stay'); END;",
+        "CREATE TRIGGER more AFTER INSERT ON customer BEGIN INSERT INTO nowhere VALUES (1); END;",
+        "CREATE TRIGGER slow AFTER DELETE ON customer BEGIN"
+        " INSERT INTO purchase SELECT NULL, 1, '', 0 FROM line a, line b, line c, line d, line e, line f, line g, line h, line i; END;",
+    ],
+)
+def test_rows_that_cannot_be_mutated_say_nothing_and_break_nothing(more: str) -> None:
+    found = agreeing(NAMES, NAMES, SHOP + more)
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.detail.startswith("rows like the given ones: ")
