@@ -1,0 +1,117 @@
+"""DuckDB for the check `sql`, where it is installed (extra `duckdb`): in memory, with no file, extension or setting within reach."""
+
+from __future__ import annotations
+
+import datetime
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+from services.checks.sql_database import MAX_ROWS, SECONDS, QueryError, Rows
+from services.checks.sql_mutation import like
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false", "autoinstall_known_extensions": "false", "autoload_known_extensions": "false",
+    "allow_community_extensions": "false", "threads": "1", "memory_limit": "128MB", "temp_directory": "",
+}  # fmt: skip
+_MOST_ROWS = 500
+
+
+class DuckDatabase:
+    """In memory, once `setup` has run. `read` are the tables that queries have read."""
+
+    def __init__(self, deadline: float) -> None:
+        try:
+            import duckdb
+        except ImportError:
+            raise QueryError("DuckDB is not installed in the answer checker") from None
+        self.read: set[str] = set()
+        self._duckdb, self._deadline, self._script = duckdb, deadline, ""
+        self._connection = duckdb.connect(":memory:", config=_CONFIG)
+        self._connection.execute("SET lock_configuration = true")
+
+    def set_up(self, script: str) -> None:
+        """Raises QueryError."""
+        self._script = script
+        with self._limited():
+            kinds = {str(each.type).rpartition(".")[2] for each in self._connection.extract_statements(script)}
+            if refused := kinds - {"CREATE", "INSERT", "UPDATE", "DELETE", "ALTER", "SELECT"}:
+                raise QueryError(f"{', '.join(sorted(refused))} is not allowed")
+            self._connection.execute(script)
+
+    def copy(self) -> DuckDatabase:
+        """Raises QueryError."""
+        made = DuckDatabase(self._deadline)
+        made.set_up(self._script)
+        return made
+
+    def mutated(self, generator: random.Random) -> DuckDatabase:
+        """A copy with other rows. Raises QueryError."""
+        made = self.copy()
+        with made._limited():
+            made._mutate(generator)
+        return made
+
+    def query(self, text: str) -> Rows:
+        """Of one statement that reads. Raises QueryError."""
+        with self._limited():
+            statements = self._connection.extract_statements(text)
+            if len(statements) != 1 or statements[0].type != self._duckdb.StatementType.SELECT:
+                raise QueryError("anything but one SELECT is not allowed")
+            self.read |= set(self._connection.get_table_names(text))
+            rows = self._connection.execute(statements[0]).fetchmany(MAX_ROWS + 1)
+        if len(rows) > MAX_ROWS:
+            raise QueryError(f"it gives more than {MAX_ROWS} rows")
+        return [tuple(map(_plain, row)) for row in rows]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _mutate(self, generator: random.Random) -> None:
+        ask = self._connection.execute
+        tables = "SELECT table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' ORDER BY 1"
+        for (name,) in ask(tables).fetchall():
+            table = '"' + name.replace('"', '""') + '"'
+            is_key = [bool(row[5]) for row in ask(f"PRAGMA table_info({table})").fetchall()]
+            rows = [list(row) for row in ask(f"SELECT * FROM {table} LIMIT {_MOST_ROWS}").fetchall()]  # nosec B608
+            ask(f"DELETE FROM {table}")  # nosec B608
+            found = like(rows, is_key, generator)
+            if found:
+                holes = ", ".join("?" * len(is_key))
+                insert = (
+                    f"INSERT OR IGNORE INTO {table} VALUES ({holes})"
+                    if any(is_key)
+                    else f"INSERT INTO {table} VALUES ({holes})"
+                )  # nosec B608
+                self._connection.executemany(insert, found)
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Ends what runs at the deadline. Raises QueryError for all that DuckDB refuses."""
+        timer = threading.Timer(max(0.0, self._deadline - time.monotonic()), self._connection.interrupt)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except self._duckdb.InterruptException:
+            raise QueryError(f"it did not end within {SECONDS:g} s") from None
+        except (self._duckdb.Error, MemoryError, RuntimeError, ValueError, OverflowError) as error:
+            raise QueryError(str(error)[:300] or type(error).__name__) from None
+        finally:
+            timer.cancel()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return float(value)
+    return (
+        value.isoformat(" ")
+        if isinstance(value, datetime.datetime)
+        else value.isoformat()
+        if isinstance(value, datetime.date | datetime.time)
+        else value
+    )
