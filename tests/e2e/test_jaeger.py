@@ -137,6 +137,20 @@ def test_the_root_span_has_tenant_and_cost_bucket(asked: Any) -> None:
     assert ".." in asked.tag("tandem.cost.bucket")
 
 
+def test_the_spans_of_the_models_say_what_the_genai_conventions_ask_for(asked: Any) -> None:
+    chats = {span.tags["tandem.role"]: span.tags for _, span in asked.spans() if span.name.startswith("chat ")}
+    for tags in chats.values():
+        assert (tags["gen_ai.operation.name"], tags["gen_ai.provider.name"]) == ("chat", "tandem")
+        assert tags["span.kind"] == "internal"  # a process of ours runs the model
+        assert tags["gen_ai.request.stream"] is True
+        assert tags["gen_ai.response.model"] == tags["gen_ai.request.model"]
+        assert tags["gen_ai.response.time_to_first_chunk"] > 0
+    stopped, answered = chats["llm"], chats["slm"]
+    assert (stopped["gen_ai.response.finish_reasons"], stopped["error.type"]) == ('["error"]', "cancelled")
+    assert answered["gen_ai.response.finish_reasons"] != '["error"]'
+    assert "error.type" not in answered
+
+
 def test_trace_cost_sums_the_last_requests_by_tenant(traced: LocalStack, asked: Any) -> None:
     rows = json.loads(tandem("trace", "cost", "--last", "50", "--by", "tenant", "--json").stdout)
     [acme] = [row for row in rows if row["tenant"] == "acme"]

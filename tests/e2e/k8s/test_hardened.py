@@ -1,11 +1,10 @@
-"""Every values file in the chart's ci/ is admitted; the hardened one runs under Pod Security `restricted`, and leaves nothing."""
+"""The hardened values file runs under Pod Security `restricted`, and leaves nothing."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -13,24 +12,9 @@ import yaml
 from tandem.keys import KeyFile
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.pods import run_python, start_idle_pod
-from tests.e2e.k8s.release import CHART, NAME, Release, eventually
+from tests.e2e.k8s.release import CHART, Release, eventually
 
 pytestmark = pytest.mark.timeout(600)
-# What an operator has whose values name it: a pod is admitted only where there is one.
-PRODUCTION: dict[str, Any] = {
-    "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "production"}, "value": 1000,
-}  # fmt: skip
-
-
-def test_every_ci_values_file_is_admitted(cluster: Cluster) -> None:
-    cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "admitted"}}, PRODUCTION])
-    for file in sorted((CHART / "ci").glob("*.yaml")):
-        rendered = cluster.helm("template", NAME, str(CHART), "-n", "admitted", "-f", str(file))
-        cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-n", "admitted", "-f", "-", input=rendered)
-    cluster.kubectl("delete", "namespace", "admitted")
-    cluster.kubectl("delete", "priorityclass", PRODUCTION["metadata"]["name"])
-
-
 CALLERS = "callers", "others"  # namespaces: one that may ask, one that may not
 # Asks in a pod: prints whether there was an answer, or what it was refused with.
 ASK = """
