@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-import sys
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
@@ -14,7 +11,6 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tandem import to_dict
 from tandem.local.ports import free_port
 from tests.browser import Visit, chromium, needs_browser, visit
 from tests.conftest import Hold
@@ -289,37 +285,3 @@ async def _until_listed(tab: Visit, rows: int) -> None:
         while await tab.page.locator("table.requests tbody tr:has-text('%')").count() < rows:
             await tab.page.reload()
             await tab.page.locator("p[role=status]:not(:empty)").wait_for()
-
-
-async def test_an_opened_request_takes_a_word_on_its_answer_once(tab: Visit, system: System) -> None:
-    result = await system.client.ask(EARLY)
-    await tab.open(f"#/requests/{result.request_id}")
-    await tab.page.get_by_role("button", name="Right", exact=True).click()
-    await expect(tab.page.get_by_text("Noted: right.")).to_be_visible()
-    await tab.page.reload()
-    await tab.page.get_by_role("button", name="Wrong", exact=True).click()
-    await expect(tab.page.get_by_role("alert")).to_contain_text("another outcome of this request was reported")
-    assert await tab.serious_findings() == []
-
-
-HARD = """[slm_eos=3] it's "so" $HOME `id` \\n é"""
-SPLIT = 'curl() { for word in "$@"; do printf "%s\\0" "$word"; done; }\n'
-
-
-async def test_an_opened_request_is_asked_again_by_the_commands_that_it_gives(tab: Visit, system: System) -> None:
-    result = await system.client.ask(HARD)
-    await tab.open(f"#/requests/{result.request_id}")
-    await tab.done()
-    of = """async ([name, result]) => (await import("/assets/use.js"))[name](result)"""
-    shell, program = [await tab.page.evaluate(of, [name, to_dict(result)]) for name in ("asCurl", "asPython")]
-    *_, body, _ = (await _run("sh", "-c", SPLIT + shell)).split("\0")
-    assert json.loads(body)["messages"] == [{"role": "user", "content": HARD}]
-    assert json.loads(await _run("sh", "-c", shell))["choices"][0]["message"]["content"]
-    assert await _run(sys.executable, "-c", program)
-
-
-async def _run(*command: str) -> str:
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
-    out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    return out.decode()

@@ -21,6 +21,8 @@ def with_store(*sets: str) -> dict[str, dict[str, Any]]:
 @needs_helm
 def test_without_a_store_nobody_has_one() -> None:
     for values in CI:
+        if "fileStore:" in (CHART / "ci" / f"{values}-values.yaml").read_text():
+            continue
         assert not [spec for spec in pod_specs(render(values)).values() if "TANDEM_FILES" in str(spec)]
 
 

@@ -1,0 +1,60 @@
+"""What one does with an answer on the page: say whether it was right, and ask the same from a program."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import expect
+
+from tandem import to_dict
+from tests.browser import Visit, needs_browser
+from tests.integration.conftest import System
+from tests.integration.tabs import own_tab
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def tab(system: System) -> AsyncIterator[Visit]:
+    async with own_tab(system.client.address) as visiting:
+        yield visiting
+
+
+async def test_an_opened_request_takes_a_word_on_its_answer_once(tab: Visit, system: System) -> None:
+    result = await system.client.ask("[scores=16:0.9 slm_eos=9]")
+    await tab.open(f"#/requests/{result.request_id}")
+    await tab.page.get_by_role("button", name="Right", exact=True).click()
+    await expect(tab.page.get_by_text("Noted: right.")).to_be_visible()
+    await tab.page.reload()
+    await tab.page.get_by_role("button", name="Wrong", exact=True).click()
+    await expect(tab.page.get_by_role("alert")).to_contain_text("another outcome of this request was reported")
+    assert await tab.serious_findings() == []
+
+
+HARD = """[slm_eos=3] it's "so" $HOME `id` \\n é"""
+SPLIT = 'curl() { for word in "$@"; do printf "%s\\0" "$word"; done; }\n'
+
+
+async def test_an_opened_request_is_asked_again_by_the_commands_that_it_gives(tab: Visit, system: System) -> None:
+    result = await system.client.ask(HARD)
+    await tab.open(f"#/requests/{result.request_id}")
+    await tab.done()
+    of = """async ([name, result]) => (await import("/assets/use.js"))[name](result)"""
+    shell, program = [await tab.page.evaluate(of, [name, to_dict(result)]) for name in ("asCurl", "asPython")]
+    *_, body, _ = (await _run("sh", "-c", SPLIT + shell)).split("\0")
+    assert json.loads(body)["messages"] == [{"role": "user", "content": HARD}]
+    assert json.loads(await _run("sh", "-c", shell))["choices"][0]["message"]["content"]
+    assert await _run(sys.executable, "-c", program)
+
+
+async def _run(*command: str) -> str:
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out.decode()
