@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,14 +15,14 @@ _TEMPLATE = (
 )
 
 
-def write_tiny_model(folder: Path, seed: int = 0, head_dim: int = 16) -> Path:
-    """Write config, float32 weights, tokenizer and template to `folder`, which is returned. A token is a byte."""
+def write_tiny_model(folder: Path, seed: int = 0, head_dim: int = 16, special: Sequence[str] = ()) -> Path:
+    """Write config, float32 weights, tokenizer and template to `folder`, which is returned. A token is a byte, or one of `special`."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", chat_template=_TEMPLATE)
-    fast.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
+    fast.add_special_tokens({"additional_special_tokens": ["<|im_start|>", *special]})
     torch.manual_seed(seed)
     model = Qwen2ForCausalLM(
         Qwen2Config(

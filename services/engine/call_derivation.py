@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from services.engine.api import PromptRefused
-from services.engine.call_format import CallFormat, Turn
+from services.engine.call_format import AN_ID, CallFormat, Turn
 
 _NAMES = "tandem_first", "tandem_second"
 _ARGUMENTS: dict[str, Any] = {"tandem_key": "tandem_value", "tandem_list": [1, 2]}
-_TEXT, _ID = "tandem_text", "tndmid"
+_TEXT = "tandem_text"
+_IDS = "tndmid000", "tndmid001"
 _USER: Turn = {"role": "user", "content": "tandem_question"}
 _SEPARATORS = ((", ", ": "), (",", ":"))
 
@@ -45,7 +46,7 @@ def _derived(render: Render, are_texts: bool) -> CallFormat | None:
     one = _rendered_calls(render, _NAMES[:1], are_texts)
     one = one[_num_common(header, one) :]
     parts = _parts(one, _NAMES[0])
-    if parts is None or _ID in one:
+    if parts is None or AN_ID in parts[0]:
         return None
     first, middle, tail, separators = parts
     try:
@@ -73,13 +74,14 @@ def _around_a_text(render: Render) -> tuple[str, str]:
 def _rendered_calls(render: Render, names: Sequence[str], are_texts: bool) -> str:
     arguments = json.dumps(_ARGUMENTS) if are_texts else _ARGUMENTS
     calls = [
-        {"id": f"{_ID}{number:03}", "type": "function", "function": {"name": name, "arguments": arguments}}
-        for number, name in enumerate(names)
+        {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+        for call_id, name in zip(_IDS, names, strict=False)
     ]
     turns: list[Turn] = [_USER, {"role": "assistant", "content": "", "tool_calls": calls}]
     if any(name not in render(turns[:1], _tools(), begins_answer=True) for name in _NAMES):
         raise PromptRefused("the template does not show tools")
-    return render(turns, _tools(), begins_answer=False)
+    text = render(turns, _tools(), begins_answer=False)
+    return text.replace(_IDS[0], AN_ID).replace(_IDS[1], AN_ID)
 
 
 def _tools() -> list[Turn]:
@@ -104,4 +106,4 @@ def _between(two: str, middle: str, separators: tuple[str, str]) -> str:
     arguments = json.dumps(_ARGUMENTS, separators=separators)
     _, found, rest = two.rpartition(_NAMES[0])[2].partition(middle + arguments)
     between, is_there, tail = rest.partition(_NAMES[1])
-    return between if found and is_there and tail.startswith(middle + arguments) and _ID not in between else ""
+    return between if found and is_there and tail.startswith(middle + arguments) else ""

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 Turn = Mapping[str, Any]
@@ -13,6 +14,8 @@ Turn = Mapping[str, Any]
 _BLOCK = re.compile(r"\s*(?:```(?:json)?\s*)?([\[{].*[\]}])\s*(?:```)?\s*", re.DOTALL)
 _SPACE = re.compile(r"\s*")
 _MARK = re.compile(r"\s*[^\s{\"]*")
+AN_ID, ID_PATTERN = "⟦id⟧", "[A-Za-z0-9]{9}"
+"""Where a format has the id of a call, which the model makes up, and what it makes up (Mistral's)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,8 @@ class CallFormat:
     own, with their ids.
 
     Some models write calls as bare JSON, one after the other or in a list, perhaps in a block of code, whatever their template asks for:
-    these are calls where the format has a `mark`, if they are all that is written. Not `reads_bare`: they are text.
+    these are calls where the format has a `mark`, if they are all that is written. Not `reads_bare`: they are text. All parts but `first`
+    may have `AN_ID` in them, which is not kept: a call has an id of ours.
     """
 
     first: str
@@ -40,7 +44,12 @@ class CallFormat:
     def mark(self) -> str:
         """What a text cannot hold where calls may follow it; empty where a call can only be all that is written."""
         found = _MARK.match(self.first)
-        return found.group() if found else ""
+        begun = [token for token, _ in self.tokens if self.first.startswith(token)]
+        return max(begun, key=len) if begun else found.group() if found else ""
+
+    @property
+    def has_ids(self) -> bool:
+        return AN_ID in self.written
 
     @property
     def written(self) -> str:
@@ -52,29 +61,34 @@ class CallFormat:
         at = text.find(self.first) if self.mark else 0 if text.startswith(self.first) else -1
         if at < 0:
             return _bare(text) if self.mark and self.reads_bare else (text.strip(), [])
-        calls, place, prefix = [], at, self.first
-        while text.startswith(prefix, place):
-            call = self._call(text, place + len(prefix))
-            if call is None:
-                break
-            name, arguments, place = call
+        calls, place = [], _end(self.first, text, at)
+        while place is not None and (call := self._call(text, place)):
+            name, arguments, after = call
             calls.append((name, arguments))
-            if not self.between:
-                break
-            prefix = self.between
+            place = _end(self.between, text, after) if self.between else None
         return text[:at].strip(), calls
 
     def _call(self, text: str, start: int) -> tuple[str, str, int] | None:
         """Name, arguments, and where they end."""
-        end = text.find(self.middle, start)
-        if end < 0:
+        middle = _pattern(self.middle).search(text, start)
+        if middle is None:
             return None
-        begin = end + len(self.middle)
         try:
-            _, stop = json.JSONDecoder().raw_decode(text, begin)
+            _, stop = json.JSONDecoder().raw_decode(text, middle.end())
         except (ValueError, RecursionError):
             return None
-        return text[start:end], text[begin:stop], stop
+        return text[start : middle.start()], text[middle.end() : stop], stop
+
+
+def _end(part: str, text: str, place: int) -> int | None:
+    """Where a part of the format that stands at `place` ends; None: it does not stand there."""
+    found = _pattern(part).match(text, place)
+    return found.end() if found else None
+
+
+@cache
+def _pattern(part: str) -> re.Pattern[str]:
+    return re.compile(re.escape(part).replace(re.escape(AN_ID), ID_PATTERN))
 
 
 def _bare(text: str) -> tuple[str, list[tuple[str, str]]]:

@@ -20,6 +20,7 @@ from services.engine.api import PromptRefused
 from services.engine.call_derivation import derived_format
 from services.engine.call_format import CallFormat, Turn
 from tandem.method.prompt_data import in_json
+from tandem.method.tools import short_id
 
 
 class ChatTemplate:
@@ -31,8 +32,9 @@ class ChatTemplate:
     def render(self, turns: Sequence[tuple[str, str] | Turn], tools: Sequence[Turn] = ()) -> str:
         """Up to where the assistant's turn begins. Raises PromptRefused."""
         said = [_turn(*turn) if isinstance(turn, tuple) else turn for turn in turns]
-        if any("tool_calls" in turn for turn in said) and self.calls.are_texts:
-            said = [_with_texts(turn) for turn in said]
+        if any("tool_calls" in turn for turn in said):
+            said = [_with_texts(turn) for turn in said] if self.calls.are_texts else said
+            said = [_with_short_ids(turn) for turn in said] if self.calls.has_ids else said
         return self._render(said, tools, begins_answer=True)
 
     @cached_property
@@ -81,6 +83,14 @@ def _with_texts(turn: Turn) -> Turn:
     functions = [call["function"] for call in turn["tool_calls"]]
     texts = [{**function, "arguments": _to_json(function["arguments"])} for function in functions]
     return {**turn, "tool_calls": [{**c, "function": f} for c, f in zip(turn["tool_calls"], texts, strict=True)]}
+
+
+def _with_short_ids(turn: Turn) -> Turn:
+    """With ids of calls as the model writes them."""
+    if "tool_call_id" in turn:
+        return {**turn, "tool_call_id": short_id(turn["tool_call_id"])}
+    calls = turn.get("tool_calls", ())
+    return {**turn, "tool_calls": [{**call, "id": short_id(call["id"])} for call in calls]} if calls else turn
 
 
 def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **more: Any) -> str:

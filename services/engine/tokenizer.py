@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -61,7 +62,14 @@ class FileTokenizer:
             return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+        return _decoded(ids, self._decode, self._shown)
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+
+    @cached_property
+    def _shown(self) -> dict[int, str]:
+        return _of_calls(self._chat, self._tokenizer.get_added_tokens_decoder())
 
     def render_chat(self, messages: Sequence[tuple[str, str] | Turn], tools: Sequence[Turn] = ()) -> str:
         return self._chat.render(messages, tools)
@@ -105,8 +113,14 @@ class ChatTokenizer:
         return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain).input_ids)
 
     def decode(self, ids: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
+        return _decoded(ids, self._decode, self._shown)
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    @cached_property
+    def _shown(self) -> dict[int, str]:
+        return _of_calls(self._chat, self._tokenizer.added_tokens_decoder)
 
     def render_chat(self, messages: Sequence[tuple[str, str] | Turn], tools: Sequence[Turn] = ()) -> str:
         return self._chat.render(messages, tools)
@@ -148,11 +162,30 @@ def _chat_template(text: str | None, special: Mapping[str, str]) -> ChatTemplate
     return ChatTemplate(text, special)
 
 
+def _of_calls(chat: ChatTemplate, added: Mapping[int, Any]) -> dict[int, str]:
+    """The special tokens that calls are written with, by their ids: a text has them, and no other special ones."""
+    try:
+        written = chat.calls.written
+    except PromptRefused:
+        return {}
+    return {number: token.content for number, token in added.items() if token.special and token.content in written}
+
+
+def _decoded(ids: Sequence[int], decode: Callable[[list[int]], str], shown: Mapping[int, str]) -> str:
+    if not any(number in shown for number in ids):
+        return decode(list(ids))
+    runs = [list(run) for _, run in groupby(ids, key=shown.get)]
+    return "".join("".join(map(shown.__getitem__, run)) if run[0] in shown else decode(run) for run in runs)
+
+
 def _readable(calls: CallFormat, tokenizer: FileTokenizer | ChatTokenizer, added: Mapping[str, int]) -> CallFormat:
-    """With its tokens, of those that were `added` to the vocabulary. Raises PromptRefused where a call would begin with special tokens, which are no part of a text here."""
+    """With its tokens, of those that were `added` to the vocabulary. Raises PromptRefused where the tokenizer does not write such calls."""
     if tokenizer.decode(tokenizer.encode(calls.written)) != calls.written:
-        raise PromptRefused("the model writes calls of tools with special tokens, which is not supported yet")
-    return replace(calls, tokens=tuple((token, number) for token, number in added.items() if token in calls.written))
+        raise PromptRefused(
+            "the model writes calls of tools with tokens whose text is another one, which is not supported"
+        )
+    own = [(token, number) for token, number in added.items() if token in calls.written]
+    return replace(calls, tokens=tuple(sorted(own, key=lambda each: calls.written.index(each[0]))))
 
 
 def _text(token: str | Mapping[str, Any]) -> str:

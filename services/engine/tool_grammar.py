@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.engine.api import InvalidSchema
-from services.engine.call_format import CallFormat
+from services.engine.call_format import AN_ID, ID_PATTERN, CallFormat
 from services.engine.json_schema import LARK
 from tandem.method.tools import Tool, ToolUse
 
@@ -129,11 +129,9 @@ def _object(schema: str, what: str) -> dict[str, Any]:
 
 def _literal(form: CallFormat, text: str) -> str:
     """A text, in which the tokenizer's own tokens are themselves: spelled out, they would be other tokens."""
-    ids = dict(form.tokens)
-    pieces = re.split("(" + "|".join(map(re.escape, ids)) + ")", text) if ids else [text]
-    return " ".join(
-        f"<[{ids[piece]}]>" if piece in ids else json.dumps(piece, ensure_ascii=False) for piece in pieces if piece
-    )
+    written = {AN_ID: f"/{ID_PATTERN}/"} | {token: f"<[{number}]>" for token, number in form.tokens}
+    pieces = re.split("(" + "|".join(map(re.escape, written)) + ")", text)
+    return " ".join(written.get(piece) or json.dumps(piece, ensure_ascii=False) for piece in pieces if piece)
 
 
 def _pattern(text: str) -> str:

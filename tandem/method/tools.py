@@ -105,6 +105,11 @@ def call_id(request_id: str, number: int) -> str:
     return f"call_{hashlib.sha256(f'{request_id}/{number}'.encode()).hexdigest()[:24]}"
 
 
+def short_id(call_id: str) -> str:
+    """A call's id as every model and every API takes it: Mistral's have nine letters and digits."""
+    return hashlib.sha256(call_id.encode()).hexdigest()[:9]
+
+
 def calls_as_json(calls: Sequence[ToolCall]) -> str:
     """A list of calls, each with `name` and `arguments`."""
     return json.dumps([{"name": call.name, "arguments": call.values()} for call in calls], ensure_ascii=False)

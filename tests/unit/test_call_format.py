@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from services.engine.api import PromptRefused
-from services.engine.call_format import CallFormat
+from services.engine.call_format import AN_ID, CallFormat
 from services.engine.chat_template import ChatTemplate
+from tandem.method.tools import short_id
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 TAGS = CallFormat(
@@ -23,7 +25,14 @@ FENCED = CallFormat(
     are_texts=True,
 )
 LISTED = CallFormat('[CALLS] [{"name": "', '", "arguments": ', '}, {"name": "', "}]")
-FORMATS = {"tags": TAGS, "bare": BARE, "fenced": FENCED, "listed": LISTED}
+NUMBERED = CallFormat(
+    '[CALLS][{"name": "',
+    '", "arguments": ',
+    f', "id": "{AN_ID}"}}, {{"name": "',
+    f', "id": "{AN_ID}"}}]',
+)
+SPECIAL = CallFormat("[CALLS]", f"[ID]{AN_ID}[ARGS]", "[CALLS]", "")
+FORMATS = {"tags": TAGS, "bare": BARE, "fenced": FENCED, "listed": LISTED, "numbered": NUMBERED, "special": SPECIAL}
 
 
 def template(name: str) -> ChatTemplate:
@@ -41,7 +50,9 @@ def test_what_the_template_writes_of_earlier_calls_is_read_as_the_same_calls(nam
     functions = [{"name": n, "arguments": arguments} for n in (("f",) if name == "bare" else ("f", "g.h"))]
     calls = [{"id": f"call_{n}", "type": "function", "function": function} for n, function in enumerate(functions)]
     said = [{"role": "user", "content": "why?"}, {"role": "assistant", "content": "", "tool_calls": calls}]
-    text = template(name).render([*said, *([{"role": "tool", "content": "sun"}] if name != "listed" else [])])
+    text = template(name).render(
+        [*said, *([{"role": "tool", "content": "sun", "tool_call_id": "call_0"}] if name != "listed" else [])]
+    )
     written = text[text.index(FORMATS[name].first) :]
     content, read = FORMATS[name].read(written)
     assert content == ""
@@ -71,6 +82,26 @@ def test_text_and_calls_are_told_apart_and_half_a_call_is_none(
     assert TAGS.read(text) == read
 
 
+@pytest.mark.parametrize("name", ["numbered", "special"])
+def test_ids_of_a_conversation_are_told_as_the_template_takes_them(name: str) -> None:
+    call = {"id": "call_0123456789abcdef", "type": "function", "function": {"name": "f", "arguments": {}}}
+    said = [
+        {"role": "user", "content": "why?"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "sun", "tool_call_id": call["id"]},
+    ]
+    text = template(name).render(said)
+    assert "call_0" not in text
+    assert text.count(short_id("call_0123456789abcdef")) == 2
+
+
+@pytest.mark.parametrize(
+    "written", ['{"name": "f", "arguments": {}, "id": "short"}]', '{"name": "f", "arguments": {}}]']
+)
+def test_a_call_whose_id_is_none_is_read_all_the_same(written: str) -> None:
+    assert NUMBERED.read(f"Hm.[CALLS][{written}") == ("Hm.", [("f", "{}")])
+
+
 def test_where_nothing_marks_a_call_a_text_with_a_call_in_its_middle_is_a_text() -> None:
     assert BARE.read('{"name": "f", "parameters": {}}') == ("", [("f", "{}")])
     assert BARE.read('Say {"name": "f", "parameters": {}}')[1] == []
@@ -80,6 +111,12 @@ def test_where_nothing_marks_a_call_a_text_with_a_call_in_its_middle_is_a_text()
         "[CALLS]",
         "<calls><call>function<sep>",
     )
+
+
+def test_what_marks_a_call_is_one_of_its_own_tokens_where_it_begins_with_one() -> None:
+    tokens = (("<calls>", 7), ("<call>", 8), ("<sep>", 9))
+    assert replace(FENCED, tokens=tokens).mark == "<calls>"
+    assert replace(SPECIAL, tokens=(("[ARGS]", 7), ("[CALLS]", 8))).mark == "[CALLS]"
 
 
 @pytest.mark.parametrize(

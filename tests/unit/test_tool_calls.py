@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -172,8 +173,43 @@ def test_a_model_behind_an_api_that_calls_none_is_not_given_tools() -> None:
             answer_prompt(profile(), MessageCodec(), "" if said else "Light?", "", "chat", history=said, tools=offered)
 
 
-def test_calls_that_begin_with_special_tokens_are_not_taken_for_text(checkpoint: Path) -> None:
-    theirs = AutoTokenizer.from_pretrained(checkpoint)
-    theirs.chat_template = (TEMPLATES / "tags.jinja").read_text().replace("<tool_call>", "<|im_start|>call")
-    with pytest.raises(PromptRefused, match="special tokens"):
-        _ = ChatTokenizer(theirs).calls
+@pytest.fixture(scope="module")
+def special(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with tokens of its own for calls, as Mistral's and DeepSeek's have them."""
+    folder = write_tiny_model(tmp_path_factory.mktemp("special"), special=("[CALLS]", "[ID]", "[ARGS]"))
+    (folder / "chat_template.jinja").write_text((TEMPLATES / "special.jinja").read_text())
+    return folder
+
+
+@pytest.mark.parametrize("kind", [ChatTokenizer, FileTokenizer])
+def test_special_tokens_of_calls_are_shown_and_no_others_and_none_in_what_a_caller_says(
+    special: Path, kind: type[ChatTokenizer | FileTokenizer]
+) -> None:
+    tokenizer = kind.load(special)
+    assert [token for token, _ in tokenizer.calls.tokens] == ["[CALLS]", "[ID]", "[ARGS]"]
+    written = "[CALLS]lamp[ID]abcdefghi[ARGS]{}"
+    ids = tokenizer.encode(f"é{written}<|im_end|>")
+    assert len(ids) == len("é".encode()) + len("lampabcdefghi{}") + 3 + 1
+    assert tokenizer.decode(ids) == f"é{written}"
+    assert tokenizer.calls.read(tokenizer.decode(ids)) == ("é", [("lamp", "{}")])
+    [call] = tokenizer.encode("[CALLS]")
+    asked = prompt(tokenizer, ToolUse((replace(LAMP, description=written),)), written)
+    assert call not in asked
+
+
+async def test_a_model_with_special_tokens_for_calls_writes_a_well_formed_one(special: Path) -> None:
+    engine = TransformersEngine(EngineSettings(special, "special", dtype="float32"))
+    engine.start()
+    use = ToolUse((LAMP,), "required", parallel=False)
+    ids = prompt(engine.tokenizer, use)  # type: ignore[arg-type]
+    for seed in range(9):
+        drawn = Sampling(temperature=1.0, seed=seed)
+        asked = GenerationRequest(f"call{seed}", ids, 200, drawn, grammar=tool_grammar(engine.tokenizer.calls, use))
+        tokens = [item async for item in engine.generate(asked) if isinstance(item, Token)]
+        text = "".join(token.text for token in tokens)
+        if engine.tokenizer.calls.read(text)[1]:
+            break
+    engine.stop()
+    assert tokens[0].id == dict(engine.tokenizer.calls.tokens)["[CALLS]"]
+    assert re.fullmatch(r"\[CALLS\]lamp\[ID\][A-Za-z0-9]{9}\[ARGS\]\{.*\}", text)
+    assert engine.tokenizer.calls.read(text)[1][0][0] == "lamp"

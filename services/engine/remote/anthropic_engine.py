@@ -19,11 +19,11 @@ from services.engine.remote.api_engine import (
     Dialect,
     settings_from,
 )
-from services.engine.remote.messages import MessageCodec, api_id
+from services.engine.remote.messages import MessageCodec
 from services.engine.remote.refusals import SdkErrors
 from services.engine.remote.reply import Reply
 from tandem.method.endpoint import ANTHROPIC_VERSION
-from tandem.method.tools import Tool, ToolMode, ToolUse
+from tandem.method.tools import Tool, ToolMode, ToolUse, short_id
 
 _LIST_SECONDS = 20
 _CHOICES: Mapping[ToolMode, str] = {"auto": "auto", "none": "none", "required": "any"}
@@ -127,7 +127,7 @@ def _messages(turns: Iterable[Turn]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     for turn in turns:
         if turn["role"] == "tool":
-            result = {"type": "tool_result", "tool_use_id": api_id(turn["tool_call_id"]), "content": turn["content"]}
+            result = {"type": "tool_result", "tool_use_id": short_id(turn["tool_call_id"]), "content": turn["content"]}
             if messages and messages[-1]["role"] == "user" and isinstance(messages[-1]["content"], list):
                 messages[-1]["content"].append(result)
             else:
@@ -142,7 +142,7 @@ def _messages(turns: Iterable[Turn]) -> list[dict[str, Any]]:
 
 def _call(call: Turn) -> dict[str, Any]:
     function = call["function"]
-    return {"type": "tool_use", "id": api_id(call["id"]), "name": function["name"], "input": function["arguments"]}
+    return {"type": "tool_use", "id": short_id(call["id"]), "name": function["name"], "input": function["arguments"]}
 
 
 def _tools(use: ToolUse) -> dict[str, Any]:

@@ -86,11 +86,6 @@ def written_calls(calls: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def api_id(call_id: str) -> str:
-    """A call's id as every API takes it: Mistral's has nine letters and digits."""
-    return hashlib.sha256(call_id.encode()).hexdigest()[:9]
-
-
 def _turn(message: tuple[str, str] | Turn) -> tuple[str, str, dict[str, Any]]:
     if isinstance(message, tuple):
         return *message, {}

@@ -18,11 +18,11 @@ from services.engine.remote.api_engine import (
     Dialect,
     settings_from,
 )
-from services.engine.remote.messages import MessageCodec, api_id
+from services.engine.remote.messages import MessageCodec
 from services.engine.remote.refusals import SdkErrors
 from services.engine.remote.reply import Reply
 from tandem.method.endpoint import USAGE_FIELDS
-from tandem.method.tools import ToolUse
+from tandem.method.tools import ToolUse, short_id
 
 _LIST_SECONDS = 20
 
@@ -126,7 +126,7 @@ def _message(turn: Turn) -> dict[str, Any]:
     """With ids that every API takes, and arguments as texts."""
     message = dict(turn)
     if "tool_call_id" in message:
-        message["tool_call_id"] = api_id(message["tool_call_id"])
+        message["tool_call_id"] = short_id(message["tool_call_id"])
     if "tool_calls" in message:
         message["tool_calls"] = [_call(call["id"], call["function"]) for call in message["tool_calls"]]
     return message
@@ -134,7 +134,7 @@ def _message(turn: Turn) -> dict[str, Any]:
 
 def _call(call_id: str, function: Turn) -> dict[str, Any]:
     arguments = json.dumps(function["arguments"], ensure_ascii=False)
-    return {"id": api_id(call_id), "type": "function", "function": {**function, "arguments": arguments}}
+    return {"id": short_id(call_id), "type": "function", "function": {**function, "arguments": arguments}}
 
 
 def _tools(use: ToolUse) -> dict[str, Any]:
