@@ -54,9 +54,9 @@ def event_from_pb(message: tandem_pb2.SolveEvent) -> Event | None:
             source = _ANSWER_TEXTS.get(accepted.answer_text, AnswerText.UNSPECIFIED)
             return Accepted(accepted.request_id, accepted.trace_id, accepted.profile, accepted.stages, source)
         case "insight_delta":
-            return InsightDelta(message.insight_delta.text, message.insight_delta.tokens)
+            return InsightDelta(message.insight_delta.text, message.insight_delta.tokens, message.insight_delta.said)
         case "answer_delta":
-            return AnswerDelta(message.answer_delta.text, message.answer_delta.tokens)
+            return AnswerDelta(message.answer_delta.text, message.answer_delta.tokens, message.answer_delta.said)
         case "stage_completed":
             stage = message.stage_completed
             return StageCompleted(stage.stage, stage.name, stage.tokens)

@@ -26,13 +26,14 @@ class Piece:
 
 @dataclass(slots=True)
 class _Written:
-    """One model's text: `ends` are (tokens, characters) where pieces end."""
+    """One model's text: `ends` are (tokens, characters) where pieces end. `said`: see InsightDelta."""
 
     text: str = ""
     ends: list[tuple[int, int]] = field(default_factory=list)
+    said: int = 0
 
-    def add(self, text: str, tokens: int) -> None:
-        self.text += text
+    def add(self, text: str, tokens: int, said: int = 0) -> None:
+        self.text, self.said = self.text + text, said
         self.ends.append((tokens, len(self.text)))
 
     def until(self, tokens: int) -> str:
@@ -41,6 +42,7 @@ class _Written:
     def cut(self, tokens: int) -> None:
         self.text = self.until(tokens)
         self.ends = [end for end in self.ends if end[0] <= tokens]
+        self.said = min(self.said, len(self.text))
 
 
 @dataclass(slots=True)
@@ -69,8 +71,8 @@ class LiveText:
     def push(self, event: Event) -> Piece:
         """Raises TextWasLost at the end."""
         match event:
-            case InsightDelta(text=text, tokens=tokens):
-                self._insight.add(text, tokens)
+            case InsightDelta(text=text, tokens=tokens, said=said):
+                self._insight.add(text, tokens, said)
             case AnswerDelta(text=text, tokens=tokens):
                 self._answer.add(text, tokens)
             case StageCompleted(stage=stage, tokens=tokens):
@@ -103,6 +105,10 @@ class LiveText:
         match self._source:
             case AnswerText.INSIGHT:
                 return self._insight.text
+            case (
+                AnswerText.MESSAGE
+            ):  # the small model's is known only when it has been taken, and then the result comes
+                return self._insight.text[: self._insight.said]
             case AnswerText.ANSWER:
                 return self._answer.text
             case AnswerText.CONTINUATION if self._stop_stage in self._stage_tokens:

@@ -1,10 +1,11 @@
-"""From tokens to text, while they come, up to the string that ends it."""
+"""From tokens to text, while they come, up to the string that ends it, or that may begin a call."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from services.engine.api import Tokenizer
+from services.engine.call_format import CallFormat
 
 _INCOMPLETE = "�"
 
@@ -85,3 +86,27 @@ class StopStrings:
         longest = max(map(len, self._strings)) - 1
         ends = range(min(longest, len(text)), 0, -1)
         return next((n for n in ends if any(string.startswith(text[-n:]) for string in self._strings)), 0)
+
+
+class SpokenText:
+    """How much of a growing text is text for sure, and no call, nor the beginning of one."""
+
+    def __init__(self, form: CallFormat, text: str = "") -> None:
+        self._form, self._text = form, ""
+        self._marks = StopStrings([form.mark] if form.mark else [])
+        self._decided = 0
+        self.push(text)
+
+    def push(self, text: str) -> int:
+        """Characters of all text so far. It never becomes less."""
+        self._text += text
+        self._decided += len(self._marks.push(text))
+        return 0 if self._may_be_call else self._decided
+
+    @property
+    def _may_be_call(self) -> bool:
+        """The whole of it, as it begins."""
+        begun = self._text.lstrip()
+        if not self._form.mark:
+            return self._form.first.startswith(begun) or begun.startswith(self._form.first)
+        return self._form.reads_bare and (not begun or begun[0] in "{[" or begun[:3] in ("`", "``", "```"))

@@ -200,7 +200,7 @@ class EventStream:
         stage = entry.stage if is_insight and entry.stage <= len(self._stage_names) else 0
         events: list[PositionedEvent] = []
         if entry.kind == "delta" and not (is_insight and self._position.has_text):
-            delta = (InsightDelta if is_insight else AnswerDelta)(entry.text, entry.tokens)
+            delta = (InsightDelta if is_insight else AnswerDelta)(entry.text, entry.tokens, entry.said)
             cursor = self._position.advance_to_text() if stage else self._position.advance(stream, entry_id)
             events.append(PositionedEvent(cursor, delta))
         cursor = self._position.advance(stream, entry_id)

@@ -15,11 +15,12 @@ from tandem.method.tokens import TokenCounts
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Tokens for one entry of the log; `stage` > 0 says that they end that stage."""
+    """Tokens for one entry of the log; `stage` > 0 says that they end that stage. `said`: see services.request_log.transcript.Entry."""
 
     text: str
     ids: tuple[int, ...]
     stage: int = 0
+    said: int = 0
 
 
 class Splitter(Protocol):
@@ -114,7 +115,8 @@ class AttemptLog:
 
     async def _append(self, delta: Delta, prompt_tokens: int) -> None:
         is_first = self._writer.tokens == self.resumption.tokens
-        await self._writer.append(delta.text, delta.ids, delta.stage, prompt_tokens if is_first else 0)
+        prompt = prompt_tokens if is_first else 0
+        await self._writer.append(delta.text, delta.ids, delta.stage, prompt, delta.said)
 
     async def _write_again(self, lost: Lost, prompt_tokens: int) -> None:
         """Write what this attempt still has of what Redis lost: the whole stream, or its last entries."""

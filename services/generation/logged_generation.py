@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
 
 from services.engine.api import Finished, Token
+from services.engine.text import SpokenText
 from services.generation.attempt_log import AttemptLog, Splitter, UnloggedAttempt
 from services.generation.journal import Page
 from services.generation.late_writes import Write, is_taken
@@ -55,7 +56,7 @@ class LoggedGeneration:
     """Runs one generation. `stop` may be called at any time from the event loop, also more than once.
 
     `close_later` is given what the log does not take at the end, and the tokens that no log knows until then. `page` has the counts where
-    this process dies.
+    this process dies. `spoken`: of a text that may call tools.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class LoggedGeneration:
         inference: Inference,
         close_later: Callable[[Write, TokenCounts], None],
         page: Page,
+        spoken: SpokenText | None = None,
     ) -> None:
         self._log, self._engine, self._pending = log, engine, PendingDeltas(splitter)
-        self._close_later, self._page = close_later, page
+        self._close_later, self._page, self._spoken = close_later, page, spoken
         self._prompt_tokens = engine.prompt_tokens
         self._generated_at: list[float] = []
         self._written: list[tuple[str, float]] = []
@@ -95,7 +97,8 @@ class LoggedGeneration:
                 if self._decided_at is not None:  # stopped before the engine had the request
                     self._engine.abort()
                 for delta in await self._pending.take():
-                    await self._log.log(delta, self._prompt_tokens)
+                    said = self._spoken.push(delta.text) if self._spoken else 0
+                    await self._log.log(replace(delta, said=said), self._prompt_tokens)
                     if delta.stage:
                         yield delta.stage
         except Stopped as stopped:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from services.engine.api import Engine, GenerationRequest, Tokenizer
-from services.engine.text import Detokenizer, StopStrings
+from services.engine.text import Detokenizer, SpokenText, StopStrings
 from services.engine.tool_grammar import tool_grammar
 from services.generation.attempt_log import AttemptLog, Splitter, UnloggedAttempt
 from services.generation.attempts import RunningAttempts
@@ -242,6 +242,7 @@ class RoleGenerator:
             inference=self._inference(task, task.epoch),
             close_later=partial(self._late.add, (task.request_id, task.trial)),
             page=self._journal.begin(Attempt(task.request_id, task.epoch, task.trial)),
+            spoken=SpokenText(self._engine.tokenizer.calls, before.text) if work.may_call else None,
         )
 
     def _inference(self, task: ModelTask, epoch: int) -> Inference:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from services.request_log.connection import STAGES, Role
+from services.request_log.transcript import written_ids
 from services.sealing.keys import unreadable
 
 if TYPE_CHECKING:  # the library is loaded where there are keys
@@ -27,9 +28,11 @@ class SealedText:
     def __init__(self, sealer: Sealer | None) -> None:
         self._sealer = sealer
 
-    def delta(self, request_id: str, role: Role, seq: int, text: str, ids: Sequence[int]) -> tuple[str, str, str]:
+    def delta(
+        self, request_id: str, role: Role, seq: int, text: str, ids: Sequence[int], said: int
+    ) -> tuple[str, str, str]:
         """The fields text, ids and key of the stream's entry `seq`. Token ids are text: whoever has the tokenizer reads them."""
-        listed = json.dumps(list(ids))
+        listed = written_ids(ids, said)
         if self._sealer is None:
             return text, listed, ""
         whole = json.dumps([text, listed], ensure_ascii=False)

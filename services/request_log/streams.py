@@ -69,9 +69,11 @@ class StreamWriter:
         self._seq = resumption.seq
         self.tokens = resumption.tokens
 
-    async def append(self, text: str, ids: Sequence[int], stage: int = 0, prompt_tokens: int = 0) -> None:
-        """Add `ids` with their text; `stage` > 0 ends that stage; `prompt_tokens` were prefilled for them."""
-        await to_end(self._append(text, ids, stage, prompt_tokens))
+    async def append(
+        self, text: str, ids: Sequence[int], stage: int = 0, prompt_tokens: int = 0, said: int = 0
+    ) -> None:
+        """Add `ids` with their text; `stage` > 0 ends that stage; `prompt_tokens` were prefilled for them; `said`: see Entry."""
+        await to_end(self._append(text, ids, stage, prompt_tokens, said))
 
     async def close(self, closing: Closing) -> TokenCounts:
         """End the stream. May be called again with the same `closing` after Unavailable, and by a writer that is fenced off.
@@ -86,9 +88,9 @@ class StreamWriter:
         """Go on after entry `seq`, where the stream has `tokens`: the log has lost what came later."""
         self._seq, self.tokens = seq, tokens
 
-    async def _append(self, text: str, ids: Sequence[int], stage: int, prompt_tokens: int) -> None:
+    async def _append(self, text: str, ids: Sequence[int], stage: int, prompt_tokens: int, said: int) -> None:
         tokens, seq = self.tokens + len(ids), self._seq + 1
-        text, listed, key_name = self._sealed.delta(self._writes.request_id, self._writes.role, seq, text, ids)
+        text, listed, key_name = self._sealed.delta(self._writes.request_id, self._writes.role, seq, text, ids, said)
         await self._writes.make("append", seq, tokens, text, listed, stage, prompt_tokens, key_name)
         self._seq = seq
         self.tokens = tokens

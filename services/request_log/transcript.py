@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a stream. `tokens` is the stream's length after it; `stage` the stage that it ends, or 0."""
+    """One entry of a stream. `tokens` is the stream's length after it; `stage` the stage that it ends, or 0. `said`: of a text that may
+    call tools, how many of its characters up to the entry's end are text for sure.
+    """
 
     id: str
     kind: Literal["delta", "restart", "end"]
@@ -20,6 +22,7 @@ class Entry:
     ids: tuple[int, ...] = ()
     stage: int = 0
     reason: str = ""
+    said: int = 0
 
 
 @dataclass(slots=True)
@@ -76,13 +79,26 @@ class Transcript:
 
 def parse_entry(entry_id: str, fields: Mapping[str, str]) -> Entry:
     """A raw entry of an insight or answer stream."""
+    ids, said = _read_ids(fields.get("ids", "[]"))
     return Entry(
         id=entry_id,
         kind=fields["kind"],  # type: ignore[arg-type]
         epoch=int(fields["epoch"]),
         tokens=int(fields["tokens"]),
         text=fields.get("text", ""),
-        ids=tuple(json.loads(fields.get("ids", "[]"))),
+        ids=ids,
+        said=said,
         stage=int(fields.get("stage", 0)),
         reason=fields.get("reason", ""),
     )
+
+
+def written_ids(ids: Sequence[int], said: int) -> str:
+    """The field `ids` of an entry. What is said stands beside them: as a field of its own it would give lengths of texts away."""
+    return json.dumps([list(ids), said] if said else list(ids))
+
+
+def _read_ids(written: str) -> tuple[tuple[int, ...], int]:
+    ids = json.loads(written)
+    ids, said = ids if ids and isinstance(ids[0], list) else (ids, 0)
+    return tuple(ids), said

@@ -28,20 +28,26 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class InsightDelta:
-    """Text of the large model; `tokens` counts the insight up to its end."""
+    """Text of the large model; `tokens` counts the insight up to its end. `said`: where it may call tools, how many characters of all its
+    text so far are text for sure.
+    """
 
     kind: ClassVar[str] = "insight_delta"
     text: str
     tokens: int
+    said: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerDelta:
-    """Text of the small model; `tokens` counts the answer up to its end."""
+    """Text of the small model; `tokens` counts the answer up to its end. `said`: where it may call tools, how many characters of all its
+    text so far are text for sure.
+    """
 
     kind: ClassVar[str] = "answer_delta"
     text: str
     tokens: int
+    said: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,9 @@ def _capped(caps: Sequence[int], most: int) -> list[int]:
 
 
 class AnswerText(StrEnum):
-    """The enum tandem.v1.AnswerText. `unspecified`: only the result says it; `message`: the same, and deltas are in the models' formats."""
+    """The enum tandem.v1.AnswerText. `unspecified`: only the result says it; `message`: the same, but for what the large model has
+    `said`, and deltas are in the models' formats.
+    """
 
     UNSPECIFIED = "unspecified"
     INSIGHT = "insight"

@@ -134,7 +134,9 @@ class _AnswerTextEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerText
     ANSWER_TEXT_ANSWER: _AnswerText.ValueType  # 3
     """The answer deltas are the answer."""
     ANSWER_TEXT_MESSAGE: _AnswerText.ValueType  # 4
-    """Only the result says it, text and calls; deltas are what the models write in their own formats."""
+    """The large model's text up to the insight delta's `said`, unless the small model's call suffices; the result says text and calls.
+    Deltas are what the models write in their own formats.
+    """
 
 class AnswerText(_AnswerText, metaclass=_AnswerTextEnumTypeWrapper):
     """Where the answer's text comes from, for a client that shows it while it is written. Leading and trailing white space is not part
@@ -150,7 +152,9 @@ ANSWER_TEXT_CONTINUATION: AnswerText.ValueType  # 2
 ANSWER_TEXT_ANSWER: AnswerText.ValueType  # 3
 """The answer deltas are the answer."""
 ANSWER_TEXT_MESSAGE: AnswerText.ValueType  # 4
-"""Only the result says it, text and calls; deltas are what the models write in their own formats."""
+"""The large model's text up to the insight delta's `said`, unless the small model's call suffices; the result says text and calls.
+Deltas are what the models write in their own formats.
+"""
 Global___AnswerText: _TypeAlias = AnswerText  # noqa: Y015
 
 class _Role:
@@ -855,18 +859,22 @@ class InsightDelta(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    SAID_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     tokens: _builtins.int
     """Insight tokens so far, this delta included."""
+    said: _builtins.int
+    """With ANSWER_TEXT_MESSAGE: how many characters (code points) of all of the role's text so far are text for sure, and no call. Else 0."""
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         tokens: _builtins.int = ...,
+        said: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["said", b"said", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -970,18 +978,22 @@ class AnswerDelta(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    SAID_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     tokens: _builtins.int
     """Answer tokens so far, this delta included."""
+    said: _builtins.int
+    """With ANSWER_TEXT_MESSAGE: how many characters (code points) of all of the role's text so far are text for sure, and no call. Else 0."""
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         tokens: _builtins.int = ...,
+        said: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["said", b"said", "text", b"text", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

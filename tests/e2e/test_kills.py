@@ -178,23 +178,6 @@ def test_an_executor_that_comes_back_goes_on_from_its_last_token(
     assert slm["input_tokens"] > len("user: ") * 2
 
 
-@pytest.mark.parametrize(("role", "component"), [("llm", "insight-generator"), ("slm", "slm-executor")])
-def test_a_model_that_dies_in_the_middle_of_a_call_leaves_one_whole_call(
-    local: LocalStack, hold: Hold, kill_and_start: Any, role: str, component: str
-) -> None:
-    call = '<call>w_{"at":_"Rome"}</call>'
-    said = f"[{role}={call} {role}_eos={len(call) + 1} {role}_hold=12:{hold} llm={call} llm_eos={len(call) + 1}]"
-    tool = {"name": "w", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}}
-    when = insight(12) if role == "llm" else answer(12)
-    asked: Any = [{"role": "user", "content": said}]
-    options = {"tools": [tool], **({} if role == "llm" else {"threshold": 0.5})}
-    result = Watched(local, asked, when, kill_and_start(component), **options).result()
-    assert [(each["name"], each["arguments"]) for each in result["tool_calls"]] == [("w", '{"at": "Rome"}')]
-    assert (result["answer"], result["complete"]) == ("", True)
-    usage = result["usage"][role]
-    assert usage["output_tokens"] + usage["discarded_tokens"] >= len(call) + 1
-
-
 def test_an_executor_that_stays_dead_is_a_clear_error_with_a_bill(local: LocalStack, hold: Hold, kill: Any) -> None:
     question = f"[slm_hold=5:{hold} scores=16:0.9 slm_eos=40]"
     request = Watched(local, question, answer(5), kill("slm-executor"))

@@ -6,11 +6,13 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anthropic
 import httpx
 import openai
 import pytest
 import pytest_asyncio
 
+from tests.conftest import Hold
 from tests.integration.test_tools import PARIS, ROME
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -74,6 +76,47 @@ async def test_no_text_of_a_models_own_format_is_streamed(client: openai.AsyncOp
     )
     chunks = [chunk.model_dump_json() async for chunk in stream]
     assert not any("<call>" in chunk for chunk in chunks)
+
+
+HELD = f"[llm=Hm.{PARIS} llm_eos={len(PARIS) + 4} llm_hold=12:"
+"""The large model waits in the middle of its call."""
+
+
+async def test_text_before_a_call_comes_while_the_call_is_written(client: openai.AsyncOpenAI, hold: Hold) -> None:
+    asked: list[Any] = [{"role": "user", "content": f"{HELD}{hold}]"}]
+    async with client.chat.completions.stream(model="scripted", messages=asked, tools=TOOLS) as events:
+        async for event in events:
+            if event.type == "content.delta" and event.snapshot == "Hm.":
+                hold.release()
+        [choice] = (await events.get_final_completion()).choices
+    assert choice.message.content == "Hm."
+    assert choice.message.tool_calls
+    assert choice.finish_reason == "tool_calls"
+
+
+async def test_a_response_has_its_text_while_the_call_is_written(client: openai.AsyncOpenAI, hold: Hold) -> None:
+    async with client.responses.stream(model="scripted", input=f"{HELD}{hold}]", tools=RESPONSES_TOOLS) as events:
+        async for event in events:
+            if event.type == "response.output_text.delta":
+                hold.release()
+        final = await events.get_final_response()
+    assert [item.type for item in final.output] == ["message", "function_call"]
+    assert final.output_text == "Hm."
+
+
+async def test_anthropics_message_has_its_text_while_the_call_is_written(http: httpx.AsyncClient, hold: Hold) -> None:
+    asked: list[Any] = [{"role": "user", "content": f"{HELD}{hold}]"}]
+    tools: list[Any] = [{"name": "w", "input_schema": PARAMETERS}]
+    async with (
+        anthropic.AsyncAnthropic(base_url=str(http.base_url), api_key="none", max_retries=0) as client,
+        client.messages.stream(model="scripted", max_tokens=99, messages=asked, tools=tools) as events,
+    ):
+        async for event in events:
+            if event.type == "text":
+                hold.release()
+        message = await events.get_final_message()
+    assert [block.type for block in message.content] == ["text", "tool_use"]
+    assert message.stop_reason == "tool_use"
 
 
 async def test_a_tool_may_be_required_by_its_name_and_calls_be_serial(client: openai.AsyncOpenAI) -> None:

@@ -9,8 +9,11 @@ import pytest
 
 from services.engine.api import GenerationRequest
 from tandem import Completed, RequestError, Scored, to_dict
+from tandem.live_text import LiveText
+from tandem.method.stop_rule import AnswerText
 from tandem.tools import calls_as_data
 from tandem.v1 import tandem_pb2
+from tests.conftest import Hold
 from tests.integration.asking import ask
 from tests.integration.conftest import System
 
@@ -116,6 +119,18 @@ async def test_readers_hear_why_a_call_was_taken_and_get_calls_with_the_result(s
     assert isinstance(events[-1], Completed)
     stored = await system.client.get(events[-1].result.request_id)
     assert stored.result.tool_calls == events[-1].result.tool_calls
+
+
+async def test_a_reader_hears_how_much_of_a_text_is_no_call_before_the_call_is_whole(
+    system: System, hold: Hold
+) -> None:
+    said, live = script(llm=f"Hm.{PARIS}", more=f"llm_hold=12:{hold}"), LiveText(AnswerText.MESSAGE)
+    shown = ""
+    async for event in system.client.solve(said, tools=[WEATHER]):
+        shown += live.push(event).content
+        if shown == "Hm.":
+            hold.release()
+    assert (shown, isinstance(event, Completed)) == ("Hm.", True)
 
 
 async def test_tools_that_may_not_be_called_are_read_and_the_answer_is_a_text(system: System) -> None:

@@ -10,6 +10,7 @@ import pytest
 from services.engine.api import PromptRefused
 from services.engine.call_format import AN_ID, CallFormat
 from services.engine.chat_template import ChatTemplate
+from services.engine.text import SpokenText
 from tandem.method.tools import short_id
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -137,3 +138,29 @@ def test_a_model_whose_template_shows_no_calls_is_given_no_tools(text: str | Non
 def test_a_template_may_mark_what_a_training_learns() -> None:
     marked = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
     assert ChatTemplate(marked, {}).render([("user", "why?")]) == "why?"
+
+
+@pytest.mark.parametrize(
+    ("form", "pieces", "said"),
+    [
+        (TAGS, ["Sun", "ny.", " <b>"], [3, 6, 10]),
+        (TAGS, [" \n", "Hm", ".\n<tool", "_call", '>\n{"name": "f"'], [0, 4, 6, 6, 6]),
+        (TAGS, ["a <tool_", "kit> b"], [2, 14]),
+        (TAGS, ["`", "`", "`json", "\n{"], [0, 0, 0, 0]),
+        (TAGS, ["`x`", " is"], [3, 6]),
+        (TAGS, ["``", "x``"], [0, 5]),
+        (TAGS, ["[1]", " is a list"], [0, 0]),
+        (BARE, ['{"', "a"], [0, 3]),
+        (BARE, ['{"na', 'me": "', "f"], [0, 0, 0]),
+        (replace(TAGS, reads_bare=False), ['{"name": ', "1"], [9, 10]),
+        (SPECIAL, ["Wait [", "CALLS]w"], [5, 5]),
+    ],
+)
+def test_what_is_text_for_sure_is_known_while_it_is_written(
+    form: CallFormat, pieces: list[str], said: list[int]
+) -> None:
+    spoken = SpokenText(form)
+    assert [spoken.push(piece) for piece in pieces] == said
+    assert SpokenText(form, "".join(pieces)).push("") == said[-1]
+    text, _ = form.read("".join(pieces))
+    assert "".join(pieces)[: said[-1]].strip() == text[: len("".join(pieces)[: said[-1]].strip())]

@@ -82,3 +82,17 @@ def test_a_stream_that_cannot_be_mended_says_so() -> None:
     events = [InsightDelta("We add", 1), Restarted("llm", 0, 2), InsightDelta("We subtract", 1)]
     with pytest.raises(TextWasLost):
         shown(AnswerText.INSIGHT, *events, completed("We subtract"))
+
+
+def test_where_tools_may_be_called_the_large_models_text_is_shown_as_far_as_it_is_no_call() -> None:
+    events = [InsightDelta("Hm. ", 2, 4), InsightDelta("<call>", 3, 4), InsightDelta("w {}</call>", 5, 4)]
+    live = LiveText(AnswerText.MESSAGE)
+    assert [live.push(event).content for event in [*events, completed("Hm.")]] == ["Hm.", "", "", ""]
+    again = [Restarted("llm", 0, 2), InsightDelta("H", 1, 1), InsightDelta("m. So", 2, 6)]
+    assert shown(AnswerText.MESSAGE, *events, *again, completed("Hm. So.")) == ("", "Hm. So.")
+
+
+def test_a_small_models_draft_is_not_shown_where_tools_may_be_called() -> None:
+    tried = [AnswerDelta("Sun.", 1, 4), Scored(0, 0.1, 0.8, False, "calls", True)]
+    assert shown(AnswerText.MESSAGE, *tried, InsightDelta("Rain.", 1, 5), completed("Rain.")) == ("", "Rain.")
+    assert shown(AnswerText.MESSAGE, *tried[:1], completed("Sun.")) == ("", "Sun.")
