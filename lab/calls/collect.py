@@ -93,7 +93,7 @@ class CallCollector:
             role,
             sample,
             done.text,
-            tuple(engine.tokenizer.calls.read(done.text)[1]),
+            tuple(engine.tokenizer.calls.read(done.text, task.tools.schemas)[1]),
             tuple(token.text for token in done.tokens),
             tuple(chances),
             len(ids),

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from services.engine.api import PromptRefused
 from services.engine.call_format import AN_ID, CallFormat, Turn
+from services.engine.tagged_arguments import Tags, tags_of
 
 _NAMES = "tandem_first", "tandem_second"
 _ARGUMENTS: dict[str, Any] = {"tandem_key": "tandem_value", "tandem_list": [1, 2]}
@@ -37,7 +39,7 @@ def derived_format(render: Render) -> CallFormat:
         if found:
             return found
     raise PromptRefused(
-        "the model's chat template shows no calls of tools, or none as JSON: this model cannot be given tools"
+        "the model's chat template shows no calls of tools, or none in a form that is known: this model cannot be given tools"
     )
 
 
@@ -46,16 +48,18 @@ def _derived(render: Render, are_texts: bool) -> CallFormat | None:
     one = _rendered_calls(render, _NAMES[:1], are_texts)
     one = one[_num_common(header, one) :]
     parts = _parts(one, _NAMES[0])
-    if parts is None or AN_ID in parts[0]:
+    if parts is None or AN_ID in parts.first:
         return None
-    first, middle, tail, separators = parts
     try:
         two = _rendered_calls(render, _NAMES, are_texts)
-        between = _between(two, middle, separators)
+        between = _between(two, parts.middle + parts.arguments)
     except PromptRefused:  # it takes one call at a time
         between = ""
+    tail = parts.tail
     end = tail.removesuffix(end_of_turn) if tail.endswith(end_of_turn) else tail.partition("<|")[0]
-    return CallFormat(first.lstrip(), middle, between, end.rstrip(), separators, are_texts)
+    return CallFormat(
+        parts.first.lstrip(), parts.middle, between, end.rstrip(), parts.separators, are_texts, tags=parts.tags
+    )
 
 
 def _num_common(text: str, other: str) -> int:
@@ -91,19 +95,36 @@ def _tools() -> list[Turn]:
     ]
 
 
-def _parts(text: str, name: str) -> tuple[str, str, str, tuple[str, str]] | None:
-    """Before the name, between it and the arguments, and after them."""
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A call: before the name, between it and the arguments, and after them; and how the arguments are written."""
+
+    first: str
+    middle: str
+    arguments: str
+    tail: str
+    separators: tuple[str, str] = _SEPARATORS[0]
+    tags: Tags | None = None
+
+
+def _parts(text: str, name: str) -> _Parts | None:
     for separators in _SEPARATORS:
-        first, has_name, rest = text.partition(name)
-        middle, has_arguments, tail = rest.partition(json.dumps(_ARGUMENTS, separators=separators))
-        if has_name and has_arguments and middle:
-            return first, middle, tail, separators
+        arguments = json.dumps(_ARGUMENTS, separators=separators)
+        first, _, rest = text.partition(name)
+        middle, is_there, tail = rest.partition(arguments)
+        if is_there and middle:
+            return _Parts(first, middle, arguments, tail, separators)
+    if tags := tags_of(
+        text, name, [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in _ARGUMENTS.items()]
+    ):
+        first, _, rest = text.partition(name)
+        middle, _, tail = rest.partition(tags.write(_ARGUMENTS))
+        return _Parts(first, middle, tags.write(_ARGUMENTS), tail, tags=tags)
     return None
 
 
-def _between(two: str, middle: str, separators: tuple[str, str]) -> str:
-    """From the first call's arguments to the second's name; empty where it is none of the kind."""
-    arguments = json.dumps(_ARGUMENTS, separators=separators)
-    _, found, rest = two.rpartition(_NAMES[0])[2].partition(middle + arguments)
+def _between(two: str, call: str) -> str:
+    """From the first call's arguments to the second's name; empty where it is none of the kind. `call`: what follows each name."""
+    _, found, rest = two.rpartition(_NAMES[0])[2].partition(call)
     between, is_there, tail = rest.partition(_NAMES[1])
-    return between if found and is_there and tail.startswith(middle + arguments) else ""
+    return between if found and is_there and tail.startswith(call) else ""

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from services.engine.tagged_arguments import Tags
+
 Turn = Mapping[str, Any]
 """As chat templates know it: `role`, `content`, `tool_calls`, `tool_call_id`; or a tool."""
+NO_SCHEMAS: Mapping[str, Any] = {}
 _BLOCK = re.compile(r"\s*(?:```(?:json)?\s*)?([\[{].*[\]}])\s*(?:```)?\s*", re.DOTALL)
 _SPACE = re.compile(r"\s*")
 _MARK = re.compile(r"\s*[^\s{\"]*")
@@ -28,7 +31,7 @@ class CallFormat:
 
     Some models write calls as bare JSON, one after the other or in a list, perhaps in a block of code, whatever their template asks for:
     these are calls where the format has a `mark`, if they are all that is written. Not `reads_bare`: they are text. All parts but `first`
-    may have `AN_ID` in them, which is not kept: a call has an id of ours.
+    may have `AN_ID` in them, which is not kept: a call has an id of ours. With `tags` the arguments are no JSON, but stand between these.
     """
 
     first: str
@@ -39,6 +42,7 @@ class CallFormat:
     are_texts: bool = False
     tokens: tuple[tuple[str, int], ...] = ()
     reads_bare: bool = True
+    tags: Tags | None = None
 
     @property
     def mark(self) -> str:
@@ -54,22 +58,28 @@ class CallFormat:
     @property
     def written(self) -> str:
         """All that the model writes around names and arguments."""
-        return self.first + self.middle + self.between + self.end
+        return self.first + self.middle + (self.tags.written if self.tags else "") + self.between + self.end
 
-    def read(self, text: str) -> tuple[str, list[tuple[str, str]]]:
-        """The text before the calls, and each call's name and arguments. What is no whole call is none."""
+    def read(self, text: str, schemas: Mapping[str, Any] = NO_SCHEMAS) -> tuple[str, list[tuple[str, str]]]:
+        """The text before the calls, and each call's name and arguments. What is no whole call is none. `schemas`: of the tools by
+        their names, which say what is a text between tags.
+        """
         at = text.find(self.first) if self.mark else 0 if text.startswith(self.first) else -1
         if at < 0:
             return _bare(text) if self.mark and self.reads_bare else (text.strip(), [])
         calls, place = [], _end(self.first, text, at)
-        while place is not None and (call := self._call(text, place)):
+        while place is not None and (call := self._call(text, place, schemas)):
             name, arguments, after = call
             calls.append((name, arguments))
             place = _end(self.between, text, after) if self.between else None
         return text[:at].strip(), calls
 
-    def _call(self, text: str, start: int) -> tuple[str, str, int] | None:
+    def _call(self, text: str, start: int, schemas: Mapping[str, Any]) -> tuple[str, str, int] | None:
         """Name, arguments, and where they end."""
+        if self.tags:
+            found = self.tags.read_call(text, start, self.middle, schemas)
+            is_whole = found and any(text.startswith(part, found[2]) for part in (self.end, self.between) if part)
+            return found if is_whole else None
         middle = _pattern(self.middle).search(text, start)
         if middle is None:
             return None

@@ -13,6 +13,7 @@ from typing import Any
 from services.engine.api import InvalidSchema
 from services.engine.call_format import AN_ID, ID_PATTERN, CallFormat
 from services.engine.json_schema import LARK
+from services.engine.tagged_arguments import Tags, is_text
 from tandem.method.tools import Tool, ToolUse
 
 GENERIC = CallFormat(
@@ -39,6 +40,7 @@ _BARE = [
 """A call as bare JSON, or a list of some, perhaps in a block of code: what begins so is held to be that. Not one call after the other:
 Qwen2.5-Coder 1.5B goes on with all calls of the task, whose results it has not seen, and again from the first to the token limit.
 """
+_OF_TEXTS = frozenset({"pattern", "format", "minLength", "maxLength"})
 _KINDS = frozenset({"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"})
 
 
@@ -48,7 +50,9 @@ def tool_grammar(form: CallFormat, use: ToolUse, json_schema: str = "") -> str:
     is_json = bool(json_schema) and not is_required
     start = _start_of_json(form, json_schema) if is_json else _start(form, is_required=is_required)
     rules = [LARK, *start, f"calls: {_calls(form, use)}"]
-    rules += _one_of("call", [_call(form, tool) for tool in tools])
+    rules += (
+        _tagged_calls(form, form.tags, tools) if form.tags else _one_of("call", [_call(form, tool) for tool in tools])
+    )
     if form.mark and not is_json:
         rules += [*_BARE, _bare_list(use), *_one_of("bare_call", [_bare_call(tool) for tool in tools])]
     return "\n".join(rules) + "\n"
@@ -99,6 +103,60 @@ def _call(form: CallFormat, tool: Tool) -> str:
     item, key = form.separators
     written = {"whitespace_flexible": False, "item_separator": item, "key_separator": key}
     return f"{_literal(form, tool.name + form.middle)} %json {_held_schema(tool, written)}"
+
+
+def _tagged_calls(form: CallFormat, tags: Tags, tools: list[Tool]) -> list[str]:
+    """Arguments in the order of the schema; a schema without any allows those that the model names."""
+    rules = [f"call: {' | '.join(f'call_{number}' for number in range(len(tools)))}"]
+    for number, tool in enumerate(tools):
+        schema = _object(tool.schema, f"the schema of the tool {tool.name!r}")
+        known, required = _inner(schema.get("properties")), schema.get("required")
+        required = required if isinstance(required, list) else []
+        parts = [f"call_{number}_{at}{'' if name in required else '?'}" for at, name in enumerate(known)]
+        free = [] if "properties" in schema or not tool.parameters else [f"call_{number}_any*"]
+        rules.append(f"call_{number}: {' '.join([_literal(form, tool.name + form.middle), *parts, *free])}")
+        for at, (name, inner) in enumerate(known.items()):
+            rules += _tagged_argument(
+                tags, f"call_{number}_{at}", name, {**_definitions(schema), **_inner(inner)}, tool
+            )
+        if free:
+            named = f"{json.dumps(tags.before)} /[A-Za-z0-9_.-]+/ {json.dumps(tags.between)}"
+            rules += [f"call_{number}_any: {named} any_text", _any_text("any_text", tags)]
+    return list(dict.fromkeys(rules))
+
+
+def _tagged_argument(tags: Tags, rule: str, name: str, schema: dict[str, Any], tool: Tool) -> list[str]:
+    begun = json.dumps(tags.before + name + tags.between, ensure_ascii=False)
+    if not is_text(schema):
+        options = {
+            "whitespace_flexible": False,
+            "item_separator": ", ",
+            "key_separator": ": ",
+            "lenient": not tool.strict,
+        }
+        held = json.dumps({**schema, "x-guidance": options}, ensure_ascii=False)
+        return [f"{rule}: {begun} {rule}_json {json.dumps(tags.after)}", f"{rule}_json: %json {held}"]
+    if choices := schema.get("enum", [schema["const"]] if "const" in schema else []):
+        ended = " | ".join(json.dumps(choice + tags.after, ensure_ascii=False) for choice in choices)
+        return [f"{rule}: {begun} ({ended})"]
+    if tool.strict and (more := schema.keys() & _OF_TEXTS):
+        raise InvalidSchema(
+            f"the model writes texts as they are, which cannot be held to {sorted(more)[0]!r} of the tool {tool.name!r}"
+        )
+    return [f"{rule}: {begun} {rule}_text", _any_text(f"{rule}_text", tags)]
+
+
+def _any_text(rule: str, tags: Tags) -> str:
+    """Up to where the argument ends."""
+    return f"{rule}[lazy]: /{_ANY}/ {json.dumps(tags.after, ensure_ascii=False)}"
+
+
+def _definitions(schema: dict[str, Any]) -> dict[str, Any]:
+    return {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+
+
+def _inner(schema: Any) -> dict[str, Any]:
+    return schema if isinstance(schema, dict) else {}
 
 
 def _bare_call(tool: Tool) -> str:

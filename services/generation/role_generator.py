@@ -210,7 +210,7 @@ class RoleGenerator:
         """What a text says and calls; None where it could not call."""
         if not work.may_call:
             return None
-        said, calls = self._engine.tokenizer.calls.read(text)
+        said, calls = self._engine.tokenizer.calls.read(text, task.tools.schemas)
         numbered = (ToolCall(call_id(task.request_id, n), *call) for n, call in enumerate(calls))
         return Message("assistant", said, tuple(numbered))
 

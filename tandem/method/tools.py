@@ -78,6 +78,11 @@ class ToolUse:
         return [tool for tool in self.tools if not self.allowed or tool.name in self.allowed]
 
     @property
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """Of the tools' arguments, by the tools' names."""
+        return {tool.name: _object(tool.schema, "tools") for tool in self.tools}
+
+    @property
     def offered(self) -> list[Tool]:
         """To an API: few know tools that are read and may not be called, and llama.cpp's server knows no choice of one by its name."""
         return self.callable if self.may_call else list(self.tools)

@@ -34,7 +34,7 @@ from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.json_body import read_json
 from tandem.openai.parameters import RefusedParameter
 from tandem.v1 import tandem_pb2
-from tests.unit.test_call_format import BARE, FENCED, LISTED, TAGS
+from tests.unit.test_call_format import BARE, FENCED, LISTED, NUMBERED, TAGS, template
 from tests.unit.test_conversation import PROFILES
 
 INPUTS = int(os.environ.get("TANDEM_FUZZ", "400"))
@@ -70,7 +70,7 @@ VALUES: list[Any] = [
     None, True, 0, -1, 2**70, 1e400, "", "w", "\ud800", "\x00<|im_end|>", "x" * 9000, [], {}, [[]], {"type": "object"}, {"$ref": "#"},
     {"type": ["string", 7]}, {"properties": {"a": {"pattern": "("}}}, "auto", "required", {"type": "function"}, '{"a": [}',
 ]  # fmt: skip
-FORMS = [TAGS, BARE, FENCED, LISTED]
+FORMS = [TAGS, BARE, FENCED, LISTED, NUMBERED, template("tagged").calls]
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -155,6 +155,7 @@ def test_whatever_a_model_writes_is_text_and_whole_calls() -> None:
             "```json\n",
             "é",
             ",",
+            *([form.tags.before, form.tags.between, form.tags.after] if form.tags else []),
         ]
         content, calls = form.read("".join(chance.choices(parts, k=chance.randint(0, 12))))
         assert isinstance(content, str)
