@@ -13,12 +13,12 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from services.checks.api import Check, Compared, failed, needs_argument, passed, unknown
-from services.checks.sql_database import SECONDS, Database, QueryError, Rows
+from services.checks.sql_database import SECONDS, Database, QueryError, Rows, RowsError
 from services.checks.sql_duckdb import DuckDatabase
 from tandem.method.answer import last_block
 
@@ -34,6 +34,10 @@ class SqlTask:
     other: str
     ordered: bool
     engine: str
+
+
+class OtherQueryError(Exception):
+    """The query that the answer's is compared with does not run."""
 
 
 def parse_task(argument: str) -> SqlTask:
@@ -96,22 +100,24 @@ def _agreement(database: Database | DuckDatabase, text: str, task: SqlTask) -> C
     told, generator = 0, random.Random(zlib.crc32(task.setup.encode()))  # nosec B311  # not a secret
     for number in range(_DATABASES):
         try:
-            tried = database.mutated(generator) if number else database.copy()
-        except QueryError as error:
-            return unknown(f"rows like the given ones: {error}")
-        with closing(tried):
-            try:
-                reference = tried.query(task.other)
-            except QueryError as error:
-                return unknown(f"the other query: {error}")
-            rows = tried.query(text)
+            with database.other_rows(generator) if number else nullcontext(database) as tried:
+                reference, rows = _reference(tried, task.other), tried.query(text)
+        except (RowsError, OtherQueryError) as error:
+            return unknown(str(error))
         if not _are_same(rows, reference, task.ordered):
-            where = "the given rows" if number == 0 else "rows like the given ones"
+            where = "rows like the given ones" if number else "the given rows"
             return failed(f"on {where} the query gives {_shown(rows)}, another one {_shown(reference)}")
         told += bool(rows)
     if told < _LEAST_TOLD:
         return unknown(f"{told} of {_DATABASES} databases have a result; at least {_LEAST_TOLD} must")
     return passed(f"the same as another query on {_DATABASES} databases")
+
+
+def _reference(database: Database | DuckDatabase, query: str) -> Rows:
+    try:
+        return database.query(query)
+    except QueryError as error:
+        raise OtherQueryError(f"the other query: {error}") from None
 
 
 def _are_same(rows: Rows, other: Rows, ordered: bool) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 from services.checks.sql_mutation import mutate_rows
@@ -20,6 +22,10 @@ Rows = list[tuple[Any, ...]]
 
 class QueryError(Exception):
     """A query, or a script, that SQLite refuses, or that passes a limit."""
+
+
+class RowsError(Exception):
+    """There can be no rows like the given ones."""
 
 
 class Database:
@@ -44,21 +50,18 @@ class Database:
         except (sqlite3.Error, sqlite3.Warning, MemoryError, ValueError) as error:
             raise QueryError(self._why(error)) from None
 
-    def copy(self) -> Database:
+    @contextmanager
+    def other_rows(self, generator: random.Random) -> Iterator[Database]:
+        """A copy with other rows. Raises RowsError where a trigger or a limit of the setup's tables refuses that."""
         made = Database(self._deadline)
-        self.connection.set_authorizer(None)
-        self.connection.backup(made.connection)
-        return made
-
-    def mutated(self, generator: random.Random) -> Database:
-        """A copy with other rows. Raises QueryError where a trigger or a limit of the setup's tables refuses that."""
-        made = self.copy()
-        try:
-            mutate_rows(made.connection, generator)
-        except (sqlite3.Error, sqlite3.Warning, MemoryError, ValueError, OverflowError) as error:
-            made.connection.close()
-            raise QueryError(self._why(error)) from None
-        return made
+        with closing(made.connection):
+            try:
+                self.connection.set_authorizer(None)
+                self.connection.backup(made.connection)
+                mutate_rows(made.connection, generator)
+            except (sqlite3.Error, sqlite3.Warning, MemoryError, ValueError, OverflowError) as error:
+                raise RowsError(f"rows like the given ones: {self._why(error)}") from None
+            yield made
 
     def query(self, text: str) -> Rows:
         """Of one statement that reads. Raises QueryError."""
@@ -73,9 +76,6 @@ class Database:
         if len(rows) > MAX_ROWS:
             raise QueryError(f"it gives more than {MAX_ROWS} rows")
         return rows
-
-    def close(self) -> None:
-        self.connection.close()
 
     def _why(self, error: BaseException) -> str:
         denied, self._denied = self._denied, ""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
-from services.checks.sql_database import MAX_ROWS, SECONDS, QueryError, Rows
+from services.checks.sql_database import MAX_ROWS, SECONDS, QueryError, Rows, RowsError
 from services.checks.sql_mutation import like
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -30,31 +30,31 @@ class DuckDatabase:
         except ImportError:
             raise QueryError("DuckDB is not installed in the answer checker") from None
         self.read: set[str] = set()
-        self._duckdb, self._deadline, self._script = duckdb, deadline, ""
+        self._duckdb, self._deadline = duckdb, deadline
         self._connection = duckdb.connect(":memory:", config=_CONFIG)
         self._connection.execute("SET lock_configuration = true")
 
     def set_up(self, script: str) -> None:
         """Raises QueryError."""
-        self._script = script
         with self._limited():
             kinds = {str(each.type).rpartition(".")[2] for each in self._connection.extract_statements(script)}
             if refused := kinds - {"CREATE", "INSERT", "UPDATE", "DELETE", "ALTER", "SELECT"}:
                 raise QueryError(f"{', '.join(sorted(refused))} is not allowed")
             self._connection.execute(script)
 
-    def copy(self) -> DuckDatabase:
-        """Raises QueryError."""
-        made = DuckDatabase(self._deadline)
-        made.set_up(self._script)
-        return made
-
-    def mutated(self, generator: random.Random) -> DuckDatabase:
-        """A copy with other rows. Raises QueryError."""
-        made = self.copy()
-        with made._limited():
-            made._mutate(generator)
-        return made
+    @contextmanager
+    def other_rows(self, generator: random.Random) -> Iterator[DuckDatabase]:
+        """This database with other rows, for as long as the block lasts. Raises RowsError where its tables refuse them."""
+        try:
+            with self._limited():
+                self._connection.execute("BEGIN")
+                self._mutate(generator)
+        except QueryError as error:
+            raise RowsError(f"rows like the given ones: {error}") from None
+        try:
+            yield self
+        finally:
+            self._connection.execute("ROLLBACK")
 
     def query(self, text: str) -> Rows:
         """Of one statement that reads. Raises QueryError."""
@@ -68,9 +68,6 @@ class DuckDatabase:
             raise QueryError(f"it gives more than {MAX_ROWS} rows")
         return [tuple(map(_plain, row)) for row in rows]
 
-    def close(self) -> None:
-        self._connection.close()
-
     def _mutate(self, generator: random.Random) -> None:
         ask = self._connection.execute
         tables = "SELECT table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' ORDER BY 1"
@@ -79,15 +76,11 @@ class DuckDatabase:
             is_key = [bool(row[5]) for row in ask(f"PRAGMA table_info({table})").fetchall()]
             rows = [list(row) for row in ask(f"SELECT * FROM {table} LIMIT {_MOST_ROWS}").fetchall()]  # nosec B608
             ask(f"DELETE FROM {table}")  # nosec B608
-            found = like(rows, is_key, generator)
-            if found:
-                holes = ", ".join("?" * len(is_key))
-                insert = (
-                    f"INSERT OR IGNORE INTO {table} VALUES ({holes})"
-                    if any(is_key)
-                    else f"INSERT INTO {table} VALUES ({holes})"
-                )  # nosec B608
-                self._connection.executemany(insert, found)
+            if found := like(rows, is_key, generator):
+                holes = f"({', '.join('?' * len(is_key))})"
+                unless = "OR IGNORE " if any(is_key) else ""
+                values = [value for row in found for value in row]
+                ask(f"INSERT {unless}INTO {table} VALUES {', '.join([holes] * len(found))}", values)  # nosec B608
 
     @contextmanager
     def _limited(self) -> Iterator[None]:

@@ -1,0 +1,82 @@
+"""The example checker of another language: 40 tasks with known answers, and programs that try to leave its sandbox."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from types import ModuleType
+
+import pytest
+
+from services.answer_checker.sandbox.layers import NAMESPACES, probe
+from tandem.method.checks import CheckSpec, Verdict
+from tandem.method.tasks import CheckTask
+from tandem.paths import REPOSITORY
+from tandem.v1 import tandem_pb2
+from tests.javascript_tasks import TASKS
+from workflows.activities.other_checkers import OtherCheckers
+
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("node"), reason="Node is not installed"),
+    pytest.mark.skipif(NAMESPACES not in probe().holds, reason="the kernel gives no namespaces, and nothing would run"),
+]
+PASS, FAIL = tandem_pb2.VERDICT_PASS, tandem_pb2.VERDICT_FAIL
+TWO = "f(1) => 1\nf(2) => 2"
+
+
+@pytest.fixture(scope="module")
+def checker() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("javascript", REPOSITORY / "examples/checkers/javascript/checker.py")
+    assert spec
+    assert spec.loader
+    module = sys.modules["javascript"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_of_40_tasks_right_programs_pass_and_wrong_ones_fail(checker: ModuleType) -> None:
+    assert len(TASKS) == 40
+    for examples, right, wrong in TASKS:
+        found = [checker.judged(program, checker.examples_in(examples), 5.0) for program in (right, wrong)]
+        assert [each[0] for each in found] == [PASS, FAIL], (examples, found)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return require('fs').readFileSync('/etc/passwd', 'utf8')",
+        "return process.getBuiltinModule ? process.getBuiltinModule('fs').readdirSync('/etc') : 1",
+        "return process.binding('fs').readdir('/proc', 'utf8', false)",
+        "return process.mainModule.require('child_process').execSync('true')",
+        "const s = new (process.mainModule.require('net').Socket)(); return new Promise((_, no) => s.on('error', no).connect(1, '127.0.0.1'))",
+        "while (true);",
+        "const held = []; while (true) held.push(new Array(1e6).fill(1))",
+        "process.exit(0)",
+        "process.stdout.write('x'.repeat(1e8)); return n",
+    ],
+)
+def test_a_program_that_tries_more_than_to_compute_fails_within_limits(checker: ModuleType, body: str) -> None:
+    verdict, detail, _ = checker.judged(f"function f(n) {{ {body} }}", checker.examples_in(TWO), 2.0)
+    assert verdict == FAIL, detail
+
+
+@pytest.mark.parametrize("examples", ["", "f(1) => 1", "f(1) => 1\nf(2) => 1", "f(1) => one\nf(2) => two"])
+def test_examples_that_one_value_satisfies_say_nothing(checker: ModuleType, examples: str) -> None:
+    found = checker.judged("const f = n => 1", checker.examples_in(examples), 5.0)
+    assert found[0] == tandem_pb2.VERDICT_UNKNOWN
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("body", "verdict"), [("n", Verdict.PASS), ("1", Verdict.FAIL)])
+async def test_a_worker_asks_it_as_any_check(checker: ModuleType, body: str, verdict: Verdict) -> None:
+    server, port = checker.serve("127.0.0.1:0", [])
+    others = OtherCheckers({"javascript_examples": f"127.0.0.1:{port}"})
+    try:
+        answer = f"Here it is:\n```js\nconst f = n => {body}\n```"
+        task = CheckTask("r", f"Write f.\n\n{TWO}", answer, [], "code")
+        [found] = await others.check([CheckSpec("javascript_examples")], task)
+    finally:
+        await others.close()
+        server.stop(None)
+    assert found.verdict is verdict, found.detail
