@@ -79,7 +79,7 @@ def calibrate(
     chosen = objective.choose([*points[llm_finishes], *agreeing])
     served = chosen.policy
     if not table.is_checked.any():  # these questions say nothing about trials: the profile's stay as they are
-        served = replace(served, trial=plan.trial, scores_code=scores_code)
+        served = replace(served, trial=plan.trial, programs_agree=False, scores_code=scores_code)
     progress("baselines")
     trial = TrialPlan([0], max_tokens=plan.answer_max_tokens)
     paper, own, training = study.scores(PAPER, table), study.scores(CASCADE, table)[:, 0], study.training()

@@ -8,15 +8,17 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
 
-from lab.training.collect import Insight, Run, run_of
+from lab.training.collect import Insight, Run, num_read, run_of
 from lab.training.datasets import Item
 from lab.training.grading import code_of
+from lab.training.machine import written
+from lab.training.names import AGREED, SECOND
 from services.answer_checker.checker import AnswerChecker, allows_weak_sandbox, start_sandbox
 from services.answer_checker.sandbox.layers import Limits
 from services.checks.built_in import PYTHON_EXAMPLES
 from services.checks.registry import applies
 from services.engine.api import Engine, GenerationRequest
-from services.engine.batch import generate, run_all
+from services.engine.batch import run_all
 from tandem.method.answer import final_answer
 from tandem.method.checks import AGREEMENT, CheckSpec, Repair, Verdict, combined, failure, score
 from tandem.method.names import DISTRIBUTION
@@ -24,19 +26,26 @@ from tandem.method.profile import Profile
 from tandem.method.prompts import repair_prompt
 from tandem.method.tasks import CheckTask
 
-CHECKED = "llm", "slm", "repair"
+CHECKED = "llm", "slm", "repair", SECOND
 """The kinds of runs that serving would check."""
 
 
 def checker_version(profile: Profile) -> str:
     """Identifies what gave the verdicts of a file: the checks of code, and the release."""
-    names = ",".join(map(str, code_checks(profile)))
+    agreement = agreement_check(profile)
+    names = ",".join(map(str, [*code_checks(profile), *([agreement] if agreement else [])]))
     return f"tandem {version(DISTRIBUTION)}: {names}"
 
 
 def code_checks(profile: Profile) -> list[CheckSpec]:
-    """The profile's; where it has none yet, the examples in the question, so that a calibration can choose them."""
-    return [spec for spec in profile.checks.of("code") if spec.name != AGREEMENT] or [CheckSpec(PYTHON_EXAMPLES.name)]
+    """The profile's of one program; where it has none yet, the examples in the question, so that a calibration can choose them."""
+    own = [spec for spec in profile.checks.of("code") if spec.name != AGREEMENT and not spec.wants_other]
+    return own or [CheckSpec(PYTHON_EXAMPLES.name)]
+
+
+def agreement_check(profile: Profile) -> CheckSpec | None:
+    """By which programs of both small models must compute the same; None where the profile asks for none."""
+    return next((spec for spec in profile.checks.of("code") if spec.wants_other), None)
 
 
 def is_checked(run: Run, profile: Profile) -> bool:
@@ -81,8 +90,9 @@ async def check_runs(
 
 
 def without_verdicts(runs: Sequence[Run]) -> list[Run]:
-    """As before any check, to be checked anew; repairs of answers that failed are dropped with the verdicts that asked for them."""
-    return [replace(run, verdict="", score=0.0, failure="", check_seconds=0.0) for run in runs if run.name != "repair"]
+    """As before any check, to be checked anew; what the verdicts have led to, repairs and comparisons, is dropped with them."""
+    kept = [run for run in runs if run.name not in ("repair", AGREED)]
+    return [replace(run, verdict="", score=0.0, failure="", check_seconds=0.0) for run in kept]
 
 
 def _is_due(run: Run, items: Mapping[str, Item]) -> bool:
@@ -120,6 +130,7 @@ def repair_all(
         item = items[run.question]
         prompt = repair_prompt(profile, slm.tokenizer, item.question, Repair(run.text, run.failure), item.task)
         request = GenerationRequest(f"{item.id}/repair", prompt.ids, profile.execution.max_tokens)
-        return run_of(item, "repair", Insight(), len(prompt.ids), await generate(slm, request))
+        done = await written(slm, request)
+        return run_of(item, "repair", Insight(), num_read(prompt.ids, done, slm), done)
 
     return run_all(repair, failed, width)

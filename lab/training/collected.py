@@ -13,6 +13,7 @@ import numpy as np
 from lab.training.checking import is_checked
 from lab.training.collect import Run
 from lab.training.errors import StoreError
+from lab.training.second import without_second
 from lab.training.store import Origin, read
 from lab.training.table import Table, make_table
 from services.sufficiency_scorer.artefact import TrainingSource
@@ -66,18 +67,14 @@ class Collected:
 def load_collected(files: Sequence[Path], profile: Profile, *, only_question: bool = False) -> Collected:
     """`only_question`: accept files of `collect --only-question` too.
 
-    Raises StoreError if a file is not of `tandem collect`, was collected with other prompts or models, or lacks stages; and for a profile
-    whose second small model tries, of which no file holds an answer.
+    Raises StoreError if a file is not of `tandem collect`, was collected with other prompts or models, or lacks stages. A second small model
+    that the profile does not name is left out.
     """
-    if profile.trial_order != ("slm",):
-        raise StoreError(
-            f"{profile.name} lets its second small model try, of which collected files hold no answer yet: "
-            'set trial.order = ["slm"] in it to train, calibrate or judge the first one'
-        )
     origins, runs = [], []
     for file in files:
         origin, found = read(file)
         _check(file, origin, found, profile, only_question)
+        found = found if profile.second_slm else without_second(found)
         origins.append(origin)
         runs += [replace(run, question=f"{origin.dataset}/{run.question}") for run in found]
     return Collected(
@@ -94,10 +91,17 @@ def _check(file: Path, origin: Origin, runs: Iterable[Run], profile: Profile, on
     if different := [name for name, value in expected.items() if collected_with[name] != value]:
         raise StoreError(f"{file} was collected with another {', '.join(different)} than {profile.name} has now")
     if origin.only_question and not only_question:
-        raise StoreError(f"{file} was collected with --only-question: it can only be used for `train --also`")
+        raise StoreError(
+            f"{file} was collected with --only-question: it can only be used for `train --also` and `calibrate --lose-at-most`"
+        )
     if any(run.name == "repair" for run in runs) and origin.repair != profile.prompts.repair:
         raise StoreError(
             f"{file} holds repairs by another prompts.repair than {profile.name} has now: collect it again"
+        )
+    second, named = origin.second_slm, profile.second_slm
+    if second and named and second.name != named.name:
+        raise StoreError(
+            f"{file} holds answers of {second.name}, and {profile.name} names {named.name} as its second small model: collect it again"
         )
     if any(run.name == "llm" and not run.asked for run in runs):
         raise StoreError(f"{file} lacks the questions' texts: run `tandem collect` on it again, which adds them")

@@ -222,7 +222,8 @@ def method_result(name: str, outcome: Outcome, alone: Outcome, best_fixed: Outco
 
 def relative_costs(outcome: Outcome, alone: Outcome) -> dict[str, Interval]:
     """In every unit and price list that can be counted."""
-    units = [unit for unit in (*UNITS, *PRICE_LISTS) if not np.isnan(getattr(alone, unit)).any()]
+    both = {unit: (getattr(outcome, unit), getattr(alone, unit)) for unit in (*UNITS, *PRICE_LISTS)}
+    units = [unit for unit, pair in both.items() if not np.isnan(pair).any()]
     return {unit: ratio_of_means(getattr(outcome, unit), getattr(alone, unit)) for unit in units}
 
 

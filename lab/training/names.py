@@ -2,6 +2,8 @@
 
 OURS, LLM_ALONE, SLM_ALONE = "tandem", "llm", "slm"
 TRIAL = "trial"
+SECOND = "second_slm"  # runs of a second small model
+AGREED = "agreement"  # no answers: whether both small models' programs compute the same
 ORACLE, ORACLE_FINISHING = "oracle", "oracle:llm-finishes"
 
 WORDS = "words"  # the only kind of scorer without a scoring pass

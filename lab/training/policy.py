@@ -39,7 +39,8 @@ class Policy:
 
     `found_by` names the search, `kind` the scorer's kind; `needs_pass` says whether the scorer uses a scoring pass. `trial`
     without stages: no answer is checked. `agreement`: so many successive trials must agree on questions that have no other
-    check; 0: they are not tried. `scores_code`: special tasks (Table) are scored like other questions.
+    check; 0: they are not tried. `programs_agree`: both small models' programs must, where the check of that applies. `scores_code`:
+    special tasks (Table) are scored like other questions.
     """
 
     thresholds: tuple[float, ...]
@@ -50,6 +51,7 @@ class Policy:
     trial: TrialPlan = field(default_factory=TrialPlan)
     agreement: int = 0
     scores_code: bool = True
+    programs_agree: bool = False
 
     @property
     def needs_insight(self) -> bool:
@@ -66,7 +68,7 @@ class Policy:
         if not self.trial.stages:
             return priced(plan, stop_rule(table, plan, rule))
         seen = agreeing(table, self.trial.stages, self.agreement) if self.agreement else table
-        return verified(seen, plan, self.trial, rule)
+        return verified(seen, plan, self.trial, rule, must_agree=self.programs_agree)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lab.training.table import Bools, Floats, Rows, Table
 from tandem.method import cost
 from tandem.method.plan import Plan
-from tandem.method.prices import Prices, RolePrices, RoleRates, total
+from tandem.method.prices import Prices, RolePrices, RoleRates
 from tandem.method.result import Usage
 from tandem.method.tokens import TokenCounts
 
@@ -35,13 +35,14 @@ class Course:
     llm: TokenCounts
     slm: TokenCounts
     scorer: TokenCounts
+    second: TokenCounts
     read: Floats
     check_seconds: Floats
     overlap_seconds: Floats
 
     @property
     def usage(self) -> Usage:
-        return Usage(self.llm, self.slm, self.scorer)
+        return Usage(self.llm, self.slm, self.scorer, self.second)
 
     def with_slm(self, more: TokenCounts, check_seconds: Floats) -> Course:
         """After work of the small model that led to none of these answers."""
@@ -61,6 +62,7 @@ def course(
         llm=_spread(llm or TokenCounts(), n),
         slm=_spread(slm or TokenCounts(), n),
         scorer=_spread(scorer or TokenCounts(), n),
+        second=_spread(TokenCounts(), n),
         read=spread(read, n),
         check_seconds=np.zeros(n),
         overlap_seconds=np.zeros(n),
@@ -106,18 +108,18 @@ def _choose(mask: Bools, a: Any, b: Any) -> Any:
 # USD per million tokens, in the proportions of two kinds of pairs that are on the market; illustrative.
 _SMALL_8, _SMALL_37 = RolePrices(0.25, 0.025, 1.5), RolePrices(0.1, 0.025, 0.4)
 PRICE_LISTS = {
-    "usd_8": Prices("8:1", RolePrices(2, 0.2, 12), _SMALL_8, _SMALL_8),
-    "usd_37": Prices("37:1", RolePrices(3, 0.3, 15), _SMALL_37, _SMALL_37),
+    "usd_8": Prices("8:1", RolePrices(2, 0.2, 12), _SMALL_8, _SMALL_8, _SMALL_8),
+    "usd_37": Prices("37:1", RolePrices(3, 0.3, 15), _SMALL_37, _SMALL_37, _SMALL_37),
 }
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Arrays over the questions. `stage` is the stage of the answer, LLM for the large model's own.
+    """Arrays over the questions. `stage` is the stage of the answer, LLM for the large model's own; `slm_tokens` are of both small models.
 
     `paper` and `full` are TFLOPs (docs/method.md, Cost), `usd` is at the profile's prices and `usd_8` and `usd_37` at two
     illustrative lists. `seconds` are the devices' and the checks'; `latency` is the time to the whole answer, if each model
-    has a device. Both are NaN where the profile has no measured rates.
+    has a device. Both are NaN where the profile has no measured rates of a model that was used.
     """
 
     right: Bools
@@ -143,12 +145,13 @@ def priced(plan: Plan, run: Course) -> Outcome:
     llm_tokens, slm_tokens = run.llm.completion, run.slm.completion
     slm_parameters = cast(Any, np.where(cast(Any, slm_tokens) > 0, plan.slm_parameters, 0.0))
     paper = cost.tflops_paper(plan.llm_parameters, llm_tokens, slm_parameters, slm_tokens, cast(Any, run.read))
-    writing = _seconds(plan, run, ("llm", "slm"))
+    paper = paper + cost.tflops_paper(0.0, 0.0, plan.second_slm_parameters, run.second.completion, 0.0)
+    writing = _seconds(plan, run, ("llm", "slm", "second"))
     return Outcome(
         right=run.right,
         stage=run.stage,
         llm_tokens=spread(llm_tokens, n),
-        slm_tokens=spread(slm_tokens, n),
+        slm_tokens=spread(slm_tokens, n) + spread(run.second.completion, n),
         overrun_tokens=spread(run.llm.overrun, n),
         truncated=run.truncated,
         paper=spread(paper, n),
@@ -167,11 +170,24 @@ def role_seconds(rates: RoleRates, counts: TokenCounts) -> Floats:
 
 def _usd(prices: Prices, run: Course) -> Floats:
     """NaN where a price is not known."""
-    usd = total(prices.llm.usd(run.llm), prices.slm.usd(run.slm), prices.scorer.usd(run.scorer))
-    return spread(np.nan if usd is None else usd, len(run.right))
+    return sum(
+        (_role_usd(prices.of(role), getattr(run.usage, role)) for role in cost.ROLES), start=np.zeros(len(run.right))
+    )
+
+
+def _role_usd(prices: RolePrices, counts: TokenCounts) -> Floats:
+    return cast(Floats, prices.usd(counts)) if prices.is_known else _unless_used(counts)
 
 
 def _seconds(plan: Plan, run: Course, roles: tuple[str, ...]) -> Floats:
     if plan.rates is None:
         return np.full(len(run.right), np.nan)
-    return sum((role_seconds(getattr(plan.rates, r), getattr(run, r)) for r in roles), start=np.zeros(len(run.right)))
+    rates = {**{role: getattr(plan.rates, role) for role in ("llm", "slm", "scorer")}, "second": plan.rates.second_slm}
+    each = ((rates[role], getattr(run, role)) for role in roles)
+    found = (role_seconds(rate, counts) if rate else _unless_used(counts) for rate, counts in each)
+    return sum(found, start=np.zeros(len(run.right)))
+
+
+def _unless_used(counts: TokenCounts) -> Floats:
+    """0, and NaN where there are tokens of which nobody knows the cost."""
+    return np.where(np.asarray(counts.read) + np.asarray(counts.generated) > 0, np.nan, 0.0)

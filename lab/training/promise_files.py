@@ -41,6 +41,8 @@ def ship_made(profile: Profile, served: Profile, made: PromiseMade) -> None:
     document: Any = tomlkit.parse(file.read_text())
     if made.task == "code":
         document.setdefault("checks", tomlkit.table())["code"] = list(served.checks.code)
+        if served.trial.order != profile.trial.order:
+            document.setdefault("trial", tomlkit.table())["order"] = list(served.trial.order)
     else:
         document["stop"]["stage_zero_threshold"] = served.stop.stage_zero_threshold
         for section, stage in zip(document["stages"], served.stages, strict=True):

@@ -12,20 +12,21 @@ from functools import cached_property
 
 import numpy as np
 
-from lab.training.checking import check_runs, is_checked
+from lab.training.checking import agreement_check, check_runs, code_checks, is_checked
 from lab.training.collect import Run
 from lab.training.collected import Collected
 from lab.training.datasets import Item, Task
-from lab.training.errors import TooFew
+from lab.training.errors import StoreError, TooFew
 from lab.training.evaluate import scores_of
 from lab.training.metrics import Interval, difference_of_means, ratio_of_means
-from lab.training.names import WORDS
+from lab.training.names import AGREED, WORDS
 from lab.training.outcomes import llm_alone
 from lab.training.policy import Policy, Unit
 from lab.training.promise import Promise, questions_needed, upper_bound
 from lab.training.table import Floats, Table, make_table
+from lab.training.trial_search import Order, orders
 from services.sufficiency_scorer.artefact import Artefact
-from tandem.method.checks import Verdict
+from tandem.method.checks import CheckSpec, Verdict
 from tandem.method.plan import make_plan
 from tandem.method.profile import Profile
 from tandem.method.promise import PromiseData, PromiseMade
@@ -51,7 +52,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the questions of a task show. `tested` are the policies, the strictest first, up to the first that was not accepted.
+    """What the questions of a task show. `tested` are the policies, by who tries, the strictest first, up to the first that was not accepted.
 
     `chosen`: the cheapest accepted one; None: there is none, and `needed` questions would show it for the strictest policy at the share
     that it lost here (None: no number would, since it lost as much as was promised or more). `served` is the profile with what was chosen.
@@ -100,17 +101,23 @@ def show_promise(
 ) -> list[Shown]:
     """One for each task that the questions are of. They must have chosen nothing else: neither scorer nor thresholds.
 
-    Raises TooFew where no question is of a task for which the profile accepts answers of the small model.
+    Raises TooFew where no question is of a task for which the profile accepts answers of the small model, and StoreError where it lets a
+    second one try of which too little was collected.
     """
     code = {run.question for run in collected.runs if run.name == "llm" and run.verdict}
     found = []
     tasks: tuple[Task, ...] = ("answer", "code")
     for task in tasks:
         questions = {q for q in collected.table.questions if (q in code) == (task == "code")}
-        family = list(stricter(profile, task))
-        if questions and family:
+        if questions and any(True for _ in stricter(profile, task)):
             runs = [run for run in collected.runs if run.question in questions]
-            found.append(_tested(_Questions(task, runs, profile, unit, progress), family, promise, collected))
+            table = collected.without(set(collected.table.questions) - questions).table
+            if not table.has_insight and policy_of(profile, task).needs_insight:
+                raise StoreError(
+                    f"the files were collected with --only-question, and {profile.name} reads insights for {task}"
+                )
+            families = [list(stricter(each, task)) for each in _by_order(profile, task, table, unit)]
+            found.append(_tested(_Questions(task, runs, profile, unit, progress), families, promise, collected))
     if not found:
         raise TooFew(f"no question is of a task for which {profile.name} accepts answers of the small model")
     return found
@@ -128,19 +135,46 @@ def policy_of(profile: Profile, task: Task) -> Policy:
         kind != WORDS,
         plan.trial,
         scores_code="code" in profile.stop.tasks,
+        programs_agree=task == "code" and agreement_check(profile) is not None,
     )
+
+
+def _by_order(profile: Profile, task: Task, table: Table, unit: Unit) -> list[Profile]:
+    """The profile by which small models try, and by whether their programs must agree where it has a check of that."""
+    if task != "code" or profile.second_slm is None:
+        return [profile]
+    known = orders(table.take(table.is_checked), make_plan(profile, task), unit)
+    if len(known) > 1 and profile.trial.stages == (0,) and not profile.trial.repairs:
+        may_agree = (True, False) if agreement_check(profile) else (False,)
+        return [
+            _with_order(profile, order, agree) for order in known for agree in may_agree if len(order) > 1 or not agree
+        ]
+    if profile.trial_order == ("slm",):
+        return [profile]
+    raise StoreError(
+        f"what {profile.second_slm.name} answers to these questions, or costs in {unit}, is not known: run `tandem collect` on the files "
+        "again (trials at stage 0 without repairs are judged), or set trial.order = ['slm']"
+    )
+
+
+def _with_order(profile: Profile, order: Order, agree: bool) -> Profile:
+    trial = profile.trial.model_copy(update={"order": order})
+    code = tuple(spec for spec in profile.checks.code if agree or not CheckSpec.parse(spec).wants_other)
+    checks = profile.checks.model_copy(update={"code": code})
+    return profile.model_copy(update={"trial": trial, "checks": checks})
 
 
 class _Questions:
     """The collected questions of one task, on which policies can be run, the strictest first.
 
-    What a program's examples have said stays: where they must count less, what passed or failed does so again.
+    A table is made once for each strictness, the strictest first. What a program's examples have said stays: where they must count less, what passed or failed does so again.
     """
 
     def __init__(self, task: Task, runs: list[Run], profile: Profile, unit: Unit, progress: Progress) -> None:
         self.task, self.unit, self._stages = task, unit, {0, *profile.trial.stages}
         self._runs = [self._undecided(run) for run in runs]
         self._profile, self._progress = profile, progress
+        self._tables: dict[tuple[CheckSpec, ...], Table] = {}
         self._items = {run.question: Item(run.question, run.asked, "", task) for run in runs if run.name == "llm"}
 
     def run(self, profile: Profile) -> tuple[Tested, int]:
@@ -170,14 +204,17 @@ class _Questions:
         )
 
     def _table(self, profile: Profile) -> Table:
-        if self.task == "code":
-            again = [self._undecided(run) if run.verdict in _OPEN else run for run in self._runs]
-            self._runs = asyncio.run(check_runs(again, self._items, profile, _AT_ONCE))
-        return make_table(self._runs, len(profile.stages), lambda run: is_checked(run, profile))
+        checks = tuple(code_checks(profile))
+        if checks not in self._tables:
+            if self.task == "code":
+                again = [self._undecided(run) if run.verdict in _OPEN else run for run in self._runs]
+                self._runs = asyncio.run(check_runs(again, self._items, profile, _AT_ONCE))
+            self._tables[checks] = make_table(self._runs, len(profile.stages), lambda run: is_checked(run, profile))
+        return self._tables[checks]
 
     def _undecided(self, run: Run) -> Run:
         """Of a program that is checked: its examples are run by the next policy."""
-        is_tried = self.task == "code" and (run.name != "slm" or run.stage in self._stages)
+        is_tried = self.task == "code" and run.name != AGREED and (run.name != "slm" or run.stage in self._stages)
         return replace(run, verdict="", score=0.0, failure="", check_seconds=0.0) if is_tried else run
 
     def _scores(self, table: Table) -> Floats:
@@ -187,16 +224,21 @@ class _Questions:
         return scores_of(Artefact.load(self._profile.folder / (folder or kind)), table)
 
 
-def _tested(questions: _Questions, family: Sequence[Profile], promise: Promise, collected: Collected) -> Shown:
+def _tested(
+    questions: _Questions, families: Sequence[Sequence[Profile]], promise: Promise, collected: Collected
+) -> Shown:
+    """Each family is tested until one of it fails. Several share the promise's chance to be wrong, so that it holds for all."""
+    each = replace(promise, confidence=1 - (1 - promise.confidence) / len(families))
     tested, accepted, n = list[Tested](), list[tuple[Tested, Profile]](), 0
-    for profile in family:
-        found, n = questions.run(profile)
-        bound = upper_bound(found.lost, n, promise.confidence)
-        found = replace(found, bound=bound, is_accepted=bound <= promise.lose_at_most)
-        tested.append(found)
-        if not found.is_accepted:
-            break
-        accepted.append((found, profile))
-    chosen, served = min(accepted, key=lambda each: each[0].cost.mean, default=(None, None))
-    needed = None if accepted else questions_needed(promise, tested[0].lost / n)
+    for family in families:
+        for profile in family:
+            found, n = questions.run(profile)
+            bound = upper_bound(found.lost, n, each.confidence)
+            found = replace(found, bound=bound, is_accepted=bound <= promise.lose_at_most)
+            tested.append(found)
+            if not found.is_accepted:
+                break
+            accepted.append((found, profile))
+    chosen, served = min(accepted, key=lambda pair: pair[0].cost.mean, default=(None, None))
+    needed = None if accepted else questions_needed(each, tested[0].lost / n)
     return Shown(questions.task, promise, n, tested, chosen, needed, questions.fingerprint(collected), served)

@@ -5,46 +5,27 @@ from __future__ import annotations
 import asyncio
 import platform
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 from lab.training.checking import check_runs, checker_version, repair_all, unrepaired, without_verdicts
 from lab.training.collect import Collector, Run
-from lab.training.datasets import Dataset
+from lab.training.datasets import Dataset, Item
 from lab.training.errors import StoreError
-from lab.training.store import CollectedProfile, Origin, read, write
-from services.engine.api import Engine, Tokenizer
-from services.engine.registry import choose, running_engine
-from services.engine.tokenizer import ChatTokenizer
-from services.sufficiency_scorer.artefact import TRANSFORMERS, computed_by
+from lab.training.machine import Machine, engine_of, tokenizer_of
+from lab.training.second import answer_all, compare_all, unasked, without_second
+from lab.training.store import CollectedModel, CollectedProfile, Origin, read, write
+from services.engine.api import Tokenizer
+from services.sufficiency_scorer.artefact import computed_by
 from tandem.method.profile import Profile
 
 Progress = Callable[[int, int, int], None]
 """(questions done, questions in total, tokens generated since the start)"""
 _SAVE_SECONDS = 60.0
 _REPORT_SECONDS = 5.0
-_TOKENS_A_QUESTION = 2048
-_MAX_TOKENS = 1 << 14  # of llama.cpp's context, for which it takes memory at once; what does not fit waits
-WIDTHS = {TRANSFORMERS: 48, "llamacpp": 4}
-"""Questions at a time that suit the engines that score prompts: llama.cpp's eight streams together write less than one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """How the pair runs: `width` questions at a time; each of the two engines has `threads` processor threads.
-
-    `programs` are checked at once. `engine` is one of WIDTHS.
-    """
-
-    threads: int = 1
-    width: int = WIDTHS[TRANSFORMERS]
-    device: str = "auto"
-    programs: int = 2
-    engine: str = TRANSFORMERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +36,15 @@ class Scope:
     only_question: bool = False
 
 
-def serving_engine(profile: Profile, models: Path, threads: int, device: str) -> str:
-    """The engine of WIDTHS that `auto` chooses for both models here, with processes of `threads`; else transformers, which runs all."""
-    chosen = {
-        choose({"path": models / m.name, "threads": threads, "device": device}) for m in (profile.llm, profile.slm)
-    }
-    return chosen.pop() if len(chosen) == 1 and chosen <= WIDTHS.keys() else TRANSFORMERS
-
-
 def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, models: Path, engine: str) -> Origin:
-    marks = {m.name: (models / m.name / "tandem.json") for m in (profile.llm, profile.slm)}
+    marks = {m.name: (models / m.name / "tandem.json") for m in profile.models.values()}
     return Origin(
         pair=profile.name,
         profile=CollectedProfile.of(profile),
         dataset=dataset.name,
         dataset_sha256=dataset.sha256,
         order_seed=seed,
-        tokenizer_sha256=ChatTokenizer.load(models / profile.slm.name).sha256,
+        tokenizer_sha256=tokenizer_of(profile, models).sha256,
         models={name: mark.read_text() if mark.is_file() else "put there by hand" for name, mark in marks.items()},
         versions={
             **{n: version(n) for n in ("torch", "transformers", "math-verify")},
@@ -82,6 +55,7 @@ def origin_of(profile: Profile, dataset: Dataset, seed: int, scope: Scope, model
         only_question=scope.only_question,
         checker=checker_version(profile),
         repair=profile.prompts.repair,
+        second_slm=CollectedModel.of(profile.second_slm) if profile.second_slm else None,
     )
 
 
@@ -91,19 +65,22 @@ async def collect(
 ) -> list[Run]:  # fmt: skip
     """Collect `n` questions of `dataset` (None: all) into `out`; questions that `out` already holds are skipped.
 
-    Programs are then checked, and where the profile has a prompt for it, the small model's failed ones are repaired once.
-    Raises StoreError if `out` has another origin, OSError if a model's weights cannot be read.
+    Programs are then checked, and where the profile has a prompt for it, the small model's failed ones are repaired once. At last the second
+    small model, where the profile names one, answers the bare questions, and programs are compared where the profile's checks do that.
+    Raises StoreError if `out` has another origin, or an API does not answer, OSError if a model's weights cannot be read.
     """
+    if profile.slm.api and not scope.only_question:
+        raise StoreError(f"{profile.slm.name} is at an API, which scores no prompt: collect with --only-question")
     origin, runs = _so_far(out, origin_of(profile, dataset, seed, scope, models, machine.engine))
-    runs = _with_questions(runs, dataset, _tokenizer(profile, models))
+    runs = _with_questions(runs, dataset, tokenizer_of(profile, models))
     items = {item.id: item for item in dataset.items}
     sample = dataset.sample(n, seed).items
     done = {run.question for run in runs}
     missing = [item for item in sample if item.id not in done]
     progress(len(sample) - len(missing), len(sample), 0)
     if missing:
-        with _engine(profile, "llm", models, machine) as llm, _engine(profile, "slm", models, machine) as slm:
-            origin = origin.model_copy(update={"computed_by": computed_by(slm.info)})
+        with engine_of(profile, "llm", models, machine) as llm, engine_of(profile, "slm", models, machine) as slm:
+            origin = origin.model_copy(update={"computed_by": slm.info.provider or computed_by(slm.info)})
             collector = Collector(profile, llm, slm, extras=scope.extras, only_question=scope.only_question)
 
             def report() -> None:
@@ -118,12 +95,28 @@ async def collect(
     runs = await check_runs(runs, items, profile, machine.programs)
     write(out, origin, runs)
     if profile.prompts.repair and (failed := unrepaired(runs)):
-        with _engine(profile, "slm", models, machine) as slm:
+        with engine_of(profile, "slm", models, machine) as slm:
             async with _saving(out, origin, runs):
                 async for run in repair_all(failed, items, profile, slm, machine.width):
                     runs.append(run)
         runs = await check_runs(runs, items, profile, machine.programs)
         write(out, origin, runs)
+    return await _with_second(profile, items, out, origin, runs, models, machine)
+
+
+async def _with_second(
+    profile: Profile, items: Mapping[str, Item], out: Path, origin: Origin, runs: list[Run], models: Path, machine: Machine
+) -> list[Run]:  # fmt: skip
+    if profile.second_slm is None:
+        return runs
+    if due := unasked(runs, items):
+        with engine_of(profile, "second_slm", models, machine) as second:
+            async with _saving(out, origin, runs):
+                async for run in answer_all(due, profile, second, machine.width):
+                    runs.append(run)
+        runs = await check_runs(runs, items, profile, machine.programs)
+    runs = await compare_all(runs, items, profile, machine.programs)
+    write(out, origin, runs)
     return runs
 
 
@@ -162,9 +155,10 @@ async def check_file(
         raise StoreError(f"{out} was collected from another {dataset.name} than {dataset.path}")
     items = {item.id: item for item in dataset.items}
     runs = _with_questions(
-        _as_before(origin, runs, checker_version(profile), origin.repair), dataset, _tokenizer(profile, models)
+        _as_before(origin, runs, checker_version(profile), origin.repair), dataset, tokenizer_of(profile, models)
     )
     runs = await check_runs(runs, items, profile, programs, lambda done, total: progress(done, total, 0))
+    runs = await compare_all(runs, items, profile, programs)
     write(out, origin.model_copy(update={"checker": checker_version(profile)}), runs)
     return runs
 
@@ -177,7 +171,10 @@ def _so_far(out: Path, origin: Origin) -> tuple[Origin, list[Run]]:
     if different := before.differences(origin):
         raise StoreError(f"{out} was made with another {', '.join(different)}: choose another --out, or move it away")
     origin = origin.model_copy(update={"computed_by": before.computed_by})
-    return origin, _as_before(before, runs, origin.checker, origin.repair)
+    runs = _as_before(before, runs, origin.checker, origin.repair)
+    if origin.second_slm is None:  # nobody asks one now, and nothing is lost
+        return origin.model_copy(update={"second_slm": before.second_slm}), runs
+    return origin, runs if before.second_slm == origin.second_slm else without_second(runs)
 
 
 def _as_before(before: Origin, runs: list[Run], checker: str, repair: str) -> list[Run]:
@@ -196,30 +193,6 @@ def _with_questions(runs: list[Run], dataset: Dataset, tokenizer: Tokenizer) -> 
         return replace(run, asked=text, question_tokens=run.question_tokens or len(tokenizer.encode(text, plain=True)))
 
     return [completed(run) if run.name == "llm" else run for run in runs]
-
-
-def _tokenizer(profile: Profile, models: Path) -> Tokenizer:
-    return ChatTokenizer.load(models / profile.slm.name)
-
-
-def _engine(
-    profile: Profile, role: Literal["llm", "slm"], models: Path, machine: Machine
-) -> AbstractContextManager[Engine]:
-    model = profile.llm if role == "llm" else profile.slm
-    return running_engine(
-        machine.engine,
-        {
-            "path": models / model.name,
-            "name": model.name,
-            "dtype": model.dtype,
-            "quantization": model.quantization,
-            "device": machine.device,
-            "threads": machine.threads,
-            "max_batch": machine.width,
-            "max_waiting": 1 << 20,
-            "kv_cache_tokens": min(machine.width * _TOKENS_A_QUESTION, _MAX_TOKENS),
-        },
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import InlineTable
 
-from lab.training.checking import code_checks
+from lab.training.checking import agreement_check, code_checks
 from lab.training.policy import Policy
 from lab.training.study import Study
 from lab.training.table import Table
@@ -45,7 +45,7 @@ def ship_policy(profile: Profile, policy: Policy, table: Table) -> None:
     if profile.second_slm is None:  # then nobody else could try
         del trial["order"]
     _update(document, "trial", trial)
-    _update(document, "checks", _checks(profile, policy))
+    _update(document, "checks", _checks(profile, policy, keeps_agreement=not table.is_checked.any()))
     file.write_text(tomlkit.dumps(document))
 
 
@@ -77,11 +77,14 @@ def _role(rates: RoleRates) -> InlineTable:
     return table
 
 
-def _checks(profile: Profile, policy: Policy) -> dict[str, list[str]]:
-    """By task. Without trials no answer is checked, unless the profile does so already."""
+def _checks(profile: Profile, policy: Policy, *, keeps_agreement: bool) -> dict[str, list[str]]:
+    """By task. Without trials no answer is checked, unless the profile does so already. `keeps_agreement`: of programs, which nothing was
+    learned about.
+    """
     kept = {"answer": list(profile.checks.answer), "code": list(profile.checks.code)}
     if policy.trial.stages:
-        kept["code"] = [str(spec) for spec in code_checks(profile)]
+        compared = agreement_check(profile) if policy.programs_agree or keeps_agreement else None
+        kept["code"] = [str(spec) for spec in (*code_checks(profile), compared) if spec]
         if policy.agreement:
             kept["answer"] = [f"{AGREEMENT}:{policy.agreement}"]
     return kept

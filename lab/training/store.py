@@ -107,7 +107,7 @@ class Origin(_Part):
 
     `order_seed` is the seed of the order in which questions were drawn, `tokenizer_sha256` the small model's.
     `only_question`: only stage 0 was collected. `checker` names what gave the verdicts (training.checking), `repair` is the
-    prompt of the repairs; both empty where there are none. `computed_by`: as a scorer's Description has it.
+    prompt of the repairs; both empty where there are none. `second_slm` is None where no second small model was asked. `computed_by`: as a scorer's Description has it.
     """
 
     pair: str
@@ -124,6 +124,7 @@ class Origin(_Part):
     only_question: bool = False
     checker: str = ""
     repair: str = ""
+    second_slm: CollectedModel | None = None
 
     def differences(self, other: Origin) -> list[str]:
         """Names of the fields with which the runs would come out differently."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lab.training.names import AGREED, SECOND
 from services.sufficiency_scorer.scorer_inputs import bag_of_words
 from tandem.method.checks import Verdict
 from tandem.method.payoff import Label
@@ -44,14 +45,20 @@ class Answers:
     def take(self, rows: Rows) -> Answers:
         return Answers(*(getattr(self, field.name)[rows] for field in fields(self)))
 
+    def column(self, number: int) -> Answers:
+        return Answers(*(getattr(self, field.name)[:, number] for field in fields(self)))
+
     @property
     def first_column(self) -> Answers:
-        return Answers(*(getattr(self, field.name)[:, 0] for field in fields(self)))
+        return self.column(0)
 
 
 @dataclass(frozen=True)
 class Table:
     """n questions, K stages with insight. `slm` and `forced` are [n, K + 1]; `llm`, `concise` and `repair` are [n].
+
+    `second` [n] are the second small model's answers to the bare question. `agreement` [n] is what the check of both small models' programs
+    said; it exists where that check applies to the question.
 
     `final_answers` str[n, K + 1] are the small model's. `is_special` bool[n]: a task that a policy may leave unscored, a program
     or an extraction. `is_checked` bool[n]: a check applies to the question, so the small model tries. `question_tokens` float64[n], without the template; 0: unknown.
@@ -67,6 +74,8 @@ class Table:
     forced: Answers
     slm: Answers
     repair: Answers
+    second: Answers
+    agreement: Answers
     final_answers: NDArray[np.object_]
     is_special: Bools
     is_checked: Bools
@@ -100,6 +109,8 @@ class Table:
             forced=self.forced.take(rows),
             slm=self.slm.take(rows),
             repair=self.repair.take(rows),
+            second=self.second.take(rows),
+            agreement=self.agreement.take(rows),
             final_answers=self.final_answers[rows],
             is_special=self.is_special[rows],
             is_checked=self.is_checked[rows],
@@ -133,6 +144,8 @@ def make_table(
         forced=_answers(rows, "forced", columns),
         slm=_answers(rows, "slm", columns),
         repair=_answers(rows, "repair", [0]).first_column,
+        second=_answers(rows, SECOND, [0]).first_column,
+        agreement=_answers(rows, AGREED, [0]).first_column,
         final_answers=np.array([[run.answer if run else "" for run in row] for row in slm], object),
         is_special=np.array([bool(row["llm", 0].verdict) for row in rows]),
         is_checked=np.array([is_checked(row["llm", 0]) for row in rows]),

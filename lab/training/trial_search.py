@@ -1,4 +1,4 @@
-"""Where the small model should try first: candidates for the trials, and their frontier together with the thresholds'."""
+"""Where a small model should try first, and which: candidates for the trials, and their frontier together with the thresholds'."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import get_args
 
 import numpy as np
 
+from lab.training.names import SECOND
 from lab.training.policy import Measure, Point, Policy, Unit, pareto_front
 from lab.training.table import Floats, Table
-from tandem.method.checks import TrialMode, TrialPlan
+from tandem.method.checks import SmallRole, TrialMode, TrialPlan
 from tandem.method.plan import Plan
 from tandem.method.strictness import NEVER
 
+Order = tuple[SmallRole, ...]
+ORDERS: tuple[Order, ...] = (("slm",), ("second_slm",), ("slm", "second_slm"), ("second_slm", "slm"))
 _MOST_STAGES = 2
 _SHARES = (0.5, 0.7, 0.9)
 _ROUND_TO = 16  # tokens; a finer cap would fit these very questions
@@ -25,11 +28,13 @@ def with_trials(rules: Sequence[Policy], table: Table, plan: Plan, scores: Float
 
     Empty where no question has one. `scores` are those of the rules.
     """
-    if not table.slm.passed.any():
+    if not (table.slm.passed.any() or table.second.passed.any()):
         return []
     measure = Measure(table, plan, unit)
-    trials = [point.policy.trial for point in trial_front(table, plan, unit)]
-    policies = [replace(rule, trial=trial) for rule, trial in product(rules, trials)]
+    trials = [point.policy for point in trial_front(table, plan, unit)]
+    policies = [
+        replace(rule, trial=each.trial, programs_agree=each.programs_agree) for rule, each in product(rules, trials)
+    ]
     return [measure.point(policy, policy.run(table, plan, scores)) for policy in policies]
 
 
@@ -47,12 +52,26 @@ def trial_front(table: Table, plan: Plan, unit: Unit) -> list[Point]:
     part = table.take(table.is_checked)
     measure, nothing = Measure(part, plan, unit), np.zeros(part.slm.right.shape)
     never = Policy((NEVER,) * part.stages, llm_finishes=True, needs_pass=False)
-    policies = [replace(never, trial=trial) for trial in candidates(part, plan)]
+    policies = [
+        replace(never, trial=trial, programs_agree=agree)
+        for trial in candidates(part, plan, orders(part, plan, unit))
+        for agree in ((False, True) if len(trial.order) > 1 and part.agreement.exists.any() else (False,))
+    ]
     return pareto_front(measure.point(policy, policy.run(part, plan, nothing)) for policy in policies)
 
 
-def candidates(table: Table, plan: Plan) -> Iterator[TrialPlan]:
-    """All trials to be compared; caps and lengths are quantiles of what these questions have."""
+def orders(table: Table, plan: Plan, unit: Unit) -> list[Order]:
+    """Who may try: the second small model where it has answered these questions, and what it costs in the unit is known."""
+    is_known = {"usd": plan.prices.of(SECOND).is_known, "seconds": bool(plan.rates and plan.rates.second_slm)}
+    has_second = bool(plan.second_slm) and len(table.questions) > 0 and table.second.exists.all()
+    return [*ORDERS] if has_second and is_known.get(unit, True) else [*ORDERS[:1]]
+
+
+def candidates(table: Table, plan: Plan, among: Sequence[Order] = (("slm",),)) -> Iterator[TrialPlan]:
+    """All trials to be compared; caps and lengths are quantiles of what these questions have. `among`: by whom.
+
+    The second small model tries from bare questions alone, and repairs nothing: no more is collected.
+    """
     every = range(table.stages)
     stages = [list(each) for size in range(1, _MOST_STAGES + 1) for each in combinations(every, size)]
     first = table.slm.first_column
@@ -60,12 +79,13 @@ def candidates(table: Table, plan: Plan) -> Iterator[TrialPlan]:
     lengths = [0, *_quantiles(table.question_tokens[first.failed])] if table.question_tokens.all() else [0]
     has_repairs = table.repair.exists.any()
     modes: tuple[TrialMode, ...] = get_args(TrialMode) if plan.rates else ("sequential",)
-    for each, mode, cap, length in product(stages, modes, caps, lengths):
-        if each[0] > 0 and length:
+    for each, mode, cap, length, order in product(stages, modes, caps, lengths, among):
+        is_alone = SECOND not in order
+        if (each[0] > 0 and length) or not (is_alone or each == [0]):
             continue  # only a trial of the bare question can end the request
-        yield TrialPlan(each, mode, 0, cap, length)
-        if has_repairs and each[0] == 0:
-            yield TrialPlan(each, mode, 1, cap, length)
+        yield TrialPlan(each, mode, 0, cap, length, list(order))
+        if has_repairs and each[0] == 0 and is_alone:
+            yield TrialPlan(each, mode, 1, cap, length, list(order))
 
 
 def _quantiles(values: Floats) -> list[int]:

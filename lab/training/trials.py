@@ -1,14 +1,15 @@
-"""The small model's checked tries on collected runs: which pass, which is best, and what they cost."""
+"""The small models' checked tries on collected runs: which pass, which is best, and what they cost."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 
 from lab.training.pricing import Stages, counts_where, role_seconds, tokens
 from lab.training.table import Bools, Floats, Table
-from tandem.method.checks import TrialPlan
+from tandem.method.checks import SmallRole, TrialPlan
 from tandem.method.plan import Plan
 from tandem.method.tokens import TokenCounts
 
@@ -17,7 +18,7 @@ MOST_REPAIRS = 1  # so many are collected
 
 @dataclass(frozen=True)
 class Attempt:
-    """One answer of the small model to every question; `failed` and `passed` are False where its check could not tell."""
+    """One answer of a small model to every question; `failed` and `passed` are False where its check could not tell."""
 
     stage: int
     right: Bools
@@ -27,22 +28,25 @@ class Attempt:
     score: Floats
     counts: TokenCounts
     check_seconds: Floats
+    role: SmallRole = "slm"
 
 
 @dataclass
 class Trials:
-    """The tries so far. `spent` and `check_seconds` are of all, the `best_` arrays of the one whose check held most.
+    """The tries so far. `spent` by model and `check_seconds` are of all, the `best_` arrays of the one whose check held most.
 
     `failed` and `answered` bool[n, K + 1]: stages with an answer that failed, and with one that was not cut. `llm_runs` bool[n]: the
-    large model has been started; `llm_tokens` is what it has written by the end of the last try, while which it writes on for
+    large model has been started; `second_is_first` bool[n]: of the answers to the bare question that were not cut, the second model's is the
+    earlier one; `llm_tokens` is what it has written by the end of the last try, while which it writes on for
     `overlap_seconds` (0 without rates).
     """
 
     passed: Bools
     failed: Bools
     answered: Bools
-    spent: TokenCounts
+    spent: dict[SmallRole, TokenCounts]
     check_seconds: Floats
+    second_is_first: Bools
     best_score: Floats
     best_right: Bools
     best_is_cut: Bools
@@ -53,7 +57,7 @@ class Trials:
 
     def add(self, attempt: Attempt, ran: Bools) -> None:
         """`ran`: the questions on which it was made."""
-        self.spent = self.spent + counts_where(ran, attempt.counts)
+        self.spent[attempt.role] = self.spent[attempt.role] + counts_where(ran, attempt.counts)
         self.check_seconds = self.check_seconds + np.where(ran, attempt.check_seconds, 0.0)
         better = ran & (attempt.passed | (attempt.score > self.best_score))
         self.best_score = np.where(better, attempt.score, self.best_score)
@@ -62,6 +66,8 @@ class Trials:
         self.best_stage = np.where(better, attempt.stage, self.best_stage)
         self.passed = self.passed | (ran & attempt.passed)
         self.failed[:, attempt.stage] |= ran & attempt.failed
+        if attempt.role == "second_slm":
+            self.second_is_first |= ran & ~attempt.is_cut & ~self.answered[:, 0]
         self.answered[:, attempt.stage] |= ran & ~attempt.is_cut
 
     def let_llm_write(self, plan: Plan, table: Table, attempt: Attempt, ran: Bools, written: Floats) -> None:
@@ -79,8 +85,9 @@ def no_trials(table: Table) -> Trials:
         passed=np.zeros(n, bool),
         failed=np.zeros(shape, bool),
         answered=np.zeros(shape, bool),
-        spent=tokens(np.zeros(n), np.zeros(n)),
+        spent={role: tokens(np.zeros(n), np.zeros(n)) for role in get_args(SmallRole)},
         check_seconds=np.zeros(n),
+        second_is_first=np.zeros(n, bool),
         best_score=np.full(n, -1.0),
         best_right=np.zeros(n, bool),
         best_is_cut=np.zeros(n, bool),
@@ -91,20 +98,37 @@ def no_trials(table: Table) -> Trials:
     )
 
 
-def first_answer(table: Table, trial: TrialPlan, stage: int) -> Attempt:
-    """The answer after `stage`, which fails where it is cut at the trial's cap."""
-    slm = table.slm
-    written = slm.tokens[:, stage]
+def first_answer(table: Table, trial: TrialPlan, stage: int, role: SmallRole = "slm") -> Attempt:
+    """The model's answer after `stage`, which fails where it is cut at the trial's cap."""
+    answers = table.slm.column(stage) if role == "slm" else table.second
+    written = answers.tokens
     is_cut = (written > trial.max_tokens) if trial.max_tokens else np.zeros(len(written), bool)
     return Attempt(
         stage=stage,
-        right=slm.right[:, stage] & ~is_cut,
-        is_cut=is_cut | slm.truncated[:, stage],
-        passed=slm.passed[:, stage] & ~is_cut,
-        failed=slm.failed[:, stage] | (slm.passed[:, stage] & is_cut),
-        score=np.where(is_cut, 0.0, slm.score[:, stage]),
-        counts=tokens(slm.prompt[:, stage], np.where(is_cut, trial.max_tokens, written)),
-        check_seconds=slm.check_seconds[:, stage],
+        right=answers.right & ~is_cut,
+        is_cut=is_cut | answers.truncated,
+        passed=answers.passed & ~is_cut,
+        failed=answers.failed | (answers.passed & is_cut),
+        score=np.where(is_cut, 0.0, answers.score),
+        counts=tokens(answers.prompt, np.where(is_cut, trial.max_tokens, written)),
+        check_seconds=answers.check_seconds,
+        role=role,
+    )
+
+
+def compared(table: Table, attempt: Attempt, *, is_last: bool) -> Attempt:
+    """Where programs must agree, the last model's passes by agreement alone, and those before it are not decided."""
+    applies = table.agreement.exists
+    if not is_last:
+        return replace(attempt, passed=attempt.passed & ~applies)
+    said = table.agreement
+    has_verdict = applies & (said.passed | said.failed)
+    return replace(
+        attempt,
+        passed=attempt.passed & (~applies | said.passed),
+        failed=attempt.failed | (applies & said.failed),
+        score=np.where(has_verdict, np.minimum(attempt.score, said.score), attempt.score),
+        check_seconds=attempt.check_seconds + said.check_seconds,
     )
 
 
@@ -138,16 +162,19 @@ def repair(table: Table, trial: TrialPlan, first: Attempt) -> Attempt:
 
 
 def _written_meanwhile(plan: Plan, table: Table, attempt: Attempt, begin: Floats) -> tuple[Floats, Floats]:
-    """Tokens of the large model, and seconds, while the small one answers; it has written `begin` tokens already.
+    """Tokens of the large model, and seconds, while a small one answers; it has written `begin` tokens already.
 
-    Without rates it writes in the inverse proportion of their sizes, in no time.
+    Without rates it writes in the inverse proportion of their sizes, in no time. A second model without a rate is as fast as the first.
     """
     left = table.llm.tokens - begin
     if plan.rates is None:
-        meanwhile = np.minimum(attempt.counts.completion * plan.slm_parameters / plan.llm_parameters, left)
+        parameters = plan.slm_parameters if attempt.role == "slm" else plan.second_slm_parameters
+        meanwhile = np.minimum(attempt.counts.completion * parameters / plan.llm_parameters, left)
         return meanwhile, np.zeros_like(meanwhile)
-    rates = plan.rates.llm
+    rates, small = plan.rates.llm, plan.rates.slm
+    if attempt.role == "second_slm":
+        small = plan.rates.second_slm or small
     reading = np.where(begin > 0, 0.0, table.llm.prompt / rates.input)
-    trying = role_seconds(plan.rates.slm, attempt.counts) + attempt.check_seconds
+    trying = role_seconds(small, attempt.counts) + attempt.check_seconds
     seconds = np.minimum(trying, reading + left / rates.output)
     return np.maximum(seconds - reading, 0.0) * rates.output, seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,29 +10,34 @@ import numpy as np
 from lab.training.pricing import LLM, Course, Outcome, course, everywhere, priced, tokens, where
 from lab.training.rule import OVERRUN, Rule, stop_rule
 from lab.training.table import Bools, Floats, Table
-from lab.training.trials import MOST_REPAIRS, Trials, first_answer, no_trials, repair, scoring_pass
-from tandem.method.checks import AGREEMENT, CheckSpec, TrialPlan, Verdict, agreement
+from lab.training.trials import MOST_REPAIRS, Attempt, Trials, compared, first_answer, no_trials, repair, scoring_pass
+from tandem.method.checks import AGREEMENT, CheckSpec, SmallRole, TrialPlan, Verdict, agreement
 from tandem.method.plan import Plan
 from tandem.method.stop_rule import is_scored
 
 
-def verified(table: Table, plan: Plan, trial: TrialPlan, rule: Rule) -> Outcome:
-    """Trials first; then the stop rule, which scores no stage whose trial failed; the large model where nothing stops it.
+def verified(table: Table, plan: Plan, trial: TrialPlan, rule: Rule, *, must_agree: bool = False) -> Outcome:
+    """Trials first, each model where those before it did not pass, with `must_agree` by agreement of both models' programs alone; then the stop rule, which scores no stage whose trial failed; the large model where nothing stops it.
 
     A pass stops everything. A question whose check could not tell pays its trial; where the rule stops at the trial's stage,
     the trial is the answer. The large model's own answer is checked too: where it fails, a trial that held more is served.
     After stage 0, or from the start in `overlapped` mode, the large model writes on while the small one tries or scores.
 
-    Raises ValueError where the trial needs a repair or the length of a question that was not collected.
+    Raises ValueError where the trial needs a repair, an answer of the second model or the length of a question that was not collected.
     """
-    trials = _try_all(table, plan, trial, rule)
+    trials = _try_all(table, plan, trial, rule, must_agree)
     if trial.mode == "overlapped":
         trials.let_llm_write(plan, table, scoring_pass(table), _scored_first(table, rule, trials), table.insight[:, 0])
     too_long = _too_long(table, trial, trials)
-    asked = stop_rule(table, plan, rule, trials.failed, trials.answered)
+    asked = _as_tried(table, stop_rule(table, plan, rule, trials.failed, trials.answered), trials)
     asked = _with_what_llm_wrote(table, _judged(table, trials, asked), trials)
     ended = where(trials.passed | too_long, _served_trial(table, trials), asked)
-    spent = replace(ended, slm=ended.slm + trials.spent, check_seconds=ended.check_seconds + trials.check_seconds)
+    spent = replace(
+        ended,
+        slm=ended.slm + trials.spent["slm"],
+        second=ended.second + trials.spent["second_slm"],
+        check_seconds=ended.check_seconds + trials.check_seconds,
+    )
     late = np.asarray(spent.llm.overrun) / plan.rates.llm.output if plan.rates else 0.0
     return priced(plan, replace(spent, overlap_seconds=trials.overlap_seconds + late))
 
@@ -77,28 +82,58 @@ def _llm(table: Table) -> Course:
     return course(answers.right, answers.truncated, everywhere(table, LLM), llm=llm)
 
 
-def _try_all(table: Table, plan: Plan, trial: TrialPlan, rule: Rule) -> Trials:
+def _try_all(table: Table, plan: Plan, trial: TrialPlan, rule: Rule, must_agree: bool) -> Trials:
+    _must_have_second(table, trial)
     trials = no_trials(table)
     for stage in trial.stages:
         due = table.is_checked & table.slm.exists[:, stage] & ~trials.passed & ~_too_long(table, trial, trials)
         if stage:
             due &= _is_written(table, plan, rule, trials, stage)
-        attempt = first_answer(table, trial, stage)
-        attempts = [(attempt, due)]
-        if stage == 0 and trial.repairs:
-            attempts.append((repair(table, trial, attempt), due & attempt.failed))
-            _must_have_repairs(table, trial, due & attempt.failed & ~attempt.is_cut)
-        for each, ran in attempts:
-            trials.add(each, ran)
-            if stage or trial.mode == "overlapped":
-                trials.let_llm_write(plan, table, each, ran, table.insight[:, stage])
+        for role in trial.order:
+            is_last = role == trial.order[-1]
+            for attempt, ran in _tries(table, trial, stage, role, due):
+                made = compared(table, attempt, is_last=is_last) if must_agree else attempt
+                trials.add(made, ran)
+                if stage or trial.mode == "overlapped":
+                    trials.let_llm_write(plan, table, made, ran, table.insight[:, stage])
+            due = due & ~trials.passed
+            if must_agree:  # with a program that failed no other one could agree
+                due &= ~(table.agreement.exists & trials.failed[:, stage])
     return trials
+
+
+def _tries(table: Table, trial: TrialPlan, stage: int, role: SmallRole, due: Bools) -> Iterator[tuple[Attempt, Bools]]:
+    """A model's attempts at a stage, each with the questions on which it is made."""
+    first = first_answer(table, trial, stage, role)
+    yield first, due
+    if stage == 0 and trial.repairs:
+        _must_have_repairs(table, trial, due & first.failed & ~first.is_cut)
+        yield repair(table, trial, first), due & first.failed
 
 
 def _is_written(table: Table, plan: Plan, rule: Rule, trials: Trials, stage: int) -> Bools:
     """The rule has not stopped before the stage."""
     so_far = stop_rule(table, plan, rule, trials.failed, trials.answered)
     return np.asarray(so_far.llm.completion) >= table.insight[:, stage]
+
+
+def _must_have_second(table: Table, trial: TrialPlan) -> None:
+    if "second_slm" not in trial.order or not trial.stages:
+        return
+    if trial.stages != [0] or trial.repairs:
+        raise ValueError("of a second small model only first answers to bare questions are collected")
+    if missing := int((table.is_checked & ~table.second.exists).sum()):
+        raise ValueError(f"{missing} questions have no answer of the second small model: collect them again")
+
+
+def _as_tried(table: Table, asked: Course, trials: Trials) -> Course:
+    """Where the rule stops at the bare question, which the second model has answered first, that is the answer."""
+    is_seconds = (asked.stage == 0) & trials.second_is_first
+    return replace(
+        asked,
+        right=np.where(is_seconds, table.second.right, asked.right),
+        truncated=np.where(is_seconds, table.second.truncated, asked.truncated),
+    )
 
 
 def _must_have_repairs(table: Table, trial: TrialPlan, needed: Bools) -> None:

@@ -143,10 +143,12 @@ def describe_trial(policy: Policy) -> str:
     trial = policy.trial
     if not trial.stages:
         return ""
-    parts = [f"stages {', '.join(map(str, trial.stages))}", trial.mode, f"to {trial.max_tokens} tokens"]
+    parts = [f"by {', '.join(trial.order)}"] if trial.order != ["slm"] else []
+    parts += [f"stages {', '.join(map(str, trial.stages))}", trial.mode, f"to {trial.max_tokens} tokens"]
     parts += [f"{trial.repairs} repair"] if trial.repairs else []
     parts += [f"LLM up to {trial.escalate_max_tokens} tokens"] if trial.escalate_max_tokens else []
     parts += [f"{policy.agreement} must agree"] if policy.agreement else []
+    parts += ["programs must agree"] if policy.programs_agree else []
     return ", ".join(parts)
 
 

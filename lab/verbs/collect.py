@@ -24,7 +24,7 @@ def collect(
     subject: Annotated[list[str] | None, typer.Option(help="Only questions of this subject; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(help="File to write; an existing one is continued.")] = None,
     extras: Annotated[bool, typer.Option(help="Also collect the concise and the forced answers that `eval` compares with.")] = True,
-    only_question: Annotated[bool, typer.Option(help="Collect no insight, only both models alone and the scoring pass of the question; for `train --also`.")] = False,
+    only_question: Annotated[bool, typer.Option(help="Collect no insight, only the models alone and the scoring pass of the question; for `train --also`, `calibrate --lose-at-most` of trials, and models behind APIs.")] = False,
     width: WidthOption = 0,
     threads: Annotated[int, typer.Option(help="Processor threads of each of the two models, which run at the same time; 0: what both were compiled for, else half of the cores.", min=0)] = 0,
     engine: EngineOption = "auto",

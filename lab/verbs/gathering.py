@@ -26,10 +26,11 @@ from tandem.paths import models_folder
 if TYPE_CHECKING:
     from lab.training.collect import Run
     from lab.training.datasets import Dataset
-    from lab.training.session import Machine, Progress, Scope
+    from lab.training.machine import Machine
+    from lab.training.session import Progress, Scope
 
 EngineOption = Annotated[str, typer.Option(help="What runs both models: transformers, whose hidden states two kinds of scorer read, or llamacpp. One file has the answers of one; default: that of an existing file, else the engine that serves here.")]  # fmt: skip
-WidthOption = Annotated[int, typer.Option(help="Number of questions that run at the same time; 0: what suits the engine, 4 on llama.cpp and 48 on transformers.", min=0)]  # fmt: skip
+WidthOption = Annotated[int, typer.Option(help="Number of questions that run at the same time; 0: what suits the engine, 4 on llama.cpp and at an API, 48 on transformers.", min=0)]  # fmt: skip
 _LINE_SECONDS = 30.0
 
 
@@ -58,13 +59,19 @@ def machine_for(
     *, quiet: bool = False,
 ) -> Machine:  # fmt: skip
     """How `target` is collected; "auto" and 0 stand for a choice. Raises BadParameter for an engine that does not score prompts."""
-    from lab.training.session import WIDTHS, Machine
+    from lab.training.machine import API_WIDTH, WIDTHS, Machine
 
     if engine not in ("auto", *WIDTHS):
         raise typer.BadParameter(f"{engine!r} is none of auto, {', '.join(WIDTHS)}", param_hint="--engine")
     if engine == "auto":
         engine = _engine_of(target, quiet) or _serving_engine(profile, device, quiet)
-    return Machine(threads or _model_threads(profile, engine), width or WIDTHS[engine], device, cores(), engine)
+    return Machine(
+        threads or _model_threads(profile, engine),
+        width or (API_WIDTH if profile.slm.api else WIDTHS[engine]),
+        device,
+        cores(),
+        engine,
+    )
 
 
 def cores() -> int:
@@ -92,7 +99,7 @@ def _engine_of(target: Path, quiet: bool) -> str:
 
 def _serving_engine(profile: Profile, device: str, quiet: bool) -> str:
     """What answers requests here, if it scores prompts; transformers where a GPU has vLLM."""
-    from lab.training.session import WIDTHS, serving_engine
+    from lab.training.machine import WIDTHS, serving_engine
 
     if engine_name() in WIDTHS:
         return engine_name()

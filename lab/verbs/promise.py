@@ -30,7 +30,7 @@ def keep_promise(
         from lab.training.promised import show_promise
 
         profile = find_profile(name)
-        collected = load_collected(files, profile)
+        collected = load_collected(files, profile, only_question=True)
         _refuse_trained(collected.table.questions, study or any_study(name))
         with working(json) as progress:
             unit = known_unit(cost, collected.plan)

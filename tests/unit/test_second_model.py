@@ -10,8 +10,6 @@ from typing import cast
 import numpy as np
 import pytest
 
-from lab.training.collected import load_collected
-from lab.training.errors import StoreError
 from lab.training.policy import Policy
 from lab.training.ship import ship_policy
 from lab.training.table import Table
@@ -169,14 +167,9 @@ def test_the_chart_refuses_a_profile_with_a_second_model() -> None:
     assert "names second_slm" in refusal("minimal", "profile.name=mine", f"profile.files.profile\\.toml={text}")
 
 
-def test_collected_files_judge_no_profile_whose_second_model_tries(second: Profile) -> None:
-    with pytest.raises(StoreError, match=r"trial\.order"):
-        load_collected([], second)
-
-
 def test_a_shipped_trial_names_an_order_only_where_there_are_two(tmp_path: Path) -> None:
     policy = Policy((1.0, 1.0, 1.0, 1.0), llm_finishes=True, kind="words", trial=TrialPlan([0], max_tokens=48))
-    table = cast("Table", SimpleNamespace(llm=SimpleNamespace(tokens=np.array([100.0]))))
+    table = cast("Table", SimpleNamespace(llm=SimpleNamespace(tokens=np.array([100.0])), is_checked=np.array([True])))
     shipped = {}
     for name in ("scripted-checked", "scripted-second"):
         profile = written(tmp_path, name, ("[prices]\n", "[prices]\n"))

@@ -1,0 +1,102 @@
+"""How the models of a pair run while their answers are collected: on this machine, or at the APIs that a profile names."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.training.errors import StoreError
+from services.engine.api import Engine, EngineError, GenerationRequest, QueueFull, Tokenizer
+from services.engine.batch import Completion, generate
+from services.engine.registry import choose, make_engine, running_engine
+from services.engine.remote.messages import MessageCodec
+from services.engine.tokenizer import ChatTokenizer
+from services.sufficiency_scorer.artefact import TRANSFORMERS
+from tandem.errors import SetupError
+from tandem.method.profile import Profile
+
+_TOKENS_A_QUESTION = 2048
+_MAX_TOKENS = 1 << 14  # of llama.cpp's context, for which it takes memory at once; what does not fit waits
+_MOST_WAITS, _MOST_WAIT_SECONDS = 5, 300.0
+WIDTHS = {TRANSFORMERS: 48, "llamacpp": 4}
+"""Questions at a time that suit the engines that score prompts: llama.cpp's eight streams together write less than one."""
+API_WIDTH = 4
+"""Of an API, which may be a server of one's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """How the pair runs: `width` questions at a time; each of the two engines has `threads` processor threads.
+
+    `programs` are checked at once. `engine` is one of WIDTHS.
+    """
+
+    threads: int = 1
+    width: int = WIDTHS[TRANSFORMERS]
+    device: str = "auto"
+    programs: int = 2
+    engine: str = TRANSFORMERS
+
+
+def serving_engine(profile: Profile, models: Path, threads: int, device: str) -> str:
+    """The engine of WIDTHS that `auto` chooses for both models here, with processes of `threads`; else transformers, which runs all."""
+    chosen = {
+        choose({"path": models / m.name, "threads": threads, "device": device}) for m in (profile.llm, profile.slm)
+    }
+    return chosen.pop() if len(chosen) == 1 and chosen <= WIDTHS.keys() else TRANSFORMERS
+
+
+def tokenizer_of(profile: Profile, models: Path) -> Tokenizer:
+    """The small model's; of one behind an API its messages, whose tokens are estimates."""
+    return MessageCodec() if profile.slm.api else ChatTokenizer.load(models / profile.slm.name)
+
+
+@contextmanager
+def engine_of(profile: Profile, role: str, models: Path, machine: Machine) -> Iterator[Engine]:
+    """Running, until the block ends. Raises StoreError where an API of others does not answer, also within the block, and OSError where the
+    weights of a model of this machine cannot be read.
+    """
+    model = profile.models[role]
+    arguments = {
+        "path": models / model.name,
+        "name": model.name,
+        "dtype": model.dtype,
+        "quantization": model.quantization,
+        "device": machine.device,
+        "threads": machine.threads,
+        "max_batch": machine.width,
+        "max_waiting": 1 << 20,
+        "kv_cache_tokens": min(machine.width * _TOKENS_A_QUESTION, _MAX_TOKENS),
+        "api": model.api,
+    }
+    if model.api is None:
+        with running_engine(machine.engine, arguments) as engine:
+            yield engine
+        return
+    where = f"{model.name} at {model.api.url}"
+    try:
+        engine = make_engine(model.api.protocol, arguments)
+        engine.start()
+    except (OSError, SetupError) as error:
+        raise StoreError(f"{where}: {error}") from error
+    try:
+        yield engine
+    except EngineError as error:
+        raise StoreError(f"{where}: {error}; what was collected is kept, and the same command goes on") from error
+    finally:
+        engine.stop()
+
+
+async def written(engine: Engine, work: GenerationRequest) -> Completion:
+    """The whole generation, anew as often as an API asks to come again within minutes. Raises EngineError."""
+    for _ in range(_MOST_WAITS):
+        try:
+            return await generate(engine, work)
+        except QueueFull as error:
+            if error.retry_after_s is None or error.retry_after_s > _MOST_WAIT_SECONDS:
+                raise
+            await asyncio.sleep(error.retry_after_s)
+    return await generate(engine, work)

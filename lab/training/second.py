@@ -1,0 +1,79 @@
+"""The second small model on collected questions: its answers to the bare question, and whether its programs agree with the first one's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from lab.training.checking import agreement_check, answer_checker
+from lab.training.collect import Insight, Run, num_read, run_of
+from lab.training.datasets import Item
+from lab.training.machine import written
+from lab.training.names import AGREED, SECOND
+from services.answer_checker.checker import AnswerChecker
+from services.checks.registry import applies
+from services.engine.api import Engine, GenerationRequest
+from services.engine.batch import run_all
+from tandem.method.answer import final_answer
+from tandem.method.checks import CheckSpec, Verdict
+from tandem.method.profile import Profile
+from tandem.method.prompts import answer_prompt
+from tandem.method.tasks import CheckTask
+
+
+def unasked(runs: Sequence[Run], items: Mapping[str, Item]) -> list[Item]:
+    """Questions that the first small model has answered and the second one has not."""
+    answered = {run.question for run in runs if run.name == SECOND}
+    first = [run.question for run in runs if (run.name, run.stage) == ("slm", 0)]
+    return [items[question] for question in first if question in items and question not in answered]
+
+
+def answer_all(items: Sequence[Item], profile: Profile, engine: Engine, width: int) -> AsyncIterator[Run]:
+    """One answer to each bare question, `width` at a time, in the order in which they end; not checked yet."""
+
+    async def answer(item: Item) -> Run:
+        prompt = answer_prompt(profile, engine.tokenizer, item.question, "", item.task, item.json_schema)
+        key, most = f"{item.id}/second", profile.execution.max_tokens
+        work = GenerationRequest(key, prompt.ids, most, json_schema=item.json_schema)
+        done = await written(engine, work)
+        return run_of(item, SECOND, Insight(), num_read(prompt.ids, done, engine), done)
+
+    return run_all(answer, items, width)
+
+
+def without_second(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.name not in (SECOND, AGREED)]
+
+
+async def compare_all(runs: Sequence[Run], items: Mapping[str, Item], profile: Profile, concurrency: int) -> list[Run]:
+    """The runs, with one more for each program of the second model whose question the profile's check of agreement applies to.
+
+    Where either program has failed its own checks they are not compared, as no request compares them.
+    """
+    spec, compared = agreement_check(profile), {run.question for run in runs if run.name == AGREED}
+    first = {run.question: run for run in runs if (run.name, run.stage) == ("slm", 0)}
+    due = [
+        run
+        for run in runs
+        if spec and run.name == SECOND and run.verdict and run.question in first and run.question not in compared
+        if run.question in items and applies(spec, items[run.question].question, "code")
+    ]
+    if not spec or not due:
+        return list(runs)
+    async with answer_checker(concurrency) as checker:
+        pairs = [(first[run.question], run, items[run.question]) for run in due]
+        return [*runs, *await asyncio.gather(*(_agreement(*pair, spec, checker) for pair in pairs))]
+
+
+async def _agreement(one: Run, other: Run, item: Item, spec: CheckSpec, checker: AnswerChecker) -> Run:
+    verdict, score, seconds = Verdict.UNKNOWN, 0.0, 0.0
+    if Verdict.FAIL not in (one.verdict, other.verdict):
+        check = spec.beside(final_answer(one.text, "code"))
+        task = CheckTask(item.id, item.question, final_answer(other.text, "code"), [check], item.task)
+        [result] = await checker.check(task)
+        verdict, score, seconds = result.verdict, result.score, result.seconds
+    return Run(
+        question=item.id, subject=item.subject, name=AGREED, stage=0, prompt_tokens=0, insight_tokens=0,
+        output_tokens=0, truncated=False, text="", answer="", right=False,
+        verdict=verdict.value, score=score, check_seconds=seconds,
+    )  # fmt: skip
