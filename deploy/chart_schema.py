@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from services.engine.registry import BACK_ENDS
-from tandem.local.layout import OWN_PROCESSES
+from tandem.local.layout import OWN_PROCESSES, SECOND_EXECUTOR
 
 # Values whose keys the user or Kubernetes defines: the schema cannot list them.
 FREE = {
@@ -38,6 +38,7 @@ _MODELS = {
     "insightGenerator": ["auto", *BACK_ENDS],
     "sufficiencyScorer": ["auto", *(name for name, engine in BACK_ENDS.items() if engine.scores)],
     "slmExecutor": ["auto", *BACK_ENDS],
+    "secondSlmExecutor": ["auto", *BACK_ENDS],
 }
 _OWN_ENGINE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"  # module:function
 _CACHES = ["shared", "pvc", "ephemeral", "hostPath", "emptyDir", "existingClaim"]
@@ -53,7 +54,7 @@ _RESOURCES: dict[str, Any] = {"requests": {}, "limits": {}}
 
 def schema(values: dict[str, Any]) -> dict[str, Any]:
     """JSON Schema draft 7 of the values: every key is listed; a component has the keys of the defaults and its own."""
-    components = {p.key: _component(p.key, values) for p in OWN_PROCESSES}
+    components = {p.key: _component(p.key, values) for p in (*OWN_PROCESSES, SECOND_EXECUTOR)}
     properties = {name: components.get(name) or _schema(name, value) for name, value in values.items()}
     for key in _MODELS:
         properties[key] = {"allOf": [_of_pair(components[key])], "properties": {"sharedWith": False}}

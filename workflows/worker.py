@@ -181,7 +181,7 @@ def _spare_collections() -> None:
 async def main() -> None:
     settings = read_settings(WorkerSettings)
     tracing.setup("tandem-worker", settings.log_level, create_tracer_provider)
-    metrics.watch_availability(settings.profile)
+    metrics.watch_availability(settings.profile, has_second=bool(settings.second_slm_executor))
     metrics.expose(settings.host, settings.metrics_port, "worker")
     log = open_request_log(settings.sealer())
     transport = own_transport()

@@ -23,7 +23,7 @@
 {{- $port := ternary 8080 50051 $fixed.http -}}
 {{- $health := ternary $tls.healthPort $port $tls.enabled -}}
 {{- $isSecured := and $tls.enabled (or $tls.public (ne .key "gateway")) -}}
-{{- $more := dict "fixed" $fixed "key" .key "name" $name "role" (kebabcase .key) "pair" $pair.name "pairKey" $pair.key "serves" $serves "onGpu" $onGpu "isApi" $isApi "grace" $seconds "port" $port "healthPort" $health "tls" $isSecured -}}
+{{- $more := dict "fixed" $fixed "key" .key "name" $name "role" $fixed.role "pair" $pair.name "pairKey" $pair.key "serves" $serves "onGpu" $onGpu "isApi" $isApi "grace" $seconds "port" $port "healthPort" $health "tls" $isSecured -}}
 {{- mustMergeOverwrite $values $more | toYaml -}}
 {{- end }}
 

@@ -21,6 +21,7 @@ worker: [replicaCount, maxLlm, maxBatched, handoverSeconds, versioning, resource
 insightGenerator: [pool, gpus, engine, api, maxBatch, threads, resources]
 sufficiencyScorer: [pool, gpus, engine, maxBatch, threads, resources]
 slmExecutor: [pool, gpus, engine, api, maxBatch, threads, resources]
+secondSlmExecutor: [enabled, pool, gpus, engine, api, maxBatch, threads, resources]
 answerChecker: [replicaCount, concurrency, checkSeconds, allowWeakSandbox, scratchSize, resources, autoscaling, pdb]
 networkPolicy: [enabled]
 metrics: [serviceMonitor, prometheusRule, grafanaDashboard]

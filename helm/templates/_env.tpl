@@ -106,6 +106,9 @@
 - {name: TANDEM_INSIGHT_GENERATOR, value: {{ include "tandem.target" (dict "root" $root "key" "insightGenerator" "pair" $c.pair) }}}
 - {name: TANDEM_SUFFICIENCY_SCORER, value: {{ include "tandem.target" (dict "root" $root "key" "sufficiencyScorer" "pair" $c.pair) }}}
 - {name: TANDEM_SLM_EXECUTOR, value: {{ include "tandem.target" (dict "root" $root "key" "slmExecutor" "pair" $c.pair) }}}
+{{- if (include "tandem.component" (dict "root" $root "key" "secondSlmExecutor" "pair" $c.pair) | fromYaml).enabled }}
+- {name: TANDEM_SECOND_SLM_EXECUTOR, value: {{ include "tandem.target" (dict "root" $root "key" "secondSlmExecutor" "pair" $c.pair) }}}
+{{- end }}
 - {name: TANDEM_ANSWER_CHECKER, value: {{ include "tandem.target" (dict "root" $root "key" "answerChecker" "pair" $c.pair) }}}
 - {name: TANDEM_MAX_LLM, value: {{ $c.maxLlm | quote }}}
 - {name: TANDEM_MAX_BATCHED, value: {{ $c.maxBatched | quote }}}

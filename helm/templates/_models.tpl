@@ -7,7 +7,7 @@
 
 {{/* dict component: which of a profile's models it loads */}}
 {{- define "tandem.modelRole" -}}
-{{- ternary "llm" "slm" (eq .component.key "insightGenerator") -}}
+{{- get (dict "insightGenerator" "llm" "secondSlmExecutor" "second_slm") .component.key | default "slm" -}}
 {{- end }}
 
 {{/* dict component: what `tandem models pull --engine` is told; an engine of one's own loads what transformers does, and so does `auto` on a GPU */}}

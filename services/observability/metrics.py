@@ -192,9 +192,9 @@ def count_inference(
             PER_TOKEN.labels(**labels).observe((seconds - first_token) / (generated - 1), exemplar)
 
 
-def watch_availability(profile: str) -> None:
+def watch_availability(profile: str, *, has_second: bool = False) -> None:
     """Export the attempts that no process of a model took from 0 on: the first one must show in a rate."""
-    for role in ("llm", "slm"):
+    for role in ("llm", "slm", *(("second_slm",) if has_second else ())):
         UNAVAILABLE.labels(profile, role)
 
 

@@ -287,3 +287,14 @@ def test_the_dashboard_shows_tenants_http_drift_and_what_vllm_says_of_itself() -
         "tandem_tenant_cost_usd_total", "tandem_tenant_limit_used_ratio", "tandem_http_requests_total", "tandem_http_reply_seconds_bucket",
         "tandem_scorer_feature_shift", "vllm:kv_cache_usage_perc", "vllm:num_preemptions_total",
     }  # fmt: skip
+
+
+def test_a_second_small_model_is_watched_from_0_on_where_there_is_one() -> None:
+    def watched(profile: str) -> set[str]:
+        samples = (sample for family in metrics.UNAVAILABLE.collect() for sample in family.samples)
+        return {s.labels["role"] for s in samples if s.labels["profile"] == profile}
+
+    metrics.watch_availability("one-small-model")
+    metrics.watch_availability("two-small-models", has_second=True)
+    assert watched("one-small-model") == {"llm", "slm"}
+    assert watched("two-small-models") == {"llm", "slm", "second_slm"}

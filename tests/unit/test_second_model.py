@@ -32,7 +32,6 @@ from tandem.method.profile import Profile, load_profile
 from tandem.method.request import SolveInput, SolveRequest
 from tandem.method.result import Usage
 from tandem.method.tokens import TokenCounts
-from tests.chart import needs_helm, refusal
 
 FOLDER = Path(__file__).parents[1] / "profiles"
 
@@ -159,12 +158,6 @@ def test_a_client_sees_the_second_model_and_the_order(second: Profile) -> None:
     assert (message.second_slm, len(message.trial_order), message.prices.second_slm.output) == ("scripted-second", 2, 4)
     alone = profile_to_pb(load_profile("scripted-checked", (FOLDER,)))
     assert (alone.second_slm, len(alone.trial_order), alone.prices.HasField("second_slm")) == ("", 0, False)
-
-
-@needs_helm
-def test_the_chart_refuses_a_profile_with_a_second_model() -> None:
-    text = 'name = "mine"\n[second_slm]\nname = "b"'.replace('"', '\\"')
-    assert "names second_slm" in refusal("minimal", "profile.name=mine", f"profile.files.profile\\.toml={text}")
 
 
 def test_a_shipped_trial_names_an_order_only_where_there_are_two(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""The chart for a pair with a second small model: an executor of its own, which is called as the first one is, and is there only where it is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chart import named, needs_helm, pod_specs, refusal, render
+from tests.unit.test_chart_apis import open_ports, variables
+
+pytestmark = needs_helm
+SECOND = "second-slm-executor"
+NAMES_ONE = 'name = \\"two-small\\"\n[second_slm]\nname = \\"b\\"'
+NAMES_NONE = 'name = \\"two-small\\"\n[slm]\nname = \\"b\\"'
+FILE = "profile.files.profile\\.toml="
+
+
+def test_the_second_model_has_a_deployment_a_service_and_a_budget_of_its_own() -> None:
+    objects = render("two-small")
+    [container] = pod_specs(objects)[f"Deployment/t-tandem-{SECOND}"]["containers"]
+    assert container["args"] == ["python", "-m", "services.slm_executor.second"]
+    assert container["readinessProbe"]["grpc"]["service"] == "tandem.v1.SlmExecutor"
+    kinds = {o["kind"] for o in objects if o["metadata"]["name"].startswith(f"t-tandem-{SECOND}")}
+    assert kinds == {"Deployment", "Service", "ServiceAccount", "PodDisruptionBudget", "NetworkPolicy"}
+
+
+def test_it_has_its_own_engine_and_its_own_secret_alone() -> None:
+    specs = pod_specs(render("two-small"))
+    mine = variables(specs[f"Deployment/t-tandem-{SECOND}"])
+    assert (mine["TANDEM_ENGINE"]["value"], mine["TANDEM_PROFILE"]["value"]) == ("anthropic", "two-small")
+    assert mine["ANTHROPIC_API_KEY"]["valueFrom"]["secretKeyRef"]["name"] == "tandem-second"
+    assert "OPENAI_API_KEY" not in mine
+    for name, spec in specs.items():
+        assert ("'tandem-second'" in str(spec)) == name.endswith(SECOND), name
+
+
+def test_the_worker_knows_its_address_and_nobody_else_may_call_it() -> None:
+    objects = render("two-small")
+    worker = variables(pod_specs(objects)["Deployment/t-tandem-worker"])
+    assert worker["TANDEM_SECOND_SLM_EXECUTOR"]["value"] == f"dns:///t-tandem-{SECOND}-pods.ns.svc:50051"
+    policy = named(objects, "NetworkPolicy", SECOND)["spec"]
+    [ingress] = policy["ingress"]
+    [caller] = ingress["from"]
+    assert caller["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "worker"
+    assert open_ports(objects, SECOND) == {6379: "anywhere", 443: [{"ipBlock": {"cidr": "203.0.113.0/24"}}]}
+    assert f"'app.kubernetes.io/component': '{SECOND}'" in str(
+        named(objects, "NetworkPolicy", "worker")["spec"]["egress"]
+    )
+
+
+def test_it_is_the_executor_once_more_for_redis_certificates_and_images() -> None:
+    tls = "tls.enabled=true", "tls.certManager.issuerRef.name=ca", "redis.usersSecret=users", "image.roles=true"
+    objects = render("two-small", *tls)
+    certificate = named(objects, "Certificate", SECOND)["spec"]
+    assert certificate["uris"] == ["spiffe://tandem/slm-executor"]
+    assert certificate["dnsNames"] == [f"t-tandem-{SECOND}-pods.ns.svc"]
+    spec = pod_specs(objects)[f"Deployment/t-tandem-{SECOND}"]
+    assert variables(spec)["REDIS_USERNAME"]["value"] == "tandem-slm-executor"
+    assert spec["containers"][0]["image"].partition(":")[0].endswith("-slm-executor")
+
+
+@pytest.mark.parametrize("values", ["hosted", "gpu", "minimal"])
+def test_without_a_second_model_there_is_nothing_of_it(values: str) -> None:
+    objects = [o for o in render(values) if o["kind"] not in ("ConfigMap", "PrometheusRule")]
+    assert "second_slm" not in str(objects).lower().replace("-", "_")
+
+
+def test_a_profile_and_its_executor_are_there_together() -> None:
+    assert render("two-small", f"{FILE}{NAMES_ONE}")
+    assert "names no second_slm" in refusal("two-small", f"{FILE}{NAMES_NONE}")
+    assert "set secondSlmExecutor.enabled" in refusal("hosted", f"{FILE}{NAMES_ONE}")
+
+
+def test_of_several_pairs_one_alone_may_have_a_second_model() -> None:
+    more = "profiles[0].name=other", "profiles[0].secondSlmExecutor.enabled=false"
+    specs = pod_specs(render("two-small", *more))
+    assert f"Deployment/t-tandem-{SECOND}" in specs
+    assert f"Deployment/t-tandem-{SECOND}-other" not in specs
+    assert "TANDEM_SECOND_SLM_EXECUTOR" not in variables(specs["Deployment/t-tandem-worker-other"])
+
+
+def test_a_second_model_of_this_cluster_is_downloaded_as_the_others_are() -> None:
+    own = (
+        "secondSlmExecutor.engine=auto", "modelCache.type=shared", "modelCache.accessMode=ReadWriteMany",
+        "secondSlmExecutor.gpus=0",
+    )  # fmt: skip
+    objects = render("two-small", *own)
+    [wait] = pod_specs(objects)[f"Deployment/t-tandem-{SECOND}"]["initContainers"]
+    assert wait["args"][wait["args"].index("--only") + 1] == "second_slm"
+    [job] = [o for o in objects if o["kind"] == "Job" and "-pull-" in o["metadata"]["name"]]
+    [pull] = job["spec"]["template"]["spec"]["containers"]
+    assert (pull["name"], pull["args"][4]) == ("second-slm-llamacpp", "second_slm")
