@@ -18,6 +18,7 @@ class Timeouts:
     longest_pause = timedelta(
         seconds=90
     )  # that an API may ask of a request; limits per minute are whole again within it
+    longest_pauses = timedelta(minutes=3)  # of all that it asks of one request, from the first attempt on
     local_attempt = timedelta(seconds=3)
     prefill_end = timedelta(seconds=8)  # from its abort until the log has its tokens: a step of a slow engine
     stage_lost = timedelta(seconds=10)  # after the insight's end; until then a busy worker may not have read the stage

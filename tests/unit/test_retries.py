@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import grpc
 import pytest
 from grpc.aio import AioRpcError, Metadata
+from temporalio.testing import ActivityEnvironment
 
 from services.process.status import to_status
 from tandem.method.errors import ResourceExhausted
@@ -28,14 +32,32 @@ def test_work_that_ends_its_process_each_time_is_begun_six_times_at_most() -> No
     assert killed == [False, False, True]
 
 
+def limited(seconds: float) -> AioRpcError:
+    """An API asks for a pause."""
+    status = to_status(ResourceExhausted("limited", reason="QUEUE_FULL", retry_after_s=seconds))
+    trailing = Metadata(("grpc-status-details-bin", status.SerializeToString()))
+    return AioRpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, Metadata(), trailing, "limited")
+
+
 @pytest.mark.parametrize(("seconds", "is_final"), [(2.0, False), (75.0, False), (91.0, True), (3600.0, True)])
 def test_a_pause_that_is_longer_than_a_caller_is_held_ends_the_attempts_and_is_told(
     seconds: float, is_final: bool
 ) -> None:
-    status = to_status(ResourceExhausted("limited", reason="QUEUE_FULL", retry_after_s=seconds))
-    trailing = Metadata(("grpc-status-details-bin", status.SerializeToString()))
-    failed = AioRpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, Metadata(), trailing, "limited")
-    error = application_error(failed, None)
+    error = application_error(limited(seconds), None)
     assert error.non_retryable is is_final
     assert error.next_retry_delay is not None
     assert error.next_retry_delay.total_seconds() == seconds
+
+
+@pytest.mark.parametrize(
+    ("since", "pause", "is_final"),
+    [(0.0, 60.0, False), (110.0, 60.0, False), (130.0, 60.0, True), (170.0, 5.0, False), (600.0, 0.5, False)],
+)
+def test_pauses_that_are_short_and_many_hold_a_caller_no_longer_than_three_minutes(
+    since: float, pause: float, is_final: bool
+) -> None:
+    """`since` the first attempt was scheduled. A full queue of ours, which says less than a second, is waited for as it was."""
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, scheduled_time=datetime.now(UTC) - timedelta(seconds=since))
+    error = environment.run(application_error, limited(pause), None)
+    assert error.non_retryable is is_final

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -80,10 +80,10 @@ def counts_in(error: grpc.aio.AioRpcError) -> TokenCounts:
 
 def application_error(error: grpc.aio.AioRpcError, detail: object, is_last: bool = False) -> ApplicationError:
     """What an attempt failed with; `is_last`: there must be no other. The next one comes when the service says, where it does; a caller
-    is not held for longer than `Timeouts.longest_pause`, and told instead.
+    is not held for longer than `Timeouts.longest_pause` at once and `longest_pauses` in all, and told instead.
     """
     wait = retry_after_seconds(error)
-    is_long = wait is not None and wait > Timeouts.longest_pause.total_seconds()
+    is_long = wait is not None and wait > _QUEUE_SECONDS and not _may_pause(timedelta(seconds=wait))
     return ApplicationError(
         error.details() or error.code().name,
         detail,
@@ -91,6 +91,11 @@ def application_error(error: grpc.aio.AioRpcError, detail: object, is_last: bool
         non_retryable=is_last or is_long or error.code() in _FINAL,
         next_retry_delay=timedelta(seconds=wait) if wait and wait > _QUEUE_SECONDS else None,
     )
+
+
+def _may_pause(wait: timedelta) -> bool:
+    held = datetime.now(UTC) - activity.info().scheduled_time if activity.in_activity() else timedelta()
+    return wait <= Timeouts.longest_pause and held + wait <= Timeouts.longest_pauses
 
 
 def unavailable_retry_policy(unavailable_timeout_seconds: float) -> RetryPolicy:
