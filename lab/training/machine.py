@@ -15,7 +15,6 @@ from services.engine.registry import choose, make_engine, running_engine
 from services.engine.remote.messages import MessageCodec
 from services.engine.tokenizer import ChatTokenizer
 from services.sufficiency_scorer.artefact import TRANSFORMERS
-from tandem.errors import SetupError
 from tandem.method.profile import Profile
 
 _TOKENS_A_QUESTION = 2048
@@ -56,8 +55,8 @@ def tokenizer_of(profile: Profile, models: Path) -> Tokenizer:
 
 @contextmanager
 def engine_of(profile: Profile, role: str, models: Path, machine: Machine) -> Iterator[Engine]:
-    """Running, until the block ends. Raises StoreError where an API of others does not answer, also within the block, and OSError where the
-    weights of a model of this machine cannot be read.
+    """Running, until the block ends. Raises StoreError where an API of others does not answer, also within the block, SetupError where its
+    key's place is empty, and OSError where the weights of a model of this machine cannot be read.
     """
     model = profile.models[role]
     arguments = {
@@ -80,7 +79,7 @@ def engine_of(profile: Profile, role: str, models: Path, machine: Machine) -> It
     try:
         engine = make_engine(model.api.protocol, arguments)
         engine.start()
-    except (OSError, SetupError) as error:
+    except OSError as error:
         raise StoreError(f"{where}: {error}") from error
     try:
         yield engine

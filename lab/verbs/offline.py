@@ -33,11 +33,12 @@ ProfileName = Annotated[str, typer.Option("--profile", help="The pair of models 
 def explained() -> Iterator[None]:
     """Print an expected error of the training as one sentence, and exit with code 1."""
     from lab.training.errors import TrainingError
+    from tandem.errors import SetupError
     from tandem.method.errors import TandemError
 
     try:
         yield
-    except (TrainingError, TandemError) as error:
+    except (TrainingError, TandemError, SetupError) as error:
         console_error(str(error))
         sys.exit(1)
 
