@@ -45,8 +45,10 @@ def _fault(can: Capabilities, body: dict[str, Any]) -> str:
         return "response_format is not supported"
     if "tools" in body and not can.tools:
         return "this model does not support tools"
-    if "continue_final_message" in body and can.continues == "no":
+    if "continue_final_message" in body and can.continues in ("no", "prefix", "prefix_echoed"):
         return "unknown field continue_final_message"
+    if "prefix" in body["messages"][-1] and not can.continues.startswith("prefix"):
+        return "unknown field prefix"
     if can.usage == "none" and "stream_options" in body:
         return "unknown field stream_options"
     return ""
@@ -56,11 +58,15 @@ def _prompt_tokens(can: Capabilities, body: dict[str, Any]) -> int:
     if body["messages"][-1]["role"] != "assistant":
         return _PLAIN_TOKENS
     continues = can.continues == "last_message" or (can.continues == "flag" and body.get("continue_final_message"))
+    continues = continues or (can.continues.startswith("prefix") and body["messages"][-1].get("prefix"))
     return _PLAIN_TOKENS + (1 if continues else 1 + _TURN_TOKENS)
 
 
 def _reply(can: Capabilities, body: dict[str, Any]) -> dict[str, Any]:
     choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": "1, 2"}, "finish_reason": "stop"}
+    last = body["messages"][-1]
+    if can.continues == "prefix_echoed" and last.get("prefix"):
+        choice["message"]["content"] = last["content"] + " 1, 2"
     if body.get("logprobs") and can.logprobs:
         choice["logprobs"] = {"content": [{"token": "1", "logprob": -0.1}]}
     if "response_format" in body:

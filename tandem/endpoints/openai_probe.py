@@ -11,6 +11,7 @@ from tandem.method.endpoint import USAGE_FIELDS, Capabilities, Usage
 _TOOL = {"type": "function", "function": {"name": "add", "description": "Add to a sum.", "parameters": SCHEMA}}
 # One begun character is at most two tokens; a turn that is closed, and another that is opened, are more.
 _BEGUN, _MOST_BEGUN_TOKENS = "1", 2
+_UNLIKELY = "Here they come, one by one:"  # no reply begins so by itself
 
 
 class OpenAIProbe:
@@ -81,7 +82,21 @@ class OpenAIProbe:
                 continue
             if plain and 0 <= more <= _MOST_BEGUN_TOKENS:
                 return kind if self._is_needed(kind, begun, plain) else "last_message"
-        return "no"
+        return self._continues_a_prefix(plain)
+
+    def _continues_a_prefix(self, plain: int) -> str:
+        """DeepSeek sends what follows, Mistral the whole message."""
+
+        def asked(begun: str) -> dict[str, Any]:
+            return self._ask(8, messages=[*QUESTION, {"role": "assistant", "content": begun, "prefix": True}])
+
+        try:
+            if not plain or not 0 <= _prompt_tokens(asked(_BEGUN)) - plain <= _MOST_BEGUN_TOKENS:
+                return "no"
+            text = str(asked(_UNLIKELY)["choices"][0]["message"]["content"] or "")
+        except (Refused, KeyError, IndexError, TypeError):
+            return "no"
+        return "prefix_echoed" if text.startswith(_UNLIKELY[: len(text) or 1]) else "prefix"
 
     def _is_needed(self, kind: str, begun: list[dict[str, str]], plain: int) -> bool:
         """A server that ignores an unknown flag may continue the last message anyway."""

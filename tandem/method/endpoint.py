@@ -29,10 +29,11 @@ USAGE_FIELDS: Mapping[Usage, dict[str, Any]] = {
 class Capabilities(Section):
     """Found by probing (`tandem profile new`, `tandem profile check`); the defaults are what any API of the kind can do."""
 
-    continues: Literal["no", "last_message", "flag"] = Field(
+    continues: Literal["no", "last_message", "flag", "prefix", "prefix_echoed"] = Field(
         default="no",
         description="goes on from an assistant's turn that is begun: as the last message (llama-server, Anthropic's prefill), or with "
-        "vLLM's flag continue_final_message; no: it is asked in words to go on",
+        "vLLM's flag continue_final_message, or with the message's `prefix` (DeepSeek, Mistral), whose beginning some repeat (prefix_echoed); "
+        "no: it is asked in words to go on",
     )
     logprobs: bool = Field(default=False, description="returns the log-probabilities of the tokens that it writes")
     prompt_scores: bool = Field(

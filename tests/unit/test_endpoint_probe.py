@@ -18,7 +18,7 @@ from tests.recorded_api import recorded_api
 
 NOTHING = Capabilities(usage="none", takes_temperature=False)
 OF_OPENAIS_PROTOCOL = [
-    *({"continues": way} for way in ("no", "last_message", "flag")),
+    *({"continues": way} for way in ("no", "last_message", "flag", "prefix", "prefix_echoed")),
     *({"usage": way} for way in ("none", "at_end", "continuous", "timings")),
     *({"limit_name": name} for name in ("max_tokens", "max_completion_tokens")),
     *(

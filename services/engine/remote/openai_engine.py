@@ -80,8 +80,11 @@ class _OpenAI(Dialect):
     def _arguments(self, generation: GenerationRequest) -> dict[str, Any]:
         can, sampling = self.settings.can, generation.sampling
         messages = [_message(turn) for turn in self.codec.messages(generation.prompt_ids)]
-        if messages[-1]["role"] == "assistant" and can.continues == "no":  # an insight, or an earlier attempt's text
-            messages.append({"role": "user", "content": CONTINUE})
+        if messages[-1]["role"] == "assistant":  # an insight, or an earlier attempt's text
+            if can.continues == "no":
+                messages.append({"role": "user", "content": CONTINUE})
+            elif can.continues in ("prefix", "prefix_echoed"):
+                messages[-1]["prefix"] = True
         arguments: dict[str, Any] = {
             "model": self.settings.asked,
             "messages": messages,

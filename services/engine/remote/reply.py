@@ -23,11 +23,15 @@ class Reply:
         self._codec, self._can, self._generation = codec, can, generation
         self._num_prompt_ids, self._num_tokens = len(generation.prompt_ids), 0
         self._text = ""
+        begun = codec.messages(generation.prompt_ids)[-1:] if can.continues == "prefix_echoed" else []
+        self._echo = "".join(str(turn["content"]) for turn in begun if turn["role"] == "assistant")  # yet to come
+        self._held = ""
         self._calls: dict[int, list[str]] = {}  # the name and the arguments so far, by the call's place in the reply
         self._reported: TokenCounts | None = None
 
     def add(self, text: str) -> list[Token]:
         """A piece of text, and the tokens without text that the API has counted before it."""
+        text = self._without_echo(text) if self._echo else text
         pieces = [self._token(without_marks(text))] if text else []
         return pieces + self._counted()
 
@@ -103,6 +107,14 @@ class Reply:
             return self.cut
         differs = self._num_tokens != self._reported.completion
         return TokenCounts(self._reported.prompt, self._reported.cached, self._num_tokens, is_estimated=differs)
+
+    def _without_echo(self, text: str) -> str:
+        """What follows the beginning of the turn, which the API repeats first; the text as it is where it does not."""
+        self._held += text
+        if len(self._held) < len(self._echo) and self._echo.startswith(self._held):
+            return ""
+        held, echo, self._echo = self._held, self._echo, ""
+        return held.removeprefix(echo)
 
     def _counted(self) -> list[Token]:
         return self._uncounted() if self._can.cut_bill == "exact" else []
