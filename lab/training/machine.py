@@ -12,7 +12,6 @@ from lab.training.errors import StoreError
 from services.engine.api import Engine, EngineError, GenerationRequest, QueueFull, Tokenizer
 from services.engine.batch import Completion, generate
 from services.engine.registry import choose, make_engine, running_engine
-from services.engine.remote.messages import MessageCodec
 from services.engine.tokenizer import ChatTokenizer
 from services.sufficiency_scorer.artefact import TRANSFORMERS
 from tandem.method.profile import Profile
@@ -49,8 +48,10 @@ def serving_engine(profile: Profile, models: Path, threads: int, device: str) ->
 
 
 def tokenizer_of(profile: Profile, models: Path) -> Tokenizer:
-    """The small model's; of one behind an API its messages, whose tokens are estimates."""
-    return MessageCodec() if profile.slm.api else ChatTokenizer.load(models / profile.slm.name)
+    """The small model's; of one behind an API its messages, whose tokens are estimates. Raises SetupError where its key's place is empty."""
+    if api := profile.slm.api:
+        return make_engine(api.protocol, {"name": profile.slm.name, "api": api}).tokenizer
+    return ChatTokenizer.load(models / profile.slm.name)
 
 
 @contextmanager

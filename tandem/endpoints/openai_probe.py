@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tandem.endpoints.requests import QUESTION, SCHEMA, EndpointError, Refused, Requests
@@ -82,21 +82,7 @@ class OpenAIProbe:
                 continue
             if plain and 0 <= more <= _MOST_BEGUN_TOKENS:
                 return kind if self._is_needed(kind, begun, plain) else "last_message"
-        return self._continues_a_prefix(plain)
-
-    def _continues_a_prefix(self, plain: int) -> str:
-        """DeepSeek sends what follows, Mistral the whole message."""
-
-        def asked(begun: str) -> dict[str, Any]:
-            return self._ask(8, messages=[*QUESTION, {"role": "assistant", "content": begun, "prefix": True}])
-
-        try:
-            if not plain or not 0 <= _prompt_tokens(asked(_BEGUN)) - plain <= _MOST_BEGUN_TOKENS:
-                return "no"
-            text = str(asked(_UNLIKELY)["choices"][0]["message"]["content"] or "")
-        except (Refused, KeyError, IndexError, TypeError):
-            return "no"
-        return "prefix_echoed" if text.startswith(_UNLIKELY[: len(text) or 1]) else "prefix"
+        return _continues_a_prefix(self._ask, plain)
 
     def _is_needed(self, kind: str, begun: list[dict[str, str]], plain: int) -> bool:
         """A server that ignores an unknown flag may continue the last message anyway."""
@@ -156,6 +142,21 @@ class OpenAIProbe:
         # A model that thinks may refuse, or fill with thoughts, a cap of a few tokens; such models have the newer name.
         cap = most if self._limit_name == "max_tokens" else max(most, 16)
         return {"model": self._model, "messages": QUESTION, self._limit_name: cap, **temperature, **fields}
+
+
+def _continues_a_prefix(ask: Callable[..., dict[str, Any]], plain: int) -> str:
+    """DeepSeek sends what follows, Mistral the whole message."""
+
+    def asked(begun: str) -> dict[str, Any]:
+        return ask(8, messages=[*QUESTION, {"role": "assistant", "content": begun, "prefix": True}])
+
+    try:
+        if not plain or not 0 <= _prompt_tokens(asked(_BEGUN)) - plain <= _MOST_BEGUN_TOKENS:
+            return "no"
+        text = str(asked(_UNLIKELY)["choices"][0]["message"]["content"] or "")
+    except (Refused, KeyError, IndexError, TypeError):
+        return "no"
+    return "prefix_echoed" if text.startswith(_UNLIKELY[: len(text) or 1]) else "prefix"
 
 
 def _reported(chunks: list[dict[str, Any]]) -> Usage:

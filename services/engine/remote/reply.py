@@ -24,14 +24,13 @@ class Reply:
         self._num_prompt_ids, self._num_tokens = len(generation.prompt_ids), 0
         self._text = ""
         begun = codec.messages(generation.prompt_ids)[-1:] if can.continues == "prefix_echoed" else []
-        self._echo = "".join(str(turn["content"]) for turn in begun if turn["role"] == "assistant")  # yet to come
-        self._held = ""
+        self._echo = _Echo("".join(str(turn["content"]) for turn in begun if turn["role"] == "assistant"))
         self._calls: dict[int, list[str]] = {}  # the name and the arguments so far, by the call's place in the reply
         self._reported: TokenCounts | None = None
 
     def add(self, text: str) -> list[Token]:
         """A piece of text, and the tokens without text that the API has counted before it."""
-        text = self._without_echo(text) if self._echo else text
+        text = self._echo.left_out(text)
         pieces = [self._token(without_marks(text))] if text else []
         return pieces + self._counted()
 
@@ -108,14 +107,6 @@ class Reply:
         differs = self._num_tokens != self._reported.completion
         return TokenCounts(self._reported.prompt, self._reported.cached, self._num_tokens, is_estimated=differs)
 
-    def _without_echo(self, text: str) -> str:
-        """What follows the beginning of the turn, which the API repeats first; the text as it is where it does not."""
-        self._held += text
-        if len(self._held) < len(self._echo) and self._echo.startswith(self._held):
-            return ""
-        held, echo, self._echo = self._held, self._echo, ""
-        return held.removeprefix(echo)
-
     def _counted(self) -> list[Token]:
         return self._uncounted() if self._can.cut_bill == "exact" else []
 
@@ -128,6 +119,23 @@ class Reply:
         self._num_tokens += 1
         self._text += text
         return Token(self._codec.number(text), text, time.time())
+
+
+class _Echo:
+    """The beginning of the turn, which some APIs repeat before what follows."""
+
+    def __init__(self, begun: str) -> None:
+        self._begun, self._held = begun, ""
+
+    def left_out(self, text: str) -> str:
+        """What a piece adds; nothing while it may be the beginning, and all that was held where it is another text."""
+        if not self._begun:
+            return text
+        self._held += text
+        if len(self._held) < len(self._begun) and self._begun.startswith(self._held):
+            return ""
+        begun, self._begun = self._begun, ""
+        return self._held.removeprefix(begun)
 
 
 def _is_object(text: str) -> bool:
