@@ -7,6 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from tandem.cli.output import Screen, dollars
+from tandem.cli.summary import steps
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
 
@@ -29,6 +30,9 @@ def print_result(console: Screen, result: tandem_pb2.SolveResult, shown: str = "
         console.print(Text("call     ", style="bold"), end="")
         console.write(f"{call['name']} {call['arguments']}", "bold green")
     console.print(Text("stop     ", style="bold") + Text(_stop(data)))
+    if data["policy_step"]:
+        says = f"{steps(data['policy_step'])} stricter than calibrated: outcomes say that more was lost than promised"
+        console.print(Text("policy   ", style="bold") + Text(says))
     for line in _bill(data):
         console.print(line, soft_wrap=True)
     if not data["complete"] and data["stop"]["reason"] != "cancelled":

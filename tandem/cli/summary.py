@@ -17,9 +17,15 @@ _MORE = {
 def one_line(result: tandem_pb2.SolveResult) -> str:
     """For people, without a line break."""
     parts = [who_answered(result), _cost(result), _saved(result)]
+    if result.policy_step:
+        parts.append(f"policy {steps(result.policy_step)} stricter")
     if result.notes:
         parts.append("1 note: -v shows it" if len(result.notes) == 1 else f"{len(result.notes)} notes: -v shows them")
     return " · ".join(filter(None, parts))
+
+
+def steps(number: int) -> str:
+    return "1 step" if number == 1 else f"{number} steps"
 
 
 def who_answered(result: tandem_pb2.SolveResult) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -30,6 +31,15 @@ def test_each_rule_is_told_of_and_has_an_entry_in_the_runbook() -> None:
         assert f'"{rule["alert"]}"' in told, rule["alert"]
         assert f"### {rule['alert']}\n" in runbook
         assert rule["annotations"]["runbook_url"] == f"docs/operate.md#{rule['alert'].lower()}"
+
+
+def test_every_metric_of_ours_in_a_rule_is_one_that_a_process_exports() -> None:
+    """Counters have `_total` from the library, histograms `_bucket`, `_count` and `_sum`."""
+    code = "".join(file.read_text() for top in ("services", "workflows") for file in (ROOT / top).rglob("*.py"))
+    for rule in ALERTS:
+        for name in set(re.findall(r"\btandem_[a-z_]+\b(?=[{\[)\s])", rule["expr"])):
+            base = re.sub(r"_(?:total|bucket|count|sum)$", "", name)
+            assert f'"{name}"' in code or f'"{base}"' in code or f'"{base}_total"' in code, (rule["alert"], name)
 
 
 @needs_helm

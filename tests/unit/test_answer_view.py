@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from tandem.cli.answer_view import AnswerView
+from tandem.cli.bill import print_result
 from tandem.cli.output import Screen
 from tandem.cli.view import LiveView
 from tandem.events import Accepted, AnswerDelta, Completed, Event, InsightDelta, LlmStopped, Scored, StageCompleted
@@ -118,6 +119,21 @@ def test_without_a_price_the_line_does_not_say_that_nothing_was_saved() -> None:
 
 def test_notes_of_the_request_are_told_on_the_line() -> None:
     assert "2 notes: -v shows them" in line(notes=["a", "b"])
+
+
+def test_a_policy_that_outcomes_have_made_stricter_is_told_on_the_line_and_in_full() -> None:
+    assert "stricter" not in line()
+    assert "policy 2 steps stricter" in line(policy_step=2)
+    assert "policy 1 step stricter" in line(policy_step=1)
+    found = text_of_result(policy_step=2)
+    assert "policy   2 steps stricter than calibrated: outcomes say that more was lost than promised" in found
+    assert "policy   " not in text_of_result()
+
+
+def text_of_result(**fields: object) -> str:
+    console = screen(terminal=True)
+    print_result(console, result("Four.", **fields))
+    return text(console)
 
 
 def verbose(events: Sequence[Event]) -> str:

@@ -89,6 +89,8 @@ function Ending({ state }) {
       ${result && !result.complete && html`<p>The answer was cut at its limit.</p>`}
       ${halted !== null && halted !== undefined && html`
         <p>The large model halted ${duration(halted)} after the decision, ${count(overrun)} ${overrun === 1 ? "token" : "tokens"} too late.</p>`}
+      ${result?.policy_step > 0 && html`
+        <p>The policy is ${result.policy_step === 1 ? "1 step" : `${count(result.policy_step)} steps`} stricter than calibrated: outcomes say that more was lost than promised.</p>`}
       ${result?.notes.map((note) => html`<p>${note}</p>`)}
     </div>`;
 }
