@@ -19,6 +19,7 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "allow_community_extensions": "false", "threads": "1", "memory_limit": "128MB", "temp_directory": "",
 }  # fmt: skip
 _MOST_ROWS = 500
+_STACK_BYTES = 1 << 18  # the address space of a check is bounded, and DuckDB has most of it
 
 
 class DuckDatabase:
@@ -85,6 +86,7 @@ class DuckDatabase:
     @contextmanager
     def _limited(self) -> Iterator[None]:
         """Ends what runs at the deadline. Raises QueryError for all that DuckDB refuses."""
+        threading.stack_size(_STACK_BYTES)
         timer = threading.Timer(max(0.0, self._deadline - time.monotonic()), self._connection.interrupt)
         timer.daemon = True
         timer.start()
