@@ -20,6 +20,8 @@ _ENDS = {
     "activity_task_timed_out_event_attributes": StepOutcome.TIMED_OUT,
 }
 _STAGELESS = LLM_ACTIVITY  # it writes all of them
+# A wait that is cancelled completes: it tells what was prefilled meanwhile.
+_WAITS = frozenset({"wait_and_score", "wait_for_stage"})
 _WORKFLOW_ENDS = frozenset(
     f"workflow_execution_{end}_event_attributes"
     for end in ("completed", "failed", "timed_out", "canceled", "terminated")
@@ -31,6 +33,7 @@ async def read_timeline(events: AsyncIterable[HistoryEvent], converter: DataConv
     began: float | None = None
     now, duration, taken = 0.0, None, None
     steps: dict[int, TimelineStep] = {}
+    cancelled: set[int] = set()
     async for event in events:
         at = event.event_time.ToMicroseconds() / 1000
         began = at if began is None else began
@@ -44,9 +47,13 @@ async def read_timeline(events: AsyncIterable[HistoryEvent], converter: DataConv
         elif kind == "activity_task_started_event_attributes":
             step = steps[attributes.scheduled_event_id]
             steps[attributes.scheduled_event_id] = replace(step, started=now, attempts=attributes.attempt)
+        elif kind == "activity_task_cancel_requested_event_attributes":
+            cancelled.add(attributes.scheduled_event_id)
         elif kind in _ENDS:
             step = steps[attributes.scheduled_event_id]
-            steps[attributes.scheduled_event_id] = replace(step, ended=now, outcome=_ENDS[kind])
+            is_cut = step.name in _WAITS and attributes.scheduled_event_id in cancelled
+            outcome = StepOutcome.CANCELLED if is_cut else _ENDS[kind]
+            steps[attributes.scheduled_event_id] = replace(step, ended=now, outcome=outcome)
         elif kind == "workflow_task_started_event_attributes":
             taken = now if taken is None else taken
         elif kind in _WORKFLOW_ENDS:

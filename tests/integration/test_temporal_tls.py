@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -107,7 +108,10 @@ async def test_cert_managers_authority_of_the_client_is_not_trusted_as_the_serve
     assert await cloud.connect(tmp_path, {"client": secret}, MTLS) == (0, "default\n")
     own = {"client": secret, "authority": {"ca.crt": cloud.clients.pem}}
     status, said = await cloud.connect(tmp_path, own, MTLS, "temporal.tls.caSecret=authority")
-    assert status == 1
+    assert status in (
+        1,
+        -signal.SIGABRT,
+    )  # temporalio's core may abort the process when it ends at once (sdk-python#300)
     assert "no Temporal answers" in said
 
 
