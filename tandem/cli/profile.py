@@ -115,7 +115,7 @@ def pair_profile(name: str, large: str, small: str, second: str = "", *, quiet: 
 
 def found_role(address: Address, price: str, *, quiet: bool) -> Role:
     """Raises EndpointError, AddressError."""
-    found = probe(address.api) if address.api else None
+    found = probe(address.api, tell=console_note) if address.api else None
     role = Role(address, found, parse_prices(price) if price else None)
     if not quiet:
         say(role)
@@ -150,7 +150,7 @@ def _checked(role: str, model: Model) -> dict[str, Any]:
     if model.api is None:
         return {**row, "ok": True, "fault": "", "can": None, "losses": []}
     try:
-        found: Found = probe(model.api)
+        found: Found = probe(model.api, tell=console_note)
     except EndpointError as error:
         return {**row, "ok": False, "fault": str(error), "can": None, "losses": []}
     told, now = model.api.can.model_dump(), found.can.model_dump()

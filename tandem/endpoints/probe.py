@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +13,11 @@ import httpx
 from tandem.endpoint_key import endpoint_key
 from tandem.endpoints.anthropic_probe import AnthropicProbe
 from tandem.endpoints.openai_probe import OpenAIProbe
-from tandem.endpoints.requests import EndpointError, Requests
+from tandem.endpoints.requests import EndpointError, Loading, Requests
 from tandem.errors import SetupError
 from tandem.method.endpoint import ANTHROPIC_VERSION, Api, Capabilities
 
+_AGAIN_SECONDS = 2.0
 _PROTOCOLS: Mapping[str, Callable[[Requests], OpenAIProbe | AnthropicProbe]] = {
     "openai": OpenAIProbe,
     "anthropic": AnthropicProbe,
@@ -32,11 +34,23 @@ class Found:
     told: dict[str, Any] = field(default_factory=dict)
 
 
-def probe(api: Api, timeout: float = 120.0) -> Found:
-    """Raises EndpointError: the endpoint does not answer, refuses the key, or does not have the model."""
+def probe(
+    api: Api, timeout: float = 120.0, tell: Callable[[str], None] = lambda _: None, loading_seconds: float = 60.0
+) -> Found:
+    """A server that still loads its model is waited for; `tell` hears of it. Raises EndpointError: the endpoint does not answer, refuses the
+    key, or does not have the model.
+    """
+    until = time.monotonic() + loading_seconds
     with _asking(api, timeout) as asked:
-        listed = asked.require_model()
-        return Found(asked.capabilities(), _context(listed), _usd(listed), dict(listed))
+        while True:
+            try:
+                listed = asked.require_model()
+                return Found(asked.capabilities(), _context(listed), _usd(listed), dict(listed))
+            except Loading as loading:
+                if time.monotonic() > until:
+                    raise
+                tell(f"{loading}; asked again for up to {until - time.monotonic():.0f} s")
+            time.sleep(_AGAIN_SECONDS)
 
 
 def reach(api: Api, timeout: float = 20.0) -> None:

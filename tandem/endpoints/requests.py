@@ -27,6 +27,10 @@ class EndpointError(UserError):
     """An endpoint does not answer, refuses the key, or lacks the model; the message says which, and never has the key."""
 
 
+class Loading(EndpointError):
+    """The endpoint answers 503, as llama-server does, and gateways before others, while it loads its model."""
+
+
 class Refused(Exception):
     """The endpoint does not do what was asked; `said` is its reason."""
 
@@ -91,6 +95,8 @@ class Requests:
             )
         if reply.status_code in _REFUSALS:
             raise Refused(said)
+        if reply.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            raise Loading(f"{self.api.url} answers 503: {said}")
         if reply.status_code >= 400:
             raise EndpointError(f"{self.api.url} answers {reply.status_code}: {said}")
 

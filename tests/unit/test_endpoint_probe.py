@@ -11,10 +11,11 @@ import pytest
 from tandem.endpoints.address import parse
 from tandem.endpoints.probe import Found, probe
 from tandem.endpoints.profile import Role, write_profile
+from tandem.endpoints.requests import EndpointError
 from tandem.method.endpoint import Api, Capabilities
 from tests.able_api import EVERYTHING, MODEL, anthropic_server, openai_server
 from tests.command import tandem
-from tests.recorded_api import recorded_api
+from tests.recorded_api import Answer, recorded_api
 
 NOTHING = Capabilities(usage="none", takes_temperature=False)
 OF_OPENAIS_PROTOCOL = [
@@ -96,3 +97,19 @@ def test_up_says_what_is_lost_with_a_profile_that_is_there_already(tmp_path: Pat
     profile_of(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9")
     done = tandem("up", "--profile", "mine", TANDEM_PROFILES_PATH=str(tmp_path), TANDEM_STATE="/dev/null/nowhere")
     assert "it reports no usage while streaming: every bill is estimated" in done.stdout
+
+
+def test_a_server_that_loads_its_model_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tandem.endpoints.probe._AGAIN_SECONDS", 0.01)
+    loading, able, told = [503] * 3, openai_server(EVERYTHING), list[str]()
+
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        return Answer({"error": {"message": "Loading model"}}, status=loading.pop()) if loading else able(path, body)
+
+    with recorded_api(answer) as api:
+        assert probe(Api(url=f"{api.url}/v1", model=MODEL), tell=told.append).can == EVERYTHING
+        assert len(told) == 3
+        assert "answers 503: Loading model" in told[0]
+        loading[:] = [503] * 100
+        with pytest.raises(EndpointError, match="Loading model"):
+            probe(Api(url=f"{api.url}/v1", model=MODEL), loading_seconds=0.05)
