@@ -91,7 +91,7 @@ def test_without_these_values_nothing_but_the_url_is_set() -> None:
 
 PARTS = (
     "redis.url=", "redis.host=cache.example.com", "redis.port=6390", "redis.database=2", "redis.username=tandem",
-    "redis.passwordSecret=cache", "redis.passwordSecretKey=auth", "redis.tls.enabled=true",
+    "redis.passwordSecret=tandem-cache", "redis.passwordSecretKey=auth", "redis.tls.enabled=true",
 )  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def test_host_port_user_and_a_password_from_a_secret_are_as_good_as_a_url() -> N
         assert read["REDIS_URL"] == "rediss://cache.example.com:6390/2", name
         assert (read["REDIS_USERNAME"], read["REDIS_PASSWORD_FILE"]) == ("tandem", "/etc/tandem/redis/password"), name
         [volume] = [volume["secret"] for volume in spec["volumes"] if volume["name"] == "redis-password"]
-        assert volume == {"secretName": "cache", "items": [{"key": "auth", "path": "password"}]}, name
+        assert volume == {"secretName": "tandem-cache", "items": [{"key": "auth", "path": "password"}]}, name
     assert "redis.host and a URL exclude each other" in refusal("gpu", "redis.host=cache.example.com")
     assert "exclude each other" in refusal("gpu", "redis.passwordSecret=a", "redis.usersSecret=b")
 

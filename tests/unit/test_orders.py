@@ -147,7 +147,7 @@ def test_what_was_not_collected_is_not_simulated(table: Table, plan: Plan) -> No
     assert np.isnan(verified(table, unmeasured, tried("second_slm"), NEVER).seconds).all()
 
 
-def test_the_search_weighs_each_order_with_and_without_agreement(table: Table, plan: Plan) -> None:
+def test_the_search_considers_each_order_with_and_without_agreement(table: Table, plan: Plan) -> None:
     front = trial_front(table, plan, "usd")
     best = max(front, key=lambda point: (point.accuracy, -point.cost)).policy
     assert best.trial.order == ["second_slm", "slm"]  # loses nothing, and two of five questions need one model alone
