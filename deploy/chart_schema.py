@@ -61,6 +61,11 @@ def schema(values: dict[str, Any]) -> dict[str, Any]:
     properties["modelCache"]["properties"]["type"] = {"type": "string", "enum": _CACHES}
     properties["pools"] = {"type": "object", "additionalProperties": _schema("pool", values["pools"]["llm"])}
     properties["profiles"] = {"type": ["array", "null"], "items": _pair(values, components)}
+    properties["checkers"] = {
+        "type": ["object", "null"],
+        "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$"},
+        "additionalProperties": {"type": "string", "pattern": ":[0-9]+$"},
+    }
     properties["extraObjects"] = {"type": ["array", "null"], "items": {"type": ["object", "string"]}}
     return _with_definitions(
         {

@@ -9,7 +9,7 @@
 {{- $fixed := index (include "tandem.processes" .root | fromYaml) .key -}}
 {{- $defaults := deepCopy .root.Values.defaults -}}
 {{/* What is meant for all others may be a secret or an address: code of a model shall find none. */}}
-{{- if $fixed.isolated }}{{ $defaults = omit $defaults "extraEnv" "extraEnvFrom" "hostAliases" }}{{ end -}}
+{{- if $fixed.isolated }}{{ $defaults = omit $defaults "extraEnv" "extraEnvFrom" "hostAliases" "extraInitContainers" "extraContainers" "extraVolumes" "extraVolumeMounts" }}{{ end -}}
 {{- $values := mustMergeOverwrite $defaults (deepCopy (index .root.Values .key)) (deepCopy (index $pair .key | default dict)) -}}
 {{- $isApi := has (default "" $values.engine) (splitList " " (include "tandem.apis" .root)) -}}
 {{- $onGpu := and $fixed.model (not $isApi) (ne .root.Values.accelerator "none") (gt (int $values.gpus) 0) -}}

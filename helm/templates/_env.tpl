@@ -50,6 +50,10 @@
 {{- define "tandem.connectedEnv" -}}
 {{- $root := .root -}}{{- $c := .component -}}{{- $v := .root.Values -}}
 - {name: TANDEM_PROFILES_PATH, value: "/etc/tandem/profiles:/app/deploy/profiles"}
+{{- if and $v.checkers (has $c.key (list "gateway" "worker")) }}
+{{- $own := list }}{{ range $name, $address := $v.checkers }}{{ $own = append $own (printf "%s=%s" $name $address) }}{{ end }}
+- {name: TANDEM_CHECKERS, value: {{ join "," $own | quote }}}
+{{- end }}
 {{- if eq $c.key "gateway" }}
 {{- $kept := list }}{{ $withdrawn := list }}
 {{- range (include "tandem.pairs" $root | fromYaml).pairs }}

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,17 @@ import pytest
 import pytest_asyncio
 
 from services.checks.registry import add_remote, applies, checks
+from services.process.callers import Callers
+from services.process.server import Server
 from services.process.settings import ProcessSettings
+from services.process.transport import PLAIN, Transport
+from tandem.local.certificates import Authority
 from tandem.method.checks import CheckResult, CheckSpec, Verdict
 from tandem.method.errors import InvalidArgument
 from tandem.method.tasks import CheckTask
 from tandem.paths import REPOSITORY
 from tandem.v1 import checking_pb2, checking_pb2_grpc, tandem_pb2
+from tests.certificates import issue
 from workflows.activities.other_checkers import OtherCheckers
 from workflows.worker import WorkerSettings
 
@@ -39,6 +45,11 @@ class Answering(checking_pb2_grpc.AnswerCheckerServicer):
 
     def Check(self, request: checking_pb2.CheckRequest, context: Any) -> Any:
         return self._reply(request)
+
+
+class Passing(checking_pb2_grpc.AnswerCheckerServicer):
+    async def Check(self, request: checking_pb2.CheckRequest, context: Any) -> checking_pb2.CheckResponse:
+        return result("mine", verdict=tandem_pb2.VERDICT_PASS)
 
 
 def result(name: str, **fields: Any) -> checking_pb2.CheckResponse:
@@ -62,8 +73,8 @@ async def ask() -> AsyncIterator[Callable[..., Any]]:
         server.stop(None)
 
 
-async def check(addresses: dict[str, str], answer: str) -> CheckResult:
-    others = OtherCheckers(addresses)
+async def check(addresses: dict[str, str], answer: str, transport: Transport = PLAIN) -> CheckResult:
+    others = OtherCheckers(addresses, transport)
     try:
         task = CheckTask("r", "question", answer, [], "code", stage=1, trial=2)
         [found] = await others.check([CheckSpec("mine", "argument")], task)
@@ -140,3 +151,24 @@ async def test_the_example_runs_a_repositorys_tests_on_a_patch(tmp_path: Path, b
         server.stop(None)
     assert found.verdict == verdict, found.detail
     assert (tmp_path / "shop.py").read_text().endswith("return 0\n")
+
+
+async def test_a_checker_knows_the_worker_by_its_certificate_and_nobody_else(tmp_path: Path) -> None:
+    ours, theirs, other = Authority(), Authority(), tmp_path / "theirs"
+    other.mkdir()
+    own = issue(tmp_path, ours, "answer-checker").transport()
+    server = Server("127.0.0.1", 0, ["tandem.v1.AnswerChecker"], transport=own, callers=Callers.only("worker"))
+    checking_pb2_grpc.add_AnswerCheckerServicer_to_server(Passing(), server.grpc)
+    await server.start()
+    await server.serving()
+    address = {"mine": f"127.0.0.1:{server.port}"}
+    try:
+        for name, transport, verdict in (
+            ("worker", issue(tmp_path, ours, "worker").transport(), Verdict.PASS),
+            ("gateway", issue(tmp_path, ours, "gateway").transport(), Verdict.ERROR),
+            ("stranger", issue(other, theirs, "worker").transport(), Verdict.ERROR),
+            ("nobody", PLAIN, Verdict.ERROR),
+        ):
+            assert (await check(address, "a", transport)).verdict is verdict, name
+    finally:
+        await server.stop(timedelta(0))
