@@ -74,7 +74,7 @@ async def _checked(task: ShadowInput, of_llm: str) -> Comparison:
 
 
 async def _verdict(task: ShadowInput, answer: str, checks: list[CheckSpec]) -> Verdict:
-    asked = CheckTask(shadow_id(task.request_id), task.question, answer, checks, task.task, role="llm")
+    asked = CheckTask(shadow_id(task.request_id), task.question, answer, checks, task.task, role="llm", number=0)
     try:
         results: list[CheckResult] = await workflow.execute_activity_method(
             CheckingActivities.check,

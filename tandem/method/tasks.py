@@ -71,7 +71,7 @@ class CheckTask:
     """An answer to be checked. `answer` is the final answer, for code the program; stage, role and trial as in CheckResult.
 
     `number` counts the request's checked answers from 1, and `last_scored` is the last stage that was scored before (-1: none):
-    the place of the results among the request's decisions. `earlier_answers` are those of earlier trials.
+    the place of the results among the request's decisions; 0: nobody reads them there. `earlier_answers` are those of earlier trials.
     """
 
     request_id: str

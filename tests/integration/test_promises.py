@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from tandem import RequestError, to_dict
 from tandem.method.kept import REVIEW, Course, Watched
 from tandem.method.profile import load_profile
 from tandem.v1 import tandem_pb2
+from tests.command import tandem
 from tests.integration.asking import ask, ended_timeline, shadow_of
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import serving
@@ -185,9 +187,9 @@ async def test_http_takes_outcomes_too(system: System) -> None:
 # -- a promise --------------------------------------------------------------------------------------------------------
 
 
-def write_promised(folder: Path, source: Path, name: str, more: str = "") -> None:
+def write_promised(folder: Path, source: Path, name: str, more: str = "", stages: str = "0.8") -> None:
     text = (source / "scripted-shadow" / "profile.toml").read_text().replace("scripted-shadow", name)
-    text = text.replace("share = 1.0", more or "share = 0.0")
+    text = text.replace("share = 1.0", more or "share = 0.0").replace("\nthreshold = 0.8", f"\nthreshold = {stages}")
     text = text.replace('scorer = "untrained"', 'scorer = "untrained"\notherwise = "llm_finishes"')
     (folder / name).mkdir()
     (folder / name / "profile.toml").write_text(text)
@@ -240,3 +242,26 @@ async def test_a_shadow_counts_what_the_served_answer_lost(
         await ended_timeline(system, judged)
         [standing] = to_dict(await system.client.promises())["policies"]
         assert (standing["outcomes"], standing["lost"]) == (1, 0.0)
+
+
+async def test_the_command_judges_by_the_outcomes_that_a_tenant_lets_be_kept(
+    redis_url: str, temporal_address: str, profiles_folder: Path, tmp_path: Path
+) -> None:
+    write_promised(tmp_path, profiles_folder, "kept", stages="1.0")
+    consent = tmp_path / "tenants.json"
+    consent.write_text(json.dumps({"default": {"keep_outcomes_days": 30}}))
+    async with run_system("kept", tmp_path, redis_url, temporal_address, tenants=consent) as system:
+        for _ in range(3):
+            request_id = uuid4().hex
+            await ask(system, BY_SLM, request_id=request_id)
+            await system.client.report(request_id, True)
+        words = ["calibrate", "--from-outcomes", "--lose-at-most", "0.05", "--profile", "kept"]
+        variables = {"TANDEM_ADDRESS": system.client.address, "TANDEM_PROFILES_PATH": str(tmp_path)}
+        said = await asyncio.to_thread(tandem, *words, "--json", **variables)
+        shown = await asyncio.to_thread(tandem, *words, "--write", **variables)
+    assert said.returncode == 0, said.stderr
+    found = json.loads(said.stdout)
+    assert (found["task"], found["outcomes"]) == ("answer", 3)
+    assert [row["is_accepted"] for row in found["judged"]] == [False] * len(found["judged"])  # three show nothing
+    assert shown.returncode == 1
+    assert "nothing was written: the outcomes show the promise for no policy" in shown.stderr

@@ -49,7 +49,9 @@ class CheckingActivities:
         return [check_result_from_pb(result, task) for result in response.results]
 
     async def _publish(self, task: CheckTask, results: list[CheckResult]) -> None:
-        """Readers who miss it see the checks in the result."""
+        """Readers who miss it see the checks in the result. A shadow has no readers."""
+        if not task.number:
+            return
         try:
             for slot, result in enumerate(results, checked_slot(task.last_scored, task.number)):
                 await self._log.decisions.publish(task.request_id, slot, Checked(**vars(result)))
