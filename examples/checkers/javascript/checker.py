@@ -41,7 +41,7 @@ _LIBRARIES = "/lib", "/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-li
 _MOST_CHARACTERS, _MOST_EXAMPLES, _MOST_PRINTED = 200_000, 100, 1_000_000
 _HEAP_MIB, _SCRATCH_BYTES, _THREADS = 256, 16 << 20, 256
 _LATER_SECONDS = 5.0
-_NOT_ISOLATED = 70
+_NOT_ISOLATED, _ENDED_BADLY = 70, 71
 Said = tuple[tandem_pb2.Verdict.ValueType, str, float]
 
 
@@ -131,17 +131,17 @@ def _run(job: dict[str, Any], seconds: float) -> dict[str, Any] | str | None:
     with tempfile.TemporaryFile() as printed:
         process = subprocess.Popen(
             [sys.executable, __file__, "--inside", str(seconds)], stdin=subprocess.PIPE, stdout=printed, stderr=subprocess.DEVNULL,
-            start_new_session=True, preexec_fn=_limit_printed, env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True, env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )  # fmt: skip
         try:
             process.communicate(json.dumps(job).encode(), timeout=seconds + _LATER_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-        if process.returncode == _NOT_ISOLATED:
-            return None
-        if process.returncode:
+        if process.returncode == _ENDED_BADLY:
             return f"the program did not end well within {seconds:g} s"
+        if process.returncode:
+            return None
         printed.seek(0)
         try:
             found = json.loads(printed.read(_MOST_PRINTED + 1))
@@ -150,13 +150,12 @@ def _run(job: dict[str, Any], seconds: float) -> dict[str, Any] | str | None:
         return found if isinstance(found, dict) else "the program wrote something else than its values"
 
 
-def _limit_printed() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_MOST_PRINTED, _MOST_PRINTED))
-
-
 def inside(seconds: float) -> int:
     """In a process of its own: isolate, let Node run, and end it in time. Nothing of the answer runs before the isolation holds."""
-    node = os.path.realpath(shutil.which("node") or "")
+    found = shutil.which("node")
+    if found is None:
+        return _NOT_ISOLATED
+    node = os.path.realpath(found)
     readable = [node, str(_RUNNER), *(path for path in _LIBRARIES if os.path.exists(path))]
     try:
         namespaces.enter(readable, tempfile.gettempdir(), layers.SCRATCH_INSIDE, _SCRATCH_BYTES)
@@ -171,6 +170,7 @@ def inside(seconds: float) -> int:
                 (resource.RLIMIT_CPU, processor),
                 (resource.RLIMIT_NPROC, _THREADS),
                 (resource.RLIMIT_CORE, 0),
+                (resource.RLIMIT_FSIZE, _MOST_PRINTED),
             ):
                 resource.setrlimit(kind, (limit, limit))
             layers.give_up_rights(readable)
@@ -179,7 +179,7 @@ def inside(seconds: float) -> int:
             os._exit(_NOT_ISOLATED)
     signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF
+    return _ENDED_BADLY if os.waitpid(child, 0)[1] else 0
 
 
 def serve(address: str, files: list[Path], seconds: float = 5.0) -> tuple[Any, int]:
