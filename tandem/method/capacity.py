@@ -11,7 +11,7 @@ from math import ceil
 
 GATEWAY_CORE_SECONDS, WORKER_CORE_SECONDS = 0.011, 0.041
 """Of one request: `make bench-scaling` (docs/operate.md, Sizing)."""
-ACTIONS_WITHOUT_LLM, ACTIONS_WITH_LLM = 3.0, 10.2
+ACTIONS_WITHOUT_LLM, ACTIONS_WITH_LLM = 5.0, 10.2
 """Temporal's billable actions of a request that a trial or the first score ends, and of one that goes through three stages
 (docs/weight.md)."""
 _ROUNDING = 1e-9

@@ -63,7 +63,7 @@ def test_the_workers_let_as_many_insights_run_as_the_pods_can_hold() -> None:
 
 def test_actions_are_those_of_requests_with_and_without_the_large_model() -> None:
     assert plan_capacity(10, LOAD, RATES, MODELS).actions_per_second == pytest.approx(102)
-    assert plan_capacity(10, replace(LOAD, llm_share=0.5), RATES, MODELS).actions_per_second == pytest.approx(66)
+    assert plan_capacity(10, replace(LOAD, llm_share=0.5), RATES, MODELS).actions_per_second == pytest.approx(76)
     words = [
         "--profile",
         "deepseek-r1-32b-7b",
@@ -74,8 +74,8 @@ def test_actions_are_those_of_requests_with_and_without_the_large_model() -> Non
         "--llm-share",
         "0.5",
     ]
-    assert json.loads(run(*words, "--json"))["usd_of_actions_per_request"] == pytest.approx(6.6 * 50 / 1e6)
-    assert "USD 0.17 for 1,000 requests" in run(*words, "--usd-per-million-actions", "25")
+    assert json.loads(run(*words, "--json"))["usd_of_actions_per_request"] == pytest.approx(7.6 * 50 / 1e6)
+    assert "USD 0.19 for 1,000 requests" in run(*words, "--usd-per-million-actions", "25")
 
 
 def run(*words: str, code: int = 0) -> str:
