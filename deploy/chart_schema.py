@@ -78,7 +78,7 @@ def schema(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _component(key: str, values: dict[str, Any]) -> dict[str, Any]:
-    schema = _object(_merged(values["defaults"], values[key]))
+    schema = _object(merged(values["defaults"], values[key]))
     if "service" in values[key]:
         schema["properties"]["service"]["properties"]["type"] = {"type": "string", "enum": _SERVICE_TYPES}
     if key in _MODELS:
@@ -103,12 +103,12 @@ def _of_pair(component: dict[str, Any]) -> dict[str, Any]:
     return {**component, "properties": {**component["properties"], "sharedWith": {"type": "string"}}}
 
 
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """`above` over `below`, mapping by mapping, as the chart merges a component's values over the defaults."""
     both = dict(below)
     for name, value in above.items():
         old = both.get(name)
-        both[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        both[name] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return both
 
 

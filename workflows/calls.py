@@ -50,6 +50,11 @@ class ActivityCalls:
         self._handles.append(handle)
         return handle
 
+    async def wait(self, handle: workflow.ActivityHandle[Any], at_most: timedelta) -> None:
+        """Until it ends, or the time is over."""
+        self.num_actions += 1  # a timer
+        await workflow.wait([handle], timeout=at_most.total_seconds())
+
     async def cancel_all(self) -> None:
         await cancel(*self._handles)
 

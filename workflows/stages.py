@@ -100,8 +100,7 @@ class Stages:
         if self._llm.handle is not None:
             await workflow.wait([waiting, self._llm.handle], return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done() and self._llm.has_succeeded and not self._llm.has_answered:
-                self._calls.num_actions += 1  # a timer
-                await workflow.wait([waiting], timeout=Timeouts.stage_lost.total_seconds())
+                await self._calls.wait(waiting, Timeouts.stage_lost)
             await cancel(waiting)
         return await waiting
 

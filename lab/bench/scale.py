@@ -13,18 +13,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 
 import numpy as np
 
-from lab.bench.common import Figures, quantiles, report
+from lab.bench.common import RESULTS, Figures, quantiles, report
 
 RATES = (1_000, 100_000)  # requests a minute
 CELL = 170.0  # requests a second: some 10,000 a minute
 BUSY = 0.7
 _REQUESTS, _SEED = 20_000, 7
 _PARTS = ("gateway", "temporal", "worker", "redis")
-_RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Weight:
 
     @classmethod
     def read(cls, name: str) -> Weight:
-        found = json.loads((_RESULTS / f"{name}.json").read_text())
+        found = json.loads((RESULTS / f"{name}.json").read_text())
         visits = found["temporal_calls"]
         tasks = sum(n for call, n in visits.items() if call.startswith("Respond"))
         times = {part: found["processor_ms"][part] for part in _PARTS}

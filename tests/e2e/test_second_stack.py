@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 
 from tandem import Client, to_dict
-from tandem.local.planning import open_stack
 from tandem.local.supervisor import Stack
 from tandem.paths import REPOSITORY
-from tests.e2e.conftest import in_environment
-from tests.e2e.test_local_stack import tandem
+from tests.e2e.test_local_stack import stack_of
 from tests.extras import environment_of
 from tests.recorded_api import Answer, openai_chunks, openai_usage, recorded_api
 
@@ -48,16 +46,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "TANDEM_PROFILES_PATH": f"{folder / 'profiles'}:{REPOSITORY / 'deploy' / 'profiles'}",
         "TANDEM_ENGINE": "auto",
     }
-    with recorded_api(reply) as api, in_environment(variables):
-        url = f"{api.url}/v1"
-        up = tandem("up", "--large", f"{url}#{LARGE}", "--small", f"{url}#{SMALL}", "--second", f"{url}#{SECOND}")
-        assert up.returncode == 0, up.stderr
-        found = open_stack()
-        assert found is not None
-        try:
+    with recorded_api(reply) as api:
+        named = {"--large": LARGE, "--small": SMALL, "--second": SECOND}
+        options = [word for option, model in named.items() for word in (option, f"{api.url}/v1#{model}")]
+        with stack_of(variables, *options) as found:
             yield found
-        finally:
-            found.down()
 
 
 def test_a_second_endpoint_has_a_process_of_its_own_and_answers_where_the_first_ones_program_fails(

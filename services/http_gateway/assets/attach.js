@@ -1,12 +1,10 @@
 // Text files beside a question: their text goes into it, so that what is sent is what is seen.
 import { html, useState } from "./html.js";
 
-const FENCE = "```";
-
 /** The question with the file's text in a block that no fence within it ends. */
 export function withFile(question, name, text) {
   const longest = Math.max(2, ...(text.match(/`{3,}/g) ?? []).map(({ length }) => length));
-  const fence = FENCE + "`".repeat(longest - 2);
+  const fence = "`".repeat(longest + 1);
   return `${question}${question && "\n\n"}${name}:\n${fence}\n${text.replace(/\n$/, "")}\n${fence}`;
 }
 

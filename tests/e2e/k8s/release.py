@@ -13,11 +13,12 @@ from typing import Any
 
 import yaml
 
+from deploy.chart_schema import merged
 from tandem.paths import REPOSITORY
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.layout import wait_for
 from tests.e2e.k8s.shared import fill_shared, journal_folder, volumes
-from tests.e2e.k8s.values import NAME, merged, release_values
+from tests.e2e.k8s.values import NAME, release_values
 
 CHART = REPOSITORY / "helm"
 MODELS = ("insight-generator", "sufficiency-scorer", "slm-executor")

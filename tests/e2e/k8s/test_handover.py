@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.chart_schema import merged
 from tandem import AsyncClient
 from tests.e2e.k8s import servers
 from tests.e2e.k8s.beside import beside
@@ -18,7 +19,7 @@ from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.load import check_answered, under_load
 from tests.e2e.k8s.pods import CONTAINER
 from tests.e2e.k8s.release import CHART, NAME, Release, image_tags
-from tests.e2e.k8s.values import MODEL_KEYS, merged, release_values
+from tests.e2e.k8s.values import MODEL_KEYS, release_values
 
 pytestmark = pytest.mark.timeout(1200)
 STAY_SECONDS, START_SECONDS = 20, 90

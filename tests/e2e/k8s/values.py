@@ -6,6 +6,7 @@ import re
 import sys
 from typing import Any
 
+from deploy.chart_schema import merged
 from tandem.paths import REPOSITORY
 
 NAME = "tandem"
@@ -111,12 +112,3 @@ _PACKAGES = [
     _mount("extra"),
     {"name": "extra", "mountPath": f"{_IMAGE_PACKAGES}/{PATHS}", "subPath": PATHS, "readOnly": True},
 ]
-
-
-def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`above` over `below`, mapping by mapping, as Helm merges values."""
-    both = dict(below)
-    for key, value in above.items():
-        old = both.get(key)
-        both[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return both
