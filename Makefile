@@ -195,8 +195,8 @@ bench-weight: develop  ## what one request costs the system: Redis commands, Tem
 bench-ledger: develop  ## bills against generated tokens: 200 mixed requests, then the same with 20 processes killed
 	@$(RUN) python -m lab.bench.ledger
 
-bench-compare: develop  ## stop, orchestration and ledger of two checkouts, in turns: make bench-compare BASE=path
-	@for bench in stop orchestration ledger; do $(RUN) python -m lab.bench.compare $$bench $(BASE) . || exit 1; done
+bench-compare: develop  ## stop, orchestration, ledger and scaling of two checkouts, in turns: make bench-compare BASE=path
+	@for bench in stop orchestration ledger scaling; do $(RUN) python -m lab.bench.compare $$bench $(BASE) . || exit 1; done
 
 bench-stop: develop  ## time from the decision to the engine's stop, 200 requests with a fast test engine, one by one and 16 at once
 	@$(RUN) python -m lab.bench.stop --runs 200

@@ -36,6 +36,7 @@ _COMPARED = {
     "stop": r".*_(ms|tokens)\.p(50|90)|peak_memory_mb\..*",
     "orchestration": r"sequential\..*_ms\.p(50|90)",
     "ledger": r"(calm|kills)\.(difference\..*|discarded_tokens|requests_with_a_note_of_loss)",
+    "scaling": r"points\.\d+\.(requests_per_second\..*|relative_to\..*\.mean|latency_ms\.p50|processor_ms_per_request\.system\..*)",
 }
 """By bench: the figures, as paths in its result."""
 
@@ -96,7 +97,7 @@ def _compare(a: list[dict[str, float]], b: list[dict[str, float]]) -> dict[str, 
 def _figures(checkout: Path, bench: str, options: list[str]) -> dict[str, float]:
     """Run the bench once. Returns its compared figures, and the seconds that the program took in all."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    command = [str(checkout / ".venv" / "bin" / "python"), "-m", f"bench.{bench}", *options]
+    command = [str(checkout / ".venv" / "bin" / "python"), "-m", f"lab.bench.{bench}", *options]
     for attempt in range(_ATTEMPTS):
         with _restored(checkout / "lab" / "bench" / "results"):
             started = time.perf_counter()
@@ -113,10 +114,12 @@ def _figures(checkout: Path, bench: str, options: list[str]) -> dict[str, float]
 
 
 def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
-    """Every number in a result, with its path."""
+    """Every number in a result, with its path. A list's elements are named by how many requests were concurrent."""
+    if isinstance(value, list):
+        value = {each["concurrent"]: each for each in value if isinstance(each, dict)}
     if isinstance(value, dict):
         for key, below in value.items():
-            yield from _numbers(below, f"{path}.{key}" if path else key)
+            yield from _numbers(below, f"{path}.{key}" if path else str(key))
     elif isinstance(value, int | float):
         yield path, float(value)
 
