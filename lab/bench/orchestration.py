@@ -2,7 +2,8 @@
 
 `python -m lab.bench.orchestration`. The test engine does the work: score the question and three stages, generate 48 tokens of
 insight, answer in 8. In one process the same engine is called directly, generating and scoring concurrently as the system
-does. `sequential` scores the bare question before the large model starts, `overlapped` while it writes; their requests take turns too.
+does. `sequential` scores the bare question before the large model starts, `overlapped` while it writes. In `trial` the small model tries
+alone, in 8 tokens, and a check passes its answer. The three take turns too.
 `actions` are what Temporal Cloud bills a request by, without heartbeats, which no history has (docs.temporal.io/cloud/actions).
 """
 
@@ -31,6 +32,7 @@ from tandem import AsyncClient
 from tandem.local.supervisor import Stack
 from tandem.method.profile import Profile, load_profile
 from tandem.method.prompts import answer_prompt, insight_prompt
+from tandem.v1 import tandem_pb2
 from tests.fakes import ScriptedEngine
 from tests.stacks import SCRIPTED_PROFILES, scripted_stack
 
@@ -38,23 +40,31 @@ _WARM_UP = 5
 _STAGES = (16, 32, 48)  # tokens, as the scripted profile has them
 _ANSWER_TOKENS = 64
 _COUNTED = 20
-_MODES = ("sequential", "overlapped")
+_MODES = {"sequential": "scripted", "overlapped": "scripted", "trial": "scripted-checked"}
+"""The profile that each is made of."""
+_SMALL_ANSWERS = "yes,yes"
 
 
 class _InOneProcess:
     """The work of a request without the system."""
 
     def __init__(self, profile: Profile) -> None:
-        self._profile = profile
+        self._profile, self._mode = profile, profile.name
         self._scorer = make_scorer("untrained", profile.folder)
         self._llm, self._slm = ScriptedEngine("scripted-llm"), ScriptedEngine("scripted-slm")
 
     async def solve(self, question: str) -> None:
-        if self._profile.trial.mode == "overlapped":
+        if self._mode == "trial":
+            await self._answer(question, "")
+            return
+        if self._mode == "overlapped":
             _, text = await asyncio.gather(self._score(question, ""), self._generate_and_score(question))
         else:
             await self._score(question, "")
             text = await self._generate_and_score(question)
+        await self._answer(question, text)
+
+    async def _answer(self, question: str, text: str) -> None:
         prompt = answer_prompt(self._profile, self._slm.tokenizer, question, text)
         async for _ in self._slm.generate(GenerationRequest("slm", prompt.ids, _ANSWER_TOKENS)):
             pass
@@ -80,7 +90,9 @@ def main() -> None:
     arguments.add_argument("--runs", type=int, default=100)
     arguments.add_argument("--ms", type=float, default=5, help="per token of the test engine")
     options = arguments.parse_args()
-    report("orchestration", asyncio.run(_measure(options.runs, f"[ms={options.ms} slm_eos=8] how?")))
+    report(
+        "orchestration", asyncio.run(_measure(options.runs, f"[ms={options.ms} slm={_SMALL_ANSWERS} slm_eos=8] how?"))
+    )
 
 
 async def _measure(runs: int, question: str) -> Figures:
@@ -100,13 +112,14 @@ async def _measure(runs: int, question: str) -> Figures:
 
 @contextmanager
 def _profiles() -> Iterator[Path]:
-    """A folder with the scripted profile once for each mode."""
-    text = (SCRIPTED_PROFILES / "scripted" / "profile.toml").read_text()
+    """A folder with a profile for each mode."""
     with tempfile.TemporaryDirectory(prefix="tandem-profiles-") as folder:
-        for mode in _MODES:
+        for mode, source in _MODES.items():
+            text = (SCRIPTED_PROFILES / source / "profile.toml").read_text()
+            text = text.replace(f'name = "{source}"', f'name = "{mode}"', 1)
             made = Path(folder) / mode / "profile.toml"
             made.parent.mkdir()
-            made.write_text(text.replace('name = "scripted"', f'name = "{mode}"', 1) + f'\n[trial]\nmode = "{mode}"\n')
+            made.write_text(text + (f'\n[trial]\nmode = "{mode}"\n' if mode != "trial" else ""))
         yield Path(folder)
 
 
@@ -129,7 +142,8 @@ async def _pair(profile: Profile, client: AsyncClient, question: str) -> tuple[f
     started = time.perf_counter()
     await in_one_process.solve(question)
     between = time.perf_counter()
-    await client.ask(question)
+    result = await client.ask(question, checks=[f"choice:{_SMALL_ANSWERS}"] if profile.name == "trial" else [])
+    assert (result.stop.reason == tandem_pb2.STOP_REASON_VERIFIED) == (profile.name == "trial")
     return 1000 * (between - started), 1000 * (time.perf_counter() - between)
 
 
@@ -141,7 +155,7 @@ def _figures(pairs: NDArray[np.float64]) -> Figures:
 
 def _difference(pairs: Mapping[str, list[tuple[float, float]]]) -> Interval:
     """Of the medians of what is added."""
-    sequential, overlapped = (np.diff(np.array(pairs[mode][_WARM_UP:]))[:, 0] for mode in _MODES)
+    sequential, overlapped = (np.diff(np.array(pairs[mode][_WARM_UP:]))[:, 0] for mode in ("sequential", "overlapped"))
     return bootstrap(lambda rows: float(np.median(overlapped[rows]) - np.median(sequential[rows])), len(sequential))
 
 

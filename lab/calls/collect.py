@@ -83,6 +83,7 @@ class CallCollector:
             sampling=Sampling(_TEMPERATURE, seed=sample) if sample else Sampling(),
             grammar=tool_grammar(engine.tokenizer.calls, task.tools),
             wants_logprobs=True,
+            is_kept=True,  # the samples read the prompt once
         )
         try:
             done = await generate(engine, request)

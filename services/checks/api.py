@@ -51,7 +51,7 @@ class Check:
     """`validate(argument)` raises ValueError; `applies(question, argument)`: whether there is anything to compare with.
 
     Both are quick and pure: the gateway calls them before a request begins. `tasks` are those whose answers it can read.
-    Without `compare` it is the answer checker's own, which takes more than one process.
+    Without `compare` it is the answer checker's own, which takes more than one process, or `is_remote`: somebody else's service has it.
     """
 
     name: str
@@ -59,3 +59,4 @@ class Check:
     validate: Callable[[str], None] = _anything
     applies: Callable[[str, str], bool] = _always
     tasks: tuple[Task, ...] = TASKS
+    is_remote: bool = False

@@ -31,9 +31,9 @@ def add_remote(names: Iterable[str]) -> None:
     """Checks that run elsewhere, by somebody else's service: their arguments are its own matter. Raises InvalidArgument for a name that is taken."""
     for name in names:
         known = checks().get(name)
-        if name == AGREEMENT or (known is not None and known != Check(name, None)):
+        if name == AGREEMENT or (known is not None and not known.is_remote):
             raise InvalidArgument(f"a check is called {name!r} already", field="checks")
-        checks()[name] = Check(name, None)
+        checks()[name] = Check(name, None, is_remote=True)
 
 
 def known_names() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -99,8 +99,7 @@ class FinishReason(StrEnum):
 class GenerationRequest:
     """One request: at most `max_new_tokens` tokens after `prompt_ids` (not empty).
 
-    With 0 the prompt is only prefilled, after every other request, and cached for a generation that begins with it. A back end
-    without such a cache computes nothing.
+    With 0 the prompt is only prefilled, after every other request, and cached for a generation that begins with it, if there is a cache.
 
     The text's first tokens may be the last `num_written` of the prompt: of an earlier attempt, or, of a JSON text, of a model that it
     goes on from. With `json_schema` the text is a JSON text that follows it, and ends by itself only where that is complete.
@@ -113,7 +112,7 @@ class GenerationRequest:
 
     `grammar` holds the text to another form than JSON, in llguidance's notation. `tools` may be called: an API, which calls them in its
     own form, is given these in place of a grammar. `wants_logprobs`: each token is to say how likely it was.
-
+    `on_sent` is called with an estimate of the prompt's tokens before an API is asked: they may be paid even if this process dies then.
     `is_kept`: of a conversation, what was computed stays cached at the end, for a later prompt that is kept as well. Its first
     `num_shared` tokens, the tools, stay for longer: other conversations of the owner begin with them.
     """
@@ -132,6 +131,7 @@ class GenerationRequest:
     grammar: str = ""
     tools: ToolUse = field(default_factory=ToolUse)
     wants_logprobs: bool = False
+    on_sent: Callable[[int], None] = lambda tokens: None
 
     @property
     def held_to(self) -> str:

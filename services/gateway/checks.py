@@ -8,7 +8,7 @@ from services.bounded.calls import BoundedCalls, Busy, Refused, TooCostly
 from services.checks.api import Check
 from services.checks.built_in import JSON_SCHEMA
 from services.checks.calls import WITH_SCHEMA, CallCheck, schema_in
-from services.checks.registry import applies, validate
+from services.checks.registry import applies, find_check, validate
 from services.process.without_engine import check_schema, check_tool_schemas
 from tandem.method.checks import CALL, CheckSpec
 from tandem.method.conversation import TASKS, Kind, kind_of
@@ -78,14 +78,16 @@ def _is_schema(spec: CheckSpec) -> bool:
 
 
 def check_call_checks(request: SolveRequest) -> None:
-    """Calls are checked by `call`, of tools that may be called, and texts by the others. Raises InvalidArgument."""
+    """Calls are checked by `call`, of tools that may be called, and by checkers elsewhere; texts by all others. Raises InvalidArgument."""
     of_calls = [spec for spec in request.checks if spec.name == CALL]
     if not request.tools.may_call:
         if of_calls:
             raise InvalidArgument(f"{of_calls[0]}: there is no tool to be called", field="checks")
         return
-    if len(of_calls) < len(request.checks):
-        raise InvalidArgument("an answer that may call tools takes no check but `call`", field="checks")
+    if not all(spec.name == CALL or find_check(spec).is_remote for spec in request.checks):
+        raise InvalidArgument(
+            "an answer that may call tools takes no check but `call`, and checkers of your own", field="checks"
+        )
     names = {tool.name for tool in request.tools.callable}
     for spec in of_calls:
         validate(spec)

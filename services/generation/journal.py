@@ -33,7 +33,8 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """Tokens of an attempt whose process has died before it could tell them. `prompt` is 0 where it had not been prefilled."""
+    """Tokens of an attempt whose process has died before it could tell them. `prompt` is 0 where it had not been prefilled,
+    or sent to an API."""
 
     attempt: Attempt
     prompt: int
@@ -114,5 +115,5 @@ class Journal:
                 attempt = Attempt(**json.loads(data[_COUNTS.size :].rstrip(b"\0")))
             except (OSError, ValueError, TypeError, struct.error):  # it lives, or died before it had written who it is
                 continue
-            if generated:
+            if prompt or generated:
                 yield Leftover(attempt, prompt, generated)

@@ -218,6 +218,7 @@ class RoleGenerator:
         self, task: ModelTask, own: AttemptLog | UnloggedAttempt, work: RoleWork, before: EarlierText
     ) -> LoggedGeneration:
         key = f"{task.request_id}/{self._role}/{task.epoch}"
+        page = self._journal.begin(Attempt(task.request_id, task.epoch, task.trial))
         ids = work.prompt_ids + before.ids
         request = GenerationRequest(
             request_id=key,
@@ -234,6 +235,7 @@ class RoleGenerator:
             grammar=tool_grammar(self._engine.tokenizer.calls, task.tools, task.json_schema) if work.may_call else "",
             tools=task.tools,
             wants_logprobs=work.may_call,
+            on_sent=lambda tokens: page.count(tokens, 0),
         )
         return LoggedGeneration(
             log=own,
@@ -241,7 +243,7 @@ class RoleGenerator:
             splitter=work.splitter,
             inference=self._inference(task, task.epoch),
             close_later=partial(self._late.add, (task.request_id, task.trial)),
-            page=self._journal.begin(Attempt(task.request_id, task.epoch, task.trial)),
+            page=page,
             spoken=SpokenText(self._engine.tokenizer.calls, before.text) if work.may_call else None,
         )
 

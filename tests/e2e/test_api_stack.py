@@ -8,6 +8,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,23 @@ def test_an_api_that_hangs_before_its_first_token_may_have_read_the_prompt_and_t
     assert (usage.output_tokens, usage.discarded_tokens) == (3, 0)
     assert (exact.is_estimated, usage.is_estimated) == (False, True)
     assert any("large model's token counts are an estimate" in note for note in result.notes)
+
+
+def test_a_prompt_whose_process_dies_before_the_first_token_is_on_the_bill_as_an_estimate(
+    client: Client, endpoints: Endpoints, api_stack: Stack
+) -> None:
+    exact = solved(client, "Dying at first?").usage.llm
+    endpoints.next[LARGE], endpoints.asked[:] = [Answer(is_silent=True)], []
+    with ThreadPoolExecutor() as pool:
+        solving = pool.submit(solved, client, "Dying at first?")
+        wait_until(lambda: endpoints.asked == [LARGE])
+        kill(api_stack, "model-apis")
+        result = solving.result()
+    assert result.answer == "It is 42."
+    assert endpoints.asked == [LARGE] * 2
+    usage = result.usage.llm
+    assert usage.input_tokens > exact.input_tokens
+    assert (usage.output_tokens, usage.discarded_tokens, usage.is_estimated) == (3, 0, True)
 
 
 def test_an_api_that_never_begins_is_left_and_the_prompts_that_it_may_have_read_are_on_the_bill(

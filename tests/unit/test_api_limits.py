@@ -128,15 +128,18 @@ async def test_a_request_that_waits_for_the_limit_can_be_aborted_and_has_cost_no
     headers = openai_headers(0, "300s")  # five seconds for each
     with recorded_api(answers(Answer(events=openai_chunks(TEXTS, openai_usage(20, 3)), headers=headers))) as api:
         engine = started(OpenAIEngine, api)
-        await whole(engine, request(engine))
-        waiting = asyncio.create_task(whole(engine, replace(request(engine), request_id="second")))
+        work, sent = request(engine), list[int]()
+        work = replace(work, on_sent=sent.append)
+        await whole(engine, work)
+        assert sent == [len(work.prompt_ids)]
+        waiting = asyncio.create_task(whole(engine, replace(work, request_id="second")))
         while not engine.load.running:
             await asyncio.sleep(0)
         engine.abort("second")
         _, tokens, end = await asyncio.wait_for(waiting, 3)
         engine.stop()
     assert (tokens, end.reason, end.usage.computed) == (0, FinishReason.ABORTED, 0)
-    assert len(api.asked) == 1
+    assert len(api.asked) == len(sent) == 1
 
 
 async def test_a_request_that_the_circuit_refuses_gives_its_share_of_the_limits_back() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.checks.calls import schema_in
-from services.checks.registry import find_check
+from services.checks.registry import add_remote, checks, find_check
 from services.gateway.checks import check_call_checks
 from tandem.method.checks import CheckSpec, Verdict
 from tandem.method.errors import InvalidArgument
@@ -104,3 +104,10 @@ def test_checks_of_tools_that_may_be_called_are_taken() -> None:
     check_call_checks(
         asked(ToolUse((Tool("book"),)), "call:book/at:regex:a", 'call:book:json_schema:{"minProperties": 1}')
     )
+
+
+def test_a_checker_of_ones_own_judges_calls_as_it_judges_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = dict(checks())
+    monkeypatch.setattr("services.checks.registry.checks", lambda: known)
+    add_remote(["customers"])
+    check_call_checks(asked(ToolUse((Tool("book"),)), "customers:known", "call:book/at:regex:a"))

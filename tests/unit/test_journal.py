@@ -49,6 +49,12 @@ def test_the_tokens_of_a_killed_process_are_found_once(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_prompt_that_was_sent_by_a_killed_process_is_found(tmp_path: Path) -> None:
+    killed = _KILLED.replace("running.count(12, generated)", "running.count(12, 0)")
+    subprocess.run([sys.executable, "-c", killed, str(tmp_path)], check=False)
+    assert list(Journal(tmp_path).leftovers()) == [Leftover(_ATTEMPT, 12, 0)]
+
+
 def test_a_text_that_runs_is_no_leftover(tmp_path: Path) -> None:
     page = Journal(tmp_path).begin(_ATTEMPT)
     page.count(12, 7)

@@ -145,6 +145,7 @@ class ApiEngine(QueuedEngine):
             return
         spent = None
         try:
+            generation.on_sent(reply.cut.prompt)
             async with aclosing(self._events(generation, aborted)) as events:
                 async for event in events:
                     for token in self._api.read(event, reply):
