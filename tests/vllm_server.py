@@ -1,0 +1,44 @@
+"""vLLM's own HTTP server on a CPU, from the environment that `make peers` installs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.bench.peers import vllm_python
+from tandem.local.ports import free_port
+from tests.conftest import wait_until
+
+needs_vllm = pytest.mark.skipif(not vllm_python().is_file(), reason="`make peers` installs vLLM's build for CPUs")
+_START_SECONDS = 300
+
+
+@contextlib.contextmanager
+def vllm_server(model: Path, name: str, log: Path, *options: str) -> Iterator[str]:
+    """The base address of a server of the checkpoint `model`, which it calls `name`; what it says goes to `log`."""
+    port = free_port()
+    command = [vllm_python(), "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", name]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--max-model-len", "2048", *options]
+    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    with log.open("w") as said:
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        assert process.poll() is None, f"vLLM's server has ended: {log.read_text()[-2000:]}"
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2):
+            return True
+        return False
+
+    try:
+        wait_until(answers, _START_SECONDS)
+        yield f"{url}/v1"
+    finally:
+        process.terminate()
+        process.wait()
