@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.bench.peers import vllm_python
 from tandem.local.ports import free_port
+from tandem.paths import programs_folder
 from tests.conftest import wait_until
 
-needs_vllm = pytest.mark.skipif(not vllm_python().is_file(), reason="`make peers` installs vLLM's build for CPUs")
+PYTHON = programs_folder().parent / "peers" / "vllm" / "bin" / "python"
+"""Where lab.bench.peers installs it."""
+needs_vllm = pytest.mark.skipif(not PYTHON.is_file(), reason="`make peers` installs vLLM's build for CPUs")
 _START_SECONDS = 300
 
 
@@ -23,7 +25,7 @@ _START_SECONDS = 300
 def vllm_server(model: Path, name: str, log: Path, *options: str) -> Iterator[str]:
     """The base address of a server of the checkpoint `model`, which it calls `name`; what it says goes to `log`."""
     port = free_port()
-    command = [vllm_python(), "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", name]
+    command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", name]
     command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--max-model-len", "2048", *options]
     environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
     with log.open("w") as said:
