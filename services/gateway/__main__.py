@@ -32,7 +32,7 @@ from services.gateway.temporal import Workflows
 from services.gateway.tenancy import Tenancy
 from services.gateway.visibility import find_search_attributes
 from services.gateway.workers import PATIENCE, Patience
-from services.identity.authentication import Authentication, IdentitySettings
+from services.identity.authentication import ApiKeys, Authentication, IdentitySettings
 from services.observability import availability, metrics, tracing
 from services.process.callers import Callers
 from services.process.redis import open_request_log
@@ -146,15 +146,18 @@ async def build(
     temporal: Client,
     server: Server,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    keys: ApiKeys | None = None,
 ) -> Composition:
-    """The gateway on `server`, whose port is open already. `counters` count a profile's tokens. Raises TenantFileError."""
+    """The gateway on `server`, whose port is open already. `counters` count a profile's tokens; `keys` are those that an admin may see.
+    Raises TenantFileError.
+    """
     add_remote(settings.checkers)
     admission = Admission(profiles, settings.profiles[0], counters, frozenset(settings.withdrawn))
     is_searchable, patience = await find_search_attributes(temporal), Patience(new=settings.worker_patience)
     workflows = Workflows(temporal, is_searchable, is_fair=settings.tenants is not None, patience=patience)
     tenancy = Tenancy(tenants_in(settings.tenants), log.accounts, workflows.visibility, clock)
     limits = Limits(settings.max_requests, settings.disconnect_grace, settings.max_starting)
-    service = TandemService(admission, workflows, log, limits, tenancy, server.slow_readers.end_slowest)
+    service = TandemService(admission, workflows, log, limits, tenancy, server.slow_readers.end_slowest, keys)
     tandem_pb2_grpc.add_TandemServiceServicer_to_server(service, server.grpc)
     batched = BatchedRequests(admission, workflows, tenancy, service.policies, asyncio.get_running_loop())
     erasing = add_batches(settings, server, BatchWorkflows(temporal, is_searchable), batched)
@@ -197,8 +200,9 @@ async def main() -> None:
     availability.watch_calls(profiles)
     counters = {name: token_counter(settings.models_folder, p.slm) for name, p in profiles.items()}
     log = open_request_log(settings.sealer())
-    server = open_server(settings, authentication(settings.host), own_transport())
-    gateway = await build(settings, profiles, counters, log, await connect(), server)
+    checked = authentication(settings.host)
+    server = open_server(settings, checked, own_transport())
+    gateway = await build(settings, profiles, counters, log, await connect(), server, keys=checked.api_keys)
     chores = [asyncio.create_task(chore()) for chore in gateway.chores]
 
     async def drain() -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 import grpc
@@ -24,10 +25,12 @@ from services.gateway.temporal import AdmittedRequest, Status, Workflows
 from services.gateway.tenancy import LimitUse, Tenancy
 from services.gateway.turns import Turns
 from services.gateway.visibility import Listed, visibility_query
+from services.identity.authentication import ApiKeys
 from services.identity.caller import Caller, current_caller
 from services.request_log.log import RequestLog
 from tandem.convert.results import event_to_pb, profile_to_pb, result_to_pb, shadow_to_pb, timeline_to_pb
 from tandem.convert.values import stop_reason_to_pb
+from tandem.keys import ApiKey
 from tandem.method.errors import FailedPrecondition, InvalidArgument
 from tandem.method.result import SolveResult, StopReason
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
@@ -50,8 +53,10 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         limits: Limits,
         tenancy: Tenancy,
         end_slowest: Callable[[], bool] = lambda: False,
+        keys: ApiKeys | None = None,
     ) -> None:
         self._admission, self._workflows, self._log, self._tenancy = admission, workflows, log, tenancy
+        self._keys = keys
 
         def keep_days(tenant: str) -> int:
             return tenancy.tenants.keep_days(tenant)
@@ -184,6 +189,13 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         used = await self._tenancy.used(current_caller())
         return tandem_pb2.ListTenantsResponse(tenants=[_tenant_use(tenant, uses) for tenant, uses in used.items()])
 
+    async def ListKeys(
+        self, request: tandem_pb2.ListKeysRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> tandem_pb2.ListKeysResponse:
+        if self._keys is None:
+            raise FailedPrecondition("this gateway has no API keys: TANDEM_API_KEYS names no file", reason="NO_KEYS")
+        return tandem_pb2.ListKeysResponse(keys=map(_key, self._keys.listed(current_caller())))
+
     async def ReportOutcome(
         self, request: tandem_pb2.ReportOutcomeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> tandem_pb2.ReportOutcomeResponse:
@@ -257,8 +269,15 @@ def _summary(listed: Listed, caller: Caller) -> tandem_pb2.RequestSummary:
         stage=found.get("stage"),
         reason=stop_reason_to_pb(reason) if reason else tandem_pb2.STOP_REASON_UNSPECIFIED,
         trace_id=listed.trace_id,
+        question=listed.question,
+        tool=listed.tool,
         duration_ms=None if listed.ended_at is None else (listed.ended_at - listed.started_at).total_seconds() * 1000,
     )
+
+
+def _key(key: ApiKey) -> tandem_pb2.ApiKey:
+    made = datetime.fromisoformat(key.created_at).timestamp() * 1000
+    return tandem_pb2.ApiKey(id=key.id, tenant=key.tenant, roles=key.roles, created_at_unix_ms=made)
 
 
 def _tenant_use(tenant: str, uses: list[LimitUse]) -> tandem_pb2.TenantUse:

@@ -48,6 +48,7 @@ from tandem.method.timeouts import Timeouts
 
 # One in a thousand of Temporal's long polls misses a workflow that ends as the poll begins, and returns after 20 s.
 _POLL_SECONDS = 2.0
+_MOST_SHOWN = 199  # characters of a question in a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +246,17 @@ class Workflows:
 
 
 def memo_of(task: SolveInput, admitted: AdmittedRequest, fingerprint: str) -> dict[str, Any]:
-    """What goes with a request's workflow: by the fingerprint a repeated request is told from another one."""
-    return {"fingerprint": fingerprint, "bound": task.bound and asdict(task.bound), **asdict(admitted)}
+    """What goes with a request's workflow: by the fingerprint a repeated request is told from another one, by `asked` a person finds it
+    in a list.
+    """
+    tool = "".join(call.name for call in task.request.answered_calls[-1:])
+    asked = {"asked": _beginning(task.request.last_said), "tool": tool}
+    return {"fingerprint": fingerprint, "bound": task.bound and asdict(task.bound), **asked, **asdict(admitted)}
+
+
+def _beginning(text: str) -> str:
+    line = " ".join(text[:_MOST_SHOWN].split())
+    return f"{line}…" if len(text) > _MOST_SHOWN else line
 
 
 def _admitted(request_id: str, memo: Mapping[str, Any]) -> AdmittedRequest:

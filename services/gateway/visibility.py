@@ -36,7 +36,9 @@ _FIELDS = {**SEARCH_ATTRIBUTES, "state": "ExecutionStatus", "started": "StartTim
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One request as Temporal's visibility has it; `attributes` by the names of `SEARCH_ATTRIBUTES`, those that are set."""
+    """One request as Temporal's visibility has it; `attributes` by the names of `SEARCH_ATTRIBUTES`, those that are set. `question`: its
+    beginning; `tool`: whose result it is, empty where it is the user's.
+    """
 
     request_id: str
     state: str
@@ -45,6 +47,8 @@ class Listed:
     trace_id: str
     profile: str
     tenant: str
+    question: str
+    tool: str
     attributes: dict[str, Any]
 
 
@@ -166,6 +170,8 @@ async def _listed(execution: WorkflowExecution) -> Listed:
         trace_id=str(memo.get("trace_id", "")),
         profile=str(memo.get("profile", "")),
         tenant=str(memo.get("tenant", "")),
+        question=str(memo.get("asked", "")),
+        tool=str(memo.get("tool", "")),
         attributes={name: found[key] for name, key in SEARCH_ATTRIBUTES.items() if key in found},
     )
 

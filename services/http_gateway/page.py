@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
@@ -17,11 +17,13 @@ from services.http_gateway.lifetime import Ending, ServerEnds
 from services.http_gateway.reading import BodyRoute, register_ids
 from services.identity.caller import bearer
 from tandem.client import AsyncClient
-from tandem.contract import to_message
+from tandem.contract import MOST_MESSAGES, MOST_TOOLS, to_message
 from tandem.errors import RequestError
 from tandem.method.conversation import Task
+from tandem.openai.chat_request import ChatMessage, as_conversation
 from tandem.openai.json_body import JsonBody
 from tandem.openai.parameters import RefusedParameter
+from tandem.openai.tools import ToolBody
 from tandem.request import Question, solve_request
 from tandem.results import to_dict, to_dict_or_none
 from tandem.v1 import tandem_pb2
@@ -36,20 +38,14 @@ _HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer
 Messages = AsyncIterator[tandem_pb2.SolveEvent]
 
 
-class Said(JsonBody):
-    """One message of a conversation."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
 class Asked(JsonBody):
-    """What the page's form holds: a question, or the messages of a conversation. `threshold`: for every stage, where it is not the
-    profile's.
+    """What the page's form holds: a question, or the messages of a conversation, which may offer tools; both as in OpenAI's chat.
+    `threshold`: for every stage, where it is not the profile's.
     """
 
     question: str = ""
-    messages: tuple[Said, ...] = ()
+    messages: list[ChatMessage] = Field(default_factory=list, max_length=MOST_MESSAGES)
+    tools: list[ToolBody] = Field(default_factory=list, max_length=MOST_TOOLS)
     json_schema: str = ""
     checks: tuple[str, ...] = ()
     task: Task = "answer"
@@ -61,7 +57,7 @@ class Asked(JsonBody):
         """Raises RefusedParameter where there is neither, or both."""
         if bool(self.question) == bool(self.messages):
             raise RefusedParameter("question", "give either a question or messages", "invalid_value")
-        return self.question or [said.model_dump() for said in self.messages]
+        return self.question or as_conversation(self.messages)
 
 
 def _caller(request: Request, authorization: Annotated[str, Header()] = "") -> AsyncClient:
@@ -118,6 +114,7 @@ async def ask(client: Caller, asked: Asked) -> dict[str, str]:
         threshold=asked.threshold,
         json_schema=asked.json_schema,
         checks=asked.checks,
+        tools=[tool.function.model_dump() for tool in asked.tools],
         keep_running=True,
     )
     async with aclosing(client.messages(started)) as messages:

@@ -10,10 +10,10 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.identity.caller import ANONYMOUS, Caller, bearer, set_caller
+from services.identity.caller import ADMIN, ANONYMOUS, Caller, bearer, set_caller
 from services.identity.tokens import Issuer, Tokens
-from tandem.keys import KeyFile, find_key
-from tandem.method.errors import Unauthenticated
+from tandem.keys import ApiKey, KeyFile, find_key
+from tandem.method.errors import PermissionDenied, Unauthenticated
 from tandem.watched_file import WatchedFile
 
 _HTTP_URL_OR_EMPTY = r"^(https?://.+)?$"
@@ -67,6 +67,14 @@ class ApiKeys:
         """None for a credential that is no key."""
         key = find_key(self._keys.value, credential)
         return Caller(key.tenant, frozenset(key.roles)) if key else None
+
+    def listed(self, caller: Caller) -> list[ApiKey]:
+        """All keys, the oldest first. Raises PermissionDenied but for an admin."""
+        if not caller.is_admin:
+            raise PermissionDenied(
+                f"keys are for admins to see: ask with a key that has the role {ADMIN}", reason="ADMIN_ONLY"
+            )
+        return self._keys.value
 
 
 class IdentitySettings(BaseSettings):

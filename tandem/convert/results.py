@@ -67,6 +67,7 @@ def result_to_pb(result: SolveResult) -> tandem_pb2.SolveResult:
         policy_step=result.policy_step,
         second_slm=result.second_slm,
         overhead=tandem_pb2.Overhead(**asdict(result.overhead)),
+        answered_calls=[call_to_pb(call) for call in result.answered_calls],
     )
 
 

@@ -3,13 +3,14 @@
 # No `from __future__ import annotations` in files whose dataclasses Temporal carries: its decoder would evaluate the string
 # annotations again for every message, which took a tenth of a worker's time.
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from tandem.method.charge import Charge
 from tandem.method.checks import CheckSpec
 from tandem.method.conversation import Message, Task
 from tandem.method.plan import Plan
 from tandem.method.tokens import Sampling
-from tandem.method.tools import ToolUse
+from tandem.method.tools import ToolCall, ToolUse
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,15 @@ class SolveRequest:
     def last_said(self) -> str:
         """What is answered: the question, or a tool's result."""
         return self.question or (self.history[-1].text if self.history else "")
+
+    @property
+    def answered_calls(self) -> list[ToolCall]:
+        """The calls whose results are answered, in the order of the results; none where the user has spoken last."""
+        if not self.answers_tool:
+            return []
+        results = list(takewhile(lambda said: said.speaker == "tool", reversed(self.history)))
+        made = {call.id: call for said in self.history for call in said.calls}
+        return [made[result.call_id] for result in reversed(results)]
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,7 @@ class RequestState:
             tool_calls=[marked(call) if self.stays_with_llm else call for call in message.calls] if message else [],
             policy_step=self.plan.watched.step if self.plan.watched else 0,
             second_slm=self.plan.second_slm,
+            answered_calls=self.input.request.answered_calls,
         )
 
     def cancel_ms(self, insight: GenerationOutcome) -> float | None:

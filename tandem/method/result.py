@@ -147,6 +147,7 @@ class SolveResult:
     policy_step: int = 0
     second_slm: str = ""
     overhead: Overhead = field(default_factory=Overhead)
+    answered_calls: list[ToolCall] = field(default_factory=list)
 
     def model(self, role: str) -> str:
         """Name of the model in the role llm, slm, scorer or second_slm."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import dropwhile
 from typing import Annotated, Any, Literal
 
@@ -167,8 +168,7 @@ class ChatCompletionRequest(JsonBody):
             raise RefusedParameter("tool_choice", "a call is required, and there are no tools", "invalid_value")
         if own.task is not None:
             options["task"] = own.task
-        said = [_message(index, message) for index, message in enumerate(self.messages)]
-        return solve_request(_with_one_system_message(said), **options)
+        return solve_request(as_conversation(self.messages), **options)
 
     @property
     def _max_tokens(self) -> int | None:
@@ -183,12 +183,14 @@ def _is_object(given: Any) -> bool:
     return isinstance(given, dict)
 
 
-def _message(index: int, message: ChatMessage) -> dict[str, Any]:
-    if message.role not in _ROLES:
-        raise RefusedParameter(
-            f"messages[{index}].role", f"messages of {message.role!r} are not supported", "unsupported_value"
-        )
-    return message.as_said()
+def as_conversation(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+    """As tandem.request takes it. Raises RefusedParameter for a role that is not known."""
+    for index, message in enumerate(messages):
+        if message.role not in _ROLES:
+            raise RefusedParameter(
+                f"messages[{index}].role", f"messages of {message.role!r} are not supported", "unsupported_value"
+            )
+    return _with_one_system_message([message.as_said() for message in messages])
 
 
 def _with_one_system_message(said: list[dict[str, Any]]) -> list[dict[str, Any]]:

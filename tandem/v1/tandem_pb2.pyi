@@ -1055,6 +1055,7 @@ class SolveResult(_message.Message):
     POLICY_STEP_FIELD_NUMBER: _builtins.int
     SECOND_SLM_FIELD_NUMBER: _builtins.int
     OVERHEAD_FIELD_NUMBER: _builtins.int
+    ANSWERED_CALLS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     profile: _builtins.str
     question: _builtins.str
@@ -1104,6 +1105,10 @@ class SolveResult(_message.Message):
 
     @_builtins.property
     def overhead(self) -> Global___Overhead: ...
+    @_builtins.property
+    def answered_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
+        """The calls whose results are answered, in the order of the results; `question` is the last result. Empty: the question is the user's."""
+
     def __init__(
         self,
         *,
@@ -1128,10 +1133,11 @@ class SolveResult(_message.Message):
         policy_step: _builtins.int = ...,
         second_slm: _builtins.str = ...,
         overhead: Global___Overhead | None = ...,
+        answered_calls: _abc.Iterable[Global___ToolCall] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "overhead", b"overhead", "stop", b"stop", "timings_ms", b"timings_ms", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_by", b"answered_by", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "overhead", b"overhead", "policy_step", b"policy_step", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "second_slm", b"second_slm", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "tool_calls", b"tool_calls", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_by", b"answered_by", "answered_calls", b"answered_calls", "attempts", b"attempts", "checks", b"checks", "complete", b"complete", "cost", b"cost", "notes", b"notes", "overhead", b"overhead", "policy_step", b"policy_step", "profile", b"profile", "question", b"question", "reasoning", b"reasoning", "request_id", b"request_id", "second_slm", b"second_slm", "stages", b"stages", "stop", b"stop", "timings_ms", b"timings_ms", "tool_calls", b"tool_calls", "trace_id", b"trace_id", "trials", b"trials", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1864,6 +1870,8 @@ class RequestSummary(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    TOOL_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     state: Global___RequestState.ValueType
     profile: _builtins.str
@@ -1877,6 +1885,12 @@ class RequestSummary(_message.Message):
     trace_id: _builtins.str
     duration_ms: _builtins.float
     """Milliseconds from its start to its end. Unset while it runs."""
+    question: _builtins.str
+    """The beginning of what is answered, at most 200 characters on one line. Empty where its key is gone, and of a request that an
+    older gateway began.
+    """
+    tool: _builtins.str
+    """Where a tool's result is answered, the tool's name; empty: the question is the user's."""
     def __init__(
         self,
         *,
@@ -1891,10 +1905,12 @@ class RequestSummary(_message.Message):
         reason: Global___StopReason.ValueType = ...,
         trace_id: _builtins.str = ...,
         duration_ms: _builtins.float | None = ...,
+        question: _builtins.str = ...,
+        tool: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "duration_ms", b"duration_ms", "saved_ratio", b"saved_ratio", "stage", b"stage", "usd", b"usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "duration_ms", b"duration_ms", "profile", b"profile", "reason", b"reason", "request_id", b"request_id", "saved_ratio", b"saved_ratio", "stage", b"stage", "started_at_unix_ms", b"started_at_unix_ms", "state", b"state", "tenant", b"tenant", "trace_id", b"trace_id", "usd", b"usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_saved_ratio", b"_saved_ratio", "_stage", b"_stage", "_usd", b"_usd", "duration_ms", b"duration_ms", "profile", b"profile", "question", b"question", "reason", b"reason", "request_id", b"request_id", "saved_ratio", b"saved_ratio", "stage", b"stage", "started_at_unix_ms", b"started_at_unix_ms", "state", b"state", "tenant", b"tenant", "tool", b"tool", "trace_id", b"trace_id", "usd", b"usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
     _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015
@@ -2219,6 +2235,76 @@ class LimitUse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__resets_at_unix_ms) -> _WhichOneofReturnType__resets_at_unix_ms | None: ...
 
 Global___LimitUse: _TypeAlias = LimitUse  # noqa: Y015
+
+@_typing.final
+class ListKeysRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListKeysRequest: _TypeAlias = ListKeysRequest  # noqa: Y015
+
+@_typing.final
+class ListKeysResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApiKey]:
+        """The oldest first."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___ApiKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListKeysResponse: _TypeAlias = ListKeysResponse  # noqa: Y015
+
+@_typing.final
+class ApiKey(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    CREATED_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """No secret: it names the key in lists and logs."""
+    tenant: _builtins.str
+    created_at_unix_ms: _builtins.float
+    """Unix time in milliseconds."""
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`admin`, who may act for others; often none."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        roles: _abc.Iterable[_builtins.str] | None = ...,
+        created_at_unix_ms: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at_unix_ms", b"created_at_unix_ms", "id", b"id", "roles", b"roles", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApiKey: _TypeAlias = ApiKey  # noqa: Y015
 
 @_typing.final
 class ReportOutcomeRequest(_message.Message):

@@ -124,7 +124,14 @@ async def run_system(
     )  # fmt: skip
     server = gateway.open_server(gateway_settings, authentication)
     built = await gateway.build(
-        gateway_settings, {profile.name: profile}, {profile.name: len}, log, temporal, server, clock
+        gateway_settings,
+        {profile.name: profile},
+        {profile.name: len},
+        log,
+        temporal,
+        server,
+        clock,
+        authentication.api_keys,
     )
     await server.start()
     await server.serving()

@@ -45,7 +45,7 @@ RESULT = SolveResult(
     cost=Cost(1.0, UsdByRole(2.0, 3.0, 4.0, 16.0), 5.0, 6.0, 7.0, 8.0, 9.0, "v", 10.0, 11.0, 12.0, 13.0, True, 14.0, 15.0),
     timings_ms=Timings(1.0, 2.0, 3.0, 4.0, 5.0), trace_id="t", attempts=6, complete=True, notes=["n"],
     checks=[CHECK], trials=[Trial(1, 2, True, Verdict.FAIL, COUNTS, 1.0, 2.0)], answered_by="llm", tool_calls=[CALL], policy_step=1,
-    second_slm="T", overhead=Overhead(1, 2, 3),
+    second_slm="T", overhead=Overhead(1, 2, 3), answered_calls=[CALL],
 )  # fmt: skip
 TASK = ModelTask(
     request_id="r", question="q", profile="p", profile_digest="d", stage=2, max_tokens=(7,), epoch=3,

@@ -22,7 +22,10 @@ WEATHER = Tool("weather", "Tells the weather.", SCHEMA)
 CALL, OTHER = ToolCall("call_1", "weather", '{"city": "Paris"}'), ToolCall("call_2", "weather", '{"city": "Rome"}')
 ASKED = Message("user", "Weather in Paris and Rome?")
 CALLED = Message("assistant", "", (CALL, OTHER))
-SUN, RAIN = Message("tool", "sun", (), "call_1"), Message("tool", "rain", (), "call_2")
+THIRD = ToolCall("call_3", "weather", '{"city": "Oslo"}')
+SUN, RAIN, SNOW = (
+    Message("tool", text, (), id) for text, id in (("sun", "call_1"), ("rain", "call_2"), ("snow", "call_3"))
+)
 
 
 def admission() -> Admission:
@@ -41,6 +44,16 @@ def test_results_of_all_calls_are_answered_as_the_user_is() -> None:
         [*said, Message("assistant", "Sun.")],
         ASKED.text,
     )
+
+
+def test_a_request_knows_the_calls_whose_results_it_answers() -> None:
+    def request(*said: Message) -> SolveRequest:
+        history, question = split_conversation(said)
+        return SolveRequest("r", question, history=history)
+
+    assert request(ASKED, CALLED, RAIN, SUN).answered_calls == [OTHER, CALL]
+    assert request(ASKED, CALLED, RAIN, SUN, replace(CALLED, calls=(THIRD,)), SNOW).answered_calls == [THIRD]
+    assert request(ASKED, CALLED, RAIN, SUN, ASKED).answered_calls == []
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,8 @@ SENT = {
     "GET /api/plan/map": Sent(more=_query(small=0.5, large=0.7, both=0.4, check=0.8)),
     "GET /api/profiles": Sent(),
     "GET /api/tenants": Sent(),
+    "GET /api/keys": Sent(),
+    "GET /api/views": Sent(),
     "GET /api/requests": Sent(),
     "POST /api/requests": Sent(more=_json(lambda names: {"question": QUESTION})),
     "GET /api/requests/{request_id}": Sent(_REQUEST),
