@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: scale-simulation calls images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: scale-simulation calls images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -76,8 +76,14 @@ integration: develop  ## tests of requests through a real gateway, Temporal and 
 e2e: develop jaeger  ## tests of the local stack's processes, killed and restarted, and of a real Jaeger
 	@$(PYTEST) tests/e2e
 
-browser:  ## install Chromium for the tests of the page, where there is none (Debian, root)
-	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; }
+BROWSER ?= chromium
+browser:  ## install Chromium for the tests of the page, where there is none (Debian, root); BROWSER=firefox-esr for TANDEM_BROWSER=firefox
+	@command -v $(BROWSER:chromium=chromium chromium-browser google-chrome) >/dev/null || { apt-get -qq update && apt-get -qq install -y $(BROWSER) >/dev/null; }
+
+PAGE ?= http://127.0.0.1:8080
+lighthouse:  ## what Lighthouse says of the page of a running stack (npm, Chromium): make lighthouse PAGE=http://127.0.0.1:8080
+	@npm exec --yes --package=lighthouse@13.5.0 -- lighthouse $(PAGE) --quiet --chrome-flags="--headless=new --no-sandbox" --output=json | python3 -c \
+	  'import json, sys; found = json.load(sys.stdin); [print(round(100 * each["score"]), each["title"]) for each in found["categories"].values()]; print(found["audits"]["total-byte-weight"]["displayValue"])'
 
 pictures: develop  ## draw the pictures of docs/page.md from the page itself (needs Chromium)
 	@TANDEM_PICTURES=docs/page $(RUN) pytest tests/integration/test_page_pictures.py

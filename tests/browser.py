@@ -1,9 +1,13 @@
-"""A page in a real browser: what it asks of others, what its policy refuses, and what axe finds."""
+"""A page in a real browser: what it asks of others, what its policy refuses, and what axe finds.
+
+`TANDEM_BROWSER=firefox` takes Firefox instead of Chromium.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -14,8 +18,19 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_browser = pytest.mark.skipif(PROGRAM is None, reason="no Chromium is on PATH: `make browser` installs it")
+_PROGRAMS = {"chromium": ("chromium", "chromium-browser", "google-chrome"), "firefox": ("firefox", "firefox-esr")}
+NAME = os.environ.get("TANDEM_BROWSER", "chromium")
+
+
+def _program(name: str) -> str | None:
+    return next(filter(None, map(shutil.which, _PROGRAMS[name])), None)
+
+
+def _needs(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(_program(name) is None, reason=f"no {name} is on PATH: `make browser` installs it")
+
+
+needs_browser, needs_chromium = _needs(NAME), _needs("chromium")
 WIDE, NARROW = (1440, 900), (360, 760)
 _AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 _SERIOUS = ("serious", "critical")
@@ -73,9 +88,24 @@ class Visit:
 async def chromium(*options: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         # Without its own sandbox it also runs as root; it opens nothing but this test's page.
-        browser = await playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox", *options])
+        browser = await playwright.chromium.launch(
+            executable_path=_program("chromium"), args=["--no-sandbox", *options]
+        )
         yield browser
         await browser.close()
+
+
+@contextlib.asynccontextmanager
+async def _firefox() -> AsyncIterator[Browser]:
+    """As its maker ships it, by WebDriver BiDi."""
+    async with async_playwright() as playwright:
+        browser = await playwright.firefox.launch(channel="moz-firefox", executable_path=_program("firefox"))
+        yield browser
+        await browser.close()
+
+
+def a_browser() -> contextlib.AbstractAsyncContextManager[Browser]:
+    return _firefox() if NAME == "firefox" else chromium()
 
 
 @contextlib.asynccontextmanager

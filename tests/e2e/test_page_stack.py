@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from tests.browser import Visit, chromium, needs_browser, visit
+from tests.browser import Visit, a_browser, needs_browser, visit
 from tests.conftest import Hold
 from tests.e2e.conftest import LocalStack
 
@@ -20,7 +20,7 @@ INSIGHT = ("abcdefg" * 7)[:48]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as running:
+    async with a_browser() as running:
         yield running
 
 

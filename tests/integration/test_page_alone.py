@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from tandem.contract import MAX_REQUEST_BYTES
-from tests.browser import Visit, chromium, needs_browser, visit
+from tests.browser import Visit, a_browser, needs_browser, visit
 from tests.conftest import free_port
 from tests.integration.conftest import System
 from tests.integration.edge import serving
@@ -56,7 +56,7 @@ async def test_a_question_that_is_too_large_is_not_sent_and_the_limit_is_said(sy
 
 async def test_a_server_that_is_gone_is_said_while_a_request_runs_and_before_one(system: System) -> None:
     port = free_port()
-    async with chromium() as browser, visit(browser, f"http://127.0.0.1:{port}") as tab:
+    async with a_browser() as browser, visit(browser, f"http://127.0.0.1:{port}") as tab:
         problem = tab.page.get_by_role("alert")
         async with serving(system.client.address, port):
             await tab.open()

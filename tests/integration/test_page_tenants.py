@@ -16,7 +16,7 @@ from services.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient, to_dict
 from tandem.keys import KeyFile
 from tandem.tenants import TenantFile
-from tests.browser import Visit, chromium, needs_browser, visit
+from tests.browser import Visit, a_browser, needs_browser, visit
 from tests.integration.conftest import run_system
 from tests.integration.edge import serving
 
@@ -57,7 +57,7 @@ async def guarded(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as running:
+    async with a_browser() as running:
         yield running
 
 

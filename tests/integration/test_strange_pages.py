@@ -16,7 +16,7 @@ import pytest_asyncio
 from tandem.local.layout import PROCESSES, Layout
 from tandem.local.ports import free_port
 from tandem.local.programs import program
-from tests.browser import chromium, needs_browser
+from tests.browser import chromium, needs_chromium
 from tests.conftest import run_server
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import body, serving
@@ -138,7 +138,7 @@ async def test_temporals_http_api_of_the_local_stack_refuses_a_name_that_is_made
         assert [status(port, host) for host in ("localhost", "127.0.0.1", "evil.example")] == [200, 200, 403]
 
 
-@needs_browser
+@needs_chromium
 async def test_in_a_browser_a_rebound_name_reads_and_asks_nothing(local: httpx.AsyncClient, elsewhere: int) -> None:
     """The page is loaded from evil.example; then the name leads to the gateway's own port, of one origin with the page."""
     port = local.base_url.port
@@ -159,7 +159,7 @@ async def test_in_a_browser_a_rebound_name_reads_and_asks_nothing(local: httpx.A
         assert await files(local) == []
 
 
-@needs_browser
+@needs_chromium
 async def test_in_a_browser_a_page_elsewhere_writes_nothing_and_the_own_page_does(
     local: httpx.AsyncClient, elsewhere: int
 ) -> None:
