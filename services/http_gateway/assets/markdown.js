@@ -1,5 +1,6 @@
 // What a model writes, as Markdown: from its tokens to elements. HTML in it is shown as text; nothing is ever read as HTML.
 import { Code } from "./code.js";
+import { Formula } from "./formula.js";
 import { html, useEffect, useMemo, useState } from "./html.js";
 
 let loaded = null;
@@ -8,9 +9,9 @@ let loaded = null;
 export function Markdown({ text }) {
   const [lexer, setLexer] = useState(() => loaded);
   useEffect(() => {
-    if (!lexer) import("./vendor/marked.js").then((marked) => setLexer(() => (loaded = marked.lexer)), () => {});
+    if (!lexer) import("./markdown_lexer.js").then((found) => setLexer(() => (loaded = found.lexer)), () => {});
   }, []);
-  const prose = useMemo(() => lexer && html`<div class="prose">${blocks(lexer(text, { gfm: true, breaks: true }))}</div>`, [lexer, text]);
+  const prose = useMemo(() => lexer && html`<div class="prose">${blocks(lexer(text))}</div>`, [lexer, text]);
   return prose ?? html`<p class="plain">${text}</p>`;
 }
 
@@ -29,6 +30,8 @@ function block(token) {
       return html`<${Code} text=${token.text} language=${token.lang ?? ""} />`;
     case "blockquote":
       return html`<blockquote>${blocks(token.tokens)}</blockquote>`;
+    case "formula":
+      return html`<p><${Formula} ...${token} /></p>`;
     case "hr":
       return html`<hr />`;
     case "list":
@@ -65,6 +68,8 @@ function span(token) {
       return html`<em>${spans(token.tokens)}</em>`;
     case "del":
       return html`<del>${spans(token.tokens)}</del>`;
+    case "formula":
+      return html`<${Formula} ...${token} />`;
     case "codespan":
       return html`<code>${token.text}</code>`;
     case "br":
