@@ -100,9 +100,9 @@ async def test_the_command_line_lists_them_in_that_order(
 async def test_the_page_lists_them_in_that_order(system: System, listed: Listed) -> None:
     async with own_tab(system.client.address) as tab:
         await tab.open(f"#/requests?tenant={listed.tenant}")
-        rows = tab.page.locator("table.requests tbody tr td.id")
-        await rows.nth(4).wait_for()
-        assert await rows.all_inner_texts() == listed.newest_first
+        links = tab.page.locator("table.requests tbody a")
+        await links.nth(4).wait_for()
+        assert [await link.get_attribute("title") for link in await links.all()] == listed.newest_first
 
 
 async def test_sums_over_pages_of_the_list_miss_no_request(

@@ -12,7 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tandem.local.ports import free_port
-from tests.browser import Visit, chromium, needs_browser, visit
+from tests.browser import Visit, a_browser, needs_browser, visit
 from tests.conftest import Hold
 from tests.integration.asking import ended_timeline, idle
 from tests.integration.conftest import System
@@ -26,7 +26,7 @@ ANSWER = "section.answer .text"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as running:
+    async with a_browser() as running:
         yield running
 
 
@@ -149,13 +149,13 @@ async def test_requests_are_listed_filtered_and_opened(tab: Visit, system: Syste
     await tab.page.get_by_label("Tenant").press("Enter")
     await expect(tab.page).to_have_url(re.compile(f"tenant={tenant}"))
     await _until_listed(tab, 2)
-    await expect(rows.first.get_by_role("link", name=late.request_id)).to_be_visible()
+    await expect(rows.first.locator(f"a[href='#/requests/{late.request_id}']")).to_be_visible()
     await tab.page.get_by_label("How it ended").select_option("sufficient")
     await expect(rows).to_have_count(1)
     await tab.page.reload()  # the filter is in the address
     await expect(rows).to_have_count(1)
     await expect(tab.page.get_by_label("How it ended")).to_have_value("sufficient")
-    await tab.page.get_by_role("link", name=early.request_id).click()
+    await tab.page.get_by_role("link", name=EARLY).click()
     await expect(tab.page.get_by_role("heading", name=EARLY)).to_be_visible()
     await tab.done()
     await expect(tab.page.locator(".stages .used")).to_contain_text("0.90 of 0.80")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Route, expect
+from playwright.async_api import expect
 
 from tests.browser import Visit, needs_browser
 from tests.integration.conftest import System
-from tests.integration.tabs import own_tab
+from tests.integration.tabs import asked_bodies, own_tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 FIRST, SECOND = (
@@ -29,22 +28,9 @@ async def tab(system: System) -> AsyncIterator[Visit]:
         yield visiting
 
 
-async def asked(tab: Visit) -> list[dict[str, Any]]:
-    """The bodies of what the page asks, from now on."""
-    bodies: list[dict[str, Any]] = []
-
-    async def keep(route: Route) -> None:
-        if route.request.method == "POST":
-            bodies.append(json.loads(route.request.post_data or ""))
-        await route.continue_()
-
-    await tab.page.route("**/api/requests", keep)
-    return bodies
-
-
 @needs_browser
 async def test_a_chat_is_sent_with_what_was_said_before_and_survives_a_reload(tab: Visit) -> None:
-    bodies = await asked(tab)
+    bodies = await asked_bodies(tab)
     await tab.open()
     await tab.ask(FIRST, "Chat")
     await tab.done()
@@ -65,7 +51,7 @@ async def test_a_chat_is_sent_with_what_was_said_before_and_survives_a_reload(ta
 
 @needs_browser
 async def test_a_question_of_another_task_begins_anew(tab: Visit) -> None:
-    bodies = await asked(tab)
+    bodies = await asked_bodies(tab)
     await tab.open()
     await tab.ask(FIRST, "Chat")
     await tab.done()
@@ -77,7 +63,7 @@ async def test_a_question_of_another_task_begins_anew(tab: Visit) -> None:
 
 @needs_browser
 async def test_enter_asks_and_shift_enter_breaks_the_line(tab: Visit) -> None:
-    bodies = await asked(tab)
+    bodies = await asked_bodies(tab)
     await tab.open()
     field = tab.page.get_by_label("Question", exact=True)
     await field.press_sequentially("one")
@@ -91,10 +77,10 @@ async def test_enter_asks_and_shift_enter_breaks_the_line(tab: Visit) -> None:
 
 
 @needs_browser
-async def test_a_first_visit_is_told_what_this_is_and_has_three_examples(tab: Visit) -> None:
+async def test_a_first_visit_is_told_what_this_is_and_has_four_examples(tab: Visit) -> None:
     await tab.open()
     examples = tab.page.get_by_role("region", name="What this is").get_by_role("button")
-    await expect(examples).to_have_count(3)
+    await expect(examples).to_have_count(4)
     await examples.first.click()
     field = tab.page.get_by_label("Question", exact=True)
     await expect(field).to_be_focused()
@@ -122,7 +108,7 @@ async def test_a_question_or_messages_are_needed(http: httpx.AsyncClient, body: 
 
 @needs_browser
 async def test_the_drawer_sends_what_its_task_takes_and_only_what_is_set(tab: Visit) -> None:
-    bodies = await asked(tab)
+    bodies = await asked_bodies(tab)
     await tab.open()
     await tab.page.get_by_text("More", exact=True).click()
     await tab.page.get_by_label("System prompt").fill("Be brief.")

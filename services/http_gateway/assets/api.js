@@ -3,6 +3,7 @@
 const KEY = "tandem-api-key";
 const RETRY_MS = 1000;
 const MOST_ENDS = 10;
+const MOST_BATCHES = 100;
 
 export const key = () => sessionStorage.getItem(KEY) ?? "";
 
@@ -46,11 +47,13 @@ async function reach(path, options) {
   }
 }
 
-async function call(path, options = {}, root = "/api") {
-  const response = await reach(root + path, { ...options, headers: { ...headers(), ...options.headers } });
+async function get(path, options = {}) {
+  const response = await reach(path, { ...options, headers: { ...headers(), ...options.headers } });
   if (!response.ok) throw await refusal(response);
-  return response.json();
+  return response;
 }
+
+const call = async (path, options, root = "/api") => (await get(root + path, options)).json();
 
 let mostBytes = Infinity;
 
@@ -77,7 +80,16 @@ export const getRequest = (id) => call(`/requests/${encodeURIComponent(id)}`);
 /** As `tandem plan` computes it; the signal gives up. */
 export const getPlan = (pair, signal) => call(`/plan?${new URLSearchParams(pair)}`, { signal });
 export const getPlanMap = (pair, signal) => call(`/plan/map?${new URLSearchParams(pair)}`, { signal });
+/** Why this caller sees nothing of a view, by the view's name. */
+export const getViews = () => call("/views");
+export const getKeys = () => call("/keys");
+/** Batches and files are OpenAI's. */
+export const getBatches = () => call(`/batches?${new URLSearchParams({ limit: MOST_BATCHES })}`, {}, "/v1");
+export const cancelBatch = (id) => post(`/batches/${encodeURIComponent(id)}/cancel`, {}, "/v1");
+export const getFile = async (id) => (await get(`/v1/files/${encodeURIComponent(id)}/content`)).blob();
 export const ask = (asked) => post("/requests", asked);
+/** What outcomes say of a tenant's policies; empty: the caller's own. */
+export const getPromises = (tenant) => call(`/promises?${new URLSearchParams({ tenant })}`, {}, "/v1/tandem");
 /** Whether an answer was right. */
 export const report = (id, isRight) => post("/outcomes", { request_id: id, right: isRight }, "/v1/tandem");
 export const cancel = (id) => post(`/requests/${encodeURIComponent(id)}/cancel`);

@@ -1,7 +1,10 @@
 // The frame: which view is shown, and the API key. The address after `#` is the whole state, so that a reload shows the same.
 import { Ask } from "./ask.js";
-import { getProfiles, key, setKey } from "./api.js";
+import { getProfiles, getViews, key, setKey } from "./api.js";
+import { Batches } from "./batches.js";
 import { html, render, useEffect, useRef, useState } from "./html.js";
+import { Keys } from "./keys.js";
+import { Outcomes } from "./outcomes.js";
 import { Plan } from "./plan.js";
 import { Request } from "./request.js";
 import { Requests } from "./requests.js";
@@ -11,10 +14,16 @@ import { Tenants } from "./tenants.js";
 const VIEWS = {
   ask: ["Ask", Ask],
   requests: ["Requests", Requests],
+  batches: ["Batches", Batches],
   savings: ["Savings", Savings],
+  outcomes: ["Outcomes", Outcomes],
   tenants: ["Tenants", Tenants],
+  keys: ["Keys", Keys],
   plan: ["Plan", Plan],
 };
+
+/** Not everybody may see these; an address that leads to one still says why. */
+const OF_SOME = ["batches", "keys"];
 
 function place() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
@@ -27,6 +36,7 @@ function App() {
   const [served, setServed] = useState({ profiles: [], default_profile: "", jaeger: "" });
   const [error, setError] = useState(null);
   const [keyed, setKeyed] = useState(key());
+  const [hidden, setHidden] = useState(OF_SOME);
   const main = useRef(null);
 
   useEffect(() => {
@@ -39,7 +49,9 @@ function App() {
   }, []);
   useEffect(() => {
     setError(null);
+    setHidden(OF_SOME);
     getProfiles().then(setServed, setError);
+    getViews().then(({ refused }) => setHidden(Object.keys(refused)), () => {});
   }, [keyed]);
 
   const [name, View] = VIEWS[at.view];
@@ -56,7 +68,7 @@ function App() {
     <header class="top">
       <a class="mark" href="#/ask">Tandem</a>
       <nav aria-label="Views">
-        ${Object.entries(VIEWS).map(([view, [label]]) => html`
+        ${Object.entries(VIEWS).filter(([view]) => !hidden.includes(view)).map(([view, [label]]) => html`
           <a href=${`#/${view}`} aria-current=${view === at.view ? "page" : undefined}>${label}</a>`)}
       </nav>
       <${Key} keyed=${keyed} isAsked=${error?.status === 401} onChange=${changeKey} />

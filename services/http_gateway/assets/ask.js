@@ -2,8 +2,10 @@
 import { ask, cancel, follow, said } from "./api.js";
 import { Bill, Running } from "./bill.js";
 import { Checks } from "./checks.js";
-import { around, complete, Earlier, First, keep, messages } from "./conversation.js";
+import { GiveResults } from "./calls.js";
+import { around, complete, Earlier, keep, messages, Said, turnOf } from "./conversation.js";
 import { Drawer, EMPTY, sent } from "./drawer.js";
+import { First } from "./first.js";
 import { html, useEffect, useRef, useState } from "./html.js";
 import { isWhole, next, parts, start } from "./live.js";
 import { Answer, Insight } from "./panes.js";
@@ -17,9 +19,9 @@ const TASKS = {
 };
 const FORM = "tandem-asked";
 
-/** All but the question is kept for this tab. */
-const recall = () => ({ question: "", task: "chat", profile: "", ...EMPTY, ...JSON.parse(sessionStorage.getItem(FORM) ?? "{}") });
-const remember = ({ question, ...kept }) => sessionStorage.setItem(FORM, JSON.stringify(kept));
+/** All but what is said now is kept for this tab. */
+const recall = () => ({ question: "", results: {}, task: "chat", profile: "", ...EMPTY, ...JSON.parse(sessionStorage.getItem(FORM) ?? "{}") });
+const remember = ({ question, results, ...kept }) => sessionStorage.setItem(FORM, JSON.stringify(kept));
 
 export function Ask({ id, served }) {
   const [asked, setAsked] = useState(recall);
@@ -38,7 +40,7 @@ export function Ask({ id, served }) {
     const show = (event) => {
       seen = next(seen, event);
       setState(seen);
-      if (seen.result) complete(id, { answer: seen.result.answer, parts: parts(seen) });
+      if (seen.result) complete(id, answerOf(seen));
     };
     follow(id, show, () => isWhole(seen), leaving.signal, setLost).catch(setError);
     return () => leaving.abort();
@@ -47,47 +49,59 @@ export function Ask({ id, served }) {
   const profileName = state?.accepted?.profile || asked.profile || served.default_profile;
   const profile = served.profiles.find(({ name }) => name === profileName);
   const isRunning = state?.phase === "running" && !error;
-  const question = turn?.question ?? state?.result?.question;
 
-  const send = async (given, before) => {
+  const send = async (form, said, before) => {
     setError(null);
-    const { task, profile: wanted } = given;
-    const { system, ...more } = sent(given, task);
-    const isOne = !before.length && !system;
-    const text = isOne ? { question: given.question } : { messages: messages(before, given.question, system) };
+    const { task, profile: wanted } = form;
     try {
+      const { system, ...more } = sent(form, task);
+      const isOne = said.question && !before.length && !system && !more.tools;
+      const text = isOne ? { question: said.question } : { messages: messages(before, said, system) };
       const { request_id } = await ask({ ...text, ...more, task, profile: wanted });
-      remember(given);
-      keep([...before, { id: request_id, question: given.question, task }]);
-      setAsked({ ...given, question: "" });
+      remember(form);
+      keep([...before, { id: request_id, task, ...said }]);
+      setAsked({ ...form, question: "", results: {} });
       location.hash = `#/ask/${request_id}`;
     } catch (refused) {
       setError(refused);
     }
   };
   const isTalk = asked.task === "chat" && turn?.task === "chat";
+  const calls = (isTalk && state?.result?.tool_calls) || [];
+  const isAnswered = state?.result && (state.result.answer || state.result.tool_calls.length > 0);
   const submit = (event) => {
     event.preventDefault();
-    const answered = state?.result?.answer ? [{ ...turn, answer: state.result.answer, parts: parts(state) }] : [];
-    send(asked, isTalk ? [...earlier, ...answered] : []);
+    const before = [...earlier, ...(isAnswered ? [{ ...turn, ...answerOf(state) }] : [])];
+    if (calls.length) send(asked, { results: calls.map((call) => ({ ...call, text: asked.results[call.id] ?? "" })) }, before);
+    else send(asked, { question: asked.question }, isTalk ? before : []);
+  };
+  const again = () => send({ ...asked, task: turn.task }, turn.results ? { results: turn.results } : { question: turn.question }, earlier);
+  const change = () => {
+    edit({ task: turn.task, question: turn.question ?? "", results: Object.fromEntries((turn.results ?? []).map((result) => [result.id, result.text])) });
+    location.hash = `#/ask/${earlier.at(-1)?.id ?? ""}`;
   };
   const edit = (fields) => setAsked((before) => ({ ...before, ...(typeof fields === "function" ? fields(before) : fields) }));
   return html`
     <h1 class="unseen">Ask</h1>
     ${!id && html`<${First} choose=${edit} />`}
     <${Earlier} turns=${earlier} />
-    ${question && html`<p class=${`said${turn?.task === "code" ? " code" : ""}`}>${question}</p>`}
+    ${(turn || state?.result) && html`<${Said} turn=${turn ?? turnOf(state.result)} />`}
     ${state && !(error && !state.accepted) && html`
       <${Board} ...${{ state, profile, task: turn?.task, jaeger: served.jaeger }}>
         ${state.result && turn && html`<p class="after">
-          <button type="button" class="quiet" onClick=${() => send({ ...asked, task: turn.task, question: turn.question }, earlier)}>Ask again</button>
-          <button type="button" class="quiet" onClick=${() => { edit({ task: turn.task, question: turn.question }); location.hash = `#/ask/${earlier.at(-1)?.id ?? ""}`; }}>Change the question</button>
+          <button type="button" class="quiet" onClick=${again}>Ask again</button>
+          <button type="button" class="quiet" onClick=${change}>Change the ${turn.results ? "results" : "question"}</button>
           <a href="#/ask">Begin anew</a></p>`}
       <//>`}
     ${lost && !error && html`<p class="problem" role="alert">${said(lost)}</p>`}
     ${error && html`<p class="problem" role="alert">${error.message}</p>`}
-    <${Form} ...${{ asked, edit, submit, isRunning, served, isTalk }} onStop=${() => cancel(id).catch(setError)} />`;
+    ${calls.length
+      ? html`<${GiveResults} ...${{ calls, edit, submit }} given=${asked.results} />`
+      : html`<${Form} ...${{ asked, edit, submit, isRunning, served, isTalk }} onStop=${() => cancel(id).catch(setError)} />`}`;
 }
+
+/** What a turn keeps of its request. */
+const answerOf = (state) => ({ answer: state.result.answer, parts: parts(state), calls: state.result.tool_calls });
 
 function Form({ asked, edit, submit, isRunning, isTalk, onStop, served }) {
   const field = useRef(null);

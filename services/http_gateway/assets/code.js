@@ -14,7 +14,8 @@ async function load() {
   return core.default;
 }
 
-export function Code({ text, language }) {
+/** `title`: what stands above it, else its language. */
+export function Code({ text, language, title }) {
   const [highlighter, setHighlighter] = useState(() => loaded);
   useEffect(() => {
     if (!highlighter) load().then((found) => setHighlighter(() => (loaded = found)), () => {});
@@ -27,7 +28,7 @@ export function Code({ text, language }) {
   }, [highlighter, text, name]);
   return html`
     <figure class="block">
-      <figcaption><span>${asked}</span>
+      <figcaption><span>${title ?? asked}</span>
         <${CopyButton} text=${text} /></figcaption>
       ${shown}
     </figure>`;

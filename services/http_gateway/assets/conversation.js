@@ -1,10 +1,13 @@
-// A conversation: its turns are kept for this tab, and each question is sent with those before it.
+// A conversation: its turns are kept for this tab, and each is sent with those before it.
+import { Calls, ToolResults } from "./calls.js";
 import { html } from "./html.js";
 import { Written } from "./panes.js";
 
 const KEPT = "tandem-conversation";
 
-/** Turns are { id, question, answer, parts }; the last one may have no answer yet. */
+/** Turns are { id, task, question, answer, parts, calls }; the last one may have no answer yet. One that says what tools gave has their
+ * `results` instead of a question, each a call with its text.
+ */
 const turns = () => JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
 
 /** Beyond what the browser keeps the oldest turns are forgotten. */
@@ -16,7 +19,6 @@ export function keep(all) {
   }
 }
 
-
 /** [the turns before the request `id`, its own]; neither where the tab does not know it. */
 export function around(id) {
   const all = turns();
@@ -27,34 +29,40 @@ export function around(id) {
 /** Completes a turn with what was answered. */
 export const complete = (id, fields) => keep(turns().map((turn) => (turn.id === id ? { ...turn, ...fields } : turn)));
 
-export const messages = (earlier, question, system) => [
+/** What a turn said, as far as its result tells; of several tools' results it has the last one. */
+export function turnOf({ question, answered_calls: calls = [] }) {
+  if (!calls.length) return { question };
+  return { results: [{ ...calls.at(-1), text: question }], others: calls.slice(0, -1) };
+}
+
+const said = ({ question, results }) =>
+  results ? results.map(({ id, text }) => ({ role: "tool", tool_call_id: id, content: text })) : [{ role: "user", content: question }];
+
+const answered = ({ answer, calls = [] }) => ({
+  role: "assistant",
+  content: answer,
+  ...(calls.length && { tool_calls: calls.map(({ id, name, arguments: given }) => ({ id, type: "function", function: { name, arguments: given } })) }),
+});
+
+/** As OpenAI's API takes them. `last`: a turn that is asked now. */
+export const messages = (earlier, last, system) => [
   ...(system ? [{ role: "system", content: system }] : []),
-  ...earlier.flatMap((turn) => [{ role: "user", content: turn.question }, { role: "assistant", content: turn.answer }]),
-  { role: "user", content: question },
+  ...earlier.flatMap((turn) => [...said(turn), answered(turn)]),
+  ...said(last),
 ];
+
+/** How a turn begins: the user's question, or what tools gave. */
+export function Said({ turn }) {
+  if (turn.results) return html`<${ToolResults} results=${turn.results} others=${turn.others} />`;
+  return html`<p class=${`said${turn.task === "code" ? " code" : ""}`}>${turn.question}</p>`;
+}
 
 export function Earlier({ turns: earlier }) {
   return earlier.map((turn) => html`
     <article class="turn" key=${turn.id}>
-      <p class="said">${turn.question}</p>
+      <${Said} turn=${turn} />
       <${Written} parts=${turn.parts} />
+      <${Calls} calls=${turn.calls ?? []} />
       <p class="note"><a href=${`#/requests/${encodeURIComponent(turn.id)}`}>How it was answered, and its bill</a></p>
     </article>`);
-}
-
-const EXAMPLES = [
-  ["A function with examples", "code", 'def running_total(numbers: list[int]) -> list[int]:\n    """Sum of each prefix.\n\n    >>> running_total([1, 2, 3])\n    [1, 3, 6]\n    >>> running_total([])\n    []\n    """'],
-  ["A question with one answer", "answer", "A train goes 210 km in 3 hours. How far does it go in 5 hours at the same speed?"],
-  ["A chat", "chat", "My name is Ada. Explain in two sentences what a hash table is, and use my name."],
-];
-
-/** What this is, and three things to try. */
-export function First({ choose }) {
-  return html`
-    <section class="first" aria-label="What this is">
-      <p>A small and a large language model answer together: the small one where its answer can be checked or a score trusts it, the large
-        one where not. You see <b class="llm">what the large model writes</b>, <b class="slm">what the small one writes</b>, and what each cost.</p>
-      <div class="examples">${EXAMPLES.map(([label, task, question]) => html`
-        <button type="button" onClick=${() => choose({ task, question })}>${label}</button>`)}</div>
-    </section>`;
 }

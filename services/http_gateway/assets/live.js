@@ -1,6 +1,6 @@
 // A request as its events tell it: a pure function from a state and an event to the next state.
 
-const NOTHING = { text: "", tokens: 0, ends: [] };
+const NOTHING = { text: "", tokens: 0, ends: [], said: 0 };
 
 export const start = (id) => ({
   id,
@@ -52,9 +52,9 @@ export function next(state, event) {
   }
 }
 
-function add(written, { text, tokens }) {
+function add(written, { text, tokens, said }) {
   const whole = written.text + text;
-  return { text: whole, tokens, ends: [...written.ends, [tokens, whole.length]] };
+  return { text: whole, tokens, said, ends: [...written.ends, [tokens, whole.length]] };
 }
 
 /** Characters of the first `tokens` tokens. */
@@ -62,7 +62,7 @@ const length = (written, tokens) => written.ends.findLast(([end]) => end <= toke
 
 function cut(written, tokens) {
   const text = written.text.slice(0, length(written, tokens));
-  return { text, tokens, ends: written.ends.filter(([end]) => end <= tokens) };
+  return { text, tokens, said: Math.min(written.said, text.length), ends: written.ends.filter(([end]) => end <= tokens) };
 }
 
 function merged(stages, event) {
@@ -87,15 +87,20 @@ function completed(state, event) {
 
 /** The role whose model wrote the answer; empty: there is no answer yet, or none at all. */
 export function author(result) {
-  if (!result?.answer || result.stop.reason === "cancelled") return "";
+  if (!(result?.answer || result?.tool_calls.length) || result.stop.reason === "cancelled") return "";
   if (result.answered_by !== "unspecified") return result.answered_by;
   return result.stop.reason === "llm_finished" ? "llm" : "slm"; // of an older server
 }
 
+/** Where tools may be called the models write in formats of their own, and only so much is text for sure. */
+const isMessage = ({ accepted }) => accepted?.answer_text === "message";
+const saidFor = ({ text, said }) => [...text].slice(0, said).join("");
+
 /** Who writes the answer, as far as that is known before the result; empty while it is not. */
 export function writer(state) {
-  const { result, stop, answer, accepted } = state;
+  const { result, stop, insight, answer, accepted } = state;
   if (result) return author(result);
+  if (isMessage(state)) return insight.said ? "llm" : "";
   if (accepted?.answer_text === "insight" || stop?.reason === "llm_finished") return "llm";
   return answer.tokens ? "slm" : "";
 }
@@ -105,6 +110,7 @@ export function parts(state) {
   const { result, insight, answer } = state;
   const by = writer(state);
   if (!by) return [];
+  if (isMessage(state)) return shown(by, result ? result.answer : saidFor(insight));
   const own = by === "llm" ? insight.text : answer.text;
   if (by === "slm" && state.accepted?.answer_text === "continuation") {
     const begun = insight.text.slice(0, length(insight, used(state)));
@@ -112,9 +118,10 @@ export function parts(state) {
     if (begun && (!result || whole.trim() === result.answer.trim())) return [{ by: "llm", text: begun }, { by, text: answer.text }];
   }
   // What came is shown as it was written where it is the answer; a boxed one stands in it.
-  const text = !result || own.includes(result.answer) ? own : result.answer;
-  return text ? [{ by, text }] : [];
+  return shown(by, !result || own.includes(result.answer) ? own : result.answer);
 }
+
+const shown = (by, text) => (text ? [{ by, text }] : []);
 
 /** Tokens of the insight that the small model goes on from. */
 function used({ stages, result }) {

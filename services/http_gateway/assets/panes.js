@@ -1,4 +1,5 @@
 // What the models write: the answer, with who wrote each part of it, and beside it the insight.
+import { Calls, verdict } from "./calls.js";
 import { Code } from "./code.js";
 import { count, duration, reason, score } from "./format.js";
 import { html } from "./html.js";
@@ -37,7 +38,7 @@ export function Answer({ state, profile, isCode, children }) {
         <${Written} parts=${written} isCode=${isCode} />
         ${isWriting && html`<span class="caret" aria-hidden="true"></span>`}
         ${!written.length && !result && state.phase === "running" && html`<p class="none">${waiting(state)}</p>`}
-        ${result?.tool_calls.map((call) => html`<${Code} text=${`${call.name}(${call.arguments})`} language="json" />`)}
+        <${Calls} calls=${result?.tool_calls ?? []} />
         ${result && !result.answer && !result.tool_calls.length && html`<p class="none">There is no answer.</p>`}
       </div>
       <${Ending} state=${state} />
@@ -81,11 +82,14 @@ function Ending({ state }) {
   if (!why) return null;
   const decisive = stages.find((stage) => stage.stage === (result?.stop.stage ?? stages.findLast((s) => s.sufficient)?.stage));
   const isScored = why === "sufficient" && decisive?.score !== null && decisive !== undefined;
+  const ofCalls = result ? verdict(result) : "";
+  const isOfCalls = ofCalls !== "" && why === "sufficient"; // the large model was not asked, so nothing was stopped
   const halted = stop?.cancel_latency_ms ?? result?.timings_ms.cancel;
   const overrun = stop?.overrun_tokens ?? result?.usage.llm.overrun_tokens;
   return html`
     <div class="ending">
-      <p><b>${reason(why)}</b>${isScored ? `: ${score(decisive.score)} of ${score(decisive.threshold)}` : ""}.</p>
+      ${!isOfCalls && html`<p><b>${reason(why)}</b>${isScored ? `: ${score(decisive.score)} of ${score(decisive.threshold)}` : ""}.</p>`}
+      ${ofCalls && html`<p>${isOfCalls ? html`<b>${ofCalls}</b>` : ofCalls}.</p>`}
       ${result && !result.complete && html`<p>The answer was cut at its limit.</p>`}
       ${halted !== null && halted !== undefined && html`
         <p>The large model halted ${duration(halted)} after the decision, ${count(overrun)} ${overrun === 1 ? "token" : "tokens"} too late.</p>`}

@@ -4,6 +4,8 @@ import { Bill, Running } from "./bill.js";
 import { Checks } from "./checks.js";
 import { usd, words } from "./format.js";
 import { html, useEffect, useState } from "./html.js";
+import { ToolResults } from "./calls.js";
+import { turnOf } from "./conversation.js";
 import { ofResult } from "./live.js";
 import { Markdown } from "./markdown.js";
 import { Answer } from "./panes.js";
@@ -36,6 +38,13 @@ function Unfinished({ found }) {
     ${found.state === "running" && html`<p><a href=${`#/ask/${encodeURIComponent(found.request_id)}`}>Watch it</a></p>`}`;
 }
 
+/** A question is the title; what tools gave stands below one. */
+function Asked({ result }) {
+  const { question, results, others } = turnOf(result);
+  if (!results) return html`<h1 class=${`question${CODE.test(question) ? " code" : ""}`} tabindex="0">${question}</h1>`;
+  return html`<h1>Result of a tool</h1><${ToolResults} results=${results} others=${others} />`;
+}
+
 function Finished({ found, served }) {
   const { result, shadow } = found;
   const state = ofResult(found);
@@ -43,11 +52,11 @@ function Finished({ found, served }) {
   const isCode = CODE.test(result.answer);
   const steps = result.reasoning.trim() !== result.answer.trim() ? result.reasoning : "";
   return html`
-    <h1 class=${`question${CODE.test(result.question) ? " code" : ""}`} tabindex="0">${result.question}</h1>
+    <${Asked} result=${result} />
     <div class="board opened">
       <${Answer} state=${state} profile=${profile} isCode=${isCode}>
         ${steps && html`<details><summary>All that was written on the way</summary><${Markdown} text=${steps} /></details>`}
-        ${result.answer && html`<${Use} result=${result} />`}
+        ${(result.answer || result.tool_calls.length > 0) && html`<${Use} result=${result} />`}
         ${shadow && html`<p class="ending">The large model alone: ${usd(shadow.usd)} measured, ${shadow.agrees ? "the same" : "another"} answer.</p>`}
       <//>
       <aside aria-label="How it was answered">

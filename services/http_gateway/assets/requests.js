@@ -1,11 +1,12 @@
-// Requests: those that match a filter, newest first. The filter is in the address.
-import { getRequests, isLost, said } from "./api.js";
-import { ending, percent, STOP_REASONS, time, usdColumn, words } from "./format.js";
+// Requests: those that match a filter, newest first, and a search in them. Both are in the address.
+import { getRequests, said } from "./api.js";
+import { ending, STOP_REASONS } from "./format.js";
 import { html, useEffect, useState } from "./html.js";
+import { useReading } from "./reading.js";
+import { matching, Rows } from "./request_rows.js";
 
 const PAGE = 100;
 const MOST = 1000;
-const AGAIN_MS = 5000;
 const HOUR = 3600e3;
 const SINCE = [["", "any time"], ["1", "last hour"], ["24", "last day"], ["168", "last week"], ["720", "last 30 days"]];
 
@@ -22,55 +23,50 @@ export function condition({ tenant, profile, reason, cost, since }, now = Date.n
 }
 
 export function Requests({ query, served }) {
-  const filter = Object.fromEntries(query);
+  const { search = "", ...filter } = Object.fromEntries(query);
   const [limit, setLimit] = useState(PAGE);
-  const { found, error } = useRequests(filter, limit);
+  const [words, setWords] = useState(search);
+  const { found: answer, error } = useReading(() => getRequests(condition(filter), limit), [filter, limit]);
+  const found = answer?.requests;
+  const shown = found && matching(found, words);
+  useEffect(() => setWords(search), [String(query)]);
 
-  const change = (name) => (event) => {
-    const next = new URLSearchParams(query);
-    if (event.target.value.trim()) next.set(name, event.target.value.trim());
-    else next.delete(name);
-    location.hash = `#/requests?${next}`;
+  const address = (changed) => {
+    const wanted = Object.entries({ ...filter, search: words, ...changed }).filter(([, value]) => value.trim());
+    return `#/requests?${new URLSearchParams(wanted)}`;
+  };
+  const change = (name) => (event) => (location.hash = address({ [name]: event.target.value.trim() }));
+  const find = ({ target }) => {
+    setWords(target.value);
+    history.replaceState(null, "", address({ search: target.value })); // nothing is read anew, and the field keeps the focus
   };
   return html`
-    <h1>Requests</h1>
+    <div class="heading">
+      <h1>Requests</h1>
+      <label class="field search"><span>Search in these</span>
+        <input type="search" value=${words} placeholder="question, id, tenant" onInput=${find} onKeyDown=${toRows} /></label>
+    </div>
     <${Filter} ...${{ filter, change, served }} />
     ${error && html`<p class="problem" role="alert">${said(error)}</p>`}
-    <p class="note" role="status">${found && summary(found, limit)}</p>
-    ${found?.length > 0 && html`<${Table} requests=${found} />`}
+    <p class="note"><span role="status">${found && summary(found, shown, limit)}</span>
+      ${shown?.length > 1 && html`<span class="keys"> <kbd>↓</kbd> <kbd>↑</kbd> or <kbd>j</kbd> <kbd>k</kbd> go from row to row, <kbd>Enter</kbd> opens one.</span>`}</p>
+    ${shown?.length > 0 && html`<${Rows} requests=${shown} />`}
     ${found?.length === limit && limit < MOST && html`
       <p><button type="button" onClick=${() => setLimit(Math.min(MOST, limit + PAGE))}>Show more</button></p>`}
-    ${found?.length === 0 && html`<p class="empty">No request matches. <a href="#/ask">Ask one.</a></p>`}`;
+    ${shown?.length === 0 && html`<p class="empty">No request matches. ${!found.length && html`<a href="#/ask">Ask one.</a>`}</p>`}`;
 }
 
-/** The requests, read again while the page is looked at. Rows of an older filter are not shown under a newer one that is refused. */
-function useRequests(filter, limit) {
-  const [state, setState] = useState({ found: null, error: null });
-  useEffect(() => {
-    let isCurrent = true;
-    let later = null;
-    const read = async () => {
-      let error = null;
-      try {
-        const { requests } = document.hidden ? {} : await getRequests(condition(filter), limit);
-        if (isCurrent && requests) setState({ found: requests, error: null });
-      } catch (refused) {
-        error = refused;
-        if (isCurrent) setState({ found: null, error });
-      }
-      if (isCurrent && (!error || isLost(error))) later = setTimeout(read, AGAIN_MS);
-    };
-    read();
-    return () => {
-      isCurrent = false;
-      clearTimeout(later);
-    };
-  }, [JSON.stringify(filter), limit]);
-  return state;
+function toRows(event) {
+  if (event.key !== "ArrowDown") return;
+  event.preventDefault();
+  document.querySelector(".requests tbody a")?.focus();
 }
 
-const summary = (found, limit) =>
-  found.length === 0 ? "" : `${found.length}${found.length === limit ? " newest" : ""} ${found.length === 1 ? "request" : "requests"}`;
+function summary(found, shown, limit) {
+  if (!found.length) return "";
+  const all = `${found.length}${found.length === limit ? " newest" : ""} ${found.length === 1 ? "request" : "requests"}`;
+  return `${shown.length < found.length ? `${shown.length} of ` : ""}${all}.`;
+}
 
 function Filter({ filter, change, served }) {
   const choice = (name, label, options) => html`
@@ -97,28 +93,3 @@ function Typed({ label, value, ...attributes }) {
     <label class="field"><span>${label}</span>
       <input value=${draft} onInput=${(event) => setDraft(event.target.value)} ...${attributes} /></label>`;
 }
-
-// The roles are said, because a narrow screen shows rows as blocks, which takes them from the elements.
-function Table({ requests }) {
-  const inUsd = usdColumn(requests.map(({ usd }) => usd));
-  const heads = ["Started", "Request", "Profile", "Tenant", "State", "Stage", "USD", "Saved, estimated"];
-  return html`
-    <table class="requests" role="table" aria-label="Requests">
-      <thead role="rowgroup"><tr role="row">${heads.map((head) => html`<th role="columnheader" scope="col">${head}</th>`)}</tr></thead>
-      <tbody role="rowgroup">
-        ${requests.map((request) => html`
-          <tr role="row" key=${request.request_id}>
-            <td role="cell" class="when">${time(request.started_at_unix_ms)}</td>
-            <td role="cell" class="id"><a href=${`#/requests/${encodeURIComponent(request.request_id)}`} title=${request.request_id}>${request.request_id}</a></td>
-            <td role="cell" data-head="Profile">${request.profile}</td>
-            <td role="cell" data-head="Tenant">${request.tenant || "–"}</td>
-            <td role="cell" data-head="State" class=${request.state}>${outcome(request)}</td>
-            <td role="cell" data-head="Stage" class="number">${request.reason === "llm_finished" ? "–" : request.stage ?? "–"}</td>
-            <td role="cell" data-head="USD" class="number">${inUsd(request.usd)}</td>
-            <td role="cell" data-head="Saved" class="number">${percent(request.saved_ratio)}</td>
-          </tr>`)}
-      </tbody>
-    </table>`;
-}
-
-const outcome = ({ state, reason }) => (reason && reason !== "unspecified" ? ending(reason) : words(state));

@@ -1,4 +1,5 @@
 // Each stage's score against its threshold, on a scale from 0 to 1.
+import { isOfTools, isTry } from "./calls.js";
 import { count, score } from "./format.js";
 import { html } from "./html.js";
 import { author } from "./live.js";
@@ -17,7 +18,7 @@ export function Stages({ state, profile }) {
       <ol>
         ${rows.map((row) => html`
           <li key=${row.stage} class=${[status(row, state), isUsed(row, state) && "used"].filter(Boolean).join(" ")}>
-            <span class="stage-name">${row.stage ? html`<i>Stage </i>${row.stage}` : html`Question<i> alone</i>`} <span>${row.name}</span></span>
+            <span class="stage-name">${title(row)} <span>${row.name}</span></span>
             <${Scale} row=${row} />
             <span class="stage-score">${row.score === null
               ? row.threshold !== null && `threshold ${score(row.threshold)}`
@@ -28,12 +29,18 @@ export function Stages({ state, profile }) {
     </details>`;
 }
 
+function title(row) {
+  if (row.stage) return html`<i>Stage </i>${row.stage}`;
+  return isTry(row) ? "The small model's try" : html`Question<i> alone</i>`;
+}
+
 /** A threshold of 1 is not reached: such a stage is never scored, and a gauge of it would never move. */
 const isScored = ({ threshold }) => threshold === null || threshold < 1;
 
 /** What has happened of each stage, and those that may come or might have. */
-function planned({ stages }, profile) {
-  const possible = [{ name: "", threshold: null }, ...(profile?.stages ?? [])];
+function planned({ stages, accepted, result }, profile) {
+  const most = accepted?.stages ?? (result && isOfTools(result) ? 0 : Infinity);
+  const possible = [{ name: "", threshold: null }, ...(profile?.stages ?? []).slice(0, most)];
   const coming = possible.map((one, stage) => ({ ...one, stage, score: null, isComing: true }));
   const missing = coming.filter(({ stage }) => !stages.some((known) => known.stage === stage));
   const named = stages.map((stage) => ({ threshold: null, ...stage, name: stage.stage ? stage.name : "" }));

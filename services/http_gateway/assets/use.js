@@ -1,14 +1,16 @@
 // What one does with an answer: say whether it was right, and ask the same from a program.
 import { key, report } from "./api.js";
+import { isOfTools } from "./calls.js";
 import { CopyButton } from "./clipboard.js";
 import { html, useState } from "./html.js";
 
-/** `result` has an answer. The word is given once: the same one again changes nothing, another is refused. */
+/** `result` has an answer. What tools were offered it does not say, so that a request with tools is not asked again from it. The word is given once: the same one again changes nothing, another is refused. */
 export function Use({ result }) {
   return html`
     <div class="use">
       <${Outcome} id=${result.request_id} />
-      <p><span class="note">Ask it again, as a chat, by</span> <${CopyButton} text=${asCurl(result)} label="curl" /> <${CopyButton} text=${asPython(result)} label="Python" /></p>
+      ${!isOfTools(result) && html`
+        <p><span class="note">Ask it again, as a chat, by</span> <${CopyButton} text=${asCurl(result)} label="curl" /> <${CopyButton} text=${asPython(result)} label="Python" /></p>`}
     </div>`;
 }
 

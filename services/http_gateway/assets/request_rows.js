@@ -1,0 +1,58 @@
+// The rows of the list of requests: what was asked, what became of it, and how a keyboard moves through them.
+import { ending, percent, time, usdColumn, words } from "./format.js";
+import { html, useState } from "./html.js";
+
+const HEADS = ["Started", "Question", "Profile", "Tenant", "State", "Stage", "USD", "Saved, estimated"];
+
+/** Those with all the words somewhere in what a row says of them. */
+export function matching(requests, search) {
+  const wanted = search.toLowerCase().split(/\s+/).filter(Boolean);
+  return requests.filter((request) => {
+    const { request_id: id, profile, tenant } = request;
+    const row = [asked(request), id, profile, tenant, outcome(request)].join(" ").toLowerCase();
+    return wanted.every((word) => row.includes(word));
+  });
+}
+
+// The roles are said, because a narrow screen shows rows as blocks, which takes them from the elements.
+export function Rows({ requests }) {
+  const [current, setCurrent] = useState("");
+  const inUsd = usdColumn(requests.map(({ usd }) => usd));
+  const reached = requests.some(({ request_id: id }) => id === current) ? current : requests[0].request_id; // one row is in the tab order
+  return html`
+    <table class="requests" role="table" aria-label="Requests" onKeyDown=${move}>
+      <thead role="rowgroup"><tr role="row">${HEADS.map((head) => html`<th role="columnheader" scope="col">${head}</th>`)}</tr></thead>
+      <tbody role="rowgroup">
+        ${requests.map((request) => {
+          const id = request.request_id;
+          return html`
+            <tr role="row" key=${id}>
+              <td role="cell" class="when">${time(request.started_at_unix_ms)}</td>
+              <td role="cell" class=${request.question ? "asked" : "asked id"}>
+                <a href=${`#/requests/${encodeURIComponent(id)}`} title=${id} tabindex=${id === reached ? 0 : -1} onFocus=${() => setCurrent(id)}>${asked(request) || id}</a></td>
+              <td role="cell" data-head="Profile">${request.profile}</td>
+              <td role="cell" data-head="Tenant">${request.tenant || "–"}</td>
+              <td role="cell" data-head="State" class=${request.state}>${outcome(request)}</td>
+              <td role="cell" data-head="Stage" class="number">${request.reason === "llm_finished" ? "–" : request.stage ?? "–"}</td>
+              <td role="cell" data-head="USD" class="number">${inUsd(request.usd)}</td>
+              <td role="cell" data-head="Saved" class="number">${percent(request.saved_ratio)}</td>
+            </tr>`;
+        })}
+      </tbody>
+    </table>`;
+}
+
+const asked = ({ question, tool }) => (tool ? `Result of ${tool}: ${question}` : question);
+
+const outcome = ({ state, reason }) => (reason && reason !== "unspecified" ? ending(reason) : words(state));
+
+/** With the arrows, or j and k, and to the ends; Enter follows a row's link by itself. */
+function move(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const links = [...event.currentTarget.querySelectorAll("tbody a")];
+  const at = links.indexOf(document.activeElement);
+  const to = { ArrowDown: at + 1, j: at + 1, ArrowUp: at - 1, k: at - 1, Home: 0, End: links.length - 1 }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  links[Math.min(Math.max(to, 0), links.length - 1)].focus();
+}
