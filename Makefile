@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: scale-simulation calls images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: bench-endpoints bench-time-to-call scale-simulation calls images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -228,6 +228,12 @@ bench-batch: develop  ## 2,000 questions as one batch while worker, HTTP gateway
 
 bench-batch-real: models develop  ## 60 functions of HumanEval as one batch, to the real pair (ten minutes)
 	@$(RUN) python -m lab.bench.batch --real --questions 60 --concurrency 4 --kill "" --name batch-real
+
+bench-endpoints: models develop  ## 60 functions of HumanEval to the pair behind two servers of llama.cpp, and in engines; their bills; cut streams (half an hour)
+	@$(RUN) python -m lab.bench.endpoints
+
+bench-time-to-call: models develop  ## seconds to a call with tools, in first and later turns: small model first, and large model alone (half an hour)
+	@$(RUN) python -m lab.bench.time_to_call --threshold $(or $(THRESHOLD),0.9)
 
 bench-fairness: develop  ## how much slower a tenant's requests are while another tenant floods the system
 	@$(RUN) python -m lab.bench.fairness
