@@ -77,12 +77,12 @@ def _value(node: ast.expr) -> float:
 
 
 def main(run: Callable[[str, str, str, Workshop], str]) -> None:
-    """`run` a model on TASK, and print what was called: `python AGENT.py [MODEL]`, with the HTTP gateway at TANDEM_HTTP."""
-    address = os.environ.get("TANDEM_HTTP", "http://127.0.0.1:8080")
-    model = sys.argv[1] if len(sys.argv) > 1 else "qwen2.5-coder-1.5b-0.5b"
+    """`run` a model on a task, and print what was called: `python AGENT.py [MODEL [TASK]]`, with the HTTP gateway at TANDEM_HTTP."""
+    address = os.environ.get("TANDEM_HTTP") or "http://127.0.0.1:8080"
+    model, task = [*sys.argv[1:3], *("qwen2.5-coder-1.5b-0.5b", TASK)[len(sys.argv[1:3]) :]]
     with tempfile.TemporaryDirectory() as folder:
         workshop = Workshop(Path(folder))
-        answer = run(address, model, TASK, workshop)
+        answer = run(address, model, task, workshop)
         print(
-            f"user       {TASK}", *(f"called     {call}" for call in workshop.calls), f"assistant  {answer}", sep="\n"
+            f"user       {task}", *(f"called     {call}" for call in workshop.calls), f"assistant  {answer}", sep="\n"
         )
