@@ -229,7 +229,8 @@ bench-batch: develop  ## 2,000 questions as one batch while worker, HTTP gateway
 bench-batch-real: models develop  ## 60 functions of HumanEval as one batch, to the real pair (ten minutes)
 	@$(RUN) python -m lab.bench.batch --real --questions 60 --concurrency 4 --kill "" --name batch-real
 
-bench-endpoints: models develop  ## 60 functions of HumanEval to the pair behind two servers of llama.cpp, and in engines; their bills; cut streams (half an hour)
+bench-endpoints: models develop  ## 60 functions of HumanEval to the pair behind two servers of llama.cpp, and in engines; their bills; cut streams; what the system adds to an API (half an hour)
+	@$(RUN) python -m lab.bench.api_latency
 	@$(RUN) python -m lab.bench.endpoints
 
 bench-time-to-call: models develop  ## seconds to a call with tools, in first and later turns: small model first, and large model alone (half an hour)

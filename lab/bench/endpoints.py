@@ -50,11 +50,11 @@ def main() -> None:
     profile = default_profile()
     files = {role: next((models_folder() / profile.models[role].name).glob("*.gguf")) for role in _ROLES}
     questions = [item.question for item in datasets.load("humaneval").items[: options.questions]]
-    with _stack({role: f"llamacpp:{file}" for role, file in files.items()}) as client:
+    with stack_of({role: f"llamacpp:{file}" for role, file in files.items()}) as client:
         engines = _asked(client, questions, options.concurrency)
     with ExitStack() as started:
         urls = {role: started.enter_context(llama_server(file, role)) for role, file in files.items()}
-        client = started.enter_context(_stack({role: f"{url}#{role}" for role, url in urls.items()}))
+        client = started.enter_context(stack_of({role: f"{url}#{role}" for role, url in urls.items()}))
         before = {role: _counted(url) for role, url in urls.items()}
         servers = _asked(client, questions, options.concurrency)
         counted = {role: _difference(_counted(url), before[role]) for role, url in urls.items()}
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 @contextmanager
-def _stack(models: Mapping[str, str]) -> Iterator[Client]:
+def stack_of(models: Mapping[str, str]) -> Iterator[Client]:
     """A client of a stack whose profile `tandem profile new` has written."""
     with tempfile.TemporaryDirectory(prefix="tandem-bench-") as folder:
         values = {"TANDEM_PROFILES_PATH": folder, "TANDEM_STATE": str(Path(folder) / "state")}
