@@ -7,8 +7,10 @@ minute. With TANDEM_PICTURES the pictures are kept in that folder, those of docs
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -17,18 +19,30 @@ import pytest_asyncio
 from PIL import Image
 from playwright.async_api import Browser, Route, expect
 
+from services.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
+from tandem.batches import new_batch
+from tandem.keys import KeyFile
 from tandem.tenants import TenantFile
-from tests.browser import NARROW, WIDE, Visit, chromium, needs_browser, visit
-from tests.integration.conftest import run_system
+from tests.browser import NARROW, WIDE, Visit, a_browser, needs_browser, visit
+from tests.integration.conftest import System, run_system
 from tests.integration.edge import serving
+from tests.integration.test_batch import end, plain, upload
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
 QUESTION = "A train leaves at 9:40 and arrives at 13:05. How long is the journey?"
 CODE = 'def mean(values):\n    """The mean.\n\n    >>> mean([2, 4, 9])\n    5.0\n    """\n'
 TENANTS = ("web", "lab", "batch")
 THRESHOLDS = (None, 0.5, 0.95, 0.3)
-_KEPT = ("ask-", "code-wide-dark", "request-", "requests-", "savings-", "tenants-", "plan-")
+# What both models write in turn: a call, then a formula. `_` is a space.
+AGENT = (
+    'turns=<call>weather_{"city":_"Paris",_"day":_"tomorrow"}</call>;;Yes,_take_one._Of_the_next_$24$_hours_it_rains_in_$6$:_'
+    "$$P=\\frac{6}{24}=25\\,\\%$$"
+)
+_KEPT = (
+    "first-", "live-", "ask-", "call-", "answered-", "failed-", "code-wide-dark", "request-", "requests-", "batches-", "savings-", "outcomes-",
+    "tenants-", "keys-", "plan-",
+)  # fmt: skip
 # Text spaced as WCAG 1.4.12 lets a reader space it, in letters that are wider than ours, and form controls that are by themselves
 # wider than a narrow column: more than what another machine's fonts and another browser's controls do.
 WIDE_LETTERS = """
@@ -41,39 +55,77 @@ _PICTURE_HEIGHT = 1400
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as running:
+    async with a_browser() as running:
         yield running
 
 
+@dataclass(frozen=True)
+class Looked:
+    """A page, and who looks at it: an admin's key."""
+
+    address: str
+    key: str
+
+
+@contextlib.asynccontextmanager
+async def _visit(
+    browser: Browser, looked: Looked, size: tuple[int, int], scheme: str = "light"
+) -> AsyncIterator[Visit]:
+    async with visit(browser, looked.address, size, scheme) as tab:
+        await tab.page.add_init_script(f"sessionStorage.setItem('tandem-api-key', '{looked.key}')")
+        yield tab
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def address(
+async def looked(
     redis_url: str,
     temporal_address: str,
     profiles_folder: Path,
     checker_address: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[str]:
+) -> AsyncIterator[Looked]:
     """A page with some requests behind it; the profile's prompts hold the script, so that questions look like ones."""
-    limits = TenantFile(tmp_path_factory.mktemp("tenants") / "tenants.json")
+    folder = tmp_path_factory.mktemp("pictures")
+    keys, limits = KeyFile(folder / "keys.json"), TenantFile(folder / "tenants.json")
+    for tenant in TENANTS:
+        keys.create(tenant)
+    admin = keys.create("ops", ["admin"])[1]
     limits.set("web", {"requests_per_minute": 600, "usd_per_day": 5, "usd_per_month": 100})
     limits.set("lab", {"concurrent_requests": 16, "tokens_per_minute": 200_000, "usd_per_month": 20})
     limits.set("batch", {})
     running = run_system(
-        "scripted-page", profiles_folder, redis_url, temporal_address, checker_address, tenants=limits.path
-    )
-    async with running as system, serving(system.client.address) as http:
-        await asyncio.gather(*(_asked(system.client, index) for index in range(12)))
-        yield str(http.base_url).rstrip("/")
+        "scripted-page", profiles_folder, redis_url, temporal_address, checker_address, tenants=limits.path,
+        authentication=Authentication(ApiKeys(keys.path)), files=str(folder / "files"),
+    )  # fmt: skip
+    async with (
+        running as system,
+        serving(system.client.address) as http,
+        AsyncClient(system.client.address, admin) as client,
+    ):
+        for first in range(0, 12, 4):
+            await asyncio.gather(*(_asked(client, first + index) for index in range(4)))
+        await _batches(system, client)
+        yield Looked(str(http.base_url).rstrip("/"), admin)
 
 
 async def _asked(client: AsyncClient, index: int) -> None:
     is_code = index % 4 == 3
-    await client.ask(
+    result = await client.ask(
         CODE if is_code else QUESTION,
         task="code" if is_code else "answer",
         tenant=TENANTS[index % 3],
         threshold=THRESHOLDS[index % 4],
     )
+    await client.report(result.request_id, index != 1)
+
+
+async def _batches(system: System, client: AsyncClient) -> None:
+    """One that has ended, and one whose budget ends it."""
+    system = replace(system, client=client)
+    for budget in (None, 0.02):
+        file = await upload(system, plain(6, QUESTION))
+        batch = await client.batches.create(new_batch(file, max_cost_usd=budget))
+        await end(system, batch.batch_id)
 
 
 @pytest.mark.parametrize(
@@ -86,24 +138,77 @@ async def _asked(client: AsyncClient, index: int) -> None:
     ],
 )
 async def test_every_view_fits_and_axe_finds_nothing_serious(
-    browser: Browser, address: str, size: tuple[int, int], scheme: str
+    browser: Browser, looked: Looked, size: tuple[int, int], scheme: str
 ) -> None:
-    async with visit(browser, address, size, scheme) as tab:
+    async with _visit(browser, looked, size, scheme) as tab:
         await _tour(tab, f"{'wide' if size == WIDE else 'narrow'}-{scheme}")
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-async def test_every_view_fits_with_wide_letters(browser: Browser, address: str, size: tuple[int, int]) -> None:
-    async with visit(browser, address, size) as tab:
+async def test_every_view_fits_with_wide_letters(browser: Browser, looked: Looked, size: tuple[int, int]) -> None:
+    async with _visit(browser, looked, size) as tab:
         await tab.page.route("**/page.css", _with_wide_letters)
         await _tour(tab, "wide-letters")
 
 
 async def _tour(tab: Visit, suffix: str) -> None:
     """Looks at every view."""
+    await _conversations(tab, suffix)
+    await _asking(tab, suffix)
+    await tab.open("#/requests")
+    await expect(tab.page.locator("table.requests tbody tr").nth(11)).to_be_visible()
+    await _look(tab, f"requests-{suffix}")
+    await tab.open("#/savings")
+    await expect(tab.page.locator(".chart canvas").nth(1)).to_be_visible()
+    await _look(tab, f"savings-{suffix}")
+    for view, rows in (
+        ("batches", 2),
+        ("outcomes?tenant=web", 1),
+        ("tenants", len(TENANTS)),
+        ("keys", len(TENANTS) + 1),
+    ):
+        await tab.open(f"#/{view}")
+        await expect(tab.page.locator("main table tbody tr")).to_have_count(rows)
+        await _look(tab, f"{view.partition('?')[0]}-{suffix}")
+    await tab.open("#/plan")
+    await expect(tab.page.locator(".plot rect").first).to_be_attached()
+    await _look(tab, f"plan-{suffix}")
+    await tab.page.get_by_role("button", name="API key").click()
+    await _look(tab, f"key-{suffix}")
+    tab.assert_kept_to_itself()
+
+
+async def _conversations(tab: Visit, suffix: str) -> None:
+    """The first visit, a turn with a tool, and a request that fails."""
     await tab.open()
-    await _look(tab, f"empty-{suffix}")
+    await _look(tab, f"first-{suffix}")
+    await tab.page.get_by_role("button", name="A tool call").click()
+    await tab.page.get_by_text("More (2 set)").click()
+    await tab.page.get_by_label("System prompt").fill(f"[{AGENT}]")
+    await tab.page.get_by_role("button", name="Ask", exact=True).click()
+    await tab.done()
+    await tab.page.get_by_label("Result of weather").fill("6 h of rain, 11 °C")
+    await _look(tab, f"call-{suffix}")
+    await tab.page.get_by_role("button", name="Go on").click()
+    await expect(tab.page.locator("main > .tool")).to_be_visible()
+    await tab.done()
+    await expect(tab.page.locator("section.answer math").last).to_be_visible()
+    await _look(tab, f"answered-{suffix}")
+    await tab.page.get_by_role("link", name="Begin anew").click()
+    await tab.page.get_by_text("More (3 set)").click()
+    await tab.page.get_by_label("System prompt").fill("[fail=slm scores=16:0.9 llm=word_]")
+    await tab.page.get_by_label("Tools", exact=True).fill("")
+    await tab.page.get_by_label("Question", exact=True).fill(QUESTION)
+    await tab.page.get_by_role("button", name="Ask", exact=True).click()
+    await expect(tab.page.locator(".ending.problem")).to_be_visible()
+    await _look(tab, f"failed-{suffix}")
+    await tab.page.evaluate("sessionStorage.removeItem('tandem-asked')")
+
+
+async def _asking(tab: Visit, suffix: str) -> None:
+    """A question and a function at work and done, and one request opened."""
+    await tab.open()
     request_id = await tab.ask(QUESTION)
     await expect(tab.page.locator(".stage-end").nth(1)).to_be_visible()
     await _look(tab, f"live-{suffix}")
@@ -117,21 +222,6 @@ async def _tour(tab: Visit, suffix: str) -> None:
     await tab.done()
     await expect(tab.page.get_by_role("table", name="Steps")).to_be_visible()
     await _look(tab, f"request-{suffix}")
-    await tab.open("#/requests")
-    await expect(tab.page.locator("table.requests tbody tr").nth(11)).to_be_visible()
-    await _look(tab, f"requests-{suffix}")
-    await tab.open("#/savings")
-    await expect(tab.page.locator(".chart canvas").nth(1)).to_be_visible()
-    await _look(tab, f"savings-{suffix}")
-    await tab.open("#/tenants")
-    await expect(tab.page.locator("table.sums tbody tr")).to_have_count(len(TENANTS))
-    await _look(tab, f"tenants-{suffix}")
-    await tab.open("#/plan")
-    await expect(tab.page.locator(".plot rect").first).to_be_attached()
-    await _look(tab, f"plan-{suffix}")
-    await tab.page.get_by_role("button", name="API key").click()
-    await _look(tab, f"key-{suffix}")
-    tab.assert_kept_to_itself()
 
 
 async def _with_wide_letters(route: Route) -> None:
@@ -142,6 +232,8 @@ async def _with_wide_letters(route: Route) -> None:
 async def _look(tab: Visit, name: str) -> None:
     folder = os.environ.get("TANDEM_PICTURES")
     if folder and name.startswith(_KEPT) and not name.endswith("-letters"):
+        # What stays at the window's lower edge would lie across a picture of the whole page.
+        await tab.page.evaluate("document.querySelector('.ask')?.style.setProperty('position', 'static')")
         _save(await tab.page.screenshot(full_page=True), Path(folder) / f"{name}.png")
     assert await tab.overflow() == 0, name
     assert await tab.serious_findings() == [], name

@@ -31,7 +31,7 @@ function Table({ batches, cancel, tried }) {
   const heads = ["Batch", "Made", "State", "Profile", "Answered", "USD", "Answers"];
   return html`
     <${Scroll} label="Batches"><table class="plain-table batches">
-      <caption>Batches, newest first</caption>
+      <caption class="unseen">Batches, newest first</caption>
       <thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
       <tbody>${batches.map((batch) => html`
         <tr key=${batch.id}>

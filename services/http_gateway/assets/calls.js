@@ -64,6 +64,7 @@ export function verdict(result) {
   const figures = `${tried.scorer} ${score(tried.score)} of ${score(tried.threshold)}`;
   if (result.answered_by === "slm") return `The small model's ${result.tool_calls.length ? "call" : "answer"} was ${isTaken(result) ? "taken" : "used"}: ${figures}`;
   if (result.checks.some((check) => check.role === "slm" && check.verdict === "fail")) return "The small model's call was passed on: it failed a check";
+  if (tried.threshold === 1 && !result.notes.length) return `The small model called nothing, and ${tried.scorer} cannot tell whether that is right`;
   if (tried.score === null || tried.threshold === 1) return "";
   return `The small model's answer was passed on: ${figures}`;
 }

@@ -15,7 +15,7 @@ export function Keys() {
     ${found && html`
       <p class="note"><code>tandem keys create TENANT</code> makes a key and shows its secret once; <code>tandem keys revoke KEY</code> takes it back.</p>
       <${Scroll} label="API keys"><table class="plain-table">
-        <caption>API keys</caption>
+        <caption class="unseen">API keys</caption>
         <thead><tr>${["Key", "Tenant", "Roles", "Made"].map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
         <tbody>${found.keys.map((each) => html`
           <tr key=${each.id}>

@@ -23,8 +23,8 @@ export function Outcomes({ query }) {
 
 function Table({ policies }) {
   return html`
-    <${Scroll} label="Outcomes by policy"><table class="sums">
-      <caption>Outcomes by policy</caption>
+    <${Scroll} label="Outcomes by policy"><table class="plain-table">
+      <caption class="unseen">Outcomes by policy</caption>
       <thead><tr>${HEADS.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
       <tbody>${policies.map((policy) => html`
         <tr key=${`${policy.profile} ${policy.task}`}>
@@ -32,7 +32,7 @@ function Table({ policies }) {
           <td>${count(policy.outcomes)}</td><td>${count(policy.lost)}</td>
           <td>${percent(policy.lost_at_least)} and ${percent(policy.lost_at_most)}</td>
           <td>${policy.promised === null ? "–" : `at most ${percent(policy.promised)}`}</td>
-          <td>${verdict(policy)}${policy.step > 0 && html`<br /><span class="note">${policy.step === 1 ? "1 step" : `${policy.step} steps`} stricter</span>`}</td>
+          <td>${verdict(policy)}${policy.step > 0 && html`<span class="note">${policy.step === 1 ? "1 step" : `${policy.step} steps`} stricter</span>`}</td>
         </tr>`)}</tbody>
     </table><//>
     <p class="note">Lost: the answer was wrong, and the large model's own is right. The bounds are each at ${percent(policies[0].confidence)} confidence.</p>`;

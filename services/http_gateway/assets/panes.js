@@ -39,7 +39,7 @@ export function Answer({ state, profile, isCode, children }) {
         ${isWriting && html`<span class="caret" aria-hidden="true"></span>`}
         ${!written.length && !result && state.phase === "running" && html`<p class="none">${waiting(state)}</p>`}
         <${Calls} calls=${result?.tool_calls ?? []} />
-        ${result && !result.answer && !result.tool_calls.length && html`<p class="none">There is no answer.</p>`}
+        ${(state.phase === "failed" || (result && !result.answer && !result.tool_calls.length)) && html`<p class="none">There is no answer.</p>`}
       </div>
       <${Ending} state=${state} />
       ${children}
@@ -77,7 +77,7 @@ export function Insight({ state, profile, isCode }) {
 /** The moment of the stop, and what followed. */
 function Ending({ state }) {
   const { stop, result, stages, phase, error } = state;
-  if (phase === "failed" || error) return html`<p class="ending problem">${error}</p>`;
+  if (phase === "failed" || error) return html`<p class="ending problem"><b>The request failed.</b> ${error}</p>`;
   const why = result?.stop.reason ?? stop?.reason;
   if (!why) return null;
   const decisive = stages.find((stage) => stage.stage === (result?.stop.stage ?? stages.findLast((s) => s.sufficient)?.stage));

@@ -44,7 +44,8 @@ export function Rows({ requests }) {
 
 const asked = ({ question, tool }) => (tool ? `Result of ${tool}: ${question}` : question);
 
-const outcome = ({ state, reason }) => (reason && reason !== "unspecified" ? ending(reason) : words(state));
+/** A request that failed may have been stopped before. */
+const outcome = ({ state, reason }) => (state !== "failed" && reason && reason !== "unspecified" ? ending(reason) : words(state));
 
 /** With the arrows, or j and k, and to the ends; Enter follows a row's link by itself. */
 function move(event) {
