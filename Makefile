@@ -76,9 +76,8 @@ integration: develop  ## tests of requests through a real gateway, Temporal and 
 e2e: develop jaeger  ## tests of the local stack's processes, killed and restarted, and of a real Jaeger
 	@$(PYTEST) tests/e2e
 
-BROWSER ?= chromium
-browser:  ## install Chromium for the tests of the page, where there is none (Debian, root); BROWSER=firefox-esr for TANDEM_BROWSER=firefox
-	@command -v $(BROWSER:chromium=chromium chromium-browser google-chrome) >/dev/null || { apt-get -qq update && apt-get -qq install -y $(BROWSER) >/dev/null; }
+browser:  ## install Chromium for the tests of the page, where there is none (Debian, root)
+	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; }
 
 PAGE ?= http://127.0.0.1:8080
 lighthouse:  ## what Lighthouse says of the page of a running stack (npm, Chromium): make lighthouse PAGE=http://127.0.0.1:8080

@@ -1,6 +1,7 @@
 """A page in a real browser: what it asks of others, what its policy refuses, and what axe finds.
 
-`TANDEM_BROWSER=firefox` takes Firefox instead of Chromium.
+`TANDEM_BROWSER=firefox` takes Firefox instead of Chromium: one that knows WebDriver BiDi's `emulation.setMediaFeaturesOverride`, which
+ESR 153 does not.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def _program(name: str) -> str | None:
 
 
 def _needs(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(_program(name) is None, reason=f"no {name} is on PATH: `make browser` installs it")
+    return pytest.mark.skipif(_program(name) is None, reason=f"no {name} is on PATH; `make browser` installs Chromium")
 
 
 needs_browser, needs_chromium = _needs(NAME), _needs("chromium")
@@ -51,6 +52,11 @@ class Visit:
         await self.page.goto(f"{self.address}/{view}")
         await expect(self.page.locator("main h1").first).to_be_attached()
 
+    async def use_key(self, key: str) -> None:
+        """Every page of this tab has an API key, from the next one on."""
+        kept = f"sessionStorage.setItem('tandem-api-key', {json.dumps(key)})"
+        await self.page.add_init_script(f"try {{ {kept} }} catch {{}}")  # an empty page has no storage
+
     async def ask(self, question: str, task: str = "Answer") -> str:
         """The id of the request that the form has started."""
         await self.page.get_by_label("Question", exact=True).fill(question)
@@ -65,7 +71,9 @@ class Visit:
 
     async def overflow(self) -> int:
         """Pixels by which the page is wider than its window."""
-        return int(await self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+        return int(
+            await self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        )
 
     async def serious_findings(self) -> list[str]:
         await self.page.evaluate(_AXE.read_text())
@@ -99,7 +107,11 @@ async def chromium(*options: str) -> AsyncIterator[Browser]:
 async def _firefox() -> AsyncIterator[Browser]:
     """As its maker ships it, by WebDriver BiDi."""
     async with async_playwright() as playwright:
-        browser = await playwright.firefox.launch(channel="moz-firefox", executable_path=_program("firefox"))
+        browser = await playwright.firefox.launch(
+            channel="moz-firefox",
+            executable_path=_program("firefox"),
+            firefox_user_prefs={"ui.prefersReducedMotion": 1},
+        )
         yield browser
         await browser.close()
 
@@ -112,9 +124,10 @@ def a_browser() -> contextlib.AbstractAsyncContextManager[Browser]:
 async def visit(
     browser: Browser, address: str, size: tuple[int, int] = WIDE, scheme: Any = "light"
 ) -> AsyncIterator[Visit]:
-    """A tab with a storage of its own."""
+    """A tab with a storage of its own. Firefox is not told a colour scheme: WebDriver BiDi has no word for it yet."""
+    media: dict[str, Any] = {"color_scheme": scheme, "reduced_motion": "reduce"}
     context = await browser.new_context(
-        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce"
+        viewport={"width": size[0], "height": size[1]}, **(dict.fromkeys(media, "null") if NAME == "firefox" else media)
     )
     context.set_default_timeout(_BOUND_MS)
     expect.set_options(timeout=_BOUND_MS)

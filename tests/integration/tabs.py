@@ -7,8 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from playwright.async_api import Route
-
 from tests.browser import Visit, a_browser, visit
 from tests.integration.edge import serving
 
@@ -25,14 +23,19 @@ async def own_tab(gateway: str) -> AsyncIterator[Visit]:
         visiting.assert_kept_to_itself()
 
 
+# In the page, because WebDriver BiDi does not tell what a request's body is.
+_TELL_BODIES = """
+const send = window.fetch;
+window.fetch = async (path, options = {}) => {
+  if (path === "/api/requests" && options.method === "POST") await tellBody(await options.body.text());
+  return send(path, options);
+};
+"""
+
+
 async def asked_bodies(tab: Visit) -> list[dict[str, Any]]:
-    """The bodies of what the page asks, from now on."""
+    """The bodies of what the page asks, once it is opened."""
     bodies: list[dict[str, Any]] = []
-
-    async def keep(route: Route) -> None:
-        if route.request.method == "POST":
-            bodies.append(json.loads(route.request.post_data or ""))
-        await route.continue_()
-
-    await tab.page.route("**/api/requests", keep)
+    await tab.page.expose_function("tellBody", lambda body: bodies.append(json.loads(body)))
+    await tab.page.add_init_script(_TELL_BODIES)
     return bodies

@@ -72,7 +72,7 @@ async def _visit(
     browser: Browser, looked: Looked, size: tuple[int, int], scheme: str = "light"
 ) -> AsyncIterator[Visit]:
     async with visit(browser, looked.address, size, scheme) as tab:
-        await tab.page.add_init_script(f"sessionStorage.setItem('tandem-api-key', '{looked.key}')")
+        await tab.use_key(looked.key)
         yield tab
 
 

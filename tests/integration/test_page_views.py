@@ -68,7 +68,7 @@ async def tab(browser: Browser, guarded: Guarded) -> AsyncIterator[Visit]:
 
 
 async def come_as(tab: Visit, credential: str) -> None:
-    await tab.page.add_init_script(f"sessionStorage.setItem('tandem-api-key', '{credential}')")
+    await tab.use_key(credential)
     await tab.open()
 
 

@@ -4,6 +4,7 @@ import { count, time, usd, words } from "./format.js";
 import { html, Scroll, useState } from "./html.js";
 import { useReading } from "./reading.js";
 
+const KEPT_MS = 60_000;
 const MOVING = new Set(["running", "finalizing", "cancelling"]);
 
 export function Batches() {
@@ -28,22 +29,22 @@ export function Batches() {
 const isMoving = ({ tandem }) => MOVING.has(tandem.state);
 
 function Table({ batches, cancel, tried }) {
-  const heads = ["Batch", "Made", "State", "Profile", "Answered", "USD", "Answers"];
+  const heads = ["Made", "State", "Answered", "USD", "Answers", "Profile", "Batch"];
   return html`
     <${Scroll} label="Batches"><table class="plain-table batches">
       <caption class="unseen">Batches, newest first</caption>
       <thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
       <tbody>${batches.map((batch) => html`
         <tr key=${batch.id}>
-          <th scope="row"><code title=${batch.id}>${batch.id}</code></th>
-          <td class="when">${time(batch.created_at * 1000)}</td>
+          <th scope="row" class="when">${time(batch.created_at * 1000)}</th>
           <td>${words(batch.tandem.state)}${batch.errors && html`<span class="note">${batch.errors.data[0].message}</span>`}
             ${isMoving(batch) && batch.tandem.state !== "cancelling" && html`<button type="button" class="quiet" onClick=${() => cancel(batch)}>Cancel</button>`}</td>
-          <td>${batch.model}</td>
           <td><${Progress} counts=${batch.tandem.counts} /></td>
           <td>${usd(batch.tandem.cost_usd)}${batch.tandem.max_cost_usd !== null && html` <span class="note">of ${usd(batch.tandem.max_cost_usd)}</span>`}</td>
           <td>${[["Answers", batch.output_file_id], ["Errors", batch.error_file_id]].map(([label, file]) => file && html`
             <button type="button" class="quiet" onClick=${() => tried(save(file))}>${label}</button>`)}${!batch.output_file_id && !batch.error_file_id && "–"}</td>
+          <td>${batch.model}</td>
+          <td><code title=${batch.id}>${batch.id}</code></td>
         </tr>`)}</tbody>
     </table><//>`;
 }
@@ -61,5 +62,5 @@ async function save(file) {
   const address = URL.createObjectURL(await getFile(file));
   const link = Object.assign(document.createElement("a"), { href: address, download: `${file}.jsonl` });
   link.click();
-  URL.revokeObjectURL(address);
+  setTimeout(() => URL.revokeObjectURL(address), KEPT_MS); // not every browser has read it by now
 }
