@@ -1,29 +1,36 @@
 // The frame: which view is shown, and the API key. The address after `#` is the whole state, so that a reload shows the same.
 import { Ask } from "./ask.js";
 import { getProfiles, getViews, key, setKey } from "./api.js";
-import { Batches } from "./batches.js";
 import { html, render, useEffect, useRef, useState } from "./html.js";
-import { Keys } from "./keys.js";
-import { Outcomes } from "./outcomes.js";
-import { Plan } from "./plan.js";
-import { Request } from "./request.js";
-import { Requests } from "./requests.js";
-import { Savings } from "./savings.js";
-import { Tenants } from "./tenants.js";
 
 const VIEWS = {
   ask: ["Ask", Ask],
-  requests: ["Requests", Requests],
-  batches: ["Batches", Batches],
-  savings: ["Savings", Savings],
-  outcomes: ["Outcomes", Outcomes],
-  tenants: ["Tenants", Tenants],
-  keys: ["Keys", Keys],
-  plan: ["Plan", Plan],
+  requests: ["Requests", later(async () => (await import("./requests.js")).Requests)],
+  batches: ["Batches", later(async () => (await import("./batches.js")).Batches)],
+  savings: ["Savings", later(async () => (await import("./savings.js")).Savings)],
+  outcomes: ["Outcomes", later(async () => (await import("./outcomes.js")).Outcomes)],
+  tenants: ["Tenants", later(async () => (await import("./tenants.js")).Tenants)],
+  keys: ["Keys", later(async () => (await import("./keys.js")).Keys)],
+  plan: ["Plan", later(async () => (await import("./plan.js")).Plan)],
 };
+const Request = later(async () => (await import("./request.js")).Request);
 
 /** Not everybody may see these; an address that leads to one still says why. */
 const OF_SOME = ["batches", "keys"];
+
+/** A view whose module is read when it is first looked at, so that the first one has less to load. */
+function later(read) {
+  let View = null;
+  return (props) => {
+    const [isRead, setRead] = useState(View !== null);
+    const [error, setError] = useState(null);
+    useEffect(() => {
+      if (!View) read().then((found) => { View = found; setRead(true); }, setError);
+    }, []);
+    if (error) return html`<p class="problem" role="alert">The view could not be loaded: ${error.message}</p>`;
+    return isRead && html`<${View} ...${props} />`;
+  };
+}
 
 function place() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
