@@ -56,13 +56,3 @@
 {{- else if .Values.demo.enabled -}}redis://{{ include "tandem.fullname" . }}-demo-redis:6379/0
 {{- else -}}{{ fail "redis.url, redis.host or redis.existingSecret is needed (or demo.enabled for a trial)" }}{{- end -}}
 {{- end }}
-
-{{/* Address: that of the values, else the demo's. */}}
-{{- define "tandem.redisUrl" -}}
-{{- $redis := .Values.redis -}}
-{{- if and $redis.host (or $redis.url $redis.existingSecret) -}}{{ fail "redis.host and a URL exclude each other" }}{{- end -}}
-{{- if $redis.host -}}{{ ternary "rediss" "redis" $redis.tls.enabled }}://{{ $redis.host }}:{{ $redis.port }}/{{ $redis.database }}
-{{- else if $redis.url -}}{{ $redis.url }}
-{{- else if .Values.demo.enabled -}}redis://{{ include "tandem.fullname" . }}-demo-redis:6379/0
-{{- else -}}{{ fail "redis.url, redis.host or redis.existingSecret is needed (or demo.enabled for a trial)" }}{{- end -}}
-{{- end }}
