@@ -284,4 +284,4 @@ async def _until_listed(tab: Visit, rows: int) -> None:
     async with asyncio.timeout(30):
         while await tab.page.locator("table.requests tbody tr:has-text('%')").count() < rows:
             await tab.page.reload()
-            await tab.page.locator("p[role=status]:not(:empty)").wait_for()
+            await tab.page.locator("[role=status]:not(:empty)").wait_for()
