@@ -81,8 +81,8 @@ browser:  ## install Chromium for the tests of the page, where there is none (De
 
 PAGE ?= http://127.0.0.1:8080
 lighthouse:  ## what Lighthouse says of the page of a running stack (npm, Chromium): make lighthouse PAGE=http://127.0.0.1:8080
-	@npm exec --yes --package=lighthouse@13.5.0 -- lighthouse $(PAGE) --quiet --chrome-flags="--headless=new --no-sandbox" --output=json | python3 -c \
-	  'import json, sys; found = json.load(sys.stdin); [print(round(100 * each["score"]), each["title"]) for each in found["categories"].values()]; print(found["audits"]["total-byte-weight"]["displayValue"])'
+	@npm exec --yes --package=lighthouse@13.5.0 -- lighthouse $(PAGE) --quiet --chrome-flags="--headless=new --no-sandbox" --output=json --output-path=dist/lighthouse.json
+	@python3 -c 'import json; found = json.load(open("dist/lighthouse.json")); [print(round(100 * (each["score"] or 0)), each["title"]) for each in found["categories"].values()]; print(found["audits"]["total-byte-weight"]["displayValue"])'
 
 pictures: develop  ## draw the pictures of docs/page.md from the page itself (needs Chromium)
 	@TANDEM_PICTURES=docs/page $(RUN) pytest tests/integration/test_page_pictures.py
