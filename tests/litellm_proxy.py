@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import yaml
 
 from tandem.local.ports import free_port
 from tandem.paths import programs_folder
+from tests.peer_servers import serving
 
 PROXY = programs_folder() / "litellm-proxy" / "bin" / "litellm"
 KEY = "sk-tester"
@@ -28,8 +28,6 @@ def litellm_proxy(
     folder: Path, models: Mapping[str, list[dict[str, Any]]], settings: Mapping[str, Any]
 ) -> Iterator[str]:
     """The base address of a proxy that calls each model's deployments (`litellm_params`) in turn. It wants KEY."""
-    from tests.conftest import wait_until
-
     config = {
         "model_list": [
             {"model_name": name, "litellm_params": deployment} for name, them in models.items() for deployment in them
@@ -49,18 +47,5 @@ def litellm_proxy(
             cwd=folder, stdout=log, stderr=subprocess.STDOUT, env=environment,
         )  # fmt: skip
 
-    def answers() -> bool:
-        assert process.poll() is None, (folder / "litellm.log").read_text()[-2000:]
-        with (
-            contextlib.suppress(OSError),
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health/liveliness", timeout=2),
-        ):
-            return True
-        return False
-
-    try:
-        wait_until(answers, 180)
+    with serving(process, f"http://127.0.0.1:{port}/health/liveliness", 180, folder / "litellm.log"):
         yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait()

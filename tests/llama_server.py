@@ -6,11 +6,11 @@ import contextlib
 import subprocess
 import sys
 import threading
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 from tandem.local.ports import free_port
+from tests.peer_servers import serving
 
 API_KEY = "tester"
 
@@ -18,25 +18,13 @@ API_KEY = "tester"
 @contextlib.contextmanager
 def llama_server(model: Path, name: str, api_key: str = "") -> Iterator[str]:
     """The base address of a server of the GGUF file `model`, which it calls `name`."""
-    from tests.conftest import wait_until  # which imports much that the server need not
-
     port = free_port()
     command = [sys.executable, "-m", "tests.llama_server", str(model), str(port), name, *([api_key] if api_key else [])]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
 
-    def answers() -> bool:
-        assert process.poll() is None, "llama.cpp's server has ended"
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2):
-            return True
-        return False
-
-    try:
-        wait_until(answers, 60)
+    with serving(process, f"{url}/health", 60):
         yield f"{url}/v1"
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def main(model: str, port: str, name: str, *api_keys: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 
 from tandem.local.ports import free_port
 from tandem.paths import programs_folder
-from tests.conftest import wait_until
+from tests.peer_servers import serving
 
 PYTHON = programs_folder().parent / "peers" / "vllm" / "bin" / "python"
 """Where lab.bench.peers installs it."""
@@ -32,15 +31,5 @@ def vllm_server(model: Path, name: str, log: Path, *options: str) -> Iterator[st
         process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
     url = f"http://127.0.0.1:{port}"
 
-    def answers() -> bool:
-        assert process.poll() is None, f"vLLM's server has ended: {log.read_text()[-2000:]}"
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2):
-            return True
-        return False
-
-    try:
-        wait_until(answers, _START_SECONDS)
+    with serving(process, f"{url}/health", _START_SECONDS, log):
         yield f"{url}/v1"
-    finally:
-        process.terminate()
-        process.wait()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import operator
 import os
 import sqlite3
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -79,10 +79,16 @@ def _value(node: ast.expr) -> float:
 def main(run: Callable[[str, str, str, Workshop], str]) -> None:
     """`run` a model on a task, and print what was called: `python AGENT.py [MODEL [TASK]]`, with the HTTP gateway at TANDEM_HTTP."""
     address = os.environ.get("TANDEM_HTTP") or "http://127.0.0.1:8080"
-    model, task = [*sys.argv[1:3], *("qwen2.5-coder-1.5b-0.5b", TASK)[len(sys.argv[1:3]) :]]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", nargs="?", default="qwen2.5-coder-1.5b-0.5b")
+    parser.add_argument("task", nargs="?", default=TASK)
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         workshop = Workshop(Path(folder))
-        answer = run(address, model, task, workshop)
+        answer = run(address, given.model, given.task, workshop)
         print(
-            f"user       {task}", *(f"called     {call}" for call in workshop.calls), f"assistant  {answer}", sep="\n"
+            f"user       {given.task}",
+            *(f"called     {call}" for call in workshop.calls),
+            f"assistant  {answer}",
+            sep="\n",
         )

@@ -9,18 +9,17 @@ import argparse
 import json
 import time
 import urllib.request
-from typing import Any
 
 from rich.progress import track
 
 from lab.bench.common import Figures, quantiles, report
 from lab.bench.endpoints import stack_of
 from tandem import Client
+from tandem.method.endpoint import Capabilities
 from tandem.v1 import tandem_pb2
-from tests.recorded_api import Answer, openai_chunks, openai_usage, recorded_api
+from tests.able_api import MODEL, openai_server
+from tests.recorded_api import recorded_api
 
-_MODELS = {"llm": "large", "slm": "small"}
-_TEXTS = ["It ", "is ", "42."]
 _QUESTION = "What is 6 times 7?"
 _WARM_UP = 5
 
@@ -29,27 +28,17 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--runs", type=int, default=100)
     options = arguments.parse_args()
-    with recorded_api(_answer) as api:
-        models = {role: f"{api.url}/v1#{name}" for role, name in _MODELS.items()}
-        with stack_of(models) as client:
-            pairs = [_pair(client, api.url) for _ in track(range(_WARM_UP + options.runs), description="pairs")]
+    with (
+        recorded_api(openai_server(Capabilities(usage="at_end"))) as api,
+        stack_of(dict.fromkeys(("llm", "slm"), f"{api.url}/v1#{MODEL}")) as client,
+    ):
+        pairs = [_pair(client, api.url) for _ in track(range(_WARM_UP + options.runs), description="pairs")]
     report("api-latency", _figures(pairs[_WARM_UP:]))
-
-
-def _answer(path: str, body: dict[str, Any]) -> Answer:
-    if path.endswith("/models"):
-        return Answer({"object": "list", "data": [{"id": name, "object": "model"} for name in _MODELS.values()]})
-    if not path.endswith("/chat/completions"):
-        return Answer({"error": {"message": "no such path"}}, status=404)
-    if body.get("stream"):
-        return Answer(events=openai_chunks(_TEXTS, openai_usage(20, len(_TEXTS)), model=body["model"]))
-    message = {"role": "assistant", "content": "1"}
-    return Answer({"choices": [{"index": 0, "message": message}], "usage": openai_usage(10, 1)})
 
 
 def _pair(client: Client, url: str) -> tuple[float, float]:
     """Milliseconds of the API, and of the system."""
-    body = {"model": _MODELS["llm"], "stream": True, "messages": [{"role": "user", "content": _QUESTION}]}
+    body = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": _QUESTION}]}
     request = urllib.request.Request(
         f"{url}/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"}
     )
@@ -59,7 +48,7 @@ def _pair(client: Client, url: str) -> tuple[float, float]:
     between = time.perf_counter()
     result = client.ask(_QUESTION, task="chat")
     ended = time.perf_counter()
-    assert (result.answer, result.answered_by) == ("".join(_TEXTS), tandem_pb2.ROLE_LLM)
+    assert (result.answer, result.answered_by) == ("1, 2", tandem_pb2.ROLE_LLM)
     return 1000 * (between - started), 1000 * (ended - between)
 
 

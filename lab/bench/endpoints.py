@@ -31,14 +31,13 @@ from tandem.events import AnswerDelta, InsightDelta
 from tandem.paths import models_folder
 from tandem.v1 import tandem_pb2
 from tests.llama_server import llama_server
+from tests.peer_servers import counter
 from tests.stacks import started_stack
 
 _ROLES: tuple[Literal["llm", "slm"], ...] = ("llm", "slm")
 _PRICES = {"llm": "3/15", "slm": "0.1/0.4"}
 _TALE = "Tell a long story of a lighthouse and a ship."
 _CUT_AFTER = 16  # tokens
-Servers = Mapping[str, str]
-"""URLs by role."""
 
 
 def main() -> None:
@@ -116,10 +115,8 @@ def _billed(results: Sequence[tandem_pb2.SolveResult], role: str) -> Figures:
 
 def _counted(url: str) -> Figures:
     """The server's own counters since it started; `prompt` without what it had cached."""
-    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/metrics") as reply:
-        lines = dict(line.rsplit(" ", 1) for line in reply.read().decode().splitlines() if not line.startswith("#"))
     names = {"prompt": "llamacpp:prompt_tokens_total", "generated": "llamacpp:tokens_predicted_total"}
-    return {name: int(float(lines[metric])) for name, metric in names.items()}
+    return {name: counter(url, metric) for name, metric in names.items()}
 
 
 def _difference(after: Figures, before: Figures) -> Figures:

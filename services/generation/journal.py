@@ -34,7 +34,8 @@ class Attempt:
 @dataclass(frozen=True, slots=True)
 class Leftover:
     """Tokens of an attempt whose process has died before it could tell them. `prompt` is 0 where it had not been prefilled,
-    or sent to an API."""
+    or sent to an API.
+    """
 
     attempt: Attempt
     prompt: int

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +36,8 @@ _POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-cache"}
+# Why a view shows a caller nothing, now and later.
+_NOT_HERE = {"PERMISSION_DENIED", "FAILED_PRECONDITION", "UNIMPLEMENTED"}
 Messages = AsyncIterator[tandem_pb2.SolveEvent]
 
 
@@ -90,6 +93,19 @@ async def profiles(client: Caller, request: Request) -> dict[str, Any]:
 @api.get("/tenants")
 async def tenants(client: Caller) -> dict[str, Any]:
     return to_dict(await client.tenants())
+
+
+@api.get("/views")
+async def views(client: Caller) -> dict[str, dict[str, str]]:
+    """Why a view would show this caller nothing, by its name in the page's address."""
+    why = {"batches": _refusal(client.batches.list(1)), "keys": _refusal(client.keys())}
+    found = dict(zip(why, await asyncio.gather(*why.values()), strict=True))
+    return {"refused": {view: refusal for view, refusal in found.items() if refusal}}
+
+
+@api.get("/keys")
+async def keys(client: Caller) -> dict[str, Any]:
+    return to_dict(await client.keys())
 
 
 @api.get("/requests")
@@ -172,3 +188,14 @@ async def _stream(first: tandem_pb2.SolveEvent, messages: Messages, ending: Endi
 def _event(message: tandem_pb2.SolveEvent) -> bytes:
     kind = message.WhichOneof("event")
     return sse.event({"kind": kind, **(to_dict(getattr(message, kind)) if kind else {})}, message.cursor)
+
+
+async def _refusal(asked: Awaitable[object]) -> str:
+    """Empty where it is answered. Raises RequestError where it may be answered another time."""
+    try:
+        await asked
+    except RequestError as error:
+        if error.code.name not in _NOT_HERE:
+            raise
+        return str(error)
+    return ""

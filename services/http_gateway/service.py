@@ -16,7 +16,7 @@ from opentelemetry import propagate, trace
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.middleware.cors import CORSMiddleware
 
-from services.http_gateway import batches, completion, outcomes, page, planner, views
+from services.http_gateway import batches, completion, outcomes, page, planner
 from services.http_gateway.completion import CompletionReply
 from services.http_gateway.exchange import Exchange
 from services.http_gateway.failures import handle_failures, refused_page
@@ -177,7 +177,6 @@ def make_app(
     app.mount("/docs/assets", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     page.mount(app, client, jaeger)
     app.include_router(planner.router)
-    app.include_router(views.router)
     app.include_router(batches.router)
     app.include_router(outcomes.router)
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)

@@ -7,7 +7,6 @@ import importlib.util
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from services.engine.torch_engine.engine import TransformersEngine
 from services.engine.torch_engine.int8 import is_supported
 from tandem.local.ports import free_port
 from tandem.method.tokens import Sampling
-from tests.conftest import wait_until
+from tests.peer_servers import serving
 
 COMPILED_THREADS = 2
 needs_compiler = pytest.mark.skipif(
@@ -149,18 +148,8 @@ def serve_api(checkpoint: Path) -> Iterator[int]:
     command += ["--dtype", "float32", "--port", str(port), "--host", "127.0.0.1", "--log-level", "error"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def answers() -> bool:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=2):
-            return True
-        assert process.poll() is None, "transformers serve has ended"
-        return False
-
-    try:
-        wait_until(answers, 90)
+    with serving(process, f"http://127.0.0.1:{port}/v1/models", 90):
         yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def generation(
@@ -170,12 +159,14 @@ def generation(
     return GenerationRequest(key, tuple(ids), most, sampling or Sampling())
 
 
-async def run(engine: Engine, work: GenerationRequest) -> tuple[str, int, Finished]:
-    """(text, number of tokens, end) of a whole stream."""
+async def run(engine: Engine, work: GenerationRequest, *, abort_at: int | None = None) -> tuple[str, int, Finished]:
+    """(text, number of tokens, end) of a whole stream; one that is aborted when so many tokens have come."""
     text, tokens = "", 0
     async for item in engine.generate(work):
         text += item.text
         if isinstance(item, Finished):
             return text, tokens, item
         tokens += 1
+        if tokens == abort_at:
+            engine.abort(work.request_id)
     raise AssertionError("a stream ends with Finished")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from tandem.method.endpoint import Capabilities
 from tandem.method.tokens import TokenCounts
 from tests.integration.backends import generation, run
 from tests.llama_server import API_KEY, llama_server
+from tests.peer_servers import counter
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 FOUND = Capabilities(
@@ -47,9 +47,7 @@ def engine_of(url: str, can: Capabilities = FOUND) -> OpenAIEngine:
 
 def generated_by(url: str) -> int:
     """The server's own counter."""
-    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/metrics") as reply:
-        lines = dict(line.rsplit(" ", 1) for line in reply.read().decode().splitlines() if not line.startswith("#"))
-    return int(float(lines["llamacpp:tokens_predicted_total"]))
+    return counter(url, "llamacpp:tokens_predicted_total")
 
 
 async def test_what_llamas_server_can_do_is_found_out(server: str) -> None:
@@ -104,16 +102,9 @@ async def test_the_text_and_the_counts_are_those_of_the_same_model_as_an_engine(
 async def test_a_cut_stream_is_billed_exactly_where_each_piece_is_counted(server: str) -> None:
     engine = engine_of(server)
     engine.start()
-    before, seen, end = generated_by(server), 0, None
-    async for item in engine.generate(generation(engine, "cut", "why?", 1000)):
-        if isinstance(item, Finished):
-            end = item
-            break
-        seen += 1
-        if seen == 20:
-            engine.abort("cut")
+    before = generated_by(server)
+    _, seen, end = await run(engine, generation(engine, "cut", "why?", 1000), abort_at=20)
     engine.stop()
-    assert end is not None
     assert end.reason is FinishReason.ABORTED
     assert (end.usage.completion, end.usage.is_estimated) == (seen, False)
     assert end.usage.read > 0

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from services.engine.api import Finished, FinishReason
+from services.engine.api import FinishReason
 from services.engine.remote.api_engine import ApiSettings
 from services.engine.remote.openai_engine import OpenAIEngine
 from tandem.endpoints.address import parse
 from tandem.endpoints.probe import probe
 from tandem.method.endpoint import Capabilities
 from tests.integration.backends import generation, run
+from tests.peer_servers import counter
 from tests.tiny_model import write_tiny_model
 from tests.vllm_server import needs_vllm, vllm_server
 
@@ -43,9 +43,7 @@ def engine(server: str) -> Iterator[OpenAIEngine]:
 
 def generated_by(url: str) -> int:
     """The server's own counter."""
-    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/metrics") as reply:
-        lines = reply.read().decode().splitlines()
-    return int(sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:generation_tokens_total")))
+    return counter(url, "vllm:generation_tokens_total")
 
 
 async def test_what_vllms_server_can_do_is_found_out(server: str) -> None:
@@ -63,15 +61,8 @@ async def test_a_whole_stream_is_billed_as_the_server_counts(server: str, engine
 
 
 async def test_a_cut_stream_is_billed_exactly_as_far_as_it_was_sent(server: str, engine: OpenAIEngine) -> None:
-    before, seen, end = generated_by(server), 0, None
-    async for item in engine.generate(generation(engine, "cut", "why?", 1000)):
-        if isinstance(item, Finished):
-            end = item
-            break
-        seen += 1
-        if seen == 20:
-            engine.abort("cut")
-    assert end is not None
+    before = generated_by(server)
+    _, seen, end = await run(engine, generation(engine, "cut", "why?", 1000), abort_at=20)
     assert (end.reason, end.usage.completion, end.usage.is_estimated) == (FinishReason.ABORTED, seen, False)
     assert end.usage.read > 0
     assert generated_by(server) - before < seen + 20  # it stops soon; what it counts after the cut nobody reads

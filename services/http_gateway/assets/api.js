@@ -47,13 +47,13 @@ async function reach(path, options) {
   }
 }
 
-async function get(path, options = {}) {
+async function fetched(path, options = {}) {
   const response = await reach(path, { ...options, headers: { ...headers(), ...options.headers } });
   if (!response.ok) throw await refusal(response);
   return response;
 }
 
-const call = async (path, options, root = "/api") => (await get(root + path, options)).json();
+const call = async (path, options, root = "/api") => (await fetched(root + path, options)).json();
 
 let mostBytes = Infinity;
 
@@ -86,7 +86,7 @@ export const getKeys = () => call("/keys");
 /** Batches and files are OpenAI's. */
 export const getBatches = () => call(`/batches?${new URLSearchParams({ limit: MOST_BATCHES })}`, {}, "/v1");
 export const cancelBatch = (id) => post(`/batches/${encodeURIComponent(id)}/cancel`, {}, "/v1");
-export const getFile = async (id) => (await get(`/v1/files/${encodeURIComponent(id)}/content`)).blob();
+export const getFile = async (id) => (await fetched(`/v1/files/${encodeURIComponent(id)}/content`)).blob();
 export const ask = (asked) => post("/requests", asked);
 /** What outcomes say of a tenant's policies; empty: the caller's own. */
 export const getPromises = (tenant) => call(`/promises?${new URLSearchParams({ tenant })}`, {}, "/v1/tandem");
