@@ -134,6 +134,8 @@ async def test_a_restart_of_the_edge_in_the_middle_loses_nothing(browser: Browse
         hold.release()
         async with serving(system.client.address, port):
             await tab.done()
+            # A log that answers late sends its text after the result, and the page asks for it.
+            await expect(tab.page.locator(".insight .figure")).to_have_text(re.compile(r"^(3[2-9]|[4-9]\d) tokens$"))
         assert await tab.page.evaluate("window.isTheSamePage")
         assert (await insight(tab.page)).startswith("word word word word word wor")
         assert await text(tab.page, ANSWER) == "more"
