@@ -32,6 +32,7 @@ def _needs(name: str) -> pytest.MarkDecorator:
 
 
 needs_browser, needs_chromium = _needs(NAME), _needs("chromium")
+needs_downloads = pytest.mark.skipif(NAME == "firefox", reason="by WebDriver BiDi Playwright is told of no download")
 WIDE, NARROW = (1440, 900), (360, 760)
 _AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 _SERIOUS = ("serious", "critical")

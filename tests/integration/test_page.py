@@ -147,7 +147,7 @@ async def test_requests_are_listed_filtered_and_opened(tab: Visit, system: Syste
     late = await system.client.ask("[scores=48:0.2 slm_eos=5]", tenant=tenant)
     rows = tab.page.locator("table.requests tbody tr")
     await tab.open("#/requests")
-    await tab.page.get_by_label("Tenant").fill(tenant)
+    await tab.page.get_by_label("Tenant").press_sequentially(tenant)
     await tab.page.get_by_label("Tenant").press("Enter")
     await expect(tab.page).to_have_url(re.compile(f"tenant={tenant}"))
     await _until_listed(tab, 2)

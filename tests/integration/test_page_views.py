@@ -15,7 +15,7 @@ from services.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
 from tandem.batches import new_batch
 from tandem.keys import KeyFile
-from tests.browser import Visit, a_browser, needs_browser, visit
+from tests.browser import Visit, a_browser, needs_browser, needs_downloads, visit
 from tests.conftest import Hold
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import serving
@@ -106,6 +106,7 @@ async def test_a_gateway_without_keys_and_files_has_neither_view(system: System)
         await expect(links).to_have_text([name for name in NAMES if name not in ("Keys", "Batches")])
 
 
+@needs_downloads
 async def test_a_batch_is_watched_and_its_answers_are_saved(tab: Visit, guarded: Guarded) -> None:
     async with guarded.client(guarded.mine) as client:
         system = replace(guarded.system, client=client)

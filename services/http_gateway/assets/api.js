@@ -37,17 +37,20 @@ async function refusal(response) {
   }
 }
 
-/** As `fetch`, whose own error says nothing that helps. */
-async function reach(path, options) {
+/** What is read from the server, by `fetch` or `import`, whose own errors say nothing that helps. */
+export async function reached(reading, signal) {
   try {
-    return await fetch(path, options);
+    return await reading;
   } catch (error) {
-    if (options.signal?.aborted) throw error;
+    if (signal?.aborted) throw error;
     throw new ApiError(0, `${location.origin} does not answer: its process has ended, or the network is down. Start it again (tandem up) and try again.`);
   }
 }
 
-async function fetched(path, options = {}) {
+const reach = (path, options) => reached(fetch(path, options), options.signal);
+
+/** Rejects with ApiError for what is refused, or lost. */
+export async function fetched(path, options = {}) {
   const response = await reach(path, { ...options, headers: { ...headers(), ...options.headers } });
   if (!response.ok) throw await refusal(response);
   return response;

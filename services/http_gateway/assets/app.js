@@ -1,34 +1,38 @@
 // The frame: which view is shown, and the API key. The address after `#` is the whole state, so that a reload shows the same.
 import { Ask } from "./ask.js";
-import { getProfiles, getViews, key, setKey } from "./api.js";
+import { fetched, getProfiles, getViews, key, reached, said, setKey } from "./api.js";
 import { html, render, useEffect, useRef, useState } from "./html.js";
+import { never, useReading } from "./reading.js";
 
 const VIEWS = {
   ask: ["Ask", Ask],
-  requests: ["Requests", later(async () => (await import("./requests.js")).Requests)],
-  batches: ["Batches", later(async () => (await import("./batches.js")).Batches)],
-  savings: ["Savings", later(async () => (await import("./savings.js")).Savings)],
-  outcomes: ["Outcomes", later(async () => (await import("./outcomes.js")).Outcomes)],
-  tenants: ["Tenants", later(async () => (await import("./tenants.js")).Tenants)],
-  keys: ["Keys", later(async () => (await import("./keys.js")).Keys)],
-  plan: ["Plan", later(async () => (await import("./plan.js")).Plan)],
+  requests: ["Requests", later("requests.js", "Requests")],
+  batches: ["Batches", later("batches.js", "Batches")],
+  savings: ["Savings", later("savings.js", "Savings")],
+  outcomes: ["Outcomes", later("outcomes.js", "Outcomes")],
+  tenants: ["Tenants", later("tenants.js", "Tenants")],
+  keys: ["Keys", later("keys.js", "Keys")],
+  plan: ["Plan", later("plan.js", "Plan")],
 };
-const Request = later(async () => (await import("./request.js")).Request);
+const Request = later("request.js", "Request");
+
+const NOTHING_SERVED = { profiles: [], default_profile: "", jaeger: "" };
 
 /** Not everybody may see these; an address that leads to one still says why. */
 const OF_SOME = ["batches", "keys"];
 
 /** A view whose module is read when it is first looked at, so that the first one has less to load. */
-function later(read) {
+function later(file, name) {
   let View = null;
+  const read = async () => {
+    if (View) return;
+    await fetched(`/assets/${file}`); // Firefox never tries again an import that has failed
+    View = (await reached(import(`./${file}`)))[name];
+  };
   return (props) => {
-    const [isRead, setRead] = useState(View !== null);
-    const [error, setError] = useState(null);
-    useEffect(() => {
-      if (!View) read().then((found) => { View = found; setRead(true); }, setError);
-    }, []);
-    if (error) return html`<p class="problem" role="alert">The view could not be loaded: ${error.message}</p>`;
-    return isRead && html`<${View} ...${props} />`;
+    const { error } = useReading(read, [], never);
+    if (error) return html`<p class="problem" role="alert">${said(error)}</p>`;
+    return View && html`<${View} ...${props} />`;
   };
 }
 
@@ -40,10 +44,10 @@ function place() {
 
 function App() {
   const [at, setAt] = useState(place());
-  const [served, setServed] = useState({ profiles: [], default_profile: "", jaeger: "" });
-  const [error, setError] = useState(null);
   const [keyed, setKeyed] = useState(key());
-  const [hidden, setHidden] = useState(OF_SOME);
+  const { found: served, error } = useReading(getProfiles, keyed, never);
+  const { found: views } = useReading(getViews, keyed, never);
+  const hidden = views ? Object.keys(views.refused) : OF_SOME;
   const main = useRef(null);
 
   useEffect(() => {
@@ -54,12 +58,6 @@ function App() {
     addEventListener("hashchange", move);
     return () => removeEventListener("hashchange", move);
   }, []);
-  useEffect(() => {
-    setError(null);
-    setHidden(OF_SOME);
-    getProfiles().then(setServed, setError);
-    getViews().then(({ refused }) => setHidden(Object.keys(refused)), () => {});
-  }, [keyed]);
 
   const [name, View] = VIEWS[at.view];
   const Shown = at.view === "requests" && at.id ? Request : View;
@@ -81,8 +79,8 @@ function App() {
       <${Key} keyed=${keyed} isAsked=${error?.status === 401} onChange=${changeKey} />
     </header>
     <main id="main" tabindex="-1" ref=${main}>
-      ${error && html`<p class="problem" role="alert">${error.message}</p>`}
-      <${Shown} key=${`${at.view} ${keyed}`} ...${at} served=${served} />
+      ${error && html`<p class="problem" role="alert">${said(error)}</p>`}
+      <${Shown} key=${`${at.view} ${keyed}`} ...${at} served=${served ?? NOTHING_SERVED} />
     </main>`;
 }
 

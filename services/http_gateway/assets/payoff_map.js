@@ -1,8 +1,8 @@
 // The planner's picture: the expected saving by cost ratio and AUROC, and where the pair stands.
 import { getPlanMap } from "./api.js";
-import { useAsked } from "./asked.js";
 import { percent } from "./format.js";
 import { html } from "./html.js";
+import { never, PAUSE_MS, useReading } from "./reading.js";
 
 const TICKS = { ratio: [1, 2, 5, 10, 20, 50, 100], auroc: [0.5, 0.6, 0.7, 0.8, 0.9, 1] };
 const LEVELS = [0, 0.25, 0.5, 0.75, 1];
@@ -14,7 +14,8 @@ const up = (auroc) => (1 - auroc) * 200;
 /** `saving`: of the pair itself. The map is the same for all places on it. */
 export function PayoffMap({ pair, saving }) {
   const { small, large, both, check } = pair;
-  const { found } = useAsked(getPlanMap, { small, large, both, check });
+  const given = { small, large, both, check };
+  const { found } = useReading((signal) => getPlanMap(given, signal), given, never, PAUSE_MS);
   const squares = found ? found.savings.flatMap((row, y) => row.map((value, x) => [x, y, value])) : [];
   const [width, height] = found ? [100 / (found.ratios.length - 1), 100 / (found.aurocs.length - 1)] : [];
   return html`

@@ -1,9 +1,9 @@
 // Plan: would a pair pay? Sliders for its figures; the answer is that of `tandem plan` for the same figures.
-import { getPlan } from "./api.js";
-import { useAsked } from "./asked.js";
+import { getPlan, said } from "./api.js";
 import { between, percent } from "./format.js";
 import { html, Scroll, useEffect, useState } from "./html.js";
 import { PayoffMap } from "./payoff_map.js";
+import { never, PAUSE_MS, useReading } from "./reading.js";
 
 const GOAL = 0.05;
 /** Where no profile was measured: a pair that is about to pay. */
@@ -30,7 +30,7 @@ export function Plan({ query, served }) {
   const [pair, setPair] = useState(null);
   const isKnown = served.profiles.length > 0;
   useEffect(() => isKnown && setPair(asked(query, measured ?? USUAL)), [String(query), isKnown]);
-  const { found, error } = useAsked(getPlan, pair);
+  const { found, error } = useReading((signal) => getPlan(pair, signal), pair, never, PAUSE_MS);
   if (!pair) return html`<h1>Plan</h1>`;
   const change = (name, value) => {
     const next = within({ ...pair, [name]: value });
@@ -44,7 +44,7 @@ export function Plan({ query, served }) {
         ${SLIDERS.map((slider) => html`<${Slider} ...${{ slider, pair, change }} />`)}
       </form>
       <section aria-labelledby="verdict">
-        ${error && html`<p class="problem" role="alert">${error.message}</p>`}
+        ${error && html`<p class="problem" role="alert">${said(error)}</p>`}
         ${found && html`<${Verdict} found=${found} measured=${measured} /><${PayoffMap} pair=${pair} saving=${found.saving} />`}
       </section>
     </div>

@@ -3,37 +3,45 @@ import { isLost } from "./api.js";
 import { useEffect, useState } from "./html.js";
 
 const AGAIN_MS = 5000;
+/** Of what is moved by hand. */
+export const PAUSE_MS = 120;
+const always = () => true;
 
-/** The last answer of `read()`, or the error that took its place; nothing old is shown under what is refused. `given`: what the answer
- * depends on. `isMoving`: whether an answer may change, and is read again.
+/** Of what does not change by itself. */
+export const never = () => false;
+
+/** The last answer of `read(signal)`, or the error that took its place; nothing old is shown under what is refused. `given`: what the
+ * answer depends on; null reads nothing, and another one gives up what is being read. `isMoving`: whether an answer may change, and is
+ * read again. `pauseMs`: how long `given` must have stayed.
  */
-export function useReading(read, given, isMoving = () => true) {
+export function useReading(read, given, isMoving = always, pauseMs = 0) {
   const [state, setState] = useState({ found: null, error: null });
   useEffect(() => {
-    let isCurrent = true;
-    let later = null;
+    if (given === null) return undefined;
+    const leaving = new AbortController();
+    let isFirst = true;
     const look = async () => {
       let isAgain = true;
       try {
-        if (!document.hidden) {
-          const found = await read();
-          if (isCurrent) setState({ found, error: null });
+        if (isFirst || !document.hidden) {
+          const found = await read(leaving.signal);
+          if (leaving.signal.aborted) return;
+          setState({ found, error: null });
+          isFirst = false;
           isAgain = isMoving(found);
         }
       } catch (error) {
-        if (isCurrent) setState({ found: null, error });
+        if (leaving.signal.aborted) return;
+        setState({ found: null, error });
         isAgain = isLost(error);
       }
-      if (isCurrent && isAgain) later = setTimeout(look, AGAIN_MS);
+      if (isAgain) later = setTimeout(look, AGAIN_MS);
     };
-    look();
+    let later = setTimeout(look, pauseMs);
     return () => {
-      isCurrent = false;
+      leaving.abort();
       clearTimeout(later);
     };
   }, [JSON.stringify(given)]);
   return state;
 }
-
-/** Of what does not change by itself. */
-export const never = () => false;

@@ -1,14 +1,15 @@
 // One request: what was asked and answered, its stages, checks and bill.
-import { getRequest } from "./api.js";
+import { getRequest, said } from "./api.js";
 import { Bill, Running } from "./bill.js";
 import { Checks } from "./checks.js";
 import { usd, words } from "./format.js";
-import { html, useEffect, useState } from "./html.js";
+import { html } from "./html.js";
 import { ToolResults } from "./calls.js";
 import { turnOf } from "./conversation.js";
 import { ofResult } from "./live.js";
 import { Markdown } from "./markdown.js";
 import { Answer } from "./panes.js";
+import { useReading } from "./reading.js";
 import { Stages } from "./stages.js";
 import { Use } from "./use.js";
 import { Waterfall } from "./waterfall.js";
@@ -17,25 +18,22 @@ import { Waterfall } from "./waterfall.js";
 const CODE = /^(```|def |class |from \w+ import |import )/m;
 
 export function Request({ id, served }) {
-  const [found, setFound] = useState(null);
-  const [error, setError] = useState(null);
-  useEffect(() => {
-    setFound(null);
-    setError(null);
-    getRequest(id).then(setFound, setError);
-  }, [id]);
+  const { found: last, error } = useReading(() => getRequest(id), id, isRunning);
+  const found = last?.request_id === id ? last : null;
   return html`
     <p class="back"><a href="#/requests">← Requests</a></p>
-    ${error && html`<h1>Request</h1><p class="problem" role="alert">${error.message}</p>`}
+    ${error && html`<h1>Request</h1><p class="problem" role="alert">${said(error)}</p>`}
     ${found && !found.result && html`<${Unfinished} found=${found} />`}
     ${found?.result && html`<${Finished} found=${found} served=${served} />`}`;
 }
+
+const isRunning = ({ state }) => state === "running";
 
 function Unfinished({ found }) {
   return html`
     <h1>Request <code>${found.request_id}</code></h1>
     <p>${words(found.state)}. ${found.error}</p>
-    ${found.state === "running" && html`<p><a href=${`#/ask/${encodeURIComponent(found.request_id)}`}>Watch it</a></p>`}`;
+    ${isRunning(found) && html`<p><a href=${`#/ask/${encodeURIComponent(found.request_id)}`}>Watch it</a></p>`}`;
 }
 
 /** A question is the title; what tools gave stands below one. */

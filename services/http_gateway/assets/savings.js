@@ -1,8 +1,9 @@
 // Savings: what requests cost, what the large model alone would have cost, and how long they took.
-import { getRequests } from "./api.js";
+import { getRequests, said } from "./api.js";
 import { Chart } from "./chart.js";
 import { count, duration, ending, percent, usd, usdColumn } from "./format.js";
-import { html, Scroll, useEffect, useState } from "./html.js";
+import { html, Scroll } from "./html.js";
+import { never, useReading } from "./reading.js";
 import { condition } from "./requests.js";
 import { by, latencies, latencyPoints, points, QUANTILES, quantile, timed, total } from "./sums.js";
 
@@ -14,17 +15,7 @@ const LATENCY = [{ label: "p50", name: "--ink" }, { label: "p95", name: "--muted
 
 export function Savings({ query, served }) {
   const filter = { since: "168", ...Object.fromEntries(query) };
-  const [found, setFound] = useState(null);
-  const [error, setError] = useState(null);
-  useEffect(() => {
-    let isCurrent = true;
-    setError(null);
-    getRequests(condition(filter), LIMIT).then(
-      ({ requests }) => isCurrent && setFound(requests),
-      (refused) => isCurrent && setError(refused),
-    );
-    return () => (isCurrent = false);
-  }, [String(query)]);
+  const { found, error } = useReading(() => getRequests(condition(filter), LIMIT), filter, never);
   const address = (changed) => `#/savings?${new URLSearchParams({ ...filter, ...changed })}`;
   const change = (name) => (event) => (location.hash = address({ [name]: event.target.value.trim() }));
   return html`
@@ -43,8 +34,8 @@ export function Savings({ query, served }) {
         </nav>
       </form>
     </div>
-    ${error && html`<p class="problem" role="alert">${error.message}</p>`}
-    ${found && html`<${Figures} requests=${found} />`}`;
+    ${error && html`<p class="problem" role="alert">${said(error)}</p>`}
+    ${found && html`<${Figures} requests=${found.requests} />`}`;
 }
 
 function Figures({ requests }) {

@@ -1,7 +1,8 @@
 // Tenants: what each has used of its limits. A reader sees its own tenant, an admin all.
-import { getTenants } from "./api.js";
+import { getTenants, said } from "./api.js";
 import { count, time, usd } from "./format.js";
-import { html, Scroll, useEffect, useState } from "./html.js";
+import { html, Scroll } from "./html.js";
+import { useReading } from "./reading.js";
 
 const HEADS = {
   usd_per_day: "USD today",
@@ -12,26 +13,12 @@ const HEADS = {
 };
 
 export function Tenants() {
-  const [found, setFound] = useState(null);
-  const [error, setError] = useState(null);
-  const [numReads, setNumReads] = useState(0);
-  useEffect(() => {
-    let isCurrent = true;
-    setError(null);
-    getTenants().then(
-      ({ tenants }) => isCurrent && setFound(tenants),
-      (refused) => isCurrent && setError(refused),
-    );
-    return () => (isCurrent = false);
-  }, [numReads]);
+  const { found, error } = useReading(getTenants, []);
   return html`
-    <div class="heading">
-      <h1>Tenants</h1>
-      <button type="button" onClick=${() => setNumReads(numReads + 1)}>Read again</button>
-    </div>
-    ${error && html`<p class="problem" role="alert">${error.message}</p>`}
-    ${found?.length === 0 && html`<p class="empty">No tenant has limits. <code>tandem tenants set</code> gives it some.</p>`}
-    ${found?.length > 0 && html`<${Table} tenants=${found} />`}`;
+    <h1>Tenants</h1>
+    ${error && html`<p class="problem" role="alert">${said(error)}</p>`}
+    ${found?.tenants.length === 0 && html`<p class="empty">No tenant has limits. <code>tandem tenants set</code> gives it some.</p>`}
+    ${found?.tenants.length > 0 && html`<${Table} tenants=${found.tenants} />`}`;
 }
 
 function Table({ tenants }) {

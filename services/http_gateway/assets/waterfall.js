@@ -1,7 +1,8 @@
 // What a request did and when: one row for each step, as Temporal's history of the request has them.
-import { getTimeline } from "./api.js";
+import { getTimeline, said } from "./api.js";
 import { duration } from "./format.js";
-import { html, useEffect, useState } from "./html.js";
+import { html } from "./html.js";
+import { never, useReading } from "./reading.js";
 
 // By activity: whose work it is, and what it is called.
 const KINDS = {
@@ -23,12 +24,8 @@ const PARTS = 5;
 const LAST_MARK = 0.93;
 
 export function Waterfall({ id, result, jaeger }) {
-  const [timeline, setTimeline] = useState(null);
-  const [error, setError] = useState(null);
-  useEffect(() => {
-    getTimeline(id).then(setTimeline, setError);
-  }, [id]);
-  if (error) return html`<section class="waterfall"><h2>Steps</h2><p class="note">${error.message}</p></section>`;
+  const { found: timeline, error } = useReading(() => getTimeline(id), id, never);
+  if (error) return html`<section class="waterfall"><h2>Steps</h2><p class="note">${said(error)}</p></section>`;
   if (!timeline) return null;
   return html`
     <section class="waterfall" aria-labelledby="steps-title">
