@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from lab.appended import whole_lines
 from lab.calls.tasks import CallTask, CallTasks, load
 from lab.training.errors import StoreError
 from services.engine.api import Engine, EngineError, GenerationRequest
@@ -125,13 +126,8 @@ def in_order_of_chance(tasks: Iterable[CallTask]) -> list[CallTask]:
 
 
 def done_in(out: Path) -> set[str]:
-    """Ids of the tasks that the file has. A line that a kill cut is taken off."""
-    if not out.exists():
-        return set()
-    whole, _, cut = out.read_text().rpartition("\n")
-    if cut:
-        out.write_text(whole + "\n" if whole else "")
-    return {json.loads(line)["id"] for line in whole.splitlines()}
+    """Ids of the tasks that the file has."""
+    return {json.loads(line)["id"] for line in whole_lines(out)}
 
 
 def keep_origin(origin: Mapping[str, Any], path: Path) -> None:

@@ -6,25 +6,28 @@ python -m lab.paper [TABLE ...]
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 from lab.pages import points, put, share, table
-from lab.paper import ablation
+from lab.paper import ablation, passes, samples
 from lab.paper.answers import FILES, TESTS, TRAINING, judged
 from lab.paper.groups import SHOWN, groups
 from lab.paper.latency import METHODS, OVERLAPPED, latencies
 from lab.paper.picture import draw
-from lab.paper.scorers import FITS, KINDS, SERVED, Quality, of_study, out_of_fold, transfers
+from lab.paper.scorers import FITS, KINDS, SERVED, Quality, of_passes, of_study, out_of_fold, transfers
+from lab.paper.sequences import OF_PASSES
 from lab.training.methods import display_name
 from lab.training.metrics import difference_of_means, ratio_of_means
 from lab.training.names import LLM_ALONE
+from lab.training.pricing import Outcome
 from lab.training.store import read
 from tandem.paths import REPOSITORY
 
 PAGE, PICTURE = REPOSITORY / "docs" / "paper.md", REPOSITORY / "docs" / "paper.svg"
 COMPARED = (
-    LLM_ALONE, "concise", "slm", "fixed:1", "fixed:2", "fixed:3", "forced:3", "forced:paper", "random", "paper", "paper:zero",
+    LLM_ALONE, "concise", "slm", *samples.LABELS, "fixed:1", "fixed:2", "fixed:3", "forced:3", "forced:paper", "random", "paper", "paper:zero",
     "shepherd", "shepherd:predicted", "shepherd:reactive", "cascade", "router", "trial", "llm-first", "tandem", "oracle", "oracle:llm-finishes",
 )  # fmt: skip
 _SOURCES = {"math": "mathematics", "code": "MBPP"}
@@ -48,12 +51,22 @@ def tables() -> dict[str, Callable[[], str]]:
 def _methods(unit: str) -> str:
     """Accuracy less the large model's in points, and cost in the unit relative to it; its own row has the accuracies."""
     heads = [f"{title}, n = {len(judged(test).outcomes[LLM_ALONE].right)}" for test, title in TESTS.items()]
-    rows = [f"{display_name(name)} | {' | '.join(_cell(test, name, unit) for test in TESTS)}" for name in COMPARED]
+    rows = [f"{_name(name)} | {' | '.join(_cell(test, name, unit) for test in TESTS)}" for name in COMPARED]
     return table(" | ".join(["method", *heads]), rows)
 
 
+def _name(method: str) -> str:
+    return samples.LABELS.get(method) or display_name(method)
+
+
+@cache
+def _outcomes(test: str) -> Mapping[str, Outcome]:
+    whole = judged(test)
+    return {**whole.outcomes, **samples.outcomes(test, whole.found.table, whole.found.plan)}
+
+
 def _cell(test: str, name: str, unit: str) -> str:
-    outcomes = judged(test).outcomes
+    outcomes = _outcomes(test)
     if name not in outcomes:
         return ""
     found, alone = outcomes[name], outcomes[LLM_ALONE]
@@ -67,7 +80,13 @@ _SCORERS = "label: {} | scorer | AUROC at stage 0 | 1 | 2 | 3 | all stages | F1"
 
 
 def _right() -> str:
-    found = ((kind, fit, out_of_fold(kind, fit)) for kind in KINDS for fit in FITS)
+    found = [
+        (kind, fit, quality(kind, fit))
+        for kind in KINDS
+        for fits, quality in ((FITS, out_of_fold), (OF_PASSES, of_passes))
+        for fit in fits
+        if fits is FITS or passes.is_kept(KINDS[kind])
+    ]
     rows = (f"{kind}, n = {each.n} | {fit} | {_quality(each)}" for kind, fit, each in found)
     return table(_SCORERS.format("the small model is right"), rows)
 

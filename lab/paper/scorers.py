@@ -9,6 +9,8 @@ from functools import partial
 import numpy as np
 
 from lab.paper.answers import STUDY, TESTS, TRAINING, collected
+from lab.paper.passes import passes
+from lab.paper.sequences import OF_PASSES, OF_TOKENS, of_statistics, of_tokens
 from lab.training.estimators import ESTIMATORS, PLAIN, Fit, fit_mlp
 from lab.training.fitting import CrossFit, as_grid, cross_fit, examples_of, folds
 from lab.training.metrics import Interval, difference_of_means, ratio_of_means, scorer_metrics
@@ -51,6 +53,15 @@ def out_of_fold(kind: str, fit: str) -> Quality:
     """For the paper's label, of one kind of questions, trained on the other folds of the same kind."""
     table = collected(KINDS[kind]).table
     return _quality(_cross_fit(table, FITS[fit], "right").scores, table, "right")
+
+
+def of_passes(kind: str, fit: str) -> Quality:
+    """The same from every token's values: raises FileNotFoundError where they are not kept."""
+    table, values = collected(KINDS[kind]).table, passes(KINDS[kind])
+    examples = examples_of(table, "right")
+    read = of_tokens(examples, values) if fit in OF_TOKENS else of_statistics(examples, values)
+    found = cross_fit("", OF_PASSES[fit], read, folds(len(table.questions), _FOLDS, _SEED), _SEED)
+    return _quality(found.scores, table, "right")
 
 
 def of_study(kind: str, scorer: str) -> Quality:
