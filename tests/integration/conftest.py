@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -50,6 +51,9 @@ from tests.tiny_gguf import write_tiny_gguf
 from tests.tiny_model import write_tiny_model
 from workflows.activities import Activities, ServiceAddresses
 from workflows.worker import WorkerSettings, make_workers
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 SPANS = InMemorySpanExporter()
 TTL, IDLE_SECONDS, NO_CHECKER = timedelta(hours=1), 120.0, "127.0.0.1:1"
@@ -232,6 +236,21 @@ async def _engines_are_left_idle(request: pytest.FixtureRequest) -> AsyncIterato
         async with asyncio.timeout(IDLE_SECONDS):
             while not used.idle():
                 await asyncio.sleep(0.01)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    from tests.browser import a_browser  # which imports Playwright: most tests need none
+
+    async with a_browser() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def edge_address(system: System) -> AsyncIterator[str]:
+    """Of an HTTP gateway before `system`."""
+    async with serving(system.client.address) as http:
+        yield str(http.base_url).rstrip("/")
 
 
 @pytest.fixture(scope="session")

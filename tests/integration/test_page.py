@@ -12,7 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tandem.local.ports import free_port
-from tests.browser import Visit, a_browser, needs_browser, visit
+from tests.browser import Visit, needs_browser, visit
 from tests.conftest import Hold
 from tests.integration.asking import ended_timeline, idle
 from tests.integration.conftest import System
@@ -24,22 +24,10 @@ EARLY = "[scores=16:0.9 llm=word_ llm_hold=20 slm=more_ slm_eos=9]"
 ANSWER = "section.answer .text"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    async with a_browser() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def address(system: System) -> AsyncIterator[str]:
-    async with serving(system.client.address) as http:
-        yield str(http.base_url).rstrip("/")
-
-
 @pytest_asyncio.fixture(loop_scope="session")
-async def tab(browser: Browser, address: str) -> AsyncIterator[Visit]:
+async def tab(browser: Browser, edge_address: str) -> AsyncIterator[Visit]:
     """A tab; after every test, whatever it did, nothing was asked of others, refused or thrown."""
-    async with visit(browser, address) as visiting:
+    async with visit(browser, edge_address) as visiting:
         yield visiting
         visiting.assert_kept_to_itself()
 

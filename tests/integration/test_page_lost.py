@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, Route, expect
 
-from tests.browser import a_browser, needs_browser, visit
+from tests.browser import needs_browser, visit
 from tests.integration.conftest import System
-from tests.integration.edge import serving
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
 VIEWS = ("requests", "requests/{id}", "batches", "savings", "outcomes", "tenants", "keys", "plan")
@@ -20,21 +17,9 @@ OF_SERVER = re.compile("/(api|v1)/")
 WORDS = "Reconnecting … http://127.0.0.1"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    async with a_browser() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def address(system: System) -> AsyncIterator[str]:
-    async with serving(system.client.address) as http:
-        yield str(http.base_url).rstrip("/")
-
-
-async def lose(browser: Browser, address: str, view: str, what: str | re.Pattern[str]) -> None:
+async def lose(browser: Browser, edge_address: str, view: str, what: str | re.Pattern[str]) -> None:
     """Looks at a view while `what` cannot be read, and until it can."""
-    async with visit(browser, address) as tab:
+    async with visit(browser, edge_address) as tab:
         await tab.open()
         await tab.page.route(what, _cut)
         await tab.page.evaluate(f"location.hash = '#/{view}'")
@@ -50,11 +35,11 @@ async def _cut(route: Route) -> None:
     await route.abort()
 
 
-async def test_each_view_says_that_it_reconnects_and_does(browser: Browser, address: str, system: System) -> None:
+async def test_each_view_says_that_it_reconnects_and_does(browser: Browser, edge_address: str, system: System) -> None:
     asked = await system.client.ask("[scores=16:0.9 slm_eos=5]")
     views = [view.format(id=asked.request_id) for view in VIEWS]
-    await asyncio.gather(*(lose(browser, address, view, OF_SERVER) for view in views))
+    await asyncio.gather(*(lose(browser, edge_address, view, OF_SERVER) for view in views))
 
 
-async def test_a_view_that_could_not_be_loaded_is_loaded_later(browser: Browser, address: str) -> None:
-    await lose(browser, address, "savings", "**/assets/savings.js")
+async def test_a_view_that_could_not_be_loaded_is_loaded_later(browser: Browser, edge_address: str) -> None:
+    await lose(browser, edge_address, "savings", "**/assets/savings.js")

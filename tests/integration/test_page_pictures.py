@@ -24,7 +24,7 @@ from tandem import AsyncClient
 from tandem.batches import new_batch
 from tandem.keys import KeyFile
 from tandem.tenants import TenantFile
-from tests.browser import NARROW, WIDE, Visit, a_browser, needs_browser, visit
+from tests.browser import NARROW, WIDE, Visit, needs_browser, visit
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import serving
 from tests.integration.test_batch import end, plain, upload
@@ -51,12 +51,6 @@ WIDE_LETTERS = """
 """
 _COLORS = 128
 _PICTURE_HEIGHT = 1400
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    async with a_browser() as running:
-        yield running
 
 
 @dataclass(frozen=True)

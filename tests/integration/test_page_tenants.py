@@ -16,7 +16,7 @@ from services.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient, to_dict
 from tandem.keys import KeyFile
 from tandem.tenants import TenantFile
-from tests.browser import Visit, a_browser, needs_browser, visit
+from tests.browser import Visit, needs_browser, visit
 from tests.integration.conftest import run_system
 from tests.integration.edge import serving
 
@@ -53,12 +53,6 @@ async def guarded(
         async with AsyncClient(system.client.address, made["page-mine"]) as client:
             asked = to_dict(await client.ask(QUESTION))
         yield Guarded(str(http.base_url).rstrip("/"), made, asked["cost"]["usd"])
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    async with a_browser() as running:
-        yield running
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from services.identity.authentication import ApiKeys, Authentication
 from tandem import AsyncClient
 from tandem.batches import new_batch
 from tandem.keys import KeyFile
-from tests.browser import Visit, a_browser, needs_browser, needs_downloads, visit
+from tests.browser import Visit, needs_browser, needs_downloads, visit
 from tests.conftest import Hold
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import serving
@@ -52,12 +52,6 @@ async def guarded(
     )  # fmt: skip
     async with running as system, serving(system.client.address) as http:
         yield Guarded(system, str(http.base_url).rstrip("/"), mine, admin)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    async with a_browser() as running:
-        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")
