@@ -19,8 +19,8 @@ import numpy as np
 from rich.progress import track
 
 from lab.bench.common import Figures, report
-from lab.calls.collect import in_order_of_chance
 from lab.calls.tasks import CallTask, load
+from lab.collecting import in_order_of_chance
 from lab.training.metrics import ratio_of_means
 from tandem import Client
 from tandem.local.layout import engine_name

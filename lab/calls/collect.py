@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
 import sys
-import time
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from lab.appended import whole_lines
 from lab.calls.tasks import CallTask, CallTasks, load
-from lab.training.errors import StoreError
+from lab.collecting import append_each, in_order_of_chance, keep_origin, whole_lines
 from services.engine.api import Engine, EngineError, GenerationRequest
-from services.engine.batch import generate, run_all
+from services.engine.batch import generate
 from services.engine.registry import running_engine
 from services.engine.tool_grammar import tool_grammar
 from tandem.method.conversation import split_conversation
@@ -38,7 +34,6 @@ _ENGINE = "llamacpp"
 _WIDTH = 3  # so that both models work at once; more streams write no faster (docs/benchmarks.md)
 _MAX_TOKENS, _KV_TOKENS = 512, 1 << 14
 _SAMPLES, _TEMPERATURE = 2, 0.8
-_REPORT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +57,14 @@ class CallCollector:
     def __init__(self, profile: Profile, llm: Engine, slm: Engine) -> None:
         self._profile, self._llm, self._slm = profile, llm, slm
 
-    async def written(self, task: CallTask) -> tuple[CallTask, list[Written]]:
+    async def line(self, task: CallTask) -> dict[str, Any]:
+        return {
+            "id": task.id,
+            "category": task.category,
+            "written": [asdict(each) for each in await self._written(task)],
+        }
+
+    async def _written(self, task: CallTask) -> list[Written]:
         history, question = split_conversation(task.messages)
         small = answer_prompt(
             self._profile, self._slm.tokenizer, question, "", "chat", history=history, tools=task.tools
@@ -71,7 +73,7 @@ class CallCollector:
             self._profile, self._llm.tokenizer, question, "chat", history=history, tools=task.tools
         )
         found = [await self._write(task, "slm", small.ids, sample) for sample in range(1 + _SAMPLES)]
-        return task, [*found, await self._write(task, "llm", large.ids)]
+        return [*found, await self._write(task, "llm", large.ids)]
 
     async def _write(
         self, task: CallTask, role: Literal["llm", "slm"], ids: tuple[int, ...], sample: int = 0
@@ -104,41 +106,15 @@ class CallCollector:
 
 
 async def collect(tasks: CallTasks, profile: Profile, llm: Engine, slm: Engine, out: Path) -> None:
-    """Append a line to `out` for each task that it lacks, as it is done: in an order of chance, so that a part is a sample of all."""
+    """Append a line to `out` for each task that it lacks, as it is done."""
     done = done_in(out)
     missing = [task for task in in_order_of_chance(tasks.items) if task.id not in done]
-    began, reported = time.monotonic(), 0.0
-    with out.open("a") as file:
-        async with aclosing(run_all(CallCollector(profile, llm, slm).written, missing, _WIDTH)) as found:
-            async for task, written in found:
-                line = {"id": task.id, "category": task.category, "written": [asdict(each) for each in written]}
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                file.flush()
-                done.add(task.id)
-                if time.monotonic() - reported > _REPORT_SECONDS:
-                    reported = time.monotonic()
-                    print(f"{len(done)} of {len(tasks.items)} tasks, {reported - began:.0f} s", flush=True)
-
-
-def in_order_of_chance(tasks: Iterable[CallTask]) -> list[CallTask]:
-    """The same in each run."""
-    return sorted(tasks, key=lambda task: hashlib.sha256(task.id.encode()).digest())
+    await append_each(out, missing, CallCollector(profile, llm, slm).line, _WIDTH, len(done))
 
 
 def done_in(out: Path) -> set[str]:
     """Ids of the tasks that the file has."""
     return {json.loads(line)["id"] for line in whole_lines(out)}
-
-
-def keep_origin(origin: Mapping[str, Any], path: Path) -> None:
-    """Write what the answers are made with; the command and when it ran may differ from what stands there. Raises StoreError."""
-    if path.exists():
-        before = json.loads(path.read_text())
-        if other := [name for name, value in origin.items() if name != "command" and before.get(name) != value]:
-            raise StoreError(f"{path} names another {', '.join(other)}: choose another --out, or move it away")
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(origin, indent=1) + "\n")
 
 
 def origin_of(tasks: CallTasks, profile: Profile, models: Path) -> dict[str, Any]:
@@ -171,7 +147,7 @@ def main() -> None:
 def run(tasks: CallTasks, profile: Profile, out: Path, threads: int = 2) -> None:
     """Collect with both models. Raises StoreError where `out` was made with others."""
     models = models_folder()
-    keep_origin(origin_of(tasks, profile, models), out.with_suffix(".origin.json"))
+    keep_origin(origin_of(tasks, profile, models), out)
     with ExitStack() as engines:
         llm, slm = (
             engines.enter_context(

@@ -137,8 +137,8 @@ def _latency() -> str:
 
 
 def _ablation() -> str:
-    found = list(ablation.rows()) or ["not collected" + " | " * 6]
-    return table("questions | brief | n | right | insight, tokens | answer, tokens | TFLOPs, paper", found)
+    head = "questions | insight | n | right | less all four parts, points | insight, tokens | answer, tokens | TFLOPs, paper"
+    return table(head, list(ablation.rows()) or ["not collected" + " | " * 7])
 
 
 def _files() -> str:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
+from typing import Any
 
+from lab.collecting import in_order_of_chance
 from lab.training.collected import Collected, load_collected
+from lab.training.datasets import Item, load
 from lab.training.evaluate import scores_of
 from lab.training.methods import run_methods
 from lab.training.pricing import Outcome
 from lab.training.study import Study
+from services.sufficiency_scorer.artefact import TRANSFORMERS
 from tandem.method.plan import Plan
 from tandem.method.profile import Profile, load_profile
-from tandem.paths import DEFAULT_PROFILE, REPOSITORY
+from tandem.paths import DEFAULT_PROFILE, REPOSITORY, models_folder
 
 TRAINING = {"math": ("math_train", "word_problems"), "code": ("mbpp_train",)}
 TESTS = {"gsm8k": "GSM8K", "math_test": "MATH test", "mbpp_test": "MBPP test", "humaneval": "HumanEval"}
@@ -29,6 +35,27 @@ def profile(name: str = DEFAULT_PROFILE) -> Profile:
 @cache
 def collected(*names: str) -> Collected:
     return load_collected([FILES / f"{name}.parquet" for name in names], profile())
+
+
+def questions_of(name: str) -> list[Item]:
+    """Those of a collected test set, in an order of chance."""
+    known = {question.partition("/")[2] for question in collected(name).table.questions}
+    return in_order_of_chance(item for item in load(name).items if item.id in known)
+
+
+def made_with(module: str, data: str, **more: Any) -> dict[str, Any]:
+    """What answers to a test set that a module of this folder collects from the shipped pair are made with."""
+    marks = {each.name: models_folder() / each.name / "tandem.json" for each in (profile().llm, profile().slm)}
+    return {
+        "command": f"python -m lab.paper.{module}",
+        "dataset_sha256": load(data).sha256,
+        "pair": profile().name,
+        "models": {name: json.loads(mark.read_text()) if mark.is_file() else None for name, mark in marks.items()},
+        "max_tokens": profile().execution.max_tokens,
+        "engine": TRANSFORMERS,
+        "versions": {name: version(name) for name in ("torch", "transformers", "math-verify")},
+        **more,
+    }
 
 
 @dataclass(frozen=True)

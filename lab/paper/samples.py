@@ -9,25 +9,23 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from rich.progress import Progress
 
-from lab.appended import whole_lines
-from lab.paper.answers import collected, profile
-from lab.training.datasets import Item, load
+from lab.collecting import append_each, keep_origin, whole_lines
+from lab.paper.answers import made_with, profile, questions_of
+from lab.training.datasets import Item
 from lab.training.final_answers import is_same_answer
 from lab.training.grading import grade
 from lab.training.machine import Machine, engine_of
 from lab.training.pricing import LLM, Outcome, course, priced, tokens
 from lab.training.table import Bools, Table
 from services.engine.api import Engine, FinishReason, GenerationRequest
-from services.engine.batch import generate, run_all
+from services.engine.batch import generate
 from tandem.method.plan import Plan
 from tandem.method.prompts import answer_prompt
 from tandem.method.tokens import Sampling, TokenCounts
@@ -116,13 +114,14 @@ def _file(name: str) -> Path:
     return FOLDER / f"{name}.jsonl"
 
 
-class _Sampler:
+class Sampler:
     def __init__(self, slm: Engine) -> None:
         self._slm = slm
 
-    async def drawn(self, item: Item) -> list[Sample]:
+    async def line(self, item: Item) -> list[dict[str, Any]]:
         prompt = answer_prompt(profile(), self._slm.tokenizer, item.question, "", item.task)
-        return list(await asyncio.gather(*(self._draw(item, prompt.ids, number) for number in range(MOST))))
+        drawn = await asyncio.gather(*(self._draw(item, prompt.ids, number) for number in range(MOST)))
+        return [asdict(sample) for sample in drawn]
 
     async def _draw(self, item: Item, ids: tuple[int, ...], number: int) -> Sample:
         sampling = Sampling(TEMPERATURE, seed=number)
@@ -134,19 +133,13 @@ class _Sampler:
 
 
 async def _collect(name: str, slm: Engine) -> None:
-    asked = {question.partition("/")[2] for question in collected(name).table.questions}
-    missing = [item for item in load(name).items if item.id in asked - samples(name).keys()]
-    with Progress() as progress, _file(name).open("a") as file:
-        task = progress.add_task(name, total=len(missing))
-        async with aclosing(run_all(_Sampler(slm).drawn, missing, _WIDTH)) as found:
-            async for drawn in found:
-                file.write(json.dumps([asdict(sample) for sample in drawn], ensure_ascii=False) + "\n")
-                file.flush()
-                progress.advance(task)
+    done, seeds = samples(name).keys(), list(range(MOST))
+    keep_origin(made_with("samples", name, temperature=TEMPERATURE, seeds=seeds), _file(name))
+    missing = [item for item in questions_of(name) if item.id not in done]
+    await append_each(_file(name), missing, Sampler(slm).line, _WIDTH, len(done))
 
 
 def main() -> None:
-    FOLDER.mkdir(exist_ok=True)
     with engine_of(profile(), "slm", models_folder(), Machine(threads=2, width=_WIDTH * MOST)) as slm:
         for name in SETS:
             asyncio.run(_collect(name, slm))

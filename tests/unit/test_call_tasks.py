@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.calls.collect import collect, done_in, in_order_of_chance, keep_origin
+from lab.calls.collect import collect, done_in
 from lab.calls.tasks import json_schema_of, load
+from lab.collecting import in_order_of_chance, keep_origin
 from lab.training.errors import DatasetError, StoreError
 from lab.verbs.offline import find_profile
 from services.engine.json_schema import try_schema
@@ -101,7 +102,7 @@ def test_an_answer_has_its_calls_and_the_chance_of_each_token(file: Path, tmp_pa
 
 
 def test_answers_of_other_models_do_not_go_into_one_file(tmp_path: Path) -> None:
-    path = tmp_path / "out.origin.json"
+    path = tmp_path / "out.jsonl"
     keep_origin({"engine": "a", "command": "1"}, path)
     keep_origin({"engine": "a", "command": "2"}, path)
     with pytest.raises(StoreError, match="another engine"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -13,9 +14,11 @@ pytest.importorskip("pyarrow")
 
 from lab.paper import samples
 from lab.paper.answers import collected
-from lab.paper.samples import MOST, Sample
+from lab.paper.samples import MOST, Sample, Sampler
+from lab.training.datasets import load
 from lab.training.outcomes import slm_alone
 from lab.training.table import Table
+from tests.fakes import ScriptedEngine
 
 
 def draw(question: str, *answers: str, right: str = "4") -> list[Sample]:
@@ -74,3 +77,10 @@ def test_a_line_that_a_kill_cut_is_asked_again(tmp_path: Path, monkeypatch: pyte
     assert [*samples.samples("gsm8k")] == ["q"]
     assert (tmp_path / "gsm8k.jsonl").read_text() == f"{line}\n"
     samples.samples.cache_clear()
+
+
+def test_each_sample_of_a_question_is_another_draw() -> None:
+    item = load("math_test").items[0]
+    line = asyncio.run(Sampler(ScriptedEngine("slm")).line(item))
+    assert [each["number"] for each in line] == list(range(MOST))
+    assert {each["question"] for each in line} == {item.id}
