@@ -72,8 +72,12 @@ class CallCollector:
         large = llm_alone_prompt(
             self._profile, self._llm.tokenizer, question, "chat", history=history, tools=task.tools
         )
-        found = [await self._write(task, "slm", small.ids, sample) for sample in range(1 + _SAMPLES)]
-        return [*found, await self._write(task, "llm", large.ids)]
+        of_small, of_large = await asyncio.gather(self._small(task, small.ids), self._write(task, "llm", large.ids))
+        return [*of_small, of_large]
+
+    async def _small(self, task: CallTask, ids: tuple[int, ...]) -> list[Written]:
+        """One after the other, so that the samples read the prompt from the cache."""
+        return [await self._write(task, "slm", ids, sample) for sample in range(1 + _SAMPLES)]
 
     async def _write(
         self, task: CallTask, role: Literal["llm", "slm"], ids: tuple[int, ...], sample: int = 0
