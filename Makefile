@@ -233,7 +233,7 @@ bench-endpoints: models develop  ## 60 functions of HumanEval to the pair behind
 	@$(RUN) python -m lab.bench.endpoints
 
 bench-time-to-call: models develop  ## seconds to a call with tools, in first and later turns: small model first, and large model alone (half an hour)
-	@$(RUN) python -m lab.bench.time_to_call --threshold $(or $(THRESHOLD),0.9)
+	@$(RUN) python -m lab.bench.time_to_call $(if $(THRESHOLD),--threshold $(THRESHOLD))
 
 bench-fairness: develop  ## how much slower a tenant's requests are while another tenant floods the system
 	@$(RUN) python -m lab.bench.fairness

@@ -1,4 +1,4 @@
-"""Seconds to a call: `python -m lab.bench.time_to_call --threshold 0.9`, the default pair on the local stack.
+"""Seconds to a call: `python -m lab.bench.time_to_call`, the default pair on the local stack.
 
 Conversations of three questions about the same tools (several functions of the leaderboard's training tasks), each asked in two ways that
 take turns: the small model tries first, and the large model alone. Each way is a tenant, so neither reads what the other has cached.
@@ -24,6 +24,7 @@ from lab.collecting import in_order_of_chance
 from lab.training.metrics import ratio_of_means
 from tandem import Client
 from tandem.local.layout import engine_name
+from tandem.method.strictness import NEVER
 from tandem.paths import DEFAULT_PROFILE
 from tandem.tools import calls_as_data
 from tandem.v1 import tandem_pb2
@@ -48,10 +49,12 @@ class _Turn:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--conversations", type=int, default=15)
-    arguments.add_argument("--threshold", type=float, required=True, help="of a call's certainty, for the small model")
+    arguments.add_argument(
+        "--threshold", type=float, help="of the small model's calls; the profile's if it is not given"
+    )
     options = arguments.parse_args()
     turns: dict[str, list[list[_Turn]]] = {way: [] for way in _WAYS}
-    thresholds = {"small_first": options.threshold, "large_alone": None}
+    thresholds = {"small_first": options.threshold, "large_alone": NEVER}
     with started_stack(DEFAULT_PROFILE, {}) as stack, Client(stack.gateway) as client:
         for number, tasks in enumerate(track(_conversations(options.conversations), description="conversations")):
             for way in _WAYS if number % 2 else reversed(_WAYS):
