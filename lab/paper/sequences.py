@@ -13,16 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegressionCV
-from sklearn.model_selection import GroupKFold
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lab.paper.passes import Passes
-from lab.training.estimators import Boosting, Examples, Fit, Fitted
-from services.sufficiency_scorer.scorer_inputs import ScorerInputsBatch
+from lab.training.estimators import Boosting, Examples, Fit, Fitted, penalised_regression, plain_columns
+from services.sufficiency_scorer.scorer_inputs import MAX_NLL, ScorerInputsBatch
 
-_MAX_NLL = 20.0  # nats, as of the 16 features
 _HIDDEN, _DROPOUT, _RATE, _BATCH, _EPOCHS, _PATIENCE = 16, 0.3, 3e-3, 64, 60, 8
 
 
@@ -46,7 +44,7 @@ def statistics(values: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _signals(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = np.stack([np.minimum(-values[..., 0], _MAX_NLL), values[..., 1]], axis=-1)
+    found: NDArray[np.float32] = np.stack([np.minimum(-values[..., 0], MAX_NLL), values[..., 1]], axis=-1)
     return found
 
 
@@ -63,24 +61,16 @@ class _Columns:
     """A model of scikit-learn on features, stage and length."""
 
     def __init__(self, model: LogisticRegressionCV | MLPClassifier, examples: Examples) -> None:
-        self._model = make_pipeline(StandardScaler(), model).fit(self._columns(examples.batch), examples.targets)
+        self._model = make_pipeline(StandardScaler(), model).fit(plain_columns(examples.batch), examples.targets)
 
     def logits(self, batch: ScorerInputsBatch) -> NDArray[np.float64]:
-        chances = self._model.predict_proba(self._columns(batch))[:, 1].clip(1e-6, 1 - 1e-6)
+        chances = self._model.predict_proba(plain_columns(batch))[:, 1].clip(1e-6, 1 - 1e-6)
         found: NDArray[np.float64] = np.log(chances / (1 - chances))
         return found
 
-    @staticmethod
-    def _columns(batch: ScorerInputsBatch) -> NDArray[np.float32]:
-        return np.column_stack([batch.features, batch.stage, batch.tokens])
-
 
 def fit_logistic(examples: Examples, seed: int) -> Fitted:
-    splits = list(GroupKFold(4).split(examples.targets, groups=examples.question))
-    model = LogisticRegressionCV(
-        Cs=np.logspace(-4, 1, 11), cv=splits, scoring="neg_log_loss", max_iter=2000, l1_ratios=(0,), use_legacy_attributes=False
-    )  # fmt: skip
-    return _Columns(model, examples)
+    return _Columns(penalised_regression(examples), examples)
 
 
 def fit_mlp(examples: Examples, seed: int) -> Fitted:

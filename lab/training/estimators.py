@@ -67,11 +67,21 @@ def fit_linear(inputs: Sequence[Input], examples: Examples, seed: int) -> Suffic
         network = network.having({"projection": _projection(examples.batch.states, components, seed)})
     network = _standardising(network, examples.batch)
     columns = network.standardised(network.columns(examples.batch))
-    splits = list(GroupKFold(_INNER_FOLDS).split(columns, groups=examples.question))
-    model = LogisticRegressionCV(
-        Cs=_PENALTIES, cv=splits, scoring="neg_log_loss", max_iter=2000, l1_ratios=(0,), use_legacy_attributes=False
-    ).fit(columns, examples.targets)
+    model = penalised_regression(examples).fit(columns, examples.targets)
     return network.having({"layers.0.weight": model.coef_, "layers.0.bias": model.intercept_})
+
+
+def penalised_regression(examples: Examples) -> LogisticRegressionCV:
+    """Not yet fitted, on columns of these passes."""
+    splits = list(GroupKFold(_INNER_FOLDS).split(examples.targets, groups=examples.question))
+    return LogisticRegressionCV(
+        Cs=_PENALTIES, cv=splits, scoring="neg_log_loss", max_iter=2000, l1_ratios=(0,), use_legacy_attributes=False
+    )
+
+
+def plain_columns(batch: ScorerInputsBatch) -> NDArray[np.float32]:
+    """Features, stage and length, one row a pass."""
+    return np.column_stack([batch.features, batch.stage, batch.tokens])
 
 
 def fit_mlp(examples: Examples, seed: int, inputs: Sequence[Input] = ("features",)) -> SufficiencyNetwork:
@@ -129,14 +139,10 @@ class Boosting:
     def __init__(self, examples: Examples, seed: int) -> None:
         self._model = HistGradientBoostingClassifier(
             max_depth=3, learning_rate=0.05, max_iter=150, min_samples_leaf=20, l2_regularization=1.0, random_state=seed
-        ).fit(self._columns(examples.batch), examples.targets)
+        ).fit(plain_columns(examples.batch), examples.targets)
 
     def logits(self, batch: ScorerInputsBatch) -> NDArray[np.float64]:
-        return np.asarray(self._model.decision_function(self._columns(batch)), np.float64)
-
-    @staticmethod
-    def _columns(batch: ScorerInputsBatch) -> NDArray[np.float32]:
-        return np.column_stack([batch.features, batch.stage, batch.tokens])
+        return np.asarray(self._model.decision_function(plain_columns(batch)), np.float64)
 
 
 PLAIN: tuple[Input, ...] = ("features", "stage", "tokens")

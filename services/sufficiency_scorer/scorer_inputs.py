@@ -23,7 +23,7 @@ from tandem.method.prompts import Prompt
 STATISTICS = ("mean", "std", "median", "max", "min", "p25", "p75", "trend")
 NAMES = tuple(f"{quantity}_{statistic}" for quantity in ("perplexity", "entropy") for statistic in STATISTICS)
 _TREND_TOKENS = 20
-_MAX_NLL = 20.0  # nats; exp(20) keeps the statistics within float32
+MAX_NLL = 20.0  # nats; exp(20) keeps the statistics within float32
 BUCKETS = 512
 COUNTS = (
     "characters",
@@ -51,7 +51,7 @@ def features(logprobs: NDArray[np.float32], entropies: NDArray[np.float32]) -> N
         raise ValueError(
             f"need at least one log-probability and as many entropies, got {len(logprobs)} and {len(entropies)}"
         )
-    nll = np.minimum(-logprobs.astype(np.float64), _MAX_NLL)
+    nll = np.minimum(-logprobs.astype(np.float64), MAX_NLL)
     return np.array([*_statistics(np.exp(nll)), *_statistics(entropies.astype(np.float64))], np.float32)
 
 
