@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 
 _NANO = 1e9
+_EXACT_DIGITS = 3  # what a sum of floats adds behind them is no amount: 0.000274 USD can come out as 274000.00000000006
 _MAX_USD = 1e6  # sums of such amounts are whole numbers of a double, which Redis's scripts count in
 
 
@@ -20,4 +21,4 @@ def nano_usd(usd: float | None) -> int:
     """0 for what is not known: whoever limits USD refuses it before it begins."""
     if usd is None:
         return 0
-    return math.ceil(min(usd, _MAX_USD) * _NANO)
+    return math.ceil(round(min(usd, _MAX_USD) * _NANO, _EXACT_DIGITS))

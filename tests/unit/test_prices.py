@@ -13,6 +13,7 @@ from tandem.cli.output import dollars
 from tandem.convert.results import result_to_pb
 from tandem.convert.values import prices_from_pb, prices_to_pb
 from tandem.method.bound import upper_bound
+from tandem.method.charge import nano_usd
 from tandem.method.cost import cost
 from tandem.method.errors import InvalidArgument
 from tandem.method.price_sections import parse_prices
@@ -100,3 +101,10 @@ def test_a_hold_on_an_account_leaves_out_what_has_no_price() -> None:
 def test_people_read_that_a_price_is_unknown() -> None:
     assert dollars(None) == "unknown price"
     assert dollars(0.5, 2) == "$0.50"
+
+
+@pytest.mark.parametrize(
+    ("usd", "nano"), [(0.1 + 0.2, 300_000_000), (0.3, 300_000_000), (3e-10, 1), (0.0, 0), (None, 0)]
+)
+def test_an_amount_is_rounded_up_but_not_by_the_last_digits_of_a_float(usd: float | None, nano: int) -> None:
+    assert nano_usd(usd) == nano
