@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from lab.pages import points, put, share, table
-from lab.paper import ablation, passes, samples
+from lab.paper import ablation, family, passes, samples
 from lab.paper.answers import FILES, TESTS, TRAINING, judged
 from lab.paper.groups import SHOWN, groups
 from lab.paper.latency import METHODS, OVERLAPPED, latencies
@@ -44,6 +44,7 @@ def tables() -> dict[str, Callable[[], str]]:
         "scorers, nothing lost": _nothing_lost,
         "transfer": _transfer,
         "ablation": _ablation,
+        "family": _family,
         "files": _files,
     }
 
@@ -139,6 +140,11 @@ def _latency() -> str:
 def _ablation() -> str:
     head = "questions | insight | n | right | less all four parts, points | insight, tokens | answer, tokens | TFLOPs, paper"
     return table(head, list(ablation.rows()) or ["not collected" + " | " * 7])
+
+
+def _family() -> str:
+    head = "questions | small model | insight | n | right | less the shipped one, points | answer, tokens"
+    return table(head, list(family.rows()) or ["not collected" + " | " * 6])
 
 
 def _files() -> str:

