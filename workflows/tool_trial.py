@@ -10,7 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from tandem.method.events import Scored
     from tandem.method.request_state import RequestState
     from tandem.method.result import Stop
-    from tandem.method.stop_rule import Allowance, decide, is_scored
+    from tandem.method.stop_rule import NEVER, Allowance, decide, is_scored
     from tandem.method.tasks import GenerationOutcome, StageScore
     from tandem.method.tokens import TokenCounts
     from tandem.method.tools import is_marked
@@ -19,7 +19,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.checked_answers import CheckedAnswers
     from workflows.small_model import SmallModel
 
-_NEVER = 1.0
 _CERTAINTY = "certainty"
 
 
@@ -46,7 +45,7 @@ class ToolTrial:
             return None
         self.outcome = outcome
         score = self._score(outcome)
-        stop = None if score.threshold == _NEVER else decide(score, score.threshold or 0.0)
+        stop = None if score.threshold == NEVER else decide(score, score.threshold or 0.0)
         await self._publish(score, stop is not None)
         if self._state.is_cancelled or stop is None:
             self._see_how_unsure(outcome, score)
@@ -89,14 +88,14 @@ class ToolTrial:
         """Calls and texts without one have thresholds of their own; certainty says nothing of a text."""
         plan, certainty = self._state.plan, outcome.certainty
         trained, name = (certainty.trained, certainty.scorer) if certainty else (False, _CERTAINTY)
-        threshold = plan.stage_zero_threshold if _has_calls(outcome) else plan.text_threshold if trained else _NEVER
+        threshold = plan.stage_zero_threshold if _has_calls(outcome) else plan.text_threshold if trained else NEVER
         if certainty is None:
             self._state.notes.append("the small model's call was not scored: its engine reports no log-probabilities")
         elif certainty.score is None:
             self._state.notes.append(f"the small model's answer was not scored: the scorer {name} has no score for it")
         elif certainty.doubt:
             self._state.notes.append(f"the small model's call is not taken: {certainty.doubt}")
-            threshold = _NEVER
+            threshold = NEVER
         score = certainty.score if certainty else None
         found = StageScore(0, score=score, scorer=name, trained=trained, threshold=threshold)
         self._state.scores.append(found)

@@ -14,7 +14,7 @@ from lab.training.table import Bools, Floats
 from tandem.method.call_evidence import CALL_NAMES
 from tandem.method.call_scorer import Regression, TrainedCalls
 from tandem.method.plan import Plan
-from tandem.method.strictness import NEVER
+from tandem.method.stop_rule import NEVER
 from tandem.method.tokens import TokenCounts
 
 MEAN, SCHEMA, AGREEMENT, ROUTER, CALLS_ONLY = "mean-logprob", "schema", "agreement", "router", "tandem:calls-only"

@@ -12,7 +12,7 @@ from lab.training.policy import Unit
 from lab.training.pricing import Outcome
 from lab.training.table import Bools, Floats
 from tandem.method.plan import Plan
-from tandem.method.strictness import NEVER
+from tandem.method.stop_rule import NEVER
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lab.paper.passes import Passes
+from lab.training.early_stopping import Schedule, split_by_question, train
 from lab.training.estimators import Boosting, Examples, Fit, Fitted, penalised_regression, plain_columns
 from services.sufficiency_scorer.scorer_inputs import MAX_NLL, ScorerInputsBatch
 
-_HIDDEN, _DROPOUT, _RATE, _BATCH, _EPOCHS, _PATIENCE = 16, 0.3, 3e-3, 64, 60, 8
+_HIDDEN, _DROPOUT, _RATE, _SCHEDULE = 16, 0.3, 3e-3, Schedule(batch=64, epochs=60, patience=8)
 
 
 def of_statistics(examples: Examples, passes: Passes) -> Examples:
@@ -110,12 +111,14 @@ class Recurrent:
         self._mean, self._spread = known.mean(0), known.std(0)
         self._network = _Recurrent()
         targets = torch.from_numpy(examples.targets).float()
-        questions = np.unique(examples.question)
-        np.random.default_rng(seed).shuffle(questions)
-        is_held = torch.from_numpy(np.isin(examples.question, questions[: len(questions) // 5]))
-        self._train(
-            self._scaled(values), lengths, stage, targets, torch.nonzero(~is_held)[:, 0], torch.nonzero(is_held)[:, 0]
-        )
+        scaled = self._scaled(values)
+
+        def loss(rows: torch.Tensor) -> torch.Tensor:
+            logits = self._network(scaled[rows], lengths[rows], stage[rows])
+            return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets[rows])
+
+        optimizer = torch.optim.Adam(self._network.parameters(), lr=_RATE)
+        train(self._network, optimizer, loss, split_by_question(examples.question, seed), _SCHEDULE)
 
     def logits(self, batch: ScorerInputsBatch) -> NDArray[np.float64]:
         values, lengths, stage = _tensors(batch)
@@ -125,34 +128,6 @@ class Recurrent:
 
     def _scaled(self, values: torch.Tensor) -> torch.Tensor:
         return ((values - self._mean) / self._spread).nan_to_num()
-
-    def _train(
-        self, values: torch.Tensor, lengths: torch.Tensor, stage: torch.Tensor, targets: torch.Tensor,
-        rows: torch.Tensor, held: torch.Tensor,
-    ) -> None:  # fmt: skip
-        network, optimizer = self._network, torch.optim.Adam(self._network.parameters(), lr=_RATE)
-
-        def loss(picked: torch.Tensor) -> torch.Tensor:
-            logits = network(values[picked], lengths[picked], stage[picked])
-            return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets[picked])
-
-        best, since, kept = float("inf"), 0, network.state_dict()
-        for _ in range(_EPOCHS):
-            network.train()
-            for picked in torch.split(rows[torch.randperm(len(rows))], _BATCH):
-                optimizer.zero_grad()
-                loss(picked).backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-            network.eval()
-            with torch.inference_mode():
-                now = float(loss(held))
-            since += 1
-            if now < best:
-                best, since, kept = now, 0, {name: value.clone() for name, value in network.state_dict().items()}
-            if since == _PATIENCE:
-                break
-        network.load_state_dict(kept)
-        network.eval()
 
 
 def _tensors(batch: ScorerInputsBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

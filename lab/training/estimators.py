@@ -19,6 +19,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import GroupKFold
 
+from lab.training.early_stopping import Schedule, split_by_question, train
 from lab.training.names import BOOSTING, WORDS
 from lab.training.table import Bools
 from services.sufficiency_scorer.network import Input, Shape, SufficiencyNetwork
@@ -27,7 +28,7 @@ from services.sufficiency_scorer.scorer_inputs import ScorerInputsBatch
 _COMPONENTS = 48
 _PENALTIES = np.logspace(-4, 1, 11)
 _INNER_FOLDS = 4
-_LEARNING_RATE, _BATCH, _MAX_EPOCHS, _PATIENCE = 1e-4, 64, 300, 20
+_LEARNING_RATE, _SCHEDULE = 1e-4, Schedule(batch=64, epochs=300, patience=20)
 
 
 @dataclass(frozen=True)
@@ -92,27 +93,14 @@ def fit_mlp(examples: Examples, seed: int, inputs: Sequence[Input] = ("features"
     layers = _layers(network.shape)
     columns = torch.from_numpy(network.standardised(network.columns(examples.batch)))
     targets = torch.from_numpy(examples.targets).float()
-    questions = np.unique(examples.question)
-    np.random.default_rng(seed).shuffle(questions)
-    is_validation = torch.from_numpy(np.isin(examples.question, questions[: len(questions) // 5]))
-    rows = torch.nonzero(~is_validation)[:, 0]
     optimizer = torch.optim.Adam(layers.parameters(), lr=_LEARNING_RATE, fused=True)
-    best_loss, epochs_since, best_state = float("inf"), 0, _copy_of_state(layers)
-    for _ in range(_MAX_EPOCHS):
-        layers.train()
-        for picked in rows[torch.randperm(len(rows))].split(_BATCH):
-            optimizer.zero_grad()
-            _loss(layers, columns[picked], targets[picked]).backward()
-            optimizer.step()
-        layers.eval()
-        with torch.inference_mode():
-            loss = float(_loss(layers, columns[is_validation], targets[is_validation]))
-        epochs_since += 1
-        if loss < best_loss:
-            best_loss, epochs_since, best_state = loss, 0, _copy_of_state(layers)
-        if epochs_since == _PATIENCE:
-            break
-    return network.having({f"layers.{name}": value.numpy() for name, value in best_state.items()})
+
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        logits = layers(columns[rows])[:, 0]
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets[rows])
+
+    train(layers, optimizer, loss, split_by_question(examples.question, seed), _SCHEDULE)
+    return network.having({f"layers.{name}": value.numpy() for name, value in layers.state_dict().items()})
 
 
 def _layers(shape: Shape) -> torch.nn.Sequential:
@@ -123,14 +111,6 @@ def _layers(shape: Shape) -> torch.nn.Sequential:
         layers += [torch.nn.Linear(width, hidden), torch.nn.ReLU(), torch.nn.Dropout(shape.dropout)]
         width = hidden
     return torch.nn.Sequential(*layers, torch.nn.Linear(width, 1))
-
-
-def _loss(layers: torch.nn.Sequential, columns: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.binary_cross_entropy_with_logits(layers(columns)[:, 0], targets)
-
-
-def _copy_of_state(layers: torch.nn.Sequential) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in layers.state_dict().items()}
 
 
 class Boosting:

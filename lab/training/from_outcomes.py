@@ -17,7 +17,8 @@ from tandem.method.checks import EXAMPLES, CheckSpec
 from tandem.method.conversation import Kind
 from tandem.method.profile import Profile
 from tandem.method.promise import PromiseData, PromiseMade
-from tandem.method.strictness import NEVER, by_steps
+from tandem.method.stop_rule import NEVER
+from tandem.method.strictness import by_steps
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from lab.training.table import Floats, Table
 from lab.training.verified import checked_llm, llm_first, verified
 from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan
-from tandem.method.strictness import NEVER
+from tandem.method.stop_rule import NEVER
 
 _OF_INSIGHT = (
     "fixed",

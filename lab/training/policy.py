@@ -23,8 +23,7 @@ from lab.training.table import Bools, Floats, Table
 from lab.training.verified import agreeing, verified
 from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan
-from tandem.method.stop_rule import is_scored
-from tandem.method.strictness import NEVER
+from tandem.method.stop_rule import NEVER, is_scored
 
 Unit = Literal["paper", "full", "usd", "seconds"]
 UNITS: tuple[Unit, ...] = ("full", "paper", "usd", "seconds")

@@ -30,7 +30,8 @@ from tandem.method.checks import CheckSpec, Verdict
 from tandem.method.plan import make_plan
 from tandem.method.profile import Profile
 from tandem.method.promise import PromiseData, PromiseMade
-from tandem.method.strictness import NEVER, stricter
+from tandem.method.stop_rule import NEVER
+from tandem.method.strictness import stricter
 
 _AT_ONCE = 2
 _OPEN = Verdict.UNKNOWN.value, Verdict.ERROR.value

@@ -14,7 +14,7 @@ from lab.training.policy import Measure, Point, Policy, Unit, pareto_front
 from lab.training.table import Floats, Table
 from tandem.method.checks import SmallRole, TrialMode, TrialPlan
 from tandem.method.plan import Plan
-from tandem.method.strictness import NEVER
+from tandem.method.stop_rule import NEVER
 
 Order = tuple[SmallRole, ...]
 ORDERS: tuple[Order, ...] = (("slm",), ("second_slm",), ("slm", "second_slm"), ("second_slm", "slm"))

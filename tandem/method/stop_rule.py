@@ -17,6 +17,8 @@ from tandem.method.tasks import StageScore
 
 # Tokens that the templates add to a question, at most; a budget is a bound, so it is rounded up.
 TEMPLATE_TOKENS = 96
+NEVER = 1.0
+"""A threshold that no calibrated score reaches."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ def is_sufficient(score: float | None, threshold: float) -> bool:
 
 
 def is_scored(threshold: float, llm_finishes: bool) -> bool:
-    """A score below 1 cannot reach a threshold of 1, so it would only serve to find the best of the stages."""
-    return threshold < 1 or not llm_finishes
+    """A score that cannot reach the threshold would only serve to find the best of the stages."""
+    return threshold < NEVER or not llm_finishes
 
 
 def is_prefilled(stage: int, thresholds: Sequence[float], llm_finishes: bool) -> bool:

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from tandem.method.checks import EXAMPLES
 from tandem.method.conversation import Kind
 from tandem.method.profile import Profile
+from tandem.method.stop_rule import NEVER
 
 STRENGTHS = (10, 8, 6, 5, 4, 3, 2, 1)
 THRESHOLDS = (0.99, 0.98, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.4, 0.3, 0.2, 0.1)
-NEVER = 1.0
-"""No calibrated score reaches it; if the large model may finish, such a stage is not even scored."""
 
 
 def stricter(profile: Profile, kind: Kind) -> Iterator[Profile]:

@@ -28,7 +28,7 @@ from tandem.cli import app
 from tandem.method.call_scorer import call_scorer
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import Profile, load_profile
-from tandem.method.strictness import NEVER
+from tandem.method.stop_rule import NEVER
 
 pytest.importorskip("bfcl_eval", reason="a development dependency: make develop")
 FUNCTION = {

@@ -21,7 +21,7 @@ from tandem.method.checks import TrialPlan
 from tandem.method.plan import Plan, make_plan
 from tandem.method.prices import Rates, RoleRates
 from tandem.method.profile import Profile, load_profile
-from tandem.method.strictness import NEVER
+from tandem.method.stop_rule import NEVER
 from tests.unit.synthetic import synthetic_runs
 
 

@@ -21,7 +21,7 @@ from lab.training.study import POLICY, Study
 from lab.training.table import Table, make_table
 from tandem.method.plan import Plan, make_plan
 from tandem.method.profile import load_profile
-from tandem.method.strictness import NEVER
+from tandem.method.stop_rule import NEVER
 from tests.unit.synthetic import synthetic_runs
 
 STAGES = 3

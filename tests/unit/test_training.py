@@ -48,7 +48,7 @@ def quick() -> Iterator[None]:
     """Faster fits and intervals: these easy questions need neither the small learning rate nor many penalties or resamples."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(estimators, "_LEARNING_RATE", 2e-3)
-        patch.setattr(estimators, "_MAX_EPOCHS", 40)
+        patch.setattr(estimators, "_SCHEDULE", replace(estimators._SCHEDULE, epochs=40))
         patch.setattr(estimators, "_PENALTIES", [0.01, 1.0])
         patch.setattr(metrics, "_RESAMPLES", 400)
         yield

@@ -27,7 +27,7 @@ LLAMACPP = "llamacpp Q4_K - Medium"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimators, "_MAX_EPOCHS", 3)
+    monkeypatch.setattr(estimators, "_SCHEDULE", replace(estimators._SCHEDULE, epochs=3))
     monkeypatch.setattr(estimators, "_PENALTIES", [1.0])
 
 
