@@ -48,7 +48,7 @@ def train(
     least, since, best = float("inf"), 0, _copy_of_state(network)
     for _ in range(schedule.epochs):
         network.train()
-        for picked in split.learned[torch.randperm(len(split.learned))].split(schedule.batch):
+        for picked in torch.split(split.learned[torch.randperm(len(split.learned))], schedule.batch):
             optimizer.zero_grad()
             loss(picked).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
