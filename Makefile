@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: bench-endpoints bench-time-to-call scale-simulation calls images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: bench-endpoints bench-time-to-call scale-simulation calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -132,6 +132,9 @@ collect-savings: models develop  ## collect what `make savings` needs (hours on 
 CALLS ?= lab/calls/collected/train.jsonl
 calls: develop  ## train and calibrate the scorer of calls from the collected file CALLS, and print how well each evidence tells right calls (minutes)
 	@$(TANDEM) train $(CALLS) && $(TANDEM) calibrate $(CALLS) --below 0.02
+
+calls-judged: develop  ## the held-out tasks with tools again, by the shipped policy, from the collected answers (half a minute)
+	@$(TANDEM) eval --data lab/calls/data/test.jsonl --collected lab/calls/collected/test.jsonl --no-ask
 
 tables: develop  ## write docs/settings.md, and the tables of docs/security.md and docs/redis.md: who may call what, as the tests find it
 	@$(RUN) python docs/gen_settings.py

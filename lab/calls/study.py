@@ -117,10 +117,10 @@ def _listed(scores: np.ndarray[Any, np.dtype[np.float64]]) -> list[float | None]
 def judge(answers: Answers, study: CallStudy, *, again: bool, record: Path | None = None) -> list[dict[str, Any]]:
     """Record that the held-out tasks are judged now, by which policy, fixed when. Returns all such records.
 
-    Raises StudyError where they were judged before and it is not said that it is done `again`, or where answers are missing.
+    The policy that judged them last may compute its figures again. Raises StudyError where another one did and it is not said that they are
+    judged `again`, or where answers are missing.
     """
-    held_out = answers.tasks.path == tasks.FOLDER / "test.jsonl"
-    if not held_out:
+    if answers.tasks.sha256 != tasks.load("test").sha256:
         return []
     record = record or JUDGED
     before: list[dict[str, Any]] = json.loads(record.read_text()) if record.exists() else []
@@ -128,6 +128,8 @@ def judge(answers: Answers, study: CallStudy, *, again: bool, record: Path | Non
         raise StudyError(
             f"{len(answers.table)} of {len(answers.tasks.items)} held-out tasks are collected: they are judged once, and whole"
         )
+    if before and before[-1]["policy_sha256"] == study.sha256:
+        return before
     if before and not again:
         raise StudyError(
             f"the held-out tasks were judged on {before[-1]['judged_on']}, by the policy of {before[-1]['fixed_on']}; "

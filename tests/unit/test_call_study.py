@@ -190,12 +190,15 @@ def test_held_out_tasks_are_judged_once_and_whole(answers: study.Answers, traine
     fixed.save(trained, answers.table)
     fixed.save_policy(CallPolicy(0.5, NEVER, 0.5, 0.5, 0.5), "a goal")
     assert judge(answers, fixed, again=False, record=record) == []
-    held_out = replace(answers, tasks=replace(answers.tasks, path=study.tasks.FOLDER / "test.jsonl"))
+    a_copy = replace(answers.tasks, path=tmp_path / "copy.jsonl", sha256=study.tasks.load("test").sha256)
+    held_out = replace(answers, tasks=a_copy)
     part = replace(held_out, table=answers.table.take(np.arange(10)))
     with pytest.raises(StudyError, match=f"10 of {N} held-out tasks"):
         judge(part, fixed, again=False, record=record)
     [first] = judge(held_out, fixed, again=False, record=record)
     assert (first["fixed_on"], first["is_first"]) == (fixed.fixed_on(), True)
+    assert judge(held_out, fixed, again=False, record=record) == [first]
+    fixed.save_policy(CallPolicy(0.6, NEVER, 0.5, 0.5, 0.5), "another goal")
     with pytest.raises(StudyError, match="were judged on"):
         judge(held_out, fixed, again=False, record=record)
     assert [each["is_first"] for each in judge(held_out, fixed, again=True, record=record)] == [True, False]
