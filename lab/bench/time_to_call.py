@@ -1,7 +1,7 @@
 """Seconds to a call: `python -m lab.bench.time_to_call`, the default pair on the local stack.
 
-Conversations of three questions about the same tools (several functions of the leaderboard's training tasks), each asked in two ways that
-take turns: the small model tries first, and the large model alone. Each way is a tenant, so neither reads what the other has cached.
+Conversations of three questions about the same tools (several functions of the leaderboard's training tasks), each after the result of the
+call before, are asked in two ways that take turns: the small model tries first, and the large model alone. Each way is a tenant, so neither reads what the other has cached.
 Calls come whole, at the end of their stream, so a request's end is the time to its call.
 """
 
@@ -32,7 +32,7 @@ from tests.stacks import started_stack
 
 _CATEGORY, _TURNS = "live_multiple", 3
 _WAYS = ("small_first", "large_alone")
-_RESULT, _REPLY = '{"status": "ok"}', "Done."
+_RESULT = '{"status": "ok"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +78,13 @@ def _talk(client: Client, tasks: Sequence[CallTask], tenant: str, threshold: flo
     ]
     turns = []
     for task in tasks:
-        said += [{"role": message.speaker, "content": message.text} for message in task.messages]
+        messages = [each for each in task.messages if not said or each.speaker != "system"]
+        said += [{"role": message.speaker, "content": message.text} for message in messages]
         started = time.perf_counter()
         result = client.ask(said, tools=tools, tenant=tenant, threshold=threshold)
         turns.append(_turn(result, time.perf_counter() - started))
         said.append({"role": "assistant", "content": result.answer, "tool_calls": calls_as_data(result.tool_calls)})
-        if result.tool_calls:
-            said += [{"role": "tool", "tool_call_id": call.id, "content": _RESULT} for call in result.tool_calls]
-            said.append({"role": "assistant", "content": _REPLY})
+        said += [{"role": "tool", "tool_call_id": call.id, "content": _RESULT} for call in result.tool_calls]
     return turns
 
 
