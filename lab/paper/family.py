@@ -90,7 +90,7 @@ def _rows(name: str, found: Mapping[str, tuple[Answer, Answer]]) -> Iterator[str
         [(first[question].right, first[question].output_tokens) for question in found],
         [(each.right, each.tokens) for each in (briefed[question][ablation.WHOLE] for question in found)],
     )
-    other = [[(pair[number].right, pair[number].tokens) for pair in found.values()] for number in (0, 1)]
+    other = [[(both[number].right, both[number].tokens) for both in found.values()] for number in (0, 1)]
     for number, insight in enumerate(("none", ablation.WHOLE)):
         of_shipped = np.array([right for right, _ in shipped[number]])
         for shown, given in ((SHIPPED, shipped[number]), (OTHER, other[number])):

@@ -17,7 +17,6 @@ from tandem.method.profile import load_profile
 from tandem.paths import REPOSITORY, has_nvidia_gpu, models_folder, profile_folders
 
 MARK = "tandem.json"  # written last; says what the folder was made from
-CHAT_TEMPLATE = "chat_template.jinja"
 _MIB, _GIB = 1 << 20, 1 << 30
 _POLL_SECONDS = 1.0
 

