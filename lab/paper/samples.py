@@ -140,7 +140,7 @@ async def _collect(name: str, slm: Engine) -> None:
 
 
 def main() -> None:
-    with engine_of(profile(), "slm", models_folder(), Machine(threads=2, width=_WIDTH * MOST)) as slm:
+    with engine_of(profile(), "slm", models_folder(), Machine(threads=1, width=_WIDTH * MOST)) as slm:
         for name in SETS:
             asyncio.run(_collect(name, slm))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
@@ -100,6 +101,21 @@ class Connection:
             reply = await self.blocking.execute_command("XREAD", *limit, "BLOCK", milliseconds, *streams, **target)
         pairs = reply.items() if isinstance(reply, dict) else (reply or [])
         return {name: [(i, fields) for i, fields in entries if fields] for name, entries in pairs}
+
+    @asynccontextmanager
+    async def pipeline(self, request_id: str) -> AsyncIterator[Any]:
+        """Commands on a request's keys in one round trip.
+
+        A pipeline of redis-py 8.1 that fails leaves the client's map of a cluster as it was, so that it would go on asking a dead
+        node; a plain command that fails has it read again. (Its `exists` is a pipeline too.)
+        """
+        try:
+            async with self.redis.pipeline(transaction=False) as pipe:
+                yield pipe
+        except RedisCluster.ERRORS_ALLOW_RETRY:
+            with suppress(RedisError, OSError):
+                await self.redis.execute_command("EXISTS", key(request_id, "state"))
+            raise
 
     async def _node_of(self, name: str) -> dict[str, Any]:
         """Where a cluster has a key. Its client would ask a node for the keys of each XREAD, and go on asking a dead one."""

@@ -51,13 +51,13 @@ class Decisions:
         payload = _adapter(type(decision)).dump_json(decision).decode()
         entry = {"kind": _NAMES[type(decision)], **self._sealed.decision(request_id, slot, payload)}
         with translated_errors():
-            async with self._connection.redis.pipeline(transaction=False) as pipe:
+            async with self._connection.pipeline(request_id) as pipe:
                 pipe.xadd(stream, entry, id=f"{slot}-0").pexpire(stream, self._connection.ttl_ms)
                 added, _ = await pipe.execute(raise_on_error=False)
-            if not isinstance(added, Exception):
-                return None
-            if not (isinstance(added, ResponseError) and "equal or smaller" in str(added)):
-                raise added
+                if not isinstance(added, Exception):
+                    return None
+                if not (isinstance(added, ResponseError) and "equal or smaller" in str(added)):
+                    raise added
         return await self.get(request_id, slot)
 
     async def get(self, request_id: str, slot: int) -> Decision | None:

@@ -76,7 +76,7 @@ class Ledger:
 
     async def _write_pass(self, request_id: str, kind: Pass, name: str, counts: TokenCounts) -> Passes:
         passes = key(request_id, PASSES)
-        async with self._connection.redis.pipeline(transaction=False) as pipe:
+        async with self._connection.pipeline(request_id) as pipe:
             pipe.hset(passes, f"{kind}:{name}", f"{counts.prompt} {counts.cached}")
             pipe.pexpire(passes, self._connection.ttl_ms).hgetall(passes)
             *_, fields = await pipe.execute()

@@ -59,7 +59,7 @@ class RequestLog:
     async def expire_soon(self, request_id: str) -> None:
         """The request has ended: its keys stay for a few minutes, for a client that comes back."""
         with translated_errors():
-            async with self._connection.redis.pipeline(transaction=False) as pipe:
+            async with self._connection.pipeline(request_id) as pipe:
                 for name in _KEPT:
                     pipe.pexpire(key(request_id, name), int(_FINISHED_TTL.total_seconds() * 1000))
                 await pipe.execute()
@@ -75,7 +75,7 @@ class Watchers:
         """`watcher` reads this request until `now` + `lease`, Unix seconds."""
         leases = key(name, "watchers")
         with translated_errors():
-            async with self._connection.redis.pipeline(transaction=False) as pipe:
+            async with self._connection.pipeline(name) as pipe:
                 pipe.zadd(leases, {watcher: now + lease.total_seconds()}).pexpire(leases, self._connection.ttl_ms)
                 await pipe.execute()
 

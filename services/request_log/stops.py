@@ -32,7 +32,7 @@ class StopFlags:
         state, stops = key(stop.request_id, "state"), key(stop.request_id, "stops")
         fields = {f"{stop.role}:stop_epoch": stop.epoch, f"{stop.role}:stop_at": repr(stop.decided_at)}
         with translated_errors():
-            async with self._connection.redis.pipeline(transaction=False) as pipe:
+            async with self._connection.pipeline(stop.request_id) as pipe:
                 pipe.hset(state, mapping=fields).xadd(stops, {"stop": json.dumps(astuple(stop))})
                 pipe.pexpire(state, self._connection.ttl_ms).pexpire(stops, self._connection.ttl_ms)
                 await pipe.execute()

@@ -120,7 +120,7 @@ def test_ask_prints_a_link_to_the_trace(traced: LocalStack) -> None:
 def asked(traced: LocalStack) -> Any:
     """The trace of one `tandem ask` in Jaeger."""
     traced.heal()
-    result = json.loads(tandem("ask", "--json", "--tenant", "acme", "[scores=16:0.9 slm_eos=5]").stdout)
+    result = json.loads(tandem("ask", "--json", "--tenant", "acme", "[scores=16:0.9 llm_hold=20 slm_eos=5]").stdout)
     wait_until(lambda: adds_up(traced, result["trace_id"]))
     wait_until(lambda: len(fetch_trace(traced.stack.jaeger, result["trace_id"]).roots) == 1)
     return fetch_trace(traced.stack.jaeger, result["trace_id"])
