@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -43,19 +43,34 @@ def questions_of(name: str) -> list[Item]:
     return in_order_of_chance(item for item in load(name).items if item.id in known)
 
 
-def made_with(module: str, data: str, **more: Any) -> dict[str, Any]:
-    """What answers to a test set that a module of this folder collects from the shipped pair are made with."""
-    marks = {each.name: models_folder() / each.name / "tandem.json" for each in (profile().llm, profile().slm)}
+def made_with(
+    module: str,
+    data: str,
+    *,
+    pair: Profile | None = None,
+    roles: Sequence[str] = ("llm", "slm"),
+    engine: str = TRANSFORMERS,
+    libraries: Sequence[str] = ("torch", "transformers"),
+    **more: Any,
+) -> dict[str, Any]:
+    """What answers to a test set that a module of this folder collects are made with. `pair`: of profiles, the shipped one by default."""
+    of = pair or profile()
     return {
         "command": f"python -m lab.paper.{module}",
         "dataset_sha256": load(data).sha256,
-        "pair": profile().name,
-        "models": {name: json.loads(mark.read_text()) if mark.is_file() else None for name, mark in marks.items()},
-        "max_tokens": profile().execution.max_tokens,
-        "engine": TRANSFORMERS,
-        "versions": {name: version(name) for name in ("torch", "transformers", "math-verify")},
+        "pair": of.name,
+        "models": {model.name: _contents(model.name) for model in (of.models[role] for role in roles)},
+        "max_tokens": of.execution.max_tokens,
+        "engine": engine,
+        "versions": {name: version(name) for name in (*libraries, "math-verify")},
         **more,
     }
+
+
+def _contents(model: str) -> str | None:
+    """The SHA-256 that its folder names: the same wherever it was downloaded from."""
+    mark = models_folder() / model / "tandem.json"
+    return str(json.loads(mark.read_text())["sha256"]) if mark.is_file() else None
 
 
 @dataclass(frozen=True)

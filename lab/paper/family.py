@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ import numpy as np
 from lab.collecting import append_each, keep_origin, whole_lines
 from lab.pages import points
 from lab.paper import ablation
-from lab.paper.answers import collected, questions_of
-from lab.training.datasets import Item, load
+from lab.paper.answers import collected, made_with, questions_of
+from lab.training.datasets import Item
 from lab.training.grading import grade
 from lab.training.machine import Machine, engine_of
 from lab.training.metrics import difference_of_means
@@ -103,21 +102,14 @@ def _file(name: str) -> Path:
     return FOLDER / f"{name}.jsonl"
 
 
-def _origin(name: str) -> dict[str, Any]:
-    mark = models_folder() / pair().slm.name / "tandem.json"
-    return {
-        "command": "python -m lab.paper.family",
-        "dataset_sha256": load(name).sha256,
-        "model": json.loads(mark.read_text()),
-        "engine": "llamacpp",
-        "versions": {"xllamacpp": version("xllamacpp")},
-        "prompts": [pair().prompts.question, pair().prompts.brief_answer],
-    }
-
-
 async def _collect(name: str, slm: Engine) -> None:
     done, asked = answers(name).keys(), ablation.answers(name)
-    keep_origin(_origin(name), _file(name))
+    prompts = [pair().prompts.question, pair().prompts.brief_answer]
+    libraries = ("xllamacpp",)
+    keep_origin(
+        made_with("family", name, pair=pair(), roles=("slm",), engine="llamacpp", libraries=libraries, prompts=prompts),
+        _file(name),
+    )
     briefs = {question: each[ablation.WHOLE].insight for question, each in asked.items()}
     missing = [item for item in questions_of(name) if item.id in briefs.keys() - done]
     await append_each(_file(name), missing, Asker(slm, briefs).line, _WIDTH, len(done))
