@@ -138,8 +138,8 @@ def _latency() -> str:
 
 
 def _ablation() -> str:
-    head = "questions | insight | n | right | less all four parts, points | insight, tokens | answer, tokens | TFLOPs, paper"
-    return table(head, list(ablation.rows()) or ["not collected" + " | " * 7])
+    head = "questions | insight | n | right | less all four parts, points | insight, tokens | of them at the cap | answer, tokens | TFLOPs, paper"
+    return table(head, list(ablation.rows()) or ["not collected" + " | " * 8])
 
 
 def _family() -> str:

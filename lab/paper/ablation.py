@@ -21,7 +21,7 @@ import numpy as np
 
 from lab.collecting import append_each, keep_origin, whole_lines
 from lab.pages import points
-from lab.paper.answers import collected, made_with, profile, questions_of
+from lab.paper.answers import TESTS, collected, made_with, profile, questions_of
 from lab.training.collect import Run
 from lab.training.datasets import Item
 from lab.training.grading import grade
@@ -131,7 +131,8 @@ def _cells(name: str, shown: str, whole: Any, found: Sequence[tuple[bool, int, i
     right, insight, own = (np.array(values, float) for values in zip(*found, strict=True))
     cost = tflops_paper(profile().llm.parameters, insight.mean(), profile().slm.parameters, own.mean())
     against = "" if shown == WHOLE else points(difference_of_means(right, whole))
-    return f"{name} | {shown} | {len(found)} | {right.mean():.1%} | {against} | {insight.mean():.0f} | {own.mean():.0f} | {cost:.2f}"
+    is_cut = "" if shown == CONTINUATION else f"{(insight == _CAP).mean():.0%}"
+    return f"{TESTS[name]} | {shown} | {len(found)} | {right.mean():.1%} | {against} | {insight.mean():.0f} | {is_cut} | {own.mean():.0f} | {cost:.2f}"
 
 
 def _file(name: str) -> Path:

@@ -20,7 +20,7 @@ import numpy as np
 from lab.collecting import append_each, keep_origin, whole_lines
 from lab.pages import points
 from lab.paper import ablation
-from lab.paper.answers import collected, made_with, questions_of
+from lab.paper.answers import TESTS, collected, made_with, questions_of
 from lab.training.datasets import Item
 from lab.training.grading import grade
 from lab.training.machine import Machine, engine_of
@@ -95,7 +95,7 @@ def _rows(name: str, found: Mapping[str, tuple[Answer, Answer]]) -> Iterator[str
         for shown, given in ((SHIPPED, shipped[number]), (OTHER, other[number])):
             right, tokens = (np.array(values, float) for values in zip(*given, strict=True))
             against = "" if shown == SHIPPED else points(difference_of_means(right, of_shipped))
-            yield f"{name} | {shown} | {insight} | {len(right)} | {right.mean():.1%} | {against} | {tokens.mean():.0f}"
+            yield f"{TESTS[name]} | {shown} | {insight} | {len(right)} | {right.mean():.1%} | {against} | {tokens.mean():.0f}"
 
 
 def _file(name: str) -> Path:
