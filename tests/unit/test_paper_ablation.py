@@ -29,5 +29,5 @@ def test_a_question_is_answered_from_each_variant_of_the_insight(
     ablation.answers.cache_clear()
     rows = [row.split(" | ") for row in ablation.rows()]
     ablation.answers.cache_clear()
-    assert [(row[0], row[1], row[2]) for row in rows] == [("gsm8k", name, "1") for name in (*VARIANTS, CONTINUATION)]
+    assert [(row[0], row[1], row[2]) for row in rows] == [("GSM8K", name, "1") for name in (*VARIANTS, CONTINUATION)]
     assert rows[0][4] == ""
