@@ -29,6 +29,8 @@ _SYSCTLS = (
     "kernel.keys.root_maxbytes",
 )  # fmt: skip
 
+_PROGRAMS = ("containerd", "runc", "ip", "iptables", "ipset", "nft", "nsenter")
+
 
 class Cluster(Layout):
     # -- for tests ------------------------------------------------------------------------------------------------
@@ -61,7 +63,11 @@ class Cluster(Layout):
     # -- life -----------------------------------------------------------------------------------------------------
 
     def up(self) -> None:
-        """Everything, until each node is Ready and names resolve."""
+        """Everything, until each node is Ready and names resolve. Raises RuntimeError where the machine lacks a program."""
+        if missing := [program for program in _PROGRAMS if not shutil.which(program)]:
+            raise RuntimeError(
+                f"the test cluster needs {', '.join(missing)}: docs/kubernetes.md says what must be installed"
+            )
         for folder in (self.pki, self.run / "log"):
             folder.mkdir(parents=True, exist_ok=True)
         connect_nodes()

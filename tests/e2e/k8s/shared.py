@@ -33,13 +33,19 @@ def fill_shared(layout: Layout) -> None:
         for name in ("redis-server", "temporal", "jaeger"):
             _update(require_binary(name), shared / "programs" / name)
         _update(REPOSITORY / "deploy" / "jaeger.yaml", shared / "programs" / "jaeger.yaml")
-        for source in (REPOSITORY / "tests").rglob("*.py"):
-            _update(source, shared / "extra" / source.relative_to(REPOSITORY))
-        if not (shared / "extra" / PATHS).is_file():
-            (shared / "extra" / PATHS).write_text("/site\n/extra\n")
+        _fill_tests(REPOSITORY, shared / "extra")
+        _fill_tests(layout.folder / "previous", shared / "extra-before")
         for name in ("scripted-llm", "scripted-slm"):
             if not (shared / "scripted-models" / name).is_dir():
                 write_tokenizer(shared / "scripted-models" / name)
+
+
+def _fill_tests(repository: Path, folder: Path) -> None:
+    """The tests' engine of this version, which runs in its images alone."""
+    for source in (repository / "tests").rglob("*.py"):
+        _update(source, folder / source.relative_to(repository))
+    if not (folder / PATHS).is_file():
+        (folder / PATHS).write_text("/site\n/extra\n")
 
 
 def _update(source: Path, target: Path) -> None:
@@ -58,6 +64,7 @@ def volumes(layout: Layout, namespace: str, *, scripted: bool) -> list[dict[str,
         "models": shared / ("scripted-models" if scripted else "models"),
         "site": Path(sysconfig.get_paths()["purelib"]),
         "extra": shared / "extra",
+        "extra-before": shared / "extra-before",
         "programs": shared / "programs",
         "journal": journal_folder(layout, namespace),
     }

@@ -19,6 +19,7 @@ from tandem.paths import REPOSITORY
 from tests.e2e.k8s import servers
 from tests.e2e.k8s.cluster import Cluster
 from tests.e2e.k8s.release import Release, image_tags
+from tests.e2e.k8s.values import before
 
 pytestmark = pytest.mark.timeout(1200)
 WORK = "[ms=200 slm_eos=60] {}"  # 48 tokens of insight, 60 of answer: some twenty seconds
@@ -43,7 +44,7 @@ def release(cluster: Cluster) -> Iterator[Release]:
     release = Release(cluster, "upgraded", scripted=True)
     release.prepare()
     servers.start_servers(release)
-    release.upgrade("--install", chart=cluster.folder / "previous" / "helm", values=values("previous"))
+    release.upgrade("--install", chart=cluster.folder / "previous" / "helm", values=values("previous") | before())
     release.wait_until_ready()
     yield release
     release.remove()

@@ -99,6 +99,13 @@ def _demo() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def before() -> dict[str, Any]:
+    """What is different for images of the version before: the tests' engine is that version's."""
+    site, extra, journal = _claim("site"), {**_claim("extra-before"), "name": "extra"}, _claim("journal")
+    models = {key: {"extraVolumes": [site, extra, journal]} for key in MODEL_KEYS}
+    return {"defaults": {"extraVolumes": [site, extra]}, **models}
+
+
 def _claim(name: str) -> dict[str, Any]:
     return {"name": name, "persistentVolumeClaim": {"claimName": name}}
 
