@@ -17,13 +17,13 @@ from services.request_log.log import RequestLog
 from services.request_log.promises import Counting, PolicyOf, Report
 from tandem import RequestError, to_dict
 from tandem.method.kept import REVIEW, Course, Watched
-from tandem.method.profile import load_profile
 from tandem.v1 import tandem_pb2
 from tests.command import tandem
 from tests.integration.asking import ask, ended_timeline, shadow_of
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import serving
 from tests.integration.request_logs import open_log
+from tests.promising import promise
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -193,12 +193,7 @@ def write_promised(folder: Path, source: Path, name: str, more: str = "", stages
     text = text.replace('scorer = "untrained"', 'scorer = "untrained"\notherwise = "llm_finishes"')
     (folder / name).mkdir()
     (folder / name / "profile.toml").write_text(text)
-    evidence = load_profile(name, (folder,)).evidence("answer")
-    (folder / name / "profile.toml").write_text(
-        text
-        + f'\n[[promises]]\ntask = "answer"\nlose_at_most = 0.05\nconfidence = 0.95\nbound = 0.04\nlost = 1\nn = 200\n'
-        f'evidence = "{evidence}"\ndata = []\n'
-    )
+    promise(folder / name)
 
 
 async def test_lost_answers_make_the_policy_stricter_until_the_large_model_answers_and_a_restart_keeps_it(

@@ -1,4 +1,5 @@
-"""A second pair for the test engine, whose scorer was "trained" on questions like `LIKE_TRAINING` and lets every question stop."""
+"""A second pair for the test engine, whose scorer was "trained" on questions like `LIKE_TRAINING` and lets every question stop, and which promises
+how many of its answers are lost at most."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from services.sufficiency_scorer.scorer_inputs import BUCKETS, NAMES, bag_of_wor
 from tandem.method.profile import Profile, load_profile
 from tests.e2e.k8s.values import scripted_profile, sharing_pair
 from tests.fakes import ByteTokenizer
+from tests.promising import promise
 
 PAIR = "trained"
 SCRIPT_LIKE_TRAINING, SCRIPT_UNLIKE = "slm_eos=5", "slm=%%% slm_eos=5"
@@ -35,8 +37,10 @@ def values() -> dict[str, Any]:
 
 def _write_profile(folder: Path) -> Profile:
     (folder / PAIR).mkdir()
-    text = scripted_profile(PAIR).replace('scorer = "untrained"', 'scorer = "words"', 1)
+    stop = 'scorer = "words"\notherwise = "llm_finishes"'
+    text = scripted_profile(PAIR).replace('scorer = "untrained"', stop, 1)
     (folder / PAIR / "profile.toml").write_text(text)
+    promise(folder / PAIR)
     return load_profile(PAIR, (folder,))
 
 

@@ -1,0 +1,26 @@
+"""A profile that promises how many of its answers are lost at most, as `tandem calibrate --lose-at-most` writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tandem.method.profile import load_profile
+
+_PROMISE = """
+[[promises]]
+task = "answer"
+lose_at_most = 0.05
+confidence = 0.95
+bound = 0.04
+lost = 1
+n = 200
+evidence = "{evidence}"
+data = []
+"""
+
+
+def promise(folder: Path) -> None:
+    """Add it to the profile in `folder`, for the policy that this has."""
+    evidence = load_profile(folder.name, (folder.parent,)).evidence("answer")
+    with (folder / "profile.toml").open("a") as file:
+        file.write(_PROMISE.format(evidence=evidence))
