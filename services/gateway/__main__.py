@@ -33,7 +33,7 @@ from services.gateway.tenancy import Tenancy
 from services.gateway.visibility import find_search_attributes
 from services.gateway.workers import PATIENCE, Patience
 from services.identity.authentication import ApiKeys, Authentication, IdentitySettings
-from services.observability import availability, metrics, tracing
+from services.observability import availability, metrics, outcome_metrics, tracing
 from services.process.callers import Callers
 from services.process.redis import open_request_log
 from services.process.server import Server, serve
@@ -198,6 +198,7 @@ async def main() -> None:
     metrics.expose(settings.host, settings.metrics_port, "gateway")
     profiles = {name: load_profile(name, settings.profile_folders) for name in settings.profiles}
     availability.watch_calls(profiles)
+    outcome_metrics.watch_promises(profiles.values())
     counters = {name: token_counter(settings.models_folder, p.slm) for name, p in profiles.items()}
     log = open_request_log(settings.sealer())
     checked = authentication(settings.host)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import Counter
 
+from tandem.method.profile import Profile
 from tandem.method.result import ShadowResult
 
 SHADOW_PAID = Counter("tandem_shadow_paid_usd", "Cost of shadows, which no request's bill contains.", ["profile"])
@@ -38,6 +41,13 @@ def count_shadow(profile: str, result: ShadowResult) -> None:
     ):
         if usd is not None:
             counter.labels(profile).inc(usd)
+
+
+def watch_promises(profiles: Iterable[Profile]) -> None:
+    """Export each promise's policy from 0 on: `increase` does not see a series that begins at 1."""
+    for profile in profiles:
+        for promise in profile.promises:
+            STRICTER.labels(profile.name, promise.task)
 
 
 def count_outcome(profile: str, task: str, told_by: str, counting: str) -> None:

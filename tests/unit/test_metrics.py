@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from services.observability.availability import Outcome
 from services.observability.spans import Inference, InferenceSpan, cost_bucket
 from tandem.cli.local_checks import judge_drift
 from tandem.method.prices import RolePrices
+from tandem.method.profile import load_profile
 from tandem.method.result import (
     Cost,
     ShadowResult,
@@ -31,7 +33,9 @@ from tandem.method.result import (
     UsdByRole,
 )
 from tandem.method.tokens import TokenCounts
+from tandem.paths import REPOSITORY
 from tests.fakes import ScriptedEngine
+from tests.promising import promise
 
 
 class Shifted:
@@ -53,7 +57,7 @@ class Untrained:
         return []
 
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = REPOSITORY / "deploy"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 
 
@@ -213,6 +217,17 @@ def test_feature_drift_is_exported_and_the_doctor_warns() -> None:
     assert not check.ok
     assert "entropy_max lies -1.5" in check.found
     assert judge_drift("") is None
+
+
+def test_a_policy_that_promises_is_exported_before_it_becomes_stricter(tmp_path: Path) -> None:
+    folder = tmp_path / "promised"
+    shutil.copytree(REPOSITORY / "tests" / "profiles" / "scripted-shadow", folder)
+    file = folder / "profile.toml"
+    text = file.read_text().replace('"scripted-shadow"', '"promised"')
+    file.write_text(text.replace('scorer = "untrained"', 'scorer = "untrained"\notherwise = "llm_finishes"'))
+    promise(folder)
+    outcome_metrics.watch_promises([load_profile("promised", (tmp_path,))])
+    assert REGISTRY.get_sample_value("tandem_policy_stricter_total", {"profile": "promised", "task": "answer"}) == 0
 
 
 # -- dashboards and alerts --------------------------------------------------------------------------------------
