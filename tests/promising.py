@@ -20,7 +20,9 @@ data = []
 
 
 def promise(folder: Path) -> None:
-    """Add it to the profile in `folder`, for the policy that this has."""
+    """Add it to the profile in `folder`, for the policy that this has where the large model finishes, as one that promises must let it."""
+    file = folder / "profile.toml"
+    text = file.read_text().replace("[stop]\n", '[stop]\notherwise = "llm_finishes"\n', 1)
+    file.write_text(text)
     evidence = load_profile(folder.name, (folder.parent,)).evidence("answer")
-    with (folder / "profile.toml").open("a") as file:
-        file.write(_PROMISE.format(evidence=evidence))
+    file.write_text(text + _PROMISE.format(evidence=evidence))

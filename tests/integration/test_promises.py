@@ -190,7 +190,6 @@ async def test_http_takes_outcomes_too(system: System) -> None:
 def write_promised(folder: Path, source: Path, name: str, more: str = "", stages: str = "0.8") -> None:
     text = (source / "scripted-shadow" / "profile.toml").read_text().replace("scripted-shadow", name)
     text = text.replace("share = 1.0", more or "share = 0.0").replace("\nthreshold = 0.8", f"\nthreshold = {stages}")
-    text = text.replace('scorer = "untrained"', 'scorer = "untrained"\notherwise = "llm_finishes"')
     (folder / name).mkdir()
     (folder / name / "profile.toml").write_text(text)
     promise(folder / name)

@@ -223,8 +223,7 @@ def test_a_policy_that_promises_is_exported_before_it_becomes_stricter(tmp_path:
     folder = tmp_path / "promised"
     shutil.copytree(REPOSITORY / "tests" / "profiles" / "scripted-shadow", folder)
     file = folder / "profile.toml"
-    text = file.read_text().replace('"scripted-shadow"', '"promised"')
-    file.write_text(text.replace('scorer = "untrained"', 'scorer = "untrained"\notherwise = "llm_finishes"'))
+    file.write_text(file.read_text().replace('"scripted-shadow"', '"promised"'))
     promise(folder)
     outcome_metrics.watch_promises([load_profile("promised", (tmp_path,))])
     assert REGISTRY.get_sample_value("tandem_policy_stricter_total", {"profile": "promised", "task": "answer"}) == 0

@@ -1,5 +1,6 @@
-"""A second pair for the test engine, whose scorer was "trained" on questions like `LIKE_TRAINING` and lets every question stop, and which promises
-how many of its answers are lost at most."""
+"""A second pair for the test engine, whose scorer was "trained" on questions like `LIKE_TRAINING` and lets every question stop.
+It promises how many of its answers are lost at most.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +38,7 @@ def values() -> dict[str, Any]:
 
 def _write_profile(folder: Path) -> Profile:
     (folder / PAIR).mkdir()
-    stop = 'scorer = "words"\notherwise = "llm_finishes"'
-    text = scripted_profile(PAIR).replace('scorer = "untrained"', stop, 1)
+    text = scripted_profile(PAIR).replace('scorer = "untrained"', 'scorer = "words"', 1)
     (folder / PAIR / "profile.toml").write_text(text)
     promise(folder / PAIR)
     return load_profile(PAIR, (folder,))

@@ -22,7 +22,7 @@ from tests.conftest import wait_until
 
 SERVICE = "tandem"
 _DETECTION_MS = 5000  # a server that waits for a busy processor is not taken for dead
-_SLOTS = 16384
+SLOTS = 16384
 _BUS = 10_000  # a node of a cluster also listens on its port and this
 _START_ATTEMPTS = 5
 
@@ -90,7 +90,7 @@ def _form_cluster(nodes: RedisNodes) -> None:
     first, *others = nodes.data
     primaries, replicas = nodes.data[:3], nodes.data[3:]
     for number, port in enumerate(primaries):
-        begin, end = (_SLOTS * n // 3 for n in (number, number + 1))
+        begin, end = (SLOTS * n // 3 for n in (number, number + 1))
         nodes.call(port, "CLUSTER ADDSLOTS", *range(begin, end))
         nodes.call(port, "CLUSTER SET-CONFIG-EPOCH", number + 1)
     for port in others:

@@ -19,13 +19,11 @@ from tandem.method.errors import Unavailable
 from tandem.method.events import Scored
 from tandem.method.tokens import TokenCounts
 from tests.conftest import wait_until
-from tests.integration.redis.servers import RedisNodes, run_cluster
+from tests.integration.redis.servers import SLOTS, RedisNodes, run_cluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 LEASE = timedelta(minutes=1)
 SCORED = Scored(0, 0.5, 0.5, True, "mlp", True)
-SLOTS = 16384 // 3  # of the first primary, the lowest
-
 PUBLISHING: dict[str, Callable[[RequestLog, str], Awaitable[object]]] = {
     "a stop": lambda log, name: log.stops.publish(StopSignal(name, Role.INSIGHT, 1, 1.0)),
     "a decision": lambda log, name: log.decisions.publish(name, scored_slot(0), SCORED),
@@ -58,9 +56,9 @@ async def _is_published_soon(nodes: RedisNodes, log: RequestLog, what: str) -> b
 
 
 def _of_the_first_primary(nodes: RedisNodes) -> str:
-    """A new request of it."""
+    """A new request of it, which has the lowest slots."""
     names = iter(lambda: uuid4().hex, "")
-    return next(name for name in names if nodes.call(nodes.data[1], "CLUSTER", "KEYSLOT", name) < SLOTS)
+    return next(name for name in names if nodes.call(nodes.data[1], "CLUSTER", "KEYSLOT", name) < SLOTS // 3)
 
 
 def _names_the_first(nodes: RedisNodes, port: int) -> bool:
