@@ -1,51 +1,25 @@
-"""The metrics, and that dashboards and alerts query no others."""
+"""The metrics of every process."""
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
-import promql_parser
 import pytest
-import yaml
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from services.observability import availability, metrics, outcome_metrics, tenant_metrics
-from services.observability.availability import Outcome
+from services.observability import metrics, outcome_metrics, tenant_metrics
 from services.observability.spans import Inference, InferenceSpan, cost_bucket
 from tandem.cli.local_checks import judge_drift
 from tandem.method.prices import RolePrices
 from tandem.method.profile import load_profile
-from tandem.method.result import (
-    Cost,
-    ShadowResult,
-    SolveResult,
-    StageResult,
-    Stop,
-    StopReason,
-    Timings,
-    Usage,
-    UsdByRole,
-)
 from tandem.method.tokens import TokenCounts
 from tandem.paths import REPOSITORY
-from tests.fakes import ScriptedEngine
+from tests.observed import TRACE_ID, Shifted, result
 from tests.promising import promise
-
-
-class Shifted:
-    """A scorer's drift, as its metrics need it."""
-
-    monitored = ("perplexity_mean", "entropy_max")
-    requests = 40
-
-    def shift(self) -> list[float]:
-        return [0.25, -1.5]
 
 
 class Untrained:
@@ -55,23 +29,6 @@ class Untrained:
 
     def shift(self) -> list[float]:
         return []
-
-
-DEPLOY = REPOSITORY / "deploy"
-TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
-
-
-def result(profile: str) -> SolveResult:
-    usage = Usage(
-        llm=TokenCounts(10, 0, 40, 3, 7),
-        slm=TokenCounts(50, 5, 20),
-        scorer=TokenCounts(60),
-    )
-    cost = Cost(0.03, UsdByRole(0.02, 0.007, 0.003), 0.06, 0.5, 1.0, 2.0, 3.0, "v1", 0.001)
-    return SolveResult(
-        "r", profile, "q", "a", "a", Stop(2, StopReason.SUFFICIENT, 0.8, 0.7), [StageResult(2, "half", 40, 0.8, 0.7, "mlp", True)],
-        f"{profile}-llm", f"{profile}-slm", usage, cost, Timings(900.0, 100.0, 500.0, 4.0, 60.0), TRACE_ID, 1, True, ["a note"],
-    )  # fmt: skip
 
 
 def value(name: str, **labels: str) -> float:
@@ -102,15 +59,6 @@ def test_what_a_cancelled_request_cost_is_no_saving() -> None:
     alone = value("tandem_cost_llm_alone_usd_total", profile="saving")
     assert 1 - cost / alone == pytest.approx(0.5)
     assert value("tandem_cost_usd_total", model="saving-llm", role="llm") == pytest.approx(0.08)
-
-
-def test_the_saved_share_is_that_of_answered_requests_wherever_it_is_shown() -> None:
-    shares = [
-        expression for _, expression in queries() if "tandem_cost_llm_alone_usd_total" in expression.partition("/")[2]
-    ]
-    assert len(shares) == 2  # an alert's and a panel's
-    for share in shares:
-        assert re.match(r"1 - sum( by \(namespace\) )?\(rate\(tandem_cost_answered_usd_total\b", share)
 
 
 def test_an_exemplar_links_to_the_trace() -> None:
@@ -227,80 +175,6 @@ def test_a_policy_that_promises_is_exported_before_it_becomes_stricter(tmp_path:
     promise(folder)
     outcome_metrics.watch_promises([load_profile("promised", (tmp_path,))])
     assert REGISTRY.get_sample_value("tandem_policy_stricter_total", {"profile": "promised", "task": "answer"}) == 0
-
-
-# -- dashboards and alerts --------------------------------------------------------------------------------------
-
-
-def exported() -> set[str]:
-    """Names of all series that our processes export."""
-    metrics.count_result(result("every"), failed=False)
-    shadow = ShadowResult("a", agrees=True, usd=1.0, usd_paid=1.0, usd_served=1.0, usd_estimate=1.0, output_tokens=1)
-    outcome_metrics.count_shadow("every", shadow)
-    outcome_metrics.count_outcome("every", "code", "caller", "counted")
-    metrics.count_check("every", "pass", 0.01, TRACE_ID)
-    tenant_metrics.export_used_limits({("every", "usd_per_day"): 0.5})
-    tenant_metrics.count_cost("every", 0.1)
-    availability.count_http("every", 200, 0.1)
-    availability.announce("every")
-    availability.count_call("every", Outcome.ANSWERED, 1.0)
-    availability.CERTIFICATE_END.labels("every").set(1)
-    if "tandem_scorer_feature_shift" not in generate_latest(REGISTRY).decode():
-        metrics.watch_drift({"mine": Shifted()})
-    InferenceSpan(Inference("every", "llm", "r", 1, RolePrices())).end("eos", 1.0, TokenCounts(1, 0, 5))
-    collector = metrics.EngineCollector({"llm": ScriptedEngine("every")})
-    ours = {s.name for family in collector.collect() for s in family.samples}
-    lines = generate_latest(REGISTRY).decode().splitlines()
-    return ours | {re.split(r"[{ ]", line)[0] for line in lines if line and not line.startswith("#")}
-
-
-def queries() -> list[tuple[str, str]]:
-    dashboard = json.loads((DEPLOY / "dashboards" / "tandem.json").read_text())
-    found = [(p["title"], t["expr"]) for p in dashboard["panels"] for t in p["targets"]]
-    for group in yaml.safe_load((DEPLOY / "alerts" / "tandem.yaml").read_text())["groups"]:
-        found += [(rule["alert"], rule["expr"]) for rule in group["rules"]]
-    return found
-
-
-def selectors(expression: str) -> set[str]:
-    """Metric names in a PromQL expression; raises ValueError where it cannot be parsed."""
-    found, waiting = set(), [promql_parser.parse(expression.replace("$__rate_interval", "5m"))]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, promql_parser.VectorSelector):
-            found.add(node.name)
-        for name in ("expr", "lhs", "rhs", "param", "vector_selector"):
-            if (child := getattr(node, name, None)) is not None:
-                waiting.append(child)
-        waiting += getattr(node, "args", None) or []
-    return found
-
-
-@pytest.mark.parametrize(("where", "expression"), queries())
-def test_a_query_names_only_series_that_are_exported(where: str, expression: str) -> None:
-    names = selectors(expression)
-    assert names or expression == "vector(1)"
-    # The SDK's own figures appear with its first span, vLLM's with its engine; tests/e2e sees the first on a real process. Redis's are
-    # redis_exporter's.
-    assert {n for n in names if not n.startswith(("otel_sdk_", "redis_", "vllm:"))} <= exported(), where
-
-
-def test_every_query_of_the_dashboard_is_of_the_chosen_namespace() -> None:
-    dashboard = json.loads((DEPLOY / "dashboards" / "tandem.json").read_text())
-    for panel in dashboard["panels"]:
-        for target in panel["targets"]:
-            named = target["expr"].count('namespace=~"$namespace"')
-            assert named == len(re.findall(r"\b(?:tandem|gen_ai|vllm|redis|process)[_:]\w+", target["expr"])), panel[
-                "title"
-            ]
-
-
-def test_the_dashboard_shows_tenants_http_drift_and_what_vllm_says_of_itself() -> None:
-    shown = {name for _, expression in queries() for name in selectors(expression)}
-    assert shown >= {
-        "tandem_tenant_cost_usd_total", "tandem_tenant_limit_used_ratio", "tandem_http_requests_total", "tandem_http_reply_seconds_bucket",
-        "tandem_scorer_feature_shift", "vllm:kv_cache_usage_perc", "vllm:num_preemptions_total",
-    }  # fmt: skip
 
 
 def test_a_second_small_model_is_watched_from_0_on_where_there_is_one() -> None:

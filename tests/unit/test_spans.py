@@ -16,7 +16,7 @@ from services.observability.tracing import TelemetrySettings
 from tandem.method.checks import CheckResult, Verdict
 from tandem.method.prices import RolePrices
 from tandem.method.tokens import TokenCounts
-from tests.unit.test_metrics import result
+from tests.observed import result
 
 INFERENCE = spans.Inference("m", "llm", "r", 2, RolePrices(1.0, 0.5, 2.0))
 IDENTITY = {
