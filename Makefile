@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: bench-endpoints bench-time-to-call scale-simulation calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: buildx bench-endpoints bench-time-to-call scale-simulation calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -90,14 +90,17 @@ pictures: develop  ## draw the pictures of docs/page.md from the page itself (ne
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGES ?= default
 PLATFORMS ?=
-BAKE = TAG=$(VERSION) PLATFORMS="$(PLATFORMS)" docker buildx bake -f deploy/docker-bake.hcl
+PYTHON_IMAGE ?=
+BAKE = TAG=$(VERSION) PLATFORMS="$(PLATFORMS)" PYTHON_IMAGE="$(PYTHON_IMAGE)" docker buildx bake -f deploy/docker-bake.hcl
 
-images:  ## build the images, and push them: make images PUSH=registry.example.com/ai IMAGES="gpu roles" PLATFORMS=linux/amd64,linux/arm64
-	@docker buildx version >/dev/null 2>&1 || { echo 'make images needs docker with its plugin buildx; deploy/Dockerfile names the same builds without it' >&2; exit 1; }
+buildx:
+	@docker buildx version >/dev/null 2>&1 || { echo 'images need docker with its plugin buildx; deploy/Dockerfile names the same builds without it' >&2; exit 1; }
+
+images: buildx  ## build the images, and push them: make images PUSH=registry.example.com/ai IMAGES="gpu roles" PLATFORMS=linux/amd64,linux/arm64
 	@$(if $(PUSH),REGISTRY=$(PUSH) $(BAKE) --push --metadata-file dist/images.json,$(BAKE) --load) $(IMAGES)
 
 KIND ?= kind
-kind-images:  ## build the image for CPUs and load it into the Kind cluster KIND=name (k3d: make kind-images LOAD="k3d image import")
+kind-images: buildx  ## build the image for CPUs and load it into the Kind cluster KIND=name (k3d: make kind-images LOAD="k3d image import")
 	@$(BAKE) kind && $(or $(LOAD),kind load docker-image --name $(KIND)) tandem.local/tandem:$(VERSION)
 
 jaeger: setup  ## build Jaeger into the cache folder (once; needs Go, takes minutes)
