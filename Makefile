@@ -87,7 +87,7 @@ lighthouse:  ## what Lighthouse says of the page of a running stack (npm, Chromi
 pictures: develop  ## draw the pictures of docs/page.md from the page itself (needs Chromium)
 	@TANDEM_PICTURES=docs/page $(RUN) pytest tests/integration/test_page_pictures.py
 
-VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+VERSION = $(shell awk -F '"' '/^version = / { print $$2; exit }' pyproject.toml)
 IMAGES ?= default
 PLATFORMS ?=
 PYTHON_IMAGE ?=

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.chart import COMPONENTS, MODELS, ROOT, needs_helm, pod_specs, render
 
@@ -57,12 +59,23 @@ def test_models_have_their_weights_elsewhere_and_every_role_its_command() -> Non
     assert set(MODELS) <= STAGES
 
 
-def test_make_says_what_it_needs_where_there_is_no_builder(tmp_path) -> None:
-    done = subprocess.run(
-        ["make", "images"], cwd=ROOT, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False
-    )  # fmt: skip
+def test_make_tags_what_the_chart_runs_without_a_tag_of_its_own() -> None:
+    chart = yaml.safe_load((ROOT / "helm/Chart.yaml").read_text())
+    for words in (["images", "PUSH=registry.example.com"], ["kind-images"]):
+        said = subprocess.run(
+            ["make", "--dry-run", *words], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        assert re.findall(r"\bTAG=(.*?) ", said) == [chart["appVersion"]]
+
+
+def test_make_says_what_it_needs_where_there_is_no_builder(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\nexit 1\n")
+    docker.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(["make", "images"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "needs docker with its plugin buildx" in done.stderr
+    assert "images need docker with its plugin buildx" in done.stderr
 
 
 def test_scripts_of_ci_are_valid() -> None:
