@@ -1,4 +1,4 @@
-"""Start or end the test cluster, with KServe's controller: `python -m tests.e2e.k8s up`, `down`."""
+"""Start or end the test cluster, with KServe's controller, or give it an image of Docker's: `python -m tests.e2e.k8s up`, `down`, `load IMAGE`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ def main() -> None:
     cluster = Cluster()
     if sys.argv[1] == "down":
         cluster.down()
+    elif sys.argv[1] == "load":
+        cluster.load_from_docker(sys.argv[2])
     else:
         cluster.up()
         kserve.install(cluster)

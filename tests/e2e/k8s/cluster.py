@@ -127,6 +127,14 @@ class Cluster(Layout):
                 self._ctr(node, "-n", "k8s.io", "images", "import", str(archive))
                 stamp.touch()
 
+    def load_from_docker(self, image: str) -> None:
+        """As `kind load docker-image` does: every node has it."""
+        archive = self.run / "image.tar"
+        call("docker", "save", "--output", str(archive), image)
+        for node in self.nodes:
+            self._ctr(node, "-n", "k8s.io", "images", "import", str(archive))
+        archive.unlink()
+
     def tag_image(self, image: str, other: str) -> None:
         """Another name for an image, on every node."""
         for node in self.nodes:
