@@ -9,43 +9,48 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.k8s.cluster import Cluster
-from tests.e2e.k8s.layout import HERE, NODES, call
+from tests.e2e.k8s.layout import HERE, NODES, Layout, call
 
 _CABLE, _HERE, _THERE = "tandem-out", "172.31.255.1", "172.31.255.2"
 _INSIDE = ("10.244.0.0/16", "172.30.0.0/24")  # pods, nodes
-_FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+_FORWARDING = "net.ipv4.ip_forward"
 
 
 @contextmanager
 def way_out(cluster: Cluster) -> Iterator[None]:
     """Pods reach what this machine reaches, and resolve its names. Other tests than those in the block should not run beside it."""
-    before, device = _FORWARDING.read_text(), _device()
-    rules = _rules(device)
+    before, rules = _outside("sysctl", "-n", _FORWARDING).strip(), _rules(_device())
     _connect()
     try:
-        _FORWARDING.write_text("1")
+        _outside("sysctl", "-qw", f"{_FORWARDING}=1")
         for table, chain, *rule in rules:
-            call("iptables", "-t", table, "-I", chain, *rule)
+            _outside("iptables", "-t", table, "-I", chain, *rule)
         _resolve(cluster, f"cache 10\n      forward . {_name_server()}")
         yield
     finally:
         _resolve(cluster, "cache 10")
         for table, chain, *rule in rules:
-            call("iptables", "-t", table, "-D", chain, *rule)
-        _FORWARDING.write_text(before)
-        call("ip", "link", "del", _CABLE)
+            _outside("iptables", "-t", table, "-D", chain, *rule)
+        _outside("sysctl", "-qw", f"{_FORWARDING}={before}")
+        _outside("ip", "link", "del", _CABLE)
         call("ip", "-n", "kn1", "route", "replace", "default", "via", NODES[1].address)
+
+
+def _outside(*command: str) -> str:
+    """In this machine's own network, which the cluster's supervisord runs in; tests run in the first node's."""
+    supervisord = (Layout().run / "supervisord.pid").read_text().strip()
+    return call("nsenter", f"--net=/proc/{supervisord}/ns/net", *command)
 
 
 def _connect() -> None:
     """A cable to the first node, over which the second one's packets go too."""
-    call("ip", "link", "add", _CABLE, "type", "veth", "peer", "name", "out", "netns", "kn1")
+    _outside("ip", "link", "add", _CABLE, "type", "veth", "peer", "name", "out", "netns", "kn1")
     for ip, name, address in ((("ip",), _CABLE, _HERE), (("ip", "-n", "kn1"), "out", _THERE)):
-        call(*ip, "addr", "add", f"{address}/30", "dev", name)
-        call(*ip, "link", "set", name, "up")
+        _outside(*ip, "addr", "add", f"{address}/30", "dev", name)
+        _outside(*ip, "link", "set", name, "up")
     call("ip", "-n", "kn1", "route", "replace", "default", "via", _HERE)
     for network in _INSIDE:
-        call("ip", "route", "add", network, "via", _THERE)
+        _outside("ip", "route", "add", network, "via", _THERE)
 
 
 def _rules(device: str) -> list[tuple[str, ...]]:
@@ -59,7 +64,7 @@ def _rules(device: str) -> list[tuple[str, ...]]:
 
 def _device() -> str:
     """Where this machine's default route leads."""
-    [route, *_] = json.loads(call("ip", "-json", "route", "show", "default"))
+    [route, *_] = json.loads(_outside("ip", "-json", "route", "show", "default"))
     return str(route["dev"])
 
 
