@@ -25,7 +25,9 @@ def install(cluster: Cluster) -> None:
     """CRDs, config map, webhooks, and the controller, until it answers."""
     sources = cluster.folder / "kserve"
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(sources / "full"))
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    # kubectl fails at once for a CRD that has no conditions yet.
+    established = ("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    wait_for("the CRDs", lambda: cluster.kubectl(*established), 120)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}
     cluster.apply([namespace, _configuration(sources)])
     # Where the manager looks: in its temporary folder, which is our own (daemons.py).

@@ -68,35 +68,43 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def release(cluster: Cluster) -> Iterator[Release]:
-    """What the words install."""
-    release = Release(cluster, "default")
+    """What the words install, in the namespace that a newcomer's kubeconfig names."""
+    release = Release(cluster, "newcomer")
+    cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": release.namespace}}])
     yield release
-    release.uninstall()
+    release.remove(waits=True)
 
 
-def typed(cluster: Cluster, line: str, folder: Path) -> str:
-    """What it prints, both streams."""
+@pytest.fixture
+def kubeconfig(cluster: Cluster, release: Release, tmp_path: Path) -> Path:
+    file = Path(shutil.copy(cluster.kubeconfig, tmp_path / "kubeconfig"))
+    named = (f"--kubeconfig={file}", f"--namespace={release.namespace}")
+    cluster.kubectl("config", "set-context", "--current", *named)
+    return file
+
+
+def type_in(folder: Path, line: str, kubeconfig: Path) -> None:
+    """Into a shell on the first node."""
     environment = {
         **os.environ,
         "PATH": f"{programs_folder()}:{os.environ['PATH']}",
-        "KUBECONFIG": str(cluster.kubeconfig),
+        "KUBECONFIG": str(kubeconfig),
         "LOAD": f"{sys.executable} -m tests.e2e.k8s load",
     }
     command = ["nsenter", "--net=/run/netns/kn1", "bash", "-euo", "pipefail", "-c", line]
     done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)  # fmt: skip
     assert done.returncode == 0, f"{line}\n{done.stdout}"
-    return done.stdout
 
 
 @pytest.mark.usefixtures("public_images")
 def test_the_words_of_the_page_build_load_install_and_test_a_release_that_answers(
-    cluster: Cluster, release: Release, clone: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster, release: Release, clone: Path, kubeconfig: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     took = {}
     with way_out(cluster):
         for line in words():
             began = time.monotonic()
-            typed(cluster, line, clone)
+            type_in(clone, line, kubeconfig)
             took[line] = time.monotonic() - began
         with Client(release.gateway) as client:
             assert "42" in client.ask("What is 17 + 25?").answer
