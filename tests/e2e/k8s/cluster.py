@@ -63,7 +63,9 @@ class Cluster(Layout):
     # -- life -----------------------------------------------------------------------------------------------------
 
     def up(self) -> None:
-        """Everything, until each node is Ready and names resolve. Raises RuntimeError where the machine lacks a program."""
+        """Everything, until each node is Ready and names resolve. Raises RuntimeError where the machine lacks a program, and where it is up."""
+        if self.is_up:
+            raise RuntimeError("the test cluster is up already: `python -m tests.e2e.k8s down` ends it")
         if missing := [program for program in _PROGRAMS if not shutil.which(program)]:
             raise RuntimeError(
                 f"the test cluster needs {', '.join(missing)}: docs/kubernetes.md says what must be installed"
