@@ -41,13 +41,20 @@ async def insight(page: Page) -> str:
     return "".join(await page.locator(".insight .text > span:not(.stage-end)").all_text_contents())
 
 
+async def wrote(page: Page, beginning: str) -> None:
+    """Wait until the insight begins so: a log that answers late sends its text after the result, and the page asks for it."""
+    async with asyncio.timeout(10):
+        while not (await insight(page)).startswith(beginning):
+            await asyncio.sleep(0.05)
+
+
 async def test_a_question_shows_both_models_scores_the_stop_and_the_bill(tab: Visit, system: System) -> None:
     await tab.open()
     request_id = await tab.ask(EARLY)
     await tab.done()
     result = (await system.client.get(request_id)).result
-    assert (await insight(tab.page)).startswith("word word word w")
-    assert "more mor" in await text(tab.page, ANSWER)
+    await wrote(tab.page, "word word word w")
+    await expect(tab.page.locator(ANSWER)).to_contain_text("more mor")
     used = tab.page.locator(".stages .sufficient")
     await expect(used).to_have_count(1)
     await expect(used).to_contain_text("0.90 of 0.80")
@@ -96,7 +103,7 @@ async def test_a_reload_in_the_middle_goes_on_reading(tab: Visit, hold: Hold) ->
     await expect(tab.page.locator("main > .said")).to_have_text(question)
     hold.release()
     await tab.done()
-    assert (await insight(tab.page)).startswith(before.rstrip())
+    await wrote(tab.page, before.rstrip())
 
 
 async def test_two_tabs_read_one_request(tab: Visit, browser: Browser, hold: Hold) -> None:
@@ -108,7 +115,7 @@ async def test_two_tabs_read_one_request(tab: Visit, browser: Browser, hold: Hol
         hold.release()
         for one in (tab, other):
             await one.done()
-        assert await text(tab.page, ANSWER) == await text(other.page, ANSWER) == "more"
+            await expect(one.page.locator(ANSWER)).to_have_text("more")
 
 
 async def test_a_restart_of_the_edge_in_the_middle_loses_nothing(browser: Browser, system: System, hold: Hold) -> None:
@@ -122,11 +129,9 @@ async def test_a_restart_of_the_edge_in_the_middle_loses_nothing(browser: Browse
         hold.release()
         async with serving(system.client.address, port):
             await tab.done()
-            # A log that answers late sends its text after the result, and the page asks for it.
-            await expect(tab.page.locator(".insight .figure")).to_have_text(re.compile(r"^(3[2-9]|[4-9]\d) tokens$"))
+            await wrote(tab.page, "word word word word word wor")
+            await expect(tab.page.locator(ANSWER)).to_have_text("more")
         assert await tab.page.evaluate("window.isTheSamePage")
-        assert (await insight(tab.page)).startswith("word word word word word wor")
-        assert await text(tab.page, ANSWER) == "more"
 
 
 async def test_requests_are_listed_filtered_and_opened(tab: Visit, system: System) -> None:
@@ -265,7 +270,7 @@ async def test_what_a_model_writes_is_shown_and_never_runs(tab: Visit) -> None:
     await tab.open()
     await tab.ask("[scores=0:0.9 slm=<img/src=x/onerror=alert(1)><script>alert(2)</script> slm_eos=60]")
     await tab.done()
-    assert "<script>alert(2)</script>" in await text(tab.page, ANSWER)
+    await expect(tab.page.locator(ANSWER)).to_contain_text("<script>alert(2)</script>")
     await expect(tab.page.locator(".board img, .board script")).to_have_count(0)
 
 

@@ -6,6 +6,7 @@ import sys
 
 from tests.e2e.k8s import kserve
 from tests.e2e.k8s.cluster import Cluster
+from tests.e2e.k8s.containers import load_from_docker
 
 
 def main() -> None:
@@ -13,7 +14,7 @@ def main() -> None:
     if sys.argv[1] == "down":
         cluster.down()
     elif sys.argv[1] == "load":
-        cluster.load_from_docker(sys.argv[2])
+        load_from_docker(cluster, sys.argv[2])
     else:
         cluster.up()
         kserve.install(cluster)

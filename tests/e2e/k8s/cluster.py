@@ -18,8 +18,9 @@ from typing import Any
 import yaml
 
 from tandem.paths import programs_folder
+from tests.e2e.k8s.containers import ctr, end_containers, load_images
 from tests.e2e.k8s.daemons import supervisord_configuration
-from tests.e2e.k8s.layout import HERE, Layout, Node, call, mounts, wait_for
+from tests.e2e.k8s.layout import HERE, Layout, call, mounts, wait_for
 from tests.e2e.k8s.node import connect_nodes, make_cgroups, remove_node, write_configuration
 from tests.e2e.k8s.pki import write_certificates, write_kubeconfigs
 
@@ -87,8 +88,8 @@ class Cluster(Layout):
         self.start("kube-controller-manager", "kube-scheduler")
         for node in self.nodes:
             make_cgroups(node)
-            wait_for(f"containerd of {node.name}", lambda node=node: self._ctr(node, "version"))
-            self.load_images(node)
+            wait_for(f"containerd of {node.name}", lambda node=node: ctr(self, node, "version"))
+            load_images(self, node)
             self.start(f"fakegpu{node.index}", f"kubelet{node.index}", f"kube-proxy{node.index}")
         for node in self.nodes:
             wait_for(f"node {node.name}", lambda node=node: self.kubectl("get", "node", node.name))
@@ -106,7 +107,7 @@ class Cluster(Layout):
             call("sysctl", "-q", "-p", str(self.run / "sysctl.before"))
         for node in self.nodes:
             self._stop(*(f"{name}{node.index}" for name in ("kubelet", "kube-router", "kube-proxy", "fakegpu")))
-            self._end_containers(node)
+            end_containers(self, node)
         with contextlib.suppress(subprocess.CalledProcessError):
             self._supervise("supervisorctl", "shutdown")
         wait_for("supervisord's end", lambda: not (self.run / "supervisor.sock").exists())
@@ -120,48 +121,7 @@ class Cluster(Layout):
             shutil.rmtree(self.run / node.name, ignore_errors=True)
         shutil.rmtree(self.run / "etcd", ignore_errors=True)
 
-    def load_images(self, node: Node) -> None:
-        """Every archive of the image folder that this node does not have in this version."""
-        for archive in sorted((self.folder / "img").glob("*.tar")):
-            state = archive.stat()
-            stamp = self.folder / "ctd" / f".{node.name}-{archive.stem}-{state.st_mtime_ns}-{state.st_size}"
-            if not stamp.exists():
-                self._ctr(node, "-n", "k8s.io", "images", "import", str(archive))
-                stamp.touch()
-
-    def load_from_docker(self, image: str) -> None:
-        """As `kind load docker-image` does: every node has it."""
-        archive = self.run / "image.tar"
-        call("docker", "save", "--output", str(archive), image)
-        for node in self.nodes:
-            self._ctr(node, "-n", "k8s.io", "images", "import", str(archive))
-        archive.unlink()
-
-    def tag_image(self, image: str, other: str) -> None:
-        """Another name for an image, on every node."""
-        for node in self.nodes:
-            self._ctr(node, "-n", "k8s.io", "images", "tag", "--force", image, other)
-
     # -- parts -----------------------------------------------------------------------------------------------------
-
-    def _end_containers(self, node: Node) -> None:
-        with contextlib.suppress(subprocess.CalledProcessError):
-            for task in self._ctr(node, "-n", "k8s.io", "tasks", "ls", "-q").split():
-                subprocess.run(
-                    self._ctr_words(node, "-n", "k8s.io", "tasks", "rm", "-f", task), check=False, capture_output=True
-                )
-            for container in self._ctr(node, "-n", "k8s.io", "containers", "ls", "-q").split():
-                subprocess.run(
-                    self._ctr_words(node, "-n", "k8s.io", "containers", "rm", container),
-                    check=False,
-                    capture_output=True,
-                )
-
-    def _ctr_words(self, node: Node, *arguments: str) -> list[str]:
-        return ["ctr", "-a", f"{self.run}/{node.name}/containerd.sock", *arguments]
-
-    def _ctr(self, node: Node, *arguments: str) -> str:
-        return call(*self._ctr_words(node, *arguments))
 
     def start(self, *names: str) -> None:
         """Start daemons, by their names in daemons.py."""

@@ -16,6 +16,7 @@ from tandem import AsyncClient
 from tests.e2e.k8s import servers
 from tests.e2e.k8s.beside import beside
 from tests.e2e.k8s.cluster import Cluster
+from tests.e2e.k8s.containers import tag_image
 from tests.e2e.k8s.load import check_answered, under_load
 from tests.e2e.k8s.pods import CONTAINER
 from tests.e2e.k8s.release import CHART, NAME, Release, image_tags
@@ -69,7 +70,7 @@ def by_apply(release: Release, changed: dict[str, Any]) -> None:
 async def test_an_upgrade_with_slow_models_loses_no_request_and_answers_new_ones(
     release: Release, how: Any, tag: str
 ) -> None:
-    release.cluster.tag_image("localhost/tandem:worker", f"localhost/tandem:{tag}")
+    tag_image(release.cluster, "localhost/tandem:worker", f"localhost/tandem:{tag}")
     answers: list[str] = []
 
     async def ask_on_and_on() -> None:

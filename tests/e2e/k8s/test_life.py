@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tandem import AsyncClient, to_dict
+from tests.e2e.k8s.containers import tag_image
 from tests.e2e.k8s.load import under_load
 from tests.e2e.k8s.pods import run_python
 from tests.e2e.k8s.release import COMPONENTS, MODELS, Release, eventually, image_tags, pod_names
@@ -57,7 +58,7 @@ def test_a_process_finds_its_code_and_libraries_compiled(scripted: Release) -> N
 
 
 async def test_a_rolling_upgrade_to_another_build_under_twenty_requests_loses_none(scripted: Release) -> None:
-    scripted.cluster.tag_image("localhost/tandem:worker", "localhost/tandem:next")
+    tag_image(scripted.cluster, "localhost/tandem:worker", "localhost/tandem:next")
 
     async def upgrade() -> None:
         await run(lambda: scripted.upgrade(values={"image": {"tag": "next"}}))

@@ -22,6 +22,7 @@ from tandem import Client
 from tandem.local.programs import require_binary
 from tandem.paths import REPOSITORY, programs_folder
 from tests.e2e.k8s.cluster import Cluster
+from tests.e2e.k8s.containers import load_from_docker
 from tests.e2e.k8s.release import Release
 from tests.e2e.k8s.way_out import way_out
 
@@ -57,7 +58,7 @@ def public_images(cluster: Cluster, tmp_path: Path) -> None:
         (folder / "Dockerfile").write_text(f"FROM {base}\nCOPY program /program\n{more}")
         image = demo[name]["image"]
         subprocess.run(["docker", "build", "--quiet", "--tag", image, folder], check=True, capture_output=True)
-        cluster.load_from_docker(image)
+        load_from_docker(cluster, image)
 
 
 @pytest.fixture
