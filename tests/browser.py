@@ -70,6 +70,10 @@ class Visit:
     async def done(self) -> None:
         await expect(self.page.get_by_role("heading", name="Bill by role and state")).to_be_visible()
 
+    async def insight(self) -> str:
+        """What the large model wrote, without the numbers at the ends of stages."""
+        return "".join(await self.page.locator(".insight .text > span:not(.stage-end)").all_text_contents())
+
     async def overflow(self) -> int:
         """Pixels by which the page is wider than its window."""
         return int(

@@ -36,15 +36,10 @@ async def text(page: Page, selector: str) -> str:
     return await page.locator(selector).inner_text()
 
 
-async def insight(page: Page) -> str:
-    """What the large model wrote, without the numbers at the ends of stages."""
-    return "".join(await page.locator(".insight .text > span:not(.stage-end)").all_text_contents())
-
-
-async def wrote(page: Page, beginning: str) -> None:
+async def wrote(tab: Visit, beginning: str) -> None:
     """Wait until the insight begins so: a log that answers late sends its text after the result, and the page asks for it."""
     async with asyncio.timeout(10):
-        while not (await insight(page)).startswith(beginning):
+        while not (await tab.insight()).startswith(beginning):
             await asyncio.sleep(0.05)
 
 
@@ -53,7 +48,7 @@ async def test_a_question_shows_both_models_scores_the_stop_and_the_bill(tab: Vi
     request_id = await tab.ask(EARLY)
     await tab.done()
     result = (await system.client.get(request_id)).result
-    await wrote(tab.page, "word word word w")
+    await wrote(tab, "word word word w")
     await expect(tab.page.locator(ANSWER)).to_contain_text("more mor")
     used = tab.page.locator(".stages .sufficient")
     await expect(used).to_have_count(1)
@@ -96,14 +91,14 @@ async def test_a_reload_in_the_middle_goes_on_reading(tab: Visit, hold: Hold) ->
     question = f"[llm_hold=24:{hold} llm=word_ scores=32:0.9 slm_eos=5]"
     await tab.ask(question)
     await expect(tab.page.locator(".insight .figure")).to_have_text("24 tokens")
-    before = await insight(tab.page)
+    before = await tab.insight()
     await tab.page.reload()
     await expect(tab.page.locator(".insight .figure")).to_have_text("24 tokens")
-    assert await insight(tab.page) == before
+    assert await tab.insight() == before
     await expect(tab.page.locator("main > .said")).to_have_text(question)
     hold.release()
     await tab.done()
-    await wrote(tab.page, before.rstrip())
+    await wrote(tab, before.rstrip())
 
 
 async def test_two_tabs_read_one_request(tab: Visit, browser: Browser, hold: Hold) -> None:
@@ -129,7 +124,7 @@ async def test_a_restart_of_the_edge_in_the_middle_loses_nothing(browser: Browse
         hold.release()
         async with serving(system.client.address, port):
             await tab.done()
-            await wrote(tab.page, "word word word word word wor")
+            await wrote(tab, "word word word word word wor")
             await expect(tab.page.locator(ANSWER)).to_have_text("more")
         assert await tab.page.evaluate("window.isTheSamePage")
 
