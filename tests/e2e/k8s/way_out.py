@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.e2e.k8s.cluster import Cluster
@@ -19,21 +19,19 @@ _FORWARDING = "net.ipv4.ip_forward"
 @contextmanager
 def way_out(cluster: Cluster) -> Iterator[None]:
     """Pods reach what this machine reaches, and resolve its names. Other tests than those in the block should not run beside it."""
-    before, rules = _outside("sysctl", "-n", _FORWARDING).strip(), _rules(_device())
-    _connect()
-    try:
+    before = _outside("sysctl", "-n", _FORWARDING).strip()
+    with ExitStack() as undo:
+        undo.callback(call, "ip", "-n", "kn1", "route", "replace", "default", "via", NODES[1].address)
+        _connect()
+        undo.callback(_outside, "ip", "link", "del", _CABLE)
         _outside("sysctl", "-qw", f"{_FORWARDING}=1")
-        for table, chain, *rule in rules:
+        undo.callback(_outside, "sysctl", "-qw", f"{_FORWARDING}={before}")
+        for table, chain, *rule in _rules(_device()):
             _outside("iptables", "-t", table, "-I", chain, *rule)
+            undo.callback(_outside, "iptables", "-t", table, "-D", chain, *rule)
+        undo.callback(_resolve, cluster, "cache 10")
         _resolve(cluster, f"cache 10\n      forward . {_name_server()}")
         yield
-    finally:
-        _resolve(cluster, "cache 10")
-        for table, chain, *rule in rules:
-            _outside("iptables", "-t", table, "-D", chain, *rule)
-        _outside("sysctl", "-qw", f"{_FORWARDING}={before}")
-        _outside("ip", "link", "del", _CABLE)
-        call("ip", "-n", "kn1", "route", "replace", "default", "via", NODES[1].address)
 
 
 def _outside(*command: str) -> str:
