@@ -15,7 +15,10 @@ import numpy as np
 from lab.pages import points, put, share, signed, table
 from lab.pairs.facts import PAIRS, PairFacts, RealPair, facts_of
 from lab.pairs.picture import draw
-from lab.pairs.rules import LADDER, FixedRule, Promised, accepted_weight, fixed_rule, promised, ruled
+from lab.pairs.rules import LADDER, Promised, accepted_weight, fixed_rule, promised, ruled
+from lab.pairs.triple_models import BENCHMARKS
+from lab.pairs.triples import Agreed, Benchmark, Triple, agreed, triples
+from lab.training.metrics import Interval
 from lab.training.promise import Promise
 from tandem.paths import REPOSITORY
 
@@ -45,22 +48,72 @@ def tables(pairs: list[PairFacts]) -> dict[str, str]:
     }
 
 
+Agreements = list[list[tuple[Triple, Agreed]]]
+
+
+def all_agreements() -> Agreements:
+    """Of every triple, by benchmark."""
+    return [[(triple, agreed(triple)) for triple in triples(benchmark)] for benchmark in BENCHMARKS]
+
+
+def agreement_tables(found: Agreements) -> dict[str, str]:
+    return {
+        "agreed": table(
+            "tasks | triples | taken | lost | at most | less the large model, points | cost, % of USD | first alone, points",
+            [_summary_row(benchmark, rows) for benchmark, rows in zip(BENCHMARKS, found, strict=True)],
+        ),
+        "triples": table(
+            "tasks | two small with large | right, % | taken | of these right | less the large model, points | McNemar's p"
+            " | by lot at this cost | lost | cost, % of USD | first alone: points, cost",
+            [_triple_row(triple, each) for rows in found for triple, each in rows],
+        ),
+    }
+
+
+def _summary_row(benchmark: Benchmark, rows: list[tuple[Triple, Agreed]]) -> str:
+    each = [one for _, one in rows]
+    first = [one.right[0] - one.right[2] for one in each]
+    return (
+        f"{benchmark.title}, n = {min(e.n for e in each)} to {max(e.n for e in each)} | {len(each)}"
+        f" | {_span([e.taken for e in each])} %"
+        f" | {_span([e.lost / e.n for e in each], 1)} % | {100 * max(e.bound for e in each):.1f} %"
+        f" | {signed(100 * min(e.difference.mean for e in each))} to {signed(100 * max(e.difference.mean for e in each))}"
+        f" | {100 * float(np.median([e.cost.mean for e in each])):.0f}; {_span([e.cost.mean for e in each])}"
+        f" | {signed(100 * min(first))} to {signed(100 * max(first))}"
+    )
+
+
+def _span(shares: list[float], digits: int = 0) -> str:
+    return f"{100 * min(shares):.{digits}f} to {100 * max(shares):.{digits}f}"
+
+
+def _triple_row(triple: Triple, each: Agreed) -> str:
+    lot = "dearer" if each.lot is None else signed(100 * each.lot)
+    return (
+        f"{triple.benchmark.title}, n = {each.n} | {triple.first.name}, {triple.second.name} with {triple.large.name}"
+        f" | {', '.join(f'{100 * right:.0f}' for right in each.right)} | {each.taken:.0%} | {each.right_of_taken:.1%}"
+        f" | {_bold(each.difference)} | {max(each.p_value, 0.001):.3f} | {lot}"
+        f" | {each.lost / each.n:.1%}, at most {each.bound:.1%} | {share(each.cost)}"
+        f" | {signed(100 * (each.right[0] - each.right[2]))}, {each.first_alone:.0%}"
+    )
+
+
 def _fixed_row(facts: PairFacts) -> str:
     one, two = fixed_rule(facts, 1), fixed_rule(facts, 2)
     runs = f", {one.runs} runs" if one.runs > 1 else ""
     bound = f", at most {one.bound:.1%}" if one.bound is not None else ""
     return (
         f"{_BENCHMARKS[facts.pair.data]}, n = {one.n}{runs} | {facts.pair.name} | {100 * one.small:.0f}, {100 * one.large:.0f} %"
-        f" | {one.accepted:.0%} | {_points(one)} | {one.lost / one.n:.1%}{bound}"
+        f" | {one.accepted:.0%} | {_bold(one.difference)} | {one.lost / one.n:.1%}{bound}"
         f" | {share(one.cost)} of {facts.pair.unit}"
         f" | {signed(100 * two.difference.mean)}, {two.cost.mean:.0%}"
     )
 
 
-def _points(rule: FixedRule) -> str:
+def _bold(difference: Interval) -> str:
     """Bold where the interval leaves out 0."""
-    text = points(rule.difference)
-    return f"**{text}**" if rule.difference.high < 0 or rule.difference.low > 0 else text
+    text = points(difference)
+    return f"**{text}**" if difference.high < 0 or difference.low > 0 else text
 
 
 def _promised_row(pair: RealPair, found: list[Promised]) -> str:
@@ -101,7 +154,7 @@ def main() -> None:
     given = parser.parse_args()
     pairs = [facts_of(pair) for pair in PAIRS]
     text = PAGE.read_text()
-    for name, written in tables(pairs).items():
+    for name, written in {**tables(pairs), **agreement_tables(all_agreements())}.items():
         print(written)
         text = put(text, name, written)
     PAGE.write_text(text)

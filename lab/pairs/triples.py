@@ -1,0 +1,169 @@
+"""Two small models of different families that agree, and a large one that answers where they do not: published answers, by their verdicts.
+
+Both small models are asked; where both give the same answer the first one's is taken, else the large model answers.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+
+import numpy as np
+
+from lab.pairs.facts import FOLDER
+from lab.training.metrics import Interval, bootstrap, mcnemar
+from lab.training.promise import upper_bound
+from lab.training.table import Bools, Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """`read` and `written`: USD a million tokens, as listed by providers (README of the facts)."""
+
+    key: str
+    name: str
+    family: str
+    read: float
+    written: float
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A file of facts, with the small models that are asked together and the large ones that stand behind them.
+
+    An answer in `ignored` is never taken, though both give it.
+    """
+
+    file: str
+    title: str
+    small: tuple[tuple[Model, Model], ...]
+    large: tuple[Model, ...]
+    ignored: tuple[str, ...] = ("",)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`answer`: equal texts are the same answer; empty where none can be compared, `none` for a text without a call. `tokens`: read and
+    written.
+    """
+
+    answer: str
+    right: bool
+    tokens: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Triple:
+    """n tasks that all three models answered. Costs are USD for a million tasks."""
+
+    benchmark: Benchmark
+    first: Model
+    second: Model
+    large: Model
+    same: Bools
+    first_right: Bools
+    second_right: Bools
+    large_right: Bools
+    costs: tuple[Floats, Floats, Floats]
+
+    @property
+    def n(self) -> int:
+        return len(self.same)
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """What the rule comes to. Shares of all tasks with 95 % intervals (bootstrap over tasks, paired)."""
+
+    n: int
+    right: tuple[float, float, float]
+    taken: float
+    right_of_taken: float
+    # Less the large model alone, and McNemar's exact p-value.
+    difference: Interval
+    p_value: float
+    # Tasks whose taken answer is wrong where the large model's is right, and the exact one-sided 95 % bound of their share.
+    lost: int
+    bound: float
+    # Of the large model's.
+    cost: Interval
+    first_alone: float
+    # Less the large model: a lot between the first small model and the large one at the same cost. None: no lot costs as much.
+    lot: float | None
+
+
+def agreed(triple: Triple) -> Agreed:
+    of_first, of_second, of_large = triple.costs
+    ours = np.where(triple.same, triple.first_right, triple.large_right)
+    cost = of_first + of_second + np.where(triple.same, 0.0, of_large)
+    gain = ours.astype(float) - triple.large_right
+    lost = int((triple.same & ~triple.first_right & triple.large_right).sum())
+    return Agreed(
+        triple.n,
+        (float(triple.first_right.mean()), float(triple.second_right.mean()), float(triple.large_right.mean())),
+        float(triple.same.mean()),
+        float(triple.first_right[triple.same].mean()),
+        bootstrap(lambda rows: float(gain[rows].mean()), triple.n),
+        mcnemar(ours, triple.large_right),
+        lost,
+        upper_bound(lost, triple.n, 0.95),
+        bootstrap(lambda rows: float(cost[rows].sum() / of_large[rows].sum()), triple.n),
+        float(of_first.sum() / of_large.sum()),
+        lot_at(float(cost.mean()), (of_first, triple.first_right), (of_large, triple.large_right)),
+    )
+
+
+def lot_at(cost: float, small: tuple[Floats, Bools], large: tuple[Floats, Bools]) -> float | None:
+    """What a lot between two models gains on the large one at this mean cost, as a share; None where `cost` is above the large model's."""
+    of_small, of_large = float(small[0].mean()), float(large[0].mean())
+    if cost > of_large or of_small >= of_large:
+        return None
+    share = min((of_large - cost) / (of_large - of_small), 1.0)
+    return share * float(small[1].mean() - large[1].mean())
+
+
+def triples(benchmark: Benchmark) -> list[Triple]:
+    facts = read_replies(benchmark.file)
+    return [_triple(benchmark, facts, *pair, large) for pair, large in product(benchmark.small, benchmark.large)]
+
+
+def _triple(
+    benchmark: Benchmark, facts: dict[str, dict[str, Reply]], first: Model, second: Model, large: Model
+) -> Triple:
+    models = (first, second, large)
+    tasks = [task for task in facts[first.key] if all(task in facts[model.key] for model in models)]
+    a, b, c = ([facts[model.key][task] for task in tasks] for model in models)
+    return Triple(
+        benchmark,
+        *models,
+        same=np.array([x.answer == y.answer not in benchmark.ignored for x, y in zip(a, b, strict=True)]),
+        first_right=_right(a),
+        second_right=_right(b),
+        large_right=_right(c),
+        costs=(_cost(a, first), _cost(b, second), _cost(c, large)),
+    )
+
+
+def _right(replies: Sequence[Reply]) -> Bools:
+    return np.array([reply.right for reply in replies])
+
+
+def _cost(replies: Sequence[Reply], model: Model) -> Floats:
+    return np.array([reply.tokens[0] * model.read + reply.tokens[1] * model.written for reply in replies])
+
+
+@cache
+def read_replies(file: str) -> dict[str, dict[str, Reply]]:
+    """By model and task."""
+    with gzip.open(FOLDER / f"{file}.csv.gz", "rt", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    found: dict[str, dict[str, Reply]] = {}
+    for row in rows:
+        found.setdefault(row["model"], {})[row["task"]] = Reply(
+            row["answer"], row["right"] == "1", (float(row["tokens_in"]), float(row["tokens_out"]))
+        )
+    return found
