@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import grpc
@@ -15,6 +17,7 @@ from services.answer_checker.sandbox.processes import SandboxError
 from services.checks.registry import checks
 from services.process.status import error_info
 from tandem.method.errors import FailedPrecondition
+from tandem.paths import REPOSITORY
 from tandem.v1 import checking_pb2
 from tests.integration.checking import ERROR, FAIL, LIMITS, PASS, RIGHT, UNKNOWN, Running, run_checker
 from tests.unit.test_checks import install_documented_check
@@ -164,6 +167,16 @@ async def test_a_sandbox_that_runs_no_programs_does_not_start(monkeypatch: pytes
     monkeypatch.setattr("services.answer_checker.examples_check.EVALUATOR", "services.answer_checker.inside.text_check")
     with pytest.raises(SandboxError, match="programs do not run in this sandbox: error"):
         await start_sandbox(allow_weak=False)
+
+
+async def test_what_is_readable_may_lie_below_the_mount_point(tmp_path: Path) -> None:
+    """As a clone in the temporary folder does."""
+    (tmp_path / "kept").write_text("held")
+    entered = "import sys; from services.answer_checker.sandbox.namespaces import enter; "
+    entered += "enter([sys.argv[1]], sys.argv[2], '/scratch', 1 << 20); print(open(sys.argv[1]).read())"
+    command = [sys.executable, "-c", entered, str(tmp_path / "kept"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)  # noqa: ASYNC221
+    assert done.stdout == "held\n", done.stderr
 
 
 async def test_an_installed_check_runs_in_the_sandbox_and_may_break(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -25,9 +26,16 @@ PASS, FAIL = tandem_pb2.VERDICT_PASS, tandem_pb2.VERDICT_FAIL
 TWO = "f(1) => 1\nf(2) => 2"
 
 
+FOLDER = REPOSITORY / "examples/checkers/javascript"
+
+
 @pytest.fixture(scope="module")
 def checker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("javascript", REPOSITORY / "examples/checkers/javascript/checker.py")
+    return loaded(FOLDER)
+
+
+def loaded(folder: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("javascript", folder / "checker.py")
     assert spec
     assert spec.loader
     module = sys.modules["javascript"] = importlib.util.module_from_spec(spec)
@@ -53,12 +61,47 @@ def test_of_40_tasks_right_programs_pass_and_wrong_ones_fail(checker: ModuleType
         "while (true);",
         "const held = []; while (true) held.push(new Array(1e6).fill(1))",
         "process.exit(0)",
+        "process.exit(70)",
+        "process.exit(71)",
+        "process.kill(process.pid, 'SIGKILL')",
+        "for (let fd = 1; fd < 64; fd++) try { process.mainModule.require('fs').ftruncateSync(fd) } catch {}; process.exit(70)",
         "process.stdout.write('x'.repeat(1e8)); return n",
     ],
 )
 def test_a_program_that_tries_more_than_to_compute_fails_within_limits(checker: ModuleType, body: str) -> None:
     verdict, detail, _ = checker.judged(f"function f(n) {{ {body} }}", checker.examples_in(TWO), 2.0)
     assert verdict == FAIL, detail
+
+
+def test_a_checker_below_the_temporary_folder_runs_programs(tmp_path: Path) -> None:
+    copied = loaded(shutil.copytree(FOLDER, tmp_path / "my checker"))
+    held = [
+        copied.judged(program, copied.examples_in(TWO), 5.0)[0] for program in ("const f = n => n", "const f = n => 1")
+    ]
+    assert held == [PASS, FAIL]
+
+
+@pytest.mark.parametrize(
+    "fault", ["no run.js", "run.js does not load", "Node does not start", "Node is missing", "no process"]
+)
+def test_a_fault_of_the_checker_is_an_error_and_fails_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    copied = loaded(shutil.copytree(FOLDER, tmp_path / "checker"))
+    if fault == "no run.js":
+        (tmp_path / "checker/run.js").unlink()
+    elif fault == "run.js does not load":
+        (tmp_path / "checker/run.js").write_text("throw new Error('broken')")
+    elif fault == "no process":
+        broken = (tmp_path / "checker/checker.py").read_text().replace("os.fork()", "os.fork(1)")
+        (tmp_path / "checker/checker.py").write_text(broken)
+    else:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        if fault == "Node does not start":
+            (tmp_path / "node").write_text("#!/bin/sh\nexit 0\n")
+            (tmp_path / "node").chmod(0o755)
+    verdict, detail, _ = copied.judged("const f = n => 1", copied.examples_in(TWO), 5.0)
+    assert verdict == tandem_pb2.VERDICT_ERROR, detail
 
 
 @pytest.mark.parametrize("examples", ["", "f(1) => 1", "f(1) => 1\nf(2) => 1", "f(1) => one\nf(2) => two"])

@@ -41,7 +41,7 @@ _LIBRARIES = "/lib", "/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-li
 _MOST_CHARACTERS, _MOST_EXAMPLES, _MOST_PRINTED = 200_000, 100, 1_000_000
 _HEAP_MIB, _SCRATCH_BYTES, _THREADS = 256, 16 << 20, 256
 _LATER_SECONDS = 5.0
-_NOT_ISOLATED, _ENDED_BADLY = 70, 71
+_NOT_ISOLATED, _ENDED_BADLY = 70, 71  # of `inside`; what the program itself ends with is told apart by `begun`
 Said = tuple[tandem_pb2.Verdict.ValueType, str, float]
 
 
@@ -71,7 +71,7 @@ class JavaScriptExamples(checking_pb2_grpc.AnswerCheckerServicer):
     def Check(self, request: checking_pb2.CheckRequest, context: Any) -> checking_pb2.CheckResponse:
         if len(request.answer) > _MOST_CHARACTERS:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"a program has at most {_MOST_CHARACTERS} characters")
-        seconds = min(self._seconds, context.time_remaining() or self._seconds)
+        seconds = max(0.1, min(self._seconds, context.time_remaining() or self._seconds))
         results = []
         for check in request.checks:
             examples = examples_in(check.argument or request.question)
@@ -90,7 +90,7 @@ def judged(program: str, examples: list[Example], seconds: float) -> Said:
         return tandem_pb2.VERDICT_UNKNOWN, "there are no two examples with different values", 0.0
     found = _run({"program": program, "calls": [example.call for example in examples]}, seconds)
     if found is None:
-        return tandem_pb2.VERDICT_ERROR, "the program could not be isolated here, and did not run", 0.0
+        return tandem_pb2.VERDICT_ERROR, "the checker itself failed: the program did not run", 0.0
     if isinstance(found, str):
         return tandem_pb2.VERDICT_FAIL, found, 0.0
     if "failed" in found:
@@ -127,21 +127,22 @@ def _are_same(one: Any, other: Any) -> bool:
 
 
 def _run(job: dict[str, Any], seconds: float) -> dict[str, Any] | str | None:
-    """What run.js found, or why it came to nothing; None where nothing ran."""
-    with tempfile.TemporaryFile() as printed:
+    """What run.js found, or why it came to nothing; None where the program never began, which is no fault of it."""
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as begun:
         process = subprocess.Popen(
-            [sys.executable, __file__, "--inside", str(seconds)], stdin=subprocess.PIPE, stdout=printed, stderr=subprocess.DEVNULL,
-            start_new_session=True, env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            [sys.executable, __file__, "--inside", str(seconds), "--begun", str(begun.fileno())], stdin=subprocess.PIPE,
+            stdout=printed, stderr=subprocess.DEVNULL, start_new_session=True, pass_fds=[begun.fileno()],
+            env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )  # fmt: skip
         try:
             process.communicate(json.dumps(job).encode(), timeout=seconds + _LATER_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-        if process.returncode == _ENDED_BADLY:
-            return f"the program did not end well within {seconds:g} s"
-        if process.returncode:
+        if not os.fstat(begun.fileno()).st_size or process.returncode not in (0, _ENDED_BADLY):
             return None
+        if process.returncode:
+            return f"the program did not end well within {seconds:g} s"
         printed.seek(0)
         try:
             found = json.loads(printed.read(_MOST_PRINTED + 1))
@@ -150,8 +151,11 @@ def _run(job: dict[str, Any], seconds: float) -> dict[str, Any] | str | None:
         return found if isinstance(found, dict) else "the program wrote something else than its values"
 
 
-def inside(seconds: float) -> int:
-    """In a process of its own: isolate, let Node run, and end it in time. Nothing of the answer runs before the isolation holds."""
+def inside(seconds: float, begun: int) -> int:
+    """In a process of its own: isolate, let Node run, and end it in time. Nothing of the answer runs before the isolation holds.
+
+    run.js writes into the file `begun` and closes it before it loads the program, which so cannot say that it never ran.
+    """
     found = shutil.which("node")
     if found is None:
         return _NOT_ISOLATED
@@ -174,7 +178,7 @@ def inside(seconds: float) -> int:
             ):
                 resource.setrlimit(kind, (limit, limit))
             layers.give_up_rights(readable)
-            os.execve(node, [node, f"--max-old-space-size={_HEAP_MIB}", str(_RUNNER)], {})
+            os.execve(node, [node, f"--max-old-space-size={_HEAP_MIB}", str(_RUNNER), str(begun)], {})
         finally:
             os._exit(_NOT_ISOLATED)
     signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
@@ -208,9 +212,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--tls", type=Path, nargs=3, default=[], metavar=("CERTIFICATE", "KEY", "AUTHORITIES"))
     parser.add_argument("--inside", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--begun", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.inside:
-        return inside(given.inside)
+    if given.inside is not None:
+        return inside(given.inside, given.begun)
     server, port = serve(f"{given.host}:{given.port}", given.tls, given.seconds)
     print(f"listening on {given.host}:{port}")
     server.wait_for_termination()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -36,11 +37,13 @@ def enter(readable: Sequence[str], mount_point: str, scratch: str, scratch_bytes
         _write("/proc/self/uid_map", f"{user} {user} 1")
         _write("/proc/self/gid_map", f"{group} {group} 1")
     _mount(None, "/", None, _RECURSIVE | _PRIVATE)
+    # opened before the new root covers what lies below its mount point; devices take what is written, but no change of their rights
+    kept = [(path, os.open(path, os.O_PATH), _READ_ONLY | _NO_SETUID | _NO_DEVICES) for path in readable]
+    kept += [(path, os.open(path, os.O_PATH), _READ_ONLY | _NO_SETUID) for path in _DEVICES]
     _mount("tmpfs", mount_point, "tmpfs", _NO_SETUID, "size=1m,mode=755")
-    for path in readable:
-        _bind(path, mount_point, _READ_ONLY | _NO_SETUID | _NO_DEVICES)
-    for path in _DEVICES:
-        _bind(path, mount_point, _READ_ONLY | _NO_SETUID)  # they take what is written, but no change of their rights
+    for path, source, flags in kept:
+        _bind(path, source, mount_point, flags)
+        os.close(source)
     os.mkdir(mount_point + scratch)
     size = f"size={scratch_bytes},nr_inodes={scratch_bytes // _BYTES_OF_A_FILE},mode=777"
     _mount("tmpfs", mount_point + scratch, "tmpfs", _NO_SETUID | _NO_DEVICES, size)
@@ -51,17 +54,15 @@ def enter(readable: Sequence[str], mount_point: str, scratch: str, scratch_bytes
     os.chdir("/")
 
 
-def _bind(path: str, root: str, flags: int) -> None:
+def _bind(path: str, source: int, root: str, flags: int) -> None:
     target = Path(root + path)
     with suppress(FileExistsError):  # a folder inside one that is already there
-        if os.path.isdir(path):
+        if stat.S_ISDIR(os.fstat(source).st_mode):
             target.mkdir(parents=True)
-        elif os.path.exists(path):
+        else:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.touch(exist_ok=False)
-        else:
-            return
-        _mount(path, str(target), None, _BIND | _RECURSIVE)
+        _mount(f"/proc/self/fd/{source}", str(target), None, _BIND | _RECURSIVE)
         kept = os.statvfs(target).f_flag & _KEPT_FLAGS
         _mount(None, str(target), None, _REMOUNT | _BIND | flags | kept)
 
