@@ -1,7 +1,7 @@
 # `make help` lists every target. A new machine needs git, make and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: buildx bench-endpoints bench-time-to-call scale-simulation calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models compiled run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
+.PHONY: buildx bench-endpoints bench-time-to-call scale-simulation calls calls-judged images kind-images paper pairs scaling-curves bench-conformance soak chaos bench-live chaos-short fuzz security audit browser lighthouse pictures docs bench-compare bench-fairness bench-batch bench-batch-real bench-checks package e2e-k8s jaeger litellm-proxy k8s-tools tables chart report collect savings collect-savings help setup develop models run test-all test unit integration e2e bench bench-stop bench-stop-real bench-orchestration bench-engine bench-scaling bench-weight peers bench-ledger cost-tree check lint fmt types protos protos-check histories plan-map clean bench-answers
 
 # uv from PATH, or one that is installed into .tools/
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -46,9 +46,6 @@ endif
 
 models: setup  ## download and verify the default pair, and convert it where the engine needs that (once)
 	@$(TANDEM) models pull
-
-compiled: develop  ## convert the default pair and compile it for this processor, which is the fastest that a CPU has (once; ten minutes, a C++ compiler, 16 GB, AVX-512 VNNI)
-	@$(TANDEM) models compile
 
 run: setup  ## let two real models complete a function (examples/running_total.txt), or answer: make run Q="..."
 	@if [ -n "$$Q" ]; then $(TANDEM) ask --up -v "$$Q"; else \
@@ -186,7 +183,8 @@ soak: develop  ## an hour and 20,000 requests: memory, descriptors, keys, databa
 bench-live: models develop jaeger  ## 30 functions live against the collected answers, and their bills against Jaeger (a quarter of an hour)
 	@$(RUN) python -m lab.bench.live
 
-bench-engine: peers compiled  ## every engine for machines without a GPU, llama.cpp's own server and vLLM: speed, start, memory (two hours)
+bench-engine: peers  ## every engine for machines without a GPU, llama.cpp's own server and vLLM: speed, start, memory (two hours)
+	@$(TANDEM) models pull --engine transformers
 	@for model in slm llm; do $(RUN) python -m lab.bench.engine --model $$model || exit 1; done
 
 ENGINE ?= llamacpp

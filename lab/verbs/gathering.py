@@ -19,7 +19,6 @@ from rich.progress import Progress as Bar
 from tandem.cli.models import pull_missing
 from tandem.cli.output import console, console_note
 from tandem.local.layout import engine_name
-from tandem.local.models import compiled_for
 from tandem.method.profile import Profile
 from tandem.paths import models_folder
 
@@ -66,7 +65,7 @@ def machine_for(
     if engine == "auto":
         engine = _engine_of(target, quiet) or _serving_engine(profile, device, quiet)
     return Machine(
-        threads or _model_threads(profile, engine),
+        threads or max(1, cores() // 2),
         width or (API_WIDTH if profile.slm.api else WIDTHS[engine]),
         device,
         cores(),
@@ -104,14 +103,7 @@ def _serving_engine(profile: Profile, device: str, quiet: bool) -> str:
     if engine_name() in WIDTHS:
         return engine_name()
     pull_missing(profile.name, "auto", quiet=quiet)  # the choice depends on the models' files
-    return serving_engine(profile, models_folder(), _model_threads(profile, "transformers"), device)
-
-
-def _model_threads(profile: Profile, engine: str) -> int:
-    """Processor threads of each of two models that run at once: what both were compiled for, else half of the cores."""
-    compiled = set(compiled_for(profile.llm.name)) & set(compiled_for(profile.slm.name))
-    usable = [threads for threads in compiled if engine == "transformers" and threads <= cores()]
-    return max(usable, default=max(1, cores() // 2))
+    return serving_engine(profile, models_folder(), device)
 
 
 async def _until_signal(work: Coroutine[Any, Any, list[Run]], target: Path) -> list[Run]:

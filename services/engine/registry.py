@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from services.engine.api import Engine
-from services.engine.settings import code_folder
 from tandem.paths import has_nvidia_gpu
 
 
@@ -72,17 +71,14 @@ def running_engine(spec: str, arguments: dict[str, Any]) -> Iterator[Engine]:
 def choose(arguments: Mapping[str, Any]) -> str:
     """What `auto` is: the engine that fits the device, the files of the model and what is installed.
 
-    vLLM generates on GPUs. On everything else llama.cpp runs GGUF files, which need no conversion and little memory, or transformers a
-    model that `tandem models compile` has made faster than that. transformers does the rest: GPUs without vLLM, models without a
-    GGUF file, and scorers that read hidden states.
+    vLLM generates on GPUs. On everything else llama.cpp runs GGUF files, which need no conversion and little memory. transformers does
+    the rest: GPUs without vLLM, models without a GGUF file, and scorers that read hidden states.
     """
     path, device = Path(arguments["path"]), arguments.get("device", "auto")
     has_gguf, has_folder = any(path.glob("*.gguf")), (path / "config.json").is_file()
     if has_folder and (device.startswith("cuda") or (device == "auto" and has_nvidia_gpu())):
         generates = arguments.get("generates", True)
         return "vllm" if generates and find_spec("vllm") else "transformers"
-    if has_folder and code_folder(path, arguments.get("threads", 0)).is_dir():
-        return "transformers"
     if has_gguf and not arguments.get("needs_states") and (has_llamacpp() or not has_folder):
         return "llamacpp"
     return "transformers"

@@ -26,23 +26,16 @@ def from_arguments(kind: type[S], arguments: Mapping[str, Any]) -> S:
     return TypeAdapter(kind).validate_python({name: arguments[name] for name in known & arguments.keys()} | dict(more))
 
 
-def code_folder(folder: Path, threads: int) -> Path:
-    """Where the code of the model in `folder` is that was compiled for this number of threads."""
-    return folder / f"compiled-{threads}"
-
-
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """Of an engine whose passes are computed here. `path` is a folder in Hugging Face layout.
 
     `max_batch` sequences run at once and `max_waiting` wait; a step prefills at most `prefill_chunk` tokens.
-    `quantization` is "none", or "auto" or "int8" for int8 on a CPU that has it. With `compiled`, an int8 model generates with
-    the code that was compiled for this process, where its folder has such code; the model itself is then loaded with the first
-    scoring pass. The four caches hold keys and values of scored prompts, of prompts that were prefilled ahead, of conversations that
+    `quantization` is "none", or "auto" or "int8" for int8 on a CPU that has it. The four caches hold keys and values of scored prompts, of prompts that were prefilled ahead, of conversations that
     may go on, and of tools, with which other conversations begin. With `saved_prefixes`, a folder, tools are kept in files there
     instead, at most `saved_bytes`, and a later process finds them (llama.cpp). An engine that does not `generates` only scores, and makes nothing ready for the rest.
 
-    llama.cpp runs `path`, or the file in it, as it is quantized; `dtype`, `quantization` and `compiled` do not apply. Its
+    llama.cpp runs `path`, or the file in it, as it is quantized; `dtype` and `quantization` do not apply. Its
     sequences have at most `kv_cache_tokens` tokens together, for which it takes memory as they come. With `repack` it copies
     weights into a faster layout, and an answer may depend on the other sequences of its batch.
     """
@@ -63,7 +56,6 @@ class EngineSettings:
     saved_prefixes: Path | None = None
     saved_bytes: int = 1 << 30
     quantization: str = "none"
-    compiled: bool = True
     generates: bool = True
     kv_cache_tokens: int = 1 << 15
     repack: bool = False

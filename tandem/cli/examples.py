@@ -60,7 +60,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "models wait": ("tandem models wait --only llm",),
     "models list": ("tandem models list",),
-    "models compile": ("tandem models compile", "tandem models compile --threads 4"),
     "trace cost": (
         "tandem trace cost REQUEST",
         "tandem trace cost --last 50 --by tenant",

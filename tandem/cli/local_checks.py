@@ -48,7 +48,7 @@ def local_checks(profile: str = DEFAULT_PROFILE) -> Iterator[MachineCheck]:
     yield _sandbox()
     if _runs_models(profile):
         yield _models(profile)
-        yield from _engine(profile)
+        yield _engine()
         yield from _room()
     if stack := _stack():
         yield stack
@@ -116,35 +116,17 @@ def _models(profile: str) -> MachineCheck:
     return MachineCheck("models", not faults, found, advice)
 
 
-def _engine(profile: str) -> Iterator[MachineCheck]:
+def _engine() -> MachineCheck:
     from tandem.local.catalogue import runs_gguf
     from tandem.local.layout import engine_name
 
     name = engine_name()
-    if runs_gguf(name):
-        is_installed = find_spec("xllamacpp") is not None
-        yield MachineCheck(
-            "engine", is_installed, f"{name}: llama.cpp, without a conversion of models", "run `make setup`"
-        )
-    else:
-        yield MachineCheck("engine", True, name)
-        yield _compiled(profile)
-
-
-def _compiled(profile: str) -> MachineCheck:
-    """For the threads of `tandem up`; an engine verifies at its start that the code still fits."""
-    from tandem.local.catalogue import models_of
-    from tandem.local.layout import engine_threads
-    from tandem.local.models import compiled_for
-
-    try:
-        threads = engine_threads()
-        missing = [name for name in models_of(profile) if threads not in compiled_for(name)]
-    except UserError as error:
-        return MachineCheck("compiled", False, "unknown", str(error), required=False)
-    found = "not for this machine: " + ", ".join(missing) if missing else f"both models, for {threads} threads"
-    advice = "run `tandem models compile`: up to 2.5 times as many tokens per second"
-    return MachineCheck("compiled", not missing, found, advice, required=False)
+    if not runs_gguf(name):
+        return MachineCheck("engine", True, name)
+    is_installed = find_spec("xllamacpp") is not None
+    return MachineCheck(
+        "engine", is_installed, f"{name}: llama.cpp, without a conversion of models", "run `make setup`"
+    )
 
 
 def _stack() -> MachineCheck | None:

@@ -15,12 +15,9 @@ from rich.table import Table
 from tandem.cli.output import JsonFlag, console, print_json
 from tandem.cli.parts import new_app
 from tandem.cli.tables import print_table
-from tandem.local.catalogue import CatalogueEntry, ModelError, catalogue, models_of, wait_until_ready
-from tandem.local.layout import engine_threads
-from tandem.local.models import compile_ahead, compiled_for, pull, pull_tokenizer, require_compiling
-from tandem.method.errors import TandemError
-from tandem.method.profile import load_profile
-from tandem.paths import DEFAULT_PROFILE, models_folder, profile_folders
+from tandem.local.catalogue import CatalogueEntry, catalogue, models_of, wait_until_ready
+from tandem.local.models import pull, pull_tokenizer
+from tandem.paths import DEFAULT_PROFILE, models_folder
 
 app = new_app(no_args_is_help=True)
 
@@ -89,42 +86,10 @@ def list_models(json: JsonFlag = False) -> None:
     if json:
         print_json([_row(entry) for entry in entries])
         return
-    table = Table("model", "here", "compiled", "licence", "from", box=None)
+    table = Table("model", "here", "licence", "from", box=None)
     for entry in entries:
-        threads = ", ".join(f"{n} threads" for n in compiled_for(entry.name))
-        table.add_row(entry.name, "yes" if entry.is_pulled else "no", threads or "no", entry.license, entry.base)
+        table.add_row(entry.name, "yes" if entry.is_pulled else "no", entry.license, entry.base)
     print_table(table, optional=("from", "licence"))
-
-
-@app.command("compile")
-def compile_models(
-    profile: Annotated[str, typer.Option(help="Compile the two models of this profile.")] = DEFAULT_PROFILE,
-    threads: Annotated[int, typer.Option(help="Processor threads of each engine that will run it; 0: as many as `tandem up` gives it.", min=0)] = 0,
-    json: JsonFlag = False,
-) -> None:  # fmt: skip
-    """Compile models for this processor: up to 2.5 times as many tokens per second.
-
-    Downloads and converts what lacks. Needs ten minutes, a C++ compiler, 16 GB of memory and a processor with AVX-512 VNNI.
-    """
-    try:
-        pair = load_profile(profile, tuple(profile_folders()))
-    except TandemError as error:
-        raise ModelError(str(error)) from error
-    count = threads or engine_threads()
-    require_compiling()
-    pull_missing(profile, "transformers", quiet=json)
-    folders: dict[str, str] = {}
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, disable=json
-    ) as display:
-        for model in reversed(pair.models.values()):
-            task = display.add_task(f"{model.name}: compiling", total=None)
-            folders[model.name] = str(compile_ahead(model.name, model.dtype, count))
-            display.update(task, description=f"{model.name}: compiled", completed=1, total=1)
-    if json:
-        print_json(folders)
-    else:
-        console.print("engines that start from now on use the compiled models")
 
 
 def pull_missing(profile: str, engine: str, quiet: bool) -> None:
@@ -142,10 +107,7 @@ def _is_there(folder: Path) -> bool:
 
 def _row(entry: CatalogueEntry) -> dict[str, object]:
     folder = str(entry.folder) if entry.is_pulled else None
-    threads = compiled_for(entry.name)
-    return {
-        "name": entry.name, "folder": folder, "compiled_for_threads": threads, "license": entry.license, "base": entry.base,
-    }  # fmt: skip
+    return {"name": entry.name, "folder": folder, "license": entry.license, "base": entry.base}
 
 
 def _models_of(profiles: list[str] | None, only: str) -> list[str]:

@@ -22,7 +22,7 @@ _POLL_SECONDS = 1.0
 
 
 class ModelError(UserError):
-    """A model cannot be downloaded, converted or compiled; the message says why and what to do."""
+    """A model cannot be downloaded or converted; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Models on this machine: download, verify, convert once where an engine needs it, compile, all in the cache folder.
+"""Models on this machine: download, verify, convert once where an engine needs it, all in the cache folder.
 
 llama.cpp runs a GGUF file as it was downloaded; for other engines it is converted. A model's folder is renamed into place when
 it is complete, so a folder that exists is usable.
@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -202,38 +201,6 @@ def _fault_in(file: Path) -> str:
         return str(error)
 
 
-def require_compiling() -> None:
-    """That models can be compiled here. Raises ModelError with what lacks: a compiler, or a processor that gains from it."""
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        raise ModelError(f"there is no C++ compiler: install {compiler}, or set CXX to another")
-    _run("models cannot be compiled here", "services.engine.torch_engine.int8")
-
-
-def compile_ahead(name: str, dtype: str, threads: int) -> Path:
-    """Compile the model for this processor and `threads`; engines that start later load the result.
-
-    Takes minutes. Raises ModelError.
-    """
-    folder = models_folder() / name
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{name} is not here for transformers: run `tandem models pull --engine transformers`")
-    with tempfile.TemporaryDirectory(prefix="tandem-compile-") as cache:
-        arguments = (str(folder), dtype, str(threads))
-        _run(
-            f"{name} cannot be compiled",
-            "services.engine.torch_engine.compiled",
-            *arguments,
-            TORCHINDUCTOR_CACHE_DIR=cache,
-        )
-    return folder / f"compiled-{threads}"
-
-
-def compiled_for(name: str) -> list[int]:
-    """The numbers of threads that the model was compiled for."""
-    return sorted(int(folder.name.partition("-")[2]) for folder in (models_folder() / name).glob("compiled-*"))
-
-
 @contextmanager
 def _completed_folder(entry: CatalogueEntry) -> Iterator[Path]:
     """A folder to fill; renamed into place when the block ends without an error, with what a usable folder has besides."""
@@ -266,11 +233,11 @@ def _read_tokenizer(gguf: Path, folder: Path) -> None:
     _run(f"{gguf.name} cannot be read", "services.engine.llamacpp.gguf", str(gguf), str(folder))
 
 
-def _run(failure: str, module: str, *arguments: str, **environment: str) -> None:
+def _run(failure: str, module: str, *arguments: str) -> None:
     """The module's main program in a child process. Raises ModelError: `failure` and the last line of its output."""
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        cwd=REPOSITORY, capture_output=True, text=True, env={**os.environ, **environment},
+        cwd=REPOSITORY, capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode:
         raise ModelError(f"{failure}: {(done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1]}")

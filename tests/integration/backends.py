@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,19 +18,12 @@ from services.engine.llamacpp.engine import LlamaCppEngine
 from services.engine.remote.openai_engine import ApiSettings, OpenAIEngine
 from services.engine.settings import EngineSettings
 from services.engine.torch_engine.engine import TransformersEngine
-from services.engine.torch_engine.int8 import is_supported
 from tandem.local.ports import free_port
 from tandem.method.tokens import Sampling
 from tests.peer_servers import serving
 
-COMPILED_THREADS = 2
-needs_compiler = pytest.mark.skipif(
-    not is_supported() or shutil.which("g++") is None,
-    reason="compiling a model needs a processor with AVX-512 VNNI and g++",
-)
 BACKENDS = [
     "cpu",
-    pytest.param("compiled", marks=[needs_compiler, pytest.mark.nightly]),
     pytest.param("cuda", marks=pytest.mark.gpu),
     pytest.param(
         "vllm", marks=pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs tandem-insights[vllm]")
@@ -54,7 +46,6 @@ class Backend:
     is_exact: bool
     port: int = 0
     starts_slowly: bool = False
-    is_int8: bool = False
     holds_schemas: bool = True
     keeps_conversations: bool = False
     idle: dict[tuple[int, int], Engine] = field(default_factory=dict)
@@ -81,8 +72,6 @@ class Backend:
 def make_backend(name: str, checkpoint: Path, fixture: Callable[[str], Any]) -> Backend:
     """One of BACKENDS; the fixtures are those that some need."""
     match name:
-        case "compiled":
-            return transformers_backend(fixture("compiled_checkpoint"), is_int8=True)
         case "llamacpp":
             return llamacpp_backend(checkpoint)
         case "vllm":
@@ -92,15 +81,12 @@ def make_backend(name: str, checkpoint: Path, fixture: Callable[[str], Any]) -> 
     return transformers_backend(checkpoint, device=name)
 
 
-def transformers_backend(checkpoint: Path, *, is_int8: bool = False, **settings: Any) -> Backend:
+def transformers_backend(checkpoint: Path, **settings: Any) -> Backend:
     def make(model: Path, max_batch: int, max_waiting: int) -> Engine:
         limits = {"max_batch": max_batch, "max_waiting": max_waiting, "prefill_chunk": 16}
-        quantization = "int8" if is_int8 else "none"
-        return TransformersEngine(
-            EngineSettings(model, "tiny", dtype="float32", quantization=quantization, **limits, **settings)
-        )
+        return TransformersEngine(EngineSettings(model, "tiny", dtype="float32", **limits, **settings))
 
-    return Backend(make, checkpoint, is_exact=True, is_int8=is_int8, keeps_conversations=True)
+    return Backend(make, checkpoint, is_exact=True, keeps_conversations=True)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,6 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from services.answer_checker.sandbox.layers import NAMESPACES
 from services.answer_checker.sandbox.layers import Limits as CheckLimits
-from services.engine.torch_engine.compiled import compile_model
 from services.gateway import __main__ as gateway
 from services.gateway.service import TandemService
 from services.gateway.temporal import Workflows
@@ -38,7 +37,6 @@ from tandem import AsyncClient
 from tests.fakes import ScriptedEngine
 from tests.integration.backends import (
     BACKENDS,
-    COMPILED_THREADS,
     Backend,
     make_backend,
     serve_api,
@@ -251,14 +249,6 @@ async def edge_address(system: System) -> AsyncIterator[str]:
     """Of an HTTP gateway before `system`."""
     async with serving(system.client.address) as http:
         yield str(http.base_url).rstrip("/")
-
-
-@pytest.fixture(scope="session")
-def compiled_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with code compiled ahead, for COMPILED_THREADS."""
-    folder = write_tiny_model(tmp_path_factory.mktemp("compiled"))
-    compile_model(folder, "float32", COMPILED_THREADS)
-    return folder
 
 
 @pytest.fixture(scope="module")

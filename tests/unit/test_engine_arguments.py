@@ -20,7 +20,6 @@ def test_every_back_end_is_made_from_the_same_arguments(profiles_folder: Path) -
     model = load_profile("scripted", (profiles_folder,)).slm
     arguments = read_settings(ModelServiceSettings).engine_arguments(model)
     assert isinstance(make_engine("transformers", arguments), TransformersEngine)
-    assert isinstance(make_engine("transformers", arguments | {"compiled": False}), TransformersEngine)
     assert isinstance(make_engine("openai", arguments), OpenAIEngine)
     assert isinstance(make_engine("vllm", arguments), VllmEngine)
     with pytest.raises(ValueError, match="unknown engine 'nobody'"):

@@ -10,7 +10,6 @@ from services.engine import registry
 from services.engine.registry import choose, make_engine
 
 GGUF, FOLDER, BOTH = ("some.gguf",), ("config.json",), ("some.gguf", "config.json")
-COMPILED = (*BOTH, "compiled-2/aot")
 
 
 @pytest.mark.parametrize(
@@ -21,8 +20,6 @@ COMPILED = (*BOTH, "compiled-2/aot")
         (BOTH, False, True, False, {"generates": False}, "llamacpp"),
         (BOTH, False, True, False, {"generates": False, "needs_states": True}, "transformers"),
         (BOTH, False, False, False, {}, "transformers"),
-        (COMPILED, False, True, False, {"threads": 2}, "transformers"),
-        (COMPILED, False, True, False, {"threads": 4}, "llamacpp"),  # compiled for another number
         (GGUF, False, False, False, {}, "llamacpp"),  # whose error says what to install
         (FOLDER, False, True, True, {}, "transformers"),
         (BOTH, True, True, True, {}, "vllm"),
@@ -32,11 +29,10 @@ COMPILED = (*BOTH, "compiled-2/aot")
     ],
 )
 def test_the_engine_is_chosen_by_device_files_and_what_is_installed(
-    files: tuple[str, ...], has_gpu: bool, has_llamacpp: bool, has_vllm: bool, needs: dict[str, bool | int], expected: str,
+    files: tuple[str, ...], has_gpu: bool, has_llamacpp: bool, has_vllm: bool, needs: dict[str, bool], expected: str,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     for name in files:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     monkeypatch.setattr(registry, "has_llamacpp", lambda: has_llamacpp)
     monkeypatch.setattr(registry, "find_spec", lambda _: object() if has_vllm else None)

@@ -7,11 +7,18 @@ AMX), and its last bit may differ.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from services.engine.loop.runner import Chunk
 from services.engine.torch_engine.int8 import Int8Linear, is_supported, quantize
+from services.engine.torch_engine.kv_cache import KVCache
+from services.engine.torch_engine.model import Checkpoint
+from services.engine.torch_engine.varlen import forward_varlen
+from tests.tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.skipif(not is_supported(), reason="int8 needs an x86 processor with AVX-512 VNNI")
 # (inputs, outputs) of the layers of the default pair: attention and feed-forward of the 0.5 B and of the 1.5 B model.
@@ -51,6 +58,17 @@ def test_a_row_of_a_small_float32_batch_equals_the_row_alone_up_to_the_last_bit(
     x[3] *= 1000
     with torch.inference_mode():
         torch.testing.assert_close(layer(x)[:1], layer(x[:1]), **LAST_BIT)
+
+
+def test_a_model_computes_nearly_the_same_logits_in_int8(tmp_path: Path) -> None:
+    write_tiny_model(tmp_path)
+    ids, chunks = list(range(40)), [Chunk(0, 0, 15), Chunk(1, 0, 25)]
+    with torch.inference_mode():
+        exact, quantized = (
+            forward_varlen(model.logits_model(), KVCache(), chunks, ids, model.device, torch.arange(len(ids)))
+            for model in (Checkpoint(tmp_path, "float32", "cpu", kind) for kind in ("none", "int8"))
+        )
+    assert (quantized - exact).norm() / exact.norm() < 0.1
 
 
 def test_every_linear_layer_is_replaced() -> None:

@@ -1,4 +1,4 @@
-"""int8 is computed only where the processor multiplies it exactly and fast; compiling says what it needs."""
+"""int8 is computed only where the processor multiplies it exactly and fast."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from services.engine.torch_engine.compiled import main
 from services.engine.torch_engine.int8 import is_supported
 from services.engine.torch_engine.model import Checkpoint
-from tandem.local.catalogue import ModelError
-from tandem.local.models import compile_ahead, require_compiling
 from tests.tiny_model import write_tiny_model
 
 
@@ -28,21 +25,6 @@ def test_a_model_is_not_quantized_on_a_processor_without_vnni(tmp_path: Path, qu
     assert not Checkpoint(tmp_path, "bfloat16", "cpu", quantization).is_int8
 
 
-@pytest.mark.usefixtures("without_vnni")
-def test_compiling_on_a_processor_without_vnni_says_what_it_needs(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="needs an x86 processor with AVX-512 VNNI"):
-        main(tmp_path, "bfloat16", 2)
-
-
 def test_a_processor_of_another_make_has_no_int8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "aarch64", "neon": True})
     assert not is_supported()
-
-
-def test_a_missing_compiler_or_model_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TANDEM_MODELS", str(tmp_path))
-    with pytest.raises(ModelError, match="run `tandem models pull --engine transformers`"):
-        compile_ahead("nobody", "bfloat16", 2)
-    monkeypatch.setenv("CXX", "no-compiler")
-    with pytest.raises(ModelError, match="install no-compiler"):
-        require_compiling()

@@ -1,1 +1,1 @@
-"""transformers as an engine, with attention, int8 weights and compiled code of our own."""
+"""transformers as an engine, with attention and int8 weights of our own."""

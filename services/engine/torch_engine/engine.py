@@ -18,9 +18,8 @@ from services.engine.loop.scheduler import ScheduledChunk
 from services.engine.loop.threaded_engine import ThreadedEngine
 from services.engine.settings import EngineSettings, from_arguments
 from services.engine.tokenizer import ChatTokenizer
-from services.engine.torch_engine.compiled import load_compiled
 from services.engine.torch_engine.kv_cache import KVCache
-from services.engine.torch_engine.model import Checkpoint, Logits
+from services.engine.torch_engine.model import Checkpoint
 from services.engine.torch_engine.scoring import PromptScorer
 from services.engine.torch_engine.varlen import forward_varlen
 
@@ -42,13 +41,9 @@ class TransformersEngine(ThreadedEngine):
             device=str(model.device),
             parameters=self._core.num_parameters,
             context_length=model.context_length,
-            engine="transformers, compiled" if self.is_compiled else "transformers",
+            engine="transformers",
             engine_version=transformers.__version__,
         )
-
-    @property
-    def is_compiled(self) -> bool:
-        return self._runner.is_compiled
 
 
 def make(arguments: dict[str, Any]) -> TransformersEngine:
@@ -73,11 +68,7 @@ class Runner:
         settings = self._settings
         torch.set_num_threads(settings.threads)
         self.model = Checkpoint(settings.path, settings.dtype, settings.device, settings.quantization)
-        compiled = None
-        if settings.compiled and settings.generates and self.model.is_int8:
-            compiled = load_compiled(settings.path, settings.dtype, settings.threads)
-        self.is_compiled = compiled is not None
-        self._logits: Logits = compiled or self.model.logits_model()
+        self._logits = self.model.logits_model()
 
     def tokenizer(self) -> ChatTokenizer:
         """Raises OSError where the model has none."""
@@ -118,5 +109,6 @@ class Runner:
     def _forward(self, chunks: list[Chunk], tokens: list[int], ends: list[int]) -> Tensor:
         """The logits at the tokens of indices `ends`, float32[ends, vocabulary]."""
         device = self.model.device
-        wanted = torch.tensor(ends or [0], device=device)  # compiled code has no pass without logits
-        return forward_varlen(self._logits, self.cache, chunks, tokens, device, wanted)[: len(ends)].float()
+        wanted = torch.tensor(ends, dtype=torch.long, device=device)
+        logits: Tensor = forward_varlen(self._logits, self.cache, chunks, tokens, device, wanted)
+        return logits.float()

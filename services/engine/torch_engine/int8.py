@@ -4,8 +4,6 @@ Every linear layer's weight is quantized once, with one scale for each output ro
 one scale for each token, so that a token's result does not depend on the rest of its batch. oneDNN computes the products, with
 AVX-512 VNNI or AMX, and accumulates in int32. Layers with the same input (query, key and value; gate and up
 projection) are fused into one product, and their input is quantized once.
-
-`python -m services.engine.torch_engine.int8` fails, and says why, where the processor has no such products.
 """
 
 from __future__ import annotations
@@ -35,35 +33,30 @@ def _rescale(product: Tensor, largest: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class Int8Linear(nn.Module):
-    """Replaces one nn.Linear, or several with the same input, whose outputs it concatenates; bfloat16 or float32 in and out.
-
-    With `packs` the weight is put into oneDNN's layout now; without it a compiler does that (services.engine.torch_engine.compiled).
-    """
+    """Replaces one nn.Linear, or several with the same input, whose outputs it concatenates; bfloat16 or float32 in and out."""
 
     scale: Tensor
     zero: Tensor
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(self, *linears: nn.Linear, packs: bool = True) -> None:
+    def __init__(self, *linears: nn.Linear) -> None:
         super().__init__()
         weight = torch.cat([linear.weight.detach().float() for linear in linears])
         self.out_features, self.in_features = weight.shape
-        self.packs = packs
         scale = weight.abs().amax(dim=1).clamp_min(1e-12) / _LARGEST
         rounded = (weight / scale[:, None]).round_().to(torch.int8)
         self.register_buffer("scale", scale)
         self.register_buffer("zero", torch.zeros(self.out_features, dtype=torch.int64))
-        self.register_buffer("weight", torch.ops.onednn.qlinear_prepack(rounded, None) if packs else rounded)
+        self.register_buffer("weight", torch.ops.onednn.qlinear_prepack(rounded, None))
         self.register_buffer("bias", _biases(linears))
 
     def forward(self, x: Tensor) -> Tensor:
         """float[..., in_features] -> float[..., out_features], of x's dtype."""
         rows = x.reshape(-1, self.in_features)
         rounded, largest = _round_rows(rows)
-        weight = self.weight if self.packs else torch.ops.onednn.qlinear_prepack(self.weight, None)
         product: Tensor = torch.ops.onednn.qlinear_pointwise(
-            rounded, 1 / _LARGEST, _ZERO, weight, self.scale, self.zero, None, 1.0, 0, x.dtype, "none", [], ""
+            rounded, 1 / _LARGEST, _ZERO, self.weight, self.scale, self.zero, None, 1.0, 0, x.dtype, "none", [], ""
         )
         return _rescale(product, largest, self.bias).reshape(*x.shape[:-1], self.out_features)
 
@@ -117,22 +110,15 @@ def is_supported() -> bool:
     return bool(has_vnni) and "onednn" in torch.backends.quantized.supported_engines
 
 
-def quantize(model: Any, packs: bool = True) -> None:
-    """Replace every linear layer of a transformers model on a CPU, including its output head.
-
-    Without `packs` (see Int8Linear) no layers are fused: a compiler does that itself.
-    """
+def quantize(model: Any) -> None:
+    """Replace every linear layer of a transformers model on a CPU, including its output head."""
     for parent in list(model.modules()):
         found = {name: child for name, child in parent.named_children() if isinstance(child, nn.Linear)}
-        for names in _FUSED if packs else ():
+        for names in _FUSED:
             if all(name in found for name in names):
                 linears = [found.pop(name) for name in names]
                 product = _FusedProduct(Int8Linear(*linears), [linear.out_features for linear in linears])
                 for index, name in enumerate(names):
                     setattr(parent, name, Int8FusedPart(product, index))
         for name, linear in found.items():
-            setattr(parent, name, Int8Linear(linear, packs=packs))
-
-
-if __name__ == "__main__" and not is_supported():
-    raise SystemExit(NEEDS)
+            setattr(parent, name, Int8Linear(linear))

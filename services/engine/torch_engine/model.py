@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,6 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from services.engine.torch_engine.int8 import is_supported, quantize
 from services.engine.torch_engine.varlen import ATTENTION
-
-Logits = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""As LogitsModel.forward."""
 
 
 class Checkpoint:
@@ -67,18 +63,14 @@ class Checkpoint:
 
     def _load(self) -> tuple[Any, Tensor]:
         if self._loaded is None:
-            model = load(self._path, self._dtype, self.device)
+            dtype = getattr(torch, self._dtype)
+            model = AutoModelForCausalLM.from_pretrained(self._path, dtype=dtype, attn_implementation=ATTENTION)
+            model = model.to(self.device).eval()
             head = model.get_output_embeddings().weight.detach()
             if self.is_int8:
                 quantize(model)
             self._loaded = model, head
         return self._loaded
-
-
-def load(path: Path, dtype: str, device: torch.device) -> Any:
-    """The transformers model in `path`, with varlen attention. Raises OSError where there is none."""
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), attn_implementation=ATTENTION)
-    return model.to(device).eval()
 
 
 class LogitsModel(nn.Module):

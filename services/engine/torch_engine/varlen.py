@@ -1,8 +1,7 @@
 """One forward pass over some tokens of each of several sequences: a varlen batch, concatenated, without padding.
 
 Except for attention, a model computes each token by itself, so the whole pass is a single sequence to the model.
-Attention is a custom operator, opaque to compilers. It takes the KV cache and the segments of the pass from
-`forward_varlen`, further up in the same thread.
+Attention takes the KV cache and the segments of the pass from `forward_varlen`, further up in the same thread.
 """
 
 from __future__ import annotations
@@ -48,24 +47,19 @@ def _interface(
     module: nn.Module, query: Tensor, keys: Tensor, values: Tensor, _mask: None, *, scaling: float, **_: Any
 ) -> tuple[Tensor, None]:
     """transformers' attention interface: float[1, heads, tokens, d] each -> float[1, tokens, heads, d]."""
-    return torch.ops.tandem.attend(query, keys, values, module.layer_idx, scaling), None
-
-
-def _attend(query: Tensor, keys: Tensor, values: Tensor, layer: int, scaling: float) -> Tensor:
     segments: list[Segment] = _current.segments
-    with torch.inference_mode():  # compiled code calls this from outside of it
-        all_keys, all_values = _current.cache.store(layer, segments, keys, values)
-        outputs = [
-            _attend_segment(
-                query[0, :, segment.tokens].unflatten(1, (-1, segment.query_length)).transpose(0, 1),
-                all_keys[segment.rows, :, : segment.key_length],
-                all_values[segment.rows, :, : segment.key_length],
-                segment.mask,
-                scaling,
-            )
-            for segment in segments
-        ]
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+    all_keys, all_values = _current.cache.store(module.layer_idx, segments, keys, values)
+    outputs = [
+        _attend_segment(
+            query[0, :, segment.tokens].unflatten(1, (-1, segment.query_length)).transpose(0, 1),
+            all_keys[segment.rows, :, : segment.key_length],
+            all_values[segment.rows, :, : segment.key_length],
+            segment.mask,
+            scaling,
+        )
+        for segment in segments
+    ]
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1), None
 
 
 def _attend_segment(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
@@ -81,11 +75,4 @@ def _attend_segment(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | 
     return output.transpose(1, 2).reshape(1, rows * query_length, heads, -1).contiguous()
 
 
-def _attend_shape(query: Tensor, keys: Tensor, values: Tensor, layer: int, scaling: float) -> Tensor:
-    return query.new_empty((1, query.shape[2], query.shape[1], values.shape[3]))
-
-
-torch.library.define("tandem::attend", "(Tensor query, Tensor keys, Tensor values, int layer, float scaling) -> Tensor")
-torch.library.impl("tandem::attend", "default", _attend)
-torch.library.register_fake("tandem::attend", _attend_shape)
 AttentionInterface.register(ATTENTION, _interface)
