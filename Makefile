@@ -108,7 +108,7 @@ litellm-proxy: develop  ## install LiteLLM's proxy into the cache folder, in an 
 	  $(UV) venv --quiet --allow-existing --python .venv/bin/python $$bin/litellm-proxy && \
 	  $(UV) pip install --quiet --python $$bin/litellm-proxy/bin/python 'litellm[proxy]==1.89.7'
 
-k8s-tools: develop  ## download kubectl and helm into the cache folder (once)
+k8s-tools: develop  ## download kubectl, helm and promtool (Debian) into the cache folder (once)
 	@$(RUN) python -m tests.e2e.k8s.get_tools
 
 pairs: develop  ## compute docs/pairs.md, real pairs by published answers, from the facts again (seconds)

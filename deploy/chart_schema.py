@@ -138,7 +138,7 @@ def _schema(name: str, value: Any) -> dict[str, Any]:
     if name == "seconds":
         return {"enum": [0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600]}
     if isinstance(value, float):
-        return {"type": ["number", "string"], "pattern": "^0[.][0-9]+$", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+        return {"type": ["number", "string"], "pattern": "^0[.][5-9][0-9]*$", "minimum": 0.5, "exclusiveMaximum": 1}
     if isinstance(value, int):
         return (
             {"type": ["integer", "string"], "minimum": 0}

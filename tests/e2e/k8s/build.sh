@@ -107,7 +107,6 @@ program etcd "$ETCD" go.etcd.io/etcd/server/v3
 program coredns "$COREDNS" github.com/coredns/coredns
 program kube-router "$KUBE_ROUTER" github.com/cloudnativelabs/kube-router/v2/cmd/kube-router # enforces network policies
 program prometheus "$PROMETHEUS" github.com/prometheus/prometheus/cmd/prometheus
-program promtool "$PROMETHEUS" github.com/prometheus/prometheus/cmd/promtool
 program prometheus-config-reloader "$PROMETHEUS_OPERATOR" github.com/prometheus-operator/prometheus-operator/cmd/prometheus-config-reloader
 program prometheus-operator "$PROMETHEUS_OPERATOR" github.com/prometheus-operator/prometheus-operator/cmd/operator
 kserve

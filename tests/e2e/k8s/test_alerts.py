@@ -37,8 +37,8 @@ QUICK = "quick"  # name of the rules with windows of seconds
 
 def quick_rules(namespace: str) -> dict[str, Any]:
     """The chart's rules, with windows and delays of seconds."""
-    text = re.sub(r"\[\d+[mh]\]", f"[{WINDOW}]", json.dumps(RULES)).replace('le=\\"60.0\\"', 'le=\\"10.0\\"')
-    rules = json.loads(re.sub(r'"for": "\d+[mh]"', '"for": "2s"', text))
+    text = re.sub(r"\[\d+[mhd]\]", f"[{WINDOW}]", json.dumps(RULES)).replace('le=\\"60.0\\"', 'le=\\"10.0\\"')
+    rules = json.loads(re.sub(r'"((?:keep_firing_)?for)": "\d+[mh]"', r'"\1": "2s"', text))
     metadata = {"name": QUICK, "namespace": namespace}
     return {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": metadata, "spec": rules}
 
