@@ -18,7 +18,7 @@ def main(question: str) -> None:
         generated = usage["output_tokens"] + usage["overrun_tokens"] + usage["discarded_tokens"]
         print(f"{role:8} {usage['input_tokens']} prompt, {usage['cached_input_tokens']} cached, {generated} generated")
     cost = result.cost
-    saved = f"{cost.saved_ratio:+.0%} saved" if cost.HasField("saved_ratio") else "nothing saved"
+    saved = f"{cost.saved_ratio:+.0%} saved" if cost.HasField("saved_ratio") else "no saving is counted"
     print(f"bill     {cost.usd:.8f} USD, {saved}")
 
 

@@ -24,7 +24,7 @@ def main(question: str) -> None:
             found = client.list(where).requests
 
         for row in found:
-            saved = f"{row.saved_ratio:+.0%} saved" if row.HasField("saved_ratio") else "nothing saved"
+            saved = f"{row.saved_ratio:+.0%} saved" if row.HasField("saved_ratio") else "no saving is counted"
             print(f"{row.request_id}   stage {row.stage}   {row.usd:.8f} USD   {saved}")
         print(f"{len(found)} requests, {sum(row.usd for row in found):.8f} USD")
         expensive = client.list(f"tenant = {TENANT} and cost > 0.01 and saved < 0", limit=100).requests

@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.status import Status
 
 from tandem.cli.output import Screen, console_note, progress
-from tandem.cli.summary import one_line
+from tandem.cli.summary import lacks, one_line
 from tandem.events import Accepted, AnswerDelta, Checked, Completed, Event, InsightDelta, Scored
 from tandem.live_text import LiveText, TextWasLost
 from tandem.method.stop_rule import AnswerText
@@ -17,7 +17,7 @@ from tandem.v1 import tandem_pb2
 class AnswerView:
     """Prints the answer as it comes, where its text is the answer from its first token on, else at its end.
 
-    `quiet`: nothing but the answer on a terminal either.
+    `quiet`: nothing but the answer on a terminal either. What an answer lacks is then said on standard error.
     """
 
     def __init__(self, console: Screen, *, quiet: bool = False) -> None:
@@ -71,6 +71,8 @@ class AnswerView:
             self._has_text = False
         if self._speaks:
             self._console.write(one_line(result), "dim")
+        elif lacking := lacks(result):
+            console_note(lacking)
 
     def _stop_status(self) -> None:
         if self._status:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from tandem.cli.output import Screen, dollars
-from tandem.cli.summary import steps
+from tandem.cli.summary import not_compared, steps
 from tandem.results import to_dict
 from tandem.v1 import tandem_pb2
 
@@ -33,7 +33,8 @@ def print_result(console: Screen, result: tandem_pb2.SolveResult, shown: str = "
     if data["policy_step"]:
         says = f"{steps(data['policy_step'])} stricter than calibrated: outcomes say that more was lost than promised"
         console.print(Text("policy   ", style="bold") + Text(says))
-    for line in _bill(data):
+    saving = not_compared(result) or saved(data["cost"]["saved_ratio"])
+    for line in _bill(data, saving):
         console.print(line, soft_wrap=True)
     if not data["complete"] and data["stop"]["reason"] != "cancelled":
         console.print(Text("note     the answer was truncated at its token limit", style="red"))
@@ -56,7 +57,7 @@ def _scorer(data: dict[str, Any]) -> str:
     return str(stage["scorer"]) if stage["trained"] else f"{stage['scorer']} scorer"
 
 
-def _bill(data: dict[str, Any]) -> list[Text]:
+def _bill(data: dict[str, Any], saving: str) -> list[Text]:
     cost, times = data["cost"], data["timings_ms"]
     lines = []
     second = [("second_slm", "second")] if data["second_slm"] else []
@@ -89,7 +90,7 @@ def _bill(data: dict[str, Any]) -> list[Text]:
     lines.append(
         Text("bill     ", style="bold")
         + Text(
-            f"{dollars(cost['usd'])}{' (estimated)' if is_estimated else ''}   large model alone {usd_alone}: {saved(cost['saved_ratio'], is_priced=cost['usd'] is not None)}   "
+            f"{dollars(cost['usd'])}{' (estimated)' if is_estimated else ''}   large model alone {usd_alone}: {saving}   "
             f"prices {cost['price_version']}"
         )
     )
@@ -118,8 +119,6 @@ def _bill(data: dict[str, Any]) -> list[Text]:
     return lines
 
 
-def saved(ratio: float | None, *, is_priced: bool = True) -> str:
-    """What a request cost less than the large model alone; None where that cannot be said."""
-    if ratio is None:
-        return "nothing saved" if is_priced else "what is saved is unknown"
+def saved(ratio: float) -> str:
+    """What a request cost less than the large model alone."""
     return f"{ratio:+.0%} saved" if ratio >= 0 else f"{-ratio:.0%} more spent"

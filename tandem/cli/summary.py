@@ -5,9 +5,12 @@ from __future__ import annotations
 from tandem.cli.output import dollars
 from tandem.v1 import tandem_pb2
 
+_CUT = "the answer was cut at its limit"
+_UNCHECKED = "no answer passed the checks"
+_NOT_COUNTED = "{}, so no saving is counted"
 _MORE = {
     tandem_pb2.STOP_REASON_VERIFIED: ", and its checks pass",
-    tandem_pb2.STOP_REASON_UNVERIFIED_BEST: ", but no answer passed the checks",
+    tandem_pb2.STOP_REASON_UNVERIFIED_BEST: f", but {_UNCHECKED}",
     tandem_pb2.STOP_REASON_BUDGET: ", at its budget",
     tandem_pb2.STOP_REASON_LLM_UNAVAILABLE: ", because the large model was not available",
     tandem_pb2.STOP_REASON_SCORER_FAILED_OPEN: ", unscored: the scorer failed",
@@ -56,14 +59,31 @@ def _cost(result: tandem_pb2.SolveResult) -> str:
     )
 
 
-def _saved(result: tandem_pb2.SolveResult) -> str:
-    """An answer that was cut saved nothing that can be compared."""
+def lacks(result: tandem_pb2.SolveResult) -> str:
+    """What the answer is not, which its text does not show; empty where nothing is amiss."""
+    if not result.complete and result.stop.reason != tandem_pb2.STOP_REASON_CANCELLED:
+        return _CUT
+    return _UNCHECKED if result.stop.reason == tandem_pb2.STOP_REASON_UNVERIFIED_BEST else ""
+
+
+def not_compared(result: tandem_pb2.SolveResult) -> str:
+    """Why no saving is said of a request; empty where one is."""
     if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
-        return ""
+        return _NOT_COUNTED.format("it was cancelled")
     if not result.complete:
-        return "cut at its limit"
+        return _NOT_COUNTED.format(_CUT)
+    if result.cost.HasField("saved_ratio"):
+        return ""
     if not result.cost.HasField("usd"):
         return "what is saved is unknown"
+    return _NOT_COUNTED.format("a limit ended the large model's text")
+
+
+def _saved(result: tandem_pb2.SolveResult) -> str:
+    if result.stop.reason == tandem_pb2.STOP_REASON_CANCELLED:
+        return ""
+    if why := not_compared(result):
+        return why
     percent = round(100 * result.cost.saved_ratio)
     if not percent:
         return "nothing saved"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from typing import Any
+
+import pytest
 
 from tandem.cli.answer_view import AnswerView
 from tandem.cli.bill import print_result
@@ -60,8 +63,25 @@ def test_a_terminal_gets_the_answer_and_one_line_under_it() -> None:
     )  # fmt: skip
 
 
-def test_a_pipe_gets_the_answer_alone() -> None:
+def test_a_pipe_gets_the_answer_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert asked(SHORT, terminal=False) == "204\n"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"complete": False}, "cut at its limit"),
+        ({"stop": {"reason": tandem_pb2.STOP_REASON_UNVERIFIED_BEST}}, "no answer passed the checks"),
+    ],
+)
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "quiet"])
+def test_where_no_line_is_printed_standard_error_says_what_an_answer_lacks(
+    fields: dict[str, Any], said: str, terminal: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = (accepted(), Completed(result("20", **fields)))
+    assert asked(events, terminal=terminal, quiet=True) == "20\n"
+    assert said in capsys.readouterr().err
 
 
 def test_quiet_prints_nothing_but_the_answer_on_a_terminal_too() -> None:
@@ -110,7 +130,9 @@ def test_the_line_claims_no_saving_that_is_none() -> None:
     exact = {"usd": 0.001, "usd_llm_alone": 0.001, "saved_ratio": 0.0, "llm_alone_is_exact": True}
     assert line(cost=exact).endswith(" · nothing saved")
     assert line(cost={"usd": 0.002, "saved_ratio": -0.5}).endswith(" · 50 % more spent (estimate)")
-    assert line(complete=False).endswith(" · cut at its limit")
+    assert line(complete=False).endswith(" · the answer was cut at its limit, so no saving is counted")
+    limited = line(stop={"reason": tandem_pb2.STOP_REASON_BUDGET}, cost={"usd": 0.0001, "usd_llm_alone": 0.0004})
+    assert limited.endswith(" · a limit ended the large model's text, so no saving is counted")
 
 
 def test_without_a_price_the_line_does_not_say_that_nothing_was_saved() -> None:

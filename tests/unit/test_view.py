@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+from typing import Any
+
+import pytest
 
 from tandem.cli.bill import print_result
 from tandem.cli.output import Screen
@@ -29,9 +32,27 @@ def test_a_cancelled_request_saved_nothing() -> None:
     cost = {"usd": 0.01, "usd_llm_alone": 0.06}
     print_result(console, tandem_pb2.SolveResult(stop={"reason": tandem_pb2.STOP_REASON_CANCELLED}, cost=cost))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "nothing saved" in text
+    assert "it was cancelled, so no saving is counted" in text
     assert "truncated" not in text
     assert "%" not in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"complete": False}, "the answer was cut at its limit"),
+        ({"complete": True, "stop": {"reason": tandem_pb2.STOP_REASON_BUDGET}}, "a limit ended the large model's text"),
+    ],
+)
+def test_a_bill_that_is_not_compared_says_why_beside_the_large_models_cost(fields: dict[str, Any], why: str) -> None:
+    """`$0.0000969, large model alone ≈ $0.000429: nothing saved` contradicts itself."""
+    console = Screen(file=io.StringIO(), width=200)
+    cost = {"usd": 0.0000969, "usd_llm_alone": 0.000429}
+    stages = [{"stage": 0, "tokens": 0, "scorer": "words"}]
+    print_result(console, tandem_pb2.SolveResult(answer="2", cost=cost, stages=stages, **fields))
+    [bill] = [line for line in console.file.getvalue().splitlines() if line.startswith("bill")]  # type: ignore[attr-defined]
+    assert f"{why}, so no saving is counted" in bill
+    assert "nothing saved" not in bill
 
 
 def test_a_bill_without_a_price_does_not_say_that_nothing_was_saved() -> None:
