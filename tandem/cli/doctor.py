@@ -110,7 +110,15 @@ def _gateway() -> MachineCheck:
                 "run `tandem up`, or set TANDEM_ADDRESS",
                 required=False,
             )
-        return MachineCheck("gateway", True, client.address)
+        if client.address != DEFAULT_GATEWAY or read_stack() or "TANDEM_ADDRESS" in os.environ:
+            return MachineCheck("gateway", True, client.address)
+        return MachineCheck(
+            "gateway",
+            "TANDEM_STATE" not in os.environ,  # who names a folder asks about the stack of that folder
+            f"{client.address}, the default: no stack runs from {state_folder()}",
+            f"run `tandem up`, or set TANDEM_ADDRESS={client.address} if that gateway is meant",
+            required=False,
+        )
 
 
 def _http_gateway(address: str) -> MachineCheck:

@@ -57,14 +57,39 @@ def test_a_number_of_threads_that_is_none_is_named(value: str, monkeypatch: pyte
         engine_threads()
 
 
+def test_doctor_does_not_take_another_stacks_gateway_for_that_of_its_state_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One answers at the default address, which another folder's stack has."""
+    from tandem.cli import doctor
+
+    monkeypatch.setattr(doctor.Client, "profiles", lambda _: None)
+    monkeypatch.delenv("TANDEM_ADDRESS", raising=False)
+    monkeypatch.setenv("TANDEM_STATE", str(tmp_path))
+    check = doctor._gateway()
+    assert not check.ok
+    assert f"no stack runs from {tmp_path}" in check.found
+    assert "TANDEM_ADDRESS=127.0.0.1:50050" in check.advice
+    monkeypatch.setenv("TANDEM_ADDRESS", "127.0.0.1:50050")
+    assert doctor._gateway().ok
+    monkeypatch.delenv("TANDEM_ADDRESS")
+    monkeypatch.delenv("TANDEM_STATE")
+    monkeypatch.setattr(doctor, "read_stack", lambda: None)
+    assert doctor._gateway().found == f"127.0.0.1:50050, the default: no stack runs from {doctor.state_folder()}"
+
+
+def pulled(folder: Path, profiles_folder: Path) -> dict[str, str]:
+    """As after `tandem models pull`."""
+    for name in ("scripted-llm", "scripted-slm"):
+        (folder / "models" / name).mkdir(parents=True)
+        (folder / "models" / name / "config.json").touch()
+    return {"TANDEM_PROFILES_PATH": str(profiles_folder), "TANDEM_MODELS": str(folder / "models")}
+
+
 def test_a_state_folder_that_is_a_file_is_named(tmp_path: Path, profiles_folder: Path) -> None:
     file = tmp_path / "state"
     file.touch()
-    models = tmp_path / "models"
-    for name in ("scripted-llm", "scripted-slm"):
-        (models / name).mkdir(parents=True)
-        (models / name / "config.json").touch()
-    env = {"TANDEM_STATE": str(file), "TANDEM_PROFILES_PATH": str(profiles_folder), "TANDEM_MODELS": str(models)}
+    env = {"TANDEM_STATE": str(file), **pulled(tmp_path, profiles_folder)}
     assert "set TANDEM_STATE to a folder" in error_of(tandem("up", "--profile", "scripted", **env))
     assert "there is no log" in error_of(tandem("logs", **env))
     for verb in ("status", "down"):
