@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,7 +57,7 @@ def new_profile(
     small = small or typer.prompt("Small model (such as http://127.0.0.1:8080/v1#MODEL)")
     given = [(large, large_key, large_price), (small, small_key, small_price)]
     given += [(second, second_key, second_price)] if second else []
-    roles = [found_role(parse(text, key), price, quiet=json) for text, key, price in given]
+    roles = _found_roles([(parse(text, key), price) for text, key, price in given], quiet=json)
     name = name or pair_name(*(role.address for role in roles))
     file = own_profiles() / name / "profile.toml"
     if file.exists():
@@ -94,7 +96,7 @@ def pair_profile(name: str, large: str, small: str, second: str = "", *, quiet: 
         raise typer.BadParameter("give both --large and --small", param_hint="--small" if large else "--large")
     addresses = [parse(text) for text in (large, small, second) if text]
     name = name or pair_name(*addresses)
-    roles = [found_role(address, "", quiet=quiet) for address in addresses]
+    roles = _found_roles([(address, "") for address in addresses], quiet=quiet)
     file = own_profiles() / name / "profile.toml"
     if not file.is_file():
         made_profile(name, *roles)
@@ -113,12 +115,32 @@ def pair_profile(name: str, large: str, small: str, second: str = "", *, quiet: 
     return name
 
 
-def found_role(address: Address, price: str, *, quiet: bool) -> Role:
+def _found_roles(given: Sequence[tuple[Address, str]], *, quiet: bool) -> list[Role]:
+    """Raises EndpointError, AddressError."""
+    roles = [_found_role(address, price, quiet=quiet) for address, price in given]
+    if not quiet:
+        say_losses([role.found.can.losses() if role.found else [] for role in roles])
+    return roles
+
+
+def say_losses(losses: Sequence[Sequence[str]]) -> None:
+    """What is lost with the large model, the small one, and a second one: each loss once, under those that it is true of."""
+    groups: dict[str, list[str]] = {}
+    for loss in dict.fromkeys(chain(*losses)):
+        whose = [f"the {label}" for label, own in zip(_LABELS.values(), losses, strict=False) if loss in own]
+        groups.setdefault(" and ".join(whose), []).append(loss)
+    for names, lost in groups.items():
+        console.print(f"lost with {names} model:")
+        for loss in lost:
+            console.print(f"  {loss}", style="dim")
+
+
+def _found_role(address: Address, price: str, *, quiet: bool) -> Role:
     """Raises EndpointError, AddressError."""
     found = probe(address.api, tell=console_note) if address.api else None
     role = Role(address, found, parse_prices(price) if price else None)
     if not quiet:
-        say(role)
+        _say(role)
     return role
 
 
@@ -132,8 +154,7 @@ def made_profile(name: str, large: Role, small: Role, second: Role | None = None
     return write_profile(own_profiles(), name, large, small, second)
 
 
-def say(role: Role) -> None:
-    """What is found and what is lost."""
+def _say(role: Role) -> None:
     prices, source = role.price
     cost = (
         f"${prices.input:g} / ${prices.output:g} per million tokens ({source})"
@@ -141,8 +162,6 @@ def say(role: Role) -> None:
         else "no known price: its bills are null"
     )
     console.print(Text.assemble((role.address.name, "bold"), f"   {cost}"))
-    for loss in role.found.can.losses() if role.found else ():
-        console.print(f"  {loss}", style="dim")
 
 
 def _checked(role: str, model: Model) -> dict[str, Any]:

@@ -143,11 +143,12 @@ def _say_losses(profile: str) -> None:
         known = load_profile(profile or DEFAULT_PROFILE, tuple(profile_folders()))
     except TandemError:
         return
+    from tandem.cli.profile import say_losses
+
     for model in known.models.values():
         if model.api is not None:
             console.print(Text.assemble((model.name, "bold"), f"   {model.api.url}"))
-            for loss in model.api.can.losses():
-                console.print(f"  {loss}", style="dim")
+    say_losses([model.api.can.losses() if model.api else [] for model in known.models.values()])
 
 
 def start_stack(

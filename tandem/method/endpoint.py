@@ -79,7 +79,7 @@ class Capabilities(Section):
             (self.json_schema, "it holds no text to a JSON schema: such requests are refused"),
             (self.tools, "it calls no tools: requests that offer some are refused"),
             (
-                self.cut_bill == "exact",
+                self.cut_bill == "exact" or self.usage == "none",
                 "it reports usage at the end alone: the bill of a stream that is cut is estimated",
             ),
             (self.usage != "none", "it reports no usage while streaming: every bill is estimated"),

@@ -99,6 +99,19 @@ def test_up_says_what_is_lost_with_a_profile_that_is_there_already(tmp_path: Pat
     assert "it reports no usage while streaming: every bill is estimated" in done.stdout
 
 
+@pytest.mark.parametrize("command", ["up", "profile new"])
+def test_what_both_endpoints_lose_is_said_once(tmp_path: Path, command: str) -> None:
+    name = ["--profile" if command == "up" else "--name", "mine"]
+    able = EVERYTHING.model_copy(update={"logprobs": False})
+    with recorded_api(openai_server(able)) as large, recorded_api(openai_server(NOTHING)) as small:
+        models = ["--large", f"{large.url}/v1#{MODEL}", "--small", f"{small.url}/v1#{MODEL}", *name]
+        done = tandem(*command.split(), *models, TANDEM_PROFILES_PATH=str(tmp_path), TANDEM_STATE="/dev/null/nowhere")
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert [lines.count(loss) for loss in NOTHING.losses()] == [1] * len(NOTHING.losses()), done.stdout
+    both = lines.index("lost with the large and the small model:")
+    assert lines[both + 1].startswith("it gives no log-probabilities")
+
+
 def test_a_server_that_loads_its_model_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tandem.endpoints.probe._AGAIN_SECONDS", 0.01)
     loading, able, told = [503] * 3, openai_server(EVERYTHING), list[str]()
