@@ -4,10 +4,10 @@ from __future__ import annotations
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "ask": (
+        "tandem ask --code - < examples/running_total.txt",
         'tandem ask "What is 12 * 17?"',
         'tandem ask -v "What is 12 * 17?"',
         'tandem ask "What does this do?" < examples/stream.py',
-        "tandem ask --code - < examples/running_total.txt",
         'tandem ask --max-cost 0.001 --threshold 1=0.6 "..."',
         'tandem ask --json "..." | jq .cost',
     ),

@@ -14,15 +14,17 @@ from rich.table import Table
 from rich.text import Text
 
 from tandem.cli.models import pull_missing
-from tandem.cli.output import JsonFlag, console, print_json
+from tandem.cli.output import JsonFlag, console, console_note, print_json
 from tandem.cli.tables import print_table
 from tandem.local import planning
-from tandem.local.layout import LOCAL_PROCESSES, StackError, engine_name
+from tandem.local.layout import LOCAL_PROCESSES, PROCESSES, StackError, engine_name
 from tandem.local.planning import open_stack, require_same
 from tandem.local.supervisor import EVERY, ProcessStatus, Report, Stack
 from tandem.method.errors import TandemError
 from tandem.method.profile import load_profile
 from tandem.paths import DEFAULT_PROFILE, profile_folders, read_stack, state_folder
+
+HTTP_PORT = next(process.ports["main"] for process in PROCESSES if process.name == "http-gateway")
 
 
 def up(
@@ -51,6 +53,15 @@ def up(
             "--tls", help="Encrypt what the processes say to each other, with certificates made for this run."
         ),
     ] = False,
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help=f"The HTTP gateway's port, as agents have it in their configuration; an error where it is taken. "
+            f"Default: {HTTP_PORT}, or another where that is taken.",
+        ),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Start the local stack and wait until every process is ready. It runs until `tandem down`.
@@ -65,9 +76,11 @@ def up(
         _say_losses(profile)
     stack = open_stack()
     if stack is None:
-        stack = start_stack(profile, quiet=json, jaeger=jaeger, tls=tls)
+        stack = start_stack(profile, quiet=json, jaeger=jaeger, tls=tls, http_port=http_port)
+        if not json and stack.ports["http-gateway"]["main"] not in (HTTP_PORT, http_port):
+            console_note(f"port {HTTP_PORT} is taken, so the HTTP port has moved; --http-port N fixes one")
     else:
-        require_same(stack, profile, jaeger=jaeger, tls=tls)
+        require_same(stack, profile, jaeger=jaeger, tls=tls, http_port=http_port)
         start_missing(stack, quiet=json)
     if json:
         print_json({"gateway": stack.gateway, "http": stack.http, "profile": stack.profile, "ports": stack.ports})
@@ -152,13 +165,18 @@ def _say_losses(profile: str) -> None:
 
 
 def start_stack(
-    profile: str, quiet: bool = False, jaeger: bool = False, tls: bool = False, needed: Collection[str] = EVERY
+    profile: str,
+    quiet: bool = False,
+    jaeger: bool = False,
+    tls: bool = False,
+    http_port: int | None = None,
+    needed: Collection[str] = EVERY,
 ) -> Stack:
     """Download missing models, start the stack and wait for the processes of `needed`. Nothing is left running after a failure or an interrupt."""
     profile = profile or DEFAULT_PROFILE
     pull_missing(profile, engine_name(), quiet=quiet)
     with _reporting(quiet) as report:
-        return planning.start_stack(profile, jaeger=jaeger, tls=tls, report=report, needed=needed)
+        return planning.start_stack(profile, jaeger=jaeger, tls=tls, http_port=http_port, report=report, needed=needed)
 
 
 def start_missing(stack: Stack, quiet: bool = False) -> None:

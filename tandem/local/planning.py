@@ -23,12 +23,12 @@ _START_ATTEMPTS = 3
 
 
 def start_stack(
-    profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts: bool = True, tls: bool = False,
+    profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts: bool = True, tls: bool = False, http_port: int | None = None,
     report: Report = lambda _: None, needed: Collection[str] = EVERY,
 ) -> Stack:  # fmt: skip
     """`plan_stack`, start it, and wait until the processes of `needed` are ready. Where another program takes a port in between, it is planned again. Raises StackError."""
     for remaining in reversed(range(_START_ATTEMPTS)):
-        stack = plan_stack(profile, jaeger=jaeger, restarts=restarts, tls=tls)
+        stack = plan_stack(profile, jaeger=jaeger, restarts=restarts, tls=tls, http_port=http_port)
         try:
             stack.up(report, needed)
             break
@@ -54,12 +54,18 @@ def set_retention(temporal: str) -> None:
 
 
 def plan_stack(
-    profile: str = DEFAULT_PROFILE, *, jaeger: bool = False, restarts: bool = True, tls: bool = False
+    profile: str = DEFAULT_PROFILE,
+    *,
+    jaeger: bool = False,
+    restarts: bool = True,
+    tls: bool = False,
+    http_port: int | None = None,
 ) -> Stack:
     """A stack on the preferred ports, or on others where they are taken; no other stack gets them while this one runs.
 
     `jaeger`: send every trace to the Jaeger that TANDEM_JAEGER names, or to one that the stack starts. `restarts`: start
-    a process that ends again. `tls`: processes and clients speak TLS. Raises StackError when a binary is missing.
+    a process that ends again. `tls`: processes and clients speak TLS. `http_port`:
+    the HTTP gateway's, None: any. Raises StackError when a binary is missing, or `http_port` is taken.
     """
     folder = _writable(state_folder())
     for name in ("redis-server", "temporal"):
@@ -70,7 +76,9 @@ def plan_stack(
     if jaeger and not external:
         require_jaeger()
     unneeded = left_out(_loaded(profile), tls=tls) | ({"jaeger"} if not jaeger or external else set())
-    own = OwnPorts(p for p in LOCAL_PROCESSES if p.name not in unneeded)
+    own = OwnPorts(
+        (p for p in LOCAL_PROCESSES if p.name not in unneeded), {"http-gateway": http_port} if http_port else {}
+    )
     environment = {
         "TANDEM_MODELS": str(models_folder()),
         "TANDEM_PROFILES_PATH": os.pathsep.join(str(f.resolve()) for f in profile_folders()),
@@ -94,7 +102,7 @@ def open_stack() -> Stack | None:
     return stack if stack.is_up() else None
 
 
-def require_same(stack: Stack, profile: str, *, jaeger: bool, tls: bool = False) -> None:
+def require_same(stack: Stack, profile: str, *, jaeger: bool, tls: bool = False, http_port: int | None = None) -> None:
     """Raises StackError where the stack that runs is not what is asked for. An empty profile is any."""
     wanted = []
     if profile not in ("", stack.profile):
@@ -104,6 +112,8 @@ def require_same(stack: Stack, profile: str, *, jaeger: bool, tls: bool = False)
         wanted.append(f"Jaeger {external}".rstrip())
     if tls and not stack.tls:
         wanted.append("TLS")
+    if http_port and http_port != stack.ports["http-gateway"]["main"]:
+        wanted.append(f"HTTP port {http_port}")
     if wanted:
         traces = f"traces to {stack.jaeger}" if stack.jaeger else "no Jaeger"
         raise StackError(

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -27,12 +28,13 @@ _IANA_RANGE = (49_152, 65_535)  # of outgoing connections on other systems
 class OwnPorts:
     """`numbers[process][purpose]`. They are this stack's until `close`, and beyond where another process has inherited `sockets`."""
 
-    def __init__(self, wanted: Iterable[Process] = ()) -> None:
-        """For each process its preferred ports, or others where those are taken. Raises StackError."""
+    def __init__(self, wanted: Iterable[Process] = (), fixed: Mapping[str, int] = MappingProxyType({})) -> None:
+        """For each process its preferred ports, or others where those are taken; `fixed`: main ports that no other replaces. Raises StackError."""
         self.sockets: list[socket.socket] = []
         self._free, self._given = self._blocks(), set[int]()
         self._has_preferred: bool | None = None
-        self.numbers = {process.name: self._choose(process.ports) for process in wanted}
+        mains = {name: {"main": self._hold(name, port)} for name, port in fixed.items()}
+        self.numbers = {process.name: self._choose(process.ports, mains.get(process.name, {})) for process in wanted}
 
     def take(self) -> int:
         """A port of a block of our own, where no other program listens. Each is given once. Raises StackError."""
@@ -47,11 +49,18 @@ class OwnPorts:
             each.close()
         self.sockets.clear()
 
-    def _choose(self, preferred: Mapping[str, int]) -> dict[str, int]:
+    def _hold(self, process: str, port: int) -> int:
+        if not self._gives(port):
+            raise StackError(
+                f"port {port} for the {process} is taken, or not this user's: free it, or give another number"
+            )
+        return port
+
+    def _choose(self, preferred: Mapping[str, int], held: Mapping[str, int]) -> dict[str, int]:
         if self._has_preferred is None:
             self._has_preferred = self._guard(_PREFERRED_GUARD)
         return {
-            purpose: port if self._has_preferred and self._gives(port) else self.take()
+            purpose: held.get(purpose) or (port if self._has_preferred and self._gives(port) else self.take())
             for purpose, port in preferred.items()
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,15 @@ def pulled(folder: Path, profiles_folder: Path) -> dict[str, str]:
         (folder / "models" / name).mkdir(parents=True)
         (folder / "models" / name / "config.json").touch()
     return {"TANDEM_PROFILES_PATH": str(profiles_folder), "TANDEM_MODELS": str(folder / "models")}
+
+
+def test_a_http_port_that_is_taken_is_named_before_anything_starts(tmp_path: Path, profiles_folder: Path) -> None:
+    chosen = {"TANDEM_STATE": str(tmp_path / "state"), **pulled(tmp_path, profiles_folder)}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        error = error_of(tandem("up", "--profile", "scripted", "--http-port", port, **chosen))
+    assert f"port {port} for the http-gateway is taken" in error
+    assert not (tmp_path / "state" / "stack.json").exists()
 
 
 def test_a_state_folder_that_is_a_file_is_named(tmp_path: Path, profiles_folder: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from tandem.local import ports
-from tandem.local.layout import PROCESSES, Process
+from tandem.local.layout import PROCESSES, Process, StackError
 from tandem.local.ports import OwnPorts, free_port, listens
 from tandem.local.probes import is_serving
 from tandem.local.supervisor import Stack
@@ -183,6 +183,16 @@ def test_blocks_lie_outside_the_range_of_outgoing_connections(tmp_path: Path, mo
 def test_a_port_where_another_program_listens_is_left_to_it(preferred: Process) -> None:
     with socket.create_server(("127.0.0.1", preferred.ports["main"])), closing(OwnPorts([preferred])) as own:
         assert own.numbers["one"]["main"] != preferred.ports["main"]
+
+
+def test_a_port_that_is_fixed_is_had_or_refused_by_its_number(preferred: Process, free: int) -> None:
+    """An agent has it in its configuration, so that no other one will do."""
+    first = Process("first", 0, {"main": free})  # it prefers the same port
+    with closing(OwnPorts([first, preferred], {"one": free})) as own:
+        assert own.numbers["one"]["main"] == free
+        assert own.numbers["first"]["main"] != free
+    with socket.create_server(("127.0.0.1", free)), pytest.raises(StackError, match=f"port {free} .* is taken"):
+        OwnPorts([preferred], {"one": free})
 
 
 def test_all_ports_of_a_plan_differ_although_they_prefer_the_same(free: int) -> None:
