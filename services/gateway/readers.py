@@ -115,6 +115,13 @@ class Readers:
         unread = self._unread[request_id] = asyncio.create_task(self._until_over(request_id))
         unread.add_done_callback(over)
 
+    async def sign_of_work(self, request_id: str) -> None:
+        """Returns when the request shows one, or has ended, or never began."""
+        with suppress(TandemError):
+            stream = EventStream(self.log, request_id, (), Position())
+            async with aclosing(stream.events(self.workflows.result(request_id), _no_lease)) as events:
+                await anext(events)
+
     async def _until_over(self, request_id: str) -> None:
         with suppress(TandemError):
             await self.workflows.result(request_id)
@@ -147,6 +154,10 @@ class Readers:
         finally:
             self._here[request_id] -= 1
             self._here += Counter()  # forgets who has none
+
+
+async def _no_lease() -> None:
+    pass
 
 
 def _no_place(message: str) -> ResourceExhausted:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
@@ -86,7 +87,9 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
         scope(request, caller)
         await self._readers.make_room()
         with self._readers.admitted(request.tenant, shares=self._tenancy.is_on) as reader:
-            async with self._turns.turn(request.tenant, waits=self._tenancy.is_on and _begins(request)) as turn:
+            waits = self._tenancy.is_on and await self._starting.begins(request)
+            sign = partial(self._readers.sign_of_work, request.request_id)
+            async with self._turns.turn(request.tenant, waits=waits, sign=sign) as turn:
                 is_admitted = False
                 try:
                     admitted = await self._starting.start_or_join(request)
@@ -210,11 +213,6 @@ class TandemService(tandem_pb2_grpc.TandemServiceServicer):
 
 
 # -- in ---------------------------------------------------------------------------------------------------------------
-
-
-def _begins(request: tandem_pb2.SolveRequest) -> bool:
-    """Such a one waits for its tenant's turn; who joins asks for no more work."""
-    return not request.resume_after and bool(request.question or request.messages)
 
 
 def _position(cursor: str) -> Position:

@@ -19,9 +19,22 @@ class Starting:
     def __init__(self, admission: Admission, workflows: Workflows, tenancy: Tenancy, policies: Policies) -> None:
         self._admission, self._workflows, self._tenancy, self._policies = admission, workflows, tenancy, policies
 
+    async def begins(self, request: tandem_pb2.SolveRequest) -> bool:
+        """Whether it may begin work: then it waits for its tenant's turn. Who comes back to a request that there is does not.
+
+        Raises InvalidArgument, Unavailable.
+        """
+        if not (_asks(request) and request.resume_after):
+            return _asks(request)
+        try:
+            await self._workflows.join(check_request_id(request.request_id))
+        except NotFound:
+            return True
+        return False
+
     async def start_or_join(self, request: tandem_pb2.SolveRequest) -> AdmittedRequest:
         """Start the request, or join it; an id without a question joins what there is."""
-        if request.request_id and not (request.question or request.messages):
+        if request.request_id and not _asks(request):
             return await self._workflows.join(check_request_id(request.request_id))
         asked = self._admission.checked(request)
         permitted = self._tenancy.permit(asked, request.profile or self._admission.default)
@@ -45,3 +58,8 @@ class Starting:
         except NotFound:
             self._admission.must_begin(task.plan.profile)
             raise
+
+
+def _asks(request: tandem_pb2.SolveRequest) -> bool:
+    """Without a question it can only join."""
+    return bool(request.question or request.messages)

@@ -10,24 +10,39 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 _AFTER_SIGN_SECONDS = 0.2
 """How long a request keeps its turn after its first event, unless it ends before: from then on it waits for models mostly."""
 _ABSENT_SECONDS = 5.0
 """A tenant that had its last turn so long ago has no share kept for it."""
 
+Sign = Callable[[], Coroutine[Any, Any, None]]
+"""Waits until a request shows a sign of its work, or has ended."""
+
+
+async def _at_once() -> None:
+    pass
+
 
 class Turn:
-    """Of one request."""
+    """Of one request; without `give_back` of one that needs none."""
 
-    def __init__(self, give_back: Callable[[], None]) -> None:
-        self._give_back: Callable[[], None] | None = give_back
+    def __init__(self, give_back: Callable[[], None] | None = None) -> None:
+        self._give_back = give_back
         self._ending: asyncio.TimerHandle | None = None
+        self._waiting: asyncio.Task[None] | None = None
+
+    def end_after(self, sign: Sign) -> None:
+        """Its caller has gone; the request goes on, or is cancelled, which is work as well."""
+        if self._ending is None and self._give_back is not None:
+            self._waiting = asyncio.create_task(sign())
+            self._waiting.add_done_callback(lambda _: self.end_soon())
 
     def end_soon(self) -> None:
-        """There is a sign of its work, or its caller has gone."""
+        """There is a sign of its work."""
         if self._ending is None and self._give_back is not None:
             self._ending = asyncio.get_running_loop().call_later(_AFTER_SIGN_SECONDS, self.end)
 
@@ -49,10 +64,13 @@ class Turns:
         self._last_seen: dict[str, float] = {}
 
     @asynccontextmanager
-    async def turn(self, tenant: str, *, waits: bool = True) -> AsyncIterator[Turn]:
-        """Waits until it is the tenant's turn; its requests come in the order in which they asked. Without `waits` it needs none."""
+    async def turn(self, tenant: str, *, waits: bool = True, sign: Sign = _at_once) -> AsyncIterator[Turn]:
+        """Waits until it is the tenant's turn; its requests come in the order in which they asked. Without `waits` it needs none.
+
+        `sign`: of the request's work, where its caller does not wait for it.
+        """
         if not waits:
-            yield Turn(_nothing)
+            yield Turn()
             return
         self._last_seen[tenant] = self._clock()
         if self._waiting[tenant] or not self._may_take(tenant):
@@ -63,7 +81,7 @@ class Turns:
         try:
             yield turn
         except (asyncio.CancelledError, GeneratorExit):
-            turn.end_soon()  # the request goes on, or is cancelled, which is work as well
+            turn.end_after(sign)
             raise
         except BaseException:
             turn.end()
@@ -111,7 +129,3 @@ class Turns:
             if seen > oldest or self._taken[tenant] or self._waiting.get(tenant)
         }
         return self._most // max(1, len(self._last_seen))
-
-
-def _nothing() -> None:
-    pass

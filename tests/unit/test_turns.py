@@ -22,14 +22,18 @@ class _Caller:
     """One request, which holds its turn until it is told to end."""
 
     def __init__(self, turns: Turns, tenant: str, begun: list[str]) -> None:
+        self.has_shown_work = asyncio.Event()
         self._is_over, self._turns, self.tenant, self._begun = asyncio.Event(), turns, tenant, begun
         self.turn: Turn | None = None
         self.task = asyncio.create_task(self._ask())
 
     async def _ask(self) -> None:
-        async with self._turns.turn(self.tenant) as self.turn:
+        async with self._turns.turn(self.tenant, sign=self._shows_work) as self.turn:
             self._begun.append(self.tenant)
             await self._is_over.wait()
+
+    async def _shows_work(self) -> None:
+        await self.has_shown_work.wait()
 
     async def end(self) -> None:
         self._is_over.set()
@@ -139,6 +143,22 @@ async def test_a_request_that_shows_a_sign_of_its_work_gives_its_turn_back_soon(
         while second.turn is None:
             await asyncio.sleep(0)
     await _end([first, second])
+
+
+async def test_a_request_whose_caller_leaves_keeps_its_turn_until_it_shows_a_sign_of_its_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_AFTER_SIGN_SECONDS", 0.0)
+    begun: list[str] = []
+    first, second = await _asked(Turns(1), "loud", 2, begun)
+    first.task.cancel()
+    await asyncio.sleep(0.05)
+    assert second.turn is None
+    first.has_shown_work.set()
+    async with asyncio.timeout(60):
+        while second.turn is None:
+            await asyncio.sleep(0)
+    await _end([second])
 
 
 async def test_who_joins_needs_no_turn() -> None:

@@ -82,6 +82,38 @@ async def test_a_flood_waits_before_temporal_and_another_tenant_is_served_at_onc
     assert all(reply["answer"] for reply in await asyncio.gather(*flood))
 
 
+async def test_a_call_that_says_it_resumes_waits_for_its_turn_unless_its_request_has_begun(
+    limited: Limited, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_AFTER_SIGN_SECONDS", BOUND_SECONDS)
+    taken = turns.Turns(1)
+    monkeypatch.setattr(limited.system.service, "_turns", taken)
+    loud, client = limited.tenant(), limited.system.client
+    names, question = [uuid4().hex for _ in range(4)], f"[llm_hold=2:{hold} llm_eos=3 slm_eos=2]"
+
+    async def resumed(name: str) -> tandem_pb2.SolveEvent:
+        """The last event of a call that names the cursor before the first one."""
+        request = solve_request(question, request_id=name, tenant=loud)
+        request.resume_after = "0.0.0"
+        return [event async for event in client._stub.Solve(request)][-1]
+
+    first = asyncio.create_task(served(limited, loud, question, request_id=names[0]))
+    await _running(limited, 1)
+    others = [asyncio.create_task(resumed(name)) for name in names[1:]]
+
+    async def waiting() -> int:
+        return len(taken._waiting[loud])
+
+    await until(waiting, lambda found: found == len(others))
+    assert len((await client.list(f"tenant = '{loud}'")).requests) == 1
+    joined = asyncio.create_task(resumed(names[0]))
+    hold.release()
+    assert (await first)["answer"] == (await asyncio.wait_for(joined, BOUND_SECONDS)).completed.answer
+    assert all(event.completed.answer for event in await asyncio.gather(*others))
+    for name in (names[0], uuid4().hex):  # what a turn whose caller has gone waits for
+        await asyncio.wait_for(limited.system.service._readers.sign_of_work(name), BOUND_SECONDS)
+
+
 async def _waits_for_slot(limited: Limited, request_id: str) -> None:
     """The request's insight is scheduled, and has no slot."""
     handle = limited.system.temporal.get_workflow_handle(request_id)
