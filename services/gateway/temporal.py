@@ -48,6 +48,7 @@ from tandem.method.timeouts import Timeouts
 
 # One in a thousand of Temporal's long polls misses a workflow that ends as the poll begins, and returns after 20 s.
 _POLL_SECONDS = 2.0
+_STARTS = 3
 _MOST_SHOWN = 199  # characters of a question in a list
 
 
@@ -93,30 +94,30 @@ class Workflows:
         Temporal, Unavailable when that does not answer.
         """
         task, admitted = self.prepared(task, keep_running=keep_running)
-        try:
-            await self._client.start_workflow(
-                SOLVE_WORKFLOW,
-                task,
-                id=task.request_id,
-                task_queue=solve_queue(task.plan.profile),
-                execution_timeout=Timeouts.workflow,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                memo=memo_of(task, admitted, fingerprint),
-                search_attributes=at_start(task),
-                priority=Priority(fairness_key=task.request.tenant) if self.is_fair else Priority.default,
-            )
-            return admitted
-        except WorkflowAlreadyStartedError:
+        for _ in range(_STARTS):
             try:
-                return await self.join_own(task.request_id, fingerprint)
-            except NotFound:  # another workflow's id
-                raise _reused(task.request_id) from None
-        except RPCError as error:
-            if error.status == RPCStatusCode.INVALID_ARGUMENT:  # above its limit of a payload's size
-                raise InvalidArgument(
-                    f"Temporal does not keep this request: {error.message}", field="question"
-                ) from error
-            raise unavailable(error) from error
+                await self._client.start_workflow(
+                    SOLVE_WORKFLOW,
+                    task,
+                    id=task.request_id,
+                    task_queue=solve_queue(task.plan.profile),
+                    execution_timeout=Timeouts.workflow,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    memo=memo_of(task, admitted, fingerprint),
+                    search_attributes=at_start(task),
+                    priority=Priority(fairness_key=task.request.tenant) if self.is_fair else Priority.default,
+                )
+                return admitted
+            except WorkflowAlreadyStartedError:
+                with suppress(NotFound):  # Temporal has lost it since: the request begins anew
+                    return await self.join_own(task.request_id, fingerprint)
+            except RPCError as error:
+                if error.status == RPCStatusCode.INVALID_ARGUMENT:  # above its limit of a payload's size
+                    raise InvalidArgument(
+                        f"Temporal does not keep this request: {error.message}", field="question"
+                    ) from error
+                raise unavailable(error) from error
+        raise Unavailable(f"Temporal lost request {task.request_id!r} again and again", reason="TEMPORAL_UNAVAILABLE")
 
     def prepared(self, task: SolveInput, *, keep_running: bool) -> tuple[SolveInput, AdmittedRequest]:
         """What is started, and what is known of it."""
@@ -130,19 +131,16 @@ class Workflows:
         return _admitted(request_id, await (await self._describe(request_id)).memo())
 
     async def join_own(self, request_id: str, fingerprint: str) -> AdmittedRequest:
-        """As `join`. Raises FailedPrecondition where the id has another fingerprint."""
-        description = await self._describe(request_id)
+        """As `join`. Raises FailedPrecondition where the id has another fingerprint, or is another workflow's."""
+        description = await _described(self._handle(request_id))
         memo = await description.memo()
-        if memo.get("fingerprint") != fingerprint:
+        if description.workflow_type != SOLVE_WORKFLOW or memo.get("fingerprint") != fingerprint:
             raise _reused(request_id)
         return replace(_admitted(request_id, memo), began_at=description.start_time)
 
     async def _describe(self, request_id: str) -> WorkflowExecutionDescription:
         """Raises Unavailable, and NotFound also for a workflow of another kind: others may use the namespace as well."""
-        try:
-            description = await self._handle(request_id).describe()
-        except RPCError as error:
-            raise _not_found_or_unavailable(error, request_id) from error
+        description = await _described(self._handle(request_id))
         if description.workflow_type != SOLVE_WORKFLOW:
             raise _not_found(request_id)
         return description
@@ -243,6 +241,14 @@ class Workflows:
 
     def _handle(self, request_id: str) -> WorkflowHandle[Any, SolveResult]:
         return self._client.get_workflow_handle(request_id, result_type=SolveResult)
+
+
+async def _described(handle: WorkflowHandle[Any, SolveResult]) -> WorkflowExecutionDescription:
+    """Raises NotFound, Unavailable."""
+    try:
+        return await handle.describe()
+    except RPCError as error:
+        raise _not_found_or_unavailable(error, handle.id) from error
 
 
 def memo_of(task: SolveInput, admitted: AdmittedRequest, fingerprint: str) -> dict[str, Any]:

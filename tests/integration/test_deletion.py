@@ -9,6 +9,7 @@ import grpc
 import pytest
 from redis.asyncio import Redis
 
+from services.gateway.temporal import AdmittedRequest
 from tandem import RequestError
 from tandem.method.errors import NotFound
 from tests.conftest import Hold
@@ -66,6 +67,22 @@ async def test_a_deletion_reaches_no_other_request_whatever_its_name(system: Sys
     await deleted(system, request_id)
     for name in others:
         assert (await system.client.get(name)).result.answer
+
+
+async def test_a_request_that_temporal_loses_as_it_is_asked_again_runs_anew(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id, join_own = uuid4().hex, system.workflows.join_own
+    first, before = await ask(system, QUESTION, request_id=request_id), system.llm.counters.output_tokens
+
+    async def joins_what_is_erased(*asked: str) -> AdmittedRequest:
+        await system.client.delete(request_id)
+        await deleted(system, request_id)
+        return await join_own(*asked)
+
+    monkeypatch.setattr(system.workflows, "join_own", joins_what_is_erased)
+    assert (await ask(system, QUESTION, request_id=request_id))["answer"] == first["answer"]
+    assert system.llm.counters.output_tokens > before
 
 
 async def test_the_end_of_a_request_that_temporal_has_lost_is_not_waited_for(system: System) -> None:
