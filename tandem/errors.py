@@ -38,6 +38,8 @@ class SetupError(UserError):
     """
 
 
+LOADING = "LOADING"
+"""The reason for which a process refuses its calls until it is ready."""
 CANNOT_START = "cannot start: "
 """What the last line of a process begins with that ends because of a SetupError."""
 
@@ -69,8 +71,8 @@ class RequestError(UserError):
 
     @property
     def is_connection_lost(self) -> bool:
-        """The connection to the gateway failed, which says nothing about the request."""
-        return self.code.name == "UNAVAILABLE" and not self.reason
+        """No gateway is there, or one that starts, which says nothing about the request: ask again."""
+        return self.code.name == "UNAVAILABLE" and self.reason in ("", LOADING)
 
 
 def from_rpc(error: grpc.RpcError) -> RequestError:

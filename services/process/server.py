@@ -20,12 +20,14 @@ from services.process.interceptors import ErrorInterceptor, KnownError, SlowRead
 from services.process.start import require_bound
 from services.process.status import from_engine
 from services.process.transport import PLAIN, Transport
+from tandem.errors import LOADING
 from tandem.method.errors import Unavailable
 from tandem.method.timeouts import Timeouts
 
 logger = logging.getLogger(__name__)
 
 _LIFE_SIGN_SECONDS = 1.0
+_LOADING_SECONDS = 1.0
 MESSAGE_LIMIT = 16 * 1024 * 1024
 PING_TIMEOUT_MS = 10_000
 """While data flows gRPC measures bandwidth by pings of its own. Where one is under way as the peer falls silent, keepalive waits
@@ -122,7 +124,10 @@ class Server:
     async def _check_loaded(self, metadata: Mapping[str, str]) -> None:
         # Not every caller asks for the health first: a channel that was connected before a restart reconnects at once.
         if not self._has_loaded:
-            raise Unavailable("this process is still loading; its health turns to SERVING when it is ready")
+            raise Unavailable(
+                "this process is still loading; its health turns to SERVING when it is ready",
+                reason=LOADING, retry_after_s=_LOADING_SECONDS,
+            )  # fmt: skip
 
 
 def _options(receive_limit: int) -> list[tuple[str, int]]:

@@ -22,6 +22,7 @@ from services.sufficiency_scorer.scorer_inputs import NAMES
 from services.sufficiency_scorer.service import MODEL_NAME
 from services.sufficiency_scorer.service import NAME as SCORER
 from tandem import RequestError
+from tandem.errors import from_rpc
 from tandem.v1 import execution_pb2, execution_pb2_grpc, insight_pb2, insight_pb2_grpc
 from tests.integration.conftest import System
 
@@ -216,7 +217,10 @@ async def test_a_process_that_still_loads_is_alive_and_its_calls_are_unavailable
         assert alive.status == health_pb2.HealthCheckResponse.SERVING
         with pytest.raises(grpc.aio.AioRpcError, match="still loading") as caught:
             await executor.GetModelInfo(execution_pb2.GetModelInfoRequest())
-        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        refusal = from_rpc(caught.value)
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "LOADING")
+        assert refusal.is_connection_lost  # whoever follows a request or a batch asks again
+        assert refusal.retry_after_s
         await server.serving()
         assert (await executor.GetModelInfo(execution_pb2.GetModelInfoRequest())).model == "loaded"
     await server.stop(timedelta(0))

@@ -43,6 +43,10 @@ def test_it_waits_a_minute_for_the_gateway(clock: Clock) -> None:
     assert not progress.may_reconnect(LOST)
 
 
+def test_a_gateway_that_starts_again_is_waited_for_as_one_that_is_gone(clock: Clock) -> None:
+    assert begun().may_reconnect(RequestError(grpc.StatusCode.UNAVAILABLE, "still loading", reason="LOADING"))
+
+
 def test_news_begin_the_minute_anew(clock: Clock) -> None:
     progress = begun()
     for number in range(100):

@@ -31,8 +31,8 @@ _PATIENCE_SECONDS = 400.0  # of a caller, on a busy machine; less than an attemp
 _TRY_AGAIN_SECONDS = 0.3
 _CLEAR = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED", "FAILED_PRECONDITION", "ABORTED", "NOT_FOUND"}
 """gRPC statuses by which a caller knows what to do."""
-_MAY_PASS = {"", "TEMPORAL_UNAVAILABLE", "REQUEST_LOG_UNAVAILABLE", "TEXT_WAS_LOST"}
-"""Reasons of an UNAVAILABLE that says nothing about the request; none where the gateway is gone."""
+_MAY_PASS = {"TEMPORAL_UNAVAILABLE", "REQUEST_LOG_UNAVAILABLE", "TEXT_WAS_LOST"}
+"""Reasons of an UNAVAILABLE that says nothing about the request, beside a gateway that is gone or starts."""
 
 
 class Behaviour(StrEnum):
@@ -130,7 +130,7 @@ def _ask(system: System, request: Request) -> None:
                 return
             leaves_after = 10**9
         except RequestError as error:
-            if error.reason not in _MAY_PASS or time.monotonic() > deadline:
+            if not (error.is_connection_lost or error.reason in _MAY_PASS) or time.monotonic() > deadline:
                 raise
             time.sleep(_TRY_AGAIN_SECONDS)
 
