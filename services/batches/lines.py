@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from tandem.contract import MOST_COUNT, Count, Seed
 from tandem.errors import RequestError
 from tandem.method.conversation import Task
+from tandem.method.json_text import read_json_text
 from tandem.openai.chat_request import ChatCompletionRequest
 from tandem.openai.json_body import find_fault
 from tandem.openai.parameters import RefusedParameter
@@ -121,7 +122,7 @@ def parse(text: bytes) -> Line:
     if len(text.removesuffix(b"\n")) > MOST_BYTES:  # while JSON is read, no other thread runs
         raise BadLine(f"a line has at most {MOST_BYTES} bytes")
     try:
-        given = json.loads(text)
+        given = read_json_text(text)
         if not isinstance(given, dict):
             raise BadLine("a line is a JSON object")
         if fault := find_fault(given):

@@ -20,6 +20,7 @@ from services.checks.api import Check, Compared, failed, needs_argument, passed
 from tandem.method.answer import last_block
 from tandem.method.checks import EXAMPLES
 from tandem.method.examples import Example, argument_examples, find_examples, weight
+from tandem.method.json_text import read_json_text
 
 _LEAST = re.compile(r"\s*(min|weight)\s*=\s*([1-9][0-9]?)\s*")
 _SHOWN_CHARACTERS = 200
@@ -58,7 +59,7 @@ PYTHON_EXAMPLES = Check(EXAMPLES, None, _validate_test, _has_examples, ("code",)
 def validate_schema(argument: str) -> None:
     """Raises ValueError. May take a second, and minutes where an old draft compares all values in pairs."""
     try:
-        schema = json.loads(argument)
+        schema = read_json_text(argument)
         validator_for(schema).check_schema(schema)
     except SchemaError as error:
         raise ValueError(f"no JSON schema: {error.message} at {error.json_path}") from None

@@ -7,7 +7,6 @@ each at the end of a line.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from services.engine.api import InvalidSchema
 from services.engine.schema_cost import Cost, cost_of
+from tandem.method.json_text import read_json_text
 
 if TYPE_CHECKING:  # a type that exists in the library's stubs alone
     from llguidance._lib import JsonCompileOptions
@@ -124,6 +124,6 @@ def _parsed(schema: str) -> Any:
     if len(schema) > _MAX_CHARACTERS:
         raise InvalidSchema(f"the schema has {len(schema)} characters; the limit is {_MAX_CHARACTERS}")
     try:
-        return json.loads(schema)
+        return read_json_text(schema)
     except (ValueError, RecursionError) as error:
         raise InvalidSchema(f"the schema is not a JSON object: {error}") from error

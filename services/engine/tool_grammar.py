@@ -14,6 +14,7 @@ from services.engine.api import InvalidSchema
 from services.engine.call_format import AN_ID, ID_PATTERN, CallFormat
 from services.engine.json_schema import LARK
 from services.engine.tagged_arguments import Tags, is_text
+from tandem.method.json_text import read_json_text
 from tandem.method.tools import Tool, ToolUse
 
 GENERIC = CallFormat(
@@ -177,7 +178,7 @@ def _held_schema(tool: Tool, written: Mapping[str, Any]) -> str:
 
 def _object(schema: str, what: str) -> dict[str, Any]:
     try:
-        found = json.loads(schema)
+        found = read_json_text(schema)
     except (ValueError, RecursionError) as error:
         raise InvalidSchema(f"{what} is not a JSON object: {error}") from error
     if not isinstance(found, dict):

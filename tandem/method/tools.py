@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tandem.method.errors import InvalidArgument
+from tandem.method.json_text import read_json_text
 
 ToolMode = Literal["auto", "none", "required"]
 """`auto`: a text, calls, or both; `none`: a text; `required`: at least one call."""
@@ -131,7 +132,7 @@ def is_marked(call: ToolCall) -> bool:
 
 def _object(text: str, where: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        found = read_json_text(text)
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"{text[:80]!r} is no JSON object: {error}", field=where) from None
     if not isinstance(found, dict):

@@ -12,6 +12,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
 
 from tandem.contract import lone_surrogate, readable
+from tandem.method.json_text import read_json_text
 from tandem.openai.parameters import RefusedParameter
 
 MOST_VALUES, MOST_DEPTH = 32_768, 128
@@ -38,8 +39,8 @@ def read_json(body: bytes) -> Any:
         text = body.decode("utf-8-sig")
         if more := _too_much(text):
             raise RefusedParameter("body", f"the body has more than {more}", "invalid_value")
-        return json.loads(text)
-    except ValueError as error:  # of either; the second has one of its own for integers of thousands of digits
+        return read_json_text(text)
+    except ValueError as error:  # of either
         raise RefusedParameter("body", f"the body is no JSON that can be read: {error}", "invalid_value") from None
 
 

@@ -75,6 +75,11 @@ def test_a_line_that_is_too_long_is_named_with_the_limit() -> None:
     ]
 
 
+def test_a_line_with_an_integer_of_thousands_of_digits_is_a_bad_line() -> None:
+    with pytest.raises(BadLine, match="4000 digits"):
+        parse(b'{"question": "why?", "seed": ' + b"9" * 4000 + b"}")
+
+
 @pytest.mark.parametrize("text", [b"[" * 100_000, b'{"question": "why?", "json_schema": ' + b'{"a":' * 100_000])
 def test_a_line_that_is_nested_too_deeply_is_a_bad_line(text: bytes) -> None:
     with pytest.raises(BadLine, match="nested too deeply"):

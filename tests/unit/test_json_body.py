@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tandem.method.json_text import MOST_DIGITS
 from tandem.openai import json_body
 from tandem.openai.json_body import MOST_DEPTH, MOST_VALUES, read_json
 from tandem.openai.parameters import RefusedParameter
@@ -74,7 +75,8 @@ def test_text_may_hold_as_many_brackets_and_commas_as_it_likes() -> None:
         ("]" * 1_900_000 + nested(200), "no JSON"),
         ('"' * 1_900_000, "no JSON"),
         ('["' + "\\" * 1_900_000, "no JSON"),
-        ("1" * 5_000, "no JSON"),
+        ("1" * 5_000, "5000 digits"),
+        (json.dumps({"stop": [10**MOST_DIGITS] * 500}), "310 digits"),
         ("{", "no JSON"),
     ],
     ids=lambda value: value[:12],
@@ -84,6 +86,7 @@ def test_what_is_too_much_or_no_json_is_refused(body: str, why: str) -> None:
 
 
 def test_at_the_bounds_it_is_read() -> None:
+    assert read_json(b"-" + b"9" * MOST_DIGITS) == 1 - 10**MOST_DIGITS
     assert read_json(nested(MOST_DEPTH).encode())
     assert len(read_json(json.dumps([0] * MOST_VALUES).encode())) == MOST_VALUES
 

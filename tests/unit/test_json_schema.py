@@ -28,7 +28,7 @@ POINT = {
         ('{"items":' * 900 + "{}" + "}" * 900, "deep|recursion|not a JSON object"),
         (json.dumps({"allOf": [{"multipleOf": 7}] * 600 + [{"not": {}}]}), "not"),
         ('{"minItems": -1' + "0" * 400 + "}", "minItems|not a JSON object|held"),
-        ('{"multipleOf": 1' + "1" * 400 + "}", "multipleOf"),
+        ('{"multipleOf": 1' + "1" * 400 + "}", "digits"),
         ('{"maxItems": Infinity}', "maxItems"),
         ('{"type": "objet"}', "objet"),
         ('{"type": "object", "properties": {"a": 5}}', "object or boolean"),

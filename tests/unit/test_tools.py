@@ -84,6 +84,7 @@ def test_calls_and_results_must_match(messages: list[Message], why: str) -> None
         (ToolUse((WEATHER, WEATHER)), "tools"),
         (ToolUse((Tool("f", "", "[]"),)), "tools"),
         (ToolUse((Tool("f", "", "{"),)), "tools"),
+        (ToolUse((Tool("f", "", '{"maximum": 1' + "0" * 309 + "}"),)), "tools"),
         (ToolUse((WEATHER,), "auto", ("other",)), "tool_choice"),
         (ToolUse((), "required"), "tool_choice"),
     ],
