@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from services.observability.tracing import server_interceptors
 from services.process.callers import NOBODY, CallCheck, Callers
 from services.process.interceptors import ErrorInterceptor, KnownError, SlowReaderInterceptor
-from services.process.start import require_bound
+from services.process.start import address_of, require_bound
 from services.process.status import from_engine
 from services.process.transport import PLAIN, Transport
 from tandem.errors import LOADING
@@ -61,7 +61,7 @@ class HealthPort:
         if port:
             self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_connection_idle_ms", 300_000)])
             health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
-            require_bound(f"{host}:{port}", self._server.add_insecure_port)
+            require_bound(address_of(host, port), self._server.add_insecure_port)
 
     async def start(self) -> None:
         if self._server:
@@ -91,7 +91,7 @@ class Server:
         self.slow_readers = SlowReaderInterceptor()
         interceptors = [self.slow_readers, *server_interceptors(), errors]
         self.grpc = grpc.aio.server(interceptors=interceptors, options=_options(receive_limit))
-        self.port = transport.listen(self.grpc, f"{host}:{port}", is_public=callers.anyone)
+        self.port = transport.listen(self.grpc, address_of(host, port), is_public=callers.anyone)
         self._health = add_health(self.grpc)
         if callers.anyone or not transport.is_on:
             add_reflection(self.grpc, self.services)
@@ -99,7 +99,7 @@ class Server:
 
     def listen_for_processes(self, port: int) -> int:
         """A further port, which asks for a certificate where the first one does not. Before the start. Returns its number."""
-        return self._transport.listen(self.grpc, f"{self._host}:{port}")
+        return self._transport.listen(self.grpc, address_of(self._host, port))
 
     async def start(self) -> None:
         await set_health(self._health, self.services, serving=False)

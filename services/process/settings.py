@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 
 from platformdirs import user_cache_path
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from services.engine.registry import NAMES
@@ -44,6 +44,10 @@ def _from_commas(value: object) -> object:
     return tuple(p.strip() for p in value.split(",") if p.strip()) if isinstance(value, str) else value
 
 
+def _without_brackets(value: str) -> str:
+    return value.removeprefix("[").removesuffix("]")
+
+
 def _addresses(value: object) -> object:
     """Raises ValueError for a part that is no NAME=HOST:PORT."""
     if not isinstance(value, str):
@@ -67,7 +71,9 @@ class ProcessSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore", env_ignore_empty=True)
 
-    host: str = Field("127.0.0.1", validation_alias="TANDEM_HOST", description="address to listen on")
+    host: Annotated[str, AfterValidator(_without_brackets)] = Field(
+        "127.0.0.1", validation_alias="TANDEM_HOST", description="address to listen on; :: is every one, of IPv4 too"
+    )
     port: int = Field(0, ge=0, le=65535, validation_alias="TANDEM_PORT", description="0 takes a free one")
     profile_folders: Annotated[tuple[Path, ...], NoDecode] = Field(
         (_REPOSITORY / "deploy" / "profiles",),

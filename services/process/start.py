@@ -45,8 +45,13 @@ def bound_socket(host: str, port: int) -> socket.socket:
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        raise SetupError(f"listening on {host}:{port} failed: {error.strerror}") from error
+        raise SetupError(f"listening on {address_of(host, port)} failed: {error.strerror}") from error
     return bound
+
+
+def address_of(host: str, port: int) -> str:
+    """host:port, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def require_bound(address: str, bind: Callable[[str], int]) -> int:

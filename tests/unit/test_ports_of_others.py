@@ -1,13 +1,26 @@
-"""Ports where Tandem asks nobody who they are: each has a row in docs/security.md, and who keeps strangers away from it."""
+"""Ports where Tandem asks nobody who they are: each has a row in docs/security.md, and who keeps strangers away from it.
+
+And on which addresses all ports are.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
 import urllib.request
+from datetime import timedelta
 from pathlib import Path
 
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from services.observability import metrics
+from services.process.server import Server
 from services.process.settings import ProcessSettings
+from services.process.start import bound_socket
+from services.process.transport import PLAIN
 from tandem.local.layout import OWN_PROCESSES, PROCESSES, Layout
 from tandem.local.ports import free_port
 from tandem.local.programs import program
@@ -39,6 +52,27 @@ def test_metrics_are_told_without_a_credential() -> None:
     metrics.expose("127.0.0.1", port, "gateway")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as reply:
         assert reply.status == 200
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").is_file(), reason="needs a kernel with IPv6")
+@pytest.mark.parametrize("host", ["::", "[::]"])
+async def test_every_port_answers_by_both_families_where_the_host_is_any(host: str) -> None:
+    settings = ProcessSettings(host=host)
+    server = Server(settings.host, 0, ["any"], transport=PLAIN)
+    await server.start()
+    metrics_port = free_port()
+    metrics.expose(settings.host, metrics_port, "worker")
+    with bound_socket(settings.host, 0) as http:
+        http.listen()
+        for address in ("127.0.0.1", "[::1]"):
+            async with grpc.aio.insecure_channel(f"{address}:{server.port}") as channel:
+                reply = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
+                assert reply.status == health_pb2.HealthCheckResponse.SERVING
+            reading = asyncio.to_thread(urllib.request.urlopen, f"http://{address}:{metrics_port}/metrics", timeout=60)
+            with await reading as told:
+                assert told.status == 200
+            socket.create_connection((address.strip("[]"), http.getsockname()[1]), timeout=60).close()
+    await server.stop(timedelta(0))
 
 
 @needs_helm
