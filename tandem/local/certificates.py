@@ -28,6 +28,10 @@ PROBE = "probe"
 """Who asks for the health of the others: it may call nothing else."""
 _VALID = timedelta(days=365)
 _CHAIN, _KEY, _AUTHORITIES = "tls.crt", "tls.key", "ca.crt"  # as cert-manager names them
+_SIGNS = x509.KeyUsage(
+    key_cert_sign=True, crl_sign=True, digital_signature=False, content_commitment=False, key_encipherment=False,
+    data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+)  # fmt: skip
 _VERSION = re.compile(r"\bv=(\d+)")
 _USERS = frozenset(user.process for user in USERS)
 _SECONDS = 10.0
@@ -42,6 +46,7 @@ class Authority:
         self._certificate = (
             _signable(name, name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_SIGNS, critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )

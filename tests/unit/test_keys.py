@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -116,9 +117,8 @@ def test_a_revoked_key_is_shown_as_json(tmp_path: Path) -> None:
 def test_the_recipe_that_makes_a_key_in_an_image_prints_the_file_and_tells_the_key_apart(tmp_path: Path) -> None:
     page = (REPOSITORY / "docs" / "kubernetes.md").read_text()
     [words] = re.findall(r"-- sh -c \\\n  '([^']+)' < keys.json", page)
-    command = words.replace("/tmp/", f"{tmp_path}/").replace(
-        "tandem keys", f"{Path(sys.executable).parent / 'tandem'} keys"
-    )
+    tandem = shlex.quote(str(Path(sys.executable).parent / "tandem"))
+    command = words.replace("/tmp/", shlex.quote(f"{tmp_path}/")).replace("tandem keys", f"{tandem} keys")
     done = subprocess.run(["sh", "-c", command], input='{"keys": []}', capture_output=True, text=True, check=True)
     [key] = json.loads(done.stdout)["keys"]
     assert key["tenant"] == "my-team"

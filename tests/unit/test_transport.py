@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import socket
+import ssl
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -99,6 +102,19 @@ def test_a_name_is_one_process_of_one_trust_domain() -> None:
     for nameless in ({}, {"x509_pem_cert": [b"..."]}):
         with pytest.raises(PermissionDenied, match="without a SPIFFE id"):
             only_worker.check(nameless, "tandem")
+
+
+def test_certificates_are_taken_where_they_are_checked_strictly(authority: Authority, tmp_path: Path) -> None:
+    """As `ssl.create_default_context` does from Python 3.13 on."""
+    own = issue(tmp_path, authority, "gateway").folder
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=own / "ca.crt")
+    server.load_cert_chain(own / "tls.crt", own / "tls.key")
+    client.verify_flags |= ssl.VERIFY_X509_STRICT
+    near, far = socket.socketpair()
+    with ThreadPoolExecutor(1) as pool, near, far:
+        serving = pool.submit(server.wrap_socket, far, server_side=True)
+        client.wrap_socket(near, server_hostname="localhost").close()
+        serving.result().close()
 
 
 def test_who_shows_a_certificate_at_an_open_port_must_be_one_of_the_callers() -> None:

@@ -202,5 +202,7 @@ def run_server_with_users(folder: Path, lines: Callable[[int], Sequence[str]]) -
     [major] = re.findall(r"v=(\d+)\.", version)
     file = folder / "users.acl"
     file.write_text("\n".join([*lines(int(major)), "user tester on >tester ~* &* +@all"]) + "\n")
-    with _server(folder, ["--aclfile", str(file)]) as (port, _):
+    # else Redis 7 and Valkey refuse DEBUG to all, whoever asks, and the users' rules are not seen
+    more = ["--enable-debug-command", "yes"] if int(major) >= 7 else []
+    with _server(folder, ["--aclfile", str(file), *more]) as (port, _):
         yield port
