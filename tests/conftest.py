@@ -13,12 +13,15 @@ import psutil
 import pytest
 import torch
 from hypothesis import settings
+from prometheus_client import REGISTRY
 
+from services.observability import tenant_metrics
 from tandem.local.ports import free_port
 from tandem.local.probes import answers_ping, is_serving
 from tandem.local.programs import TEMPORAL_FLAGS
 from tandem.paths import find_binary
 from tests.stacks import environment
+from tests.summary import pytest_terminal_summary  # noqa: F401
 
 torch.set_num_threads(2)
 # The same examples in every run: a test that fails has met a change, not a draw.
@@ -180,6 +183,15 @@ def _test_leaves_the_process_unchanged(request: pytest.FixtureRequest) -> Iterat
         yield
 
 
+@pytest.fixture
+def own_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry of metrics is the process's: this test sees none of the series that others have counted, and they none of its own."""
+    for collector in REGISTRY._collector_to_names:
+        if getattr(collector, "_labelnames", ()):
+            monkeypatch.setattr(collector, "_metrics", {})
+    monkeypatch.setattr(tenant_metrics, "_named", set())
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # In several processes a long file that begins last keeps all but one of them waiting.
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
@@ -188,9 +200,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """`-q` hides the header, in which pytest-randomly names the order of this run."""
-    if (seed := config.getoption("randomly_seed", None)) is not None:
-        terminalreporter.write_line(f"this order again: pytest --randomly-seed={seed}")

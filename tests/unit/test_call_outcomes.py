@@ -8,6 +8,8 @@ from prometheus_client import REGISTRY
 from services.gateway.outcomes import Call
 from services.observability.availability import Outcome
 
+pytestmark = pytest.mark.usefixtures("own_series")
+
 
 @pytest.mark.parametrize(
     ("whole", "left", "outcome"),

@@ -21,6 +21,8 @@ from tandem.paths import REPOSITORY
 from tests.observed import TRACE_ID, Shifted, result
 from tests.promising import promise
 
+pytestmark = pytest.mark.usefixtures("own_series")
+
 
 class Untrained:
     """The drift of a scorer that was not trained."""
