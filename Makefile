@@ -38,10 +38,10 @@ CUDA = $(UV) export --quiet --locked --no-hashes --no-emit-project --extra train
 
 develop: $(filter .tools/bin/uv,$(UV))  ## setup, and what tests and training need; TORCH=cpu: without CUDA's 4 GB
 ifeq ($(TORCH),cpu)
-	@$(UV) sync --quiet --locked --inexact --extra local --extra training --group dev $$($(CUDA) | sed 's/==//; s/^/--no-install-package /')
+	@$(UV) sync --quiet --locked --inexact --extra local --extra training --group dev --group docs $$($(CUDA) | sed 's/==//; s/^/--no-install-package /')
 	@$(UV) pip install --quiet --no-deps --index-url $(TORCH_CPU_INDEX) "$$($(UV) export --quiet --locked --no-hashes --no-emit-project --extra training | grep -oE '^torch==[^ ]+')"
 else
-	@$(call sync,--extra local --extra training --group dev)
+	@$(call sync,--extra local --extra training --group dev --group docs)
 endif
 
 models: setup  ## download and verify the default pair, and convert it where the engine needs that (once)

@@ -20,7 +20,7 @@ def find_uv() -> str:
     """Skips the test where there is no uv; `make` installs one into .tools."""
     found = shutil.which("uv", path=os.pathsep.join([str(ROOT / ".tools/bin"), os.environ.get("PATH", "")]))
     if found is None:
-        pytest.skip("needs uv")
+        pytest.skip("needs uv: `pip install uv`")
     return found
 
 

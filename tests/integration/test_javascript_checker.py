@@ -19,7 +19,7 @@ from tests.javascript_tasks import TASKS
 from workflows.activities.other_checkers import OtherCheckers
 
 pytestmark = [
-    pytest.mark.skipif(not shutil.which("node"), reason="Node is not installed"),
+    pytest.mark.skipif(not shutil.which("node"), reason="needs Node: `apt-get install nodejs`"),
     pytest.mark.skipif(NAMESPACES not in probe().holds, reason="the kernel gives no namespaces, and nothing would run"),
 ]
 PASS, FAIL = tandem_pb2.VERDICT_PASS, tandem_pb2.VERDICT_FAIL

@@ -28,7 +28,7 @@ def bare(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.T
     command = [find_uv(), "python", "find", "--no-project", "--no-python-downloads", request.param]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode:
-        pytest.skip(f"needs Python {request.param}")
+        pytest.skip(f"needs Python {request.param}: `uv python install {request.param}`")
     return BareEnvironment.create(tmp_path_factory.mktemp("bare"), wheel, found.stdout.strip())
 
 

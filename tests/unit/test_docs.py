@@ -187,7 +187,7 @@ def test_nothing_cites_a_document_that_is_not_in_the_repository() -> None:
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text()).get("dependency-groups", {})
     if "docs" not in groups or not importlib.util.find_spec("mkdocs"):
-        pytest.skip("needs the dependency group `docs`; `make docs` builds it in CI")
+        pytest.skip("needs the dependency group `docs`: `make develop` installs it")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True,

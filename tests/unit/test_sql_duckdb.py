@@ -22,7 +22,7 @@ def test_an_engine_that_nobody_knows_is_refused() -> None:
             validate(CheckSpec("sql", json.dumps({"setup": SHOP, "other": NAMES, "engine": engine})))
 
 
-duckdb = pytest.importorskip("duckdb", reason="the extra duckdb is not installed")
+duckdb = pytest.importorskip("duckdb", reason="needs DuckDB: `uv sync --inexact --extra duckdb`")
 
 
 def agreeing(query: str, other: str = NAMES, setup: str = SHOP) -> Verdict:
