@@ -122,12 +122,13 @@ MODULES = {module_of(file): file for top in TOPS for file in (ROOT / top).rglob(
 
 
 def imports(file: Path) -> set[str]:
+    """`from package import module` runs the package's `__init__` too."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | ({node.module} & MODULES.keys())
     return found
 
 

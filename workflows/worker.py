@@ -26,7 +26,7 @@ from services.process.transport import own_transport
 from services.request_log.log import RequestLog
 from tandem.method.names import DISTRIBUTION, batch_queue, llm_queue, solve_queue
 from tandem.method.timeouts import Timeouts
-from workflows.activities import Activities, ServiceAddresses
+from workflows.activities.registry import Activities, ServiceAddresses
 from workflows.batch import BatchWorkflow
 from workflows.shadow import ShadowWorkflow
 from workflows.solve import SolveWorkflow

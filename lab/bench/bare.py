@@ -23,8 +23,8 @@ from tandem.method.prices import RolePrices
 from tandem.method.request import SolveInput
 from tandem.method.tasks import Ahead, model_task
 from tandem.method.timeouts import Timeouts
-from workflows.activities import Activities, ServiceAddresses
 from workflows.activities.models import AnswerActivities, InsightActivities
+from workflows.activities.registry import Activities, ServiceAddresses
 from workflows.activities.scoring import ScoringActivities
 
 QUEUE = "bench-bare"

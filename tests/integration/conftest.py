@@ -47,7 +47,7 @@ from tests.integration.profiles import SECONDS, served_profile
 from tests.integration.request_logs import Logs, request_logs
 from tests.tiny_gguf import write_tiny_gguf
 from tests.tiny_model import write_tiny_model
-from workflows.activities import Activities, ServiceAddresses
+from workflows.activities.registry import Activities, ServiceAddresses
 from workflows.worker import WorkerSettings, make_workers
 
 if TYPE_CHECKING:

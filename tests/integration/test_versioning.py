@@ -26,7 +26,7 @@ from tests.conftest import Hold
 from tests.integration.conftest import SANDBOX, System
 from tests.stacks import environment
 from workflows import setup
-from workflows.activities import Activities, ServiceAddresses
+from workflows.activities.registry import Activities, ServiceAddresses
 from workflows.setup import add_search_attributes
 from workflows.versioning import Presence, Version, promote
 from workflows.worker import WorkerSettings, make_workers
