@@ -10,11 +10,11 @@ from services.checks.built_in import counts, examples_of
 from services.request_log.promises import PolicyOf, Promises
 from tandem.method.conversation import Kind, kind_of
 from tandem.method.errors import Unavailable
-from tandem.method.kept import Watched
 from tandem.method.profile import Profile
 from tandem.method.promise import PromiseMade
 from tandem.method.request import SolveRequest, StopOverrides
 from tandem.method.strictness import by_steps
+from tandem.method.watched_promise import Watched
 
 _STRONGEST = "weight=2"
 

@@ -14,9 +14,9 @@ from services.observability.outcome_metrics import count_outcome
 from services.request_log.promises import Change, Counted, Counting, Kept, PolicyOf, Promises, Report
 from tandem.method.conversation import Kind
 from tandem.method.errors import FailedPrecondition, InvalidArgument
-from tandem.method.kept import Standing, Watched, lost_between, standing
 from tandem.method.profile import Profile
 from tandem.method.result import StopReason
+from tandem.method.watched_promise import Standing, Watched, lost_between, standing
 from tandem.v1 import tandem_pb2
 
 _CONFIDENCE = 0.95

@@ -38,13 +38,13 @@ from tandem.method.errors import (
     TandemError,
     Unavailable,
 )
-from tandem.method.kept import Watched
 from tandem.method.names import CANCEL_SIGNAL, SOLVE_WORKFLOW, judge_id, shadow_id, solve_queue
 from tandem.method.request import SolveInput
 from tandem.method.result import ShadowResult, SolveResult
 from tandem.method.stop_rule import AnswerText, answer_text
 from tandem.method.timeline import Timeline
 from tandem.method.timeouts import Timeouts
+from tandem.method.watched_promise import Watched
 
 # One in a thousand of Temporal's long polls misses a workflow that ends as the poll begins, and returns after 20 s.
 _POLL_SECONDS = 2.0

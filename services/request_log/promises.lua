@@ -1,5 +1,5 @@
 -- Outcomes of requests, and how strict a tenant's policy is by them. One script, so that every outcome counts once, for the policy
--- that it is of. The evidence is that of tandem.method.kept.Course, whose names these are.
+-- that it is of. The evidence is that of docs/method.md, A promise kept online.
 -- KEYS: outcome, policy, changes, kept. Losses are whole millionths.
 -- outcome: of one request: "told" -> what its caller said; "counted" -> who made it count
 -- policy:  "step", "outcomes", "lost", "all_outcomes", "all_lost", "kept" (how many ever were), "a1".."aN" -> evidence of each alternative

@@ -13,7 +13,7 @@ from importlib import resources
 from typing import cast
 
 from services.request_log.connection import Connection, translated_errors
-from tandem.method.kept import PAYS_BACK, REVIEW, Watched, ratios
+from tandem.method.watched_promise import PAYS_BACK, REVIEW, Watched, ratios
 
 MILLION = 1_000_000
 _REMEMBERED = timedelta(days=400)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from tandem.method.checks import TrialPlan
 from tandem.method.conversation import Kind, Task, kind_of
 from tandem.method.expected import ByLength, Expected
-from tandem.method.kept import Watched
 from tandem.method.prices import Prices, Rates, RolePrices
+from tandem.method.watched_promise import Watched
 
 if TYPE_CHECKING:  # a client that reads plans and results need not load pydantic
     from tandem.method.profile import Profile

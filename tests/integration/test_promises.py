@@ -16,13 +16,14 @@ import pytest_asyncio
 from services.request_log.log import RequestLog
 from services.request_log.promises import Counting, PolicyOf, Report
 from tandem import RequestError, to_dict
-from tandem.method.kept import REVIEW, Course, Watched
+from tandem.method.watched_promise import REVIEW, Watched
 from tandem.v1 import tandem_pb2
 from tests.command import tandem
 from tests.integration.asking import ask, ended_timeline, shadow_of
 from tests.integration.conftest import System, run_system
 from tests.integration.edge import serving
 from tests.integration.request_logs import open_log
+from tests.promise_course import Course
 from tests.promising import promise
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -20,7 +20,7 @@ from services.request_log.log import RequestLog
 from services.request_log.promises import Counting, PolicyOf, Report
 from services.request_log.servers import Access, Login
 from services.request_log.stops import StopSignal
-from tandem.method.kept import Watched
+from tandem.method.watched_promise import Watched
 from tandem.redis_users import USERS, acl_lines, passwords_in, user_of
 from tandem.tenants import TenantFile
 from tests.conftest import Hold

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tandem.method.kept import Course, Standing, Watched, lost_between, standing
 from tandem.method.profile import load_profile
 from tandem.method.same_answer import judged_loss, same
 from tandem.method.strictness import by_steps
+from tandem.method.watched_promise import Standing, Watched, lost_between, standing
 from tandem.paths import REPOSITORY
+from tests.promise_course import Course
 
 RUNS, LENGTH, DRIFT_AT = 200, 4000, 1000
 PROMISE = Watched("code", "checks", "made", lose_at_most=0.05, confidence=0.95, steps=6)

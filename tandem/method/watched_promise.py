@@ -7,7 +7,7 @@ every moment at once, also where the traffic changes and where somebody stops be
 # No `from __future__ import annotations`: see tandem.method.request.
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from tandem.method.conversation import Kind
@@ -17,7 +17,7 @@ _TIMES = 1.5, 2.0, 3.0, 5.0, 8.0
 _ODDS = 1.1, 1.25, 1.5, 2.0, 3.0, 6.0, 20.0
 _HALVINGS = 40
 REVIEW = 50
-"""After so many outcomes of a stricter step it is seen whether what was lost too much is being paid back."""
+"""After so many outcomes of a stricter step promises.lua asks whether that step pays back what was lost too much."""
 PAYS_BACK = 0.5
 """The largest part of the promised share that a step may lose while more was lost than promised: what is left pays that back."""
 
@@ -61,52 +61,6 @@ def ratios(loss: float, lose_at_most: float) -> list[float]:
         loss * q / lose_at_most + (1 - loss) * (1 - q) / (1 - lose_at_most)
         for q in (min(times * lose_at_most, (1 + lose_at_most) / 2) for times in _TIMES)
     ]
-
-
-@dataclass
-class Course:
-    """What the outcomes of one policy have come to since it was calibrated. promises.lua keeps the same in Redis.
-
-    `outcomes` and `lost` are of the present step, `all_outcomes` and `all_lost` of all. The evidence that the promise is broken is a
-    product of ratios for each moment since when it may be, and for each alternative, mixed; moments t and later have the weight
-    log 2 / log(t + 1), which falls so slowly that a drift after many good outcomes is still seen. While at most the promised share is lost in expectation its mean is at most 1, so the chance that it ever reaches x is at most
-    1 / x (Ville's inequality; the mixture over moments is that of Shin, Ramdas and Rinaldo's e-detectors).
-    """
-
-    step: int = 0
-    outcomes: int = 0
-    lost: float = 0.0
-    all_outcomes: int = 0
-    all_lost: float = 0.0
-    alternatives: list[float] = field(default_factory=lambda: [0.0] * len(_TIMES))
-
-    def count(self, loss: float, watched: Watched) -> bool:
-        """One more outcome of the present step; True: from now on the policy is a step stricter."""
-        self.outcomes, self.lost = self.outcomes + 1, self.lost + loss
-        self.all_outcomes, self.all_lost = self.all_outcomes + 1, self.all_lost + loss
-        if self.step >= watched.steps or not (self._is_refuted(loss, watched) or self._owes(watched.lose_at_most)):
-            return False
-        self.step, self.outcomes, self.lost = self.step + 1, 0, 0.0
-        self.alternatives = [0.0] * len(_TIMES)
-        return True
-
-    def _is_refuted(self, loss: float, watched: Watched) -> bool:
-        later = _weight_from(self.outcomes + 1)
-        weight = _weight_from(self.outcomes) - later
-        pairs = zip(self.alternatives, ratios(loss, watched.lose_at_most), strict=True)
-        self.alternatives = [(so_far + weight) * ratio for so_far, ratio in pairs]
-        return sum(self.alternatives) / len(_TIMES) + later >= watched.limit
-
-    def _owes(self, lose_at_most: float) -> bool:
-        """More was lost than promised, and after each REVIEW outcomes of a stricter step: that does not pay it back soon."""
-        is_due = self.step > 0 and self.outcomes % REVIEW == 0
-        pays_back = self.lost <= PAYS_BACK * lose_at_most * self.outcomes
-        return is_due and not pays_back and self.all_lost > lose_at_most * self.all_outcomes
-
-
-def _weight_from(moment: int) -> float:
-    """Of the moment, counted from 1, and all later ones."""
-    return math.log(2) / math.log(moment + 1)
 
 
 def lost_between(lost: float, outcomes: int, confidence: float) -> tuple[float, float]:
