@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import compress
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +13,9 @@ import numpy as np
 from lab.training.pricing import LLM, Course, Stages, course, tokens
 from lab.training.table import Bools, Floats, Table
 from tandem.method.plan import Plan
-from tandem.method.stop_rule import is_prefilled, is_scored, is_sufficient
+from tandem.method.result import StopReason
+from tandem.method.stop_rule import decide, fall_back, is_prefilled, is_scored
+from tandem.method.tasks import StageScore
 from tandem.method.tokens import TokenCounts
 
 OVERRUN = 3.0  # tokens; the decision takes a few decode steps (measured: lab/bench/results, stop on the real pair)
@@ -36,7 +40,7 @@ class Rule:
 def stop_rule(
     table: Table, plan: Plan, rule: Rule, skipped: Bools | None = None, answered: Bools | None = None
 ) -> Course:
-    """Stop at the first stage whose score reaches its threshold.
+    """Stop where the method does.
 
     `skipped` bool[n, K + 1] stages are not scored; the small model's answers after those that are `answered` exist already.
     """
@@ -47,23 +51,33 @@ def stop_rule(
         scored &= ~table.is_special[:, None]
     if skipped is not None:
         scored &= ~skipped
-    passed = np.stack([is_sufficient(cast(Any, scores[:, k]), thresholds[k]) for k in range(columns)], axis=1) & scored
-    stops = np.where(passed.any(axis=1), passed.argmax(axis=1), columns)
+    seen = [list(compress(*row)) for row in zip(_stage_scores(scores), scored.tolist(), strict=True)]
+    decided = [next(filter(None, (decide(s, thresholds[s.stage]) for s in row)), None) for row in seen]
+    is_undecided = np.array([stop is None for stop in decided], bool)
     last = exists.sum(axis=1) - 1
-    is_undecided = stops == columns
-    if rule.llm_finishes:
-        generated_all = is_undecided
-        stage = np.where(is_undecided, LLM, stops)
-    else:
-        generated_all = is_undecided & (last < columns - 1)  # the large model ended before the last stage
-        best = np.where(scored, scores, -1.0).argmax(axis=1)
-        stage = np.where(is_undecided, np.where(generated_all, LLM, best), stops)
-    generated_to = np.minimum(stops, last)
+    # Where no stage suffices, its own answer is used of a large model that may finish, or that ended before the last stage.
+    generated_all = is_undecided & (rule.llm_finishes | (last < columns - 1))
+    ended = [stop or fall_back(row, thresholds, StopReason.BEST_STAGE) for stop, row in zip(decided, seen, strict=True)]
+    stops = np.array([stop.stage for stop in ended], np.intp)
+    stage = np.where(generated_all, LLM, stops)
+    generated_to = np.where(is_undecided, last, stops)
     ran = scored & (np.arange(columns)[None] <= generated_to[:, None])
     ahead = None
     if plan.prefill_ahead:
-        ahead = ran & ~passed & [is_prefilled(k, thresholds, rule.llm_finishes) for k in range(columns)]
+        goes_on = is_undecided[:, None] | (np.arange(columns)[None] < stops[:, None])
+        ahead = ran & goes_on & [is_prefilled(k, thresholds, rule.llm_finishes) for k in range(columns)]
     return follow(table, Path(stage, ran if rule.needs_pass else None, ahead, generated_to, generated_all, answered))
+
+
+def _stage_scores(scores: Floats) -> Sequence[Sequence[StageScore]]:
+    """By question and stage. A search asks for the same scores thousands of times."""
+    return _made(scores.tobytes(), scores.shape)
+
+
+@lru_cache(maxsize=16)
+def _made(scores: bytes, shape: tuple[int, int]) -> list[list[StageScore]]:
+    rows = np.frombuffer(scores).reshape(shape).tolist()
+    return [[StageScore(stage, score=score) for stage, score in enumerate(row)] for row in rows]
 
 
 @dataclass(frozen=True)
