@@ -11,11 +11,12 @@ from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
+from redis.exceptions import ConnectionError
 from redis.maint_notifications import MaintNotificationsConfig
 
 Client: TypeAlias = Redis | RedisCluster
@@ -23,6 +24,7 @@ Client: TypeAlias = Redis | RedisCluster
 _CONNECT_TIMEOUT_SECONDS = 2.0
 _SENTINEL_TIMEOUT_SECONDS = 1.0
 _WAIT_FOR_CONNECTION_SECONDS = 5
+_LOOK_SECONDS = 10.0
 _PORT, _SENTINEL_PORT = 6379, 26379
 # Nobody waits for a connection to a node of a cluster: one too many is an error.
 _CLUSTER_CONNECTIONS = 4096
@@ -106,7 +108,7 @@ def _of_one(url: str, access: Access, options: Mapping[str, Any]) -> Redis:
     named: dict[str, Any] = dict(parse_url(url))
     login = _login(access.login, named.pop("username", None), named.pop("password", None))
     tls = access.certificates.options if url.startswith("rediss") else {}
-    return Redis.from_pool(BlockingConnectionPool(**{**options, **tls, **named}, credential_provider=login.provider))
+    return Redis.from_pool(_Pool(**{**options, **tls, **named}, credential_provider=login.provider))
 
 
 def _of_sentinels(url: str, access: Access, options: Mapping[str, Any]) -> Redis:
@@ -177,7 +179,45 @@ class _Provider(CredentialProvider):  # type: ignore[misc]  # untyped
         return self._login.read()
 
 
-class _PrimaryPool(SentinelConnectionPool, BlockingConnectionPool):  # type: ignore[misc]  # untyped
+class _Pool(BlockingConnectionPool):  # type: ignore[misc]  # untyped
+    """Closes unused connections whose other end Redis has closed (its `timeout`): redis-py would find that out at their next use, and
+    keep them half closed until then.
+    """
+
+    _closing: asyncio.Task[None] | None = None
+
+    async def release(self, connection: AbstractConnection) -> None:
+        await super().release(connection)
+        if self._closing is None or self._closing.done():
+            self._closing = asyncio.create_task(self._close_ended())
+
+    async def aclose(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+        await super().aclose()
+
+    async def _close_ended(self) -> None:
+        """As long as any is connected and unused."""
+        connected = True
+        while connected:
+            await asyncio.sleep(_LOOK_SECONDS)
+            async with self._condition:  # nobody takes one meanwhile
+                unused = [connection for connection in self._available_connections if connection.is_connected]
+                for connection in unused:
+                    if await _has_ended(connection):
+                        await connection.disconnect()
+                connected = any(connection.is_connected for connection in unused)
+
+
+async def _has_ended(connection: AbstractConnection) -> bool:
+    """Or has something to read, which no command asked for."""
+    try:
+        return bool(await connection.can_read())
+    except (ConnectionError, OSError):
+        return True
+
+
+class _PrimaryPool(SentinelConnectionPool, _Pool):  # type: ignore[misc]  # untyped
     """Waits for a connection like any other pool, and asks the Sentinels once for all connections that are lost at one moment."""
 
     def __init__(self, service_name: str, sentinel_manager: Sentinel, **options: Any) -> None:

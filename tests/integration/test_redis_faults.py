@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from services.gateway.event_stream import EventStream, Position, PositionedEvent
+from services.request_log import servers
 from services.request_log.connection import Role
 from services.request_log.decisions import RESULT_SLOT
 from services.request_log.ledger import Pass
@@ -78,6 +79,25 @@ async def test_a_redis_that_takes_no_writes_is_unavailable(
             await write()
         assert caught.value.reason == "REQUEST_LOG_UNAVAILABLE"
     assert (await log.streams.read(rid, Role.ANSWER)).text == ""  # it can still be read
+
+
+async def test_a_connection_that_redis_has_closed_for_being_idle_is_not_kept_half_closed(
+    log: RequestLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "_LOOK_SECONDS", 0.2)
+    process, redis = psutil.Process(), log._connection.redis
+    port = redis.connection_pool.connection_kwargs["port"]
+
+    def states() -> list[str]:
+        return [each.status for each in process.connections("tcp") if each.raddr and each.raddr.port == port]
+
+    await asyncio.gather(*(redis.blpop([f"nothing-{number}"], 0.2) for number in range(20)))
+    assert states().count(psutil.CONN_ESTABLISHED) >= 20
+    await redis.config_set("timeout", 1)
+    async with asyncio.timeout(60):
+        while states():
+            await asyncio.sleep(0.2)
+    assert await redis.ping()
 
 
 async def test_a_silent_redis_is_unavailable_and_holds_nobody_up(log: RequestLog) -> None:
