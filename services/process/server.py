@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 _LIFE_SIGN_SECONDS = 1.0
 _LOADING_SECONDS = 1.0
 MESSAGE_LIMIT = 16 * 1024 * 1024
+MOST_STREAMS = 1024
+"""Of one connection; an HTTP gateway has one for all its callers (`MAX_CONNECTIONS`)."""
 PING_TIMEOUT_MS = 10_000
 """While data flows gRPC measures bandwidth by pings of its own. Where one is under way as the peer falls silent, keepalive waits
 for it, by default a minute.
@@ -44,6 +46,9 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),
     # A connection that says nothing, or has no calls, is closed; one that lasts is renewed, and its calls may end.
     ("grpc.server_handshake_timeout_ms", 10_000),
+    # gRPC holds a peer to its limit of metadata once that has acknowledged it: 16 KB of HPACK are 2.4 MB of headers before.
+    ("grpc.http2.settings_timeout", 5_000),
+    ("grpc.max_concurrent_streams", MOST_STREAMS),
     ("grpc.max_connection_idle_ms", 300_000),
     ("grpc.max_connection_age_ms", 1_800_000),
     ("grpc.max_connection_age_grace_ms", int(Timeouts.client_deadline.total_seconds() * 1000) + 60_000),

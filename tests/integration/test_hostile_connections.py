@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import grpc
 import httpx
@@ -13,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from services.process import http_server
+from services.process.server import MOST_STREAMS, Server
 from tandem.v1 import tandem_pb2, tandem_pb2_grpc
 from tests.conftest import Hold
 from tests.integration.asking import ask
@@ -25,6 +27,7 @@ _FEW = 4
 _AT_ONCE = 100
 _BOUND_SECONDS = 120.0
 _MOST_MORE_FDS = 32
+_HEADERS, _RESET, _SETTINGS, _GO_AWAY, _END_HEADERS = 1, 3, 4, 7, 4  # of HTTP/2
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # What a connection sends before it goes: nothing, the beginning of a call, of a TLS handshake, of an HTTP request, noise.
 _BEGINNINGS = (
@@ -78,6 +81,49 @@ async def test_metadata_of_a_megabyte_is_refused(system: System) -> None:
             await stub.ListProfiles(tandem_pb2.ListProfilesRequest(), metadata=[("x-flood", "x" * 2**20)], timeout=30)
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert (await ask(system, "[scores=16:0.9 slm_eos=5]"))["answer"]
+
+
+async def test_a_peer_that_acknowledges_no_settings_begins_few_calls_and_is_soon_closed() -> None:
+    """Until then gRPC does not hold it to the limit of metadata."""
+    server = Server("127.0.0.1", 0, [])
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    texts = {
+        ":path": "/grpc.health.v1.Health/Check",
+        ":authority": "x",
+        "content-type": "application/grpc",
+        "te": "trailers",
+    }
+    block = b"\x83\x86" + b"".join(_header(*text) for text in texts.items())
+    calls = (_frame(_HEADERS, 1 + 2 * number, block) for number in range(MOST_STREAMS + _FEW))
+    writer.write(_PREFACE + _frame(_SETTINGS, 0, b"") + b"".join(calls))
+    async with asyncio.timeout(_BOUND_SECONDS):
+        kinds = [kind async for kind in _kinds(reader)]
+    assert kinds.count(_RESET) >= _FEW
+    assert kinds[-1] == _GO_AWAY
+    writer.close()
+    await server.stop(timedelta(0))
+
+
+def _header(name: str, value: str) -> bytes:
+    """In HPACK: not indexed, with a name of its own."""
+    return b"\x00" + b"".join(bytes([len(text)]) + text.encode() for text in (name, value))
+
+
+def _frame(kind: int, stream: int, content: bytes) -> bytes:
+    flags = _END_HEADERS if kind == _HEADERS else 0
+    return len(content).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + content
+
+
+async def _kinds(reader: asyncio.StreamReader) -> AsyncIterator[int]:
+    """Of the frames that come, to the last one but those of calls that go on."""
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            head = await reader.readexactly(9)
+            await reader.readexactly(int.from_bytes(head[:3], "big"))
+            yield head[3]
+            if head[3] == _GO_AWAY:
+                return
 
 
 async def test_headers_of_a_megabyte_are_refused(system: System, edge: httpx.AsyncClient) -> None:
