@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.engine.api import InvalidSchema
-from services.engine.schema_cost import cost_of
+from services.engine.schema_cost import MAX_OPTIONAL_PROPERTIES, cost_of
 
 
 def within(schema: dict[str, Any]) -> dict[str, Any]:
@@ -57,3 +57,38 @@ def test_the_costliest_keyword_is_found_below_a_property_of_a_keywords_name() ->
     cost = cost_of(schema)
     assert cost.path == "$.properties.enum.maxLength"
     assert cost.milliseconds > cost_of({"maxLength": 10}).milliseconds
+
+
+def wide(count: int, required: int = 0) -> dict[str, Any]:
+    names = [f"p{number}" for number in range(count)]
+    return {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": names[:required]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        (wide(MAX_OPTIONAL_PROPERTIES + 1), r"\$;"),
+        (within(wide(MAX_OPTIONAL_PROPERTIES + 6, required=5)), r'\$\.properties\["a price"\];'),
+        ({"anyOf": [wide(300), wide(300)]}, r"\$;"),
+        ({"items": {"allOf": [{"anyOf": [{}] * 9}, wide(60)]}}, r"\$\.items;"),
+        ({"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b/items/0"}], "$defs": {"a": wide(300), "b": {"items": [wide(300)]}}}, r"\$;"),
+    ],
+)  # fmt: skip
+def test_more_optional_properties_in_one_place_than_an_engine_can_hold_are_refused(
+    schema: dict[str, Any], path: str
+) -> None:
+    with pytest.raises(InvalidSchema, match=f"optional properties in one place: {path}"):
+        cost_of(schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        wide(2000, required=2000 - MAX_OPTIONAL_PROPERTIES),
+        {"properties": {f"o{number}": wide(100) for number in range(30)}},
+        {"$ref": "#/$defs/node", "$defs": {"node": {"anyOf": [wide(300), {"items": {"$ref": "#/$defs/node"}}]}}},
+        {"$ref": "#/nowhere/5", "properties": [1], "required": {}, "anyOf": 3},
+    ],
+)
+def test_optional_properties_of_other_places_do_not_count(schema: dict[str, Any]) -> None:
+    cost_of(schema)
