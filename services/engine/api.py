@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # a gateway, which has no arrays, imports this module for its
     import numpy as np
     from numpy.typing import NDArray
 
-    from services.engine.call_format import CallFormat, Turn
+    from services.engine.call_format import CallFormat, Grammar, Turn
 
 
 class EngineError(Exception):
@@ -110,7 +110,7 @@ class GenerationRequest:
     `owner` names whom the prompt belongs to. What is computed of it is found by prompts of the same owner that begin with it, and by no
     other owner's, whose usage, price and time would tell what was asked here. Empty where callers are not told apart: they are one owner.
 
-    `grammar` holds the text to another form than JSON, in llguidance's notation. `tools` may be called: an API, which calls them in its
+    `grammar` holds the text to another form than JSON. `tools` may be called: an API, which calls them in its
     own form, is given these in place of a grammar. `wants_logprobs`: each token is to say how likely it was.
     `on_sent` is called with an estimate of the prompt's tokens before an API is asked: they may be paid even if this process dies then.
     `is_kept`: of a conversation, what was computed stays cached at the end, for a later prompt that is kept as well. Its first
@@ -128,13 +128,13 @@ class GenerationRequest:
     owner: str = ""
     is_kept: bool = False
     num_shared: int = 0
-    grammar: str = ""
+    grammar: Grammar | None = None
     tools: ToolUse = field(default_factory=ToolUse)
     wants_logprobs: bool = False
     on_sent: Callable[[int], None] = lambda tokens: None
 
     @property
-    def held_to(self) -> str:
+    def held_to(self) -> Grammar | str:
         """A grammar or a JSON schema; empty: the text is free."""
         return self.grammar or self.json_schema
 

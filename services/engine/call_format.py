@@ -22,6 +22,16 @@ AN_ID, ID_PATTERN = "⟦id⟧", "[A-Za-z0-9]{9}"
 
 
 @dataclass(frozen=True, slots=True)
+class Grammar:
+    """What an answer that may call tools is held to, in llguidance's notation. A type of its own, so that no text of a caller's is taken
+    for one: a text is a JSON schema, however it begins. `schemas`: the texts of those in it.
+    """
+
+    text: str
+    schemas: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CallFormat:
     """Calls are `first`, a name, `middle`, arguments, then for each further call `between`, a name, `middle`, arguments, then `end`.
 

@@ -14,6 +14,7 @@ from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
 from services.engine.api import SchemaNotSupported
+from services.engine.call_format import Grammar
 from services.engine.json_schema import compiled, key_of
 
 _MAX_BYTES = 256 << 20
@@ -82,7 +83,7 @@ class Grammars:
         self._loading = threading.Lock()
         self._compiled: OrderedDict[bytes, _Compiled] = OrderedDict()  # the least recently used first
 
-    def matcher(self, schema: str, written: Sequence[int], num_bytes: int = 0) -> Matcher:
+    def matcher(self, schema: Grammar | str, written: Sequence[int], num_bytes: int = 0) -> Matcher:
         """For a text that follows `schema`, whose grammar takes `num_bytes`, and begins with the tokens `written`.
 
         Blocks: the first call takes seconds, a new schema as long as it took to try it. Raises InvalidSchema, and SchemaNotSupported

@@ -6,17 +6,21 @@ A compiled grammar cannot leave its process. So an engine compiles again what wa
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict
 from functools import cache
 
 from services.bounded.calls import BoundedCalls, Busy, Refused, TooCostly
 from services.engine.api import Engine, InvalidSchema, QueueFull
-from services.engine.json_schema import cost_of_text, is_beginning, key_of, try_schema
+from services.engine.call_format import Grammar
+from services.engine.json_schema import cost_of_text, is_beginning, key_of, try_grammar, try_schema
 from services.engine.schema_cost import Cost
 
 _MODULE = "services.engine.json_schema"
 _MAX_KNOWN = 4096
 """Of at most 1 KB each."""
+_OF_A_LIMIT = re.compile(r"[Tt]oo (big|large|many|complex|costly)|fuel|Unable to determine|max is")
+"""Of the library: the path of the costliest keyword says more than it does."""
 
 
 class SchemaFindings:
@@ -26,7 +30,7 @@ class SchemaFindings:
         self._calls = calls or BoundedCalls([_MODULE])
         self._known: OrderedDict[bytes, int | str] = OrderedDict()
 
-    async def num_bytes(self, schema: str) -> int:
+    async def num_bytes(self, schema: Grammar | str) -> int:
         """Memory that compiling it takes. Cancelling ends one under way.
 
         Raises InvalidSchema where no text can be held to it within the bounds, QueueFull where too many others are tried.
@@ -43,18 +47,19 @@ class SchemaFindings:
             raise InvalidSchema(found)
         return found
 
-    async def _find(self, schema: str, key: bytes) -> int | str:
+    async def _find(self, schema: Grammar | str, key: bytes) -> int | str:
         """The memory, or why not."""
+        attempt, text = (try_grammar, schema.text) if isinstance(schema, Grammar) else (try_schema, schema)
         try:
             cost = await asyncio.to_thread(cost_of_text, schema)
             async with self._calls.turn(cost.milliseconds):
                 if (found := self._known.get(key)) is not None:  # while this one waited
                     return found
-                return await self._calls.run(f"{_MODULE}:{try_schema.__name__}", schema)
+                return await self._calls.run(f"{_MODULE}:{attempt.__name__}", text)
         except InvalidSchema as error:
             return str(error)
         except Refused as error:
-            return str(error)
+            return f"{error}; most by {cost.path}" if cost.path and _OF_A_LIMIT.search(str(error)) else str(error)
         except TooCostly:
             return self._too_costly(cost)
         except Busy as error:

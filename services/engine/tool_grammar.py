@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.engine.api import InvalidSchema
-from services.engine.call_format import AN_ID, ID_PATTERN, CallFormat
-from services.engine.json_schema import LARK
+from services.engine.call_format import AN_ID, ID_PATTERN, CallFormat, Grammar
 from services.engine.tagged_arguments import Tags, is_text
 from tandem.method.json_text import read_json_text
 from tandem.method.tools import Tool, ToolUse
@@ -45,18 +44,18 @@ _OF_TEXTS = frozenset({"pattern", "format", "minLength", "maxLength"})
 _KINDS = frozenset({"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"})
 
 
-def tool_grammar(form: CallFormat, use: ToolUse, json_schema: str = "") -> str:
+def tool_grammar(form: CallFormat, use: ToolUse, json_schema: str = "") -> Grammar:
     """With `json_schema` an answer without calls is a JSON text that follows it. Raises InvalidSchema where a schema is no JSON object."""
     tools, is_required = use.callable, use.mode == "required"
     is_json = bool(json_schema) and not is_required
     start = _start_of_json(form, json_schema) if is_json else _start(form, is_required=is_required)
-    rules = [LARK, *start, f"calls: {_calls(form, use)}"]
+    rules = ["%llguidance {}", *start, f"calls: {_calls(form, use)}"]
     rules += (
         _tagged_calls(form, form.tags, tools) if form.tags else _one_of("call", [_call(form, tool) for tool in tools])
     )
     if form.mark and not is_json:
         rules += [*_BARE, _bare_list(use), *_one_of("bare_call", [_bare_call(tool) for tool in tools])]
-    return "\n".join(rules) + "\n"
+    return Grammar("\n".join(rules) + "\n", (*(tool.schema for tool in tools), *([json_schema] if is_json else [])))
 
 
 def _start(form: CallFormat, *, is_required: bool) -> list[str]:
@@ -80,7 +79,7 @@ def _start(form: CallFormat, *, is_required: bool) -> list[str]:
 def _start_of_json(form: CallFormat, json_schema: str) -> list[str]:
     """A JSON text, or calls; none as bare JSON, which would be either."""
     held = {**_object(json_schema, "the JSON schema"), "x-guidance": {"whitespace_pattern": _SPACE, "lenient": False}}
-    answer = f"answer: %json {json.dumps(held, ensure_ascii=False)}"
+    answer = f"answer: %json {_quoted(held)}"
     return [f"start: answer | {_literal(form, form.first)} calls", answer]
 
 
@@ -127,7 +126,7 @@ def _tagged_calls(form: CallFormat, tags: Tags, tools: list[Tool]) -> list[str]:
 
 
 def _tagged_argument(tags: Tags, rule: str, name: str, schema: dict[str, Any], tool: Tool) -> list[str]:
-    begun = json.dumps(tags.before + name + tags.between, ensure_ascii=False)
+    begun = _quoted(tags.before + name + tags.between)
     if not is_text(schema):
         options = {
             "whitespace_flexible": False,
@@ -135,10 +134,10 @@ def _tagged_argument(tags: Tags, rule: str, name: str, schema: dict[str, Any], t
             "key_separator": ": ",
             "lenient": not tool.strict,
         }
-        held = json.dumps({**schema, "x-guidance": options}, ensure_ascii=False)
+        held = _quoted({**schema, "x-guidance": options})
         return [f"{rule}: {begun} {rule}_json {json.dumps(tags.after)}", f"{rule}_json: %json {held}"]
     if choices := schema.get("enum", [schema["const"]] if "const" in schema else []):
-        ended = " | ".join(json.dumps(choice + tags.after, ensure_ascii=False) for choice in choices)
+        ended = " | ".join(_quoted(choice + tags.after) for choice in choices)
         return [f"{rule}: {begun} ({ended})"]
     if tool.strict and (more := schema.keys() & _OF_TEXTS):
         raise InvalidSchema(
@@ -173,7 +172,7 @@ def _held_schema(tool: Tool, written: Mapping[str, Any]) -> str:
     kind = {} if _KINDS & schema.keys() else {"type": "object"}
     closed = {} if "properties" not in schema else {"additionalProperties": False}
     options = {**written, "lenient": not tool.strict}
-    return json.dumps({**kind, **closed, **schema, "x-guidance": options}, ensure_ascii=False)
+    return _quoted({**kind, **closed, **schema, "x-guidance": options})
 
 
 def _object(schema: str, what: str) -> dict[str, Any]:
@@ -184,6 +183,11 @@ def _object(schema: str, what: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidSchema(f"{what} is not a JSON object")
     return found
+
+
+def _quoted(value: Any) -> str:
+    """As JSON, on one line, in which nothing looks like a token."""
+    return json.dumps(value).replace("<", r"\u003c")
 
 
 def _literal(form: CallFormat, text: str) -> str:

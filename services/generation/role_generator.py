@@ -232,7 +232,7 @@ class RoleGenerator:
             owner=owner_of(task),
             is_kept=task.task == "chat",
             num_shared=work.num_shared,
-            grammar=tool_grammar(self._engine.tokenizer.calls, task.tools, task.json_schema) if work.may_call else "",
+            grammar=tool_grammar(self._engine.tokenizer.calls, task.tools, task.json_schema) if work.may_call else None,
             tools=task.tools,
             wants_logprobs=work.may_call,
             on_sent=lambda tokens: page.count(tokens, 0),

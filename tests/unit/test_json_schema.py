@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from services.engine.api import InvalidSchema
+from services.engine.call_format import Grammar
 from services.engine.json_schema import is_beginning
+from services.engine.schema_findings import SchemaFindings
 from services.process.without_engine import check_schema
 from tandem.method.errors import InvalidArgument
 
+GRAMMAR = "%llguidance {}\nstart: /.*/ any\nany: %json {}\n"
 POINT = {
     "type": "object",
     "properties": {"x": {"type": "integer"}, "name": {"type": "string"}},
@@ -24,6 +28,10 @@ POINT = {
         ("", "not a JSON object"),
         ("[1]", "not a JSON object"),
         ("true", "not a JSON object"),
+        (GRAMMAR, "not a JSON object"),
+        (json.dumps(GRAMMAR), "not a JSON object"),
+        (json.dumps('{}}, {"lark_grammar": "start: /(a?){99}a{99}/"'), "not a JSON object"),
+        ('"{}"', "not a JSON object"),
         ("[" * 5000, "not a JSON object"),
         ('{"items":' * 900 + "{}" + "}" * 900, "deep|recursion|not a JSON object"),
         (json.dumps({"allOf": [{"multipleOf": 7}] * 600 + [{"not": {}}]}), "not"),
@@ -81,3 +89,10 @@ def test_what_users_write_is_held(schema: dict[str, Any]) -> None:
 )
 def test_the_beginning_of_a_text_is_known_byte_by_byte(text: str, begins: bool) -> None:
     assert is_beginning(json.dumps(POINT), text) is begins
+
+
+async def test_a_schema_of_a_grammars_own_text_is_refused_where_the_grammar_is_known() -> None:
+    findings = SchemaFindings()
+    assert await findings.num_bytes(Grammar(GRAMMAR, ("{}",))) >= 0
+    with pytest.raises(InvalidSchema):
+        await findings.num_bytes(GRAMMAR)

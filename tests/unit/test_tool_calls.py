@@ -151,7 +151,7 @@ async def test_each_token_says_how_likely_it_was_before_any_constraint(engine: T
     free = [
         item
         async for item in engine.generate(
-            replace(held, request_id="free", grammar="", wants_logprobs=False, max_new_tokens=3)
+            replace(held, request_id="free", grammar=None, wants_logprobs=False, max_new_tokens=3)
         )
         if isinstance(item, Token)
     ]

@@ -10,14 +10,16 @@ from llguidance import LLTokenizer
 
 from services.engine.api import InvalidSchema
 from services.engine.call_format import CallFormat
-from services.engine.json_schema import compiled, cost_of_text, try_schema
+from services.engine.json_schema import compiled, cost_of_text, try_grammar
 from services.engine.schema_findings import SchemaFindings
+from services.engine.tagged_arguments import Tags
 from services.engine.tool_grammar import GENERIC, tool_grammar
 from services.process.without_engine import check_tool_schemas
 from tandem.method.errors import InvalidArgument
 from tandem.method.tools import Tool, ToolUse
 from tests.unit.test_call_format import BARE, FENCED, LISTED, TAGS
 
+TAGGED = CallFormat("<f=", "", "<f=", "</f>", tags=Tags("<p=", ">", "</p>"))
 F = Tool("f", "", json.dumps({"properties": {"a": {"type": "string"}, "n": {"type": "integer"}}, "required": ["a"]}))
 G = Tool("g.h")
 USE = ToolUse((F, G))
@@ -155,6 +157,16 @@ def test_what_a_tool_says_of_itself_is_no_grammar() -> None:
     assert not holds(TAGS, replace(ToolUse((evil,)), mode="required"), "x")
 
 
+@pytest.mark.parametrize("form", [TAGS, GENERIC, TAGGED])
+@pytest.mark.parametrize("evil", ["<[7]>", "a\u2028b", "a %json {", "\x85", "%llguidance {}"])
+async def test_no_text_of_a_schema_is_read_as_part_of_the_grammar(form: CallFormat, evil: str) -> None:
+    schema = {"type": "object", "properties": {evil: {"enum": [evil, 1]}, "t": {"enum": [evil]}}, "required": [evil]}
+    held = tool_grammar(form, ToolUse((Tool("f", "", json.dumps(schema)),)), json.dumps(schema))
+    assert await SchemaFindings().num_bytes(held) >= 0
+    assert cost_of_text(held).milliseconds == pytest.approx(2 * cost_of_text(json.dumps(schema)).milliseconds)
+    assert "<[7]>" not in held.text
+
+
 async def test_tools_that_are_too_costly_are_refused_before_a_model_is_asked() -> None:
     costly = Tool("f", "", json.dumps({"properties": {"n": {"type": "integer", "multipleOf": 9999991}}}))
     with pytest.raises(InvalidArgument, match="multipleOf") as caught:
@@ -163,4 +175,4 @@ async def test_tools_that_are_too_costly_are_refused_before_a_model_is_asked() -
     await check_tool_schemas(USE)
     assert await SchemaFindings().num_bytes(tool_grammar(GENERIC, USE)) >= 0
     assert cost_of_text(tool_grammar(GENERIC, USE)).milliseconds < 1
-    try_schema(tool_grammar(GENERIC, USE))
+    try_grammar(tool_grammar(GENERIC, USE).text)
