@@ -49,6 +49,9 @@ WIDE_LETTERS = """
 *, *::before { font-family: "Tandem Mono" !important; letter-spacing: 0.12em !important; word-spacing: 0.16em !important; }
 :where(select, input:not([type="radio"])) { width: 24rem; }
 """
+CLIPPED = """[...document.querySelectorAll("main :is(.scroll, td, th)")]
+  .filter((box) => getComputedStyle(box.closest("thead") ?? box).clipPath === "none" && box.scrollWidth > box.clientWidth + 1)
+  .map((box) => box.ariaLabel ?? box.textContent)"""
 _COLORS = 128
 _PICTURE_HEIGHT = 1400
 
@@ -136,6 +139,15 @@ async def test_every_view_fits_and_axe_finds_nothing_serious(
 ) -> None:
     async with _visit(browser, looked, size, scheme) as tab:
         await _tour(tab, f"{'wide' if size == WIDE else 'narrow'}-{scheme}")
+
+
+@pytest.mark.parametrize("width", [360, 390, 1440])
+async def test_no_cell_of_a_table_is_wider_than_its_box(browser: Browser, looked: Looked, width: int) -> None:
+    async with _visit(browser, looked, (width, 900)) as tab:
+        for view in ("requests", "savings", "batches", "outcomes?tenant=web", "tenants", "keys", "plan"):
+            await tab.open(f"#/{view}")
+            await expect(tab.page.locator("main table tbody tr").first).to_be_visible()
+            assert await tab.page.evaluate(CLIPPED) == [], view
 
 
 @pytest.mark.nightly

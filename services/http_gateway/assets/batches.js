@@ -1,7 +1,7 @@
 // Batches: files of many questions, how far each is, what it has cost, and its answers.
 import { cancelBatch, getBatches, getFile, said } from "./api.js";
 import { count, time, usd, words } from "./format.js";
-import { html, Scroll, useState } from "./html.js";
+import { Cells, html, Scroll, useState } from "./html.js";
 import { useReading } from "./reading.js";
 
 const KEPT_MS = 60_000;
@@ -31,20 +31,22 @@ const isMoving = ({ tandem }) => MOVING.has(tandem.state);
 function Table({ batches, cancel, tried }) {
   const heads = ["Made", "State", "Answered", "USD", "Answers", "Profile", "Batch"];
   return html`
-    <${Scroll} label="Batches"><table class="plain-table batches">
+    <${Scroll} label="Batches"><table class="plain-table stacked batches">
       <caption class="unseen">Batches, newest first</caption>
       <thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
       <tbody>${batches.map((batch) => html`
         <tr key=${batch.id}>
-          <th scope="row" class="when">${time(batch.created_at * 1000)}</th>
-          <td>${words(batch.tandem.state)}${batch.errors && html`<span class="note">${batch.errors.data[0].message}</span>`}
-            ${isMoving(batch) && batch.tandem.state !== "cancelling" && html`<button type="button" class="quiet" onClick=${() => cancel(batch)}>Cancel</button>`}</td>
-          <td><${Progress} counts=${batch.tandem.counts} /></td>
-          <td>${usd(batch.tandem.cost_usd)}${batch.tandem.max_cost_usd !== null && html` <span class="note">of ${usd(batch.tandem.max_cost_usd)}</span>`}</td>
-          <td>${[["Answers", batch.output_file_id], ["Errors", batch.error_file_id]].map(([label, file]) => file && html`
-            <button type="button" class="quiet" onClick=${() => tried(save(file))}>${label}</button>`)}${!batch.output_file_id && !batch.error_file_id && "–"}</td>
-          <td>${batch.model}</td>
-          <td><code title=${batch.id}>${batch.id}</code></td>
+          <${Cells} heads=${heads} cells=${[
+            html`<span class="when">${time(batch.created_at * 1000)}</span>`,
+            html`${words(batch.tandem.state)}${batch.errors && html`<span class="note">${batch.errors.data[0].message}</span>`}
+              ${isMoving(batch) && batch.tandem.state !== "cancelling" && html`<button type="button" class="quiet" onClick=${() => cancel(batch)}>Cancel</button>`}`,
+            html`<${Progress} counts=${batch.tandem.counts} />`,
+            [usd(batch.tandem.cost_usd), batch.tandem.max_cost_usd !== null && html` <span class="note">of ${usd(batch.tandem.max_cost_usd)}</span>`],
+            html`${[["Answers", batch.output_file_id], ["Errors", batch.error_file_id]].map(([label, file]) => file && html`
+              <button type="button" class="quiet" onClick=${() => tried(save(file))}>${label}</button>`)}${!batch.output_file_id && !batch.error_file_id && "–"}`,
+            batch.model,
+            html`<code title=${batch.id}>${batch.id}</code>`,
+          ]} />
         </tr>`)}</tbody>
     </table><//>`;
 }

@@ -1,7 +1,7 @@
 // Outcomes: what callers and shadows say of each policy's answers, and whether a promise is kept.
 import { getPromises, said } from "./api.js";
 import { count, percent } from "./format.js";
-import { html, Scroll } from "./html.js";
+import { Cells, html, Scroll } from "./html.js";
 import { never, useReading } from "./reading.js";
 
 const HEADS = ["Profile", "Task", "Accepted by", "Outcomes", "Lost", "Between", "Promised", "Says"];
@@ -23,17 +23,16 @@ export function Outcomes({ query }) {
 
 function Table({ policies }) {
   return html`
-    <${Scroll} label="Outcomes by policy"><table class="plain-table">
+    <${Scroll} label="Outcomes by policy"><table class="plain-table stacked">
       <caption class="unseen">Outcomes by policy</caption>
       <thead><tr>${HEADS.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
       <tbody>${policies.map((policy) => html`
-        <tr key=${`${policy.profile} ${policy.task}`}>
-          <th scope="row">${policy.profile}</th><td>${policy.task}</td><td>${policy.evidence}</td>
-          <td>${count(policy.outcomes)}</td><td>${count(policy.lost)}</td>
-          <td>${percent(policy.lost_at_least)} and ${percent(policy.lost_at_most)}</td>
-          <td>${policy.promised === null ? "–" : `at most ${percent(policy.promised)}`}</td>
-          <td>${verdict(policy)}${policy.step > 0 && html`<span class="note">${policy.step === 1 ? "1 step" : `${policy.step} steps`} stricter</span>`}</td>
-        </tr>`)}</tbody>
+        <tr key=${`${policy.profile} ${policy.task}`}><${Cells} heads=${HEADS} cells=${[
+          policy.profile, policy.task, policy.evidence, count(policy.outcomes), count(policy.lost),
+          `${percent(policy.lost_at_least)} and ${percent(policy.lost_at_most)}`,
+          policy.promised === null ? "–" : `at most ${percent(policy.promised)}`,
+          [verdict(policy), policy.step > 0 && html`<span class="note">${policy.step === 1 ? "1 step" : `${policy.step} steps`} stricter</span>`],
+        ]} /></tr>`)}</tbody>
     </table><//>
     <p class="note">Lost: the answer was wrong, and the large model's own is right. The bounds are each at ${percent(policies[0].confidence)} confidence.</p>`;
 }

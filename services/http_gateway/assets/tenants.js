@@ -23,11 +23,11 @@ export function Tenants() {
 
 function Table({ tenants }) {
   return html`
-    <${Scroll} label="Use of limits"><table class="sums uses">
+    <${Scroll} label="Use of limits"><table class="sums stacked uses">
       <caption>Used of each limit</caption>
       <thead><tr><th scope="col">Tenant</th>${Object.values(HEADS).map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
       <tbody>${tenants.map(({ tenant, limits }) => html`
-        <tr key=${tenant}><th scope="row">${tenant || "–"}</th>
+        <tr key=${tenant}><th scope="row" data-head="Tenant">${tenant || "–"}</th>
           ${limits.length
             ? Object.keys(HEADS).map((name) => html`<${Use} ...${limits.find(({ limit }) => limit === name)} />`)
             : html`<td class="zero" colspan=${Object.keys(HEADS).length}>no limits</td>`}</tr>`)}</tbody>
@@ -39,10 +39,10 @@ function Table({ tenants }) {
 
 function Use({ limit, used, most }) {
   const write = limit.startsWith("usd") ? usd : count;
-  if (most === null) return html`<td class="zero">${write(used)}</td>`;
+  if (most === null) return html`<td class="zero" data-head=${HEADS[limit]}>${write(used)}</td>`;
   const share = most ? Math.min(1, used / most) : 1;
   return html`
-    <td class=${share === 1 && "full"}>${write(used)} of ${write(most)}
+    <td class=${share === 1 && "full"} data-head=${HEADS[limit]}>${write(used)} of ${write(most)}
       <svg class="bar" height="3" aria-hidden="true"><rect class="alone" width=${`${share * 100}%`} height="3" /></svg></td>`;
 }
 
