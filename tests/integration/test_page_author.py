@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -116,6 +117,25 @@ async def test_savings_leave_out_what_a_limit_cut_off_and_say_how_many(tab: Visi
     await tab.open(f"#/requests?tenant={tenant}")
     await expect(tab.page.locator("table.requests tbody tr")).to_have_count(2)
     await expect(tab.page.locator("table.requests tbody tr td[data-head=Saved]")).to_have_text(["–", "0 %"])
+
+
+async def test_savings_are_called_an_estimate_only_where_one_is_among_them(
+    tab: Visit, finishing_system: System
+) -> None:
+    tenant = uuid4().hex[:12]
+    for number, (question, mark) in enumerate([(ALONE, ""), ("[scores=16:0.9 slm_eos=9]", ", estimated")], 1):
+        await finishing_system.client.ask(question, tenant=tenant)
+        await found(finishing_system, f"tenant = {tenant} and state = completed", number)
+        await tab.open("#/ask")
+        await tab.open(f"#/savings?since=&tenant={tenant}")
+        labels = ["Saved" + mark, "Cost", "Large model alone" + mark, "Requests"]
+        await expect(tab.page.locator(".figures").first.locator("dt")).to_have_text(labels)
+        cells = tab.page.get_by_role("table", name="By tenant").locator("td")
+        assert ("≈" in " ".join(await cells.all_inner_texts())) == bool(mark)
+    await tab.open(f"#/requests?tenant={tenant}")
+    await expect(tab.page.locator("table.requests tbody tr td[data-head=Saved]")).to_have_text(
+        [re.compile("^≈"), re.compile("^[^≈]+$")]
+    )
 
 
 async def test_the_end_is_told_in_words_for_people(tab: Visit, finishing_system: System) -> None:

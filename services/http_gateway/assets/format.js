@@ -29,6 +29,9 @@ export function percent(ratio) {
   return `${ratio < 0 ? "−" : ""}${Math.abs(ratio * 100).toFixed(0)} %`;
 }
 
+/** An estimate has a sign. */
+export const about = (isEstimated, text) => (isEstimated ? `≈ ${text}` : text);
+
 /** The bounds of an interval; empty where there is none. */
 export const between = (low, high, write) =>
   low === null || low === undefined || high === null || high === undefined ? "" : `[${write(low)}, ${write(high)}]`;

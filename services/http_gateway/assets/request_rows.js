@@ -1,8 +1,9 @@
 // The rows of the list of requests: what was asked, what became of it, and how a keyboard moves through them.
-import { ending, percent, time, usdColumn, words } from "./format.js";
+import { about, ending, percent, time, usdColumn, words } from "./format.js";
 import { html, useState } from "./html.js";
+import { isEstimated } from "./sums.js";
 
-const HEADS = ["Started", "Question", "Profile", "Tenant", "State", "Stage", "USD", "Saved, estimated"];
+const HEADS = ["Started", "Question", "Profile", "Tenant", "State", "Stage", "USD", "Saved"];
 
 /** Those with all the words somewhere in what a row says of them. */
 export function matching(requests, search) {
@@ -35,7 +36,7 @@ export function Rows({ requests }) {
               <td role="cell" data-head="State" class=${request.state}>${outcome(request)}</td>
               <td role="cell" data-head="Stage" class="number">${request.reason === "llm_finished" ? "–" : request.stage ?? "–"}</td>
               <td role="cell" data-head="USD" class="number">${inUsd(request.usd)}</td>
-              <td role="cell" data-head="Saved" class="number">${percent(request.saved_ratio)}</td>
+              <td role="cell" data-head="Saved" class="number">${about(request.saved_ratio !== null && isEstimated(request), percent(request.saved_ratio))}</td>
             </tr>`;
         })}
       </tbody>

@@ -48,7 +48,7 @@ export function Requests({ query, served }) {
     </div>
     <${Filter} ...${{ filter, change, served }} />
     ${error && html`<p class="problem" role="alert">${said(error)}</p>`}
-    <p class="note"><span role="status">${found && summary(found, shown, limit)}</span>
+    <p class="note"><span role="status">${found && summary(found, shown, limit)}</span>${shown?.length > 0 && " ≈ is an estimate."}
       ${shown?.length > 1 && html`<span class="keys"> <kbd>↓</kbd> <kbd>↑</kbd> or <kbd>j</kbd> <kbd>k</kbd> go from row to row, <kbd>Enter</kbd> opens one.</span>`}</p>
     ${shown?.length > 0 && html`<${Rows} requests=${shown} />`}
     ${found?.length === limit && limit < MOST && html`

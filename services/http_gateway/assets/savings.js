@@ -1,7 +1,7 @@
 // Savings: what requests cost, what the large model alone would have cost, and how long they took.
 import { getRequests, said } from "./api.js";
 import { Chart } from "./chart.js";
-import { count, duration, ending, percent, usd, usdColumn } from "./format.js";
+import { about, count, duration, ending, percent, usd, usdColumn } from "./format.js";
 import { html, Scroll } from "./html.js";
 import { never, useReading } from "./reading.js";
 import { condition } from "./requests.js";
@@ -10,7 +10,7 @@ import { by, latencies, latencyPoints, points, QUANTILES, quantile, timed, total
 const LIMIT = 1000;
 const SINCE = [["24", "1 day"], ["168", "7 days"], ["720", "30 days"], ["", "all"]];
 
-const COST = [{ label: "Cost", name: "--slm" }, { label: "Large model alone, estimated", name: "--llm", dash: [5, 4] }];
+const costs = (mark) => [{ label: "Cost", name: "--slm" }, { label: `Large model alone${mark}`, name: "--llm", dash: [5, 4] }];
 const LATENCY = [{ label: "p50", name: "--ink" }, { label: "p95", name: "--muted", dash: [5, 4] }];
 
 export function Savings({ query, served }) {
@@ -42,14 +42,15 @@ function Figures({ requests }) {
   const all = total(requests);
   if (!all.count) return html`<p class="empty">No request of this period has been answered to its end. <a href="#/ask">Ask one.</a></p>`;
   const timings = timed(requests);
+  const mark = all.isEstimated ? ", estimated" : "";
   return html`
     <dl class="figures">
-      <div><dt>Saved, estimated</dt><dd class="lead">${percent(all.saved)}</dd></div>
+      <div><dt>Saved${mark}</dt><dd class="lead">${percent(all.saved)}</dd></div>
       <div><dt>Cost</dt><dd>${usd(all.usd)}</dd></div>
-      <div><dt>Large model alone, estimated</dt><dd>${usd(all.alone)}</dd></div>
+      <div><dt>Large model alone${mark}</dt><dd>${usd(all.alone)}</dd></div>
       <div><dt>Requests</dt><dd>${count(all.count)}</dd></div>
     </dl>
-    <${Chart} points=${points(requests)} lines=${COST} value=${usd} axis=${(ticks) => usdColumn(ticks, 1)}
+    <${Chart} points=${points(requests)} lines=${costs(mark)} value=${usd} axis=${(ticks) => usdColumn(ticks, 1)}
       label=${`Cost over time: ${usd(all.usd)} in all, ${usd(all.alone)} by the large model alone`} />
     <div class="tables">
       <${Group} title="By profile" groups=${by(requests, ({ profile }) => profile)} />
@@ -57,8 +58,8 @@ function Figures({ requests }) {
       <${Reasons} groups=${by(requests, ({ reason }) => ending(reason))} all=${all.count} />
     </div>
     <p class="note">
-      What the large model alone would have cost is an estimate by the length of the question, except where it has answered. Only complete
-      answers are counted. ${left(all)}
+      ${all.isEstimated && "≈: what the large model alone would have cost is estimated by the length of the question, where it has not answered. "}
+      Only complete answers are counted. ${left(all)}
       ${requests.length === LIMIT && `Only the newest ${count(LIMIT)} requests are counted.`}
     </p>
     <h2 class="part">Time from question to answer</h2>
@@ -95,11 +96,11 @@ function Group({ title, groups }) {
   return html`
     <${Scroll} label=${title}><table class="sums">
       <caption>${title}</caption>
-      <thead><tr><th scope="col">Name</th><th scope="col">Requests</th><th scope="col">USD</th><th scope="col">Alone, estimated</th>
-        <th scope="col">Saved, estimated</th></tr></thead>
+      <thead><tr><th scope="col">Name</th><th scope="col">Requests</th><th scope="col">USD</th><th scope="col">Large alone</th>
+        <th scope="col">Saved</th></tr></thead>
       <tbody>${groups.map(([name, sum]) => html`
-        <tr><th scope="row">${name}</th><td>${count(sum.count)}</td><td>${inUsd(sum.usd)}</td><td>${inUsd(sum.alone)}</td>
-          <td>${percent(sum.saved)}</td></tr>`)}</tbody>
+        <tr><th scope="row">${name}</th><td>${count(sum.count)}</td><td>${inUsd(sum.usd)}</td><td>${about(sum.isEstimated, inUsd(sum.alone))}</td>
+          <td>${about(sum.isEstimated, percent(sum.saved))}</td></tr>`)}</tbody>
     </table><//>`;
 }
 

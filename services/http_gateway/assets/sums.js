@@ -3,6 +3,9 @@
 const hasEnded = ({ state, usd }) => state === "completed" && usd !== null;
 const isCounted = (request) => hasEnded(request) && request.saved_ratio !== null;
 
+/** What the large model alone would have cost is an estimate where another model has answered. */
+export const isEstimated = ({ reason }) => reason !== "llm_finished";
+
 /** `saved` is 1 - usd / alone, so this undoes it. */
 const alone = ({ usd, saved_ratio: saved }) => (saved < 1 ? usd / (1 - saved) : 0);
 
@@ -19,6 +22,7 @@ export function total(requests) {
     usd,
     alone: without,
     saved: without ? 1 - usd / without : null,
+    isEstimated: counted.some(isEstimated),
     cancelled,
     cut,
     unpriced,
