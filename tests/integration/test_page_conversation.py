@@ -135,6 +135,8 @@ async def test_the_text_of_files_joins_the_question_and_what_is_no_text_is_named
     await field.fill("What does this do?")
     await tab.page.get_by_text("More", exact=True).click()
     files = tab.page.get_by_label("Text files")
+    button = "(field) => getComputedStyle(field, '::file-selector-button').borderRadius"
+    assert await files.evaluate(button) == "3px"  # as all buttons
     await files.set_input_files([tmp_path / "f.py", tmp_path / "notes.md"])
     fenced = (
         "What does this do?\n\nf.py:\n```\ndef f():\n    return 1\n```\n\nnotes.md:\n````\nÜber\n```sh\nls\n```\n````"

@@ -46,6 +46,10 @@ IS_STACKED = """part => {
   const [above, below] = [...part.children].map((child) => child.getBoundingClientRect());
   return [part.namespaceURI, above.bottom <= below.top];
 }"""
+GAPS = """(all) => all.map((one) => {
+  const [base, script] = one.children;
+  return (one.getBoundingClientRect().right - script.getBoundingClientRect().right) / parseFloat(getComputedStyle(base).fontSize);
+})"""
 OF = """async (texts) => {
   const { lexer } = await import("/assets/markdown_lexer.js");
   const found = (token) => token.type === "formula" ? [token.tex + (token.isDisplay ? " D" : "")]
@@ -86,6 +90,14 @@ async def test_formulas_are_drawn_and_dollars_of_prose_stay(tab: Visit, system: 
     assert drawn == ["http://www.w3.org/1998/Math/MathML", True]
     await expect(answer).to_contain_text("It costs $5 and $6, in $HOME$:")
     assert await tab.serious_findings() == []
+
+
+async def test_a_superscript_stands_at_its_base_and_what_follows_at_it(tab: Visit, system: System) -> None:
+    """Without a font of mathematics Chromium raises it by half an em, and leaves a gap behind it."""
+    answer = await shown(tab, system, "So $x^2, 2^{10}$.")
+    await expect(answer.locator("msup")).to_have_count(2)
+    for gap in await answer.locator("msup").evaluate_all(GAPS):
+        assert gap < 0.12
 
 
 async def test_what_is_no_formula_is_shown_as_it_was_written(tab: Visit, system: System) -> None:
