@@ -76,6 +76,15 @@ async def test_a_planner_that_is_not_answered_says_so_and_shows_no_old_figures(t
 
 
 @needs_browser
+async def test_figures_of_a_pair_that_nothing_was_measured_of_are_called_an_example(tab: Visit) -> None:
+    """As of any pair of endpoints."""
+    await tab.open("#/plan")
+    await expect(tab.page.get_by_role("status")).to_be_visible()
+    await expect(tab.page.locator("main > .note").first).to_contain_text("Nothing was measured of scripted")
+    await expect(tab.page.locator("main")).not_to_contain_text("this pair")
+
+
+@needs_browser
 async def test_a_slider_changes_the_verdict_the_command_and_the_address(tab: Visit) -> None:
     await tab.open("#/plan?small=0.5&large=0.8&both=0.45&ratio=8&check=0&auroc=0.5")
     verdict = tab.page.get_by_role("status")

@@ -20,7 +20,7 @@ export function PayoffMap({ pair, saving }) {
   const [width, height] = found ? [100 / (found.ratios.length - 1), 100 / (found.aurocs.length - 1)] : [];
   return html`
     <figure class="map">
-      <figcaption class="note">Saving of the cheapest policy, by cost ratio and AUROC. <b>◆</b> this pair: ${percent(saving)}</figcaption>
+      <figcaption class="note">Saving of the cheapest policy, by cost ratio and AUROC. <b>◆</b> these figures: ${percent(saving)}</figcaption>
       <div class="plot">
         <span class="up" aria-hidden="true">AUROC</span>
         ${TICKS.auroc.map((auroc) => html`<span class="level" aria-hidden="true" style=${{ top: `${up(auroc)}%` }}>${auroc.toFixed(1)}</span>`)}

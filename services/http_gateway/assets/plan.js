@@ -39,6 +39,8 @@ export function Plan({ query, served }) {
   };
   return html`
     <h1>Plan</h1>
+    ${!measured && html`<p class="note">Nothing was measured of ${served.default_profile}: these figures are an example, and not that pair's. Set its own, or
+      find them with <code>tandem collect</code> and <code>tandem plan</code>.</p>`}
     <div class="plan">
       <form aria-label="Figures of the pair" onSubmit=${(event) => event.preventDefault()}>
         ${SLIDERS.map((slider) => html`<${Slider} ...${{ slider, pair, change }} />`)}
