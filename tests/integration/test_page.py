@@ -54,7 +54,9 @@ async def test_a_question_shows_both_models_scores_the_stop_and_the_bill(tab: Vi
     await expect(used).to_have_count(1)
     await expect(used).to_contain_text("0.90 of 0.80")
     await expect(used.get_by_role("img", name="score 0.90, threshold 0.80")).to_be_visible()
-    await expect(tab.page.locator(".ending")).to_contain_text("a stage's score reached its threshold: 0.90 of 0.80.")
+    await expect(tab.page.locator(".ending")).to_contain_text(
+        "a stage's score reached its threshold: 0.90, with a threshold of 0.80."
+    )
     await expect(tab.page.locator(".ending")).to_contain_text("The large model halted")
     shown = await text(tab.page, "[data-testid=bill]")
     assert float(shown.removeprefix("$")) == pytest.approx(result.cost.usd, rel=0.01)

@@ -17,6 +17,13 @@ from tests.integration.tabs import own_tab
 from tests.integration.test_search import found
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
+FIRST_BILL = """async () => {
+  const [{ html, render }, { Running }, { start }] = await Promise.all(["html", "bill", "live"].map((name) => import(`/assets/${name}.js`)));
+  const box = document.createElement("div");
+  const profile = { prices: { llm: { output: 6 }, slm: { output: 2 } }, llm_alone_output_tokens: 100 };
+  render(html`<${Running} state=${start("1")} profile=${profile} />`, box);
+  return box.textContent;
+}"""
 ALONE = "[llm=word_ llm_eos=60 scores=0:0.1]"
 
 
@@ -136,6 +143,27 @@ async def test_savings_are_called_an_estimate_only_where_one_is_among_them(
     await expect(tab.page.locator("table.requests tbody tr td[data-head=Saved]")).to_have_text(
         [re.compile("^≈"), re.compile("^[^≈]+$")]
     )
+
+
+async def test_a_chat_that_the_large_model_answers_shows_no_empty_scale_and_no_text_twice(
+    tab: Visit, finishing_system: System
+) -> None:
+    await tab.open()
+    request_id = await tab.ask("[llm=word_ llm_eos=40]", "Chat")
+    await tab.done()
+    for _ in ("as it happened", "opened"):
+        await expect(tab.page.locator("section.answer .text")).to_contain_text("word word")
+        await expect(tab.page.locator(".stages, .insight")).to_have_count(0)
+        await tab.open(f"#/requests/{request_id}")
+        await tab.done()
+
+
+async def test_a_bill_without_a_token_is_no_zero(tab: Visit) -> None:
+    """Both models may be at work: what they read is billed, and known at the end alone."""
+    await tab.open()
+    bill = await tab.page.evaluate(FIRST_BILL)
+    assert "Generated so far–" in bill
+    assert "Nothing that the models write has come yet." in bill
 
 
 async def test_the_end_is_told_in_words_for_people(tab: Visit, finishing_system: System) -> None:

@@ -54,7 +54,9 @@ async def test_a_whole_turn_with_a_tool_works_by_hand(tab: Visit) -> None:
     await tab.done()
     answer = tab.page.locator("section.answer")
     await expect(answer.locator(".block code")).to_have_text('w({"at": "Paris"})')
-    await expect(answer.locator(".ending")).to_contain_text("The small model's call was taken: certainty 0.90 of 0.90.")
+    await expect(answer.locator(".ending")).to_contain_text(
+        "The small model's call was taken: its certainty, 0.90, reaches the threshold, 0.90."
+    )
     result = tab.page.get_by_label('Result of w({"at": "Paris"})')
     await result.fill(SUN)
     assert await tab.serious_findings() == []
@@ -63,7 +65,9 @@ async def test_a_whole_turn_with_a_tool_works_by_hand(tab: Visit) -> None:
     await expect(tab.page).not_to_have_url(before)
     await tab.done()
     await expect(answer.locator(".text")).to_contain_text("Sun.")
-    await expect(answer.locator(".ending")).to_contain_text("The small model called nothing, and certainty cannot tell")
+    await expect(answer.locator(".ending")).to_contain_text(
+        "The small model called nothing, and its certainty cannot tell"
+    )
     first, second = bodies
     assert [said["role"] for said in second["messages"]] == ["user", "assistant", "tool"]
     [call] = second["messages"][1]["tool_calls"]
@@ -99,7 +103,9 @@ async def test_why_a_call_is_passed_on_is_said(tab: Visit) -> None:
     await tab.ask(UNSURE, "Chat")
     await tab.done()
     await expect(tab.page.locator("section.answer .text")).to_contain_text("Sunny.")
-    await expect(tab.page.locator(".ending")).to_contain_text("was passed on: certainty 0.61 of 0.90.")
+    await expect(tab.page.locator(".ending")).to_contain_text(
+        "was passed on: its certainty, 0.61, is below the threshold, 0.90."
+    )
     await expect(tab.page.locator(".stages li")).to_have_count(1)
     await expect(tab.page.locator(".stages li")).to_contain_text("The small model's try")
 

@@ -13,11 +13,12 @@ export function Running({ state, profile, task }) {
   const scale = Math.max(total, estimate) || 1;
   const cost = state.result?.cost;
   const mark = cost?.llm_alone_is_exact ? "" : ", estimated";
+  const isCounted = state.result || total !== 0;
   return html`
     <section class="running" aria-labelledby="running-title">
       <h2 id="running-title">Bill</h2>
       <dl>
-        <dt>${state.result ? "This request" : "Generated so far"}</dt><dd class="amount" data-testid="bill">${usd(total)}</dd>
+        <dt>${state.result ? "This request" : "Generated so far"}</dt><dd class="amount" data-testid="bill">${isCounted ? usd(total) : "–"}</dd>
         <${Bar} parts=${[["llm", now.llm], ["slm", now.slm], ["scorer", total === null ? 0 : total - now.llm - now.slm]]} scale=${scale} />
         <dt>Large model alone${mark}</dt>
         <dd>${usd(estimate)}${cost && html`<span class="interval">${between(cost.usd_llm_alone_low, cost.usd_llm_alone_high, usd)}</span>`}</dd>
@@ -28,7 +29,7 @@ export function Running({ state, profile, task }) {
       ${Object.values(state.result?.usage ?? {}).some((usage) => usage.is_estimated) && html`<p class="note">Estimated: an API reported no usage.</p>`}
       ${state.result && cost.saved_ratio === null && html`<p class="note">Nothing is counted as saved: the answer is not complete.</p>`}
       ${cost?.usd_llm_alone_low > 0 && html`<p class="note">In brackets: 19 of 20 such answers cost so much.</p>`}
-      ${!state.result && html`<p class="note">What the models read is added at the end.</p>`}
+      ${!state.result && html`<p class="note">${isCounted ? "" : "Nothing that the models write has come yet. "}What they read is added at the end.</p>`}
     </section>`;
 }
 

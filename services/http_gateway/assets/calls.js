@@ -5,7 +5,7 @@ import { html } from "./html.js";
 
 const SHORT = 60; // characters of arguments that stand on one line
 /** They judge what the small model writes where tools may be called, before the large one is asked. */
-const SCORERS = new Set(["certainty", "calls"]);
+const MEASURES = { certainty: "certainty", calls: "chance to be right" };
 
 /** A call as a program writes it. */
 export function written({ name, arguments: given }) {
@@ -48,7 +48,7 @@ export function GiveResults({ calls, given, edit, submit }) {
 }
 
 /** Whether a stage is the small model's try where tools may be called. */
-export const isTry = ({ stage, scorer }) => stage === 0 && SCORERS.has(scorer);
+export const isTry = ({ stage, scorer }) => stage === 0 && scorer in MEASURES;
 const tryOf = ({ stages }) => stages.find(isTry);
 
 /** Whether a request was about calls. */
@@ -61,10 +61,10 @@ export function verdict(result) {
     const isLarges = result.tool_calls.length > 0 && result.answered_by === "llm" && !result.usage.slm.output_tokens;
     return isLarges && !result.notes.length ? "The small model was not asked: no threshold says when its call is taken" : "";
   }
-  const figures = `${tried.scorer} ${score(tried.score)} of ${score(tried.threshold)}`;
+  const figures = `its ${MEASURES[tried.scorer]}, ${score(tried.score)}, ${tried.sufficient ?? tried.score >= tried.threshold ? "reaches" : "is below"} the threshold, ${score(tried.threshold)}`;
   if (result.answered_by === "slm") return `The small model's ${result.tool_calls.length ? "call" : "answer"} was ${isTaken(result) ? "taken" : "used"}: ${figures}`;
   if (result.checks.some((check) => check.role === "slm" && check.verdict === "fail")) return "The small model's call was passed on: it failed a check";
-  if (tried.threshold === 1 && !result.notes.length) return `The small model called nothing, and ${tried.scorer} cannot tell whether that is right`;
+  if (tried.threshold === 1 && !result.notes.length) return `The small model called nothing, and its ${MEASURES[tried.scorer]} cannot tell whether that is right`;
   if (tried.score === null || tried.threshold === 1) return "";
   return `The small model's answer was passed on: ${figures}`;
 }

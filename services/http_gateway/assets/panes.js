@@ -60,6 +60,7 @@ export function Insight({ state, profile, isCode }) {
   const isWriting = state.phase === "running" && !state.stop && !state.answer.tokens;
   const isAnswer = writer(state) === "llm";
   if (!state.insight.text && state.phase !== "running") return null;
+  if (isAnswer && parts(state).some(({ text }) => text.trim() === state.insight.text.trim())) return null; // it stands there already
   return html`
     <details class="pane insight llm" open=${!isAnswer}>
       <summary><h2>${isAnswer ? "As it was written" : "Insight"}</h2>
@@ -88,7 +89,7 @@ function Ending({ state }) {
   const overrun = stop?.overrun_tokens ?? result?.usage.llm.overrun_tokens;
   return html`
     <div class="ending">
-      ${!isOfCalls && html`<p><b>${reason(why)}</b>${isScored ? `: ${score(decisive.score)} of ${score(decisive.threshold)}` : ""}.</p>`}
+      ${!isOfCalls && html`<p><b>${reason(why)}</b>${isScored ? `: ${score(decisive.score)}, with a threshold of ${score(decisive.threshold)}` : ""}.</p>`}
       ${ofCalls && html`<p>${isOfCalls ? html`<b>${ofCalls}</b>` : ofCalls}.</p>`}
       ${result && !result.complete && html`<p>The answer was cut at its limit.</p>`}
       ${halted !== null && halted !== undefined && html`

@@ -8,8 +8,9 @@ import { author } from "./live.js";
 const SUFFICES = new Set(["sufficient", "verified"]);
 
 export function Stages({ state, profile }) {
-  const rows = planned(state, profile).filter((row) => !row.isComing || isScored(row));
-  if (!rows.some((row) => row.stage > 0 || row.score !== null)) return null;
+  const rows = planned(state, profile).filter(hasGauge);
+  const isOver = state.phase !== "running";
+  if (!rows.some((row) => row.score !== null || isUsed(row, state) || (!isOver && isAwaited(state)))) return null;
   const isTrained = rows.find((row) => row.scorer)?.trained ?? true;
   return html`
     <details class="stages" open>
@@ -34,8 +35,11 @@ function title(row) {
   return isTry(row) ? "The small model's try" : html`Question<i> alone</i>`;
 }
 
-/** A threshold of 1 is not reached: such a stage is never scored, and a gauge of it would never move. */
-const isScored = ({ threshold }) => threshold === null || threshold < 1;
+/** Whether scores may come: none do of a chat, whose stages end all the same. */
+const isAwaited = ({ accepted }) => !["insight", "message"].includes(accepted?.answer_text);
+
+/** A threshold of 1 is not reached: such a stage is never scored, and a gauge of it would never move. Nor would one without a threshold. */
+const hasGauge = ({ score, threshold }) => score !== null || (threshold !== null && threshold < 1);
 
 /** What has happened of each stage, and those that may come or might have. */
 function planned({ stages, accepted, result }, profile) {
@@ -43,7 +47,7 @@ function planned({ stages, accepted, result }, profile) {
   const possible = [{ name: "", threshold: null }, ...(profile?.stages ?? []).slice(0, most)];
   const coming = possible.map((one, stage) => ({ ...one, stage, score: null, isComing: true }));
   const missing = coming.filter(({ stage }) => !stages.some((known) => known.stage === stage));
-  const named = stages.map((stage) => ({ threshold: null, ...stage, name: stage.stage ? stage.name : "" }));
+  const named = stages.map((stage) => ({ ...stage, threshold: stage.threshold ?? possible[stage.stage]?.threshold ?? null, name: stage.stage ? stage.name : "" }));
   return [...named, ...missing].sort((a, b) => a.stage - b.stage);
 }
 
